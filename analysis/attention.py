@@ -1,0 +1,137 @@
+"""Observing attention: a registered attention implementation that shows an observer what a layer attends to.
+
+The output is always plain scaled-dot-product attention, so observing does not change a single logit. An observer
+passed to `forward(attn_observer=...)` receives the query and key of every layer and computes what it wants from
+probabilities in chunks of queries: no layer's S×S tensor is ever held.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+IMPLEMENTATION = "sinkscope"
+CHUNK = 128
+
+
+@dataclass(frozen=True)
+class AttentionInputs:
+    """What one layer's attention is computed from. query (B, H, Q, D), key (B, H_kv, S, D), mask (B, 1, Q, S) or None."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    mask: torch.Tensor | None
+    scaling: float
+    causal: bool
+
+    def rows(self, count: int) -> "AttentionInputs":
+        """The first `count` sequences of the batch."""
+        mask = self.mask if self.mask is None or self.mask.shape[0] == 1 else self.mask[:count]
+        return AttentionInputs(self.query[:count], self.key[:count], mask, self.scaling, self.causal)
+
+    def head(self, head: int) -> "AttentionInputs":
+        """One query head with the key head it shares."""
+        group = self.query.shape[1] // self.key.shape[1]
+        query, key = self.query[:, head : head + 1], self.key[:, head // group : head // group + 1]
+        return AttentionInputs(query, key, self.mask, self.scaling, self.causal)
+
+    def probabilities(self, chunk: int = CHUNK) -> Iterator[torch.Tensor]:
+        """Yields float32 attention probabilities (B, H, chunk, S), queries in order."""
+        batch, heads, queries, width = self.query.shape
+        key_heads, length = self.key.shape[1], self.key.shape[2]
+        key = self.key.transpose(2, 3)
+        positions = torch.arange(length, device=self.query.device)
+        for start in range(0, queries, chunk):
+            query = self.query[:, :, start : start + chunk]
+            count = query.shape[2]
+            # The query heads that share a key head are folded into its rows: no copy of the keys.
+            grouped = query.reshape(batch, key_heads, (heads // key_heads) * count, width)
+            scores = (grouped @ key).view(batch, heads, count, length) * self.scaling
+            lowest = torch.finfo(scores.dtype).min
+            if self.mask is not None:
+                mask = self.mask[:, :, start : start + count] if self.mask.shape[2] > 1 else self.mask
+                scores = scores.masked_fill(~mask, lowest) if mask.dtype == torch.bool else scores + mask
+            if self.causal:
+                later = positions > positions[start : start + count, None]
+                scores = scores.masked_fill(later, lowest)
+            yield torch.softmax(scores, dim=-1, dtype=torch.float32)
+
+
+class Observer(Protocol):
+    """Called once a layer and forward. A callable, because accelerate's hooks rebuild dicts and lists of arguments."""
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> None: ...
+
+
+class MassObserver:
+    """Attention mass per head: the sum over queries of the attention paid to each key.
+
+    Only the first `rows` sequences of a batch are observed (all when None): under guidance, the conditional half.
+    """
+
+    def __init__(self, rows: int | None = None) -> None:
+        self.rows = rows
+        self._layers: dict[int, torch.Tensor] = {}
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> None:
+        if self.rows is not None:
+            inputs = inputs.rows(self.rows)
+        mass = torch.zeros(
+            *inputs.query.shape[:2], inputs.key.shape[2], dtype=torch.float32, device=inputs.query.device
+        )
+        for probabilities in inputs.probabilities():
+            mass += probabilities.sum(dim=2)
+        self._layers[layer] = mass
+
+    def take(self) -> torch.Tensor:
+        """Mass of the forward just run, (B, L, H, S) float32 on the CPU; the observer is empty afterwards."""
+        mass = torch.stack([self._layers[layer].cpu() for layer in sorted(self._layers)], dim=1)
+        self._layers = {}
+        return mass
+
+
+class MapObserver:
+    """The whole attention map of one head of one layer, (S, S) float32: row = query, column = key."""
+
+    def __init__(self, layer: int, head: int) -> None:
+        self.layer, self.head = layer, head
+        self.map: torch.Tensor | None = None
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> None:
+        if layer == self.layer:
+            chunks = inputs.rows(1).head(self.head).probabilities()
+            self.map = torch.cat([chunk[0, 0].cpu() for chunk in chunks])
+
+
+def observed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    attn_observer: Observer | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention interface: plain SDPA, after showing the inputs to the observer."""
+    # LLaDA's rotary embedding leaves query and key in float32; everywhere else this is a no-op.
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if attn_observer is not None:
+        causal = kwargs.get("is_causal")
+        causal = getattr(module, "is_causal", True) if causal is None else causal
+        # SDPA itself applies causality only where no mask is given and there is more than one query.
+        causal = bool(causal) and attention_mask is None and query.shape[2] > 1
+        with torch.no_grad():
+            attn_observer(module.layer_idx, AttentionInputs(query, key, attention_mask, scaling, causal))
+    return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+
+
+def register() -> None:
+    """Make the implementation known to transformers. Without its mask function padding would be silently ignored."""
+    AttentionInterface.register(IMPLEMENTATION, observed_attention)
+    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)

@@ -1,0 +1,5 @@
+"""The one exception a user is meant to read."""
+
+
+class UserError(ValueError):
+    """Something the user can put right. The message says what happened, what was expected and what to do."""

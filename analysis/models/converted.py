@@ -1,0 +1,43 @@
+"""Autoregressive models turned into diffusion models (`a2d-*`, the dLLM project): native code without causality.
+
+Parameter names and logits are the native model's; only the attention mask differs.
+"""
+
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+
+class A2DLlamaConfig(LlamaConfig):
+    model_type = "a2d-llama"
+    use_cache: bool = False
+    is_causal: bool = False
+
+
+class A2DQwen2Config(Qwen2Config):
+    model_type = "a2d-qwen2"
+    use_cache: bool = False
+    is_causal: bool = False
+
+
+class A2DQwen3Config(Qwen3Config):
+    model_type = "a2d-qwen3"
+    use_cache: bool = False
+    is_causal: bool = False
+
+
+class A2DLlamaLMHeadModel(LlamaForCausalLM):
+    config: A2DLlamaConfig
+
+
+class A2DQwen2LMHeadModel(Qwen2ForCausalLM):
+    config: A2DQwen2Config
+
+
+class A2DQwen3LMHeadModel(Qwen3ForCausalLM):
+    config: A2DQwen3Config

@@ -1,0 +1,142 @@
+"""LLaDA and MMaDA on transformers' native Llama code, under the authors' own config and parameter names.
+
+The published remote code does not run on transformers 5. Its blocks are Llama's, so the config keeps the authors'
+field names (an attribute map gives the native code the Llama names) and weights are renamed on load and back on save.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from transformers import LlamaForCausalLM, PreTrainedConfig
+from transformers.core_model_loading import WeightRenaming
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+
+class LLaDAConfig(PreTrainedConfig):
+    """The authors' config. Raises ValueError for a checkpoint whose blocks are not Llama's."""
+
+    model_type = "llada"
+    attribute_map: ClassVar[dict[str, str]] = {
+        "hidden_size": "d_model",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "num_key_value_heads": "n_kv_heads",
+        "intermediate_size": "mlp_hidden_size",
+        "hidden_act": "activation_type",
+        "max_position_embeddings": "max_sequence_length",
+        "tie_word_embeddings": "weight_tying",
+        "attention_bias": "include_qkv_bias",
+        "mlp_bias": "include_bias",
+    }
+    d_model: int = 4096
+    n_layers: int = 32
+    n_heads: int = 32
+    n_kv_heads: int | None = None
+    mlp_hidden_size: int = 12288
+    activation_type: str = "silu"
+    max_sequence_length: int = 4096
+    weight_tying: bool = False
+    include_qkv_bias: bool = False
+    include_bias: bool = False
+    vocab_size: int = 126464
+    embedding_size: int | None = None
+    rms_norm_eps: float = 1e-5
+    rope_theta: float = 500000.0
+    initializer_range: float = 0.02
+    attention_dropout: float = 0.0
+    pad_token_id: int | None = 126081
+    eos_token_id: int | None = 126081
+    bos_token_id: int | None = None
+    mask_token_id: int = 126336
+    use_cache: bool = False
+    is_causal: bool = False
+
+    _llama_shaped: ClassVar[dict[str, Any]] = {
+        "block_type": "llama",
+        "layer_norm_type": "rms",
+        "activation_type": "silu",
+        "rope": True,
+        "alibi": False,
+        "attention_layer_norm": False,
+        "input_emb_norm": False,
+        "scale_logits": False,
+        "include_bias": False,
+        "include_qkv_bias": False,
+        "layer_norm_with_affine": True,
+    }
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if self.n_kv_heads is None:
+            self.n_kv_heads = self.n_heads
+        odd = {
+            name: getattr(self, name)
+            for name, expected in self._llama_shaped.items()
+            if getattr(self, name, expected) != expected
+        }
+        if self.embedding_size not in (None, self.vocab_size):
+            odd["embedding_size"] = self.embedding_size
+        if odd:
+            listed = ", ".join(f"{name} = {value!r}" for name, value in odd.items())
+            raise ValueError(f"not a Llama-shaped LLaDA checkpoint ({listed})")
+
+    @property
+    def rope_parameters(self) -> dict[str, Any]:
+        return {"rope_type": "default", "rope_theta": self.rope_theta}
+
+    def convert_rope_params_to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        # The native code would move `rope_theta` into a dict; the authors' code reads the plain field.
+        return kwargs
+
+
+class MMaDAConfig(LLaDAConfig):
+    """MMaDA's language model is a LLaDA with image tokens in its vocabulary."""
+
+    model_type = "mmada"
+
+
+class LLaDARotaryEmbedding(LlamaRotaryEmbedding):
+    """Cosines and sines in float32 whatever the model's precision (the authors' `rope_full_precision`).
+
+    The attention function casts query and key back. transformers finds the class by its name's ending.
+    """
+
+    def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return super().forward(x.new_empty(0, dtype=torch.float32), position_ids)
+
+
+class LLaDAModelLM(LlamaForCausalLM):
+    """Named as the authors' class, so that `architectures` is written back unchanged."""
+
+    config: LLaDAConfig
+
+    def __init__(self, config: LLaDAConfig) -> None:
+        super().__init__(config)
+        self.model.rotary_emb = LLaDARotaryEmbedding(config)
+
+
+class MMadaModelLM(LLaDAModelLM):
+    """Named as the authors' class."""
+
+    config: MMaDAConfig
+
+
+# Applied in order on load, reversed on save.
+RENAMES = [
+    WeightRenaming(theirs, native)
+    for theirs, native in (
+        (r"^model\.transformer\.wte\.", "model.embed_tokens."),
+        (r"^model\.transformer\.ln_f\.", "model.norm."),
+        (r"^model\.transformer\.ff_out\.", "lm_head."),
+        (r"^model\.transformer\.blocks\.", "model.layers."),
+        (r"\.attn_out\.", ".self_attn.o_proj."),
+        (r"\.q_proj\.", ".self_attn.q_proj."),
+        (r"\.k_proj\.", ".self_attn.k_proj."),
+        (r"\.v_proj\.", ".self_attn.v_proj."),
+        (r"\.ff_proj\.", ".mlp.gate_proj."),
+        (r"\.up_proj\.", ".mlp.up_proj."),
+        (r"\.ff_out\.", ".mlp.down_proj."),
+        (r"\.attn_norm\.", ".input_layernorm."),
+        (r"\.ff_norm\.", ".post_attention_layernorm."),
+    )
+]

@@ -1,0 +1,290 @@
+"""Loading a checkpoint into a model that can be run step by step and observed."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.pytorch_utils import Conv1D
+
+from analysis import attention
+from analysis.errors import UserError
+from analysis.models import checkpoint as checkpoints
+from analysis.models import converted, dream, llada
+from analysis.models.architectures import SUPPORTED, Architecture, Geometry
+from analysis.models.checkpoint import Checkpoint
+from analysis.models.registry import entry
+from analysis.models.tokenizer import encode_prompt, load_tokenizer
+from analysis.specs import ModelSpec
+
+_NATIVE_CLASSES = (
+    (llada.LLaDAConfig, llada.LLaDAModelLM),
+    (llada.MMaDAConfig, llada.MMadaModelLM),
+    (dream.DreamConfig, dream.DreamModel),
+    (converted.A2DLlamaConfig, converted.A2DLlamaLMHeadModel),
+    (converted.A2DQwen2Config, converted.A2DQwen2LMHeadModel),
+    (converted.A2DQwen3Config, converted.A2DQwen3LMHeadModel),
+)
+# Beside the weights a forward needs activations and logits; a twentieth covers them for the sizes recorded here.
+_HEADROOM = 1.05
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory and everything needed to denoise with it and look inside.
+
+    spec: as asked for. dtype: precision of the weights. mask_token: None for autoregressive models.
+    """
+
+    spec: ModelSpec
+    checkpoint: Checkpoint
+    network: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    fingerprint: str
+    mask_token: int | None
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.checkpoint.architecture
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.checkpoint.geometry
+
+    @property
+    def device(self) -> torch.device:
+        """Where input tokens go."""
+        return self.network.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self) -> str:
+        return str(self.network.dtype).removeprefix("torch.")
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the weights in memory."""
+        return self.network.get_memory_footprint()
+
+    @cached_property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer blocks, in order."""
+        for module in self.network.modules():
+            if isinstance(module, nn.ModuleList) and len(module) == self.geometry.layers:
+                return module
+        raise UserError(f"No list of {self.geometry.layers} blocks was found in this {self.architecture.name} model.")
+
+    @staticmethod
+    def projections(block: nn.Module) -> dict[str, nn.Module]:
+        """The weight matrices of one block by their name in it: those a pruning method may touch."""
+        return {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+
+    @torch.no_grad()
+    def predict(self, tokens: torch.Tensor, observer: attention.Observer | None = None) -> torch.Tensor:
+        """Logits (B, S, V) for tokens (B, S), in the model's precision.
+
+        For diffusion models logits[:, i] are about the token at i (Dream's are shifted so that they are);
+        for autoregressive ones about the token at i + 1.
+        """
+        logits = self.network(
+            input_ids=tokens.to(self.device), use_cache=False, **_observing(self.network, observer)
+        ).logits
+        if self.architecture.shifted:
+            logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
+        return logits
+
+    def encode(self, prompt: str, chat_template: str) -> tuple[list[int], bool]:
+        """Token ids of a prompt, and whether the chat template was applied. Raises UserError without a tokenizer."""
+        if self.tokenizer is None:
+            raise UserError(f"'{self.spec.source}' has no tokenizer, so it cannot read text. Add its tokenizer files.")
+        known = entry(self.spec.source)
+        instruct = known.instruct if known else bool(self.tokenizer.chat_template)
+        chat = instruct if chat_template == "auto" else chat_template == "on"
+        return encode_prompt(self.tokenizer, prompt, chat), chat
+
+
+def _observing(network: nn.Module, observer: attention.Observer | None) -> dict[str, Any]:
+    return {} if observer is None else {"attn_observer": observer}
+
+
+def register() -> None:
+    """Make our configs, classes and attention known to transformers' Auto classes. May be called again."""
+    attention.register()
+    for model_type in ("llada", "mmada"):
+        register_checkpoint_conversion_mapping(model_type, llada.RENAMES, overwrite=True)
+    for config, network in _NATIVE_CLASSES:
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        AutoModelForCausalLM.register(config, network, exist_ok=True)
+
+
+def load(
+    spec: ModelSpec,
+    progress: Callable[[str], None] = lambda phase: None,
+    reclaimable: int = 0,
+    release: Callable[[], None] = lambda: None,
+) -> LoadedModel:
+    """Loads a model, checking everything that can be checked before any memory is taken.
+
+    reclaimable: bytes that calling `release` would free (a model loaded before); it is called only once all checks
+    have passed and only if the room is needed. Raises UserError for every kind of bad input.
+    """
+    register()
+    device = pick_device(spec.device)
+    width = {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else None}[spec.dtype]
+    found = checkpoints.find(spec.source)
+    if found is None:
+        progress("asking the hub")
+        need = checkpoints.remote_bytes(spec.source, width)
+        placement(int(need * _HEADROOM), device, reclaimable, spec)
+        progress(f"downloading {need / 1e9:.1f} GB")
+        found = checkpoints.download(spec.source)
+    config = _config(found)
+    need = int(checkpoints.weight_bytes(found, width) * _HEADROOM)
+    device_map = placement(need, device, reclaimable, spec)
+    tokenizer = load_tokenizer(found.folder)
+    mask_token = _mask_token(found, config, tokenizer)
+    if reclaimable and need > free_bytes(device):
+        release()
+    progress("reading weights")
+    network = _network(found, config, width, device_map)
+    model = LoadedModel(spec, found, network, tokenizer, checkpoints.fingerprint(found), mask_token)
+    _make_bidirectional(model)
+    _check_observable(model)
+    return model
+
+
+def pick_device(device: str) -> str:
+    """cuda, mps or cpu. Raises UserError for a device this machine lacks."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, available in there.items() if available)
+    if not there[device]:
+        names = ", ".join(name for name, available in there.items() if available)
+        raise UserError(f"This machine has no {device} device that torch can use. Available: {names}.")
+    return device
+
+
+def free_bytes(device: str) -> int:
+    """Bytes free on a kind of device; for CUDA the most on any one GPU."""
+    if device == "cuda":
+        return max(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
+    if device == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return psutil.virtual_memory().available
+
+
+def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str | dict[str, Any]:
+    """A device map for `need` bytes: one device where it fits, else spread over all GPUs and the CPU's memory.
+
+    Raises UserError, with both figures, when there is not enough.
+    """
+    there = free_bytes(device) + reclaimable
+    if need <= there:
+        if device == "cuda":
+            frees = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
+            return {"": frees.index(max(frees))}
+        return {"": device}
+    if device == "cuda":
+        gpus = sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
+        there = gpus + psutil.virtual_memory().available + reclaimable
+        if need <= there:
+            return "auto"
+    halves = spec.dtype == "auto" and device == "cpu" and need / 2 <= there
+    hint = "Choose bfloat16, which needs half." if halves else "Choose a smaller model or a larger machine."
+    raise UserError(
+        f"Not enough memory for '{spec.source}': it needs {need / 1e9:.1f} GB on {device} and there are "
+        f"{there / 1e9:.1f} GB. {hint}"
+    )
+
+
+def _config(found: Checkpoint) -> Any:
+    try:
+        return AutoConfig.from_pretrained(found.folder, trust_remote_code=False)
+    except Exception as error:
+        model_type, name = found.config.get("model_type"), found.architecture.name
+        raise UserError(
+            f"The {name} config in '{found.folder}' cannot be run: {_first_line(error)} (model type '{model_type}'). "
+            f"Supported: {SUPPORTED}."
+        ) from error
+
+
+def _network(found: Checkpoint, config: Any, width: int | None, device_map: str | dict[str, Any]) -> PreTrainedModel:
+    dtype = {2: torch.bfloat16, 4: torch.float32, None: "auto"}[width]
+    try:
+        network, report = AutoModelForCausalLM.from_pretrained(
+            found.folder,
+            config=config,
+            dtype=dtype,
+            device_map=device_map,
+            attn_implementation=attention.IMPLEMENTATION,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"The weights in '{found.folder}' do not load as {found.architecture.name}: {_first_line(error)}"
+        ) from error
+    wrong = {kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]}
+    if "missing_keys" in wrong or "mismatched_keys" in wrong:
+        kind, names = next(iter(wrong.items()))
+        raise UserError(
+            f"The weights in '{found.folder}' do not fit its config: {kind.replace('_', ' ')} {names[0]} and "
+            f"{len(names) - 1} more. The checkpoint is incomplete or of another architecture."
+        )
+    return network.eval()
+
+
+def _mask_token(found: Checkpoint, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
+    if not found.architecture.bidirectional:
+        return None
+    token = getattr(config, "mask_token_id", None)
+    if token is None and tokenizer is not None:
+        token = tokenizer.mask_token_id
+    if token is None:
+        raise UserError(
+            f"'{found.folder}' is bidirectional but names no mask token, in its config (mask_token_id) or tokenizer, "
+            "so it cannot be denoised."
+        )
+    if not 0 <= token < found.geometry.vocabulary:
+        raise UserError(f"The mask token {token} lies outside the vocabulary of {found.geometry.vocabulary} tokens.")
+    return int(token)
+
+
+def _make_bidirectional(model: LoadedModel) -> None:
+    """The config makes whole forwards bidirectional; this does so for a block called on its own, too."""
+    if model.architecture.bidirectional:
+        for module in model.blocks.modules():
+            if hasattr(module, "is_causal"):
+                module.is_causal = False
+
+
+def _check_observable(model: LoadedModel) -> None:
+    """One forward of two tokens: every layer must pass through our attention function, or masses would be missing."""
+    observer = attention.MassObserver()
+    name = model.architecture.name
+    try:
+        model.predict(torch.zeros(1, 2, dtype=torch.long), observer)
+        seen = observer.take().shape[1]
+    except Exception as error:
+        raise UserError(f"The attention of this {name} model cannot be observed: {_first_line(error)}") from error
+    if seen != model.geometry.layers:
+        raise UserError(
+            f"Only {seen} of {model.geometry.layers} layers of this {name} model have attention that can be observed. "
+            "SinkScope needs softmax attention in every layer."
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def use_all_cores(workers: int = 1) -> None:
+    """Give torch this process's share of the machine's cores. dask sets one thread a worker otherwise."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))

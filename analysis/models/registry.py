@@ -1,0 +1,76 @@
+"""The checkpoints offered by name. A name stands for a hub id or a folder of this package."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEMO = Path(__file__).parent.parent / "demo"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One offered checkpoint.
+
+    source: hub id or folder. instruct: tuned to follow a user's turn, so the chat template applies by default.
+    prompt and sampling: what the pages start with, where the model has a taste of its own.
+    """
+
+    name: str
+    source: str
+    summary: str
+    instruct: bool = False
+    prompt: str = "Once upon a time"
+    sampling: tuple[tuple[str, int], ...] = ()
+
+
+MODELS: dict[str, Model] = {
+    model.name: model
+    for model in (
+        Model(
+            "bundled",
+            str(DEMO / "diffusion"),
+            "A small masked diffusion model of short stories. Ships with SinkScope, runs on any CPU.",
+            prompt="the boy was hungry . he went to the",
+            sampling=(("gen_length", 32), ("steps", 32)),
+        ),
+        Model("llada-8b-base", "GSAI-ML/LLaDA-8B-Base", "LLaDA, 8 billion parameters, pre-trained."),
+        Model(
+            "llada-8b-instruct",
+            "GSAI-ML/LLaDA-8B-Instruct",
+            "LLaDA, 8 billion parameters, tuned to follow instructions.",
+            instruct=True,
+        ),
+        Model("llada-1.5", "GSAI-ML/LLaDA-1.5", "LLaDA-8B-Instruct, preference-tuned.", instruct=True),
+        Model("dream-7b-base", "Dream-org/Dream-v0-Base-7B", "Dream, 7 billion parameters, pre-trained."),
+        Model(
+            "dream-7b-instruct",
+            "Dream-org/Dream-v0-Instruct-7B",
+            "Dream, 7 billion parameters, tuned to follow instructions.",
+            instruct=True,
+        ),
+        Model("mmada-8b-base", "Gen-Verse/MMaDA-8B-Base", "MMaDA, a LLaDA with image tokens."),
+        Model(
+            "qwen3-0.6b-diffusion",
+            "dllm-hub/Qwen3-0.6B-diffusion-mdlm-v0.1",
+            "Qwen3 turned into a diffusion model. Fits a laptop.",
+            instruct=True,
+        ),
+        Model(
+            "qwen2.5-coder-0.5b-diffusion",
+            "dllm-hub/Qwen2.5-Coder-0.5B-Instruct-diffusion-mdlm-v0.1",
+            "Qwen2.5-Coder turned into a diffusion model. Fits a laptop.",
+            instruct=True,
+        ),
+    )
+}
+
+_BY_SOURCE = {model.source: model for model in MODELS.values()}
+
+
+def entry(source: str) -> Model | None:
+    """The registry's entry for a name, hub id or folder, or None for a checkpoint it does not list."""
+    return MODELS.get(source) or _BY_SOURCE.get(source)
+
+
+def resolve(source: str) -> str:
+    """The hub id or folder that `source` stands for."""
+    return MODELS[source].source if source in MODELS else source

@@ -1,0 +1,55 @@
+"""Tokenizers without remote code, and the text of single tokens."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2Tokenizer
+
+from analysis.errors import UserError
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of a checkpoint, or None where the folder has none. Raises UserError for one that needs code."""
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
+        return None
+    try:
+        # Dream's own class is remote code; its vocabulary is Qwen2's and gives identical ids there.
+        if _class_name(folder) == "DreamTokenizer":
+            return Qwen2Tokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        raise UserError(
+            f"The tokenizer in '{folder}' cannot be read without running its own code, which SinkScope does not do "
+            f"({type(error).__name__}: {error})."
+        ) from error
+
+
+def _class_name(folder: Path) -> str:
+    path = folder / "tokenizer_config.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8")).get("tokenizer_class")) if path.is_file() else ""
+    except ValueError as error:
+        raise UserError(f"'{path}' is not readable JSON ({error}).") from error
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -> list[int]:
+    """Token ids of a prompt, as a user's turn when `chat`. Raises UserError where there is no chat template."""
+    if not chat:
+        return list(tokenizer(prompt)["input_ids"])
+    if not tokenizer.chat_template:
+        raise UserError("This model's tokenizer has no chat template. Switch the chat template off.")
+    turn = [{"role": "user", "content": prompt}]
+    text = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def token_strings(tokenizer: PreTrainedTokenizerBase | None, ids: Iterable[int]) -> dict[int, str]:
+    """The text of each distinct token id on its own; ⟨id⟩ where there is no tokenizer or the id is unknown to it."""
+    return {token: _string(tokenizer, token) for token in sorted(set(ids))}
+
+
+def _string(tokenizer: Any, token: int) -> str:
+    text = "" if tokenizer is None else tokenizer.decode([token])
+    return text if text else f"⟨{token}⟩"

@@ -1,0 +1,220 @@
+"""A recorded trajectory: what went into every denoising step, and where attention went in it.
+
+`tokens[t]` and `masked[t]` are the INPUT of forward t; the finished text is `final`. One safetensors file holds all
+of it, with the text of its tokens, so it opens without the model. Imports no torch.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from analysis.errors import UserError
+from analysis.specs import Sampling
+
+if TYPE_CHECKING:
+    from analysis.denoising import Step
+
+FORMAT = "sinkscope-trajectory-1"
+FLOAT32_LIMIT = 64 * 2**20  # bytes of mass up to which `auto` stores float32
+PADDING = -1
+
+
+class RecordedModel(BaseModel):
+    """The model a trajectory was recorded from. mask_token None: autoregressive."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    source: str
+    architecture: str
+    fingerprint: str
+    dtype: str
+    device: str
+    bidirectional: bool
+    kv_heads: int
+    mask_token: int | None
+    end_tokens: tuple[int, ...]
+
+
+class Info(BaseModel):
+    """Everything about a trajectory that is not an array.
+
+    mass_error: largest absolute difference between the stored mass and the float32 it was computed in.
+    tokens: text of every token id that occurs. seconds: wall time of the recording without loading.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["sinkscope-trajectory-1"] = FORMAT
+    model: RecordedModel
+    prompt: str
+    prompt_length: int
+    chat_template: bool
+    sampling: Sampling
+    seed: int
+    final_text: str
+    tokens: dict[int, str]
+    unknown_tokens: int
+    mass_dtype: Literal["float16", "float32"]
+    mass_error: float
+    seconds: float
+    created: str
+    environment: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """tokens (T, S) int32, PADDING where an autoregressive text has not got to; masked (T, S) bool;
+    confidence (T, S) float32, NaN where no token was chosen; mass (T, L, H, S) float16 or float32, NaN at padding;
+    final (S,) int32.
+    """
+
+    info: Info
+    tokens: np.ndarray
+    masked: np.ndarray
+    confidence: np.ndarray
+    mass: np.ndarray
+    final: np.ndarray
+
+    @property
+    def steps(self) -> int:
+        return self.mass.shape[0]
+
+    @property
+    def layers(self) -> int:
+        return self.mass.shape[1]
+
+    @property
+    def heads(self) -> int:
+        return self.mass.shape[2]
+
+    @property
+    def positions(self) -> int:
+        return self.mass.shape[3]
+
+    def labels(self, step: int | None = None) -> list[str]:
+        """Text of the token at each position: of the input of a step, or of the finished text."""
+        row = self.final if step is None else self.tokens[step]
+        return ["" if token == PADDING else self.info.tokens[token] for token in row.tolist()]
+
+    def input_tokens(self, step: int) -> tuple[int, ...]:
+        """Token ids that went into a step's forward, without padding."""
+        row = self.tokens[step]
+        return tuple(row[row != PADDING].tolist())
+
+
+def record(
+    steps: Iterable["Step"],
+    planned: int,
+    positions: int,
+    mass_dtype: Literal["auto", "float16", "float32"] = "auto",
+    on_step: Callable[[int, np.ndarray, np.ndarray], None] = lambda step, tokens, confidence: None,
+) -> dict[str, Any]:
+    """Collects the steps of one sequence into the arrays of a `Trajectory`, and `mass_error`, `mass_dtype`.
+
+    planned: how many steps at most; positions: length of the finished text. on_step is called after each step with
+    its number, the tokens (S,) after it and the confidence (S,) of those chosen in it.
+    """
+    tokens = np.full((planned, positions), PADDING, np.int32)
+    masked = np.zeros((planned, positions), bool)
+    confidence = np.full((planned, positions), np.nan, np.float32)
+    mass: np.ndarray | None = None
+    error, count, output = 0.0, 0, np.empty(0, np.int32)
+    for step in steps:
+        choice, observed = step.choice, step.mass[0].numpy()
+        layers, heads, length = observed.shape
+        if mass is None:
+            size = planned * layers * heads * positions * 4
+            dtype = mass_dtype if mass_dtype != "auto" else "float32" if size <= FLOAT32_LIMIT else "float16"
+            mass = np.full((planned, layers, heads, positions), np.nan, dtype)
+        tokens[count, :length] = choice.tokens[0].cpu().numpy()
+        masked[count, :length] = choice.masked[0].cpu().numpy()
+        chosen = choice.confidence[0].float().cpu().numpy()
+        confidence[count, : len(chosen)] = chosen
+        mass[count, :, :, :length] = observed
+        error = max(error, float(np.abs(observed - mass[count, :, :, :length]).max()))
+        output = choice.output[0].cpu().numpy().astype(np.int32)
+        on_step(count, output, confidence[count])
+        count += 1
+    if mass is None:
+        raise ValueError("A trajectory needs at least one step.")
+    length = len(output)
+    return {
+        "tokens": tokens[:count, :length],
+        "masked": masked[:count, :length],
+        "confidence": confidence[:count, :length],
+        "mass": mass[:count, :, :, :length],
+        "final": output,
+        "mass_dtype": str(mass.dtype),
+        "mass_error": error,
+    }
+
+
+def save(trajectory: Trajectory, path: Path) -> None:
+    """Writes one safetensors file. It appears whole or not at all."""
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in _ARRAYS}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        save_file(arrays, partial, metadata={"sinkscope": trajectory.info.model_dump_json()})
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"The recording could not be written to '{path}': {error}.") from error
+
+
+_ARRAYS: dict[str, tuple[str, ...]] = {
+    "tokens": ("int32",),
+    "masked": ("bool",),
+    "confidence": ("float32",),
+    "mass": ("float16", "float32"),
+    "final": ("int32",),
+}
+
+
+def open_trajectory(path: Path) -> Trajectory:
+    """Opens a recording. Raises UserError for a file that is damaged, hostile or something else."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("sinkscope")
+            if text is None:
+                raise UserError(f"'{path.name}' is a safetensors file, but not a SinkScope recording.")
+            info = Info.model_validate_json(text)
+            arrays = {name: file.get_tensor(name) for name in _ARRAYS}
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise UserError(f"'{path.name}' is not a whole recording: {error}. Copy or record it again.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"'{path.name}' is not a recording of this version: {where}: {first['msg']}.") from error
+    trajectory = Trajectory(info, **arrays)
+    problem = _inconsistency(trajectory)
+    if problem:
+        raise UserError(f"'{path.name}' is damaged: {problem}. Copy or record it again.")
+    return trajectory
+
+
+def _inconsistency(trajectory: Trajectory) -> str | None:
+    for name, dtypes in _ARRAYS.items():
+        if str(getattr(trajectory, name).dtype) not in dtypes:
+            return f"'{name}' is {getattr(trajectory, name).dtype}, not {' or '.join(dtypes)}"
+    if trajectory.mass.ndim != 4 or 0 in trajectory.mass.shape:
+        return f"'mass' has shape {trajectory.mass.shape}, not (steps, layers, heads, positions)"
+    shape = (trajectory.steps, trajectory.positions)
+    for name in ("tokens", "masked", "confidence"):
+        if getattr(trajectory, name).shape != shape:
+            return f"'{name}' has shape {getattr(trajectory, name).shape}, not {shape}"
+    if trajectory.final.shape != shape[1:]:
+        return f"'final' has shape {trajectory.final.shape}, not {shape[1:]}"
+    if not 0 <= trajectory.info.prompt_length <= trajectory.positions:
+        return f"its prompt of {trajectory.info.prompt_length} tokens is longer than its text"
+    ids = set(np.unique(trajectory.tokens).tolist()) | set(np.unique(trajectory.final).tolist())
+    unnamed = ids - {PADDING} - set(trajectory.info.tokens)
+    if unnamed:
+        return f"the text of token {min(unnamed)} is missing"
+    return None
