@@ -83,7 +83,7 @@ def steps_of(sampling: Spec) -> int:
 def llada_steps(
     predict: Predict, prompt: torch.Tensor, sampling: LLaDASampling, mask_token: int, generator: torch.Generator
 ) -> Iterator[Choice]:
-    """LLaDA's semi-autoregressive remasking (arXiv 2502.09992, algorithms 4 and 5).
+    """LLaDA's semi-autoregressive remasking (arXiv 2502.09992).
 
     [MASK] tokens inside the prompt are filled too, with the first block.
     """
