@@ -1,0 +1,276 @@
+"""Documents of the training text: seeded stories, lessons, scenes and sums of 32 to 256 tokens.
+
+A document strings units (the checkable pieces) together; held-out combinations never get into one.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+
+from analysis.demo import patterns
+from analysis.demo.heldout import held_out
+from analysis.demo.units import (
+    LARGEST,
+    UNITS,
+    Unit,
+    agreement,
+    arithmetic,
+    category,
+    counted,
+    given,
+    gone,
+    moved,
+    numbers,
+    opposite,
+    other,
+    physics,
+    pick,
+    property_,
+    reference,
+    seen,
+    tool,
+    trouble,
+)
+from analysis.demo.world import (
+    BEINGS,
+    CATEGORIES,
+    COUNTED,
+    DESCRIBED,
+    HOMES,
+    MANNER,
+    NUMBER_WORDS,
+    PEOPLE,
+    PETS,
+    PLACES,
+    RELATIVES,
+    SIGHTS,
+    STATES,
+    TIMES,
+    WEATHER,
+    WHERE,
+    WISHES,
+    Person,
+    plural,
+)
+
+MIN_WORDS, MAX_WORDS = 30, 190  # a word and its punctuation are a little more than one token
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text and the keys of every combination in it."""
+
+    text: str
+    keys: tuple[str, ...]
+
+
+# --- sentences without a claim ----------------------------------------------------------------------------------
+
+_JOBS = ("farmer", "baker", "sailor", "painter", "driver", "hunter", "miller", "tailor", "pilot", "waiter", "gardener", "cook")
+_SLOTS: dict[str, Callable[[Random], str]] = {
+    "place": lambda random: WHERE[pick(random, PLACES)],
+    "place2": lambda random: WHERE[pick(random, PLACES)],
+    "thing": lambda random: pick(random, COUNTED),
+    "things": lambda random: plural(pick(random, COUNTED)),
+    "adj": lambda random: pick(random, _ADJECTIVES),
+    "adj2": lambda random: pick(random, _ADJECTIVES),
+    "state": lambda random: pick(random, _CONSONANT_STATES),
+    "how": lambda random: pick(random, MANNER),
+    "weather": lambda random: pick(random, WEATHER),
+    "time": lambda random: pick(random, TIMES),
+    "home": lambda random: pick(random, HOMES),
+    "pet": lambda random: pick(random, PETS),
+    "rel": lambda random: pick(random, RELATIVES),
+    "wish": lambda random: pick(random, WISHES),
+    "sight": lambda random: pick(random, SIGHTS),
+    "few": lambda random: pick(random, NUMBER_WORDS[1:]),
+    "food": lambda random: pick(random, CATEGORIES["dish"]),
+    "toy": lambda random: pick(random, CATEGORIES["toy"]),
+    "color": lambda random: pick(random, CATEGORIES["color"]),
+    "wear": lambda random: pick(random, CATEGORIES["garment"]),
+    "music": lambda random: pick(random, CATEGORIES["instrument"]),
+    "sport": lambda random: pick(random, CATEGORIES["sport"]),
+    "flower": lambda random: pick(random, CATEGORIES["flower"]),
+    "tree": lambda random: pick(random, CATEGORIES["tree"]),
+    "bird": lambda random: pick(random, _BIRDS),
+    "job": lambda random: pick(random, _JOBS),
+    "jobs": lambda random: plural(pick(random, _JOBS)),
+}
+# The patterns write "a" before these.
+_ADJECTIVES = tuple(word for word in DESCRIBED if word[0] not in "aeiou")
+_CONSONANT_STATES = tuple(word for word in STATES if word[0] not in "aeioh")
+_BIRDS = tuple(word for word in CATEGORIES["bird"] if word[0] not in "aeiou")
+_SLOT = re.compile(r"\{(\w+)\}")
+# Each pattern once cut into its fixed parts and the names of its slots.
+_COMPILED = {
+    kind: tuple((tuple(parts[0::2]), tuple(parts[1::2])) for parts in map(_SLOT.split, block))
+    for kind, block in patterns.ALL.items()
+}
+
+
+def sentence(random: Random, kind: str, who: Person) -> str:
+    """A sentence of a kind of `patterns.ALL` about a character."""
+    fixed, slots = pick(random, _COMPILED[kind])
+    text = fixed[0]
+    for slot, following in zip(slots, fixed[1:], strict=True):
+        if slot == "n":
+            word = who.name
+        elif slot == "c":
+            word = who.child
+        elif slot == "m":
+            word = other(random, PEOPLE, who).name
+        elif slot in _SLOTS:
+            word = _SLOTS[slot](random)
+        else:
+            word = getattr(who, slot)
+        text += word + following
+    return text
+
+
+# --- sums and worked answers ------------------------------------------------------------------------------------
+
+_AS_WORDS = {"+": "plus", "-": "minus"}
+
+
+def equation(random: Random) -> str:
+    """A bare sum, in digits or in words. It names no object, so it is no combination."""
+    frame = int(random.random() * 5)
+    first, sign, second, result = numbers(random, 10 if frame >= 3 else LARGEST)
+    one, two, three = (NUMBER_WORDS[n - 1] if frame >= 3 else str(n) for n in (first, second, result))
+    if frame == 0:
+        return f"{one} {sign} {two} = {three}."
+    if frame == 1:
+        return f"{one} {_AS_WORDS[sign]} {two} is {three}."
+    if frame == 2:
+        return f"{three} is {one} {_AS_WORDS[sign]} {two}."
+    if frame == 3:
+        return f"{one.capitalize()} {_AS_WORDS[sign]} {two} is {three}."
+    return f"{one.capitalize()} {_AS_WORDS[sign]} {two} makes {three}."
+
+
+def problem(random: Random, who: Person | None = None) -> Unit:
+    """A word problem of two steps with its worked answer, for the generative task."""
+    who, noun = who or pick(random, PEOPLE), pick(random, COUNTED)
+    first, sign, second, between = numbers(random, LARGEST)
+    while True:
+        start, sign2, third, result = numbers(random, LARGEST)
+        if start == between:
+            break
+    things = plural(noun)
+    gain, lose = pick(random, ("buys", "finds", "gets")), pick(random, ("sells", "loses", "eats"))
+    change, change2 = ((f"{gain if s == '+' else lose} {n}") for s, n in ((sign, second), (sign2, third)))
+    context = (
+        f"Question: {who.name} has {counted(first, noun)}. {who.He} {change} and then {change2}. "
+        f"How many {things} does {who.he} have now? Answer:"
+    )
+    answer = f" {first} {sign} {second} = {between}. {between} {sign2} {third} = {result}. So {who.he} has {result}"
+    key = f"problem {first} {sign} {second} {sign2} {third} {noun}"
+    return Unit("problems", key, "problems", context, answer, None, f" {noun if result == 1 else things}.")
+
+
+# --- documents --------------------------------------------------------------------------------------------------
+
+_EVERYTHING = tuple(UNITS)
+_SUMS = tuple(accumulate(UNITS.values()))
+_EVENTS = (arithmetic, arithmetic, trouble, trouble, moved, gone, given, reference, reference, tool, physics, opposite)
+_FACTS = (category, category, property_, property_, opposite, opposite, tool, tool, physics)
+
+
+def any_unit(random: Random, who: Person | None = None) -> Unit:
+    """A unit of any kind, in the proportions of `UNITS`."""
+    draw = random.random() * _SUMS[-1]
+    return seen(random, next(maker for maker, limit in zip(_EVERYTHING, _SUMS, strict=True) if draw < limit), who)
+
+
+def _story(random: Random, parts: list[str], keys: list[str]) -> None:
+    who = pick(random, PEOPLE)
+    parts.append(sentence(random, "opening", who))
+    for _ in range(1 + int(random.random() * 5)):
+        draw = random.random()
+        if draw < 0.45:
+            parts.append(sentence(random, "detail", who))
+        elif draw < 0.6:
+            parts.append(sentence(random, "link", who))
+        unit = seen(random, pick(random, _EVENTS), who)
+        parts.append(unit.text)
+        keys.append(unit.key)
+    parts.append(sentence(random, "closing", who))
+
+
+def _units_of(makers: tuple[Callable[..., Unit], ...], opening: str | None) -> Callable[..., None]:
+    def write(random: Random, parts: list[str], keys: list[str]) -> None:
+        who = pick(random, PEOPLE) if random.random() < 0.3 else None
+        if opening and random.random() < 0.3:
+            parts.append(sentence(random, opening, who or pick(random, PEOPLE)))
+        for _ in range(2 + int(random.random() * 6)):
+            unit = seen(random, pick(random, makers), who) if makers else any_unit(random, who)
+            parts.append(unit.text)
+            keys.append(unit.key)
+
+    return write
+
+
+def _arithmetic(random: Random, parts: list[str], keys: list[str]) -> None:
+    if random.random() < 0.3:
+        parts.append(sentence(random, "sums", pick(random, PEOPLE)))
+    who = pick(random, PEOPLE) if random.random() < 0.5 else None
+    for _ in range(2 + int(random.random() * 6)):
+        if random.random() < 0.55:
+            parts.append(equation(random))
+        else:
+            unit = seen(random, arithmetic, who)
+            parts.append(unit.text)
+            keys.append(unit.key)
+
+
+def _problems(random: Random, parts: list[str], keys: list[str]) -> None:
+    for _ in range(1 + int(random.random() * 2)):
+        unit = seen(random, problem)
+        parts.append(unit.text)
+        keys.append(unit.key)
+
+
+_KINDS: tuple[tuple[float, Callable[..., None]], ...] = (
+    (0.30, _story),
+    (0.36, _units_of((), None)),
+    (0.12, _units_of(_FACTS, "lesson")),
+    (0.05, _units_of((agreement,), "scene")),
+    (0.11, _arithmetic),
+    (0.06, _problems),
+)
+
+
+def document(random: Random) -> Document:
+    """One document. Short ones are lengthened by further units, so that none is under 32 tokens."""
+    draw = random.random()
+    for weight, write in _KINDS:
+        draw -= weight
+        if draw < 0:
+            break
+    parts: list[str] = []
+    keys: list[str] = []
+    write(random, parts, keys)
+    length = [part.count(" ") + 1 for part in parts]
+    while sum(length) < MIN_WORDS:
+        unit = any_unit(random)
+        parts.append(unit.text)
+        keys.append(unit.key)
+        length.append(unit.text.count(" ") + 1)
+    while sum(length) > MAX_WORDS:
+        parts.pop()
+        length.pop()
+    return Document(" ".join(parts), tuple(keys))
+
+
+def question(random: Random, maker: Callable[..., Unit]) -> Unit:
+    """A unit whose combination is held out, for the benchmark tasks."""
+    while True:
+        unit = maker(random)
+        if held_out(unit.key):
+            return unit
+
+
+PATTERN_COUNT = sum(len(block) for block in patterns.ALL.values())
+BEING_COUNT = len(BEINGS)
