@@ -231,7 +231,9 @@ def _network(found: Checkpoint, config: Any, width: int | None, device_map: str 
         raise UserError(
             f"The weights in '{found.folder}' do not load as {found.architecture.name}: {_first_line(error)}"
         ) from error
-    wrong = {kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]}
+    wrong = {
+        kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
+    }
     if "missing_keys" in wrong or "mismatched_keys" in wrong:
         kind, names = next(iter(wrong.items()))
         raise UserError(
