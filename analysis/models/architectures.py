@@ -110,4 +110,4 @@ def identify(config: Mapping[str, Any]) -> Architecture:
 
 def _claims_causal_lm(config: Mapping[str, Any]) -> bool:
     names = config.get("architectures") or []
-    return not names or any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names)
+    return any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names)
