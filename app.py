@@ -8,11 +8,10 @@ import streamlit as st
 
 def main() -> None:
     """Navigation and sidebar; then the page."""
-    from pages.parts.frame import STARTED
+    from pages.parts.frame import inside_app
     from pages.parts.sidebar import sidebar
 
     st.set_page_config(page_title="SinkScope", page_icon=":material/water_drop:", layout="wide")
-    st.session_state[STARTED] = True
     page = st.navigation(
         [
             st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
@@ -23,7 +22,8 @@ def main() -> None:
     # Streamlit leaves wide margins; a page of plots needs them.
     st.html("<style>[data-testid='stMainBlockContainer']{padding:3rem 3rem}</style>")
     sidebar()
-    page.run()
+    with inside_app():
+        page.run()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pages.parts import controls
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, model_in_use, use_model
 
+_ANOTHER = "another model …"
 _LOADING, _MESSAGE = "loading_job", "model_message"
 BUSY_REFRESH = 1.0  # seconds
 
@@ -31,18 +32,23 @@ def _model_panel() -> None:
     with st.expander("Change model", expanded=_MESSAGE in st.session_state):
         chosen = st.selectbox(
             "Model",
-            list(MODELS),
+            [*MODELS, _ANOTHER],
             key="model_choice",
-            accept_new_options=True,
+            persist_state="session",
             format_func=lambda name: MODELS[name].source if name in MODELS and name != "bundled" else name,
-            help="Choose one, or type a Hugging Face hub id or the path of a local folder and press Enter.",
+            help="Names are looked up on this disk first, then on the Hugging Face hub.",
         )
-        if chosen in MODELS:
+        if chosen == _ANOTHER:
+            field = ModelSpec.model_fields["source"]
+            chosen = st.text_input(
+                "Hub id or folder", key="model_source", placeholder="owner/name or a path", help=field.description
+            )
+        else:
             st.caption(MODELS[chosen].summary)
         device = controls.draw(ModelSpec, "device", "model_device")
         dtype = controls.draw(ModelSpec, "dtype", "model_dtype")
         if st.button("Load", key="load_model", type="primary", width="stretch", disabled=_LOADING in st.session_state):
-            _ask_for(chosen or "", device, dtype)
+            _ask_for(chosen, device, dtype)
         if _LOADING in st.session_state:
             _follow_loading(st.session_state[_LOADING])
         message = st.session_state.get(_MESSAGE)
