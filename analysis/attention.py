@@ -20,7 +20,7 @@ CHUNK = 128
 
 @dataclass(frozen=True)
 class AttentionInputs:
-    """What one layer's attention is computed from. query (B, H, Q, D), key (B, H_kv, S, D), mask (B, 1, Q, S) or None."""
+    """What one layer attends with: query (B, H, Q, D), key (B, H_kv, S, D), mask (B, 1, Q, S) or None."""
 
     query: torch.Tensor
     key: torch.Tensor

@@ -52,8 +52,8 @@ def denoise(model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int)
     length = prompt.shape[1] + sampling.gen_length
     if length > model.geometry.max_length:
         raise UserError(
-            f"Prompt ({prompt.shape[1]} tokens) and new tokens ({sampling.gen_length}) make {length} tokens; this model "
-            f"takes {model.geometry.max_length}. Shorten one of them."
+            f"Prompt ({prompt.shape[1]} tokens) and new tokens ({sampling.gen_length}) make {length} tokens; this "
+            f"model takes {model.geometry.max_length}. Shorten one of them."
         )
     if prompt.shape[1] == 0 and own == "autoregressive":
         raise UserError("An autoregressive model needs at least one prompt token to start from.")
@@ -114,9 +114,7 @@ def llada_steps(
             tokens = output
 
 
-def _guided(
-    predict: Predict, tokens: torch.Tensor, given: torch.Tensor, scale: float, mask_token: int
-) -> torch.Tensor:
+def _guided(predict: Predict, tokens: torch.Tensor, given: torch.Tensor, scale: float, mask_token: int) -> torch.Tensor:
     if scale == 0:
         return predict(tokens, len(tokens))
     unconditional = tokens.masked_fill(given, mask_token)
@@ -159,7 +157,9 @@ def dream_steps(
         tokens = output
 
 
-def _keep(certainty: torch.Tensor, counts: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
+def _keep(
+    certainty: torch.Tensor, counts: torch.Tensor, temperature: float, generator: torch.Generator
+) -> torch.Tensor:
     """The `counts` most certain positions, or as many drawn by softmax(certainty / temperature)."""
     if temperature == 0:
         return _top(certainty, counts)

@@ -4,6 +4,7 @@ The queue is ours; dask is handed one job at a time. A job the worker dies of fa
 """
 
 import atexit
+import contextlib
 import os
 import threading
 import time
@@ -22,7 +23,7 @@ from cache.store import Result, Store
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 ENDED = ("done", "failed", "cancelled", "interrupted")
-CANCEL_GRACE = 8.0  # seconds a cancelled job gets to stop by itself before its worker is killed
+CANCEL_GRACE = 6.0  # seconds a cancelled job gets to stop by itself before its worker is killed
 PROGRESS_INTERVAL = 0.1  # seconds
 _TOPIC = "sinkscope-progress"
 
@@ -179,9 +180,8 @@ class Engine:
 
     def worker_pids(self) -> list[int]:
         """Process ids of the workers; empty before the first job."""
-        if self._client is None:
-            return []
-        return list(self._client.run(os.getpid).values())
+        nannies = self._cluster.workers.values() if self._cluster is not None else ()
+        return [nanny.pid for nanny in nannies if nanny.pid]
 
     def close(self) -> None:
         """Stops the queue and the worker. What was running reads interrupted."""
@@ -191,6 +191,8 @@ class Engine:
             self._closed = True
             self._changed.notify_all()
         self._thread.join(timeout=CANCEL_GRACE)
+        if self._running is not None:
+            self._kill_workers()
         for closing in (self._client, self._cluster):
             if closing is not None:
                 try:
@@ -245,7 +247,7 @@ class Engine:
 
     def _await(self, future: Any, job_id: str) -> None:
         """Waits for a future, passing a cancellation on and killing the worker if it does not listen."""
-        told = False
+        told = killed = False
         while not future.done() and not self._closed:
             with self._changed:
                 asked = self._cancelled.get(job_id)
@@ -255,12 +257,20 @@ class Engine:
                 continue
             if not told:
                 told = True
-                self._client.run(request_cancel, job_id, on_error="ignore")
-            if time.monotonic() - asked > CANCEL_GRACE:
-                future.cancel()
-                self._client.restart(wait_for_workers=False)
-                return
+                # In a thread of its own: a worker that hangs would not answer.
+                arguments = {"args": (request_cancel, job_id), "kwargs": {"on_error": "ignore"}}
+                threading.Thread(target=self._client.run, **arguments, daemon=True).start()
+            if not killed and time.monotonic() - asked > CANCEL_GRACE:
+                # Waits on: the next job must not be handed over before dask has noticed.
+                killed = True
+                self._kill_workers()
             time.sleep(0.05)
+
+    def _kill_workers(self) -> None:
+        """Ends the worker processes at once; their nannies start new ones."""
+        for pid in self.worker_pids():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
 
     def _outcome(self, future: Any) -> dict[str, Any]:
         from distributed import CancelledError, KilledWorker
@@ -356,7 +366,7 @@ def start_local_cluster() -> tuple[Any, Any]:
         host="127.0.0.1",
         protocol="tls://",
         security=Security.temporary(),
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         worker_dashboard_address=None,
         silence_logs="ERROR",
     )

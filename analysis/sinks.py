@@ -50,7 +50,7 @@ def uniform_share(length: int, bidirectional: bool) -> np.ndarray:
 
 
 def corrected_share(mass: np.ndarray, bidirectional: bool) -> np.ndarray:
-    """Share divided by what uniform attention would give, (T, ..., S). Causal and bidirectional models compare on this."""
+    """Share divided by what uniform attention would give, (T, …, S): causal and bidirectional models compare on it."""
     share = attention_share(mass)
     expected = np.full((mass.shape[0], mass.shape[-1]), np.nan, np.float32)
     for step, length in enumerate(np.isfinite(mass.reshape(len(mass), -1, mass.shape[-1])[:, 0]).sum(axis=-1)):
@@ -158,6 +158,17 @@ def sink_strength(mass: np.ndarray, sinks: np.ndarray) -> np.ndarray:
     for step, flags in enumerate(sinks):
         taken = mass[step][:, :, flags].sum(axis=-1, dtype=np.float32)
         strength[step] = taken / np.nansum(mass[step], axis=-1, dtype=np.float32)
+    return strength
+
+
+def uniform_strength(sinks: np.ndarray, steps_length: np.ndarray, bidirectional: bool) -> np.ndarray:
+    """The sink strength uniform attention would have at these sinks, (T,): Σ_{s∈sinks_t} of its share under the mask.
+
+    sinks (T, S), steps_length (T,): positions present in each step.
+    """
+    strength = np.empty(len(sinks))
+    for step, length in enumerate(steps_length):
+        strength[step] = uniform_share(int(length), bidirectional)[sinks[step, :length]].sum()
     return strength
 
 

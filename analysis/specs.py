@@ -82,9 +82,7 @@ def _top_p() -> Any:
 
 
 def _top_k() -> Any:
-    return parameter(
-        None, "Top-k", "Keep only this many likeliest tokens. Empty keeps all.", ge=1
-    )
+    return parameter(None, "Top-k", "Keep only this many likeliest tokens. Empty keeps all.", ge=1)
 
 
 class LLaDASampling(Spec):
@@ -191,7 +189,7 @@ class SinkParams(Spec):
         "std",
         "Sink definition",
         "std: attention mass above mean + k·std over the positions of a step. mean-attention: mean attention, over "
-        "the queries that can see the token, above a level. above-others: mass above the mean of the other tokens by ε.",
+        "the queries that can see the token, above a level. above-others: mass above the mean of the others by ε.",
     )
     k: float = parameter(
         2.0,
@@ -241,7 +239,10 @@ class RecordSpec(Spec):
 
     model: ModelSpec = ModelSpec()
     prompt: str = parameter(
-        "", "Prompt", "The text the model continues. Write the model's mask token to let it fill a gap.", max_length=50_000
+        "",
+        "Prompt",
+        "The text the model continues. Write the model's mask token to let it fill a gap.",
+        max_length=50_000,
     )
     chat_template: Literal["auto", "on", "off"] = parameter(
         "auto",

@@ -45,8 +45,8 @@ class Architecture:
             value = default if value is None else value
             if not isinstance(value, int) or value < 1:
                 raise UserError(
-                    f"The config says it is {self.name} but has no usable '{names[size]}' ({config.get(names[size])!r}): "
-                    "a different variant of this architecture, or an incomplete file."
+                    f"The config says it is {self.name} but has no usable '{names[size]}' "
+                    f"({config.get(names[size])!r}): another variant of this architecture, or an incomplete file."
                 )
             return value
 
@@ -110,4 +110,4 @@ def identify(config: Mapping[str, Any]) -> Architecture:
 
 def _claims_causal_lm(config: Mapping[str, Any]) -> bool:
     names = config.get("architectures") or []
-    return not names or any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names)
+    return any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names)

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.pytorch_utils import Conv1D
+from transformers.utils.logging import disable_progress_bar
 
 from analysis import attention
 from analysis.errors import UserError
@@ -115,6 +116,7 @@ def _observing(network: nn.Module, observer: attention.Observer | None) -> dict[
 def register() -> None:
     """Make our configs, classes and attention known to transformers' Auto classes. May be called again."""
     attention.register()
+    disable_progress_bar()  # jobs report their own progress
     for model_type in ("llada", "mmada"):
         register_checkpoint_conversion_mapping(model_type, llada.RENAMES, overwrite=True)
     for config, network in _NATIVE_CLASSES:
@@ -231,7 +233,9 @@ def _network(found: Checkpoint, config: Any, width: int | None, device_map: str 
         raise UserError(
             f"The weights in '{found.folder}' do not load as {found.architecture.name}: {_first_line(error)}"
         ) from error
-    wrong = {kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]}
+    wrong = {
+        kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
+    }
     if "missing_keys" in wrong or "mismatched_keys" in wrong:
         kind, names = next(iter(wrong.items()))
         raise UserError(

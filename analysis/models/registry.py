@@ -29,7 +29,7 @@ MODELS: dict[str, Model] = {
             "bundled",
             str(DEMO / "diffusion"),
             "A small masked diffusion model of short stories. Ships with SinkScope, runs on any CPU.",
-            prompt="the boy was hungry . he went to the",
+            prompt="one day ben goes to the zoo with his dog .",
             sampling=(("gen_length", 32), ("steps", 32)),
         ),
         Model("llada-8b-base", "GSAI-ML/LLaDA-8B-Base", "LLaDA, 8 billion parameters, pre-trained."),

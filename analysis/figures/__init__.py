@@ -1,0 +1,1 @@
+"""Arrays in, Plotly figures out. Pure functions; `style` holds the colours."""

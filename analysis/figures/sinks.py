@@ -1,0 +1,208 @@
+"""Figures of sinks: the grid of heads, one head over the steps, one attention map, one step's mass, their number."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.figures.style import (
+    MASS_SCALE,
+    REFERENCE,
+    SELECTED,
+    SINK,
+    TOKEN,
+    block_reduce,
+    color_bar,
+    layout,
+    token_axis,
+)
+
+
+def head_grid(
+    values: np.ndarray, name: str, selected: tuple[int, int] | None = None, percent: bool = True
+) -> go.Figure:
+    """A layer × head heatmap of one number a head, (L, H). Each cell is a point that can be clicked: customdata is
+    (layer, head). selected: the cell to outline.
+    """
+    values = np.asarray(values, np.float32)
+    layers, heads = values.shape
+    number = "%{z:.0%}" if percent else "%{z:.2g}"
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            colorscale=MASS_SCALE,
+            zmin=0 if percent else None,
+            colorbar=color_bar(name, percent),
+            texttemplate=number if layers * heads <= 64 else None,
+            textfont={"size": 11},
+            hoverinfo="skip",
+            xgap=1,
+            ygap=1,
+        )
+    )
+    layer, head = (axis.ravel() for axis in np.indices(values.shape))
+    shown = [f"{value:.1%}" if percent else f"{value:.3f}" for value in values.ravel()]
+    # Heatmaps send no clicks; invisible squares over them do.
+    figure.add_trace(
+        go.Scatter(
+            x=head,
+            y=layer,
+            mode="markers",
+            marker={"symbol": "square", "size": 22, "opacity": 0},
+            customdata=np.stack([layer, head], axis=-1).tolist(),
+            text=shown,
+            hovertemplate="layer %{y}, head %{x}<br>" + name + " %{text}<br><i>click to open</i><extra></extra>",
+            showlegend=False,
+        )
+    )
+    if selected is not None:
+        row, column = selected
+        figure.add_shape(
+            type="rect",
+            x0=column - 0.5,
+            x1=column + 0.5,
+            y0=row - 0.5,
+            y1=row + 0.5,
+            line={"color": SELECTED, "width": 3},
+        )
+    layout(figure, "head", "layer", height=max(300, min(640, 90 + 44 * layers)))
+    figure.update_layout(margin_t=10, dragmode=False)
+    figure.update_xaxes(range=[-0.5, heads - 0.5], dtick=1 if heads <= 16 else 4, showgrid=False, zeroline=False)
+    figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
+    return figure
+
+
+def mass_over_steps(
+    mass: np.ndarray, labels: list[str], sinks: np.ndarray, tokens: list[list[str]] | None, step: int | None = None
+) -> go.Figure:
+    """One head's attention mass, position × step: mass (T, S), sinks (T, S) marked.
+
+    labels: the finished text, for the axis. tokens: the token each cell had in its step, for the hover; None where
+    there are too many cells. step: the row to outline.
+    """
+    reduced, rows, columns = block_reduce(np.asarray(mass, np.float32))
+    exact = rows == columns == 1
+    figure = go.Figure(
+        go.Heatmap(
+            z=reduced,
+            x0=(columns - 1) / 2,
+            dx=columns,
+            y0=(rows - 1) / 2,
+            dy=rows,
+            colorscale=MASS_SCALE,
+            zmin=0,
+            colorbar=color_bar("mass (uniform = 1)"),
+            text=tokens if exact else None,
+            hovertemplate="step %{y}, position %{x}"
+            + ("<br>token ‘%{text}’" if tokens and exact else "")
+            + "<br>mass %{z:.2f}<extra></extra>",
+        )
+    )
+    at_step, at_position = np.nonzero(sinks)
+    if 0 < len(at_step) <= 20_000:
+        figure.add_trace(
+            go.Scatter(
+                x=at_position,
+                y=at_step,
+                mode="markers",
+                name="sink of this head",
+                marker={"symbol": "square-open", "size": 7, "color": SINK, "line": {"width": 1.5}},
+                hoverinfo="skip",
+                showlegend=True,
+            )
+        )
+    if step is not None:
+        figure.add_hrect(y0=step - 0.5, y1=step + 0.5, line={"color": SELECTED, "width": 2}, fillcolor="rgba(0,0,0,0)")
+    layout(figure, "position (finished text)", "denoising step", height=max(340, min(620, 150 + 9 * len(mass))))
+    figure.update_xaxes(range=[-0.5, mass.shape[1] - 0.5], showgrid=False, zeroline=False, **token_axis(labels))
+    figure.update_yaxes(range=[len(mass) - 0.5, -0.5], showgrid=False, zeroline=False)
+    return figure
+
+
+def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
+    """One head's attention, query × key, (S, S); rows sum to 1."""
+    reduced, rows, columns = block_reduce(np.asarray(values, np.float32))
+    size = len(labels)
+    hover = "query %{y}, key %{x}<br>attention %{z:.3f}<extra></extra>"
+    figure = go.Figure(
+        go.Heatmap(
+            z=reduced,
+            x0=(columns - 1) / 2,
+            dx=columns,
+            y0=(rows - 1) / 2,
+            dy=rows,
+            colorscale=MASS_SCALE,
+            zmin=0,
+            colorbar=color_bar("attention paid by the query"),
+            hovertemplate=hover,
+        )
+    )
+    layout(figure, "key (attended to)", "query (attending)", height=max(420, min(760, 140 + 12 * size)))
+    ticks = token_axis(labels)
+    figure.update_xaxes(range=[-0.5, size - 0.5], showgrid=False, zeroline=False, **ticks)
+    figure.update_yaxes(range=[size - 0.5, -0.5], showgrid=False, zeroline=False, **{**ticks, "tickangle": 0})
+    figure.update_yaxes(scaleanchor="x", constrain="domain")
+    figure.update_xaxes(constrain="domain")
+    figure.update_layout(margin_t=10)
+    return figure
+
+
+def mass_of_step(
+    mass: np.ndarray, labels: list[str], sinks: np.ndarray, threshold: float | None, top: float | None = None
+) -> go.Figure:
+    """Mean attention mass of each position in one step, (S,); sinks coloured. threshold: the height above which a
+    position is a sink, where the definition has one. top: fixed end of the axis, so that replayed steps compare.
+    """
+    figure = go.Figure()
+    for name, color, flags in (("token", TOKEN, ~sinks), ("sink", SINK, sinks)):
+        figure.add_trace(
+            go.Bar(
+                x=np.flatnonzero(flags),
+                y=np.asarray(mass[flags], np.float32),
+                name=name,
+                marker={"color": color, "line": {"width": 0}},
+                text=[labels[index] for index in np.flatnonzero(flags)],
+                textposition="none",
+                hovertemplate="position %{x}<br>token ‘%{text}’<br>mass %{y:.2f}<extra>" + name + "</extra>",
+            )
+        )
+    if threshold is not None and np.isfinite(threshold):
+        figure.add_hline(y=threshold, line={"color": SINK, "dash": "dash", "width": 1.5})
+        figure.add_annotation(
+            xref="paper", x=1, y=threshold, text="sink threshold", showarrow=False, xanchor="right", yanchor="bottom",
+            font={"color": SINK, "size": 12},
+        )  # fmt: skip
+    layout(figure, "position", "mean mass (uniform = 1)", height=300)
+    figure.update_layout(barmode="overlay", bargap=0.15)
+    figure.update_xaxes(range=[-0.7, len(labels) - 0.3], showgrid=False, zeroline=False, **token_axis(labels))
+    figure.update_yaxes(range=[0, top * 1.06] if top else None, rangemode="tozero")
+    return figure
+
+
+def sinks_over_steps(count: np.ndarray, reference: np.ndarray | None, step: int | None = None) -> go.Figure:
+    """How many sinks each step has, (T,). reference (T,): the count Gaussian noise would give. step: the one shown."""
+    steps = np.arange(len(count))
+    figure = go.Figure(
+        go.Scatter(
+            x=steps,
+            y=count,
+            mode="lines+markers" if len(count) <= 64 else "lines",
+            line={"color": SINK, "width": 2, "shape": "hv" if len(count) <= 64 else "linear"},
+            name="sinks",
+            hovertemplate="step %{x}<br>%{y} sinks<extra></extra>",
+        )
+    )
+    if reference is not None:
+        figure.add_trace(
+            go.Scatter(
+                x=steps,
+                y=reference,
+                mode="lines",
+                line={"color": REFERENCE, "dash": "dash"},
+                name="Gaussian reference",
+                hovertemplate="Gaussian reference %{y:.2f}<extra></extra>",
+            )
+        )
+    if step is not None:
+        figure.add_vline(x=step, line={"color": SELECTED, "width": 2})
+    layout(figure, "denoising step", "number of sinks", height=260)
+    figure.update_yaxes(rangemode="tozero")
+    return figure

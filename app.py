@@ -1,0 +1,30 @@
+"""SinkScope: attention sinks in diffusion language models. Run with `streamlit run app.py`.
+
+The body is guarded because worker processes execute this file again as they start.
+"""
+
+import streamlit as st
+
+
+def main() -> None:
+    """Navigation and sidebar; then the page."""
+    from pages.parts.frame import inside_app
+    from pages.parts.sidebar import sidebar
+
+    st.set_page_config(page_title="SinkScope", page_icon=":material/water_drop:", layout="wide")
+    page = st.navigation(
+        [
+            st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
+            st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
+            st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
+        ]
+    )
+    # Streamlit leaves wide margins; a page of plots needs them.
+    st.html("<style>[data-testid='stMainBlockContainer']{padding:3rem 3rem}</style>")
+    sidebar()
+    with inside_app():
+        page.run()
+
+
+if __name__ == "__main__":
+    main()

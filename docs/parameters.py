@@ -1,0 +1,60 @@
+"""Writes docs/parameters.md from the specs: `python -m docs.parameters`."""
+
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+import annotated_types
+from pydantic.fields import FieldInfo
+
+from analysis.specs import SAMPLINGS, AttentionMapSpec, ModelSpec, RecordSpec, SinkParams, Spec
+
+PATH = Path(__file__).with_name("parameters.md")
+_TABLES: tuple[tuple[str, type[Spec]], ...] = (
+    ("Model", ModelSpec),
+    ("Recording", RecordSpec),
+    *((f"Sampler `{name}`", kind) for name, kind in SAMPLINGS.items()),
+    ("Sinks", SinkParams),
+    ("Attention map", AttentionMapSpec),
+)
+_SKIPPED = {"model", "sampling", "sampler"}
+_SIGNS = {
+    annotated_types.Ge: ("ge", "≥"),
+    annotated_types.Gt: ("gt", ">"),
+    annotated_types.Le: ("le", "≤"),
+    annotated_types.Lt: ("lt", "<"),
+}
+
+
+def document() -> str:
+    """The whole page."""
+    parts = [
+        "# Parameters",
+        "Written from `analysis/specs.py` by `make docs`. Flags of the command line have the same names.",
+    ]
+    for title, spec in _TABLES:
+        rows = ["| parameter | default | range | meaning | source |", "| --- | --- | --- | --- | --- |"]
+        rows += [_row(name, field) for name, field in spec.model_fields.items() if name not in _SKIPPED]
+        parts.append(f"## {title}\n\n{spec.__doc__}\n\n" + "\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    extra = field.json_schema_extra or {}
+    default = "required" if field.is_required() else "none" if field.default is None else f"`{field.default}`"
+    unit = f" {extra['unit']}" if extra.get("unit") else ""
+    return f"| `{name}` | {default}{unit} | {_range(field)} | {field.description} | {extra.get('source') or ''} |"
+
+
+def _range(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    return ", ".join(
+        f"{sign} {getattr(rule, bound)}"
+        for rule in field.metadata
+        for kind, (bound, sign) in _SIGNS.items()
+        if isinstance(rule, kind)
+    )
+
+
+if __name__ == "__main__":
+    PATH.write_text(document(), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The pages: they read results, submit jobs and draw. No maths, no torch."""

@@ -1,0 +1,285 @@
+"""Record a prompt, watch the text fill in, and replay it step by step with its sinks marked."""
+
+import numpy as np
+import streamlit as st
+from pydantic import ValidationError
+
+from analysis import sinks as sink_analysis
+from analysis.engine import JobRecord
+from analysis.errors import UserError
+from analysis.figures import sinks as figures
+from analysis.models.checkpoint import find
+from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
+from analysis.trajectory import Trajectory
+from pages.parts import controls, tokens
+from pages.parts.charts import chart, heading
+from pages.parts.frame import run
+from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.recordings import choose_recording, definition_formula, opened, sink_controls, step_slider
+from pages.parts.session import engine, model_entry, model_in_use, show_recording, shown_recording
+
+PLAY_INTERVAL = 0.35  # seconds a step
+_PLAYING = "denoise_playing"
+
+
+def main() -> None:
+    """Draws the page."""
+    st.title("Denoise")
+    _ask()
+    record = shown_recording()
+    if record is None:
+        st.info("No recording yet. Write a prompt and press **Record**; the text fills in as the model denoises it.")
+        return
+    st.divider()
+    if not record.ended:
+        _follow(record.id)
+    elif record.state == "done":
+        choose_recording(record)
+        trajectory = opened(record)
+        if trajectory is not None:
+            _show(record, trajectory)
+    else:
+        _ended_badly(record)
+
+
+# --- asking -----------------------------------------------------------------------------------------------------
+
+
+def _ask() -> None:
+    model = model_in_use()
+    known = model_entry(model)
+    prompt = st.text_area(
+        RecordSpec.model_fields["prompt"].title, value=known.prompt, key=f"prompt_{model.source}", height=90,
+        persist_state="session", help=RecordSpec.model_fields["prompt"].description,
+    )  # fmt: skip
+    sampling_type = _sampling_type(model.source)
+    with st.expander(f"Settings · {sampling_type.__doc__.split(':')[0].strip('.')}"):
+        try:
+            sampling = _sampling(sampling_type, model.source, dict(known.sampling))
+            problem = ""
+        except ValidationError as error:
+            sampling, problem = None, sentence(error)
+        columns = st.columns(3)
+        with columns[0]:
+            seed = controls.draw(RecordSpec, "seed", "seed", persist_state="session")
+        with columns[1]:
+            chat = controls.draw(RecordSpec, "chat_template", "chat_template", persist_state="session")
+        with columns[2]:
+            stored = controls.draw(RecordSpec, "mass_dtype", "mass_dtype", persist_state="session")
+    if problem:
+        st.error(problem)
+    button, note = st.columns([1, 5], vertical_alignment="center")
+    pressed = button.button(
+        "Record", key="record", type="primary", icon=":material/fiber_manual_record:", width="stretch",
+        disabled=bool(problem),
+    )  # fmt: skip
+    if sampling is not None:
+        steps = getattr(sampling, "steps", sampling.gen_length)
+        note.caption(f"{sampling.gen_length} new tokens in {steps} steps with `{model.source}`, seed {seed}.")
+    if pressed and sampling is not None:
+        try:
+            spec = RecordSpec(
+                model=model, prompt=prompt, sampling=sampling, seed=seed, chat_template=chat, mass_dtype=stored
+            )
+            record = engine().submit("record", spec)
+        except ValidationError as error:
+            st.error(sentence(error))
+        except UserError as error:
+            st.error(str(error))
+        else:
+            st.session_state[_PLAYING] = False
+            st.session_state["step"] = 0
+            show_recording(record.id)
+            st.rerun()
+
+
+def _sampling_type(source: str) -> type[Spec]:
+    """The sampler's parameters for a model; LLaDA's where the model is not on this disk yet."""
+    try:
+        found = find(source)
+    except UserError:
+        found = None
+    if found is None:
+        return SAMPLINGS["dream"] if "dream" in source.lower() else LLaDASampling
+    return SAMPLINGS[found.architecture.sampler]
+
+
+def _sampling(kind: type[Spec], source: str, defaults: dict[str, int]) -> Spec:
+    """Draws the sampler's parameters, three in a row. Raises ValidationError where they do not fit together."""
+    names = [name for name in kind.model_fields if name != "sampler"]
+    values = {}
+    columns = st.columns(3)
+    for index, name in enumerate(names):
+        with columns[index % 3]:
+            values[name] = controls.draw(
+                kind, name, f"{source}_{name}", default=defaults.get(name), persist_state="session"
+            )
+    return kind(**values)
+
+
+# --- following --------------------------------------------------------------------------------------------------
+
+
+@st.fragment(run_every=0.3)
+def _follow(job_id: str) -> None:
+    record = engine().job(job_id)
+    if record is None or record.ended:
+        st.rerun()
+    heading(
+        "Denoising now",
+        "The text fills in as the model uncovers it.",
+        "Shade is the probability of each token when it was chosen.",
+    )
+    progress_bar(record)
+    live = engine().progress(job_id).details
+    if live.get("tokens"):
+        chosen = [value is not None for value in live["confidence"]]
+        tokens.show(
+            tokens.token_text(live["tokens"], live["masked"], live["confidence"], live["prompt_length"], new=chosen),
+            tokens.legend(sinks=False),
+        )
+    cancel_button(record, "cancel_recording")
+
+
+def _ended_badly(record: JobRecord) -> None:
+    texts = {
+        "failed": record.reason or "The recording failed.",
+        "cancelled": "This recording was cancelled.",
+        "interrupted": "SinkScope was stopped while this recording ran.",
+    }
+    (st.error if record.state == "failed" else st.warning)(texts[record.state])
+    if record.traceback:
+        with st.expander("Traceback"):
+            st.code(record.traceback)
+    if st.button("Try again", key="try_again", icon=":material/refresh:"):
+        try:
+            show_recording(engine().submit("record", record.parameters()).id)
+            st.rerun()
+        except UserError as error:
+            st.error(str(error))
+    choose_recording(record)
+
+
+# --- showing ----------------------------------------------------------------------------------------------------
+
+
+def _show(record: JobRecord, trajectory: Trajectory) -> None:
+    info = trajectory.info
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    with left:
+        params = sink_controls()
+    with right:
+        if st.button("Show its sinks", key="show_sinks", icon=":material/grid_view:", width="stretch"):
+            st.switch_page("pages/sinks.py", query_params={"recording": record.id})
+    if info.unknown_tokens:
+        st.warning(
+            f"{info.unknown_tokens} token{'s' if info.unknown_tokens > 1 else ''} of the prompt are unknown to this "
+            "model and were read as its unknown token. It knows a small vocabulary of simple stories."
+        )
+    interval = PLAY_INTERVAL if st.session_state.get(_PLAYING) else None
+    st.fragment(_replay, run_every=interval)(trajectory, params)
+    _facts(record, trajectory)
+
+
+def _replay(trajectory: Trajectory, params: SinkParams) -> None:
+    last = trajectory.steps - 1
+    if st.session_state.get(_PLAYING):
+        step = st.session_state.get("step", 0)
+        if step >= last:
+            st.session_state[_PLAYING] = False
+            st.rerun()
+        st.session_state["step"] = step + 1
+    button, slider = st.columns([1, 8], vertical_alignment="bottom")
+    with button:
+        playing = st.session_state.get(_PLAYING, False)
+        icon = ":material/pause:" if playing else ":material/play_arrow:"
+        if st.button("Pause" if playing else "Play", key="play", icon=icon, width="stretch", disabled=last == 0):
+            _toggle_play(last)
+    with slider:
+        step = step_slider(trajectory)
+
+    mass = sink_analysis.mean_mass(trajectory.mass)
+    sinks = sink_analysis.find_sinks(mass, params, trajectory.info.model.bidirectional)
+    heading(
+        f"Text at step {step}",
+        "What went into this step. Shade: the probability a token was chosen with. Outline: an attention sink.",
+        definition_formula(params),
+    )
+    tokens.show(_text(trajectory, step, sinks[step], mass[step]), tokens.legend())
+    _charts(trajectory, params, step, mass, sinks)
+
+
+def _toggle_play(last: int) -> None:
+    starting = not st.session_state.get(_PLAYING, False)
+    if starting and st.session_state.get("step", 0) >= last:
+        st.session_state["step"] = 0
+    st.session_state[_PLAYING] = starting
+    st.rerun()
+
+
+def _text(trajectory: Trajectory, step: int, sinks: np.ndarray, mass: np.ndarray) -> str:
+    earlier = trajectory.confidence[:step]
+    chosen_with = np.where(np.isfinite(earlier), earlier, -1).max(axis=0, initial=-1)
+    return tokens.token_text(
+        trajectory.labels(step),
+        trajectory.masked[step].tolist(),
+        [float(value) if value >= 0 else None for value in chosen_with],
+        trajectory.info.prompt_length,
+        sinks=sinks.tolist(),
+        new=(np.isfinite(trajectory.confidence[step - 1]) if step else np.zeros(trajectory.positions, bool)).tolist(),
+        mass=mass.tolist(),
+    )
+
+
+def _charts(trajectory: Trajectory, params: SinkParams, step: int, mass: np.ndarray, sinks: np.ndarray) -> None:
+    by_deviation = params.definition == "std"
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        threshold = float(sink_analysis.deviation_threshold(mass[step], params.k)[0]) if by_deviation else None
+        chart(
+            f"Where attention goes in step {step}",
+            "Each bar is the attention a position receives, averaged over all layers and heads; sinks stand out.",
+            "Attention mass of key $s$: $m_{t,l,h,s} = \\sum_q p_{t,l,h}(q, s)$, averaged over layers $l$ and heads "
+            "$h$. Uniform attention gives 1.\n\n" + definition_formula(params),
+            figures.mass_of_step(mass[step], trajectory.labels(step), sinks[step], threshold, float(np.nanmax(mass))),
+            "mass_of_step",
+        )
+    with right:
+        counts = sinks.sum(axis=1)
+        lengths = sink_analysis.lengths(trajectory.mass)
+        reference = sink_analysis.gaussian_reference(lengths, params.k) if by_deviation else None
+        chart(
+            "How many sinks each step has",
+            "The line counts the sinks of every step"
+            + (", beside what Gaussian noise would give." if by_deviation else "."),
+            definition_formula(params)
+            + ("\n\nGaussian reference: $S\\,(1 - \\Phi(k))$ for $S$ positions." if by_deviation else ""),
+            figures.sinks_over_steps(counts, reference, step),
+            "sinks_over_steps",
+        )
+
+
+def _facts(record: JobRecord, trajectory: Trajectory) -> None:
+    info = trajectory.info
+    st.markdown("**What the model wrote**")
+    st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
+    with st.expander("How this was recorded"):
+        st.json(
+            {
+                "model": info.model.model_dump(),
+                "prompt": info.prompt,
+                "chat template applied": info.chat_template,
+                "sampling": info.sampling.model_dump(),
+                "seed": info.seed,
+                "recorded": info.created,
+                "seconds": round(info.seconds, 3),
+                "attention mass (steps, layers, heads, positions)": list(trajectory.mass.shape),
+                "stored precision": info.mass_dtype,
+                "largest rounding error of a stored mass": info.mass_error,
+                **info.environment,
+            }
+        )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,87 @@
+"""What SinkScope is, the model in use, and what to do next."""
+
+import streamlit as st
+
+from analysis.errors import UserError
+from analysis.models.checkpoint import find
+from pages.parts.frame import run
+from pages.parts.session import finished_recordings, model_entry, model_in_use, recording_title, show_recording
+
+
+def main() -> None:
+    """Draws the page."""
+    st.title("SinkScope")
+    st.markdown(
+        "Diffusion language models write by filling in a masked text, step by step. A few tokens soak up most of the "
+        "attention: **attention sinks**. In these models they move from step to step. SinkScope records attention "
+        "over the whole denoising trajectory and shows where the sinks are, how strong they are and how they move."
+    )
+    _next_steps()
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        _model()
+    with right:
+        _recordings()
+
+
+def _next_steps() -> None:
+    record, look = st.columns(2, gap="medium")
+    with record.container(border=True, height="stretch"):
+        st.subheader("1 · Record", anchor=False)
+        st.markdown("Give the model a prompt and watch it denoise. Every step's attention is kept.")
+        st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
+    with look.container(border=True, height="stretch"):
+        st.subheader("2 · Find the sinks", anchor=False)
+        st.markdown("See which layers and heads feed the sinks, and open any head down to its full attention map.")
+        ready = bool(finished_recordings())
+        st.page_link(
+            "pages/sinks.py", label="**Look at its sinks**", icon=":material/grid_view:", disabled=not ready,
+            help=None if ready else "Record a prompt first.",
+        )  # fmt: skip
+
+
+def _model() -> None:
+    st.subheader("Model in use", anchor=False)
+    spec = model_in_use()
+    known = model_entry(spec)
+    try:
+        found = find(spec.source)
+    except UserError as error:
+        st.error(str(error))
+        return
+    facts = {"Model": known.name, "Source": "ships with SinkScope" if known.name == "bundled" else known.source}
+    if found is None:
+        st.info(
+            "This model is not on this disk yet. It is downloaded from the Hugging Face hub at the first recording."
+        )
+    else:
+        geometry, architecture = found.geometry, found.architecture
+        facts |= {
+            "Architecture": architecture.name,
+            "Attention": "bidirectional" if architecture.bidirectional else "causal",
+            "Layers × heads": f"{geometry.layers} × {geometry.heads}",
+            "Vocabulary": f"{geometry.vocabulary:,} tokens",
+            "Longest text": f"{geometry.max_length:,} tokens",
+        }
+    st.table({"": facts.keys(), " ": facts.values()}, border="horizontal", hide_index=True)
+    if known.summary:
+        st.caption(known.summary)
+    st.caption("Change it in the sidebar: LLaDA, Dream, converted Qwen models, a local folder or any hub id.")
+
+
+def _recordings() -> None:
+    st.subheader("Recordings", anchor=False)
+    records = finished_recordings()
+    if not records:
+        st.info("Nothing recorded yet. Your recordings appear here and stay after a restart.")
+        return
+    for record in records[:6]:
+        row, button = st.columns([5, 1], vertical_alignment="center")
+        row.markdown(recording_title(record))
+        if button.button("Open", key=f"open_{record.id}", width="stretch"):
+            show_recording(record.id)
+            st.switch_page("pages/denoise.py", query_params={"recording": record.id})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,72 @@
+"""Widgets drawn from a spec: label, range, default and help text come from its fields, nowhere else."""
+
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+import streamlit as st
+from pydantic.fields import FieldInfo
+
+from analysis.specs import Spec
+
+
+def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: Any) -> Any:
+    """Draws the widget of one field and returns its value. options go to the widget (bind, on_change, …)."""
+    field = spec.model_fields[name]
+    default = field.default if default is None else default
+    extra = field.json_schema_extra or {}
+    unit = f" ({extra['unit']})" if extra.get("unit") and extra["unit"] not in field.title.lower() else ""
+    label = f"{field.title}{unit}"
+    help_text = f"{field.description}\n\n*Source: {extra['source']}*" if extra.get("source") else field.description
+    kind = _plain_type(field)
+    if get_origin(kind) is Literal:
+        choices = list(get_args(kind))
+        return st.selectbox(label, choices, index=choices.index(default), key=key, help=help_text, **options)
+    if kind is bool:
+        return st.toggle(label, value=default, key=key, help=help_text, **options)
+    if kind in (int, float):
+        bounds = _bounds(field, kind)
+        return st.number_input(
+            label, value=default, step=extra.get("step") or kind(1), key=key, help=help_text,
+            placeholder="all" if name.startswith("top_") else "one block" if name == "block_length" else None,
+            **bounds, **options,
+        )  # fmt: skip
+    return st.text_input(label, value=default, key=key, help=help_text, **options)
+
+
+def draw_slider(spec: type[Spec], name: str, key: str, **options: Any) -> Any:
+    """Draws a bounded number as a slider."""
+    field = spec.model_fields[name]
+    kind = _plain_type(field)
+    extra = field.json_schema_extra or {}
+    bounds = _bounds(field, kind)
+    help_text = f"{field.description}\n\n*Source: {extra['source']}*" if extra.get("source") else field.description
+    step = kind(extra.get("step") or 1)
+    return st.slider(
+        field.title, value=kind(field.default), step=step, key=key, help=help_text,
+        format="%.1f" if step in (0.1, 0.5) else None, **bounds, **options,
+    )  # fmt: skip
+
+
+def _plain_type(field: FieldInfo) -> Any:
+    """The field's type without `| None`."""
+    if get_origin(field.annotation) in (Union, types.UnionType):
+        return next(kind for kind in get_args(field.annotation) if kind is not type(None))
+    return field.annotation
+
+
+def _bounds(field: FieldInfo, kind: type) -> Mapping[str, Any]:
+    """min_value and max_value for a widget. An open bound moves one small step inside."""
+    bounds: dict[str, Any] = {}
+    step = (field.json_schema_extra or {}).get("step") or 1
+    for rule in field.metadata:
+        if isinstance(rule, annotated_types.Ge):
+            bounds["min_value"] = kind(rule.ge)
+        elif isinstance(rule, annotated_types.Gt):
+            bounds["min_value"] = kind(rule.gt + step)
+        elif isinstance(rule, annotated_types.Le):
+            bounds["max_value"] = kind(rule.le)
+        elif isinstance(rule, annotated_types.Lt):
+            bounds["max_value"] = kind(rule.lt - step)
+    return bounds

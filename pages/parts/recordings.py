@@ -1,0 +1,78 @@
+"""Choosing a recording, stepping through it, and saying what a sink is: shared by the pages that look at one."""
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.errors import UserError
+from analysis.sinks import DEFINITIONS
+from analysis.specs import SinkParams
+from analysis.trajectory import Trajectory
+from pages.parts import controls
+from pages.parts.session import finished_recordings, open_recording, recording_title, show_recording
+
+
+def choose_recording(shown: JobRecord | None) -> None:
+    """A box of all finished recordings; choosing one shows it."""
+    records = finished_recordings()
+    if not records:
+        return
+    titles = {record.id: recording_title(record) for record in records}
+    ids = list(titles)
+    current = ids.index(shown.id) if shown is not None and shown.id in titles else None
+
+    def chosen() -> None:
+        if st.session_state["recording_choice"]:
+            show_recording(st.session_state["recording_choice"])
+
+    if current is not None:
+        st.session_state["recording_choice"] = shown.id
+    st.selectbox(
+        "Recording", ids, index=current, key="recording_choice", format_func=lambda job: titles.get(job, job),
+        on_change=chosen, placeholder="Choose a recording",
+    )  # fmt: skip
+
+
+def opened(record: JobRecord) -> Trajectory | None:
+    """The recording, or None after saying on the page why it cannot be opened."""
+    try:
+        trajectory = open_recording(record)
+    except UserError as error:
+        st.error(str(error))
+        return None
+    if trajectory is None:
+        st.warning("This recording is no longer in the store. Record it again on the Denoise page.")
+    return trajectory
+
+
+def step_slider(trajectory: Trajectory, key: str = "step") -> int:
+    """The denoising step looked at, counted from 0."""
+    last = trajectory.steps - 1
+    if last == 0:
+        return 0
+    if key in st.session_state:
+        st.session_state[key] = min(max(st.session_state[key], 0), last)
+    return st.slider(
+        "Denoising step", 0, last, key=key, bind="query-params",
+        help="Step 0 is the first forward. What is shown is what went INTO the step.",
+    )  # fmt: skip
+
+
+def sink_controls() -> SinkParams:
+    """The sink definition and its own threshold."""
+    choice, threshold = st.columns([1, 1])
+    with choice:
+        definition = controls.draw(
+            SinkParams, "definition", "definition", bind="query-params",
+            format_func=lambda name: DEFINITIONS[name].title,
+        )  # fmt: skip
+    parameter = DEFINITIONS[definition].parameter
+    with threshold:
+        value = controls.draw_slider(SinkParams, parameter, parameter, bind="query-params")
+    return SinkParams(definition=definition, **{parameter: value})
+
+
+def definition_formula(params: SinkParams) -> str:
+    """The definition in use, as help text."""
+    definition = DEFINITIONS[params.definition]
+    threshold = f"{definition.title}, with {getattr(params, definition.parameter):g}."
+    return f"A token is a sink when\n\n$${definition.formula}$$\n\n{threshold}"

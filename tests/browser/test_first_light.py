@@ -1,0 +1,108 @@
+"""A new user's way through the real dashboard in a real browser."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.slow
+
+
+def record(page: Page) -> None:
+    page.get_by_role("button", name="Record", exact=True).click()
+
+
+def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address):
+    page.goto(address)
+    expect(page.get_by_role("heading", name="SinkScope")).to_be_visible()
+    began = time.monotonic()
+    page.get_by_text("Record a prompt").click()
+    page.get_by_role("textbox", name="Prompt").fill("mia goes to the park with her cat .")
+    record(page)
+    page.get_by_role("button", name="Show its sinks").click(timeout=60_000)
+    expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
+    expect(page.locator(".st-key-head_grid .heatmaplayer image, .st-key-head_grid .hm image").first).to_be_attached()
+    print(f"three clicks took {time.monotonic() - began:.1f} s on a cold server")
+    expect(page.get_by_text("mia goes to the park").first).to_be_visible()
+
+
+def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
+    page.goto(f"{address}/denoise")
+    page.get_by_text(re.compile("^Settings")).click()
+    for label, value in (("New tokens", "16"), ("Denoising steps", "16")):
+        field = page.get_by_role("spinbutton", name=re.compile(f"^{label}"))
+        field.fill(value)
+        field.press("Enter")
+    expect(page.get_by_text("16 new tokens in 16 steps")).to_be_visible()
+    record(page)
+    expect(page.get_by_text("Text at step 0")).to_be_visible(timeout=60_000)
+    masks = page.locator(".ss-text .mask")
+    expect(page.locator(".ss-text[role=group] .sink").first).to_be_visible()
+    before = masks.count()
+
+    slider = page.get_by_role("slider", name="Denoising step")
+    slider.focus()
+    for _ in range(9):
+        slider.press("ArrowRight")
+    expect(page.get_by_text("Text at step 9")).to_be_visible()
+    expect(masks).to_have_count(before - 9)
+    assert "step=9" in page.url
+
+    page.get_by_role("button", name="Show its sinks").click()
+    expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
+    cells = page.locator(".st-key-head_grid .scatterlayer path.point")
+    expect(cells).to_have_count(36)
+    cells.nth(3 * 6 + 4).click(force=True)
+    expect(page.get_by_text("Layer 3, head 4: attention over the steps")).to_be_visible()
+    expect(page.locator(".st-key-mass_over_steps .js-plotly-plot")).to_be_visible()
+    page.wait_for_url(re.compile("layer=3&head=4"))
+
+    page.get_by_text("Full attention map", exact=True).click()
+    expect(page.get_by_text("Full attention map of layer 3, head 4 at step 9")).to_be_visible(timeout=60_000)
+
+    page.reload()
+    expect(page.get_by_text("Layer 3, head 4: attention over the steps")).to_be_visible()
+    expect(page.get_by_text("Full attention map of layer 3, head 4 at step 9")).to_be_visible()
+
+
+def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):
+    page.goto(f"{address}/denoise")
+    page.get_by_text(re.compile("^Settings")).click()
+    for label, value in (("New tokens", "200"), ("Denoising steps", "200")):
+        field = page.get_by_role("spinbutton", name=re.compile(f"^{label}"))
+        field.fill(value)
+        field.press("Enter")
+    expect(page.get_by_text("200 new tokens in 200 steps")).to_be_visible()
+    record(page)
+    expect(page.get_by_text("Denoising now")).to_be_visible()
+    page.wait_for_url(re.compile("recording="))
+    page.reload()
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_role("heading", name="SinkScope")).to_be_visible()
+    page.get_by_role("link", name="Denoise").click()
+    expect(page.get_by_text("Text at step 0")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("200 steps").first).to_be_visible()
+
+
+def test_play_moves_through_the_steps_and_pause_holds(page, address):
+    page.goto(f"{address}/denoise")
+    expect(page.get_by_text("Text at step 0")).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_text(re.compile("Text at step [3-9]"))).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    held = page.get_by_text(re.compile("Text at step")).inner_text()
+    page.wait_for_timeout(1200)
+    assert page.get_by_text(re.compile("Text at step")).inner_text() == held
+
+
+@pytest.mark.parametrize("path", ["", "denoise", "sinks"])
+def test_every_page_opened_by_its_address_has_the_app_around_it_and_no_error(page, address, path):
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{address}/{path}")
+    expect(page.get_by_text("Model in use").first).to_be_visible()
+    expect(page.get_by_role("link", name="Sinks")).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+    assert errors == []

@@ -1,0 +1,54 @@
+"""The real server, from outside: straight to a page on a fresh start, and a worker that dies under it."""
+
+import os
+import re
+import signal
+import time
+
+import psutil
+import pytest
+from playwright.sync_api import expect
+
+from tests.helpers import server
+
+pytestmark = pytest.mark.slow
+
+
+def worker_of(address: str) -> int:
+    """Process id of the dask worker below the server on this port: the child that has torch loaded."""
+    port = int(address.rsplit(":", 1)[1])
+    owner = next(
+        item.pid for item in psutil.net_connections("tcp") if item.laddr.port == port and item.status == "LISTEN"
+    )
+    for child in psutil.Process(owner).children(recursive=True):
+        if any("libtorch" in mapped.path for mapped in child.memory_maps()):
+            return child.pid
+    raise AssertionError("no worker process has loaded torch")
+
+
+def test_a_fresh_server_opened_at_a_pages_address_shows_the_whole_app(page, tmp_path):
+    with server(tmp_path) as address:
+        page.goto(f"{address}/sinks")
+        expect(page.get_by_role("link", name="Denoise")).to_be_visible()
+        expect(page.get_by_text("Model in use").first).to_be_visible()
+        expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
+
+
+def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
+    with server(tmp_path) as address:
+        page.goto(f"{address}/denoise")
+        page.get_by_role("button", name="Record", exact=True).click()
+        expect(page.get_by_text("Text at step 0")).to_be_visible(timeout=90_000)
+        worker = worker_of(address)
+        os.kill(worker, signal.SIGKILL)
+        while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.05)
+        page.get_by_text(re.compile("^Settings")).click()
+        seed = page.get_by_role("spinbutton", name="Seed")
+        seed.fill("5")
+        seed.press("Enter")
+        expect(page.get_by_text("seed 5.")).to_be_visible()
+        page.get_by_role("button", name="Record", exact=True).click()
+        expect(page.get_by_text(re.compile("seed 5$")).first).to_be_visible(timeout=90_000)
+        expect(page.get_by_text("Text at step 0")).to_be_visible()
+        assert worker_of(address) != worker

@@ -1,0 +1,62 @@
+"""Shared by all tests: golden checkpoints, small models made on the fly, a private store, the real server."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+# Set before anything of the project is imported: no test touches the user's own store or the network.
+_HOME = tempfile.mkdtemp(prefix="sinkscope-tests-")
+os.environ["SINKSCOPE_HOME"] = _HOME
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import pytest  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+from analysis.models.load import LoadedModel, load  # noqa: E402
+from analysis.specs import ModelSpec  # noqa: E402
+from analysis.trajectory import Trajectory  # noqa: E402
+from cache.store import Store  # noqa: E402
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _remove_home():
+    yield
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def bundled() -> LoadedModel:
+    """The bundled model. Shared: never change its weights."""
+    return load(ModelSpec(device="cpu"))
+
+
+@pytest.fixture(scope="session", params=["llada-mha", "llada-gqa", "dream-gqa"])
+def golden(request) -> tuple[LoadedModel, dict, dict]:
+    """A golden checkpoint, what the authors' code computes on it, and what their samplers generate."""
+    folder = GOLDEN / request.param
+    model = load(ModelSpec(source=str(folder), device="cpu"))
+    return model, load_file(folder / "golden.safetensors"), load_file(folder / "generate.safetensors")
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    """A fresh store."""
+    made = Store(tmp_path / "store")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def trajectory(bundled, tmp_path_factory) -> Trajectory:
+    """A real recording of the bundled model: 8 steps, 16 new tokens."""
+    from analysis import jobs
+    from analysis.specs import LLaDASampling, RecordSpec
+    from analysis.trajectory import open_trajectory
+    from tests.helpers import QuietContext
+
+    context = QuietContext(tmp_path_factory.mktemp("recording"))
+    spec = RecordSpec(prompt="one day ben goes to the zoo .", sampling=LLaDASampling(gen_length=16, steps=8))
+    return open_trajectory(jobs.record(spec, context).file)

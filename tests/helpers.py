@@ -1,0 +1,110 @@
+"""Small things several tests need: tiny checkpoints, a silent job context, the real server as a process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+ROOT = Path(__file__).parent.parent
+TINY = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "eos_token_id": 3,
+    "bos_token_id": 2,
+    "pad_token_id": 0,
+}
+
+
+class QuietContext:
+    """A job context that keeps what it is told."""
+
+    workers = 1
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.said: list[tuple[str, int, int, dict[str, Any]]] = []
+
+    def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        self.said.append((phase, done, total, details))
+
+
+def save_tokenizer(folder: Path, size: int = 64, mask: bool = True) -> None:
+    """A word-level tokenizer of `size` words w5, w6, … with the usual special tokens."""
+    special = ["[PAD]", "[MASK]", "[BOS]", "[EOS]", "[UNK]"]
+    words = special + [f"w{index}" for index in range(len(special), size)]
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    names = {"pad_token": "[PAD]", "bos_token": "[BOS]", "eos_token": "[EOS]", "unk_token": "[UNK]"}
+    if mask:
+        names["mask_token"] = "[MASK]"
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+
+
+def save_tiny(folder: Path, kind: type, config: type, *, tokenizer: bool = True, seed: int = 0, **changes: Any) -> Path:
+    """A tiny random checkpoint of a transformers class, saved the usual way."""
+    import torch
+
+    torch.manual_seed(seed)
+    kind(config(**{**TINY, **changes})).save_pretrained(folder)
+    if tokenizer:
+        save_tokenizer(folder)
+    return folder
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    """Changes fields of a saved config; None removes one."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config.update(changes)
+    path.write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def server(home: Path):
+    """The real dashboard as its own process; yields its address. Its output is shown if it does not come up."""
+    port = free_port()
+    log = (home / "server.log").open("w+")
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "SINKSCOPE_HOME": str(home)}, stdout=log, stderr=subprocess.STDOUT
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    raise RuntimeError(f"The server did not start:\n{log.read()}") from None
+                time.sleep(0.1)
+        yield f"http://localhost:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()

@@ -1,0 +1,80 @@
+"""Figures: what a reader sees follows from the arrays, and every axis is named."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.figures import sinks as figures
+from analysis.figures.style import SINK, block_reduce, shorten, token_axis
+
+
+def every_figure():
+    rng = np.random.default_rng(0)
+    mass = rng.random((5, 9)).astype(np.float32)
+    labels = [f"t{index}" for index in range(9)]
+    flags = mass > 0.8
+    return {
+        "head_grid": figures.head_grid(rng.random((3, 4)), "sink strength", (1, 2)),
+        "mass_over_steps": figures.mass_over_steps(mass, labels, flags, [labels] * 5, 2),
+        "attention_map": figures.attention_map(rng.random((9, 9)), labels),
+        "mass_of_step": figures.mass_of_step(mass[0], labels, flags[0], 0.8, 1.0),
+        "sinks_over_steps": figures.sinks_over_steps(flags.sum(1), np.full(5, 0.2), 3),
+    }
+
+
+@pytest.mark.parametrize("name", list(every_figure()))
+def test_axes_are_named_and_arrays_are_not_half_precision(name):
+    figure = every_figure()[name]
+    assert figure.layout.xaxis.title.text
+    assert figure.layout.yaxis.title.text
+    for trace in figure.data:
+        for axis in ("x", "y", "z"):
+            values = getattr(trace, axis, None)
+            assert getattr(values, "dtype", None) != np.float16
+    for trace in figure.data:
+        if trace.type == "heatmap":
+            assert trace.colorbar.title.text
+
+
+def test_a_grid_cell_tells_its_layer_and_head_when_clicked():
+    figure = figures.head_grid(np.arange(6).reshape(2, 3) / 10, "strength", None)
+    points = figure.data[1]
+    cells = {(point[0], point[1]): (x, y) for point, x, y in zip(points.customdata, points.x, points.y, strict=True)}
+    assert cells == {(layer, head): (head, layer) for layer in range(2) for head in range(3)}
+    assert points.text[4] == "40.0%"
+
+
+def test_bars_of_sinks_are_coloured_and_hold_every_position():
+    mass = np.array([1.0, 5.0, 1.0, 4.0])
+    figure = figures.mass_of_step(mass, list("abcd"), mass > 3, 3.0)
+    plain, sink = figure.data
+    assert (list(plain.x), list(sink.x)) == ([0, 2], [1, 3])
+    assert list(sink.y) == [5.0, 4.0]
+    assert sink.marker.color == SINK
+
+
+def test_padding_leaves_gaps_in_a_heads_heatmap():
+    mass = np.full((3, 4), np.nan, np.float32)
+    mass[:, :2] = 1
+    figure = figures.mass_over_steps(mass, list("abcd"), np.zeros((3, 4), bool), None)
+    assert np.isnan(figure.data[0].z[:, 2:]).all()
+    assert len(figure.data) == 1, "no legend for sinks that are not there"
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 30))
+def test_blocks_are_means_and_fit_the_limit(rows, columns, limit):
+    values = np.random.default_rng(rows * 61 + columns).random((rows, columns)).astype(np.float32)
+    reduced, height, width = block_reduce(values, limit)
+    assert max(reduced.shape) <= limit
+    for row in range(reduced.shape[0]):
+        for column in range(reduced.shape[1]):
+            block = values[row * height : (row + 1) * height, column * width : (column + 1) * width]
+            assert reduced[row, column] == pytest.approx(block.mean(), rel=1e-4)
+
+
+def test_long_texts_get_numbers_and_white_space_is_visible():
+    assert token_axis(["a"] * 500) == {}
+    assert shorten("  \n") == "⏎"
+    assert shorten(" ") == "␣"
+    assert shorten("abcdefghijklmnop") == "abcdefghi…"

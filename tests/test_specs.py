@@ -1,0 +1,45 @@
+"""Parameters: their rules, their sentences, and that pages, command line and docs all read them."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from analysis import specs
+from analysis.specs import DreamSampling, LLaDASampling, RecordSpec, SinkParams, sentence
+from docs.parameters import PATH, document
+
+
+def problem(build) -> str:
+    with pytest.raises(ValidationError) as caught:
+        build()
+    return sentence(caught.value)
+
+
+def test_what_does_not_fit_together_is_said_in_one_sentence():
+    assert problem(lambda: LLaDASampling(gen_length=10, block_length=3)) == (
+        "New tokens (10) must be a multiple of the block length (3)."
+    )
+    assert "multiple of the number of blocks (4)" in problem(
+        lambda: LLaDASampling(gen_length=8, steps=6, block_length=2)
+    )
+    assert problem(lambda: DreamSampling(steps=0)).startswith("steps: ")
+    assert "widgets: Extra inputs" in problem(lambda: SinkParams(widgets=3))
+    assert "steps" in problem(lambda: RecordSpec(sampling={"sampler": "llada", "steps": -1}))
+
+
+def test_every_parameter_is_labelled_and_explained():
+    for spec in (*specs.JOB_SPECS.values(), *specs.SAMPLINGS.values(), SinkParams, specs.ModelSpec):
+        for name, field in spec.model_fields.items():
+            if name not in {"model", "sampler", "sampling"}:
+                assert field.title, (spec, name)
+                assert field.description.endswith("."), (spec, name)
+
+
+def test_specs_survive_the_wire():
+    spec = RecordSpec(prompt="a", sampling=DreamSampling(alg="origin", top_p=0.5), seed=3)
+    assert RecordSpec.model_validate(json.loads(spec.model_dump_json())) == spec
+
+
+def test_the_documented_parameters_are_the_real_ones():
+    assert PATH.read_text(encoding="utf-8") == document(), "run `make docs`"
