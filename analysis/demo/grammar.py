@@ -34,7 +34,6 @@ from analysis.demo.units import (
     trouble,
 )
 from analysis.demo.world import (
-    BEINGS,
     CATEGORIES,
     COUNTED,
     DESCRIBED,
@@ -68,7 +67,9 @@ class Document:
 
 # --- sentences without a claim ----------------------------------------------------------------------------------
 
-_JOBS = ("farmer", "baker", "sailor", "painter", "driver", "hunter", "miller", "tailor", "pilot", "waiter", "gardener", "cook")
+_JOBS = (
+    "farmer", "baker", "sailor", "painter", "driver", "hunter", "miller", "tailor", "pilot", "waiter", "gardener", "cook",
+)  # fmt: skip
 _SLOTS: dict[str, Callable[[Random], str]] = {
     "place": lambda random: WHERE[pick(random, PLACES)],
     "place2": lambda random: WHERE[pick(random, PLACES)],
@@ -232,23 +233,21 @@ def _problems(random: Random, parts: list[str], keys: list[str]) -> None:
         keys.append(unit.key)
 
 
+# With the cumulative share of each.
 _KINDS: tuple[tuple[float, Callable[..., None]], ...] = (
     (0.30, _story),
-    (0.36, _units_of((), None)),
-    (0.12, _units_of(_FACTS, "lesson")),
-    (0.05, _units_of((agreement,), "scene")),
-    (0.11, _arithmetic),
-    (0.06, _problems),
+    (0.66, _units_of((), None)),
+    (0.78, _units_of(_FACTS, "lesson")),
+    (0.83, _units_of((agreement,), "scene")),
+    (0.94, _arithmetic),
+    (1.01, _problems),
 )
 
 
 def document(random: Random) -> Document:
     """One document. Short ones are lengthened by further units, so that none is under 32 tokens."""
     draw = random.random()
-    for weight, write in _KINDS:
-        draw -= weight
-        if draw < 0:
-            break
+    write = next(write for limit, write in _KINDS if draw < limit)
     parts: list[str] = []
     keys: list[str] = []
     write(random, parts, keys)
@@ -270,7 +269,3 @@ def question(random: Random, maker: Callable[..., Unit]) -> Unit:
         unit = maker(random)
         if held_out(unit.key):
             return unit
-
-
-PATTERN_COUNT = sum(len(block) for block in patterns.ALL.values())
-BEING_COUNT = len(BEINGS)

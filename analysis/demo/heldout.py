@@ -1,4 +1,4 @@
-"""Which combinations the models never see in training: about one in seven, chosen by a hash of the combination's key."""
+"""Which combinations the models never see in training: about one in seven, chosen by a hash of the key."""
 
 import zlib
 

@@ -1,9 +1,9 @@
 """Sentence patterns that carry a story along without deciding anything checkable.
 
-Slots: {n} the character's name, {he} {him} {his} {He} {His} its pronouns, {c} boy or girl, {m} another name, {place} and
-{place2} with their preposition, {thing} a counted noun, {things} its plural, {adj} {adj2} descriptions, {state} a state,
-{how} a manner, {weather}, {time}, {home}, {pet}, {rel} a relative, {wish}, {sight}, {few} a number word, {food}, {toy}, {color},
-{wear}, {music}, {sport}, {flower}, {tree}, {bird}, {job}, {jobs}.
+Slots: {n} the character's name, {he} {him} {his} {He} {His} its pronouns, {c} boy or girl, {m} another name, {place}
+and {place2} with their preposition, {thing} a counted noun, {things} its plural, {adj} {adj2} descriptions, {state},
+{how} a manner, {weather}, {time}, {home}, {pet}, {rel} a relative, {wish}, {sight}, {few} a number word, {food},
+{toy}, {color}, {wear}, {music}, {sport}, {flower}, {tree}, {bird}, {job}, {jobs}.
 """
 
 OPENINGS = """

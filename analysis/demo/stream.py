@@ -1,4 +1,4 @@
-"""Training batches: documents packed into rows of equal length. Any batch can be made again from the seed and its number."""
+"""Training batches: documents packed into rows of equal length. The seed and its number make any batch again."""
 
 from collections.abc import Iterator
 from random import Random

@@ -1,4 +1,4 @@
-"""The bundled models' tokenizer: every word of the world is one token, and anything else falls back to letters and bytes."""
+"""The bundled tokenizer: every word of the world is one token; anything else falls back to letters and bytes."""
 
 import math
 import re
@@ -19,7 +19,9 @@ _SAMPLE_DOCUMENTS = 60_000
 _SAMPLE_QUESTIONS = 4_000
 _PIECE = re.compile(rf"{_SPACE}?[A-Za-z]+|{_SPACE}?\d+|{_SPACE}?[^\w\s{_SPACE}]")
 # Pieces that let words from outside the world be spelled with more than letters.
-_ENDINGS = ("s", "es", "ed", "ing", "er", "ly", "est", "ness", "tion", "al", "en", "th", "in", "on", "re", "an", "ar", "or")
+_ENDINGS = (
+    "s", "es", "ed", "ing", "er", "ly", "est", "ness", "tion", "al", "en", "th", "in", "on", "re", "an", "ar", "or",
+)  # fmt: skip
 _PRINTABLE = tuple(chr(code) for code in range(33, 127))
 _MULTIPLE = 16  # the vocabulary is cut to a multiple of this, which matrix products like
 

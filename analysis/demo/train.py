@@ -173,7 +173,10 @@ def learning_rate(progress: float, step: int, recipe: Recipe) -> float:
 
 @torch.no_grad()
 def validation_loss(
-    hidden: Callable[[torch.Tensor], torch.Tensor], network: PreTrainedModel, kind: str, tokenizer: PreTrainedTokenizerFast
+    hidden: Callable[[torch.Tensor], torch.Tensor],
+    network: PreTrainedModel,
+    kind: str,
+    tokenizer: PreTrainedTokenizerFast,
 ) -> float:
     """Mean training loss over batches of a stream that is never trained on, nats a token."""
     mask_token = tokenizer.convert_tokens_to_ids(MASK)
@@ -186,9 +189,15 @@ def validation_loss(
 
 
 def train(
-    kind: str, minutes: float, seed: int, out: Path, resume: bool = False, compiled: bool = True, recipe: Recipe | None = None
+    kind: str,
+    minutes: float,
+    seed: int,
+    out: Path,
+    resume: bool = False,
+    compiled: bool = True,
+    recipe: Recipe | None = None,
 ) -> dict[str, Any]:
-    """Trains one model, saves it as a bf16 checkpoint in `out`, and returns (and writes) what the model card reports."""
+    """Trains one model, saves it in `out` as a bf16 checkpoint, and returns and writes what the model card reports."""
     recipe = recipe or Recipe()
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
@@ -211,8 +220,7 @@ def train(
 
     hidden = torch.compile(states, dynamic=False) if compiled else states
     mask_token = tokenizer.convert_tokens_to_ids(MASK)
-    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizing]
-    peaks = [[recipe.adam_lr] * len(peaks[0]), [recipe.muon_lr] * len(peaks[1])]
+    peaks = (recipe.adam_lr, recipe.muon_lr)
     losses: list[float] = []
     last_saved = time.monotonic()
     seen_lengths: set[int] = set()
@@ -222,8 +230,8 @@ def train(
         started = time.monotonic()
         factor = learning_rate(progress.seconds / (minutes * 60), progress.step, recipe)
         for optimizer, peak in zip(optimizing, peaks, strict=True):
-            for group, rate in zip(optimizer.param_groups, peak, strict=True):
-                group["lr"] = rate * factor
+            for group in optimizer.param_groups:
+                group["lr"] = peak * factor
         loss, _ = loss_of(hidden, network, TARGETS[kind](tokens, mask_token, generator))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)

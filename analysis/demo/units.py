@@ -14,7 +14,6 @@ from analysis.demo.world import (
     ACTS_ALONE,
     BEINGS,
     BESIDE,
-    CATEGORIES,
     CONTAINERS,
     COUNTED,
     DEEDS_BY_DOER,
@@ -32,7 +31,6 @@ from analysis.demo.world import (
     SMALL_THINGS,
     STATES,
     TESTS,
-    TOOL_FOR,
     TOOL_TASKS,
     TROUBLES,
     WHERE,
@@ -163,14 +161,16 @@ def arithmetic(random: Random, who: Person | None = None) -> Unit:
         context = f"{who.name} had {had}. Then {who.he} {change}. In the end {who.he} had"
     elif frame == 2:
         verb = "were" if first > 1 else "was"
-        more = f"put {NUMBER_WORDS[second - 1] if words else second} more there" if sign == "+" else \
-            f"took {NUMBER_WORDS[second - 1] if words else second} away"  # fmt: skip
+        few = NUMBER_WORDS[second - 1] if words else second
+        more = f"put {few} more there" if sign == "+" else f"took {few} away"
         context = f"There {verb} {had} {WHERE[pick(random, PLACES)]}. {who.name} {more}. Now there were"
         if result == 1:
             context = context.removesuffix("were") + "was"
     else:
         context = f"With {had} at first, {who.name} {change}. That left {who.him} with"
-    return Unit("arithmetic", f"arithmetic {first} {sign} {second} {noun}", f"{frame} {words}", context, answer, None, end)
+    # "Now there was" gives the answer 1 away, so those units are in a pool of their own.
+    pool = f"arithmetic {frame} {words} {context.endswith('there was')}"
+    return Unit("arithmetic", f"arithmetic {first} {sign} {second} {noun}", pool, context, answer, None, end)
 
 
 # --- knowledge: categories, properties, opposites ---------------------------------------------------------------
@@ -217,9 +217,13 @@ def property_(random: Random, who: Person | None = None) -> Unit:
 
 
 _OPPOSITE_FRAMES = (
-    "The opposite of {x} is", "The {thing} is not {x}. It is", "{who} says the {thing} is {x}. {two} says no, it is",
-    "The {thing} was {x}, but {who} changed it. Now it is", "What is not {x} is", "First the {thing} was {x}. Later it was",
-)  # fmt: skip
+    "The opposite of {x} is",
+    "The {thing} is not {x}. It is",
+    "{who} says the {thing} is {x}. {two} says no, it is",
+    "The {thing} was {x}, but {who} changed it. Now it is",
+    "What is not {x} is",
+    "First the {thing} was {x}. Later it was",
+)
 
 
 def opposite(random: Random, who: Person | None = None) -> Unit:
@@ -279,7 +283,8 @@ def physics(random: Random, who: Person | None = None) -> Unit:
     water = pick(random, ("river", "lake", "sea", "pond"))
     name = (who or pick(random, PEOPLE)).name
     context = _TEST_FRAMES[test][frame].format(who=name, x=thing, a=a(thing), w=water)
-    return Unit("physical", f"physics {test} {thing} {frame}", f"physics {test} {frame}", context, f" {right}", f" {wrong}")
+    key, pool = f"physics {test} {thing} {frame}", f"physics {test} {frame}"
+    return Unit("physical", key, pool, context, f" {right}", f" {wrong}")
 
 
 # --- what follows in a story ------------------------------------------------------------------------------------
@@ -327,10 +332,12 @@ def gone(random: Random, who: Person | None = None) -> Unit:
     while there == here:
         there = pick(random, PLACES)
     frame = int(random.random() * 3)
+    preposition = WHERE[there][:6]
     context = (
-        f"{who.name} was {WHERE[here]}. {who.He} went to the {there}. {two.name} can find {who.him} {WHERE[there][:6]}",
-        f"{who.name} left the {here} and walked to the {there}. Now {who.he} is {WHERE[there][:6]}",
-        f"{two.name} was {WHERE[here]} with {who.name}. Then {who.name} went to the {there}. Now {who.he} is {WHERE[there][:6]}",
+        f"{who.name} was {WHERE[here]}. {who.He} went to the {there}. {two.name} can find {who.him} {preposition}",
+        f"{who.name} left the {here} and walked to the {there}. Now {who.he} is {preposition}",
+        f"{two.name} was {WHERE[here]} with {who.name}. Then {who.name} went to the {there}. "
+        f"Now {who.he} is {preposition}",
     )[frame]
     pool = f"gone {WHERE[there][:2]}"
     return Unit("story", f"gone {who.name} {here} {there}", pool, context, f" {there}", f" {here}")
@@ -349,6 +356,9 @@ def given(random: Random, who: Person | None = None) -> Unit:
 
 
 # --- reference: whom a pronoun means ----------------------------------------------------------------------------
+
+
+_MEETS = ("met", "saw", "visited", "found")
 
 
 def reference(random: Random, who: Person | None = None) -> Unit:
@@ -375,8 +385,7 @@ def reference(random: Random, who: Person | None = None) -> Unit:
         state, place = pick(random, STATES), WHERE[pick(random, PLACES)]
         context = (
             f"{one.name} and {two.name} were {place}. {meant.He} was {state}. The {state} one was",
-            f"{one.name} {pick(random, ('met', 'saw', 'visited', 'found'))} {two.name} {place} when {meant.he} was {state}. "
-            f"The {state} one was",
+            f"{one.name} {pick(random, _MEETS)} {two.name} {place} when {meant.he} was {state}. The {state} one was",
             f"{one.name} told {two.name} a story, but {meant.he} was too {state}. Too {state} was",
         )[frame - 2]
         key = f"pronoun {frame} {one.name} {two.name}"
@@ -400,7 +409,6 @@ UNITS: dict[Callable[..., Unit], float] = {
     given: 0.03,
     reference: 0.10,
 }
-GROUPS = len(CATEGORIES), len(TOOL_FOR)
 
 
 def seen(random: Random, maker: Callable[..., Unit], who: Person | None = None) -> Unit:

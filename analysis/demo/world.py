@@ -5,7 +5,6 @@ combination held out of training can still be worked out from the ones that were
 """
 
 from dataclasses import dataclass
-from itertools import chain
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -75,7 +74,7 @@ def a(noun: str) -> str:
     """The noun with its indefinite article, none for what is not counted."""
     if noun in UNCOUNTED:
         return noun
-    return ("an " if noun[0] in "aeiou" and not noun.startswith(("uni", "uk")) else "a ") + noun
+    return ("an " if noun[0] in "aeiou" else "a ") + noun
 
 
 BEINGS = _words(
@@ -84,8 +83,8 @@ BEINGS = _words(
     "goose student artist cook judge guard knight monk gardener"
 )
 COUNTED = _words(
-    "apple pear book ball cup coin egg shell stone flower pencil cookie button hat card plum stamp marble candle ribbon "
-    "acorn bead nut cherry carrot feather balloon key ring spoon"
+    "apple pear book ball cup coin egg shell stone flower pencil cookie button hat card plum stamp marble candle "
+    "ribbon acorn bead nut cherry carrot feather balloon key ring spoon"
 )
 ACTS_ALONE = {
     "sleeps": "sleep", "runs": "run", "sings": "sing", "plays": "play", "eats": "eat", "jumps": "jump",
@@ -175,9 +174,9 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 }
 UNCOUNTED = set(
     _words(
-        "milk tea juice coffee lemonade water cocoa cider soup stew salad pudding iron gold copper tin lead steel brass "
-        "zinc tennis soccer hockey golf boxing skiing rowing red blue green yellow purple pink brown black white pliers "
-        "trout salmon cod tuna"
+        "milk tea juice coffee lemonade water cocoa cider soup stew salad pudding iron gold copper tin lead steel "
+        "brass zinc tennis soccer hockey golf boxing skiing rowing red blue green yellow purple pink brown black white "
+        "pliers trout salmon cod tuna"
     )
 )
 MEMBERS = tuple((member, category) for category, members in CATEGORIES.items() for member in members)
@@ -208,7 +207,8 @@ PROPERTIES: dict[str, tuple[str, ...]] = {
 # --- opposites --------------------------------------------------------------------------------------------------
 
 _PAIRS = (
-    ("hot", "cold", "water soup tea room"), ("big", "small", "house box ball hat"), ("old", "new", "book hat house car"),
+    ("hot", "cold", "water soup tea room"), ("big", "small", "house box ball hat"),
+    ("old", "new", "book hat house car"),
     ("fast", "slow", "car train horse boat"), ("wet", "dry", "towel floor coat grass"),
     ("heavy", "light", "box bag stone chair"), ("loud", "quiet", "dog room bell music"),
     ("hard", "soft", "bed bread seat pillow"), ("full", "empty", "cup box bag bucket"),
@@ -231,7 +231,6 @@ _PAIRS = (
 )  # fmt: skip
 OPPOSITES = {x: y for first, second, _ in _PAIRS for x, y in ((first, second), (second, first))}
 OPPOSITE_THINGS = {x: _words(things) for first, second, things in _PAIRS for x in (first, second)}
-# Adjectives that begin with a vowel sound need no article here: they only follow "is".
 
 # --- tools, and what things are made of -------------------------------------------------------------------------
 
@@ -319,7 +318,7 @@ stuck | pulled the rope / pushed the door hard / got help from a farmer | free |
 worried | talked to a teacher / got a letter from home / found the missing ticket | relieved | No letter came / The ticket was still missing
 puzzled | looked in a book / asked the teacher / thought it over | certain | The book had no answer / The teacher did not know
 sleepy | drank strong coffee / opened the window / splashed water on the face | awake | The room was dark and warm / The speech was endless
-"""
+"""  # noqa: E501
 TROUBLES = tuple(
     Trouble(state, tuple(r.strip() for r in remedies.split("/")), after, tuple(r.strip() for r in lack.split("/")))
     for state, remedies, after, lack in (
@@ -412,13 +411,3 @@ SIGHTS = _lines("""
     a witch on a broomstick
 """)
 NUMBER_WORDS = _words("one two three four five six seven eight nine ten eleven twelve")
-
-
-def categories_of(word: str) -> set[str]:
-    """Every category a word belongs to."""
-    return {category for category, members in CATEGORIES.items() if word in members}
-
-
-def all_nouns() -> tuple[str, ...]:
-    """Every counted noun with a plural in use."""
-    return tuple(dict.fromkeys(chain(BEINGS, COUNTED)))

@@ -1,0 +1,1 @@
+"""The bundled benchmark tasks, in lm-eval's own form."""

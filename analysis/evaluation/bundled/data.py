@@ -1,0 +1,14 @@
+"""How lm-eval reads the bundled tasks: the JSONL files beside this one, wherever the program is started from."""
+
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+
+
+def load(task: str, **metadata: Any) -> Any:
+    """The two splits of a task as a `datasets.DatasetDict`. lm-eval also passes the task's metadata."""
+    from datasets import load_dataset
+
+    files = {split: str(FOLDER / f"{task}_{name}.jsonl") for split, name in (("validation", "dev"), ("test", "test"))}
+    return load_dataset("json", data_files=files)

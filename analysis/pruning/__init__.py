@@ -1,0 +1,1 @@
+"""Pruning: what a weight is worth, and which weights go."""
