@@ -68,7 +68,8 @@ class Document:
 # --- sentences without a claim ----------------------------------------------------------------------------------
 
 _JOBS = (
-    "farmer", "baker", "sailor", "painter", "driver", "hunter", "miller", "tailor", "pilot", "waiter", "gardener", "cook",
+    "farmer", "baker", "sailor", "painter", "driver", "hunter",
+    "miller", "tailor", "pilot", "waiter", "gardener", "cook",
 )  # fmt: skip
 _SLOTS: dict[str, Callable[[Random], str]] = {
     "place": lambda random: WHERE[pick(random, PLACES)],

@@ -1,0 +1,194 @@
+"""Log-likelihoods: exact sums against brute force, and Monte Carlo estimates against exact sums."""
+
+import itertools
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.errors import UserError
+from analysis.evaluation import likelihood
+from analysis.evaluation.likelihood import MaskedSet, Request, all_sets, drawn_sets, is_exact, log_likelihoods, seed_of
+
+VOCABULARY, MASK = 12, 1
+
+
+class Tiny:
+    """A model whose logits depend on every token it sees: a random table over (position, what stands where)."""
+
+    def __init__(self, causal: bool) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.mask_token = None if causal else MASK
+        self.device = torch.device("cpu")
+        self.geometry = SimpleNamespace(max_length=64, vocabulary=VOCABULARY)
+        self.embed = torch.randn(VOCABULARY, 16, generator=generator)
+        self.mix = torch.randn(64, 64, 16, VOCABULARY, generator=generator) / 4
+        self.causal = causal
+        self.forwards = 0
+
+    def predict(self, tokens: torch.Tensor) -> torch.Tensor:
+        self.forwards += len(tokens)
+        length = tokens.shape[1]
+        mix = self.mix[:length, :length]
+        if self.causal:
+            mix = mix * torch.ones(length, length).tril()[:, :, None, None]
+        return torch.einsum("bke,qkev->bqv", self.embed[tokens], mix)
+
+
+
+@pytest.fixture
+def diffusion() -> Tiny:
+    return Tiny(causal=False)
+
+
+@pytest.fixture
+def causal() -> Tiny:
+    return Tiny(causal=True)
+
+
+def brute_force(model: Tiny, context: list[int], answer: list[int]) -> float:
+    """E over k ~ U{1..L} and uniform sets of k of L/k · Σ log p, written out."""
+    length, total = len(answer), 0.0
+    for count in range(1, length + 1):
+        sets = list(itertools.combinations(range(length), count))
+        for masked in sets:
+            tokens = context + [MASK if i in masked else token for i, token in enumerate(answer)]
+            logs = model.predict(torch.tensor([tokens]))[0].log_softmax(-1)
+            value = sum(float(logs[len(context) + i, answer[i]]) for i in masked)
+            total += length / count * value / len(sets) / length
+    return total
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_the_enumerated_sum_is_exact(diffusion, length):
+    context, answer = [2, 5, 7], [4, 9, 6, 3][:length]
+    (result,) = log_likelihoods(diffusion, [Request(tuple(context), tuple(answer))], draws=2**length - 1)
+    assert result.exact
+    assert result.draws == 2**length - 1
+    assert result.value == pytest.approx(brute_force(diffusion, context, answer), rel=1e-5)
+
+
+def test_one_token_is_its_log_probability(diffusion):
+    (result,) = log_likelihoods(diffusion, [Request((2, 5), (8,))], draws=1)
+    logs = diffusion.predict(torch.tensor([[2, 5, MASK]]))[0, 2].log_softmax(-1)
+    assert result.value == pytest.approx(float(logs[8]), rel=1e-6)
+
+
+@pytest.mark.parametrize("draws", [1, 4, 7, 16])
+def test_monte_carlo_is_unbiased(diffusion, draws):
+    """The mean over many seeds meets the exact sum within four standard errors."""
+    request = Request((2, 5, 7), (4, 9, 6, 3, 8, 10))
+    (exact,) = log_likelihoods(diffusion, [request], draws=63)
+    assert exact.exact
+    assert not is_exact(6, draws)
+    values = [log_likelihoods(diffusion, [request], draws, seed)[0].value for seed in range(400)]
+    error = np.std(values, ddof=1) / math.sqrt(len(values))
+    assert error > 0
+    assert abs(np.mean(values) - exact.value) < 4 * error
+
+
+def test_more_draws_estimate_better(diffusion):
+    request = Request((2, 5, 7), (4, 9, 6, 3, 8, 10))
+    spread = [np.std([log_likelihoods(diffusion, [request], draws, seed)[0].value for seed in range(100)]) for draws in (4, 32)]
+    assert spread[1] < spread[0] / 2
+
+
+def test_every_set_of_a_size_is_equally_likely():
+    """Also after the first deck has run out: the third of three draws of 2 positions from 3."""
+    counts: dict[tuple[int, ...], int] = {}
+    for seed in range(6000):
+        last = [masked for masked in drawn_sets(3, 9, seed) if len(masked.positions) == 2][-1]
+        counts[last.positions] = counts.get(last.positions, 0) + 1
+    assert set(counts) == {(0, 1), (0, 2), (1, 2)}
+    assert all(abs(count - 2000) < 4 * math.sqrt(6000 * 2 / 9) for count in counts.values())
+
+
+@pytest.mark.parametrize(("length", "draws"), [(6, 32), (10, 32), (3, 2), (40, 8)])
+def test_draws_are_stratified_and_balanced(length, draws):
+    sets = drawn_sets(length, draws, 5)
+    sizes = [len(masked.positions) for masked in sets]
+    each = [sizes.count(count) for count in range(1, length + 1)]
+    assert max(each) - min(each) <= 1
+    for masked in sets:
+        assert len(set(masked.positions)) == len(masked.positions)
+        assert masked.weight == pytest.approx(length / len(masked.positions) / draws)
+    for count in set(sizes):
+        uses = [sum(i in masked.positions for masked in sets if len(masked.positions) == count) for i in range(length)]
+        assert max(uses) - min(uses) <= 2
+
+
+def test_weights_of_all_sets():
+    """Each size has the same total weight on token log-probabilities: the weights of Σ over i sum to L."""
+    for length in range(1, 6):
+        sets = all_sets(length)
+        assert len(sets) == 2**length - 1
+        assert sum(masked.weight * len(masked.positions) for masked in sets) == pytest.approx(length)
+
+
+def test_the_twin_is_scored_by_the_chain_rule(causal):
+    context, answer = [2, 5, 7], [4, 9, 6]
+    (result,) = log_likelihoods(causal, [Request(tuple(context), tuple(answer))], draws=1)
+    expected = 0.0
+    for i, token in enumerate(answer):
+        logs = causal.predict(torch.tensor([context + answer[:i]]))[0, -1].log_softmax(-1)
+        expected += float(logs[token])
+    assert result.exact
+    assert result.value == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_order_of_asking_changes_nothing(diffusion):
+    requests = [Request((2, 5, 7), tuple(range(2, 2 + n))) for n in (7, 2, 6, 1, 8)]
+    forwards = log_likelihoods(diffusion, requests, draws=8)
+    backwards = log_likelihoods(diffusion, requests[::-1], draws=8)[::-1]
+    for one, two in zip(forwards, backwards, strict=True):
+        assert one.value == pytest.approx(two.value, rel=1e-6)
+
+
+def test_seeds_depend_on_what_is_asked():
+    request = Request((2, 3), (4,), "task")
+    assert seed_of(request, 0) == seed_of(Request((2, 3), (4,), "task"), 0)
+    others = [Request((2, 3), (5,), "task"), Request((2, 4), (4,), "task"), Request((2, 3), (4,), "other"), Request((2,), (3, 4), "task")]
+    assert len({seed_of(one, 0) for one in [request, *others]} | {seed_of(request, 1)}) == 6
+
+
+def test_results_are_reported_as_they_come(diffusion):
+    requests = [Request((2, 5, 7), tuple(range(2, 2 + n))) for n in (7, 2, 6, 1)]
+    told: dict[int, float] = {}
+    results = log_likelihoods(diffusion, requests, draws=8, on_result=lambda i, result: told.update({i: result.value}))
+    assert told == {index: result.value for index, result in enumerate(results)}
+
+
+def test_batches_stay_within_their_size(diffusion, monkeypatch):
+    requests = [Request((2, 5, 7), tuple(range(2, 8)))] * 3
+    whole = log_likelihoods(diffusion, requests, draws=16)
+    monkeypatch.setattr(likelihood, "TOKENS_A_FORWARD", 20)
+    sizes: list[int] = []
+    predict = diffusion.predict
+    diffusion.predict = lambda tokens: sizes.append(tokens.numel()) or predict(tokens)
+    parts = log_likelihoods(diffusion, requests, draws=16)
+    assert max(sizes) <= 20
+    assert [p.value for p in parts] == pytest.approx([w.value for w in whole], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request((2,), ()), "no tokens"),
+        (Request((), (3,)), "at least one context token"),
+        (Request((2,) * 60, (3,) * 5), "65 tokens; this model takes 64"),
+    ],
+)
+def test_bad_requests_are_refused(causal, request_, message):
+    with pytest.raises(UserError, match=message):
+        log_likelihoods(causal, [request_])
+
+
+
+def test_bundled_model_scores_text(bundled):
+    """On a real checkpoint: the value is that of its own logits."""
+    context = tuple(bundled.tokenizer("The dog")["input_ids"])
+    (result,) = log_likelihoods(bundled, [Request(context, (5,))])
+    logits = bundled.predict(torch.tensor([[*context, bundled.mask_token]]))[0, -1].float().log_softmax(-1)
+    assert result.value == pytest.approx(float(logits[5]), rel=1e-4)
