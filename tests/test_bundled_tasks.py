@@ -107,7 +107,8 @@ def test_position_does_not_give_the_answer_away():
 def test_the_bag_of_words_rule_finds_a_give_away():
     """The rule is no straw man: with one telling word it is right."""
     telling = [
-        {"choices": [f"good {index}", f"bad {index}"], "answer": 0, "context": "", "key": str(index)} for index in range(60)
+        {"choices": [f"good {index}", f"bad {index}"], "answer": 0, "context": "", "key": str(index)}
+        for index in range(60)
     ]
     assert _bag_of_words(telling) > 0.95
 

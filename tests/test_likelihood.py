@@ -10,7 +10,7 @@ import torch
 
 from analysis.errors import UserError
 from analysis.evaluation import likelihood
-from analysis.evaluation.likelihood import MaskedSet, Request, all_sets, drawn_sets, is_exact, log_likelihoods, seed_of
+from analysis.evaluation.likelihood import Request, all_sets, drawn_sets, is_exact, log_likelihoods, seed_of
 
 VOCABULARY, MASK = 12, 1
 
@@ -91,7 +91,10 @@ def test_monte_carlo_is_unbiased(diffusion, draws):
 
 def test_more_draws_estimate_better(diffusion):
     request = Request((2, 5, 7), (4, 9, 6, 3, 8, 10))
-    spread = [np.std([log_likelihoods(diffusion, [request], draws, seed)[0].value for seed in range(100)]) for draws in (4, 32)]
+    spread = [
+        np.std([log_likelihoods(diffusion, [request], draws, seed)[0].value for seed in range(100)])
+        for draws in (4, 32)
+    ]
     assert spread[1] < spread[0] / 2
 
 
@@ -149,7 +152,12 @@ def test_the_order_of_asking_changes_nothing(diffusion):
 def test_seeds_depend_on_what_is_asked():
     request = Request((2, 3), (4,), "task")
     assert seed_of(request, 0) == seed_of(Request((2, 3), (4,), "task"), 0)
-    others = [Request((2, 3), (5,), "task"), Request((2, 4), (4,), "task"), Request((2, 3), (4,), "other"), Request((2,), (3, 4), "task")]
+    others = [
+        Request((2, 3), (5,), "task"),
+        Request((2, 4), (4,), "task"),
+        Request((2, 3), (4,), "other"),
+        Request((2,), (3, 4), "task"),
+    ]
     assert len({seed_of(one, 0) for one in [request, *others]} | {seed_of(request, 1)}) == 6
 
 

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from analysis.demo.grammar import document
 
 # Row lengths and how often a batch has them: mostly short, for speed; long ones so that positions up to 256 are known.
-LENGTHS = (32, 32, 64, 64, 64, 128, 128, 256)
+LENGTHS = (32, 32, 32, 64, 64, 64, 128, 256)
 TOKENS = 4096  # a batch
 _ENDED = 0.15  # share of rows of 64 and more that hold one document and end-of-text after it
 
