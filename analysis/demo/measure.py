@@ -247,7 +247,8 @@ def _measures(
     bidirectional = model.architecture.bidirectional
     mean = sinks.mean_mass(mass)
     found = sinks.find_sinks(mean, SinkParams(), bidirectional)
-    found &= np.nan_to_num(sinks.corrected_share(mean, bidirectional)) > level
+    share = np.nan_to_num(sinks.corrected_share(mean, bidirectional))
+    found &= share > level
     ids = np.unique(run["tokens"])
     names = token_strings(model.tokenizer, [token for token in ids.tolist() if token != trajectory.PADDING])
     kinds = sinks.token_kinds(run["tokens"], run["masked"], names, ends)
@@ -264,6 +265,7 @@ def _measures(
         "turnover": float(np.nanmean(moves)) if np.isfinite(moves).any() else float("nan"),
         "centroid": float(centroid[have].mean()) if have.any() else float("nan"),
         "centroid_variance": float(centroid[have].var()) if have.sum() > 1 else float("nan"),
+        "share": float(share[found].mean()) if found.any() else float("nan"),
         "strength": float(sinks.sink_strength(mass, found).mean()),
         **{f"kind {name}": float(counts[:, index].mean()) for index, name in enumerate(sinks.KINDS)},
     }

@@ -139,6 +139,7 @@ _SINK_ROWS = {
     "without": ("share of steps without one", 3),
     "distinct": ("distinct sink positions a text", 1),
     "turnover": ("turnover (1 − Jaccard of consecutive steps)", 3),
+    "share": ("corrected share of a sink (uniform attention gives 1)", 2),
     "strength": ("sink strength (share of attention)", 3),
     "centroid": ("centroid c/S", 3),
     "centroid_variance": ("temporal variance of c/S", 4),
@@ -255,7 +256,7 @@ as a language model.
 {_training(kind, training, size)}
 
 Text: stories, lessons, scenes and sums of 32 to 256 tokens, generated from the seed. One combination in {ONE_IN},
-chosen by a hash of its key, is never generated; the tasks consist of those. Known flaw of the text: two patterns write "a oak"
+chosen by a hash of its key, is never generated; the tasks consist of those. Known flaw: two patterns write "a oak"
 and "a elm".
 
 ## Accuracy

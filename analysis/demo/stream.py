@@ -9,13 +9,13 @@ from transformers import PreTrainedTokenizerFast
 from analysis.demo.grammar import document
 
 # Row lengths and how often a batch has them: mostly short, for speed; long ones so that positions up to 256 are known.
-LENGTHS = (32, 32, 32, 64, 64, 64, 128, 256)
+LENGTHS = (32, 32, 64, 64, 64, 128, 128, 256)
 TOKENS = 4096  # a batch
 _ENDED = 0.15  # share of rows of 64 and more that hold one document and end-of-text after it
 
 
-def batch(seed: int, number: int, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """Batch `number` of the stream `seed`: token ids (B, S), B·S = TOKENS.
+def batch(seed: int, number: int, tokenizer: PreTrainedTokenizerFast, size: int = TOKENS) -> torch.Tensor:
+    """Batch `number` of the stream `seed`: token ids (B, S), B·S = size.
 
     A row begins with a document and its last document may be cut off.
     """
@@ -23,7 +23,7 @@ def batch(seed: int, number: int, tokenizer: PreTrainedTokenizerFast) -> torch.T
     length = LENGTHS[int(random.random() * len(LENGTHS))]
     rows: list[list[int]] = []
     documents = _documents(random, tokenizer)
-    while len(rows) < TOKENS // length:
+    while len(rows) < size // length:
         row = next(documents)
         if length >= 64 and len(row) <= length and random.random() < _ENDED:
             row = row + [tokenizer.eos_token_id] * (length - len(row))

@@ -43,7 +43,7 @@ class Recipe:
     """Shape and optimisation. Learning rates are peaks; `flat` is the share of the time before the cosine decay."""
 
     hidden: int = 192
-    layers: int = 6
+    layers: int = 8
     heads: int = 6
     mlp: int = 576
     embedding_std: float = 0.3
@@ -97,9 +97,6 @@ def build(kind: str, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: i
                 weight.normal_(0, recipe.embedding_std)
             elif weight.dim() == 2:
                 weight.normal_(0, 0.02)
-        # Copying a word of the context, of which a small model must learn dozens at once, is easy from the start if
-        # what writes a word points the way its embedding does.
-        network.lm_head.weight.copy_(network.model.embed_tokens.weight * (0.02 / recipe.embedding_std))
     return network
 
 
@@ -200,6 +197,7 @@ def train(
     resume: bool = False,
     compiled: bool = True,
     recipe: Recipe | None = None,
+    tokens_a_batch: int = TOKENS,
 ) -> dict[str, Any]:
     """Trains one model, saves it in `out` as a bf16 checkpoint, and returns and writes what the model card reports."""
     recipe = recipe or Recipe()
@@ -229,7 +227,7 @@ def train(
     last_saved = time.monotonic()
     seen_lengths: set[int] = set()
     while progress.seconds < minutes * 60:
-        tokens = batch(seed, progress.step, tokenizer)
+        tokens = batch(seed, progress.step, tokenizer, tokens_a_batch)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + progress.step)
         started = time.monotonic()
         factor = learning_rate(progress.seconds / (minutes * 60), progress.step, recipe)
@@ -263,7 +261,7 @@ def train(
             last_saved = time.monotonic()
     network.eval()
     record = {
-        "kind": kind, "seed": seed, "minutes": minutes, "recipe": asdict(recipe), "batch_tokens": TOKENS,
+        "kind": kind, "seed": seed, "minutes": minutes, "recipe": asdict(recipe), "batch_tokens": tokens_a_batch,
         "parameters": network.num_parameters(), "vocabulary": len(tokenizer), **asdict(progress),
         "validation_loss": validation_loss(hidden, network, kind, tokenizer),
         "device": str(network.device), "threads": torch.get_num_threads(), "environment": environment(),
@@ -306,12 +304,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's own choice")
+    parser.add_argument("--batch-tokens", type=int, default=TOKENS)
     parser.add_argument("--no-compile", action="store_true", help="run without torch.compile")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     record = train(
-        arguments.kind, arguments.minutes, arguments.seed, arguments.out, arguments.resume, not arguments.no_compile
+        arguments.kind,
+        arguments.minutes,
+        arguments.seed,
+        arguments.out,
+        arguments.resume,
+        not arguments.no_compile,
+        tokens_a_batch=arguments.batch_tokens,
     )
     print(json.dumps(record))
 
