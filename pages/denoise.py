@@ -19,7 +19,7 @@ from pages.parts.recordings import choose_recording, definition_formula, opened,
 from pages.parts.session import engine, model_entry, model_in_use, show_recording, shown_recording
 
 PLAY_INTERVAL = 0.35  # seconds a step
-_PLAYING = "denoise_playing"
+_PLAYING, _POSITION = "denoise_playing", "denoise_position"
 
 
 def main() -> None:
@@ -184,11 +184,7 @@ def _show(record: JobRecord, trajectory: Trajectory) -> None:
 def _replay(trajectory: Trajectory, params: SinkParams) -> None:
     last = trajectory.steps - 1
     if st.session_state.get(_PLAYING):
-        step = st.session_state.get("step", 0)
-        if step >= last:
-            st.session_state[_PLAYING] = False
-            st.rerun()
-        st.session_state["step"] = step + 1
+        _advance(last)
     button, slider = st.columns([1, 8], vertical_alignment="bottom")
     with button:
         playing = st.session_state.get(_PLAYING, False)
@@ -209,10 +205,23 @@ def _replay(trajectory: Trajectory, params: SinkParams) -> None:
     _charts(trajectory, params, step, mass, sinks)
 
 
+def _advance(last: int) -> None:
+    """One step on. The browser's slider may lag a step, so the position is kept here; a jump is the visitor's own."""
+    asked, position = st.session_state.get("step", 0), st.session_state.get(_POSITION, 0)
+    step = asked if abs(asked - position) > 1 else position
+    if step >= last:
+        st.session_state[_PLAYING] = False
+        st.rerun()
+    st.session_state[_POSITION] = st.session_state["step"] = step + 1
+
+
 def _toggle_play(last: int) -> None:
     starting = not st.session_state.get(_PLAYING, False)
-    if starting and st.session_state.get("step", 0) >= last:
+    if not starting:
+        st.session_state["step"] = st.session_state[_POSITION]
+    elif st.session_state.get("step", 0) >= last:
         st.session_state["step"] = 0
+    st.session_state[_POSITION] = st.session_state.get("step", 0)
     st.session_state[_PLAYING] = starting
     st.rerun()
 

@@ -48,11 +48,14 @@ def show_recording(job_id: str) -> None:
 
 
 def shown_recording() -> JobRecord | None:
-    """The recording job this visitor looks at: by the address, else as last chosen, else the newest finished one."""
+    """The recording job this visitor looks at: by the address, else as last chosen, else the newest that runs or is
+    finished.
+    """
     asked = st.query_params.get("recording") or st.session_state.get(_RECORDING)
     record = engine().job(asked) if asked else None
     if record is None or record.kind != "record":
-        record = next(iter(finished_recordings()), None)
+        jobs = engine().jobs("record")
+        record = next((job for job in jobs if not job.ended or engine().result(job) is not None), None)
     if record is not None:
         show_recording(record.id)
     return record
