@@ -6,8 +6,8 @@ probabilities in chunks of queries: no layer's S×S tensor is ever held.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -20,10 +20,11 @@ CHUNK = 128
 
 @dataclass(frozen=True)
 class AttentionInputs:
-    """What one layer attends with: query (B, H, Q, D), key (B, H_kv, S, D), mask (B, 1, Q, S) or None."""
+    """What one layer attends with: query (B, H, Q, D), key and value (B, H_kv, S, D), mask (B, 1, Q, S) or None."""
 
     query: torch.Tensor
     key: torch.Tensor
+    value: torch.Tensor
     mask: torch.Tensor | None
     scaling: float
     causal: bool
@@ -31,13 +32,13 @@ class AttentionInputs:
     def rows(self, count: int) -> "AttentionInputs":
         """The first `count` sequences of the batch."""
         mask = self.mask if self.mask is None or self.mask.shape[0] == 1 else self.mask[:count]
-        return AttentionInputs(self.query[:count], self.key[:count], mask, self.scaling, self.causal)
+        return replace(self, query=self.query[:count], key=self.key[:count], value=self.value[:count], mask=mask)
 
     def head(self, head: int) -> "AttentionInputs":
         """One query head with the key head it shares."""
         group = self.query.shape[1] // self.key.shape[1]
-        query, key = self.query[:, head : head + 1], self.key[:, head // group : head // group + 1]
-        return AttentionInputs(query, key, self.mask, self.scaling, self.causal)
+        shared = slice(head // group, head // group + 1)
+        return replace(self, query=self.query[:, head : head + 1], key=self.key[:, shared], value=self.value[:, shared])
 
     def probabilities(self, chunk: int = CHUNK) -> Iterator[torch.Tensor]:
         """Yields float32 attention probabilities (B, H, chunk, S), queries in order."""
@@ -67,15 +68,23 @@ class Observer(Protocol):
     def __call__(self, layer: int, inputs: AttentionInputs) -> None: ...
 
 
+class Observed(NamedTuple):
+    """What a forward showed: attention mass (B, L, H, S) and the norms of the values (B, L, H_kv, S), float32, CPU."""
+
+    mass: torch.Tensor
+    value_norm: torch.Tensor
+
+
 class MassObserver:
-    """Attention mass per head: the sum over queries of the attention paid to each key.
+    """Attention mass per head: the sum over queries of the attention paid to each key; and ‖v‖ of each key's value.
 
     Only the first `rows` sequences of a batch are observed (all when None): under guidance, the conditional half.
     """
 
     def __init__(self, rows: int | None = None) -> None:
         self.rows = rows
-        self._layers: dict[int, torch.Tensor] = {}
+        self._mass: dict[int, torch.Tensor] = {}
+        self._norms: dict[int, torch.Tensor] = {}
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
         if self.rows is not None:
@@ -85,13 +94,17 @@ class MassObserver:
         )
         for probabilities in inputs.probabilities():
             mass += probabilities.sum(dim=2)
-        self._layers[layer] = mass
+        self._mass[layer] = mass
+        self._norms[layer] = inputs.value.float().norm(dim=-1)
 
-    def take(self) -> torch.Tensor:
-        """Mass of the forward just run, (B, L, H, S) float32 on the CPU; the observer is empty afterwards."""
-        mass = torch.stack([self._layers[layer].cpu() for layer in sorted(self._layers)], dim=1)
-        self._layers = {}
-        return mass
+    def take(self) -> Observed:
+        """What the forward just run showed; the observer is empty afterwards."""
+        layers = sorted(self._mass)
+        mass, norms = (
+            torch.stack([kept[layer].cpu() for layer in layers], dim=1) for kept in (self._mass, self._norms)
+        )
+        self._mass, self._norms = {}, {}
+        return Observed(mass, norms)
 
 
 class MapObserver:
@@ -127,7 +140,7 @@ def observed_attention(
         # SDPA itself applies causality only where no mask is given and there is more than one query.
         causal = bool(causal) and attention_mask is None and query.shape[2] > 1
         with torch.no_grad():
-            attn_observer(module.layer_idx, AttentionInputs(query, key, attention_mask, scaling, causal))
+            attn_observer(module.layer_idx, AttentionInputs(query, key, value, attention_mask, scaling, causal))
     return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
 
 

@@ -35,10 +35,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Step:
-    """A `Choice` with what attention did in its forward: mass (B, L, H, S) float32 on the CPU."""
+    """A `Choice` with what attention did in its forward: mass (B, L, H, S), value_norm (B, L, H_kv, S), on the CPU."""
 
     choice: Choice
     mass: torch.Tensor
+    value_norm: torch.Tensor
 
 
 def denoise(model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int) -> Iterator[Step]:
@@ -67,7 +68,7 @@ def denoise(model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int)
     generator = torch.Generator(device=model.device).manual_seed(seed)
     ends = torch.tensor(sorted(stop_tokens(model)) if own == "autoregressive" else [], device=model.device)
     for choice in SAMPLERS[own](predict, prompt, sampling, model.mask_token, generator):
-        yield Step(choice, observer.take())
+        yield Step(choice, *observer.take())
         if len(ends) and torch.isin(choice.output[:, -1], ends).all():
             return
 

@@ -71,8 +71,8 @@ class Info(BaseModel):
 @dataclass(frozen=True)
 class Trajectory:
     """tokens (T, S) int32, PADDING where an autoregressive text has not got to; masked (T, S) bool;
-    confidence (T, S) float32, NaN where no token was chosen; mass (T, L, H, S) float16 or float32, NaN at padding;
-    final (S,) int32.
+    confidence (T, S) float32, NaN where no token was chosen; mass (T, L, H, S) and value_norm (T, L, H_kv, S), the norm
+    of each key's value, float16 or float32, NaN at padding; final (S,) int32.
     """
 
     info: Info
@@ -80,6 +80,7 @@ class Trajectory:
     masked: np.ndarray
     confidence: np.ndarray
     mass: np.ndarray
+    value_norm: np.ndarray
     final: np.ndarray
 
     @property
@@ -125,19 +126,22 @@ def record(
     masked = np.zeros((planned, positions), bool)
     confidence = np.full((planned, positions), np.nan, np.float32)
     mass: np.ndarray | None = None
+    norms = np.empty(0)
     error, count, output = 0.0, 0, np.empty(0, np.int32)
     for step in steps:
-        choice, observed = step.choice, step.mass[0].numpy()
+        choice, observed, value_norm = step.choice, step.mass[0].numpy(), step.value_norm[0].numpy()
         layers, heads, length = observed.shape
         if mass is None:
             size = planned * layers * heads * positions * 4
             dtype = mass_dtype if mass_dtype != "auto" else "float32" if size <= FLOAT32_LIMIT else "float16"
             mass = np.full((planned, layers, heads, positions), np.nan, dtype)
+            norms = np.full((planned, layers, value_norm.shape[1], positions), np.nan, dtype)
         tokens[count, :length] = choice.tokens[0].cpu().numpy()
         masked[count, :length] = choice.masked[0].cpu().numpy()
         chosen = choice.confidence[0].float().cpu().numpy()
         confidence[count, : len(chosen)] = chosen
         mass[count, :, :, :length] = observed
+        norms[count, :, :, :length] = value_norm
         error = max(error, float(np.abs(observed - mass[count, :, :, :length]).max()))
         output = choice.output[0].cpu().numpy().astype(np.int32)
         on_step(count, output, confidence[count])
@@ -150,6 +154,7 @@ def record(
         "masked": masked[:count, :length],
         "confidence": confidence[:count, :length],
         "mass": mass[:count, :, :, :length],
+        "value_norm": norms[:count, :, :, :length],
         "final": output,
         "mass_dtype": str(mass.dtype),
         "mass_error": error,
@@ -173,6 +178,7 @@ _ARRAYS: dict[str, tuple[str, ...]] = {
     "masked": ("bool",),
     "confidence": ("float32",),
     "mass": ("float16", "float32"),
+    "value_norm": ("float16", "float32"),
     "final": ("int32",),
 }
 
@@ -209,6 +215,10 @@ def _inconsistency(trajectory: Trajectory) -> str | None:
     for name in ("tokens", "masked", "confidence"):
         if getattr(trajectory, name).shape != shape:
             return f"'{name}' has shape {getattr(trajectory, name).shape}, not {shape}"
+    kv_heads = trajectory.info.model.kv_heads
+    expected = (trajectory.steps, trajectory.layers, kv_heads, trajectory.positions)
+    if trajectory.value_norm.shape != expected or kv_heads < 1 or trajectory.heads % kv_heads:
+        return f"'value_norm' has shape {trajectory.value_norm.shape}, not (steps, layers, key heads, positions)"
     if trajectory.final.shape != shape[1:]:
         return f"'final' has shape {trajectory.final.shape}, not {shape[1:]}"
     if not 0 <= trajectory.info.prompt_length <= trajectory.positions:

@@ -1,6 +1,6 @@
 """What observing attention costs: a forward with the observer against the bare forward, alternating in one run.
 
-`python -m benchmarks.observing [--length 512] [--rounds 7]`: a random Llama of about 97M parameters on this machine's CPU.
+`python -m benchmarks.observing [--length 512] [--rounds 7]`: a random Llama of 98M parameters on the CPU.
 """
 
 import argparse

@@ -34,7 +34,7 @@ def test_a_steps_mass_is_that_of_its_forward(trajectory, bundled):
 
     observer = MassObserver()
     bundled.predict(torch.tensor([trajectory.input_tokens(5)]), observer)
-    assert np.allclose(observer.take()[0].numpy(), trajectory.mass[5], atol=1e-5)
+    assert np.allclose(observer.take().mass[0].numpy(), trajectory.mass[5], atol=1e-5)
 
 
 def test_a_recording_names_everything_it_was_made_with(trajectory, bundled):
@@ -50,7 +50,7 @@ def test_saving_and_opening_changes_nothing(trajectory, tmp_path):
     save(trajectory, tmp_path / "recording.safetensors")
     again = open_trajectory(tmp_path / "recording.safetensors")
     assert again.info == trajectory.info
-    for name in ("tokens", "masked", "confidence", "mass", "final"):
+    for name in ("tokens", "masked", "confidence", "mass", "value_norm", "final"):
         np.testing.assert_array_equal(getattr(again, name), getattr(trajectory, name))
     assert [path.name for path in tmp_path.iterdir()] == ["recording.safetensors"]
 
@@ -113,7 +113,7 @@ def refused(path) -> str:
 
 def rewrite(recording, path, info=None, **arrays):
     """Saves a recording with parts replaced, past every check."""
-    names = ("tokens", "masked", "confidence", "mass", "final")
+    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
     kept = {name: np.ascontiguousarray(arrays.get(name, getattr(recording, name))) for name in names}
     text = recording.info.model_dump_json() if info is None else info
     save_file(kept, path, metadata={"sinkscope": text})

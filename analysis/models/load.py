@@ -275,7 +275,7 @@ def _check_observable(model: LoadedModel) -> None:
     name = model.architecture.name
     try:
         model.predict(torch.zeros(1, 2, dtype=torch.long), observer)
-        seen = observer.take().shape[1]
+        seen = observer.take().mass.shape[1]
     except Exception as error:
         raise UserError(f"The attention of this {name} model cannot be observed: {_first_line(error)}") from error
     if seen != model.geometry.layers:

@@ -75,7 +75,7 @@ def open_recording(record: JobRecord) -> Trajectory | None:
 @st.cache_resource(show_spinner="Opening the recording…", max_entries=4)
 def _open(path: str, key: str) -> Trajectory:
     trajectory = open_trajectory(Path(path))
-    for name in ("tokens", "masked", "confidence", "mass", "final"):
+    for name in ("tokens", "masked", "confidence", "mass", "value_norm", "final"):
         getattr(trajectory, name).flags.writeable = False
     return trajectory
 
