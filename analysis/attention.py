@@ -128,20 +128,39 @@ def observed_attention(
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     attn_observer: Observer | None = None,
+    attn_blocked: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface: plain SDPA, after showing the inputs to the observer."""
+    """transformers' attention interface: plain SDPA, after showing the inputs to the observer.
+
+    attn_blocked (S,) bool: keys that no query may attend to; a query left without any key gets zero.
+    """
     # LLaDA's rotary embedding leaves query and key in float32; everywhere else this is a no-op.
     query, key = query.to(value.dtype), key.to(value.dtype)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    causal = kwargs.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    # SDPA itself applies causality only where no mask is given and there is more than one query.
+    causal = bool(causal) and attention_mask is None and query.shape[2] > 1
+    if attn_blocked is not None:
+        attention_mask = _without_keys(attn_blocked.to(query.device), attention_mask, query.shape[2], causal)
+        kwargs["is_causal"] = causal = False
     if attn_observer is not None:
-        causal = kwargs.get("is_causal")
-        causal = getattr(module, "is_causal", True) if causal is None else causal
-        # SDPA itself applies causality only where no mask is given and there is more than one query.
-        causal = bool(causal) and attention_mask is None and query.shape[2] > 1
         with torch.no_grad():
             attn_observer(module.layer_idx, AttentionInputs(query, key, value, attention_mask, scaling, causal))
-    return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    if attn_blocked is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    alone = ~attention_mask.any(dim=-1, keepdim=True)
+    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask | alone, scaling=scaling, **kwargs)
+    return output.masked_fill(alone.transpose(1, 2), 0), None
+
+
+def _without_keys(blocked: torch.Tensor, mask: torch.Tensor | None, queries: int, causal: bool) -> torch.Tensor:
+    """A boolean mask (B or 1, 1, Q, S), True where attention is allowed."""
+    allowed = (~blocked)[None, None, None].expand(1, 1, queries, len(blocked))
+    if mask is not None:
+        return allowed & (mask if mask.dtype == torch.bool else mask == 0)
+    return allowed.tril() if causal else allowed
 
 
 def register() -> None:

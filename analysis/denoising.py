@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from analysis.attention import MassObserver
+from analysis.attention import MassObserver, Observed
 from analysis.errors import UserError
 from analysis.models.load import LoadedModel
 from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Spec
@@ -42,9 +42,16 @@ class Step:
     value_norm: torch.Tensor
 
 
-def denoise(model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int) -> Iterator[Step]:
+# What an observed forward showed -> (S,) bool, the keys to block
+Block = Callable[[Observed], torch.Tensor]
+
+
+def denoise(
+    model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int, block: Block | None = None
+) -> Iterator[Step]:
     """Continues `prompt` (B, P) token ids, observing the attention mass of every forward.
 
+    With `block`, every step runs twice: untouched, to observe, and again with the keys it names blocked, to predict.
     Raises UserError when the sampler is not the model's own, or the text would be longer than the model takes.
     """
     own = model.architecture.sampler
@@ -59,16 +66,19 @@ def denoise(model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int)
     if prompt.shape[1] == 0 and own == "autoregressive":
         raise UserError("An autoregressive model needs at least one prompt token to start from.")
     observer = MassObserver()
+    shown: list[Observed] = []
 
     def predict(tokens: torch.Tensor, observed: int) -> torch.Tensor:
         observer.rows = observed
-        return model.predict(tokens, observer)
+        logits = model.predict(tokens, observer)
+        shown[:] = [observer.take()]
+        return logits if block is None else model.predict(tokens, blocked=block(shown[0]))
 
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)
     ends = torch.tensor(sorted(stop_tokens(model)) if own == "autoregressive" else [], device=model.device)
     for choice in SAMPLERS[own](predict, prompt, sampling, model.mask_token, generator):
-        yield Step(choice, *observer.take())
+        yield Step(choice, *shown[0])
         if len(ends) and torch.isin(choice.output[:, -1], ends).all():
             return
 

@@ -179,6 +179,17 @@ SAMPLINGS: dict[str, type[Spec]] = {
 Sampling = Annotated[LLaDASampling | DreamSampling | AutoregressiveSampling, Field(discriminator="sampler")]
 
 
+class Replay(Spec):
+    """Not a sampler: forwards over inputs that were there already.
+
+    inputs: those of a recording, or its finished text noised as calibration does. weights: the model's own or random.
+    """
+
+    sampler: Literal["replay"] = "replay"
+    inputs: Literal["recording", "noised"]
+    weights: Literal["own", "random"]
+
+
 # --- sinks ------------------------------------------------------------------------------------------------------
 
 
@@ -268,9 +279,60 @@ class AttentionMapSpec(Spec):
     head: int = parameter(..., "Head", "Counted from 0.", ge=0)
 
 
+class ReferenceSpec(Spec):
+    """The same inputs through a model of the same shape with random weights."""
+
+    model: ModelSpec = ModelSpec()
+    inputs: tuple[tuple[int, ...], ...] = parameter(..., "Inputs", "Token ids of each step.", min_length=1)
+    prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
+    seed: int = parameter(0, "Seed", "Fixes the random weights.", ge=0, le=2**31 - 1)
+
+
+class NoiseSpec(Spec):
+    """Finished text noised forward, as calibration sees it, through the model."""
+
+    model: ModelSpec = ModelSpec()
+    tokens: tuple[int, ...] = parameter(..., "Tokens", "Token ids of the finished text.", min_length=1)
+    prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
+    diffusion_steps: int = parameter(
+        50, "Diffusion steps", "T of the noise schedule.", ge=1, le=1000, source=SINK_AWARE_SOURCE
+    )
+    step_interval: int = parameter(
+        5, "Step interval", "Text is noised at every so many of the T steps.", ge=1, source=SINK_AWARE_SOURCE
+    )
+    noise_eps: float = parameter(
+        1e-3, "Noise ε", "Tokens are masked with p = (1 − ε)·t/T + ε.", ge=0, lt=1, step=1e-3, source=SINK_AWARE_SOURCE
+    )
+    seed: int = parameter(0, "Seed", "Fixes which tokens are masked.", ge=0, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _interval_fits(self) -> "NoiseSpec":
+        if self.step_interval > self.diffusion_steps:
+            raise ValueError(
+                f"The step interval ({self.step_interval}) must not exceed the steps ({self.diffusion_steps})."
+            )
+        return self
+
+
+class AblateSpec(Spec):
+    """Denoise a prompt again with attention to its sinks blocked, and with the controls."""
+
+    model: ModelSpec = ModelSpec()
+    prompt: tuple[int, ...] = parameter(..., "Prompt", "Token ids of the prompt.")
+    sampling: Sampling = LLaDASampling()
+    count: int = parameter(
+        1, "Positions blocked", "How many of the strongest sinks no token may attend to, in every step.", ge=1, le=3
+    )
+    sinks: SinkParams = SinkParams()
+    seed: int = parameter(0, "Seed", "Fixes the sampler and the random control.", ge=0, le=2**31 - 1)
+
+
 JOB_SPECS: dict[str, type[Spec]] = {
     "load": LoadSpec,
     "unload": UnloadSpec,
     "record": RecordSpec,
     "attention_map": AttentionMapSpec,
+    "reference": ReferenceSpec,
+    "noise": NoiseSpec,
+    "ablate": AblateSpec,
 }

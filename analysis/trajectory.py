@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from analysis.errors import UserError
-from analysis.specs import Sampling
+from analysis.specs import Replay, Sampling
 
 if TYPE_CHECKING:
     from analysis.denoising import Step
@@ -56,7 +56,7 @@ class Info(BaseModel):
     prompt: str
     prompt_length: int
     chat_template: bool
-    sampling: Sampling
+    sampling: Sampling | Replay
     seed: int
     final_text: str
     tokens: dict[int, str]

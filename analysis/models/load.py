@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -86,15 +86,20 @@ class LoadedModel:
         return {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear | Conv1D)}
 
     @torch.no_grad()
-    def predict(self, tokens: torch.Tensor, observer: attention.Observer | None = None) -> torch.Tensor:
-        """Logits (B, S, V) for tokens (B, S), in the model's precision.
+    def predict(
+        self,
+        tokens: torch.Tensor,
+        observer: attention.Observer | None = None,
+        blocked: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Logits (B, S, V) for tokens (B, S), in the model's precision. blocked (S,) bool: keys nobody attends to.
 
         For diffusion models logits[:, i] are about the token at i (Dream's are shifted so that they are);
         for autoregressive ones about the token at i + 1.
         """
-        logits = self.network(
-            input_ids=tokens.to(self.device), use_cache=False, **_observing(self.network, observer)
-        ).logits
+        given = {"attn_observer": observer, "attn_blocked": blocked}
+        options = {name: value for name, value in given.items() if value is not None}
+        logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
         if self.architecture.shifted:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         return logits
@@ -107,10 +112,6 @@ class LoadedModel:
         instruct = known.instruct if known else bool(self.tokenizer.chat_template)
         chat = instruct if chat_template == "auto" else chat_template == "on"
         return encode_prompt(self.tokenizer, prompt, chat), chat
-
-
-def _observing(network: nn.Module, observer: attention.Observer | None) -> dict[str, Any]:
-    return {} if observer is None else {"attn_observer": observer}
 
 
 def register() -> None:
@@ -158,6 +159,22 @@ def load(
     _make_bidirectional(model)
     _check_observable(model)
     return model
+
+
+def random_like(model: LoadedModel, seed: int) -> LoadedModel:
+    """A model of the same shape with freshly drawn weights: the reference every sink count stands beside.
+
+    Raises UserError when there is no memory for it beside the model.
+    """
+    placement(int(model.bytes * _HEADROOM), model.device.type, 0, model.spec)
+    torch.manual_seed(seed)
+    with torch.device(model.device):
+        network = AutoModelForCausalLM.from_config(
+            model.network.config, dtype=model.network.dtype, attn_implementation=attention.IMPLEMENTATION
+        )
+    drawn = replace(model, network=network.eval(), fingerprint=f"random-{seed}-{model.fingerprint[:16]}")
+    _make_bidirectional(drawn)
+    return drawn
 
 
 def pick_device(device: str) -> str:
