@@ -5,6 +5,7 @@ The queue is ours; dask is handed one job at a time. A job the worker dies of fa
 
 import atexit
 import contextlib
+import hashlib
 import os
 import threading
 import time
@@ -18,8 +19,10 @@ from pydantic import BaseModel, ConfigDict
 
 from analysis.errors import UserError
 from analysis.jobs import known_key
-from analysis.specs import JOB_SPECS, Spec
+from analysis.specs import JOB_SPECS, SAMPLINGS, ModelSpec, RecordSpec, Spec
+from analysis.trajectory import open_trajectory
 from analysis.worker import TOPIC, reason, request_cancel, run_job, start_local_cluster
+from cache.keys import content_key
 from cache.store import Result, Store
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
@@ -119,6 +122,37 @@ class Engine:
             self._save(record)
             self._queue.append(record.id)
             self._changed.notify_all()
+        return record
+
+    def add_recording(self, file: Path) -> JobRecord:
+        """Takes in a recording made elsewhere, as a finished job; `file` is moved. Raises UserError if it is none."""
+        trajectory = open_trajectory(file)
+        info = trajectory.info
+        if info.sampling.sampler not in SAMPLINGS:
+            raise UserError("This file holds forwards over given inputs, not a recorded generation. Open one of those.")
+        key = f"imported-{content_key(digest=hashlib.sha256(file.read_bytes()).hexdigest())}"
+        earlier = next((job for job in self.jobs("record") if job.key == key and job.state == "done"), None)
+        if earlier is not None and self.result(earlier) is not None:
+            file.unlink()
+            return earlier
+        spec = RecordSpec(
+            model=ModelSpec(source=info.model.source), prompt=info.prompt, sampling=info.sampling, seed=info.seed
+        )
+        summary = {
+            "source": info.model.source,
+            "text": info.final_text,
+            "steps": trajectory.steps,
+            "seed": info.seed,
+            "fingerprint": info.model.fingerprint,
+            "imported": True,
+        }
+        self.store.add_result(key, summary, file)
+        now = time.time()
+        record = JobRecord(
+            id=uuid.uuid4().hex[:12], kind="record", spec=spec.model_dump(mode="json"), state="done", created=now,
+            finished=now, key=key, summary=summary, cached=True, owner=os.getpid(),
+        )  # fmt: skip
+        self._save(record)
         return record
 
     def job(self, job_id: str) -> JobRecord | None:

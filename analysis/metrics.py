@@ -59,6 +59,11 @@ def temporal_variance(centroid: np.ndarray) -> np.ndarray:
     return np.where(count > 1, square / np.maximum(count, 1), np.nan)
 
 
+def mean_over_steps(values: np.ndarray) -> np.ndarray:
+    """The mean over the steps that have a value, (T, …) -> (…); NaN where none has."""
+    return _nanmean(values, axis=0)
+
+
 def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
     """np.nanmean without its warning for slices that are all NaN."""
     count = np.isfinite(values).sum(axis=axis)
@@ -286,3 +291,33 @@ HEAD_METRICS: dict[str, HeadMetric] = {
         needs_values=True,
     ),
 }
+
+
+# --- spatial against temporal variance --------------------------------------------------------------------------
+
+
+def variance_points(
+    mass: np.ndarray, params: SinkParams, bidirectional: bool, by_head: bool
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """One point a layer, or a head: Var_i(mean_t r[t, i]) and Var_t(c_t / S), (N,), with r the corrected share.
+
+    mass (T, L, H, S). Sinks are the positions with r above mean + k·std, since causal masks alone pile attention on the
+    first tokens.
+    """
+    layers = mass.shape[1]
+    rule = SinkParams(k=params.k)
+    groups = mass if by_head else mass.mean(axis=2, keepdims=True)
+    spatial = np.empty(groups.shape[1:3], np.float64)
+    temporal = np.empty(groups.shape[1:3], np.float64)
+    for layer in range(layers):
+        share = sink_analysis.corrected_share(groups[:, layer], bidirectional)
+        own = sink_analysis.find_sinks(share, rule, bidirectional)
+        for index in range(groups.shape[2]):
+            spatial[layer, index] = spatial_variance(share[:, index])
+            temporal[layer, index] = temporal_variance(sink_analysis.sink_centroid(share[:, index], own[:, index]))
+    names = [
+        f"layer {layer}, head {head}" if by_head else f"layer {layer}"
+        for layer in range(layers)
+        for head in range(groups.shape[2])
+    ]
+    return spatial.ravel(), temporal.ravel(), names

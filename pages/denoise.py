@@ -1,6 +1,7 @@
 """Record a prompt, watch the text fill in, and replay it step by step with its sinks marked."""
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 
@@ -11,7 +12,7 @@ from analysis.figures import sinks as figures
 from analysis.models.checkpoint import find
 from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
 from analysis.trajectory import Trajectory
-from pages.parts import controls, tokens
+from pages.parts import controls, measures, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
 from pages.parts.progress import cancel_button, progress_bar
@@ -177,11 +178,11 @@ def _show(record: JobRecord, trajectory: Trajectory) -> None:
             "model and were read as its unknown token. It knows a small vocabulary of simple stories."
         )
     interval = PLAY_INTERVAL if st.session_state.get(_PLAYING) else None
-    st.fragment(_replay, run_every=interval)(trajectory, params)
+    st.fragment(_replay, run_every=interval)(trajectory, record.key or "", params)
     _facts(record, trajectory)
 
 
-def _replay(trajectory: Trajectory, params: SinkParams) -> None:
+def _replay(trajectory: Trajectory, key: str, params: SinkParams) -> None:
     last = trajectory.steps - 1
     if st.session_state.get(_PLAYING):
         _advance(last)
@@ -194,15 +195,15 @@ def _replay(trajectory: Trajectory, params: SinkParams) -> None:
     with slider:
         step = step_slider(trajectory)
 
-    mass = sink_analysis.mean_mass(trajectory.mass)
-    sinks = sink_analysis.find_sinks(mass, params, trajectory.info.model.bidirectional)
+    mass = measures.mean_mass(trajectory, key)
+    sinks = measures.sinks(trajectory, key, params.model_dump_json())
     heading(
         f"Text at step {step}",
         "What went into this step. Shade: the probability a token was chosen with. Outline: an attention sink.",
         definition_formula(params),
     )
     tokens.show(_text(trajectory, step, sinks[step], mass[step]), tokens.legend())
-    _charts(trajectory, params, step, mass, sinks)
+    _charts(params, step, mass, sinks, trajectory.labels(step))
 
 
 def _advance(last: int) -> None:
@@ -240,7 +241,7 @@ def _text(trajectory: Trajectory, step: int, sinks: np.ndarray, mass: np.ndarray
     )
 
 
-def _charts(trajectory: Trajectory, params: SinkParams, step: int, mass: np.ndarray, sinks: np.ndarray) -> None:
+def _charts(params: SinkParams, step: int, mass: np.ndarray, sinks: np.ndarray, labels: list[str]) -> None:
     by_deviation = params.definition == "std"
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -250,12 +251,15 @@ def _charts(trajectory: Trajectory, params: SinkParams, step: int, mass: np.ndar
             "Each bar is the attention a position receives, averaged over all layers and heads; sinks stand out.",
             "Attention mass of key $s$: $m_{t,l,h,s} = \\sum_q p_{t,l,h}(q, s)$, averaged over layers $l$ and heads "
             "$h$. Uniform attention gives 1.\n\n" + definition_formula(params),
-            figures.mass_of_step(mass[step], trajectory.labels(step), sinks[step], threshold, float(np.nanmax(mass))),
+            figures.mass_of_step(mass[step], labels, sinks[step], threshold, float(np.nanmax(mass))),
             "mass_of_step",
+            pd.DataFrame(
+                {"position": np.arange(len(labels)), "token": labels, "mass": mass[step], "sink": sinks[step]}
+            ),
         )
     with right:
         counts = sinks.sum(axis=1)
-        lengths = sink_analysis.lengths(trajectory.mass)
+        lengths = np.isfinite(mass).sum(axis=1)
         reference = sink_analysis.gaussian_reference(lengths, params.k) if by_deviation else None
         chart(
             "How many sinks each step has",
@@ -265,6 +269,7 @@ def _charts(trajectory: Trajectory, params: SinkParams, step: int, mass: np.ndar
             + ("\n\nGaussian reference: $S\\,(1 - \\Phi(k))$ for $S$ positions." if by_deviation else ""),
             figures.sinks_over_steps(counts, reference, step),
             "sinks_over_steps",
+            pd.DataFrame({"step": np.arange(len(counts)), "sinks": counts}),
         )
 
 
