@@ -18,10 +18,11 @@ from analysis.specs import SinkParams
 def entropy(mass: np.ndarray) -> np.ndarray:
     """Entropy of the shares over positions, divided by log S: 0 = all on one position, 1 = uniform. (…, S) -> (…)."""
     mass = np.asarray(mass, np.float32)
-    share = mass / np.nansum(mass, axis=-1, keepdims=True)
-    terms = share * np.log(np.where(share > 0, share, 1))
+    total = np.nansum(mass, axis=-1)
+    # −Σ a·log a with a = m/Σm is log Σm − Σ m·log m / Σm: one pass over the mass, not three.
+    spread = np.log(total) - np.nansum(mass * np.log(np.where(mass > 0, mass, 1)), axis=-1) / total
     count = np.isfinite(mass).sum(axis=-1)
-    return -np.nansum(terms, axis=-1) / np.log(np.maximum(count, 2))
+    return spread / np.log(np.maximum(count, 2))
 
 
 def gini(mass: np.ndarray) -> np.ndarray:
@@ -180,8 +181,8 @@ CURVES: dict[str, Curve] = {
 
 @dataclass(frozen=True)
 class Heads:
-    """What a head metric may read. mass (T, L, H, S) float32; sinks (T, S): of the whole model; own (T, L, H, S): of
-    each head; value_norm (T, L, H_kv, S) or None where it was not recorded.
+    """What a head metric may read. mass (T, L, H, S) float32; sinks (T, S) of the whole model; value_norm
+    (T, L, H_kv, S) or None where it was not recorded; moments: mean and std (T, L, H, 1) of the mass, where known.
     """
 
     mass: np.ndarray
@@ -189,15 +190,22 @@ class Heads:
     params: SinkParams
     bidirectional: bool
     value_norm: np.ndarray | None = None
+    moments: tuple[np.ndarray, np.ndarray] | None = None
 
     def own_sinks(self, step: int) -> np.ndarray:
         """The sinks of each head in a step, by its own mass, (L, H, S)."""
+        if self.moments is not None and self.params.definition == "std":
+            mean, std = self.moments
+            return self.mass[step] > mean[step] + self.params.k * std[step]
         return sink_analysis.find_sinks(self.mass[step], self.params, self.bidirectional)
 
 
 @dataclass(frozen=True)
 class HeadMetric:
-    """A number a head. formula: LaTeX. compute -> (T, L, H) where `per_step`, else (L, H) over all steps."""
+    """A number a head. formula: LaTeX. compute -> (T, L, H) where `per_step`, else (L, H) over all steps.
+
+    reads_sinks: whether it changes with what counts as a sink.
+    """
 
     title: str
     sentence: str
@@ -205,7 +213,7 @@ class HeadMetric:
     compute: Callable[[Heads], np.ndarray]
     per_step: bool = True
     percent: bool = False
-    needs_values: bool = False
+    reads_sinks: bool = True
 
 
 def _first_share(heads: Heads) -> np.ndarray:
@@ -238,12 +246,16 @@ def _head_lifetime(heads: Heads) -> np.ndarray:
 def _value_norm_ratio(heads: Heads) -> np.ndarray:
     if heads.value_norm is None:
         raise ValueError("The recording holds no value norms.")
-    norm = heads.value_norm.astype(np.float32)
+    norm = heads.value_norm
     group = heads.mass.shape[2] // norm.shape[2]
     ratio = np.full(norm.shape[:3], np.nan, np.float32)
     for step, flags in enumerate(heads.sinks):
-        if flags.any():
-            ratio[step] = norm[step][:, :, flags].mean(axis=-1) / np.nanmean(norm[step][:, :, ~flags], axis=-1)
+        count = int(flags.sum())
+        present = int(np.isfinite(norm[step, 0, 0]).sum())
+        if 0 < count < present:
+            sinks = norm[step][:, :, flags].sum(axis=-1, dtype=np.float32)
+            whole = norm[step][:, :, :present].sum(axis=-1, dtype=np.float32)
+            ratio[step] = (sinks / count) / ((whole - sinks) / (present - count))
     return ratio.repeat(group, axis=2)
 
 
@@ -261,12 +273,14 @@ HEAD_METRICS: dict[str, HeadMetric] = {
         r"\frac{m_{t,l,h,0}}{S}",
         _first_share,
         percent=True,
+        reads_sinks=False,
     ),
     "entropy": HeadMetric(
         "Entropy",
         "How evenly each head spreads its attention: 1 is uniform, 0 all on one position",
         r"-\frac{1}{\log S}\sum_s a_{t,l,h,s} \log a_{t,l,h,s}",
-        lambda heads: entropy(heads.mass),
+        lambda heads: np.stack([entropy(step) for step in heads.mass]),
+        reads_sinks=False,
     ),
     "temporal-variance": HeadMetric(
         "Temporal variance",
@@ -288,7 +302,6 @@ HEAD_METRICS: dict[str, HeadMetric] = {
         r"\frac{\operatorname{mean}_{s \in \text{sinks}_t} \lVert v_s \rVert}"
         r"{\operatorname{mean}_{s \notin \text{sinks}_t} \lVert v_s \rVert}",
         _value_norm_ratio,
-        needs_values=True,
     ),
 }
 

@@ -123,13 +123,21 @@ def _scope(trajectory: Trajectory) -> Scope:
 
 def _others(record: JobRecord) -> list[JobRecord]:
     records = {other.id: other for other in finished_recordings() if other.id != record.id}
+    if "compare_choice" not in st.session_state:
+        asked = st.query_params.get("compare", "").split(",")
+        st.session_state["compare_choice"] = [job for job in asked if job in records]
+    st.session_state["compare_choice"] = [job for job in st.session_state["compare_choice"] if job in records]
     chosen = st.multiselect(
-        "Compare with", list(records), key="compare", bind="query-params", max_selections=8,
+        "Compare with", list(records), key="compare_choice", persist_state="session", max_selections=8,
         format_func=lambda job: recording_title(records[job]) if job in records else job,
         placeholder="other recordings",
         help="Recordings of one model become one line with a band; another model gets a line of its own.",
     )  # fmt: skip
-    return [records[job] for job in chosen if job in records]
+    if chosen:
+        st.query_params["compare"] = ",".join(chosen)
+    elif "compare" in st.query_params:
+        del st.query_params["compare"]
+    return [records[job] for job in chosen]
 
 
 Member = tuple[Trajectory, str, bool | None]

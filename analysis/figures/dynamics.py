@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from analysis.figures.style import REFERENCE, SELECTED, SINK, TOKEN, color_bar, layout, token_axis
 
 SERIES_COLORS = ("#1f77d0", "#e8590c", "#2f9e6e", "#9c5fd6", "#c2255c", "#7a6a3a")
-KIND_COLORS = ("#8a94a6", "#1f77d0", "#9c5fd6", "#c2255c", "#2f9e6e", "#e8590c")
+KIND_COLORS = ("#4c86dd", "#9c5fd6", "#c2255c", "#9a7b1f", "#2f9e6e", "#e8590c")
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
     layout(figure, "spatial variance of the corrected share", "temporal variance of the sink centroid", height=460)
     figure.update_layout(showlegend=True)
     if log:
-        figure.update_xaxes(type="log", exponentformat="power")
-        figure.update_yaxes(type="log", exponentformat="power")
+        figure.update_xaxes(type="log", dtick="D2", exponentformat="power")
+        figure.update_yaxes(type="log", dtick="D2", exponentformat="power")
     return figure
 
 

@@ -32,15 +32,27 @@ def sinks(_trajectory: Trajectory, key: str, params: str, scope: Scope = WHOLE) 
     return sink_analysis.find_sinks(mass, SinkParams.model_validate_json(params), _trajectory.info.model.bidirectional)
 
 
-@st.cache_data(max_entries=32, show_spinner="Measuring every head…")
-def head_metric(_trajectory: Trajectory, key: str, name: str, params: str) -> np.ndarray:
+@st.cache_resource(max_entries=4, show_spinner="Measuring every head…")
+def _moments(_trajectory: Trajectory, key: str) -> tuple[np.ndarray, np.ndarray]:
+    parts = [sink_analysis.moments(step) for step in _trajectory.mass]
+    return np.stack([mean for mean, _ in parts]), np.stack([std for _, std in parts])
+
+
+def head_metric(trajectory: Trajectory, key: str, name: str, params: str) -> np.ndarray:
     """A metric of every head: (T, L, H), or (L, H) for one over all steps."""
+    reads = metrics.HEAD_METRICS[name].reads_sinks
+    return _head_metric(trajectory, key, name, params if reads else SinkParams().model_dump_json())
+
+
+@st.cache_data(max_entries=32, show_spinner="Measuring every head…")
+def _head_metric(_trajectory: Trajectory, key: str, name: str, params: str) -> np.ndarray:
     heads = metrics.Heads(
         _trajectory.mass,
         sinks(_trajectory, key, params),
         SinkParams.model_validate_json(params),
         _trajectory.info.model.bidirectional,
         _trajectory.value_norm,
+        _moments(_trajectory, key),
     )
     return metrics.HEAD_METRICS[name].compute(heads)
 

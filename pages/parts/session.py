@@ -74,11 +74,12 @@ def open_recording(record: JobRecord) -> Trajectory | None:
     return None if result is None or result.file is None else _open(str(result.file), record.key or "")
 
 
-@st.cache_resource(show_spinner="Opening the recording…", max_entries=3)
+@st.cache_resource(show_spinner="Opening the recording…", max_entries=2)
 def _open(path: str, key: str) -> Trajectory:
     trajectory = open_trajectory(Path(path))
     # NumPy computes on float32 several times faster than on float16, so it is widened once.
-    trajectory = replace(trajectory, mass=trajectory.mass.astype(np.float32))
+    wide = {name: getattr(trajectory, name).astype(np.float32) for name in ("mass", "value_norm")}
+    trajectory = replace(trajectory, **wide)
     for name in ("tokens", "masked", "confidence", "mass", "value_norm", "final"):
         getattr(trajectory, name).flags.writeable = False
     return trajectory

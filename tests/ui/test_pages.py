@@ -250,8 +250,11 @@ def test_dynamics_compares_recordings_of_different_lengths(recording):
     other = engine().submit("record", RecordSpec(prompt="leo has a cat .", sampling=sampling))
     engine().wait(other.id, 60)
     test = app("pages/dynamics.py", recording=recording.id)
-    test.multiselect(key="compare").set_value([other.id]).run()
+    test.multiselect(key="compare_choice").set_value([other.id]).run()
     assert not test.exception, test.exception
+    assert test.query_params["compare"] in (other.id, [other.id])
+    again = app("pages/dynamics.py", recording=recording.id, compare=other.id)
+    assert again.multiselect(key="compare_choice").value == [other.id]
     test.segmented_control(key="dynamics_view").set_value("Stable or moving").run()
     assert "Spatial against temporal variance" in texts(test)
 
