@@ -44,14 +44,16 @@ class AttentionInputs:
         """Yields float32 attention probabilities (B, H, chunk, S), queries in order."""
         batch, heads, queries, width = self.query.shape
         key_heads, length = self.key.shape[1], self.key.shape[2]
-        key = self.key.transpose(2, 3)
+        key = self.key.float().transpose(2, 3)
         positions = torch.arange(length, device=self.query.device)
         for start in range(0, queries, chunk):
             query = self.query[:, :, start : start + chunk]
             count = query.shape[2]
             # The query heads that share a key head are folded into its rows: no copy of the keys.
             grouped = query.reshape(batch, key_heads, (heads // key_heads) * count, width)
-            scores = (grouped @ key).view(batch, heads, count, length) * self.scaling
+            # In float32 whatever the model's precision, as fused attention computes them: rounded scores would shift
+            # single probabilities of a bfloat16 model by several per cent.
+            scores = (grouped.float() @ key).view(batch, heads, count, length) * self.scaling
             lowest = torch.finfo(scores.dtype).min
             if self.mask is not None:
                 mask = self.mask[:, :, start : start + count] if self.mask.shape[2] > 1 else self.mask
@@ -120,6 +122,10 @@ class MapObserver:
             self.map = torch.cat([chunk[0, 0].cpu() for chunk in chunks])
 
 
+# Arguments by which models change their attention probabilities in ways that neither SDPA nor the observer follows.
+_UNSERVED = ("s_aux", "sinks", "softcap", "position_bias")
+
+
 def observed_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -135,6 +141,9 @@ def observed_attention(
 
     attn_blocked (S,) bool: keys that no query may attend to; a query left without any key gets zero.
     """
+    unserved = sorted(name for name in _UNSERVED if kwargs.get(name) is not None)
+    if unserved:
+        raise NotImplementedError(f"attention with {', '.join(unserved)} is not plain softmax attention")
     # LLaDA's rotary embedding leaves query and key in float32; everywhere else this is a no-op.
     query, key = query.to(value.dtype), key.to(value.dtype)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling

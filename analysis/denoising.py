@@ -134,11 +134,15 @@ def _guided(predict: Predict, tokens: torch.Tensor, given: torch.Tensor, scale: 
 
 
 def _gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
-    """Samples from softmax(logits / temperature) by adding Gumbel noise; float64, as low precision biases it."""
+    """Samples from softmax(logits / temperature) by adding Gumbel noise; float64, as low precision biases it.
+
+    Apple's MPS has no float64 and takes float32.
+    """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=torch.float64)
-    return (logits.double() - temperature * torch.log(-torch.log(uniform))).argmax(dim=-1)
+    precise = torch.float32 if logits.device.type == "mps" else torch.float64
+    uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=precise)
+    return (logits.to(precise) - temperature * torch.log(-torch.log(uniform))).argmax(dim=-1)
 
 
 # --- Dream ------------------------------------------------------------------------------------------------------
@@ -278,11 +282,18 @@ def _draw(
     return tokens, probabilities
 
 
+# How chat templates close a turn, which is not always the end-of-text token.
+_TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|end_of_turn|>", "<end_of_turn>", "<|endoftext|>")
+
+
 def stop_tokens(model: LoadedModel) -> set[int]:
-    """End-of-text ids, at which autoregressive decoding ends."""
+    """Ids that end a text or a turn, at which autoregressive decoding ends."""
     sources: tuple[Any, ...] = (model.network.generation_config, model.network.config, model.tokenizer)
     ids: set[int] = set()
     for source in sources:
         value = getattr(source, "eos_token_id", None)
         ids.update(value if isinstance(value, list) else [] if value is None else [value])
+    if model.tokenizer is not None:
+        vocabulary = model.tokenizer.get_vocab()
+        ids.update(vocabulary[name] for name in _TURN_ENDS if name in vocabulary)
     return ids

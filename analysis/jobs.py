@@ -18,7 +18,7 @@ from analysis.context import Context
 from analysis.errors import UserError
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.registry import entry
-from analysis.resident import release_resident, resident_model
+from analysis.resident import free_memory, release_resident, resident_model
 from analysis.specs import (
     AblateSpec,
     AttentionMapSpec,
@@ -88,6 +88,15 @@ def record(spec: RecordSpec, context: Context) -> Outcome:
     ids, chat = model.encode(spec.prompt, spec.chat_template)
     prompt = torch.tensor([ids], dtype=torch.long)
     planned = steps_of(spec.sampling)
+    geometry, positions = model.geometry, len(ids) + spec.sampling.gen_length
+    shape = (planned, geometry.layers, geometry.heads, geometry.kv_heads, positions)
+    need = trajectories.recording_bytes(*shape, spec.mass_dtype)
+    there = free_memory()
+    if need > there:
+        raise UserError(
+            f"Not enough memory for this recording: it takes {need / 1e9:.1f} GB and there are {there / 1e9:.1f} GB. "
+            "Take fewer steps or tokens, or store float16."
+        )
     names: dict[int, str] = {}
 
     def on_step(step: int, tokens: np.ndarray, confidence: np.ndarray) -> None:
@@ -102,7 +111,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome:
     context.progress("denoising", 0, planned)
     started = time.perf_counter()
     steps = denoise(model, prompt, spec.sampling, spec.seed)
-    arrays = trajectories.record(steps, planned, len(ids) + spec.sampling.gen_length, spec.mass_dtype, on_step)
+    arrays = trajectories.record(steps, planned, positions, spec.mass_dtype, on_step)
     seconds = time.perf_counter() - started
 
     unknown = getattr(model.tokenizer, "unk_token_id", None)
@@ -178,7 +187,7 @@ def _recording(
 def _written(model: "LoadedModel", tokens: list[int], ends: set[int]) -> str:
     """What the model wrote, up to the first end-of-text token."""
     stop = next((index for index, token in enumerate(tokens) if token in ends), len(tokens))
-    return "" if model.tokenizer is None else model.tokenizer.decode(tokens[:stop])
+    return "" if model.tokenizer is None else model.tokenizer.decode(tokens[:stop], skip_special_tokens=True)
 
 
 def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome:

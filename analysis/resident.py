@@ -22,8 +22,7 @@ def resident_model(spec: ModelSpec, context: Context) -> "LoadedModel":
     from analysis.models import load
 
     load.use_all_cores(context.workers)
-    reclaimable = _resident.bytes if _resident is not None else 0
-    _resident = load.load(spec, lambda phase: context.progress(phase), reclaimable, release_resident)
+    _resident = load.load(spec, lambda phase: context.progress(phase), _resident, release_resident)
     return _resident
 
 
@@ -38,6 +37,15 @@ def release_resident() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def free_memory() -> int:
+    """Bytes free in the worker's main memory, a container's limit included."""
+    from analysis.models.load import free_bytes
+
+    return free_bytes("cpu")
 
 
 def _unchanged(model: "LoadedModel") -> bool:

@@ -21,7 +21,7 @@ from analysis.specs import Replay, Sampling
 if TYPE_CHECKING:
     from analysis.denoising import Step
 
-FORMAT = "sinkscope-trajectory-1"
+FORMAT = "sinkscope-trajectory-2"
 FLOAT32_LIMIT = 64 * 2**20  # bytes of mass up to which `auto` stores float32
 PADDING = -1
 
@@ -51,7 +51,7 @@ class Info(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["sinkscope-trajectory-1"] = FORMAT
+    format: Literal["sinkscope-trajectory-2"] = FORMAT
     model: RecordedModel
     prompt: str
     prompt_length: int
@@ -110,6 +110,18 @@ class Trajectory:
         return tuple(row[row != PADDING].tolist())
 
 
+def recording_bytes(steps: int, layers: int, heads: int, kv_heads: int, positions: int, mass_dtype: str) -> int:
+    """Bytes a recording takes in memory and on disk, but for its text."""
+    width = {"float16": 2, "float32": 4}[_stored_dtype(steps, layers, heads, positions, mass_dtype)]
+    return steps * positions * (layers * (heads + kv_heads) * width + 9)
+
+
+def _stored_dtype(steps: int, layers: int, heads: int, positions: int, mass_dtype: str) -> str:
+    if mass_dtype != "auto":
+        return mass_dtype
+    return "float32" if steps * layers * heads * positions * 4 <= FLOAT32_LIMIT else "float16"
+
+
 def record(
     steps: Iterable["Step"],
     planned: int,
@@ -132,8 +144,7 @@ def record(
         choice, observed, value_norm = step.choice, step.mass[0].numpy(), step.value_norm[0].numpy()
         layers, heads, length = observed.shape
         if mass is None:
-            size = planned * layers * heads * positions * 4
-            dtype = mass_dtype if mass_dtype != "auto" else "float32" if size <= FLOAT32_LIMIT else "float16"
+            dtype = _stored_dtype(planned, layers, heads, positions, mass_dtype)
             mass = np.full((planned, layers, heads, positions), np.nan, dtype)
             norms = np.full((planned, layers, value_norm.shape[1], positions), np.nan, dtype)
         tokens[count, :length] = choice.tokens[0].cpu().numpy()
@@ -174,41 +185,56 @@ def save(trajectory: Trajectory, path: Path) -> None:
 
 
 _ARRAYS: dict[str, tuple[str, ...]] = {
-    "tokens": ("int32",),
-    "masked": ("bool",),
-    "confidence": ("float32",),
-    "mass": ("float16", "float32"),
-    "value_norm": ("float16", "float32"),
-    "final": ("int32",),
+    "tokens": ("I32",),
+    "masked": ("BOOL",),
+    "confidence": ("F32",),
+    "mass": ("F16", "F32"),
+    "value_norm": ("F16", "F32"),
+    "final": ("I32",),
 }
 
 
-def open_trajectory(path: Path) -> Trajectory:
-    """Opens a recording. Raises UserError for a file that is damaged, hostile or something else."""
+def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
+    """Opens a recording. called: what to call the file in messages; its name by default.
+
+    Raises UserError for a file that is damaged, hostile or something else.
+    """
+    called = called or f"'{path.name}'"
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get("sinkscope")
             if text is None:
-                raise UserError(f"'{path.name}' is a safetensors file, but not a SinkScope recording.")
+                raise UserError(f"{called} is a safetensors file, but not a SinkScope recording.")
+            _check_format(text, called)
             info = Info.model_validate_json(text)
+            for name, dtypes in _ARRAYS.items():
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in dtypes:
+                    raise UserError(f"{called} is damaged: '{name}' is {dtype}, not {' or '.join(dtypes)}.")
             arrays = {name: file.get_tensor(name) for name in _ARRAYS}
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise UserError(f"'{path.name}' is not a whole recording: {error}. Copy or record it again.") from error
+    except (SafetensorError, OSError, RecursionError) as error:
+        raise UserError(f"{called} is not a whole recording: {error}. Copy or record it again.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"'{path.name}' is not a recording of this version: {where}: {first['msg']}.") from error
+        raise UserError(f"{called} is not a recording of this version: {where}: {first['msg']}.") from error
     trajectory = Trajectory(info, **arrays)
     problem = _inconsistency(trajectory)
     if problem:
-        raise UserError(f"'{path.name}' is damaged: {problem}. Copy or record it again.")
+        raise UserError(f"{called} is damaged: {problem}. Copy or record it again.")
     return trajectory
 
 
+def _check_format(text: str, called: str) -> None:
+    try:
+        written = json.loads(text)["format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{called} is damaged: its description cannot be read. Copy or record it again.") from error
+    if written != FORMAT:
+        raise UserError(f"{called} was written as {written!r}; this SinkScope reads '{FORMAT}'. Record it again.")
+
+
 def _inconsistency(trajectory: Trajectory) -> str | None:
-    for name, dtypes in _ARRAYS.items():
-        if str(getattr(trajectory, name).dtype) not in dtypes:
-            return f"'{name}' is {getattr(trajectory, name).dtype}, not {' or '.join(dtypes)}"
     if trajectory.mass.ndim != 4 or 0 in trajectory.mass.shape:
         return f"'mass' has shape {trajectory.mass.shape}, not (steps, layers, heads, positions)"
     shape = (trajectory.steps, trajectory.positions)
@@ -223,6 +249,14 @@ def _inconsistency(trajectory: Trajectory) -> str | None:
         return f"'final' has shape {trajectory.final.shape}, not {shape[1:]}"
     if not 0 <= trajectory.info.prompt_length <= trajectory.positions:
         return f"its prompt of {trajectory.info.prompt_length} tokens is longer than its text"
+    present = trajectory.tokens != PADDING
+    if (trajectory.final == PADDING).any() or not present.any(axis=1).all() or (np.diff(present.astype(int)) > 0).any():
+        return "its text has gaps"
+    for name in ("mass", "value_norm"):
+        values = getattr(trajectory, name)
+        sums = values.sum(axis=(1, 2), dtype=np.float64)
+        if not (np.isfinite(sums) == present).all() or (values < 0).any():
+            return f"'{name}' has missing, negative or infinite numbers"
     ids = set(np.unique(trajectory.tokens).tolist()) | set(np.unique(trajectory.final).tolist())
     unnamed = ids - {PADDING} - set(trajectory.info.tokens)
     if unnamed:

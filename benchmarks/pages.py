@@ -1,6 +1,6 @@
 """How fast the pages answer on a large recording: 32 layers × 32 heads × 512 positions × 128 steps.
 
-`python -m benchmarks.pages [--rounds 5]` makes a synthetic recording, opens it in the real pages and moves the controls.
+`python -m benchmarks.pages [--rounds 5]` makes a synthetic recording, opens it in the pages and moves the controls.
 It prints the median and largest time of each answer, and the memory of the process.
 """
 

@@ -9,7 +9,7 @@ from analysis import sinks as sink_analysis
 from analysis.engine import JobRecord
 from analysis.errors import UserError
 from analysis.figures import sinks as figures
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import describe
 from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
 from analysis.trajectory import Trajectory
 from pages.parts import controls, measures, tokens
@@ -95,14 +95,17 @@ def _ask() -> None:
 
 
 def _sampling_type(source: str) -> type[Spec]:
-    """The sampler's parameters for a model; LLaDA's where the model is not on this disk yet."""
+    """The sampler's parameters for a model; LLaDA's where the hub cannot be asked what it is."""
+    sampler = _sampler(source)
+    return LLaDASampling if sampler is None else SAMPLINGS[sampler]
+
+
+@st.cache_data(ttl=60, max_entries=32, show_spinner="Asking what this model is…")
+def _sampler(source: str) -> str | None:
     try:
-        found = find(source)
+        return describe(source).sampler
     except UserError:
-        found = None
-    if found is None:
-        return SAMPLINGS["dream"] if "dream" in source.lower() else LLaDASampling
-    return SAMPLINGS[found.architecture.sampler]
+        return None
 
 
 def _sampling(kind: type[Spec], source: str, defaults: dict[str, int]) -> Spec:

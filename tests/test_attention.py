@@ -83,6 +83,17 @@ def test_mass_equals_transformers_own_eager_attention(tmp_path, causal):
         assert attentions[0, 0, 0, 0, 1] == 0
 
 
+def test_half_precision_mass_is_what_fused_attention_computes():
+    """With the identity as values, SDPA's output is its attention: the mass must agree with that of the same inputs."""
+    generator = torch.Generator().manual_seed(0)
+    query, key = (8 * torch.randn(1, 2, 48, 16, generator=generator) for _ in range(2))
+    query, key = query.bfloat16(), key.bfloat16()
+    value = torch.eye(48)[None, None].expand(1, 2, 48, 48)
+    fused = torch.nn.functional.scaled_dot_product_attention(query.float(), key.float(), value, scale=0.25)
+    inputs = AttentionInputs(query, key, query, None, 0.25, False)
+    assert (torch.cat(list(inputs.probabilities()), dim=2) - fused).abs().max() < 1e-4
+
+
 def test_padding_is_not_ignored(bundled):
     ids = torch.arange(5, 25)[None]
     observer = MassObserver()
