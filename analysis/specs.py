@@ -20,10 +20,21 @@ class Spec(BaseModel):
 
 
 def parameter(
-    default: Any, label: str, help: str, *, unit: str = "", source: str = "", step: float | None = None, **bounds: Any
+    default: Any,
+    label: str,
+    help: str,
+    *,
+    unit: str = "",
+    source: str = "",
+    step: float | None = None,
+    empty: str = "",
+    **bounds: Any,
 ) -> Any:
-    """A field that knows how to be drawn: `label` and `help` for people, `unit`, `step` and `bounds` for widgets."""
-    extra = {"unit": unit, "source": source, "step": step}
+    """A field that knows how to be drawn: `label` and `help` for people, the rest for widgets.
+
+    empty: what no value means, shown in the empty widget.
+    """
+    extra = {"unit": unit, "source": source, "step": step, "empty": empty}
     return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -32,9 +43,15 @@ def sentence(error: ValidationError) -> str:
     lines = []
     for issue in error.errors():
         message = issue["msg"].removeprefix("Value error, ")
-        name = ".".join(str(part) for part in issue["loc"] if part not in SAMPLINGS)
+        name = ".".join(_label(str(part)) for part in issue["loc"] if part not in SAMPLINGS)
         lines.append(f"{name}: {message}" if name and issue["type"] != "value_error" else message)
     return "; ".join(lines)
+
+
+def _label(name: str) -> str:
+    """The label of the parameter with this field name, or the name itself."""
+    specs = (ModelSpec, SinkParams, *SAMPLINGS.values(), *JOB_SPECS.values())
+    return next((spec.model_fields[name].title or name for spec in specs if name in spec.model_fields), name)
 
 
 # --- models -----------------------------------------------------------------------------------------------------
@@ -75,6 +92,7 @@ def _top_p() -> Any:
         None,
         "Top-p",
         "Keep only the smallest set of likeliest tokens whose probabilities reach this sum. Empty keeps all.",
+        empty="all",
         gt=0,
         le=1,
         step=0.05,
@@ -82,7 +100,7 @@ def _top_p() -> Any:
 
 
 def _top_k() -> Any:
-    return parameter(None, "Top-k", "Keep only this many likeliest tokens. Empty keeps all.", ge=1)
+    return parameter(None, "Top-k", "Keep only this many likeliest tokens. Empty keeps all.", empty="all", ge=1)
 
 
 class LLaDASampling(Spec):
@@ -99,6 +117,7 @@ class LLaDASampling(Spec):
         "Block length",
         "Blocks are denoised from left to right; inside a block any position may be uncovered. Empty: one block.",
         unit="tokens",
+        empty="one block",
         ge=1,
         source=LLADA_SOURCE,
     )

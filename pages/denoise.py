@@ -9,15 +9,15 @@ from analysis import sinks as sink_analysis
 from analysis.engine import JobRecord
 from analysis.errors import UserError
 from analysis.figures import sinks as figures
-from analysis.models.checkpoint import describe
+from analysis.models.checkpoint import describe, find
 from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
-from analysis.trajectory import Trajectory
+from analysis.trajectory import Trajectory, recording_bytes
 from pages.parts import controls, measures, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.recordings import choose_recording, definition_formula, opened, sink_controls, step_slider
-from pages.parts.session import engine, model_entry, model_in_use, show_recording, shown_recording
+from pages.parts.session import engine, model_entry, model_in_use, plain, show_recording, shown_recording
 
 PLAY_INTERVAL = 0.35  # seconds a step
 _PLAYING, _POSITION = "denoise_playing", "denoise_position"
@@ -76,7 +76,9 @@ def _ask() -> None:
     )  # fmt: skip
     if sampling is not None:
         steps = getattr(sampling, "steps", sampling.gen_length)
-        note.caption(f"{sampling.gen_length} new tokens in {steps} steps with `{model.source}`, seed {seed}.")
+        size = _recording_size(model.source, prompt, steps, sampling.gen_length, stored)
+        about = f" The recording takes about {size / 1e6:,.1f} MB." if size else ""
+        note.caption(f"{sampling.gen_length} new tokens in {steps} steps with `{model.source}`, seed {seed}.{about}")
     if pressed and sampling is not None:
         try:
             spec = RecordSpec(
@@ -98,6 +100,19 @@ def _sampling_type(source: str) -> type[Spec]:
     """The sampler's parameters for a model; LLaDA's where the hub cannot be asked what it is."""
     sampler = _sampler(source)
     return LLaDASampling if sampler is None else SAMPLINGS[sampler]
+
+
+def _recording_size(source: str, prompt: str, steps: int, gen_length: int, stored: str) -> int | None:
+    """About how many bytes it will take, or None for a model that is not on this disk. A word counts as 1.5 tokens."""
+    try:
+        found = find(source)
+    except UserError:
+        return None
+    if found is None:
+        return None
+    shape = found.geometry
+    positions = int(1.5 * len(prompt.split())) + gen_length
+    return recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, stored)
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner="Asking what this model is…")
@@ -147,7 +162,7 @@ def _follow(job_id: str) -> None:
 
 def _ended_badly(record: JobRecord) -> None:
     texts = {
-        "failed": record.reason or "The recording failed.",
+        "failed": plain(record.reason) or "The recording failed.",
         "cancelled": "This recording was cancelled.",
         "interrupted": "SinkScope was stopped while this recording ran.",
     }
@@ -278,7 +293,15 @@ def _charts(params: SinkParams, step: int, mass: np.ndarray, sinks: np.ndarray, 
 
 def _facts(record: JobRecord, trajectory: Trajectory) -> None:
     info = trajectory.info
-    st.markdown("**What the model wrote**")
+    heading(
+        "What the model wrote",
+        "The finished text. Shade: the probability each token was chosen with.",
+        "The probability the model gave the token at temperature 1 in the step that chose it.",
+    )
+    best = np.where(np.isfinite(trajectory.confidence), trajectory.confidence, -1).max(axis=0)
+    confidence = [float(value) if value >= 0 else None for value in best]
+    nothing_masked = [False] * trajectory.positions
+    tokens.show(tokens.token_text(trajectory.labels(), nothing_masked, confidence, info.prompt_length))
     st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
     with st.expander("How this was recorded"):
         st.json(

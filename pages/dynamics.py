@@ -15,7 +15,7 @@ from pages.parts.charts import chart, export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.measures import Scope
 from pages.parts.recordings import choose_recording, definition_formula, opened, sink_controls
-from pages.parts.session import finished_recordings, recording_title, shown_recording
+from pages.parts.session import finished_recordings, plain, recording_title, shown_recording
 
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
 SPLITS: dict[str, bool | None] = {"all tokens": None, "[MASK] only": True, "without [MASK]": False}
@@ -152,7 +152,7 @@ def _groups(records: list[JobRecord], params: SinkParams, scope: Scope, masked: 
             continue
         layer, head = scope
         if (layer or 0) >= trajectory.layers or (head or 0) >= trajectory.heads:
-            st.caption(f"{recording_title(record)} has no such layer or head and is left out.")
+            st.caption(f"{plain(recording_title(record))} has no such layer or head and is left out.")
             continue
         groups.setdefault(record.spec["model"]["source"], []).append((trajectory, record.key or "", masked))
     return groups

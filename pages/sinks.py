@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import streamlit as st
+from pydantic import ValidationError
 from safetensors.numpy import load_file
 
 from analysis import sinks as sink_analysis
@@ -11,13 +12,13 @@ from analysis.figures import sinks as figures
 from analysis.figures.dynamics import small_multiples
 from analysis.figures.style import MASS_SCALE
 from analysis.metrics import HEAD_METRICS, HeadMetric
-from analysis.specs import AblateSpec, AttentionMapSpec, SinkParams
+from analysis.specs import AblateSpec, AttentionMapSpec, SinkParams, sentence
 from analysis.trajectory import Trajectory
 from pages.parts import comparisons, controls, measures
 from pages.parts.charts import chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
 from pages.parts.recordings import choose_recording, definition_formula, opened, sink_controls, step_slider
-from pages.parts.session import engine, recording_title, shown_recording
+from pages.parts.session import engine, plain, recording_title, shown_recording
 
 ONE_STEP, MEAN = "One step", "Mean over steps"
 VIEWS = ("Heads", "Chosen steps", "Ranking", "Ablation")
@@ -129,9 +130,12 @@ def _grid(
         if axis in st.session_state:
             st.session_state[axis] = min(st.session_state[axis], size - 1)
     if "layer" not in st.session_state and "layer" not in st.query_params and np.isfinite(values).any():
-        layer, head = np.unravel_index(np.nanargmax(values), values.shape)
-        st.session_state["layer"], st.session_state["head"] = int(layer), int(head)
-    selected = (st.session_state.get("layer", 0), st.session_state.get("head", 0))
+        strongest = np.unravel_index(np.nanargmax(values), values.shape)
+        st.session_state["layer"], st.session_state["head"] = (int(index) for index in strongest)
+    plot = st.container()  # above the boxes, whose values it outlines
+    left, right = st.columns(2)
+    layer = left.selectbox("Layer", range(trajectory.layers), key="layer", bind="query-params")
+    head = right.selectbox("Head", range(trajectory.heads), key="head", bind="query-params")
 
     def clicked() -> None:
         points = st.session_state["head_grid"].selection.points
@@ -139,19 +143,17 @@ def _grid(
             st.session_state["layer"], st.session_state["head"] = points[0]["customdata"]
 
     where = f"in step {step}" if step is not None else "over all steps"
-    chart(
-        f"{metric.title} by layer and head",
-        f"{metric.sentence}, {where}. Click a cell to open that head.",
-        _formula(metric, params),
-        figures.head_grid(values, metric.title.lower(), selected, metric.percent),
-        "head_grid",
-        _cells(values, metric.title),
-        on_select=clicked,
-        selection_mode="points",
-    )
-    left, right = st.columns(2)
-    layer = left.selectbox("Layer", range(trajectory.layers), key="layer", bind="query-params")
-    head = right.selectbox("Head", range(trajectory.heads), key="head", bind="query-params")
+    with plot:
+        chart(
+            f"{metric.title} by layer and head",
+            f"{metric.sentence}, {where}. Click a cell to open that head.",
+            _formula(metric, params),
+            figures.head_grid(values, metric.title.lower(), (layer, head), metric.percent),
+            "head_grid",
+            _cells(values, metric.title),
+            on_select=clicked,
+            selection_mode="points",
+        )
     return layer, head
 
 
@@ -187,7 +189,11 @@ def _map(record: JobRecord, trajectory: Trajectory, step: int, layer: int, head:
     if problem:
         st.info(problem)
         return
-    spec = AttentionMapSpec(model=model, tokens=trajectory.input_tokens(step), layer=layer, head=head)
+    try:
+        spec = AttentionMapSpec(model=model, tokens=trajectory.input_tokens(step), layer=layer, head=head)
+    except ValidationError as error:
+        st.info(f"This map cannot be fetched. {plain(sentence(error))}")
+        return
     job = comparisons.ask("attention_map", spec, "Fetching the attention map")
     result = engine().result(job) if job is not None else None
     if result is None or result.file is None:

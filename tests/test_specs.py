@@ -23,9 +23,9 @@ def test_what_does_not_fit_together_is_said_in_one_sentence():
     assert "multiple of the number of blocks (4)" in problem(
         lambda: LLaDASampling(gen_length=8, steps=6, block_length=2)
     )
-    assert problem(lambda: DreamSampling(steps=0)).startswith("steps: ")
+    assert problem(lambda: DreamSampling(steps=0)).startswith("Denoising steps: ")
     assert "widgets: Extra inputs" in problem(lambda: SinkParams(widgets=3))
-    assert "steps" in problem(lambda: RecordSpec(sampling={"sampler": "llada", "steps": -1}))
+    assert "Denoising steps" in problem(lambda: RecordSpec(sampling={"sampler": "llada", "steps": -1}))
 
 
 def test_every_parameter_is_labelled_and_explained():

@@ -7,8 +7,8 @@ from analysis.errors import UserError
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import NoiseSpec, ReferenceSpec, Spec
 from analysis.trajectory import Trajectory
-from pages.parts.progress import progress_bar
-from pages.parts.session import engine, open_recording
+from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.session import engine, open_recording, plain
 
 _ASKED = "comparison_jobs"
 
@@ -29,10 +29,14 @@ def why_no_model(trajectory: Trajectory, source: str) -> str:
 def ask(kind: str, spec: Spec, what: str) -> JobRecord | None:
     """The finished job that answers a question, asking it if need be; None while it runs or after it failed.
 
-    A question that failed is not asked again by every rerun of the page, only by its button.
+    A question that failed is not asked again by every rerun of the page, only by its button. A question of the same
+    kind that this visitor asked before and that is not answered yet is cancelled: nobody looks at it any more.
     """
     asked = st.session_state.setdefault(_ASKED, {})
     question = f"{kind}:{spec.model_dump_json()}"
+    for earlier, job_id in asked.items():
+        if earlier != question and earlier.startswith(f"{kind}:"):
+            engine().cancel(job_id)
     try:
         job = engine().job(asked[question]) if question in asked else None
         job = job or engine().submit(kind, spec)
@@ -45,7 +49,7 @@ def ask(kind: str, spec: Spec, what: str) -> JobRecord | None:
         return None
     if job.state == "done" and engine().result(job) is not None:
         return job
-    st.error(job.reason or f"{what} is not there.")
+    st.error(plain(job.reason) if job.reason else "This was cancelled, or is no longer in the store.")
     if st.button("Try again", key=f"retry_{job.id}", icon=":material/refresh:"):
         del asked[question]
         st.rerun()
@@ -59,6 +63,7 @@ def _waiting(job_id: str, what: str) -> None:
         st.rerun()
     st.caption(what)
     progress_bar(record)
+    cancel_button(record, f"cancel_{job_id}")
 
 
 def random_reference(record: JobRecord, trajectory: Trajectory) -> tuple[Trajectory, str] | None:

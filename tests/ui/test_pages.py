@@ -1,5 +1,7 @@
 """Every page through Streamlit's own test runner, with the real engine and the bundled model."""
 
+import json
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -44,7 +46,7 @@ def another_model(test: AppTest, source: str) -> None:
 
 
 def texts(test: AppTest) -> str:
-    elements = [*test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]
+    elements = [*test.text, *test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]
     return "\n".join(element.value for element in elements)
 
 
@@ -170,7 +172,7 @@ def test_a_bad_model_leaves_the_one_in_use(tmp_path):
     another_model(test, str(tmp_path))
     test.button(key="load_model").click().run()
     assert "no config.json" in test.error[0].value
-    assert "`bundled` stays in use" in test.error[0].value
+    assert "bundled stays in use" in test.error[0].value
     assert test.session_state["model_in_use"] == ModelSpec()
 
 
@@ -186,6 +188,30 @@ def test_loading_a_model_puts_it_in_use():
     test.switch_page("pages/denoise.py").run()
     assert not test.exception
     assert test.selectbox(key=f"{golden}_alg").value == "entropy"
+
+
+def test_prompts_are_shown_and_not_obeyed():
+    from pages.parts.session import plain
+
+    assert plain("$5 and *is* :red[x] ![y](http://z)") == r"\$5 and \*is\* \:red\[x\] !\[y\](http\://z)"
+
+
+def test_the_model_in_use_is_in_the_address():
+    golden = str(ROOT / "tests" / "golden" / "dream-gqa")
+    for device, expected in (("cpu", ModelSpec(source=golden, device="cpu")), ("abacus", ModelSpec())):
+        test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        test.query_params["source"], test.query_params["device"] = golden, device
+        test.run()
+        assert not test.exception, test.exception
+        assert test.session_state["model_in_use"] == expected
+
+
+def test_a_deep_link_outlines_the_head_it_opens(recording):
+    test = app("pages/sinks.py", recording=recording.id, layer="3", head="2")
+    assert "Layer 3, head 2: attention over the steps" in texts(test)
+    figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+    outline = figure["layout"]["shapes"][0]
+    assert (outline["y0"], outline["x0"]) == (2.5, 1.5)
 
 
 # --- sinks in depth ---------------------------------------------------------------------------------------------
