@@ -17,6 +17,7 @@ def main() -> None:
             st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
             st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
             st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
+            st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
         ]
     )
     # Streamlit leaves wide margins; a page of plots needs them.

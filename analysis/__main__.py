@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from analysis import jobs
 from analysis.errors import UserError
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import describe, find
 from analysis.models.registry import MODELS
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec, sentence
 
@@ -102,8 +102,7 @@ def _given(spec: type[Spec], options: argparse.Namespace) -> dict[str, Any]:
 
 def _sampling(options: argparse.Namespace) -> Spec:
     """The sampler's parameters. Raises UserError for a flag that belongs to another sampler than the model's."""
-    found = find(options.model)
-    named = found.architecture.sampler if found else "dream" if "dream" in options.model.lower() else "llada"
+    named = describe(options.model).sampler
     own = SAMPLINGS[named]
     every = {name for kind in SAMPLINGS.values() for name in kind.model_fields} - _NOT_FLAGS
     foreign = sorted(name for name in every if name in options and name not in own.model_fields)

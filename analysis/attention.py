@@ -6,8 +6,8 @@ probabilities in chunks of queries: no layer's S×S tensor is ever held.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -20,10 +20,11 @@ CHUNK = 128
 
 @dataclass(frozen=True)
 class AttentionInputs:
-    """What one layer attends with: query (B, H, Q, D), key (B, H_kv, S, D), mask (B, 1, Q, S) or None."""
+    """What one layer attends with: query (B, H, Q, D), key and value (B, H_kv, S, D), mask (B, 1, Q, S) or None."""
 
     query: torch.Tensor
     key: torch.Tensor
+    value: torch.Tensor
     mask: torch.Tensor | None
     scaling: float
     causal: bool
@@ -31,26 +32,28 @@ class AttentionInputs:
     def rows(self, count: int) -> "AttentionInputs":
         """The first `count` sequences of the batch."""
         mask = self.mask if self.mask is None or self.mask.shape[0] == 1 else self.mask[:count]
-        return AttentionInputs(self.query[:count], self.key[:count], mask, self.scaling, self.causal)
+        return replace(self, query=self.query[:count], key=self.key[:count], value=self.value[:count], mask=mask)
 
     def head(self, head: int) -> "AttentionInputs":
         """One query head with the key head it shares."""
         group = self.query.shape[1] // self.key.shape[1]
-        query, key = self.query[:, head : head + 1], self.key[:, head // group : head // group + 1]
-        return AttentionInputs(query, key, self.mask, self.scaling, self.causal)
+        shared = slice(head // group, head // group + 1)
+        return replace(self, query=self.query[:, head : head + 1], key=self.key[:, shared], value=self.value[:, shared])
 
     def probabilities(self, chunk: int = CHUNK) -> Iterator[torch.Tensor]:
         """Yields float32 attention probabilities (B, H, chunk, S), queries in order."""
         batch, heads, queries, width = self.query.shape
         key_heads, length = self.key.shape[1], self.key.shape[2]
-        key = self.key.transpose(2, 3)
+        key = self.key.float().transpose(2, 3)
         positions = torch.arange(length, device=self.query.device)
         for start in range(0, queries, chunk):
             query = self.query[:, :, start : start + chunk]
             count = query.shape[2]
             # The query heads that share a key head are folded into its rows: no copy of the keys.
             grouped = query.reshape(batch, key_heads, (heads // key_heads) * count, width)
-            scores = (grouped @ key).view(batch, heads, count, length) * self.scaling
+            # In float32 whatever the model's precision, as fused attention computes them: rounded scores would shift
+            # single probabilities of a bfloat16 model by several per cent.
+            scores = (grouped.float() @ key).view(batch, heads, count, length) * self.scaling
             lowest = torch.finfo(scores.dtype).min
             if self.mask is not None:
                 mask = self.mask[:, :, start : start + count] if self.mask.shape[2] > 1 else self.mask
@@ -67,15 +70,23 @@ class Observer(Protocol):
     def __call__(self, layer: int, inputs: AttentionInputs) -> None: ...
 
 
+class Observed(NamedTuple):
+    """What a forward showed: attention mass (B, L, H, S) and the norms of the values (B, L, H_kv, S), float32, CPU."""
+
+    mass: torch.Tensor
+    value_norm: torch.Tensor
+
+
 class MassObserver:
-    """Attention mass per head: the sum over queries of the attention paid to each key.
+    """Attention mass per head: the sum over queries of the attention paid to each key; and ‖v‖ of each key's value.
 
     Only the first `rows` sequences of a batch are observed (all when None): under guidance, the conditional half.
     """
 
     def __init__(self, rows: int | None = None) -> None:
         self.rows = rows
-        self._layers: dict[int, torch.Tensor] = {}
+        self._mass: dict[int, torch.Tensor] = {}
+        self._norms: dict[int, torch.Tensor] = {}
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
         if self.rows is not None:
@@ -85,13 +96,17 @@ class MassObserver:
         )
         for probabilities in inputs.probabilities():
             mass += probabilities.sum(dim=2)
-        self._layers[layer] = mass
+        self._mass[layer] = mass
+        self._norms[layer] = inputs.value.float().norm(dim=-1)
 
-    def take(self) -> torch.Tensor:
-        """Mass of the forward just run, (B, L, H, S) float32 on the CPU; the observer is empty afterwards."""
-        mass = torch.stack([self._layers[layer].cpu() for layer in sorted(self._layers)], dim=1)
-        self._layers = {}
-        return mass
+    def take(self) -> Observed:
+        """What the forward just run showed; the observer is empty afterwards."""
+        layers = sorted(self._mass)
+        mass, norms = (
+            torch.stack([kept[layer].cpu() for layer in layers], dim=1) for kept in (self._mass, self._norms)
+        )
+        self._mass, self._norms = {}, {}
+        return Observed(mass, norms)
 
 
 class MapObserver:
@@ -107,6 +122,10 @@ class MapObserver:
             self.map = torch.cat([chunk[0, 0].cpu() for chunk in chunks])
 
 
+# Arguments by which models change their attention probabilities in ways that neither SDPA nor the observer follows.
+_UNSERVED = ("s_aux", "sinks", "softcap", "position_bias")
+
+
 def observed_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -115,20 +134,42 @@ def observed_attention(
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     attn_observer: Observer | None = None,
+    attn_blocked: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface: plain SDPA, after showing the inputs to the observer."""
+    """transformers' attention interface: plain SDPA, after showing the inputs to the observer.
+
+    attn_blocked (S,) bool: keys that no query may attend to; a query left without any key gets zero.
+    """
+    unserved = sorted(name for name in _UNSERVED if kwargs.get(name) is not None)
+    if unserved:
+        raise NotImplementedError(f"attention with {', '.join(unserved)} is not plain softmax attention")
     # LLaDA's rotary embedding leaves query and key in float32; everywhere else this is a no-op.
     query, key = query.to(value.dtype), key.to(value.dtype)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    causal = kwargs.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    # SDPA itself applies causality only where no mask is given and there is more than one query.
+    causal = bool(causal) and attention_mask is None and query.shape[2] > 1
+    if attn_blocked is not None:
+        attention_mask = _without_keys(attn_blocked.to(query.device), attention_mask, query.shape[2], causal)
+        kwargs["is_causal"] = causal = False
     if attn_observer is not None:
-        causal = kwargs.get("is_causal")
-        causal = getattr(module, "is_causal", True) if causal is None else causal
-        # SDPA itself applies causality only where no mask is given and there is more than one query.
-        causal = bool(causal) and attention_mask is None and query.shape[2] > 1
         with torch.no_grad():
-            attn_observer(module.layer_idx, AttentionInputs(query, key, attention_mask, scaling, causal))
-    return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+            attn_observer(module.layer_idx, AttentionInputs(query, key, value, attention_mask, scaling, causal))
+    if attn_blocked is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    alone = ~attention_mask.any(dim=-1, keepdim=True)
+    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask | alone, scaling=scaling, **kwargs)
+    return output.masked_fill(alone.transpose(1, 2), 0), None
+
+
+def _without_keys(blocked: torch.Tensor, mask: torch.Tensor | None, queries: int, causal: bool) -> torch.Tensor:
+    """A boolean mask (B or 1, 1, Q, S), True where attention is allowed."""
+    allowed = (~blocked)[None, None, None].expand(1, 1, queries, len(blocked))
+    if mask is not None:
+        return allowed & (mask if mask.dtype == torch.bool else mask == 0)
+    return allowed.tril() if causal else allowed
 
 
 def register() -> None:

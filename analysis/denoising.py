@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from analysis.attention import MassObserver
+from analysis.attention import MassObserver, Observed
 from analysis.errors import UserError
 from analysis.models.load import LoadedModel
 from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Spec
@@ -35,15 +35,23 @@ class Choice:
 
 @dataclass(frozen=True)
 class Step:
-    """A `Choice` with what attention did in its forward: mass (B, L, H, S) float32 on the CPU."""
+    """A `Choice` with what attention did in its forward: mass (B, L, H, S), value_norm (B, L, H_kv, S), on the CPU."""
 
     choice: Choice
     mass: torch.Tensor
+    value_norm: torch.Tensor
 
 
-def denoise(model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int) -> Iterator[Step]:
+# What an observed forward showed -> (S,) bool, the keys to block
+Block = Callable[[Observed], torch.Tensor]
+
+
+def denoise(
+    model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int, block: Block | None = None
+) -> Iterator[Step]:
     """Continues `prompt` (B, P) token ids, observing the attention mass of every forward.
 
+    With `block`, every step runs twice: untouched, to observe, and again with the keys it names blocked, to predict.
     Raises UserError when the sampler is not the model's own, or the text would be longer than the model takes.
     """
     own = model.architecture.sampler
@@ -58,16 +66,19 @@ def denoise(model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int)
     if prompt.shape[1] == 0 and own == "autoregressive":
         raise UserError("An autoregressive model needs at least one prompt token to start from.")
     observer = MassObserver()
+    shown: list[Observed] = []
 
     def predict(tokens: torch.Tensor, observed: int) -> torch.Tensor:
         observer.rows = observed
-        return model.predict(tokens, observer)
+        logits = model.predict(tokens, observer)
+        shown[:] = [observer.take()]
+        return logits if block is None else model.predict(tokens, blocked=block(shown[0]))
 
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)
     ends = torch.tensor(sorted(stop_tokens(model)) if own == "autoregressive" else [], device=model.device)
     for choice in SAMPLERS[own](predict, prompt, sampling, model.mask_token, generator):
-        yield Step(choice, observer.take())
+        yield Step(choice, *shown[0])
         if len(ends) and torch.isin(choice.output[:, -1], ends).all():
             return
 
@@ -123,11 +134,15 @@ def _guided(predict: Predict, tokens: torch.Tensor, given: torch.Tensor, scale: 
 
 
 def _gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
-    """Samples from softmax(logits / temperature) by adding Gumbel noise; float64, as low precision biases it."""
+    """Samples from softmax(logits / temperature) by adding Gumbel noise; float64, as low precision biases it.
+
+    Apple's MPS has no float64 and takes float32.
+    """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=torch.float64)
-    return (logits.double() - temperature * torch.log(-torch.log(uniform))).argmax(dim=-1)
+    precise = torch.float32 if logits.device.type == "mps" else torch.float64
+    uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=precise)
+    return (logits.to(precise) - temperature * torch.log(-torch.log(uniform))).argmax(dim=-1)
 
 
 # --- Dream ------------------------------------------------------------------------------------------------------
@@ -267,11 +282,18 @@ def _draw(
     return tokens, probabilities
 
 
+# How chat templates close a turn, which is not always the end-of-text token.
+_TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|end_of_turn|>", "<end_of_turn>", "<|endoftext|>")
+
+
 def stop_tokens(model: LoadedModel) -> set[int]:
-    """End-of-text ids, at which autoregressive decoding ends."""
+    """Ids that end a text or a turn, at which autoregressive decoding ends."""
     sources: tuple[Any, ...] = (model.network.generation_config, model.network.config, model.tokenizer)
     ids: set[int] = set()
     for source in sources:
         value = getattr(source, "eos_token_id", None)
         ids.update(value if isinstance(value, list) else [] if value is None else [value])
+    if model.tokenizer is not None:
+        vocabulary = model.tokenizer.get_vocab()
+        ids.update(vocabulary[name] for name in _TURN_ENDS if name in vocabulary)
     return ids

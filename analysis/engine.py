@@ -5,7 +5,9 @@ The queue is ours; dask is handed one job at a time. A job the worker dies of fa
 
 import atexit
 import contextlib
-import os
+import hashlib
+import shutil
+import sqlite3
 import threading
 import time
 import traceback
@@ -17,20 +19,23 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from analysis.errors import UserError
-from analysis.jobs import JOBS, Cancelled, known_key
-from analysis.specs import JOB_SPECS, Spec
+from analysis.jobs import known_key
+from analysis.specs import JOB_SPECS, SAMPLINGS, ModelSpec, RecordSpec, Spec
+from analysis.trajectory import open_trajectory
+from analysis.worker import TOPIC, reason, request_cancel, run_job, start_local_cluster
+from cache.keys import content_key
 from cache.store import Result, Store
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 ENDED = ("done", "failed", "cancelled", "interrupted")
+KEPT_RECORDS = 200  # of ended jobs other than recordings
 CANCEL_GRACE = 6.0  # seconds a cancelled job gets to stop by itself before its worker is killed
-PROGRESS_INTERVAL = 0.1  # seconds
-_TOPIC = "sinkscope-progress"
 
 
 class JobRecord(BaseModel):
     """What the store knows about a job. spec: parameters as JSON. key: name of its result. reason: one line on why it
-    failed. cached: answered from the store without running. owner: the process whose queue it is in."""
+    failed. cached: answered from the store without running. owner: the process whose queue it is in, by its id
+    and the time it started."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,7 +51,7 @@ class JobRecord(BaseModel):
     reason: str = ""
     traceback: str = ""
     cached: bool = False
-    owner: int = 0
+    owner: str = ""
 
     @property
     def ended(self) -> bool:
@@ -75,15 +80,19 @@ class Engine:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.RLock())
+        # Read once; this process is the one that writes them.
+        stored = [_record(fields) for fields in store.jobs()]
+        self._records: dict[str, JobRecord] = {record.id: record for record in stored if record is not None}
         self._queue: list[str] = []
         self._running: str | None = None
-        self._cancelled: dict[str, float] = {}
+        self._cancelled: set[str] = set()
         self._progress: dict[str, Progress] = {}
         self._cluster: Any = None
         self._client: Any = None
         self._closed = False
         self._interrupt_orphans()
+        self._forget_old()
         self._thread = threading.Thread(target=self._work, name="sinkscope-queue", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -99,7 +108,7 @@ class Engine:
             spec=spec.model_dump(mode="json"),
             created=time.time(),
             key=key,
-            owner=os.getpid(),
+            owner=_OWNER,
         )
         stored = self.store.result(key) if key else None
         if stored is not None:
@@ -114,7 +123,8 @@ class Engine:
         with self._changed:
             if self._closed:
                 raise UserError("The job engine has been stopped. Restart SinkScope.")
-            same = next((job for job in map(self.job, self._waiting()) if job and key and job.key == key), None)
+            waiting = [job for job in map(self.job, self._waiting()) if job is not None and not job.ended]
+            same = next((job for job in waiting if key and job.key == key), None)
             if same is not None:
                 return same
             self._save(record)
@@ -122,18 +132,47 @@ class Engine:
             self._changed.notify_all()
         return record
 
+    def add_recording(self, file: Path) -> JobRecord:
+        """Takes in a recording made elsewhere, as a finished job; `file` is moved. Raises UserError if it is none."""
+        trajectory = open_trajectory(file)
+        info = trajectory.info
+        if info.sampling.sampler not in SAMPLINGS:
+            raise UserError("This file holds forwards over given inputs, not a recorded generation. Open one of those.")
+        key = f"imported-{content_key(digest=hashlib.sha256(file.read_bytes()).hexdigest())}"
+        earlier = next((job for job in self.jobs("record") if job.key == key and job.state == "done"), None)
+        if earlier is not None and self.result(earlier) is not None:
+            file.unlink()
+            return earlier
+        spec = RecordSpec(
+            model=ModelSpec(source=info.model.source), prompt=info.prompt, sampling=info.sampling, seed=info.seed
+        )
+        summary = {
+            "source": info.model.source,
+            "text": info.final_text,
+            "steps": trajectory.steps,
+            "seed": info.seed,
+            "fingerprint": info.model.fingerprint,
+            "imported": True,
+        }
+        self.store.add_result(key, summary, file)
+        now = time.time()
+        record = JobRecord(
+            id=uuid.uuid4().hex[:12], kind="record", spec=spec.model_dump(mode="json"), state="done", created=now,
+            finished=now, key=key, summary=summary, cached=True, owner=_OWNER,
+        )  # fmt: skip
+        self._save(record)
+        return record
+
     def job(self, job_id: str) -> JobRecord | None:
         """A job's record, or None for an unknown id."""
-        stored = self.store.job(job_id)
-        try:
-            return JobRecord.model_validate(stored) if stored else None
-        except ValueError:
-            return None
+        with self._changed:
+            record = self._records.get(job_id)
+        return record if record is not None else _record(self.store.job(job_id))
 
     def jobs(self, kind: str | None = None) -> list[JobRecord]:
         """All jobs, newest first."""
-        records = [self.job(stored["id"]) for stored in self.store.jobs() if isinstance(stored.get("id"), str)]
-        known = [record for record in records if record and (kind is None or record.kind == kind)]
+        with self._changed:
+            known = [record for record in self._records.values() if kind is None or record.kind == kind]
         return sorted(known, key=lambda record: record.created, reverse=True)
 
     def progress(self, job_id: str) -> Progress:
@@ -150,6 +189,14 @@ class Engine:
     def result(self, record: JobRecord) -> Result | None:
         """What a finished job left, or None: it failed, has no lasting result, or that was evicted."""
         return self.store.result(record.key) if record.key and record.state == "done" else None
+
+    def has_result(self, record: JobRecord) -> bool:
+        """Whether `result` would find something, without reading it."""
+        return bool(record.key) and record.state == "done" and self.store.has_result(record.key)
+
+    def has_worker(self) -> bool:
+        """Whether a worker process was started."""
+        return self._client is not None
 
     def wait(self, job_id: str, timeout: float) -> JobRecord:
         """Blocks until the job has ended. Raises TimeoutError."""
@@ -175,7 +222,7 @@ class Engine:
             if job_id in self._queue:
                 self._queue.remove(job_id)
             else:
-                self._cancelled[job_id] = time.monotonic()
+                self._cancelled.add(job_id)
             self._changed.notify_all()
 
     def worker_pids(self) -> list[int]:
@@ -199,7 +246,7 @@ class Engine:
                     closing.close(timeout=5)
                 except Exception:  # the worker may be gone already, and nothing is left to save
                     continue
-        self._interrupt_orphans(os.getpid())
+        self._interrupt_orphans()
 
     # --- working ---
 
@@ -217,10 +264,11 @@ class Engine:
                 try:
                     self._run(record)
                 except Exception as error:
-                    self._finish(record, state="failed", reason=_reason(error), traceback=traceback.format_exc())
+                    self._finish(record, state="failed", reason=reason(error), traceback=traceback.format_exc())
             with self._changed:
                 self._running = None
-                self._cancelled.pop(job_id, None)
+                self._cancelled.discard(job_id)
+                self._progress.pop(job_id, None)
                 self._changed.notify_all()
 
     def _run(self, record: JobRecord) -> None:
@@ -228,16 +276,23 @@ class Engine:
         self._save_unless_cancelled(record)
         self._report(record.id, {"phase": "starting the worker" if self._client is None else "handing over"})
         client = self._connect()
-        future = client.submit(
-            run_job, record.id, record.kind, record.spec, str(self.store.incoming), pure=False, retries=0
-        )
-        self._await(future, record.id)
-        if self._closed:
+        if self._closed or self._is_cancelled(record.id):
             return
-        outcome = self._outcome(future)
+        folder = self.store.incoming / record.id
+        folder.mkdir(mode=0o700)
+        try:
+            future = client.submit(run_job, record.id, record.kind, record.spec, str(folder), pure=False, retries=0)
+            self._await(future, record.id)
+            if not self._closed:
+                self._settle(record, self._outcome(future))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _settle(self, record: JobRecord, outcome: dict[str, Any]) -> None:
+        """Takes in what a job returned, unless it was cancelled in the meantime."""
         if self._is_cancelled(record.id):
-            _discard(outcome)
-        elif "error" in outcome:
+            return
+        if "error" in outcome:
             self._finish(record, state="failed", reason=outcome["error"], traceback=outcome.get("traceback", ""))
         else:
             if outcome["key"]:
@@ -248,15 +303,14 @@ class Engine:
     def _await(self, future: Any, job_id: str) -> None:
         """Waits for a future, passing a cancellation on and killing the worker if it does not listen."""
         told = killed = False
+        asked = 0.0
         while not future.done() and not self._closed:
             with self._changed:
-                asked = self._cancelled.get(job_id)
-                if asked is None:
+                if job_id not in self._cancelled:
                     self._changed.wait(0.05)
-            if asked is None:
-                continue
+                    continue
             if not told:
-                told = True
+                told, asked = True, time.monotonic()
                 # In a thread of its own: a worker that hangs would not answer.
                 arguments = {"args": (request_cancel, job_id), "kwargs": {"on_error": "ignore"}}
                 threading.Thread(target=self._client.run, **arguments, daemon=True).start()
@@ -288,7 +342,7 @@ class Engine:
     def _connect(self) -> Any:
         if self._client is None:
             self._cluster, self._client = start_local_cluster()
-            self._client.subscribe_topic(_TOPIC, self._on_event)
+            self._client.subscribe_topic(TOPIC, self._on_event)
         return self._client
 
     def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
@@ -304,7 +358,11 @@ class Engine:
         return [*([self._running] if self._running else []), *self._queue]
 
     def _save(self, record: JobRecord) -> None:
-        self.store.save_job(record.id, record.model_dump(mode="json"))
+        with self._changed:
+            self._records[record.id] = record
+            # A full disk must not stop the queue: the record then lives as long as this process.
+            with contextlib.suppress(OSError, sqlite3.Error, TimeoutError):
+                self.store.save_job(record.id, record.model_dump(mode="json"))
 
     def _save_unless_cancelled(self, record: JobRecord) -> None:
         with self._changed:
@@ -320,117 +378,42 @@ class Engine:
         current = self.job(record.id) or record
         self._save_unless_cancelled(current.model_copy(update={**changes, "finished": time.time()}))
 
-    def _interrupt_orphans(self, pid: int | None = None) -> None:
-        """Marks jobs whose queue is gone: those of process `pid`, or of any process that no longer lives."""
+    def _interrupt_orphans(self) -> None:
+        """Marks the jobs, and removes the files, whose queue is gone: this process's own and those of dead ones."""
         for record in self.jobs():
-            gone = record.owner == pid if pid else record.owner == os.getpid() or not psutil.pid_exists(record.owner)
-            if not record.ended and gone:
+            if not record.ended and (record.owner == _OWNER or not _lives(record.owner)):
                 self._save(record.model_copy(update={"state": "interrupted", "finished": time.time()}))
+        for folder in self.store.incoming.iterdir():
+            record = self.job(folder.name)
+            if folder.is_dir() and (record is None or record.ended):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _forget_old(self) -> None:
+        """Keeps every recording's record and the newest of the other kinds, which are asked again in no time."""
+        others = [record for record in self.jobs() if record.kind != "record" and record.ended]
+        for record in others[KEPT_RECORDS:]:
+            self._records.pop(record.id, None)
+            self.store.delete_job(record.id)
 
 
-def _reason(error: BaseException) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
-
-
-def _discard(outcome: dict[str, Any]) -> None:
-    if outcome.get("file"):
-        Path(outcome["file"]).unlink(missing_ok=True)
-
-
-# --- the worker's side ------------------------------------------------------------------------------------------
-
-
-def start_local_cluster() -> tuple[Any, Any]:
-    """One worker process on the loopback interface, talking TLS with certificates made for this run."""
-    import dask
-    from distributed import Client, LocalCluster
-    from distributed.security import Security
-
-    cores = psutil.cpu_count() or 1
-    settings = {
-        "distributed.scheduler.allowed-failures": 0,
-        # A resident model fills memory rightly: no spilling or pausing, only the last line against the whole machine.
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-        "distributed.worker.memory.terminate": 0.95,
-        # Passive: threads that spin while waiting slow every other process on a small machine down.
-        "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"},
-    }
-    dask.config.set(settings)
-    cluster = LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        protocol="tls://",
-        security=Security.temporary(),
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address=None,
-        silence_logs="ERROR",
-    )
-    return cluster, Client(cluster, set_as_default=False)
-
-
-_cancel_requests: set[str] = set()
-
-
-def request_cancel(job_id: str) -> None:
-    """Called in the worker: the job stops at its next step."""
-    _cancel_requests.add(job_id)
-
-
-class WorkerContext:
-    """A job's context inside a dask worker: progress goes out as events, at most ten a second."""
-
-    workers = 1
-
-    def __init__(self, job_id: str, folder: Path) -> None:
-        self.job_id, self.folder = job_id, folder
-        self._phase, self._phase_began, self._sent = "", 0.0, 0.0
-
-    def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
-        if self.job_id in _cancel_requests:
-            raise Cancelled
-        now = time.monotonic()
-        if phase != self._phase:
-            self._phase, self._phase_began = phase, now
-        elif now - self._sent < PROGRESS_INTERVAL and done < total:
-            return
-        self._sent = now
-        rate = done / (now - self._phase_began) if done and now > self._phase_began else None
-        message = {
-            "job": self.job_id,
-            "phase": phase,
-            "done": done,
-            "total": total,
-            "details": details,
-            "rate": rate,
-            "left": (total - done) / rate if rate else None,
-        }
-        from distributed import get_worker
-
-        get_worker().log_event(_TOPIC, message)
-
-
-def run_job(job_id: str, kind: str, spec: dict[str, Any], folder: str) -> dict[str, Any]:
-    """Runs one job in a worker. Errors come back as text, so that no exception object has to travel."""
-    context = WorkerContext(job_id, Path(folder))
+def _record(fields: dict[str, Any] | None) -> JobRecord | None:
+    """A stored record, or None for one that is none."""
     try:
-        outcome = JOBS[kind].run(JOB_SPECS[kind].model_validate(spec), context)
-        return {
-            "summary": outcome.summary,
-            "file": str(outcome.file) if outcome.file else None,
-            "key": outcome.key,
-        }
-    except Cancelled:
-        return {"error": "Cancelled."}
-    except MemoryError as error:
-        return {"error": f"The machine ran out of memory. {error}".strip(), "traceback": traceback.format_exc()}
-    except UserError as error:
-        return {"error": str(error)}
-    except Exception as error:
-        return {"error": _reason(error), "traceback": traceback.format_exc()}
-    finally:
-        _cancel_requests.discard(job_id)
+        return JobRecord.model_validate(fields) if fields else None
+    except ValueError:
+        return None
+
+
+def _owner(process: psutil.Process) -> str:
+    # Process ids are used again; with the time it started, one names a process for good.
+    return f"{process.pid}@{process.create_time():.2f}"
+
+
+_OWNER = _owner(psutil.Process())
+
+
+def _lives(owner: str) -> bool:
+    try:
+        return _owner(psutil.Process(int(owner.partition("@")[0]))) == owner
+    except (ValueError, psutil.Error):
+        return False

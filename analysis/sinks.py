@@ -119,10 +119,21 @@ DEFINITIONS: dict[str, SinkDefinition] = {
 }
 
 
+def moments(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population standard deviation over positions, NaN left out, each (…, 1) float32."""
+    mass = np.asarray(mass, np.float32)
+    mean = mass.mean(axis=-1, keepdims=True)
+    if not np.isfinite(mean).all():
+        return np.nanmean(mass, axis=-1, keepdims=True), np.nanstd(mass, axis=-1, keepdims=True)
+    centred = mass - mean
+    variance = np.einsum("...s,...s->...", centred, centred)[..., None] / mass.shape[-1]
+    return mean, np.sqrt(variance)
+
+
 def deviation_threshold(mass: np.ndarray, k: float) -> np.ndarray:
     """mean + k·std over positions (population std, NaN left out), (…, 1)."""
-    mass = np.asarray(mass, np.float32)
-    return np.nanmean(mass, axis=-1, keepdims=True) + k * np.nanstd(mass, axis=-1, keepdims=True)
+    mean, std = moments(mass)
+    return mean + k * std
 
 
 def find_sinks(mass: np.ndarray, params: SinkParams, bidirectional: bool) -> np.ndarray:
@@ -174,11 +185,12 @@ def uniform_strength(sinks: np.ndarray, steps_length: np.ndarray, bidirectional:
 
 def sink_centroid(total: np.ndarray, sinks: np.ndarray) -> np.ndarray:
     """c_t / S with c_t = Σ_{i∈sinks_t} i·M[t,i] / Σ_{i∈sinks_t} M[t,i], (T,). NaN at a step without sinks."""
-    weights = np.where(sinks, total, 0).astype(np.float64)
-    weight = weights.sum(axis=-1)
-    positions = np.arange(total.shape[-1])
-    centroid = (weights @ positions) / np.where(weight > 0, weight, np.nan)
-    return centroid / np.isfinite(total).sum(axis=-1)
+    row, position = np.nonzero(sinks)
+    mass = total[row, position].astype(np.float64)
+    weight = np.bincount(row, mass, minlength=len(total))
+    moment = np.bincount(row, mass * position, minlength=len(total))
+    present = total.shape[-1] - np.isnan(total).sum(axis=-1)
+    return moment / np.where(weight > 0, weight, np.nan) / present
 
 
 def turnover(sinks: np.ndarray) -> np.ndarray:

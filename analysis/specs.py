@@ -20,10 +20,21 @@ class Spec(BaseModel):
 
 
 def parameter(
-    default: Any, label: str, help: str, *, unit: str = "", source: str = "", step: float | None = None, **bounds: Any
+    default: Any,
+    label: str,
+    help: str,
+    *,
+    unit: str = "",
+    source: str = "",
+    step: float | None = None,
+    empty: str = "",
+    **bounds: Any,
 ) -> Any:
-    """A field that knows how to be drawn: `label` and `help` for people, `unit`, `step` and `bounds` for widgets."""
-    extra = {"unit": unit, "source": source, "step": step}
+    """A field that knows how to be drawn: `label` and `help` for people, the rest for widgets.
+
+    empty: what no value means, shown in the empty widget.
+    """
+    extra = {"unit": unit, "source": source, "step": step, "empty": empty}
     return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -32,9 +43,15 @@ def sentence(error: ValidationError) -> str:
     lines = []
     for issue in error.errors():
         message = issue["msg"].removeprefix("Value error, ")
-        name = ".".join(str(part) for part in issue["loc"] if part not in SAMPLINGS)
+        name = ".".join(_label(str(part)) for part in issue["loc"] if part not in SAMPLINGS)
         lines.append(f"{name}: {message}" if name and issue["type"] != "value_error" else message)
     return "; ".join(lines)
+
+
+def _label(name: str) -> str:
+    """The label of the parameter with this field name, or the name itself."""
+    specs = (ModelSpec, SinkParams, *SAMPLINGS.values(), *JOB_SPECS.values())
+    return next((spec.model_fields[name].title or name for spec in specs if name in spec.model_fields), name)
 
 
 # --- models -----------------------------------------------------------------------------------------------------
@@ -75,6 +92,7 @@ def _top_p() -> Any:
         None,
         "Top-p",
         "Keep only the smallest set of likeliest tokens whose probabilities reach this sum. Empty keeps all.",
+        empty="all",
         gt=0,
         le=1,
         step=0.05,
@@ -82,7 +100,7 @@ def _top_p() -> Any:
 
 
 def _top_k() -> Any:
-    return parameter(None, "Top-k", "Keep only this many likeliest tokens. Empty keeps all.", ge=1)
+    return parameter(None, "Top-k", "Keep only this many likeliest tokens. Empty keeps all.", empty="all", ge=1)
 
 
 class LLaDASampling(Spec):
@@ -99,6 +117,7 @@ class LLaDASampling(Spec):
         "Block length",
         "Blocks are denoised from left to right; inside a block any position may be uncovered. Empty: one block.",
         unit="tokens",
+        empty="one block",
         ge=1,
         source=LLADA_SOURCE,
     )
@@ -179,6 +198,17 @@ SAMPLINGS: dict[str, type[Spec]] = {
 Sampling = Annotated[LLaDASampling | DreamSampling | AutoregressiveSampling, Field(discriminator="sampler")]
 
 
+class Replay(Spec):
+    """Not a sampler: forwards over inputs that were there already.
+
+    inputs: those of a recording, or its finished text noised as calibration does. weights: the model's own or random.
+    """
+
+    sampler: Literal["replay"] = "replay"
+    inputs: Literal["recording", "noised"]
+    weights: Literal["own", "random"]
+
+
 # --- sinks ------------------------------------------------------------------------------------------------------
 
 
@@ -247,7 +277,7 @@ class RecordSpec(Spec):
     chat_template: Literal["auto", "on", "off"] = parameter(
         "auto",
         "Chat template",
-        "Wrap the prompt as a user's turn. auto does so for instruction-tuned models.",
+        "Wrap the prompt as a user's turn. auto does so for models named Instruct or Chat that have a template.",
     )
     sampling: Sampling = LLaDASampling()
     seed: int = parameter(0, "Seed", "Fixes every random choice of the sampler.", ge=0, le=2**31 - 1)
@@ -268,9 +298,60 @@ class AttentionMapSpec(Spec):
     head: int = parameter(..., "Head", "Counted from 0.", ge=0)
 
 
+class ReferenceSpec(Spec):
+    """The same inputs through a model of the same shape with random weights."""
+
+    model: ModelSpec = ModelSpec()
+    inputs: tuple[tuple[int, ...], ...] = parameter(..., "Inputs", "Token ids of each step.", min_length=1)
+    prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
+    seed: int = parameter(0, "Seed", "Fixes the random weights.", ge=0, le=2**31 - 1)
+
+
+class NoiseSpec(Spec):
+    """Finished text noised forward, as calibration sees it, through the model."""
+
+    model: ModelSpec = ModelSpec()
+    tokens: tuple[int, ...] = parameter(..., "Tokens", "Token ids of the finished text.", min_length=1)
+    prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
+    diffusion_steps: int = parameter(
+        50, "Diffusion steps", "T of the noise schedule.", ge=1, le=1000, source=SINK_AWARE_SOURCE
+    )
+    step_interval: int = parameter(
+        5, "Step interval", "Text is noised at every so many of the T steps.", ge=1, source=SINK_AWARE_SOURCE
+    )
+    noise_eps: float = parameter(
+        1e-3, "Noise ε", "Tokens are masked with p = (1 − ε)·t/T + ε.", ge=0, lt=1, step=1e-3, source=SINK_AWARE_SOURCE
+    )
+    seed: int = parameter(0, "Seed", "Fixes which tokens are masked.", ge=0, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _interval_fits(self) -> "NoiseSpec":
+        if self.step_interval > self.diffusion_steps:
+            raise ValueError(
+                f"The step interval ({self.step_interval}) must not exceed the steps ({self.diffusion_steps})."
+            )
+        return self
+
+
+class AblateSpec(Spec):
+    """Denoise a prompt again with attention to its sinks blocked, and with the controls."""
+
+    model: ModelSpec = ModelSpec()
+    prompt: tuple[int, ...] = parameter(..., "Prompt", "Token ids of the prompt.")
+    sampling: Sampling = LLaDASampling()
+    count: int = parameter(
+        1, "Positions blocked", "How many of the strongest sinks no token may attend to, in every step.", ge=1, le=3
+    )
+    sinks: SinkParams = SinkParams()
+    seed: int = parameter(0, "Seed", "Fixes the sampler and the random control.", ge=0, le=2**31 - 1)
+
+
 JOB_SPECS: dict[str, type[Spec]] = {
     "load": LoadSpec,
     "unload": UnloadSpec,
     "record": RecordSpec,
     "attention_map": AttentionMapSpec,
+    "reference": ReferenceSpec,
+    "noise": NoiseSpec,
+    "ablate": AblateSpec,
 }

@@ -16,12 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from analysis.errors import UserError
-from analysis.specs import Sampling
+from analysis.specs import Replay, Sampling
 
 if TYPE_CHECKING:
     from analysis.denoising import Step
 
-FORMAT = "sinkscope-trajectory-1"
+FORMAT = "sinkscope-trajectory-2"
 FLOAT32_LIMIT = 64 * 2**20  # bytes of mass up to which `auto` stores float32
 PADDING = -1
 
@@ -51,12 +51,12 @@ class Info(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["sinkscope-trajectory-1"] = FORMAT
+    format: Literal["sinkscope-trajectory-2"] = FORMAT
     model: RecordedModel
     prompt: str
     prompt_length: int
     chat_template: bool
-    sampling: Sampling
+    sampling: Sampling | Replay
     seed: int
     final_text: str
     tokens: dict[int, str]
@@ -71,8 +71,8 @@ class Info(BaseModel):
 @dataclass(frozen=True)
 class Trajectory:
     """tokens (T, S) int32, PADDING where an autoregressive text has not got to; masked (T, S) bool;
-    confidence (T, S) float32, NaN where no token was chosen; mass (T, L, H, S) float16 or float32, NaN at padding;
-    final (S,) int32.
+    confidence (T, S) float32, NaN where no token was chosen; mass (T, L, H, S) and value_norm (T, L, H_kv, S), the norm
+    of each key's value, float16 or float32, NaN at padding; final (S,) int32.
     """
 
     info: Info
@@ -80,6 +80,7 @@ class Trajectory:
     masked: np.ndarray
     confidence: np.ndarray
     mass: np.ndarray
+    value_norm: np.ndarray
     final: np.ndarray
 
     @property
@@ -109,6 +110,18 @@ class Trajectory:
         return tuple(row[row != PADDING].tolist())
 
 
+def recording_bytes(steps: int, layers: int, heads: int, kv_heads: int, positions: int, mass_dtype: str) -> int:
+    """Bytes a recording takes in memory and on disk, but for its text."""
+    width = {"float16": 2, "float32": 4}[_stored_dtype(steps, layers, heads, positions, mass_dtype)]
+    return steps * positions * (layers * (heads + kv_heads) * width + 9)
+
+
+def _stored_dtype(steps: int, layers: int, heads: int, positions: int, mass_dtype: str) -> str:
+    if mass_dtype != "auto":
+        return mass_dtype
+    return "float32" if steps * layers * heads * positions * 4 <= FLOAT32_LIMIT else "float16"
+
+
 def record(
     steps: Iterable["Step"],
     planned: int,
@@ -125,19 +138,21 @@ def record(
     masked = np.zeros((planned, positions), bool)
     confidence = np.full((planned, positions), np.nan, np.float32)
     mass: np.ndarray | None = None
+    norms = np.empty(0)
     error, count, output = 0.0, 0, np.empty(0, np.int32)
     for step in steps:
-        choice, observed = step.choice, step.mass[0].numpy()
+        choice, observed, value_norm = step.choice, step.mass[0].numpy(), step.value_norm[0].numpy()
         layers, heads, length = observed.shape
         if mass is None:
-            size = planned * layers * heads * positions * 4
-            dtype = mass_dtype if mass_dtype != "auto" else "float32" if size <= FLOAT32_LIMIT else "float16"
+            dtype = _stored_dtype(planned, layers, heads, positions, mass_dtype)
             mass = np.full((planned, layers, heads, positions), np.nan, dtype)
+            norms = np.full((planned, layers, value_norm.shape[1], positions), np.nan, dtype)
         tokens[count, :length] = choice.tokens[0].cpu().numpy()
         masked[count, :length] = choice.masked[0].cpu().numpy()
         chosen = choice.confidence[0].float().cpu().numpy()
         confidence[count, : len(chosen)] = chosen
         mass[count, :, :, :length] = observed
+        norms[count, :, :, :length] = value_norm
         error = max(error, float(np.abs(observed - mass[count, :, :, :length]).max()))
         output = choice.output[0].cpu().numpy().astype(np.int32)
         on_step(count, output, confidence[count])
@@ -150,6 +165,7 @@ def record(
         "masked": masked[:count, :length],
         "confidence": confidence[:count, :length],
         "mass": mass[:count, :, :, :length],
+        "value_norm": norms[:count, :, :, :length],
         "final": output,
         "mass_dtype": str(mass.dtype),
         "mass_error": error,
@@ -169,50 +185,78 @@ def save(trajectory: Trajectory, path: Path) -> None:
 
 
 _ARRAYS: dict[str, tuple[str, ...]] = {
-    "tokens": ("int32",),
-    "masked": ("bool",),
-    "confidence": ("float32",),
-    "mass": ("float16", "float32"),
-    "final": ("int32",),
+    "tokens": ("I32",),
+    "masked": ("BOOL",),
+    "confidence": ("F32",),
+    "mass": ("F16", "F32"),
+    "value_norm": ("F16", "F32"),
+    "final": ("I32",),
 }
 
 
-def open_trajectory(path: Path) -> Trajectory:
-    """Opens a recording. Raises UserError for a file that is damaged, hostile or something else."""
+def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
+    """Opens a recording. called: what to call the file in messages; its name by default.
+
+    Raises UserError for a file that is damaged, hostile or something else.
+    """
+    called = called or f"'{path.name}'"
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get("sinkscope")
             if text is None:
-                raise UserError(f"'{path.name}' is a safetensors file, but not a SinkScope recording.")
+                raise UserError(f"{called} is a safetensors file, but not a SinkScope recording.")
+            _check_format(text, called)
             info = Info.model_validate_json(text)
+            for name, dtypes in _ARRAYS.items():
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in dtypes:
+                    raise UserError(f"{called} is damaged: '{name}' is {dtype}, not {' or '.join(dtypes)}.")
             arrays = {name: file.get_tensor(name) for name in _ARRAYS}
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise UserError(f"'{path.name}' is not a whole recording: {error}. Copy or record it again.") from error
+    except (SafetensorError, OSError, RecursionError) as error:
+        raise UserError(f"{called} is not a whole recording: {error}. Copy or record it again.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"'{path.name}' is not a recording of this version: {where}: {first['msg']}.") from error
+        raise UserError(f"{called} is not a recording of this version: {where}: {first['msg']}.") from error
     trajectory = Trajectory(info, **arrays)
     problem = _inconsistency(trajectory)
     if problem:
-        raise UserError(f"'{path.name}' is damaged: {problem}. Copy or record it again.")
+        raise UserError(f"{called} is damaged: {problem}. Copy or record it again.")
     return trajectory
 
 
+def _check_format(text: str, called: str) -> None:
+    try:
+        written = json.loads(text)["format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{called} is damaged: its description cannot be read. Copy or record it again.") from error
+    if written != FORMAT:
+        raise UserError(f"{called} was written as {written!r}; this SinkScope reads '{FORMAT}'. Record it again.")
+
+
 def _inconsistency(trajectory: Trajectory) -> str | None:
-    for name, dtypes in _ARRAYS.items():
-        if str(getattr(trajectory, name).dtype) not in dtypes:
-            return f"'{name}' is {getattr(trajectory, name).dtype}, not {' or '.join(dtypes)}"
     if trajectory.mass.ndim != 4 or 0 in trajectory.mass.shape:
         return f"'mass' has shape {trajectory.mass.shape}, not (steps, layers, heads, positions)"
     shape = (trajectory.steps, trajectory.positions)
     for name in ("tokens", "masked", "confidence"):
         if getattr(trajectory, name).shape != shape:
             return f"'{name}' has shape {getattr(trajectory, name).shape}, not {shape}"
+    kv_heads = trajectory.info.model.kv_heads
+    expected = (trajectory.steps, trajectory.layers, kv_heads, trajectory.positions)
+    if trajectory.value_norm.shape != expected or kv_heads < 1 or trajectory.heads % kv_heads:
+        return f"'value_norm' has shape {trajectory.value_norm.shape}, not (steps, layers, key heads, positions)"
     if trajectory.final.shape != shape[1:]:
         return f"'final' has shape {trajectory.final.shape}, not {shape[1:]}"
     if not 0 <= trajectory.info.prompt_length <= trajectory.positions:
         return f"its prompt of {trajectory.info.prompt_length} tokens is longer than its text"
+    present = trajectory.tokens != PADDING
+    if (trajectory.final == PADDING).any() or not present.any(axis=1).all() or (np.diff(present.astype(int)) > 0).any():
+        return "its text has gaps"
+    for name in ("mass", "value_norm"):
+        values = getattr(trajectory, name)
+        sums = values.sum(axis=(1, 2), dtype=np.float64)
+        if not (np.isfinite(sums) == present).all() or (values < 0).any():
+            return f"'{name}' has missing, negative or infinite numbers"
     ids = set(np.unique(trajectory.tokens).tolist()) | set(np.unique(trajectory.final).tolist())
     unnamed = ids - {PADDING} - set(trajectory.info.tokens)
     if unnamed:

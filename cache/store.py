@@ -36,8 +36,10 @@ class Store:
 
     def __init__(self, root: Path | None = None, results_limit: int = RESULTS_LIMIT) -> None:
         self.root = root or default_root()
-        for folder in (self.root, self.incoming):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("results", "runs", self.incoming.name):
+            folder = self.root / name
+            folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
         self._results = diskcache.Cache(
             str(self.root / "results"),
@@ -53,7 +55,10 @@ class Store:
         return self.root / "incoming"
 
     def add_result(self, key: str, summary: dict[str, Any], file: Path | None = None) -> None:
-        """Takes a result in; `file` is moved. The summary is written last, so that a half-written result is none."""
+        """Takes a result in; `file` is copied and removed.
+
+        The summary is written last, so that a half-written result is none.
+        """
         if file is not None:
             with file.open("rb") as content:
                 self._results.set(f"{key}:file", content, read=True)
@@ -70,6 +75,10 @@ class Store:
             return Result(stored["summary"], self._path(f"{key}:file") if stored["file"] else None)
         except (RefusedRow, ValueError, KeyError, TypeError, OSError):
             return None
+
+    def has_result(self, key: str) -> bool:
+        """Whether there is a result of this key, without reading it or counting as a use."""
+        return key in self._results
 
     def delete_result(self, key: str) -> None:
         """Forgets a result."""
@@ -104,7 +113,7 @@ class Store:
 
     def _job_ids(self) -> list[str]:
         # diskcache's iterator would stop at the first hostile key; a plain query passes over it.
-        database = sqlite3.connect(f"file:{self.root / 'runs' / 'cache.db'}?mode=ro", uri=True)
+        database = sqlite3.connect((self.root.resolve() / "runs" / "cache.db").as_uri() + "?mode=ro", uri=True)
         try:
             rows = database.execute(
                 "SELECT key FROM Cache WHERE raw = 1 AND typeof(key) = 'text' AND key LIKE ?", (f"{_JOB}%",)

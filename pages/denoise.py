@@ -1,6 +1,7 @@
 """Record a prompt, watch the text fill in, and replay it step by step with its sinks marked."""
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 
@@ -8,18 +9,18 @@ from analysis import sinks as sink_analysis
 from analysis.engine import JobRecord
 from analysis.errors import UserError
 from analysis.figures import sinks as figures
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import describe, find
 from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
-from analysis.trajectory import Trajectory
-from pages.parts import controls, tokens
+from analysis.trajectory import Trajectory, recording_bytes
+from pages.parts import controls, measures, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.recordings import choose_recording, definition_formula, opened, sink_controls, step_slider
-from pages.parts.session import engine, model_entry, model_in_use, show_recording, shown_recording
+from pages.parts.session import engine, model_entry, model_in_use, plain, show_recording, shown_recording
 
 PLAY_INTERVAL = 0.35  # seconds a step
-_PLAYING = "denoise_playing"
+_PLAYING, _POSITION = "denoise_playing", "denoise_position"
 
 
 def main() -> None:
@@ -75,7 +76,9 @@ def _ask() -> None:
     )  # fmt: skip
     if sampling is not None:
         steps = getattr(sampling, "steps", sampling.gen_length)
-        note.caption(f"{sampling.gen_length} new tokens in {steps} steps with `{model.source}`, seed {seed}.")
+        size = _recording_size(model.source, prompt, steps, sampling.gen_length, stored)
+        about = f" The recording takes about {size / 1e6:,.1f} MB." if size else ""
+        note.caption(f"{sampling.gen_length} new tokens in {steps} steps with `{model.source}`, seed {seed}.{about}")
     if pressed and sampling is not None:
         try:
             spec = RecordSpec(
@@ -94,14 +97,30 @@ def _ask() -> None:
 
 
 def _sampling_type(source: str) -> type[Spec]:
-    """The sampler's parameters for a model; LLaDA's where the model is not on this disk yet."""
+    """The sampler's parameters for a model; LLaDA's where the hub cannot be asked what it is."""
+    sampler = _sampler(source)
+    return LLaDASampling if sampler is None else SAMPLINGS[sampler]
+
+
+def _recording_size(source: str, prompt: str, steps: int, gen_length: int, stored: str) -> int | None:
+    """About how many bytes it will take, or None for a model that is not on this disk. A word counts as 1.5 tokens."""
     try:
         found = find(source)
     except UserError:
-        found = None
+        return None
     if found is None:
-        return SAMPLINGS["dream"] if "dream" in source.lower() else LLaDASampling
-    return SAMPLINGS[found.architecture.sampler]
+        return None
+    shape = found.geometry
+    positions = int(1.5 * len(prompt.split())) + gen_length
+    return recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, stored)
+
+
+@st.cache_data(ttl=60, max_entries=32, show_spinner="Asking what this model is…")
+def _sampler(source: str) -> str | None:
+    try:
+        return describe(source).sampler
+    except UserError:
+        return None
 
 
 def _sampling(kind: type[Spec], source: str, defaults: dict[str, int]) -> Spec:
@@ -143,7 +162,7 @@ def _follow(job_id: str) -> None:
 
 def _ended_badly(record: JobRecord) -> None:
     texts = {
-        "failed": record.reason or "The recording failed.",
+        "failed": plain(record.reason) or "The recording failed.",
         "cancelled": "This recording was cancelled.",
         "interrupted": "SinkScope was stopped while this recording ran.",
     }
@@ -177,18 +196,14 @@ def _show(record: JobRecord, trajectory: Trajectory) -> None:
             "model and were read as its unknown token. It knows a small vocabulary of simple stories."
         )
     interval = PLAY_INTERVAL if st.session_state.get(_PLAYING) else None
-    st.fragment(_replay, run_every=interval)(trajectory, params)
+    st.fragment(_replay, run_every=interval)(trajectory, record.key or "", params)
     _facts(record, trajectory)
 
 
-def _replay(trajectory: Trajectory, params: SinkParams) -> None:
+def _replay(trajectory: Trajectory, key: str, params: SinkParams) -> None:
     last = trajectory.steps - 1
     if st.session_state.get(_PLAYING):
-        step = st.session_state.get("step", 0)
-        if step >= last:
-            st.session_state[_PLAYING] = False
-            st.rerun()
-        st.session_state["step"] = step + 1
+        _advance(last)
     button, slider = st.columns([1, 8], vertical_alignment="bottom")
     with button:
         playing = st.session_state.get(_PLAYING, False)
@@ -198,21 +213,34 @@ def _replay(trajectory: Trajectory, params: SinkParams) -> None:
     with slider:
         step = step_slider(trajectory)
 
-    mass = sink_analysis.mean_mass(trajectory.mass)
-    sinks = sink_analysis.find_sinks(mass, params, trajectory.info.model.bidirectional)
+    mass = measures.mean_mass(trajectory, key)
+    sinks = measures.sinks(trajectory, key, params.model_dump_json())
     heading(
         f"Text at step {step}",
         "What went into this step. Shade: the probability a token was chosen with. Outline: an attention sink.",
         definition_formula(params),
     )
     tokens.show(_text(trajectory, step, sinks[step], mass[step]), tokens.legend())
-    _charts(trajectory, params, step, mass, sinks)
+    _charts(params, step, mass, sinks, trajectory.labels(step))
+
+
+def _advance(last: int) -> None:
+    """One step on. The browser's slider may lag a step, so the position is kept here; a jump is the visitor's own."""
+    asked, position = st.session_state.get("step", 0), st.session_state.get(_POSITION, 0)
+    step = asked if abs(asked - position) > 1 else position
+    if step >= last:
+        st.session_state[_PLAYING] = False
+        st.rerun()
+    st.session_state[_POSITION] = st.session_state["step"] = step + 1
 
 
 def _toggle_play(last: int) -> None:
     starting = not st.session_state.get(_PLAYING, False)
-    if starting and st.session_state.get("step", 0) >= last:
+    if not starting:
+        st.session_state["step"] = st.session_state[_POSITION]
+    elif st.session_state.get("step", 0) >= last:
         st.session_state["step"] = 0
+    st.session_state[_POSITION] = st.session_state.get("step", 0)
     st.session_state[_PLAYING] = starting
     st.rerun()
 
@@ -231,7 +259,7 @@ def _text(trajectory: Trajectory, step: int, sinks: np.ndarray, mass: np.ndarray
     )
 
 
-def _charts(trajectory: Trajectory, params: SinkParams, step: int, mass: np.ndarray, sinks: np.ndarray) -> None:
+def _charts(params: SinkParams, step: int, mass: np.ndarray, sinks: np.ndarray, labels: list[str]) -> None:
     by_deviation = params.definition == "std"
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -241,12 +269,15 @@ def _charts(trajectory: Trajectory, params: SinkParams, step: int, mass: np.ndar
             "Each bar is the attention a position receives, averaged over all layers and heads; sinks stand out.",
             "Attention mass of key $s$: $m_{t,l,h,s} = \\sum_q p_{t,l,h}(q, s)$, averaged over layers $l$ and heads "
             "$h$. Uniform attention gives 1.\n\n" + definition_formula(params),
-            figures.mass_of_step(mass[step], trajectory.labels(step), sinks[step], threshold, float(np.nanmax(mass))),
+            figures.mass_of_step(mass[step], labels, sinks[step], threshold, float(np.nanmax(mass))),
             "mass_of_step",
+            pd.DataFrame(
+                {"position": np.arange(len(labels)), "token": labels, "mass": mass[step], "sink": sinks[step]}
+            ),
         )
     with right:
         counts = sinks.sum(axis=1)
-        lengths = sink_analysis.lengths(trajectory.mass)
+        lengths = np.isfinite(mass).sum(axis=1)
         reference = sink_analysis.gaussian_reference(lengths, params.k) if by_deviation else None
         chart(
             "How many sinks each step has",
@@ -256,12 +287,21 @@ def _charts(trajectory: Trajectory, params: SinkParams, step: int, mass: np.ndar
             + ("\n\nGaussian reference: $S\\,(1 - \\Phi(k))$ for $S$ positions." if by_deviation else ""),
             figures.sinks_over_steps(counts, reference, step),
             "sinks_over_steps",
+            pd.DataFrame({"step": np.arange(len(counts)), "sinks": counts}),
         )
 
 
 def _facts(record: JobRecord, trajectory: Trajectory) -> None:
     info = trajectory.info
-    st.markdown("**What the model wrote**")
+    heading(
+        "What the model wrote",
+        "The finished text. Shade: the probability each token was chosen with.",
+        "The probability the model gave the token at temperature 1 in the step that chose it.",
+    )
+    best = np.where(np.isfinite(trajectory.confidence), trajectory.confidence, -1).max(axis=0)
+    confidence = [float(value) if value >= 0 else None for value in best]
+    nothing_masked = [False] * trajectory.positions
+    tokens.show(tokens.token_text(trajectory.labels(), nothing_masked, confidence, info.prompt_length))
     st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
     with st.expander("How this was recorded"):
         st.json(

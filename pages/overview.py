@@ -77,7 +77,7 @@ def _recordings() -> None:
         return
     for record in records[:6]:
         row, button = st.columns([5, 1], vertical_alignment="center")
-        row.markdown(recording_title(record))
+        row.text(recording_title(record))
         if button.button("Open", key=f"open_{record.id}", width="stretch"):
             show_recording(record.id)
             st.switch_page("pages/denoise.py", query_params={"recording": record.id})

@@ -43,14 +43,16 @@ def test_chunked_probabilities_equal_the_textbook(length, groups, chunk, causal,
     if padding and padding < length and not causal:
         mask = torch.ones(2, 1, length, length, dtype=torch.bool)
         mask[..., -padding:] = False
-    inputs = AttentionInputs(query, key, mask, 0.3, causal)
+    value = torch.randn(2, key_heads, length, 8, generator=generator)
+    inputs = AttentionInputs(query, key, value, mask, 0.3, causal)
     whole = torch.cat(list(inputs.probabilities(chunk)), dim=2)
     expected = plain_probabilities(query, key, mask, 0.3, causal)
     assert torch.allclose(whole, expected, atol=1e-5)
     observer = MassObserver(rows=1)
     observer(0, inputs)
-    mass = observer.take()
+    mass, norms = observer.take()
     assert mass.shape == (1, 1, heads, length)
+    assert torch.allclose(norms, value[:1, None].square().sum(-1).sqrt())
     assert torch.allclose(mass[:, 0], expected[:1].sum(2), atol=1e-4)
     single = MapObserver(0, heads - 1)
     single(0, inputs)
@@ -76,9 +78,20 @@ def test_mass_equals_transformers_own_eager_attention(tmp_path, causal):
     observer = MassObserver()
     model.predict(ids, observer)
     attentions = torch.stack(eager(ids, output_attentions=True).attentions, dim=1)
-    assert torch.allclose(observer.take(), attentions.sum(dim=3), atol=1e-5)
+    assert torch.allclose(observer.take().mass, attentions.sum(dim=3), atol=1e-5)
     if causal:
         assert attentions[0, 0, 0, 0, 1] == 0
+
+
+def test_half_precision_mass_is_what_fused_attention_computes():
+    """With the identity as values, SDPA's output is its attention: the mass must agree with that of the same inputs."""
+    generator = torch.Generator().manual_seed(0)
+    query, key = (8 * torch.randn(1, 2, 48, 16, generator=generator) for _ in range(2))
+    query, key = query.bfloat16(), key.bfloat16()
+    value = torch.eye(48)[None, None].expand(1, 2, 48, 48)
+    fused = torch.nn.functional.scaled_dot_product_attention(query.float(), key.float(), value, scale=0.25)
+    inputs = AttentionInputs(query, key, query, None, 0.25, False)
+    assert (torch.cat(list(inputs.probabilities()), dim=2) - fused).abs().max() < 1e-4
 
 
 def test_padding_is_not_ignored(bundled):
@@ -87,7 +100,7 @@ def test_padding_is_not_ignored(bundled):
     keep = torch.ones_like(ids)
     keep[0, -4:] = 0
     bundled.network(input_ids=ids, attention_mask=keep, use_cache=False, attn_observer=observer)
-    mass = observer.take()
+    mass = observer.take().mass
     assert mass[..., -4:].abs().max() == 0
     assert torch.allclose(mass.sum(-1), torch.tensor(20.0))
 

@@ -59,7 +59,7 @@ def test_bad_input_is_one_line(tmp_path, capsys):
     assert "not a name of the registry" in bad([*ask, "--model", "nonsense"], capsys)
     assert "which has no --alg" in bad([*ask, "--alg", "entropy"], capsys)
     assert "multiple of" in bad([*ask, "--steps", "7", "--block-length", "16"], capsys)
-    assert "seed" in bad([*ask, "--seed", "-1"], capsys)
+    assert "Seed" in bad([*ask, "--seed", "-1"], capsys)
     assert "does not exist" in bad(["record", "--prompt", "a", "--out", str(tmp_path / "no" / "x")], capsys)
     assert "cannot be read" in bad(["record", "--prompts", str(tmp_path / "none.txt"), "--out", out], capsys)
     (tmp_path / "x.safetensors").write_text("mine")

@@ -64,8 +64,8 @@ def test_every_step_records_its_input_and_what_it_chose(llada, dream, sampling):
         assert torch.allclose(step.mass.sum(-1), torch.tensor(20.0), atol=1e-3)
         tokens = choice.output
     # An untrained model may write the mask token itself, as in the authors' samplers; nothing else stays masked.
-    written = torch.stack([step.choice.chosen for step in steps]).any(dim=0)
-    assert written[:, PROMPT.shape[1] :].all()
+    rewritten = sum(int((step.choice.chosen & (step.choice.output == model.mask_token)).sum()) for step in steps)
+    assert (tokens == model.mask_token).sum() <= rewritten
 
 
 def test_blocks_are_filled_from_left_to_right(llada):

@@ -63,7 +63,10 @@ def test_a_recording_is_run_once_and_read_afterwards(engine):
     again = engine.submit("record", short())
     assert (again.id, again.state) == (record.id, "done")
     assert engine.submit("record", short(seed=1)).id != record.id
-    assert list(engine.store.incoming.iterdir()) == []
+    deadline = time.monotonic() + 5
+    while list(engine.store.incoming.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_the_worker_listens_on_the_loopback_interface_alone(engine):
@@ -196,6 +199,45 @@ def test_a_model_that_changed_on_disk_is_another_model(engine, tmp_path):
     second = engine.wait(engine.submit("record", spec).id, 90)
     assert first.summary["fingerprint"] != second.summary["fingerprint"]
     assert first.key != second.key
+
+
+def test_a_cancelled_job_can_be_asked_again_at_once(engine):
+    engine.wait(engine.submit("load", LoadSpec(model=CPU)).id, 120)
+    first = engine.submit("record", long(seed=90))
+    wait_for_step(engine, first)
+    engine.cancel(first.id)
+    again = engine.submit("record", long(seed=90))
+    assert again.id != first.id
+    wait_for_step(engine, again)
+    engine.cancel(again.id)
+
+
+def test_cancelling_while_the_worker_starts_hands_nothing_over(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    made = Engine(store)
+    cancelled = made.submit("record", short())
+    while not made._running:
+        time.sleep(0.001)
+    made.cancel(cancelled.id)
+    done = made.wait(made.submit("record", short(seed=1)).id, 120)
+    assert done.state == "done", done.reason
+    assert made.job(cancelled.id).state == "cancelled"
+    assert made.store.result(cancelled.key) is None
+    made.close()
+    store.close()
+
+
+def test_jobs_of_a_process_that_is_gone_read_interrupted_even_if_its_id_lives_on(tmp_path):
+    store = Store(tmp_path)
+    record = JobRecord(id="a", kind="record", spec={}, state="running", created=0, owner=f"{os.getpid()}@1.00")
+    store.save_job("a", record.model_dump(mode="json"))
+    (store.incoming / "a").mkdir()
+    (store.incoming / "a" / "half").write_text("x")
+    made = Engine(store)
+    assert made.job("a").state == "interrupted"
+    assert list(store.incoming.iterdir()) == []
+    made.close()
+    store.close()
 
 
 def test_unloading_frees_the_model(engine):

@@ -210,6 +210,72 @@ def test_truncated_weights_are_refused_before_loading(tmp_path):
     assert "header cannot be read" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("source", ["x" * 300, "~nosuchuser/x", "a..b/c", "owner/x.git", "../x", "-a/b--c", "a\0b"])
+def test_odd_sources_are_one_sentence(source):
+    with pytest.raises(UserError):
+        checkpoints.find(source)
+
+
+def test_hostile_configs_and_headers_are_one_sentence(tmp_path):
+    save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    assert "not readable JSON" in refusal(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    header = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": ["0", "x"]}}'
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    assert "header cannot be read" in refusal(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../model.safetensors"}}')
+    assert "not a readable weight index" in refusal(tmp_path)
+
+
+def test_weights_the_config_does_not_name_are_refused(tmp_path):
+    save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig)
+    edit_config(tmp_path, num_hidden_layers=1)
+    assert "unexpected keys" in refusal(tmp_path)
+
+
+def test_other_safetensors_in_the_folder_are_not_weights(tmp_path):
+    save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig)
+    found = checkpoints.open_folder(tmp_path)
+    before = checkpoints.weight_bytes(found, 4), checkpoints.fingerprint(found)
+    shutil.copy(tmp_path / "model.safetensors", tmp_path / "consolidated.safetensors")
+    assert (checkpoints.weight_bytes(found, 4), checkpoints.fingerprint(found)) == before
+
+
+def test_another_tokenizer_is_another_model(tmp_path):
+    found = checkpoints.open_folder(save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig))
+    before = checkpoints.fingerprint(found)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(path.read_text().replace("w63", "other"))
+    assert checkpoints.fingerprint(found) != before
+
+
+def test_large_files_are_fingerprinted_by_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_SAMPLED_ABOVE", 100)
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(3 * 2**20))
+    first = checkpoints._file_digest(path, path.stat().st_size, 1)
+    content = bytearray(path.read_bytes())
+    content[2**20 + 5] = 1
+    path.write_bytes(content)
+    assert checkpoints._file_digest.__wrapped__(path, path.stat().st_size, 1) != first
+
+
+def test_attention_that_is_not_plain_softmax_is_refused(tmp_path):
+    from transformers import GptOssConfig, GptOssForCausalLM
+
+    torch.manual_seed(0)
+    config = GptOssConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, num_local_experts=2, num_experts_per_tok=1,
+    )  # fmt: skip
+    GptOssForCausalLM(config).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    message = refusal(tmp_path)
+    assert "softmax attention" in message or "not plain" in message
+
+
 def test_pickled_weights_are_refused(tmp_path):
     save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")

@@ -65,7 +65,19 @@ def test_jobs_outlive_the_process(tmp_path):
 
 
 def test_the_folder_is_private(store):
-    assert stat.S_IMODE(store.root.stat().st_mode) == 0o700
+    for folder in (store.root, store.root / "results", store.root / "runs", store.incoming):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_of_the_users_own_keeps_its_permissions_and_may_have_any_name(tmp_path):
+    root = tmp_path / "my #1? store"
+    root.mkdir(mode=0o755)
+    store = Store(root)
+    store.save_job("a", {"id": "a"})
+    assert list(store.jobs()) == [{"id": "a"}]
+    assert stat.S_IMODE(root.stat().st_mode) == 0o755
+    assert stat.S_IMODE((root / "runs").stat().st_mode) == 0o700
+    store.close()
 
 
 def test_the_size_limit_evicts_old_results_and_never_jobs(tmp_path):

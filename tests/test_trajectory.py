@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from analysis import jobs, trajectory
 from analysis.errors import UserError
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec
-from analysis.trajectory import PADDING, open_trajectory, save
+from analysis.trajectory import PADDING, open_trajectory, recording_bytes, save
 from tests.helpers import QuietContext, save_tiny
 
 
@@ -34,7 +34,7 @@ def test_a_steps_mass_is_that_of_its_forward(trajectory, bundled):
 
     observer = MassObserver()
     bundled.predict(torch.tensor([trajectory.input_tokens(5)]), observer)
-    assert np.allclose(observer.take()[0].numpy(), trajectory.mass[5], atol=1e-5)
+    assert np.allclose(observer.take().mass[0].numpy(), trajectory.mass[5], atol=1e-5)
 
 
 def test_a_recording_names_everything_it_was_made_with(trajectory, bundled):
@@ -50,7 +50,7 @@ def test_saving_and_opening_changes_nothing(trajectory, tmp_path):
     save(trajectory, tmp_path / "recording.safetensors")
     again = open_trajectory(tmp_path / "recording.safetensors")
     assert again.info == trajectory.info
-    for name in ("tokens", "masked", "confidence", "mass", "final"):
+    for name in ("tokens", "masked", "confidence", "mass", "value_norm", "final"):
         np.testing.assert_array_equal(getattr(again, name), getattr(trajectory, name))
     assert [path.name for path in tmp_path.iterdir()] == ["recording.safetensors"]
 
@@ -113,7 +113,7 @@ def refused(path) -> str:
 
 def rewrite(recording, path, info=None, **arrays):
     """Saves a recording with parts replaced, past every check."""
-    names = ("tokens", "masked", "confidence", "mass", "final")
+    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
     kept = {name: np.ascontiguousarray(arrays.get(name, getattr(recording, name))) for name in names}
     text = recording.info.model_dump_json() if info is None else info
     save_file(kept, path, metadata={"sinkscope": text})
@@ -135,14 +135,48 @@ def test_damaged_and_foreign_files_are_refused(trajectory, tmp_path):
 def test_recordings_that_contradict_themselves_are_refused(trajectory, tmp_path):
     path = tmp_path / "file.safetensors"
     assert "'masked' has shape" in refused(rewrite(trajectory, path, masked=trajectory.masked[:, :-1]))
-    assert "'mass' is int64" in refused(rewrite(trajectory, path, mass=trajectory.mass.astype(np.int64)))
+    assert "'mass' is I64" in refused(rewrite(trajectory, path, mass=trajectory.mass.astype(np.int64)))
     assert "'mass' has shape" in refused(rewrite(trajectory, path, mass=trajectory.mass[0]))
     assert "text of token" in refused(rewrite(trajectory, path, tokens=trajectory.tokens + 100_000))
     info = json.loads(trajectory.info.model_dump_json())
     longer = json.dumps({**info, "prompt_length": 10_000})
     assert "longer than its text" in refused(rewrite(trajectory, path, longer))
     assert "seed" in refused(rewrite(trajectory, path, json.dumps({**info, "seed": "many"})))
-    assert "not a recording of this version" in refused(rewrite(trajectory, path, json.dumps({**info, "format": "x"})))
+    assert "was written as 'x'" in refused(rewrite(trajectory, path, json.dumps({**info, "format": "x"})))
+    assert "cannot be read" in refused(rewrite(trajectory, path, "[" * 100_000))
+    nothing = np.full_like(trajectory.mass, np.nan)
+    assert "'mass' has missing" in refused(rewrite(trajectory, path, mass=nothing))
+    assert "'mass' has missing" in refused(rewrite(trajectory, path, mass=-trajectory.mass))
+    assert "gaps" in refused(rewrite(trajectory, path, final=np.full_like(trajectory.final, PADDING)))
+    holes = trajectory.tokens.copy()
+    holes[1, 3] = PADDING
+    assert "gaps" in refused(rewrite(trajectory, path, tokens=holes))
+
+
+def test_number_formats_numpy_does_not_know_are_refused(trajectory, tmp_path):
+    from safetensors.torch import save_file as save_torch
+
+    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
+    arrays = {name: torch.from_numpy(np.array(getattr(trajectory, name))) for name in names}
+    for dtype, name in ((torch.bfloat16, "BF16"), (torch.float8_e4m3fn, "F8_E4M3")):
+        path = tmp_path / f"{name}.safetensors"
+        changed = {**arrays, "mass": arrays["mass"].to(dtype)}
+        save_torch(changed, path, metadata={"sinkscope": trajectory.info.model_dump_json()})
+        assert f"'mass' is {name}" in refused(path)
+
+
+def test_the_size_of_a_recording_is_known_beforehand(trajectory, tmp_path):
+    save(trajectory, tmp_path / "file")
+    shape = (trajectory.steps, trajectory.layers, trajectory.heads, trajectory.info.model.kv_heads)
+    expected = recording_bytes(*shape, trajectory.positions, "auto")
+    assert expected == pytest.approx((tmp_path / "file").stat().st_size, rel=0.05)
+
+
+def test_a_recording_larger_than_memory_is_refused_before_it_starts(monkeypatch, tmp_path):
+    monkeypatch.setattr("analysis.jobs.free_memory", lambda: 1000)
+    spec = RecordSpec(model=ModelSpec(device="cpu"), prompt="ben", sampling=LLaDASampling(gen_length=4, steps=2))
+    with pytest.raises(UserError, match="Not enough memory for this recording"):
+        jobs.record(spec, QuietContext(tmp_path))
 
 
 def test_a_full_disk_leaves_no_half_recording(trajectory, tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ def layout(figure: go.Figure, x: str, y: str, height: int) -> go.Figure:
         uirevision="keep",
     )
     figure.update_xaxes(automargin=True, title_standoff=8)
-    figure.update_yaxes(automargin=True, title_standoff=8)
+    figure.update_yaxes(automargin=True, title_standoff=8, exponentformat="power")
     return figure
 
 

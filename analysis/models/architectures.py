@@ -45,8 +45,8 @@ class Architecture:
             value = default if value is None else value
             if not isinstance(value, int) or value < 1:
                 raise UserError(
-                    f"The config says it is {self.name} but has no usable '{names[size]}' "
-                    f"({config.get(names[size])!r}): another variant of this architecture, or an incomplete file."
+                    f"This {self.name} config has no usable '{names[size]}' ({config.get(names[size])!r}). It is "
+                    f"incomplete, or of a variant that is not supported. Supported: {SUPPORTED}."
                 )
             return value
 

@@ -17,8 +17,21 @@ from analysis.errors import UserError
 from analysis.models.architectures import Architecture, Geometry, identify
 from analysis.models.registry import resolve
 
-FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_INDEX = "model.safetensors.index.json"
+_WHOLE = "model.safetensors"
+# What decides which tokens a prompt becomes, beside the weights and the config.
+_TEXT_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+_SAMPLED_ABOVE = 2**30  # bytes; larger files are fingerprinted by samples
 _HUB_TIMEOUT = 10.0  # seconds
 
 
@@ -33,8 +46,10 @@ class Checkpoint:
 
     @property
     def weight_files(self) -> list[Path]:
-        """The safetensors files with weights, in order of name."""
-        return sorted(self.folder.glob("*.safetensors"))
+        """The safetensors files with weights, in order of name: those of the index, else the one whole file."""
+        indexed = sorted(self.folder / name for name in _indexed_files(self.folder))
+        whole = self.folder / _WHOLE
+        return indexed or ([whole] if whole.is_file() else [])
 
 
 def find(source: str) -> Checkpoint | None:
@@ -43,17 +58,56 @@ def find(source: str) -> Checkpoint | None:
     Raises UserError for a source that is neither, and for a config that cannot be run.
     """
     target = resolve(source)
-    folder = Path(target).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(target).expanduser()
+        is_folder, is_file = folder.is_dir(), folder.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home, a NUL
+        raise UserError(f"'{shorten(source)}' is neither a model's name nor a path that can be read.") from error
+    if is_folder:
         return open_folder(folder)
-    if folder.is_file():
+    if is_file:
         raise UserError(f"'{source}' is a file. Give the folder that holds config.json and the safetensors files.")
-    if not _HUB_ID.fullmatch(target) or target.count("/") != 1:
+    if not _is_hub_id(target):
         raise UserError(
-            f"There is no model '{source}': not a name of the registry, not a folder, not a hub id like owner/name."
+            f"There is no model '{shorten(source)}': not a name of the registry, not a folder, not a hub id like "
+            "owner/name."
         )
     snapshot = _cached_snapshot(target)
     return open_folder(snapshot) if snapshot else None
+
+
+def shorten(text: str, width: int = 80) -> str:
+    """Text for a message, cut to `width` characters."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _is_hub_id(target: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(target)
+    except HFValidationError:
+        return False
+    return target.count("/") == 1
+
+
+def describe(source: str) -> Architecture:
+    """The architecture `source` names, by the hub's config where it is not downloaded yet.
+
+    Raises UserError as `find` does, and when the hub cannot be reached.
+    """
+    found = find(source)
+    if found is not None:
+        return found.architecture
+    target = resolve(source)
+    try:
+        _ask_hub(target)
+        return identify(_remote_config(target))
+    except UserError:
+        raise
+    except Exception as error:
+        raise _hub_error(target, error) from error
 
 
 def open_folder(folder: Path) -> Checkpoint:
@@ -67,11 +121,13 @@ def open_folder(folder: Path) -> Checkpoint:
 
 def download(source: str) -> Checkpoint:
     """Fetches a hub checkpoint into the hub's own cache. Raises UserError when there is no network or no such model."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     target = resolve(source)
     try:
-        folder = snapshot_download(target, allow_patterns=FILES)
+        weights = [name for name in HfApi().list_repo_files(target) if name in (_WHOLE, _INDEX)]
+        shards = ["model-*.safetensors"] if _INDEX in weights else [_WHOLE]
+        folder = snapshot_download(target, allow_patterns=["config.json", _INDEX, *shards, *_TEXT_FILES])
     except Exception as error:
         raise _hub_error(target, error) from error
     return open_folder(Path(folder))
@@ -82,14 +138,14 @@ def remote_bytes(source: str, bytes_per_parameter: int | None) -> int:
 
     bytes_per_parameter None keeps the checkpoint's own precision. Raises UserError as `download` does.
     """
-    from huggingface_hub import HfApi, get_safetensors_metadata
+    from huggingface_hub import get_safetensors_metadata
     from huggingface_hub.errors import NotASafetensorsRepoError
 
     target = resolve(source)
     try:
-        # Asked first because it fails at once without a network, where downloads retry for half a minute.
-        HfApi().model_info(target, timeout=_HUB_TIMEOUT)
-        _read_remote_config(target)
+        _ask_hub(target)
+        config = _remote_config(target)
+        identify(config).geometry(config)
         counts = get_safetensors_metadata(target).parameter_count
     except NotASafetensorsRepoError as error:
         raise UserError(f"'{target}' has no safetensors weights. SinkScope reads no pickled checkpoints.") from error
@@ -114,9 +170,13 @@ def weight_bytes(checkpoint: Checkpoint, bytes_per_parameter: int | None) -> int
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
-    """32 hex digits that change whenever the config or any weight changes."""
+    """32 hex digits that change whenever the config, the tokenizer or any weight changes.
+
+    A local weight file above 1 GiB counts by its size, its time of change and samples of its content.
+    """
     digest = hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode())
-    for path in checkpoint.weight_files:
+    texts = [checkpoint.folder / name for name in _TEXT_FILES]
+    for path in [*checkpoint.weight_files, *(text for text in texts if text.is_file())]:
         real, stat = path.resolve(), path.stat()
         digest.update(path.name.encode() + _file_digest(real, stat.st_size, stat.st_mtime_ns).encode())
     return digest.hexdigest()[:32]
@@ -128,7 +188,13 @@ def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
     if re.fullmatch(r"[0-9a-f]{64}", path.name):
         return path.name
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if size <= _SAMPLED_ABOVE:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256(f"{size} {mtime_ns}".encode())
+        for part in range(64):
+            file.seek(part * (size - 2**20) // 63)
+            digest.update(file.read(2**20))
+        return digest.hexdigest()
 
 
 _DTYPE_BYTES = {
@@ -156,8 +222,10 @@ def _header(path: Path) -> dict[str, Any]:
             raise UserError(f"{damaged}: its header is cut off at {size} bytes. Download or copy it again.")
         try:
             header = json.loads(file.read(length))
-            end = max((item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            end = max(
+                (int(item["data_offsets"][1]) for name, item in header.items() if name != "__metadata__"), default=0
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
             raise UserError(f"{damaged}: its header cannot be read. Download or copy it again.") from error
     if size - 8 - length < end:
         raise UserError(
@@ -172,7 +240,7 @@ def _check_files(checkpoint: Checkpoint) -> None:
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
         why = "only pickled weights, which SinkScope does not read" if pickled else "no safetensors weights"
         raise UserError(f"The folder '{folder}' holds {why}. Convert or copy the .safetensors files there.")
-    missing = sorted(name for name in _indexed_files(folder) if not (folder / name).is_file())
+    missing = sorted(path.name for path in checkpoint.weight_files if not path.is_file())
     if missing:
         raise UserError(f"The folder '{folder}' lacks {', '.join(missing)}, named in its index. Download the rest.")
     for path in checkpoint.weight_files:
@@ -180,11 +248,14 @@ def _check_files(checkpoint: Checkpoint) -> None:
 
 
 def _indexed_files(folder: Path) -> Iterator[str]:
-    index = folder / "model.safetensors.index.json"
+    index = folder / _INDEX
     if index.is_file():
         try:
-            yield from set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            if any(Path(name).name != name for name in names):
+                raise ValueError("a weight file outside the folder")
+            yield from names
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise UserError(f"'{index}' is not a readable weight index. Download it again.") from error
 
 
@@ -193,19 +264,24 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"The folder '{path.parent}' has no config.json, so it is not a checkpoint of transformers.")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"'{path}' is not readable JSON ({error}).") from error
     if not isinstance(config, dict):
         raise UserError(f"'{path}' holds no JSON object, so it is not a config of transformers.")
     return config
 
 
-def _read_remote_config(target: str) -> None:
-    """Refuses an architecture before its weights are downloaded."""
+def _ask_hub(target: str) -> None:
+    """Asked before anything else, because it fails at once without a network, where downloads retry half a minute."""
+    from huggingface_hub import HfApi
+
+    HfApi().model_info(target, timeout=_HUB_TIMEOUT)
+
+
+def _remote_config(target: str) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 
-    config = _read_config(Path(hf_hub_download(target, "config.json")))
-    identify(config).geometry(config)
+    return _read_config(Path(hf_hub_download(target, "config.json")))
 
 
 def _cached_snapshot(target: str) -> Path | None:
@@ -216,7 +292,8 @@ def _cached_snapshot(target: str) -> Path | None:
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    whole = any(folder.glob("*.safetensors")) and all((folder / name).is_file() for name in _indexed_files(folder))
+    indexed = list(_indexed_files(folder))
+    whole = all((folder / name).is_file() for name in indexed) if indexed else (folder / _WHOLE).is_file()
     return folder if whole else None
 
 

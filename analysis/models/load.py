@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from distributed.system import MEMORY_LIMIT
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
@@ -86,15 +88,20 @@ class LoadedModel:
         return {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear | Conv1D)}
 
     @torch.no_grad()
-    def predict(self, tokens: torch.Tensor, observer: attention.Observer | None = None) -> torch.Tensor:
-        """Logits (B, S, V) for tokens (B, S), in the model's precision.
+    def predict(
+        self,
+        tokens: torch.Tensor,
+        observer: attention.Observer | None = None,
+        blocked: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Logits (B, S, V) for tokens (B, S), in the model's precision. blocked (S,) bool: keys nobody attends to.
 
         For diffusion models logits[:, i] are about the token at i (Dream's are shifted so that they are);
         for autoregressive ones about the token at i + 1.
         """
-        logits = self.network(
-            input_ids=tokens.to(self.device), use_cache=False, **_observing(self.network, observer)
-        ).logits
+        given = {"attn_observer": observer, "attn_blocked": blocked}
+        options = {name: value for name, value in given.items() if value is not None}
+        logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
         if self.architecture.shifted:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         return logits
@@ -104,13 +111,10 @@ class LoadedModel:
         if self.tokenizer is None:
             raise UserError(f"'{self.spec.source}' has no tokenizer, so it cannot read text. Add its tokenizer files.")
         known = entry(self.spec.source)
-        instruct = known.instruct if known else bool(self.tokenizer.chat_template)
+        named = any(word in Path(self.spec.source).name.lower() for word in ("instruct", "chat"))
+        instruct = known.instruct if known else named and bool(self.tokenizer.chat_template)
         chat = instruct if chat_template == "auto" else chat_template == "on"
         return encode_prompt(self.tokenizer, prompt, chat), chat
-
-
-def _observing(network: nn.Module, observer: attention.Observer | None) -> dict[str, Any]:
-    return {} if observer is None else {"attn_observer": observer}
 
 
 def register() -> None:
@@ -127,16 +131,17 @@ def register() -> None:
 def load(
     spec: ModelSpec,
     progress: Callable[[str], None] = lambda phase: None,
-    reclaimable: int = 0,
+    held: "LoadedModel | None" = None,
     release: Callable[[], None] = lambda: None,
 ) -> LoadedModel:
     """Loads a model, checking everything that can be checked before any memory is taken.
 
-    reclaimable: bytes that calling `release` would free (a model loaded before); it is called only once all checks
-    have passed and only if the room is needed. Raises UserError for every kind of bad input.
+    held: a model that calling `release` would free; it is called only once all checks have passed, and only if its
+    room is needed. Raises UserError for every kind of bad input.
     """
     register()
     device = pick_device(spec.device)
+    reclaimable = held.bytes if held is not None and held.device.type == device else 0
     width = {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else None}[spec.dtype]
     found = checkpoints.find(spec.source)
     if found is None:
@@ -160,6 +165,22 @@ def load(
     return model
 
 
+def random_like(model: LoadedModel, seed: int) -> LoadedModel:
+    """A model of the same shape with freshly drawn weights: the reference every sink count stands beside.
+
+    Raises UserError when there is no memory for it beside the model.
+    """
+    placement(int(model.bytes * _HEADROOM), model.device.type, 0, model.spec)
+    torch.manual_seed(seed)
+    with torch.device(model.device):
+        network = AutoModelForCausalLM.from_config(
+            model.network.config, dtype=model.network.dtype, attn_implementation=attention.IMPLEMENTATION
+        )
+    drawn = replace(model, network=network.eval(), fingerprint=f"random-{seed}-{model.fingerprint[:16]}")
+    _make_bidirectional(drawn)
+    return drawn
+
+
 def pick_device(device: str) -> str:
     """cuda, mps or cpu. Raises UserError for a device this machine lacks."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -177,7 +198,9 @@ def free_bytes(device: str) -> int:
         return max(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
     if device == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    return psutil.virtual_memory().available
+    # A container's limit is not in the machine's figure; dask knows it.
+    limit = MEMORY_LIMIT - psutil.Process().memory_info().rss
+    return max(0, min(psutil.virtual_memory().available, limit))
 
 
 def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str | dict[str, Any]:
@@ -193,7 +216,7 @@ def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str 
         return {"": device}
     if device == "cuda":
         gpus = sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
-        there = gpus + psutil.virtual_memory().available + reclaimable
+        there = gpus + free_bytes("cpu") + reclaimable
         if need <= there:
             return "auto"
     halves = spec.dtype == "auto" and device == "cpu" and need / 2 <= there
@@ -227,21 +250,19 @@ def _network(found: Checkpoint, config: Any, width: int | None, device_map: str 
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except UserError:
-        raise
     except Exception as error:
         raise UserError(
             f"The weights in '{found.folder}' do not load as {found.architecture.name}: {_first_line(error)}"
         ) from error
-    wrong = {
-        kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
-    }
-    if "missing_keys" in wrong or "mismatched_keys" in wrong:
-        kind, names = next(iter(wrong.items()))
-        raise UserError(
-            f"The weights in '{found.folder}' do not fit its config: {kind.replace('_', ' ')} {names[0]} and "
-            f"{len(names) - 1} more. The checkpoint is incomplete or of another architecture."
-        )
+    for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        # Rotary frequencies are computed from the config; old checkpoints carry them all the same.
+        names = sorted(str(name) for name in report[kind] if "inv_freq" not in str(name))
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise UserError(
+                f"The weights in '{found.folder}' do not fit its config: {kind.replace('_', ' ')} {names[0]}{more}. "
+                "The checkpoint is incomplete, changed, or of another architecture."
+            )
     return network.eval()
 
 
@@ -273,9 +294,11 @@ def _check_observable(model: LoadedModel) -> None:
     """One forward of two tokens: every layer must pass through our attention function, or masses would be missing."""
     observer = attention.MassObserver()
     name = model.architecture.name
+    if getattr(model.network, "_supports_sdpa", True) is False:
+        raise UserError(f"This {name} model does not run on plain softmax attention, so its attention is not observed.")
     try:
         model.predict(torch.zeros(1, 2, dtype=torch.long), observer)
-        seen = observer.take().shape[1]
+        seen = observer.take().mass.shape[1]
     except Exception as error:
         raise UserError(f"The attention of this {name} model cannot be observed: {_first_line(error)}") from error
     if seen != model.geometry.layers:

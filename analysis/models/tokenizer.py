@@ -21,8 +21,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:
         raise UserError(
-            f"The tokenizer in '{folder}' cannot be read without running its own code, which SinkScope does not do "
-            f"({type(error).__name__}: {error})."
+            f"The tokenizer in '{folder}' cannot be read: {type(error).__name__}: "
+            f"{(str(error).splitlines() or [''])[0]} (SinkScope runs no code that comes with a model.)"
         ) from error
 
 

@@ -1,24 +1,70 @@
-"""A chart with what it shows in one sentence, and its formula behind a help icon."""
+"""A chart with what it shows in one sentence, its formula behind a help icon, and its numbers in a table beneath it.
 
+Charts drawn in a run are collected, so that the page can be exported as it stands.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.figures.export import Exhibit, page_html
+
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+_EXHIBITS = "exhibits"
 
 
-def chart(title: str, sentence: str, formula: str, figure: go.Figure, key: str, **options: Any) -> Any:
-    """Draws title, sentence and figure. formula: markdown with LaTeX, behind the title's help icon.
+def chart(
+    title: str,
+    sentence: str,
+    formula: str,
+    figure: go.Figure,
+    key: str,
+    table: pd.DataFrame | None = None,
+    **options: Any,
+) -> Any:
+    """Draws title, sentence and figure, and the table with its download. formula: markdown with LaTeX.
 
     A chart that is clicked (on_select among the options) has no tool bar, which would cover its cells.
     """
     heading(title, sentence, formula)
     config = _CONFIG | {"displayModeBar": False} if "on_select" in options else _CONFIG
-    return st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {sentence}", **options)
+    event = st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {sentence}", **options)
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, figure)
+    if table is not None:
+        _table(table, key)
+    return event
 
 
 def heading(title: str, sentence: str, formula: str) -> None:
     """The title and sentence of a chart."""
     st.markdown(f"**{title}**", help=formula)
     st.caption(sentence)
+
+
+def _table(table: pd.DataFrame, key: str) -> None:
+    shown = st.toggle("Table", key=f"{key}_table", help="The numbers of this plot.")
+    if not shown:
+        return
+    st.dataframe(table, hide_index=True, height=220)
+    st.download_button(
+        "CSV", lambda: table.to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv", icon=":material/download:"
+    )
+
+
+def start_exhibits() -> None:
+    """Forgets the charts of the run before. Called once at the top of a page that can be exported."""
+    st.session_state[_EXHIBITS] = {}
+
+
+def export_button(title: str, settings: Mapping[str, Any]) -> None:
+    """Downloads the charts drawn so far, with the settings they were drawn with, as one HTML file."""
+    exhibits = list(st.session_state.get(_EXHIBITS, {}).values())
+    if exhibits:
+        st.download_button(
+            "Export page (HTML)", lambda: page_html(title, settings, exhibits), "sinkscope.html", "text/html",
+            key="export_html", icon=":material/ios_share:",
+            help="One file with these plots and their settings. It opens anywhere, without a server.",
+        )  # fmt: skip

@@ -18,7 +18,7 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
     extra = field.json_schema_extra or {}
     unit = f" ({extra['unit']})" if extra.get("unit") and extra["unit"] not in field.title.lower() else ""
     label = f"{field.title}{unit}"
-    help_text = f"{field.description}\n\n*Source: {extra['source']}*" if extra.get("source") else field.description
+    help_text = _help(field)
     kind = _plain_type(field)
     if get_origin(kind) is Literal:
         choices = list(get_args(kind))
@@ -29,7 +29,7 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
         bounds = _bounds(field, kind)
         return st.number_input(
             label, value=default, step=extra.get("step") or kind(1), key=key, help=help_text,
-            placeholder="all" if name.startswith("top_") else "one block" if name == "block_length" else None,
+            placeholder=extra.get("empty") or None,
             **bounds, **options,
         )  # fmt: skip
     return st.text_input(label, value=default, key=key, help=help_text, **options)
@@ -41,12 +41,17 @@ def draw_slider(spec: type[Spec], name: str, key: str, **options: Any) -> Any:
     kind = _plain_type(field)
     extra = field.json_schema_extra or {}
     bounds = _bounds(field, kind)
-    help_text = f"{field.description}\n\n*Source: {extra['source']}*" if extra.get("source") else field.description
+    help_text = _help(field)
     step = kind(extra.get("step") or 1)
     return st.slider(
         field.title, value=kind(field.default), step=step, key=key, help=help_text,
         format="%.1f" if step in (0.1, 0.5) else None, **bounds, **options,
     )  # fmt: skip
+
+
+def _help(field: FieldInfo) -> str:
+    source = (field.json_schema_extra or {}).get("source")
+    return f"{field.description}\n\n*Source: {source}*" if source else str(field.description)
 
 
 def _plain_type(field: FieldInfo) -> Any:
@@ -57,16 +62,16 @@ def _plain_type(field: FieldInfo) -> Any:
 
 
 def _bounds(field: FieldInfo, kind: type) -> Mapping[str, Any]:
-    """min_value and max_value for a widget. An open bound moves one small step inside."""
+    """min_value and max_value for a widget. An open bound moves inside by as little as matters."""
     bounds: dict[str, Any] = {}
-    step = (field.json_schema_extra or {}).get("step") or 1
+    inside = 1 if kind is int else 1e-6
     for rule in field.metadata:
         if isinstance(rule, annotated_types.Ge):
             bounds["min_value"] = kind(rule.ge)
         elif isinstance(rule, annotated_types.Gt):
-            bounds["min_value"] = kind(rule.gt + step)
+            bounds["min_value"] = kind(rule.gt + inside)
         elif isinstance(rule, annotated_types.Le):
             bounds["max_value"] = kind(rule.le)
         elif isinstance(rule, annotated_types.Lt):
-            bounds["max_value"] = kind(rule.lt - step)
+            bounds["max_value"] = kind(rule.lt - inside)
     return bounds

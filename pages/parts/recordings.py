@@ -8,14 +8,21 @@ from analysis.sinks import DEFINITIONS
 from analysis.specs import SinkParams
 from analysis.trajectory import Trajectory
 from pages.parts import controls
-from pages.parts.session import finished_recordings, open_recording, recording_title, show_recording
+from pages.parts.session import engine, finished_recordings, open_recording, recording_title, show_recording
+
+_TAKEN_IN = "file_taken_in"
 
 
 def choose_recording(shown: JobRecord | None) -> None:
     """A box of all finished recordings; choosing one shows it."""
     records = finished_recordings()
     if not records:
+        _open_file()
         return
+    box, share = st.columns([6, 1], vertical_alignment="bottom")
+    with share.popover("Share", icon=":material/share:", width="stretch"):
+        _download(shown)
+        _open_file()
     titles = {record.id: recording_title(record) for record in records}
     ids = list(titles)
     current = ids.index(shown.id) if shown is not None and shown.id in titles else None
@@ -26,10 +33,40 @@ def choose_recording(shown: JobRecord | None) -> None:
 
     if current is not None:
         st.session_state["recording_choice"] = shown.id
-    st.selectbox(
+    box.selectbox(
         "Recording", ids, index=current, key="recording_choice", format_func=lambda job: titles.get(job, job),
         on_change=chosen, placeholder="Choose a recording",
     )  # fmt: skip
+
+
+def _download(shown: JobRecord | None) -> None:
+    """The file of the recording shown. It opens on any SinkScope, without the model."""
+    result = engine().result(shown) if shown is not None else None
+    if result is not None and result.file is not None:
+        st.download_button(
+            f"Download this recording ({result.file.stat().st_size / 1e6:.1f} MB)", result.file.read_bytes,
+            f"recording-{shown.id}.safetensors", key="download_recording", icon=":material/download:", width="stretch",
+        )  # fmt: skip
+
+
+def _open_file() -> None:
+    """Takes in a recording dropped on the page."""
+    dropped = st.file_uploader(
+        "Open a recording", type="safetensors", key="open_recording",
+        help="A file downloaded from any SinkScope. Plots of the recording work without its model.",
+    )  # fmt: skip
+    if dropped is None or st.session_state.get(_TAKEN_IN) == dropped.file_id:
+        return
+    st.session_state[_TAKEN_IN] = dropped.file_id
+    path = engine().store.incoming / f"dropped-{dropped.file_id}.safetensors"
+    try:
+        path.write_bytes(dropped.getbuffer())
+        show_recording(engine().add_recording(path).id)
+    except (UserError, OSError) as error:
+        path.unlink(missing_ok=True)
+        st.error(str(error).replace(path.name, dropped.name))
+    else:
+        st.rerun()
 
 
 def opened(record: JobRecord) -> Trajectory | None:

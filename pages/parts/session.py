@@ -1,9 +1,13 @@
 """What this server and this visitor have at hand: the engine, the model in use, the recording being looked at."""
 
+import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
+from pydantic import ValidationError
 
 from analysis.engine import Engine, JobRecord
 from analysis.models.registry import MODELS, Model, entry
@@ -24,13 +28,30 @@ def engine() -> Engine:
 
 
 def model_in_use() -> ModelSpec:
-    """The model this visitor works with; the bundled one to begin with."""
-    return st.session_state.setdefault(_MODEL, ModelSpec())
+    """The model this visitor works with: by the address, else as last chosen, else the bundled one."""
+    if _MODEL not in st.session_state:
+        asked = {name: st.query_params[name] for name in ModelSpec.model_fields if name in st.query_params}
+        try:
+            st.session_state[_MODEL] = ModelSpec(**asked)
+        except ValidationError:
+            st.session_state[_MODEL] = ModelSpec()
+    spec = st.session_state[_MODEL]
+    for name, field in ModelSpec.model_fields.items():
+        if getattr(spec, name) != field.default:
+            st.query_params[name] = getattr(spec, name)
+        elif name in st.query_params:
+            del st.query_params[name]
+    return spec
 
 
 def use_model(spec: ModelSpec) -> None:
     """Makes `spec` the model in use."""
     st.session_state[_MODEL] = spec
+
+
+def plain(text: str) -> str:
+    """Text for places that read Markdown, so that a prompt's own marks are shown and not obeyed."""
+    return re.sub(r"([\\`*_\[\]#~$:<>|])", r"\\\1", text)
 
 
 def model_entry(spec: ModelSpec) -> Model:
@@ -48,11 +69,16 @@ def show_recording(job_id: str) -> None:
 
 
 def shown_recording() -> JobRecord | None:
-    """The recording job this visitor looks at: by the address, else as last chosen, else the newest finished one."""
+    """The recording job this visitor looks at: by the address, else as last chosen, else the newest that runs or is
+    finished.
+    """
     asked = st.query_params.get("recording") or st.session_state.get(_RECORDING)
     record = engine().job(asked) if asked else None
+    if asked and (record is None or record.kind != "record"):
+        st.warning("The recording in this address is not in the store. Here is the newest one instead.")
     if record is None or record.kind != "record":
-        record = next(iter(finished_recordings()), None)
+        jobs = engine().jobs("record")
+        record = next((job for job in jobs if not job.ended or engine().has_result(job)), None)
     if record is not None:
         show_recording(record.id)
     return record
@@ -60,7 +86,7 @@ def shown_recording() -> JobRecord | None:
 
 def finished_recordings() -> list[JobRecord]:
     """Recordings that can be opened, newest first."""
-    return [record for record in engine().jobs("record") if engine().result(record) is not None]
+    return [record for record in engine().jobs("record") if engine().has_result(record)]
 
 
 def open_recording(record: JobRecord) -> Trajectory | None:
@@ -69,10 +95,13 @@ def open_recording(record: JobRecord) -> Trajectory | None:
     return None if result is None or result.file is None else _open(str(result.file), record.key or "")
 
 
-@st.cache_resource(show_spinner="Opening the recording…", max_entries=4)
+@st.cache_resource(show_spinner="Opening the recording…", max_entries=2)
 def _open(path: str, key: str) -> Trajectory:
-    trajectory = open_trajectory(Path(path))
-    for name in ("tokens", "masked", "confidence", "mass", "final"):
+    trajectory = open_trajectory(Path(path), "The stored recording")
+    # NumPy computes on float32 several times faster than on float16, so it is widened once.
+    wide = {name: getattr(trajectory, name).astype(np.float32) for name in ("mass", "value_norm")}
+    trajectory = replace(trajectory, **wide)
+    for name in ("tokens", "masked", "confidence", "mass", "value_norm", "final"):
         getattr(trajectory, name).flags.writeable = False
     return trajectory
 

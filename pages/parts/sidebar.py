@@ -11,7 +11,7 @@ from analysis.models.registry import MODELS
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec, sentence
 from pages.parts import controls
 from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.session import engine, model_in_use, use_model
+from pages.parts.session import engine, model_in_use, plain, use_model
 
 _ANOTHER = "another model …"
 _LOADING, _MESSAGE = "loading_job", "model_message"
@@ -27,6 +27,10 @@ def sidebar() -> None:
 
 def _model_panel() -> None:
     used = model_in_use()
+    if _LOADING not in st.session_state:
+        loading = next((job for job in engine().jobs("load") if not job.ended), None)
+        if loading is not None:
+            st.session_state[_LOADING] = loading.id
     st.markdown("**Model in use**")
     st.markdown(f":material/deployed_code: `{used.source}`")
     with st.expander("Change model", expanded=_MESSAGE in st.session_state):
@@ -53,9 +57,13 @@ def _model_panel() -> None:
             _follow_loading(st.session_state[_LOADING])
         message = st.session_state.get(_MESSAGE)
         if message:
-            st.error(f"{message} `{used.source}` stays in use.")
-        if st.button("Unload", key="unload_model", width="stretch", help="Frees the memory of the model held."):
+            st.error(f"{plain(message)} {plain(used.source)} stays in use.")
+        if st.button(
+            "Unload", key="unload_model", width="stretch", disabled=not engine().has_worker(),
+            help="Frees the memory of the model the worker holds. The next job loads what it needs.",
+        ):  # fmt: skip
             engine().submit("unload", UnloadSpec())
+            st.rerun()
 
 
 def _ask_for(source: str, device: str, dtype: str) -> None:
@@ -90,8 +98,8 @@ def _follow_loading(job_id: str) -> None:
 def _jobs_panel() -> None:
     st.divider()
     st.markdown("**Engine**")
-    active = active_jobs()
-    st.fragment(_jobs, run_every=BUSY_REFRESH if active else None)()
+    active = bool(active_jobs())
+    st.fragment(_jobs, run_every=BUSY_REFRESH if active else None)(active)
 
 
 def active_jobs() -> list[JobRecord]:
@@ -99,8 +107,10 @@ def active_jobs() -> list[JobRecord]:
     return [record for record in reversed(engine().jobs()) if not record.ended]
 
 
-def _jobs() -> None:
+def _jobs(was_busy: bool) -> None:
     active = active_jobs()
+    if not active and was_busy:
+        st.rerun()  # ends the polling, and lets every page show what has finished
     if not active:
         st.caption(":material/check_circle: Idle. Nothing is running.")
         return

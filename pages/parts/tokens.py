@@ -5,6 +5,8 @@ from html import escape
 
 import streamlit as st
 
+from analysis.figures.style import SINK
+
 _STYLE = """<style>
 .ss-text{line-height:2.15;font-size:1rem;padding:.35rem 0}
 .ss-text span{display:inline-block;line-height:1.45;padding:0 .32em;margin:0 .1em;
@@ -13,10 +15,10 @@ _STYLE = """<style>
   background:transparent;font-size:.78em}
 .ss-text .new{font-weight:700}
 .ss-text .prompt{background:rgba(128,138,156,.16)}
-.ss-text .sink{border:2px solid #e8590c;box-shadow:0 0 0 1px #e8590c55}
+.ss-text .sink{border:2px solid SINK;box-shadow:0 0 0 1px SINK55}
 .ss-legend{font-size:.82rem;opacity:.85}
 .ss-legend .ss-text{display:inline;padding:0;font-size:.82rem}
-</style>"""
+</style>""".replace("SINK", SINK)
 
 
 def confidence_color(confidence: float) -> str:

@@ -1,5 +1,7 @@
 """Every page through Streamlit's own test runner, with the real engine and the bundled model."""
 
+import json
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -8,7 +10,7 @@ from pages.parts.session import engine
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.slow
-PAGES = ("pages/overview.py", "pages/denoise.py", "pages/sinks.py")
+PAGES = ("pages/overview.py", "pages/denoise.py", "pages/sinks.py", "pages/dynamics.py")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +46,7 @@ def another_model(test: AppTest, source: str) -> None:
 
 
 def texts(test: AppTest) -> str:
-    elements = [*test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]
+    elements = [*test.text, *test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]
     return "\n".join(element.value for element in elements)
 
 
@@ -123,7 +125,7 @@ def test_sinks_page_opens_the_strongest_head_and_any_other(recording):
     test.selectbox(key="layer").set_value(4)
     test.selectbox(key="head").set_value(2).run()
     assert "Layer 4, head 2: attention over the steps" in texts(test)
-    test.segmented_control[0].set_value("One step")
+    test.segmented_control(key="view").set_value("One step")
     test.slider(key="step").set_value(2).run()
     assert "in step 2" in texts(test)
     assert not test.exception
@@ -149,7 +151,7 @@ def test_the_full_map_is_fetched_on_demand(recording):
 
 
 def test_a_map_needs_the_model_that_was_recorded(recording, monkeypatch):
-    monkeypatch.setattr("analysis.models.checkpoint.fingerprint", lambda found: "another")
+    monkeypatch.setattr("pages.parts.comparisons.fingerprint", lambda found: "another")
     test = app("pages/sinks.py", recording=recording.id)
     test.toggle(key="full_map").set_value(True).run()
     assert "has changed since" in test.info[0].value
@@ -170,7 +172,7 @@ def test_a_bad_model_leaves_the_one_in_use(tmp_path):
     another_model(test, str(tmp_path))
     test.button(key="load_model").click().run()
     assert "no config.json" in test.error[0].value
-    assert "`bundled` stays in use" in test.error[0].value
+    assert "bundled stays in use" in test.error[0].value
     assert test.session_state["model_in_use"] == ModelSpec()
 
 
@@ -186,3 +188,140 @@ def test_loading_a_model_puts_it_in_use():
     test.switch_page("pages/denoise.py").run()
     assert not test.exception
     assert test.selectbox(key=f"{golden}_alg").value == "entropy"
+
+
+def test_prompts_are_shown_and_not_obeyed():
+    from pages.parts.session import plain
+
+    assert plain("$5 and *is* :red[x] ![y](http://z)") == r"\$5 and \*is\* \:red\[x\] !\[y\](http\://z)"
+
+
+def test_the_model_in_use_is_in_the_address():
+    golden = str(ROOT / "tests" / "golden" / "dream-gqa")
+    for device, expected in (("cpu", ModelSpec(source=golden, device="cpu")), ("abacus", ModelSpec())):
+        test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        test.query_params["source"], test.query_params["device"] = golden, device
+        test.run()
+        assert not test.exception, test.exception
+        assert test.session_state["model_in_use"] == expected
+
+
+def test_a_deep_link_outlines_the_head_it_opens(recording):
+    test = app("pages/sinks.py", recording=recording.id, layer="3", head="2")
+    assert "Layer 3, head 2: attention over the steps" in texts(test)
+    figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+    outline = figure["layout"]["shapes"][0]
+    assert (outline["y0"], outline["x0"]) == (2.5, 1.5)
+
+
+# --- sinks in depth ---------------------------------------------------------------------------------------------
+
+
+def settle(test: AppTest, kind: str) -> AppTest:
+    """Waits for the newest job of a kind and runs the page again."""
+    job = engine().jobs(kind)[0]
+    assert engine().wait(job.id, 60).state == "done", engine().job(job.id).reason
+    test.run()
+    assert not test.exception, test.exception
+    assert not test.error
+    return test
+
+
+@pytest.mark.parametrize("metric", ["strength", "first", "entropy", "temporal-variance", "lifetime", "value-norm"])
+def test_every_head_metric_draws_in_every_view(recording, metric):
+    from analysis.metrics import HEAD_METRICS
+
+    test = app("pages/sinks.py", recording=recording.id)
+    test.selectbox(key="metric").set_value(metric).run()
+    title = HEAD_METRICS[metric].title
+    assert f"{title} by layer and head" in texts(test)
+    for view in ("Chosen steps", "Ranking"):
+        test.segmented_control(key="sinks_view").set_value(view).run()
+        assert not test.exception, test.exception
+    assert f"Heads by {title.lower()}" in texts(test)
+    assert len(test.dataframe[0].value) == 36
+
+
+def test_ablation_shows_sinks_beside_its_controls(recording):
+    test = app("pages/sinks.py", recording=recording.id)
+    test.segmented_control(key="sinks_view").set_value("Ablation").run()
+    test.button(key="run_ablation").click().run()
+    settle(test, "ablate")
+    table = test.dataframe[0].value
+    assert table["title"].tolist()[1:] == [
+        "strongest sinks",
+        "random positions",
+        "heaviest non-sinks",
+        "first token alone",
+    ]
+    assert table["agreement"][0] == 1
+
+
+def test_dynamics_draws_every_curve_and_splits_by_kind(recording):
+    from analysis.metrics import CURVES
+
+    test = app("pages/dynamics.py", recording=recording.id)
+    for curve in CURVES.values():
+        assert curve.title in texts(test)
+    assert "Which tokens are sinks" in texts(test)
+    test.selectbox(key="split").set_value("[MASK] only").run()
+    assert "Number of sinks" in texts(test)
+    assert "Gini" not in texts(test)
+    test.selectbox(key="scope").set_value("layer 2").run()
+    assert not test.exception
+
+
+def test_dynamics_compares_recordings_of_different_lengths(recording):
+    sampling = LLaDASampling(gen_length=12, steps=4)
+    other = engine().submit("record", RecordSpec(prompt="leo has a cat .", sampling=sampling))
+    engine().wait(other.id, 60)
+    test = app("pages/dynamics.py", recording=recording.id)
+    test.multiselect(key="compare_choice").set_value([other.id]).run()
+    assert not test.exception, test.exception
+    assert test.query_params["compare"] in (other.id, [other.id])
+    again = app("pages/dynamics.py", recording=recording.id, compare=other.id)
+    assert again.multiselect(key="compare_choice").value == [other.id]
+    test.segmented_control(key="dynamics_view").set_value("Stable or moving").run()
+    assert "Spatial against temporal variance" in texts(test)
+
+
+def test_dynamics_stands_beside_random_weights(recording):
+    test = app("pages/dynamics.py", recording=recording.id)
+    test.toggle(key="random_reference").set_value(True).run()
+    settle(test, "reference")
+    assert "Number of sinks" in texts(test)
+
+
+def test_dynamics_shows_noised_text_beside_the_real_trajectory(recording):
+    test = app("pages/dynamics.py", recording=recording.id)
+    test.segmented_control(key="dynamics_view").set_value("Noised against real").run()
+    settle(test, "noise")
+    assert "Entropy of the mass" in texts(test)
+
+
+def test_positions_have_a_table_with_the_same_numbers(recording):
+    test = app("pages/dynamics.py", recording=recording.id)
+    test.segmented_control(key="dynamics_view").set_value("Positions").run()
+    test.toggle(key="lifetime_table").set_value(True).run()
+    table = test.dataframe[0].value
+    assert list(table.columns) == ["position", "token", "steps as a sink"]
+    assert table["steps as a sink"].max() <= 6
+
+
+def test_a_recording_made_elsewhere_opens_without_its_model(recording, tmp_path):
+    from dataclasses import replace
+
+    from analysis.trajectory import open_trajectory, save
+
+    trajectory = open_trajectory(engine().result(recording).file)
+    model = trajectory.info.model.model_copy(update={"source": "someone/far-away", "fingerprint": "f" * 32})
+    path = tmp_path / "shared.safetensors"
+    save(replace(trajectory, info=trajectory.info.model_copy(update={"model": model})), path)
+    record = engine().add_recording(path)
+    assert record.summary["imported"]
+    for page in ("pages/denoise.py", "pages/sinks.py", "pages/dynamics.py"):
+        test = app(page, recording=record.id)
+        assert not test.error, page
+    test = app("pages/sinks.py", recording=record.id)
+    test.toggle(key="full_map").set_value(True).run()
+    assert "needs the recorded model" in test.info[0].value

@@ -1,0 +1,195 @@
+"""Figures of how sinks move: curves over steps, spatial against temporal variance, where and for how long."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.figures.style import REFERENCE, SELECTED, SINK, TOKEN, color_bar, layout, token_axis
+
+SERIES_COLORS = ("#1f77d0", "#e8590c", "#2f9e6e", "#9c5fd6", "#c2255c", "#7a6a3a")
+KIND_COLORS = ("#4c86dd", "#9c5fd6", "#c2255c", "#9a7b1f", "#2f9e6e", "#e8590c")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Curves of one group of recordings, (N, T) on a common grid x (T,). N > 1 is drawn as mean and range."""
+
+    name: str
+    x: np.ndarray
+    values: np.ndarray
+    reference: bool = False
+
+
+def curves(
+    series: Sequence[Series], x_title: str, y_title: str, step: float | None = None, percent: bool = False
+) -> go.Figure:
+    """A line a series; a band from the smallest to the largest where a series holds several recordings."""
+    figure = go.Figure()
+    for index, one in enumerate(series):
+        color = REFERENCE if one.reference else SERIES_COLORS[index % len(SERIES_COLORS)]
+        count = np.isfinite(one.values).sum(axis=0)
+        mean = np.nansum(one.values, axis=0) / np.where(count > 0, count, np.nan)
+        several = len(one.values) > 1
+        if several:
+            low = np.where(count > 0, np.min(np.nan_to_num(one.values, nan=np.inf), axis=0), np.nan)
+            high = np.where(count > 0, np.max(np.nan_to_num(one.values, nan=-np.inf), axis=0), np.nan)
+            there = count > 0
+            figure.add_trace(
+                go.Scatter(
+                    x=np.concatenate([one.x[there], one.x[there][::-1]]),
+                    y=np.concatenate([high[there], low[there][::-1]]),
+                    fill="toself",
+                    mode="none",
+                    fillcolor=color,
+                    opacity=0.18,
+                    hoverinfo="skip",
+                    showlegend=False,
+                )
+            )
+        name = f"{one.name} (mean and range of {len(one.values)})" if several else one.name
+        figure.add_trace(
+            go.Scatter(
+                x=one.x,
+                y=mean,
+                mode="lines+markers" if len(one.x) <= 20 else "lines",
+                name=name,
+                line={"color": color, "width": 2, "dash": "dash" if one.reference else "solid"},
+                hovertemplate="%{y:.1%}" if percent else "%{y:.3g}",
+            )
+        )
+    if step is not None:
+        figure.add_vline(x=step, line={"color": SELECTED, "width": 1})
+    layout(figure, x_title, y_title, height=270)
+    figure.update_layout(hovermode="x unified", showlegend=True)
+    figure.update_yaxes(tickformat=".0%" if percent else None)
+    return figure
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points of one model: spatial and temporal variance (N,) and what each point is."""
+
+    name: str
+    spatial: np.ndarray
+    temporal: np.ndarray
+    labels: Sequence[str]
+
+
+def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
+    """Spatial against temporal variance, one point a layer or head: right = concentrated, up = moving."""
+    figure = go.Figure()
+    for index, cloud in enumerate(clouds):
+        figure.add_trace(
+            go.Scatter(
+                x=cloud.spatial,
+                y=cloud.temporal,
+                mode="markers",
+                name=cloud.name,
+                text=list(cloud.labels),
+                marker={"size": 9, "color": SERIES_COLORS[index % len(SERIES_COLORS)], "opacity": 0.75},
+                hovertemplate="%{text}<br>spatial %{x:.3g}<br>temporal %{y:.3g}<extra>" + cloud.name + "</extra>",
+            )
+        )
+    layout(figure, "spatial variance of the corrected share", "temporal variance of the sink centroid", height=460)
+    figure.update_layout(showlegend=True)
+    if log:
+        figure.update_xaxes(type="log", dtick="D2", exponentformat="power")
+        figure.update_yaxes(type="log", dtick="D2", exponentformat="power")
+    return figure
+
+
+def raster(
+    sinks: np.ndarray, kinds: np.ndarray, names: Sequence[str], labels: list[str], step: int | None
+) -> go.Figure:
+    """Which positions are sinks in which step, (T, S), coloured by what the token was."""
+    figure = go.Figure()
+    for kind, name in enumerate(names):
+        at_step, at_position = np.nonzero(sinks & (kinds == kind))
+        if len(at_step):
+            figure.add_trace(
+                go.Scattergl(
+                    x=at_position,
+                    y=at_step,
+                    mode="markers",
+                    name=name,
+                    marker={"symbol": "square", "size": 7, "color": KIND_COLORS[kind % len(KIND_COLORS)]},
+                    hovertemplate="step %{y}, position %{x}<extra>" + name + "</extra>",
+                )
+            )
+    if step is not None:
+        figure.add_hrect(y0=step - 0.5, y1=step + 0.5, line={"color": SELECTED, "width": 1}, fillcolor="rgba(0,0,0,0)")
+    layout(figure, "position (finished text)", "denoising step", height=max(300, min(620, 150 + 8 * len(sinks))))
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(range=[-0.7, sinks.shape[1] - 0.3], zeroline=False, **token_axis(labels))
+    figure.update_yaxes(range=[len(sinks) - 0.5, -0.5], zeroline=False)
+    return figure
+
+
+def position_bars(values: np.ndarray, labels: list[str], y_title: str, sinks: bool = False) -> go.Figure:
+    """One bar a position, (S,)."""
+    figure = go.Figure(
+        go.Bar(
+            x=np.arange(len(values)),
+            y=np.asarray(values, np.float32),
+            marker={"color": SINK if sinks else TOKEN, "line": {"width": 0}},
+            text=labels,
+            textposition="none",
+            hovertemplate="position %{x}<br>token ‘%{text}’<br>%{y:.3g}<extra></extra>",
+        )
+    )
+    layout(figure, "position (finished text)", y_title, height=280)
+    figure.update_layout(bargap=0.15, margin_t=10)
+    figure.update_xaxes(range=[-0.7, len(values) - 0.3], showgrid=False, zeroline=False, **token_axis(labels))
+    return figure
+
+
+def kinds_over_steps(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
+    """How many sinks of each kind a step has, stacked. counts (T, kinds)."""
+    figure = go.Figure()
+    for kind, name in enumerate(names):
+        if counts[:, kind].any():
+            figure.add_trace(
+                go.Bar(
+                    x=np.arange(len(counts)),
+                    y=counts[:, kind],
+                    name=name,
+                    marker={"color": KIND_COLORS[kind % len(KIND_COLORS)], "line": {"width": 0}},
+                    hovertemplate="step %{x}<br>%{y}<extra>" + name + "</extra>",
+                )
+            )
+    layout(figure, "denoising step", "number of sinks", height=280)
+    figure.update_layout(barmode="stack", bargap=0.1, showlegend=True)
+    return figure
+
+
+def small_multiples(grids: Mapping[str, np.ndarray], name: str, scale: Sequence[str], percent: bool) -> go.Figure:
+    """Layer × head grids side by side on one colour scale. grids: title -> (L, H)."""
+    from plotly.subplots import make_subplots
+
+    count = len(grids)
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    figure = make_subplots(
+        rows, columns, subplot_titles=list(grids), horizontal_spacing=0.04, vertical_spacing=0.14, shared_yaxes=True
+    )
+    for index, values in enumerate(grids.values()):
+        figure.add_trace(
+            go.Heatmap(
+                z=np.asarray(values, np.float32),
+                coloraxis="coloraxis",
+                hovertemplate="layer %{y}, head %{x}<br>%{z:.1%}<extra></extra>"
+                if percent
+                else "layer %{y}, head %{x}<br>%{z:.3g}<extra></extra>",
+            ),
+            row=index // columns + 1,
+            col=index % columns + 1,
+        )
+    layout(figure, "", "", height=250 * rows)
+    figure.update_layout(coloraxis={"colorscale": list(scale), "colorbar": color_bar(name, percent)})
+    figure.update_xaxes(showgrid=False, zeroline=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False)
+    figure.update_xaxes(title_text="head", row=rows)
+    figure.update_yaxes(title_text="layer", col=1)
+    return figure

@@ -1,0 +1,1 @@
+"""What is fast, against what: each script prints ratios measured in one run."""

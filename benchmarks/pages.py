@@ -1,0 +1,121 @@
+"""How fast the pages answer on a large recording: 32 layers × 32 heads × 512 positions × 128 steps.
+
+`python -m benchmarks.pages [--rounds 5]` makes a synthetic recording, opens it in the pages and moves the controls.
+It prints the median and largest time of each answer, and the memory of the process.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+SHAPE = {"layers": 32, "heads": 32, "positions": 512, "steps": 128}
+
+
+def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, seed: int = 0) -> None:
+    """Writes a recording of random mass with a few strong positions, as float16."""
+    from analysis.specs import LLaDASampling
+    from analysis.trajectory import Info, RecordedModel, Trajectory, save
+
+    rng = np.random.default_rng(seed)
+    mass = np.empty((steps, layers, heads, positions), np.float16)
+    for step in range(steps):
+        raw = rng.exponential(1.0, (layers, heads, positions)).astype(np.float32)
+        raw[:, :, rng.integers(0, positions, 6)] *= 20
+        mass[step] = raw / raw.sum(axis=-1, keepdims=True) * positions
+    prompt = positions // 8
+    order = np.concatenate([np.zeros(prompt), 1 + np.arange(positions - prompt)])
+    masked = order[None] > np.linspace(0, positions - prompt, steps, endpoint=False)[:, None]
+    final = rng.integers(2, 500, positions).astype(np.int32)
+    tokens = np.where(masked, 1, final[None]).astype(np.int32)
+    confidence = np.full((steps, positions), np.nan, np.float32)
+    model = RecordedModel(
+        source="synthetic", architecture="synthetic", fingerprint="0" * 32, dtype="float16", device="cpu",
+        bidirectional=True, kv_heads=heads, mask_token=1, end_tokens=(),
+    )  # fmt: skip
+    info = Info(
+        model=model, prompt="synthetic", prompt_length=prompt, chat_template=False,
+        sampling=LLaDASampling(gen_length=positions - prompt, steps=steps), seed=seed, final_text="",
+        tokens={token: f"t{token}" for token in range(500)}, unknown_tokens=0, mass_dtype="float16", mass_error=0.0,
+        seconds=0.0, created="", environment={},
+    )  # fmt: skip
+    norms = rng.exponential(1.0, mass.shape).astype(np.float16)
+    save(Trajectory(info, tokens, masked, confidence, mass, norms, final), path)
+
+
+def main() -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="moves of each control (default 5)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SINKSCOPE_HOME"] = folder
+        run(Path(folder), options.rounds)
+
+
+def run(folder: Path, rounds: int) -> None:
+    """Opens the recording in each page and times every control."""
+    from streamlit.testing.v1 import AppTest
+
+    from pages.parts.session import engine
+
+    file = folder / "large.safetensors"
+    synthetic(file, **SHAPE)
+    print(f"recording of {file.stat().st_size / 1e6:.0f} MB, {SHAPE}")
+    record = engine().add_recording(file)
+    root = Path(__file__).parent.parent
+
+    def opened(page: str) -> AppTest:
+        test = AppTest.from_file(str(root / "app.py"), default_timeout=120).run()
+        test.switch_page(page)
+        test.query_params["recording"] = record.id
+        began = time.perf_counter()
+        test.run()
+        print(f"\n{page}: first opening {time.perf_counter() - began:.2f} s")
+        assert not test.exception, test.exception
+        return test
+
+    def timed(name: str, moves) -> None:
+        seconds = []
+        for move in moves:
+            element = move()
+            began = time.perf_counter()
+            element.run()
+            seconds.append(time.perf_counter() - began)
+        print(f"{name:<34} median {1000 * statistics.median(seconds):5.0f} ms   largest {1000 * max(seconds):5.0f} ms")
+
+    numbers = range(1, rounds + 1)
+    test = opened("pages/denoise.py")
+    timed("denoise: step", [lambda n=n: test.slider(key="step").set_value(7 * n) for n in numbers])
+    timed("denoise: k", [lambda n=n: test.slider(key="k").set_value(1 + 0.2 * n) for n in numbers])
+
+    test = opened("pages/sinks.py")
+    timed("sinks: step", [lambda n=n: test.slider(key="step").set_value(7 * n) for n in numbers])
+    timed("sinks: k", [lambda n=n: test.slider(key="k").set_value(1 + 0.2 * n) for n in numbers])
+    timed("sinks: layer", [lambda n=n: test.selectbox(key="layer").set_value(3 * n) for n in numbers])
+    timed("sinks: head", [lambda n=n: test.selectbox(key="head").set_value(3 * n) for n in numbers])
+    for metric in ("first", "entropy", "temporal-variance", "lifetime", "value-norm"):
+        timed(f"sinks: metric {metric}, first time", [lambda m=metric: test.selectbox(key="metric").set_value(m)])
+        timed(f"sinks: k with {metric}", [lambda n=n: test.slider(key="k").set_value(2 + 0.2 * n) for n in numbers])
+
+    test = opened("pages/dynamics.py")
+    timed("dynamics: k", [lambda n=n: test.slider(key="k").set_value(1.1 + 0.2 * n) for n in numbers])
+    timed("dynamics: layer", [lambda n=n: test.selectbox(key="scope").set_value(f"layer {n}") for n in numbers])
+    views = ("Stable or moving", "Positions")
+    for view in views:
+        timed(
+            f"dynamics: {view}, first time", [lambda v=view: test.segmented_control(key="dynamics_view").set_value(v)]
+        )
+        timed(f"dynamics: {view}, k", [lambda n=n: test.slider(key="k").set_value(1.5 + 0.2 * n) for n in numbers])
+    peak = psutil.Process().memory_info().rss
+    print(f"\nmemory of the process {peak / 1e9:.2f} GB")
+    engine().close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Metrics of sinks against slow loops and known cases."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from analysis import metrics, sinks
+from analysis.specs import SinkParams
+from tests.test_sinks import masses
+
+
+def finite(row):
+    return [float(value) for value in row if not math.isnan(value)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(masses())
+def test_entropy_and_gini_equal_loops(case):
+    mass, _ = case
+    entropy, gini = metrics.entropy(mass), metrics.gini(mass)
+    for index in np.ndindex(mass.shape[:3]):
+        values = finite(mass[index])
+        count, total = len(values), sum(values)
+        expected = -sum(value / total * math.log(value / total) for value in values if value > 0)
+        assert entropy[index] == pytest.approx(expected / math.log(max(count, 2)), abs=1e-4)
+        differences = sum(abs(one - other) for one in values for other in values)
+        assert gini[index] == pytest.approx(differences / (2 * count * total), abs=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(masses())
+def test_variances_equal_loops(case):
+    mass, _ = case
+    share = sinks.attention_share(mass)[:, 0, 0]
+    by_position = metrics.position_variance(share)
+    means = []
+    for position in range(share.shape[1]):
+        values = finite(share[:, position])
+        if not values:
+            assert math.isnan(by_position[position])
+            continue
+        mean = sum(values) / len(values)
+        means.append(mean)
+        assert by_position[position] == pytest.approx(
+            sum((value - mean) ** 2 for value in values) / len(values), abs=1e-5
+        )
+    overall = sum(means) / len(means)
+    expected = sum((mean - overall) ** 2 for mean in means) / len(means)
+    assert metrics.spatial_variance(share) == pytest.approx(expected, abs=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(masses())
+def test_head_metrics_equal_loops(case):
+    mass, bidirectional = case
+    params = SinkParams(k=0.5)
+    flags = sinks.find_sinks(sinks.mean_mass(mass), params, bidirectional)
+    heads = metrics.Heads(mass, flags, params, bidirectional)
+    lifetime = metrics.HEAD_METRICS["lifetime"].compute(heads)
+    variance = metrics.HEAD_METRICS["temporal-variance"].compute(heads)
+    first = metrics.HEAD_METRICS["first"].compute(heads)
+    for layer in range(mass.shape[1]):
+        for head in range(mass.shape[2]):
+            row = mass[:, layer, head]
+            own = sinks.find_sinks(row, params, bidirectional)
+            runs, steps = 0, 0
+            for position in range(row.shape[1]):
+                history = own[:, position].tolist()
+                steps += sum(history)
+                runs += sum(now and not before for before, now in zip([False, *history[:-1]], history, strict=True))
+            expected = steps / runs if runs else math.nan
+            assert lifetime[layer, head] == pytest.approx(expected, nan_ok=True)
+            assert metrics.mean_lifetime(own) == pytest.approx(expected, nan_ok=True)
+            centroid = finite(sinks.sink_centroid(row, own))
+            spread = np.var(centroid) if len(centroid) > 1 else math.nan
+            assert variance[layer, head] == pytest.approx(spread, nan_ok=True, abs=1e-5)
+            for step in range(len(mass)):
+                assert first[step, layer, head] == pytest.approx(row[step, 0] / len(finite(row[step])), rel=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(masses())
+def test_every_curve_has_a_number_a_step(case):
+    mass, bidirectional = case
+    mean = sinks.mean_mass(mass)
+    flags = sinks.find_sinks(mean, SinkParams(k=1), bidirectional)
+    for name, curve in metrics.CURVES.items():
+        values = curve.compute(mean, flags)
+        assert values.shape == (len(mass),), name
+        if name in ("strength", "centroid", "turnover", "gini"):
+            assert ((values[np.isfinite(values)] >= -1e-5) & (values[np.isfinite(values)] <= 1 + 1e-5)).all(), name
+
+
+def test_sinks_with_small_values_have_a_ratio_below_one():
+    mass = np.ones((2, 1, 4, 5), np.float32)
+    flags = np.zeros((2, 5), bool)
+    flags[0, 1] = True
+    norms = np.ones((2, 1, 2, 5), np.float32)
+    norms[:, :, 1, 1] = 0.25
+    ratio = metrics.HEAD_METRICS["value-norm"].compute(metrics.Heads(mass, flags, SinkParams(), True, norms))
+    assert ratio[0, 0].tolist() == [1, 1, 0.25, 0.25]
+    assert np.isnan(ratio[1]).all()
+    with pytest.raises(ValueError, match="no value norms"):
+        metrics.HEAD_METRICS["value-norm"].compute(metrics.Heads(mass, flags, SinkParams(), True))
+
+
+def test_a_sink_that_stays_has_no_temporal_variance_and_one_that_moves_has():
+    steps = np.arange(6)
+    still = np.ones((6, 1, 1, 10), np.float32)
+    moving = still.copy()
+    still[:, 0, 0, 3] = 50
+    moving[steps, 0, 0, steps + 2] = 50
+    variance = []
+    for mass in (still, moving):
+        flags = sinks.find_sinks(sinks.mean_mass(mass), SinkParams(), True)
+        heads = metrics.Heads(mass, flags, SinkParams(), True)
+        variance.append(float(metrics.HEAD_METRICS["temporal-variance"].compute(heads)[0, 0]))
+    assert variance[0] == pytest.approx(0, abs=1e-9)
+    assert variance[1] == pytest.approx(np.var((steps + 2) / 10))

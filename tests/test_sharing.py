@@ -1,0 +1,58 @@
+"""Recordings from elsewhere, and pages that leave as one file."""
+
+import json
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from safetensors.numpy import save_file
+
+from analysis.engine import Engine
+from analysis.errors import UserError
+from analysis.figures.export import Exhibit, page_html
+from analysis.trajectory import open_trajectory, save
+
+
+@pytest.fixture
+def engine(store):
+    made = Engine(store)
+    yield made
+    made.close()
+
+
+def test_a_dropped_recording_becomes_a_finished_one_and_only_once(engine, trajectory, tmp_path):
+    for name in ("a", "b"):
+        save(trajectory, tmp_path / name)
+    first = engine.add_recording(tmp_path / "a")
+    again = engine.add_recording(tmp_path / "b")
+    assert first.id == again.id
+    assert list(tmp_path.glob("[ab]")) == []
+    opened = open_trajectory(engine.result(first).file)
+    np.testing.assert_array_equal(opened.mass, trajectory.mass)
+    assert engine.jobs("record")[0].parameters().prompt == trajectory.info.prompt
+
+
+def test_a_hostile_file_is_one_sentence_and_nothing_is_kept(engine, trajectory, tmp_path):
+    path = tmp_path / "bad.safetensors"
+    for content in (b"", b"\x80\x04\x95 pickle", b"\xff" * 8 + b"{}"):
+        path.write_bytes(content)
+        with pytest.raises(UserError):
+            engine.add_recording(path)
+    info = json.loads(trajectory.info.model_dump_json())
+    info["sampling"] = {"sampler": "replay", "inputs": "noised", "weights": "own"}
+    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in names}
+    save_file(arrays, path, metadata={"sinkscope": json.dumps(info)})
+    with pytest.raises(UserError, match="not a recorded generation"):
+        engine.add_recording(path)
+    assert engine.jobs() == []
+
+
+def test_an_exported_page_holds_figures_settings_and_no_markup_of_the_users():
+    exhibits = [Exhibit("<b>One</b>", "A sentence.", go.Figure(go.Bar(y=[1, 2]))), Exhibit("Two", "B.", go.Figure())]
+    html = page_html("Title", {"prompt": "<script>alert(1)</script>"}, exhibits)
+    assert "&lt;b&gt;One" in html
+    assert "<script>alert(1)" not in html
+    assert html.count("Plotly.newPlot") >= 2
+    assert "cdn" not in html.split("<h2>")[0]
+    assert len(html) > 1_000_000, "Plotly's script is inside, so that it opens without a network"
