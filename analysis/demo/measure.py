@@ -5,7 +5,6 @@ Every function returns plain JSON. Multiple-choice answers are scored by log-lik
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -26,7 +25,7 @@ from analysis.demo.world import PEOPLE
 from analysis.denoising import denoise, stop_tokens
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import Request, log_likelihoods
-from analysis.models.load import LoadedModel
+from analysis.models.load import LoadedModel, random_like
 from analysis.models.tokenizer import token_strings
 from analysis.pruning.scores import pruned_copy
 from analysis.specs import AutoregressiveSampling, LLaDASampling, SinkParams
@@ -189,7 +188,8 @@ def sink_statistics(model: LoadedModel, report: Report) -> dict[str, Any]:
     ends = stop_tokens(model)
     runs = list(_trajectories(model))
     report(f"{len(runs)} trajectories recorded")
-    randoms = [[_replayed(network, run) for run in runs] for network in _random_networks(model)]
+    drawn = [random_like(model, seed) for seed in REFERENCE_SEEDS]
+    randoms = [[_replayed(network, run) for run in runs] for network in drawn]
     null = np.concatenate([_corrected(model, mass) for replayed in randoms for mass in replayed])
     level = float(np.percentile(null, REFERENCE_PERCENTILE))
     report(f"corrected share of random weights, percentile {REFERENCE_PERCENTILE}: {level:.3f}")
@@ -213,15 +213,6 @@ def _trajectories(model: LoadedModel) -> Iterator[dict[str, Any]]:
         run = trajectory.record(steps, NEW_TOKENS, len(ids) + NEW_TOKENS, "float32")
         run["text"] = model.tokenizer.decode(run["final"].tolist())
         yield run
-
-
-def _random_networks(model: LoadedModel) -> Iterator[LoadedModel]:
-    """The same shape with the weights training starts from."""
-    kind = "diffusion" if model.architecture.bidirectional else "autoregressive"
-    for seed in REFERENCE_SEEDS:
-        network = train.build(kind, model.tokenizer, train.Recipe(), seed)
-        network.set_attn_implementation(model.network.config._attn_implementation)
-        yield replace(model, network=network.eval())
 
 
 def _replayed(model: LoadedModel, run: dict[str, Any]) -> np.ndarray:

@@ -107,6 +107,18 @@ def _training(kind: str, training: Numbers, size: int) -> str:
     return table(["", ""], rows)
 
 
+def _budget(kind: str) -> str:
+    """How the two runs compare: the same stream of batches, and how much of it each was given."""
+    own, other = read(kind, TRAINING), read(_OTHER[kind], TRAINING)
+    text = f"Its twin, the {_OTHER[kind]} model, has the same blocks and the same stream of batches"
+    if own is None or other is None:
+        return f"{text}."
+    return (
+        f"{text}. This model was given {own['step']:,} batches in {own['minutes']:g} minutes, the twin "
+        f"{other['step']:,} in {other['minutes']:g}."
+    )
+
+
 def _dense(measured: Numbers) -> str:
     dense = measured["pruning"]["rows"][0]
     items, problems = measured["pruning"]["items"], measured["problems"]
@@ -185,8 +197,15 @@ def verdicts(both: dict[str, Numbers]) -> list[str]:
         else:
             lines.append(f"{kind}: magnitude and Wanda differ nowhere by more than the interval. **Missed.**")
     if len(both) == 2:
-        lines.append(_variance_verdict(both))
+        lines += [_budget_verdict(), _variance_verdict(both)]
     return lines
+
+
+def _budget_verdict() -> str:
+    minutes = {kind: (read(kind, TRAINING) or {}).get("minutes", math.nan) for kind in FOLDERS}
+    same = len(set(minutes.values())) == 1
+    listed = ", ".join(f"{kind} {value:g}" for kind, value in minutes.items())
+    return f"the same budget, minutes of training: {listed}. {'Met.' if same else '**Missed.**'}"
 
 
 def _bar(what: str, value: float, bar: float) -> str:
@@ -246,7 +265,7 @@ def card(kind: str) -> str:
 
 Written by `python -m analysis.demo.report write` from `{TRAINING}` and `{MEASUREMENTS}`. Intervals are 95 %.
 
-Its twin, the {_OTHER[kind]} model, has the same blocks and saw the same batches for the same time. Both were trained by
+{_budget(kind)} Both were trained by
 `analysis/demo/train.py` on text that `analysis/demo/grammar.py` generates; nothing is from elsewhere. It knows
 a world of about 1,600 words and nothing of ours: it is for showing attention sinks and pruning on any CPU, not for use
 as a language model.

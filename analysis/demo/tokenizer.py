@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -65,6 +66,7 @@ def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
     )
 
 
+@cache
 def _count(seed: int) -> Counter[str]:
     random = Random(f"tokenizer-{seed}")
     counts: Counter[str] = Counter()
