@@ -193,7 +193,7 @@ def _show(record: JobRecord, trajectory: Trajectory) -> None:
     if info.unknown_tokens:
         st.warning(
             f"{info.unknown_tokens} token{'s' if info.unknown_tokens > 1 else ''} of the prompt are unknown to this "
-            "model and were read as its unknown token. It knows a small vocabulary of simple stories."
+            "model and were read as its unknown token."
         )
     interval = PLAY_INTERVAL if st.session_state.get(_PLAYING) else None
     st.fragment(_replay, run_every=interval)(trajectory, record.key or "", params)

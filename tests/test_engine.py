@@ -175,7 +175,7 @@ def test_bad_input_is_one_sentence_and_the_resident_model_stays(engine, tmp_path
     assert "reading weights" not in phases
 
 
-def test_each_job_runs_on_the_model_it_was_submitted_with(engine, tmp_path):
+def test_each_job_runs_on_the_model_it_was_submitted_with(engine, bundled, tmp_path):
     folder = save_tiny(tmp_path / "tiny", LlamaForCausalLM, LlamaConfig)
     tiny = ModelSpec(source=str(folder), device="cpu")
     jobs = [
@@ -186,7 +186,7 @@ def test_each_job_runs_on_the_model_it_was_submitted_with(engine, tmp_path):
         engine.submit("record", short(seed=61)),
     ]
     layers = [engine.wait(job.id, 90).summary["layers"] for job in jobs]
-    assert layers == [6, 2, 6]
+    assert layers == [bundled.geometry.layers, 2, bundled.geometry.layers]
 
 
 def test_a_model_that_changed_on_disk_is_another_model(engine, tmp_path):

@@ -37,7 +37,6 @@ class Tiny:
         return torch.einsum("bke,qkev->bqv", self.embed[tokens], mix)
 
 
-
 @pytest.fixture
 def diffusion() -> Tiny:
     return Tiny(causal=False)
@@ -191,7 +190,6 @@ def test_batches_stay_within_their_size(diffusion, monkeypatch):
 def test_bad_requests_are_refused(causal, request_, message):
     with pytest.raises(UserError, match=message):
         log_likelihoods(causal, [request_])
-
 
 
 def test_bundled_model_scores_text(bundled):

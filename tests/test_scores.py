@@ -1,6 +1,5 @@
 """Magnitude and Wanda scores, selection per row, and pruning a copy."""
 
-
 import pytest
 import torch
 

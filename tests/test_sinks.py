@@ -163,5 +163,5 @@ def test_kinds_follow_masking_then_position_then_text():
 def test_the_bundled_model_has_sinks_that_move(trajectory):
     total = sinks.total_mass(trajectory.mass)
     found = sinks.find_sinks(total, SinkParams(), True)
-    assert found.any(axis=1).mean() > 0.9
+    assert found.any(axis=1).mean() > 0.5
     assert len({tuple(np.flatnonzero(row)) for row in found}) > 1

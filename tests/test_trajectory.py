@@ -17,7 +17,8 @@ from tests.helpers import QuietContext, save_tiny
 
 
 def test_a_recording_holds_each_steps_input(trajectory, bundled):
-    assert trajectory.mass.shape == (8, 6, 6, trajectory.info.prompt_length + 16)
+    geometry = bundled.geometry
+    assert trajectory.mass.shape == (8, geometry.layers, geometry.heads, trajectory.info.prompt_length + 16)
     assert np.allclose(trajectory.mass.sum(-1), trajectory.positions, atol=1e-3)
     assert (trajectory.masked == (trajectory.tokens == bundled.mask_token)).all()
     assert trajectory.masked[0].sum() == 16
@@ -90,7 +91,9 @@ def test_an_autoregressive_recording_grows_and_is_padded(tmp_path):
 
 
 def test_a_prompt_with_unknown_words_says_so(tmp_path):
-    spec = RecordSpec(prompt="ben photosynthesises", sampling=LLaDASampling(gen_length=4, steps=2))
+    folder = save_tiny(tmp_path / "model", LlamaForCausalLM, LlamaConfig)
+    model = ModelSpec(source=str(folder), device="cpu")
+    spec = RecordSpec(model=model, prompt="w7 photosynthesises", sampling=AutoregressiveSampling(gen_length=2))
     assert jobs.record(spec, QuietContext(tmp_path)).summary["unknown_tokens"] == 1
 
 

@@ -140,9 +140,7 @@ def _curve(measured: Numbers) -> str:
 
 
 def _differences(measured: Numbers) -> str:
-    rows = [
-        [f"{row['sparsity']:.0%}", points(row["magnitude - wanda"])] for row in measured["pruning"]["differences"]
-    ]
+    rows = [[f"{row['sparsity']:.0%}", points(row["magnitude - wanda"])] for row in measured["pruning"]["differences"]]
     return table(["sparsity", "magnitude − Wanda, points of mean accuracy"], rows)
 
 

@@ -183,6 +183,4 @@ def _check(model: LoadedModel, requests: Sequence[Request]) -> None:
         if not request.context and model.mask_token is None:
             raise UserError("An autoregressive model needs at least one context token to score an answer.")
         if length > longest:
-            raise UserError(
-                f"Context and answer make {length} tokens; this model takes {longest}. Use fewer examples."
-            )
+            raise UserError(f"Context and answer make {length} tokens; this model takes {longest}. Use fewer examples.")

@@ -29,8 +29,8 @@ MODELS: dict[str, Model] = {
             "bundled",
             str(DEMO / "diffusion"),
             "A small masked diffusion model of short stories. Ships with SinkScope, runs on any CPU.",
-            prompt="one day ben goes to the zoo with his dog .",
-            sampling=(("gen_length", 32), ("steps", 32)),
+            prompt="Mia was hungry, so she went to the",
+            sampling=(("gen_length", 48), ("steps", 48)),
         ),
         Model("llada-8b-base", "GSAI-ML/LLaDA-8B-Base", "LLaDA, 8 billion parameters, pre-trained."),
         Model(

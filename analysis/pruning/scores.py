@@ -52,9 +52,7 @@ def prune_rows_(weight: torch.Tensor, score: torch.Tensor, sparsity: float) -> t
 
 
 @torch.no_grad()
-def feature_norms(
-    model: LoadedModel, block: nn.Module, batches: Iterable[torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def feature_norms(model: LoadedModel, block: nn.Module, batches: Iterable[torch.Tensor]) -> dict[str, torch.Tensor]:
     """‖X_j‖ of every projection of a block by its name: sqrt(mean over sequences of Σ_tokens x_j²), float32 (in,).
 
     batches: token ids (B, S).
@@ -69,9 +67,7 @@ def feature_norms(
 
         return hook
 
-    hooks = [
-        module.register_forward_hook(adds_to(name)) for name, module in model.projections(block).items()
-    ]
+    hooks = [module.register_forward_hook(adds_to(name)) for name, module in model.projections(block).items()]
     try:
         for tokens in batches:
             model.predict(tokens)

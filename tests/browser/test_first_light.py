@@ -6,6 +6,8 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
+from analysis.models.checkpoint import find
+
 pytestmark = pytest.mark.slow
 
 
@@ -52,8 +54,9 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     page.get_by_role("button", name="Show its sinks").click()
     expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
     cells = page.locator(".st-key-head_grid .scatterlayer path.point")
-    expect(cells).to_have_count(36)
-    cells.nth(3 * 6 + 4).click(force=True)
+    geometry = find("bundled").geometry
+    expect(cells).to_have_count(geometry.layers * geometry.heads)
+    cells.nth(3 * geometry.heads + 4).click(force=True)
     expect(page.get_by_text("Layer 3, head 4: attention over the steps")).to_be_visible()
     expect(page.locator(".st-key-mass_over_steps .js-plotly-plot")).to_be_visible()
     page.wait_for_url(re.compile("layer=3&head=4"))
