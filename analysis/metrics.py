@@ -310,12 +310,12 @@ HEAD_METRICS: dict[str, HeadMetric] = {
 
 
 def variance_points(
-    mass: np.ndarray, params: SinkParams, bidirectional: bool, by_head: bool
+    mass: np.ndarray, params: SinkParams, bidirectional: bool, by_head: bool, counted: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """One point a layer, or a head: Var_i(mean_t r[t, i]) and Var_t(c_t / S), (N,), with r the corrected share.
 
     mass (T, L, H, S). Sinks are the positions with r above mean + k·std, since causal masks alone pile attention on the
-    first tokens.
+    first tokens. counted (T, S): where sinks count for the centroid; everywhere when None.
     """
     layers = mass.shape[1]
     rule = SinkParams(k=params.k)
@@ -325,6 +325,8 @@ def variance_points(
     for layer in range(layers):
         share = sink_analysis.corrected_share(groups[:, layer], bidirectional)
         own = sink_analysis.find_sinks(share, rule, bidirectional)
+        if counted is not None:
+            own &= counted[:, None]
         for index in range(groups.shape[2]):
             spatial[layer, index] = spatial_variance(share[:, index])
             temporal[layer, index] = temporal_variance(sink_analysis.sink_centroid(share[:, index], own[:, index]))

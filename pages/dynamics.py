@@ -64,10 +64,7 @@ def _over_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams) -
     with left:
         scope = _scope(trajectory)
     with middle:
-        split = st.selectbox(
-            "Count sinks on", list(SPLITS), key="split", bind="query-params",
-            help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart.",
-        )  # fmt: skip
+        split = _split()
     with right:
         others = _others(record)
     reference = st.toggle(
@@ -119,6 +116,13 @@ def _scope(trajectory: Trajectory) -> Scope:
     heads = ["all heads", *(f"head {head}" for head in range(trajectory.heads))]
     head = st.selectbox("Head", heads, key="scope_head", bind="query-params", label_visibility="collapsed")
     return layer, None if head == heads[0] else heads.index(head) - 1
+
+
+def _split() -> str:
+    return st.selectbox(
+        "Count sinks on", list(SPLITS), key="split", bind="query-params",
+        help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart.",
+    )  # fmt: skip
 
 
 def _others(record: JobRecord) -> list[JobRecord]:
@@ -205,7 +209,9 @@ def _kinds(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> Non
 
 
 def _stable_or_moving(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> None:
-    left, middle, right = st.columns([1, 1, 3], vertical_alignment="bottom")
+    left, kind, middle, right = st.columns([2, 2, 2, 5], vertical_alignment="bottom")
+    with kind:
+        split = _split()
     with left:
         by_head = st.segmented_control(
             "One point a", ["layer", "head"], default="layer", required=True, key="point", bind="query-params"
@@ -219,7 +225,9 @@ def _stable_or_moving(record: JobRecord, trajectory: Trajectory, params: SinkPar
         shown = opened(one)
         if shown is None:
             continue
-        spatial, temporal, names = measures.variances(shown, one.key or "", params.model_dump_json(), by_head)
+        spatial, temporal, names = measures.variances(
+            shown, one.key or "", params.model_dump_json(), by_head, SPLITS[split]
+        )
         clouds.append(figures.Cloud(recording_title(one), spatial, temporal, names))
         tables.append(
             pd.DataFrame({"recording": recording_title(one), "what": names, "spatial": spatial, "temporal": temporal})

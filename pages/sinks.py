@@ -198,12 +198,16 @@ def _map(record: JobRecord, trajectory: Trajectory, step: int, layer: int, head:
     result = engine().result(job) if job is not None else None
     if result is None or result.file is None:
         return
+    values = load_file(result.file)["map"]
+    table = pd.DataFrame(values, columns=[str(position) for position in range(len(values))])
+    table.insert(0, "query", np.arange(len(values)))
     chart(
         f"Full attention map of layer {layer}, head {head} at step {step}",
         "Row: the token that attends. Column: the token attended to. A bright column is a sink.",
         "$p(q, s) = \\operatorname{softmax}_s(q \\cdot k / \\sqrt{d})$; every row sums to 1.",
-        figures.attention_map(load_file(result.file)["map"], trajectory.labels(step)[: len(spec.tokens)]),
+        figures.attention_map(values, trajectory.labels(step)[: len(spec.tokens)]),
         "attention_map",
+        table,
     )
 
 

@@ -119,3 +119,19 @@ def test_a_sink_that_stays_has_no_temporal_variance_and_one_that_moves_has():
         variance.append(float(metrics.HEAD_METRICS["temporal-variance"].compute(heads)[0, 0]))
     assert variance[0] == pytest.approx(0, abs=1e-9)
     assert variance[1] == pytest.approx(np.var((steps + 2) / 10))
+
+
+def test_variance_points_follow_a_loop_and_can_leave_positions_out():
+    rng = np.random.default_rng(0)
+    mass = rng.pareto(1.5, (5, 2, 3, 12)).astype(np.float32) + 0.01
+    mass *= 12 / mass.sum(-1, keepdims=True)
+    counted = rng.random((5, 12)) < 0.5
+    for by_head in (True, False):
+        spatial, temporal, names = metrics.variance_points(mass, SinkParams(k=0.5), True, by_head, counted)
+        groups = mass if by_head else mass.mean(2, keepdims=True)
+        assert len(names) == groups.shape[1] * groups.shape[2]
+        for index, (layer, head) in enumerate(np.ndindex(groups.shape[1:3])):
+            share = groups[:, layer, head]  # the corrected share of a bidirectional head is its mass
+            own = sinks.find_sinks(share, SinkParams(k=0.5), True) & counted
+            assert spatial[index] == pytest.approx(np.var(share.mean(0)), rel=1e-4)
+            assert temporal[index] == pytest.approx(np.nanvar(sinks.sink_centroid(share, own)), rel=1e-4)

@@ -77,15 +77,15 @@ def curve(
 
 @st.cache_data(max_entries=16, show_spinner="Measuring how sinks move…")
 def variances(
-    _trajectory: Trajectory, key: str, params: str, by_head: bool
+    _trajectory: Trajectory, key: str, params: str, by_head: bool, masked: bool | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Spatial variance of the corrected share and temporal variance of the centroid of each layer or head, and names.
 
-    Sinks are judged on the corrected share, so that causal and bidirectional models compare.
+    Sinks are judged on the corrected share, so that causal and bidirectional models compare. masked: as in `curve`.
     """
-    return metrics.variance_points(
-        _trajectory.mass, SinkParams.model_validate_json(params), _trajectory.info.model.bidirectional, by_head
-    )
+    rule, bidirectional = SinkParams.model_validate_json(params), _trajectory.info.model.bidirectional
+    counted = None if masked is None else _trajectory.masked == masked
+    return metrics.variance_points(_trajectory.mass, rule, bidirectional, by_head, counted)
 
 
 def over_steps(values: np.ndarray) -> np.ndarray:
