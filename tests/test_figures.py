@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.figures import dynamics
 from analysis.figures import sinks as figures
 from analysis.figures.style import SINK, block_reduce, shorten, token_axis
 
@@ -20,6 +21,11 @@ def every_figure():
         "attention_map": figures.attention_map(rng.random((9, 9)), labels),
         "mass_of_step": figures.mass_of_step(mass[0], labels, flags[0], 0.8, 1.0),
         "sinks_over_steps": figures.sinks_over_steps(flags.sum(1), np.full(5, 0.2), 3),
+        "curves": dynamics.curves([dynamics.Series("a", np.arange(5), mass.T)], "step", "count", 2),
+        "variances": dynamics.variances([dynamics.Cloud("a", mass[0], mass[1], labels)], True),
+        "raster": dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, 1),
+        "position_bars": dynamics.position_bars(mass[0], labels, "variance"),
+        "kinds_over_steps": dynamics.kinds_over_steps(flags[:, :2].astype(int), ("a", "b")),
     }
 
 
@@ -33,7 +39,7 @@ def test_axes_are_named_and_arrays_are_not_half_precision(name):
             values = getattr(trace, axis, None)
             assert getattr(values, "dtype", None) != np.float16
     for trace in figure.data:
-        if trace.type == "heatmap":
+        if trace.type == "heatmap" and trace.coloraxis is None:
             assert trace.colorbar.title.text
 
 
@@ -78,3 +84,22 @@ def test_long_texts_get_numbers_and_white_space_is_visible():
     assert shorten("  \n") == "⏎"
     assert shorten(" ") == "␣"
     assert shorten("abcdefghijklmnop") == "abcdefghi…"
+
+
+def test_curves_run_from_left_to_right_and_show_mean_and_range():
+    one = dynamics.Series("a", np.array([0.5, 0.1, 0.9]), np.array([[5.0, 1.0, 9.0], [7.0, 3.0, np.nan]]))
+    figure = dynamics.curves([one], "x", "y")
+    band, line = figure.data
+    assert list(line.x) == [0.1, 0.5, 0.9]
+    assert list(line.y) == [2.0, 6.0, 9.0]
+    assert list(band.y) == [3.0, 7.0, 9.0, 9.0, 5.0, 1.0]
+    assert "range of 2" in line.name
+
+
+def test_the_raster_colours_sinks_by_kind():
+    sinks = np.array([[True, False], [False, True]])
+    figure = dynamics.raster(sinks, np.array([[0, 1], [0, 1]]), ("[MASK]", "word"), ["a", "b"], None)
+    assert [(trace.name, list(trace.x), list(trace.y)) for trace in figure.data] == [
+        ("[MASK]", [0], [0]),
+        ("word", [1], [1]),
+    ]

@@ -1,7 +1,7 @@
 """Figures of how sinks move: curves over steps, spatial against temporal variance, where and for how long."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -27,7 +27,9 @@ def curves(
 ) -> go.Figure:
     """A line a series; a band from the smallest to the largest where a series holds several recordings."""
     figure = go.Figure()
-    for index, one in enumerate(series):
+    for index, unsorted in enumerate(series):
+        order = np.argsort(unsorted.x, kind="stable")
+        one = replace(unsorted, x=unsorted.x[order], values=unsorted.values[:, order])
         color = REFERENCE if one.reference else SERIES_COLORS[index % len(SERIES_COLORS)]
         count = np.isfinite(one.values).sum(axis=0)
         mean = np.nansum(one.values, axis=0) / np.where(count > 0, count, np.nan)
