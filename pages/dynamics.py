@@ -14,8 +14,8 @@ from pages.parts import comparisons, measures
 from pages.parts.charts import chart, export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.measures import Scope
-from pages.parts.recordings import choose_recording, definition_formula, opened, sink_controls
-from pages.parts.session import finished_recordings, plain, recording_title, shown_recording
+from pages.parts.recordings import definition_formula, opened, recording_to_look_at, sink_controls
+from pages.parts.session import finished_recordings, plain, recording_title
 
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
 SPLITS: dict[str, bool | None] = {"all tokens": None, "[MASK] only": True, "without [MASK]": False}
@@ -25,16 +25,10 @@ def main() -> None:
     """Draws the page."""
     st.title("Dynamics")
     start_exhibits()
-    record = shown_recording()
-    if record is None or record.state != "done":
-        st.info("There is no recording to look at yet.")
-        st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
-        choose_recording(record)
+    looked_at = recording_to_look_at()
+    if looked_at is None:
         return
-    choose_recording(record)
-    trajectory = opened(record)
-    if trajectory is None:
-        return
+    record, trajectory = looked_at
     params = sink_controls()
     view = st.segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key="dynamics_view", bind="query-params"

@@ -17,8 +17,8 @@ from analysis.trajectory import Trajectory
 from pages.parts import comparisons, controls, measures
 from pages.parts.charts import chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
-from pages.parts.recordings import choose_recording, definition_formula, opened, sink_controls, step_slider
-from pages.parts.session import engine, plain, recording_title, shown_recording
+from pages.parts.recordings import definition_formula, recording_to_look_at, sink_controls, step_slider
+from pages.parts.session import engine, plain, recording_title
 
 ONE_STEP, MEAN = "One step", "Mean over steps"
 VIEWS = ("Heads", "Chosen steps", "Ranking", "Ablation")
@@ -30,17 +30,10 @@ def main() -> None:
     """Draws the page."""
     st.title("Sinks")
     start_exhibits()
-    record = shown_recording()
-    if record is None or record.state != "done":
-        waiting = record is not None and not record.ended
-        st.info("The recording is still running." if waiting else "There is no recording to look at yet.")
-        st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
-        choose_recording(record)
+    looked_at = recording_to_look_at()
+    if looked_at is None:
         return
-    choose_recording(record)
-    trajectory = opened(record)
-    if trajectory is None:
-        return
+    record, trajectory = looked_at
     params = sink_controls()
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:

@@ -70,6 +70,21 @@ def head_grid(
     return figure
 
 
+def _heatmap(values: np.ndarray, title: str) -> go.Heatmap:
+    """A heatmap of (rows, columns) from 0 up; cells too fine for a screen are averaged and stay where they were."""
+    reduced, rows, columns = block_reduce(np.asarray(values, np.float32))
+    return go.Heatmap(
+        z=reduced,
+        x0=(columns - 1) / 2,
+        dx=columns,
+        y0=(rows - 1) / 2,
+        dy=rows,
+        colorscale=MASS_SCALE,
+        zmin=0,
+        colorbar=color_bar(title),
+    )
+
+
 def mass_over_steps(
     mass: np.ndarray, labels: list[str], sinks: np.ndarray, tokens: list[list[str]] | None, step: int | None = None
 ) -> go.Figure:
@@ -78,24 +93,14 @@ def mass_over_steps(
     labels: the finished text, for the axis. tokens: the token each cell had in its step, for the hover; None where
     there are too many cells. step: the row to outline.
     """
-    reduced, rows, columns = block_reduce(np.asarray(mass, np.float32))
-    exact = rows == columns == 1
-    figure = go.Figure(
-        go.Heatmap(
-            z=reduced,
-            x0=(columns - 1) / 2,
-            dx=columns,
-            y0=(rows - 1) / 2,
-            dy=rows,
-            colorscale=MASS_SCALE,
-            zmin=0,
-            colorbar=color_bar("mass (uniform = 1)"),
-            text=tokens if exact else None,
-            hovertemplate="step %{y}, position %{x}"
-            + ("<br>token ‘%{text}’" if tokens and exact else "")
-            + "<br>mass %{z:.2f}<extra></extra>",
-        )
+    heatmap = _heatmap(mass, "mass (uniform = 1)")
+    exact = heatmap.z.shape == mass.shape
+    token = "<br>token ‘%{text}’" if tokens and exact else ""
+    heatmap.update(
+        text=tokens if exact else None,
+        hovertemplate=f"step %{{y}}, position %{{x}}{token}<br>mass %{{z:.2f}}<extra></extra>",
     )
+    figure = go.Figure(heatmap)
     at_step, at_position = np.nonzero(sinks)
     if 0 < len(at_step) <= 20_000:
         figure.add_trace(
@@ -119,22 +124,9 @@ def mass_over_steps(
 
 def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
     """One head's attention, query × key, (S, S); rows sum to 1."""
-    reduced, rows, columns = block_reduce(np.asarray(values, np.float32))
     size = len(labels)
-    hover = "query %{y}, key %{x}<br>attention %{z:.3f}<extra></extra>"
-    figure = go.Figure(
-        go.Heatmap(
-            z=reduced,
-            x0=(columns - 1) / 2,
-            dx=columns,
-            y0=(rows - 1) / 2,
-            dy=rows,
-            colorscale=MASS_SCALE,
-            zmin=0,
-            colorbar=color_bar("attention paid by the query"),
-            hovertemplate=hover,
-        )
-    )
+    heatmap = _heatmap(values, "attention paid by the query")
+    figure = go.Figure(heatmap.update(hovertemplate="query %{y}, key %{x}<br>attention %{z:.3f}<extra></extra>"))
     layout(figure, "key (attended to)", "query (attending)", height=max(420, min(760, 140 + 12 * size)))
     ticks = token_axis(labels)
     figure.update_xaxes(range=[-0.5, size - 0.5], showgrid=False, zeroline=False, **ticks)

@@ -8,7 +8,14 @@ from analysis.sinks import DEFINITIONS
 from analysis.specs import SinkParams
 from analysis.trajectory import Trajectory
 from pages.parts import controls
-from pages.parts.session import engine, finished_recordings, open_recording, recording_title, show_recording
+from pages.parts.session import (
+    engine,
+    finished_recordings,
+    open_recording,
+    recording_title,
+    show_recording,
+    shown_recording,
+)
 
 _TAKEN_IN = "file_taken_in"
 
@@ -79,6 +86,20 @@ def opened(record: JobRecord) -> Trajectory | None:
     if trajectory is None:
         st.warning("This recording is no longer in the store. Record it again on the Denoise page.")
     return trajectory
+
+
+def recording_to_look_at() -> tuple[JobRecord, Trajectory] | None:
+    """The box to choose a recording, and the one shown; None after saying on the page why there is none to look at."""
+    record = shown_recording()
+    if record is None or record.state != "done":
+        waiting = record is not None and not record.ended
+        st.info("The recording is still running." if waiting else "There is no recording to look at yet.")
+        st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
+        choose_recording(record)
+        return None
+    choose_recording(record)
+    trajectory = opened(record)
+    return None if trajectory is None else (record, trajectory)
 
 
 def step_slider(trajectory: Trajectory, key: str = "step") -> int:
