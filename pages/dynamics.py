@@ -240,7 +240,7 @@ def _stable_or_moving(record: JobRecord, trajectory: Trajectory, params: SinkPar
     if missing:
         st.caption(f"{missing} points have sinks in fewer than two steps, so no temporal variance, and are not drawn.")
     st.caption(
-        "For an autoregressive model beside it: load one in the sidebar, record a prompt, choose it under Compare with."
+        "For an autoregressive model beside it: load `bundled-ar` or another, record a prompt, choose it at Compare with."
     )
 
 

@@ -49,7 +49,10 @@ def _model() -> None:
     except UserError as error:
         st.error(str(error))
         return
-    facts = {"Model": known.name, "Source": "ships with SinkScope" if known.name == "bundled" else known.source}
+    facts = {
+        "Model": known.name,
+        "Source": "ships with SinkScope" if known.name.startswith("bundled") else known.source,
+    }
     if found is None:
         st.info(
             "This model is not on this disk yet. It is downloaded from the Hugging Face hub at the first recording."

@@ -76,7 +76,7 @@ def test_unknown_flags_exit_with_two(capsys):
 def test_models_lists_the_registry(capsys):
     assert main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows if row["here"]] == ["bundled"]
+    assert [row["name"] for row in rows if row["here"]] == ["bundled", "bundled-ar"]
     assert main(["models"]) == 0
 
 

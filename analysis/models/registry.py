@@ -32,6 +32,13 @@ MODELS: dict[str, Model] = {
             prompt="Mia was hungry, so she went to the",
             sampling=(("gen_length", 48), ("steps", 48)),
         ),
+        Model(
+            "bundled-ar",
+            str(DEMO / "autoregressive"),
+            "The bundled model's autoregressive twin: the same blocks and text, reading from left to right.",
+            prompt="Mia was hungry, so she went to the",
+            sampling=(("gen_length", 48),),
+        ),
         Model("llada-8b-base", "GSAI-ML/LLaDA-8B-Base", "LLaDA, 8 billion parameters, pre-trained."),
         Model(
             "llada-8b-instruct",

@@ -39,7 +39,7 @@ def _model_panel() -> None:
             [*MODELS, _ANOTHER],
             key="model_choice",
             persist_state="session",
-            format_func=lambda name: MODELS[name].source if name in MODELS and name != "bundled" else name,
+            format_func=lambda name: MODELS[name].source if name in MODELS and not name.startswith("bundled") else name,
             help="Names are looked up on this disk first, then on the Hugging Face hub.",
         )
         if chosen == _ANOTHER:
