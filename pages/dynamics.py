@@ -239,9 +239,7 @@ def _stable_or_moving(record: JobRecord, trajectory: Trajectory, params: SinkPar
     missing = sum(int(np.isnan(cloud.temporal).sum()) for cloud in clouds)
     if missing:
         st.caption(f"{missing} points have sinks in fewer than two steps, so no temporal variance, and are not drawn.")
-    st.caption(
-        "For an autoregressive model beside it: load `bundled-ar` or another, record a prompt, choose it at Compare with."
-    )
+    st.caption("For an autoregressive model beside it: load `bundled-ar`, record a prompt, choose it at Compare with.")
 
 
 # --- positions --------------------------------------------------------------------------------------------------
