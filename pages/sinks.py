@@ -213,8 +213,10 @@ def _chosen_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams,
         st.info(f"{metric.title} is measured over all steps together. Choose another metric to compare steps.")
         return
     default = sorted({round(share * (trajectory.steps - 1)) for share in (0, 1 / 3, 2 / 3, 1)})
+    if "steps" in st.session_state:
+        st.session_state["steps"] = [step for step in st.session_state["steps"] if step < trajectory.steps]
     steps = st.multiselect(
-        "Steps", range(trajectory.steps), default=default, key=f"steps_{record.id}", max_selections=12,
+        "Steps", range(trajectory.steps), default=default, key="steps", bind="query-params", max_selections=12,
         help="The denoising steps shown side by side.",
     )  # fmt: skip
     if not steps:
@@ -246,21 +248,30 @@ def _ranking(record: JobRecord, trajectory: Trajectory, params: SinkParams, name
     table = table.sort_values(metric.title, ascending=False, na_position="last", ignore_index=True)
     heading(
         f"Heads by {metric.title.lower()}",
-        f"{metric.sentence}. Means over all steps; click a column to sort by another metric, tick rows to pin heads.",
+        f"{metric.sentence}. Means over all steps; click a column to sort by another metric.",
         _formula(metric, params),
     )
-    event = st.dataframe(
-        table, key="ranking", height=320, on_select="rerun", selection_mode="multi-row",
+    st.dataframe(
+        table, key="ranking", height=320,
         column_config={title: st.column_config.NumberColumn(format="%.4g") for title in columns},
     )  # fmt: skip
     st.download_button("CSV", lambda: table.to_csv(index=False), "heads.csv", "text/csv", icon=":material/download:")
-    rows = event.selection.rows[:MOST_PINNED] or [0, 1]
-    pinned = [(int(table["layer"][row]), int(table["head"][row])) for row in rows if row < len(table)]
-    if not event.selection.rows:
-        st.caption("No head is pinned, so the first two are compared.")
-    for column, (layer, head) in zip(st.columns(len(pinned), gap="medium"), pinned, strict=True):
+    heads = {
+        f"layer {layer}, head {head}": (layer, head) for layer, head in zip(table["layer"], table["head"], strict=True)
+    }
+    if "pinned" in st.session_state:
+        st.session_state["pinned"] = [name for name in st.session_state["pinned"] if name in heads]
+    pinned = st.multiselect(
+        "Pinned heads", list(heads), default=list(heads)[:2], key="pinned", bind="query-params",
+        max_selections=MOST_PINNED, help="Shown side by side, whatever the ranking.",
+    )  # fmt: skip
+    if not pinned:
+        st.info("Pin a head to see its attention over the steps.")
+        return
+    for column, name in zip(st.columns(len(pinned), gap="medium"), pinned, strict=True):
+        layer, head = heads[name]
         with column:
-            _head(trajectory, params, None, layer, head, f"pinned_{layer}_{head}")
+            _head(trajectory, params, None, int(layer), int(head), f"pinned_{layer}_{head}")
 
 
 # --- ablation ---------------------------------------------------------------------------------------------------
