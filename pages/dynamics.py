@@ -14,7 +14,7 @@ from pages.parts import comparisons, measures
 from pages.parts.charts import chart, export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.measures import Scope
-from pages.parts.recordings import definition_formula, opened, recording_to_look_at, sink_controls
+from pages.parts.recordings import among, definition_formula, opened, recording_to_look_at, sink_controls
 from pages.parts.session import finished_recordings, plain, recording_title
 
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
@@ -124,7 +124,7 @@ def _others(record: JobRecord) -> list[JobRecord]:
     if "compare_choice" not in st.session_state:
         asked = st.query_params.get("compare", "").split(",")
         st.session_state["compare_choice"] = [job for job in asked if job in records]
-    st.session_state["compare_choice"] = [job for job in st.session_state["compare_choice"] if job in records]
+    among("compare_choice", records)
     chosen = st.multiselect(
         "Compare with", list(records), key="compare_choice", persist_state="session", max_selections=8,
         format_func=lambda job: recording_title(records[job]) if job in records else job,

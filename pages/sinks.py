@@ -17,7 +17,14 @@ from analysis.trajectory import Trajectory
 from pages.parts import comparisons, controls, measures
 from pages.parts.charts import chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
-from pages.parts.recordings import definition_formula, recording_to_look_at, sink_controls, step_slider
+from pages.parts.recordings import (
+    among,
+    definition_formula,
+    recording_to_look_at,
+    sink_controls,
+    step_slider,
+    within,
+)
 from pages.parts.session import engine, plain, recording_title
 
 ONE_STEP, MEAN = "One step", "Mean over steps"
@@ -119,9 +126,8 @@ def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, step
 def _grid(
     trajectory: Trajectory, values: np.ndarray, metric: HeadMetric, params: SinkParams, step: int | None
 ) -> tuple[int, int]:
-    for axis, size in (("layer", trajectory.layers), ("head", trajectory.heads)):
-        if axis in st.session_state:
-            st.session_state[axis] = min(st.session_state[axis], size - 1)
+    within("layer", trajectory.layers - 1)
+    within("head", trajectory.heads - 1)
     if "layer" not in st.session_state and "layer" not in st.query_params and np.isfinite(values).any():
         strongest = np.unravel_index(np.nanargmax(values), values.shape)
         st.session_state["layer"], st.session_state["head"] = (int(index) for index in strongest)
@@ -213,8 +219,7 @@ def _chosen_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams,
         st.info(f"{metric.title} is measured over all steps together. Choose another metric to compare steps.")
         return
     default = sorted({round(share * (trajectory.steps - 1)) for share in (0, 1 / 3, 2 / 3, 1)})
-    if "steps" in st.session_state:
-        st.session_state["steps"] = [step for step in st.session_state["steps"] if step < trajectory.steps]
+    among("steps", range(trajectory.steps))
     steps = st.multiselect(
         "Steps", range(trajectory.steps), default=default, key="steps", bind="query-params", max_selections=12,
         help="The denoising steps shown side by side.",
@@ -259,8 +264,7 @@ def _ranking(record: JobRecord, trajectory: Trajectory, params: SinkParams, name
     heads = {
         f"layer {layer}, head {head}": (layer, head) for layer, head in zip(table["layer"], table["head"], strict=True)
     }
-    if "pinned" in st.session_state:
-        st.session_state["pinned"] = [name for name in st.session_state["pinned"] if name in heads]
+    among("pinned", heads)
     pinned = st.multiselect(
         "Pinned heads", list(heads), default=list(heads)[:2], key="pinned", bind="query-params",
         max_selections=MOST_PINNED, help="Shown side by side, whatever the ranking.",

@@ -8,6 +8,7 @@
 """
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -42,8 +43,13 @@ def run_measurements(kind: str, split: str, limit: int | None) -> None:
 
     model = load(ModelSpec(source=str(FOLDERS[kind]), device="cpu"))
     result = measure.measure(model, split, limit, lambda line: print(line, file=sys.stderr, flush=True))
-    result = {"fingerprint": model.fingerprint, "dtype": model.dtype, "environment": environment(), **result}
+    result = {"weights": weights_digest(kind), "dtype": model.dtype, "environment": environment(), **result}
     measure.save(result, FOLDERS[kind] / MEASUREMENTS)
+
+
+def weights_digest(kind: str) -> str:
+    """SHA-256 of a model's weight file, which ties the numbers to these very weights."""
+    return hashlib.sha256((FOLDERS[kind] / "model.safetensors").read_bytes()).hexdigest()
 
 
 def read(kind: str, name: str) -> Numbers | None:
@@ -194,9 +200,25 @@ def verdicts(both: dict[str, Numbers]) -> list[str]:
             )
         else:
             lines.append(f"{kind}: magnitude and Wanda differ nowhere by more than the interval. **Missed.**")
+    lines += [_threshold_note(kind, measured["sinks"]) for kind, measured in both.items()]
     if len(both) == 2:
         lines += [_budget_verdict(), _variance_verdict(both)]
     return lines
+
+
+def _threshold_note(kind: str, measured: Numbers) -> str:
+    """Whether the random-weight level removes any sink, and how the null's centroid moves."""
+    kept, plain = measured["trained"]["sinks"][0], measured["without_reference"]["sinks"][0]
+    removed = 1 - kept / plain if plain else 0.0
+    trained, null = (measured[which].get("centroid_variance") for which in ("trained", "random"))
+    text = f"{kind}: the random-weight level removes {removed:.1%} of the sinks that mean + 2·std finds."
+    if trained and null:
+        over = trained[1] <= null[2] and null[1] <= trained[2]
+        text += (
+            f" Temporal variance {number(trained, 4)}; random weights, on the few steps where they have a sink, "
+            f"{number(null, 4)}: {'the intervals overlap' if over else 'the intervals are apart'}."
+        )
+    return text
 
 
 def _budget_verdict() -> str:
@@ -278,9 +300,10 @@ and "a elm".
 
 ## Accuracy
 
-Items of the {pruning["split"]} split, whose combinations were not looked at while the recipe was chosen. Choices are
-scored by log-likelihood (exact where an answer has at most five tokens, else {pruning["draws"]} draws), written answers
-by exact match of the number. Weights run in {measured["dtype"]}.
+Items of the {pruning["split"]} split. The recipe was chosen on dev items and on held-out units drawn at random, which
+may share combinations with these items; the items themselves were not looked at. Choices are scored by log-likelihood
+(exact where an answer has at most five tokens, else {pruning["draws"]} draws), written answers by exact match of the
+number. Weights run in {measured["dtype"]}.
 
 {_dense(measured)}
 

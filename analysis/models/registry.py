@@ -29,7 +29,7 @@ MODELS: dict[str, Model] = {
             "bundled",
             str(DEMO / "diffusion"),
             "A small masked diffusion model of short stories. Ships with SinkScope, runs on any CPU.",
-            prompt="Mia was hungry, so she went to the",
+            prompt="It was a sunny day, and Sue was at the river. The river is not shallow. It is",
             sampling=(("gen_length", 48), ("steps", 48)),
         ),
         Model(

@@ -1,5 +1,8 @@
 """Choosing a recording, stepping through it, and saying what a sink is: shared by the pages that look at one."""
 
+from collections.abc import Collection
+from typing import Any
+
 import streamlit as st
 
 from analysis.engine import JobRecord
@@ -38,7 +41,7 @@ def choose_recording(shown: JobRecord | None) -> None:
         if st.session_state["recording_choice"]:
             show_recording(st.session_state["recording_choice"])
 
-    if current is not None:
+    if current is not None and st.session_state.get("recording_choice") != shown.id:
         st.session_state["recording_choice"] = shown.id
     box.selectbox(
         "Recording", ids, index=current, key="recording_choice", format_func=lambda job: titles.get(job, job),
@@ -102,13 +105,28 @@ def recording_to_look_at() -> tuple[JobRecord, Trajectory] | None:
     return None if trajectory is None else (record, trajectory)
 
 
+def within(key: str, last: int) -> None:
+    """Brings a number kept for a widget into 0 … last, as another recording may be shorter.
+
+    Written only where it is outside: what is written here overrides what the visitor is just doing.
+    """
+    if key in st.session_state and not 0 <= st.session_state[key] <= last:
+        st.session_state[key] = min(max(st.session_state[key], 0), last)
+
+
+def among(key: str, options: Collection[Any]) -> None:
+    """Drops from a list kept for a widget what is not among its options any more."""
+    kept = [one for one in st.session_state.get(key, []) if one in options]
+    if key in st.session_state and kept != st.session_state[key]:
+        st.session_state[key] = kept
+
+
 def step_slider(trajectory: Trajectory, key: str = "step") -> int:
     """The denoising step looked at, counted from 0."""
     last = trajectory.steps - 1
     if last == 0:
         return 0
-    if key in st.session_state:
-        st.session_state[key] = min(max(st.session_state[key], 0), last)
+    within(key, last)
     return st.slider(
         "Denoising step", 0, last, key=key, bind="query-params",
         help="Step 0 is the first forward. What is shown is what went INTO the step.",
