@@ -38,16 +38,19 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
         field.press("Enter")
     expect(page.get_by_text("16 new tokens in 16 steps")).to_be_visible()
     record(page)
-    expect(page.get_by_text("Text at step 0")).to_be_visible(timeout=60_000)
+    recording = page.get_by_role("combobox", name="Recording")
+    expect(recording).to_have_value(re.compile("16 steps"), timeout=60_000)  # and not one recorded before
+    expect(page.get_by_text("Text at step 0")).to_be_visible()
     masks = page.locator(".ss-text .mask")
     expect(page.locator(".ss-text[role=group] .sink").first).to_be_visible()
     before = masks.count()
 
     slider = page.get_by_role("slider", name="Denoising step")
-    slider.focus()
-    for _ in range(9):
+    expect(page.get_by_text("How this was recorded")).to_be_visible()
+    page.wait_for_timeout(1000)
+    for step in range(1, 10):
         slider.press("ArrowRight")
-    expect(page.get_by_text("Text at step 9")).to_be_visible()
+        expect(page.get_by_text(f"Text at step {step}", exact=True)).to_be_visible()
     expect(masks).to_have_count(before - 9)
     assert "step=9" in page.url
 
