@@ -29,7 +29,7 @@ def document() -> str:
     """The whole page."""
     parts = [
         "# Parameters",
-        "Written from `analysis/specs.py` by `make docs`. Flags of the command line have the same names.",
+        "Written from `analysis/specs/` by `make docs`. Flags of the command line have the same names.",
     ]
     for title, spec in _TABLES:
         rows = ["| parameter | default | range | meaning | source |", "| --- | --- | --- | --- | --- |"]

@@ -10,6 +10,7 @@ from analysis.ablation import TARGETS
 from analysis.attention import MassObserver
 from analysis.errors import UserError
 from analysis.models.load import load
+from analysis.resident import resident_model
 from analysis.specs import (
     AblateSpec,
     AutoregressiveSampling,
@@ -54,10 +55,10 @@ def test_the_reference_has_the_same_inputs_and_other_weights(trajectory, tmp_pat
 
 def test_the_reference_leaves_the_model_as_it_was(trajectory, tmp_path):
     context = QuietContext(tmp_path)
-    model = jobs.resident_model(CPU, context)
+    model = resident_model(CPU, context)
     before = model.predict(torch.arange(10)[None])
     jobs.reference(reference_spec(trajectory), context)
-    assert jobs.resident_model(CPU, context) is model
+    assert resident_model(CPU, context) is model
     assert torch.equal(model.predict(torch.arange(10)[None]), before)
 
 

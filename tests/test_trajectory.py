@@ -176,7 +176,7 @@ def test_the_size_of_a_recording_is_known_beforehand(trajectory, tmp_path):
 
 
 def test_a_recording_larger_than_memory_is_refused_before_it_starts(monkeypatch, tmp_path):
-    monkeypatch.setattr("analysis.jobs.free_memory", lambda: 1000)
+    monkeypatch.setattr("analysis.jobs.recordings.free_memory", lambda: 1000)
     spec = RecordSpec(model=ModelSpec(device="cpu"), prompt="ben", sampling=LLaDASampling(gen_length=4, steps=2))
     with pytest.raises(UserError, match="Not enough memory for this recording"):
         jobs.record(spec, QuietContext(tmp_path))

@@ -1,13 +1,8 @@
-"""What can be asked for: a spec in, a summary and a file out. Runs in a worker, or in the command line's own process.
-
-A job is one row of `JOBS`. torch is imported inside the jobs, so that the screen's process can read this table.
-"""
+"""Recording: a denoised prompt, or one observed forward over each of given inputs."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,65 +11,12 @@ from analysis import calibration
 from analysis import trajectory as trajectories
 from analysis.context import Context
 from analysis.errors import UserError
-from analysis.models.checkpoint import find, fingerprint
-from analysis.models.registry import entry
-from analysis.resident import free_memory, release_resident, resident_model
-from analysis.specs import (
-    AblateSpec,
-    AttentionMapSpec,
-    LoadSpec,
-    NoiseSpec,
-    RecordSpec,
-    ReferenceSpec,
-    Replay,
-    Spec,
-    UnloadSpec,
-)
-from cache.keys import code_version, content_key
+from analysis.jobs.outcome import Outcome, result_key
+from analysis.resident import free_memory, resident_model
+from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
 
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a job returns. summary: JSON. file: arrays as safetensors, for the store to take in, or None.
-    key: the name of the result by content; None for a job without a lasting result."""
-
-    summary: dict[str, Any]
-    file: Path | None = None
-    key: str | None = None
-
-
-# --- the jobs ---------------------------------------------------------------------------------------------------
-
-
-def load_model(spec: LoadSpec, context: Context) -> Outcome:
-    """Loads a model and describes it."""
-    model = resident_model(spec.model, context)
-    geometry = model.geometry
-    summary = {
-        "source": spec.model.source,
-        "architecture": model.architecture.name,
-        "sampler": model.architecture.sampler,
-        "layers": geometry.layers,
-        "heads": geometry.heads,
-        "kv_heads": geometry.kv_heads,
-        "max_length": geometry.max_length,
-        "mask_token": model.mask_token,
-        "dtype": model.dtype,
-        "device": str(model.device),
-        "bytes": model.bytes,
-        "parameters": model.network.num_parameters(),
-        "fingerprint": model.fingerprint,
-    }
-    return Outcome(summary)
-
-
-def unload_model(spec: UnloadSpec, context: Context) -> Outcome:
-    """Frees the model held."""
-    release_resident()
-    return Outcome({})
 
 
 def record(spec: RecordSpec, context: Context) -> Outcome:
@@ -172,7 +114,7 @@ def _recording(
             end_tokens=tuple(sorted(ends)),
         ),
         prompt_length=prompt_length,
-        final_text=_written(model, arrays["final"][prompt_length:].tolist(), ends),
+        final_text=written(model, arrays["final"][prompt_length:].tolist(), ends),
         tokens=token_strings(model.tokenizer, [token for token in occurring if token != trajectories.PADDING]),
         mass_dtype=arrays.pop("mass_dtype"),
         mass_error=arrays.pop("mass_error"),
@@ -184,36 +126,10 @@ def _recording(
     return trajectories.Trajectory(info, **arrays)
 
 
-def _written(model: "LoadedModel", tokens: list[int], ends: set[int]) -> str:
+def written(model: "LoadedModel", tokens: list[int], ends: set[int]) -> str:
     """What the model wrote, up to the first end-of-text token."""
     stop = next((index for index, token in enumerate(tokens) if token in ends), len(tokens))
     return "" if model.tokenizer is None else model.tokenizer.decode(tokens[:stop], skip_special_tokens=True)
-
-
-def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome:
-    """One forward over given tokens, keeping the full attention map of one head."""
-    model = resident_model(spec.model, context)
-    import torch
-    from safetensors.numpy import save_file
-
-    from analysis.attention import MapObserver
-
-    geometry = model.geometry
-    if spec.layer >= geometry.layers or spec.head >= geometry.heads:
-        raise UserError(
-            f"There is no layer {spec.layer}, head {spec.head}: this model has {geometry.layers} layers of "
-            f"{geometry.heads} heads, counted from 0."
-        )
-    if not all(0 <= token < geometry.vocabulary for token in spec.tokens):
-        raise UserError(f"A token lies outside this model's vocabulary of {geometry.vocabulary} tokens.")
-    context.progress("one forward", 0, 1)
-    observer = MapObserver(spec.layer, spec.head)
-    model.predict(torch.tensor([spec.tokens], dtype=torch.long), observer)
-    assert observer.map is not None
-    key = result_key("attention_map", spec, model.fingerprint)
-    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
-    save_file({"map": observer.map.numpy()}, path)
-    return Outcome({"positions": len(spec.tokens), "fingerprint": model.fingerprint}, path, key)
 
 
 def reference(spec: ReferenceSpec, context: Context) -> Outcome:
@@ -293,78 +209,3 @@ def _replay(
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     trajectories.save(recording, path)
     return Outcome({"steps": recording.steps, "fingerprint": model.fingerprint, "seed": spec.seed}, path, key)
-
-
-def ablate(spec: AblateSpec, context: Context) -> Outcome:
-    """Denoises untouched and with each target's positions blocked, and compares."""
-    model = resident_model(spec.model, context)
-    import torch
-
-    from analysis import ablation
-    from analysis.denoising import denoise, stop_tokens
-
-    prompt = torch.tensor([spec.prompt], dtype=torch.long)
-    total = len(ablation.TARGETS) + 1
-    context.progress("denoising untouched", 0, total)
-    untouched = list(denoise(model, prompt, spec.sampling, spec.seed))
-    ends = stop_tokens(model)
-    rows = [
-        {
-            "target": "untouched",
-            "title": "nothing (untouched run)",
-            **ablation.compare(untouched, untouched, len(spec.prompt)),
-        }
-    ]
-    for index, (name, target) in enumerate(ablation.TARGETS.items(), start=1):
-        context.progress(f"blocking {target.title}", index, total)
-        steps = ablation.ablated_steps(model, prompt, spec.sampling, spec.seed, name, spec.count, spec.sinks)
-        rows.append({"target": name, "title": target.title, **ablation.compare(steps, untouched, len(spec.prompt))})
-    for row in rows:
-        row["text"] = _written(model, row.pop("tokens"), ends)
-    context.progress("done", total, total)
-    summary = {"rows": rows, "architecture": model.architecture.name, "fingerprint": model.fingerprint}
-    return Outcome(summary, None, result_key("ablate", spec, model.fingerprint))
-
-
-@dataclass(frozen=True)
-class Job:
-    """One kind of job. stored: whether its result is kept, so that the same question is answered by reading."""
-
-    title: str
-    run: Callable[[Any, Context], Outcome]
-    stored: bool
-
-
-JOBS: dict[str, Job] = {
-    "load": Job("Load a model", load_model, stored=False),
-    "unload": Job("Unload the model", unload_model, stored=False),
-    "record": Job("Record a trajectory", record, stored=True),
-    "attention_map": Job("Fetch an attention map", attention_map, stored=True),
-    "reference": Job("Observe random weights", reference, stored=True),
-    "noise": Job("Observe noised text", noise, stored=True),
-    "ablate": Job("Ablate sinks", ablate, stored=True),
-}
-
-
-def result_key(kind: str, spec: Spec, model_fingerprint: str) -> str:
-    """The name of a job's result: everything it depends on. The model counts by its content, not by where it lies."""
-    parameters = spec.model_dump(mode="json")
-    model = parameters.pop("model")
-    known = entry(model["source"])
-    return content_key(
-        kind=kind,
-        fingerprint=model_fingerprint,
-        device=model["device"],
-        dtype=model["dtype"],
-        instruct=known.instruct if known else None,
-        parameters=parameters,
-        code=code_version(),
-    )
-
-
-def known_key(kind: str, spec: Spec) -> str | None:
-    """The result's name before running, where the model is on this disk. Raises UserError for a bad source."""
-    if not JOBS[kind].stored:
-        return None
-    found = find(spec.model.source)
-    return result_key(kind, spec, fingerprint(found)) if found else None

@@ -1,0 +1,67 @@
+"""Flags drawn from specs, and a job's context in a terminal."""
+
+import argparse
+import sys
+import types
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from analysis.specs import Spec
+
+NOT_FLAGS = {"model", "sampling", "sampler", "prompt", "source"}
+
+
+def field_of(spec: type[BaseModel], name: str) -> Any:
+    return spec.model_fields[name]
+
+
+def add_flags(parser: argparse.ArgumentParser, spec: type[Spec], note: str, seen: set[str] | None = None) -> None:
+    """One flag a field. A flag not given stays out of the namespace, so that the spec's own default holds."""
+    seen = set() if seen is None else seen
+    for name, field in spec.model_fields.items():
+        if name in NOT_FLAGS or name in seen:
+            continue
+        seen.add(name)
+        kinds = get_args(field.annotation)
+        kind = field.annotation
+        if get_origin(kind) in (Union, types.UnionType):
+            kind = next(part for part in kinds if part is not type(None))
+        choices = list(get_args(kind)) if get_origin(kind) is Literal else None
+        default = "none" if field.default is None else field.default
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            type=str if choices else kind,
+            choices=choices,
+            default=argparse.SUPPRESS,
+            metavar=None if choices else name.upper(),
+            help=f"{field.description} Default: {default}.{note}".replace("%", "%%"),
+        )
+
+
+def given(spec: type[Spec], options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in spec.model_fields if name in options and name not in NOT_FLAGS}
+
+
+class Terminal:
+    """A job's context in the command line: progress on stderr."""
+
+    workers = 1
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._line = ""
+
+    def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        line = f"{phase} {done}/{total}" if total else phase
+        if sys.stderr.isatty():
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+        elif phase != self._line or (total and done == total):
+            print(line, file=sys.stderr, flush=True)
+        self._line = phase
+
+    def end(self) -> None:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)

@@ -1,0 +1,90 @@
+"""`python -m analysis record`: denoise prompts and record their attention mass."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from analysis.command_line.flags import NOT_FLAGS, Terminal, add_flags, field_of, given
+from analysis.errors import UserError
+from analysis.jobs import recordings
+from analysis.models.checkpoint import describe
+from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec
+
+
+def add(verbs: Any) -> None:
+    """The verb and its flags."""
+    record = verbs.add_parser("record", help="denoise prompts and record their attention mass")
+    record.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
+    text = record.add_mutually_exclusive_group(required=True)
+    text.add_argument("--prompt", metavar="TEXT", help=field_of(RecordSpec, "prompt").description)
+    text.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line; OUT gets a number for each"
+    )
+    record.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
+    record.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    record.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_flags(record, ModelSpec, "")
+    add_flags(record, RecordSpec, "")
+    seen: set[str] = set()
+    for name, kind in SAMPLINGS.items():
+        add_flags(record, kind, f" [{name}]", seen)
+
+
+def _sampling(options: argparse.Namespace) -> Spec:
+    """The sampler's parameters. Raises UserError for a flag that belongs to another sampler than the model's."""
+    named = describe(options.model).sampler
+    own = SAMPLINGS[named]
+    every = {name for kind in SAMPLINGS.values() for name in kind.model_fields} - NOT_FLAGS
+    foreign = sorted(name for name in every if name in options and name not in own.model_fields)
+    if foreign:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
+        raise UserError(f"'{options.model}' is sampled with '{named}', which has no {flags}.")
+    return own(**given(own, options))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Records every prompt into a file of its own."""
+    prompts = [options.prompt] if options.prompts is None else _read_prompts(options.prompts)
+    outs = [options.out] if options.prompts is None else _numbered(options.out, len(prompts))
+    taken = [str(out) for out in outs if out.exists()]
+    if taken and not options.overwrite:
+        raise UserError(f"'{taken[0]}' exists. Choose another --out, or replace it with --overwrite.")
+    model = ModelSpec(source=options.model, **given(ModelSpec, options))
+    sampling = _sampling(options)
+    specs = [
+        RecordSpec(model=model, prompt=prompt, sampling=sampling, **given(RecordSpec, options)) for prompt in prompts
+    ]
+    summaries = []
+    for spec, out in zip(specs, outs, strict=True):
+        if not out.parent.is_dir():
+            raise UserError(f"The folder '{out.parent}' does not exist. Make it first.")
+        # In the target's folder, so that the finished file only has to be renamed.
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".recording-") as folder:
+            context = Terminal(Path(folder))
+            outcome = recordings.record(spec, context)
+            context.end()
+            outcome.file.replace(out)
+        summaries.append({"out": str(out), **outcome.summary})
+    if options.json:
+        print(json.dumps(summaries[0] if options.prompts is None else summaries, ensure_ascii=False))
+    else:
+        for summary in summaries:
+            print(f"{summary['out']}: {summary['steps']} steps, {summary['bytes'] / 1e6:.1f} MB. {summary['text']}")
+    return 0
+
+
+def _read_prompts(path: Path) -> list[str]:
+    try:
+        prompts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The prompts in '{path}' cannot be read: {error}.") from error
+    if not prompts:
+        raise UserError(f"'{path}' holds no prompt. Write one a line.")
+    return prompts
+
+
+def _numbered(out: Path, count: int) -> list[Path]:
+    digits = len(str(count))
+    return [out.with_name(f"{out.stem}-{index:0{digits}}{out.suffix}") for index in range(1, count + 1)]

@@ -1,0 +1,67 @@
+"""Looking inside one input or run: the attention map of a head, and ablating sinks."""
+
+import time
+
+from analysis.context import Context
+from analysis.errors import UserError
+from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.recordings import written
+from analysis.resident import resident_model
+from analysis.specs import AblateSpec, AttentionMapSpec
+
+
+def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome:
+    """One forward over given tokens, keeping the full attention map of one head."""
+    model = resident_model(spec.model, context)
+    import torch
+    from safetensors.numpy import save_file
+
+    from analysis.attention import MapObserver
+
+    geometry = model.geometry
+    if spec.layer >= geometry.layers or spec.head >= geometry.heads:
+        raise UserError(
+            f"There is no layer {spec.layer}, head {spec.head}: this model has {geometry.layers} layers of "
+            f"{geometry.heads} heads, counted from 0."
+        )
+    if not all(0 <= token < geometry.vocabulary for token in spec.tokens):
+        raise UserError(f"A token lies outside this model's vocabulary of {geometry.vocabulary} tokens.")
+    context.progress("one forward", 0, 1)
+    observer = MapObserver(spec.layer, spec.head)
+    model.predict(torch.tensor([spec.tokens], dtype=torch.long), observer)
+    assert observer.map is not None
+    key = result_key("attention_map", spec, model.fingerprint)
+    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    save_file({"map": observer.map.numpy()}, path)
+    return Outcome({"positions": len(spec.tokens), "fingerprint": model.fingerprint}, path, key)
+
+
+def ablate(spec: AblateSpec, context: Context) -> Outcome:
+    """Denoises untouched and with each target's positions blocked, and compares."""
+    model = resident_model(spec.model, context)
+    import torch
+
+    from analysis import ablation
+    from analysis.denoising import denoise, stop_tokens
+
+    prompt = torch.tensor([spec.prompt], dtype=torch.long)
+    total = len(ablation.TARGETS) + 1
+    context.progress("denoising untouched", 0, total)
+    untouched = list(denoise(model, prompt, spec.sampling, spec.seed))
+    ends = stop_tokens(model)
+    rows = [
+        {
+            "target": "untouched",
+            "title": "nothing (untouched run)",
+            **ablation.compare(untouched, untouched, len(spec.prompt)),
+        }
+    ]
+    for index, (name, target) in enumerate(ablation.TARGETS.items(), start=1):
+        context.progress(f"blocking {target.title}", index, total)
+        steps = ablation.ablated_steps(model, prompt, spec.sampling, spec.seed, name, spec.count, spec.sinks)
+        rows.append({"target": name, "title": target.title, **ablation.compare(steps, untouched, len(spec.prompt))})
+    for row in rows:
+        row["text"] = written(model, row.pop("tokens"), ends)
+    context.progress("done", total, total)
+    summary = {"rows": rows, "architecture": model.architecture.name, "fingerprint": model.fingerprint}
+    return Outcome(summary, None, result_key("ablate", spec, model.fingerprint))

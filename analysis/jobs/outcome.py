@@ -1,0 +1,35 @@
+"""What a job returns, and the name of a result by everything it depends on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.models.registry import entry
+from analysis.specs import Spec
+from cache.keys import code_version, content_key
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job returns. summary: JSON. file: arrays as safetensors, for the store to take in, or None.
+    key: the name of the result by content; None for a job without a lasting result."""
+
+    summary: dict[str, Any]
+    file: Path | None = None
+    key: str | None = None
+
+
+def result_key(kind: str, spec: Spec, model_fingerprint: str) -> str:
+    """The name of a job's result: everything it depends on. The model counts by its content, not by where it lies."""
+    parameters = spec.model_dump(mode="json")
+    model = parameters.pop("model")
+    known = entry(model["source"])
+    return content_key(
+        kind=kind,
+        fingerprint=model_fingerprint,
+        device=model["device"],
+        dtype=model["dtype"],
+        instruct=known.instruct if known else None,
+        parameters=parameters,
+        code=code_version(),
+    )

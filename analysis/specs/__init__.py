@@ -1,0 +1,46 @@
+"""Every parameter a user can set: range, default, unit, help text and source, in one place.
+
+The pages draw widgets from these models, the command line draws flags from them, docs/parameters.md is written
+from them, and a job carries one of them. Adding a parameter is one field here.
+"""
+
+from analysis.specs.base import DREAM_SOURCE, LLADA_SOURCE, SINK_AWARE_SOURCE, Spec, parameter
+from analysis.specs.jobs import JOB_SPECS
+from analysis.specs.messages import sentence
+from analysis.specs.models import ModelSpec
+from analysis.specs.observing import (
+    AblateSpec,
+    AttentionMapSpec,
+    LoadSpec,
+    NoiseSpec,
+    RecordSpec,
+    ReferenceSpec,
+    UnloadSpec,
+)
+from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
+from analysis.specs.sinks import SinkParams
+
+__all__ = [
+    "DREAM_SOURCE",
+    "JOB_SPECS",
+    "LLADA_SOURCE",
+    "SAMPLINGS",
+    "SINK_AWARE_SOURCE",
+    "AblateSpec",
+    "AttentionMapSpec",
+    "AutoregressiveSampling",
+    "DreamSampling",
+    "LLaDASampling",
+    "LoadSpec",
+    "ModelSpec",
+    "NoiseSpec",
+    "RecordSpec",
+    "ReferenceSpec",
+    "Replay",
+    "Sampling",
+    "SinkParams",
+    "Spec",
+    "UnloadSpec",
+    "parameter",
+    "sentence",
+]

@@ -1,0 +1,22 @@
+"""Every kind of job by its name, and the spec it takes."""
+
+from analysis.specs.base import Spec
+from analysis.specs.observing import (
+    AblateSpec,
+    AttentionMapSpec,
+    LoadSpec,
+    NoiseSpec,
+    RecordSpec,
+    ReferenceSpec,
+    UnloadSpec,
+)
+
+JOB_SPECS: dict[str, type[Spec]] = {
+    "load": LoadSpec,
+    "unload": UnloadSpec,
+    "record": RecordSpec,
+    "attention_map": AttentionMapSpec,
+    "reference": ReferenceSpec,
+    "noise": NoiseSpec,
+    "ablate": AblateSpec,
+}

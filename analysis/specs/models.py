@@ -1,0 +1,22 @@
+"""Which checkpoint, where and how precisely."""
+
+from typing import Literal
+
+from analysis.specs.base import Spec, parameter
+
+
+class ModelSpec(Spec):
+    """Which checkpoint, and where and how precisely it runs."""
+
+    source: str = parameter(
+        "bundled", "Model", "A name of the registry, a Hugging Face hub id, or a local folder.", min_length=1
+    )
+    device: Literal["auto", "cuda", "mps", "cpu"] = parameter(
+        "auto", "Device", "auto takes a CUDA GPU, else Apple's MPS, else the CPU."
+    )
+    dtype: Literal["auto", "bfloat16", "float32"] = parameter(
+        "auto",
+        "Precision",
+        "auto keeps the checkpoint's own precision on an accelerator and takes float32 on a CPU, "
+        "where half precision is slower.",
+    )

@@ -1,0 +1,102 @@
+"""Jobs that load a model, record it and look inside."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from analysis.specs.base import SINK_AWARE_SOURCE, Spec, parameter
+from analysis.specs.models import ModelSpec
+from analysis.specs.sampling import LLaDASampling, Sampling
+from analysis.specs.sinks import SinkParams
+
+
+class LoadSpec(Spec):
+    """Load a model into the worker, where it stays until another is needed."""
+
+    model: ModelSpec = ModelSpec()
+
+
+class UnloadSpec(Spec):
+    """Free the memory of the model the worker holds."""
+
+
+class RecordSpec(Spec):
+    """Denoise one prompt and record the attention mass of every step."""
+
+    model: ModelSpec = ModelSpec()
+    prompt: str = parameter(
+        "",
+        "Prompt",
+        "The text the model continues. Write the model's mask token to let it fill a gap.",
+        max_length=50_000,
+    )
+    chat_template: Literal["auto", "on", "off"] = parameter(
+        "auto",
+        "Chat template",
+        "Wrap the prompt as a user's turn. auto does so for models named Instruct or Chat that have a template.",
+    )
+    sampling: Sampling = LLaDASampling()
+    seed: int = parameter(0, "Seed", "Fixes every random choice of the sampler.", ge=0, le=2**31 - 1)
+    mass_dtype: Literal["auto", "float16", "float32"] = parameter(
+        "auto",
+        "Stored precision",
+        "Precision of the attention mass in the file. auto takes float32 up to 64 MiB and float16 above; "
+        "the file names its error bound.",
+    )
+
+
+class AttentionMapSpec(Spec):
+    """The full attention map of one head for one input."""
+
+    model: ModelSpec = ModelSpec()
+    tokens: tuple[int, ...] = parameter(..., "Tokens", "Input token ids of the step.", min_length=1, max_length=8192)
+    layer: int = parameter(..., "Layer", "Counted from 0.", ge=0)
+    head: int = parameter(..., "Head", "Counted from 0.", ge=0)
+
+
+class ReferenceSpec(Spec):
+    """The same inputs through a model of the same shape with random weights."""
+
+    model: ModelSpec = ModelSpec()
+    inputs: tuple[tuple[int, ...], ...] = parameter(..., "Inputs", "Token ids of each step.", min_length=1)
+    prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
+    seed: int = parameter(0, "Seed", "Fixes the random weights.", ge=0, le=2**31 - 1)
+
+
+class NoiseSpec(Spec):
+    """Finished text noised forward, as calibration sees it, through the model."""
+
+    model: ModelSpec = ModelSpec()
+    tokens: tuple[int, ...] = parameter(..., "Tokens", "Token ids of the finished text.", min_length=1)
+    prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
+    diffusion_steps: int = parameter(
+        50, "Diffusion steps", "T of the noise schedule.", ge=1, le=1000, source=SINK_AWARE_SOURCE
+    )
+    step_interval: int = parameter(
+        5, "Step interval", "Text is noised at every so many of the T steps.", ge=1, source=SINK_AWARE_SOURCE
+    )
+    noise_eps: float = parameter(
+        1e-3, "Noise ε", "Tokens are masked with p = (1 − ε)·t/T + ε.", ge=0, lt=1, step=1e-3, source=SINK_AWARE_SOURCE
+    )
+    seed: int = parameter(0, "Seed", "Fixes which tokens are masked.", ge=0, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _interval_fits(self) -> "NoiseSpec":
+        if self.step_interval > self.diffusion_steps:
+            raise ValueError(
+                f"The step interval ({self.step_interval}) must not exceed the steps ({self.diffusion_steps})."
+            )
+        return self
+
+
+class AblateSpec(Spec):
+    """Denoise a prompt again with attention to its sinks blocked, and with the controls."""
+
+    model: ModelSpec = ModelSpec()
+    prompt: tuple[int, ...] = parameter(..., "Prompt", "Token ids of the prompt.")
+    sampling: Sampling = LLaDASampling()
+    count: int = parameter(
+        1, "Positions blocked", "How many of the strongest sinks no token may attend to, in every step.", ge=1, le=3
+    )
+    sinks: SinkParams = SinkParams()
+    seed: int = parameter(0, "Seed", "Fixes the sampler and the random control.", ge=0, le=2**31 - 1)
