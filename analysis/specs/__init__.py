@@ -17,6 +17,7 @@ from analysis.specs.observing import (
     ReferenceSpec,
     UnloadSpec,
 )
+from analysis.specs.pruning import CalibrationParams, DiscountParams, PruneSpec
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import SinkParams
 
@@ -29,11 +30,14 @@ __all__ = [
     "AblateSpec",
     "AttentionMapSpec",
     "AutoregressiveSampling",
+    "CalibrationParams",
+    "DiscountParams",
     "DreamSampling",
     "LLaDASampling",
     "LoadSpec",
     "ModelSpec",
     "NoiseSpec",
+    "PruneSpec",
     "RecordSpec",
     "ReferenceSpec",
     "Replay",

@@ -1,0 +1,196 @@
+"""How a model is pruned: the calibration text, the discount of sinks, the method and where it writes."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from analysis.specs.base import SINK_AWARE_SOURCE, Spec, parameter
+from analysis.specs.models import ModelSpec
+
+WANDA_SOURCE = "Wanda, arXiv 2306.11695"
+SPARSEGPT_SOURCE = "SparseGPT, arXiv 2301.00774"
+OWL_SOURCE = "OWL, arXiv 2310.05175"
+
+
+class CalibrationParams(Spec):
+    """The text a method looks at, and how it is noised."""
+
+    data: str = parameter(
+        "bundled",
+        "Calibration text",
+        "bundled: text of the bundled grammar. wikitext2, c4: fetched from the hub. Or a .txt file, or a .jsonl file "
+        "with `text` or `input_ids` on each line.",
+        min_length=1,
+    )
+    samples: int = parameter(
+        128, "Samples", "How many sequences are cut from the text.", unit="sequences", ge=1, le=4096,
+        source=SINK_AWARE_SOURCE,
+    )  # fmt: skip
+    seq_len: int = parameter(
+        2048,
+        "Sequence length",
+        "Tokens of each sequence; capped at what the model takes.",
+        unit="tokens",
+        ge=8,
+        le=32768,
+    )
+    diffusion_steps: int = parameter(
+        50, "Diffusion steps", "T of the noise schedule.", ge=1, le=1000, source=SINK_AWARE_SOURCE
+    )
+    step_interval: int = parameter(
+        5, "Step interval", "Text is noised at every so many of the T steps.", ge=1, source=SINK_AWARE_SOURCE
+    )
+    noise_eps: float = parameter(
+        1e-3, "Noise ε", "Tokens are masked with p = (1 − ε)·t/T + ε.", ge=0, lt=1, step=1e-3, source=SINK_AWARE_SOURCE
+    )
+    seed: int = parameter(
+        0, "Calibration seed", "Fixes which text is taken and which tokens are masked.", ge=0, le=2**31 - 1
+    )
+
+    @model_validator(mode="after")
+    def _interval_fits(self) -> "CalibrationParams":
+        if self.step_interval > self.diffusion_steps:
+            raise ValueError(
+                f"The step interval ({self.step_interval}) must not exceed the steps ({self.diffusion_steps})."
+            )
+        return self
+
+
+class DiscountParams(Spec):
+    """How much a token counts: ω = 1 − λ·φ, φ = sigmoid(α·(M − (mean + k·std))) of its attention mass M."""
+
+    sink_std: float = parameter(
+        2.0,
+        "k (standard deviations)",
+        "φ is one half where a token's mass lies k population standard deviations above the mean of its step.",
+        ge=0,
+        le=6,
+        step=0.1,
+        source=SINK_AWARE_SOURCE,
+    )
+    sink_alpha: float = parameter(
+        5.0,
+        "α (sharpness)",
+        "How steeply φ rises around the threshold. The mass is large, so α = 5 in its own units is almost a step.",
+        gt=0,
+        le=50,
+        step=0.5,
+        source=SINK_AWARE_SOURCE,
+    )
+    alpha_unit: Literal["raw", "std"] = parameter(
+        "raw",
+        "α counts in",
+        "raw: units of the attention mass, as published. std: standard deviations of the step, so that α means the "
+        "same whatever the model's size.",
+        source=SINK_AWARE_SOURCE,
+    )
+    score: Literal["soft", "hard"] = parameter(
+        "soft",
+        "Sink score",
+        "soft: the sigmoid. hard: 1 above the threshold, 0 below, which changes masks a little.",
+        source=SINK_AWARE_SOURCE,
+    )
+    discount_strength: float = parameter(
+        1.0,
+        "λ (discount strength)",
+        "0 counts every token fully, 1 takes a certain sink out altogether.",
+        ge=0,
+        le=1,
+        step=0.05,
+        source=SINK_AWARE_SOURCE,
+    )
+    scope: Literal["model", "layer"] = parameter(
+        "model",
+        "Sinks of",
+        "model: the mass of all layers together finds one set of sinks. layer: each layer discounts its own sinks.",
+        source=SINK_AWARE_SOURCE,
+    )
+    steps: Literal["each", "mean"] = parameter(
+        "each",
+        "Score over steps",
+        "each: every diffusion step has its own φ. mean: φ averaged over the steps of a sequence. sink-sparsegpt "
+        "always takes the mean.",
+        source=SINK_AWARE_SOURCE,
+    )
+
+
+Method = Literal["magnitude", "wanda", "wanda-noised", "sink-wanda", "sparsegpt", "sink-sparsegpt"]
+Pattern = Literal["unstructured", "2:4", "4:8", "structured"]
+Allocation = Literal["uniform", "owl", "depth"]
+
+
+class PruneSpec(Spec):
+    """Remove weights from every block's projections and write the pruned checkpoint to a folder."""
+
+    model: ModelSpec = ModelSpec()
+    method: Method = parameter(
+        "sink-wanda",
+        "Method",
+        "magnitude: |W|. wanda: |W|·‖X‖ on clean text, layer by layer. wanda-noised: the control, noised text without "
+        "a discount. sink-wanda: noised text with sinks discounted. sparsegpt, sink-sparsegpt: the rest of the weights "
+        "make up for what is removed.",
+        source=f"{SINK_AWARE_SOURCE}; {WANDA_SOURCE}; {SPARSEGPT_SOURCE}",
+    )
+    sparsity: float = parameter(
+        0.5,
+        "Sparsity",
+        "Share of each projection's weights that is removed. 2:4 and 4:8 always remove half.",
+        ge=0,
+        le=0.95,
+        step=0.05,
+    )
+    pattern: Pattern = parameter(
+        "unstructured",
+        "Pattern",
+        "unstructured: any weights. 2:4, 4:8: half of every 4 (8) neighbours of a row. structured: whole key/value "
+        "head groups and MLP channels are cut out, so the model gets smaller and faster.",
+    )
+    allocation: Allocation = parameter(
+        "uniform",
+        "Sparsity over layers",
+        "uniform: the same everywhere. owl: less where more scores are outliers. depth: earlier layers sparser. "
+        "The overall sparsity is kept.",
+        source=f"{OWL_SOURCE}; depth: arXiv 2605.06366",
+    )
+    owl_threshold: float = parameter(
+        5.0, "OWL outlier level M", "A score counts as an outlier above M times its layer's mean.", gt=0, le=100,
+        step=0.5, source=OWL_SOURCE,
+    )  # fmt: skip
+    allocation_range: float = parameter(
+        0.08, "Allocation range ±", "How far a layer's sparsity may lie from the overall one.", ge=0, le=0.5, step=0.01,
+        source=OWL_SOURCE,
+    )  # fmt: skip
+    magnitude_over: Literal["row", "matrix"] = parameter(
+        "row",
+        "Magnitude compares over",
+        "row: the same number goes from every output row. matrix: the smallest of the whole matrix go, as in the "
+        "authors' code.",
+        source=SINK_AWARE_SOURCE,
+    )
+    skip_layers: tuple[int, ...] = parameter((), "Layers left dense", "Numbers of blocks, counted from 0.")
+    skip_projections: tuple[str, ...] = parameter(
+        (), "Projections left dense", "Names such as q_proj or down_proj; the last part of a projection's name counts."
+    )
+    calibration: CalibrationParams = CalibrationParams()
+    discount: DiscountParams = DiscountParams()
+    byte_budget: int | None = parameter(
+        None,
+        "Memory for kept inputs",
+        "Bytes that one step's block inputs may take; where they do not fit, the model runs twice. Empty: from free "
+        "memory.",
+        unit="bytes",
+        empty="from free memory",
+        ge=0,
+    )
+    out: str = Field("", title="Folder", description="Where the pruned checkpoint is written.")
+    overwrite: bool = parameter(False, "Overwrite", "Replace the folder if it exists.")
+
+    @model_validator(mode="after")
+    def _combination_exists(self) -> "PruneSpec":
+        if self.pattern in ("2:4", "4:8") and self.sparsity != 0.5:
+            raise ValueError(f"The pattern {self.pattern} removes exactly half: set the sparsity to 0.5.")
+        if self.pattern in ("2:4", "4:8") and self.allocation != "uniform":
+            raise ValueError(f"The pattern {self.pattern} fixes every layer's sparsity: choose the allocation uniform.")
+        if self.pattern == "structured" and self.method in ("sparsegpt", "sink-sparsegpt"):
+            raise ValueError("Structured pruning scores features: choose magnitude, wanda, wanda-noised or sink-wanda.")
+        return self
