@@ -14,6 +14,7 @@ from torch import nn
 
 from analysis.errors import UserError
 from analysis.models.load import LoadedModel
+from analysis.pruning.selection import lowest
 
 
 def magnitude_score(weight: torch.Tensor) -> torch.Tensor:
@@ -30,10 +31,7 @@ def wanda_score(weight: torch.Tensor, feature_norms: torch.Tensor) -> torch.Tens
 
 def lowest_in_rows(score: torch.Tensor, sparsity: float) -> torch.Tensor:
     """True at the ⌊in · sparsity⌋ lowest scores of each row, bool (out, in). Of equal scores the first go."""
-    count = pruned_a_row(score.shape[1], sparsity)
-    pruned = torch.zeros_like(score, dtype=torch.bool)
-    lowest = score.argsort(dim=1, stable=True)[:, :count]
-    return pruned.scatter_(1, lowest, True)
+    return lowest(score, pruned_a_row(score.shape[1], sparsity))
 
 
 def pruned_a_row(features: int, sparsity: float) -> int:

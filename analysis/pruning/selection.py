@@ -1,0 +1,65 @@
+"""The lowest numbers of rows, without sorting them."""
+
+import numpy as np
+import torch
+
+# Rows are handled in pieces of this many numbers, which stay in a core's cache.
+_PIECE = 2**20
+
+
+def lowest(score: torch.Tensor, count: int) -> torch.Tensor:
+    """True at the `count` lowest of each row of score (rows, n), bool. Of equal scores the first go.
+
+    The same as taking the first `count` of a stable sort, in a fraction of the time. NaN is not served.
+    """
+    if count == 0 or score.numel() == 0:
+        return torch.zeros(score.shape, dtype=torch.bool, device=score.device)
+    if count == score.shape[1]:
+        return torch.ones(score.shape, dtype=torch.bool, device=score.device)
+    chosen = torch.empty(score.shape, dtype=torch.bool, device=score.device)
+    rows = max(1, _PIECE // score.shape[1]) if score.device.type == "cpu" else len(score)
+    for piece, out in zip(score.split(rows), chosen.split(rows), strict=True):
+        threshold = _order_statistic(piece, count)
+        torch.le(piece, threshold, out=out)
+        if int(torch.count_nonzero(out)) > count * len(piece):
+            _drop_last_ties(out, piece, threshold, count)
+    return chosen
+
+
+def lowest_of_each(score: torch.Tensor, count: int, size: int) -> torch.Tensor:
+    """True at the `count` lowest of every `size` neighbours of each row of score (rows, n · size), bool.
+
+    Of equal scores the first go. A score's rank is how many neighbours go before it: no sort of many tiny lists.
+    """
+    chosen = torch.empty(score.shape, dtype=torch.bool, device=score.device)
+    if score.numel() == 0:
+        return chosen
+    rows = max(1, _PIECE // score.shape[1]) if score.device.type == "cpu" else len(score)
+    for piece, out in zip(score.split(rows), chosen.split(rows), strict=True):
+        groups = piece.unflatten(1, (-1, size)).unbind(-1)
+        rank = torch.zeros(size, *groups[0].shape, dtype=torch.uint8, device=score.device)
+        for earlier in range(size):
+            for later in range(earlier + 1, size):
+                in_order = groups[earlier] <= groups[later]
+                rank[later] += in_order
+                rank[earlier] += ~in_order
+        out.copy_((rank < count).movedim(0, -1).flatten(1))
+    return chosen
+
+
+def _order_statistic(score: torch.Tensor, count: int) -> torch.Tensor:
+    """The count-th lowest of each row, (rows, 1)."""
+    if score.device.type == "cpu" and score.dtype == torch.float32:
+        # NumPy's selection is several times as fast as torch's on a CPU.
+        return torch.from_numpy(np.partition(score.numpy(), count - 1, axis=1)[:, count - 1 : count])
+    return score.kthvalue(count, dim=1, keepdim=True).values
+
+
+def _drop_last_ties(chosen: torch.Tensor, score: torch.Tensor, threshold: torch.Tensor, count: int) -> None:
+    """Un-chooses the last of the scores equal to the threshold where a row has more than `count`, in place."""
+    excess = torch.count_nonzero(chosen, dim=1) - count
+    row, column = (score == threshold).nonzero(as_tuple=True)
+    ties = torch.bincount(row, minlength=len(score))
+    rank = torch.arange(len(row), device=score.device) - (ties.cumsum(0) - ties)[row]
+    gone = rank >= (ties - excess)[row]
+    chosen[row[gone], column[gone]] = False

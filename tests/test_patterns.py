@@ -1,0 +1,102 @@
+"""Which weights go: every pattern against a plain sort, ties, exact counts, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from analysis.errors import UserError
+from analysis.pruning import selection
+from analysis.pruning.patterns import PATTERNS, pruned_mask
+from analysis.pruning.scores import lowest_in_rows
+
+# Few distinct values, so that ties are common.
+SCORES = arrays.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 6), st.integers(1, 6).map(lambda groups: groups * 8)),
+    elements=st.sampled_from([0.0, 0.5, 1.0, 2.0, float("inf")]),
+)
+
+
+def stable_lowest(rows: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` of each row after a stable sort: what every pattern is defined by."""
+    pruned = np.zeros(rows.shape, bool)
+    np.put_along_axis(pruned, np.argsort(rows, axis=-1, kind="stable")[..., :count], True, axis=-1)
+    return pruned
+
+
+@given(score=SCORES, percent=st.integers(0, 99))
+def test_rows_and_matrix_are_a_stable_sort(score, percent):
+    sparsity = percent / 100
+    rows = pruned_mask(torch.from_numpy(score), sparsity, "unstructured")
+    count = score.shape[1] * percent // 100
+    assert np.array_equal(rows.numpy(), stable_lowest(score, count))
+    assert torch.equal(rows, lowest_in_rows(torch.from_numpy(score), sparsity))
+    matrix = pruned_mask(torch.from_numpy(score), sparsity, "unstructured", over="matrix")
+    flat = stable_lowest(score.reshape(1, -1), score.size * percent // 100)
+    assert np.array_equal(matrix.numpy(), flat.reshape(score.shape))
+
+
+@given(score=SCORES, pattern=st.sampled_from(["2:4", "4:8"]))
+def test_neighbours_are_a_stable_sort(score, pattern):
+    kept, group = (int(part) for part in pattern.split(":"))
+    pruned = pruned_mask(torch.from_numpy(score), 0.5, pattern)
+    expected = stable_lowest(score.reshape(len(score), -1, group), group - kept)
+    assert np.array_equal(pruned.numpy(), expected.reshape(score.shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@settings(max_examples=20)
+@given(seed=st.integers(0, 100))
+def test_pieces_and_precisions_change_nothing(dtype, seed):
+    """Rows come in pieces; a piece is smaller than the matrix here."""
+    score = torch.rand(9, 64, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    expected = stable_lowest(score.float().numpy(), 25)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "_PIECE", 128)
+        assert np.array_equal(selection.lowest(score, 25).numpy(), expected)
+        assert np.array_equal(pruned_mask(score, 0.4, "unstructured").numpy(), expected)
+        in_fours = stable_lowest(score.float().numpy().reshape(9, -1, 4), 2).reshape(9, 64)
+        assert np.array_equal(pruned_mask(score, 0.5, "2:4").numpy(), in_fours)
+
+
+def test_every_pattern_says_what_it_removes():
+    assert {name: row.sparsity for name, row in PATTERNS.items()} == {"unstructured": None, "2:4": 0.5, "4:8": 0.5}
+
+
+@pytest.mark.parametrize(("pattern", "width"), [("2:4", 6), ("4:8", 12)])
+def test_a_width_that_does_not_divide_is_named(pattern, width):
+    with pytest.raises(UserError, match=rf"{pattern}.*width is {width}"):
+        pruned_mask(torch.ones(2, width), 0.5, pattern)
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (8, 0)])
+def test_a_matrix_without_weights_is_refused(shape):
+    with pytest.raises(UserError, match="no weights"):
+        pruned_mask(torch.ones(shape), 0.5, "unstructured")
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_scores_that_are_no_numbers_are_refused(pattern):
+    score = torch.ones(4, 8)
+    score[2, 3] = torch.nan
+    with pytest.raises(UserError, match="NaN"):
+        pruned_mask(score, 0.5, pattern)
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1.0, float("nan")])
+def test_impossible_sparsities_are_refused(sparsity):
+    with pytest.raises(UserError, match="between 0 and 1"):
+        pruned_mask(torch.ones(4, 8), sparsity, "unstructured")
+
+
+def test_neighbours_fix_the_sparsity():
+    with pytest.raises(UserError, match=r"exactly 0\.5"):
+        pruned_mask(torch.ones(4, 8), 0.3, "2:4")
+
+
+def test_unknown_patterns_are_refused():
+    with pytest.raises(UserError, match="Known: unstructured, 2:4, 4:8"):
+        pruned_mask(torch.ones(4, 8), 0.5, "3:7")
