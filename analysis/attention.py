@@ -109,6 +109,25 @@ class MassObserver:
         return Observed(mass, norms)
 
 
+class LayerMassObserver:
+    """Attention mass of each layer, summed over heads and queries: all that calibration asks for."""
+
+    def __init__(self) -> None:
+        self._mass: dict[int, torch.Tensor] = {}
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> None:
+        mass = torch.zeros(inputs.query.shape[0], inputs.key.shape[2], device=inputs.query.device)
+        for probabilities in inputs.probabilities():
+            mass += probabilities.sum(dim=(1, 2))
+        self._mass[layer] = mass
+
+    def take(self) -> torch.Tensor:
+        """Mass (B, L, S) float32 on the CPU of the forward just run; the observer is empty afterwards."""
+        mass = torch.stack([self._mass[layer].cpu() for layer in sorted(self._mass)], dim=1)
+        self._mass = {}
+        return mass
+
+
 class MapObserver:
     """The whole attention map of one head of one layer, (S, S) float32: row = query, column = key."""
 

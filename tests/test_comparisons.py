@@ -5,9 +5,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from analysis import calibration, jobs
+from analysis import jobs
 from analysis.ablation import TARGETS
 from analysis.attention import MassObserver
+from analysis.calibration import noise as calibration
 from analysis.errors import UserError
 from analysis.models.load import load
 from analysis.resident import resident_model

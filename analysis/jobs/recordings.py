@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import calibration
 from analysis import trajectory as trajectories
+from analysis.calibration import noise as forward_noise
 from analysis.context import Context
 from analysis.errors import UserError
 from analysis.jobs.outcome import Outcome, result_key
@@ -153,13 +153,13 @@ def noise(spec: NoiseSpec, context: Context) -> Outcome:
     rng = np.random.default_rng(spec.seed)
     tokens = np.array(spec.tokens, np.int64)
     inputs = [
-        calibration.noised(
+        forward_noise.noised(
             tokens,
-            calibration.mask_probability(step, spec.diffusion_steps, spec.noise_eps),
+            forward_noise.mask_probability(step, spec.diffusion_steps, spec.noise_eps),
             model.mask_token,
             rng,
         )
-        for step in calibration.noise_levels(spec.diffusion_steps, spec.step_interval)
+        for step in forward_noise.noise_levels(spec.diffusion_steps, spec.step_interval)
     ]
     return _replay("noise", spec, model, model, inputs, tokens, Replay(inputs="noised", weights="own"), context)
 

@@ -5,8 +5,10 @@ Sources are a registry name, a local folder or a Hugging Face hub id. Only safet
 
 import hashlib
 import json
+import math
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -162,11 +164,18 @@ def weight_bytes(checkpoint: Checkpoint, bytes_per_parameter: int | None) -> int
     for path in checkpoint.weight_files:
         for name, tensor in _header(path).items():
             if name != "__metadata__":
-                count = 1
-                for size in tensor["shape"]:
-                    count *= size
-                total += count * (bytes_per_parameter or _DTYPE_BYTES.get(tensor["dtype"], 4))
+                total += math.prod(tensor["shape"]) * (bytes_per_parameter or _DTYPE_BYTES.get(tensor["dtype"], 4))
     return total
+
+
+def main_dtype(checkpoint: Checkpoint) -> str:
+    """The precision most of the weights are stored in, in safetensors' words: BF16, F16, F32, …"""
+    counts: Counter[str] = Counter()
+    for path in checkpoint.weight_files:
+        for name, tensor in _header(path).items():
+            if name != "__metadata__":
+                counts[tensor["dtype"]] += math.prod(tensor["shape"])
+    return counts.most_common(1)[0][0] if counts else "F32"
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:

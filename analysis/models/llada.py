@@ -121,22 +121,20 @@ class MMadaModelLM(LLaDAModelLM):
     config: MMaDAConfig
 
 
-# Applied in order on load, reversed on save.
-RENAMES = [
-    WeightRenaming(theirs, native)
-    for theirs, native in (
-        (r"^model\.transformer\.wte\.", "model.embed_tokens."),
-        (r"^model\.transformer\.ln_f\.", "model.norm."),
-        (r"^model\.transformer\.ff_out\.", "lm_head."),
-        (r"^model\.transformer\.blocks\.", "model.layers."),
-        (r"\.attn_out\.", ".self_attn.o_proj."),
-        (r"\.q_proj\.", ".self_attn.q_proj."),
-        (r"\.k_proj\.", ".self_attn.k_proj."),
-        (r"\.v_proj\.", ".self_attn.v_proj."),
-        (r"\.ff_proj\.", ".mlp.gate_proj."),
-        (r"\.up_proj\.", ".mlp.up_proj."),
-        (r"\.ff_out\.", ".mlp.down_proj."),
-        (r"\.attn_norm\.", ".input_layernorm."),
-        (r"\.ff_norm\.", ".post_attention_layernorm."),
-    )
-]
+# The authors' parameter names as patterns, and the native ones. Applied in order on load, reversed on save.
+NAMES = (
+    (r"^model\.transformer\.wte\.", "model.embed_tokens."),
+    (r"^model\.transformer\.ln_f\.", "model.norm."),
+    (r"^model\.transformer\.ff_out\.", "lm_head."),
+    (r"^model\.transformer\.blocks\.", "model.layers."),
+    (r"\.attn_out\.", ".self_attn.o_proj."),
+    (r"\.q_proj\.", ".self_attn.q_proj."),
+    (r"\.k_proj\.", ".self_attn.k_proj."),
+    (r"\.v_proj\.", ".self_attn.v_proj."),
+    (r"\.ff_proj\.", ".mlp.gate_proj."),
+    (r"\.up_proj\.", ".mlp.up_proj."),
+    (r"\.ff_out\.", ".mlp.down_proj."),
+    (r"\.attn_norm\.", ".input_layernorm."),
+    (r"\.ff_norm\.", ".post_attention_layernorm."),
+)
+RENAMES = [WeightRenaming(theirs, native) for theirs, native in NAMES]

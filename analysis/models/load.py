@@ -106,6 +106,12 @@ class LoadedModel:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         return logits
 
+    @torch.no_grad()
+    def hidden(self, tokens: torch.Tensor, observer: attention.Observer | None = None) -> torch.Tensor:
+        """The last block's states (B, S, hidden) for tokens (B, S), without running the language-model head."""
+        options = {} if observer is None else {"attn_observer": observer}
+        return self.network.base_model(input_ids=tokens.to(self.device), use_cache=False, **options).last_hidden_state
+
     def encode(self, prompt: str, chat_template: str) -> tuple[list[int], bool]:
         """Token ids of a prompt, and whether the chat template was applied. Raises UserError without a tokenizer."""
         if self.tokenizer is None:
@@ -150,17 +156,17 @@ def load(
         placement(int(need * _HEADROOM), device, reclaimable, spec)
         progress(f"downloading {need / 1e9:.1f} GB")
         found = checkpoints.download(spec.source)
-    config = _config(found)
+    config = config_of(found)
     need = int(checkpoints.weight_bytes(found, width) * _HEADROOM)
     device_map = placement(need, device, reclaimable, spec)
     tokenizer = load_tokenizer(found.folder)
-    mask_token = _mask_token(found, config, tokenizer)
+    mask_token = mask_token_of(found, config, tokenizer)
     if reclaimable and need > free_bytes(device):
         release()
     progress("reading weights")
     network = _network(found, config, width, device_map)
     model = LoadedModel(spec, found, network, tokenizer, checkpoints.fingerprint(found), mask_token)
-    _make_bidirectional(model)
+    make_bidirectional(model)
     _check_observable(model)
     return model
 
@@ -177,7 +183,7 @@ def random_like(model: LoadedModel, seed: int) -> LoadedModel:
             model.network.config, dtype=model.network.dtype, attn_implementation=attention.IMPLEMENTATION
         )
     drawn = replace(model, network=network.eval(), fingerprint=f"random-{seed}-{model.fingerprint[:16]}")
-    _make_bidirectional(drawn)
+    make_bidirectional(drawn)
     return drawn
 
 
@@ -227,7 +233,7 @@ def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str 
     )
 
 
-def _config(found: Checkpoint) -> Any:
+def config_of(found: Checkpoint) -> Any:
     try:
         return AutoConfig.from_pretrained(found.folder, trust_remote_code=False)
     except Exception as error:
@@ -266,7 +272,7 @@ def _network(found: Checkpoint, config: Any, width: int | None, device_map: str 
     return network.eval()
 
 
-def _mask_token(found: Checkpoint, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
+def mask_token_of(found: Checkpoint, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
     if not found.architecture.bidirectional:
         return None
     token = getattr(config, "mask_token_id", None)
@@ -282,7 +288,7 @@ def _mask_token(found: Checkpoint, config: Any, tokenizer: PreTrainedTokenizerBa
     return int(token)
 
 
-def _make_bidirectional(model: LoadedModel) -> None:
+def make_bidirectional(model: LoadedModel) -> None:
     """The config makes whole forwards bidirectional; this does so for a block called on its own, too."""
     if model.architecture.bidirectional:
         for module in model.blocks.modules():

@@ -1,0 +1,203 @@
+"""What a dense model's activations on noised text say about its features: one number a feature of every projection.
+
+    s_j = Σ_n Σ_t ‖ω_{n,t} ⊙ X_{n,t,j}‖₂        (arXiv 2602.17664)
+
+X is the input of a projection, the norm runs over the tokens of one sequence, and ω = 1 − λ·φ discounts sinks (1 for
+the control). φ is known only after the last layer. So a step's block inputs are kept until then where they fit a byte
+budget: one forward. Else the model runs twice, first for φ and then for the norms. Both ways give the same bits.
+
+Shapes: N sequences, T noise levels, B rows of a forward, L layers, S positions, F features.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from analysis.calibration.runners import Groups, Resident, Runner
+from analysis.discount import token_weights
+from analysis.specs import DiscountParams
+
+TOKENS_A_FORWARD = 4096  # fixed, never taken from free memory: the size of a batch decides the last bits
+
+Scores = list[dict[str, torch.Tensor]]
+Mode = Literal["one forward", "two passes"]
+Weights = list[tuple[np.ndarray, int]]  # by row: ω (m, 1 or L, S), and how often it counts
+
+
+@dataclass(frozen=True)
+class Collected:
+    """scores[layer][projection]: s (F,) float64 on the CPU; projections with one input share one tensor.
+
+    mode: whether every step took one forward or two. forwards: batches run. kept_bytes: of inputs, at most at once.
+    """
+
+    scores: Scores
+    mode: Mode
+    forwards: int
+    rows_a_forward: int
+    kept_bytes: int
+
+
+@dataclass
+class Rows:
+    """Distinct token rows of one noise level. members[i]: the sequences whose text of this level is row i."""
+
+    tokens: torch.Tensor
+    members: list[np.ndarray]
+
+
+@torch.no_grad()
+def feature_scores(
+    runner: Runner,
+    inputs: np.ndarray,
+    discount: DiscountParams | None,
+    budget: int,
+    on_forward: Callable[[int, int], None] = lambda done, total: None,
+) -> Collected:
+    """s of every projection over token rows (N, T, S) int64. discount None counts every token fully.
+
+    budget: bytes that kept block inputs may take. on_forward: told how many of the planned forwards are done.
+    """
+    size = max(1, TOKENS_A_FORWARD // inputs.shape[-1])
+    batches = [rows for level in range(inputs.shape[1]) for rows in distinct_rows(inputs[:, level], size)]
+    tokens = [rows.tokens for rows in batches]
+    need = kept_bytes(runner, min(size, len(inputs)) * inputs.shape[-1])
+    sums = _Sums()
+    if discount is not None and discount.steps == "each" and isinstance(runner, Resident) and need <= budget:
+        count = _Counter(len(batches), on_forward)
+        for rows in batches:
+            mass, kept = runner.mass_and_inputs(rows.tokens)
+            weights = _row_weights(mass, rows, discount)
+            for layer, name in list(kept):
+                sums.add(weights, layer, name, kept.pop((layer, name)))
+            count.step()
+        return Collected(sums.done(runner.groups), "one forward", count.done, size, need)
+    if discount is None:
+        count = _Counter(len(batches), on_forward)
+        by_batch = [_unit_weights(rows) for rows in batches]
+    else:
+        count = _Counter(2 * len(batches), on_forward)
+        masses = runner.masses(tokens, count.step)
+        by_batch = _two_pass_weights(masses, batches, discount, inputs.shape)
+    runner.inputs(tokens, lambda batch, layer, name, given: sums.add(by_batch[batch], layer, name, given), count.step)
+    mode: Mode = "one forward" if discount is None else "two passes"
+    return Collected(sums.done(runner.groups), mode, count.done, size, 0)
+
+
+@torch.no_grad()
+def mean_token_weights(
+    runner: Runner, inputs: np.ndarray, discount: DiscountParams, on_forward: Callable[[int, int], None]
+) -> np.ndarray:
+    """ω̄ (N, 1 or L, S): the weight of a token by its sink score averaged over the noise levels of rows (N, T, S)."""
+    size = max(1, TOKENS_A_FORWARD // inputs.shape[-1])
+    levels = [list(distinct_rows(inputs[:, level], size)) for level in range(inputs.shape[1])]
+    batches = [rows for level in levels for rows in level]
+    masses = runner.masses([rows.tokens for rows in batches], _Counter(len(batches), on_forward).step)
+    mean = discount.model_copy(update={"steps": "mean"})
+    return token_weights(_by_sequence(masses, batches, inputs.shape), mean)[:, 0]
+
+
+def _two_pass_weights(
+    masses: list[np.ndarray], batches: list[Rows], discount: DiscountParams, shape: tuple[int, ...]
+) -> list[Weights]:
+    """Token weights of every row of every batch."""
+    if discount.steps == "each":
+        return [_row_weights(mass, rows, discount) for mass, rows in zip(masses, batches, strict=True)]
+    weights = token_weights(_by_sequence(masses, batches, shape), discount)
+    return [[(weights[members, 0], 1) for members in rows.members] for rows in batches]
+
+
+def _by_sequence(masses: list[np.ndarray], batches: list[Rows], shape: tuple[int, ...]) -> np.ndarray:
+    """Mass (N, T, L, S) from the distinct rows of each level. Batches come level by level."""
+    sequences, levels, length = shape
+    mass = np.empty((sequences, levels, masses[0].shape[1], length), np.float32)
+    level = seen = 0
+    for own, rows in zip(masses, batches, strict=True):
+        for row, members in zip(own, rows.members, strict=True):
+            mass[members, level] = row
+            seen += len(members)
+        if seen == sequences:
+            level, seen = level + 1, 0
+    return mass
+
+
+def distinct_rows(tokens: np.ndarray, size: int) -> Iterator[Rows]:
+    """Token rows (N, S) without repetition, at most `size` together: a level that masks all is the same for every text.
+
+    Rows keep the order in which they first occur.
+    """
+    _, first, inverse = np.unique(tokens, axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    order = np.argsort(first)
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        yield Rows(torch.from_numpy(tokens[first[chosen]]), [np.flatnonzero(inverse == row) for row in chosen])
+
+
+def kept_bytes(runner: Runner, tokens: int) -> int:
+    """Bytes of every distinct block input of so many tokens, in the model's precision."""
+    features = sum(
+        input_features(runner.model.projections(block)[name])
+        for block, group in zip(runner.model.blocks, runner.groups, strict=True)
+        for name in group
+    )
+    return features * tokens * runner.model.network.dtype.itemsize
+
+
+def input_features(module: nn.Module) -> int:
+    """The width of a projection's input."""
+    return module.in_features if isinstance(module, nn.Linear) else module.weight.shape[0]
+
+
+def _unit_weights(rows: Rows) -> Weights:
+    return [(np.ones((1, 1, rows.tokens.shape[1]), np.float32), len(members)) for members in rows.members]
+
+
+def _row_weights(mass: np.ndarray, rows: Rows, discount: DiscountParams) -> Weights:
+    weights = token_weights(mass[:, None], discount)
+    return [(row, len(members)) for row, members in zip(weights, rows.members, strict=True)]
+
+
+@dataclass
+class _Counter:
+    total: int
+    tell: Callable[[int, int], None]
+    done: int = 0
+
+    def step(self) -> None:
+        self.done += 1
+        self.tell(self.done, self.total)
+
+
+@dataclass
+class _Sums:
+    """Running sums s of every distinct input."""
+
+    by_input: dict[tuple[int, str], torch.Tensor] = field(default_factory=dict)
+
+    def add(self, weights: Weights, layer: int, name: str, inputs: torch.Tensor) -> None:
+        """Adds the norms of inputs (B, S, F) whose rows have these token weights."""
+        total = self.by_input.get((layer, name))
+        if total is None:
+            precise = torch.float32 if inputs.device.type == "mps" else torch.float64
+            total = torch.zeros(inputs.shape[-1], dtype=precise, device=inputs.device)
+            self.by_input[layer, name] = total
+        for row, (weight, times) in zip(inputs, weights, strict=True):
+            own = torch.from_numpy(weight[:, layer if weight.shape[1] > 1 else 0]).to(row.device)
+            total += times * (own.square() @ row.float().square()).sqrt().sum(dim=0)
+
+    def done(self, groups: Groups) -> Scores:
+        """By layer and projection, on the CPU."""
+        return [
+            {
+                name: score
+                for first, together in group.items()
+                for score in [self.by_input[layer, first].double().cpu()]
+                for name in together
+            }
+            for layer, group in enumerate(groups)
+        ]

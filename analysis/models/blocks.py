@@ -1,0 +1,81 @@
+"""Running a model one block at a time, on private copies: what layer-by-layer pruning and streaming need.
+
+The model itself is only read. Its blocks lie in memory or, where the whole does not fit, in the checkpoint's files.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate.hooks import remove_hook_from_module
+from torch import nn
+
+from analysis.attention import Observer
+from analysis.errors import UserError
+from analysis.models.files import StoredTensor, block_prefix, require
+from analysis.models.load import LoadedModel
+
+
+@dataclass
+class BlockInput:
+    """What a block is called with: states (B, S, hidden), and the arguments that every block shares."""
+
+    states: torch.Tensor
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+class _Reached(Exception):
+    """Stops a forward at its first block."""
+
+
+@torch.no_grad()
+def first_input(model: LoadedModel, tokens: torch.Tensor) -> BlockInput:
+    """The input of the first block for tokens (B, S), without running any block.
+
+    Raises UserError for a model whose blocks do not all attend in the same way.
+    """
+    kinds = set(getattr(model.network.config, "layer_types", None) or ())
+    if len(kinds) > 1:
+        raise UserError(
+            f"The blocks of this {model.architecture.name} model attend in different ways "
+            f"({', '.join(sorted(kinds))}), so it cannot be run block by block. Choose wanda-noised, sink-wanda or "
+            "magnitude."
+        )
+    caught: list[BlockInput] = []
+
+    def catch(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        caught.append(BlockInput(arguments[0], arguments[1:], options))
+        raise _Reached
+
+    handle = model.blocks[0].register_forward_pre_hook(catch, with_kwargs=True)
+    try:
+        model.hidden(tokens)
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+@torch.no_grad()
+def run_block(block: nn.Module, given: BlockInput, observer: Observer | None = None) -> torch.Tensor:
+    """The block's output states (B, S, hidden)."""
+    options = given.options if observer is None else {**given.options, "attn_observer": observer}
+    output = block(given.states, *given.arguments, **options)
+    return output[0] if isinstance(output, tuple) else output
+
+
+def private_block(model: LoadedModel, index: int, stored: dict[str, StoredTensor]) -> nn.Module:
+    """A copy of a block that may be changed, on the model's device and in its precision."""
+    block = copy.deepcopy(model.blocks[index])
+    remove_hook_from_module(block, recurse=True)
+    if any(weight.is_meta for weight in block.parameters()):
+        prefix = f"{block_prefix(model)}.{index}."
+        require(stored, (prefix + name for name, _ in block.named_parameters()))
+        block = block.to_empty(device=model.device)
+        with torch.no_grad():
+            for name, weight in block.named_parameters():
+                weight.copy_(stored[prefix + name].read())
+    return block.to(model.device)

@@ -1,0 +1,66 @@
+"""The tensors of a checkpoint's files, found by the names that the running model gives them."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from analysis.errors import UserError
+from analysis.models import llada
+from analysis.models.load import LoadedModel
+
+# By model type: how the authors' parameter names become native ones. Other families use the native names.
+_NAMES = {"llada": llada.NAMES, "mmada": llada.NAMES}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies."""
+
+    file: Path
+    name: str
+
+    def read(self) -> torch.Tensor:
+        """The tensor as stored, on the CPU."""
+        with safe_open(self.file, "pt") as handle:
+            return handle.get_tensor(self.name)
+
+
+def native_name(model_type: str, name: str) -> str:
+    """The running model's name of a tensor called `name` in the file."""
+    for theirs, native in _NAMES.get(model_type, ()):
+        name = re.sub(theirs, native, name)
+    return name
+
+
+def stored_tensors(model: LoadedModel) -> dict[str, StoredTensor]:
+    """Every tensor of the checkpoint's files by its native name, in the order of the files."""
+    known = {name for name, _ in model.network.named_parameters()}
+    prefix = f"{model.network.base_model_prefix}."
+    found = {}
+    for file in model.checkpoint.weight_files:
+        with safe_open(file, "pt") as handle:
+            for name in handle.keys():  # noqa: SIM118 - a safetensors handle is no mapping
+                native = native_name(model.checkpoint.config["model_type"], name)
+                # Some checkpoints were saved from the body alone, without the head's prefix.
+                native = prefix + native if native not in known and prefix + native in known else native
+                found[native] = StoredTensor(file, name)
+    return found
+
+
+def block_prefix(model: LoadedModel) -> str:
+    """The native name of the list of blocks: block i's parameters begin with `{prefix}.{i}.`."""
+    return next(name for name, module in model.network.named_modules() if module is model.blocks)
+
+
+def require(stored: dict[str, StoredTensor], names: Iterable[str]) -> None:
+    """Raises UserError if one of the native names has no tensor in the files."""
+    missing = next((name for name in names if name not in stored), None)
+    if missing:
+        raise UserError(
+            f"The checkpoint's files hold no tensor for '{missing}': they name their weights in a way that is not "
+            "known here. Save the model once with transformers' save_pretrained and prune that folder."
+        )

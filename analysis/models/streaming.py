@@ -1,0 +1,50 @@
+"""A model larger than its device: all but the blocks in memory, the blocks read from the files as they are due."""
+
+from accelerate import init_empty_weights
+from transformers import AutoModelForCausalLM
+
+from analysis import attention
+from analysis.errors import UserError
+from analysis.models import checkpoint as checkpoints
+from analysis.models.files import block_prefix, stored_tensors
+from analysis.models.load import LoadedModel, config_of, make_bidirectional, mask_token_of, pick_device, register
+from analysis.models.tokenizer import load_tokenizer
+from analysis.specs import ModelSpec
+
+
+def skeleton(spec: ModelSpec) -> LoadedModel:
+    """The model without its blocks' weights and without a head. Raises UserError as `load` does.
+
+    It serves `first_input` and `private_block`, never a whole forward.
+    """
+    import torch
+
+    register()
+    device = pick_device(spec.device)
+    found = checkpoints.find(spec.source)
+    if found is None:
+        raise UserError(f"'{spec.source}' is not on this disk. Download it first; it is then read block by block.")
+    config = config_of(found)
+    tokenizer = load_tokenizer(found.folder)
+    mask_token = mask_token_of(found, config, tokenizer)
+    stored_dtype = {"BF16": torch.bfloat16, "F16": torch.float16}.get(checkpoints.main_dtype(found), torch.float32)
+    wanted = {"bfloat16": torch.bfloat16, "float32": torch.float32, "auto": stored_dtype}[spec.dtype]
+    dtype = torch.float32 if spec.dtype == "auto" and device == "cpu" else wanted
+    with init_empty_weights(include_buffers=False):
+        network = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention.IMPLEMENTATION)
+    model = LoadedModel(spec, found, network.eval(), tokenizer, checkpoints.fingerprint(found), mask_token)
+    make_bidirectional(model)
+    stored, blocks = stored_tensors(model), f"{block_prefix(model)}."
+    head = network.get_output_embeddings()
+    for name, module in network.named_modules():
+        if f"{name}.".startswith(blocks) or module is head:
+            continue
+        for part, weight in list(module.named_parameters(recurse=False)):
+            full = f"{name}.{part}"
+            if full not in stored:
+                raise UserError(f"'{found.folder}' holds no tensor for '{full}', so it cannot be read block by block.")
+            held = torch.nn.Parameter(stored[full].read().to(device, weight.dtype), requires_grad=False)
+            setattr(module, part, held)
+        for part, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, part, buffer.to(device))
+    return model
