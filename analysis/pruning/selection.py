@@ -7,6 +7,14 @@ import torch
 _PIECE = 2**20
 
 
+def order_statistic(score: torch.Tensor, count: int) -> torch.Tensor:
+    """The count-th lowest of each row, (rows, 1)."""
+    if score.device.type == "cpu" and score.dtype == torch.float32:
+        # NumPy's selection is several times as fast as torch's on a CPU.
+        return torch.from_numpy(np.partition(score.numpy(), count - 1, axis=1)[:, count - 1 : count])
+    return score.kthvalue(count, dim=1, keepdim=True).values
+
+
 def lowest(score: torch.Tensor, count: int) -> torch.Tensor:
     """True at the `count` lowest of each row of score (rows, n), bool. Of equal scores the first go.
 
@@ -19,7 +27,7 @@ def lowest(score: torch.Tensor, count: int) -> torch.Tensor:
     chosen = torch.empty(score.shape, dtype=torch.bool, device=score.device)
     rows = max(1, _PIECE // score.shape[1]) if score.device.type == "cpu" else len(score)
     for piece, out in zip(score.split(rows), chosen.split(rows), strict=True):
-        threshold = _order_statistic(piece, count)
+        threshold = order_statistic(piece, count)
         torch.le(piece, threshold, out=out)
         if int(torch.count_nonzero(out)) > count * len(piece):
             _drop_last_ties(out, piece, threshold, count)
@@ -45,14 +53,6 @@ def lowest_of_each(score: torch.Tensor, count: int, size: int) -> torch.Tensor:
                 rank[earlier] += ~in_order
         out.copy_((rank < count).movedim(0, -1).flatten(1))
     return chosen
-
-
-def _order_statistic(score: torch.Tensor, count: int) -> torch.Tensor:
-    """The count-th lowest of each row, (rows, 1)."""
-    if score.device.type == "cpu" and score.dtype == torch.float32:
-        # NumPy's selection is several times as fast as torch's on a CPU.
-        return torch.from_numpy(np.partition(score.numpy(), count - 1, axis=1)[:, count - 1 : count])
-    return score.kthvalue(count, dim=1, keepdim=True).values
 
 
 def _drop_last_ties(chosen: torch.Tensor, score: torch.Tensor, threshold: torch.Tensor, count: int) -> None:

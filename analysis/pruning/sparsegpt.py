@@ -1,0 +1,141 @@
+"""SparseGPT (Frantar and Alistarh, arXiv 2301.00774): prune columns in order and let the later ones make up for it.
+
+Pure functions of one matrix. A Hessian belongs to an input, so projections that share an input (q, k and v; gate and
+up) share the Hessian and its factorization. Sinks enter through the Hessian alone, as weights of its tokens.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from analysis.errors import UserError
+from analysis.pruning.patterns import check
+from analysis.pruning.selection import lowest_of_each, order_statistic
+
+BLOCK = 128  # columns that share a threshold and are compensated together
+_DAMPING_GROWTH = 10.0
+_LARGEST_DAMPING = 1e4
+
+
+@dataclass(frozen=True)
+class Factor:
+    """upper (F, F) float32: U with UᵀU = (H + damping · mean(diag H) · I)⁻¹, upper triangular.
+
+    dead (F,) bool: features that were zero on all of the calibration text. damping: the share of the mean that was
+    used at last. precision: what the factorization ran in.
+    """
+
+    upper: torch.Tensor
+    dead: torch.Tensor
+    damping: float
+    precision: str
+
+
+class Solved(NamedTuple):
+    """weight (out, in), in the precision given, zero where pruned; pruned (out, in) bool."""
+
+    weight: torch.Tensor
+    pruned: torch.Tensor
+
+
+@torch.no_grad()
+def factorize(hessian: torch.Tensor, damping: float = 0.01) -> Factor:
+    """The factor of a Hessian (F, F) that `prune` works with. The Hessian is left as it was.
+
+    A dead feature gets a diagonal of 1. Where the Hessian is not positive definite in float32, float64 is tried; then
+    the damping grows tenfold. Raises UserError for a Hessian that is empty, not finite, or stays singular.
+    """
+    size = len(hessian)
+    if hessian.shape != (size, size) or size == 0:
+        raise UserError(f"SparseGPT needs a square Hessian of some features, not one of {tuple(hessian.shape)}.")
+    diagonal = hessian.diagonal().float()
+    if not torch.isfinite(hessian.sum()) or not torch.isfinite(hessian).all():
+        raise UserError(
+            "The activations of this projection are not finite, so SparseGPT has nothing to go by. Check the "
+            "checkpoint, or run in float32."
+        )
+    dead = diagonal == 0
+    mean = torch.where(dead, 1.0, diagonal).mean()
+    while damping <= _LARGEST_DAMPING:
+        for precision in (torch.float32, torch.float64):
+            upper = _inverse_factor(hessian, dead, damping * mean, precision)
+            if upper is not None:
+                return Factor(upper, dead, damping, str(precision).removeprefix("torch."))
+        damping *= _DAMPING_GROWTH
+    raise UserError(
+        f"The Hessian of this projection's inputs cannot be factorized, even damped by {_LARGEST_DAMPING:g} times its "
+        "mean diagonal. Use more calibration text, or another method."
+    )
+
+
+def _inverse_factor(
+    hessian: torch.Tensor, dead: torch.Tensor, shift: torch.Tensor, precision: torch.dtype
+) -> torch.Tensor | None:
+    """The upper Cholesky factor of (H + shift · I)⁻¹ in float32; None where H is not positive definite.
+
+    With J the reversal, J·H·J = L·Lᵀ gives H = R·Rᵀ with R = J·L·J upper triangular, so the factor is R⁻¹: one
+    Cholesky and one triangular solve, and no inverse.
+    """
+    device = hessian.device
+    if device.type == "mps" and precision == torch.float64:
+        device = torch.device("cpu")  # Apple's GPUs have no double precision
+    reversed_hessian = hessian.to(device, precision).flip((0, 1))
+    diagonal = reversed_hessian.diagonal()
+    diagonal.add_(dead.flip(0).to(device, precision)).add_(shift.to(device, precision))
+    lower, failed = torch.linalg.cholesky_ex(reversed_hessian)
+    del reversed_hessian, diagonal
+    if failed:
+        return None
+    upper = torch.linalg.solve_triangular(
+        lower.flip((0, 1)), torch.eye(len(hessian), dtype=precision, device=device), upper=True
+    )
+    return upper.to(hessian.device, torch.float32) if torch.isfinite(upper.sum()) else None
+
+
+@torch.no_grad()
+def prune(weight: torch.Tensor, factor: Factor, sparsity: float, pattern: str, block: int = BLOCK) -> Solved:
+    """Prunes a matrix (out, in) and lets the weights right of each removed one make up for it.
+
+    A weight's score is w²/U_jj². unstructured: in each block of columns every score up to the one at ⌊n · sparsity⌋
+    of its n sorted scores goes, over all rows at once; as published, that is one more than ⌊n · sparsity⌋. N:M: the
+    lowest M − N of every M neighbours of a row, scored when the first of them is reached. Weights of dead features
+    are zero. The matrix given is left as it was. Raises UserError as `patterns.check` does, and for weights that are
+    not finite.
+    """
+    found = check(pattern, tuple(weight.shape), sparsity)
+    columns = weight.shape[1]
+    if len(factor.upper) != columns:
+        raise ValueError(f"A matrix of {columns} columns does not fit a factor of {len(factor.upper)} features.")
+    if found.group and block % found.group:
+        raise ValueError(f"Blocks of {block} columns cannot be split into groups of {found.group}.")
+    if not torch.isfinite(weight).all():
+        raise UserError("This projection has weights that are not finite. Check the checkpoint.")
+    # Transposed, so that the columns worked through are contiguous.
+    work = weight.t().to(factor.upper.device, torch.float32, copy=True).contiguous()
+    pruned = torch.zeros_like(work, dtype=torch.bool)
+    if sparsity == 0:
+        return Solved(weight.clone(), pruned.t().to(weight.device))
+    work[factor.dead] = 0
+    for start in range(0, columns, block):
+        end = min(start + block, columns)
+        part, chosen, upper = work[start:end], pruned[start:end], factor.upper[start:end, start:end]
+        scale = upper.diagonal().square()[:, None]
+        if found.group is None:
+            score = part.square() / scale
+            index = int(score.numel() * sparsity)
+            torch.le(score, order_statistic(score.view(1, -1), index + 1), out=chosen)
+        errors = torch.empty_like(part)
+        for column in range(end - start):
+            if found.group is not None and column % found.group == 0:
+                group = slice(column, column + found.group)
+                score = (part[group].square() / scale[group]).t().contiguous()
+                chosen[group] = lowest_of_each(score, found.group - found.kept, found.group).t()
+            error = errors[column]
+            torch.mul(part[column], chosen[column], out=error)
+            error /= upper[column, column]
+            # The column itself changes too: a pruned weight becomes zero but for rounding.
+            part[column:].addr_(upper[column, column:], error, alpha=-1)
+        part.masked_fill_(chosen, 0)
+        work[end:].addmm_(factor.upper[start:end, end:].t(), errors, alpha=-1)
+    return Solved(work.t().to(weight.device, weight.dtype).contiguous(), pruned.t().contiguous().to(weight.device))
