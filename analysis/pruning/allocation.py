@@ -1,0 +1,126 @@
+"""How the overall sparsity is shared out over the layers. NumPy, but for counting outliers.
+
+An allocation is one row of `ALLOCATIONS`: a preference a layer, which is shifted until the overall sparsity is met.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from analysis.errors import UserError
+
+CEILING = 0.99  # no layer is emptied for the sake of the others
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """prefer: (layer numbers (A,), outlier ratios (A,) or None) of the layers pruned -> (A,) within −1…1, more where
+    a layer should be sparser.
+    """
+
+    title: str
+    help: str
+    prefer: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+    needs_outliers: bool = False
+
+
+def _uniform(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
+    return np.zeros(len(layers))
+
+
+def _owl(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
+    """The outlier ratios scaled to a range of 2 and negated, so that a range of ± spread becomes 2 · spread wide."""
+    if outliers is None:
+        raise ValueError("owl needs the outlier ratio of every layer.")
+    return -_scaled(outliers)
+
+
+def _depth(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
+    return -_scaled(layers.astype(float))
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Values moved to −1…1; zeros where they are all equal."""
+    low, high = values.min(), values.max()
+    return np.zeros(len(values)) if high == low else 2 * (values - low) / (high - low) - 1
+
+
+ALLOCATIONS: dict[str, Allocation] = {
+    "uniform": Allocation("uniform", "The same sparsity in every layer.", _uniform),
+    "owl": Allocation(
+        "by outliers (OWL)", "Less where more scores are outliers (arXiv 2310.05175).", _owl, needs_outliers=True
+    ),
+    "depth": Allocation("by depth", "A linear ramp: earlier layers sparser (reported to help: 2605.06366).", _depth),
+}
+
+
+def layer_sparsities(
+    allocation: str,
+    sparsity: float,
+    sizes: np.ndarray,
+    outlier_ratios: np.ndarray | None = None,
+    spread: float = 0.08,
+) -> np.ndarray:
+    """The sparsity of every layer, (L,) float64; their mean weighted by `sizes` is `sparsity`.
+
+    sizes (L,): how many weights of a layer are to be pruned; a layer of size 0 is left dense and gets 0.
+    outlier_ratios (L,): D of OWL, for allocations that need them. spread λ: a layer lies within sparsity ± λ, and
+    within 0 and 0.99. S_l = clip(S + λ·preference_l + c) with the one c that meets the overall sparsity: published OWL
+    has no clip, so a lone layer of outliers may leave its own ± λ there.
+    Raises UserError for an unknown allocation, a sparsity outside 0…1, and nothing to prune.
+    """
+    if allocation not in ALLOCATIONS:
+        raise UserError(f"Unknown allocation '{allocation}'. Known: {', '.join(ALLOCATIONS)}.")
+    if not 0 <= sparsity < 1:
+        raise UserError(f"A sparsity lies between 0 and 1, and 1 would leave nothing; {sparsity} does not serve.")
+    sizes = np.asarray(sizes, dtype=float)
+    layers = np.flatnonzero(sizes > 0)
+    if not len(layers):
+        raise UserError("Every layer and projection is skipped, so there is nothing to prune. Skip fewer.")
+    outliers = None if outlier_ratios is None else np.asarray(outlier_ratios, dtype=float)[layers]
+    if outliers is not None and not np.isfinite(outliers).all():
+        raise UserError("The outlier ratios of some layers are not numbers. Check the checkpoint's weights.")
+    row = ALLOCATIONS[allocation]
+    preference = spread * row.prefer(layers, outliers if row.needs_outliers else None)
+    low, high = max(0.0, sparsity - spread), max(sparsity, min(CEILING, sparsity + spread))
+    shares = np.zeros(len(sizes))
+    weights = sizes[layers] / sizes[layers].sum()
+    shares[layers] = _shifted(sparsity + preference, weights, sparsity, low, high)
+    return shares
+
+
+def _shifted(values: np.ndarray, weights: np.ndarray, mean: float, low: float, high: float) -> np.ndarray:
+    """clip(values + c, low, high) with c such that the weighted mean is `mean`, which lies between low and high.
+
+    The mean is a piecewise linear, rising function of c: its corners are sorted and c lies on one segment.
+    """
+
+    if np.ptp(values) == 0:
+        return np.full(len(values), mean)  # without a rounding error, so that N:M finds its very sparsity
+
+    def at(shift: float) -> float:
+        return float(weights @ np.clip(values + shift, low, high))
+
+    corners = np.unique(np.concatenate([low - values, high - values]))
+    after = int(np.searchsorted([at(corner) for corner in corners], mean))
+    if after == 0 or after == len(corners):
+        shift = corners[min(after, len(corners) - 1)]
+    else:
+        left, right = corners[after - 1], corners[after]
+        shift = left + (right - left) * (mean - at(left)) / (at(right) - at(left))
+    return np.clip(values + shift, low, high)
+
+
+def outlier_ratio(scores: Iterable[torch.Tensor], threshold: float) -> float:
+    """D of OWL: the share of a block's scores that exceed `threshold` times their mean over the whole block.
+
+    scores: (out, in) for each projection of the block that is pruned. 0 for a block without any.
+    """
+    matrices = tuple(scores)
+    count = sum(score.numel() for score in matrices)
+    if count == 0:
+        return 0.0
+    mean = sum(score.sum(dtype=torch.float64).item() for score in matrices) / count
+    return sum(int(torch.count_nonzero(score > threshold * mean)) for score in matrices) / count

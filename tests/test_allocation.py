@@ -1,0 +1,97 @@
+"""Sharing sparsity out over layers: the overall sparsity exactly, bounds, order, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.errors import UserError
+from analysis.pruning.allocation import ALLOCATIONS, CEILING, layer_sparsities, outlier_ratio
+
+COUNTS = st.integers(1, 12)
+SPARSITY = st.floats(0, 0.95)
+SPREAD = st.floats(0, 0.5)
+
+
+@st.composite
+def cases(draw):
+    """Sizes (some zero, not all) and outlier ratios of a model."""
+    count = draw(COUNTS)
+    sizes = draw(st.lists(st.sampled_from([0, 1000, 3000, 50_000_000]), min_size=count, max_size=count))
+    sizes[draw(st.integers(0, count - 1))] = 2000
+    ratios = draw(st.lists(st.floats(0, 0.2), min_size=count, max_size=count))
+    return np.array(sizes), np.array(ratios)
+
+
+@given(allocation=st.sampled_from(sorted(ALLOCATIONS)), case=cases(), sparsity=SPARSITY, spread=SPREAD)
+def test_the_overall_sparsity_is_exact_and_every_layer_within_bounds(allocation, case, sparsity, spread):
+    sizes, ratios = case
+    shares = layer_sparsities(allocation, sparsity, sizes, ratios, spread)
+    assert shares.shape == sizes.shape
+    assert (shares[sizes == 0] == 0).all()
+    pruned = shares[sizes > 0]
+    assert abs(shares @ sizes / sizes.sum() - sparsity) < 1e-9
+    assert (pruned >= max(0, sparsity - spread)).all()
+    assert (pruned <= max(sparsity, min(CEILING, sparsity + spread))).all()
+
+
+@given(case=cases(), sparsity=SPARSITY, spread=SPREAD)
+def test_more_outliers_are_never_sparser(case, sparsity, spread):
+    sizes, ratios = case
+    shares = layer_sparsities("owl", sparsity, sizes, ratios, spread)[sizes > 0]
+    in_order = shares[np.argsort(ratios[sizes > 0], kind="stable")]
+    assert (np.diff(in_order) <= 1e-12).all()
+
+
+@given(case=cases(), sparsity=SPARSITY, spread=SPREAD)
+def test_later_layers_are_never_sparser_by_depth(case, sparsity, spread):
+    sizes, _ = case
+    shares = layer_sparsities("depth", sparsity, sizes, None, spread)[sizes > 0]
+    assert (np.diff(shares) <= 1e-12).all()
+
+
+def test_owl_is_the_published_formula_where_nothing_is_clipped():
+    """S_l = S − 2λ·(D_l − mean D)/(max D − min D), for a mean in the middle of the range."""
+    ratios = np.array([0.01, 0.02, 0.04, 0.05])
+    shares = layer_sparsities("owl", 0.5, np.full(4, 100), ratios, 0.08)
+    np.testing.assert_allclose(shares, 0.5 - 0.16 * (ratios - 0.03) / 0.04, atol=1e-12)
+
+
+def test_depth_is_a_linear_ramp():
+    np.testing.assert_allclose(layer_sparsities("depth", 0.5, np.full(5, 7), None, 0.08), [0.58, 0.54, 0.5, 0.46, 0.42])
+    skipped = layer_sparsities("depth", 0.5, np.array([0, 7, 7, 7]), None, 0.08)
+    np.testing.assert_allclose(skipped, [0, 0.58, 0.5, 0.42])
+
+
+def test_uniform_is_the_sparsity_itself():
+    assert layer_sparsities("uniform", 0.35, np.array([3, 0, 9])).tolist() == [0.35, 0, 0.35]
+    assert layer_sparsities("owl", 0.35, np.array([3, 9]), np.array([0.1, 0.1])).tolist() == [0.35, 0.35]
+
+
+def test_a_lone_layer_of_outliers_stays_within_the_range():
+    shares = layer_sparsities("owl", 0.5, np.full(5, 10), np.array([0.2, 0, 0, 0, 0]), 0.08)
+    np.testing.assert_allclose(shares, [0.42, 0.52, 0.52, 0.52, 0.52])
+
+
+def test_refusals():
+    with pytest.raises(UserError, match="Known: uniform, owl, depth"):
+        layer_sparsities("random", 0.5, np.ones(2))
+    with pytest.raises(UserError, match="nothing to prune"):
+        layer_sparsities("uniform", 0.5, np.zeros(2))
+    with pytest.raises(UserError, match="between 0 and 1"):
+        layer_sparsities("uniform", 1.0, np.ones(2))
+    with pytest.raises(UserError, match="not numbers"):
+        layer_sparsities("owl", 0.5, np.ones(2), np.array([np.nan, 0]))
+    with pytest.raises(ValueError, match="owl needs"):
+        layer_sparsities("owl", 0.5, np.ones(2))
+
+
+def test_outliers_are_counted_against_the_mean_of_the_whole_block():
+    small, large = torch.ones(10, 10), torch.ones(10, 10)
+    large[0, :4] = 100.0
+    # The mean of all 200 is 2.98, so 5 times it is 14.9: the 4 large ones of 200.
+    assert outlier_ratio((score for score in (small, large)), 5) == pytest.approx(4 / 200)
+    assert outlier_ratio([small], 5) == 0
+    assert outlier_ratio([torch.zeros(3, 3)], 5) == 0
+    assert outlier_ratio([], 5) == 0
