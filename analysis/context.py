@@ -1,4 +1,4 @@
-"""What a job is given beside its spec: where to leave its file, and whom to tell how far it is."""
+"""What a job is given beside its spec: where to leave its files, and whom to tell how far it is."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,8 +11,23 @@ class Cancelled(Exception):
 class Context(Protocol):
     """What a job is given beside its spec."""
 
-    folder: Path  # where it leaves its file
+    folder: Path  # where it leaves its file or folder
     workers: int  # how many workers share this machine's cores
 
+    @property
+    def scratch(self) -> Path:
+        """A folder for finished phases, the same one whenever the same question is asked of the same model.
+
+        It survives a failure, a cancellation and a restart, and is removed when the job is done. A job that was cut
+        off finds there what it had finished: so write a phase to another name first and rename it when it is whole.
+        """
+
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
-        """Tells how far the job is. Raises Cancelled when it should stop; so every step calls it."""
+        """Tells how far the job is. Raises Cancelled when it should stop; so every step calls it.
+
+        details: partial results as JSON, in plain Python numbers. Each name holds its whole state so far and keeps it
+        until a later call replaces it, as calls in quick succession are merged. Short jobs may run during the call.
+        """
+
+    def log(self, text: str) -> None:
+        """Adds a line to the job's log. The last few hundred are kept."""

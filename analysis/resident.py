@@ -16,7 +16,7 @@ _resident: "LoadedModel | None" = None
 def resident_model(spec: ModelSpec, context: Context) -> "LoadedModel":
     """The model of `spec`: the one held if it is that, else loaded in its place. A failed load leaves the old one."""
     global _resident
-    if _resident is not None and _resident.spec == spec and _unchanged(_resident):
+    if _resident is not None and is_resident(spec):
         return _resident
     context.progress("starting torch")
     from analysis.models import load
@@ -24,6 +24,16 @@ def resident_model(spec: ModelSpec, context: Context) -> "LoadedModel":
     load.use_all_cores(context.workers)
     _resident = load.load(spec, lambda phase: context.progress(phase), _resident, release_resident)
     return _resident
+
+
+def is_resident(spec: ModelSpec) -> bool:
+    """Whether the model of `spec` is held, unchanged on disk since."""
+    return _resident is not None and _resident.spec == spec and _unchanged(_resident)
+
+
+def resident_spec() -> ModelSpec | None:
+    """Which model is held."""
+    return None if _resident is None else _resident.spec
 
 
 def release_resident() -> None:

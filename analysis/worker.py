@@ -1,117 +1,203 @@
-"""The worker process: how it is started, and how one job runs in it."""
+"""How one job runs in a worker process."""
 
+import errno
+import gc
+import shutil
+import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-import psutil
+from pydantic import BaseModel
 
 from analysis.context import Cancelled
 from analysis.errors import UserError
-from analysis.jobs import JOBS
-from analysis.specs import JOB_SPECS
+from analysis.freight import load_up
+from analysis.jobs import JOBS, known_key
+from analysis.resident import is_resident, resident_spec
+from analysis.specs import JOB_SPECS, Spec
+from analysis.turns import Turns
+from cache.keys import code_version, content_key
 
 TOPIC = "sinkscope-progress"
 PROGRESS_INTERVAL = 0.1  # seconds
+MARK = ".shared"  # a file in a job's folder that tells a worker that it sees the server's disk
 
 
-def start_local_cluster() -> tuple[Any, Any]:
-    """One worker process on the loopback interface, talking TLS with certificates made for this run."""
-    import dask
-    from distributed import Client, LocalCluster
-    from distributed.security import Security
+class Order(BaseModel):
+    """What a worker is asked to run. Travels as JSON.
 
-    cores = psutil.cpu_count() or 1
-    settings = {
-        "distributed.scheduler.allowed-failures": 0,
-        # A resident model fills memory rightly: no spilling or pausing, only the last line against the whole machine.
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-        "distributed.worker.memory.terminate": 0.95,
-        # Passive: threads that spin while waiting slow every other process on a small machine down.
-        "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"},
-    }
-    dask.config.set(settings)
-    cluster = LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        protocol="tls://",
-        security=Security.temporary(),
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address=None,
-        silence_logs="ERROR",
-    )
-    return cluster, Client(cluster, set_as_default=False)
+    id: the job's. run: name of this try, by which it is cancelled.
+    folder: where the server would like the job's files; mark: what the file MARK holds there, if the worker sees the
+    same disk. scratch: the folder of all jobs' scratch folders. guest: runs between another job's steps. workers: how
+    many share that machine's cores. code: version of the server's code. limit: bytes that may come back by the wire.
+    """
+
+    id: str
+    run: str
+    kind: str
+    spec: dict[str, Any]
+    folder: str
+    mark: str
+    scratch: str
+    guest: bool
+    workers: int
+    code: str
+    limit: int
 
 
+_turns = Turns()
 _cancel_requests: set[str] = set()
 
 
-def request_cancel(job_id: str) -> None:
+def request_cancel(run: str) -> None:
     """Called in the worker: the job stops at its next step."""
-    _cancel_requests.add(job_id)
+    _cancel_requests.add(run)
 
 
 class WorkerContext:
-    """A job's context inside a dask worker: progress goes out as events, at most ten a second."""
+    """A job's context inside a dask worker: what it tells goes out as events, progress at most ten times a second."""
 
-    workers = 1
+    def __init__(self, order: Order, spec: Spec) -> None:
+        from distributed import get_worker
 
-    def __init__(self, job_id: str, folder: Path) -> None:
-        self.job_id, self.folder = job_id, folder
-        self._phase, self._phase_began, self._sent = "", 0.0, 0.0
+        self.workers = order.workers
+        self._order, self._spec, self._worker = order, spec, get_worker()
+        mark = Path(order.folder) / MARK
+        self.shared = mark.is_file() and mark.read_text() == order.mark
+        self.folder = Path(order.folder) if self.shared else Path(tempfile.mkdtemp(prefix="sinkscope-"))
+        self._phase, self._began, self._first, self._sent = "", 0.0, 0, 0.0
+        self._details: dict[str, Any] = {}
+
+    @property
+    def scratch(self) -> Path:
+        """This job's folder for finished phases, made at the first use."""
+        path = self._scratch_root() / self.scratch_name()
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch()
+        return path
+
+    def scratch_name(self) -> str:
+        """The key of the result; where the model is not on this disk yet, a name for the question alone."""
+        order = self._order
+        return known_key(order.kind, self._spec) or content_key(kind=order.kind, spec=order.spec, code=order.code)
+
+    def _scratch_root(self) -> Path:
+        return Path(self._order.scratch) if self.shared else Path(tempfile.gettempdir()) / "sinkscope-scratch"
+
+    def clear_scratch(self) -> None:
+        """Removes the finished phases."""
+        shutil.rmtree(self._scratch_root() / self.scratch_name(), ignore_errors=True)
+
+    def check(self) -> None:
+        """Raises Cancelled if someone asked for it."""
+        if self._order.run in _cancel_requests:
+            raise Cancelled
 
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
-        if self.job_id in _cancel_requests:
-            raise Cancelled
+        self._details.update(details)
+        self.check()
+        self._send(phase, done, total)
+        if not self._order.guest:
+            _turns.give_way()
+            self.check()
+
+    def _send(self, phase: str, done: int, total: int) -> None:
         now = time.monotonic()
         if phase != self._phase:
-            self._phase, self._phase_began = phase, now
+            self._phase, self._began, self._first = phase, now, done
         elif now - self._sent < PROGRESS_INTERVAL and done < total:
             return
         self._sent = now
-        rate = done / (now - self._phase_began) if done and now > self._phase_began else None
-        message = {
-            "job": self.job_id,
-            "phase": phase,
-            "done": done,
-            "total": total,
-            "details": details,
-            "rate": rate,
-            "left": (total - done) / rate if rate else None,
-        }
-        from distributed import get_worker
+        # A job that goes on where it was cut off begins beyond 0.
+        gone = done - self._first
+        rate = gone / (now - self._began) if gone > 0 and now > self._began else None
+        left = (total - done) / rate if rate else None
+        message = {"phase": phase, "done": done, "total": total, "rate": rate, "left": left, "details": self._details}
+        self._details = {}
+        self.tell(message)
 
-        get_worker().log_event(TOPIC, message)
+    def log(self, text: str) -> None:
+        for line in text.splitlines() or [""]:
+            self.tell({"log": line, "time": time.time()})
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Sends a message to the server, with the model held as it is."""
+        self._worker.log_event(
+            TOPIC, {"job": self._order.id, "run": self._order.run, "model": _model_held(), **message}
+        )
 
 
-def run_job(job_id: str, kind: str, spec: dict[str, Any], folder: str) -> dict[str, Any]:
-    """Runs one job in a worker. Errors come back as text, so that no exception object has to travel."""
-    context = WorkerContext(job_id, Path(folder))
+def _model_held() -> dict[str, Any] | None:
+    held = resident_spec()
+    return None if held is None else held.model_dump(mode="json")
+
+
+def run_job(text: str) -> dict[str, Any]:
+    """Runs one job, an Order as JSON, in a worker. Errors come back as text, so that no exception object has to travel.
+
+    A host leaves the worker's thread pool, so that dask hands a guest to the same worker meanwhile.
+    """
+    from distributed import secede
+
+    order = Order.model_validate_json(text)
+    if not order.guest:
+        secede()
+    context = None
     try:
-        outcome = JOBS[kind].run(JOB_SPECS[kind].model_validate(spec), context)
-        return {
-            "summary": outcome.summary,
-            "file": str(outcome.file) if outcome.file else None,
-            "key": outcome.key,
-        }
+        if order.code != code_version():
+            return {"error": "The workers run another version of SinkScope than the server. Update both to the same."}
+        spec = JOB_SPECS[order.kind].model_validate(order.spec)
+        context = WorkerContext(order, spec)
+        context.tell({"phase": "starting"})
+        with _turns.guest(context.check) if order.guest else _turns.host():
+            if order.guest and not is_resident(spec.model):
+                return {"not_resident": True}
+            outcome = JOBS[order.kind].run(spec, context)
+        freight = load_up(outcome, context.folder, context.shared, order.limit)
+        scratch = context.scratch_name()
+        if not context.shared:
+            context.clear_scratch()
+        return {"summary": outcome.summary, "key": outcome.key, "scratch": scratch, **freight}
     except Cancelled:
         return {"error": "Cancelled."}
-    except MemoryError as error:
-        return {"error": f"The machine ran out of memory. {error}".strip(), "traceback": traceback.format_exc()}
     except UserError as error:
         return {"error": str(error)}
     except Exception as error:
-        return {"error": reason(error), "traceback": traceback.format_exc()}
+        told = {"error": reason(error), "traceback": traceback.format_exc()}
+        if _is_out_of_memory(error):
+            _free_memory()
+        return told
     finally:
-        _cancel_requests.discard(job_id)
+        _cancel_requests.discard(order.run)
+        if context is not None:
+            context.tell({})  # says which model is held
+            if not context.shared:
+                shutil.rmtree(context.folder, ignore_errors=True)
 
 
 def reason(error: BaseException) -> str:
     """One line on why a job failed."""
     first = (str(error).strip().splitlines() or [""])[0]
-    return first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
+    if isinstance(error, UserError):
+        return first
+    if _is_out_of_memory(error):
+        return f"The machine ran out of memory. Take a smaller model or less text. ({type(error).__name__}: {first})"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full: {first}. Free some space, or move SinkScope's folder with SINKSCOPE_HOME."
+    return f"{type(error).__name__}: {first}"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch's own kinds, by name: this module does not import it.
+    allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or allocator
+
+
+def _free_memory() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

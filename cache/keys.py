@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 # Code that cannot change a stored number.
-_NO_NUMBERS = {"figures", "demo", "__pycache__"}
+_NO_NUMBERS = {"figures", "demo", "engine", "command_line", "__pycache__"}
 
 
 def content_key(**parts: Any) -> str:

@@ -1,8 +1,10 @@
-"""What SinkScope keeps between runs: results, found by content and evicted by size, and jobs, kept until deleted."""
+"""What SinkScope keeps between runs: results, found by content and evicted by size; folders and jobs, until deleted."""
 
 import json
 import os
+import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +16,18 @@ from platformdirs import user_cache_path
 from cache.disk import PlainDisk, RefusedRow
 
 RESULTS_LIMIT = 20 * 2**30  # bytes
-_JOB = "job:"
+SCRATCH_DAYS = 7  # how long finished phases of a job that did not end are kept after their last use
+_JOB, _LIVE, _FOLDER = "job:", "live:", "folder:"
 
 
 @dataclass(frozen=True)
 class Result:
-    """A stored result. summary: JSON. file: its arrays as safetensors, or None; valid until it is evicted."""
+    """A stored result. summary: JSON. file: its arrays as safetensors, or None; valid until it is evicted. folder: the
+    files it left, or None; they stay until someone removes them."""
 
     summary: dict[str, Any]
     file: Path | None
+    folder: Path | None = None
 
 
 def default_root() -> Path:
@@ -32,13 +37,21 @@ def default_root() -> Path:
 
 
 class Store:
-    """Two caches in one private folder. Safe across threads and processes; every write is atomic."""
+    """Two caches and some folders, private. Safe across threads and processes; every write is atomic.
 
-    def __init__(self, root: Path | None = None, results_limit: int = RESULTS_LIMIT) -> None:
+    shared: where files meet that workers write or read; SINKSCOPE_SHARED, or the store's own folder.
+    """
+
+    def __init__(
+        self, root: Path | None = None, results_limit: int = RESULTS_LIMIT, shared: Path | None = None
+    ) -> None:
         self.root = root or default_root()
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("results", "runs", self.incoming.name):
-            folder = self.root / name
+        named = os.environ.get("SINKSCOPE_SHARED")
+        self.shared = shared or (Path(named).expanduser().absolute() if named else self.root)
+        for folder in (self.root, self.shared):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own = (self.root / "results", self.root / "runs", self.incoming, self.scratch, self.kept)
+        for folder in own:
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
         self._results = diskcache.Cache(
@@ -52,38 +65,65 @@ class Store:
     @property
     def incoming(self) -> Path:
         """Where workers leave files for the store to take in."""
-        return self.root / "incoming"
+        return self.shared / "incoming"
 
-    def add_result(self, key: str, summary: dict[str, Any], file: Path | None = None) -> None:
-        """Takes a result in; `file` is copied and removed.
+    @property
+    def scratch(self) -> Path:
+        """Where jobs keep finished phases until they are done: one folder a result, by its key."""
+        return self.shared / "scratch"
 
-        The summary is written last, so that a half-written result is none.
+    @property
+    def kept(self) -> Path:
+        """Where folders that jobs leave are kept: one a result, by its key."""
+        return self.shared / "kept"
+
+    def add_result(
+        self, key: str, summary: dict[str, Any], file: Path | None = None, folder: Path | None = None
+    ) -> None:
+        """Takes a result in; `file` is copied and removed, `folder` is moved if it lies in `incoming`.
+
+        The summary is written last, so that a half-written result is none. A result with a folder is not evicted.
         """
         if file is not None:
             with file.open("rb") as content:
                 self._results.set(f"{key}:file", content, read=True)
             file.unlink()
-        self._results.set(key, json.dumps({"summary": summary, "file": file is not None}))
+        if folder is None:
+            self._results.set(key, json.dumps({"summary": summary, "file": file is not None}))
+            return
+        if folder.resolve().is_relative_to(self.incoming.resolve()):
+            place = self.kept / key
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(mode=0o700)
+            folder = folder.replace(place / folder.name)
+        stored = {"summary": summary, "file": file is not None, "folder": str(folder)}
+        self._runs.set(_FOLDER + key, json.dumps(stored))
 
     def result(self, key: str) -> Result | None:
         """The result of this key, or None if it is not there, no longer whole, or not written by this store."""
         try:
-            text = self._results.get(key)
+            text = self._results.get(key) or self._runs.get(_FOLDER + key)
             if not isinstance(text, str):
                 return None
             stored = json.loads(text)
-            return Result(stored["summary"], self._path(f"{key}:file") if stored["file"] else None)
+            folder = Path(stored["folder"]) if "folder" in stored else None
+            if folder is not None and not folder.is_dir():
+                return None
+            return Result(stored["summary"], self._path(f"{key}:file") if stored["file"] else None, folder)
         except (RefusedRow, ValueError, KeyError, TypeError, OSError):
             return None
 
     def has_result(self, key: str) -> bool:
         """Whether there is a result of this key, without reading it or counting as a use."""
-        return key in self._results
+        return key in self._results or (_FOLDER + key in self._runs and self.result(key) is not None)
 
     def delete_result(self, key: str) -> None:
-        """Forgets a result."""
+        """Forgets a result. A folder that the store took in is removed; one that lies elsewhere stays."""
         self._results.delete(key)
         self._results.delete(f"{key}:file")
+        self._runs.delete(_FOLDER + key)
+        if (self.kept / key).parent == self.kept:
+            shutil.rmtree(self.kept / key, ignore_errors=True)
 
     def _path(self, key: str) -> Path:
         reader = self._results.get(key, read=True)
@@ -98,8 +138,19 @@ class Store:
 
     def job(self, job_id: str) -> dict[str, Any] | None:
         """A job's record, or None."""
+        return self._run(_JOB + job_id)
+
+    def save_live(self, job_id: str, live: dict[str, Any]) -> None:
+        """Writes how far a job is and what it logged, replacing what was there."""
+        self._runs.set(_LIVE + job_id, json.dumps(live))
+
+    def live(self, job_id: str) -> dict[str, Any] | None:
+        """How far a job is, or was when it ended, and what it logged; None if nothing was written."""
+        return self._run(_LIVE + job_id)
+
+    def _run(self, key: str) -> dict[str, Any] | None:
         try:
-            text = self._runs.get(_JOB + job_id)
+            text = self._runs.get(key)
             return json.loads(text) if isinstance(text, str) else None
         except (RefusedRow, ValueError, OSError):
             return None
@@ -125,6 +176,14 @@ class Store:
     def delete_job(self, job_id: str) -> None:
         """Forgets a job; its result stays."""
         self._runs.delete(_JOB + job_id)
+        self._runs.delete(_LIVE + job_id)
+
+    def remove_old_scratch(self) -> None:
+        """Removes finished phases that nobody has come back to for SCRATCH_DAYS."""
+        for folder in self.scratch.iterdir():
+            newest = max((path.stat().st_mtime for path in [folder, *folder.rglob("*")]), default=0.0)
+            if newest < time.time() - SCRATCH_DAYS * 86400:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Closes the databases. The store cannot be used afterwards."""

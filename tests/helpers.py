@@ -36,9 +36,19 @@ class QuietContext:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.said: list[tuple[str, int, int, dict[str, Any]]] = []
+        self.logged: list[str] = []
+
+    @property
+    def scratch(self) -> Path:
+        path = self.folder / "scratch"
+        path.mkdir(exist_ok=True)
+        return path
 
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
         self.said.append((phase, done, total, details))
+
+    def log(self, text: str) -> None:
+        self.logged.append(text)
 
 
 def save_tokenizer(folder: Path, size: int = 64, mask: bool = True) -> None:

@@ -54,6 +54,12 @@ class Terminal:
         self.folder = folder
         self._line = ""
 
+    @property
+    def scratch(self) -> Path:
+        path = self.folder / "scratch"
+        path.mkdir(exist_ok=True)
+        return path
+
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
         line = f"{phase} {done}/{total}" if total else phase
         if sys.stderr.isatty():
@@ -61,6 +67,9 @@ class Terminal:
         elif phase != self._line or (total and done == total):
             print(line, file=sys.stderr, flush=True)
         self._line = phase
+
+    def log(self, text: str) -> None:
+        print(f"\r\033[K{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if sys.stderr.isatty():

@@ -20,21 +20,23 @@ __all__ = ["JOBS", "Job", "Outcome", "known_key", "result_key"]
 
 @dataclass(frozen=True)
 class Job:
-    """One kind of job. stored: whether its result is kept, so that the same question is answered by reading."""
+    """One kind of job. stored: whether its result is kept, so that the same question is answered by reading.
+    short: takes seconds and only looks at its spec's `model`, so it may run between the steps of a long job."""
 
     title: str
     run: Callable[[Any, Context], Outcome]
     stored: bool
+    short: bool = False
 
 
 JOBS: dict[str, Job] = {
-    "load": Job("Load a model", load_model, stored=False),
+    "load": Job("Load a model", load_model, stored=False, short=True),
     "unload": Job("Unload the model", unload_model, stored=False),
     "record": Job("Record a trajectory", record, stored=True),
-    "attention_map": Job("Fetch an attention map", attention_map, stored=True),
-    "reference": Job("Observe random weights", reference, stored=True),
-    "noise": Job("Observe noised text", noise, stored=True),
-    "ablate": Job("Ablate sinks", ablate, stored=True),
+    "attention_map": Job("Fetch an attention map", attention_map, stored=True, short=True),
+    "reference": Job("Observe random weights", reference, stored=True, short=True),
+    "noise": Job("Observe noised text", noise, stored=True, short=True),
+    "ablate": Job("Ablate sinks", ablate, stored=True, short=True),
 }
 
 

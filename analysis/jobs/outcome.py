@@ -12,11 +12,13 @@ from cache.keys import code_version, content_key
 @dataclass(frozen=True)
 class Outcome:
     """What a job returns. summary: JSON. file: arrays as safetensors, for the store to take in, or None.
-    key: the name of the result by content; None for a job without a lasting result."""
+    key: the name of the result by content; None for a job without a lasting result. folder: files that stay together,
+    such as a checkpoint; one inside the context's folder is taken in under its own name, others stay in place."""
 
     summary: dict[str, Any]
     file: Path | None = None
     key: str | None = None
+    folder: Path | None = None
 
 
 def result_key(kind: str, spec: Spec, model_fingerprint: str) -> str:

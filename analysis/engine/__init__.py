@@ -1,0 +1,10 @@
+"""The job engine: a queue of its own in the store, and the workers that run it. Imports no torch.
+
+`engine` is what pages ask, `dispatcher` hands jobs to workers, `book` keeps what is known about every job, `cluster`
+starts or finds the workers, `records` says what a job looks like.
+"""
+
+from analysis.engine.engine import Engine
+from analysis.engine.records import JobRecord, LogLine, Progress, State
+
+__all__ = ["Engine", "JobRecord", "LogLine", "Progress", "State"]

@@ -1,0 +1,225 @@
+"""The workers: a local cluster with one worker a device, or a dask cluster that runs already."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+
+from analysis.errors import UserError
+from analysis.worker import TOPIC
+
+CONNECT_TIMEOUT = 10  # seconds
+_MEMORY_TOPIC = "worker-restart-memory"  # dask's own: a nanny ended a worker that took too much
+
+
+@dataclass(frozen=True)
+class Place:
+    """A worker that runs one job at a time. device: its name for people. workers: how many share its machine."""
+
+    address: str
+    device: str
+    workers: int
+
+
+class Cluster:
+    """A connection to workers, local or not.
+
+    client: dask's. remote: the workers outlive this server. on_event gets what jobs tell, as dictionaries.
+    """
+
+    def __init__(self, client: Any, local: Any, on_event: Callable[[dict[str, Any]], None]) -> None:
+        self.client, self._local = client, local
+        self.remote = local is None
+        self.too_big: set[str] = set()  # addresses of workers that were ended because they took too much memory
+        self._stale = True
+        self._places: dict[str, Place] = {}
+        client.subscribe_topic(TOPIC, lambda event: on_event(dict(event[1])))
+        client.subscribe_topic("all", self._on_change)
+        client.subscribe_topic(_MEMORY_TOPIC, lambda event: self.too_big.add(event[1]["worker"]))
+
+    def _on_change(self, event: tuple[float, Any]) -> None:
+        if isinstance(event[1], dict) and event[1].get("action") in ("add-worker", "remove-worker"):
+            self._stale = True
+
+    @property
+    def connected(self) -> bool:
+        """Whether the scheduler is still there."""
+        return self.client.status == "running"
+
+    def places(self) -> dict[str, Place]:
+        """The workers there are, by address."""
+        if self._stale:
+            self._stale = False
+            workers = self.client.scheduler_info(n_workers=-1)["workers"]
+            hosts = Counter(_host(address) for address in workers)
+            self._places = {
+                address: Place(address, _device(address, facts["name"]), hosts[_host(address)])
+                for address, facts in workers.items()
+            }
+        return self._places
+
+    def without(self, address: str) -> None:
+        """Takes a worker that has died off the list at once; dask may not have noticed yet."""
+        self._places = {known: place for known, place in self._places.items() if known != address}
+
+    def look_again(self) -> None:
+        """Asks the scheduler for its workers at the next call of `places`."""
+        self._stale = True
+
+    def tell(self, address: str, function: Callable[..., Any], *arguments: Any) -> None:
+        """Calls a function in a worker without waiting for it: a worker that hangs would not answer."""
+        options = {"workers": [address], "on_error": "ignore"}
+        threading.Thread(target=self._quietly, args=(self.client.run, function, *arguments), kwargs=options, daemon=True
+                         ).start()  # fmt: skip
+
+    def kill(self, address: str) -> None:
+        """Ends a worker process at once; its nanny starts a new one."""
+        if self._local is None:
+            options = {"timeout": 10, "raise_for_error": False}
+            threading.Thread(
+                target=self._quietly, args=(self.client.restart_workers, [address]), kwargs=options, daemon=True
+            ).start()
+            return
+        for nanny in self._local.workers.values():
+            if nanny.worker_address == address and nanny.pid:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    psutil.Process(nanny.pid).kill()
+
+    @staticmethod
+    def _quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        # Worker, scheduler or server may go while the call is under way; whoever waits for the job sees it.
+        with contextlib.suppress(Exception):
+            function(*arguments, **options)
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of local workers."""
+        nannies = self._local.workers.values() if self._local is not None else ()
+        return [nanny.pid for nanny in nannies if nanny.pid]
+
+    def close(self) -> None:
+        """Closes the connection, and stops local workers."""
+        for closing in (self.client, self._local):
+            if closing is not None:
+                # The worker may be gone already, and nothing is left to save.
+                with contextlib.suppress(Exception):
+                    closing.close(timeout=5)
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).hostname or address
+
+
+def _device(address: str, name: Any) -> str:
+    return str(name) if str(name) != address else urlsplit(address).netloc
+
+
+# --- a running cluster ------------------------------------------------------------------------------------------
+
+
+def check_scheduler(address: str) -> str:
+    """What a user should know about this address, or nothing. Raises UserError for one that cannot be used."""
+    scheme = urlsplit(address).scheme
+    if scheme not in ("tls", "tcp") or not urlsplit(address).hostname:
+        raise UserError(f"SINKSCOPE_SCHEDULER is '{address}'. Expected an address like tls://host:8786.")
+    if scheme == "tls":
+        return ""
+    return (
+        f"The scheduler at {address} is reached without TLS: whoever reaches that port can run code on the workers "
+        "and read what travels. Use it on a network of your own only, or set up TLS (docs/cluster.md)."
+    )
+
+
+def connect(address: str, on_event: Callable[[dict[str, Any]], None]) -> Cluster:
+    """Connects to a running scheduler; TLS files are named by dask's own configuration. Raises OSError."""
+    from distributed import Client
+
+    client = Client(address, set_as_default=False, timeout=CONNECT_TIMEOUT)
+    return Cluster(client, None, on_event)
+
+
+# --- a local cluster --------------------------------------------------------------------------------------------
+
+
+def local_devices() -> list[str]:
+    """What each local worker gets: `cpu`, or numbers of CUDA devices such as `0` or `0,1`.
+
+    SINKSCOPE_DEVICES names them, separated by spaces. Else one worker for each CUDA device, or one for the CPU.
+    """
+    named = os.environ.get("SINKSCOPE_DEVICES", "").split()
+    if any(part != "cpu" and not all(number.isdigit() for number in part.split(",")) for part in named):
+        raise UserError(
+            f"SINKSCOPE_DEVICES is '{' '.join(named)}'. Expected CUDA device numbers or cpu, separated by spaces, such "
+            "as '0 1 2,3': one worker each for devices 0 and 1, and one for 2 and 3 together."
+        )
+    return named or _cuda_devices() or ["cpu"]
+
+
+def _cuda_devices() -> list[str]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [] if visible.strip() in ("", "-1") else [part.strip() for part in visible.split(",")]
+    # The driver's own tool: importing torch to count devices would take this process seconds and memory.
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = [tool, "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+def start_local(
+    on_event: Callable[[dict[str, Any]], None], devices: list[str] | None = None, memory_limit: int | None = None
+) -> Cluster:
+    """One worker process a device on the loopback interface, talking TLS with certificates made for this run.
+
+    memory_limit: bytes of main memory a worker may take; SINKSCOPE_MEMORY_LIMIT, else its share of the machine's.
+    """
+    import dask
+    from dask.utils import parse_bytes
+    from distributed import Client, Nanny, Scheduler
+    from distributed.deploy.spec import SpecCluster
+    from distributed.security import Security
+    from distributed.system import MEMORY_LIMIT
+
+    devices = devices or local_devices()
+    named = os.environ.get("SINKSCOPE_MEMORY_LIMIT")
+    limit = memory_limit or (parse_bytes(named) if named else MEMORY_LIMIT // len(devices))
+    threads = max(1, (psutil.cpu_count() or 1) // len(devices))
+    dask.config.set(
+        {
+            # A job that ends its worker is never tried again by dask, which would end the next worker, too.
+            "distributed.scheduler.allowed-failures": 0,
+            # A resident model fills memory rightly: no spilling or pausing, only the last line.
+            "distributed.worker.memory.target": False,
+            "distributed.worker.memory.spill": False,
+            "distributed.worker.memory.pause": False,
+            "distributed.worker.memory.terminate": 0.95,
+            # Passive: threads that spin while waiting slow every other process on a small machine down.
+            "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"},
+        }
+    )
+    common = {"host": "127.0.0.1", "protocol": "tls://", "security": Security.temporary()}
+    names = [device if device == "cpu" else f"GPU {device}" for device in devices]
+    workers = {}
+    for index, (name, device) in enumerate(zip(names, devices, strict=True)):
+        name = name if names.count(name) == 1 else f"{name} #{index + 1}"
+        # A lone worker sees whatever torch finds; several keep to what they were given.
+        env = {} if devices == ["cpu"] else {"CUDA_VISIBLE_DEVICES": "" if device == "cpu" else device}
+        options = {"nthreads": 1, "memory_limit": limit, "env": env, "silence_logs": "ERROR", **common}
+        workers[name] = {"cls": Nanny, "options": options}
+    scheduler = {"cls": Scheduler, "options": {"dashboard": True, "dashboard_address": "127.0.0.1:0", **common}}
+    cluster = SpecCluster(
+        scheduler=scheduler, workers=workers, security=common["security"], silence_logs="ERROR", name="sinkscope"
+    )
+    return Cluster(Client(cluster, set_as_default=False), cluster, on_event)

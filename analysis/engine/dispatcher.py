@@ -1,0 +1,427 @@
+"""Hands jobs to workers, one a device, and takes in what they leave. One thread does all of it.
+
+A long job is a worker's host. A short one that needs the model held there is its guest: it runs between the host's
+steps, and nothing that happens to it touches the host.
+"""
+
+import contextlib
+import logging
+import secrets
+import shutil
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.engine.book import Book
+from analysis.engine.cluster import Cluster, Place
+from analysis.engine.records import JobRecord, retire
+from analysis.freight import unload, wire_limit
+from analysis.jobs import JOBS
+from analysis.worker import MARK, Order, reason, request_cancel, run_job
+from cache.keys import code_version
+
+CANCEL_GRACE = 6.0  # seconds a cancelled job gets to stop by itself before its worker is killed
+LOST_GRACE = 5.0  # seconds after which a job whose worker is gone is given up, if dask says nothing
+RETRY_INTERVAL = 5.0  # seconds between attempts to reach a scheduler
+TRIES = 2  # how often a job is handed over that its worker's death kept from starting, or that was a guest at it
+_TICK = 0.05
+_log = logging.getLogger("sinkscope")
+
+DIED = (
+    "The worker process died while running this job: it was killed, or the machine ran out of memory. A new one has "
+    "been started; try again, with a smaller model or less text if memory was short."
+)
+TOO_BIG = (
+    "The job ran out of memory: its worker took more than it may and was restarted. Take a smaller model or less text, "
+    "or allow more with SINKSCOPE_MEMORY_LIMIT."
+)
+FORGOTTEN = "The scheduler was restarted while this job ran and does not know it any more."
+
+
+@dataclass
+class Running:
+    """A job in a worker's hands. heard: it has begun. cancelled: nobody wants it any more. told, killed: when it was
+    asked to stop; its worker was killed. gone: since when its worker has been missing."""
+
+    record: JobRecord
+    place: Place
+    future: Any
+    guest: bool
+    heard: bool = False
+    cancelled: bool = False
+    told: float | None = None
+    killed: bool = False
+    gone: float | None = None
+
+
+class Dispatcher:
+    """The queue and the thread that works it off. connect: makes the connection at the first job. scheduler: address of
+    the running cluster, or nothing for local workers; jobs there outlive this server."""
+
+    def __init__(self, book: Book, owner: str, connect: Callable[[], Cluster], scheduler: str = "") -> None:
+        self.book, self.store, self.owner = book, book.store, owner
+        self.trouble = ""
+        self.cluster: Cluster | None = None
+        self._connect, self._scheduler = connect, scheduler
+        self._changed = book.changed
+        self._queue: list[str] = []
+        self._running: dict[str, Running] = {}
+        self._to_find: list[JobRecord] = []  # jobs that a server before this one left running on the cluster
+        self._held: dict[str, dict[str, Any] | None] = {}  # the model each worker holds, by its address
+        self._refused: set[tuple[str, str]] = set()  # guest and host that do not go together
+        self._tries: dict[str, int] = {}
+        self._next_attempt = 0.0
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="sinkscope-queue", daemon=True)
+
+    # --- asked from any thread ---
+
+    def start(self, queued: list[JobRecord], running: list[JobRecord]) -> None:
+        """Begins, with what an engine before this one left: jobs in its queue, and jobs running on the cluster."""
+        self._queue = [record.id for record in queued]
+        self._to_find = list(running)
+        self._thread.start()
+
+    def add(self, job_id: str) -> None:
+        """Puts a job at the end of the queue."""
+        with self._changed:
+            self._queue.append(job_id)
+            self._changed.notify_all()
+
+    def drop(self, job_id: str) -> None:
+        """Takes a cancelled job out of the queue, or has its worker stop it."""
+        with self._changed:
+            if job_id in self._queue:
+                self._queue.remove(job_id)
+            elif job_id in self._running:
+                self._running[job_id].cancelled = True
+            self._changed.notify_all()
+
+    def place(self, job_id: str) -> int | None:
+        """How many jobs are before this one, those at work included; None if it does not wait."""
+        with self._changed:
+            if job_id not in self._queue:
+                return None
+            return self._queue.index(job_id) + sum(not run.guest for run in self._running.values())
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Takes in what a worker tells."""
+        job_id = message.pop("job", "")
+        with self._changed:
+            run = self._running.get(job_id)
+            if run is None or run.record.run != message.pop("run", ""):
+                return
+            run.heard = True
+            self._held[run.place.address] = message.pop("model", None)
+        if not run.cancelled and ("phase" in message or "log" in message):
+            self.book.report(job_id, message)
+
+    def close(self) -> None:
+        """Stops. What runs locally reads interrupted; what runs on a cluster runs on."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout=CANCEL_GRACE)
+        cluster = self.cluster
+        if cluster is not None:
+            for run in self._running.values():
+                if not cluster.remote:
+                    cluster.kill(run.place.address)
+            cluster.close()
+        if cluster is None or not cluster.remote:
+            for run in self._running.values():
+                self._end(run, "interrupted", reason="SinkScope was stopped while this job ran.")
+        retire(self.owner)
+
+    # --- the thread ---
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._queue or self._running or self._to_find or self._closed):
+                    self._changed.wait()
+                if self._closed:
+                    return
+            try:
+                self._tick()
+            except Exception as error:  # whatever happens, the queue goes on
+                _log.exception("The queue met an error and goes on.")
+                self.trouble = reason(error)
+                time.sleep(1)
+            with self._changed:
+                self._changed.wait(_TICK)
+
+    def _tick(self) -> None:
+        cluster = self._reach()
+        if cluster is None:
+            return
+        if not cluster.connected:
+            self._lose(cluster)
+            return
+        while self._to_find:
+            self._find(cluster, self._to_find.pop())
+        places = cluster.places()
+        for run in list(self._running.values()):
+            self._watch(cluster, run, places)
+        self._hand_out(cluster)
+        self.book.flush()
+
+    def _reach(self) -> Cluster | None:
+        """The connection, made if need be. Jobs wait for a cluster; if local workers do not start, the first fails."""
+        if self.cluster is not None or time.monotonic() < self._next_attempt:
+            return self.cluster
+        first = self._queue[0] if self._queue else None
+        if first is not None:
+            self.book.begin(first)
+            self.book.report(first, {"phase": "reaching the scheduler" if self._scheduler else "starting the worker"})
+        try:
+            self.cluster = self._connect()
+            self.trouble = ""
+            if self._closed:
+                self.cluster.close()
+        except Exception as error:
+            self.trouble = f"The scheduler at {self._scheduler} does not answer ({reason(error)}). Jobs wait for it."
+            self._next_attempt = time.monotonic() + RETRY_INTERVAL
+            if not self._scheduler and first is not None:
+                self.trouble = ""
+                self.drop(first)
+                self._fail(first, error)
+        return self.cluster
+
+    def _lose(self, cluster: Cluster) -> None:
+        """The scheduler is out of reach. What it runs is looked for once it is back."""
+        with self._changed:
+            self._to_find += [run.record for run in self._running.values()]
+            self._running.clear()
+        cluster.close()
+        self.cluster = None
+        self._held.clear()
+
+    def _end(self, run: Running, state: str, **changes: Any) -> None:
+        # A cancelled job may have been started again under its id: that is another run's business.
+        if not run.cancelled:
+            self.book.finish(run.record.id, state, **changes)
+
+    def _fail(self, job_id: str, error: Exception) -> None:
+        text = "".join(traceback.format_exception(error))
+        self.book.finish(job_id, "failed", reason=reason(error), traceback=text)
+
+    # --- handing out ---
+
+    def _hand_out(self, cluster: Cluster) -> None:
+        with self._changed:
+            waiting = [record for record in map(self.book.job, self._queue) if record is not None]
+        places = cluster.places()
+        self.trouble = "" if places or not self._queue else "There is no worker. Jobs wait for one."
+        for record in waiting:
+            if record.id in self._running:  # an earlier try that was cancelled has not stopped yet
+                continue
+            hosts = {run.place.address: run for run in self._running.values() if not run.guest}
+            free = [place for address, place in places.items() if address not in self._taken()]
+            if free:
+                self._hand_over(cluster, record, self._best(record, free), None)
+            elif JOBS[record.kind].short:
+                host = self._host_for(record, hosts)
+                if host is not None:
+                    self._hand_over(cluster, record, host.place, host)
+                else:
+                    self.book.update(record.id, waits_for=self._obstacle(record, hosts))
+            places = cluster.places()
+
+    def _taken(self) -> set[str]:
+        return {run.place.address for run in self._running.values()}
+
+    def _best(self, record: JobRecord, free: list[Place]) -> Place:
+        """The free worker that holds the job's model; for a job without one, such as unloading, one that holds any."""
+        model = record.spec.get("model")
+        fitting = (
+            place
+            for place in free
+            if (held := self._held.get(place.address)) is not None and (held == model or model is None)
+        )
+        return next(fitting, free[0])
+
+    def _host_for(self, record: JobRecord, hosts: dict[str, Running]) -> Running | None:
+        """A long job that this short one may run between the steps of: its worker holds the model and has no guest."""
+        for address, host in hosts.items():
+            busy = any(run.guest and run.place.address == address for run in self._running.values())
+            refused = (record.id, host.record.id) in self._refused
+            stopping = host.told is not None or not host.heard
+            short = JOBS[host.record.kind].short
+            if not (busy or refused or stopping or short) and self._held.get(address) == record.spec["model"]:
+                return host
+        return None
+
+    def _obstacle(self, record: JobRecord, hosts: dict[str, Running]) -> str:
+        """What a short job waits for that could not slip in; nothing where it is the worker's turn for another one."""
+        if any(self._held.get(address) == record.spec["model"] for address in hosts):
+            refused = any((record.id, host.record.id) in self._refused for host in hosts.values())
+            return "the running job to end: the model has changed on disk since it was loaded" if refused else ""
+        host = next((host for host in hosts.values() if host.heard), None)
+        if host is None:
+            return ""
+        held = self._held.get(host.place.address)
+        inside = f"holds '{held['source']}'" if held else "holds no model"
+        if held and held["source"] == record.spec["model"]["source"]:
+            inside = f"holds '{held['source']}' with other settings"
+        return (
+            f"'{JOBS[host.record.kind].title}' to end: this needs '{record.spec['model']['source']}', and the busy "
+            f"worker {inside}"
+        )
+
+    def _hand_over(self, cluster: Cluster, record: JobRecord, place: Place, host: Running | None) -> None:
+        name = f"sinkscope-{record.id}-{secrets.token_hex(4)}"
+        changes = {
+            "state": "running", "started": time.time(), "device": place.device, "worker": place.address, "run": name,
+            "between": host.record.id if host else "", "waits_for": "", "owner": self.owner,
+            "scheduler": self._scheduler if cluster.remote else "",
+        }  # fmt: skip
+        with self._changed:
+            if record.id in self._queue:
+                self._queue.remove(record.id)
+            updated = self.book.update(record.id, **changes)
+            if updated is None:  # cancelled in the meantime
+                return
+            self.book.begin(record.id)
+            self.book.report(record.id, {"phase": "handing over"})
+        folder = self.store.incoming / record.id
+        mark = secrets.token_hex(16)
+        order = Order(
+            id=record.id, run=name, kind=record.kind, spec=record.spec, folder=str(folder), mark=mark,
+            scratch=str(self.store.scratch), guest=host is not None, workers=place.workers, code=code_version(),
+            limit=wire_limit(),
+        )  # fmt: skip
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            (folder / MARK).write_text(mark)
+            future = cluster.client.submit(
+                run_job,
+                order.model_dump_json(),
+                key=name,
+                workers=[place.address],
+                allow_other_workers=False,
+                pure=False,
+                retries=0,
+            )
+            if cluster.remote:
+                cluster.client.publish_dataset(future, name=name)
+        except Exception as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._fail(record.id, error)
+            return
+        with self._changed:
+            current = self.book.job(record.id)
+            cancelled = current is None or current.run != name or current.ended
+            self._running[record.id] = Running(updated, place, future, host is not None, cancelled=cancelled)
+
+    def _find(self, cluster: Cluster, record: JobRecord) -> None:
+        """Takes up again a job that was left running on the cluster."""
+        try:
+            future = cluster.client.get_dataset(record.run)
+        except KeyError:
+            self.book.finish(record.id, "interrupted", reason=FORGOTTEN)
+            return
+        place = cluster.places().get(record.worker) or Place(record.worker, record.device, 1)
+        with self._changed:
+            updated = self.book.update(record.id, owner=self.owner)
+            if updated is not None:
+                self.book.resume(record.id)
+            self._running[record.id] = Running(
+                updated or record, place, future, bool(record.between), heard=True, cancelled=updated is None
+            )
+
+    # --- following ---
+
+    def _watch(self, cluster: Cluster, run: Running, places: dict[str, Place]) -> None:
+        if run.future.done():
+            try:
+                self._settle(cluster, run)
+            except Exception as error:
+                text = "".join(traceback.format_exception(error))
+                self._end(run, "failed", reason=reason(error), traceback=text)
+            finally:
+                self._forget(cluster, run)
+            return
+        now = time.monotonic()
+        if run.cancelled:
+            if run.told is None:
+                run.told = now
+                cluster.tell(run.place.address, request_cancel, run.record.run)
+            elif not run.guest and not run.killed and now - run.told > CANCEL_GRACE:
+                # A guest is never killed: that would take its host along.
+                run.killed = True
+                cluster.kill(run.place.address)
+        if run.place.address in places:
+            run.gone = None
+        elif run.gone is None:
+            run.gone = now
+            cluster.look_again()
+        elif run.killed or now - run.gone > LOST_GRACE:
+            # A scheduler that allows failures keeps the job for a worker of that address, which does not come back.
+            run.future.cancel(force=True)
+
+    def _settle(self, cluster: Cluster, run: Running) -> None:
+        """Takes in what a job returned."""
+        outcome = self._outcome(run)
+        if outcome is None:
+            self._after_death(cluster, run)
+        elif run.cancelled:
+            return
+        elif outcome.get("not_resident"):
+            self._refused.add((run.record.id, run.record.between))
+            self._queue_again(run)
+        elif "error" in outcome:
+            self._end(run, "failed", reason=outcome["error"], traceback=outcome.get("traceback", ""))
+        else:
+            if outcome["key"]:
+                file, folder = unload(outcome, self.store.incoming / run.record.id)
+                self.store.add_result(outcome["key"], outcome["summary"], file, folder)
+            shutil.rmtree(self.store.scratch / Path(outcome["scratch"]).name, ignore_errors=True)
+            self._end(run, "done", key=outcome["key"], summary=outcome["summary"])
+
+    def _outcome(self, run: Running) -> dict[str, Any] | None:
+        """What the job returned; None if its worker is gone."""
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            return run.future.result(timeout=30)
+        except (KilledWorker, CancelledError):
+            return None
+
+    def _after_death(self, cluster: Cluster, run: Running) -> None:
+        """The worker is gone. A host fails; a guest, or a job that had not begun, is tried once more."""
+        job_id, address = run.record.id, run.place.address
+        cluster.without(address)
+        cluster.look_again()
+        self._held.pop(address, None)
+        self._tries[job_id] = self._tries.get(job_id, 0) + 1
+        if (run.guest or not run.heard) and self._tries[job_id] < TRIES and not run.cancelled:
+            self._queue_again(run)
+        else:
+            self._end(run, "failed", reason=TOO_BIG if address in cluster.too_big else DIED)
+
+    def _queue_again(self, run: Running) -> None:
+        """Back to the head of the queue."""
+        with self._changed:
+            changes = {"state": "queued", "started": None, "device": "", "worker": "", "between": "", "run": ""}
+            if not run.cancelled and self.book.update(run.record.id, **changes) is not None:
+                self._queue.insert(0, run.record.id)
+
+    def _forget(self, cluster: Cluster, run: Running) -> None:
+        job_id = run.record.id
+        shutil.rmtree(self.store.incoming / job_id, ignore_errors=True)
+        with self._changed:
+            self._running.pop(job_id, None)
+            self._refused = {pair for pair in self._refused if pair[1] != job_id}
+            self._changed.notify_all()
+        if cluster.remote:
+            with contextlib.suppress(Exception):
+                cluster.client.unpublish_dataset(run.record.run)

@@ -1,0 +1,238 @@
+"""What the pages ask: submit, follow, cancel, start again, read results."""
+
+import atexit
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from pathlib import Path
+
+from analysis.engine.book import Book
+from analysis.engine.cluster import check_scheduler, connect, start_local
+from analysis.engine.dispatcher import Dispatcher
+from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives, new_owner
+from analysis.errors import UserError
+from analysis.jobs import known_key
+from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec
+from analysis.trajectory import open_trajectory
+from cache.keys import content_key
+from cache.store import Result, Store
+
+_ABANDONED = 86400  # seconds after which files in `incoming` that no job is known for are removed
+
+
+class Engine:
+    """One queue, and its workers, started at the first job. Methods are safe to call from any thread.
+
+    scheduler: address of a running dask cluster; SINKSCOPE_SCHEDULER, else local workers. devices, memory_limit: of the
+    local workers, see `cluster.start_local`. Raises UserError for an address that cannot be used.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        scheduler: str | None = None,
+        devices: list[str] | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
+        self.store = store
+        self.scheduler = os.environ.get("SINKSCOPE_SCHEDULER", "") if scheduler is None else scheduler
+        self._warning = check_scheduler(self.scheduler) if self.scheduler else ""
+        self._owner = new_owner()
+        self._book = Book(store)
+
+        def workers():
+            if self.scheduler:
+                return connect(self.scheduler, self._dispatcher.hear)
+            return start_local(self._dispatcher.hear, devices, memory_limit)
+
+        self._dispatcher = Dispatcher(self._book, self._owner, workers, self.scheduler)
+        self._closed = False
+        self._take_over()
+        atexit.register(self.close)
+
+    def _take_over(self) -> None:
+        """Goes on where an engine stopped whose process is gone: its queue, and its jobs on the cluster. What ran in
+        its own workers reads interrupted."""
+        left = [record for record in reversed(self._book.jobs()) if not record.ended and not lives(record.owner)]
+        queued, running = [], []
+        for record in left:
+            if record.state == "queued":
+                queued.append(self._book.update(record.id, owner=self._owner) or record)
+            elif record.scheduler and record.scheduler == self.scheduler:
+                running.append(record)
+            else:
+                where = f" It ran on {record.scheduler}, which this server does not use." if record.scheduler else ""
+                reason = f"SinkScope was stopped while this job ran.{where}"
+                self._book.finish(record.id, "interrupted", reason=reason)
+        for path in self.store.incoming.iterdir():
+            record = self.job(path.name)
+            stale = record is None and path.stat().st_mtime < time.time() - _ABANDONED
+            if stale or (record is not None and record.ended):
+                shutil.rmtree(path, ignore_errors=True)
+                path.unlink(missing_ok=True) if path.is_file() else None
+        self.store.remove_old_scratch()
+        self._book.forget_old()
+        self._dispatcher.start(queued, running)
+
+    # --- asking ---
+
+    def submit(self, kind: str, spec: Spec) -> JobRecord:
+        """Queues a job; one whose result is in the store is done at once. Raises UserError for a bad model source."""
+        record = JobRecord(
+            id=uuid.uuid4().hex[:12],
+            kind=kind,
+            spec=spec.model_dump(mode="json"),
+            created=time.time(),
+            owner=self._owner,
+        )
+        return self._enter(record, spec)
+
+    def restart(self, job_id: str) -> JobRecord:
+        """Runs again, under the same id, a job that did not end well; what it had finished is used again.
+
+        One that has been answered, or asked again, in the meantime is returned as that. Raises UserError for a job that
+        runs or is done, or whose model is gone.
+        """
+        record = self.job(job_id)
+        if record is None or record.state not in ENDED or record.state == "done":
+            raise UserError("Only a job that failed, was cancelled or was interrupted can be started again.")
+        fresh = JobRecord(
+            id=record.id, kind=record.kind, spec=record.spec, created=time.time(), owner=self._owner
+        )  # fmt: skip
+        return self._enter(fresh, record.parameters())
+
+    def _enter(self, record: JobRecord, spec: Spec) -> JobRecord:
+        key = known_key(record.kind, spec)
+        record = record.model_copy(update={"key": key})
+        stored = self.store.result(key) if key else None
+        if stored is not None:
+            earlier = next((job for job in self.jobs(record.kind) if job.key == key and job.state == "done"), None)
+            if earlier is not None:
+                return earlier
+            record = record.model_copy(
+                update={"state": "done", "summary": stored.summary, "cached": True, "finished": time.time()}
+            )
+            self._book.save(record)
+            return record
+        with self._book.changed:
+            if self._closed:
+                raise UserError("The job engine has been stopped. Restart SinkScope.")
+            same = next(
+                (job for job in self.jobs(record.kind) if key and job.key == key and not job.ended and self._mine(job)),
+                None,
+            )
+            if same is not None:
+                return same
+            self._book.save(record)
+            self._dispatcher.add(record.id)
+        return record
+
+    def _mine(self, record: JobRecord) -> bool:
+        return record.owner == self._owner
+
+    def add_recording(self, file: Path) -> JobRecord:
+        """Takes in a recording made elsewhere, as a finished job; `file` is moved. Raises UserError if it is none."""
+        trajectory = open_trajectory(file)
+        info = trajectory.info
+        if info.sampling.sampler not in SAMPLINGS:
+            raise UserError("This file holds forwards over given inputs, not a recorded generation. Open one of those.")
+        key = f"imported-{content_key(digest=hashlib.sha256(file.read_bytes()).hexdigest())}"
+        earlier = next((job for job in self.jobs("record") if job.key == key and job.state == "done"), None)
+        if earlier is not None and self.result(earlier) is not None:
+            file.unlink()
+            return earlier
+        spec = RecordSpec(
+            model=ModelSpec(source=info.model.source), prompt=info.prompt, sampling=info.sampling, seed=info.seed
+        )
+        summary = {
+            "source": info.model.source,
+            "text": info.final_text,
+            "steps": trajectory.steps,
+            "seed": info.seed,
+            "fingerprint": info.model.fingerprint,
+            "imported": True,
+        }
+        self.store.add_result(key, summary, file)
+        now = time.time()
+        record = JobRecord(
+            id=uuid.uuid4().hex[:12], kind="record", spec=spec.model_dump(mode="json"), state="done", created=now,
+            finished=now, key=key, summary=summary, cached=True, owner=self._owner,
+        )  # fmt: skip
+        self._book.save(record)
+        return record
+
+    def cancel(self, job_id: str) -> None:
+        """Stops a job. Its record reads cancelled at once; a worker that does not listen is killed a little later."""
+        with self._book.changed:
+            if self._book.finish(job_id, "cancelled"):
+                self._dispatcher.drop(job_id)
+
+    # --- reading ---
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """A job's record, or None for an unknown id."""
+        return self._book.job(job_id)
+
+    def jobs(self, kind: str | None = None) -> list[JobRecord]:
+        """All jobs, newest first."""
+        return self._book.jobs(kind)
+
+    def progress(self, job_id: str) -> Progress:
+        """How far a job is, or was when it ended. Empty for one that has not begun."""
+        return self._book.progress(job_id)
+
+    def log(self, job_id: str) -> list[LogLine]:
+        """The last few hundred lines a job logged, oldest first."""
+        return self._book.log(job_id)
+
+    def place(self, job_id: str) -> int | None:
+        """How many jobs are before this one in the queue, those at work included; None if it does not wait."""
+        return self._dispatcher.place(job_id)
+
+    def result(self, record: JobRecord) -> Result | None:
+        """What a finished job left, or None: it failed, has no lasting result, or that was evicted."""
+        return self.store.result(record.key) if record.key and record.state == "done" else None
+
+    def has_result(self, record: JobRecord) -> bool:
+        """Whether `result` would find something, without reading it."""
+        return bool(record.key) and record.state == "done" and self.store.has_result(record.key)
+
+    def wait(self, job_id: str, timeout: float) -> JobRecord:
+        """Blocks until the job has ended. Raises TimeoutError, and KeyError for an unknown id."""
+        deadline = time.monotonic() + timeout
+        while True:
+            record = self.job(job_id)
+            if record is None:
+                raise KeyError(job_id)
+            if record.ended:
+                return record
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"The job {job_id} has not ended within {timeout:g} seconds.")
+            with self._book.changed:
+                self._book.changed.wait(0.1)
+
+    def notices(self) -> list[str]:
+        """What a user should know: no scheduler or worker in reach, no TLS, a folder that cannot be written."""
+        unwritable = self._book.unwritable and (
+            f"SinkScope's folder cannot be written ({self._book.unwritable}). What happens now is lost when the server "
+            "stops. Free some space."
+        )
+        return [text for text in (self._dispatcher.trouble, self._warning, unwritable) if text]
+
+    def has_worker(self) -> bool:
+        """Whether workers were started or reached."""
+        return self._dispatcher.cluster is not None
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the local workers; empty before the first job."""
+        return self._dispatcher.cluster.worker_pids() if self._dispatcher.cluster is not None else []
+
+    def close(self) -> None:
+        """Stops the queue and the local workers. What ran in them reads interrupted; what waited waits in the store."""
+        with self._book.changed:
+            if self._closed:
+                return
+            self._closed = True
+        self._dispatcher.close()

@@ -1,0 +1,117 @@
+"""What a job looks like from outside: its record, how far it is, and whose queue it is in."""
+
+import itertools
+from typing import Any, Literal
+
+import psutil
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from analysis.specs import JOB_SPECS, Spec
+
+State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+ENDED = ("done", "failed", "cancelled", "interrupted")
+
+
+class JobRecord(BaseModel):
+    """What the store knows about a job.
+
+    spec: parameters as JSON. key: name of its result. reason: one line on why it failed or was cut off. cached:
+    answered from the store without running. owner: the engine whose queue it is in. waits_for: what a short job waits
+    for that could not slip in. device: where it runs or ran. between: id of the job between whose steps it runs. run:
+    name of this try; worker, scheduler: addresses; by these it is found again on a cluster that outlives this server.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    kind: str
+    spec: dict[str, Any]
+    state: State = "queued"
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    key: str | None = None
+    summary: dict[str, Any] = {}
+    reason: str = ""
+    traceback: str = ""
+    cached: bool = False
+    owner: str = ""
+    waits_for: str = ""
+    device: str = ""
+    between: str = ""
+    run: str = ""
+    worker: str = ""
+    scheduler: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    def parameters(self) -> Spec:
+        """The spec, as submitted."""
+        return JOB_SPECS[self.kind].model_validate(self.spec)
+
+
+class Progress(BaseModel):
+    """The latest word from a job. rate: steps a second; left: seconds to go; both None until known. details: partial
+    results, each as last told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    details: dict[str, JsonValue] = {}
+    rate: float | None = None
+    left: float | None = None
+
+
+class LogLine(BaseModel):
+    """One line of a job's log. time: seconds since the epoch, by the worker's clock."""
+
+    model_config = ConfigDict(frozen=True)
+
+    time: float
+    text: str
+
+
+def read_record(fields: dict[str, Any] | None) -> JobRecord | None:
+    """A stored record, or None for one that is none."""
+    try:
+        return JobRecord.model_validate(fields) if fields else None
+    except ValueError:
+        return None
+
+
+# --- owners -----------------------------------------------------------------------------------------------------
+
+_living: set[str] = set()
+_numbers = itertools.count()
+
+
+def new_owner() -> str:
+    """A name for an engine of this process."""
+    owner = f"{_process(psutil.Process())}#{next(_numbers)}"
+    _living.add(owner)
+    return owner
+
+
+def retire(owner: str) -> None:
+    """Says that this engine has been closed."""
+    _living.discard(owner)
+
+
+def lives(owner: str) -> bool:
+    """Whether that engine, in this process or another one on this machine, still runs."""
+    process, _, number = owner.partition("#")
+    if number and process == _process(psutil.Process()):
+        return owner in _living
+    try:
+        return _process(psutil.Process(int(process.partition("@")[0]))) == process
+    except (ValueError, psutil.Error):
+        return False
+
+
+def _process(process: psutil.Process) -> str:
+    # Process ids are used again; with the time it started, one names a process for good.
+    return f"{process.pid}@{process.create_time():.2f}"

@@ -1,0 +1,61 @@
+"""What a job leaves, on its way to the store: by a disk both sides see, or by the wire where it is small."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from analysis.errors import UserError
+from analysis.jobs.outcome import Outcome
+
+WIRE_LIMIT = 64 * 2**20  # bytes; SINKSCOPE_WIRE_LIMIT in MiB
+
+
+def wire_limit() -> int:
+    """Bytes that one job may send back by the wire."""
+    given = os.environ.get("SINKSCOPE_WIRE_LIMIT", "")
+    return int(float(given) * 2**20) if given else WIRE_LIMIT
+
+
+def load_up(outcome: Outcome, root: Path, shared: bool, limit: int) -> dict[str, Any]:
+    """In the worker: names what the job left, with its content where the server does not see this disk.
+
+    Raises UserError where the content is larger than `limit` bytes.
+    """
+    freight: dict[str, Any] = {}
+    for name in ("file", "folder"):
+        left: Path | None = getattr(outcome, name)
+        if left is None:
+            continue
+        if shared:
+            freight[name] = str(left)
+            continue
+        files = [left] if name == "file" else sorted(path for path in left.rglob("*") if path.is_file())
+        size = sum(path.stat().st_size for path in files)
+        if size > limit:
+            raise UserError(
+                f"The result takes {size / 1e6:,.0f} MB and workers send back at most {limit / 1e6:,.0f} MB. Set "
+                "SINKSCOPE_SHARED to a folder that the server and all workers see, or raise SINKSCOPE_WIRE_LIMIT."
+            )
+        freight[name] = left.name
+        content = {str(path.relative_to(left.parent)): path.read_bytes() for path in files}
+        freight["content"] = {**freight.get("content", {}), **content}
+    return freight
+
+
+def unload(freight: dict[str, Any], folder: Path) -> tuple[Path | None, Path | None]:
+    """In the server: the file and the folder a job left, written into `folder` if they came by the wire.
+
+    Raises UserError for a name that leaves the folder.
+    """
+    content = freight.get("content")
+    for name, data in (content or {}).items():
+        target = (folder / name).resolve()
+        if not target.is_relative_to(folder.resolve()):
+            raise UserError(
+                f"The worker sent a file named '{name}', which lies outside its folder. It was not written."
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    file, whole = freight.get("file"), freight.get("folder")
+    base = folder if content is not None else Path()
+    return (base / file if file else None), (base / whole if whole else None)
