@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.errors import UserError
@@ -24,6 +24,7 @@ def cases(draw):
     return np.array(sizes), np.array(ratios)
 
 
+@settings(max_examples=60, deadline=None)
 @given(allocation=st.sampled_from(sorted(ALLOCATIONS)), case=cases(), sparsity=SPARSITY, spread=SPREAD)
 def test_the_overall_sparsity_is_exact_and_every_layer_within_bounds(allocation, case, sparsity, spread):
     sizes, ratios = case
@@ -36,6 +37,7 @@ def test_the_overall_sparsity_is_exact_and_every_layer_within_bounds(allocation,
     assert (pruned <= max(sparsity, min(CEILING, sparsity + spread))).all()
 
 
+@settings(max_examples=60, deadline=None)
 @given(case=cases(), sparsity=SPARSITY, spread=SPREAD)
 def test_more_outliers_are_never_sparser(case, sparsity, spread):
     sizes, ratios = case
@@ -44,6 +46,7 @@ def test_more_outliers_are_never_sparser(case, sparsity, spread):
     assert (np.diff(in_order) <= 1e-12).all()
 
 
+@settings(max_examples=60, deadline=None)
 @given(case=cases(), sparsity=SPARSITY, spread=SPREAD)
 def test_later_layers_are_never_sparser_by_depth(case, sparsity, spread):
     sizes, _ = case

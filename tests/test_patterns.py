@@ -27,6 +27,7 @@ def stable_lowest(rows: np.ndarray, count: int) -> np.ndarray:
     return pruned
 
 
+@settings(max_examples=60, deadline=None)
 @given(score=SCORES, percent=st.integers(0, 99))
 def test_rows_and_matrix_are_a_stable_sort(score, percent):
     sparsity = percent / 100
@@ -39,6 +40,7 @@ def test_rows_and_matrix_are_a_stable_sort(score, percent):
     assert np.array_equal(matrix.numpy(), flat.reshape(score.shape))
 
 
+@settings(max_examples=60, deadline=None)
 @given(score=SCORES, pattern=st.sampled_from(["2:4", "4:8"]))
 def test_neighbours_are_a_stable_sort(score, pattern):
     kept, group = (int(part) for part in pattern.split(":"))
@@ -48,7 +50,7 @@ def test_neighbours_are_a_stable_sort(score, pattern):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 100))
 def test_pieces_and_precisions_change_nothing(dtype, seed):
     """Rows come in pieces; a piece is smaller than the matrix here."""

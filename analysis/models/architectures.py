@@ -36,16 +36,20 @@ class Architecture:
     shifted: bool = False
     fields: Mapping[str, str] = ()  # type: ignore[assignment]
 
+    def field(self, size: str) -> str:
+        """The config's name for a size: layers, heads, kv_heads, hidden, mlp, vocabulary or max_length."""
+        return dict(_LLAMA_FIELDS, **dict(self.fields))[size]
+
     def geometry(self, config: Mapping[str, Any]) -> Geometry:
         """Reads the sizes. Raises UserError naming the field a config lacks."""
-        names = dict(_LLAMA_FIELDS, **dict(self.fields))
 
         def read(size: str, default: int | None = None) -> int:
-            value = config.get(names[size])
+            name = self.field(size)
+            value = config.get(name)
             value = default if value is None else value
             if not isinstance(value, int) or value < 1:
                 raise UserError(
-                    f"This {self.name} config has no usable '{names[size]}' ({config.get(names[size])!r}). It is "
+                    f"This {self.name} config has no usable '{name}' ({config.get(name)!r}). It is "
                     f"incomplete, or of a variant that is not supported. Supported: {SUPPORTED}."
                 )
             return value
@@ -60,6 +64,7 @@ _LLAMA_FIELDS = {
     "heads": "num_attention_heads",
     "kv_heads": "num_key_value_heads",
     "hidden": "hidden_size",
+    "mlp": "intermediate_size",
     "vocabulary": "vocab_size",
     "max_length": "max_position_embeddings",
 }
@@ -68,6 +73,7 @@ _LLADA_FIELDS = {
     "heads": "n_heads",
     "kv_heads": "n_kv_heads",
     "hidden": "d_model",
+    "mlp": "mlp_hidden_size",
     "max_length": "max_sequence_length",
 }
 _GPT2_FIELDS = {"layers": "n_layer", "heads": "n_head", "hidden": "n_embd", "max_length": "n_positions"}

@@ -12,8 +12,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from analysis.models.sliced import AnyHeads, SlicedMLPs
 
-class A2DLlamaConfig(LlamaConfig):
+
+class A2DLlamaConfig(AnyHeads, LlamaConfig):
     model_type = "a2d-llama"
     use_cache: bool = False
     is_causal: bool = False
@@ -31,13 +33,13 @@ class A2DQwen3Config(Qwen3Config):
     is_causal: bool = False
 
 
-class A2DLlamaLMHeadModel(LlamaForCausalLM):
+class A2DLlamaLMHeadModel(SlicedMLPs, LlamaForCausalLM):
     config: A2DLlamaConfig
 
 
-class A2DQwen2LMHeadModel(Qwen2ForCausalLM):
+class A2DQwen2LMHeadModel(SlicedMLPs, Qwen2ForCausalLM):
     config: A2DQwen2Config
 
 
-class A2DQwen3LMHeadModel(Qwen3ForCausalLM):
+class A2DQwen3LMHeadModel(SlicedMLPs, Qwen3ForCausalLM):
     config: A2DQwen3Config

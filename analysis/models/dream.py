@@ -4,6 +4,8 @@ from typing import Any
 
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from analysis.models.sliced import SlicedMLPs
+
 
 class DreamConfig(Qwen2Config):
     """Qwen2's config plus the mask token."""
@@ -24,7 +26,7 @@ class DreamConfig(Qwen2Config):
         return fields
 
 
-class DreamModel(Qwen2ForCausalLM):
+class DreamModel(SlicedMLPs, Qwen2ForCausalLM):
     """Named as the authors' class, so that `architectures` is written back unchanged."""
 
     config: DreamConfig

@@ -11,6 +11,8 @@ from transformers import LlamaForCausalLM, PreTrainedConfig
 from transformers.core_model_loading import WeightRenaming
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from analysis.models.sliced import SlicedMLPs
+
 
 class LLaDAConfig(PreTrainedConfig):
     """The authors' config. Raises ValueError for a checkpoint whose blocks are not Llama's."""
@@ -105,7 +107,7 @@ class LLaDARotaryEmbedding(LlamaRotaryEmbedding):
         return super().forward(x.new_empty(0, dtype=torch.float32), position_ids)
 
 
-class LLaDAModelLM(LlamaForCausalLM):
+class LLaDAModelLM(SlicedMLPs, LlamaForCausalLM):
     """Named as the authors' class, so that `architectures` is written back unchanged."""
 
     config: LLaDAConfig

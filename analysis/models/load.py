@@ -19,8 +19,8 @@ from transformers.utils.logging import disable_progress_bar
 from analysis import attention
 from analysis.errors import UserError
 from analysis.models import checkpoint as checkpoints
-from analysis.models import converted, dream, llada
-from analysis.models.architectures import SUPPORTED, Architecture, Geometry
+from analysis.models import converted, dream, llada, sliced
+from analysis.models.architectures import ARCHITECTURES, SUPPORTED, Architecture, Geometry
 from analysis.models.checkpoint import Checkpoint
 from analysis.models.registry import entry
 from analysis.models.tokenizer import encode_prompt, load_tokenizer
@@ -33,6 +33,9 @@ _NATIVE_CLASSES = (
     (converted.A2DLlamaConfig, converted.A2DLlamaLMHeadModel),
     (converted.A2DQwen2Config, converted.A2DQwen2LMHeadModel),
     (converted.A2DQwen3Config, converted.A2DQwen3LMHeadModel),
+    (sliced.LlamaConfig, sliced.LlamaForCausalLM),
+    (sliced.Qwen2Config, sliced.Qwen2ForCausalLM),
+    (sliced.Qwen3Config, sliced.Qwen3ForCausalLM),
 )
 # Beside the weights a forward needs activations and logits; a twentieth covers them for the sizes recorded here.
 _HEADROOM = 1.05
@@ -130,7 +133,8 @@ def register() -> None:
     for model_type in ("llada", "mmada"):
         register_checkpoint_conversion_mapping(model_type, llada.RENAMES, overwrite=True)
     for config, network in _NATIVE_CLASSES:
-        AutoConfig.register(config.model_type, config, exist_ok=True)
+        if config.model_type in ARCHITECTURES:
+            AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModelForCausalLM.register(config, network, exist_ok=True)
 
 
@@ -159,7 +163,7 @@ def load(
     config = config_of(found)
     need = int(checkpoints.weight_bytes(found, width) * _HEADROOM)
     device_map = placement(need, device, reclaimable, spec)
-    tokenizer = load_tokenizer(found.folder)
+    tokenizer = load_tokenizer(found.folder, config)
     mask_token = mask_token_of(found, config, tokenizer)
     if reclaimable and need > free_bytes(device):
         release()
@@ -235,6 +239,9 @@ def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str 
 
 def config_of(found: Checkpoint) -> Any:
     try:
+        kind = sliced.config_class(found.config)
+        if kind is not None:
+            return kind.from_pretrained(found.folder)
         return AutoConfig.from_pretrained(found.folder, trust_remote_code=False)
     except Exception as error:
         model_type, name = found.config.get("model_type"), found.architecture.name

@@ -25,7 +25,7 @@ def skeleton(spec: ModelSpec) -> LoadedModel:
     if found is None:
         raise UserError(f"'{spec.source}' is not on this disk. Download it first; it is then read block by block.")
     config = config_of(found)
-    tokenizer = load_tokenizer(found.folder)
+    tokenizer = load_tokenizer(found.folder, config)
     mask_token = mask_token_of(found, config, tokenizer)
     stored_dtype = {"BF16": torch.bfloat16, "F16": torch.float16}.get(checkpoints.main_dtype(found), torch.float32)
     wanted = {"bfloat16": torch.bfloat16, "float32": torch.float32, "auto": stored_dtype}[spec.dtype]

@@ -5,20 +5,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2Tokenizer
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2Tokenizer
 
 from analysis.errors import UserError
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
-    """The tokenizer of a checkpoint, or None where the folder has none. Raises UserError for one that needs code."""
+def load_tokenizer(folder: Path, config: PreTrainedConfig | None = None) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of a checkpoint, or None where the folder has none. Raises UserError for one that needs code.
+
+    config: the checkpoint's, where it is at hand; transformers reads it again otherwise.
+    """
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
         return None
     try:
         # Dream's own class is remote code; its vocabulary is Qwen2's and gives identical ids there.
         if _class_name(folder) == "DreamTokenizer":
             return Qwen2Tokenizer.from_pretrained(folder)
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
     except Exception as error:
         raise UserError(
             f"The tokenizer in '{folder}' cannot be read: {type(error).__name__}: "

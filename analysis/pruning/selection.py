@@ -11,7 +11,7 @@ def order_statistic(score: torch.Tensor, count: int) -> torch.Tensor:
     """The count-th lowest of each row, (rows, 1)."""
     if score.device.type == "cpu" and score.dtype == torch.float32:
         # NumPy's selection is several times as fast as torch's on a CPU.
-        return torch.from_numpy(np.partition(score.numpy(), count - 1, axis=1)[:, count - 1 : count])
+        return torch.from_numpy(np.partition(score.detach().numpy(), count - 1, axis=1)[:, count - 1 : count])
     return score.kthvalue(count, dim=1, keepdim=True).values
 
 
