@@ -56,29 +56,39 @@ TARGETS: dict[str, Target] = {
 
 def ablated_steps(
     model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int, target: str, count: int, params: SinkParams
-) -> list[Step]:
-    """Denoises one sequence with attention to the target's positions blocked in every step."""
+) -> tuple[list[Step], float]:
+    """Denoises one sequence with attention to the target's positions blocked in every step.
+
+    Returns the steps, and the share of all attention that the untouched forwards paid to them, mean over steps.
+    """
     rng = np.random.default_rng(seed)
+    shares: list[float] = []
 
     def block(observed: Observed) -> torch.Tensor:
         mass = observed.mass[:1].numpy()
         found = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), params, model.architecture.bidirectional)[0]
         blocked = torch.zeros(mass.shape[-1], dtype=torch.bool)
-        blocked[TARGETS[target].choose(sink_analysis.total_mass(mass)[0], found, count, rng)] = True
+        total = sink_analysis.total_mass(mass)[0]
+        chosen = TARGETS[target].choose(total, found, count, rng)
+        blocked[chosen] = True
+        shares.append(float(total[chosen].sum() / total.sum()))
         return blocked
 
-    return list(denoise(model, prompt, sampling, seed, block))
+    steps = list(denoise(model, prompt, sampling, seed, block))
+    return steps, float(np.mean(shares))
 
 
 def compare(steps: list[Step], untouched: list[Step], prompt_length: int) -> dict[str, Any]:
-    """What changed: agreement, the share of written positions with the same token (missing ones differ), and the mean
+    """What changed: which written positions have the same token, their share (missing ones differ), and the mean
     confidence of the chosen tokens.
     """
     written, plain = (run[-1].choice.output[0, prompt_length:].tolist() for run in (steps, untouched))
-    same = sum(one == other for one, other in zip(written, plain, strict=False))
+    same = [one == other for one, other in zip(written, plain, strict=False)]
+    same += [False] * (len(written) - len(same))
     confidence = torch.cat([step.choice.confidence[0][step.choice.chosen[0]] for step in steps])
     return {
         "tokens": written,
-        "agreement": same / max(len(written), len(plain)),
+        "same": same,
+        "agreement": sum(same) / max(len(written), len(plain)),
         "confidence": float(confidence.mean()),
     }

@@ -4,13 +4,26 @@ Shapes: T steps, L layers, H heads, S positions; NaN where an autoregressive tex
 `CURVES` (a number a step) or `HEAD_METRICS` (a number a head).
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
 from analysis import sinks as sink_analysis
 from analysis.specs import SinkParams
+
+_T = TypeVar("_T")
+
+
+def _each_step(function: Callable[[int], _T], steps: int) -> list[_T]:
+    """function(0), …, function(steps − 1), on all cores: NumPy lets other threads run while it computes."""
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
+        return list(pool.map(function, range(steps)))
+
 
 # --- distributions over positions -------------------------------------------------------------------------------
 
@@ -18,10 +31,14 @@ from analysis.specs import SinkParams
 def entropy(mass: np.ndarray) -> np.ndarray:
     """Entropy of the shares over positions, divided by log S: 0 = all on one position, 1 = uniform. (…, S) -> (…)."""
     mass = np.asarray(mass, np.float32)
-    total = np.nansum(mass, axis=-1)
+    total, count = mass.sum(axis=-1), mass.shape[-1]
+    if np.isnan(total).any():
+        count = np.isfinite(mass).sum(axis=-1)
+        mass = np.nan_to_num(mass, nan=0)
+        total = mass.sum(axis=-1)
     # −Σ a·log a with a = m/Σm is log Σm − Σ m·log m / Σm: one pass over the mass, not three.
-    spread = np.log(total) - np.nansum(mass * np.log(np.where(mass > 0, mass, 1)), axis=-1) / total
-    count = np.isfinite(mass).sum(axis=-1)
+    logarithm = np.log(np.maximum(mass, np.finfo(np.float32).tiny))
+    spread = np.log(total) - np.einsum("...s,...s->...", mass, logarithm) / total
     return spread / np.log(np.maximum(count, 2))
 
 
@@ -36,17 +53,14 @@ def gini(mass: np.ndarray) -> np.ndarray:
 
 def spatial_variance(share: np.ndarray) -> np.ndarray:
     """Var_i(mean_t share[t, i]): how unevenly attention lies over positions. (T, …, S) -> (…)."""
-    return np.nanvar(_nanmean(share, axis=0), axis=-1)
+    return _nanvar(_nanmean(share, axis=0))
 
 
-def position_variance(share: np.ndarray) -> np.ndarray:
-    """Var_t(share[t, s]) of each position over the steps. (T, …, S) -> (…, S)."""
-    with np.errstate(invalid="ignore"):
-        present = np.isfinite(share)
-        count = present.sum(axis=0)
-        mean = _nanmean(share, axis=0)
-        square = np.where(present, np.square(share - mean), 0).sum(axis=0)
-        return square / np.where(count > 0, count, np.nan)
+def position_variance(share: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+    """Var_t(share[t, s]) of each position over the steps, or over those counted. (T, …, S) -> (…, S)."""
+    if counted is not None:
+        share = np.where(counted, share, np.nan)
+    return _nanvar(np.moveaxis(share, 0, -1))
 
 
 def temporal_variance(centroid: np.ndarray) -> np.ndarray:
@@ -71,6 +85,28 @@ def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
     return np.nansum(values, axis=axis) / np.where(count > 0, count, np.nan)
 
 
+def _nanvar(values: np.ndarray) -> np.ndarray:
+    """np.nanvar over the last axis without its warning for rows that are all NaN, which stay NaN."""
+    return _nanmean(np.square(values - _nanmean(values, axis=-1)[..., None]), axis=-1)
+
+
+def strongest_position(mass: np.ndarray) -> np.ndarray:
+    """The position with most mass over all steps together, (T, …, S) -> (…)."""
+    total = mass.sum(axis=0)
+    if np.isnan(total).any():
+        total = np.nansum(mass, axis=0)
+    return total.argmax(axis=-1)
+
+
+def highest(values: np.ndarray, layer: int | None = None, head: int | None = None) -> tuple[int, int]:
+    """Layer and head of the highest value, (L, H), of all or of a layer or head; the first where all are NaN."""
+    allowed = np.full(values.shape, -np.inf)
+    rows = slice(None) if layer is None or layer >= values.shape[0] else layer
+    columns = slice(None) if head is None or head >= values.shape[1] else head
+    allowed[rows, columns] = np.nan_to_num(values[rows, columns], nan=-1e30)
+    return divmod(int(allowed.argmax()), values.shape[1])
+
+
 # --- time -------------------------------------------------------------------------------------------------------
 
 
@@ -92,30 +128,31 @@ def mean_lifetime(sinks: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Curve:
-    """A number a step. formula: LaTeX. compute: (mass (T, S) averaged over the chosen heads, sinks (T, S)) -> (T,).
+    """A number a step. formula: LaTeX. compute: (mass (T, S) averaged over the chosen heads, sinks (T, S), which
+    positions are looked at (T, S)) -> (T,).
 
-    by_kind: whether it counts sinks, so that it can be split by the kind of the sink.
+    by_kind: whether it can be split into [MASK] and other tokens; sinks are then those among the positions looked at.
     """
 
     title: str
     axis: str
     sentence: str
     formula: str
-    compute: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    compute: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     by_kind: bool = False
     percent: bool = False
 
 
-def _strength(mass: np.ndarray, sinks: np.ndarray) -> np.ndarray:
+def _strength(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
     return np.where(sinks, mass, 0).sum(axis=-1) / np.nansum(mass, axis=-1)
 
 
-def _turnover(mass: np.ndarray, sinks: np.ndarray) -> np.ndarray:
+def _turnover(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
     return np.concatenate([[np.nan], sink_analysis.turnover(sinks)])
 
 
-def _share_variance(mass: np.ndarray, sinks: np.ndarray) -> np.ndarray:
-    return np.nanvar(sink_analysis.attention_share(mass), axis=-1)
+def _share_variance(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
+    return _nanvar(np.where(looked_at, sink_analysis.attention_share(mass), np.nan))
 
 
 CURVES: dict[str, Curve] = {
@@ -124,7 +161,7 @@ CURVES: dict[str, Curve] = {
         "number of sinks",
         "How many positions are sinks in each step.",
         r"\#\{s : s \in \text{sinks}_t\}",
-        lambda mass, sinks: sinks.sum(axis=-1).astype(np.float32),
+        lambda mass, sinks, looked_at: sinks.sum(axis=-1).astype(np.float32),
         by_kind=True,
     ),
     "strength": Curve(
@@ -141,7 +178,7 @@ CURVES: dict[str, Curve] = {
         "centroid / length",
         "Where the sinks are on average: 0 is the start of the text, 1 its end. Gaps are steps without sinks.",
         r"\frac{1}{S}\,\frac{\sum_{i \in \text{sinks}_t} i\,M_{t,i}}{\sum_{i \in \text{sinks}_t} M_{t,i}}",
-        sink_analysis.sink_centroid,
+        lambda mass, sinks, looked_at: sink_analysis.sink_centroid(mass, sinks),
         by_kind=True,
     ),
     "turnover": Curve(
@@ -157,14 +194,14 @@ CURVES: dict[str, Curve] = {
         "entropy / log S",
         "How evenly attention is spread over positions: 1 is uniform, 0 all on one position.",
         r"-\frac{1}{\log S}\sum_s a_{t,s} \log a_{t,s}",
-        lambda mass, sinks: entropy(mass),
+        lambda mass, sinks, looked_at: entropy(mass),
     ),
     "gini": Curve(
         "Gini coefficient of the mass",
         "Gini coefficient",
         "How unequally attention is spread over positions: 0 is uniform, near 1 all on one position.",
         r"\frac{\sum_i (2i - S - 1)\,m_{(i)}}{S \sum_i m_{(i)}}",
-        lambda mass, sinks: gini(mass),
+        lambda mass, sinks, looked_at: gini(mass),
     ),
     "share-variance": Curve(
         "Variance of the share over positions",
@@ -172,6 +209,7 @@ CURVES: dict[str, Curve] = {
         "How far the attention shares of the positions lie apart in each step.",
         r"\operatorname{Var}_s(a_{t,s})",
         _share_variance,
+        by_kind=True,
     ),
 }
 
@@ -182,7 +220,9 @@ CURVES: dict[str, Curve] = {
 @dataclass(frozen=True)
 class Heads:
     """What a head metric may read. mass (T, L, H, S) float32; sinks (T, S) of the whole model; value_norm
-    (T, L, H_kv, S) or None where it was not recorded; moments: mean and std (T, L, H, 1) of the mass, where known.
+    (T, L, H_kv, S) or None where it was not recorded; known: moments (T, L, H, 1) of the mass, value_total (T, L, H_kv)
+    the sum of the value norms over positions, both computed where not given; counted (T, S): where a head's own sinks
+    count, everywhere when None.
     """
 
     mass: np.ndarray
@@ -190,14 +230,45 @@ class Heads:
     params: SinkParams
     bidirectional: bool
     value_norm: np.ndarray | None = None
-    moments: tuple[np.ndarray, np.ndarray] | None = None
+    known: sink_analysis.Moments | None = None
+    value_total: np.ndarray | None = None
+    counted: np.ndarray | None = None
+
+    @cached_property
+    def moments(self) -> sink_analysis.Moments:
+        """Moments of every head's mass in every step, each (T, L, H, 1)."""
+        return head_moments(self.mass) if self.known is None else self.known
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Positions present in each step, (T,)."""
+        return sink_analysis.lengths(self.mass)
 
     def own_sinks(self, step: int) -> np.ndarray:
         """The sinks of each head in a step, by its own mass, (L, H, S)."""
-        if self.moments is not None and self.params.definition == "std":
-            mean, std = self.moments
-            return self.mass[step] > mean[step] + self.params.k * std[step]
-        return sink_analysis.find_sinks(self.mass[step], self.params, self.bidirectional)
+        present = np.arange(self.mass.shape[-1]) < self.lengths[step]
+        known = self.moments.at(step)
+        own = sink_analysis.find_sinks(self.mass[step], self.params, self.bidirectional, known, present)
+        return own if self.counted is None else own & self.counted[step]
+
+
+def head_moments(mass: np.ndarray) -> sink_analysis.Moments:
+    """Moments of every head's mass in every step, (T, L, H, S) -> each (T, L, H, 1)."""
+    rows = _each_step(lambda step: sink_analysis.moments(mass[step]), len(mass))
+    return sink_analysis.Moments(
+        np.stack([row.count for row in rows]), np.stack([row.mean for row in rows]), np.stack([row.std for row in rows])
+    )
+
+
+def value_totals(value_norm: np.ndarray) -> np.ndarray:
+    """The value norms summed over the positions, (T, L, H_kv, S) -> (T, L, H_kv) float32."""
+
+    def total(step: int) -> np.ndarray:
+        norms = value_norm[step].astype(np.float32)
+        whole = norms.sum(axis=-1)
+        return np.nansum(norms, axis=-1) if np.isnan(whole).any() else whole
+
+    return np.stack(_each_step(total, len(value_norm)))
 
 
 @dataclass(frozen=True)
@@ -221,25 +292,33 @@ def _first_share(heads: Heads) -> np.ndarray:
     return heads.mass[..., 0] / present[:, None, None]
 
 
+def _strength_of_heads(heads: Heads) -> np.ndarray:
+    total = (heads.moments.mean * heads.moments.count)[..., 0]
+    return sink_analysis.sink_strength(heads.mass, heads.sinks, total)
+
+
+def _entropy_of_heads(heads: Heads) -> np.ndarray:
+    return np.stack(_each_step(lambda step: entropy(heads.mass[step]), len(heads.mass)))
+
+
 def _head_centroid_variance(heads: Heads) -> np.ndarray:
-    steps = len(heads.mass)
-    centroid = np.empty(heads.mass.shape[:3], np.float32)
-    for step in range(steps):
+    heads.moments, heads.lengths  # noqa: B018  computed here, not by two threads at once
+
+    def centroid(step: int) -> np.ndarray:
         rows = heads.mass[step].reshape(-1, heads.mass.shape[-1])
-        own = heads.own_sinks(step).reshape(rows.shape)
-        centroid[step] = sink_analysis.sink_centroid(rows, own).reshape(heads.mass.shape[1:3])
-    return temporal_variance(centroid)
+        return sink_analysis.sink_centroid(rows, heads.own_sinks(step).reshape(rows.shape), heads.lengths[step])
+
+    centroids = np.stack(_each_step(centroid, len(heads.mass)))
+    return temporal_variance(centroids).reshape(heads.mass.shape[1:3])
 
 
 def _head_lifetime(heads: Heads) -> np.ndarray:
-    total = np.zeros(heads.mass.shape[1:3])
-    runs = np.zeros(heads.mass.shape[1:3])
-    before = np.zeros(heads.mass.shape[1:], bool)
-    for step in range(len(heads.mass)):
-        own = heads.own_sinks(step)
-        total += own.sum(axis=-1)
-        runs += (own & ~before).sum(axis=-1)
-        before = own
+    heads.moments, heads.lengths  # noqa: B018
+    # Eight positions a byte: a step's sinks are compared with the step before and counted without being unpacked.
+    own = np.stack(_each_step(lambda step: np.packbits(heads.own_sinks(step), axis=-1), len(heads.mass)))
+    became = own.copy()
+    became[1:] &= ~own[:-1]
+    total, runs = (np.bitwise_count(flags).sum(axis=(0, -1), dtype=np.int64) for flags in (own, became))
     return total / np.where(runs > 0, runs, np.nan)
 
 
@@ -247,16 +326,14 @@ def _value_norm_ratio(heads: Heads) -> np.ndarray:
     if heads.value_norm is None:
         raise ValueError("The recording holds no value norms.")
     norm = heads.value_norm
-    group = heads.mass.shape[2] // norm.shape[2]
+    whole = value_totals(norm) if heads.value_total is None else heads.value_total
     ratio = np.full(norm.shape[:3], np.nan, np.float32)
     for step, flags in enumerate(heads.sinks):
-        count = int(flags.sum())
-        present = int(np.isfinite(norm[step, 0, 0]).sum())
+        count, present = int(flags.sum()), int(heads.lengths[step])
         if 0 < count < present:
             sinks = norm[step][:, :, flags].sum(axis=-1, dtype=np.float32)
-            whole = norm[step][:, :, :present].sum(axis=-1, dtype=np.float32)
-            ratio[step] = (sinks / count) / ((whole - sinks) / (present - count))
-    return ratio.repeat(group, axis=2)
+            ratio[step] = (sinks / count) / ((whole[step] - sinks) / (present - count))
+    return ratio.repeat(heads.mass.shape[2] // norm.shape[2], axis=2)
 
 
 HEAD_METRICS: dict[str, HeadMetric] = {
@@ -264,7 +341,7 @@ HEAD_METRICS: dict[str, HeadMetric] = {
         "Sink strength",
         "The share of each head's attention that goes to the sinks",
         r"\text{strength}_{t,l,h} = \frac{\sum_{s \in \text{sinks}_t} m_{t,l,h,s}}{\sum_s m_{t,l,h,s}}",
-        lambda heads: sink_analysis.sink_strength(heads.mass, heads.sinks),
+        _strength_of_heads,
         percent=True,
     ),
     "first": HeadMetric(
@@ -279,7 +356,7 @@ HEAD_METRICS: dict[str, HeadMetric] = {
         "Entropy",
         "How evenly each head spreads its attention: 1 is uniform, 0 all on one position",
         r"-\frac{1}{\log S}\sum_s a_{t,l,h,s} \log a_{t,l,h,s}",
-        lambda heads: np.stack([entropy(step) for step in heads.mass]),
+        _entropy_of_heads,
         reads_sinks=False,
     ),
     "temporal-variance": HeadMetric(
@@ -310,29 +387,50 @@ HEAD_METRICS: dict[str, HeadMetric] = {
 
 
 def variance_points(
-    mass: np.ndarray, params: SinkParams, bidirectional: bool, by_head: bool, counted: np.ndarray | None = None
+    mass: np.ndarray,
+    params: SinkParams,
+    bidirectional: bool,
+    by_head: bool,
+    counted: np.ndarray | None = None,
+    known: sink_analysis.Moments | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """One point a layer, or a head: Var_i(mean_t r[t, i]) and Var_t(c_t / S), (N,), with r the corrected share.
 
     mass (T, L, H, S). Sinks are the positions with r above mean + k·std, since causal masks alone pile attention on the
-    first tokens. counted (T, S): where sinks count for the centroid; everywhere when None.
+    first tokens. counted (T, S): what is looked at, for the mean of r and for the sinks; everything when None. known:
+    the moments of the mass, where they are known.
     """
-    layers = mass.shape[1]
-    rule = SinkParams(k=params.k)
-    groups = mass if by_head else mass.mean(axis=2, keepdims=True)
-    spatial = np.empty(groups.shape[1:3], np.float64)
-    temporal = np.empty(groups.shape[1:3], np.float64)
-    for layer in range(layers):
-        share = sink_analysis.corrected_share(groups[:, layer], bidirectional)
-        own = sink_analysis.find_sinks(share, rule, bidirectional)
+    steps, layers, heads, positions = mass.shape
+    rule, lengths = SinkParams(k=params.k), sink_analysis.lengths(mass)
+    scale = None if bidirectional else 1 / sink_analysis.uniform_mass(lengths, positions)  # bidirectional: 1 everywhere
+    shape = (layers, heads if by_head else 1)
+
+    def rows(step: int) -> np.ndarray:
+        group = mass[step] if by_head else mass[step].mean(axis=1, keepdims=True)
+        return group if scale is None else group * scale[step]
+
+    def centroid(step: int) -> np.ndarray:
+        share = rows(step)
+        here = by_head and bidirectional and known is not None
+        row = known.at(step) if here else sink_analysis.moments(share)
+        own = sink_analysis.find_sinks(share, rule, bidirectional, row, np.arange(positions) < lengths[step])
         if counted is not None:
-            own &= counted[:, None]
-        for index in range(groups.shape[2]):
-            spatial[layer, index] = spatial_variance(share[:, index])
-            temporal[layer, index] = temporal_variance(sink_analysis.sink_centroid(share[:, index], own[:, index]))
+            own &= counted[step]
+        return sink_analysis.sink_centroid(share.reshape(-1, positions), own.reshape(-1, positions), lengths[step])
+
+    looked_at = np.arange(positions) < lengths[:, None]
+    if counted is not None:
+        looked_at &= counted
+    total = np.zeros((*shape, positions), np.float32)
+    for step in range(steps):
+        total += rows(step) if looked_at[step].all() else np.where(looked_at[step], rows(step), 0)
+    times = looked_at.sum(axis=0)
+    mean = total / np.where(times > 0, times, np.nan)
+    spatial = _nanvar(mean).ravel()
+    temporal = temporal_variance(np.stack(_each_step(centroid, steps)))
     names = [
         f"layer {layer}, head {head}" if by_head else f"layer {layer}"
         for layer in range(layers)
-        for head in range(groups.shape[2])
+        for head in range(shape[1])
     ]
-    return spatial.ravel(), temporal.ravel(), names
+    return spatial, temporal, names

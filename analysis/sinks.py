@@ -49,13 +49,21 @@ def uniform_share(length: int, bidirectional: bool) -> np.ndarray:
     return np.cumsum((1 / np.arange(1, length + 1))[::-1])[::-1] / length
 
 
+def uniform_mass(lengths: np.ndarray, positions: int) -> np.ndarray:
+    """The mass uniform causal attention gives each key in steps of these lengths, (T, positions); NaN beyond them."""
+    expected = np.full((len(lengths), positions), np.nan, np.float32)
+    for step, length in enumerate(lengths):
+        expected[step, :length] = uniform_share(length, bidirectional=False) * length
+    return expected
+
+
 def corrected_share(mass: np.ndarray, bidirectional: bool) -> np.ndarray:
     """Share divided by what uniform attention would give, (T, …, S): causal and bidirectional models compare on it."""
-    share = attention_share(mass)
-    expected = np.full((mass.shape[0], mass.shape[-1]), np.nan, np.float32)
-    for step, length in enumerate(np.isfinite(mass.reshape(len(mass), -1, mass.shape[-1])[:, 0]).sum(axis=-1)):
-        expected[step, :length] = uniform_share(length, bidirectional)
-    return share / expected.reshape(len(mass), *[1] * (mass.ndim - 2), mass.shape[-1])
+    mass = mass.astype(np.float32)
+    if bidirectional:
+        return mass  # uniform attention gives every key a mass of 1
+    length = np.isfinite(mass.reshape(len(mass), -1, mass.shape[-1])[:, 0]).sum(axis=-1)
+    return mass / uniform_mass(length, mass.shape[-1]).reshape(len(mass), *[1] * (mass.ndim - 2), mass.shape[-1])
 
 
 def visible_queries(present: np.ndarray, bidirectional: bool) -> np.ndarray:
@@ -70,31 +78,58 @@ def visible_queries(present: np.ndarray, bidirectional: bool) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class SinkDefinition:
-    """A rule for what a sink is.
+class Moments:
+    """Over the positions of each row of mass (…, S), NaN left out: their number, the mean and the population standard
+    deviation of the mass, each (…, 1) float32.
+    """
 
-    parameter: the field of `SinkParams` it reads. formula: LaTeX. rule: (mass averaged over heads (…, S), visible
-    queries (…, S), threshold) -> bool (…, S); False at NaN.
+    count: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+
+    def at(self, step: int) -> "Moments":
+        """Those of one step, where the first axis is the steps."""
+        return Moments(self.count[step], self.mean[step], self.std[step])
+
+
+def moments(mass: np.ndarray) -> Moments:
+    """The moments of each row of mass (…, S)."""
+    mass = np.asarray(mass, np.float32)
+    mean = mass.mean(axis=-1, keepdims=True)
+    if not np.isfinite(mean).all():
+        count = np.isfinite(mass).sum(axis=-1, keepdims=True, dtype=np.float32)
+        return Moments(count, np.nanmean(mass, axis=-1, keepdims=True), np.nanstd(mass, axis=-1, keepdims=True))
+    centred = mass - mean
+    variance = np.einsum("...s,...s->...", centred, centred)[..., None] / np.float32(mass.shape[-1])
+    return Moments(np.full_like(mean, mass.shape[-1]), mean, np.sqrt(variance))
+
+
+@dataclass(frozen=True)
+class SinkDefinition:
+    """A rule for what a sink is: a position whose mass lies above a threshold.
+
+    parameter: the field of `SinkParams` it reads. formula: LaTeX. threshold: (moments of the rows, queries that can see
+    each key (…, S), the parameter) -> what the mass must exceed, (…, 1) or (…, S); NaN where nothing is a sink.
     """
 
     title: str
     parameter: str
     formula: str
-    rule: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+    threshold: Callable[[Moments, np.ndarray, float], np.ndarray]
 
 
-def _above_deviations(mass: np.ndarray, visible: np.ndarray, k: float) -> np.ndarray:
-    return mass > deviation_threshold(mass, k)
+def _deviations(row: Moments, visible: np.ndarray, k: float) -> np.ndarray:
+    return row.mean + np.float32(k) * row.std
 
 
-def _mean_attention(mass: np.ndarray, visible: np.ndarray, level: float) -> np.ndarray:
-    return mass > level * np.where(visible > 0, visible, np.nan)
+def _mean_attention(row: Moments, visible: np.ndarray, level: float) -> np.ndarray:
+    return np.float32(level) * np.where(visible > 0, visible, np.nan).astype(np.float32)
 
 
-def _above_others(mass: np.ndarray, visible: np.ndarray, epsilon: float) -> np.ndarray:
-    count = np.isfinite(mass).sum(axis=-1, keepdims=True)
-    others = (np.nansum(mass, axis=-1, keepdims=True) - mass) / np.maximum(count - 1, 1)
-    return mass > others + epsilon
+def _above_others(row: Moments, visible: np.ndarray, epsilon: float) -> np.ndarray:
+    # m − (n·mean − m)/(n − 1) > ε, solved for m. A position alone has no others, whose mean is then 0.
+    above = row.mean + np.float32(epsilon) * (row.count - 1) / row.count
+    return np.where(row.count > 1, above, np.float32(epsilon))
 
 
 DEFINITIONS: dict[str, SinkDefinition] = {
@@ -102,7 +137,7 @@ DEFINITIONS: dict[str, SinkDefinition] = {
         "Mass above mean + k·std",
         "k",
         r"M_{t,s} > \operatorname{mean}_s(M_t) + k\,\operatorname{std}_s(M_t)",
-        _above_deviations,
+        _deviations,
     ),
     "mean-attention": SinkDefinition(
         "Mean attention above a level",
@@ -119,32 +154,28 @@ DEFINITIONS: dict[str, SinkDefinition] = {
 }
 
 
-def moments(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population standard deviation over positions, NaN left out, each (…, 1) float32."""
-    mass = np.asarray(mass, np.float32)
-    mean = mass.mean(axis=-1, keepdims=True)
-    if not np.isfinite(mean).all():
-        return np.nanmean(mass, axis=-1, keepdims=True), np.nanstd(mass, axis=-1, keepdims=True)
-    centred = mass - mean
-    variance = np.einsum("...s,...s->...", centred, centred)[..., None] / mass.shape[-1]
-    return mean, np.sqrt(variance)
-
-
 def deviation_threshold(mass: np.ndarray, k: float) -> np.ndarray:
     """mean + k·std over positions (population std, NaN left out), (…, 1)."""
-    mean, std = moments(mass)
-    return mean + k * std
+    return _deviations(moments(mass), np.empty(0), k)
 
 
-def find_sinks(mass: np.ndarray, params: SinkParams, bidirectional: bool) -> np.ndarray:
-    """Which positions are sinks, bool of the shape of `mass` (…, S).
+def find_sinks(
+    mass: np.ndarray,
+    params: SinkParams,
+    bidirectional: bool,
+    known: Moments | None = None,
+    present: np.ndarray | None = None,
+) -> np.ndarray:
+    """Which positions are sinks, bool of the shape of `mass` (…, S); False at NaN.
 
-    mass is one head's own, or averaged over the heads to be judged together (`mean_mass`).
+    mass is one head's own, or averaged over the heads to be judged together (`mean_mass`). known: its moments, and
+    present: flags of the positions there are, that broadcast to its shape; both are computed where not given.
     """
     mass = np.asarray(mass, np.float32)
     definition = DEFINITIONS[params.definition]
-    visible = visible_queries(np.isfinite(mass), bidirectional)
-    return definition.rule(mass, visible, getattr(params, definition.parameter))
+    visible = visible_queries(np.isfinite(mass) if present is None else present, bidirectional)
+    row = moments(mass) if known is None else known
+    return mass > definition.threshold(row, visible, getattr(params, definition.parameter))
 
 
 def soft_sink_score(total: np.ndarray, k: float = 2.0, alpha: float = 5.0) -> np.ndarray:
@@ -160,15 +191,15 @@ def gaussian_reference(length: int | np.ndarray, k: float) -> float | np.ndarray
 # --- measures ---------------------------------------------------------------------------------------------------
 
 
-def sink_strength(mass: np.ndarray, sinks: np.ndarray) -> np.ndarray:
+def sink_strength(mass: np.ndarray, sinks: np.ndarray, total: np.ndarray | None = None) -> np.ndarray:
     """Share of a head's attention that goes to the sinks of the step, (T, L, H) float32 (our formula).
 
-    mass (T, L, H, S), sinks (T, S).
+    mass (T, L, H, S), sinks (T, S). total (T, L, H): the mass of all positions, where it is known.
     """
     strength = np.empty(mass.shape[:3], np.float32)
     for step, flags in enumerate(sinks):
-        taken = mass[step][:, :, flags].sum(axis=-1, dtype=np.float32)
-        strength[step] = taken / np.nansum(mass[step], axis=-1, dtype=np.float32)
+        whole = np.nansum(mass[step], axis=-1, dtype=np.float32) if total is None else total[step]
+        strength[step] = mass[step][:, :, flags].sum(axis=-1, dtype=np.float32) / whole
     return strength
 
 
@@ -183,14 +214,19 @@ def uniform_strength(sinks: np.ndarray, steps_length: np.ndarray, bidirectional:
     return strength
 
 
-def sink_centroid(total: np.ndarray, sinks: np.ndarray) -> np.ndarray:
-    """c_t / S with c_t = Σ_{i∈sinks_t} i·M[t,i] / Σ_{i∈sinks_t} M[t,i], (T,). NaN at a step without sinks."""
-    row, position = np.nonzero(sinks)
-    mass = total[row, position].astype(np.float64)
+def sink_centroid(total: np.ndarray, sinks: np.ndarray, length: np.ndarray | int | None = None) -> np.ndarray:
+    """c_t / S with c_t = Σ_{i∈sinks_t} i·M[t,i] / Σ_{i∈sinks_t} M[t,i], (T,). NaN at a step without sinks.
+
+    length: the positions S of each step; counted where not given.
+    """
+    if length is None:
+        length = total.shape[-1] - np.isnan(total).sum(axis=-1)
+    at = np.flatnonzero(sinks)
+    row = at // total.shape[-1]
+    mass = np.ascontiguousarray(total).reshape(-1)[at].astype(np.float64)
     weight = np.bincount(row, mass, minlength=len(total))
-    moment = np.bincount(row, mass * position, minlength=len(total))
-    present = total.shape[-1] - np.isnan(total).sum(axis=-1)
-    return moment / np.where(weight > 0, weight, np.nan) / present
+    moment = np.bincount(row, mass * (at - row * total.shape[-1]), minlength=len(total))
+    return moment / np.where(weight > 0, weight, np.nan) / length
 
 
 def turnover(sinks: np.ndarray) -> np.ndarray:

@@ -5,8 +5,11 @@ It prints the median and largest time of each answer, and the memory of the proc
 """
 
 import argparse
+import itertools
 import os
+import resource
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -62,6 +65,8 @@ def run(folder: Path, rounds: int) -> None:
     """Opens the recording in each page and times every control."""
     from streamlit.testing.v1 import AppTest
 
+    from analysis.metrics import HEAD_METRICS
+    from pages.parts.recordings import SPLITS
     from pages.parts.session import engine
 
     file = folder / "large.safetensors"
@@ -87,33 +92,58 @@ def run(folder: Path, rounds: int) -> None:
             began = time.perf_counter()
             element.run()
             seconds.append(time.perf_counter() - began)
-        print(f"{name:<34} median {1000 * statistics.median(seconds):5.0f} ms   largest {1000 * max(seconds):5.0f} ms")
+        assert not test.exception, test.exception
+        median, largest = 1000 * statistics.median(seconds), 1000 * max(seconds)
+        print(f"{name:<44} median {median:5.0f} ms   largest {largest:5.0f} ms")
 
     numbers = range(1, rounds + 1)
+    large = (2 + 0.2 * n for n in itertools.cycle(range(20)))  # values of k that have not been asked for before
+
+    def k_moves(test: AppTest) -> list:
+        return [lambda: test.slider(key="k").set_value(round(next(large) % 6, 1)) for _ in numbers]
+
     test = opened("pages/denoise.py")
     timed("denoise: step", [lambda n=n: test.slider(key="step").set_value(7 * n) for n in numbers])
-    timed("denoise: k", [lambda n=n: test.slider(key="k").set_value(1 + 0.2 * n) for n in numbers])
+    timed("denoise: k", k_moves(test))
 
     test = opened("pages/sinks.py")
     timed("sinks: step", [lambda n=n: test.slider(key="step").set_value(7 * n) for n in numbers])
-    timed("sinks: k", [lambda n=n: test.slider(key="k").set_value(1 + 0.2 * n) for n in numbers])
     timed("sinks: layer", [lambda n=n: test.selectbox(key="layer").set_value(3 * n) for n in numbers])
     timed("sinks: head", [lambda n=n: test.selectbox(key="head").set_value(3 * n) for n in numbers])
-    for metric in ("first", "entropy", "temporal-variance", "lifetime", "value-norm"):
-        timed(f"sinks: metric {metric}, first time", [lambda m=metric: test.selectbox(key="metric").set_value(m)])
-        timed(f"sinks: k with {metric}", [lambda n=n: test.slider(key="k").set_value(2 + 0.2 * n) for n in numbers])
+    timed("sinks: one step", [lambda: test.segmented_control(key="view").set_value("One step")])
+    timed("sinks: step, one step", [lambda n=n: test.slider(key="step").set_value(5 * n) for n in numbers])
+    for view in ("Heads", "Chosen steps", "Ranking"):
+        timed(f"sinks: {view}", [lambda v=view: test.segmented_control(key="sinks_view").set_value(v)])
+        metrics = HEAD_METRICS if view == "Heads" else ("strength",)
+        for metric in metrics:
+            timed(f"sinks: {view}, {metric}", [lambda m=metric: test.selectbox(key="metric").set_value(m)])
+            timed(f"sinks: {view}, k with {metric}", k_moves(test))
+        timed(f"sinks: {view}, split", [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(SPLITS)])
+    timed("sinks: pinned", [lambda: test.multiselect(key="pinned").set_value(["layer 1, head 2", "layer 3, head 4"])])
+    test.segmented_control(key="sinks_view").set_value("Heads").run()
+    for metric in ("temporal-variance", "lifetime"):
+        test.selectbox(key="metric").set_value(metric).run()
+        for definition in ("mean-attention", "above-others", "std"):
+            move = [lambda d=definition: test.selectbox(key="definition").set_value(d)]
+            timed(f"sinks: {definition}, {metric}", move)
 
     test = opened("pages/dynamics.py")
-    timed("dynamics: k", [lambda n=n: test.slider(key="k").set_value(1.1 + 0.2 * n) for n in numbers])
+    timed("dynamics: k", k_moves(test))
     timed("dynamics: layer", [lambda n=n: test.selectbox(key="scope").set_value(f"layer {n}") for n in numbers])
-    views = ("Stable or moving", "Positions")
-    for view in views:
+    timed("dynamics: head", [lambda n=n: test.selectbox(key="scope_head").set_value(f"head {n}") for n in numbers])
+    timed("dynamics: split", [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(SPLITS)])
+    for view in ("Stable or moving", "Positions"):
+        timed(f"dynamics: {view}", [lambda v=view: test.segmented_control(key="dynamics_view").set_value(v)])
+        timed(f"dynamics: {view}, k", k_moves(test))
         timed(
-            f"dynamics: {view}, first time", [lambda v=view: test.segmented_control(key="dynamics_view").set_value(v)]
+            f"dynamics: {view}, split", [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(SPLITS)]
         )
-        timed(f"dynamics: {view}, k", [lambda n=n: test.slider(key="k").set_value(1.5 + 0.2 * n) for n in numbers])
-    peak = psutil.Process().memory_info().rss
-    print(f"\nmemory of the process {peak / 1e9:.2f} GB")
+        if view == "Stable or moving":
+            timed(f"dynamics: {view}, heads", [lambda: test.segmented_control(key="point").set_value("head")])
+            timed(f"dynamics: {view}, k of heads", k_moves(test))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    now = psutil.Process().memory_info().rss
+    print(f"\nmemory of the process {now / 1e9:.2f} GB, {peak / 1e9:.2f} GB at most (making the recording included)")
     engine().close()
 
 

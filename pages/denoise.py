@@ -12,7 +12,7 @@ from analysis.figures import sinks as figures
 from analysis.models.checkpoint import describe, find
 from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
 from analysis.trajectory import Trajectory, recording_bytes
-from pages.parts import controls, measures, tokens
+from pages.parts import comparisons, controls, measures, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
 from pages.parts.progress import cancel_button, progress_bar
@@ -196,11 +196,25 @@ def _show(record: JobRecord, trajectory: Trajectory) -> None:
             "model and were read as its unknown token."
         )
     interval = PLAY_INTERVAL if st.session_state.get(_PLAYING) else None
-    st.fragment(_replay, run_every=interval)(trajectory, record.key or "", params)
+    st.fragment(_replay, run_every=interval)(
+        trajectory, record.key or "", params, _references(record, trajectory, params)
+    )
     _facts(record, trajectory)
 
 
-def _replay(trajectory: Trajectory, key: str, params: SinkParams) -> None:
+def _references(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> dict[str, np.ndarray]:
+    """What the number of sinks of each step stands beside, name -> (T,)."""
+    references = {}
+    if params.definition == "std":
+        lengths = np.isfinite(measures.mean_mass(trajectory, record.key or "")).sum(axis=1)
+        references["Gaussian reference"] = sink_analysis.gaussian_reference(lengths, params.k)
+    drawn = comparisons.stored_reference(record, trajectory)
+    if drawn is not None:
+        references["random weights"] = measures.sinks(*drawn, params.model_dump_json()).sum(axis=1)
+    return references
+
+
+def _replay(trajectory: Trajectory, key: str, params: SinkParams, references: dict[str, np.ndarray]) -> None:
     last = trajectory.steps - 1
     if st.session_state.get(_PLAYING):
         _advance(last)
@@ -221,7 +235,7 @@ def _replay(trajectory: Trajectory, key: str, params: SinkParams) -> None:
         definition_formula(params),
     )
     tokens.show(_text(trajectory, step, sinks[step], mass[step]), tokens.legend())
-    _charts(params, step, mass, sinks, trajectory.labels(step))
+    _charts(params, step, mass, sinks, references, trajectory.labels(step))
 
 
 def _advance(last: int) -> None:
@@ -259,7 +273,14 @@ def _text(trajectory: Trajectory, step: int, sinks: np.ndarray, mass: np.ndarray
     )
 
 
-def _charts(params: SinkParams, step: int, mass: np.ndarray, sinks: np.ndarray, labels: list[str]) -> None:
+def _charts(
+    params: SinkParams,
+    step: int,
+    mass: np.ndarray,
+    sinks: np.ndarray,
+    references: dict[str, np.ndarray],
+    labels: list[str],
+) -> None:
     by_deviation = params.definition == "std"
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -277,17 +298,14 @@ def _charts(params: SinkParams, step: int, mass: np.ndarray, sinks: np.ndarray, 
         )
     with right:
         counts = sinks.sum(axis=1)
-        lengths = np.isfinite(mass).sum(axis=1)
-        reference = sink_analysis.gaussian_reference(lengths, params.k) if by_deviation else None
         chart(
             "How many sinks each step has",
-            "The line counts the sinks of every step"
-            + (", beside what Gaussian noise would give." if by_deviation else "."),
+            f"The line counts the sinks of every step{', beside ' + ' and '.join(references) if references else ''}.",
             definition_formula(params)
             + ("\n\nGaussian reference: $S\\,(1 - \\Phi(k))$ for $S$ positions." if by_deviation else ""),
-            figures.sinks_over_steps(counts, reference, step),
+            figures.sinks_over_steps(counts, references, step),
             "sinks_over_steps",
-            pd.DataFrame({"step": np.arange(len(counts)), "sinks": counts}),
+            pd.DataFrame({"step": np.arange(len(counts)), "sinks": counts} | references),
         )
 
 

@@ -1,8 +1,11 @@
 """How sinks move over the denoising steps, beside other recordings, random weights and forward-noised text."""
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.figures import dynamics as figures
@@ -12,13 +15,15 @@ from analysis.specs import SinkParams
 from analysis.trajectory import Trajectory
 from pages.parts import comparisons, measures
 from pages.parts.charts import chart, export_button, start_exhibits
+from pages.parts.comparisons import Opened
 from pages.parts.frame import run
-from pages.parts.measures import Scope
-from pages.parts.recordings import among, definition_formula, opened, recording_to_look_at, sink_controls
-from pages.parts.session import finished_recordings, plain, recording_title
+from pages.parts.measures import Scope, Split
+from pages.parts.recordings import definition_formula, opened, recording_to_look_at, sink_and_split_controls
+from pages.parts.selection import autoregressive_reference, compared_recordings
+from pages.parts.session import plain, recording_title, short_title
 
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
-SPLITS: dict[str, bool | None] = {"all tokens": None, "[MASK] only": True, "without [MASK]": False}
+RANDOM, GAUSSIAN = "random weights", "Gaussian reference"
 
 
 def main() -> None:
@@ -29,7 +34,7 @@ def main() -> None:
     if looked_at is None:
         return
     record, trajectory = looked_at
-    params = sink_controls()
+    params, split = sink_and_split_controls()
     view = st.segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key="dynamics_view", bind="query-params"
     )
@@ -39,7 +44,7 @@ def main() -> None:
         VIEWS[2]: _positions,
         VIEWS[3]: _noised_against_real,
     }[view]
-    body(record, trajectory, params)
+    body(record, trajectory, params, split)
     export_button(
         f"SinkScope: {view}",
         {
@@ -50,100 +55,84 @@ def main() -> None:
     )
 
 
+def _scope(trajectory: Trajectory) -> Scope:
+    """The boxes of whose attention is added up: all layers, one, or one head of one."""
+    left, right = st.columns(2, vertical_alignment="bottom")
+    layers = ["whole model", *(f"layer {layer}" for layer in range(trajectory.layers))]
+    chosen = left.selectbox(
+        "Judge sinks on", layers, key="scope", bind="query-params", help="Whose attention is added up."
+    )
+    heads = ["all heads", *(f"head {head}" for head in range(trajectory.heads))]
+    whole = chosen == layers[0]
+    head = right.selectbox("Head", heads, key="scope_head", bind="query-params", disabled=whole)
+    if whole:
+        return measures.WHOLE
+    return layers.index(chosen) - 1, None if head == heads[0] else heads.index(head) - 1
+
+
 # --- over the steps ---------------------------------------------------------------------------------------------
 
 
-def _over_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> None:
-    left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
+def _over_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split) -> None:
+    left, right = st.columns([2, 3], vertical_alignment="bottom", gap="medium")
     with left:
         scope = _scope(trajectory)
-    with middle:
-        split = _split()
     with right:
-        others = _others(record)
-    reference = st.toggle(
-        "Random-weight reference", key="random_reference", bind="query-params",
-        help="The same inputs through the same shape of model with random weights: what untrained attention shows.",
-    )  # fmt: skip
-    groups = _groups([record, *others], params, scope, SPLITS[split])
-    if reference:
-        problem = comparisons.why_no_model(trajectory, record.spec["model"]["source"])
-        drawn = None if problem else comparisons.random_reference(record, trajectory)
-        if problem:
-            st.info(problem)
-        if drawn is not None:
-            groups["random weights"] = [(*drawn, SPLITS[split])]
+        others = compared_recordings(record)
+    left, right = st.columns([2, 3], vertical_alignment="center", gap="medium")
+    with left:
+        drawn = comparisons.reference_toggle(record, trajectory)
+    with right:
+        beside = autoregressive_reference(record, trajectory)
+    records = {one.id: one for one in (record, *others, *([beside] if beside is not None else []))}
+    groups = _groups(list(records.values()), scope)
+    if drawn is not None:
+        groups[RANDOM] = [drawn]
+    panels = {"this recording": (trajectory, record.key or "")} | ({RANDOM: drawn} if drawn is not None else {})
+    _kinds(panels, params, scope, split, "denoising step")
     several = len({one[0].steps for members in groups.values() for one in members}) > 1
-    columns = st.columns(2, gap="large")
-    for index, (name, metric) in enumerate(CURVES.items()):
-        if SPLITS[split] is not None and not metric.by_kind:
-            continue
-        series = [_series(label, members, name, params, scope, several) for label, members in groups.items()]
-        if name == "count" and params.definition == "std" and SPLITS[split] is None:
+    for column, name in _in_pairs(_curve_names(split)):
+        series = [_series(label, members, name, params, scope, split, several) for label, members in groups.items()]
+        if name == "count" and params.definition == "std" and split is None:
             mass = measures.mean_mass(trajectory, record.key or "", scope)
             expected = np.asarray(gaussian_reference(np.isfinite(mass).sum(axis=1), params.k), np.float32)[None]
-            series.append(figures.Series("Gaussian reference", _axis(expected.shape[1], several), expected, True))
-        with columns[index % 2]:
-            chart(
-                metric.title,
-                metric.sentence,
-                f"$${metric.formula}$$\n\n{definition_formula(params)}",
-                figures.curves(
-                    series, "share of the steps" if several else "denoising step", metric.axis, percent=metric.percent
-                ),
-                f"curve_{name}",
-                _curve_table(series),
-            )
-    if SPLITS[split] is None:
-        _kinds(record, trajectory, params)
+            series.append(figures.Series(GAUSSIAN, _axis(expected.shape[1], several), expected, True))
+        with column:
+            _curve(f"curve_{name}", name, series, params, "share of the steps" if several else "denoising step")
 
 
-def _scope(trajectory: Trajectory) -> Scope:
-    options: list[str] = ["whole model"]
-    options += [f"layer {layer}" for layer in range(trajectory.layers)]
-    chosen = st.selectbox(
-        "Judge sinks on", options, key="scope", bind="query-params", help="Whose attention is added up."
+def _curve_names(split: Split) -> list[str]:
+    """The curves that can be drawn under a split: entropy and Gini have none."""
+    return [name for name, metric in CURVES.items() if split is None or metric.by_kind]
+
+
+def _in_pairs(names: list[str]) -> Iterator[tuple[DeltaGenerator, str]]:
+    """Each name with the column it is drawn in, two a row, so that neighbours stand at the same height."""
+    for index in range(0, len(names), 2):
+        yield from zip(st.columns(2, gap="large"), names[index : index + 2], strict=False)
+
+
+def _curve(key: str, name: str, series: list[figures.Series], params: SinkParams, x_title: str) -> None:
+    metric = CURVES[name]
+    chart(
+        metric.title,
+        metric.sentence,
+        f"$${metric.formula}$$\n\n{definition_formula(params)}",
+        figures.curves(series, x_title, metric.axis, percent=metric.percent),
+        key,
+        pd.concat(
+            [
+                pd.DataFrame({"series": one.name, "recording": index, x_title: one.x, metric.axis: row})
+                for one in series
+                for index, row in enumerate(one.values)
+            ]
+        ),
     )
-    if chosen == options[0]:
-        return measures.WHOLE
-    layer = options.index(chosen) - 1
-    heads = ["all heads", *(f"head {head}" for head in range(trajectory.heads))]
-    head = st.selectbox("Head", heads, key="scope_head", bind="query-params", label_visibility="collapsed")
-    return layer, None if head == heads[0] else heads.index(head) - 1
 
 
-def _split() -> str:
-    return st.selectbox(
-        "Count sinks on", list(SPLITS), key="split", bind="query-params",
-        help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart.",
-    )  # fmt: skip
-
-
-def _others(record: JobRecord) -> list[JobRecord]:
-    records = {other.id: other for other in finished_recordings() if other.id != record.id}
-    if "compare_choice" not in st.session_state:
-        asked = st.query_params.get("compare", "").split(",")
-        st.session_state["compare_choice"] = [job for job in asked if job in records]
-    among("compare_choice", records)
-    chosen = st.multiselect(
-        "Compare with", list(records), key="compare_choice", persist_state="session", max_selections=8,
-        format_func=lambda job: recording_title(records[job]) if job in records else job,
-        placeholder="other recordings",
-        help="Recordings of one model become one line with a band; another model gets a line of its own.",
-    )  # fmt: skip
-    if chosen:
-        st.query_params["compare"] = ",".join(chosen)
-    elif "compare" in st.query_params:
-        del st.query_params["compare"]
-    return [records[job] for job in chosen]
-
-
-Member = tuple[Trajectory, str, bool | None]
-
-
-def _groups(records: list[JobRecord], params: SinkParams, scope: Scope, masked: bool | None) -> dict[str, list[Member]]:
+def _groups(records: list[JobRecord], scope: Scope) -> dict[str, list[Opened]]:
     """Recordings by model. A layer or head that another model lacks leaves that model out."""
-    groups: dict[str, list[Member]] = {}
+    groups: dict[str, list[Opened]] = {}
     for record in records:
         trajectory = opened(record)
         if trajectory is None:
@@ -152,7 +141,7 @@ def _groups(records: list[JobRecord], params: SinkParams, scope: Scope, masked: 
         if (layer or 0) >= trajectory.layers or (head or 0) >= trajectory.heads:
             st.caption(f"{plain(recording_title(record))} has no such layer or head and is left out.")
             continue
-        groups.setdefault(record.spec["model"]["source"], []).append((trajectory, record.key or "", masked))
+        groups.setdefault(record.spec["model"]["source"], []).append((trajectory, record.key or ""))
     return groups
 
 
@@ -161,71 +150,70 @@ def _axis(steps: int, relative: bool) -> np.ndarray:
 
 
 def _series(
-    label: str, members: list[Member], name: str, params: SinkParams, scope: Scope, relative: bool
+    label: str, members: list[Opened], name: str, params: SinkParams, scope: Scope, split: Split, relative: bool
 ) -> figures.Series:
     """One group's curves on a common grid; where lengths differ, steps are put on a scale from 0 to 1."""
-    rows = [
-        measures.curve(trajectory, key, name, params.model_dump_json(), scope, masked)
-        for trajectory, key, masked in members
-    ]
+    rule = params.model_dump_json()
+    rows = [measures.curve(trajectory, key, name, rule, scope, split) for trajectory, key in members]
     x = _axis(max(len(row) for row in rows), relative)
     values = np.stack([row if len(row) == len(x) else np.interp(x, _axis(len(row), True), row) for row in rows])
-    return figures.Series(label, x, values, reference=label == "random weights")
+    return figures.Series(label, x, values, reference=label == RANDOM)
 
 
-def _curve_table(series: list[figures.Series]) -> pd.DataFrame:
-    return pd.concat(
-        [
-            pd.DataFrame({"series": one.name, "recording": index, "x": one.x, "value": row})
-            for one in series
-            for index, row in enumerate(one.values)
-        ]
-    )
-
-
-def _kinds(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> None:
-    flags = measures.sinks(trajectory, record.key or "", params.model_dump_json())
-    counts = count_by_kind(flags, measures.kinds(trajectory, record.key or ""))
-    table = pd.DataFrame(counts, columns=list(KINDS))
-    table.insert(0, "step", np.arange(len(counts)))
+def _kinds(panels: Mapping[str, Opened], params: SinkParams, scope: Scope, split: Split, x_title: str) -> None:
+    """Which tokens are sinks, a panel a recording. panels: title -> recording."""
+    rule, counts, tables = params.model_dump_json(), {}, []
+    for title, (trajectory, key) in panels.items():
+        flags = measures.counted_sinks(trajectory, key, rule, scope, split)
+        counts[title] = count_by_kind(flags, measures.kinds(trajectory, key))
+        table = pd.DataFrame(counts[title], columns=list(KINDS))
+        table.insert(0, "step", np.arange(len(table)))
+        table.insert(0, "series", title)
+        tables.append(table)
+    beside = f" Beside it the same for {RANDOM}." if RANDOM in panels else ""
     chart(
         "Which tokens are sinks",
-        "The sinks of every step by kind. Sinks on [MASK] move because masks get filled.",
+        f"The sinks of every step by kind. Sinks on [MASK] move because masks get filled.{beside}",
         "A masked token is [MASK] wherever it stands; then its position decides (first, last), then its text.\n\n"
         + definition_formula(params),
-        figures.kinds_over_steps(counts, KINDS),
+        figures.kinds_over_steps(counts, KINDS, x_title),
         "kinds_over_steps",
-        table,
+        pd.concat(tables),
     )
 
 
 # --- stable or moving -------------------------------------------------------------------------------------------
 
 
-def _stable_or_moving(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> None:
-    left, kind, middle, right = st.columns([2, 2, 2, 5], vertical_alignment="bottom")
-    with kind:
-        split = _split()
-    with left:
+def _stable_or_moving(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split) -> None:
+    point, others_box, beside_box = st.columns([1, 2, 3], vertical_alignment="bottom", gap="medium")
+    with point:
         by_head = st.segmented_control(
             "One point a", ["layer", "head"], default="layer", required=True, key="point", bind="query-params"
         ) == "head"  # fmt: skip
-    with middle:
-        log = st.toggle("Log axes", value=True, key="log_axes", bind="query-params")
-    with right:
-        others = _others(record)
+    with others_box:
+        others = compared_recordings(record)
+    with beside_box:
+        beside = autoregressive_reference(record, trajectory)
+    left, right = st.columns([2, 3])
+    with left:
+        drawn = comparisons.reference_toggle(record, trajectory)
+    log = right.toggle("Log axes", value=True, key="log_axes", bind="query-params")
+    records = {one.id: one for one in (record, *([beside] if beside is not None else []), *others)}
+    shown = [(short_title(one), (there, one.key or "")) for one in records.values() if (there := opened(one))]
+    if drawn is not None:
+        shown.append((RANDOM, drawn))
+    _variances(shown, params, split, by_head, log)
+    if beside is None and trajectory.info.model.mask_token is not None:
+        st.caption("For the autoregressive model beside it, choose or record its reference above.")
+
+
+def _variances(shown: list[tuple[str, Opened]], params: SinkParams, split: Split, by_head: bool, log: bool) -> None:
     clouds, tables = [], []
-    for one in [record, *others]:
-        shown = opened(one)
-        if shown is None:
-            continue
-        spatial, temporal, names = measures.variances(
-            shown, one.key or "", params.model_dump_json(), by_head, SPLITS[split]
-        )
-        clouds.append(figures.Cloud(recording_title(one), spatial, temporal, names))
-        tables.append(
-            pd.DataFrame({"recording": recording_title(one), "what": names, "spatial": spatial, "temporal": temporal})
-        )
+    for title, (trajectory, key) in shown:
+        spatial, temporal, names = measures.variances(trajectory, key, params.model_dump_json(), by_head, split)
+        clouds.append(figures.Cloud(title, spatial, temporal, names, reference=title == RANDOM))
+        tables.append(pd.DataFrame({"recording": title, "what": names, "spatial": spatial, "temporal": temporal}))
     chart(
         "Spatial against temporal variance",
         "Right: attention is concentrated on few positions. Up: its sinks move over the steps, so they are unstable.",
@@ -237,64 +225,75 @@ def _stable_or_moving(record: JobRecord, trajectory: Trajectory, params: SinkPar
         pd.concat(tables),
     )
     missing = sum(int(np.isnan(cloud.temporal).sum()) for cloud in clouds)
+    still = sum(int((cloud.temporal == 0).sum()) for cloud in clouds) if log else 0
     if missing:
         st.caption(f"{missing} points have sinks in fewer than two steps, so no temporal variance, and are not drawn.")
-    st.caption("For an autoregressive model beside it: load `bundled-ar`, record a prompt, choose it at Compare with.")
+    if still:
+        st.caption(f"{still} points have a temporal variance of exactly 0, which has no place on log axes.")
 
 
 # --- positions --------------------------------------------------------------------------------------------------
 
 
-def _positions(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> None:
-    scope = _scope(trajectory)
+def _positions(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split) -> None:
+    left, right = st.columns([2, 1], vertical_alignment="bottom", gap="medium")
+    with left:
+        scope = _scope(trajectory)
+    with right:
+        drawn = comparisons.reference_toggle(record, trajectory)
     key, rule = record.key or "", params.model_dump_json()
-    flags = measures.sinks(trajectory, key, rule, scope)
+    flags = measures.counted_sinks(trajectory, key, rule, scope, split)
     labels = trajectory.labels()
     step, position = np.nonzero(flags)
     kinds = measures.kinds(trajectory, key)
+    names = trajectory.info.tokens
     chart(
         "Where the sinks are",
         "Each row is a step, each mark a sink, coloured by what the token was in that step.",
         definition_formula(params),
-        figures.raster(flags, kinds, KINDS, labels, None),
+        figures.raster(flags, kinds, KINDS, labels, lambda at, where: names[int(trajectory.tokens[at, where])]),
         "raster",
         pd.DataFrame(
             {
                 "step": step,
                 "position": position,
-                "token": [trajectory.info.tokens[token] for token in trajectory.tokens[step, position].tolist()],
+                "token": [names[token] for token in trajectory.tokens[step, position].tolist()],
                 "kind": [KINDS[kind] for kind in kinds[step, position]],
             }
         ),
     )
+
+    def alive(one: Trajectory, its_key: str) -> np.ndarray:
+        return lifetimes(measures.counted_sinks(one, its_key, rule, scope, split))
+
+    def spread(one: Trajectory, its_key: str) -> np.ndarray:
+        share = attention_share(measures.mean_mass(one, its_key, scope))
+        return position_variance(share, measures.counted(one, split))
+
     left, right = st.columns(2, gap="large")
-    positions = np.arange(trajectory.positions)
-    with left:
-        alive = lifetimes(flags)
-        chart(
-            "Lifetime of each sink",
-            "In how many steps each position is a sink.",
-            definition_formula(params),
-            figures.position_bars(alive, labels, "steps as a sink", sinks=True),
-            "lifetime",
-            pd.DataFrame({"position": positions, "token": labels, "steps as a sink": alive}),
-        )
-    with right:
-        spread = position_variance(attention_share(measures.mean_mass(trajectory, key, scope)))
-        chart(
-            "How much each position's share varies",
-            "The variance over the steps of the share of attention each position gets.",
-            "$\\operatorname{Var}_t(a_{t,s})$ with the share $a = m/S$.",
-            figures.position_bars(spread, labels, "variance of the share"),
-            "position_variance",
-            pd.DataFrame({"position": positions, "token": labels, "variance of the share": spread}),
-        )
+    for column, name, title, sentence, formula, unit, measure in (
+        (left, "lifetime", "Lifetime of each sink", "In how many steps each position is a sink.",
+         definition_formula(params), "steps as a sink", alive),
+        (right, "position_variance", "How much each position's share varies",
+         "The variance over the steps of the share of attention each position gets.",
+         "$\\operatorname{Var}_t(a_{t,s})$ with the share $a = m/S$.", "variance of the share", spread),
+    ):  # fmt: skip
+        values = measure(trajectory, key)
+        random = measure(*drawn) if drawn is not None else None
+        table = pd.DataFrame({"position": np.arange(trajectory.positions), "token": labels, unit: values})
+        if random is not None:
+            table[f"{unit}, {RANDOM}"] = random
+        with column:
+            chart(
+                title, sentence, formula,
+                figures.position_bars(values, labels, unit, measure is alive, random), name, table,
+            )  # fmt: skip
 
 
 # --- noised against real ----------------------------------------------------------------------------------------
 
 
-def _noised_against_real(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> None:
+def _noised_against_real(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split) -> None:
     st.caption(
         "Calibration for pruning sees finished text with random tokens masked; the model lives on its own half-written "
         "text. Both are here, at the same share of masked tokens."
@@ -306,31 +305,25 @@ def _noised_against_real(record: JobRecord, trajectory: Trajectory, params: Sink
     if problem:
         st.info(problem)
         return
+    scope = _scope(trajectory)
     noised = comparisons.noised(record, trajectory)
     if noised is None:
         return
-    columns = st.columns(2, gap="large")
     pair = {"real trajectory": (trajectory, record.key or ""), "noised text": noised}
-    for index, (name, metric) in enumerate(CURVES.items()):
-        if name == "turnover":  # noised steps are drawn independently: they have no step before
-            continue
+    _kinds(pair, params, scope, split, "step, from most to fewest masks")
+    # Noised steps are drawn independently: they have no step before, so no turnover.
+    for column, name in _in_pairs([name for name in _curve_names(split) if name != "turnover"]):
         series = [
             figures.Series(
                 label,
                 one.masked.mean(axis=1),
-                measures.curve(one, key, name, params.model_dump_json())[None],
+                measures.curve(one, key, name, params.model_dump_json(), scope, split)[None],
             )
             for label, (one, key) in pair.items()
         ]
-        with columns[index % 2]:
-            chart(
-                metric.title,
-                metric.sentence,
-                f"$${metric.formula}$$\n\n{definition_formula(params)}",
-                figures.curves(series, "share of tokens masked", metric.axis, percent=metric.percent),
-                f"noised_{name}",
-                _curve_table(series),
-            )
+        with column:
+            _curve(f"noised_{name}", name, series, params, "share of tokens masked")
+    _variances(list(pair.items()), params, split, by_head=False, log=True)
 
 
 if __name__ == "__main__":

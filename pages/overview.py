@@ -25,7 +25,9 @@ def main() -> None:
 
 
 def _next_steps() -> None:
-    record, look = st.columns(2, gap="medium")
+    record, look, move = st.columns(3, gap="medium")
+    ready = bool(finished_recordings())
+    hint = None if ready else "Record a prompt first."
     with record.container(border=True, height="stretch"):
         st.subheader("1 · Record", anchor=False)
         st.markdown("Give the model a prompt and watch it denoise. Every step's attention is kept.")
@@ -33,11 +35,19 @@ def _next_steps() -> None:
     with look.container(border=True, height="stretch"):
         st.subheader("2 · Find the sinks", anchor=False)
         st.markdown("See which layers and heads feed the sinks, and open any head down to its full attention map.")
-        ready = bool(finished_recordings())
         st.page_link(
-            "pages/sinks.py", label="**Look at its sinks**", icon=":material/grid_view:", disabled=not ready,
-            help=None if ready else "Record a prompt first.",
-        )  # fmt: skip
+            "pages/sinks.py", label="**Look at its sinks**", icon=":material/grid_view:", disabled=not ready, help=hint
+        )
+    with move.container(border=True, height="stretch"):
+        st.subheader("3 · Follow them", anchor=False)
+        st.markdown("See how sinks come and go over the steps, beside random weights and an autoregressive model.")
+        st.page_link(
+            "pages/dynamics.py",
+            label="**See how they move**",
+            icon=":material/timeline:",
+            disabled=not ready,
+            help=hint,
+        )
 
 
 def _model() -> None:

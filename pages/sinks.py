@@ -5,23 +5,26 @@ import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 from safetensors.numpy import load_file
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis import sinks as sink_analysis
 from analysis.engine import JobRecord
 from analysis.figures import sinks as figures
 from analysis.figures.dynamics import small_multiples
-from analysis.figures.style import MASS_SCALE
-from analysis.metrics import HEAD_METRICS, HeadMetric
-from analysis.specs import AblateSpec, AttentionMapSpec, SinkParams, sentence
+from analysis.figures.style import MASS_SCALE, MAX_NAMED_CELLS
+from analysis.metrics import HEAD_METRICS, HeadMetric, highest
+from analysis.specs import AttentionMapSpec, SinkParams, sentence
 from analysis.trajectory import Trajectory
-from pages.parts import comparisons, controls, measures
+from pages.parts import comparisons, measures
+from pages.parts.ablation import ablation
 from pages.parts.charts import chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
+from pages.parts.measures import Split
 from pages.parts.recordings import (
     among,
     definition_formula,
     recording_to_look_at,
-    sink_controls,
+    sink_and_split_controls,
     step_slider,
     within,
 )
@@ -29,7 +32,6 @@ from pages.parts.session import engine, plain, recording_title
 
 ONE_STEP, MEAN = "One step", "Mean over steps"
 VIEWS = ("Heads", "Chosen steps", "Ranking", "Ablation")
-HOVER_CELLS = 60_000  # above this many cells the tokens of every step are not sent for the hover
 MOST_PINNED = 4
 
 
@@ -41,23 +43,23 @@ def main() -> None:
     if looked_at is None:
         return
     record, trajectory = looked_at
-    params = sink_controls()
+    params, split = sink_and_split_controls()
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
         view = st.segmented_control(
             "View", VIEWS, default=VIEWS[0], required=True, key="sinks_view", bind="query-params"
         )
-    with right:
-        metric = st.selectbox(
-            "Metric", list(HEAD_METRICS), key="metric", bind="query-params", disabled=view == "Ablation",
+    if view == "Ablation":
+        ablation(record, trajectory, params)
+    else:
+        metric = right.selectbox(
+            "Metric", list(HEAD_METRICS), key="metric", bind="query-params",
             format_func=lambda name: HEAD_METRICS[name].title,
         )  # fmt: skip
-    if view == "Ablation":
-        _ablation(record, trajectory, params)
-    else:
-        {"Heads": _heads, "Chosen steps": _chosen_steps, "Ranking": _ranking}[view](record, trajectory, params, metric)
+        body = {"Heads": _heads, "Chosen steps": _chosen_steps, "Ranking": _ranking}[view]
+        body(record, trajectory, params, split, metric)
     export_button(
-        f"SinkScope: {HEAD_METRICS[metric].title}",
+        f"SinkScope: {view}",
         {
             "recording": recording_title(record),
             "sinks": params.model_dump(),
@@ -80,7 +82,7 @@ def _cells(values: np.ndarray, name: str) -> pd.DataFrame:
 # --- heads ------------------------------------------------------------------------------------------------------
 
 
-def _heads(record: JobRecord, trajectory: Trajectory, params: SinkParams, name: str) -> None:
+def _heads(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split, name: str) -> None:
     metric = HEAD_METRICS[name]
     mode, slider = st.columns([2, 5], vertical_alignment="bottom")
     with mode:
@@ -88,21 +90,22 @@ def _heads(record: JobRecord, trajectory: Trajectory, params: SinkParams, name: 
         view = st.segmented_control("Show", choices, default=MEAN, required=True, key="view", bind="query-params")
     with slider:
         step = step_slider(trajectory)
-    values = measures.head_metric(trajectory, record.key or "", name, params.model_dump_json())
+    values = measures.head_metric(trajectory, record.key or "", name, params.model_dump_json(), split)
     shown = values if not metric.per_step else measures.over_steps(values) if view == MEAN else values[step]
-    _numbers(record, trajectory, params, step, view)
+    _numbers(record, trajectory, params, split, step, view)
     grid, head = st.columns([5, 6], gap="medium")
     with grid:
-        layer_head = _grid(trajectory, shown, metric, params, step if view == ONE_STEP and metric.per_step else None)
+        one_step = step if view == ONE_STEP and metric.per_step else None
+        layer_head = _grid(record, trajectory, shown, metric, params, one_step)
     with head:
-        _head(trajectory, params, step, *layer_head)
+        _head(trajectory, params, split, step, *layer_head)
     _map(record, trajectory, step, *layer_head)
 
 
-def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, step: int, view: str) -> None:
+def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split, step: int, view: str) -> None:
     key, rule = record.key or "", params.model_dump_json()
-    sinks = measures.sinks(trajectory, key, rule)
-    strength = measures.curve(trajectory, key, "strength", rule)
+    sinks = measures.counted_sinks(trajectory, key, rule, masked=split)
+    strength = measures.curve(trajectory, key, "strength", rule, masked=split)
     lengths = np.isfinite(measures.mean_mass(trajectory, key)).sum(axis=1)
     uniform = sink_analysis.uniform_strength(sinks, lengths, trajectory.info.model.bidirectional)
     rows = slice(None) if view == MEAN else slice(step, step + 1)
@@ -110,9 +113,15 @@ def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, step
     where = "mean over steps" if view == MEAN else f"step {step}"
     first, second, third = st.columns(3)
     first.metric(f"Sinks, {where}", f"{count:.2f}" if view == MEAN else f"{count:.0f}")
-    if params.definition == "std":
-        reference = np.mean(sink_analysis.gaussian_reference(lengths[rows], params.k))
-        first.caption(f"Gaussian reference: {reference:.2f}")
+    references = []
+    drawn = comparisons.stored_reference(record, trajectory)
+    if drawn is not None:
+        counts = measures.counted_sinks(*drawn, rule, masked=split).sum(axis=1)
+        references.append(f"Random weights: {counts[rows].mean():.2f}")
+    if params.definition == "std" and split is None:
+        expected = np.mean(sink_analysis.gaussian_reference(lengths[rows], params.k))
+        references.append(f"Gaussian reference: {expected:.2f}")
+    first.caption(" · ".join(references) or "of the chosen kind")
     second.metric(
         f"Attention they take, {where}", f"{strength[rows].mean():.1%}",
         help="The share of all attention, over all layers and heads, that goes to the sinks of the step.",
@@ -124,17 +133,18 @@ def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, step
 
 
 def _grid(
-    trajectory: Trajectory, values: np.ndarray, metric: HeadMetric, params: SinkParams, step: int | None
+    record: JobRecord,
+    trajectory: Trajectory,
+    values: np.ndarray,
+    metric: HeadMetric,
+    params: SinkParams,
+    step: int | None,
 ) -> tuple[int, int]:
-    within("layer", trajectory.layers - 1)
-    within("head", trajectory.heads - 1)
-    if "layer" not in st.session_state and "layer" not in st.query_params and np.isfinite(values).any():
-        strongest = np.unravel_index(np.nanargmax(values), values.shape)
-        st.session_state["layer"], st.session_state["head"] = (int(index) for index in strongest)
     plot = st.container()  # above the boxes, whose values it outlines
     left, right = st.columns(2)
-    layer = left.selectbox("Layer", range(trajectory.layers), key="layer", bind="query-params")
-    head = right.selectbox("Head", range(trajectory.heads), key="head", bind="query-params")
+    strongest = highest(values, st.session_state.get("layer"), st.session_state.get("head"))
+    layer = _axis_box(left, "layer", trajectory.layers, strongest[0])
+    head = _axis_box(right, "head", trajectory.heads, strongest[1])
 
     def clicked() -> None:
         points = st.session_state["head_grid"].selection.points
@@ -142,12 +152,17 @@ def _grid(
             st.session_state["layer"], st.session_state["head"] = points[0]["customdata"]
 
     where = f"in step {step}" if step is not None else "over all steps"
+    labels = trajectory.labels(step)
+    strongest_tokens = [
+        [f"‘{labels[position]}’ at {position}" for position in row]
+        for row in measures.strongest_position(trajectory, record.key or "", step).tolist()
+    ]
     with plot:
         chart(
             f"{metric.title} by layer and head",
             f"{metric.sentence}, {where}. Click a cell to open that head.",
             _formula(metric, params),
-            figures.head_grid(values, metric.title.lower(), (layer, head), metric.percent),
+            figures.head_grid(values, metric.title.lower(), (layer, head), metric.percent, strongest_tokens),
             "head_grid",
             _cells(values, metric.title),
             on_select=clicked,
@@ -156,19 +171,34 @@ def _grid(
     return layer, head
 
 
+def _axis_box(column: DeltaGenerator, name: str, size: int, strongest: int) -> int:
+    """The box of layers or heads. Left empty, which keeps it out of the address, it stands for the strongest."""
+    within(name, size - 1)
+    chosen = column.selectbox(
+        name.capitalize(), range(size), index=None, key=name, bind="query-params", placeholder=f"{strongest}: highest"
+    )
+    return strongest if chosen is None else chosen
+
+
 def _head(
-    trajectory: Trajectory, params: SinkParams, step: int | None, layer: int, head: int, key: str = "mass_over_steps"
+    trajectory: Trajectory,
+    params: SinkParams,
+    split: Split,
+    step: int | None,
+    layer: int,
+    head: int,
+    key: str = "mass_over_steps",
 ) -> None:
     mass = trajectory.mass[:, layer, head]
-    own = sink_analysis.find_sinks(mass, params, trajectory.info.model.bidirectional)
-    names = [trajectory.labels(index) for index in range(trajectory.steps)] if mass.size <= HOVER_CELLS else None
+    own = measures.sinks_of_head(trajectory, params, layer, head, split)
+    names = [trajectory.labels(index) for index in range(trajectory.steps)] if mass.size <= MAX_NAMED_CELLS else None
     table = pd.DataFrame(mass, columns=[str(position) for position in range(mass.shape[1])])
     table.insert(0, "step", np.arange(len(mass)))
     chart(
         f"Layer {layer}, head {head}: attention over the steps",
         "Each row is a denoising step, each column a position; bright cells soak up this head's attention.",
         "Attention mass $m_{t,s} = \\sum_q p_t(q, s)$ of this head alone. Squares mark the positions that are sinks "
-        "by this head's own mass.\n\n" + definition_formula(params),
+        "by this head's own mass. The colours end at the 99.5th percentile.\n\n" + definition_formula(params),
         figures.mass_over_steps(mass, trajectory.labels(), own, names, step),
         key,
         table,
@@ -213,7 +243,7 @@ def _map(record: JobRecord, trajectory: Trajectory, step: int, layer: int, head:
 # --- chosen steps -----------------------------------------------------------------------------------------------
 
 
-def _chosen_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams, name: str) -> None:
+def _chosen_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split, name: str) -> None:
     metric = HEAD_METRICS[name]
     if not metric.per_step:
         st.info(f"{metric.title} is measured over all steps together. Choose another metric to compare steps.")
@@ -227,7 +257,7 @@ def _chosen_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams,
     if not steps:
         st.info("Choose at least one step.")
         return
-    values = measures.head_metric(trajectory, record.key or "", name, params.model_dump_json())
+    values = measures.head_metric(trajectory, record.key or "", name, params.model_dump_json(), split)
     grids = {f"step {step}": values[step] for step in sorted(steps)}
     table = pd.concat([_cells(grid, metric.title).assign(step=title) for title, grid in grids.items()])
     chart(
@@ -243,11 +273,11 @@ def _chosen_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams,
 # --- ranking ----------------------------------------------------------------------------------------------------
 
 
-def _ranking(record: JobRecord, trajectory: Trajectory, params: SinkParams, name: str) -> None:
+def _ranking(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split, name: str) -> None:
     metric = HEAD_METRICS[name]
     columns = {}
     for other, one in HEAD_METRICS.items():
-        values = measures.head_metric(trajectory, record.key or "", other, params.model_dump_json())
+        values = measures.head_metric(trajectory, record.key or "", other, params.model_dump_json(), split)
         columns[one.title] = (measures.over_steps(values) if one.per_step else values).ravel()
     table = _cells(np.zeros((trajectory.layers, trajectory.heads)), "unused").drop(columns="unused").assign(**columns)
     table = table.sort_values(metric.title, ascending=False, na_position="last", ignore_index=True)
@@ -257,7 +287,7 @@ def _ranking(record: JobRecord, trajectory: Trajectory, params: SinkParams, name
         _formula(metric, params),
     )
     st.dataframe(
-        table, key="ranking", height=320,
+        table, key="ranking", height=320, hide_index=True,
         column_config={title: st.column_config.NumberColumn(format="%.4g") for title in columns},
     )  # fmt: skip
     st.download_button("CSV", lambda: table.to_csv(index=False), "heads.csv", "text/csv", icon=":material/download:")
@@ -266,67 +296,14 @@ def _ranking(record: JobRecord, trajectory: Trajectory, params: SinkParams, name
     }
     among("pinned", heads)
     pinned = st.multiselect(
-        "Pinned heads", list(heads), default=list(heads)[:2], key="pinned", bind="query-params",
-        max_selections=MOST_PINNED, help="Shown side by side, whatever the ranking.",
+        "Pinned heads", list(heads), key="pinned", bind="query-params", max_selections=MOST_PINNED,
+        placeholder="none: the first two are shown", help="Shown side by side, whatever the ranking.",
     )  # fmt: skip
-    if not pinned:
-        st.info("Pin a head to see its attention over the steps.")
-        return
+    pinned = pinned or list(heads)[:2]
     for column, name in zip(st.columns(len(pinned), gap="medium"), pinned, strict=True):
         layer, head = heads[name]
         with column:
-            _head(trajectory, params, None, int(layer), int(head), f"pinned_{layer}_{head}")
-
-
-# --- ablation ---------------------------------------------------------------------------------------------------
-
-
-def _ablation(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> None:
-    st.caption(
-        "Denoises the prompt again while no token may attend to the strongest sinks of each step, and compares with "
-        "controls: as many random positions, as many of the heaviest non-sinks, and the first token alone. Reports say "
-        "that diffusion models barely care and autoregressive ones break: see whether yours does."
-    )
-    problem = comparisons.why_no_model(trajectory, record.spec["model"]["source"])
-    if problem:
-        st.info(problem)
-        return
-    count, button = st.columns([1, 3], vertical_alignment="bottom")
-    with count:
-        blocked = controls.draw(AblateSpec, "count", "ablate_count", bind="query-params")
-    spec = AblateSpec(
-        model=record.parameters().model,
-        prompt=tuple(trajectory.final[: trajectory.info.prompt_length].tolist()),
-        sampling=trajectory.info.sampling,
-        count=blocked,
-        sinks=params,
-        seed=trajectory.info.seed,
-    )
-    wanted = f"ablate_{spec.model_dump_json()}"
-    if button.button("Run the ablation", key="run_ablation", icon=":material/science:"):
-        st.session_state[wanted] = True
-    if not st.session_state.get(wanted):
-        return
-    job = comparisons.ask("ablate", spec, "Denoising with positions blocked")
-    if job is None:
-        return
-    table = pd.DataFrame(job.summary["rows"])[["title", "agreement", "confidence", "text"]]
-    heading(
-        f"Attention to {blocked} position{'s' if blocked > 1 else ''} of every step blocked",
-        "Agreement: the share of new tokens equal to the untouched run. Confidence: mean probability of chosen tokens.",
-        "Positions are chosen in every step from an untouched forward of the same input; attention to them is zero in "
-        "all layers and heads of a second forward, which predicts the tokens.",
-    )
-    st.dataframe(
-        table, hide_index=True, key="ablation_table",
-        column_config={
-            "title": st.column_config.TextColumn("blocked"),
-            "agreement": st.column_config.ProgressColumn("agreement", min_value=0, max_value=1, format="percent"),
-            "confidence": st.column_config.NumberColumn("mean confidence", format="%.3f"),
-            "text": st.column_config.TextColumn("what the model wrote", width="large"),
-        },
-    )  # fmt: skip
-    st.download_button("CSV", lambda: table.to_csv(index=False), "ablation.csv", "text/csv", icon=":material/download:")
+            _head(trajectory, params, split, None, int(layer), int(head), f"pinned_{layer}_{head}")
 
 
 if __name__ == "__main__":

@@ -151,6 +151,17 @@ def test_ablation_compares_sinks_with_their_controls(bundled, tmp_path):
     rows = {row["target"]: row for row in first.summary["rows"]}
     assert list(rows) == ["untouched", *TARGETS]
     assert rows["untouched"]["agreement"] == 1
+    for row in rows.values():
+        assert len(row["same"]) == len(row["words"]) == 12
+        assert row["agreement"] == pytest.approx(np.mean(row["same"]))
+        assert all(
+            word == plain
+            for word, plain, same in zip(row["words"], rows["untouched"]["words"], row["same"], strict=True)
+            if same
+        )
+    blocked = {target: row["blocked_share"] for target, row in rows.items()}
+    assert blocked["sinks"] == max(blocked.values())
+    assert blocked["sinks"] > blocked["others"] > blocked["untouched"] == 0
     assert all(0 <= row["agreement"] <= 1 and 0 < row["confidence"] <= 1 for row in rows.values())
     assert first.summary == again.summary
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from analysis.figures import dynamics
 from analysis.figures import sinks as figures
+from analysis.figures.ablation import outcome_bars
 from analysis.figures.style import SINK, block_reduce, shorten, token_axis
 
 
@@ -20,12 +21,13 @@ def every_figure():
         "mass_over_steps": figures.mass_over_steps(mass, labels, flags, [labels] * 5, 2),
         "attention_map": figures.attention_map(rng.random((9, 9)), labels),
         "mass_of_step": figures.mass_of_step(mass[0], labels, flags[0], 0.8, 1.0),
-        "sinks_over_steps": figures.sinks_over_steps(flags.sum(1), np.full(5, 0.2), 3),
+        "sinks_over_steps": figures.sinks_over_steps(flags.sum(1), {"Gaussian reference": np.full(5, 0.2)}, 3),
         "curves": dynamics.curves([dynamics.Series("a", np.arange(5), mass.T)], "step", "count", 2),
         "variances": dynamics.variances([dynamics.Cloud("a", mass[0], mass[1], labels)], True),
-        "raster": dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, 1),
+        "raster": dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels),
         "position_bars": dynamics.position_bars(mass[0], labels, "variance"),
-        "kinds_over_steps": dynamics.kinds_over_steps(flags[:, :2].astype(int), ("a", "b")),
+        "kinds_over_steps": dynamics.kinds_over_steps({"one": flags[:, :2].astype(int)}, ("a", "b")),
+        "outcome_bars": outcome_bars({"a": {"nothing": 1.0, "sinks": 0.4}}, "agreement", True),
     }
 
 
@@ -80,7 +82,7 @@ def test_blocks_are_means_and_fit_the_limit(rows, columns, limit):
 
 
 def test_long_texts_get_numbers_and_white_space_is_visible():
-    assert token_axis(["a"] * 500) == {}
+    assert token_axis(["a"] * 500)["labelalias"]["17"] == "17 ‘a’"
     assert shorten("  \n") == "⏎"
     assert shorten(" ") == "␣"
     assert shorten("abcdefghijklmnop") == "abcdefghi…"
@@ -98,7 +100,7 @@ def test_curves_run_from_left_to_right_and_show_mean_and_range():
 
 def test_the_raster_colours_sinks_by_kind():
     sinks = np.array([[True, False], [False, True]])
-    figure = dynamics.raster(sinks, np.array([[0, 1], [0, 1]]), ("[MASK]", "word"), ["a", "b"], None)
+    figure = dynamics.raster(sinks, np.array([[0, 1], [0, 1]]), ("[MASK]", "word"), ["a", "b"])
     assert [(trace.name, list(trace.x), list(trace.y)) for trace in figure.data] == [
         ("[MASK]", [0], [0]),
         ("word", [1], [1]),

@@ -87,7 +87,7 @@ def test_every_curve_has_a_number_a_step(case):
     mean = sinks.mean_mass(mass)
     flags = sinks.find_sinks(mean, SinkParams(k=1), bidirectional)
     for name, curve in metrics.CURVES.items():
-        values = curve.compute(mean, flags)
+        values = curve.compute(mean, flags, np.ones_like(flags))
         assert values.shape == (len(mass),), name
         if name in ("strength", "centroid", "turnover", "gini"):
             assert ((values[np.isfinite(values)] >= -1e-5) & (values[np.isfinite(values)] <= 1 + 1e-5)).all(), name
@@ -133,5 +133,50 @@ def test_variance_points_follow_a_loop_and_can_leave_positions_out():
         for index, (layer, head) in enumerate(np.ndindex(groups.shape[1:3])):
             share = groups[:, layer, head]  # the corrected share of a bidirectional head is its mass
             own = sinks.find_sinks(share, SinkParams(k=0.5), True) & counted
-            assert spatial[index] == pytest.approx(np.var(share.mean(0)), rel=1e-4)
+            means = [
+                share[counted[:, position], position].mean() for position in range(12) if counted[:, position].any()
+            ]
+            assert spatial[index] == pytest.approx(np.var(means), rel=1e-4)
             assert temporal[index] == pytest.approx(np.nanvar(sinks.sink_centroid(share, own)), rel=1e-4)
+
+
+def test_the_highest_head_can_be_sought_in_one_layer_or_head():
+    values = np.array([[1.0, 5.0, np.nan], [4.0, 2.0, 3.0]])
+    assert metrics.highest(values) == (0, 1)
+    assert metrics.highest(values, layer=1) == (1, 0)
+    assert metrics.highest(values, head=2) == (1, 2)
+    assert metrics.highest(np.full((2, 2), np.nan), layer=1) == (1, 0)
+
+
+def test_the_strongest_position_counts_what_is_there():
+    mass = np.array([[1.0, 2.0, np.nan], [1.0, 1.0, 2.5]], np.float32)[:, None]
+    assert metrics.strongest_position(mass).tolist() == [1]
+    assert metrics.strongest_position(mass[1:]).tolist() == [2]
+
+
+@settings(max_examples=40, deadline=None)
+@given(masses())
+def test_known_moments_and_presence_change_nothing(case):
+    mass, bidirectional = case
+    known = metrics.head_moments(mass)
+    present = np.arange(mass.shape[-1]) < sinks.lengths(mass)[:, None]
+    for params in (SinkParams(k=0.5), SinkParams(definition="mean-attention"), SinkParams(definition="above-others")):
+        for step in range(len(mass)):
+            plain = sinks.find_sinks(mass[step], params, bidirectional)
+            quick = sinks.find_sinks(mass[step], params, bidirectional, known.at(step), present[step])
+            np.testing.assert_array_equal(plain, quick)
+
+
+def test_variances_of_a_causal_model_are_of_the_corrected_share():
+    rng = np.random.default_rng(1)
+    mass = np.full((3, 2, 2, 6), np.nan, np.float32)
+    for step in range(3):
+        mass[step, :, :, : step + 4] = rng.pareto(1.5, (2, 2, step + 4)) + 0.1
+    spatial, temporal, _ = metrics.variance_points(mass, SinkParams(k=0.5), False, by_head=True)
+    share = sinks.corrected_share(mass, bidirectional=False)
+    for index, (layer, head) in enumerate(np.ndindex(2, 2)):
+        row = share[:, layer, head]
+        own = sinks.find_sinks(row, SinkParams(k=0.5), False)
+        assert spatial[index] == pytest.approx(metrics.spatial_variance(row), rel=1e-4)
+        expected = metrics.temporal_variance(sinks.sink_centroid(row, own))
+        assert temporal[index] == pytest.approx(expected, rel=1e-4, nan_ok=True)

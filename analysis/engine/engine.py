@@ -138,7 +138,8 @@ class Engine:
         info = trajectory.info
         if info.sampling.sampler not in SAMPLINGS:
             raise UserError("This file holds forwards over given inputs, not a recorded generation. Open one of those.")
-        key = f"imported-{content_key(digest=hashlib.sha256(file.read_bytes()).hexdigest())}"
+        with file.open("rb") as content:
+            key = f"imported-{content_key(digest=hashlib.file_digest(content, 'sha256').hexdigest())}"
         earlier = next((job for job in self.jobs("record") if job.key == key and job.state == "done"), None)
         if earlier is not None and self.result(earlier) is not None:
             file.unlink()
@@ -194,6 +195,15 @@ class Engine:
     def result(self, record: JobRecord) -> Result | None:
         """What a finished job left, or None: it failed, has no lasting result, or that was evicted."""
         return self.store.result(record.key) if record.key and record.state == "done" else None
+
+    def answered(self, kind: str, spec: Spec) -> JobRecord | None:
+        """The finished job that answers a question whose result is in the store, or None; nothing is run.
+
+        Raises UserError for a bad model source.
+        """
+        key = known_key(kind, spec)
+        jobs = (job for job in self.jobs(kind) if key and job.key == key)
+        return next((job for job in jobs if self.has_result(job)), None)
 
     def has_result(self, record: JobRecord) -> bool:
         """Whether `result` would find something, without reading it."""

@@ -1,6 +1,6 @@
 """Figures of how sinks move: curves over steps, spatial against temporal variance, where and for how long."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from analysis.figures.style import REFERENCE, SELECTED, SINK, TOKEN, color_bar, layout, token_axis
 
 SERIES_COLORS = ("#1f77d0", "#e8590c", "#2f9e6e", "#9c5fd6", "#c2255c", "#7a6a3a")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 KIND_COLORS = ("#4c86dd", "#9c5fd6", "#c2255c", "#9a7b1f", "#2f9e6e", "#e8590c")
 
 
@@ -27,6 +28,7 @@ def curves(
 ) -> go.Figure:
     """A line a series; a band from the smallest to the largest where a series holds several recordings."""
     figure = go.Figure()
+    dashes = ["dash", "dot", "dashdot"]
     for index, unsorted in enumerate(series):
         order = np.argsort(unsorted.x, kind="stable")
         one = replace(unsorted, x=unsorted.x[order], values=unsorted.values[:, order])
@@ -50,20 +52,20 @@ def curves(
                     showlegend=False,
                 )
             )
-        name = f"{one.name} (mean and range of {len(one.values)})" if several else one.name
+        name = f"{one.name}, mean and range of {len(one.values)}" if several else one.name
         figure.add_trace(
             go.Scatter(
                 x=one.x,
                 y=mean,
                 mode="lines+markers" if len(one.x) <= 20 else "lines",
                 name=name,
-                line={"color": color, "width": 2, "dash": "dash" if one.reference else "solid"},
+                line={"color": color, "width": 2, "dash": dashes.pop(0) if one.reference else "solid"},
                 hovertemplate="%{y:.1%}" if percent else "%{y:.3g}",
             )
         )
     if step is not None:
         figure.add_vline(x=step, line={"color": SELECTED, "width": 1})
-    layout(figure, x_title, y_title, height=270)
+    layout(figure, x_title, y_title, height=240 + 20 * len(series))
     figure.update_layout(hovermode="x unified", showlegend=True)
     figure.update_yaxes(tickformat=".0%" if percent else None)
     return figure
@@ -71,12 +73,13 @@ def curves(
 
 @dataclass(frozen=True)
 class Cloud:
-    """Points of one model: spatial and temporal variance (N,) and what each point is."""
+    """Points of one model: spatial and temporal variance (N,) and what each point is. reference: drawn in grey."""
 
     name: str
     spatial: np.ndarray
     temporal: np.ndarray
     labels: Sequence[str]
+    reference: bool = False
 
 
 def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
@@ -90,22 +93,34 @@ def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
                 mode="markers",
                 name=cloud.name,
                 text=list(cloud.labels),
-                marker={"size": 9, "color": SERIES_COLORS[index % len(SERIES_COLORS)], "opacity": 0.75},
+                marker={
+                    "size": 9,
+                    "color": REFERENCE if cloud.reference else SERIES_COLORS[index % len(SERIES_COLORS)],
+                    "symbol": "x" if cloud.reference else SYMBOLS[index % len(SYMBOLS)],
+                    "opacity": 0.75,
+                },
                 hovertemplate="%{text}<br>spatial %{x:.3g}<br>temporal %{y:.3g}<extra>" + cloud.name + "</extra>",
             )
         )
     layout(figure, "spatial variance of the corrected share", "temporal variance of the sink centroid", height=460)
     figure.update_layout(showlegend=True)
     if log:
-        figure.update_xaxes(type="log", dtick="D2", exponentformat="power")
-        figure.update_yaxes(type="log", dtick="D2", exponentformat="power")
+        # Every number in full: Plotly would write the 2 and 5 between powers of ten as bare small digits.
+        figure.update_xaxes(type="log", dtick="D2", tickformat="~g")
+        figure.update_yaxes(type="log", dtick="D2", tickformat="~g")
     return figure
 
 
 def raster(
-    sinks: np.ndarray, kinds: np.ndarray, names: Sequence[str], labels: list[str], step: int | None
+    sinks: np.ndarray,
+    kinds: np.ndarray,
+    names: Sequence[str],
+    labels: list[str],
+    token: Callable[[int, int], str] | None = None,
 ) -> go.Figure:
-    """Which positions are sinks in which step, (T, S), coloured by what the token was."""
+    """Which positions are sinks in which step, (T, S), coloured by what the token was. token: (step, position) -> text,
+    for the hover.
+    """
     figure = go.Figure()
     for kind, name in enumerate(names):
         at_step, at_position = np.nonzero(sinks & (kinds == kind))
@@ -116,53 +131,89 @@ def raster(
                     y=at_step,
                     mode="markers",
                     name=name,
+                    text=None if token is None else [token(*at) for at in zip(at_step, at_position, strict=True)],
                     marker={"symbol": "square", "size": 7, "color": KIND_COLORS[kind % len(KIND_COLORS)]},
-                    hovertemplate="step %{y}, position %{x}<extra>" + name + "</extra>",
+                    hovertemplate="step %{y}, position %{x}"
+                    + ("<br>token ‘%{text}’" if token is not None else "")
+                    + f"<extra>{name}</extra>",
                 )
             )
-    if step is not None:
-        figure.add_hrect(y0=step - 0.5, y1=step + 0.5, line={"color": SELECTED, "width": 1}, fillcolor="rgba(0,0,0,0)")
     layout(figure, "position (finished text)", "denoising step", height=max(300, min(620, 150 + 8 * len(sinks))))
     figure.update_layout(showlegend=True)
-    figure.update_xaxes(range=[-0.7, sinks.shape[1] - 0.3], zeroline=False, **token_axis(labels))
-    figure.update_yaxes(range=[len(sinks) - 0.5, -0.5], zeroline=False)
+    beyond = np.array(sinks.shape) * 0.012 + 0.5  # so that marks at the edges are whole
+    figure.update_xaxes(range=[-beyond[1], sinks.shape[1] - 1 + beyond[1]], zeroline=False, **token_axis(labels))
+    figure.update_yaxes(range=[len(sinks) - 1 + beyond[0], -beyond[0]], zeroline=False)
     return figure
 
 
-def position_bars(values: np.ndarray, labels: list[str], y_title: str, sinks: bool = False) -> go.Figure:
-    """One bar a position, (S,)."""
+def position_bars(
+    values: np.ndarray, labels: list[str], y_title: str, sinks: bool = False, reference: np.ndarray | None = None
+) -> go.Figure:
+    """One bar a position, (S,). reference (S,): the same for random weights, as marks."""
     figure = go.Figure(
         go.Bar(
             x=np.arange(len(values)),
             y=np.asarray(values, np.float32),
+            name="this recording",
             marker={"color": SINK if sinks else TOKEN, "line": {"width": 0}},
             text=labels,
             textposition="none",
             hovertemplate="position %{x}<br>token ‘%{text}’<br>%{y:.3g}<extra></extra>",
         )
     )
-    layout(figure, "position (finished text)", y_title, height=280)
-    figure.update_layout(bargap=0.15, margin_t=10)
+    if reference is not None:
+        figure.add_trace(
+            go.Scatter(
+                x=np.arange(len(reference)),
+                y=np.where(np.asarray(reference) > 0, reference, np.nan).astype(np.float32),
+                mode="markers",
+                name="random weights",
+                marker={"symbol": "line-ew", "size": 7, "line": {"width": 2, "color": REFERENCE}},
+                hovertemplate="random weights %{y:.3g}<extra></extra>",
+            )
+        )
+    layout(figure, "position (finished text)", y_title, height=300)
+    figure.update_layout(bargap=0.15, showlegend=reference is not None)
     figure.update_xaxes(range=[-0.7, len(values) - 0.3], showgrid=False, zeroline=False, **token_axis(labels))
+    figure.update_yaxes(rangemode="tozero")
     return figure
 
 
-def kinds_over_steps(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
-    """How many sinks of each kind a step has, stacked. counts (T, kinds)."""
-    figure = go.Figure()
-    for kind, name in enumerate(names):
-        if counts[:, kind].any():
-            figure.add_trace(
-                go.Bar(
-                    x=np.arange(len(counts)),
-                    y=counts[:, kind],
-                    name=name,
-                    marker={"color": KIND_COLORS[kind % len(KIND_COLORS)], "line": {"width": 0}},
-                    hovertemplate="step %{x}<br>%{y}<extra>" + name + "</extra>",
+def kinds_over_steps(
+    panels: Mapping[str, np.ndarray], names: Sequence[str], x_title: str = "denoising step"
+) -> go.Figure:
+    """How many sinks of each kind a step has, stacked; recordings side by side on one scale. panels: title -> counts
+    (T, kinds).
+    """
+    from plotly.subplots import make_subplots
+
+    titles = list(panels) if len(panels) > 1 else None
+    figure = make_subplots(1, len(panels), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.04)
+    named: set[str] = set()
+    for column, counts in enumerate(panels.values(), start=1):
+        for kind, name in enumerate(names):
+            if counts[:, kind].any():
+                figure.add_trace(
+                    go.Bar(
+                        x=np.arange(len(counts)),
+                        y=counts[:, kind],
+                        name=name,
+                        legendgroup=name,
+                        legendrank=kind,
+                        showlegend=name not in named,
+                        marker={"color": KIND_COLORS[kind % len(KIND_COLORS)], "line": {"width": 0}},
+                        hovertemplate="step %{x}<br>%{y}<extra>" + name + "</extra>",
+                    ),
+                    row=1,
+                    col=column,
                 )
-            )
-    layout(figure, "denoising step", "number of sinks", height=280)
+                named.add(name)
+    layout(figure, x_title, "number of sinks", height=310)
     figure.update_layout(barmode="stack", bargap=0.1, showlegend=True)
+    figure.update_layout(legend={"y": 1.12 if titles else 1.0}, margin_t=60 if titles else 34)
+    figure.update_annotations(font_size=13)
+    figure.update_xaxes(title_text=x_title)
+    figure.update_yaxes(rangemode="tozero")
     return figure
 
 
@@ -194,4 +245,5 @@ def small_multiples(grids: Mapping[str, np.ndarray], name: str, scale: Sequence[
     figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False)
     figure.update_xaxes(title_text="head", row=rows)
     figure.update_yaxes(title_text="layer", col=1)
+    figure.update_annotations(font_size=13)
     return figure

@@ -1,10 +1,13 @@
 """Figures of sinks: the grid of heads, one head over the steps, one attention map, one step's mass, their number."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import (
     MASS_SCALE,
+    MAX_NAMED_CELLS,
     REFERENCE,
     SELECTED,
     SINK,
@@ -17,10 +20,14 @@ from analysis.figures.style import (
 
 
 def head_grid(
-    values: np.ndarray, name: str, selected: tuple[int, int] | None = None, percent: bool = True
+    values: np.ndarray,
+    name: str,
+    selected: tuple[int, int] | None = None,
+    percent: bool = True,
+    tokens: Sequence[Sequence[str]] | None = None,
 ) -> go.Figure:
     """A layer × head heatmap of one number a head, (L, H). Each cell is a point that can be clicked: customdata is
-    (layer, head). selected: the cell to outline.
+    (layer, head). selected: the cell to outline. tokens (L, H): what each head attends to most, for the hover.
     """
     values = np.asarray(values, np.float32)
     layers, heads = values.shape
@@ -34,12 +41,15 @@ def head_grid(
             texttemplate=number if layers * heads <= 64 else None,
             textfont={"size": 11},
             hoverinfo="skip",
-            xgap=1,
-            ygap=1,
+            xgap=1 if layers * heads <= 256 else 0,
+            ygap=1 if layers * heads <= 256 else 0,
         )
     )
     layer, head = (axis.ravel() for axis in np.indices(values.shape))
-    shown = [f"{value:.1%}" if percent else f"{value:.3f}" for value in values.ravel()]
+    shown = [f"{value:.1%}" if percent else f"{value:.3g}" for value in values.ravel()]
+    if tokens is not None:
+        named = [token for row in tokens for token in row]
+        shown = [f"{number}<br>most attention: {token}" for number, token in zip(shown, named, strict=True)]
     # Heatmaps send no clicks; invisible squares over them do.
     figure.add_trace(
         go.Scatter(
@@ -71,7 +81,11 @@ def head_grid(
 
 
 def _heatmap(values: np.ndarray, title: str) -> go.Heatmap:
-    """A heatmap of (rows, columns) from 0 up; cells too fine for a screen are averaged and stay where they were."""
+    """A heatmap of (rows, columns) from 0 up; cells too fine for a screen are averaged and stay where they were.
+
+    The colours end at the 99.5th percentile, as a few very strong cells would leave all others black.
+    """
+    top = float(np.nanpercentile(values, 99.5)) if np.isfinite(values).any() else 0.0
     reduced, rows, columns = block_reduce(np.asarray(values, np.float32))
     return go.Heatmap(
         z=reduced,
@@ -81,6 +95,7 @@ def _heatmap(values: np.ndarray, title: str) -> go.Heatmap:
         dy=rows,
         colorscale=MASS_SCALE,
         zmin=0,
+        zmax=top if top > 0 else None,
         colorbar=color_bar(title),
     )
 
@@ -109,7 +124,12 @@ def mass_over_steps(
                 y=at_step,
                 mode="markers",
                 name="sink of this head",
-                marker={"symbol": "square-open", "size": 7, "color": SINK, "line": {"width": 1.5}},
+                marker={
+                    "symbol": "square-open",
+                    "size": 7 if len(mass) <= 64 else 5,
+                    "color": SINK,
+                    "line": {"width": 1.5},
+                },
                 hoverinfo="skip",
                 showlegend=True,
             )
@@ -126,7 +146,14 @@ def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
     """One head's attention, query × key, (S, S); rows sum to 1."""
     size = len(labels)
     heatmap = _heatmap(values, "attention paid by the query")
-    figure = go.Figure(heatmap.update(hovertemplate="query %{y}, key %{x}<br>attention %{z:.3f}<extra></extra>"))
+    named = heatmap.z.shape == values.shape and size**2 <= MAX_NAMED_CELLS
+    heatmap.update(
+        text=[[f"‘{query}’ attends to ‘{key}’" for key in labels] for query in labels] if named else None,
+        hovertemplate="query %{y}, key %{x}<br>"
+        + ("%{text}<br>" if named else "")
+        + "attention %{z:.3f}<extra></extra>",
+    )
+    figure = go.Figure(heatmap)
     layout(figure, "key (attended to)", "query (attending)", height=max(420, min(760, 140 + 12 * size)))
     ticks = token_axis(labels)
     figure.update_xaxes(range=[-0.5, size - 0.5], showgrid=False, zeroline=False, **ticks)
@@ -169,8 +196,8 @@ def mass_of_step(
     return figure
 
 
-def sinks_over_steps(count: np.ndarray, reference: np.ndarray | None, step: int | None = None) -> go.Figure:
-    """How many sinks each step has, (T,). reference (T,): the count Gaussian noise would give. step: the one shown."""
+def sinks_over_steps(count: np.ndarray, references: Mapping[str, np.ndarray], step: int | None = None) -> go.Figure:
+    """How many sinks each step has, (T,). references: name -> the count (T,) it stands beside. step: the one shown."""
     steps = np.arange(len(count))
     figure = go.Figure(
         go.Scatter(
@@ -182,15 +209,15 @@ def sinks_over_steps(count: np.ndarray, reference: np.ndarray | None, step: int 
             hovertemplate="step %{x}<br>%{y} sinks<extra></extra>",
         )
     )
-    if reference is not None:
+    for (name, reference), dash in zip(references.items(), ("dash", "dot", "dashdot"), strict=False):
         figure.add_trace(
             go.Scatter(
                 x=steps,
                 y=reference,
                 mode="lines",
-                line={"color": REFERENCE, "dash": "dash"},
-                name="Gaussian reference",
-                hovertemplate="Gaussian reference %{y:.2f}<extra></extra>",
+                line={"color": REFERENCE, "dash": dash},
+                name=name,
+                hovertemplate=name + " %{y:.2f}<extra></extra>",
             )
         )
     if step is not None:

@@ -12,6 +12,7 @@ SELECTED = "#ff5fa2"
 
 MAX_CELLS = 1024  # a heatmap's side; more would be finer than the screen
 MAX_TICK_LABELS = 64
+MAX_NAMED_CELLS = 30_000  # a heatmap's cells whose own tokens are sent for the hover
 
 
 def layout(figure: go.Figure, x: str, y: str, height: int) -> go.Figure:
@@ -26,7 +27,7 @@ def layout(figure: go.Figure, x: str, y: str, height: int) -> go.Figure:
         uirevision="keep",
     )
     figure.update_xaxes(automargin=True, title_standoff=8)
-    figure.update_yaxes(automargin=True, title_standoff=8, exponentformat="power")
+    figure.update_yaxes(automargin=True, title_standoff=22, exponentformat="power")
     return figure
 
 
@@ -36,14 +37,16 @@ def color_bar(title: str, percent: bool = False) -> dict:
         "title": {"text": title, "side": "right"},
         "thickness": 12,
         "outlinewidth": 0,
-        "tickformat": ".0%" if percent else None,
+        "tickformat": "~p" if percent else "~g",
     }
 
 
 def token_axis(labels: list[str]) -> dict:
-    """Ticks that read as tokens where there is room, as positions where there is not."""
+    """Ticks that read as tokens; where there are too many, positions with their token, which the hover shows too."""
     if len(labels) > MAX_TICK_LABELS:
-        return {}
+        return {
+            "labelalias": {str(position): f"{position} ‘{shorten(label)}’" for position, label in enumerate(labels)}
+        }
     return {
         "tickmode": "array",
         "tickvals": list(range(len(labels))),

@@ -43,6 +43,7 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome:
 
     from analysis import ablation
     from analysis.denoising import denoise, stop_tokens
+    from analysis.models.tokenizer import token_strings
 
     prompt = torch.tensor([spec.prompt], dtype=torch.long)
     total = len(ablation.TARGETS) + 1
@@ -52,16 +53,20 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome:
     rows = [
         {
             "target": "untouched",
-            "title": "nothing (untouched run)",
+            "title": "nothing",
+            "blocked_share": 0.0,
             **ablation.compare(untouched, untouched, len(spec.prompt)),
         }
     ]
     for index, (name, target) in enumerate(ablation.TARGETS.items(), start=1):
         context.progress(f"blocking {target.title}", index, total)
-        steps = ablation.ablated_steps(model, prompt, spec.sampling, spec.seed, name, spec.count, spec.sinks)
-        rows.append({"target": name, "title": target.title, **ablation.compare(steps, untouched, len(spec.prompt))})
+        steps, share = ablation.ablated_steps(model, prompt, spec.sampling, spec.seed, name, spec.count, spec.sinks)
+        changed = ablation.compare(steps, untouched, len(spec.prompt))
+        rows.append({"target": name, "title": target.title, "blocked_share": share, **changed})
     for row in rows:
-        row["text"] = written(model, row.pop("tokens"), ends)
+        tokens = row.pop("tokens")
+        names = token_strings(model.tokenizer, set(tokens))
+        row["words"], row["text"] = [names[token] for token in tokens], written(model, tokens, ends)
     context.progress("done", total, total)
     summary = {"rows": rows, "architecture": model.architecture.name, "fingerprint": model.fingerprint}
     return Outcome(summary, None, result_key("ablate", spec, model.fingerprint))

@@ -45,7 +45,7 @@ def heading(title: str, sentence: str, formula: str) -> None:
 
 
 def _table(table: pd.DataFrame, key: str) -> None:
-    shown = st.toggle("Table", key=f"{key}_table", help="The numbers of this plot.")
+    shown = st.toggle("Table", key=f"{key}_table", bind="query-params", help="The numbers of this plot.")
     if not shown:
         return
     st.dataframe(table, hide_index=True, height=220)
@@ -60,8 +60,12 @@ def start_exhibits() -> None:
 
 
 def export_button(title: str, settings: Mapping[str, Any]) -> None:
-    """Downloads the charts drawn so far, with the settings they were drawn with, as one HTML file."""
+    """Downloads the charts drawn so far, with the settings they were drawn with, as one HTML file.
+
+    Everything chosen on the page is in its address, which is written down with the settings.
+    """
     exhibits = list(st.session_state.get(_EXHIBITS, {}).values())
+    settings = {**settings, "selection": st.query_params.to_dict()}
     if exhibits:
         st.download_button(
             "Export page (HTML)", lambda: page_html(title, settings, exhibits), "sinkscope.html", "text/html",

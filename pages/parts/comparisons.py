@@ -5,12 +5,16 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.errors import UserError
 from analysis.models.checkpoint import find, fingerprint
-from analysis.specs import NoiseSpec, ReferenceSpec, Spec
+from analysis.specs import ModelSpec, NoiseSpec, ReferenceSpec, Spec
 from analysis.trajectory import Trajectory
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, open_recording, plain
 
 _ASKED = "comparison_jobs"
+QUICK = 100e6  # bytes of weights up to which the random-weight reference is drawn without being asked for
+
+Opened = tuple[Trajectory, str]
+"""A trajectory and the key its measures are kept by."""
 
 
 def why_no_model(trajectory: Trajectory, source: str) -> str:
@@ -26,16 +30,16 @@ def why_no_model(trajectory: Trajectory, source: str) -> str:
     return ""
 
 
-def ask(kind: str, spec: Spec, what: str) -> JobRecord | None:
+def ask(kind: str, spec: Spec, what: str, place: str = "") -> JobRecord | None:
     """The finished job that answers a question, asking it if need be; None while it runs or after it failed.
 
     A question that failed is not asked again by every rerun of the page, only by its button. A question of the same
-    kind that this visitor asked before and that is not answered yet is cancelled: nobody looks at it any more.
+    kind that this visitor asked before at the same place and that is not answered yet is cancelled: nobody looks at it.
     """
     asked = st.session_state.setdefault(_ASKED, {})
-    question = f"{kind}:{spec.model_dump_json()}"
+    question = f"{kind}:{place}:{spec.model_dump_json()}"
     for earlier, job_id in asked.items():
-        if earlier != question and earlier.startswith(f"{kind}:"):
+        if earlier != question and earlier.startswith(f"{kind}:{place}:"):
             engine().cancel(job_id)
     try:
         job = engine().job(asked[question]) if question in asked else None
@@ -45,7 +49,7 @@ def ask(kind: str, spec: Spec, what: str) -> JobRecord | None:
         return None
     asked[question] = job.id
     if not job.ended:
-        _waiting(job.id, what)
+        follow(job.id, what)
         return None
     if job.state == "done" and engine().result(job) is not None:
         return job
@@ -57,7 +61,8 @@ def ask(kind: str, spec: Spec, what: str) -> JobRecord | None:
 
 
 @st.fragment(run_every=0.4)
-def _waiting(job_id: str, what: str) -> None:
+def follow(job_id: str, what: str) -> None:
+    """A job's progress, with a button to cancel it; the page is drawn again when it has ended."""
     record = engine().job(job_id)
     if record is None or record.ended:
         st.rerun()
@@ -66,15 +71,57 @@ def _waiting(job_id: str, what: str) -> None:
     cancel_button(record, f"cancel_{job_id}")
 
 
-def random_reference(record: JobRecord, trajectory: Trajectory) -> tuple[Trajectory, str] | None:
-    """The random-weight reference of a recording and its key, or None while it is not there."""
-    inputs = tuple(trajectory.input_tokens(step) for step in range(trajectory.steps))
-    spec = ReferenceSpec(model=record.parameters().model, inputs=inputs, prompt_length=trajectory.info.prompt_length)
-    return _opened(ask("reference", spec, "Observing the same inputs with random weights"))
+# --- random weights ---------------------------------------------------------------------------------------------
 
 
-def noised(record: JobRecord, trajectory: Trajectory) -> tuple[Trajectory, str] | None:
-    """The finished text noised forward, and its key, or None while it is not there."""
+def reference_toggle(record: JobRecord, trajectory: Trajectory) -> Opened | None:
+    """The switch for the random-weight reference, and the reference; None where it is off or not there (yet).
+
+    It is on by default for a small model, whose reference takes a moment.
+    """
+    problem = why_no_model(trajectory, record.spec["model"]["source"])
+    wanted = st.toggle(
+        "Random-weight reference", value=not problem and _is_small(record.spec["model"]["source"]),
+        key="random_reference", bind="query-params",
+        help="The same inputs through the same shape of model with random weights: what untrained attention shows.",
+    )  # fmt: skip
+    if not wanted:
+        return None
+    if problem:
+        st.info(problem)
+        return None
+    return _opened(ask("reference", _reference(trajectory, record), "Observing the same inputs with random weights"))
+
+
+def stored_reference(record: JobRecord, trajectory: Trajectory) -> Opened | None:
+    """The random-weight reference of a recording where it has been observed before; nothing is run."""
+    if why_no_model(trajectory, record.spec["model"]["source"]):
+        return None
+    return _opened(engine().answered("reference", _reference(trajectory, record)))
+
+
+def _is_small(source: str) -> bool:
+    found = find(source)
+    return found is not None and sum(file.stat().st_size for file in found.weight_files) <= QUICK
+
+
+def _reference(trajectory: Trajectory, record: JobRecord) -> ReferenceSpec:
+    return _reference_spec(trajectory, record.key or "", record.parameters().model.model_dump_json())
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _reference_spec(_trajectory: Trajectory, key: str, model: str) -> ReferenceSpec:
+    inputs = tuple(_trajectory.input_tokens(step) for step in range(_trajectory.steps))
+    return ReferenceSpec(
+        model=ModelSpec.model_validate_json(model), inputs=inputs, prompt_length=_trajectory.info.prompt_length
+    )
+
+
+# --- noised text ------------------------------------------------------------------------------------------------
+
+
+def noised(record: JobRecord, trajectory: Trajectory) -> Opened | None:
+    """The finished text noised forward, or None while it is not there."""
     spec = NoiseSpec(
         model=record.parameters().model,
         tokens=tuple(trajectory.final.tolist()),
@@ -85,6 +132,6 @@ def noised(record: JobRecord, trajectory: Trajectory) -> tuple[Trajectory, str] 
     return _opened(ask("noise", spec, "Observing the noised text"))
 
 
-def _opened(job: JobRecord | None) -> tuple[Trajectory, str] | None:
+def _opened(job: JobRecord | None) -> Opened | None:
     trajectory = open_recording(job) if job is not None else None
     return None if trajectory is None or job is None else (trajectory, job.key or "")

@@ -14,6 +14,8 @@ from analysis.trajectory import Trajectory
 Scope = tuple[int | None, int | None]
 """A layer and a head; None for all of them."""
 WHOLE: Scope = (None, None)
+Split = bool | None
+"""Whether only what is (True) or is not (False) [MASK] is looked at; None for all."""
 
 
 @st.cache_data(max_entries=64, show_spinner="Adding up the attention mass…")
@@ -33,26 +35,38 @@ def sinks(_trajectory: Trajectory, key: str, params: str, scope: Scope = WHOLE) 
 
 
 @st.cache_resource(max_entries=4, show_spinner="Measuring every head…")
-def _moments(_trajectory: Trajectory, key: str) -> tuple[np.ndarray, np.ndarray]:
-    parts = [sink_analysis.moments(step) for step in _trajectory.mass]
-    return np.stack([mean for mean, _ in parts]), np.stack([std for _, std in parts])
+def _moments(_trajectory: Trajectory, key: str) -> sink_analysis.Moments:
+    return metrics.head_moments(_trajectory.mass)
 
 
-def head_metric(trajectory: Trajectory, key: str, name: str, params: str) -> np.ndarray:
-    """A metric of every head: (T, L, H), or (L, H) for one over all steps."""
-    reads = metrics.HEAD_METRICS[name].reads_sinks
-    return _head_metric(trajectory, key, name, params if reads else SinkParams().model_dump_json())
+@st.cache_resource(max_entries=4, show_spinner="Measuring every head…")
+def _value_totals(_trajectory: Trajectory, key: str) -> np.ndarray:
+    return metrics.value_totals(_trajectory.value_norm)
 
 
-@st.cache_data(max_entries=32, show_spinner="Measuring every head…")
-def _head_metric(_trajectory: Trajectory, key: str, name: str, params: str) -> np.ndarray:
+def counted(trajectory: Trajectory, masked: bool | None) -> np.ndarray | None:
+    """Where tokens are (True) or are not (False) [MASK], (T, S); None for everywhere."""
+    return None if masked is None else trajectory.masked == masked
+
+
+def head_metric(trajectory: Trajectory, key: str, name: str, params: str, masked: bool | None = None) -> np.ndarray:
+    """A metric of every head: (T, L, H), or (L, H) for one over all steps. masked: as in `curve`."""
+    if metrics.HEAD_METRICS[name].reads_sinks:
+        return _head_metric(trajectory, key, name, params, masked)
+    return _head_metric(trajectory, key, name, SinkParams().model_dump_json(), None)
+
+
+@st.cache_data(max_entries=64, show_spinner="Measuring every head…")
+def _head_metric(_trajectory: Trajectory, key: str, name: str, params: str, masked: bool | None) -> np.ndarray:
     heads = metrics.Heads(
         _trajectory.mass,
-        sinks(_trajectory, key, params),
+        counted_sinks(_trajectory, key, params, WHOLE, masked),
         SinkParams.model_validate_json(params),
         _trajectory.info.model.bidirectional,
         _trajectory.value_norm,
         _moments(_trajectory, key),
+        _value_totals(_trajectory, key) if name == "value-norm" else None,
+        counted(_trajectory, masked),
     )
     return metrics.HEAD_METRICS[name].compute(heads)
 
@@ -64,15 +78,23 @@ def kinds(_trajectory: Trajectory, key: str) -> np.ndarray:
     return sink_analysis.token_kinds(_trajectory.tokens, _trajectory.masked, info.tokens, info.model.end_tokens)
 
 
-@st.cache_data(max_entries=128, show_spinner=False)
+def counted_sinks(
+    trajectory: Trajectory, key: str, params: str, scope: Scope = WHOLE, masked: bool | None = None
+) -> np.ndarray:
+    """The sinks that are (True) or are not (False) [MASK] in their step, (T, S); all of them for None."""
+    flags, where = sinks(trajectory, key, params, scope), counted(trajectory, masked)
+    return flags if where is None else flags & where
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
 def curve(
     _trajectory: Trajectory, key: str, name: str, params: str, scope: Scope = WHOLE, masked: bool | None = None
 ) -> np.ndarray:
-    """A number a step, (T,). masked: count only sinks that are (True) or are not (False) [MASK]; None counts all."""
-    flags = sinks(_trajectory, key, params, scope)
-    if masked is not None:
-        flags = flags & (_trajectory.masked == masked)
-    return metrics.CURVES[name].compute(mean_mass(_trajectory, key, scope), flags)
+    """A number a step, (T,). masked: look only at what is (True) or is not (False) [MASK]; None looks at all."""
+    flags = counted_sinks(_trajectory, key, params, scope, masked)
+    where = counted(_trajectory, masked)
+    looked_at = np.ones_like(flags) if where is None else where
+    return metrics.CURVES[name].compute(mean_mass(_trajectory, key, scope), flags, looked_at)
 
 
 @st.cache_data(max_entries=16, show_spinner="Measuring how sinks move…")
@@ -84,8 +106,26 @@ def variances(
     Sinks are judged on the corrected share, so that causal and bidirectional models compare. masked: as in `curve`.
     """
     rule, bidirectional = SinkParams.model_validate_json(params), _trajectory.info.model.bidirectional
-    counted = None if masked is None else _trajectory.masked == masked
-    return metrics.variance_points(_trajectory.mass, rule, bidirectional, by_head, counted)
+    known = _moments(_trajectory, key) if by_head and bidirectional else None
+    return metrics.variance_points(_trajectory.mass, rule, bidirectional, by_head, counted(_trajectory, masked), known)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def strongest_position(_trajectory: Trajectory, key: str, step: int | None) -> np.ndarray:
+    """The position each head pays most attention to, in a step or over all of them, (L, H)."""
+    return metrics.strongest_position(_trajectory.mass if step is None else _trajectory.mass[step : step + 1])
+
+
+def sinks_of_head(
+    trajectory: Trajectory, params: SinkParams, layer: int, head: int, masked: bool | None = None
+) -> np.ndarray:
+    """The sinks of one head by its own mass, (T, S). masked: as in `curve`."""
+    mass = trajectory.mass[:, layer, head]
+    own, where = (
+        sink_analysis.find_sinks(mass, params, trajectory.info.model.bidirectional),
+        counted(trajectory, masked),
+    )
+    return own if where is None else own & where
 
 
 def over_steps(values: np.ndarray) -> np.ndarray:

@@ -15,12 +15,13 @@ from pages.parts.session import (
     engine,
     finished_recordings,
     open_recording,
-    recording_title,
+    recording_titles,
     show_recording,
     shown_recording,
 )
 
-_TAKEN_IN = "file_taken_in"
+SPLITS: dict[str, bool | None] = {"all tokens": None, "[MASK] only": True, "without [MASK]": False}
+_TAKEN_IN = "files_taken_in"
 
 
 def choose_recording(shown: JobRecord | None) -> None:
@@ -33,7 +34,7 @@ def choose_recording(shown: JobRecord | None) -> None:
     with share.popover("Share", icon=":material/share:", width="stretch"):
         _download(shown)
         _open_file()
-    titles = {record.id: recording_title(record) for record in records}
+    titles = recording_titles(records)
     ids = list(titles)
     current = ids.index(shown.id) if shown is not None and shown.id in titles else None
 
@@ -60,22 +61,24 @@ def _download(shown: JobRecord | None) -> None:
 
 
 def _open_file() -> None:
-    """Takes in a recording dropped on the page."""
+    """Takes in a recording dropped on the page. The box is then a new one, so that the server lets go of the bytes."""
+    taken_in = st.session_state.setdefault(_TAKEN_IN, 0)
     dropped = st.file_uploader(
-        "Open a recording", type="safetensors", key="open_recording",
+        "Open a recording", type="safetensors", key=f"open_recording_{taken_in}",
         help="A file downloaded from any SinkScope. Plots of the recording work without its model.",
     )  # fmt: skip
-    if dropped is None or st.session_state.get(_TAKEN_IN) == dropped.file_id:
+    if dropped is None:
         return
-    st.session_state[_TAKEN_IN] = dropped.file_id
     path = engine().store.incoming / f"dropped-{dropped.file_id}.safetensors"
     try:
         path.write_bytes(dropped.getbuffer())
-        show_recording(engine().add_recording(path).id)
+        record = engine().add_recording(path)
     except (UserError, OSError) as error:
         path.unlink(missing_ok=True)
         st.error(str(error).replace(path.name, dropped.name))
     else:
+        st.session_state[_TAKEN_IN] += 1
+        show_recording(record.id)
         st.rerun()
 
 
@@ -110,7 +113,7 @@ def within(key: str, last: int) -> None:
 
     Written only where it is outside: what is written here overrides what the visitor is just doing.
     """
-    if key in st.session_state and not 0 <= st.session_state[key] <= last:
+    if st.session_state.get(key) is not None and not 0 <= st.session_state[key] <= last:
         st.session_state[key] = min(max(st.session_state[key], 0), last)
 
 
@@ -131,6 +134,18 @@ def step_slider(trajectory: Trajectory, key: str = "step") -> int:
         "Denoising step", 0, last, key=key, bind="query-params",
         help="Step 0 is the first forward. What is shown is what went INTO the step.",
     )  # fmt: skip
+
+
+def sink_and_split_controls() -> tuple[SinkParams, bool | None]:
+    """The sink definition and its threshold; and whether only sinks that are (True) or are not (False) [MASK] count."""
+    left, right = st.columns([4, 1])
+    with left:
+        params = sink_controls()
+    split = right.selectbox(
+        "Count sinks on", list(SPLITS), key="split", bind="query-params",
+        help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart.",
+    )  # fmt: skip
+    return params, SPLITS[split]
 
 
 def sink_controls() -> SinkParams:

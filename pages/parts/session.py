@@ -98,12 +98,31 @@ def open_recording(record: JobRecord) -> Trajectory | None:
 @st.cache_resource(show_spinner="Opening the recording…", max_entries=2)
 def _open(path: str, key: str) -> Trajectory:
     trajectory = open_trajectory(Path(path), "The stored recording")
-    # NumPy computes on float32 several times faster than on float16, so it is widened once.
-    wide = {name: getattr(trajectory, name).astype(np.float32) for name in ("mass", "value_norm")}
-    trajectory = replace(trajectory, **wide)
+    # NumPy computes on float32 several times faster than on float16, so the mass, which every number needs, is widened.
+    trajectory = replace(trajectory, mass=trajectory.mass.astype(np.float32))
     for name in ("tokens", "masked", "confidence", "mass", "value_norm", "final"):
         getattr(trajectory, name).flags.writeable = False
     return trajectory
+
+
+def recording_titles(records: list[JobRecord], short: bool = False) -> dict[str, str]:
+    """The title of each recording by its id. Those that read the same are numbered, as widgets go by what is read."""
+    titles: dict[str, str] = {}
+    for record in records:
+        title = whole = short_title(record) if short else recording_title(record)
+        count = 1
+        while title in titles.values():
+            count += 1
+            title = f"{whole} ({count})"
+        titles[record.id] = title
+    return titles
+
+
+def short_title(record: JobRecord) -> str:
+    """A recording in a few words, for legends."""
+    prompt = " ".join(record.spec["prompt"].split())
+    prompt = prompt if len(prompt) <= 24 else prompt[:23] + "…"
+    return f"{record.spec['model']['source']} · “{prompt}” · seed {record.spec['seed']}"
 
 
 def recording_title(record: JobRecord) -> str:

@@ -15,6 +15,7 @@ _STYLE = """<style>
   background:transparent;font-size:.78em}
 .ss-text .new{font-weight:700}
 .ss-text .prompt{background:rgba(128,138,156,.16)}
+.ss-text .changed{background:rgba(240,160,32,.38)}
 .ss-text .sink{border:2px solid SINK;box-shadow:0 0 0 1px SINK55}
 .ss-legend{font-size:.82rem;opacity:.85}
 .ss-legend .ss-text{display:inline;padding:0;font-size:.82rem}
@@ -67,6 +68,15 @@ def token_text(
         classes = f' class="{" ".join(kinds)}"' if kinds else ""
         spans.append(f'<span{classes}{style} title="{escape(" · ".join(notes))}">{escape(text)}</span>')
     return f'<div class="ss-text" role="group" aria-label="Text of this step">{"".join(spans)}</div>'
+
+
+def changed_text(words: Sequence[str], same: Sequence[bool]) -> str:
+    """HTML of a written text beside another: tokens that differ from it are shaded."""
+    spans = [
+        f"<span{'' if unchanged else ' class=changed'}>{escape(word.replace(chr(10), '⏎').strip() or '␣')}</span>"
+        for word, unchanged in zip(words, same, strict=True)
+    ]
+    return f'<div class="ss-text" role="group" aria-label="Text with its changes">{"".join(spans)}</div>'
 
 
 def legend(sinks: bool = True) -> str:

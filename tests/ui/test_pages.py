@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
+from analysis import sinks
+from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
+from analysis.trajectory import open_trajectory
 from pages.parts.session import engine
 from tests.helpers import ROOT
 
@@ -120,9 +123,13 @@ def test_an_unknown_recording_in_the_address_falls_back_to_the_newest(recording)
 
 def test_sinks_page_opens_the_strongest_head_and_any_other(recording):
     test = app("pages/sinks.py", recording=recording.id)
-    layer, head = test.selectbox(key="layer").value, test.selectbox(key="head").value
+    trajectory = open_trajectory(engine().result(recording).file)
+    flags = sinks.find_sinks(sinks.mean_mass(trajectory.mass), SinkParams(), True)
+    strength = sinks.sink_strength(trajectory.mass, flags).mean(axis=0)
+    layer, head = np.unravel_index(strength.argmax(), strength.shape)
     assert f"Layer {layer}, head {head}: attention over the steps" in texts(test)
-    test.selectbox(key="layer").set_value(4)
+    test.selectbox(key="layer").set_value(4).run()
+    assert f"Layer 4, head {strength[4].argmax()}: attention over the steps" in texts(test)
     test.selectbox(key="head").set_value(2).run()
     assert "Layer 4, head 2: attention over the steps" in texts(test)
     test.segmented_control(key="view").set_value("One step")
@@ -251,22 +258,42 @@ def test_chosen_steps_and_pinned_heads_are_shown(recording):
     test.multiselect(key="pinned").set_value(["layer 3, head 1", "layer 0, head 2", "layer 1, head 0"]).run()
     assert "Layer 3, head 1: attention over the steps" in texts(test)
     test.multiselect(key="pinned").set_value([]).run()
-    assert "Pin a head" in test.info[0].value
+    first = test.dataframe[0].value.iloc[0]
+    assert f"Layer {int(first['layer'])}, head {int(first['head'])}: attention over the steps" in texts(test)
 
 
-def test_ablation_shows_sinks_beside_its_controls(recording):
+def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(recording):
     test = app("pages/sinks.py", recording=recording.id)
     test.segmented_control(key="sinks_view").set_value("Ablation").run()
+    assert not test.dataframe
+    test.button(key="record_twin").click().run()
+    twin = engine().wait(engine().jobs("record")[0].id, 60)
+    assert twin.parameters().sampling == AutoregressiveSampling(gen_length=12)
+    assert twin.spec["prompt"] == recording.spec["prompt"]
+    test.run()
     test.button(key="run_ablation").click().run()
-    settle(test, "ablate")
+    for job in engine().jobs("ablate")[:2]:
+        assert engine().wait(job.id, 60).state == "done", engine().job(job.id).reason
+    test.run()
+    assert not test.exception, test.exception
     table = test.dataframe[0].value
-    assert table["title"].tolist()[1:] == [
-        "strongest sinks",
-        "random positions",
-        "heaviest non-sinks",
-        "first token alone",
-    ]
-    assert table["agreement"][0] == 1
+    blocked = ["nothing", "strongest sinks", "random positions", "heaviest non-sinks", "first token alone"]
+    assert table["title"].tolist() == blocked * 2
+    assert table["model"].tolist() == ["bundled"] * 5 + ["bundled-ar"] * 5
+    assert table["agreement"].tolist()[::5] == [1, 1]
+    assert "What bundled-ar wrote" in texts(test)
+
+    view = {"recording": recording.id, "sinks_view": "Ablation"}
+    assert not app("pages/sinks.py", **view, k="1.5").dataframe
+    asked = {name: str(test.query_params[name]).strip("[]'") for name in ("ablation", "reference")}
+    again = app("pages/sinks.py", **view, **asked)
+    assert again.dataframe[0].value.equals(table)
+
+
+def own_rows(test: AppTest):
+    """The rows of the open table that are of the recording itself; the random weights' may join them at any time."""
+    table = test.dataframe[0].value
+    return table[table["series"] == "this recording"]
 
 
 def test_dynamics_draws_every_curve_and_splits_by_kind(recording):
@@ -276,10 +303,16 @@ def test_dynamics_draws_every_curve_and_splits_by_kind(recording):
     for curve in CURVES.values():
         assert curve.title in texts(test)
     assert "Which tokens are sinks" in texts(test)
+    test.toggle(key="kinds_over_steps_table").set_value(True).run()
+    whole = own_rows(test)
     test.selectbox(key="split").set_value("[MASK] only").run()
     assert "Number of sinks" in texts(test)
     assert "Gini" not in texts(test)
+    masks = own_rows(test)
+    assert masks["[MASK]"].tolist() == whole["[MASK]"].tolist()
+    assert masks[["first", "last", "word", "punctuation"]].to_numpy().sum() == 0
     test.selectbox(key="scope").set_value("layer 2").run()
+    test.selectbox(key="scope_head").set_value("head 1").run()
     assert not test.exception
 
 
@@ -299,9 +332,15 @@ def test_dynamics_compares_recordings_of_different_lengths(recording):
 
 def test_dynamics_stands_beside_random_weights(recording):
     test = app("pages/dynamics.py", recording=recording.id)
-    test.toggle(key="random_reference").set_value(True).run()
+    assert test.toggle(key="random_reference").value, "on by itself for a small model"
     settle(test, "reference")
-    assert "Number of sinks" in texts(test)
+    test.toggle(key="kinds_over_steps_table").set_value(True).run()
+    table = test.dataframe[0].value
+    assert table["series"].unique().tolist() == ["this recording", "random weights"]
+    assert "random weights" in texts(app("pages/denoise.py", recording=recording.id))
+    assert "Random weights:" in texts(app("pages/sinks.py", recording=recording.id))
+    test.toggle(key="random_reference").set_value(False).run()
+    assert "random weights" not in test.dataframe[0].value["series"].tolist()
 
 
 def test_dynamics_shows_noised_text_beside_the_real_trajectory(recording):
@@ -309,6 +348,35 @@ def test_dynamics_shows_noised_text_beside_the_real_trajectory(recording):
     test.segmented_control(key="dynamics_view").set_value("Noised against real").run()
     settle(test, "noise")
     assert "Entropy of the mass" in texts(test)
+    assert "Turnover" not in texts(test)
+    assert "Spatial against temporal variance" in texts(test)
+
+
+def test_the_autoregressive_reference_stands_beside_by_itself(recording):
+    spec = RecordSpec(
+        model=ModelSpec(source="bundled-ar"), prompt="mia has a dog .", sampling=AutoregressiveSampling(gen_length=12)
+    )
+    twin = engine().wait(engine().submit("record", spec).id, 60)
+    test = app("pages/dynamics.py", recording=recording.id, dynamics_view="Stable or moving", random_reference="false")
+    test.toggle(key="variances_table").set_value(True).run()
+    layers = recording.summary["layers"] + twin.summary["layers"]
+    assert len(test.dataframe[0].value) == layers
+    assert test.query_params["reference"] in (twin.id, [twin.id])
+    alone = app(
+        "pages/dynamics.py", recording=recording.id, dynamics_view="Stable or moving", random_reference="false",
+        reference="none", variances_table="true",
+    )  # fmt: skip
+    assert len(alone.dataframe[0].value) == recording.summary["layers"]
+
+
+def test_a_split_changes_the_heads_numbers(recording):
+    test = app("pages/sinks.py", recording=recording.id, head_grid_table="true")
+    whole = test.dataframe[0].value["Sink strength"].to_numpy()
+    parts = []
+    for split in ("[MASK] only", "without [MASK]"):
+        test.selectbox(key="split").set_value(split).run()
+        parts.append(test.dataframe[0].value["Sink strength"].to_numpy())
+    np.testing.assert_allclose(sum(parts), whole, atol=1e-5)
 
 
 def test_positions_have_a_table_with_the_same_numbers(recording):
@@ -316,14 +384,19 @@ def test_positions_have_a_table_with_the_same_numbers(recording):
     test.segmented_control(key="dynamics_view").set_value("Positions").run()
     test.toggle(key="lifetime_table").set_value(True).run()
     table = test.dataframe[0].value
-    assert list(table.columns) == ["position", "token", "steps as a sink"]
+    assert list(table.columns)[:3] == ["position", "token", "steps as a sink"]
     assert table["steps as a sink"].max() <= 6
+    parts = []
+    for split in ("[MASK] only", "without [MASK]"):
+        test.selectbox(key="split").set_value(split).run()
+        parts.append(test.dataframe[0].value["steps as a sink"].to_numpy())
+    assert (sum(parts) == table["steps as a sink"].to_numpy()).all()
 
 
 def test_a_recording_made_elsewhere_opens_without_its_model(recording, tmp_path):
     from dataclasses import replace
 
-    from analysis.trajectory import open_trajectory, save
+    from analysis.trajectory import save
 
     trajectory = open_trajectory(engine().result(recording).file)
     model = trajectory.info.model.model_copy(update={"source": "someone/far-away", "fingerprint": "f" * 32})

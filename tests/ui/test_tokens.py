@@ -1,6 +1,6 @@
 """Token text: escaped, shaded, outlined."""
 
-from pages.parts.tokens import confidence_color, token_text
+from pages.parts.tokens import changed_text, confidence_color, token_text
 
 
 def test_markup_in_tokens_is_escaped():
@@ -26,3 +26,10 @@ def test_padding_is_left_out():
 
 def test_shades_differ_between_sure_and_unsure():
     assert len({confidence_color(value) for value in (0.05, 0.4, 0.6, 0.99)}) == 4
+
+
+def test_changed_tokens_are_shaded_and_escaped():
+    same, changed = changed_text(["<b>", "x\n"], [True, False]).split("</span>")[:2]
+    assert "changed" not in same
+    assert "&lt;b&gt;" in same
+    assert "class=changed>x⏎" in changed
