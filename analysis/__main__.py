@@ -8,11 +8,11 @@ import sys
 
 from pydantic import ValidationError
 
-from analysis.command_line import models, record
+from analysis.command_line import models, prune, record
 from analysis.errors import UserError
 from analysis.specs import sentence
 
-VERBS = {"models": models, "record": record}
+VERBS = {"models": models, "record": record, "prune": prune}
 
 
 def main(arguments: list[str] | None = None) -> int:

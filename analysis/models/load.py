@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from analysis import attention
-from analysis.errors import UserError
+from analysis.errors import NotEnoughMemory, UserError
 from analysis.models import checkpoint as checkpoints
 from analysis.models import converted, dream, llada, sliced
 from analysis.models.architectures import ARCHITECTURES, SUPPORTED, Architecture, Geometry
@@ -231,7 +231,7 @@ def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str 
             return "auto"
     halves = spec.dtype == "auto" and device == "cpu" and need / 2 <= there
     hint = "Choose bfloat16, which needs half." if halves else "Choose a smaller model or a larger machine."
-    raise UserError(
+    raise NotEnoughMemory(
         f"Not enough memory for '{spec.source}': it needs {need / 1e9:.1f} GB on {device} and there are "
         f"{there / 1e9:.1f} GB. {hint}"
     )

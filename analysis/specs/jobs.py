@@ -10,6 +10,7 @@ from analysis.specs.observing import (
     ReferenceSpec,
     UnloadSpec,
 )
+from analysis.specs.pruning import PruneSpec
 
 JOB_SPECS: dict[str, type[Spec]] = {
     "load": LoadSpec,
@@ -19,4 +20,5 @@ JOB_SPECS: dict[str, type[Spec]] = {
     "reference": ReferenceSpec,
     "noise": NoiseSpec,
     "ablate": AblateSpec,
+    "prune": PruneSpec,
 }

@@ -182,6 +182,12 @@ class PruneSpec(Spec):
         empty="from free memory",
         ge=0,
     )
+    streaming: Literal["auto", "always"] = parameter(
+        "auto",
+        "Streaming",
+        "auto: the model runs in memory if it fits its device, else block by block from its files. always: block by "
+        "block, which needs the memory of one block.",
+    )
     out: str = Field("", title="Folder", description="Where the pruned checkpoint is written.")
     overwrite: bool = parameter(False, "Overwrite", "Replace the folder if it exists.")
 

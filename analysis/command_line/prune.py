@@ -1,0 +1,49 @@
+"""`python -m analysis prune`: remove weights and write the pruned checkpoint."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from analysis.command_line.flags import Terminal, add_flags, field_of, given
+from analysis.jobs.pruning import prune
+from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec
+
+
+def add(verbs: Any) -> None:
+    """The verb and its flags."""
+    parser = verbs.add_parser("prune", help="remove weights and write the pruned checkpoint to a folder")
+    parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
+    parser.add_argument(
+        "--calibration", dest="data", default=argparse.SUPPRESS, metavar="TEXT",
+        help=field_of(CalibrationParams, "data").description,
+    )  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="DIR", help=field_of(PruneSpec, "out").description)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    seen = {"calibration", "discount", "data", "out"}
+    for spec in (PruneSpec, CalibrationParams, DiscountParams, ModelSpec):
+        add_flags(parser, spec, "", seen)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prunes."""
+    spec = PruneSpec(
+        model=ModelSpec(source=options.model, **given(ModelSpec, options)),
+        calibration=CalibrationParams(**given(CalibrationParams, options)),
+        discount=DiscountParams(**given(DiscountParams, options)),
+        **{name: value for name, value in given(PruneSpec, options).items() if name != "calibration"},
+    )
+    with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
+        context = Terminal(Path(folder))
+        report = prune(spec, context).summary["report"]
+        context.end()
+    if options.json:
+        print(json.dumps(report, ensure_ascii=False))
+        return 0
+    sparsity = report["sparsity"]
+    print(f"{spec.out}: {sparsity['pruned_weights']:,} of {sparsity['weights']:,} weights removed "
+          f"({sparsity['overall']:.1%}) by {spec.method}.")  # fmt: skip
+    for note in report["notes"]:
+        print(note)
+    return 0

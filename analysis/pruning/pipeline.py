@@ -1,0 +1,293 @@
+"""Pruning a checkpoint: text, statistics of the dense model, one block after the other, and a finished folder.
+
+The model is only read. Blocks are pruned on private copies, so that nothing else that uses the model is disturbed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from analysis.calibration.activations import TOKENS_A_FORWARD, feature_scores
+from analysis.calibration.noise import noised_sequences
+from analysis.calibration.runners import Resident, Runner, Streamed, hooked
+from analysis.calibration.text import calibration_text
+from analysis.context import Context
+from analysis.errors import UserError
+from analysis.measuring import Phases
+from analysis.models.blocks import first_input, private_block, run_block
+from analysis.models.checkpoint import weight_bytes
+from analysis.models.files import StoredTensor, block_prefix, require, stored_tensors
+from analysis.models.load import LoadedModel, free_bytes
+from analysis.pruning import patterns
+from analysis.pruning.allocation import layer_sparsities, outlier_ratio
+from analysis.pruning.methods import METHODS, Calibration, Method, Prepared
+from analysis.pruning.report import Tally, build
+from analysis.pruning.saving import (
+    MASKS,
+    CheckpointWriter,
+    MaskWriter,
+    check_target,
+    copy_companions,
+    finished_folder,
+    write_report,
+)
+from analysis.pruning.scores import wanda_score
+from analysis.specs import PruneSpec
+
+
+@dataclass
+class Run:
+    """One pruning: what it reads, and what it learns on the way for its report."""
+
+    spec: PruneSpec
+    model: LoadedModel
+    method: Method
+    runner: Runner
+    stored: dict[str, StoredTensor]
+    context: Context
+    phases: Phases = field(default_factory=Phases)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def targets(self, layer: int) -> dict[str, nn.Module]:
+        """The projections of a block that are pruned, by name."""
+        if layer in self.spec.skip_layers:
+            return {}
+        every = self.model.projections(self.model.blocks[layer])
+        return {name: module for name, module in every.items() if name.split(".")[-1] not in self.spec.skip_projections}
+
+
+def prune(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str, Any]:
+    """Writes the pruned checkpoint to `spec.out` and returns its report. Raises UserError for what cannot be done.
+
+    model: whole, or the skeleton of one that does not fit its device.
+    """
+    run = _start(model, spec, context)
+    text = _text(run)
+    prepared = _prepare(run, text)
+    sparsities = _allocate(run, text, prepared)
+    with finished_folder(Path(spec.out)) as folder:
+        report = _prune_blocks(run, text, prepared, sparsities, folder)
+        write_report(report, folder)
+    return report
+
+
+def _start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
+    """Checks everything that can be checked before any work."""
+    if not spec.out:
+        raise UserError("No folder was given to write the pruned checkpoint to. Set --out.")
+    method = METHODS[spec.method]
+    if method.noised and model.mask_token is None:
+        raise UserError(
+            f"{method.title} reads noised text, and this {model.architecture.name} model has no mask token. Choose "
+            "magnitude, wanda or sparsegpt."
+        )
+    check_target(Path(spec.out), model.checkpoint.folder, spec.overwrite, weight_bytes(model.checkpoint, None))
+    layers = model.geometry.layers
+    beyond = [layer for layer in spec.skip_layers if not 0 <= layer < layers]
+    if beyond:
+        raise UserError(f"There is no layer {beyond[0]} to leave dense: the model has {layers}, counted from 0.")
+    names = {name.split(".")[-1] for name in model.projections(model.blocks[0])}
+    unknown = sorted(set(spec.skip_projections) - names)
+    if unknown:
+        raise UserError(f"There is no projection '{unknown[0]}' to leave dense. Known: {', '.join(sorted(names))}.")
+    stored = stored_tensors(model)
+    whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
+    runner: Runner = Resident(model) if whole else Streamed(model, _budget(spec, model))
+    run = Run(spec, model, method, runner, stored, context)
+    prefix = block_prefix(model)
+    for layer in range(layers):
+        targets = run.targets(layer)
+        require(stored, (f"{prefix}.{layer}.{name}.weight" for name in targets))
+        for name, module in targets.items():
+            try:
+                patterns.check(spec.pattern, _shape(module), spec.sparsity)
+            except UserError as error:
+                raise UserError(f"Layer {layer}, {name}: {error}") from error
+    if not any(run.targets(layer) for layer in range(layers)):
+        raise UserError("Every layer or projection is left dense, so there is nothing to prune.")
+    return run
+
+
+def _budget(spec: PruneSpec, model: LoadedModel) -> int:
+    return free_bytes(model.device.type) // 2 if spec.byte_budget is None else spec.byte_budget
+
+
+def _text(run: Run) -> Calibration | None:
+    """The calibration sequences, noised where the method asks for it; None where nothing reads text."""
+    spec, model = run.spec, run.model
+    if not run.method.calibrated and spec.allocation != "owl":
+        return None
+    with run.phases.phase("calibration text"):
+        run.context.progress("calibration text")
+        geometry = model.geometry
+        found = calibration_text(spec.calibration, model.tokenizer, geometry.max_length, geometry.vocabulary)
+        noised = None
+        if run.method.noised and model.mask_token is not None:
+            noised = noised_sequences(found.tokens, spec.calibration, model.mask_token)
+    if found.note:
+        run.notes.append(found.note)
+    run.facts["calibration"] = {
+        "sequences": len(found.tokens),
+        "tokens": int(found.tokens.size),
+        "noise_levels": 0 if noised is None else noised.shape[1],
+    }
+    return Calibration(found.tokens, noised)
+
+
+def _prepare(run: Run, text: Calibration | None) -> Prepared:
+    if run.method.prepare is None or text is None:
+        return Prepared()
+    phase = "activations of the dense model"
+    with run.phases.phase(phase):
+        prepared = run.method.prepare(
+            run.runner,
+            text,
+            run.spec,
+            _budget(run.spec, run.model),
+            lambda done, of: run.context.progress(phase, done, of),
+        )
+    run.facts["dense_model"] = prepared.facts
+    for layer, scores in enumerate(prepared.scores or []):
+        for name, score in scores.items():
+            _require_finite(score, layer, name)
+    return prepared
+
+
+def _allocate(run: Run, text: Calibration | None, prepared: Prepared) -> np.ndarray:
+    """The sparsity of every layer, (L,)."""
+    spec, model = run.spec, run.model
+    sizes = np.array([sum(module.weight.numel() for module in run.targets(layer).values())
+                      for layer in range(model.geometry.layers)])  # fmt: skip
+    ratios = None
+    if spec.allocation == "owl":
+        assert text is not None
+        with run.phases.phase("outliers of the dense model"):
+            scores = prepared.scores
+            if scores is None:
+                scores = feature_scores(
+                    run.runner, text.clean[:, None], None, 0,
+                    lambda done, of: run.context.progress("outliers of the dense model", done, of),
+                ).scores  # fmt: skip
+            ratios = np.array([_outliers(run, layer, scores[layer]) for layer in range(model.geometry.layers)])
+        run.facts["outlier_ratios"] = ratios.tolist()
+    return layer_sparsities(spec.allocation, spec.sparsity, sizes, ratios, spec.allocation_range)
+
+
+def _outliers(run: Run, layer: int, scores: dict[str, torch.Tensor]) -> float:
+    targets = run.targets(layer)
+    if not targets:
+        return 0.0
+    block = private_block(run.model, layer, run.stored)
+    modules = run.model.projections(block)
+    return outlier_ratio((wanda_score(_rows(modules[name]), scores[name]) for name in targets), run.spec.owl_threshold)
+
+
+def _prune_blocks(
+    run: Run, text: Calibration | None, prepared: Prepared, sparsities: np.ndarray, folder: Path
+) -> dict[str, Any]:
+    """Prunes and writes block by block; the report."""
+    model, spec = run.model, run.spec
+    writer, masks, tally = CheckpointWriter(folder), MaskWriter(), Tally(model)
+    prefix, layers = block_prefix(model), model.geometry.layers
+    inside = {name for name in run.stored if name.startswith(f"{prefix}.")}
+    with run.phases.phase("pruning"):
+        for name, stored in run.stored.items():
+            if name not in inside:
+                writer.add(stored.name, stored.read())
+        for layer, block, statistics in _blocks(run, text, prepared):
+            changed = {}
+            for name in run.targets(layer):
+                module = model.projections(block)[name]
+                statistic = prepared.scores[layer][name] if prepared.scores is not None else statistics.get(name)
+                done = run.method.prune(_rows(module).float(), statistic, float(sparsities[layer]), spec)
+                _require_finite(done.weight, layer, name)
+                with torch.no_grad():
+                    _rows(module).copy_(done.weight)
+                stored = run.stored[f"{prefix}.{layer}.{name}.weight"]
+                masks.add(stored.name, ~done.pruned.T if isinstance(module, Conv1D) else ~done.pruned)
+                tally.add(layer, name, done.pruned)
+                changed[f"{prefix}.{layer}.{name}.weight"] = module.weight
+            for name in sorted(inside):
+                if name.startswith(f"{prefix}.{layer}."):
+                    original = run.stored[name].read()
+                    tensor = changed[name].detach().to("cpu", original.dtype) if name in changed else original
+                    writer.add(run.stored[name].name, tensor)
+            run.context.progress("pruning", layer + 1, layers, layers=tally.grid(), projections=tally.names)
+    with run.phases.phase("saving"):
+        run.context.progress("saving", layers, layers)
+        writer.finish()
+        masks.save(folder / MASKS)
+        copy_companions(model.checkpoint, folder)
+    where = "in memory" if isinstance(run.runner, Resident) else "block by block from the files"
+    return build(model, spec, tally, sparsities, where, run.phases.rows, run.notes, run.facts)
+
+
+def _blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[tuple[int, nn.Module, dict[str, Any]]]:
+    """Each block as a private copy, with the statistics of its inputs where the method gathers any.
+
+    The caller prunes the copy; the next block's inputs then come from the pruned one.
+    """
+    model, layers = run.model, run.model.geometry.layers
+    if run.method.statistic is None:
+        for layer in range(layers):
+            yield layer, private_block(model, layer, run.stored), {}
+        return
+    assert text is not None
+    size = max(1, TOKENS_A_FORWARD // text.clean.shape[1])
+    batches = [slice(start, start + size) for start in range(0, len(text.clean), size)]
+    given = [first_input(model, torch.from_numpy(text.clean[batch])) for batch in batches]
+    for layer in range(layers):
+        block = private_block(model, layer, run.stored)
+        gathered = {name: run.method.statistic() for name in run.runner.groups[layer]}
+        for number, (batch, inputs) in enumerate(zip(batches, given, strict=True)):
+            run.context.progress("reading activations", layer * len(batches) + number, layers * len(batches))
+            weights = _batch_weights(prepared, batch, layer, model.device)
+
+            def take(_: int, name: str, states: torch.Tensor, weights: torch.Tensor | None = weights) -> None:
+                gathered[name].add(states, weights)  # noqa: B023 - called within this turn of the loop
+
+            with torch.no_grad(), hooked(model.projections, [(layer, block)], run.runner.groups, take):
+                run_block(block, inputs)
+        statistics = {}
+        for first, together in run.runner.groups[layer].items():
+            statistic = gathered[first].done()
+            statistics |= dict.fromkeys(together, statistic)
+            damping = getattr(statistic, "damping", None)
+            if damping is not None:
+                run.facts.setdefault("damping", []).append({"layer": layer, "input": first, "damping": damping})
+        yield layer, block, statistics
+        if layer + 1 < layers:
+            for inputs in given:
+                inputs.states = run_block(block, inputs)
+
+
+def _batch_weights(prepared: Prepared, batch: slice, layer: int, device: torch.device) -> torch.Tensor | None:
+    if prepared.token_weights is None:
+        return None
+    own = prepared.token_weights[batch]
+    return torch.from_numpy(own[:, layer if own.shape[1] > 1 else 0]).to(device)
+
+
+def _rows(module: nn.Module) -> torch.Tensor:
+    """A projection's weight as (out, in), whichever way the module keeps it. A view."""
+    return module.weight.data.T if isinstance(module, Conv1D) else module.weight.data
+
+
+def _shape(module: nn.Module) -> tuple[int, ...]:
+    shape = tuple(module.weight.shape)
+    return shape[::-1] if isinstance(module, Conv1D) else shape
+
+
+def _require_finite(tensor: torch.Tensor, layer: int, name: str) -> None:
+    if not torch.isfinite(tensor).all():
+        raise UserError(
+            f"Layer {layer}, {name}: activations or weights are not finite (NaN or infinite), so nothing was pruned. "
+            "Run in float32, or check the checkpoint."
+        )

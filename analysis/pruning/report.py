@@ -1,0 +1,113 @@
+"""What a pruning run says about itself: every parameter, what was removed where, and the command that repeats it."""
+
+import shlex
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.models.load import LoadedModel
+from analysis.provenance import environment
+from analysis.specs import PruneSpec
+
+_HEAD_ROWS = ("q_proj", "k_proj", "v_proj")
+
+
+class Tally:
+    """How many weights of each projection went."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.geometry = model.geometry
+        self.names = [name.split(".")[-1] for name in model.projections(model.blocks[0])]
+        self.pruned: dict[tuple[int, str], int] = {}
+        self.sizes: dict[tuple[int, str], int] = {}
+        self.heads: dict[str, list[list[float]]] = {}
+
+    def add(self, layer: int, name: str, pruned: torch.Tensor) -> None:
+        """Takes in a projection's flags (out, in)."""
+        short = name.split(".")[-1]
+        self.pruned[layer, short], self.sizes[layer, short] = int(pruned.sum()), pruned.numel()
+        share = self._by_head(short, pruned)
+        if share is not None:
+            self.heads.setdefault(short, [[] for _ in range(self.geometry.layers)])[layer] = share
+
+    def _by_head(self, name: str, pruned: torch.Tensor) -> list[float] | None:
+        """Sparsity of each head's rows (q, k, v) or columns (o); k and v have one slice a key/value head."""
+        if name in _HEAD_ROWS:
+            heads = self.geometry.heads if name == "q_proj" else self.geometry.kv_heads
+            slices = pruned.view(heads, -1)
+        elif name == "o_proj":
+            slices = pruned.T.reshape(self.geometry.heads, -1)
+        else:
+            return None
+        return [round(value, 6) for value in slices.float().mean(dim=1).tolist()]
+
+    def grid(self) -> list[list[float | None]]:
+        """Sparsity by layer and projection; None where nothing was pruned (yet)."""
+        return [
+            [
+                round(self.pruned[layer, name] / self.sizes[layer, name], 6) if (layer, name) in self.pruned else None
+                for name in self.names
+            ]
+            for layer in range(self.geometry.layers)
+        ]
+
+    def by(self, index: int) -> dict[str, float]:
+        """Sparsity by layer (index 0) or projection (1)."""
+        keys = sorted({key[index] for key in self.pruned}, key=lambda key: key if index == 0 else self.names.index(key))
+        return {
+            str(key): sum(count for place, count in self.pruned.items() if place[index] == key)
+            / sum(count for place, count in self.sizes.items() if place[index] == key)
+            for key in keys
+        }
+
+
+def build(
+    model: LoadedModel, spec: PruneSpec, tally: "Tally", sparsities: np.ndarray, run_from: str, rows: list[dict[str, Any]], notes: list[str], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """report.json. run_from: whether the model ran in memory or from its files; facts: learned on the way."""
+    return {
+        "format": "sinkscope-prune-1",
+        "method": spec.method,
+        "parameters": spec.model_dump(mode="json"),
+        "seed": spec.calibration.seed,
+        "model": {
+            "source": spec.model.source,
+            "architecture": model.architecture.name,
+            "fingerprint": model.fingerprint,
+            "dtype": model.dtype,
+            "device": str(model.device),
+            "run": run_from,
+        },
+        "sparsity": {
+            "pruned_weights": sum(tally.pruned.values()),
+            "weights": sum(tally.sizes.values()),
+            "overall": sum(tally.pruned.values()) / sum(tally.sizes.values()),
+            "asked_by_layer": sparsities.tolist(),
+            "by_layer": tally.by(0),
+            "by_projection": tally.by(1),
+            "projections": tally.names,
+            "grid": tally.grid(),
+            "by_head": tally.heads,
+        },
+        "phases": rows,
+        "notes": notes,
+        **facts,
+        "command": command(spec),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(),
+    }
+
+
+def command(spec: PruneSpec) -> str:
+    """The command line that does the same again."""
+    words = ["python", "-m", "analysis", "prune", "--model", spec.model.source, "--method", spec.method]
+    changed = spec.model_dump(exclude_defaults=True)
+    flat = {**changed.pop("model", {}), **changed.pop("calibration", {}), **changed.pop("discount", {}), **changed}
+    flat = {name: value for name, value in flat.items() if name not in ("source", "method", "out", "overwrite")}
+    names = {"data": "calibration"}
+    for name, value in flat.items():
+        flag = f"--{names.get(name, name).replace('_', '-')}"
+        words += [flag, ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)]
+    return shlex.join([*words, "--out", spec.out])

@@ -1,0 +1,146 @@
+"""Writing a pruned checkpoint: the original's parameter names and precision, the masks, and a report.
+
+Everything goes to a folder with a temporary name that is renamed at the end: an interrupted run leaves nothing that
+looks finished.
+"""
+
+import errno
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import save_file
+
+from analysis.errors import UserError
+from analysis.models.checkpoint import Checkpoint
+
+REPORT = "report.json"
+MASKS = "masks.safetensors"
+SHARD_BYTES = 2 * 2**30
+# What belongs to a checkpoint beside its weights: config, tokenizer, the authors' own code.
+_KEPT_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".py"}
+_NOT_KEPT = {"model.safetensors.index.json", REPORT, "training.json", "measurements.json"}
+
+
+def check_target(out: Path, source: Path, overwrite: bool, need: int) -> None:
+    """Raises UserError where the folder cannot be written: it exists, is the source, or the disk is too full."""
+    if out.resolve() == source.resolve():
+        raise UserError(f"'{out}' is the checkpoint that is pruned. Choose another folder to write to.")
+    if out.exists():
+        if not overwrite:
+            raise UserError(f"'{out}' exists. Choose another folder, or replace it with --overwrite.")
+        if not (out / REPORT).is_file() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"'{out}' was not written by SinkScope, so it is not replaced. Choose another folder.")
+    parent = next(folder for folder in (out, *out.resolve().parents) if folder.is_dir())
+    free = shutil.disk_usage(parent).free
+    if free < need:
+        raise UserError(
+            f"The disk of '{out}' has {free / 1e9:.1f} GB free and the pruned checkpoint takes up to "
+            f"{need / 1e9:.1f} GB. Free some space, or choose a folder on another disk."
+        )
+
+
+@contextmanager
+def finished_folder(out: Path) -> Iterator[Path]:
+    """A folder to write in, renamed to `out` when all went well and removed when not.
+
+    Raises UserError when the disk runs full.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    except OSError as error:
+        raise UserError(f"The folder '{out}' cannot be written: {error.strerror or error}.") from error
+    try:
+        yield partial
+        if out.exists():
+            retired = partial.with_name(f"{partial.name}-old")
+            out.rename(retired)
+            partial.rename(out)
+            shutil.rmtree(retired, ignore_errors=True)
+        else:
+            partial.rename(out)
+        out.chmod(0o755)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(f"The disk of '{out}' is full. Nothing was kept; free some space and prune again.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+class CheckpointWriter:
+    """Collects tensors under their file names and writes them as one file, or as shards with an index."""
+
+    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+        self.folder, self.shard_bytes = folder, shard_bytes
+        self._held: dict[str, torch.Tensor] = {}
+        self._shards: list[list[str]] = []
+        self._bytes = self._total = 0
+
+    def add(self, name: str, tensor: torch.Tensor) -> None:
+        """Takes one tensor in, as it shall be stored."""
+        size = tensor.numel() * tensor.element_size()
+        if self._held and self._bytes + size > self.shard_bytes:
+            self._flush()
+        self._held[name] = tensor.contiguous().cpu()
+        self._bytes += size
+        self._total += size
+
+    def finish(self) -> None:
+        """Writes what is left and the index, if there are several files."""
+        if not self._shards:
+            save_file(self._held, self.folder / "model.safetensors", {"format": "pt"})
+            return
+        self._flush()
+        count = len(self._shards)
+        weight_map = {}
+        for number, names in enumerate(self._shards, start=1):
+            final = f"model-{number:05d}-of-{count:05d}.safetensors"
+            self._part(number).rename(self.folder / final)
+            weight_map |= dict.fromkeys(names, final)
+        index = {"metadata": {"total_size": self._total}, "weight_map": weight_map}
+        (self.folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+    def _flush(self) -> None:
+        self._shards.append(list(self._held))
+        save_file(self._held, self._part(len(self._shards)), {"format": "pt"})
+        self._held, self._bytes = {}, 0
+
+    def _part(self, number: int) -> Path:
+        return self.folder / f"part-{number}.safetensors"
+
+
+def copy_companions(source: Checkpoint, folder: Path) -> None:
+    """Config, tokenizer and the like, as they were."""
+    for file in source.folder.iterdir():
+        if file.is_file() and file.suffix in _KEPT_SUFFIXES and file.name not in _NOT_KEPT:
+            shutil.copyfile(file, folder / file.name)
+
+
+class MaskWriter:
+    """The kept weights of every pruned matrix as bits: `np.packbits` over the row-major flags; shapes in the header."""
+
+    def __init__(self) -> None:
+        self._bits: dict[str, np.ndarray] = {}
+        self._shapes: dict[str, list[int]] = {}
+
+    def add(self, name: str, kept: torch.Tensor) -> None:
+        """Takes in the flags of one matrix, bool, in the layout of its tensor in the file."""
+        self._bits[name] = np.packbits(kept.cpu().numpy())
+        self._shapes[name] = list(kept.shape)
+
+    def save(self, path: Path) -> None:
+        save_arrays(self._bits, path, {"shapes": json.dumps(self._shapes)})
+
+
+def write_report(report: dict[str, Any], folder: Path) -> None:
+    """report.json, written last."""
+    (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
