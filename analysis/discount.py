@@ -18,11 +18,12 @@ def sink_scores(mass: np.ndarray, params: DiscountParams) -> np.ndarray:
     """
     mass = np.asarray(mass, np.float32)
     mean, std = moments(mass)
-    if params.alpha_unit == "std" and params.score == "soft":
-        z = np.divide(mass - mean, std, out=np.zeros_like(mass), where=std > 0)
+    if params.alpha_unit == "std" and params.sink_score == "soft":
+        # Equal masses have no deviation beyond rounding, so none of them stands out.
+        z = np.divide(mass - mean, std, out=np.zeros_like(mass), where=std > 1e-6 * mean)
         return expit(params.sink_alpha * (z - params.sink_std))
     above = mass - (mean + params.sink_std * std)
-    if params.score == "hard":
+    if params.sink_score == "hard":
         return (above > 0).astype(np.float32)
     return expit(params.sink_alpha * above)
 
@@ -30,10 +31,10 @@ def sink_scores(mass: np.ndarray, params: DiscountParams) -> np.ndarray:
 def token_weights(mass: np.ndarray, params: DiscountParams) -> np.ndarray:
     """ω of every token, float32: (N, T, 1, S), or (N, T, L, S) where each layer has sinks of its own.
 
-    mass (N, T, L, S): attention mass summed over heads. With `steps` mean, T is 1: one weight for all noise levels.
+    mass (N, T, L, S): attention mass summed over heads. With `sink_steps` mean, T is 1: one weight for all levels.
     """
-    scored = mass if params.scope == "layer" else mass.sum(axis=2, keepdims=True, dtype=np.float32)
+    scored = mass if params.sink_scope == "layer" else mass.sum(axis=2, keepdims=True, dtype=np.float32)
     scores = sink_scores(scored, params)
-    if params.steps == "mean":
+    if params.sink_steps == "mean":
         scores = scores.mean(axis=1, keepdims=True, dtype=np.float32)
     return np.float32(1) - np.float32(params.discount_strength) * scores

@@ -67,7 +67,7 @@ def feature_scores(
     tokens = [rows.tokens for rows in batches]
     need = kept_bytes(runner, min(size, len(inputs)) * inputs.shape[-1])
     sums = _Sums()
-    if discount is not None and discount.steps == "each" and isinstance(runner, Resident) and need <= budget:
+    if discount is not None and discount.sink_steps == "each" and isinstance(runner, Resident) and need <= budget:
         count = _Counter(len(batches), on_forward)
         for rows in batches:
             mass, kept = runner.mass_and_inputs(rows.tokens)
@@ -97,7 +97,7 @@ def mean_token_weights(
     levels = [list(distinct_rows(inputs[:, level], size)) for level in range(inputs.shape[1])]
     batches = [rows for level in levels for rows in level]
     masses = runner.masses([rows.tokens for rows in batches], _Counter(len(batches), on_forward).step)
-    mean = discount.model_copy(update={"steps": "mean"})
+    mean = discount.model_copy(update={"sink_steps": "mean"})
     return token_weights(_by_sequence(masses, batches, inputs.shape), mean)[:, 0]
 
 
@@ -105,7 +105,7 @@ def _two_pass_weights(
     masses: list[np.ndarray], batches: list[Rows], discount: DiscountParams, shape: tuple[int, ...]
 ) -> list[Weights]:
     """Token weights of every row of every batch."""
-    if discount.steps == "each":
+    if discount.sink_steps == "each":
         return [_row_weights(mass, rows, discount) for mass, rows in zip(masses, batches, strict=True)]
     weights = token_weights(_by_sequence(masses, batches, shape), discount)
     return [[(weights[members, 0], 1) for members in rows.members] for rows in batches]

@@ -28,17 +28,28 @@ def add_flags(parser: argparse.ArgumentParser, spec: type[Spec], note: str, seen
         kind = field.annotation
         if get_origin(kind) in (Union, types.UnionType):
             kind = next(part for part in kinds if part is not type(None))
+        flag = f"--{name.replace('_', '-')}"
+        if kind is bool:
+            help_text = str(field.description).replace("%", "%%")
+            parser.add_argument(flag, dest=name, action="store_true", default=argparse.SUPPRESS, help=help_text)
+            continue
+        listed = get_origin(kind) is tuple
         choices = list(get_args(kind)) if get_origin(kind) is Literal else None
-        default = "none" if field.default is None else field.default
+        default = "none" if field.default in (None, ()) else field.default
         parser.add_argument(
-            f"--{name.replace('_', '-')}",
+            flag,
             dest=name,
-            type=str if choices else kind,
+            type=_listed if listed else str if choices else kind,
             choices=choices,
             default=argparse.SUPPRESS,
-            metavar=None if choices else name.upper(),
+            metavar=None if choices else f"{name.upper()},…" if listed else name.upper(),
             help=f"{field.description} Default: {default}.{note}".replace("%", "%%"),
         )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """A comma-separated value; the spec turns its parts into numbers where it wants them."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def given(spec: type[Spec], options: argparse.Namespace) -> dict[str, Any]:

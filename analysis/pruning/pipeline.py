@@ -63,13 +63,14 @@ class Run:
         return {name: module for name, module in every.items() if name.split(".")[-1] not in self.spec.skip_projections}
 
 
-def prune(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str, Any]:
+def prune(model: LoadedModel, spec: PruneSpec, context: Context, text: Calibration | None = None) -> dict[str, Any]:
     """Writes the pruned checkpoint to `spec.out` and returns its report. Raises UserError for what cannot be done.
 
-    model: whole, or the skeleton of one that does not fit its device.
+    model: whole, or the skeleton of one that does not fit its device. text: given token ids in place of those that
+    `spec.calibration` describes.
     """
     run = _start(model, spec, context)
-    text = _text(run)
+    text = text or _text(run)
     prepared = _prepare(run, text)
     sparsities = _allocate(run, text, prepared)
     with finished_folder(Path(spec.out)) as folder:

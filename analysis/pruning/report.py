@@ -64,7 +64,14 @@ class Tally:
 
 
 def build(
-    model: LoadedModel, spec: PruneSpec, tally: "Tally", sparsities: np.ndarray, run_from: str, rows: list[dict[str, Any]], notes: list[str], facts: dict[str, Any]
+    model: LoadedModel,
+    spec: PruneSpec,
+    tally: "Tally",
+    sparsities: np.ndarray,
+    run_from: str,
+    rows: list[dict[str, Any]],
+    notes: list[str],
+    facts: dict[str, Any],
 ) -> dict[str, Any]:
     """report.json. run_from: whether the model ran in memory or from its files; facts: learned on the way."""
     return {

@@ -84,7 +84,7 @@ class DiscountParams(Spec):
         "same whatever the model's size.",
         source=SINK_AWARE_SOURCE,
     )
-    score: Literal["soft", "hard"] = parameter(
+    sink_score: Literal["soft", "hard"] = parameter(
         "soft",
         "Sink score",
         "soft: the sigmoid. hard: 1 above the threshold, 0 below, which changes masks a little.",
@@ -99,13 +99,13 @@ class DiscountParams(Spec):
         step=0.05,
         source=SINK_AWARE_SOURCE,
     )
-    scope: Literal["model", "layer"] = parameter(
+    sink_scope: Literal["model", "layer"] = parameter(
         "model",
         "Sinks of",
         "model: the mass of all layers together finds one set of sinks. layer: each layer discounts its own sinks.",
         source=SINK_AWARE_SOURCE,
     )
-    steps: Literal["each", "mean"] = parameter(
+    sink_steps: Literal["each", "mean"] = parameter(
         "each",
         "Score over steps",
         "each: every diffusion step has its own φ. mean: φ averaged over the steps of a sequence. sink-sparsegpt "

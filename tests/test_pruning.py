@@ -1,0 +1,422 @@
+"""Pruning a checkpoint into a folder: exactness against the published code, and what may go wrong."""
+
+import errno
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from analysis.calibration.activations import feature_scores
+from analysis.context import Cancelled
+from analysis.errors import UserError
+from analysis.jobs.pruning import model_to_prune
+from analysis.models.files import native_name, stored_tensors
+from analysis.models.load import load
+from analysis.models.streaming import skeleton
+from analysis.pruning import pipeline, saving
+from analysis.pruning.methods import METHODS, Calibration
+from analysis.specs import CalibrationParams, ModelSpec, PruneSpec
+from analysis.specs import pruning as pruning_specs
+from tests.helpers import ROOT, QuietContext
+
+SMALL = CalibrationParams(samples=4, seq_len=48)
+NATIVE = {
+    "attn_out": "self_attn.o_proj",
+    "ff_proj": "mlp.gate_proj",
+    "up_proj": "mlp.up_proj",
+    "ff_out": "mlp.down_proj",
+}
+
+
+def spec_for(model, out, method="sink-wanda", **changes) -> PruneSpec:
+    return PruneSpec(**{"model": model.spec, "method": method, "calibration": SMALL, "out": str(out), **changes})
+
+
+def published_text(expected) -> Calibration:
+    return Calibration(expected["clean_ids"].numpy().astype(np.int64), expected["noisy_ids"].numpy().astype(np.int64))
+
+
+def written(folder, model) -> dict[str, torch.Tensor]:
+    """The tensors of a folder by their native names."""
+    tensors = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        if file.name != saving.MASKS:
+            tensors |= load_file(file)
+    return {native_name(model.checkpoint.config["model_type"], name): tensor for name, tensor in tensors.items()}
+
+
+def weights_hash(model) -> str:
+    digest = hashlib.sha256()
+    for weight in model.network.parameters():
+        digest.update(weight.detach().numpy().tobytes())
+    return digest.hexdigest()
+
+
+# --- exact ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "pattern", "agreement"),
+    [("wanda", "unstructured", 0.9999), ("wanda", "2:4", 0.9999), ("sink-wanda", "unstructured", 0.99999)],
+)
+def test_masks_equal_the_published_ones(golden, tmp_path, method, pattern, agreement):
+    model, expected, _ = golden
+    out = tmp_path / "pruned"
+    spec = spec_for(model, out, method, pattern=pattern)
+    pipeline.prune(model, spec, QuietContext(tmp_path), published_text(expected))
+    tensors = written(out, model)
+    named = method if pattern == "unstructured" else f"{method}-{pattern}"
+    same = total = 0
+    for key, kept in expected.items():
+        if key.startswith(f"{named}|"):
+            _, layer, name, _ = key.split("|")
+            native = NATIVE.get(name, name if "." in name else f"self_attn.{name}")
+            weight = tensors[f"model.layers.{layer}.{native}.weight"]
+            same += int(((weight != 0) == kept).sum())
+            total += kept.numel()
+    assert total
+    assert same / total >= agreement
+
+
+@pytest.mark.parametrize("method", ["sparsegpt", "sink-sparsegpt"])
+def test_weights_equal_the_published_ones(golden, tmp_path, method):
+    model, expected, _ = golden
+    out = tmp_path / "pruned"
+    pipeline.prune(model, spec_for(model, out, method), QuietContext(tmp_path), published_text(expected))
+    tensors = written(out, model)
+    close = total = 0
+    for key, weight in expected.items():
+        if key.startswith(f"{method}|"):
+            _, layer, name, _ = key.split("|")
+            native = NATIVE.get(name, name if "." in name else f"self_attn.{name}")
+            found = tensors[f"model.layers.{layer}.{native}.weight"]
+            close += int(torch.isclose(found, weight, rtol=1e-3, atol=1e-7).sum())
+            total += weight.numel()
+    assert total
+    assert close / total >= 0.999
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "4:8"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_keeps_to_n_of_m(golden, tmp_path, method, pattern):
+    model, expected, _ = golden
+    pipeline.prune(
+        model,
+        spec_for(model, tmp_path / "p", method, pattern=pattern),
+        QuietContext(tmp_path),
+        published_text(expected),
+    )
+    group = int(pattern[-1])
+    tensors = written(tmp_path / "p", model)
+    for name in ("self_attn.k_proj", "mlp.down_proj"):
+        kept = (tensors[f"model.layers.1.{name}.weight"] != 0).view(-1, group).sum(dim=1)
+        assert (kept <= group // 2).all()
+        assert (kept == group // 2).float().mean() > 0.99
+
+
+def test_the_table_and_the_parameter_name_the_same_methods():
+    assert set(METHODS) == set(get_args(pruning_specs.Method))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_bits(bundled, tmp_path, method):
+    hashes = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        spec = spec_for(bundled, tmp_path / name, method, calibration=SMALL.model_copy(update={"seed": seed}))
+        pipeline.prune(bundled, spec, QuietContext(tmp_path))
+        hashes.append(hashlib.sha256((tmp_path / name / "model.safetensors").read_bytes()).hexdigest())
+    assert hashes[0] == hashes[1]
+    assert (hashes[0] == hashes[2]) == (method == "magnitude")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_streaming_writes_the_same_bits(golden, tmp_path, method):
+    model, expected, _ = golden
+    for name, network in (("whole", model), ("streamed", skeleton(model.spec))):
+        pipeline.prune(
+            network, spec_for(model, tmp_path / name, method), QuietContext(tmp_path), published_text(expected)
+        )
+    first, second = (written(tmp_path / name, model) for name in ("whole", "streamed"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+# --- the folder -------------------------------------------------------------------------------------------------
+
+
+def test_the_folder_loads_and_says_what_was_done(golden, tmp_path):
+    model, _, _ = golden
+    rows = tmp_path / "own.jsonl"
+    rows.write_text("".join(json.dumps({"input_ids": list(range(i, i + 48))}) + "\n" for i in range(4)))
+    before = weights_hash(model)
+    spec = spec_for(model, tmp_path / "p", sparsity=0.4, calibration=SMALL.model_copy(update={"data": str(rows)}))
+    report = pipeline.prune(model, spec, QuietContext(tmp_path))
+    assert weights_hash(model) == before
+    assert report == json.loads((tmp_path / "p" / "report.json").read_text())
+    assert PruneSpec.model_validate(report["parameters"]) == spec
+    assert report["model"]["fingerprint"] == model.fingerprint
+    assert [row["phase"] for row in report["phases"]] == [
+        "calibration text",
+        "activations of the dense model",
+        "pruning",
+        "saving",
+    ]
+    assert all(row["peak_bytes"] > 0 for row in report["phases"])
+    tensors = written(tmp_path / "p", model)
+    original = {name: stored.read() for name, stored in stored_tensors(model).items()}
+    assert set(tensors) == set(original)
+    pruned = {name for name in tensors if not torch.equal(tensors[name], original[name])}
+    assert pruned == {name for name in tensors if "proj.weight" in name}
+    zeros = sum(int((tensors[name] == 0).sum()) for name in pruned)
+    assert report["sparsity"]["pruned_weights"] == zeros
+    assert report["sparsity"]["overall"] == pytest.approx(zeros / sum(tensors[name].numel() for name in pruned))
+    again = load(ModelSpec(source=str(tmp_path / "p"), device="cpu"))
+    assert again.predict(torch.arange(20)[None]).isfinite().all()
+    assert again.fingerprint != model.fingerprint
+
+
+def test_the_masks_are_packed_and_heads_counted(golden, tmp_path):
+    model, expected, _ = golden
+    report = pipeline.prune(model, spec_for(model, tmp_path / "p"), QuietContext(tmp_path), published_text(expected))
+    tensors = written(tmp_path / "p", model)
+    with safe_open(tmp_path / "p" / saving.MASKS, "np") as masks:
+        shapes = json.loads(masks.metadata()["shapes"])
+        assert len(shapes) == 7 * model.geometry.layers
+        for name, shape in shapes.items():
+            kept = np.unpackbits(masks.get_tensor(name), count=np.prod(shape)).reshape(shape).astype(bool)
+            weight = tensors[native_name(model.checkpoint.config["model_type"], name)]
+            assert np.array_equal(kept, weight.numpy() != 0), name
+    width = model.geometry.hidden // model.geometry.heads
+    for layer, shares in enumerate(report["sparsity"]["by_head"]["o_proj"]):
+        columns = tensors[f"model.layers.{layer}.self_attn.o_proj.weight"] == 0
+        slow = [
+            columns[:, head * width : (head + 1) * width].float().mean().item() for head in range(model.geometry.heads)
+        ]
+        assert shares == pytest.approx(slow, abs=1e-5)
+    assert np.allclose(report["sparsity"]["by_head"]["k_proj"], 0.5)
+
+
+def test_large_checkpoints_are_written_in_shards_that_load(golden, tmp_path, monkeypatch):
+    model, _, _ = golden
+    whole = tmp_path / "whole"
+    monkeypatch.setattr(pipeline.CheckpointWriter, "__init__", lambda self, folder: _init(self, folder, 20_000))
+    _init = saving.CheckpointWriter.__dict__["__init__"]
+    monkeypatch.undo()
+    writer = saving.CheckpointWriter(tmp_path, shard_bytes=100_000)
+    tensors = {stored.name: stored.read() for stored in stored_tensors(model).values()}
+    for name, tensor in tensors.items():
+        writer.add(name, tensor)
+    writer.finish()
+    saving.copy_companions(model.checkpoint, tmp_path)
+    assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 1
+    assert not whole.exists()
+    again = load(ModelSpec(source=str(tmp_path), device="cpu"))
+    assert torch.equal(again.predict(torch.arange(20)[None]), model.predict(torch.arange(20)[None]))
+
+
+def test_layers_and_projections_can_be_left_dense(golden, tmp_path):
+    model, expected, _ = golden
+    spec = spec_for(model, tmp_path / "p", skip_layers=(0,), skip_projections=("down_proj",))
+    report = pipeline.prune(model, spec, QuietContext(tmp_path), published_text(expected))
+    tensors = written(tmp_path / "p", model)
+    assert (tensors["model.layers.0.self_attn.q_proj.weight"] != 0).all()
+    assert (tensors["model.layers.1.mlp.down_proj.weight"] != 0).all()
+    assert (tensors["model.layers.1.mlp.up_proj.weight"] == 0).any()
+    assert report["sparsity"]["overall"] == pytest.approx(0.5, abs=0.01)
+    assert report["sparsity"]["grid"][0] == [None] * 7
+
+
+@pytest.mark.parametrize("allocation", ["owl", "depth"])
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "sink-wanda", "sparsegpt"])
+def test_allocations_keep_the_overall_sparsity(bundled, tmp_path, method, allocation):
+    spec = spec_for(bundled, tmp_path / "p", method, allocation=allocation, sparsity=0.6)
+    report = pipeline.prune(bundled, spec, QuietContext(tmp_path))
+    asked = report["sparsity"]["asked_by_layer"]
+    assert np.mean(asked) == pytest.approx(0.6, abs=1e-9)
+    assert max(asked) - min(asked) > 0.01
+    found = list(report["sparsity"]["by_layer"].values())
+    assert found == pytest.approx(asked, abs=0.01)
+    if allocation == "depth":
+        assert asked == sorted(asked, reverse=True)
+
+
+def test_an_autoregressive_model_is_pruned_by_the_methods_without_noise(tmp_path):
+    model = load(ModelSpec(source="bundled-ar", device="cpu"))
+    report = pipeline.prune(model, spec_for(model, tmp_path / "p", "wanda"), QuietContext(tmp_path))
+    assert report["sparsity"]["overall"] == pytest.approx(0.5)
+    with pytest.raises(UserError, match="no mask token"):
+        pipeline.prune(model, spec_for(model, tmp_path / "q"), QuietContext(tmp_path))
+
+
+# --- what may go wrong ------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_replaced_by_accident(bundled, tmp_path):
+    out = tmp_path / "p"
+    spec = spec_for(bundled, out, "magnitude")
+    pipeline.prune(bundled, spec, QuietContext(tmp_path))
+    first = (out / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match="--overwrite"):
+        pipeline.prune(bundled, spec, QuietContext(tmp_path))
+    again = spec.model_copy(update={"overwrite": True, "sparsity": 0.7})
+    pipeline.prune(bundled, again, QuietContext(tmp_path))
+    assert (out / "model.safetensors").read_bytes() != first
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not written by SinkScope"):
+        pipeline.prune(bundled, again.model_copy(update={"out": str(own)}), QuietContext(tmp_path))
+    with pytest.raises(UserError, match="checkpoint that is pruned"):
+        pipeline.prune(
+            bundled, again.model_copy(update={"out": str(bundled.checkpoint.folder)}), QuietContext(tmp_path)
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "p"]
+
+
+def test_an_interrupted_run_leaves_nothing_that_looks_finished(bundled, tmp_path):
+    class Stops(QuietContext):
+        def progress(self, phase, done=0, total=0, **details):
+            if phase == "pruning" and done == 3:
+                raise Cancelled
+
+    with pytest.raises(Cancelled):
+        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p"), Stops(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
+    out = tmp_path / "p"
+    command = [sys.executable, "-m", "analysis", "prune", "--samples", "256", "--out", str(out)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while not process.stderr.readline().startswith("activations"):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    assert not out.exists()
+
+
+def test_a_full_disk_is_said_in_one_sentence(bundled, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(saving, "save_file", full)
+    with pytest.raises(UserError, match=r"disk of .* is full"):
+        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(saving.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    with pytest.raises(UserError, match="GB free"):
+        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
+
+
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "sink-wanda", "sparsegpt"])
+def test_weights_that_are_not_finite_are_refused(golden, tmp_path, method):
+    model, _, _ = golden
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    saving.copy_companions(model.checkpoint, folder)
+    tensors = {stored.name: stored.read() for stored in stored_tensors(model).values()}
+    name = next(name for name in tensors if "up_proj" in name)
+    tensors[name][0, 0] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    rows = tmp_path / "own.jsonl"
+    rows.write_text(json.dumps({"input_ids": list(range(48))}) + "\n")
+    broken = load(ModelSpec(source=str(folder), device="cpu"))
+    spec = spec_for(
+        broken, tmp_path / "p", method, calibration=CalibrationParams(data=str(rows), samples=1, seq_len=48)
+    )
+    with pytest.raises(UserError, match=r"not finite|NaN"):
+        pipeline.prune(broken, spec, QuietContext(tmp_path))
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sparsity": 1.0}, "sparsity"),
+        ({"method": "guess"}, "method"),
+        ({"pattern": "2:4", "sparsity": 0.6}, "exactly half"),
+        ({"pattern": "2:4", "allocation": "depth"}, "uniform"),
+        ({"pattern": "structured", "method": "sparsegpt"}, "Structured"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        PruneSpec(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"skip_layers": (99,)}, "no layer 99"),
+        ({"skip_projections": ("nose",)}, "no projection 'nose'"),
+        ({"skip_layers": tuple(range(8))}, "nothing to prune"),
+        ({"out": ""}, "No folder"),
+    ],
+)
+def test_settings_that_do_not_fit_the_model_are_refused(bundled, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude", **changes), QuietContext(tmp_path))
+
+
+def test_a_model_that_does_not_fit_is_streamed(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.models.load.free_bytes", lambda device: 1000)
+    monkeypatch.setattr("analysis.resident._resident", None)
+    context = QuietContext(tmp_path)
+    model = model_to_prune(PruneSpec(out=str(tmp_path / "p")), context)
+    assert all(weight.is_meta for weight in model.blocks.parameters())
+    assert any("does not fit" in phase for phase, *_ in context.said)
+
+
+def test_scores_do_not_depend_on_what_else_is_pruned(bundled, tmp_path):
+    """The control differs from sink-wanda by the discount alone: with λ = 0 both write the same bits."""
+    from analysis.specs import DiscountParams
+
+    for name, method, strength in (("a", "wanda-noised", 1.0), ("b", "sink-wanda", 0.0), ("c", "sink-wanda", 1.0)):
+        spec = spec_for(bundled, tmp_path / name, method, discount=DiscountParams(discount_strength=strength))
+        pipeline.prune(bundled, spec, QuietContext(tmp_path))
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in "abc"]
+    assert files[0] == files[1] != files[2]
+
+
+def test_the_command_of_the_report_repeats_the_run(bundled, tmp_path):
+    from analysis.__main__ import main
+
+    spec = spec_for(bundled, tmp_path / "p", sparsity=0.3, skip_layers=(1, 2), overwrite=True)
+    report = pipeline.prune(bundled, spec, QuietContext(tmp_path))
+    first = (tmp_path / "p" / "model.safetensors").read_bytes()
+    import shlex
+
+    words = shlex.split(report["command"])[3:]
+    words[words.index("--out") + 1] = str(tmp_path / "q")
+    assert main(words) == 0
+    assert (tmp_path / "q" / "model.safetensors").read_bytes() == first
+
+
+def test_a_conv1d_model_is_pruned_in_its_own_layout(tmp_path):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    rows = tmp_path / "own.jsonl"
+    rows.write_text("".join(json.dumps({"input_ids": list(range(i, i + 16))}) + "\n" for i in range(4)))
+    model = load(ModelSpec(source=str(tmp_path / "gpt2"), device="cpu"))
+    calibration = CalibrationParams(data=str(rows), samples=4, seq_len=16)
+    report = pipeline.prune(
+        model, spec_for(model, tmp_path / "p", "wanda", calibration=calibration), QuietContext(tmp_path)
+    )
+    weight = load_file(tmp_path / "p" / "model.safetensors")["transformer.h.0.mlp.c_fc.weight"]
+    assert ((weight == 0).sum(dim=0) == 16).all()  # per output, which is a column here
+    assert report["sparsity"]["overall"] == pytest.approx(0.5)
+    assert feature_scores is not None
