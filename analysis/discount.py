@@ -17,7 +17,8 @@ def sink_scores(mass: np.ndarray, params: DiscountParams) -> np.ndarray:
     else 0.
     """
     mass = np.asarray(mass, np.float32)
-    mean, std = moments(mass)
+    found = moments(mass)
+    mean, std = found.mean, found.std
     if params.alpha_unit == "std" and params.sink_score == "soft":
         # Equal masses have no deviation beyond rounding, so none of them stands out.
         z = np.divide(mass - mean, std, out=np.zeros_like(mass), where=std > 1e-6 * mean)

@@ -6,7 +6,17 @@ from typing import Literal, get_args, get_origin
 import annotated_types
 from pydantic.fields import FieldInfo
 
-from analysis.specs import SAMPLINGS, AttentionMapSpec, ModelSpec, RecordSpec, SinkParams, Spec
+from analysis.specs import (
+    SAMPLINGS,
+    AttentionMapSpec,
+    CalibrationParams,
+    DiscountParams,
+    ModelSpec,
+    PruneSpec,
+    RecordSpec,
+    SinkParams,
+    Spec,
+)
 
 PATH = Path(__file__).with_name("parameters.md")
 _TABLES: tuple[tuple[str, type[Spec]], ...] = (
@@ -15,8 +25,11 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     *((f"Sampler `{name}`", kind) for name, kind in SAMPLINGS.items()),
     ("Sinks", SinkParams),
     ("Attention map", AttentionMapSpec),
+    ("Pruning", PruneSpec),
+    ("Calibration", CalibrationParams),
+    ("Discount", DiscountParams),
 )
-_SKIPPED = {"model", "sampling", "sampler"}
+_SKIPPED = {"model", "sampling", "sampler", "calibration", "discount"}
 _SIGNS = {
     annotated_types.Ge: ("ge", "≥"),
     annotated_types.Gt: ("gt", ">"),

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from analysis.calibration.activations import feature_scores
 from analysis.context import Cancelled
 from analysis.errors import UserError
 from analysis.jobs.pruning import model_to_prune
@@ -24,6 +23,7 @@ from analysis.models.files import native_name, stored_tensors
 from analysis.models.load import load
 from analysis.models.streaming import skeleton
 from analysis.pruning import pipeline, saving
+from analysis.pruning.estimate import estimate
 from analysis.pruning.methods import METHODS, Calibration
 from analysis.specs import CalibrationParams, ModelSpec, PruneSpec
 from analysis.specs import pruning as pruning_specs
@@ -205,12 +205,8 @@ def test_the_masks_are_packed_and_heads_counted(golden, tmp_path):
     assert np.allclose(report["sparsity"]["by_head"]["k_proj"], 0.5)
 
 
-def test_large_checkpoints_are_written_in_shards_that_load(golden, tmp_path, monkeypatch):
+def test_large_checkpoints_are_written_in_shards_that_load(golden, tmp_path):
     model, _, _ = golden
-    whole = tmp_path / "whole"
-    monkeypatch.setattr(pipeline.CheckpointWriter, "__init__", lambda self, folder: _init(self, folder, 20_000))
-    _init = saving.CheckpointWriter.__dict__["__init__"]
-    monkeypatch.undo()
     writer = saving.CheckpointWriter(tmp_path, shard_bytes=100_000)
     tensors = {stored.name: stored.read() for stored in stored_tensors(model).values()}
     for name, tensor in tensors.items():
@@ -218,7 +214,6 @@ def test_large_checkpoints_are_written_in_shards_that_load(golden, tmp_path, mon
     writer.finish()
     saving.copy_companions(model.checkpoint, tmp_path)
     assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 1
-    assert not whole.exists()
     again = load(ModelSpec(source=str(tmp_path), device="cpu"))
     assert torch.equal(again.predict(torch.arange(20)[None]), model.predict(torch.arange(20)[None]))
 
@@ -295,7 +290,7 @@ def test_an_interrupted_run_leaves_nothing_that_looks_finished(bundled, tmp_path
 
 def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
     out = tmp_path / "p"
-    command = [sys.executable, "-m", "analysis", "prune", "--samples", "256", "--out", str(out)]
+    command = [sys.executable, "-m", "analysis", "prune", "--samples", "64", "--out", str(out)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     while not process.stderr.readline().startswith("activations"):
         time.sleep(0.01)
@@ -361,12 +356,64 @@ def test_settings_that_cannot_be_are_refused(changes, message):
         ({"skip_layers": (99,)}, "no layer 99"),
         ({"skip_projections": ("nose",)}, "no projection 'nose'"),
         ({"skip_layers": tuple(range(8))}, "nothing to prune"),
-        ({"out": ""}, "No folder"),
     ],
 )
 def test_settings_that_do_not_fit_the_model_are_refused(bundled, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude", **changes), QuietContext(tmp_path))
+
+
+def test_a_folder_must_be_named(bundled, tmp_path):
+    with pytest.raises(UserError, match="No folder"):
+        pipeline.prune(bundled, PruneSpec(model=bundled.spec), QuietContext(tmp_path))
+
+
+def test_finished_phases_are_not_done_again(bundled, tmp_path, monkeypatch):
+    """What the dense model told is kept in the scratch folder of a job that was cut off."""
+
+    class Stops(QuietContext):
+        def progress(self, phase, done=0, total=0, **details):
+            super().progress(phase, done, total, **details)
+            if phase == "pruning":
+                raise Cancelled
+
+    for method in ("sink-wanda", "sink-sparsegpt"):
+        spec = spec_for(bundled, tmp_path / f"{method}-p", method)
+        folder = tmp_path / method
+        folder.mkdir()
+        with pytest.raises(Cancelled):
+            pipeline.prune(bundled, spec, Stops(folder))
+        again = QuietContext(folder)
+        pipeline.prune(bundled, spec, again)
+        assert "activations of the dense model" not in {phase for phase, *_ in again.said}
+        fresh = tmp_path / f"{method}-fresh"
+        fresh.mkdir()
+        pipeline.prune(bundled, spec.model_copy(update={"out": str(tmp_path / f"{method}-q")}), QuietContext(fresh))
+        first, second = ((tmp_path / f"{method}-{name}" / "model.safetensors").read_bytes() for name in "pq")
+        assert first == second
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_estimate_says_what_it_will_take(bundled, tmp_path, method):
+    found = estimate(bundled, spec_for(bundled, tmp_path / "p", method), QuietContext(tmp_path))
+    assert found["total_seconds"] == pytest.approx(sum(found["seconds"].values()), abs=0.02)
+    assert 0 < found["total_seconds"] < 600
+    assert ("activations of the dense model" in found["seconds"]) == (METHODS[method].prepare is not None)
+    assert found["disk_bytes"] > sum(file.stat().st_size for file in bundled.checkpoint.weight_files)
+    assert found["memory_bytes"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_keep_the_folder_in_the_store(bundled, tmp_path):
+    from analysis.jobs import JOBS
+
+    before = weights_hash(bundled)
+    spec = PruneSpec(model=bundled.spec, method="wanda", calibration=SMALL)
+    outcome = JOBS["prune"].run(spec, QuietContext(tmp_path))
+    assert outcome.folder.parent == tmp_path
+    assert (outcome.folder / "report.json").is_file()
+    assert outcome.key == JOBS["prune"].run(spec, QuietContext(tmp_path / "b")).key
+    assert weights_hash(bundled) == before
 
 
 def test_a_model_that_does_not_fit_is_streamed(tmp_path, monkeypatch):
@@ -419,4 +466,3 @@ def test_a_conv1d_model_is_pruned_in_its_own_layout(tmp_path):
     weight = load_file(tmp_path / "p" / "model.safetensors")["transformer.h.0.mlp.c_fc.weight"]
     assert ((weight == 0).sum(dim=0) == 16).all()  # per output, which is a column here
     assert report["sparsity"]["overall"] == pytest.approx(0.5)
-    assert feature_scores is not None

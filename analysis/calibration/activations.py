@@ -19,6 +19,7 @@ from torch import nn
 
 from analysis.calibration.runners import Groups, Resident, Runner
 from analysis.discount import token_weights
+from analysis.errors import UserError
 from analysis.specs import DiscountParams
 
 TOKENS_A_FORWARD = 4096  # fixed, never taken from free memory: the size of a batch decides the last bits
@@ -117,6 +118,7 @@ def _by_sequence(masses: list[np.ndarray], batches: list[Rows], shape: tuple[int
     mass = np.empty((sequences, levels, masses[0].shape[1], length), np.float32)
     level = seen = 0
     for own, rows in zip(masses, batches, strict=True):
+        _require_finite(own)
         for row, members in zip(own, rows.members, strict=True):
             mass[members, level] = row
             seen += len(members)
@@ -158,8 +160,18 @@ def _unit_weights(rows: Rows) -> Weights:
 
 
 def _row_weights(mass: np.ndarray, rows: Rows, discount: DiscountParams) -> Weights:
+    _require_finite(mass)
     weights = token_weights(mass[:, None], discount)
     return [(row, len(members)) for row, members in zip(weights, rows.members, strict=True)]
+
+
+def _require_finite(mass: np.ndarray) -> None:
+    bad = ~np.isfinite(mass).all(axis=(0, 2))
+    if bad.any():
+        raise UserError(
+            f"The attention of layer {int(bad.argmax())} is not finite (NaN or infinite), so nothing was pruned. "
+            "Run in float32, or check the checkpoint."
+        )
 
 
 @dataclass

@@ -11,7 +11,7 @@ from analysis.context import Context
 from analysis.jobs.insights import ablate, attention_map
 from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, result_key
-from analysis.jobs.pruning import prune
+from analysis.jobs.pruning import estimate, prune
 from analysis.jobs.recordings import noise, record, reference
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import Spec
@@ -38,7 +38,8 @@ JOBS: dict[str, Job] = {
     "reference": Job("Observe random weights", reference, stored=True, short=True),
     "noise": Job("Observe noised text", noise, stored=True, short=True),
     "ablate": Job("Ablate sinks", ablate, stored=True, short=True),
-    "prune": Job("Prune a model", prune, stored=False),
+    "prune": Job("Prune a model", prune, stored=True),
+    "estimate": Job("Estimate a pruning", estimate, stored=True, short=True),
 }
 
 

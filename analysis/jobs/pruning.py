@@ -1,24 +1,37 @@
-"""Pruning a model into a folder."""
+"""Pruning a model into a folder, and saying beforehand what that will take."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.context import Context
 from analysis.errors import NotEnoughMemory
-from analysis.jobs.outcome import Outcome
+from analysis.jobs.outcome import Outcome, result_key
 from analysis.resident import resident_model
-from analysis.specs import PruneSpec
+from analysis.specs import EstimateSpec, PruneSpec
 
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
 
 
 def prune(spec: PruneSpec, context: Context) -> Outcome:
-    """Prunes and returns the report; the folder is the result."""
+    """Prunes and returns the report and the folder: `spec.out`, or where none is given one that the store keeps."""
     model = model_to_prune(spec, context)
     from analysis.pruning.pipeline import prune as run
 
-    report = run(model, spec, context)
-    return Outcome({"out": spec.out, "fingerprint": model.fingerprint, "report": report})
+    named = spec if spec.out else spec.model_copy(update={"out": str(context.folder / f"pruned-{spec.method}")})
+    report = run(model, named, context)
+    summary = {"fingerprint": model.fingerprint, "report": report}
+    return Outcome(summary, key=result_key("prune", spec, model.fingerprint), folder=Path(named.out))
+
+
+def estimate(spec: EstimateSpec, context: Context) -> Outcome:
+    """Runs one step of each phase and says what the whole will take."""
+    model = model_to_prune(spec, context)
+    from analysis.pruning.estimate import estimate as measure
+
+    found = measure(model, spec, context)
+    key = result_key("estimate", spec, model.fingerprint)
+    return Outcome({"fingerprint": model.fingerprint, **found}, key=key)
 
 
 def model_to_prune(spec: PruneSpec, context: Context) -> "LoadedModel":

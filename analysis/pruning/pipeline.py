@@ -38,6 +38,7 @@ from analysis.pruning.saving import (
     write_report,
 )
 from analysis.pruning.scores import wanda_score
+from analysis.pruning.scratch import load_prepared, save_prepared
 from analysis.specs import PruneSpec
 
 
@@ -69,9 +70,9 @@ def prune(model: LoadedModel, spec: PruneSpec, context: Context, text: Calibrati
     model: whole, or the skeleton of one that does not fit its device. text: given token ids in place of those that
     `spec.calibration` describes.
     """
-    run = _start(model, spec, context)
+    run = start(model, spec, context)
     text = text or _text(run)
-    prepared = _prepare(run, text)
+    prepared = _prepare_once(run, text)
     sparsities = _allocate(run, text, prepared)
     with finished_folder(Path(spec.out)) as folder:
         report = _prune_blocks(run, text, prepared, sparsities, folder)
@@ -79,7 +80,7 @@ def prune(model: LoadedModel, spec: PruneSpec, context: Context, text: Calibrati
     return report
 
 
-def _start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
+def start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
     """Checks everything that can be checked before any work."""
     if not spec.out:
         raise UserError("No folder was given to write the pruned checkpoint to. Set --out.")
@@ -100,7 +101,7 @@ def _start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
         raise UserError(f"There is no projection '{unknown[0]}' to leave dense. Known: {', '.join(sorted(names))}.")
     stored = stored_tensors(model)
     whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
-    runner: Runner = Resident(model) if whole else Streamed(model, _budget(spec, model))
+    runner: Runner = Resident(model) if whole else Streamed(model, budget(spec, model))
     run = Run(spec, model, method, runner, stored, context)
     prefix = block_prefix(model)
     for layer in range(layers):
@@ -116,7 +117,7 @@ def _start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
     return run
 
 
-def _budget(spec: PruneSpec, model: LoadedModel) -> int:
+def budget(spec: PruneSpec, model: LoadedModel) -> int:
     return free_bytes(model.device.type) // 2 if spec.byte_budget is None else spec.byte_budget
 
 
@@ -142,22 +143,34 @@ def _text(run: Run) -> Calibration | None:
     return Calibration(found.tokens, noised)
 
 
-def _prepare(run: Run, text: Calibration | None) -> Prepared:
+def prepare(run: Run, text: Calibration | None) -> Prepared:
+    """What the dense model tells the method."""
     if run.method.prepare is None or text is None:
         return Prepared()
     phase = "activations of the dense model"
     with run.phases.phase(phase):
         prepared = run.method.prepare(
-            run.runner,
-            text,
-            run.spec,
-            _budget(run.spec, run.model),
+            run.runner, text, run.spec, budget(run.spec, run.model),
             lambda done, of: run.context.progress(phase, done, of),
-        )
-    run.facts["dense_model"] = prepared.facts
+        )  # fmt: skip
     for layer, scores in enumerate(prepared.scores or []):
         for name, score in scores.items():
             _require_finite(score, layer, name)
+    return prepared
+
+
+def _prepare_once(run: Run, text: Calibration | None) -> Prepared:
+    """`prepare`, or what it had told before the same job was cut off."""
+    if run.method.prepare is None:
+        return Prepared()
+    kept = run.context.scratch / "dense-model.safetensors"
+    if kept.is_file():
+        prepared = load_prepared(kept)
+        run.notes.append("The activations of the dense model were read from the run that was cut off.")
+    else:
+        prepared = prepare(run, text)
+        save_prepared(prepared, kept)
+    run.facts["dense_model"] = prepared.facts
     return prepared
 
 
@@ -202,18 +215,13 @@ def _prune_blocks(
         for name, stored in run.stored.items():
             if name not in inside:
                 writer.add(stored.name, stored.read())
-        for layer, block, statistics in _blocks(run, text, prepared):
+        for layer, block, statistics in blocks(run, text, prepared):
             changed = {}
-            for name in run.targets(layer):
+            for name, done in prune_block(run, layer, block, statistics, prepared, float(sparsities[layer])).items():
                 module = model.projections(block)[name]
-                statistic = prepared.scores[layer][name] if prepared.scores is not None else statistics.get(name)
-                done = run.method.prune(_rows(module).float(), statistic, float(sparsities[layer]), spec)
-                _require_finite(done.weight, layer, name)
-                with torch.no_grad():
-                    _rows(module).copy_(done.weight)
                 stored = run.stored[f"{prefix}.{layer}.{name}.weight"]
-                masks.add(stored.name, ~done.pruned.T if isinstance(module, Conv1D) else ~done.pruned)
-                tally.add(layer, name, done.pruned)
+                masks.add(stored.name, ~done.T if isinstance(module, Conv1D) else ~done)
+                tally.add(layer, name, done)
                 changed[f"{prefix}.{layer}.{name}.weight"] = module.weight
             for name in sorted(inside):
                 if name.startswith(f"{prefix}.{layer}."):
@@ -230,7 +238,23 @@ def _prune_blocks(
     return build(model, spec, tally, sparsities, where, run.phases.rows, run.notes, run.facts)
 
 
-def _blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[tuple[int, nn.Module, dict[str, Any]]]:
+@torch.no_grad()
+def prune_block(
+    run: Run, layer: int, block: nn.Module, statistics: dict[str, Any], prepared: Prepared, sparsity: float
+) -> dict[str, torch.Tensor]:
+    """Prunes the projections of a private block in place; which weights went, bool (out, in), by projection."""
+    flags = {}
+    for name in run.targets(layer):
+        module = run.model.projections(block)[name]
+        statistic = prepared.scores[layer][name] if prepared.scores is not None else statistics.get(name)
+        done = run.method.prune(_rows(module).float(), statistic, sparsity, run.spec)
+        _require_finite(done.weight, layer, name)
+        _rows(module).copy_(done.weight)
+        flags[name] = done.pruned
+    return flags
+
+
+def blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[tuple[int, nn.Module, dict[str, Any]]]:
     """Each block as a private copy, with the statistics of its inputs where the method gathers any.
 
     The caller prunes the copy; the next block's inputs then come from the pruned one.

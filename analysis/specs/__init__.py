@@ -17,7 +17,7 @@ from analysis.specs.observing import (
     ReferenceSpec,
     UnloadSpec,
 )
-from analysis.specs.pruning import CalibrationParams, DiscountParams, PruneSpec
+from analysis.specs.pruning import CalibrationParams, DiscountParams, EstimateSpec, PruneSpec
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import SinkParams
 
@@ -33,6 +33,7 @@ __all__ = [
     "CalibrationParams",
     "DiscountParams",
     "DreamSampling",
+    "EstimateSpec",
     "LLaDASampling",
     "LoadSpec",
     "ModelSpec",

@@ -10,7 +10,7 @@ from analysis.specs.observing import (
     ReferenceSpec,
     UnloadSpec,
 )
-from analysis.specs.pruning import PruneSpec
+from analysis.specs.pruning import EstimateSpec, PruneSpec
 
 JOB_SPECS: dict[str, type[Spec]] = {
     "load": LoadSpec,
@@ -21,4 +21,5 @@ JOB_SPECS: dict[str, type[Spec]] = {
     "noise": NoiseSpec,
     "ablate": AblateSpec,
     "prune": PruneSpec,
+    "estimate": EstimateSpec,
 }

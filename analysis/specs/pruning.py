@@ -200,3 +200,7 @@ class PruneSpec(Spec):
         if self.pattern == "structured" and self.method in ("sparsegpt", "sink-sparsegpt"):
             raise ValueError("Structured pruning scores features: choose magnitude, wanda, wanda-noised or sink-wanda.")
         return self
+
+
+class EstimateSpec(PruneSpec):
+    """What a pruning will take in time, memory and disk, from one step of each of its phases."""

@@ -1,0 +1,104 @@
+"""What a pruning will take, measured on one step of each of its phases before anything long starts."""
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.calibration.activations import TOKENS_A_FORWARD, input_features, kept_bytes
+from analysis.calibration.noise import mask_probability, noise_levels
+from analysis.context import Context
+from analysis.models.checkpoint import weight_bytes
+from analysis.models.load import LoadedModel, free_bytes
+from analysis.pruning import pipeline
+from analysis.pruning.methods import Calibration
+from analysis.specs import PruneSpec
+
+
+@torch.no_grad()
+def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str, Any]:
+    """Seconds a phase, bytes of memory beside the model, and bytes of disk. Raises UserError as `prune` would.
+
+    The probe reads random tokens: what text says does not matter to how long it takes.
+    """
+    run = pipeline.start(model, spec, context)
+    length = min(spec.calibration.seq_len, model.geometry.max_length)
+    size = min(max(1, TOKENS_A_FORWARD // length), spec.calibration.samples)
+    batches = math.ceil(spec.calibration.samples / size)
+    probe = _probe(run, size, length)
+    seconds: dict[str, float] = {}
+    prepared = None
+    if run.method.prepare is not None:
+        context.progress("timing one step")
+        levels = noise_levels(spec.calibration.diffusion_steps, spec.calibration.step_interval)
+        # The level that masks every token is one row for all sequences.
+        full = sum(_probability(level, spec) < 1 for level in levels)
+        one, prepared = _timed(lambda: pipeline.prepare(run, probe))
+        seconds["activations of the dense model"] = one * (full * batches + (len(levels) - full) / size)
+    if prepared is None:
+        prepared = pipeline.Prepared()
+    context.progress("timing one block")
+    blocks = pipeline.blocks(run, probe, prepared)
+    reached, (layer, block, statistics) = _timed(lambda: next(blocks))
+    blocks.close()
+    passes = 0.0
+    if run.method.statistic is not None:
+        given = pipeline.first_input(model, torch.from_numpy(probe.clean))
+        passes, _ = _timed(lambda: pipeline.run_block(block, given))
+    solving, _ = _timed(lambda: pipeline.prune_block(run, layer, block, statistics, prepared, spec.sparsity))
+    layers = model.geometry.layers
+    seconds["pruning"] = layers * (2 * batches * passes + max(0.0, reached - passes) + solving)
+    return {
+        "seconds": {phase: round(value, 2) for phase, value in seconds.items()},
+        "total_seconds": round(sum(seconds.values()), 2),
+        "memory_bytes": _memory(run, size * length, batches, block),
+        "free_bytes": free_bytes(model.device.type),
+        "disk_bytes": weight_bytes(model.checkpoint, None) + _weights(run) // 8,
+        "sequences": spec.calibration.samples,
+        "length": length,
+        "device": str(model.device),
+    }
+
+
+def _timed(call: Any) -> tuple[float, Any]:
+    """Seconds and result of a call."""
+    started = time.perf_counter()
+    result = call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started, result
+
+
+def _probability(level: int, spec: PruneSpec) -> float:
+    return mask_probability(level, spec.calibration.diffusion_steps, spec.calibration.noise_eps)
+
+
+def _probe(run: pipeline.Run, rows: int, length: int) -> Calibration:
+    rng = np.random.default_rng(run.spec.calibration.seed)
+    tokens = rng.integers(0, run.model.geometry.vocabulary, (rows, length))
+    return Calibration(tokens, tokens[:, None] if run.method.noised else None)
+
+
+def _weights(run: pipeline.Run) -> int:
+    return sum(
+        module.weight.numel() for layer in range(run.model.geometry.layers) for module in run.targets(layer).values()
+    )
+
+
+def _memory(run: pipeline.Run, tokens: int, batches: int, block: torch.nn.Module) -> int:
+    """Bytes beside the model: kept inputs or states between blocks, one private block, Hessians."""
+    model = run.model
+    width = model.network.dtype.itemsize
+    private = sum(weight.numel() * weight.element_size() for weight in block.parameters())
+    states = tokens * batches * model.geometry.hidden * width if run.method.statistic is not None else 0
+    kept = 0
+    if run.method.prepare is not None and run.method.discounted and run.method.statistic is None:
+        need = kept_bytes(run.runner, tokens)
+        kept = need if need <= pipeline.budget(run.spec, model) else 0
+    hessians = 0
+    if "sparsegpt" in run.spec.method:
+        modules = model.projections(block)
+        hessians = sum(input_features(modules[name]) ** 2 * 4 for name in run.runner.groups[0])
+    return private + max(states + hessians, kept)
