@@ -314,8 +314,15 @@ def _head_centroid_variance(heads: Heads) -> np.ndarray:
 
 def _head_lifetime(heads: Heads) -> np.ndarray:
     heads.moments, heads.lengths  # noqa: B018
-    # Eight positions a byte: a step's sinks are compared with the step before and counted without being unpacked.
-    own = np.stack(_each_step(lambda step: np.packbits(heads.own_sinks(step), axis=-1), len(heads.mass)))
+    # 64 positions a word: a step's sinks are compared with the step before and counted without being unpacked.
+    steps, layers, count, positions = heads.mass.shape
+    packed = np.zeros((steps, layers, count, -(-positions // 64) * 8), np.uint8)
+
+    def pack(step: int) -> None:
+        packed[step, ..., : -(-positions // 8)] = np.packbits(heads.own_sinks(step), axis=-1)
+
+    _each_step(pack, steps)
+    own = packed.view(np.uint64)
     became = own.copy()
     became[1:] &= ~own[:-1]
     total, runs = (np.bitwise_count(flags).sum(axis=(0, -1), dtype=np.int64) for flags in (own, became))
@@ -422,8 +429,10 @@ def variance_points(
     if counted is not None:
         looked_at &= counted
     total = np.zeros((*shape, positions), np.float32)
-    for step in range(steps):
-        total += rows(step) if looked_at[step].all() else np.where(looked_at[step], rows(step), 0)
+    weight = looked_at.astype(np.float32)
+    for step, length in enumerate(lengths):
+        share = rows(step)[..., :length]
+        total[..., :length] += share if counted is None else share * weight[step, :length]
     times = looked_at.sum(axis=0)
     mean = total / np.where(times > 0, times, np.nan)
     spatial = _nanvar(mean).ravel()

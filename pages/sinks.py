@@ -233,7 +233,8 @@ def _map(record: JobRecord, trajectory: Trajectory, step: int, layer: int, head:
     chart(
         f"Full attention map of layer {layer}, head {head} at step {step}",
         "Row: the token that attends. Column: the token attended to. A bright column is a sink.",
-        "$p(q, s) = \\operatorname{softmax}_s(q \\cdot k / \\sqrt{d})$; every row sums to 1.",
+        "$p(q, s) = \\operatorname{softmax}_s(q \\cdot k / \\sqrt{d})$; every row sums to 1. The colours end at "
+        "the 99.5th percentile.",
         figures.attention_map(values, trajectory.labels(step)[: len(spec.tokens)]),
         "attention_map",
         table,

@@ -62,8 +62,9 @@ def test_a_recording_is_run_once_and_read_afterwards(engine):
     assert record.summary["text"] == recording.info.final_text
     again = engine.submit("record", short())
     assert (again.id, again.state) == (record.id, "done")
-    assert engine.answered("record", short()).id == record.id
-    assert engine.answered("record", short(seed=1)) is None
+    assert engine.answered("record", record.key).id == record.id
+    assert engine.answered("record", None) is None
+    assert engine.answered("ablate", record.key) is None
     assert engine.submit("record", short(seed=1)).id != record.id
     deadline = time.monotonic() + 5
     while list(engine.store.incoming.iterdir()):

@@ -196,12 +196,8 @@ class Engine:
         """What a finished job left, or None: it failed, has no lasting result, or that was evicted."""
         return self.store.result(record.key) if record.key and record.state == "done" else None
 
-    def answered(self, kind: str, spec: Spec) -> JobRecord | None:
-        """The finished job that answers a question whose result is in the store, or None; nothing is run.
-
-        Raises UserError for a bad model source.
-        """
-        key = known_key(kind, spec)
+    def answered(self, kind: str, key: str | None) -> JobRecord | None:
+        """The finished job whose result of this key is in the store, or None; nothing is run."""
         jobs = (job for job in self.jobs(kind) if key and job.key == key)
         return next((job for job in jobs if self.has_result(job)), None)
 

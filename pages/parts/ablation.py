@@ -5,6 +5,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
+from analysis.jobs import known_key
 from analysis.specs import AblateSpec, SinkParams
 from analysis.trajectory import Trajectory
 from cache.keys import content_key
@@ -52,7 +53,7 @@ def ablation(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> N
     ):
         st.query_params["ablation"] = question
     asked = st.query_params.get("ablation") == question
-    if not asked and not all(engine().answered("ablate", spec) for spec in specs):
+    if not asked and not all(engine().answered("ablate", known_key("ablate", spec)) for spec in specs):
         return
     answers = [
         comparisons.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index))

@@ -4,6 +4,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.errors import UserError
+from analysis.jobs import known_key
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec, NoiseSpec, ReferenceSpec, Spec
 from analysis.trajectory import Trajectory
@@ -97,7 +98,9 @@ def stored_reference(record: JobRecord, trajectory: Trajectory) -> Opened | None
     """The random-weight reference of a recording where it has been observed before; nothing is run."""
     if why_no_model(trajectory, record.spec["model"]["source"]):
         return None
-    return _opened(engine().answered("reference", _reference(trajectory, record)))
+    model = record.parameters().model
+    key = _reference_key(trajectory, record.key or "", model.model_dump_json(), fingerprint(find(model.source)))
+    return _opened(engine().answered("reference", key))
 
 
 def _is_small(source: str) -> bool:
@@ -115,6 +118,12 @@ def _reference_spec(_trajectory: Trajectory, key: str, model: str) -> ReferenceS
     return ReferenceSpec(
         model=ModelSpec.model_validate_json(model), inputs=inputs, prompt_length=_trajectory.info.prompt_length
     )
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _reference_key(_trajectory: Trajectory, key: str, model: str, content: str) -> str | None:
+    """The name of a reference's result. content: the model's fingerprint, on which it depends."""
+    return known_key("reference", _reference_spec(_trajectory, key, model))
 
 
 # --- noised text ------------------------------------------------------------------------------------------------

@@ -410,3 +410,15 @@ def test_a_recording_made_elsewhere_opens_without_its_model(recording, tmp_path)
     test = app("pages/sinks.py", recording=record.id)
     test.toggle(key="full_map").set_value(True).run()
     assert "needs the recorded model" in test.info[0].value
+
+
+def test_a_page_is_exported_with_everything_that_was_chosen(recording, monkeypatch):
+    written = []
+    monkeypatch.setattr("pages.parts.charts.page_html", lambda *parts: written.append(parts) or "")
+    monkeypatch.setattr("streamlit.download_button", lambda label, data, *rest, **options: data())
+    app("pages/dynamics.py", recording=recording.id, scope="layer 2", split="without [MASK]")
+    _, settings, exhibits = written[-1]
+    assert settings["selection"]["recording"] == recording.id
+    assert settings["selection"]["scope"] == "layer 2"
+    assert settings["sinks"]["k"] == 2
+    assert "Which tokens are sinks" in [exhibit.title for exhibit in exhibits]
