@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import REFERENCE, SELECTED, SINK, TOKEN, color_bar, layout, token_axis
+from analysis.figures.style import NARROW_TICK_LABELS, REFERENCE, SELECTED, SINK, TOKEN, color_bar, layout, token_axis
 
 SERIES_COLORS = ("#1f77d0", "#e8590c", "#2f9e6e", "#9c5fd6", "#c2255c", "#7a6a3a")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
@@ -134,7 +134,7 @@ def raster(
                     text=None if token is None else [token(*at) for at in zip(at_step, at_position, strict=True)],
                     marker={"symbol": "square", "size": 7, "color": KIND_COLORS[kind % len(KIND_COLORS)]},
                     hovertemplate="step %{y}, position %{x}"
-                    + ("<br>token ‘%{text}’" if token is not None else "")
+                    + ("<br>token in this step ‘%{text}’" if token is not None else "")
                     + f"<extra>{name}</extra>",
                 )
             )
@@ -156,9 +156,7 @@ def position_bars(
             y=np.asarray(values, np.float32),
             name="this recording",
             marker={"color": SINK if sinks else TOKEN, "line": {"width": 0}},
-            text=labels,
-            textposition="none",
-            hovertemplate="position %{x}<br>token ‘%{text}’<br>%{y:.3g}<extra></extra>",
+            hovertemplate="position %{x}<br>%{y:.3g}<extra></extra>",
         )
     )
     if reference is not None:
@@ -174,7 +172,9 @@ def position_bars(
         )
     layout(figure, "position (finished text)", y_title, height=300)
     figure.update_layout(bargap=0.15, showlegend=reference is not None)
-    figure.update_xaxes(range=[-0.7, len(values) - 0.3], showgrid=False, zeroline=False, **token_axis(labels))
+    figure.update_xaxes(
+        range=[-0.7, len(values) - 0.3], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS)
+    )
     figure.update_yaxes(rangemode="tozero")
     return figure
 

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.style import (
     MASS_SCALE,
-    MAX_NAMED_CELLS,
+    NARROW_TICK_LABELS,
     REFERENCE,
     SELECTED,
     SINK,
@@ -110,7 +110,7 @@ def mass_over_steps(
     """
     heatmap = _heatmap(mass, "mass (uniform = 1)")
     exact = heatmap.z.shape == mass.shape
-    token = "<br>token ‘%{text}’" if tokens and exact else ""
+    token = "<br>token in this step ‘%{text}’" if tokens and exact else ""
     heatmap.update(
         text=tokens if exact else None,
         hovertemplate=f"step %{{y}}, position %{{x}}{token}<br>mass %{{z:.2f}}<extra></extra>",
@@ -137,7 +137,9 @@ def mass_over_steps(
     if step is not None:
         figure.add_hrect(y0=step - 0.5, y1=step + 0.5, line={"color": SELECTED, "width": 2}, fillcolor="rgba(0,0,0,0)")
     layout(figure, "position (finished text)", "denoising step", height=max(340, min(620, 150 + 9 * len(mass))))
-    figure.update_xaxes(range=[-0.5, mass.shape[1] - 0.5], showgrid=False, zeroline=False, **token_axis(labels))
+    figure.update_xaxes(
+        range=[-0.5, mass.shape[1] - 0.5], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS)
+    )
     figure.update_yaxes(range=[len(mass) - 0.5, -0.5], showgrid=False, zeroline=False)
     return figure
 
@@ -146,14 +148,7 @@ def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
     """One head's attention, query × key, (S, S); rows sum to 1."""
     size = len(labels)
     heatmap = _heatmap(values, "attention paid by the query")
-    named = heatmap.z.shape == values.shape and size**2 <= MAX_NAMED_CELLS
-    heatmap.update(
-        text=[[f"‘{query}’ attends to ‘{key}’" for key in labels] for query in labels] if named else None,
-        hovertemplate="query %{y}, key %{x}<br>"
-        + ("%{text}<br>" if named else "")
-        + "attention %{z:.3f}<extra></extra>",
-    )
-    figure = go.Figure(heatmap)
+    figure = go.Figure(heatmap.update(hovertemplate="query %{y}, key %{x}<br>attention %{z:.3f}<extra></extra>"))
     layout(figure, "key (attended to)", "query (attending)", height=max(420, min(760, 140 + 12 * size)))
     ticks = token_axis(labels)
     figure.update_xaxes(range=[-0.5, size - 0.5], showgrid=False, zeroline=False, **ticks)
@@ -178,9 +173,7 @@ def mass_of_step(
                 y=np.asarray(mass[flags], np.float32),
                 name=name,
                 marker={"color": color, "line": {"width": 0}},
-                text=[labels[index] for index in np.flatnonzero(flags)],
-                textposition="none",
-                hovertemplate="position %{x}<br>token ‘%{text}’<br>mass %{y:.2f}<extra>" + name + "</extra>",
+                hovertemplate="position %{x}<br>mass %{y:.2f}<extra>" + name + "</extra>",
             )
         )
     if threshold is not None and np.isfinite(threshold):
@@ -191,7 +184,9 @@ def mass_of_step(
         )  # fmt: skip
     layout(figure, "position", "mean mass (uniform = 1)", height=300)
     figure.update_layout(barmode="overlay", bargap=0.15)
-    figure.update_xaxes(range=[-0.7, len(labels) - 0.3], showgrid=False, zeroline=False, **token_axis(labels))
+    figure.update_xaxes(
+        range=[-0.7, len(labels) - 0.3], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS)
+    )
     figure.update_yaxes(range=[0, top * 1.06] if top else None, rangemode="tozero")
     return figure
 

@@ -11,7 +11,8 @@ REFERENCE = "#8a94a6"
 SELECTED = "#ff5fa2"
 
 MAX_CELLS = 1024  # a heatmap's side; more would be finer than the screen
-MAX_TICK_LABELS = 64
+MAX_TICK_LABELS = 64  # of tokens along the whole width of a page
+NARROW_TICK_LABELS = 28  # the same along half of it
 MAX_NAMED_CELLS = 30_000  # a heatmap's cells whose own tokens are sent for the hover
 
 
@@ -41,16 +42,15 @@ def color_bar(title: str, percent: bool = False) -> dict:
     }
 
 
-def token_axis(labels: list[str]) -> dict:
-    """Ticks that read as tokens; where there are too many, positions with their token, which the hover shows too."""
-    if len(labels) > MAX_TICK_LABELS:
-        return {
-            "labelalias": {str(position): f"{position} ‘{shorten(label)}’" for position, label in enumerate(labels)}
-        }
+def token_axis(labels: list[str], most: int = MAX_TICK_LABELS) -> dict:
+    """Ticks that read as position and token, as the hover does too; one at every position where `most` allows."""
+    names = [f"{position} ‘{shorten(label)}’" for position, label in enumerate(labels)]
+    if len(labels) > most:
+        return {"labelalias": {str(position): name for position, name in enumerate(names)}}
     return {
         "tickmode": "array",
         "tickvals": list(range(len(labels))),
-        "ticktext": [shorten(label) for label in labels],
+        "ticktext": names,
         "tickangle": -90,
         "tickfont": {"size": 10},
     }
