@@ -284,7 +284,7 @@ def test_an_interrupted_run_leaves_nothing_that_looks_finished(bundled, tmp_path
                 raise Cancelled
 
     with pytest.raises(Cancelled):
-        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p"), Stops(tmp_path))
+        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "wanda"), Stops(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 

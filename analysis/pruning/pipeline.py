@@ -40,6 +40,7 @@ from analysis.pruning.saving import (
 from analysis.pruning.scores import wanda_score
 from analysis.pruning.scratch import load_prepared, save_prepared
 from analysis.specs import PruneSpec
+from cache.keys import content_key
 
 
 @dataclass
@@ -163,7 +164,8 @@ def _prepare_once(run: Run, text: Calibration | None) -> Prepared:
     """`prepare`, or what it had told before the same job was cut off."""
     if run.method.prepare is None:
         return Prepared()
-    kept = run.context.scratch / "dense-model.safetensors"
+    asked = run.spec.model_dump(mode="json", include={"method", "calibration", "discount"})
+    kept = run.context.scratch / f"{content_key(model=run.model.fingerprint, **asked)}.safetensors"
     if kept.is_file():
         prepared = load_prepared(kept)
         run.notes.append("The activations of the dense model were read from the run that was cut off.")
