@@ -17,7 +17,7 @@ from analysis.specs.observing import (
     ReferenceSpec,
     UnloadSpec,
 )
-from analysis.specs.pruning import CalibrationParams, DiscountParams, EstimateSpec, PruneSpec
+from analysis.specs.pruning import CalibrationParams, DiscountParams, EstimateSpec, FootprintParams, PruneSpec
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import SinkParams
 
@@ -34,6 +34,7 @@ __all__ = [
     "DiscountParams",
     "DreamSampling",
     "EstimateSpec",
+    "FootprintParams",
     "LLaDASampling",
     "LoadSpec",
     "ModelSpec",

@@ -204,3 +204,15 @@ class PruneSpec(Spec):
 
 class EstimateSpec(PruneSpec):
     """What a pruning will take in time, memory and disk, from one step of each of its phases."""
+
+
+class FootprintParams(Spec):
+    """What the size and speed of a pruned model are measured on."""
+
+    tokens: int = parameter(
+        256, "Tokens", "Length of the sequences that both models run.", unit="tokens", ge=1, le=32768
+    )
+    sequences: int = parameter(1, "Sequences", "How many run together in one forward.", ge=1, le=256)
+    repeats: int = parameter(
+        15, "Repeats", "Counted forwards of each model, alternating; two more warm up.", ge=3, le=1000
+    )

@@ -1,0 +1,151 @@
+"""How fast a pruned model is beside the dense one: forwards that take turns, and 2:4 kernels where there are any."""
+
+import platform
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import psutil
+import torch
+from scipy import stats
+from torch import nn
+
+from analysis.models.load import LoadedModel, load
+from analysis.pruning.footprint import Speed
+from analysis.specs import FootprintParams, ModelSpec
+
+_WARM_UP = 2
+_OLDEST_CAPABILITY = (8, 0)  # NVIDIA's Ampere
+_KERNEL_DTYPES = (torch.float16, torch.bfloat16)
+
+
+def measure(
+    dense: ModelSpec,
+    pruned: ModelSpec,
+    params: FootprintParams,
+    two_of_four: bool,
+    on_forward: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Speed, str]:
+    """Loads both models and times their forwards; also why 2:4 zeros are not skipped, where they are not.
+
+    Raises UserError where there is no room for both.
+    """
+    models = [load(dense), load(pruned.model_copy(update={"device": dense.device, "dtype": dense.dtype}))]
+    device = models[0].device
+    if models[1].device != device:  # two GPUs, and the second had more room
+        models[1].network.to(device)
+    kernels: Literal["dense", "2:4"] = "dense"
+    converted, reason = 0, ""
+    if two_of_four:
+        reason = why_no_kernels(device, models[1].network.dtype)
+        if not reason:
+            converted, reason = use_kernels_(models[1])
+            kernels = "2:4" if converted else "dense"
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(models[0].geometry.vocabulary, (params.sequences, params.tokens), generator=generator).to(
+        device
+    )
+    seconds = forward_seconds(models, tokens, params.repeats, on_forward)
+    medians = np.median(seconds, axis=0)
+    ratios = seconds[:, 0] / seconds[:, 1]
+    low, high = median_interval(ratios)
+    speed = Speed(
+        device=device.type,
+        device_name=_name(device),
+        threads=torch.get_num_threads(),
+        dtype=models[1].dtype,
+        sequences=params.sequences,
+        tokens=params.tokens,
+        repeats=params.repeats,
+        dense_seconds=medians[0],
+        pruned_seconds=medians[1],
+        dense_tokens_per_second=tokens.numel() / medians[0],
+        pruned_tokens_per_second=tokens.numel() / medians[1],
+        speedup=np.median(ratios),
+        low=low,
+        high=high,
+        kernels=kernels,
+        converted=converted,
+    )
+    return speed, reason
+
+
+def forward_seconds(
+    models: list[LoadedModel], tokens: torch.Tensor, repeats: int, on_forward: Callable[[int, int], None]
+) -> np.ndarray:
+    """Wall time of forwards of tokens (B, S), (repeats, models). The models take turns, every other time in reverse."""
+    seconds = np.zeros((repeats, len(models)))
+    total = (repeats + _WARM_UP) * len(models)
+    for turn in range(-_WARM_UP, repeats):
+        order = range(len(models)) if turn % 2 == 0 else reversed(range(len(models)))
+        for which in order:
+            _wait(tokens.device)
+            began = time.perf_counter()
+            models[which].predict(tokens)
+            _wait(tokens.device)
+            if turn >= 0:
+                seconds[turn, which] = time.perf_counter() - began
+        on_forward((turn + _WARM_UP + 1) * len(models), total)
+    return seconds
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float]:
+    """A distribution-free 95 % interval of the median: the order statistics between which it lies by the binomial law.
+
+    All of the range where there are fewer than six values.
+    """
+    ordered, count = np.sort(values), len(values)
+    rank = max(1, int(stats.binom.ppf(0.025, count, 0.5)))
+    return float(ordered[rank - 1]), float(ordered[count - rank])
+
+
+def why_no_kernels(device: torch.device, dtype: torch.dtype) -> str:
+    """Why this device cannot skip 2:4 zeros in this precision, in a sentence; empty where it can."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return f"2:4 kernels need an NVIDIA GPU; this ran on {device.type}."
+    if torch.cuda.get_device_capability(device) < _OLDEST_CAPABILITY:
+        return f"2:4 kernels need an NVIDIA GPU of the Ampere generation or later; this is {_name(device)}."
+    if dtype not in _KERNEL_DTYPES:
+        return f"2:4 kernels need bfloat16 or float16 weights; these are {str(dtype).removeprefix('torch.')}."
+    return ""
+
+
+@torch.no_grad()
+def use_kernels_(model: LoadedModel) -> tuple[int, str]:
+    """Moves every 2:4 projection of the blocks to torch's semi-structured kernels, in place.
+
+    Returns how many were moved, and why others were not. Each is tried on a few rows first: which shapes and
+    GPUs a build of torch serves is known to nobody else.
+    """
+    converted, refusals = 0, []
+    for block in model.blocks:
+        for module in model.projections(block).values():
+            if not isinstance(module, nn.Linear) or int(torch.count_nonzero(module.weight)) * 2 > module.weight.numel():
+                continue
+            try:
+                sparse = torch.sparse.to_sparse_semi_structured(module.weight.data.contiguous())
+                nn.functional.linear(module.weight.new_ones(8, module.in_features), sparse)
+            except (RuntimeError, NotImplementedError, ValueError) as error:
+                refusals.append((str(error).strip().splitlines() or [type(error).__name__])[0])
+                continue
+            module.weight = nn.Parameter(sparse, requires_grad=False)
+            converted += 1
+    if not refusals:
+        return converted, ""
+    return converted, f"torch's 2:4 kernels refused {len(refusals)} matrices ({refusals[0]})."
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"Apple {platform.machine()} GPU"
+    return f"{platform.machine()} CPU with {psutil.cpu_count()} cores"
