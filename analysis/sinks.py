@@ -203,6 +203,32 @@ def sink_strength(mass: np.ndarray, sinks: np.ndarray, total: np.ndarray | None 
     return strength
 
 
+def strength_at(mass: np.ndarray, sinks: np.ndarray) -> np.ndarray:
+    """Share of attention that one recording pays, step by step, to the sinks of ANOTHER one of the same prompt, (T,).
+
+    mass (T, S) is averaged over heads, sinks (T', S') are the other's. Steps that only one of them has are left out;
+    positions that only one has take nothing.
+    """
+    steps, positions = (min(sizes) for sizes in zip(mass.shape, sinks.shape, strict=True))
+    taken = np.where(sinks[:steps, :positions], np.nan_to_num(mass[:steps, :positions]), 0).sum(axis=-1)
+    return taken / np.nansum(mass[:steps], axis=-1)
+
+
+def kept_share(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """after / before for the steps that both have, (T,). NaN where there was nothing to keep."""
+    steps = min(len(after), len(before))
+    return after[:steps] / np.where(before[:steps] > 0, before[:steps], np.nan)
+
+
+def shared_inputs(tokens: np.ndarray, others: np.ndarray) -> float:
+    """Share of the tokens (T, S) that another recording (T', S') has at the same step and position, padding (−1) left
+    out.
+    """
+    steps, positions = (min(sizes) for sizes in zip(tokens.shape, others.shape, strict=True))
+    a, b = tokens[:steps, :positions], others[:steps, :positions]
+    return float((a == b)[(a >= 0) & (b >= 0)].mean())
+
+
 def uniform_strength(sinks: np.ndarray, steps_length: np.ndarray, bidirectional: bool) -> np.ndarray:
     """The sink strength uniform attention would have at these sinks, (T,): Σ_{s∈sinks_t} of its share under the mask.
 

@@ -118,3 +118,27 @@ def server(home: Path):
             process.kill()
             process.wait()
         log.close()
+
+
+def save_pruned(model: Any, folder: Path, *, mask_file: bool = True, report: dict[str, Any] | None = None) -> Path:
+    """Writes a pruned model the way pruning does: checkpoint, packed masks with their shapes, report."""
+    import numpy as np
+    from safetensors.numpy import save_file
+    from safetensors.torch import load_file
+
+    model.network.save_pretrained(folder)
+    if model.tokenizer is not None:
+        model.tokenizer.save_pretrained(folder)
+    if mask_file:
+        weights = load_file(folder / "model.safetensors")
+        kept = {
+            name: (weight != 0).numpy()
+            for name, weight in weights.items()
+            if weight.ndim == 2 and (".blocks." in name or ".layers." in name)
+        }
+        shapes = json.dumps({name: mask.shape for name, mask in kept.items()})
+        packed = {name: np.packbits(mask) for name, mask in kept.items()}
+        save_file(packed, folder / "masks.safetensors", metadata={"shapes": shapes})
+    if report is not None:
+        (folder / "report.json").write_text(json.dumps(report))
+    return folder

@@ -165,3 +165,26 @@ def test_the_bundled_model_has_sinks_that_move(trajectory):
     found = sinks.find_sinks(total, SinkParams(), True)
     assert found.any(axis=1).mean() > 0.5
     assert len({tuple(np.flatnonzero(row)) for row in found}) > 1
+
+
+def test_strength_at_another_recordings_sinks_is_a_sum_over_its_positions():
+    rng = np.random.default_rng(0)
+    mass, flags = rng.random((3, 5)).astype(np.float32), rng.random((4, 6)) < 0.5
+    mass[2, 3:] = np.nan  # a text that has not got there
+    got = sinks.strength_at(mass, flags)
+    for step in range(3):
+        there = [s for s in range(5) if not np.isnan(mass[step, s])]
+        expected = sum(mass[step, s] for s in there if flags[step, s]) / sum(mass[step, s] for s in there)
+        assert got[step] == pytest.approx(expected)
+    assert len(got) == 3
+
+
+def test_kept_share_has_no_number_where_there_was_nothing_to_keep():
+    kept = sinks.kept_share(np.array([0.2, 0.3, 0.1]), np.array([0.4, 0.0]))
+    np.testing.assert_array_equal(kept, [0.5, np.nan])
+
+
+def test_shared_inputs_leave_padding_out():
+    first = np.array([[1, 2, 3], [1, 2, -1]])
+    other = np.array([[1, 9, 3, 4], [1, 2, 3, 4], [0, 0, 0, 0]])
+    assert sinks.shared_inputs(first, other) == pytest.approx(4 / 5)

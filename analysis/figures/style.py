@@ -5,6 +5,8 @@ import plotly.graph_objects as go
 
 # Attention mass and strength: dark = little, bright = much; even in lightness, safe for colour-blind readers.
 MASS_SCALE = ["#141a3c", "#24418a", "#2477a8", "#36a796", "#8fce69", "#f8ee9a"]
+# Differences of two masks: blue = the second keeps more, red = it prunes more. The grey middle reads on both themes.
+DIFFERENCE_SCALE = ["#1b4fa0", "#5a90d8", "#cfd4dc", "#e27f6a", "#a81f2d"]
 SINK = "#e8590c"
 TOKEN = "#5b8def"
 REFERENCE = "#8a94a6"

@@ -243,6 +243,13 @@ def _header(path: Path) -> dict[str, Any]:
     return header
 
 
+def tensors(path: Path) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and the byte its tensors' offsets count from. Raises UserError if cut off."""
+    header = _header(path)
+    with path.open("rb") as file:
+        return header, 8 + struct.unpack("<Q", file.read(8))[0]
+
+
 def _check_files(checkpoint: Checkpoint) -> None:
     folder = checkpoint.folder
     if not checkpoint.weight_files:

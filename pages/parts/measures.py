@@ -97,6 +97,23 @@ def curve(
     return metrics.CURVES[name].compute(mean_mass(_trajectory, key, scope), flags, looked_at)
 
 
+@st.cache_data(max_entries=32, show_spinner=False)
+def strength_at(_trajectory: Trajectory, key: str, _dense: Trajectory, dense_key: str, params: str) -> np.ndarray:
+    """Share of attention a recording pays, by step, to the sinks of another, dense one, (T,)."""
+    return sink_analysis.strength_at(mean_mass(_trajectory, key), sinks(_dense, dense_key, params))
+
+
+@st.cache_data(max_entries=32, show_spinner="Measuring every layer…")
+def layer_strength_at(_trajectory: Trajectory, key: str, _dense: Trajectory, dense_key: str, params: str) -> np.ndarray:
+    """The same for each layer, averaged over the steps, (L,)."""
+    flags = sinks(_dense, dense_key, params)
+    rows = [
+        sink_analysis.strength_at(mean_mass(_trajectory, key, (layer, None)), flags)
+        for layer in range(_trajectory.layers)
+    ]
+    return np.mean(rows, axis=1)
+
+
 @st.cache_data(max_entries=16, show_spinner="Measuring how sinks move…")
 def variances(
     _trajectory: Trajectory, key: str, params: str, by_head: bool, masked: bool | None = None

@@ -1,6 +1,7 @@
 """What this server and this visitor have at hand: the engine, the model in use, the recording being looked at."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -84,6 +85,14 @@ def shown_recording() -> JobRecord | None:
     return record
 
 
+def prefer_recording(fits: Callable[[JobRecord], bool]) -> None:
+    """Shows the newest recording that fits, where this visitor has not come to one yet."""
+    if "recording" not in st.query_params and _RECORDING not in st.session_state:
+        found = next(filter(fits, finished_recordings()), None)
+        if found is not None:
+            show_recording(found.id)
+
+
 def finished_recordings() -> list[JobRecord]:
     """Recordings that can be opened, newest first."""
     return [record for record in engine().jobs("record") if engine().has_result(record)]
@@ -132,4 +141,7 @@ def recording_title(record: JobRecord) -> str:
     prompt = " ".join(spec["prompt"].split())
     prompt = prompt if len(prompt) <= 48 else prompt[:47] + "…"
     steps = record.summary.get("steps", "")
-    return f"{when} · {spec['model']['source']} · “{prompt}” · {steps} steps · seed {spec['seed']}"
+    source = Path(spec["model"]["source"])
+    return (
+        f"{when} · {source.name if source.is_absolute() else source} · “{prompt}” · {steps} steps · seed {spec['seed']}"
+    )

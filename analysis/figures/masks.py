@@ -1,0 +1,247 @@
+"""Figures of pruning masks: grids beside their floor, disagreement over depth, pictures of a mask, overlap of runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.figures.dynamics import SERIES_COLORS
+from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE, REFERENCE, SELECTED, color_bar, layout, shorten
+
+_WRITTEN_CELLS = 80  # up to this many cells a grid carries its numbers
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One number a cell, (L, C), NaN where there is none. hover: a line of text a cell, (L, C), or None."""
+
+    title: str
+    values: np.ndarray
+    hover: np.ndarray | None = None
+
+
+def grids(
+    shown: Sequence[Grid],
+    name: str,
+    columns: str | Sequence[str],
+    signed: bool = False,
+    selected: tuple[int, int] | None = None,
+    clickable: bool = False,
+) -> go.Figure:
+    """Layer × head or layer × projection grids side by side on one colour scale, the first the measured one.
+
+    columns: what a column is ('head'), or the name of each. signed: around 0, blue below and red above. selected: the
+    cell of the first grid to outline. clickable: each of its cells is a point with customdata (layer, column).
+    """
+    figure = make_subplots(
+        1, len(shown), subplot_titles=[grid.title for grid in shown] if len(shown) > 1 else None,
+        horizontal_spacing=0.05, shared_yaxes=True,
+    )  # fmt: skip
+    for index, grid in enumerate(shown, 1):
+        figure.add_trace(_cells(grid, name, columns, signed), row=1, col=index)
+    layers, count = shown[0].values.shape
+    layer, column = (axis.ravel() for axis in np.indices((layers, count)))
+    if clickable:  # heatmaps send no clicks; invisible squares over them do
+        figure.add_trace(
+            go.Scatter(
+                x=column,
+                y=layer,
+                mode="markers",
+                marker={"symbol": "square", "size": 22, "opacity": 0},
+                customdata=np.stack([layer, column], axis=-1).tolist(),
+                text=_hover(shown[0], name, columns, signed).ravel().tolist(),
+                hovertemplate="%{text}<br><i>click to open</i><extra></extra>",
+                showlegend=False,
+            ),
+            row=1,
+            col=1,
+        )
+    if selected is not None:
+        y, x = selected
+        box = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
+        figure.add_shape(type="rect", **box, line={"color": SELECTED, "width": 3}, row=1, col=1)
+    layout(figure, "", "", height=max(260, min(640, 110 + (30 if layers > 16 else 38) * layers)))
+    values = np.concatenate([np.abs(grid.values[np.isfinite(grid.values)]) for grid in shown])
+    top = float(values.max(initial=0)) or 1e-9
+    bar = {**color_bar(name), "tickformat": ".2~%" if top < 0.05 else ".0%"}
+    axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
+    figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=34 if len(shown) > 1 else 12, dragmode=False)
+    named = not isinstance(columns, str)
+    ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": list(columns)} if named else {}
+    figure.update_xaxes(
+        range=[-0.5, count - 0.5], title_text="projection" if named else columns, showgrid=False, zeroline=False,
+        **(ticks or {"dtick": 1 if count <= 16 else 4}),
+    )  # fmt: skip
+    figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
+    figure.update_yaxes(title_text="layer", col=1)
+    return figure
+
+
+def _cells(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) -> go.Heatmap:
+    written = grid.values.size <= _WRITTEN_CELLS
+    return go.Heatmap(
+        z=np.asarray(grid.values, np.float32),
+        coloraxis="coloraxis",
+        text=_hover(grid, name, columns, signed).tolist(),
+        hovertemplate="%{text}<extra></extra>",
+        texttemplate=("%{z:+.2~%}" if signed else "%{z:.3~p}") if written else None,
+        textfont={"size": 11},
+        xgap=1,
+        ygap=1,
+    )
+
+
+def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) -> np.ndarray:
+    lines = np.empty(grid.values.shape, object)
+    for (layer, column), value in np.ndenumerate(grid.values):
+        where = f"{columns} {column}" if isinstance(columns, str) else columns[column]
+        number = ("none" if np.isnan(value) else f"{value:+.3%}") if signed else f"{value:.3%}"
+        more = f"<br>{grid.hover[layer, column]}" if grid.hover is not None else ""
+        lines[layer, column] = f"layer {layer}, {where}<br>{name} {number}{more}"
+    return lines
+
+
+def floor_lines(independent: np.ndarray, seeds: np.ndarray | None) -> np.ndarray:
+    """The floors of each cell as a line for its hover."""
+    lines = np.empty(independent.shape, object)
+    for index, value in np.ndenumerate(independent):
+        lines[index] = f"independent masks {value:.1%}"
+        if seeds is not None:
+            lines[index] += f"<br>two calibration seeds {seeds[index]:.3%}"
+    return lines
+
+
+def spread_lines(spread: np.ndarray) -> np.ndarray:
+    """The spread of independent masks of each cell as a line for its hover."""
+    lines = np.empty(spread.shape, object)
+    for index, value in np.ndenumerate(spread):
+        lines[index] = f"independent masks ±{value:.3%}"
+    return lines
+
+
+def overlap_lines(values: np.ndarray, chance: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Every two runs, their overlap and that of independent masks, as lines for the hover."""
+    lines = np.empty(values.shape, object)
+    for (row, column), value in np.ndenumerate(values):
+        lines[row, column] = f"{names[row]}<br>{names[column]}<br>Jaccard {value:.4f}"
+        if row != column:
+            lines[row, column] += f"<br>independent masks {chance[row, column]:.4f}"
+    return lines
+
+
+def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray], y_title: str, log: bool) -> go.Figure:
+    """A line a group of projections over the layers, (L,), and a dashed one a floor."""
+    figure = go.Figure()
+    dashes = ("dash", "dot", "dashdot")
+    for index, (name, values) in enumerate([*lines.items(), *floors.items()]):
+        floor = index >= len(lines)
+        figure.add_trace(
+            go.Scatter(
+                x=np.arange(len(values)),
+                y=np.asarray(values, np.float32),
+                name=name,
+                mode="lines" if floor else "lines+markers",
+                line={
+                    "color": REFERENCE if floor else SERIES_COLORS[index % len(SERIES_COLORS)],
+                    "dash": dashes[(index - len(lines)) % len(dashes)] if floor else "solid",
+                    "width": 2,
+                },
+                hovertemplate="%{y:.3%}",
+            )
+        )
+    layout(figure, "layer", y_title, height=340)
+    figure.update_layout(hovermode="x unified", showlegend=True)
+    figure.update_yaxes(title_standoff=24)
+    figure.update_xaxes(dtick=1 if len(next(iter(lines.values()))) <= 16 else 4)
+    if log:
+        figure.update_yaxes(type="log", dtick="D2", tickformat=".2~%")
+    else:
+        figure.update_yaxes(rangemode="tozero", tickformat=".2~%")
+    return figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A mask, or what two masks differ in, in blocks: shares −1 … 1, (rows, columns). signed: a difference."""
+
+    title: str
+    shares: np.ndarray
+    signed: bool = False
+
+
+def pictures(shown: Sequence[Picture], height: int, width: int) -> go.Figure:
+    """Pictures of one projection's masks that zoom together. height, width: weights a cell stands for."""
+    rows, columns = shown[0].shares.shape
+    upright = columns * width > 3 * rows * height  # a wide matrix is legible below the other, not beside it
+    places = (len(shown), 1) if upright else (1, len(shown))
+    figure = make_subplots(
+        *places, subplot_titles=[one.title for one in shown], shared_xaxes="all", shared_yaxes="all",
+        horizontal_spacing=0.03, vertical_spacing=0.09,
+    )  # fmt: skip
+    for index, one in enumerate(shown):
+        # Percent in one byte a cell: a quarter of what float32 would send to the browser.
+        percent = np.rint(one.shares * 100).astype(np.int8 if one.signed else np.uint8)
+        said = "second − first %{z:+d} points" if one.signed else "%{z} %"
+        figure.add_trace(
+            go.Heatmap(
+                z=percent,
+                x0=(width - 1) / 2,
+                dx=width,
+                y0=(height - 1) / 2,
+                dy=height,
+                coloraxis="coloraxis2" if one.signed else "coloraxis",
+                hovertemplate=f"output %{{y}}, input %{{x}}<br>{one.title}: {said}<extra></extra>",
+            ),
+            row=index + 1 if upright else 1,
+            col=1 if upright else index + 1,
+        )
+    layout(figure, "", "", height=170 * len(shown) + 120 if upright else 470)
+    top = max([1, *(int(np.abs(np.rint(one.shares * 100)).max()) for one in shown if one.signed)])
+    bars = ("share pruned (%)", "second − first (points)")
+    # Two bars share the height at the right, so that the pictures keep the width.
+    figure.update_layout(
+        coloraxis={"colorscale": MASS_SCALE, "cmin": 0, "cmax": 100, "colorbar": _half(bars[0], 0.77)},
+        coloraxis2={"colorscale": DIFFERENCE_SCALE, "cmin": -top, "cmax": top, "colorbar": _half(bars[1], 0.23)},
+        margin_t=34,
+    )
+    figure.update_xaxes(showgrid=False, zeroline=False, range=[-0.5, columns * width - 0.5])
+    figure.update_yaxes(showgrid=False, zeroline=False, range=[rows * height - 0.5, -0.5])
+    for index in range(len(shown)):
+        row, column = (index + 1, 1) if upright else (1, index + 1)
+        if row == places[0]:
+            figure.update_xaxes(title_text="input feature", row=row, col=column)
+        if column == 1:
+            figure.update_yaxes(title_text="output feature", title_standoff=18, row=row, col=column)
+    return figure
+
+
+def _half(title: str, middle: float) -> dict:
+    return {**color_bar(title), "len": 0.5, "y": middle, "yanchor": "middle"}
+
+
+def overlap_matrix(values: np.ndarray, names: Sequence[str], hover: np.ndarray) -> go.Figure:
+    """Jaccard index of every two runs, (K, K), and a line of text a cell."""
+    short = [shorten(name, 26) for name in names]
+    # Numbered, as two runs may be called the same.
+    ticks = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": short}
+    figure = go.Figure(
+        go.Heatmap(
+            z=np.asarray(values, np.float32),
+            colorscale=MASS_SCALE,
+            zmin=0,
+            zmax=1,
+            colorbar=color_bar("Jaccard index"),
+            text=hover.tolist(),
+            texttemplate="%{z:.3f}" if len(names) <= 10 else None,
+            hovertemplate="%{text}<extra></extra>",
+            xgap=1,
+            ygap=1,
+        )
+    )
+    layout(figure, "run", "run", height=max(320, min(720, 170 + 52 * len(names))))
+    figure.update_layout(margin_t=10)
+    figure.update_xaxes(showgrid=False, zeroline=False, **ticks)
+    figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", **ticks)
+    return figure

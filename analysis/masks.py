@@ -1,0 +1,279 @@
+"""What two pruning masks have in common: by head, projection and layer. NumPy only.
+
+A mask is bool (out, in), True where the weight is pruned. The paper speaks of mask differences and gives no formula:
+these measures are ours. All of them follow from four counts of a slice's weights, which is what is stored:
+arrays (…, 4) of int64 in the order of `COUNTED`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+COUNTED = ("weights", "first", "second", "both")
+"""How many weights a slice has, how many the first mask prunes, the second, and both."""
+
+HEAD_AXIS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "o_proj": 1}
+"""The axis of a head's slice: rows of the query, key and value projections, columns of the output projection."""
+SHARED = ("k_proj", "v_proj")
+WHOLE_HEAD = "whole head"
+ATTENTION, MLP, ALL = "attention", "MLP", "all projections"
+MAX_CELLS = 1024
+
+# --- measures of counts -----------------------------------------------------------------------------------------
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, NaN where whole is 0."""
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole > 0)
+
+
+def disagreement(counts: np.ndarray) -> np.ndarray:
+    """Share of the weights that one mask prunes and the other keeps, (…)."""
+    weights, first, second, both = np.moveaxis(counts, -1, 0)
+    return _ratio(first + second - 2 * both, weights)
+
+
+def jaccard(counts: np.ndarray) -> np.ndarray:
+    """|A ∩ B| / |A ∪ B| of the pruned sets, (…). NaN where neither prunes anything."""
+    _, first, second, both = np.moveaxis(counts, -1, 0)
+    return _ratio(both, first + second - both)
+
+
+def jaccard_distance(counts: np.ndarray) -> np.ndarray:
+    """1 − `jaccard`, (…)."""
+    return 1 - jaccard(counts)
+
+
+def sparsities(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the weights that the first mask prunes, and the second, each (…)."""
+    weights, first, second, _ = np.moveaxis(counts, -1, 0)
+    return _ratio(first, weights), _ratio(second, weights)
+
+
+def sparsity_difference(counts: np.ndarray) -> np.ndarray:
+    """Sparsity of the second mask minus that of the first, (…)."""
+    first, second = sparsities(counts)
+    return second - first
+
+
+# --- floors -----------------------------------------------------------------------------------------------------
+
+
+def independent_disagreement(counts: np.ndarray) -> np.ndarray:
+    """The disagreement expected of independent masks of these sparsities: p(1 − q) + q(1 − p), so 2p(1 − p)
+    where p = q.
+    """
+    p, q = sparsities(counts)
+    return p * (1 - q) + q * (1 - p)
+
+
+def independent_jaccard(counts: np.ndarray) -> np.ndarray:
+    """pq / (p + q − pq): the Jaccard index of the expected counts of independent masks of these sparsities, (…)."""
+    p, q = sparsities(counts)
+    return _ratio(p * q, p + q - p * q)
+
+
+def independent_jaccard_distance(counts: np.ndarray) -> np.ndarray:
+    """1 − `independent_jaccard`, (…)."""
+    return 1 - independent_jaccard(counts)
+
+
+def independent_spread(counts: np.ndarray) -> np.ndarray:
+    """Standard deviation of the sparsity difference of independent masks, √((p(1 − p) + q(1 − q)) / weights)."""
+    p, q = sparsities(counts)
+    return np.sqrt(_ratio(p * (1 - p) + q * (1 - q), counts[..., 0]))
+
+
+def least_disagreement(counts: np.ndarray) -> np.ndarray:
+    """|p − q|: what masks of different sparsity differ by at least, whatever they chose."""
+    return np.abs(sparsity_difference(counts))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How different two masks are: a share of 0 … 1 by slice. compute and independent: counts (…, 4) -> (…)."""
+
+    title: str
+    sentence: str
+    formula: str
+    compute: Callable[[np.ndarray], np.ndarray]
+    independent: Callable[[np.ndarray], np.ndarray]
+
+
+MEASURES: dict[str, Measure] = {
+    "disagreement": Measure(
+        "Mask disagreement",
+        "Share of the weights that one run prunes and the other keeps",
+        r"\frac{|A \,\triangle\, B|}{n}, \quad \text{independent masks: } p(1-q) + q(1-p) = 2p(1-p)\ \text{for}\ p = q",
+        disagreement,
+        independent_disagreement,
+    ),
+    "jaccard": Measure(
+        "1 − Jaccard of the pruned sets",
+        "Of the weights that at least one run prunes, the share that only one of them does",
+        r"1 - \frac{|A \cap B|}{|A \cup B|}, \quad \text{independent masks: } 1 - \frac{pq}{p + q - pq}",
+        jaccard_distance,
+        independent_jaccard_distance,
+    ),
+}
+
+# --- counting ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two masks of one model, counted.
+
+    names: the projections of a block. projections: (L, P, 4). heads: (L, H, 4) of each attention projection whose
+    slices belong to heads; a shared key/value head counts for every query head that reads it. fixed: what makes a
+    head's sparsity the same in both masks, for each of those projections: 'rows' (all rows lose equally many), '2:4',
+    '4:8', 'dense' (neither mask touches it), or '' where it may differ.
+    """
+
+    names: tuple[str, ...]
+    projections: np.ndarray
+    heads: dict[str, np.ndarray]
+    fixed: dict[str, str]
+
+    def total(self) -> np.ndarray:
+        """Counts over all projections of all layers, (4,)."""
+        return self.projections.sum(axis=(0, 1))
+
+    def head_parts(self) -> dict[str, np.ndarray]:
+        """Counts of the heads' slices: all of them together, then projection by projection, each (L, H, 4)."""
+        return {WHOLE_HEAD: sum(self.heads.values()), **self.heads} if self.heads else {}
+
+    def fixed_parts(self, part: str) -> tuple[dict[str, list[str]], list[str]]:
+        """Of a head's part (a projection or `WHOLE_HEAD`): projections whose sparsity a head cannot move, by what
+        fixes them, and those where it can.
+        """
+        names = list(self.heads) if part == WHOLE_HEAD else [part]
+        stuck: dict[str, list[str]] = {}
+        for name in names:
+            if self.fixed[name]:
+                stuck.setdefault(self.fixed[name], []).append(name)
+        return stuck, [name for name in names if not self.fixed[name]]
+
+    def depth(self) -> dict[str, np.ndarray]:
+        """Counts by layer, (L, 4): all projections, those of the attention, those of the MLP."""
+        attention = [index for index, name in enumerate(self.names) if name in HEAD_AXIS]
+        rest = [index for index in range(len(self.names)) if index not in attention]
+        parts = {ALL: self.projections.sum(axis=1)}
+        if attention and rest:
+            parts[ATTENTION] = self.projections[:, attention].sum(axis=1)
+            parts[MLP] = self.projections[:, rest].sum(axis=1)
+        return parts
+
+
+def compare(
+    pairs: Iterable[tuple[int, str, np.ndarray, np.ndarray]],
+    layers: int,
+    names: Sequence[str],
+    heads: int,
+    kv_heads: int,
+) -> Comparison:
+    """Counts two masks in one pass. pairs: (layer, projection, first mask, second mask), one matrix at a time, so that
+    a large model never lies in memory as a whole. heads, kv_heads: of a layer.
+    """
+    projections = np.zeros((layers, len(names), 4), np.int64)
+    by_head: dict[str, np.ndarray] = {}
+    kinds: dict[str, set[str]] = {}
+    for layer, name, first, second in pairs:
+        if first.shape != second.shape:
+            raise ValueError(f"The masks of layer {layer}, {name} have shapes {first.shape} and {second.shape}")
+        both = first & second
+        groups = kv_heads if name in SHARED else heads
+        axis = HEAD_AXIS.get(name)
+        if axis is None or first.shape[axis] % groups:
+            counted = [first.size, *(np.count_nonzero(mask) for mask in (first, second, both))]
+            projections[layer, names.index(name)] = counted
+            continue
+        sums = [mask.sum(axis=1 - axis, dtype=np.int64) for mask in (first, second, both)]
+        slices = np.stack([part.reshape(groups, -1).sum(axis=1) for part in sums], axis=-1)
+        slices = np.insert(slices, 0, first.size // groups, axis=1)
+        projections[layer, names.index(name)] = slices.sum(axis=0)
+        by_head.setdefault(name, np.zeros((layers, heads, 4), np.int64))[layer] = np.repeat(
+            slices, heads // groups, axis=0
+        )
+        kinds.setdefault(name, set()).add(_fixed(first, second, axis, groups, sums))
+    fixed = {name: "" if "" in found else min(found - {"dense"}, default="dense") for name, found in kinds.items()}
+    return Comparison(tuple(names), projections, {name: by_head[name] for name in HEAD_AXIS if name in by_head}, fixed)
+
+
+def _fixed(first: np.ndarray, second: np.ndarray, axis: int, groups: int, sums: list[np.ndarray]) -> str:
+    """What fixes the sparsity of head slices in both masks, or ''. sums: each mask's, along the other axis."""
+    if not (sums[0].any() or sums[1].any()):
+        return "dense"
+    width = first.shape[1] if axis == 0 else first.shape[1] // groups
+    for pattern, size in (("2:4", 4), ("4:8", 8)):
+        if width % size == 0 and all(half_of_every(mask, size) for mask in (first, second)):
+            return pattern
+    same = axis == 0 and (sums[0] == sums[0][0]).all() and (sums[1] == sums[0][0]).all()
+    return "rows" if same else ""
+
+
+def half_of_every(mask: np.ndarray, size: int) -> bool:
+    """Whether exactly half of every `size` (4 or 8) neighbours of each row are pruned."""
+    if mask.shape[1] % size:
+        return False
+
+    def holds(rows: np.ndarray) -> bool:
+        return bool((rows.reshape(-1, size).sum(axis=1, dtype=np.int8) == size // 2).all())
+
+    return holds(mask[:1]) and holds(mask)  # a mask without the pattern shows it in its first row
+
+
+# --- several masks ----------------------------------------------------------------------------------------------
+
+
+def overlap(matrices: Iterable[Sequence[np.ndarray]], masks: int) -> tuple[np.ndarray, int]:
+    """How many weights each two of K masks prune alike, (K, K) int64 with each mask's own number on the diagonal, and
+    how many weights there are. matrices: the K masks of one projection at a time.
+    """
+    shared, weights = np.zeros((masks, masks), np.int64), 0
+    for group in matrices:
+        packed = [np.packbits(mask) for mask in group]
+        weights += group[0].size
+        for row in range(masks):
+            for column in range(row, masks):
+                shared[row, column] += int(np.bitwise_count(packed[row] & packed[column]).sum(dtype=np.int64))
+    return np.triu(shared) + np.triu(shared, 1).T, weights
+
+
+def pairs_of(shared: np.ndarray, weights: int) -> np.ndarray:
+    """The four counts of every two masks, (K, K, 4), from what `overlap` returns."""
+    own = np.diag(shared)
+    first, second = np.broadcast_arrays(own[:, None], own[None])
+    return np.stack([np.full_like(shared, weights), first, second, shared], axis=-1)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------
+
+
+def head_slice(mask: np.ndarray, name: str, head: int, heads: int, kv_heads: int) -> np.ndarray:
+    """The part of a projection's mask that belongs to a query head. Raises ValueError where no part does."""
+    groups = kv_heads if name in SHARED else heads
+    axis = HEAD_AXIS.get(name)
+    if axis is None or mask.shape[axis] % groups:
+        raise ValueError(f"{name} has no slices of heads")
+    size = mask.shape[axis] // groups
+    start = head // (heads // groups) * size
+    return mask[start : start + size] if axis == 0 else mask[:, start : start + size]
+
+
+def shares(mask: np.ndarray, limit: int = MAX_CELLS) -> tuple[np.ndarray, int, int]:
+    """Share of True in blocks so large that neither side has more than `limit` of them, float32, with the blocks'
+    height and width. The last block of a side may be smaller.
+    """
+    height, width = (max(1, -(-size // limit)) for size in mask.shape)
+    rows, columns = np.arange(0, mask.shape[0], height), np.arange(0, mask.shape[1], width)
+    sums = np.add.reduceat(np.add.reduceat(mask, rows, axis=0, dtype=np.int32), columns, axis=1)
+    sizes = np.diff(np.append(rows, mask.shape[0]))[:, None] * np.diff(np.append(columns, mask.shape[1]))
+    return (sums / sizes).astype(np.float32), height, width
+
+
+def block_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Shares of the second mask minus those of the first, −1 … 1."""
+    return second - first

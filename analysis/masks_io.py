@@ -1,0 +1,222 @@
+"""Reading the mask of a pruned checkpoint, one projection at a time. Imports no torch.
+
+A folder pruned here has a masks.safetensors; of any other, zeros are the mask.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.errors import UserError
+from analysis.models.architectures import Geometry
+from analysis.models.checkpoint import find, open_folder, tensors
+
+MASK_FILE = "masks.safetensors"
+_CHUNK = 32 * 2**20  # bytes of weights read at a time
+_BLOCK_WEIGHT = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)\.(.+)\.weight$")
+_INNER = re.compile(r"^(?:self_attn\.|mlp\.)?(\w+)$")
+# LLaDA's own names; Dream's and Llama's are the native ones.
+_NATIVE = {"attn_out": "o_proj", "ff_proj": "gate_proj", "ff_out": "down_proj"}
+_ORDER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+# All bits but the sign: a number is zero when none of them is set, which holds for negative zero too.
+_MAGNITUDE: dict[str, np.unsignedinteger] = {
+    "BF16": np.uint16(0x7FFF),
+    "F16": np.uint16(0x7FFF),
+    "F32": np.uint32(0x7FFFFFFF),
+    "F64": np.uint64(0x7FFFFFFFFFFFFFFF),
+    "F8_E4M3": np.uint8(0x7F),
+    "F8_E5M2": np.uint8(0x7F),
+}
+
+Key = tuple[int, str]
+"""A layer and the name of a projection, q_proj … down_proj whatever the file calls it."""
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """Where a weight lies: file, first byte, dtype, shape (out, in); and its packed mask, where there is one."""
+
+    file: Path
+    start: int
+    dtype: str
+    shape: tuple[int, int]
+    mask_start: int | None = None
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """A checkpoint whose mask can be read. stored: whether the mask is a file of its own. stamp: changes with the
+    files it is read from.
+    """
+
+    folder: Path
+    geometry: Geometry
+    architecture: str
+    weights: dict[Key, _Tensor]
+    stored: bool
+    stamp: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The projections, in a block's order."""
+        return _ordered(name for _, name in self.weights)
+
+    def shape(self, key: Key) -> tuple[int, int]:
+        """(out, in) of a projection."""
+        return self.weights[key].shape
+
+    def pruned(self, layer: int, name: str) -> np.ndarray:
+        """A projection's mask, bool (out, in), True where the weight is pruned. Raises UserError for a cut-off file."""
+        tensor = self.weights[layer, name]
+        if not self.stored:
+            return _zeros(tensor)
+        if tensor.mask_start is None:  # left dense
+            return np.zeros(tensor.shape, bool)
+        size = tensor.shape[0] * tensor.shape[1]
+        packed = _read(self.folder / MASK_FILE, tensor.mask_start, np.dtype(np.uint8), -(-size // 8))
+        return np.unpackbits(packed, count=size).reshape(tensor.shape) == 0
+
+
+def open_masks(source: str) -> MaskFolder:
+    """The masks of a local folder or a model on this disk. Raises UserError for what is none or cannot be read."""
+    found = find(source)
+    if found is None:
+        raise UserError(f"'{source}' is not on this disk. Give the folder of a checkpoint.")
+    return _opened(found.folder)
+
+
+def _opened(folder: Path) -> MaskFolder:
+    checkpoint = open_folder(folder)
+    packed = _packed(folder / MASK_FILE)
+    found: dict[Key, _Tensor] = {}
+    for path in checkpoint.weight_files:
+        header, start = tensors(path)
+        for full, item in header.items():
+            key = None if full == "__metadata__" else projection(full)
+            if key is None or len(item["shape"]) != 2 or key[0] >= checkpoint.geometry.layers:
+                continue
+            shape = (int(item["shape"][0]), int(item["shape"][1]))
+            found[key] = _tensor(path, start, full, item, shape, packed)
+    if not found:
+        raise UserError(f"No weights of transformer blocks were found in '{folder}', so there are no masks to read.")
+    files = [*checkpoint.weight_files, *([folder / MASK_FILE] if packed is not None else [])]
+    marks = [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    return MaskFolder(
+        folder, checkpoint.geometry, checkpoint.architecture.name, found, packed is not None, "\n".join(marks)
+    )
+
+
+def projection(weight: str) -> Key | None:
+    """Layer and projection of a weight by its name in the file; None for one that is not of a block."""
+    found = _BLOCK_WEIGHT.search(weight)
+    if found is None:
+        return None
+    layer, inner = int(found[1]), found[2]
+    plain = _INNER.match(inner)
+    return layer, _NATIVE.get(plain[1], plain[1]) if plain else inner
+
+
+def why_not_comparable(first: MaskFolder, second: MaskFolder) -> str:
+    """Why two folders' masks cannot be laid on each other, or nothing."""
+    a, b = first.geometry, second.geometry
+    for size in ("layers", "heads", "kv_heads"):
+        if getattr(a, size) != getattr(b, size):
+            name = {"kv_heads": "key/value heads"}.get(size, size)
+            return f"'{second.folder.name}' has {getattr(b, size)} {name} and '{first.folder.name}' {getattr(a, size)}."
+    if first.weights.keys() != second.weights.keys():
+        layer, name = min(first.weights.keys() ^ second.weights.keys())
+        return f"Only one of '{first.folder.name}' and '{second.folder.name}' has {name} in layer {layer}."
+    for key in sorted(first.weights):
+        if first.shape(key) != second.shape(key):
+            sizes = " and ".join("×".join(map(str, one.shape(key))) for one in (first, second))
+            return (
+                f"{key[1]} of layer {key[0]} is {sizes}: another architecture, or whole channels were cut out, and "
+                "weights that are gone have no counterpart."
+            )
+    return ""
+
+
+def pairs(first: MaskFolder, second: MaskFolder) -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
+    """Both masks of every projection, one at a time, as `masks.compare` takes them."""
+    for layer, name in sorted(first.weights):
+        yield layer, name, first.pruned(layer, name), second.pruned(layer, name)
+
+
+def groups(folders: Sequence[MaskFolder]) -> Iterator[list[np.ndarray]]:
+    """The masks of one projection in all folders, one projection at a time, as `masks.overlap` takes them."""
+    for layer, name in sorted(folders[0].weights):
+        yield [one.pruned(layer, name) for one in folders]
+
+
+def _ordered(names: Iterator[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(names), key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)))
+
+
+def _tensor(
+    path: Path, start: int, full: str, item: dict[str, Any], shape: tuple[int, int], packed: dict[str, Any] | None
+) -> _Tensor:
+    begin, end = item["data_offsets"]
+    magnitude = _MAGNITUDE.get(item["dtype"])
+    if magnitude is None:
+        raise UserError(
+            f"'{full}' in '{path}' is stored as {item['dtype']}, whose zeros cannot be told. Needed: floats."
+        )
+    if begin < 0 or end - begin != shape[0] * shape[1] * magnitude.itemsize or 0 in shape:
+        raise UserError(f"'{full}' in '{path}' has another size than its shape {shape}. Write the file again.")
+    mask = (packed or {}).get(full)
+    if mask is not None and mask[1] != shape:
+        raise UserError(
+            f"The mask of '{full}' in '{path.parent / MASK_FILE}' has shape {mask[1]}, its weight {shape}. They do not "
+            "belong together; prune again, or remove the mask file to take zeros as the mask."
+        )
+    return _Tensor(path, start + begin, item["dtype"], shape, mask[0] if mask is not None else None)
+
+
+def _packed(path: Path) -> dict[str, tuple[int, tuple[int, int]]] | None:
+    """First byte and shape of every mask in a mask file; None without one. Raises UserError for a damaged file."""
+    if not path.is_file():
+        return None
+    header, start = tensors(path)
+    try:
+        shapes = json.loads(header.pop("__metadata__")["shapes"])
+        found = {}
+        for name, item in header.items():
+            rows, columns = (int(size) for size in shapes[name])
+            begin, end = item["data_offsets"]
+            if item["dtype"] != "U8" or begin < 0 or end - begin != -(-rows * columns // 8):
+                raise ValueError(name)
+            found[name] = (start + begin, (rows, columns))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"'{path}' is not a mask file: every tensor must be packed bits with its shape in the metadata. Prune "
+            "again, or remove it to take zeros as the mask."
+        ) from error
+    return found
+
+
+def _read(path: Path, start: int, dtype: np.dtype, count: int) -> np.ndarray:
+    with path.open("rb") as file:
+        file.seek(start)
+        values = np.fromfile(file, dtype, count)
+    if len(values) != count:
+        raise UserError(f"'{path}' ends before its weights do. Copy or write it again.")
+    return values
+
+
+def _zeros(tensor: _Tensor) -> np.ndarray:
+    """Where a weight is zero, bool (out, in), read in pieces."""
+    rows, columns = tensor.shape
+    magnitude = _MAGNITUDE[tensor.dtype]
+    pruned = np.empty(tensor.shape, bool)
+    step = max(1, _CHUNK // (columns * magnitude.itemsize))
+    for row in range(0, rows, step):
+        count = min(step, rows - row) * columns
+        start = tensor.start + row * columns * magnitude.itemsize
+        bits = _read(tensor.file, start, magnitude.dtype, count)
+        np.equal(np.bitwise_and(bits, magnitude, out=bits), 0, out=pruned[row : row + step].reshape(-1))
+    return pruned

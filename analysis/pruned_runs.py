@@ -1,0 +1,104 @@
+"""What a pruned folder says about itself, and which two differ in their calibration seed alone. Imports no torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+REPORT_FILE = "report.json"
+# What says how a model was pruned; a report's measurements do not.
+_SETTINGS = (
+    "method",
+    "sparsity",
+    "pattern",
+    "allocation",
+    "owl_threshold",
+    "allocation_range",
+    "magnitude_over",
+    "skip_layers",
+    "skip_projections",
+    "calibration",
+    "discount",
+)
+
+
+@dataclass(frozen=True)
+class PrunedRun:
+    """A pruned folder by its report. settings: what it was pruned with, but for the calibration seed; empty without a
+    report. model: fingerprint of the dense model, or ''.
+    """
+
+    settings: dict[str, Any]
+    seed: int | None
+    model: str
+
+    @property
+    def title(self) -> str:
+        """Method, sparsity, pattern and seed in one line."""
+        if not self.settings:
+            return "no report: zeros are the mask"
+        parts = [str(self.settings.get("method", "unknown method"))]
+        if isinstance(self.settings.get("sparsity"), int | float):
+            parts.append(f"{self.settings['sparsity']:.0%}")
+        parts += (
+            [str(self.settings["pattern"])] if self.settings.get("pattern", "unstructured") != "unstructured" else []
+        )
+        return " · ".join([*parts, *([f"seed {self.seed}"] if self.seed is not None else [])])
+
+    def budget(self) -> tuple[Any, ...]:
+        """What masks must share to be compared: model, sparsity and pattern."""
+        return (self.model, self.settings.get("sparsity"), self.settings.get("pattern"))
+
+
+def read_report(folder: Path) -> PrunedRun:
+    """The run a folder holds; an empty one where there is no readable report."""
+    try:
+        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        stated = {**report, **_inner(report, "parameters"), **_inner(report, "spec")}
+    except (OSError, ValueError, TypeError, RecursionError):
+        return PrunedRun({}, None, "")
+    settings = {name: stated[name] for name in _SETTINGS if name in stated}
+    calibration = dict(_inner(settings, "calibration"))
+    seed = calibration.pop("seed", stated.get("seed"))
+    model = stated.get("fingerprint") or _inner(stated, "model").get("fingerprint") or ""
+    return PrunedRun(settings | {"calibration": calibration}, seed if isinstance(seed, int) else None, str(model))
+
+
+def _inner(values: dict[str, Any], name: str) -> dict[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def seed_pair(runs: Sequence[PrunedRun], first: PrunedRun, second: PrunedRun) -> tuple[int, int] | None:
+    """Indices of two runs that differ in their calibration seed alone, for the model, sparsity and pattern compared.
+
+    A pair pruned as the second run was is preferred, then one as the first; None where there is no pair.
+    """
+    pairs = [
+        (a, b)
+        for a, b in combinations(range(len(runs)), 2)
+        if runs[a].settings
+        and runs[a].settings == runs[b].settings
+        and runs[a].model == runs[b].model
+        and None not in (runs[a].seed, runs[b].seed)
+        and runs[a].seed != runs[b].seed
+        and runs[a].budget() in (first.budget(), second.budget())
+    ]
+
+    def rank(pair: tuple[int, int]) -> int:
+        settings = runs[pair[0]].settings
+        return 0 if settings == second.settings else 1 if settings == first.settings else 2
+
+    if not pairs:
+        return None
+    a, b = min(pairs, key=rank)
+    return (a, b) if runs[a].seed < runs[b].seed else (b, a)
+
+
+def first_pair(runs: Sequence[PrunedRun]) -> tuple[int, int] | None:
+    """Indices of two runs to begin with: the first two that masks can be compared of, else the first two."""
+    pairs = list(combinations(range(len(runs)), 2))
+    alike = [(a, b) for a, b in pairs if runs[a].settings and runs[a].budget() == runs[b].budget()]
+    return next(iter([*alike, *pairs]), None)

@@ -1,0 +1,361 @@
+"""What two pruned models keep and remove: where their masks differ, beside chance, and what happens to the sinks."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis import masks, masks_io
+from analysis.errors import UserError
+from analysis.figures import masks as figures
+from analysis.masks import MEASURES, Comparison, Measure
+from pages.parts import pruned
+from pages.parts.charts import chart, export_button, start_exhibits
+from pages.parts.frame import run
+from pages.parts.kept_sinks import attention_to_sinks
+from pages.parts.mask_choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
+from pages.parts.pruned import Pruned, open_pruned, pruned_folders, run_of
+from pages.parts.recordings import within
+from pages.parts.session import plain
+
+VIEWS = ("Heads", "Projections", "Depth", "Attention to sinks", "Several runs")
+OURS = "The paper speaks of mask differences without a formula: this measure is ours."
+WHOLE_MATRIX = "whole matrix"
+
+
+def main() -> None:
+    """Draws the page."""
+    st.title("Masks")
+    start_exhibits()
+    known = pruned_folders()
+    pair = two_runs(known)
+    if pair is None:
+        how_to_prune(known)
+        return
+    try:
+        _page(*pair, known)
+    except (UserError, OSError) as error:
+        st.error(plain(str(error)))
+
+
+def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
+    comparison = compared_if_alike(first, second)
+    if comparison is None:
+        return
+    floor = two_seeds(first, second, known)
+    _numbers(comparison, floor)
+    view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key="masks_view", bind="query-params")
+    if view == "Heads":
+        _heads(first, comparison, floor)
+    elif view == "Projections":
+        _projections(first, second, comparison, floor)
+    elif view == "Depth":
+        _depth(comparison, floor)
+    elif view == "Attention to sinks":
+        attention_to_sinks(first, second)
+    else:
+        _several(first, second, known)
+    settings = {one.name: {"pruned": one.run.title, **one.run.settings} for one in (first, second)}
+    export_button(f"SinkScope: masks, {view.lower()}", {"first": first.name, "second": second.name, **settings})
+
+
+# --- numbers and tables -----------------------------------------------------------------------------------------
+
+
+def _numbers(comparison: Comparison, floor: Comparison | None) -> None:
+    total = comparison.total()
+    p, q = masks.sparsities(total)
+    for column, measure in zip(st.columns(3), [*MEASURES.values(), None], strict=True):
+        with column:
+            if measure is None:
+                st.metric("Sparsity, first and second", f"{p:.1%} · {q:.1%}")
+                st.caption(f"Of {int(total[0]):,} weights in all projections")
+                continue
+            st.metric(f"{measure.title}, whole model", f"{measure.compute(total):.2%}", help=OURS)
+            chance = f"Independent masks: {measure.independent(total):.1%}"
+            seeds = "not measured" if floor is None else f"{measure.compute(floor.total()):.2%}"
+            st.caption(f"{chance} · two calibration seeds: {seeds}")
+
+
+def _table(counts: np.ndarray, floor: np.ndarray | None, *axes: str) -> pd.DataFrame:
+    """Every measure of counts (…, 4) and their floors; axes name the leading axes."""
+    flat = counts.reshape(-1, 4)
+    columns = dict(zip(axes, (index.ravel() for index in np.indices(counts.shape[:-1])), strict=True))
+    p, q = masks.sparsities(flat)
+    columns |= {"weights": flat[:, 0], "sparsity, first": p, "sparsity, second": q}
+    for measure in MEASURES.values():
+        name = measure.title.lower()
+        columns |= {name: measure.compute(flat), f"{name}, independent masks": measure.independent(flat)}
+        if floor is not None:
+            columns[f"{name}, two seeds"] = measure.compute(floor.reshape(-1, 4))
+    return pd.DataFrame(columns)
+
+
+def _measure() -> Measure:
+    name = st.selectbox(
+        "Measure", list(MEASURES), key="mask_measure", bind="query-params",
+        format_func=lambda name: MEASURES[name].title,
+    )  # fmt: skip
+    return MEASURES[name]
+
+
+def _formula(measure: Measure) -> str:
+    return (
+        f"$${measure.formula}$$\n\n$A$ and $B$ are the pruned weights of the first and the second run, $n$ the weights "
+        f"of the slice, $p$ and $q$ the two sparsities in it. {OURS}"
+    )
+
+
+def _beside(
+    measure: Measure, counts: np.ndarray, floor: np.ndarray | None, title: str = "first against second"
+) -> list[figures.Grid]:
+    """The grid of a measure, its floors in the hover, and the grid of two seeds beside it."""
+    chance = measure.independent(counts)
+    seeds = None if floor is None else measure.compute(floor)
+    shown = [figures.Grid(title, measure.compute(counts), figures.floor_lines(chance, seeds))]
+    return shown if seeds is None else [*shown, figures.Grid("two calibration seeds", seeds)]
+
+
+def _beside_chance(measure: Measure, counts: np.ndarray, floor: Comparison | None) -> str:
+    low, high = np.nanmin(measure.independent(counts)), np.nanmax(measure.independent(counts))
+    reach = f"{low:.1%}" if high - low < 5e-4 else f"{low:.1%} to {high:.1%}"
+    seeds = "right: two calibration seeds" if floor is not None else "two calibration seeds: none to show"
+    return f"Independent masks would show {reach}; {seeds}."
+
+
+# --- heads ------------------------------------------------------------------------------------------------------
+
+
+def _heads(first: Pruned, comparison: Comparison, floor: Comparison | None) -> None:
+    parts = comparison.head_parts()
+    if not parts:
+        st.info("This architecture's attention projections are not laid out by head. See Projections instead.")
+        return
+    left, right = st.columns(2)
+    with left:
+        measure = _measure()
+    with right:
+        part = st.selectbox(
+            "Slice of a head", list(parts), key="mask_part", bind="query-params",
+            help="Rows of the query, key and value projections, columns of the output projection (o_proj). A "
+            "key/value head that several query heads share counts for each of them.",
+        )  # fmt: skip
+    counts, beside = parts[part], None if floor is None else floor.head_parts()[part]
+    geometry = first.masks.geometry
+    shared = geometry.heads // geometry.kv_heads
+    if shared > 1 and part in masks.SHARED:
+        st.caption(f"{shared} query heads share one key/value head, so neighbouring cells are the same.")
+    table = _table(counts, beside, "layer", "head")
+    chart(
+        f"{measure.title} by layer and head, {part}",
+        f"{measure.sentence} (our measure). {_beside_chance(measure, counts, floor)}",
+        _formula(measure),
+        figures.grids(_beside(measure, counts, beside), measure.title.lower(), "head"),
+        "mask_heads",
+        table,
+    )
+    st.divider()
+    _head_sparsity(comparison, floor, part)
+
+
+def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) -> None:
+    title = f"Sparsity of each head, second minus first, {part}"
+    stuck, free = comparison.fixed_parts(part)
+    note = " ".join(f"{', '.join(names)}: {_WHY_FIXED[why]}." for why, names in stuck.items())
+    if not free:
+        st.markdown(f"**{title}**")
+        st.info(f"A head's sparsity cannot differ here, so there is nothing to draw. {note}")
+        return
+    counts = comparison.head_parts()[part]
+    values, spread = masks.sparsity_difference(counts), masks.independent_spread(counts)
+    shown = [figures.Grid("second − first", values, figures.spread_lines(spread))]
+    table = _table(counts, None, "layer", "head").assign(
+        **{"second − first": values.ravel(), "spread of independent masks": spread.ravel()}
+    )
+    if floor is not None:
+        seeds = masks.sparsity_difference(floor.head_parts()[part])
+        shown.append(figures.Grid("two calibration seeds", seeds))
+        table["second − first, two seeds"] = seeds.ravel()
+    moves = f" It can move only in {', '.join(free)}. {note}" if stuck else ""
+    chart(
+        title,
+        f"Blue: the second run keeps more of this head; red: it prunes more (our measure).{moves}",
+        "$$\\frac{|B| - |A|}{n}$$\n\nof the slice's weights. Independent masks of these sparsities spread by "
+        f"$\\sqrt{{(p(1-p) + q(1-q))/n}}$ around 0, a little less where every row loses equally many. {OURS}",
+        figures.grids(shown, "sparsity, second − first", "head", signed=True),
+        "head_sparsity",
+        table,
+    )
+
+
+_WHY_FIXED = {
+    "dense": "neither run prunes it",
+    "rows": "every row loses the same number of weights in both runs, as per-row pruning does",
+    "2:4": "the 2:4 pattern removes half of every four neighbours, whatever is chosen",
+    "4:8": "the 4:8 pattern removes half of every eight neighbours, whatever is chosen",
+}
+
+# --- projections ------------------------------------------------------------------------------------------------
+
+
+def _projections(first: Pruned, second: Pruned, comparison: Comparison, floor: Comparison | None) -> None:
+    names = comparison.names
+    measure = _measure()
+    counts, beside = comparison.projections, None if floor is None else floor.projections
+    table = _table(counts, beside, "layer", "projection")
+    table["projection"] = [names[index] for index in table["projection"]]
+    layers = first.masks.geometry.layers
+    within("mask_layer", layers - 1)
+    if st.session_state.get("mask_projection") not in (None, *names):
+        del st.session_state["mask_projection"]
+
+    def clicked() -> None:
+        points = st.session_state["mask_projections"].selection.points
+        if points and points[0].get("customdata"):
+            layer, index = points[0]["customdata"]
+            st.session_state["mask_layer"], st.session_state["mask_projection"] = layer, names[index]
+
+    plot = st.container()  # above the boxes, whose values it outlines
+    st.divider()
+    left, middle, right = st.columns(3)
+    layer = left.selectbox("Layer", range(layers), key="mask_layer", bind="query-params")
+    name = middle.selectbox("Projection", names, key="mask_projection", bind="query-params")
+    with plot:
+        chart(
+            f"{measure.title} by layer and projection",
+            f"{measure.sentence} (our measure). {_beside_chance(measure, counts, floor)} Click a cell to open it.",
+            _formula(measure),
+            figures.grids(
+                _beside(measure, counts, beside), measure.title.lower(), names, selected=(layer, names.index(name)),
+                clickable=True,
+            ),
+            "mask_projections",
+            table,
+            on_select=clicked,
+            selection_mode="points",
+        )  # fmt: skip
+    heads = range(first.masks.geometry.heads) if name in comparison.heads else ()
+    parts = [WHOLE_MATRIX, *(f"head {head}" for head in heads)]
+    if st.session_state.get("mask_slice") not in (None, *parts):
+        del st.session_state["mask_slice"]
+    part = right.selectbox("Part", parts, key="mask_slice", bind="query-params", disabled=not heads)
+    if not counts[layer, names.index(name), 0]:
+        st.info(f"Layer {layer} has no {name}.")
+        return
+    _picture(first, second, layer, name, None if part == WHOLE_MATRIX else parts.index(part) - 1)
+
+
+def _picture(first: Pruned, second: Pruned, layer: int, name: str, head: int | None) -> None:
+    (a, b, differ), height, width = pruned.pictures(first, second, layer, name, head)
+    exact = height == width == 1
+    shown = [
+        figures.Picture("first", a),
+        figures.Picture("second", b),
+        figures.Picture("second − first", masks.block_difference(a, b), signed=True),
+    ]
+    # Within a block what one run prunes more here and less there cancels out; what differs does not.
+    shown += [] if exact else [figures.Picture("decided differently", differ)]
+    cells = "one weight" if exact else f"{height} × {width} weights"
+    rows, columns = (axis.ravel() for axis in np.indices(a.shape))
+    table = pd.DataFrame(
+        {
+            "output": rows * height,
+            "input": columns * width,
+            "share pruned, first": a.ravel(),
+            "share pruned, second": b.ravel(),
+            "decided differently": differ.ravel(),
+        }
+    )
+    chart(
+        f"The masks of layer {layer}, {name}" + (f", head {head}" if head is not None else ""),
+        f"Bright is pruned; a cell is {cells}. Blue: the second keeps more, red: it prunes more. They zoom together.",
+        "Share of pruned weights in each block of the matrix (rows: output features, columns: input features), at most "
+        f"{masks.MAX_CELLS} × {masks.MAX_CELLS} blocks, and the second share minus the first.",
+        figures.pictures(shown, height, width),
+        "mask_picture",
+        table,
+    )
+
+
+# --- depth ------------------------------------------------------------------------------------------------------
+
+
+def _depth(comparison: Comparison, floor: Comparison | None) -> None:
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    with left:
+        measure = _measure()
+    with right:
+        log = st.toggle("Log axis", value=True, key="mask_log", bind="query-params")
+    parts = comparison.depth()
+    beside = {} if floor is None else floor.depth()
+    floors = {f"two calibration seeds, {masks.ALL}": measure.compute(beside[masks.ALL])} if beside else {}
+    floors["independent masks"] = measure.independent(parts[masks.ALL])
+    tables = [_table(counts, beside.get(name), "layer").assign(projections=name) for name, counts in parts.items()]
+    lines = {name: measure.compute(counts) for name, counts in parts.items()}
+    chart(
+        f"{measure.title} over depth",
+        f"{measure.sentence}, layer by layer (our measure). Dashed: what chance alone shows.",
+        _formula(measure),
+        figures.over_depth(lines, floors, measure.title.lower(), log),
+        "mask_depth",
+        pd.concat(tables),
+    )
+    if log and any((values == 0).any() for values in lines.values()):
+        st.caption("Layers in which nothing differs are not on a log axis. The table has them.")
+
+
+# --- several runs -----------------------------------------------------------------------------------------------
+
+
+def _several(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
+    options = list(dict.fromkeys([first.name, second.name, *known]))
+    if "runs" not in st.session_state:
+        alike = [name for name, folder in known.items() if run_of(folder).budget() == first.run.budget()]
+        likely = list(dict.fromkeys([first.name, second.name, *alike]))[:8]
+        st.session_state["runs"] = st.query_params.get_all("runs") or likely
+    chosen = st.multiselect(
+        "Runs", options, key="runs", accept_new_options=True, persist_state="session", max_selections=12,
+        placeholder="choose runs, or type the paths of folders",
+    )  # fmt: skip
+    st.query_params["runs"] = chosen
+    runs = []
+    for name in chosen:
+        one = first if name == first.name else second if name == second.name else open_pruned(name, known)
+        problem = masks_io.why_not_comparable(first.masks, one.masks) if one is not None else ""
+        if problem:
+            st.caption(f"Left out: {plain(name)}. {plain(problem)}")
+        elif one is not None:
+            runs.append(one)
+    if len(runs) < 2:
+        st.info("Choose at least two runs of one architecture.")
+        return
+    counts = pruned.overlap(runs)
+    similarity, chance = masks.jaccard(counts), masks.independent_jaccard(counts)
+    labels = [one.label for one in runs]
+    titles = [f"{one.label}: {one.run.title}" for one in runs]
+    table = _table(counts, None, "first", "second").assign(jaccard=similarity.ravel(), chance=chance.ravel())
+    table = table[table["first"] < table["second"]].rename(columns={"chance": "jaccard, independent masks"})
+    for side in ("first", "second"):
+        table[side] = [runs[index].name for index in table[side]]
+    p, _ = masks.sparsities(counts)
+    spread = float(np.ptp(np.diag(p)))
+    if spread > ALIKE:
+        st.warning(
+            f"These runs' sparsities lie up to {spread:.1%} apart. Masks of different sparsity overlap less for that "
+            "reason alone; compare each cell with the independent masks of its own sparsities."
+        )
+    chart(
+        "Overlap of the pruned weights",
+        "The Jaccard index of every two runs: 1 where they prune the same weights (our measure). "
+        f"Independent masks: {np.nanmin(chance):.3f} to {np.nanmax(chance):.3f}.",
+        "$$J = \\frac{|A \\cap B|}{|A \\cup B|}, \\quad \\text{independent masks: } \\frac{pq}{p + q - pq}$$\n\n"
+        f"over all projections. {OURS}",
+        figures.overlap_matrix(similarity, labels, figures.overlap_lines(similarity, chance, titles)),
+        "overlap",
+        table,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,108 @@
+"""The pruned models at hand, and what is measured about their masks, computed once and kept.
+
+Arguments whose names begin with `_` are not part of a cache key; the folders' stamps are.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from analysis import masks, masks_io
+from analysis.errors import UserError
+from analysis.masks_io import MaskFolder
+from analysis.pruned_runs import REPORT_FILE, PrunedRun, read_report
+from pages.parts.session import engine, plain
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A pruned model to look at. name: what it is called in boxes and addresses; a path where it was typed."""
+
+    name: str
+    masks: MaskFolder
+    run: PrunedRun
+
+    @property
+    def key(self) -> str:
+        return self.masks.stamp
+
+    @property
+    def label(self) -> str:
+        """Its name as a legend shows it."""
+        return Path(self.name).name
+
+
+def pruned_folders() -> dict[str, Path]:
+    """The pruned models known here by name, newest first: those of the store's `models` folder and of finished jobs."""
+    models = engine().store.root / "models"
+    there = [path for path in models.iterdir() if path.is_dir()] if models.is_dir() else []
+    outs = [record.summary.get("out") for record in engine().jobs("prune") if record.state == "done"]
+    there += [Path(out) for out in outs if isinstance(out, str) and out]
+    whole = {path.resolve() for path in there if (path / "config.json").is_file()}
+    newest = sorted(whole, key=lambda path: (-(path / "config.json").stat().st_mtime, str(path)))
+    return {path.name if path.parent == models.resolve() else str(path): path for path in newest}
+
+
+def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:
+    """The pruned model of a name or path, or None after saying on the page why it cannot be read."""
+    try:
+        folder = masks_io.open_masks(str(known.get(name, name)))
+    except (UserError, OSError) as error:
+        st.error(plain(str(error)))
+        return None
+    return Pruned(name, folder, run_of(folder.folder))
+
+
+def run_of(folder: Path) -> PrunedRun:
+    """What a folder says about itself."""
+    path = folder / REPORT_FILE
+    return _run(str(folder), path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _run(folder: str, changed: int) -> PrunedRun:
+    return read_report(Path(folder))
+
+
+# --- measures ---------------------------------------------------------------------------------------------------
+
+
+def compared(first: Pruned, second: Pruned) -> masks.Comparison:
+    """Two masks, counted."""
+    return _compared(first.masks, second.masks, first.key, second.key)
+
+
+@st.cache_data(max_entries=64, show_spinner="Reading and comparing the masks…")
+def _compared(_first: MaskFolder, _second: MaskFolder, first_key: str, second_key: str) -> masks.Comparison:
+    geometry = _first.geometry
+    pairs = masks_io.pairs(_first, _second)
+    return masks.compare(pairs, geometry.layers, _first.names, geometry.heads, geometry.kv_heads)
+
+
+def overlap(runs: list[Pruned]) -> np.ndarray:
+    """The four counts of every two of several runs, (K, K, 4)."""
+    return _overlap([run.masks for run in runs], [run.key for run in runs])
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading and comparing the masks…")
+def _overlap(_folders: list[MaskFolder], keys: list[str]) -> np.ndarray:
+    return masks.pairs_of(*masks.overlap(masks_io.groups(_folders), len(_folders)))
+
+
+def pictures(first: Pruned, second: Pruned, layer: int, name: str, head: int | None) -> tuple[np.ndarray, int, int]:
+    """Shares of two masks in blocks, and of where they differ, (3, rows, columns), with a block's height and width."""
+    return _pictures(first.masks, second.masks, first.key, second.key, layer, name, head)
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the masks…")
+def _pictures(
+    _first: MaskFolder, _second: MaskFolder, first_key: str, second_key: str, layer: int, name: str, head: int | None
+) -> tuple[np.ndarray, int, int]:
+    pair = [one.pruned(layer, name) for one in (_first, _second)]
+    if head is not None:
+        geometry = _first.geometry
+        pair = [masks.head_slice(mask, name, head, geometry.heads, geometry.kv_heads) for mask in pair]
+    (a, height, width), (b, _, _), (differ, _, _) = [masks.shares(mask) for mask in (*pair, pair[0] ^ pair[1])]
+    return np.stack([a, b, differ]), height, width

@@ -1,0 +1,95 @@
+"""Figures of masks: colours mean the same everywhere, cells say what they are, pictures are small to send."""
+
+import numpy as np
+import pytest
+
+from analysis.figures import masks as figures
+from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE
+
+
+def colors(figure, axis="coloraxis"):
+    return [color for _, color in figure.layout[axis].colorscale]
+
+
+def test_a_measure_and_its_floor_share_one_scale_from_zero():
+    measured, floor = np.array([[0.1, 0.2]]), np.array([[0.4, 0.05]])
+    figure = figures.grids([figures.Grid("measured", measured), figures.Grid("seeds", floor)], "disagreement", "head")
+    assert [trace.coloraxis for trace in figure.data] == ["coloraxis", "coloraxis"]
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, pytest.approx(0.4))
+    assert colors(figure) == MASS_SCALE
+    assert [text.text for text in figure.layout.annotations] == ["measured", "seeds"]
+    assert figure.layout.xaxis.title.text == "head"
+    assert figure.layout.yaxis.title.text == "layer"
+
+
+def test_differences_are_blue_below_zero_and_red_above_it_with_zero_in_the_middle():
+    figure = figures.grids([figures.Grid("d", np.array([[-0.01, 0.04]]))], "sparsity", "head", signed=True)
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (pytest.approx(-0.04), pytest.approx(0.04))
+    assert colors(figure) == DIFFERENCE_SCALE
+    red, blue = (lambda color, part: int(color[part : part + 2], 16)), DIFFERENCE_SCALE[0]
+    assert red(blue, 5) > red(blue, 1)
+    assert red(DIFFERENCE_SCALE[-1], 1) > red(DIFFERENCE_SCALE[-1], 5)
+
+
+def test_a_grid_of_nothing_but_zeros_or_gaps_is_drawn():
+    figure = figures.grids([figures.Grid("d", np.array([[0.0, np.nan]]))], "disagreement", "head")
+    assert figure.layout.coloraxis.cmax > 0
+    assert "nan" in figure.data[0].text[0][1]
+
+
+def test_cells_say_where_they_are_and_what_chance_shows():
+    floors = figures.floor_lines(np.array([[0.5, 0.5]]), np.array([[0.01, 0.02]]))
+    grid = figures.Grid("g", np.array([[0.25, 0.125]]), floors)
+    figure = figures.grids([grid], "disagreement", ["q_proj", "down_proj"], selected=(0, 1), clickable=True)
+    text = figure.data[1].text[1]
+    for part in ("layer 0, down_proj", "12.500%", "independent masks 50.0%", "two calibration seeds 2.000%"):
+        assert part in text
+    assert list(figure.data[1].customdata[1]) == [0, 1]
+    assert figure.data[0].text[0][1] == text
+    assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].y0) == (0.5, -0.5)
+    assert list(figure.layout.xaxis.ticktext) == ["q_proj", "down_proj"]
+
+
+def test_depth_draws_floors_dashed_and_zero_only_on_a_plain_axis():
+    lines, floors = (
+        {"all": np.array([0.0, 0.1])},
+        {"seeds": np.array([0.01, 0.01]), "independent": np.array([0.5, 0.5])},
+    )
+    figure = figures.over_depth(lines, floors, "disagreement", log=True)
+    assert [trace.line.dash for trace in figure.data] == ["solid", "dash", "dot"]
+    assert figure.layout.yaxis.type == "log"
+    assert figures.over_depth(lines, floors, "disagreement", log=False).layout.yaxis.rangemode == "tozero"
+
+
+def pictured(shape, height=1, width=1):
+    share = np.linspace(0, 1, shape[0] * shape[1]).reshape(shape).astype(np.float32)
+    shown = [figures.Picture("first", share), figures.Picture("second − first", share - 1, signed=True)]
+    return figures.pictures(shown, height, width), share
+
+
+def test_pictures_send_one_byte_a_cell_and_place_blocks_where_their_weights_are():
+    figure, share = pictured((5, 4), height=3, width=2)
+    first, difference = figure.data
+    assert (first.z.dtype, difference.z.dtype) == (np.uint8, np.int8)
+    np.testing.assert_array_equal(first.z, np.rint(share * 100))
+    np.testing.assert_array_equal(difference.z, np.rint((share - 1) * 100))
+    assert (first.y0, first.dy, first.x0, first.dx) == (1.0, 3, 0.5, 2)  # the middle of the first block's weights
+    assert colors(figure, "coloraxis") == MASS_SCALE
+    assert colors(figure, "coloraxis2") == DIFFERENCE_SCALE
+    assert list(figure.layout.yaxis.range) == [14.5, -0.5]
+
+
+def test_wide_pictures_stand_below_each_other():
+    beside, _ = pictured((6, 6))
+    below, _ = pictured((2, 12))
+    assert beside.layout.yaxis.domain == beside.layout.yaxis2.domain
+    assert below.layout.yaxis.domain != below.layout.yaxis2.domain
+
+
+def test_the_overlap_names_both_runs_in_every_cell():
+    values = np.array([[1, 0.4], [0.4, 1]])
+    lines = figures.overlap_lines(values, np.full((2, 2), 0.333), ["a", "b"])
+    figure = figures.overlap_matrix(values, ["a", "b"], lines)
+    assert figure.data[0].text[0][1] == "a<br>b<br>Jaccard 0.4000<br>independent masks 0.3330"
+    assert "independent" not in figure.data[0].text[0][0]
+    assert (figure.data[0].zmin, figure.data[0].zmax) == (0, 1)

@@ -1,0 +1,78 @@
+"""What a pruned folder says about itself, and which two stand for chance."""
+
+import json
+
+import pytest
+
+from analysis.pruned_runs import PrunedRun, first_pair, read_report, seed_pair
+from analysis.specs import PruneSpec
+
+
+def stated(folder, **changes):
+    folder.mkdir()
+    spec = PruneSpec(**changes).model_dump(mode="json")
+    (folder / "report.json").write_text(json.dumps({**spec, "fingerprint": "f" * 32}))
+    return read_report(folder)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two seeds of wanda-noised, two of sink-wanda, and one of another sparsity."""
+    made = [
+        stated(tmp_path / f"{method}-{sparsity}-{seed}", method=method, sparsity=sparsity, calibration={"seed": seed})
+        for method, sparsity, seed in (
+            ("wanda-noised", 0.5, 3),
+            ("sink-wanda", 0.5, 1),
+            ("sink-wanda", 0.5, 0),
+            ("wanda-noised", 0.5, 0),
+            ("sink-wanda", 0.25, 7),
+        )
+    ]
+    return made
+
+
+def test_a_report_is_read_and_titled(runs, tmp_path):
+    assert runs[0].title == "wanda-noised · 50% · seed 3"
+    assert (runs[0].seed, runs[0].model) == (3, "f" * 32)
+    assert "seed" not in runs[0].settings["calibration"]
+    two_four = stated(tmp_path / "two-four", pattern="2:4")
+    assert two_four.title == "sink-wanda · 50% · 2:4 · seed 0"
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"method": 3}', "null"])
+def test_a_report_that_is_none_is_an_empty_run_or_an_unknown_one(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    assert isinstance(read_report(tmp_path).title, str)
+
+
+def test_without_a_report_zeros_are_the_mask(tmp_path):
+    assert read_report(tmp_path) == PrunedRun({}, None, "")
+    assert "zeros" in read_report(tmp_path).title
+
+
+def test_parameters_kept_in_a_section_of_the_report_are_found(tmp_path, runs):
+    (tmp_path / "nested").mkdir()
+    spec = PruneSpec(method="wanda-noised", calibration={"seed": 3}).model_dump(mode="json")
+    (tmp_path / "nested" / "report.json").write_text(json.dumps({"parameters": spec, "fingerprint": "f" * 32}))
+    assert read_report(tmp_path / "nested") == runs[0]
+
+
+def test_seeds_of_the_second_runs_method_come_first_then_of_the_first_runs(runs):
+    noised, sink = runs[0], runs[1]
+    assert seed_pair(runs, noised, sink) == (2, 1)  # lower seed first
+    assert seed_pair(runs, sink, noised) == (3, 0)
+    assert seed_pair(runs[:1] + runs[3:], noised, sink) == (1, 0)
+
+
+def test_runs_that_differ_in_more_than_their_seed_or_in_the_budget_are_no_floor(runs):
+    assert seed_pair([runs[0], runs[1]], runs[0], runs[1]) is None
+    assert seed_pair([runs[2], runs[2]], runs[2], runs[2]) is None  # one seed twice
+    assert seed_pair(runs, runs[4], runs[4]) is None  # only one run of 25 %
+    other = [PrunedRun(run.settings, run.seed, "another model") for run in runs]
+    assert seed_pair(other, runs[0], runs[1]) is None
+
+
+def test_the_pair_to_begin_with_has_one_sparsity(runs):
+    assert first_pair([runs[4], runs[0], runs[1]]) == (1, 2)
+    assert first_pair([runs[4], runs[0]]) == (0, 1)
+    assert first_pair(runs[:1]) is None

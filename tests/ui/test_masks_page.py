@@ -1,0 +1,245 @@
+"""The masks page through Streamlit's own test runner, with models really pruned and the real engine."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from analysis import masks, masks_io
+from analysis.models.checkpoint import find, fingerprint
+from analysis.pruning.scores import pruned_copy
+from analysis.specs import LLaDASampling, PruneSpec, RecordSpec
+from pages.parts.session import engine
+from tests.helpers import save_pruned
+from tests.ui.test_pages import app, texts
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stop_engine():
+    yield
+    engine().close()
+    engine.clear()
+
+
+def report(method, sparsity, seed):
+    spec = PruneSpec(method=method, sparsity=sparsity, calibration={"seed": seed}).model_dump(mode="json")
+    return {**spec, "fingerprint": fingerprint(find("bundled"))}
+
+
+@pytest.fixture(scope="module")
+def folders(bundled):
+    """Two seeds of wanda, magnitude at two sparsities, in the store's models folder."""
+    import torch
+
+    root = engine().store.root / "models"
+    made = {}
+    for name, method, sparsity, seed in (
+        ("wanda-0", "wanda", 0.5, 0),
+        ("wanda-1", "wanda", 0.5, 1),
+        ("magnitude", "magnitude", 0.5, 0),
+        ("sparser", "magnitude", 0.75, 0),
+    ):
+        draw = torch.Generator().manual_seed(seed)
+        text = [torch.randint(5, bundled.geometry.vocabulary, (2, 32), generator=draw)]
+        pruned = pruned_copy(bundled, method, sparsity, text)
+        made[name] = save_pruned(
+            pruned, root / name, mask_file=name != "wanda-1", report=report(method, sparsity, seed)
+        )
+    return made
+
+
+def compared(folders, first, second):
+    a, b = (masks_io.open_masks(str(folders[name])) for name in (first, second))
+    return masks.compare(masks_io.pairs(a, b), a.geometry.layers, a.names, a.geometry.heads, a.geometry.kv_heads)
+
+
+def open_page(**query):
+    return app("pages/masks.py", **query)
+
+
+def view(test, name):
+    test.segmented_control(key="masks_view").set_value(name).run()
+    assert not test.exception, test.exception
+    assert not test.error, [element.value for element in test.error]
+    return test
+
+
+def test_without_pruned_models_the_page_says_how_to_make_some(monkeypatch):
+    monkeypatch.setattr("pages.masks.pruned_folders", lambda: {})
+    test = open_page()
+    assert "python -m analysis prune" in test.code[0].value
+    assert "--out" in test.code[0].value
+
+
+def test_two_runs_of_one_sparsity_are_chosen_to_begin_with(folders):
+    test = open_page()
+    chosen = {test.selectbox(key=key).value for key in ("first", "second")}
+    assert len(chosen) == 2
+    assert "sparser" not in chosen
+
+
+def test_the_numbers_are_those_of_the_masks_beside_both_floors(folders):
+    test = open_page(first="magnitude", second="wanda-0")
+    total, seeds = compared(folders, "magnitude", "wanda-0").total(), compared(folders, "wanda-0", "wanda-1").total()
+    assert test.metric[0].value == f"{masks.disagreement(total):.2%}"
+    assert test.metric[1].value == f"{masks.jaccard_distance(total):.2%}"
+    said = texts(test)
+    assert f"Independent masks: 50.0% · two calibration seeds: {masks.disagreement(seeds):.2%}" in said
+    assert "`wanda-0` and `wanda-1`" in said
+    assert "our measure" in said
+
+
+def test_the_grid_and_its_table_hold_the_counted_numbers(folders):
+    test = open_page(first="magnitude", second="wanda-0")
+    comparison = compared(folders, "magnitude", "wanda-0")
+    for part in ("whole head", "q_proj", "o_proj"):
+        test.selectbox(key="mask_part").set_value(part).run()
+        figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+        expected = masks.disagreement(comparison.head_parts()[part])
+        shown = figure["data"][0]["z"]
+        values = np.frombuffer(base64.b64decode(shown["bdata"]), np.float32).reshape(expected.shape)
+        np.testing.assert_allclose(values, expected, rtol=1e-6)
+    test.toggle(key="mask_heads_table").set_value(True).run()
+    table = test.dataframe[0].value
+    np.testing.assert_allclose(table["mask disagreement"], expected.ravel())
+    floor = masks.independent_disagreement(comparison.head_parts()["o_proj"])
+    np.testing.assert_allclose(table["mask disagreement, independent masks"], floor.ravel())
+    assert "mask disagreement, two seeds" in table
+
+
+def test_a_difference_that_cannot_be_is_said_and_not_drawn(folders):
+    test = open_page(first="magnitude", second="wanda-0", mask_part="q_proj")
+    assert len(test.get("plotly_chart")) == 1
+    assert "every row loses the same number" in test.info[0].value
+    test.selectbox(key="mask_part").set_value("whole head").run()
+    assert len(test.get("plotly_chart")) == 2
+    assert "It can move only in o_proj" in texts(test)
+
+
+def test_projections_open_one_mask_and_one_heads_part_of_it(folders):
+    test = view(open_page(first="magnitude", second="wanda-0"), "Projections")
+    test.selectbox(key="mask_layer").set_value(3)
+    test.selectbox(key="mask_projection").set_value("o_proj").run()
+    assert "The masks of layer 3, o_proj" in texts(test)
+    test.selectbox(key="mask_slice").set_value("head 2").run()
+    assert "The masks of layer 3, o_proj, head 2" in texts(test)
+    test.toggle(key="mask_picture_table").set_value(True).run()
+    table = test.dataframe[0].value
+    part = masks.head_slice(masks_io.open_masks(str(folders["wanda-0"])).pruned(3, "o_proj"), "o_proj", 2, 6, 6)
+    np.testing.assert_array_equal(table["share pruned, second"].to_numpy().reshape(part.shape), part)
+    test.selectbox(key="mask_projection").set_value("down_proj").run()  # has no heads
+    assert not test.exception, test.exception
+    assert test.selectbox(key="mask_slice").value == "whole matrix"
+
+
+def test_the_address_opens_the_mask_it_names(folders):
+    test = open_page(
+        first="magnitude", second="wanda-0", masks_view="Projections", mask_layer="5", mask_projection="up_proj"
+    )
+    assert "The masks of layer 5, up_proj" in texts(test)
+    figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+    assert (figure["layout"]["shapes"][0]["y0"], figure["layout"]["shapes"][0]["x0"]) == (4.5, 4.5)
+    for key in ("first", "second"):
+        assert test.query_params[key] in ("magnitude", "wanda-0", ["magnitude"], ["wanda-0"])
+
+
+def test_depth_shows_every_layer_and_both_floors(folders):
+    test = view(open_page(first="magnitude", second="wanda-0"), "Depth")
+    figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+    names = [trace["name"] for trace in figure["data"]]
+    assert names[:3] == ["all projections", "attention", "MLP"]
+    assert names[3].startswith("two calibration seeds")
+    assert names[4] == "independent masks"
+
+
+def test_runs_of_two_sparsities_are_refused_until_asked_for(folders):
+    test = open_page(first="magnitude", second="sparser")
+    assert "at least 25.0%" in test.warning[0].value
+    assert not test.get("plotly_chart")
+    test.toggle(key="unlike").set_value(True).run()
+    assert not test.exception, test.exception
+    assert test.get("plotly_chart")
+
+
+def test_any_folder_can_be_typed_and_a_bad_one_is_one_line(folders, bundled, tmp_path):
+    save_pruned(pruned_copy(bundled, "magnitude", 0.5), tmp_path / "elsewhere", mask_file=False)
+    test = open_page(first=str(tmp_path / "elsewhere"), second="magnitude")
+    assert "no report" in texts(test)
+    assert test.metric[0].value == "0.00%"
+    test = open_page(first=str(tmp_path / "nowhere"), second="magnitude")
+    assert "There is no model" in test.error[0].value
+    test = open_page(first="tests/golden/llada-gqa", second="magnitude")
+    assert "cannot be compared" in test.error[0].value
+
+
+def test_a_floor_of_ones_own_choice(folders):
+    test = open_page(first="magnitude", second="wanda-0")
+    test.segmented_control(key="floor").set_value("two runs of my choice").run()
+    assert "two calibration seeds: not measured" in texts(test)
+    test.selectbox(key="floor_first").set_value("wanda-0")
+    test.selectbox(key="floor_second").set_value("wanda-1").run()
+    seeds = compared(folders, "wanda-0", "wanda-1").total()
+    assert f"two calibration seeds: {masks.disagreement(seeds):.2%}" in texts(test)
+
+
+def test_several_runs_overlap_as_their_sets_do(folders):
+    test = view(open_page(first="magnitude", second="wanda-0"), "Several runs")
+    assert set(test.multiselect(key="runs").value) == {"magnitude", "wanda-0", "wanda-1"}
+    test.toggle(key="overlap_table").set_value(True).run()
+    table = test.dataframe[0].value.set_index(["first", "second"])
+    expected = masks.jaccard(compared(folders, "magnitude", "wanda-0").total())
+    assert table.loc[("magnitude", "wanda-0"), "jaccard"] == pytest.approx(expected)
+    assert len(table) == 3
+    test.multiselect(key="runs").set_value(["magnitude", "sparser"]).run()
+    assert "25.0% apart" in test.warning[0].value
+
+
+def test_attention_to_the_dense_models_sinks_is_measured_on_both_pruned_models(folders):
+    spec = RecordSpec(prompt="mia has a dog .", sampling=LLaDASampling(gen_length=12, steps=6), seed=5)
+    dense = engine().wait(engine().submit("record", spec).id, 120)
+    test = view(open_page(first="magnitude", second="wanda-0", recording=dense.id, k="1"), "Attention to sinks")
+    before = {job.id for job in engine().jobs("record")}
+    test.toggle(key="pruned_recordings").set_value(True).run()
+    asked = [job for job in engine().jobs("record") if job.id not in before]
+    assert {job.spec["model"]["source"] for job in asked} == {str(folders[name]) for name in ("magnitude", "wanda-0")}
+    for job in asked:
+        made = job.parameters()
+        assert (made.prompt, made.seed, made.sampling, made.chat_template) == (spec.prompt, 5, spec.sampling, "off")
+    test.run()  # a rerun while they wait must not cancel one for the other
+    assert [engine().wait(job.id, 120).state for job in asked] == ["done", "done"]
+    test.run()
+    assert not test.exception, test.exception
+    assert not test.error, [element.value for element in test.error]
+    test.toggle(key="kept_over_steps_table").set_value(True).run()
+    table = test.dataframe[0].value
+    assert set(table["model"]) == {"dense", "first: magnitude", "second: wanda-0", "uniform attention"}
+    own = table[table["model"] == "dense"]
+    assert (own["of the dense model's"].dropna() == 1).all()
+
+    from analysis.sinks import find_sinks, mean_mass
+    from analysis.specs import SinkParams
+    from analysis.trajectory import open_trajectory
+
+    record = open_trajectory(engine().result(dense).file)
+    sinks = find_sinks(mean_mass(record.mass), SinkParams(k=1), True)
+    for job in asked:
+        mass = open_trajectory(engine().result(engine().job(job.id)).file).mass
+        slot = "first: magnitude" if "magnitude" in job.spec["model"]["source"] else "second: wanda-0"
+        got = table[table["model"] == slot]["share of attention"].to_numpy()
+        for step in range(6):
+            share = sum(mass[step, :, :, s].sum() for s in np.flatnonzero(sinks[step])) / mass[step].sum()
+            assert got[step] == pytest.approx(share, rel=1e-4)
+
+
+def test_the_recording_to_look_at_is_one_of_the_dense_model(folders):
+    recordings = engine().jobs("record")
+    assert any("magnitude" in job.spec["model"]["source"] for job in recordings)
+    test = view(open_page(first="magnitude", second="wanda-0"), "Attention to sinks")
+    chosen = engine().job(test.selectbox(key="recording_choice").value)
+    assert chosen.spec["model"]["source"] == "bundled"
+    pruned = next(job for job in recordings if "magnitude" in job.spec["model"]["source"])
+    test = view(open_page(first="magnitude", second="wanda-0", recording=pruned.id), "Attention to sinks")
+    assert "pruned from another model than the one recorded" in test.info[0].value
