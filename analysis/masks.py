@@ -269,7 +269,9 @@ def shares(mask: np.ndarray, limit: int = MAX_CELLS) -> tuple[np.ndarray, int, i
     """
     height, width = (max(1, -(-size // limit)) for size in mask.shape)
     rows, columns = np.arange(0, mask.shape[0], height), np.arange(0, mask.shape[1], width)
-    sums = np.add.reduceat(np.add.reduceat(mask, rows, axis=0, dtype=np.int32), columns, axis=1)
+    # Row by row of blocks: reduceat down the columns of a large matrix is twenty times slower.
+    bands = np.stack([mask[row : row + height].sum(axis=0, dtype=np.int32) for row in rows])
+    sums = np.add.reduceat(bands, columns, axis=1)
     sizes = np.diff(np.append(rows, mask.shape[0]))[:, None] * np.diff(np.append(columns, mask.shape[1]))
     return (sums / sizes).astype(np.float32), height, width
 

@@ -56,18 +56,20 @@ def read_report(folder: Path) -> PrunedRun:
     """The run a folder holds; an empty one where there is no readable report."""
     try:
         report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-        stated = {**report, **_inner(report, "parameters"), **_inner(report, "spec")}
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return PrunedRun({}, None, "")
+    stated = _inner(report, "parameters")
     settings = {name: stated[name] for name in _SETTINGS if name in stated}
+    if not settings:
+        return PrunedRun({}, None, "")
     calibration = dict(_inner(settings, "calibration"))
-    seed = calibration.pop("seed", stated.get("seed"))
-    model = stated.get("fingerprint") or _inner(stated, "model").get("fingerprint") or ""
-    return PrunedRun(settings | {"calibration": calibration}, seed if isinstance(seed, int) else None, str(model))
+    seed = calibration.pop("seed", None)
+    model = _inner(report, "model").get("fingerprint")
+    return PrunedRun(settings | {"calibration": calibration}, seed if isinstance(seed, int) else None, str(model or ""))
 
 
-def _inner(values: dict[str, Any], name: str) -> dict[str, Any]:
-    found = values.get(name)
+def _inner(values: Any, name: str) -> dict[str, Any]:
+    found = values.get(name) if isinstance(values, dict) else None
     return found if isinstance(found, dict) else {}
 
 

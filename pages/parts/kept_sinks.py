@@ -120,7 +120,9 @@ def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition
     for column, (name, values) in zip(st.columns(3), list(strength.items())[:3], strict=True):
         mean = float(np.mean(values))
         column.metric(f"{plain(name)}, mean over steps", f"{mean:.1%}")
-        if name != "dense":
+        if name == "dense":
+            column.caption(f"Uniform attention would give {float(np.mean(uniform)):.1%}")
+        else:
             column.caption(f"{mean / float(np.mean(before[: len(values)])):.1%} of the dense model's is kept")
     chart(
         "Attention to the dense model's sinks",

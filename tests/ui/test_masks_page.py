@@ -25,8 +25,8 @@ def _stop_engine():
 
 
 def report(method, sparsity, seed):
-    spec = PruneSpec(method=method, sparsity=sparsity, calibration={"seed": seed}).model_dump(mode="json")
-    return {**spec, "fingerprint": fingerprint(find("bundled"))}
+    spec = PruneSpec(method=method, sparsity=sparsity, calibration={"seed": seed})
+    return {"parameters": spec.model_dump(mode="json"), "model": {"fingerprint": fingerprint(find("bundled"))}}
 
 
 @pytest.fixture(scope="module")
