@@ -47,7 +47,9 @@ def test_a_report_that_is_none_is_an_empty_run(tmp_path, text):
 
 
 def test_a_report_of_other_types_is_titled_all_the_same(tmp_path):
-    (tmp_path / "report.json").write_text('{"parameters": {"method": 3, "sparsity": "x", "calibration": 1}, "model": 5}')
+    (tmp_path / "report.json").write_text(
+        '{"parameters": {"method": 3, "sparsity": "x", "calibration": 1}, "model": 5}'
+    )
     assert read_report(tmp_path).title == "3"
 
 
