@@ -69,6 +69,8 @@ def test_runs_that_differ_in_more_than_their_seed_or_in_the_budget_are_no_floor(
     assert seed_pair([runs[0], runs[1]], runs[0], runs[1]) is None
     assert seed_pair([runs[2], runs[2]], runs[2], runs[2]) is None  # one seed twice
     assert seed_pair(runs, runs[4], runs[4]) is None  # only one run of 25 %
+    elsewhere = PrunedRun(runs[0].settings, 9, "another model")
+    assert seed_pair([runs[0], elsewhere], runs[0], runs[1]) is None
     other = [PrunedRun(run.settings, run.seed, "another model") for run in runs]
     assert seed_pair(other, runs[0], runs[1]) is None
 
