@@ -35,14 +35,23 @@ class Pruned:
 
 
 def pruned_folders() -> dict[str, Path]:
-    """The pruned models known here by name, newest first: those of the store's `models` folder and of finished jobs."""
-    models = engine().store.root / "models"
-    there = [path for path in models.iterdir() if path.is_dir()] if models.is_dir() else []
-    outs = [record.summary.get("out") for record in engine().jobs("prune") if record.state == "done"]
-    there += [Path(out) for out in outs if isinstance(out, str) and out]
-    whole = {path.resolve() for path in there if (path / "config.json").is_file()}
-    newest = sorted(whole, key=lambda path: (-(path / "config.json").stat().st_mtime, str(path)))
-    return {path.name if path.parent == models.resolve() else str(path): path for path in newest}
+    """The pruned models known here by name, newest first: those of the store's `models` folder and of finished jobs.
+
+    A job's folder is named with the job's id where the store keeps it, as several are called the same there, and by its
+    path elsewhere.
+    """
+    store = engine().store
+    models = store.root / "models"
+    named = {path.resolve(): path.name for path in (models.iterdir() if models.is_dir() else ())}
+    for record in engine().jobs("prune"):
+        result = engine().result(record)
+        out = record.summary.get("out") if result is None or result.folder is None else result.folder
+        if out:
+            path = Path(out).resolve()
+            inside = path.is_relative_to(store.kept.resolve())
+            named.setdefault(path, f"{path.name} {record.id[:6]}" if inside else str(path))
+    whole = {path: (path / "config.json").stat().st_mtime for path in named if (path / "config.json").is_file()}
+    return {named[path]: path for path in sorted(whole, key=lambda path: (-whole[path], str(path)))}
 
 
 def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:

@@ -243,3 +243,14 @@ def test_the_recording_to_look_at_is_one_of_the_dense_model(folders):
     pruned = next(job for job in recordings if "magnitude" in job.spec["model"]["source"])
     test = view(open_page(first="magnitude", second="wanda-0", recording=pruned.id), "Attention to sinks")
     assert "pruned from another model than the one recorded" in test.info[0].value
+
+
+def test_what_a_prune_job_leaves_is_offered_and_read(folders):
+    spec = PruneSpec(method="magnitude", sparsity=0.5)
+    job = engine().wait(engine().submit("prune", spec).id, 120)
+    assert job.state == "done", job.reason
+    name = f"pruned-magnitude {job.id[:6]}"
+    test = open_page(first="magnitude", second=name)
+    assert name in test.selectbox(key="second").options
+    assert f"magnitude · 50% · seed {spec.calibration.seed}" in texts(test)
+    assert test.metric[0].value == "0.00%"  # the same method and sparsity, pruned in another way
