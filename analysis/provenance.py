@@ -8,7 +8,7 @@ import psutil
 
 from analysis import __version__
 
-_PACKAGES = ("torch", "transformers", "safetensors", "numpy")
+_PACKAGES = ("torch", "transformers", "safetensors", "numpy", "lm_eval")
 
 
 def environment() -> dict[str, Any]:

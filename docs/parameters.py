@@ -11,6 +11,7 @@ from analysis.specs import (
     AttentionMapSpec,
     CalibrationParams,
     DiscountParams,
+    EvaluateSpec,
     ModelSpec,
     PruneSpec,
     RecordSpec,
@@ -28,8 +29,9 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Pruning", PruneSpec),
     ("Calibration", CalibrationParams),
     ("Discount", DiscountParams),
+    ("Evaluation", EvaluateSpec),
 )
-_SKIPPED = {"model", "sampling", "sampler", "calibration", "discount"}
+_SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare"}
 _SIGNS = {
     annotated_types.Ge: ("ge", "≥"),
     annotated_types.Gt: ("gt", ">"),

@@ -1,6 +1,7 @@
 """Log-likelihoods: exact sums against brute force, and Monte Carlo estimates against exact sums."""
 
 import itertools
+import json
 import math
 from types import SimpleNamespace
 
@@ -9,8 +10,17 @@ import pytest
 import torch
 
 from analysis.errors import UserError
-from analysis.evaluation import likelihood
-from analysis.evaluation.likelihood import Request, all_sets, drawn_sets, is_exact, log_likelihoods, seed_of
+from analysis.evaluation.bundled.data import FOLDER
+from analysis.evaluation.likelihood import (
+    Budget,
+    Request,
+    all_sets,
+    drawn_sets,
+    greedy_match,
+    is_exact,
+    log_likelihoods,
+    seed_of,
+)
 
 VOCABULARY, MASK = 12, 1
 
@@ -22,19 +32,20 @@ class Tiny:
         generator = torch.Generator().manual_seed(0)
         self.mask_token = None if causal else MASK
         self.device = torch.device("cpu")
+        self.architecture = SimpleNamespace(sampler="autoregressive" if causal else "llada")
         self.geometry = SimpleNamespace(max_length=64, vocabulary=VOCABULARY)
         self.embed = torch.randn(VOCABULARY, 16, generator=generator)
         self.mix = torch.randn(64, 64, 16, VOCABULARY, generator=generator) / 4
         self.causal = causal
         self.forwards = 0
 
-    def predict(self, tokens: torch.Tensor) -> torch.Tensor:
+    def predict(self, tokens: torch.Tensor, keep: int | None = None) -> torch.Tensor:
         self.forwards += len(tokens)
         length = tokens.shape[1]
         mix = self.mix[:length, :length]
         if self.causal:
             mix = mix * torch.ones(length, length).tril()[:, :, None, None]
-        return torch.einsum("bke,qkev->bqv", self.embed[tokens], mix)
+        return torch.einsum("bke,qkev->bqv", self.embed[tokens], mix)[:, -keep if keep else 0 :]
 
 
 @pytest.fixture
@@ -167,16 +178,121 @@ def test_results_are_reported_as_they_come(diffusion):
     assert told == {index: result.value for index, result in enumerate(results)}
 
 
-def test_batches_stay_within_their_size(diffusion, monkeypatch):
+def test_batches_stay_within_their_budget(diffusion):
     requests = [Request((2, 5, 7), tuple(range(2, 8)))] * 3
     whole = log_likelihoods(diffusion, requests, draws=16)
-    monkeypatch.setattr(likelihood, "TOKENS_A_FORWARD", 20)
     sizes: list[int] = []
     predict = diffusion.predict
-    diffusion.predict = lambda tokens: sizes.append(tokens.numel()) or predict(tokens)
-    parts = log_likelihoods(diffusion, requests, draws=16)
+    diffusion.predict = lambda tokens, keep: sizes.append(tokens.numel()) or predict(tokens, keep)
+    parts = log_likelihoods(diffusion, requests, draws=16, budget=Budget(tokens=20))
     assert max(sizes) <= 20
     assert [p.value for p in parts] == pytest.approx([w.value for w in whole], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA"), RuntimeError("can't allocate memory"), MemoryError()]
+)
+def test_batches_shrink_when_memory_runs_out(diffusion, error):
+    requests = [Request((2, 5, 7), tuple(range(2, 2 + n))) for n in (6, 5, 6)]
+    whole = log_likelihoods(diffusion, requests, draws=16)
+    predict, budget = diffusion.predict, Budget()
+
+    def small_memory(tokens, keep):
+        if tokens.numel() > 30:
+            raise error
+        return predict(tokens, keep)
+
+    diffusion.predict = small_memory
+    parts = log_likelihoods(diffusion, requests, draws=16, budget=budget)
+    assert budget.tokens <= 30
+    assert [p.value for p in parts] == pytest.approx([w.value for w in whole], rel=1e-5)
+    with pytest.raises(MemoryError, match="40 tokens"):
+        log_likelihoods(diffusion, [Request((2,) * 39, (4,))], budget=budget)
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory(diffusion):
+    def broken(tokens, keep):
+        raise RuntimeError("shape mismatch")
+
+    diffusion.predict = broken
+    with pytest.raises(RuntimeError, match="shape"):
+        log_likelihoods(diffusion, [Request((2,), (4,))])
+
+
+@pytest.mark.parametrize("causal_", [False, True])
+def test_one_token_choices_take_one_forward(causal_):
+    model = Tiny(causal_)
+    choices = [Request((2, 5, 7), (token,)) for token in (4, 6, 9, 3)]
+    results = log_likelihoods(model, choices, draws=32)
+    assert model.forwards == 1
+    alone = [log_likelihoods(model, [choice])[0].value for choice in choices]
+    assert [result.value for result in results] == pytest.approx(alone, rel=1e-6)
+
+
+def test_equal_masked_inputs_share_a_forward(diffusion):
+    """Of two answers that differ in the first token, the sets that mask it: 7 + 7 − 4 of 3-token answers."""
+    log_likelihoods(diffusion, [Request((2,), (4, 6, 8)), Request((2,), (5, 6, 8))], draws=7)
+    assert diffusion.forwards == 10
+
+
+@pytest.mark.parametrize(("sampler", "factor"), [("llada", 1.5), ("dream", 0.5)])
+def test_guidance(diffusion, sampler, factor):
+    diffusion.architecture.sampler = sampler
+    (result,) = log_likelihoods(diffusion, [Request((2, 5), (8,))], guidance=0.5)
+    with_context = diffusion.predict(torch.tensor([[2, 5, MASK]]))[0, 2]
+    without = diffusion.predict(torch.tensor([[MASK, MASK, MASK]]))[0, 2]
+    logs = (without + factor * (with_context - without)).log_softmax(-1)
+    assert result.value == pytest.approx(float(logs[8]), rel=1e-5)
+
+
+def test_guidance_needs_a_mask(causal):
+    with pytest.raises(UserError, match="mask token"):
+        log_likelihoods(causal, [Request((2,), (3,))], guidance=0.5)
+
+
+def test_greedy(causal, diffusion):
+    first = int(causal.predict(torch.tensor([[2, 5]]))[0, -1].argmax())
+    second = int(causal.predict(torch.tensor([[2, 5, first]]))[0, -1].argmax())
+    other = (second + 1) % VOCABULARY
+    right, wrong = log_likelihoods(causal, [Request((2, 5), (first, second)), Request((2, 5), (first, other))])
+    assert right.greedy
+    assert not wrong.greedy
+    shown = [MASK, MASK]
+    for _ in range(2):
+        probabilities, tokens = diffusion.predict(torch.tensor([[2, 5, *shown]]))[0, 2:].softmax(-1).max(-1)
+        at = max((i for i in range(2) if shown[i] == MASK), key=lambda i: float(probabilities[i]))
+        shown[at] = int(tokens[at])
+    assert greedy_match(diffusion, Request((2, 5), tuple(shown)))
+    assert not greedy_match(diffusion, Request((2, 5), (shown[0], (shown[1] + 1) % VOCABULARY)))
+
+
+def test_unbiased_on_real_items(bundled):
+    """Pooled over 200 answers of the bundled tasks, the estimate meets the exact sum within three standard errors."""
+    requests = []
+    for task in ("knowledge", "physical"):
+        for line in (FOLDER / f"{task}_test.jsonl").read_text(encoding="utf-8").splitlines():
+            item = json.loads(line)
+            context = tuple(bundled.tokenizer(item["context"])["input_ids"])
+            for choice in item["choices"]:
+                tokens = tuple(bundled.tokenizer(" " + choice, add_special_tokens=False)["input_ids"])
+                requests += [Request(context, tokens, task)] if len(tokens) == 3 else []
+    requests = requests[:200]
+    assert len(requests) == 200
+    assert not is_exact(3, 5)
+    exact = np.array([result.value for result in log_likelihoods(bundled, requests, draws=7)])
+    drawn = np.array([[r.value for r in log_likelihoods(bundled, requests, 5, seed)] for seed in range(2)])
+    errors = drawn.var(axis=0, ddof=1) / len(drawn)
+    assert errors.sum() > 0
+    z = (drawn.mean(axis=0) - exact).sum() / math.sqrt(errors.sum())
+    assert abs(z) < 3
+
+
+def test_kept_logits_are_those_of_the_whole(golden):
+    model, *_ = golden
+    tokens = torch.arange(5, 13)[None]
+    whole = model.predict(tokens)
+    for keep in (1, 3, 7, 8, 20):
+        assert torch.allclose(model.predict(tokens, keep=keep), whole[:, -keep:], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,9 @@ L / (k·L·C(L, k)) = 1 / (k·C(L, k)): the exact value. Otherwise draws are str
 are balanced: successive sets are cut from shuffled decks of all positions, so that each is masked about equally often.
 
 For an autoregressive model it is the chain rule, always exact.
+
+Which positions a draw masks depends on (task, context, continuation, seed) alone: models that are compared see the very
+same masks, whatever the order, the batch size or the machine. Masked inputs that are equal share one forward.
 """
 
 import hashlib
@@ -17,16 +20,13 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import torch
 
 from analysis.errors import UserError
 from analysis.models.load import LoadedModel
-
-TOKENS_A_FORWARD = 8192
-LOGIT_BYTES = 2**28  # of one forward, which bounds its tokens where the vocabulary is large
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """value: log-likelihood (or its bound) in nats. exact: no Monte Carlo error. draws: forwards it took."""
+    """value: log-likelihood (or its bound) in nats. exact: no Monte Carlo error. draws: masked sets it is a sum of.
+
+    greedy: whether every token is the likeliest one given those before it; None for a diffusion model, which has no
+    order (`greedy_match` decodes to find out).
+    """
 
     value: float
     exact: bool
     draws: int
+    greedy: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,27 @@ class MaskedSet:
 
     positions: tuple[int, ...]
     weight: float
+
+
+@dataclass
+class Budget:
+    """What one forward may hold. It is halved when memory runs out, and stays so."""
+
+    tokens: int = 8192
+    logit_bytes: int = 2**28
+
+    @classmethod
+    def of(cls, model: LoadedModel) -> "Budget":
+        """What to start with on the model's device."""
+        return cls() if model.device.type == "cpu" else cls(tokens=32768, logit_bytes=2**31)
+
+    def rows(self, length: int, kept: int, vocabulary: int) -> int:
+        """How many sequences of this length, of which this many positions are predicted, go into one forward."""
+        return max(1, min(self.tokens // length, self.logit_bytes // (4 * kept * vocabulary)))
+
+    def shrink(self, rows: int, length: int) -> None:
+        """After `rows` sequences of this length did not fit."""
+        self.tokens = max(1, min(self.tokens, rows * length) // 2)
 
 
 def is_exact(length: int, draws: int) -> bool:
@@ -106,11 +132,17 @@ def log_likelihoods(
     draws: int = 32,
     seed: int = 0,
     on_result: Callable[[int, Likelihood], None] = lambda index, result: None,
+    guidance: float = 0.0,
+    budget: Budget | None = None,
+    on_forward: Callable[[], None] = lambda: None,
 ) -> list[Likelihood]:
     """Scores answers, in the order asked. `on_result` is called with the index of each as it is finished.
 
-    draws: forwards allowed an answer of a diffusion model. Raises UserError for an empty continuation and for a text
-    longer than the model takes.
+    draws: masked sets allowed an answer of a diffusion model. guidance: classifier-free guidance g, with logits c given
+    the context and u with the context masked: LLaDA's u + (g + 1)(c − u), Dream's u + g(c − u); 0 is none.
+    on_forward: called before every forward; what it raises ends the scoring.
+    Raises UserError for an empty continuation and for a text longer than the model takes; MemoryError when not even one
+    sequence fits.
     """
     _check(model, requests)
     if model.mask_token is None:
@@ -124,54 +156,188 @@ def log_likelihoods(
             else drawn_sets(len(request.continuation), draws, seed_of(request, seed))
             for request, whole in zip(requests, exact, strict=True)
         ]
-    values = [0.0] * len(requests)
-    waiting = [len(plan) for plan in plans]
-    for rows in _batches(requests, plans, model.geometry.vocabulary):
-        for (index, _), value in zip(rows, _scores(model, requests, rows), strict=True):
-            values[index] += value
-            waiting[index] -= 1
-            if not waiting[index]:
-                on_result(index, Likelihood(values[index], exact[index], len(plans[index])))
-    return [Likelihood(*row) for row in zip(values, exact, map(len, plans), strict=True)]
+    parts: list[list[float]] = [[] for _ in requests]
+    greedy = [model.mask_token is None] * len(requests)
+    results: dict[int, Likelihood] = {}
+    scored = run_forwards(
+        model, planned_forwards(model, requests, plans), guidance, budget or Budget.of(model), on_forward
+    )
+    for reader, value, likeliest in scored:
+        parts[reader.request].append(reader.weight * value)
+        greedy[reader.request] &= likeliest
+        if len(parts[reader.request]) == len(plans[reader.request]):
+            index = reader.request
+            # fsum does not depend on the order in which batches came.
+            results[index] = Likelihood(
+                math.fsum(parts[index]), exact[index], len(plans[index]),
+                greedy[index] if model.mask_token is None else None,
+            )  # fmt: skip
+            on_result(index, results[index])
+    return [results[index] for index in range(len(requests))]
 
 
-_Row = tuple[int, MaskedSet]
+# --- forwards ---------------------------------------------------------------------------------------------------
 
 
-def _batches(
-    requests: Sequence[Request], plans: Sequence[Sequence[MaskedSet]], vocabulary: int
-) -> Iterable[list[_Row]]:
-    """Rows of one length together, so that nothing is padded, as many as one forward may hold."""
-    tokens = min(TOKENS_A_FORWARD, LOGIT_BYTES // (4 * vocabulary))
-    by_length: dict[int, list[_Row]] = defaultdict(list)
+@dataclass(frozen=True)
+class Reader:
+    """Who takes which log-probabilities from a forward: positions and tokens of its answer."""
+
+    request: int
+    positions: tuple[int, ...]
+    tokens: tuple[int, ...]
+    weight: float
+
+
+@dataclass
+class Forward:
+    """An input whose last logits are about the answer's tokens, and who reads them. answer: its length in tokens."""
+
+    context: tuple[int, ...]
+    shown: tuple[int, ...]
+    answer: int
+    readers: list[Reader] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        return len(self.context) + len(self.shown)
+
+
+def planned_forwards(
+    model: LoadedModel, requests: Sequence[Request], plans: Sequence[Sequence[MaskedSet]]
+) -> Iterable[Forward]:
+    """The distinct inputs. Choices of an item share one where what is masked is all they differ in.
+
+    An autoregressive model reads the answer up to its last token; so one-token answers share one forward there, too.
+    """
+    found: dict[tuple[tuple[int, ...], tuple[int, ...], int], Forward] = {}
     for index, (request, plan) in enumerate(zip(requests, plans, strict=True)):
-        by_length[len(request.context) + len(request.continuation)] += [(index, masked) for masked in plan]
+        answer = request.continuation
+        for masked in plan:
+            if model.mask_token is None:
+                shown = answer[:-1]
+            else:
+                hidden = set(masked.positions)
+                shown = tuple(model.mask_token if i in hidden else token for i, token in enumerate(answer))
+            key = (request.context, shown, len(answer))
+            forward = found.setdefault(key, Forward(*key))
+            tokens = tuple(answer[position] for position in masked.positions)
+            forward.readers.append(Reader(index, masked.positions, tokens, masked.weight))
+    return found.values()
+
+
+def run_forwards(
+    model: LoadedModel,
+    forwards: Iterable[Forward],
+    guidance: float,
+    budget: Budget,
+    on_forward: Callable[[], None],
+) -> Iterable[tuple[Reader, float, bool]]:
+    """Every reader with its sum of log-probabilities, and whether all its tokens are the likeliest.
+
+    Inputs of one length go together, so that nothing is padded.
+    """
+    by_length: dict[int, list[Forward]] = defaultdict(list)
+    for forward in forwards:
+        by_length[forward.length].append(forward)
     for length, rows in sorted(by_length.items()):
-        size = max(1, tokens // length)
-        for start in range(0, len(rows), size):
-            yield rows[start : start + size]
+        start = 0
+        while start < len(rows):
+            kept = max(row.answer for row in rows[start:])
+            batch = rows[start : start + budget.rows(length, kept, model.geometry.vocabulary)]
+            on_forward()
+            try:
+                scored = _scores(model, batch, guidance)
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
+                if len(batch) == 1:
+                    raise MemoryError(f"Not even one text of {length} tokens fits into memory.") from error
+                budget.shrink(len(batch), length)
+                _free(model)
+                continue
+            start += len(batch)
+            yield from scored
 
 
-def _scores(model: LoadedModel, requests: Sequence[Request], rows: list[_Row]) -> list[float]:
-    """The weighted sum of log-probabilities of each row's masked (or, autoregressive, of all) answer tokens."""
-    whole = torch.tensor([requests[index].context + requests[index].continuation for index, _ in rows])
-    inputs = whole.clone()
-    row_of, position_of = [], []
-    for row, (index, masked) in enumerate(rows):
-        for position in masked.positions:
-            row_of.append(row)
-            position_of.append(len(requests[index].context) + position)
-    where, at = torch.tensor(row_of), torch.tensor(position_of)
-    expected = whole[where, at]
+def _scores(model: LoadedModel, batch: list[Forward], guidance: float) -> list[tuple[Reader, float, bool]]:
+    kept = max(row.answer for row in batch)
+    logits = model.predict(torch.tensor([row.context + row.shown for row in batch]), keep=kept)
+    unconditional, factor = None, _guidance_factor(model, guidance)
+    if factor != 1:
+        blank = [(model.mask_token,) * len(row.context) + row.shown for row in batch]
+        distinct = {tokens: number for number, tokens in enumerate(dict.fromkeys(blank))}
+        unconditional = model.predict(torch.tensor(list(distinct)), keep=kept)
+    row_of, at, expected, without = [], [], [], []
+    for number, row in enumerate(batch):
+        for reader in row.readers:
+            for position, token in zip(reader.positions, reader.tokens, strict=True):
+                row_of.append(number)
+                at.append(kept - row.answer + position)
+                expected.append(token)
+                if unconditional is not None:
+                    without.append(distinct[blank[number]])
+    device = logits.device
+    chosen = logits[torch.tensor(row_of, device=device), torch.tensor(at, device=device)].float()
+    if unconditional is not None:
+        base = unconditional[torch.tensor(without, device=device), torch.tensor(at, device=device)].float()
+        chosen = base + factor * (chosen - base)
+    wanted = torch.tensor(expected, device=device)
+    logs = chosen.log_softmax(dim=-1).gather(-1, wanted[:, None])[:, 0].double().tolist()
+    likeliest = (chosen.argmax(dim=-1) == wanted).tolist()
+    scored, start = [], 0
+    for row in batch:
+        for reader in row.readers:
+            end = start + len(reader.positions)
+            scored.append((reader, math.fsum(logs[start:end]), all(likeliest[start:end])))
+            start = end
+    return scored
+
+
+def _guidance_factor(model: LoadedModel, guidance: float) -> float:
+    """What (c − u) is multiplied with; 1 is plain conditional prediction."""
+    if guidance == 0:
+        return 1.0
     if model.mask_token is None:
-        at = at - 1
-    else:
-        inputs[where, at] = model.mask_token
-    logits = model.predict(inputs)[where.to(model.device), at.to(model.device)].float()
-    logs = logits.log_softmax(dim=-1).gather(-1, expected.to(model.device)[:, None])[:, 0].double().cpu()
-    sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, where, logs)
-    weights = torch.tensor([masked.weight for _, masked in rows], dtype=torch.float64)
-    return (sums * weights).tolist()
+        raise UserError("Guidance needs a mask token to hide the context; an autoregressive model has none.")
+    return guidance if model.architecture.sampler == "dream" else guidance + 1
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "out of memory" in text or "can't allocate memory" in text
+
+
+def _free(model: LoadedModel) -> None:
+    if model.device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif model.device.type == "mps":
+        torch.mps.empty_cache()
+
+
+# --- greedy decoding --------------------------------------------------------------------------------------------
+
+
+def greedy_match(model: LoadedModel, request: Request) -> bool:
+    """Whether greedy decoding of as many tokens as the continuation has writes the continuation.
+
+    A diffusion model uncovers one token a step, the surest first (LLaDA's low-confidence remasking). It ends at the
+    first token that differs, so that most answers take few forwards.
+    """
+    if model.mask_token is None:
+        return bool(log_likelihoods(model, [request])[0].greedy)
+    length = len(request.continuation)
+    shown = [model.mask_token] * length
+    for _ in range(length):
+        logits = model.predict(torch.tensor([[*request.context, *shown]]), keep=length)[0].float()
+        probabilities, tokens = logits.softmax(dim=-1).max(dim=-1)
+        hidden = torch.tensor([token == model.mask_token for token in shown], device=probabilities.device)
+        position = int(probabilities.masked_fill(~hidden, -1).argmax())
+        shown[position] = int(tokens[position])
+        if shown[position] != request.continuation[position]:
+            return False
+    return True
 
 
 def _check(model: LoadedModel, requests: Sequence[Request]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.context import Context
+from analysis.jobs.evaluation import evaluate
 from analysis.jobs.insights import ablate, attention_map
 from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, result_key
@@ -40,6 +41,8 @@ JOBS: dict[str, Job] = {
     "ablate": Job("Ablate sinks", ablate, stored=True, short=True),
     "prune": Job("Prune a model", prune, stored=True),
     "estimate": Job("Estimate a pruning", estimate, stored=True, short=True),
+    # Its answers are found one by one, so that asking again goes on where it was.
+    "evaluate": Job("Evaluate", evaluate, stored=False),
 }
 
 

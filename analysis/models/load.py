@@ -1,10 +1,10 @@
 """Loading a checkpoint into a model that can be run step by step and observed."""
 
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,8 +22,7 @@ from analysis.models import checkpoint as checkpoints
 from analysis.models import converted, dream, llada, sliced
 from analysis.models.architectures import ARCHITECTURES, SUPPORTED, Architecture, Geometry
 from analysis.models.checkpoint import Checkpoint
-from analysis.models.registry import entry
-from analysis.models.tokenizer import encode_prompt, load_tokenizer
+from analysis.models.tokenizer import encode_prompt, load_tokenizer, uses_chat
 from analysis.specs import ModelSpec
 
 _NATIVE_CLASSES = (
@@ -96,18 +95,28 @@ class LoadedModel:
         tokens: torch.Tensor,
         observer: attention.Observer | None = None,
         blocked: torch.Tensor | None = None,
+        keep: int | None = None,
     ) -> torch.Tensor:
         """Logits (B, S, V) for tokens (B, S), in the model's precision. blocked (S,) bool: keys nobody attends to.
 
-        For diffusion models logits[:, i] are about the token at i (Dream's are shifted so that they are);
-        for autoregressive ones about the token at i + 1.
+        keep: only the last so many positions, (B, keep, V); the others' logits are never computed where the class
+        can leave them out. For diffusion models logits[:, i] are about the token at i (Dream's are shifted so that they
+        are); for autoregressive ones about the token at i + 1.
         """
         given = {"attn_observer": observer, "attn_blocked": blocked}
         options = {name: value for name, value in given.items() if value is not None}
+        shifted = self.architecture.shifted
+        keep = None if keep is None or keep >= tokens.shape[1] else keep
+        if keep is not None and self._leaves_out_logits:
+            options["logits_to_keep"] = keep + shifted
         logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
-        if self.architecture.shifted:
+        if shifted:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
-        return logits
+        return logits if keep is None else logits[:, -keep:]
+
+    @cached_property
+    def _leaves_out_logits(self) -> bool:
+        return "logits_to_keep" in inspect.signature(self.network.forward).parameters
 
     @torch.no_grad()
     def hidden(self, tokens: torch.Tensor, observer: attention.Observer | None = None) -> torch.Tensor:
@@ -119,10 +128,7 @@ class LoadedModel:
         """Token ids of a prompt, and whether the chat template was applied. Raises UserError without a tokenizer."""
         if self.tokenizer is None:
             raise UserError(f"'{self.spec.source}' has no tokenizer, so it cannot read text. Add its tokenizer files.")
-        known = entry(self.spec.source)
-        named = any(word in Path(self.spec.source).name.lower() for word in ("instruct", "chat"))
-        instruct = known.instruct if known else named and bool(self.tokenizer.chat_template)
-        chat = instruct if chat_template == "auto" else chat_template == "on"
+        chat = uses_chat(self.spec.source, self.tokenizer, chat_template)
         return encode_prompt(self.tokenizer, prompt, chat), chat
 
 

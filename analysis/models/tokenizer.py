@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2Tokenizer
 
 from analysis.errors import UserError
+from analysis.models.registry import entry
 
 
 def load_tokenizer(folder: Path, config: PreTrainedConfig | None = None) -> PreTrainedTokenizerBase | None:
@@ -46,6 +48,39 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -
     turn = [{"role": "user", "content": prompt}]
     text = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def uses_chat(source: str, tokenizer: PreTrainedTokenizerBase | None, chat_template: str) -> bool:
+    """Whether prompts are wrapped as a user's turn: on, off, or auto, which does so for instruct models."""
+    if chat_template != "auto":
+        return chat_template == "on"
+    known = entry(source)
+    named = any(word in Path(source).name.lower() for word in ("instruct", "chat"))
+    return known.instruct if known else named and bool(getattr(tokenizer, "chat_template", None))
+
+
+def chat_text(
+    tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], add_generation_prompt: bool = True
+) -> str:
+    """Turns of user and assistant as the model was tuned on them. Raises UserError where there is no template.
+
+    Without a generation prompt the last turn is left open, to be continued. A system turn is dropped where the template
+    has none.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise UserError("This model's tokenizer has no chat template. Switch the chat template off.")
+    options = {
+        "tokenize": False,
+        "add_generation_prompt": add_generation_prompt,
+        "continue_final_message": not add_generation_prompt,
+    }
+    try:
+        return tokenizer.apply_chat_template(turns, **options)
+    except TemplateError:
+        without = [turn for turn in turns if turn["role"] != "system"]
+        if len(without) == len(turns):
+            raise
+        return tokenizer.apply_chat_template(without, **options)
 
 
 def token_strings(tokenizer: PreTrainedTokenizerBase | None, ids: Iterable[int]) -> dict[int, str]:

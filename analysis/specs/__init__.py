@@ -5,6 +5,7 @@ from them, and a job carries one of them. Adding a parameter is one field here.
 """
 
 from analysis.specs.base import DREAM_SOURCE, LLADA_SOURCE, SINK_AWARE_SOURCE, Spec, parameter
+from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.jobs import JOB_SPECS
 from analysis.specs.messages import sentence
 from analysis.specs.models import ModelSpec
@@ -34,6 +35,7 @@ __all__ = [
     "DiscountParams",
     "DreamSampling",
     "EstimateSpec",
+    "EvaluateSpec",
     "FootprintParams",
     "LLaDASampling",
     "LoadSpec",

@@ -1,6 +1,7 @@
 """Every kind of job by its name, and the spec it takes."""
 
 from analysis.specs.base import Spec
+from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.observing import (
     AblateSpec,
     AttentionMapSpec,
@@ -22,4 +23,5 @@ JOB_SPECS: dict[str, type[Spec]] = {
     "ablate": AblateSpec,
     "prune": PruneSpec,
     "estimate": EstimateSpec,
+    "evaluate": EvaluateSpec,
 }

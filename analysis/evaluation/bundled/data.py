@@ -1,9 +1,11 @@
 """How lm-eval reads the bundled tasks: the JSONL files beside this one, wherever the program is started from."""
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 FOLDER = Path(__file__).parent
+TEXTS = 256  # documents of the bundled text
 
 
 def load(task: str, **metadata: Any) -> Any:
@@ -12,3 +14,13 @@ def load(task: str, **metadata: Any) -> Any:
 
     files = {split: str(FOLDER / f"{task}_{name}.jsonl") for split, name in (("validation", "dev"), ("test", "test"))}
     return load_dataset("json", data_files=files)
+
+
+def text(**metadata: Any) -> Any:
+    """Documents of the bundled grammar from a stream that no training run reads."""
+    from datasets import Dataset, DatasetDict
+
+    from analysis.demo.grammar import document
+
+    random = Random("perplexity")
+    return DatasetDict({"test": Dataset.from_list([{"text": document(random).text} for _ in range(TEXTS)])})

@@ -1,0 +1,90 @@
+"""`python -m analysis evaluate`: score models on benchmark tasks, item by item."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from analysis.command_line.flags import Terminal, add_flags, field_of, given
+from analysis.errors import UserError
+from analysis.specs import EvaluateSpec, ModelSpec
+
+
+def add(verbs: Any) -> None:
+    """The verb and its flags."""
+    verb = verbs.add_parser("evaluate", help="score models on benchmark tasks")
+    verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
+    verb.add_argument(
+        "--compare", nargs="+", default=[], metavar="SRC", help=field_of(EvaluateSpec, "compare").description
+    )
+    for name in ("names", "tasks"):
+        verb.add_argument(
+            f"--{name}", metavar="A,B", help=f"{field_of(EvaluateSpec, name).description} With commas between."
+        )
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .json file to write")
+    verb.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    verb.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_flags(verb, ModelSpec, "")
+    add_flags(verb, EvaluateSpec, "", {"compare", "names", "tasks"})
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluates, and writes a summary and, beside it, a line for every item and answer."""
+    out: Path = options.out
+    items = out.with_suffix(".items.jsonl")
+    if not out.parent.is_dir():
+        raise UserError(f"The folder '{out.parent}' does not exist. Make it first.")
+    taken = [str(path) for path in (out, items) if path.exists()]
+    if taken and not options.overwrite:
+        raise UserError(f"'{taken[0]}' exists. Choose another --out, or replace it with --overwrite.")
+    how = given(ModelSpec, options)
+    listed = {name: tuple(getattr(options, name).split(",")) for name in ("names", "tasks") if getattr(options, name)}
+    fields = {name: value for name, value in given(EvaluateSpec, options).items() if name not in ("compare", *listed)}
+    fields = {name: value for name, value in fields.items() if name not in ("names", "tasks")}
+    spec = EvaluateSpec(
+        model=ModelSpec(source=options.model, **how),
+        compare=tuple(ModelSpec(source=source, **how) for source in options.compare),
+        **fields,
+        **listed,
+    )
+    from analysis.jobs import evaluation
+
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".evaluation-") as folder:
+        context = Terminal(Path(folder))
+        outcome = evaluation.evaluate(spec, context)
+        context.end()
+        outcome.file.replace(items)
+        text = json.dumps({**outcome.summary, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)
+        whole = Path(folder) / "summary.json"
+        whole.write_text(text + "\n", encoding="utf-8")
+        whole.replace(out)
+    if options.json:
+        print(json.dumps({"out": str(out), "items": str(items), **outcome.summary}, ensure_ascii=False))
+        return 0
+    _print(outcome.summary)
+    print(f"{out}: {outcome.summary['answers']} answers, {outcome.summary['restored']} of them known before")
+    return 0
+
+
+def _print(summary: dict[str, Any]) -> None:
+    for task in summary["tasks"]:
+        print(f"{task['title']} ({task['draws']} draws)")
+        for row in task.get("models", ()):
+            if row["n"]:
+                print(f"  {row['model']:<24} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] of {row['n']}")
+        for row in task.get("perplexity", ()):
+            print(f"  {row['model']:<24} perplexity {row['perplexity a word']:.2f} a word (ELBO bound)")
+        for row in task.get("differences", ()):
+            if row["n"]:
+                print(
+                    f"  {row['model']} − {row['than']}: {row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], "
+                    f"{row['words']}"
+                )
+    if len(summary["tasks"]) > 1:
+        print("average over tasks")
+        for row in summary["average"]:
+            if row["n"]:
+                print(f"  {row['model']:<24} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]")
+    for problem in summary["problems"]:
+        print(f"note: {problem}")

@@ -1,0 +1,265 @@
+"""lm-eval's `LM` interface over our models: its tasks, prompts and metrics run on diffusion models as on any other.
+
+How a prompt and an answer become tokens is lm-eval's own (`TemplateLM.loglikelihood`): encoded together and split at
+the prompt's length, the prompt's trailing spaces moved to the answer, one start token where the prompt is empty, and
+what is too long cut from the left.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from analysis.denoising import SAMPLERS, stop_tokens
+from analysis.errors import UserError
+from analysis.evaluation import adaptive
+from analysis.evaluation.likelihood import Budget, Likelihood, Request, greedy_match, log_likelihoods, seed_of
+from analysis.models.load import LoadedModel
+from analysis.models.tokenizer import chat_text
+from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Spec
+
+DEFAULT_NEW_TOKENS = 256  # lm-eval's own, where a task names none
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How answers are scored and written.
+
+    greedy: also find out whether greedy decoding writes the answer, which only some metrics ask and which costs
+    forwards. gen_length: new tokens, None for the task's. early_draws: draw only until an item's answer is clear.
+    """
+
+    draws: int = 32
+    seed: int = 0
+    guidance: float = 0.0
+    greedy: bool = True
+    gen_length: int | None = None
+    early_draws: bool = False
+    chat: bool = False
+
+
+# The index of a finished request, its response as lm-eval takes it, and the draws and exactness of a likelihood.
+OnResponse = Callable[[int, Any, Likelihood | None], None]
+
+
+class LanguageModel(TemplateLM):
+    """One of our models as lm-eval sees it. `on_response` is told of every request as it is finished."""
+
+    def __init__(self, model: LoadedModel, settings: Settings, budget: Budget | None = None) -> None:
+        super().__init__()
+        if model.tokenizer is None:
+            raise UserError(f"'{model.spec.source}' has no tokenizer, so it cannot be evaluated. Add its files.")
+        self.model, self.settings = model, settings
+        self.tokenizer = model.tokenizer
+        self.budget = budget or Budget.of(model)
+        self.on_response: OnResponse = lambda index, response, likelihood: None
+        self.on_forward: Callable[[], None] = lambda: None  # before every forward; may raise to stop
+        self.truncated = 0  # texts cut from the left because they were too long
+        self._start = _start_tokens(model)
+        self._origins: list[tuple[str, Any]] = []
+
+    # --- tokens ---
+
+    @property
+    def eot_token_id(self) -> int:
+        return min(stop_tokens(self.model), default=0)
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands for an empty prompt: the token that begins a text, else the one that ends it."""
+        bos, eos = (getattr(self.tokenizer, f"{name}_token_id", None) for name in ("bos", "eos"))
+        return next((token for token in (bos, eos) if token is not None), self.eot_token_id)
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        """Token ids. Start tokens are the tokenizer's own, unless the text (a chat template's) has them already."""
+        ids = list(self.tokenizer(string, add_special_tokens=False)["input_ids"])
+        bare = self.settings.chat if add_special_tokens is None else not add_special_tokens
+        if bare or ids[: len(self._start)] == self._start:
+            return ids
+        return [*self._start, *ids]
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self.model.fingerprint
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The turns as the model was tuned on them. Raises UserError where there is no template."""
+        return chat_text(self.tokenizer, chat_history, add_generation_prompt)
+
+    # --- likelihoods ---
+
+    def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        self._origins = [(request.task_name or "", request.doc_id) for request in requests]
+        return super().loglikelihood(list(requests), disable_tqdm=True)
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[Any, list[int], list[int]]], **kwargs: Any
+    ) -> list[tuple[float, bool]]:
+        asked = [
+            self._fitted(context, continuation, task)
+            for (_, context, continuation), (task, _) in zip(requests, self._origins, strict=True)
+        ]
+        responses: list[tuple[float, bool]] = [(0.0, False)] * len(asked)
+
+        def finished(index: int, result: Likelihood) -> None:
+            greedy = result.greedy
+            if greedy is None:
+                greedy = self.settings.greedy and greedy_match(self.model, asked[index])
+            responses[index] = (result.value, greedy)
+            self.on_response(index, responses[index], result)
+
+        options = {
+            "draws": self.settings.draws, "seed": self.settings.seed, "on_result": finished,
+            "guidance": self.guidance, "budget": self.budget, "on_forward": self.on_forward,
+        }  # fmt: skip
+        if self.settings.early_draws and self.model.mask_token is not None:
+            adaptive.log_likelihoods(self.model, asked, self._origins, **options)
+        else:
+            log_likelihoods(self.model, asked, **options)
+        return responses
+
+    @property
+    def guidance(self) -> float:
+        """The scale in use: an autoregressive model has no mask to hide the prompt with, so it has none."""
+        return 0.0 if self.model.mask_token is None else self.settings.guidance
+
+    def _fitted(self, context: list[int], continuation: list[int], task: str) -> Request:
+        room = self.model.geometry.max_length - len(continuation)
+        least = 0 if self.model.mask_token is not None else 1
+        if room < least:
+            raise UserError(
+                f"An answer of '{task}' has {len(continuation)} tokens; this model takes "
+                f"{self.model.geometry.max_length}."
+            )
+        if len(context) > room:
+            self.truncated += 1
+            context = context[len(context) - room :]
+        return Request(tuple(context), tuple(continuation), task)
+
+    def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[float]:
+        """The log-likelihood of whole texts, in windows of the model's length, each token scored once.
+
+        For a diffusion model every window's is the bound, so the sum is a bound, too.
+        """
+        asked, owner = [], []
+        for index, request in enumerate(requests):
+            windows = get_rolling_token_windows(
+                token_list=self.tok_encode(request.args[0], add_special_tokens=False),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=self.model.geometry.max_length - 1,
+                context_len=1,
+            )
+            for window in windows:
+                context, continuation = make_disjoint_window(window)
+                asked.append(Request(tuple(context), tuple(continuation), request.task_name or ""))
+                owner.append(index)
+        waiting = [owner.count(index) for index in range(len(requests))]
+        totals = [0.0] * len(requests)
+        draws = self.settings.draws
+
+        def finished(window: int, result: Likelihood) -> None:
+            index = owner[window]
+            totals[index] += result.value
+            waiting[index] -= 1
+            if not waiting[index]:
+                self.on_response(index, totals[index], Likelihood(totals[index], result.exact, result.draws))
+
+        for index in range(len(requests)):
+            if not waiting[index]:  # an empty text
+                self.on_response(index, 0.0, Likelihood(0.0, True, 0))
+        log_likelihoods(self.model, asked, draws, self.settings.seed, finished, 0.0, self.budget, self.on_forward)
+        return totals
+
+    # --- generation ---
+
+    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
+        """Text written by the model's own sampler, up to the first stop string."""
+        texts = [""] * len(requests)
+        groups: dict[tuple[int, int, float], list[int]] = defaultdict(list)
+        prompts = []
+        for index, request in enumerate(requests):
+            context, wanted = request.args[0], dict(request.args[1])
+            length = self.settings.gen_length or int(wanted.get("max_gen_toks") or DEFAULT_NEW_TOKENS)
+            temperature = float(wanted.get("temperature") or 0.0) if wanted.get("do_sample") else 0.0
+            room = self.model.geometry.max_length - length
+            ids = self.tok_encode(context)
+            if room < 1:
+                raise UserError(
+                    f"'{request.task_name}' writes {length} tokens; this model takes {self.model.geometry.max_length} "
+                    "with the prompt. Choose fewer new tokens."
+                )
+            self.truncated += len(ids) > room
+            prompts.append(ids[-room:])
+            groups[len(prompts[-1]), length, temperature].append(index)
+        for (prompt_length, length, temperature), members in sorted(groups.items()):
+            size = max(1, self.budget.tokens // (prompt_length + length))
+            # What is drawn at random must not depend on who shares the batch.
+            size = 1 if temperature > 0 else size
+            for start in range(0, len(members), size):
+                batch = members[start : start + size]
+                stops = [_stops(requests[index]) for index in batch]
+                first = Request(tuple(prompts[batch[0]]), (), requests[batch[0]].task_name or "")
+                written = self._write(
+                    [prompts[index] for index in batch],
+                    self._sampling(length, temperature),
+                    seed_of(first, self.settings.seed) % 2**31,
+                    stops,
+                )
+                for index, text in zip(batch, written, strict=True):
+                    texts[index] = text
+                    self.on_response(index, text, None)
+        return texts
+
+    def _sampling(self, length: int, temperature: float) -> Spec:
+        if self.model.architecture.sampler == "dream":
+            return DreamSampling(gen_length=length, steps=length, temperature=temperature)
+        if self.model.mask_token is None:
+            return AutoregressiveSampling(gen_length=length, temperature=temperature)
+        return LLaDASampling(gen_length=length, steps=length, temperature=temperature, cfg=self.guidance)
+
+    def _write(self, prompts: list[list[int]], sampling: Spec, seed: int, stops: list[list[str]]) -> list[str]:
+        model, ends = self.model, stop_tokens(self.model)
+        prompt = torch.tensor(prompts, device=model.device)
+        generator = torch.Generator(device=model.device).manual_seed(seed)
+        sampler = SAMPLERS[model.architecture.sampler]
+        autoregressive = model.mask_token is None
+
+        def texts(output: torch.Tensor) -> tuple[list[str], bool]:
+            rows = output[:, prompt.shape[1] :].tolist()
+            found, over = [], True
+            for row, stop in zip(rows, stops, strict=True):
+                end = next((i for i, token in enumerate(row) if token in ends), None)
+                text = self.tokenizer.decode(row[:end], skip_special_tokens=True)
+                cut = min((text.find(mark) for mark in stop if mark and mark in text), default=None)
+                over = over and (end is not None or cut is not None)
+                found.append(text if cut is None else text[:cut])
+            return found, over
+
+        def predict(tokens: torch.Tensor, rows: int) -> torch.Tensor:
+            self.on_forward()
+            return model.predict(tokens)
+
+        output = prompt
+        for choice in sampler(predict, prompt, sampling, model.mask_token, generator):
+            output = choice.output
+            if autoregressive and texts(output)[1]:
+                break
+        return texts(output)[0]
+
+
+def _stops(request: Instance) -> list[str]:
+    stops = request.args[1].get("until") or []
+    return [stops] if isinstance(stops, str) else list(stops)
+
+
+def _start_tokens(model: LoadedModel) -> list[int]:
+    """What the tokenizer puts before every text: what `with special tokens` has before `without`."""
+    plain = list(model.tokenizer("a", add_special_tokens=False)["input_ids"])
+    whole = list(model.tokenizer("a")["input_ids"])
+    at = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
+    return whole[:at]

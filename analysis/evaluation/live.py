@@ -1,0 +1,218 @@
+"""Evaluating several models item by item, so that what is there so far can be looked at, stopped and gone on with.
+
+Items come in a seeded shuffle, in windows that are sorted by length only inside. Where the models fit in memory
+together, every model finishes a window before the next is begun; otherwise one model runs after the other and pairs
+appear as the second does. Every finished item goes into the answer store and, scored, into a file of JSON lines.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from analysis.evaluation.language_model import LanguageModel, Settings
+from analysis.evaluation.likelihood import Budget, Likelihood
+from analysis.evaluation.tasks import Benchmark, Document, described, scored
+from analysis.models.load import LoadedModel
+from analysis.specs import ModelSpec
+from analysis.specs.evaluation import WINDOW
+from cache.answers import Answers
+from cache.keys import code_version, content_key
+
+
+class Stopped(Exception):
+    """Raised by `on_step` to end an evaluation early. What is there is kept."""
+
+
+@dataclass
+class Seat:
+    """A model that is evaluated. load: makes it, or returns it where it is in memory already."""
+
+    name: str
+    spec: ModelSpec
+    fingerprint: str
+    load: Callable[[], LoadedModel]
+    budget: Budget | None = None
+
+
+@dataclass
+class Tally:
+    """How far an evaluation is. fresh: answers that models gave in this run, not read from the store."""
+
+    total: int
+    done: int = 0
+    fresh: int = 0
+    truncated: int = 0
+    busy: float = 0.0  # seconds that models were at work
+    sums: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float | None:
+        """Items a second."""
+        return self.fresh / self.busy if self.fresh and self.busy else None
+
+
+class Lines:
+    """The results file: JSON lines, each whole before the next."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+
+    def write(self, kind: str, **content: Any) -> None:
+        """Adds a line that readers of the growing file see at once."""
+        self._file.write(json.dumps({"line": kind, **content}, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def windows(documents: Sequence[Document], size: int = WINDOW) -> list[list[Document]]:
+    """The shuffled items cut into windows, each sorted by length so that batches are even."""
+    return [
+        sorted(documents[start : start + size], key=lambda document: (document.length, document.place))
+        for start in range(0, len(documents), size)
+    ]
+
+
+def settings_of(benchmark: Benchmark, seed: int, chat: bool, early_draws: bool) -> Settings:
+    """How a benchmark's answers are scored and written."""
+    return Settings(
+        draws=benchmark.draws,
+        seed=seed,
+        guidance=benchmark.guidance,
+        greedy=benchmark.needs_greedy,
+        gen_length=benchmark.gen_length,
+        early_draws=early_draws,
+        chat=chat,
+    )
+
+
+def run(
+    benchmarks: Sequence[Benchmark],
+    seats: Sequence[Seat],
+    settings: Callable[[Benchmark], Settings],
+    answers: Answers,
+    lines: Lines,
+    together: bool,
+    on_step: Callable[[Tally], None],
+) -> Tally:
+    """Evaluates every seat on every item, writing each answer as it comes.
+
+    on_step: called after every item and before every forward; it may raise `Stopped`, or anything else to abort.
+    """
+    tally = Tally(total=len(seats) * sum(len(benchmark.documents) for benchmark in benchmarks))
+    told: set[str] = set()
+    for benchmark, window, seat in _order(benchmarks, seats, together):
+        chosen = settings(benchmark)
+        missing = []
+
+        def keep(
+            document: Document, record: dict[str, Any], restored: bool, benchmark: Benchmark = benchmark,
+            seat: Seat = seat,
+        ) -> None:  # fmt: skip
+            if document.key not in told:
+                told.add(document.key)
+                lines.write(
+                    "document", key=document.key, benchmark=benchmark.name, place=document.place,
+                    **described(benchmark, document),
+                )  # fmt: skip
+            responses = [tuple(one) if isinstance(one, list) else one for one in record["responses"]]
+            metrics = scored(benchmark, document, responses)
+            lines.write(
+                "answer", key=document.key, model=seats.index(seat), metrics=metrics, restored=restored, **record
+            )
+            tally.done += 1
+            tally.fresh += not restored
+            sums = tally.sums.setdefault(benchmark.name, {}).setdefault(seat.name, [0, 0.0])
+            value = metrics.get(benchmark.metric)
+            if isinstance(value, int | float):
+                sums[0] += 1
+                sums[1] += value
+            on_step(tally)
+
+        for document in window:
+            record = answers.get(_key(seat, chosen, document))
+            if record is None:
+                missing.append(document)
+            else:
+                keep(document, record, True)
+        if missing:
+            _ask(seat, chosen, benchmark, missing, answers, keep, tally, on_step)
+    return tally
+
+
+def _order(
+    benchmarks: Sequence[Benchmark], seats: Sequence[Seat], together: bool
+) -> Iterator[tuple[Benchmark, list[Document], Seat]]:
+    """Windows of the benchmarks in turn, so that each has its share of what is there."""
+    columns = [[(benchmark, window) for window in windows(benchmark.documents)] for benchmark in benchmarks]
+    turns = [one for row in zip_longest(*columns) for one in row if one is not None]
+    if together:
+        yield from ((benchmark, window, seat) for benchmark, window in turns for seat in seats)
+    else:
+        yield from ((benchmark, window, seat) for seat in seats for benchmark, window in turns)
+
+
+def _ask(
+    seat: Seat,
+    settings: Settings,
+    benchmark: Benchmark,
+    documents: Sequence[Document],
+    answers: Answers,
+    keep: Callable[[Document, dict[str, Any], bool], None],
+    tally: Tally,
+    on_step: Callable[[Tally], None],
+) -> None:
+    """Puts items to a model; each is stored and told of when the last of its requests is answered."""
+    model = seat.load()
+    seat.budget = seat.budget or Budget.of(model)
+    asked = LanguageModel(model, settings, seat.budget)
+    requests = [request for document in documents for request in document.requests]
+    owner = [document for document in documents for _ in document.requests]
+    waiting = {document.key: len(document.requests) for document in documents}
+    slots: dict[str, list[Any]] = {document.key: [None] * len(document.requests) for document in documents}
+    first = {}
+    for number, document in enumerate(owner):
+        first.setdefault(document.key, number)
+    began = time.perf_counter()
+
+    def answered(index: int, response: Any, likelihood: Likelihood | None) -> None:
+        nonlocal began
+        document = owner[index]
+        slots[document.key][index - first[document.key]] = (response, likelihood)
+        waiting[document.key] -= 1
+        if waiting[document.key]:
+            return
+        replies = slots[document.key]
+        record: dict[str, Any] = {"responses": [reply for reply, _ in replies]}
+        if replies[0][1] is not None:
+            record["draws"] = [one.draws for _, one in replies]
+            record["exact"] = all(one.exact for _, one in replies)
+        answers.put(_key(seat, settings, document), record)
+        tally.busy += time.perf_counter() - began
+        began = time.perf_counter()
+        keep(document, record, False)
+
+    asked.on_response = answered
+    asked.on_forward = lambda: on_step(tally)
+    # A multiple-choice item is several likelihoods.
+    getattr(asked, documents[0].requests[0].request_type)(requests)
+    tally.truncated += asked.truncated
+
+
+def _key(seat: Seat, settings: Settings, document: Document) -> str:
+    """Names an answer by everything it depends on: the model's content, the settings and the very text asked."""
+    return content_key(
+        kind="answer",
+        fingerprint=seat.fingerprint,
+        device=seat.spec.device,
+        dtype=seat.spec.dtype,
+        settings=asdict(settings),
+        task=document.task,
+        asked=[[request.request_type, *request.args[:2]] for request in document.requests],
+        code=code_version(),
+    )

@@ -1,0 +1,99 @@
+"""Which benchmark is run how: shots, guidance and draws of the authors' scripts, and the suites made of them.
+
+A benchmark is one row of `PRESETS`. Guidance is LLaDA's scale; the scripts for Dream use none, so Dream gets none.
+"""
+
+from dataclasses import dataclass
+
+BUNDLED_PREFIX = "bundled_"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How one benchmark is run.
+
+    task: lm-eval's name of it, a task or a group. shots: examples before each item; None is lm-eval's own number.
+    metric: of lm-eval's metrics the one shown. gen_length: tokens written where answers are text, None for the task's.
+    source: whose settings these are. alternative: the bundled task that asks something alike without a network.
+    """
+
+    title: str
+    task: str
+    shots: int | None = 0
+    guidance: float = 0.0
+    draws: int = 32
+    metric: str = "acc"
+    gen_length: int | None = None
+    source: str = "ours"
+    alternative: str = "bundled"
+
+
+_SCRIPTS = "LLaDA's evaluation scripts"
+_LIKE_ARC = "ours, as ARC-C in LLaDA's scripts"
+
+
+def _bundled(title: str, name: str) -> Preset:
+    return Preset(title, BUNDLED_PREFIX + name)
+
+
+PRESETS: dict[str, Preset] = {
+    "mmlu": Preset(
+        "MMLU", "mmlu", shots=5, draws=1, source=_SCRIPTS, alternative="bundled_knowledge"
+    ),
+    "arc_challenge": Preset(
+        "ARC-C", "arc_challenge", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_knowledge"
+    ),
+    "piqa": Preset("PIQA", "piqa", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_physical"),
+    "winogrande": Preset(
+        "WinoGrande", "winogrande", shots=5, draws=128, source=_SCRIPTS, alternative="bundled_reference"
+    ),
+    "gsm8k": Preset(
+        "GSM8K", "gsm8k", shots=None, metric="exact_match", gen_length=1024, source=_SCRIPTS,
+        alternative="bundled_problems",
+    ),
+    "hellaswag": Preset(
+        "HellaSwag", "hellaswag", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_story"
+    ),
+    "gpqa": Preset(
+        "GPQA-main", "gpqa_main_n_shot", shots=5, guidance=0.5, draws=128, source=_SCRIPTS,
+        alternative="bundled_knowledge",
+    ),
+    "race": Preset(
+        "RACE", "race", guidance=0.5, draws=128, source="in the paper but not in its scripts; " + _LIKE_ARC,
+        alternative="bundled_story",
+    ),
+    "arc_easy": Preset(
+        "ARC-E", "arc_easy", guidance=0.5, draws=128, source=_LIKE_ARC, alternative="bundled_knowledge"
+    ),
+    "wikitext": Preset(
+        "WikiText-2", "wikitext", draws=32, metric="word_perplexity", alternative="bundled_text"
+    ),
+    "bundled_agreement": _bundled("Agreement", "agreement"),
+    "bundled_arithmetic": _bundled("Arithmetic", "arithmetic"),
+    "bundled_knowledge": _bundled("Knowledge", "knowledge"),
+    "bundled_physical": _bundled("Physical", "physical"),
+    "bundled_story": _bundled("Story", "story"),
+    "bundled_reference": _bundled("Reference", "reference"),
+    "bundled_problems": Preset(
+        "Word problems", "bundled_problems", metric="exact_match", gen_length=24
+    ),
+    "bundled_text": Preset("Bundled text", "bundled_text", draws=32, metric="word_perplexity"),
+}  # fmt: skip
+
+SUITES: dict[str, tuple[str, ...]] = {
+    "bundled": (
+        "bundled_agreement", "bundled_arithmetic", "bundled_knowledge", "bundled_physical", "bundled_story",
+        "bundled_reference",
+    ),
+    "paper": ("mmlu", "arc_challenge", "piqa", "winogrande", "gsm8k", "hellaswag", "gpqa", "race"),
+}  # fmt: skip
+
+
+def expand(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Suites replaced by their benchmarks, each name once, in order."""
+    return tuple(dict.fromkeys(one for name in names for one in SUITES.get(name, (name,))))
+
+
+def preset(name: str) -> Preset:
+    """The row of this name, or one with lm-eval's own shots for a task that has none."""
+    return PRESETS.get(name) or Preset(name, name, shots=None, metric="")

@@ -1,0 +1,309 @@
+"""The benchmarks as lm-eval has them: which items are taken, what is asked of a model, and what its answers score.
+
+Prompts, filters and metrics are lm-eval's own functions, called item by item.
+"""
+
+import logging
+import os
+import random
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub.constants
+import lm_eval.api.task
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import Task
+from lm_eval.tasks import TaskManager
+
+from analysis.errors import UserError
+from analysis.evaluation.bundled.data import FOLDER
+from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
+from analysis.specs import EvaluateSpec
+
+FEWSHOT_SEED = 1234  # lm-eval's own default
+_HUB = ("huggingface.co", 443)
+_HUB_TIMEOUT = 5.0  # seconds
+
+lm_eval.api.task.tqdm = lambda items, **options: items  # no bars of its own: jobs report their progress
+for _name in ("lm_eval", "datasets", "huggingface_hub"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One item. id: its place in the task's split. requests: what a model is asked. place: in the seeded shuffle."""
+
+    benchmark: str
+    task: str
+    id: int
+    place: int
+    requests: tuple[Instance, ...]
+
+    @property
+    def key(self) -> str:
+        """Names the item in the results."""
+        return f"{self.task}/{self.id}"
+
+    @property
+    def length(self) -> int:
+        """Characters of its longest request, by which items of a window are sorted."""
+        return max(sum(len(str(part)) for part in request.args[:2]) for request in self.requests)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark to be run: its preset with the user's changes, lm-eval's tasks in it, and the items taken."""
+
+    name: str
+    preset: Preset
+    shots: int
+    draws: int
+    guidance: float
+    gen_length: int | None
+    metric: str
+    kind: str  # lm-eval's output type
+    tasks: dict[str, Task]
+    documents: tuple[Document, ...]
+
+    @property
+    def needs_greedy(self) -> bool:
+        """Whether a metric asks if greedy decoding writes an answer."""
+        if self.kind == "loglikelihood":
+            return True
+        return self.kind == "multiple_choice" and any(
+            "exact_match" in task.aggregation() for task in self.tasks.values()
+        )
+
+    @property
+    def is_perplexity(self) -> bool:
+        return self.kind == "loglikelihood_rolling"
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """How turns become text, where prompts are wrapped as a user's turn."""
+
+    apply: Callable[..., str]
+    name: str
+
+
+def load_benchmarks(
+    spec: EvaluateSpec, chat: ChatTemplate | None, progress: Callable[[str], None] = lambda phase: None
+) -> tuple[list[Benchmark], list[str]]:
+    """Every benchmark that can be had, and a sentence on each that cannot.
+
+    Raises UserError for a folder of tasks that is none, and when no benchmark is left.
+    """
+    names = expand(spec.tasks)
+    progress("reading the tasks")
+    manager = _manager(names, spec.include_path)
+    found, problems = [], []
+    for name in names:
+        row = preset(name)
+        progress(f"reading {row.title}")
+        try:
+            found.append(_benchmark(name, row, spec, manager, chat))
+        except UserError as error:
+            problems.append(str(error))
+        except Exception as error:  # lm-eval, datasets and task files raise everything
+            problems.append(_problem(row, manager, error))
+    if not found:
+        raise UserError(" ".join(problems))
+    return found, problems
+
+
+def _manager(names: Sequence[str], include_path: str | None) -> TaskManager:
+    """lm-eval's own thousands of task files are read only where a task of theirs is asked for."""
+    folders = [str(FOLDER)]
+    if include_path is not None:
+        folder = Path(include_path).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"There is no folder '{include_path}' with tasks. Give one that holds lm-eval YAML files.")
+        folders.append(str(folder))
+    own = TaskManager(include_path=folders, include_defaults=False)
+    if all(preset(name).task in own.task_index for name in names):
+        return own
+    return TaskManager(include_path=folders)
+
+
+def _benchmark(
+    name: str, row: Preset, spec: EvaluateSpec, manager: TaskManager, chat: ChatTemplate | None
+) -> Benchmark:
+    if row.task not in manager.task_index:
+        raise UserError(
+            f"There is no task '{row.task}'. `python -m lm_eval ls tasks` lists lm-eval's, --include-path adds yours; "
+            "the bundled tasks are bundled_knowledge, bundled_story and so on."
+        )
+    with _network_or_none(row.task):
+        tasks: dict[str, Task] = manager.load([row.task])["tasks"]
+    shots = row.shots if spec.shots is None else spec.shots
+    for task in tasks.values():
+        own = task.get_config("num_fewshot")
+        if own is None or (shots is not None and own != 0):  # a task that says 0 cannot take examples
+            task.set_config("num_fewshot", shots or 0)
+        task.set_fewshot_seed(FEWSHOT_SEED)
+    first = next(iter(tasks.values()))
+    if getattr(first, "UNSAFE_CODE", False):
+        raise UserError(f"'{row.title}' runs code that the model writes. SinkScope does not.")
+    if getattr(first, "MULTIMODAL", False):
+        raise UserError(f"'{row.title}' needs images or sound, which these models do not read.")
+    kind = first.OUTPUT_TYPE
+    documents = _documents(name, tasks, _chosen(name, tasks, spec.limit, spec.seed), chat)
+    return Benchmark(
+        name,
+        row,
+        shots=first.get_config("num_fewshot") or 0,
+        draws=row.draws if spec.draws is None else spec.draws,
+        guidance=row.guidance if spec.guidance is None else spec.guidance,
+        gen_length=row.gen_length if spec.gen_length is None else spec.gen_length,
+        metric=row.metric or next(iter(first.aggregation()), "acc"),
+        kind=kind,
+        tasks=tasks,
+        documents=documents,
+    )
+
+
+def _chosen(name: str, tasks: dict[str, Task], limit: int | None, seed: int) -> list[tuple[str, int]]:
+    """(task, id) of the items taken, in a shuffle that depends on the seed and the benchmark alone.
+
+    A smaller limit takes the beginning of a larger one's.
+    """
+    items = [(task_name, index) for task_name, task in tasks.items() for index in range(len(task.eval_docs))]
+    random.Random(f"items {seed} {name}").shuffle(items)
+    return items[:limit]
+
+
+def samples(benchmark: Benchmark) -> dict[str, list[int]]:
+    """The items taken as `lm_eval.simple_evaluate(samples=…)` wants them: sorted, or they are logged wrongly."""
+    ids: dict[str, list[int]] = defaultdict(list)
+    for document in benchmark.documents:
+        ids[document.task].append(document.id)
+    return {task: sorted(some) for task, some in ids.items()}
+
+
+def _documents(
+    name: str, tasks: dict[str, Task], chosen: list[tuple[str, int]], chat: ChatTemplate | None
+) -> tuple[Document, ...]:
+    places = {item: place for place, item in enumerate(chosen)}
+    documents: list[Document] = []
+    for task_name, task in tasks.items():
+        ids = sorted(index for other, index in chosen if other == task_name)
+        if not ids:
+            continue
+        whole = len(ids) == len(task.eval_docs)
+        task.build_all_requests(
+            samples=None if whole else ids,
+            apply_chat_template=chat is not None,
+            fewshot_as_multiturn=chat is not None,
+            chat_template=chat.apply if chat else None,
+            tokenizer_name=chat.name if chat else "",
+        )
+        requests: dict[int, list[Instance]] = defaultdict(list)
+        for request in task.instances:
+            requests[ids[request.doc_id]].append(request)  # lm-eval numbers the items of a subset from 0
+        documents += [
+            Document(name, task_name, index, places[task_name, index], tuple(sorted(asked, key=lambda r: r.idx)))
+            for index, asked in requests.items()
+        ]
+    return tuple(sorted(documents, key=lambda document: document.place))
+
+
+# --- scoring ----------------------------------------------------------------------------------------------------
+
+
+def scored(benchmark: Benchmark, document: Document, responses: Sequence[Any]) -> dict[str, Any]:
+    """lm-eval's metrics of one item, as JSON. A metric of a named filter is `metric,filter`."""
+    task = benchmark.tasks[document.task]
+    instances = [
+        Instance(r.request_type, r.doc, r.arguments, r.idx, r.metadata, resps=[response] * (r.repeats or 1))
+        for r, response in zip(document.requests, responses, strict=True)
+    ]
+    filters = getattr(task, "_filters", [])
+    for one in filters:
+        one.apply(instances)
+    metrics: dict[str, Any] = {}
+    for number, name in enumerate(instances[0].filtered_resps):
+        values = task.process_results(instances[0].doc, [each.filtered_resps[name] for each in instances])
+        for metric, value in values.items():
+            plain = _plain(value)
+            if number == 0:
+                metrics[metric] = plain
+            if name != "none":
+                metrics[f"{metric},{name}"] = plain
+    return metrics
+
+
+def described(benchmark: Benchmark, document: Document) -> dict[str, Any]:
+    """The item for people, as JSON: its question, its choices, and which is right (an index, or text)."""
+    task, first = benchmark.tasks[document.task], document.requests[0]
+    choices, right = [], None
+    if benchmark.kind == "multiple_choice":
+        choices = [str(choice) for choice in task.doc_to_choice(first.doc)]
+    if not benchmark.is_perplexity:
+        right = task.doc_to_text(first.doc) if getattr(task, "multiple_input", 0) else task.doc_to_target(first.doc)
+        if choices and isinstance(right, str) and right in choices:
+            right = choices.index(right)
+    question = first.args[0]
+    if getattr(task, "multiple_input", 0):  # the choices stand in the context, and what follows is the same
+        question = f"{question}{first.args[1]}"
+    return {"question": str(question)[-1200:], "choices": choices, "right": _plain(right)}
+
+
+def _plain(value: Any) -> Any:
+    """Numbers, text and lists of them."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if hasattr(value, "item") and not isinstance(value, str):
+        return value.item()
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+# --- the network ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _network_or_none(task: str) -> Any:
+    """Without a network the hub is not asked five times over: only what is on this disk is looked for."""
+    if task.startswith(BUNDLED_PREFIX) or _reaches_hub():
+        yield
+        return
+    before = huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _reaches_hub() -> bool:
+    try:
+        with socket.create_connection(_HUB, _HUB_TIMEOUT):
+            return True
+    except OSError:
+        return bool(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or os.environ.get("HF_ENDPOINT"))
+
+
+def _problem(row: Preset, manager: TaskManager, error: Exception) -> str:
+    """Why a benchmark cannot be run, and what to do."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    name = type(error).__name__.lower()
+    words = ("connect", "offline", "reach", "resolve host", "timed out", "localentrynotfound")
+    if any(word in f"{name} {text}".lower() for word in words):
+        return (
+            f"{row.title} was left out: its items come from the Hugging Face hub, which cannot be reached, and they "
+            f"are not on this disk. {row.alternative} ships with SinkScope and needs no network."
+        )
+    if "gated" in text.lower() or "authenticated" in text.lower():
+        return (
+            f"{row.title} was left out: its authors ask you to accept their terms on the Hugging Face hub first, and "
+            f"to log in with `hf auth login`. {row.alternative} needs neither."
+        )
+    return f"{row.title} was left out: {type(error).__name__}: {text}"

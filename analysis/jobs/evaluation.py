@@ -1,0 +1,170 @@
+"""Evaluating models on benchmark tasks. lm-eval and torch are imported only here, in the worker."""
+
+import gc
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.context import Context
+from analysis.errors import UserError
+from analysis.evaluation.results import DOCUMENTS, STOP, read, summary
+from analysis.jobs.outcome import Outcome
+from analysis.models import checkpoint as checkpoints
+from analysis.models.checkpoint import Checkpoint, find, fingerprint
+from analysis.resident import free_memory, resident_model
+from analysis.specs import EvaluateSpec, ModelSpec
+from cache.answers import Answers
+from cache.keys import code_version, content_key
+
+if TYPE_CHECKING:
+    from analysis.evaluation.live import Tally
+    from analysis.evaluation.tasks import ChatTemplate
+    from analysis.models.load import LoadedModel
+
+_HEADROOM = 1.3  # weights, activations and logits of all models at once
+
+
+def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
+    """Scores models item by item. Its file holds a JSON line for every item and answer, and grows while it runs.
+
+    A file named `stop` in the job's folder ends it early with what is there. Answers are kept in the answer store, so
+    asking again goes on where it ended, and a model that was scored before is read.
+    """
+    began = time.perf_counter()
+    context.progress("looking for the models")
+    found = [_checkpoint(model, context) for model in spec.models]
+    names = spec.names or _names(spec.models)
+    context.progress("starting lm-eval")
+    from analysis.evaluation import live
+    from analysis.evaluation.tasks import load_benchmarks
+    from analysis.provenance import environment
+
+    chat = _chat(spec, found[0])
+    benchmarks, problems = load_benchmarks(spec, chat, context.progress)
+    prints = [fingerprint(checkpoint) for checkpoint in found]
+    key = content_key(
+        kind="evaluate", fingerprints=prints, parameters=spec.model_dump(mode="json", exclude={"model", "compare"}),
+        items=[document.key for benchmark in benchmarks for document in benchmark.documents],
+        precision=[[model.device, model.dtype] for model in spec.models], code=code_version(),
+    )  # fmt: skip
+    models = _Models(spec.models, found, context)
+    seats = [
+        live.Seat(name, model, print_, load)
+        for name, model, print_, load in zip(names, spec.models, prints, models.loaders(), strict=True)
+    ]
+    path = context.folder / DOCUMENTS
+    stop = context.folder / STOP
+    lines = live.Lines(path)
+    lines.write(
+        "header",
+        names=list(names),
+        models=[{"source": m.source, "fingerprint": p} for m, p in zip(spec.models, prints, strict=True)],
+        benchmarks=[
+            {
+                "name": b.name, "title": b.preset.title, "metric": b.metric, "kind": b.kind,
+                "planned": len(b.documents), "draws": b.draws, "shots": b.shots, "guidance": b.guidance,
+                "gen_length": b.gen_length, "source": b.preset.source,
+            }
+            for b in benchmarks
+        ],
+        problems=problems, seed=spec.seed, together=models.together, early_draws=spec.early_draws,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+    stopped = False
+
+    def on_step(tally: "Tally") -> None:
+        if stop.exists():
+            raise live.Stopped
+        rate = tally.rate
+        left = (tally.total - tally.done) / rate if rate else None
+        context.progress("evaluating", tally.done, tally.total, items_per_second=rate, seconds_left=left)
+
+    tally = None
+    try:
+        with Answers() as answers:
+            tally = live.run(
+                benchmarks, seats,
+                lambda benchmark: live.settings_of(benchmark, spec.seed, chat is not None, spec.early_draws),
+                answers, lines, models.together, on_step,
+            )  # fmt: skip
+    except live.Stopped:
+        stopped = True
+    finally:
+        models.release()
+        lines.write("end", stopped=stopped, seconds=round(time.perf_counter() - began, 2), environment=environment())
+        lines.close()
+    results = read(path)
+    text = {"key": key, "fingerprint": prints[0], "truncated": tally.truncated if tally else None}
+    return Outcome({**summary(results), **text}, path, key if not stopped else f"{key}-{len(results.answers)}")
+
+
+def _checkpoint(model: ModelSpec, context: Context) -> Checkpoint:
+    found = find(model.source)
+    if found is None:
+        context.progress(f"downloading {model.source}")
+        found = checkpoints.download(model.source)
+    return found
+
+
+def _names(models: tuple[ModelSpec, ...]) -> tuple[str, ...]:
+    """What models are called where nobody says: the last part of the source, with a number where two are alike."""
+    short = [Path(model.source).name or model.source for model in models]
+    return tuple(name if short.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(short, start=1))
+
+
+def _chat(spec: EvaluateSpec, found: Checkpoint) -> "ChatTemplate | None":
+    """The chat template of the first model, for all: a pruned copy must be asked what its dense model is asked."""
+    from functools import partial
+
+    from analysis.evaluation.tasks import ChatTemplate
+    from analysis.models.load import register
+    from analysis.models.tokenizer import chat_text, load_tokenizer, uses_chat
+
+    register()
+    tokenizer = load_tokenizer(found.folder)
+    if tokenizer is None:
+        raise UserError(f"'{spec.model.source}' has no tokenizer, so it cannot be evaluated. Add its files.")
+    if not uses_chat(spec.model.source, tokenizer, spec.chat_template):
+        return None
+    chat_text(tokenizer, [{"role": "user", "content": "?"}])
+    return ChatTemplate(partial(chat_text, tokenizer), fingerprint(found))
+
+
+class _Models:
+    """The models of an evaluation, loaded when first asked: all at once where they fit, else one at a time."""
+
+    def __init__(self, specs: tuple[ModelSpec, ...], found: list[Checkpoint], context: Context) -> None:
+        self._specs, self._context = specs, context
+        self._held: dict[int, LoadedModel] = {}
+        self.together = len(specs) == 1 or self._all_fit(found)
+
+    def loaders(self) -> list[Any]:
+        """One function a model that returns it, in memory."""
+        return [lambda index=index: self._load(index) for index in range(len(self._specs))]
+
+    def _load(self, index: int) -> "LoadedModel":
+        if not self.together or index == 0:
+            return resident_model(self._specs[index], self._context)
+        if index not in self._held:
+            from analysis.models import load
+
+            self._context.progress(f"loading {self._specs[index].source}")
+            load.use_all_cores(self._context.workers)
+            self._held[index] = load.load(self._specs[index])
+        return self._held[index]
+
+    def release(self) -> None:
+        """Frees all but the one the worker keeps."""
+        self._held.clear()
+        gc.collect()
+
+    def _all_fit(self, found: list[Checkpoint]) -> bool:
+        from analysis.models.load import free_bytes, pick_device
+
+        need: dict[str, float] = {}
+        for model, checkpoint in zip(self._specs, found, strict=True):
+            device = pick_device(model.device)
+            width = {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else None}[model.dtype]
+            need[device] = need.get(device, 0) + checkpoints.weight_bytes(checkpoint, width) * _HEADROOM
+        return all(size < (free_memory() if device == "cpu" else free_bytes(device)) for device, size in need.items())

@@ -1,0 +1,114 @@
+"""How models are evaluated: which tasks, how many items and draws, and what they are compared with."""
+
+from typing import Literal
+
+from pydantic import field_validator, model_validator
+
+from analysis.specs.base import LLADA_SOURCE, Spec, parameter
+from analysis.specs.models import ModelSpec
+
+WINDOW = 64  # items that every model finishes before the next are begun
+
+
+class EvaluateSpec(Spec):
+    """Score models on benchmark tasks, item by item, so that their differences are paired."""
+
+    model: ModelSpec = ModelSpec()
+    compare: tuple[ModelSpec, ...] = parameter(
+        (), "Compared with", "More models, scored on the very same items with the very same masks.", max_length=16
+    )
+    names: tuple[str, ...] = parameter(
+        (),
+        "Names",
+        "What the model and those it is compared with are called in the results, in that order. Empty takes the "
+        "sources. One that begins with wanda-noised is the control the others are also compared with.",
+        max_length=17,
+    )
+    tasks: tuple[str, ...] = parameter(
+        ("bundled",),
+        "Tasks",
+        "bundled: the six choice tasks that ship with SinkScope. paper: the eight of Sink-Aware Pruning. Or names of "
+        "presets and of lm-eval's own tasks.",
+        min_length=1,
+        max_length=64,
+    )
+    limit: int | None = parameter(
+        None,
+        "Items a task",
+        "A random subset of this many items, the same for every model. Empty takes all.",
+        unit="items",
+        empty="all",
+        ge=1,
+    )
+    draws: int | None = parameter(
+        None,
+        "Draws",
+        "Masked inputs an answer is estimated with; answers of up to log2(draws + 1) tokens are summed exactly. "
+        "Few draws bias accuracy, so compare at equal draws. Empty takes the task's own.",
+        empty="the task's own",
+        ge=1,
+        le=4096,
+        source=LLADA_SOURCE,
+    )
+    shots: int | None = parameter(
+        None, "Examples before each item", "Empty takes the task's own.", empty="the task's own", ge=0, le=64
+    )
+    guidance: float | None = parameter(
+        None,
+        "Guidance scale",
+        "Classifier-free guidance g: LLaDA's logits u + (g + 1)(c − u), Dream's u + g(c − u), c with the context and u "
+        "with the context masked. 0 switches it off. Empty takes the task's own.",
+        empty="the task's own",
+        ge=0,
+        le=10,
+        step=0.5,
+        source=LLADA_SOURCE,
+    )
+    gen_length: int | None = parameter(
+        None,
+        "New tokens",
+        "Tokens written for tasks that are answered in text; as many denoising steps are taken. Empty takes the "
+        "task's own.",
+        unit="tokens",
+        empty="the task's own",
+        ge=1,
+        le=4096,
+    )
+    early_draws: bool = parameter(
+        False,
+        "Stop drawing early",
+        "Draw for an item only until its answer is clear, in whole rounds. For one model alone: a comparison needs "
+        "equal draws.",
+    )
+    chat_template: Literal["auto", "on", "off"] = parameter(
+        "auto",
+        "Chat template",
+        "Wrap every item as a user's turn. auto decides by the first model, for all that are compared with it.",
+    )
+    include_path: str | None = parameter(
+        None,
+        "Folder with your tasks",
+        "A folder of lm-eval YAML tasks. Functions that its files name are run, so use only what you trust.",
+        empty="none",
+    )
+    seed: int = parameter(0, "Seed", "Fixes which items are taken, their order and every mask.", ge=0, le=2**31 - 1)
+
+    @field_validator("tasks")
+    @classmethod
+    def _named_once(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name.strip() for name in tasks if name.strip())) or ("bundled",)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "EvaluateSpec":
+        if self.names and len(self.names) != len(self.models):
+            raise ValueError(f"There are {len(self.models)} models and {len(self.names)} names. Give one each.")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("Two models have the same name.")
+        if self.early_draws and self.compare:
+            raise ValueError("Drawing cannot stop early in a comparison: every model needs the same draws.")
+        return self
+
+    @property
+    def models(self) -> tuple[ModelSpec, ...]:
+        """The model and those it is compared with."""
+        return (self.model, *self.compare)

@@ -1,0 +1,100 @@
+"""Statistics of accuracies: known values, coverage, and words that never say more than is shown."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.evaluation import significance
+from analysis.evaluation.significance import Difference, difference, estimate, holm, mcnemar, verdict
+
+
+def test_wilson_by_its_formula():
+    right, items, z = 17, 40, 1.959963984540054
+    share = right / items
+    centre = (share + z**2 / (2 * items)) / (1 + z**2 / items)
+    half = z / (1 + z**2 / items) * math.sqrt(share * (1 - share) / items + z**2 / (4 * items**2))
+    one = estimate(np.array([1.0] * right + [0.0] * (items - right)))
+    assert (one.value, one.low, one.high, one.n) == pytest.approx((share, centre - half, centre + half, items))
+
+
+def test_mcnemar_is_the_binomial_test():
+    """Two-sided: twice the tail of Binomial(12, 1/2) at 2."""
+    tail = sum(math.comb(12, k) for k in range(3)) / 2**12
+    assert mcnemar(2, 10) == pytest.approx(2 * tail)
+    assert mcnemar(0, 0) == 1.0
+    assert mcnemar(10, 2) == mcnemar(2, 10)
+
+
+def test_holm_leaves_out_what_is_not_tested():
+    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
+    assert holm([None]) == [None]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60))
+def test_differences_are_antisymmetric_and_inside_their_interval(rows):
+    first, second = np.array(rows, float).T
+    one, other = difference(first, second, True), difference(second, first, True)
+    assert one.value == pytest.approx(-other.value)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+    assert one.low <= one.value <= one.high
+    assert one.low < one.high
+    assert (one.only_first, one.only_second) == (other.only_second, other.only_first)
+    assert one.p == other.p
+
+
+def test_no_differing_item_is_no_proof_of_equality():
+    same = np.array([1.0, 0.0, 1.0, 1.0])
+    one = difference(same, same, True)
+    assert one.value == 0
+    assert one.high > 0.3
+    assert one.words == "no difference shown"
+
+
+def test_paired_intervals_cover():
+    """Of 400 pairs of correlated models with a true difference of 0.1, about 95 % of the intervals hold it."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        easy = rng.random(300)
+        first, second = (easy < 0.7).astype(float), (easy + rng.normal(0, 1e-9, 300) < 0.6).astype(float)
+        flip = rng.random(300) < 0.2
+        second[flip] = rng.random(flip.sum()) < 0.6
+        first[flip] = rng.random(flip.sum()) < 0.7
+        one = difference(first, second, False)
+        hits += one.low <= 0.1 <= one.high
+    assert 0.92 < hits / 400 < 0.98
+
+
+def test_words():
+    far = Difference(0.2, 0.1, 0.3, 100, 25, 5, p=0.001, p_holm=0.01)
+    assert verdict(far) == "better"
+    assert verdict(Difference(0.2, 0.1, 0.3, 100, 25, 5, p=0.02, p_holm=0.12)) == "no difference shown"
+    assert verdict(Difference(-0.2, -0.3, -0.1, 100, 5, 25, p=0.001)) == "worse"
+    assert verdict(Difference(-0.2, -0.3, -0.1, 100, 5, 25)) == "interim: worse so far"
+    assert verdict(Difference(0.0, -0.1, 0.1, 100, 5, 5)) == "interim: no difference shown so far"
+    assert verdict(difference(np.zeros(0), np.zeros(0), True)) == "no common items yet"
+
+
+def test_no_test_before_all_items_are_in():
+    first, second = np.ones(40), np.zeros(40)
+    assert difference(first, second, test=False).p is None
+    assert difference(first, second, test=True).p < 1e-9
+    assert difference(first + 0.5, second, test=True).p is None  # not right or wrong
+
+
+def test_scores_of_different_items_are_refused():
+    with pytest.raises(ValueError, match="same items"):
+        difference(np.ones(3), np.ones(4), True)
+
+
+def test_average_weighs_benchmarks_equally():
+    rng = np.random.default_rng(1)
+    small, large = (rng.random(50) < 0.9).astype(float), (rng.random(1000) < 0.5).astype(float)
+    one = significance.average([small, large])
+    assert one.value == pytest.approx((small.mean() + large.mean()) / 2)
+    spread = math.sqrt(small.var(ddof=1) / 50 + large.var(ddof=1) / 1000) / 2
+    assert one.high - one.low == pytest.approx(2 * 1.959964 * spread, rel=1e-5)
+    assert significance.average([]).n == 0
