@@ -276,7 +276,7 @@ def test_unbiased_on_real_items(bundled):
             for choice in item["choices"]:
                 tokens = tuple(bundled.tokenizer(" " + choice, add_special_tokens=False)["input_ids"])
                 requests += [Request(context, tokens, task)] if len(tokens) == 3 else []
-    requests = requests[:200]
+    requests = sorted(requests, key=lambda request: len(request.context))[:200]
     assert len(requests) == 200
     assert not is_exact(3, 5)
     exact = np.array([result.value for result in log_likelihoods(bundled, requests, draws=7)])
