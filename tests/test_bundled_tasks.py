@@ -165,3 +165,34 @@ def test_each_task_has_its_yaml(task):
 def test_the_group_names_the_choice_tasks():
     group = yaml.load((FOLDER / "bundled.yaml").read_text(encoding="utf-8"), Loader=_Loader)
     assert group["task"] == [f"bundled_{task}" for task in tasks.TASKS]
+
+
+def test_lm_eval_scores_the_tasks():
+    """lm-eval itself reads the YAML and scores a model that likes long answers and writes one fixed sentence."""
+    lm_eval = pytest.importorskip("lm_eval")
+    from lm_eval.api.model import LM
+    from lm_eval.tasks import TaskManager
+
+    class Longest(LM):
+        def loglikelihood(self, requests):
+            return [(float(len(request.args[1])), False) for request in requests]
+
+        def loglikelihood_rolling(self, requests):
+            raise NotImplementedError
+
+        def generate_until(self, requests):
+            return ["So he has 3 apples."] * len(requests)
+
+    limit = 40
+    manager = TaskManager(include_path=str(FOLDER), include_defaults=False)
+    found = lm_eval.simple_evaluate(
+        Longest(), tasks=["bundled", "bundled_problems"], task_manager=manager, limit=limit, bootstrap_iters=0
+    )["results"]
+    for task in tasks.TASKS:
+        items = read(task, "test")[:limit]
+        longest = [max(range(len(item["choices"])), key=lambda i: len(item["choices"][i])) for item in items]
+        right = sum(best == item["answer"] for best, item in zip(longest, items, strict=True))
+        assert found[f"bundled_{task}"]["acc,none"] == pytest.approx(right / limit), task
+    three = sum(item["result"] == "3" for item in read(tasks.GENERATIVE, "test")[:limit])
+    assert three > 0
+    assert found["bundled_problems"]["exact_match,worked-answer"] == pytest.approx(three / limit)

@@ -22,13 +22,13 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A few seconds of training of either kind."""
+    """A short training of either kind, on the same tokens."""
     folders = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "VALIDATION_BATCHES", 1)
         for kind in train.KINDS:
             folders[kind] = tmp_path_factory.mktemp(kind)
-            train.train(kind, 5 / 60, 0, folders[kind], compiled=False, recipe=SMALL, tokens_a_batch=512)
+            train.train(kind, 60 * 512, 0, folders[kind], compiled=False, recipe=SMALL, tokens_a_batch=512)
     return folders
 
 
@@ -77,6 +77,14 @@ def test_learning_rate_warms_up_stays_and_falls():
     falling = [train.learning_rate(share, 10_000, recipe) for share in (0.4, 0.6, 0.8, 1.0)]
     assert falling == sorted(falling, reverse=True)
     assert falling[-1] == recipe.lowest_lr
+
+
+def test_one_budget_is_one_schedule(trained):
+    """Both kinds do the same number of batches and tokens however long they take, rounded up to a whole batch."""
+    records = [json.loads((trained[kind] / "training.json").read_text()) for kind in train.KINDS]
+    assert [record["step"] for record in records] == [60, 60]
+    assert [record["tokens"] for record in records] == [60 * 512] * 2
+    assert [record["budget"] for record in records] == [60 * 512] * 2
 
 
 # --- models -----------------------------------------------------------------------------------------------------
@@ -158,12 +166,12 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(train, "VALIDATION_BATCHES", 1)
     small = {"compiled": False, "recipe": SMALL, "tokens_a_batch": 512}
     with pytest.raises(KeyboardInterrupt):
-        train.train("diffusion", 1, 0, tmp_path, **small)
+        train.train("diffusion", 10 * 512, 0, tmp_path, **small)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["progress"]["step"] == 5
     seen: list[int] = []
     monkeypatch.setattr(train, "batch", lambda *a: seen.append(a[1]) or batch(*a))
-    record = train.train("diffusion", (state["progress"]["seconds"] + 0.5) / 60, 0, tmp_path, resume=True, **small)
-    assert seen[0] == 5
-    assert record["step"] > 5
-    assert record["seconds"] > state["progress"]["seconds"]
+    record = train.train("diffusion", 10 * 512, 0, tmp_path, resume=True, **small)
+    assert seen[:5] == [5, 6, 7, 8, 9]
+    assert record["step"] == 10
+    assert record["cpu_seconds"] > state["progress"]["cpu_seconds"] > 0

@@ -51,6 +51,7 @@ from analysis.demo.world import (
     WHERE,
     WISHES,
     Person,
+    article,
     plural,
 )
 
@@ -105,6 +106,7 @@ _ADJECTIVES = tuple(word for word in DESCRIBED if word[0] not in "aeiou")
 _CONSONANT_STATES = tuple(word for word in STATES if word[0] not in "aeioh")
 _BIRDS = tuple(word for word in CATEGORIES["bird"] if word[0] not in "aeiou")
 _SLOT = re.compile(r"\{(\w+)\}")
+_ENDS_IN_A = re.compile(r"\b[aA] $")
 # Each pattern once cut into its fixed parts and the names of its slots.
 _COMPILED = {
     kind: tuple((tuple(parts[0::2]), tuple(parts[1::2])) for parts in map(_SLOT.split, block))
@@ -127,6 +129,8 @@ def sentence(random: Random, kind: str, who: Person) -> str:
             word = _SLOTS[slot](random)
         else:
             word = getattr(who, slot)
+        if _ENDS_IN_A.search(text) and article(word) == "an":
+            text = text[:-1] + "n "
         text += word + following
     return text
 

@@ -88,6 +88,8 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def _training(kind: str, training: Numbers, size: int) -> str:
     recipe, machine = training["recipe"], training["environment"]["hardware"]
+    spent = training.get("cpu_seconds")
+    unit = "budget" if "budget" in training else "time"
     loss = "bound on the negative log-likelihood" if kind == "diffusion" else "negative log-likelihood"
     objective = (
         "LLaDA's masked-diffusion loss: l ~ U{1..S} of a row's S tokens are masked and weighted S/l"
@@ -101,11 +103,12 @@ def _training(kind: str, training: Numbers, size: int) -> str:
         ["weights", f"bf16, {size / 1e6:.1f} MB"],
         ["objective", objective],
         ["optimizers", f"Muon (lr {recipe['muon_lr']}) on v, o and MLP; AdamW (lr {recipe['adam_lr']}) on the rest; "
-                       f"flat for {recipe['flat']:.0%} of the time, then cosine"],
+                       f"flat for {recipe['flat']:.0%} of the {unit}, then cosine"],
         ["batches", f"{training['batch_tokens']:,} tokens in rows of {', '.join(map(str, sorted(set(LENGTHS))))}"],
         ["steps, tokens", f"{training['step']:,} steps, {training['tokens'] / 1e6:.1f} M tokens"],
         ["time", f"{training['seconds'] / 60:.1f} minutes on {machine['cores']} CPU cores ({machine['system']}), "
-                 f"{training['threads']} threads; device {training['device']}; other work shared the machine"],
+                 f"{training['threads']} threads; device {training['device']}; other work shared the machine"
+                 + (f"; {spent / training['threads'] / 60:.1f} minutes of processor time a thread" if spent else "")],
         ["seed", str(training["seed"])],
         ["final loss", f"{training['validation_loss']:.3f} nats a token ({loss}), on an untrained stream"],
         ["versions", ", ".join(f"{name} {version}" for name, version in training["environment"]["versions"].items())],
@@ -120,9 +123,31 @@ def _budget(kind: str) -> str:
     if own is None or other is None:
         return f"{text}."
     return (
-        f"{text}. This model was given {own['step']:,} batches in {own['minutes']:g} minutes, the twin "
-        f"{other['step']:,} in {other['minutes']:g}."
+        f"{text}. This model was given {own['tokens'] / 1e6:.1f} M tokens in {own['step']:,} batches, the twin "
+        f"{other['tokens'] / 1e6:.1f} M in {other['step']:,}."
     )
+
+
+def _older_text(training: Numbers) -> str:
+    """A line for weights whose budget was counted in minutes: the text they saw had a flaw."""
+    if "budget" in training:
+        return ""
+    return 'These weights saw text in which two patterns wrote "a oak" and "a elm"; the grammar writes "an".\n'
+
+
+def _removed(both: dict[str, Numbers]) -> str:
+    """How many of the sinks that stand out of their step the reference level takes away."""
+    shares = {kind: _removed_share(found["sinks"]) for kind, found in both.items()}
+    listed = ", ".join(f"{share:.1%} ({kind})" for kind, share in shares.items())
+    text = f"The level removes {listed} of them"
+    if max(shares.values()) == 0:
+        text += ": random weights spread attention almost evenly, so here it is mean + 2·std alone that decides"
+    return f"{text}."
+
+
+def _removed_share(measured: Numbers) -> float:
+    kept, plain = measured["trained"]["sinks"][0], measured["without_reference"]["sinks"][0]
+    return 1 - kept / plain if plain else 0.0
 
 
 def _dense(measured: Numbers) -> str:
@@ -208,8 +233,7 @@ def verdicts(both: dict[str, Numbers]) -> list[str]:
 
 def _threshold_note(kind: str, measured: Numbers) -> str:
     """Whether the random-weight level removes any sink, and how the null's centroid moves."""
-    kept, plain = measured["trained"]["sinks"][0], measured["without_reference"]["sinks"][0]
-    removed = 1 - kept / plain if plain else 0.0
+    removed = _removed_share(measured)
     trained, null = (measured[which].get("centroid_variance") for which in ("trained", "random"))
     text = f"{kind}: the random-weight level removes {removed:.1%} of the sinks that mean + 2·std finds."
     if trained and null:
@@ -222,10 +246,10 @@ def _threshold_note(kind: str, measured: Numbers) -> str:
 
 
 def _budget_verdict() -> str:
-    minutes = {kind: (read(kind, TRAINING) or {}).get("minutes", math.nan) for kind in FOLDERS}
-    same = len(set(minutes.values())) == 1
-    listed = ", ".join(f"{kind} {value:g}" for kind, value in minutes.items())
-    return f"the same budget, minutes of training: {listed}. {'Met.' if same else '**Missed.**'}"
+    tokens = {kind: (read(kind, TRAINING) or {}).get("tokens", math.nan) for kind in FOLDERS}
+    same = len(set(tokens.values())) == 1
+    listed = ", ".join(f"{kind} {value / 1e6:.1f} M" for kind, value in tokens.items())
+    return f"the same budget, tokens of training: {listed}. {'Met.' if same else '**Missed.**'}"
 
 
 def _bar(what: str, value: float, bar: float) -> str:
@@ -295,9 +319,8 @@ as a language model.
 {_training(kind, training, size)}
 
 Text: stories, lessons, scenes and sums of 32 to 256 tokens, generated from the seed. One combination in {ONE_IN},
-chosen by a hash of its key, is never generated; the tasks consist of those. Known flaw: two patterns write "a oak"
-and "a elm".
-
+chosen by a hash of its key, is never generated; the tasks consist of those. Known flaw: "a scissors".
+{_older_text(training)}
 ## Accuracy
 
 Items of the {pruning["split"]} split. The recipe was chosen on dev items and on held-out units drawn at random, which
@@ -326,7 +349,7 @@ bootstrap intervals.
 
 {_sinks(both)}
 
-Without the reference level the trained models have {plain} sinks a step.
+Without the reference level the trained models have {plain} sinks a step. {_removed(both)}
 
 ## What the pair was built to show
 

@@ -1,10 +1,11 @@
 """Trains the bundled pair: a masked diffusion model by LLaDA's recipe, and its autoregressive twin.
 
-    python -m analysis.demo.train --kind diffusion --minutes 40 --seed 0 --out analysis/demo/diffusion
-    python -m analysis.demo.train --kind autoregressive --minutes 40 --seed 0 --out analysis/demo/autoregressive
+    python -m analysis.demo.train --kind diffusion --tokens 20e6 --seed 0 --out analysis/demo/diffusion
+    python -m analysis.demo.train --kind autoregressive --tokens 20e6 --seed 0 --out analysis/demo/autoregressive
 
-Both have the same blocks, see the same batches and get the same time. The schedule follows the time spent training, so
-that a slow machine still ends with a small learning rate. With --resume a run goes on from its last checkpoint.
+Both have the same blocks and see the same batches. The budget is a number of tokens and the schedule follows the tokens
+seen, so two runs with one budget do the same steps however busy the machine is. A token costs either kind the same.
+With --resume a run goes on from its last checkpoint.
 
 Loss of the diffusion model: of a row of S tokens l ~ U{1..S} are masked and their cross-entropies weighted by S/l, the
 lower-variance form of LLaDA's t ~ U(0, 1) with weight 1/t (arXiv 2502.09992). Of the twin: next-token cross-entropy.
@@ -40,7 +41,7 @@ CHECKPOINT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """Shape and optimisation. Learning rates are peaks; `flat` is the share of the time before the cosine decay."""
+    """Shape and optimisation. Learning rates are peaks; `flat` is the share of the budget before the cosine decay."""
 
     hidden: int = 192
     layers: int = 8
@@ -60,11 +61,16 @@ class Recipe:
 
 @dataclass
 class Progress:
-    """What a checkpoint remembers beside weights and optimizers. seconds: time spent in training steps."""
+    """What a checkpoint remembers beside weights and optimizers.
+
+    seconds, cpu_seconds: wall and processor time of the training steps, without the compilation of the first of each
+    row length. cpu_seconds over threads is the time the run takes on an idle machine.
+    """
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 def build(kind: str, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int) -> PreTrainedModel:
@@ -152,11 +158,14 @@ TARGETS: dict[str, Callable[..., Targets]] = {"diffusion": masked_targets, "auto
 
 
 def loss_of(
-    hidden: Callable[[torch.Tensor], torch.Tensor], network: PreTrainedModel, targets: Targets
+    hidden: Callable[[torch.Tensor], torch.Tensor], network: PreTrainedModel, targets: Targets, mixed: bool = False
 ) -> tuple[torch.Tensor, float]:
-    """The training loss in nats a token, and the plain mean cross-entropy of the predicted tokens."""
+    """The training loss in nats a token, and the plain mean cross-entropy of the predicted tokens.
+
+    mixed: matrix products in bfloat16.
+    """
     inputs, chosen, expected, weight = (part.to(network.device) for part in targets)
-    with torch.autocast(network.device.type, torch.bfloat16):
+    with torch.autocast(network.device.type, torch.bfloat16, enabled=mixed):
         states = hidden(inputs)
         logits = network.lm_head(states.reshape(-1, states.shape[-1])[chosen])
     entropies = functional.cross_entropy(logits.float(), expected, reduction="none")
@@ -164,7 +173,7 @@ def loss_of(
 
 
 def learning_rate(progress: float, step: int, recipe: Recipe) -> float:
-    """The factor on the peak learning rate when a share `progress` of the time is spent."""
+    """The factor on the peak learning rate when a share `progress` of the budget is spent."""
     warm = min(1.0, (step + 1) / recipe.warmup_steps)
     if progress < recipe.flat:
         return warm
@@ -191,15 +200,19 @@ def validation_loss(
 
 def train(
     kind: str,
-    minutes: float,
+    budget: int,
     seed: int,
     out: Path,
     resume: bool = False,
     compiled: bool = True,
     recipe: Recipe | None = None,
     tokens_a_batch: int = TOKENS,
+    mixed: bool = False,
 ) -> dict[str, Any]:
-    """Trains one model, saves it in `out` as a bf16 checkpoint, and returns and writes what the model card reports."""
+    """Trains one model on `budget` tokens, in whole batches, and saves it in `out` as a bf16 checkpoint.
+
+    Returns and writes what the model card reports. mixed: see `loss_of`.
+    """
     recipe = recipe or Recipe()
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
@@ -226,15 +239,15 @@ def train(
     losses: list[float] = []
     last_saved = time.monotonic()
     seen_lengths: set[int] = set()
-    while progress.seconds < minutes * 60:
+    while progress.tokens < budget:
         tokens = batch(seed, progress.step, tokenizer, tokens_a_batch)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + progress.step)
-        started = time.monotonic()
-        factor = learning_rate(progress.seconds / (minutes * 60), progress.step, recipe)
+        started, started_cpu = time.monotonic(), time.process_time()
+        factor = learning_rate(progress.tokens / budget, progress.step, recipe)
         for optimizer, peak in zip(optimizing, peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
-        loss, _ = loss_of(hidden, network, TARGETS[kind](tokens, mask_token, generator))
+        loss, _ = loss_of(hidden, network, TARGETS[kind](tokens, mask_token, generator), mixed)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
         for optimizer in optimizing:
@@ -243,6 +256,7 @@ def train(
         # The first batch of each length is compiled; that is no training time.
         if tokens.shape[1] in seen_lengths:
             progress.seconds += time.monotonic() - started
+            progress.cpu_seconds += time.process_time() - started_cpu
         seen_lengths.add(tokens.shape[1])
         progress.step += 1
         progress.tokens += tokens.numel()
@@ -261,8 +275,9 @@ def train(
             last_saved = time.monotonic()
     network.eval()
     record = {
-        "kind": kind, "seed": seed, "minutes": minutes, "recipe": asdict(recipe), "batch_tokens": tokens_a_batch,
-        "parameters": network.num_parameters(), "vocabulary": len(tokenizer), **asdict(progress),
+        "kind": kind, "seed": seed, "budget": budget, "mixed": mixed, "recipe": asdict(recipe),
+        "batch_tokens": tokens_a_batch, **asdict(progress),
+        "parameters": network.num_parameters(), "vocabulary": len(tokenizer),
         "validation_loss": validation_loss(hidden, network, kind, tokenizer),
         "device": str(network.device), "threads": torch.get_num_threads(), "environment": environment(),
     }  # fmt: skip
@@ -299,24 +314,26 @@ def export(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, out: Pa
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kind", choices=KINDS, required=True)
-    parser.add_argument("--minutes", type=float, default=40.0, help="time spent in training steps")
+    parser.add_argument("--tokens", type=float, default=20e6, help="budget in tokens, such as 20e6")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's own choice")
     parser.add_argument("--batch-tokens", type=int, default=TOKENS)
     parser.add_argument("--no-compile", action="store_true", help="run without torch.compile")
+    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16: faster with AMX or on a GPU")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     record = train(
         arguments.kind,
-        arguments.minutes,
+        int(arguments.tokens),
         arguments.seed,
         arguments.out,
         arguments.resume,
         not arguments.no_compile,
         tokens_a_batch=arguments.batch_tokens,
+        mixed=arguments.bf16,
     )
     print(json.dumps(record))
 

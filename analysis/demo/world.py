@@ -58,6 +58,8 @@ _IRREGULAR = {
     "policeman": "policemen", "fireman": "firemen", "fisherman": "fishermen",
 }  # fmt: skip
 
+_SILENT_H = ("honest", "hour")
+
 
 def plural(noun: str) -> str:
     """The plural of a regular noun of this world, or of one of its irregular ones."""
@@ -70,11 +72,14 @@ def plural(noun: str) -> str:
     return noun + "s"
 
 
+def article(word: str) -> str:
+    """'a' or 'an', by how the word after it begins."""
+    return "an" if word[0] in "aeiou" or word in _SILENT_H else "a"
+
+
 def a(noun: str) -> str:
     """The noun with its indefinite article, none for what is not counted."""
-    if noun in UNCOUNTED:
-        return noun
-    return ("an " if noun[0] in "aeiou" else "a ") + noun
+    return noun if noun in UNCOUNTED else f"{article(noun)} {noun}"
 
 
 BEINGS = _words(
