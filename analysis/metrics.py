@@ -71,6 +71,7 @@ def temporal_variance(centroid: np.ndarray) -> np.ndarray:
     count = np.isfinite(centroid).sum(axis=0)
     mean = _nanmean(centroid, axis=0)
     square = np.nansum(np.square(centroid - mean), axis=0)
+    square = np.where(square < 1e-20, 0, square)  # a sink that stays: what is left is rounding
     return np.where(count > 1, square / np.maximum(count, 1), np.nan)
 
 

@@ -227,9 +227,13 @@ def _variances(shown: list[tuple[str, Opened]], params: SinkParams, split: Split
     missing = sum(int(np.isnan(cloud.temporal).sum()) for cloud in clouds)
     still = sum(int((cloud.temporal == 0).sum()) for cloud in clouds) if log else 0
     if missing:
-        st.caption(f"{missing} points have sinks in fewer than two steps, so no temporal variance, and are not drawn.")
+        st.caption(f"Not drawn, with sinks in fewer than two steps and so no temporal variance: {_points(missing)}.")
     if still:
-        st.caption(f"{still} points have a temporal variance of exactly 0, which has no place on log axes.")
+        st.caption(f"Not on log axes, with sinks that never move and so a temporal variance of 0: {_points(still)}.")
+
+
+def _points(count: int) -> str:
+    return "1 point" if count == 1 else f"{count} points"
 
 
 # --- positions --------------------------------------------------------------------------------------------------

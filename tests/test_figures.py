@@ -100,6 +100,14 @@ def test_curves_run_from_left_to_right_and_show_mean_and_range():
     assert "range of 2" in line.name
 
 
+def test_log_axes_name_as_many_ticks_as_there_is_room_for():
+    near = dynamics.Cloud("a", np.array([0.1, 0.5]), np.array([0.01, 0.0]), ["x", "y"])
+    far = dynamics.Cloud("b", np.array([1e-6, np.nan]), np.array([0.1, 0.2]), ["x", "y"])
+    figure = dynamics.variances([near, far], log=True)
+    assert (figure.layout.xaxis.dtick, figure.layout.yaxis.dtick) == (1, "D2")
+    assert dynamics.variances([near], log=False).layout.xaxis.type is None
+
+
 def test_the_raster_colours_sinks_by_kind():
     sinks = np.array([[True, False], [False, True]])
     figure = dynamics.raster(sinks, np.array([[0, 1], [0, 1]]), ("[MASK]", "word"), ["a", "b"])

@@ -105,10 +105,17 @@ def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
     layout(figure, "spatial variance of the corrected share", "temporal variance of the sink centroid", height=460)
     figure.update_layout(showlegend=True)
     if log:
-        # Every number in full: Plotly would write the 2 and 5 between powers of ten as bare small digits.
-        figure.update_xaxes(type="log", dtick="D2", tickformat="~g")
-        figure.update_yaxes(type="log", dtick="D2", tickformat="~g")
+        figure.update_xaxes(**_log_axis([cloud.spatial for cloud in clouds]))
+        figure.update_yaxes(**_log_axis([cloud.temporal for cloud in clouds]))
     return figure
+
+
+def _log_axis(values: Sequence[np.ndarray]) -> dict:
+    """A logarithmic axis with every tick in full: powers of ten, with the 2 and 5 between where they are few."""
+    numbers = np.concatenate([np.ravel(part) for part in values])
+    numbers = numbers[np.isfinite(numbers) & (numbers > 0)]
+    decades = np.ptp(np.log10(numbers)) if len(numbers) else 0
+    return {"type": "log", "dtick": "D2" if decades < 4 else 1, "tickformat": "~g"}
 
 
 def raster(
