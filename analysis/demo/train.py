@@ -4,7 +4,7 @@
     python -m analysis.demo.train --kind autoregressive --tokens 20e6 --seed 0 --out analysis/demo/autoregressive
 
 Both have the same blocks and see the same batches. The budget is a number of tokens and the schedule follows the tokens
-seen, so two runs with one budget do the same steps however busy the machine is. A token costs either kind the same.
+seen, so two runs with one budget do the same steps however busy the machine is.
 With --resume a run goes on from its last checkpoint.
 
 Loss of the diffusion model: of a row of S tokens l ~ U{1..S} are masked and their cross-entropies weighted by S/l, the
