@@ -263,11 +263,17 @@ def head_slice(mask: np.ndarray, name: str, head: int, heads: int, kv_heads: int
     return mask[start : start + size] if axis == 0 else mask[:, start : start + size]
 
 
-def shares(mask: np.ndarray, limit: int = MAX_CELLS) -> tuple[np.ndarray, int, int]:
-    """Share of True in blocks so large that neither side has more than `limit` of them, float32, with the blocks'
-    height and width. The last block of a side may be smaller.
+def slice_shape(shape: tuple[int, int], name: str, heads: int, kv_heads: int) -> tuple[int, int]:
+    """(out, in) of a head's slice of a projection of this shape."""
+    groups, axis = kv_heads if name in SHARED else heads, HEAD_AXIS[name]
+    return (shape[0] // groups, shape[1]) if axis == 0 else (shape[0], shape[1] // groups)
+
+
+def shares(mask: np.ndarray, most: tuple[int, int] = (MAX_CELLS, MAX_CELLS)) -> tuple[np.ndarray, int, int]:
+    """Share of True in blocks so large that there are at most `most` (rows, columns) of them, float32, with the
+    blocks' height and width. The last block of a side may be smaller.
     """
-    height, width = (max(1, -(-size // limit)) for size in mask.shape)
+    height, width = (max(1, -(-size // limit)) for size, limit in zip(mask.shape, most, strict=True))
     rows, columns = np.arange(0, mask.shape[0], height), np.arange(0, mask.shape[1], width)
     # Row by row of blocks: reduceat down the columns of a large matrix is twenty times slower.
     bands = np.stack([mask[row : row + height].sum(axis=0, dtype=np.int32) for row in rows])

@@ -100,7 +100,10 @@ def seed_pair(runs: Sequence[PrunedRun], first: PrunedRun, second: PrunedRun) ->
 
 
 def first_pair(runs: Sequence[PrunedRun]) -> tuple[int, int] | None:
-    """Indices of two runs to begin with: the first two that masks can be compared of, else the first two."""
+    """Indices of two runs to begin with: the first two of one model, sparsity and pattern that were pruned in different
+    ways, else in the same, else the first two.
+    """
     pairs = list(combinations(range(len(runs)), 2))
     alike = [(a, b) for a, b in pairs if runs[a].settings and runs[a].budget() == runs[b].budget()]
-    return next(iter([*alike, *pairs]), None)
+    different = [(a, b) for a, b in alike if runs[a].settings != runs[b].settings]
+    return next(iter([*different, *alike, *pairs]), None)

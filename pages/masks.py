@@ -118,8 +118,9 @@ def _beside(
 
 
 def _beside_chance(measure: Measure, counts: np.ndarray, floor: Comparison | None) -> str:
-    low, high = np.nanmin(measure.independent(counts)), np.nanmax(measure.independent(counts))
-    reach = f"{low:.1%}" if high - low < 5e-4 else f"{low:.1%} to {high:.1%}"
+    chance = measure.independent(counts)
+    low, high = (f"{end:.1%}" for end in (np.nanmin(chance), np.nanmax(chance)))
+    reach = low if low == high else f"{low} to {high}"
     seeds = "right: two calibration seeds" if floor is not None else "two calibration seeds: none to show"
     return f"Independent masks would show {reach}; {seeds}."
 
@@ -246,8 +247,27 @@ def _projections(first: Pruned, second: Pruned, comparison: Comparison, floor: C
     _picture(first, second, layer, name, None if part == WHOLE_MATRIX else parts.index(part) - 1)
 
 
+def _window(shape: tuple[int, int]) -> pruned.Window:
+    """The part of a matrix that is looked at. Keys carry the size, so that a kept range always lies inside."""
+    ranges = []
+    for column, side, size in zip(st.columns(2, gap="large"), ("output", "input"), shape, strict=True):
+        last = size - 1
+        ranges.append(
+            column.slider(
+                f"{side.capitalize()} features", 0, last, (0, last), key=f"mask_{side}s_{size}", bind="query-params",
+                help="Narrow it down until a cell is one weight.",
+            )
+            if last
+            else (0, 0)
+        )  # fmt: skip
+    return ranges[0], ranges[1]
+
+
 def _picture(first: Pruned, second: Pruned, layer: int, name: str, head: int | None) -> None:
-    (a, b, differ), height, width = pruned.pictures(first, second, layer, name, head)
+    window = _window(pruned.part_shape(first, layer, name, head))
+    (top, bottom), (left, right) = window
+    most = figures.room(bottom - top + 1, right - left + 1)
+    (a, b, differ), height, width = pruned.pictures(first, second, layer, name, head, window, most)
     exact = height == width == 1
     shown = [
         figures.Picture("first", a),
@@ -260,8 +280,8 @@ def _picture(first: Pruned, second: Pruned, layer: int, name: str, head: int | N
     rows, columns = (axis.ravel() for axis in np.indices(a.shape))
     table = pd.DataFrame(
         {
-            "output": rows * height,
-            "input": columns * width,
+            "output": top + rows * height,
+            "input": left + columns * width,
             "share pruned, first": a.ravel(),
             "share pruned, second": b.ravel(),
             "decided differently": differ.ravel(),
@@ -270,9 +290,9 @@ def _picture(first: Pruned, second: Pruned, layer: int, name: str, head: int | N
     chart(
         f"The masks of layer {layer}, {name}" + (f", head {head}" if head is not None else ""),
         f"Bright is pruned; a cell is {cells}. Blue: the second keeps more, red: it prunes more. They zoom together.",
-        "Share of pruned weights in each block of the matrix (rows: output features, columns: input features), at most "
-        f"{masks.MAX_CELLS} × {masks.MAX_CELLS} blocks, and the second share minus the first.",
-        figures.pictures(shown, height, width),
+        "Share of pruned weights in each block of the matrix (rows: output features, columns: input features), as many "
+        "blocks as a screen has room for, and the second share minus the first.",
+        figures.pictures(shown, height, width, (top, left)),
         "mask_picture",
         table,
     )
@@ -348,7 +368,7 @@ def _several(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
     chart(
         "Overlap of the pruned weights",
         "The Jaccard index of every two runs: 1 where they prune the same weights (our measure). "
-        f"Independent masks: {np.nanmin(chance):.3f} to {np.nanmax(chance):.3f}.",
+        f"Independent masks of their sparsities: {np.nanmin(chance):.2f} at least, {np.nanmax(chance):.2f} at most.",
         "$$J = \\frac{|A \\cap B|}{|A \\cup B|}, \\quad \\text{independent masks: } \\frac{pq}{p + q - pq}$$\n\n"
         f"over all projections. {OURS}",
         figures.overlap_matrix(similarity, labels, figures.overlap_lines(similarity, chance, titles)),

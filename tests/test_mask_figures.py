@@ -31,6 +31,11 @@ def test_differences_are_blue_below_zero_and_red_above_it_with_zero_in_the_middl
     assert red(DIFFERENCE_SCALE[-1], 1) > red(DIFFERENCE_SCALE[-1], 5)
 
 
+def test_a_difference_that_rounds_to_nothing_is_not_written_as_minus_zero():
+    figure = figures.grids([figures.Grid("d", np.array([[-1e-6, 0.04]]))], "sparsity", "head", signed=True)
+    assert not np.signbit(figure.data[0].z[0][0])
+
+
 def test_a_grid_of_nothing_but_zeros_or_gaps_is_drawn():
     figure = figures.grids([figures.Grid("d", np.array([[0.0, np.nan]]))], "disagreement", "head")
     assert figure.layout.coloraxis.cmax > 0
@@ -79,11 +84,30 @@ def test_pictures_send_one_byte_a_cell_and_place_blocks_where_their_weights_are(
     assert list(figure.layout.yaxis.range) == [14.5, -0.5]
 
 
-def test_wide_pictures_stand_below_each_other():
-    beside, _ = pictured((6, 6))
-    below, _ = pictured((2, 12))
-    assert beside.layout.yaxis.domain == beside.layout.yaxis2.domain
-    assert below.layout.yaxis.domain != below.layout.yaxis2.domain
+def test_pictures_are_placed_by_their_shape():
+    def placed(shape, count):
+        share = np.zeros(shape, np.float32)
+        figure = figures.pictures([figures.Picture(str(index), share) for index in range(count)], 1, 1)
+        corners = {(trace.xaxis, trace.yaxis) for trace in figure.data}
+        assert len(corners) == count
+        across = {figure.layout[axis.replace("x", "xaxis")].domain for axis, _ in corners}
+        down = {figure.layout[axis.replace("y", "yaxis")].domain for _, axis in corners}
+        return len(down), len(across)
+
+    assert placed((192, 192), 3) == (1, 3)
+    assert placed((192, 576), 3) == (3, 1)
+    assert placed((300, 300), 4) == (2, 2)
+    assert placed((576, 192), 3) == (1, 3)
+    assert figures.room(4096, 4096) == (320, 320)
+    assert figures.room(4096, 12288) == (192, 640)
+
+
+def test_a_part_of_a_matrix_keeps_its_own_feature_numbers():
+    share = np.zeros((2, 3), np.float32)
+    figure = figures.pictures([figures.Picture("first", share)], 1, 1, (10, 20))
+    assert (figure.data[0].y0, figure.data[0].x0) == (10, 20)
+    assert list(figure.layout.xaxis.range) == [19.5, 22.5]
+    assert list(figure.layout.yaxis.range) == [11.5, 9.5]
 
 
 def test_the_overlap_names_both_runs_in_every_cell():

@@ -193,11 +193,12 @@ def test_the_overlap_of_several_masks_is_what_sets_say(seed, count):
             np.testing.assert_allclose(similarity[row, column], expected)
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**31))
-def test_a_picture_is_the_mean_of_its_blocks_and_never_larger_than_its_limit(rows, columns, limit, seed):
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31))
+def test_a_picture_is_the_mean_of_its_blocks_and_never_larger_than_its_limit(rows, columns, high, wide, seed):
     mask = np.random.default_rng(seed).random((rows, columns)) < 0.5
-    picture, height, width = masks.shares(mask, limit)
-    assert max(picture.shape) <= limit
+    picture, height, width = masks.shares(mask, (high, wide))
+    assert picture.shape[0] <= high
+    assert picture.shape[1] <= wide
     for row in range(picture.shape[0]):
         for column in range(picture.shape[1]):
             block = mask[row * height : (row + 1) * height, column * width : (column + 1) * width]
@@ -210,6 +211,7 @@ def test_the_slice_of_a_head_is_the_one_that_is_counted():
     for layer, name, first, _ in pairs:
         for head in range(HEADS) if name in masks.HEAD_AXIS else ():
             part = masks.head_slice(first, name, head, HEADS, KV_HEADS)
+            assert part.shape == masks.slice_shape(first.shape, name, HEADS, KV_HEADS)
             assert [part.size, part.sum()] == comparison.heads[name][layer, head, :2].tolist()
     with pytest.raises(ValueError, match="no slices"):
         masks.head_slice(np.zeros((5, 8), bool), "up_proj", 0, HEADS, KV_HEADS)

@@ -11,6 +11,9 @@ from analysis.figures.dynamics import SERIES_COLORS
 from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE, REFERENCE, SELECTED, color_bar, layout, shorten
 
 _WRITTEN_CELLS = 80  # up to this many cells a grid carries its numbers
+# Cells (rows, columns) that a picture has pixels for on a screen of 1280, by how pictures are placed.
+_STACKED, _IN_A_GRID = (192, 640), (320, 320)
+_BESIDE = 192
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def grids(
 def _cells(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) -> go.Heatmap:
     written = grid.values.size <= _WRITTEN_CELLS
     return go.Heatmap(
-        z=np.asarray(grid.values, np.float32),
+        # Signed numbers as they are written, so that none reads −0 %.
+        z=np.asarray(np.round(grid.values, 4) + 0.0 if signed else grid.values, np.float32),
         coloraxis="coloraxis",
         text=_hover(grid, name, columns, signed).tolist(),
         hovertemplate="%{text}<extra></extra>",
@@ -171,14 +175,34 @@ class Picture:
     signed: bool = False
 
 
-def pictures(shown: Sequence[Picture], height: int, width: int) -> go.Figure:
-    """Pictures of one projection's masks that zoom together. height, width: weights a cell stands for."""
+def room(rows: int, columns: int) -> tuple[int, int]:
+    """How many cells (rows, columns) of a matrix's picture a screen has room for.
+
+    More would be thinned out by the browser, and two nearly equal masks would look different.
+    """
+    return _STACKED if _is_wide(rows, columns) else _IN_A_GRID
+
+
+def _is_wide(rows: float, columns: float) -> bool:
+    return columns >= 2 * rows
+
+
+def _places(count: int, rows: int, columns: int) -> tuple[int, int]:
+    """Rows and columns of pictures: a wide matrix below the other; small ones beside each other, else two by two."""
+    if _is_wide(rows, columns):
+        return count, 1
+    return (1, count) if count <= 3 and columns <= _BESIDE else (-(-count // 2), 2)
+
+
+def pictures(shown: Sequence[Picture], height: int, width: int, first: tuple[int, int] = (0, 0)) -> go.Figure:
+    """Pictures of one projection's masks that zoom together. height, width: weights a cell stands for. first: output
+    and input feature of the first cell, where a part of the matrix is shown.
+    """
     rows, columns = shown[0].shares.shape
-    upright = columns * width > 3 * rows * height  # a wide matrix is legible below the other, not beside it
-    places = (len(shown), 1) if upright else (1, len(shown))
+    places = _places(len(shown), rows * height, columns * width)
     figure = make_subplots(
         *places, subplot_titles=[one.title for one in shown], shared_xaxes="all", shared_yaxes="all",
-        horizontal_spacing=0.03, vertical_spacing=0.09,
+        horizontal_spacing=0.04, vertical_spacing=0.08,
     )  # fmt: skip
     for index, one in enumerate(shown):
         # Percent in one byte a cell: a quarter of what float32 would send to the browser.
@@ -187,17 +211,18 @@ def pictures(shown: Sequence[Picture], height: int, width: int) -> go.Figure:
         figure.add_trace(
             go.Heatmap(
                 z=percent,
-                x0=(width - 1) / 2,
+                x0=first[1] + (width - 1) / 2,
                 dx=width,
-                y0=(height - 1) / 2,
+                y0=first[0] + (height - 1) / 2,
                 dy=height,
                 coloraxis="coloraxis2" if one.signed else "coloraxis",
                 hovertemplate=f"output %{{y}}, input %{{x}}<br>{one.title}: {said}<extra></extra>",
             ),
-            row=index + 1 if upright else 1,
-            col=1 if upright else index + 1,
+            row=index // places[1] + 1,
+            col=index % places[1] + 1,
         )
-    layout(figure, "", "", height=170 * len(shown) + 120 if upright else 470)
+    tall = {1: 240, 2: 410, 3: 350}[places[1]]
+    layout(figure, "", "", height=tall * places[0] + 120)
     top = max([1, *(int(np.abs(np.rint(one.shares * 100)).max()) for one in shown if one.signed)])
     bars = ("share pruned (%)", "second − first (points)")
     # Two bars share the height at the right, so that the pictures keep the width.
@@ -206,14 +231,11 @@ def pictures(shown: Sequence[Picture], height: int, width: int) -> go.Figure:
         coloraxis2={"colorscale": DIFFERENCE_SCALE, "cmin": -top, "cmax": top, "colorbar": _half(bars[1], 0.23)},
         margin_t=34,
     )
-    figure.update_xaxes(showgrid=False, zeroline=False, range=[-0.5, columns * width - 0.5])
-    figure.update_yaxes(showgrid=False, zeroline=False, range=[rows * height - 0.5, -0.5])
-    for index in range(len(shown)):
-        row, column = (index + 1, 1) if upright else (1, index + 1)
-        if row == places[0]:
-            figure.update_xaxes(title_text="input feature", row=row, col=column)
-        if column == 1:
-            figure.update_yaxes(title_text="output feature", title_standoff=18, row=row, col=column)
+    across = [first[1] - 0.5, first[1] + columns * width - 0.5]
+    figure.update_xaxes(showgrid=False, zeroline=False, range=across)
+    figure.update_yaxes(showgrid=False, zeroline=False, range=[first[0] + rows * height - 0.5, first[0] - 0.5])
+    figure.update_xaxes(title_text="input feature", row=places[0])
+    figure.update_yaxes(title_text="output feature", title_standoff=18, col=1)
     return figure
 
 

@@ -100,18 +100,35 @@ def _overlap(_folders: list[MaskFolder], keys: list[str]) -> np.ndarray:
     return masks.pairs_of(*masks.overlap(masks_io.groups(_folders), len(_folders)))
 
 
-def pictures(first: Pruned, second: Pruned, layer: int, name: str, head: int | None) -> tuple[np.ndarray, int, int]:
-    """Shares of two masks in blocks, and of where they differ, (3, rows, columns), with a block's height and width."""
-    return _pictures(first.masks, second.masks, first.key, second.key, layer, name, head)
+Window = tuple[tuple[int, int], tuple[int, int]]
+"""First and last output, first and last input feature of a part of a matrix."""
+
+
+def part_shape(first: Pruned, layer: int, name: str, head: int | None) -> tuple[int, int]:
+    """(out, in) of a projection, or of a head's slice of it."""
+    shape, geometry = first.masks.shape((layer, name)), first.masks.geometry
+    return shape if head is None else masks.slice_shape(shape, name, geometry.heads, geometry.kv_heads)
+
+
+def pictures(
+    first: Pruned, second: Pruned, layer: int, name: str, head: int | None, window: Window, most: tuple[int, int]
+) -> tuple[np.ndarray, int, int]:
+    """Shares of two masks in at most `most` blocks, and of where they differ, (3, rows, columns), with a block's height
+    and width.
+    """
+    return _pictures(first.masks, second.masks, first.key, second.key, layer, name, head, window, most)
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the masks…")
 def _pictures(
-    _first: MaskFolder, _second: MaskFolder, first_key: str, second_key: str, layer: int, name: str, head: int | None
-) -> tuple[np.ndarray, int, int]:
+    _first: MaskFolder, _second: MaskFolder, first_key: str, second_key: str, layer: int, name: str, head: int | None,
+    window: Window, most: tuple[int, int],
+) -> tuple[np.ndarray, int, int]:  # fmt: skip
     pair = [one.pruned(layer, name) for one in (_first, _second)]
     if head is not None:
         geometry = _first.geometry
         pair = [masks.head_slice(mask, name, head, geometry.heads, geometry.kv_heads) for mask in pair]
-    (a, height, width), (b, _, _), (differ, _, _) = [masks.shares(mask) for mask in (*pair, pair[0] ^ pair[1])]
+    (top, bottom), (left, right) = window
+    pair = [mask[top : bottom + 1, left : right + 1] for mask in pair]
+    (a, height, width), (b, _, _), (differ, _, _) = [masks.shares(mask, most) for mask in (*pair, pair[0] ^ pair[1])]
     return np.stack([a, b, differ]), height, width

@@ -130,6 +130,11 @@ def test_projections_open_one_mask_and_one_heads_part_of_it(folders):
     table = test.dataframe[0].value
     part = masks.head_slice(masks_io.open_masks(str(folders["wanda-0"])).pruned(3, "o_proj"), "o_proj", 2, 6, 6)
     np.testing.assert_array_equal(table["share pruned, second"].to_numpy().reshape(part.shape), part)
+    test.slider(key="mask_outputs_192").set_value((10, 13))
+    test.slider(key="mask_inputs_32").set_value((4, 6)).run()
+    table = test.dataframe[0].value
+    np.testing.assert_array_equal(table["share pruned, second"].to_numpy().reshape(4, 3), part[10:14, 4:7])
+    assert (table["output"].min(), table["input"].max()) == (10, 6)
     test.selectbox(key="mask_projection").set_value("down_proj").run()  # has no heads
     assert not test.exception, test.exception
     assert test.selectbox(key="mask_slice").value == "whole matrix"
