@@ -38,7 +38,7 @@ class PrunedRun:
     def title(self) -> str:
         """Method, sparsity, pattern and seed in one line."""
         if not self.settings:
-            return "no report: zeros are the mask"
+            return "no report"
         parts = [str(self.settings.get("method", "unknown method"))]
         if isinstance(self.settings.get("sparsity"), int | float):
             parts.append(f"{self.settings['sparsity']:.0%}")

@@ -53,9 +53,9 @@ def test_a_report_of_other_types_is_titled_all_the_same(tmp_path):
     assert read_report(tmp_path).title == "3"
 
 
-def test_without_a_report_zeros_are_the_mask(tmp_path):
+def test_a_folder_without_a_report_says_so(tmp_path):
     assert read_report(tmp_path) == PrunedRun({}, None, "")
-    assert "zeros" in read_report(tmp_path).title
+    assert read_report(tmp_path).title == "no report"
 
 
 def test_seeds_of_the_second_runs_method_come_first_then_of_the_first_runs(runs):
