@@ -1,7 +1,6 @@
 """Who computes in a worker: one job at a time, and a long one lets short ones go first between its steps."""
 
 import contextlib
-import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -70,15 +69,14 @@ class Turns:
 
 @contextlib.contextmanager
 def _random_states_kept() -> Iterator[None]:
-    """Puts Python's, NumPy's and torch's global random states back as they were."""
-    python, numpy = random.getstate(), np.random.get_state()
+    """Puts NumPy's and torch's global random states back. Python's own is dask's, too: no job can count on it."""
+    numpy = np.random.get_state()
     torch = sys.modules.get("torch")
     cpu = torch.get_rng_state() if torch else None
     cuda = torch.cuda.get_rng_state_all() if torch and torch.cuda.is_initialized() else []
     try:
         yield
     finally:
-        random.setstate(python)
         np.random.set_state(numpy)
         if torch and cpu is not None:
             torch.set_rng_state(cpu)

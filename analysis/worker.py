@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import json
 import shutil
 import sys
 import tempfile
@@ -125,9 +126,9 @@ class WorkerContext:
 
     def tell(self, message: dict[str, Any]) -> None:
         """Sends a message to the server, with the model held as it is."""
-        self._worker.log_event(
-            TOPIC, {"job": self._order.id, "run": self._order.run, "model": _model_held(), **message}
-        )
+        whole = {"job": self._order.id, "run": self._order.run, "model": _model_held(), **message}
+        # As JSON text, so that details arrive as the store gives them later: dask would make tuples of lists.
+        self._worker.log_event(TOPIC, json.dumps(whole))
 
 
 def _model_held() -> dict[str, Any] | None:

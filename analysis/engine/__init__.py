@@ -1,7 +1,7 @@
 """The job engine: a queue of its own in the store, and the workers that run it. Imports no torch.
 
-`engine` is what pages ask, `dispatcher` hands jobs to workers, `book` keeps what is known about every job, `cluster`
-starts or finds the workers, `records` says what a job looks like.
+`engine` is what pages ask, `dispatcher` hands jobs to workers and `assignment` chooses which, `book` keeps what is known
+about every job, `cluster` starts or finds the workers, `records` says what a job looks like.
 """
 
 from analysis.engine.engine import Engine

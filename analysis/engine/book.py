@@ -95,11 +95,13 @@ class Book:
         with self.changed:
             self._live[job_id] = _Live(unwritten=True)
 
-    def resume(self, job_id: str) -> None:
-        """Goes on from what the store holds about a job that ran on while no server listened."""
+    def resume(self, job_id: str) -> float:
+        """Goes on from what the store holds about a job that ran on while no server listened. Returns the time of its
+        last line, 0 without one."""
         progress, log = self._stored_live(job_id)
         with self.changed:
             self._live[job_id] = _Live(progress, deque(log, maxlen=KEPT_LINES))
+        return log[-1].time if log else 0.0
 
     def report(self, job_id: str, message: dict[str, Any]) -> None:
         """Takes in a message from a running job; one that makes no sense, or comes too late, is passed over."""
@@ -129,9 +131,9 @@ class Book:
                 return list(live.log)
         return self._stored_live(job_id)[1]
 
-    def flush(self) -> None:
-        """Writes what running jobs told since the last time, at most once a FLUSH_INTERVAL."""
-        if time.monotonic() - self._flushed < FLUSH_INTERVAL:
+    def flush(self, at_once: bool = False) -> None:
+        """Writes what running jobs told since the last time; unless `at_once`, at most once a FLUSH_INTERVAL."""
+        if not at_once and time.monotonic() - self._flushed < FLUSH_INTERVAL:
             return
         self._flushed = time.monotonic()
         for job_id in list(self._live):

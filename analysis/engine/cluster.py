@@ -1,6 +1,7 @@
 """The workers: a local cluster with one worker a device, or a dask cluster that runs already."""
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -41,7 +42,7 @@ class Cluster:
         self.too_big: set[str] = set()  # addresses of workers that were ended because they took too much memory
         self._stale = True
         self._places: dict[str, Place] = {}
-        client.subscribe_topic(TOPIC, lambda event: on_event(dict(event[1])))
+        client.subscribe_topic(TOPIC, lambda event: on_event(json.loads(event[1])))
         client.subscribe_topic("all", self._on_change)
         client.subscribe_topic(_MEMORY_TOPIC, lambda event: self.too_big.add(event[1]["worker"]))
 
@@ -74,11 +75,19 @@ class Cluster:
         """Asks the scheduler for its workers at the next call of `places`."""
         self._stale = True
 
-    def tell(self, address: str, function: Callable[..., Any], *arguments: Any) -> None:
+    def tell(self, address: str, function: Callable[..., Any], *arguments: Any) -> threading.Thread:
         """Calls a function in a worker without waiting for it: a worker that hangs would not answer."""
         options = {"workers": [address], "on_error": "ignore"}
-        threading.Thread(target=self._quietly, args=(self.client.run, function, *arguments), kwargs=options, daemon=True
-                         ).start()  # fmt: skip
+        calling = (self.client.run, function, *arguments)
+        thread = threading.Thread(target=self._quietly, args=calling, kwargs=options, daemon=True)
+        thread.start()
+        return thread
+
+    def abandon(self, address: str, run: str, future: Any, request_cancel: Callable[[str], Any]) -> None:
+        """Has a cancelled job on a running cluster stop after this server is gone."""
+        self.tell(address, request_cancel, run).join(timeout=2)
+        self._quietly(future.cancel, force=True)
+        self._quietly(self.client.unpublish_dataset, run)
 
     def kill(self, address: str) -> None:
         """Ends a worker process at once; its nanny starts a new one."""
@@ -99,6 +108,10 @@ class Cluster:
         with contextlib.suppress(Exception):
             function(*arguments, **options)
 
+    def said(self) -> list[dict[str, Any]]:
+        """What jobs told lately, as far as the scheduler remembers, oldest first."""
+        return [json.loads(text) for _, text in self.client.get_events(TOPIC)]
+
     def worker_pids(self) -> list[int]:
         """Process ids of local workers."""
         nannies = self._local.workers.values() if self._local is not None else ()
@@ -106,6 +119,10 @@ class Cluster:
 
     def close(self) -> None:
         """Closes the connection, and stops local workers."""
+        with contextlib.suppress(Exception):
+            self.client.unsubscribe_topic(
+                "all"
+            )  # or the scheduler complains that nobody hears of this client's leaving
         for closing in (self.client, self._local):
             if closing is not None:
                 # The worker may be gone already, and nothing is left to save.

@@ -12,10 +12,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.engine.assignment import Running, Work, free_place, host_for, obstacle
 from analysis.engine.book import Book
 from analysis.engine.cluster import Cluster, Place
 from analysis.engine.records import JobRecord, retire
@@ -40,22 +40,6 @@ TOO_BIG = (
     "or allow more with SINKSCOPE_MEMORY_LIMIT."
 )
 FORGOTTEN = "The scheduler was restarted while this job ran and does not know it any more."
-
-
-@dataclass
-class Running:
-    """A job in a worker's hands. heard: it has begun. cancelled: nobody wants it any more. told, killed: when it was
-    asked to stop; its worker was killed. gone: since when its worker has been missing."""
-
-    record: JobRecord
-    place: Place
-    future: Any
-    guest: bool
-    heard: bool = False
-    cancelled: bool = False
-    told: float | None = None
-    killed: bool = False
-    gone: float | None = None
 
 
 class Dispatcher:
@@ -108,6 +92,11 @@ class Dispatcher:
                 return None
             return self._queue.index(job_id) + sum(not run.guest for run in self._running.values())
 
+    def models_held(self) -> int:
+        """How many workers hold a model, as last told."""
+        with self._changed:
+            return sum(held is not None for held in self._held.values())
+
     def hear(self, message: dict[str, Any]) -> None:
         """Takes in what a worker tells."""
         job_id = message.pop("job", "")
@@ -129,11 +118,14 @@ class Dispatcher:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout=CANCEL_GRACE)
+        self.book.flush(at_once=True)
         cluster = self.cluster
         if cluster is not None:
             for run in self._running.values():
                 if not cluster.remote:
                     cluster.kill(run.place.address)
+                elif run.cancelled:
+                    cluster.abandon(run.place.address, run.record.run, run.future, request_cancel)
             cluster.close()
         if cluster is None or not cluster.remote:
             for run in self._running.values():
@@ -186,6 +178,10 @@ class Dispatcher:
             self.trouble = ""
             if self._closed:
                 self.cluster.close()
+            elif self.cluster.remote:
+                # What was cancelled while nobody could tell the cluster is stopped there.
+                names = set(self.cluster.client.list_datasets())
+                self._to_find += [record for record in self.book.jobs() if record.ended and record.run in names]
         except Exception as error:
             self.trouble = f"The scheduler at {self._scheduler} does not answer ({reason(error)}). Jobs wait for it."
             self._next_attempt = time.monotonic() + RETRY_INTERVAL
@@ -223,58 +219,13 @@ class Dispatcher:
         for record in waiting:
             if record.id in self._running:  # an earlier try that was cancelled has not stopped yet
                 continue
-            hosts = {run.place.address: run for run in self._running.values() if not run.guest}
-            free = [place for address, place in places.items() if address not in self._taken()]
-            if free:
-                self._hand_over(cluster, record, self._best(record, free), None)
+            work = Work(list(self._running.values()), self._held, self._refused)
+            place = free_place(record, cluster.places(), work)
+            host = host_for(record, work) if place is None and JOBS[record.kind].short else None
+            if place is not None or host is not None:
+                self._hand_over(cluster, record, place or host.place, host)
             elif JOBS[record.kind].short:
-                host = self._host_for(record, hosts)
-                if host is not None:
-                    self._hand_over(cluster, record, host.place, host)
-                else:
-                    self.book.update(record.id, waits_for=self._obstacle(record, hosts))
-            places = cluster.places()
-
-    def _taken(self) -> set[str]:
-        return {run.place.address for run in self._running.values()}
-
-    def _best(self, record: JobRecord, free: list[Place]) -> Place:
-        """The free worker that holds the job's model; for a job without one, such as unloading, one that holds any."""
-        model = record.spec.get("model")
-        fitting = (
-            place
-            for place in free
-            if (held := self._held.get(place.address)) is not None and (held == model or model is None)
-        )
-        return next(fitting, free[0])
-
-    def _host_for(self, record: JobRecord, hosts: dict[str, Running]) -> Running | None:
-        """A long job that this short one may run between the steps of: its worker holds the model and has no guest."""
-        for address, host in hosts.items():
-            busy = any(run.guest and run.place.address == address for run in self._running.values())
-            refused = (record.id, host.record.id) in self._refused
-            stopping = host.told is not None or not host.heard
-            short = JOBS[host.record.kind].short
-            if not (busy or refused or stopping or short) and self._held.get(address) == record.spec["model"]:
-                return host
-        return None
-
-    def _obstacle(self, record: JobRecord, hosts: dict[str, Running]) -> str:
-        """What a short job waits for that could not slip in; nothing where it is the worker's turn for another one."""
-        if any(self._held.get(address) == record.spec["model"] for address in hosts):
-            refused = any((record.id, host.record.id) in self._refused for host in hosts.values())
-            return "the running job to end: the model has changed on disk since it was loaded" if refused else ""
-        host = next((host for host in hosts.values() if host.heard), None)
-        if host is None:
-            return ""
-        held = self._held.get(host.place.address)
-        inside = f"holds '{held['source']}'" if held else "holds no model"
-        if held and held["source"] == record.spec["model"]["source"]:
-            inside = f"holds '{held['source']}' with other settings"
-        return (
-            f"'{JOBS[host.record.kind].title}' to end: this needs '{record.spec['model']['source']}', and the busy "
-            f"worker {inside}"
-        )
+                self.book.update(record.id, waits_for=obstacle(record, work))
 
     def _hand_over(self, cluster: Cluster, record: JobRecord, place: Place, host: Running | None) -> None:
         name = f"sinkscope-{record.id}-{secrets.token_hex(4)}"
@@ -298,11 +249,17 @@ class Dispatcher:
             scratch=str(self.store.scratch), guest=host is not None, workers=place.workers, code=code_version(),
             limit=wire_limit(),
         )  # fmt: skip
+        run = Running(updated, place, None, host is not None)
+        with self._changed:
+            # Before the job is handed over, as its first words may be faster than this thread.
+            current = self.book.job(record.id)
+            run.cancelled = current is None or current.run != name or current.ended
+            self._running[record.id] = run
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700)
             (folder / MARK).write_text(mark)
-            future = cluster.client.submit(
+            run.future = cluster.client.submit(
                 run_job,
                 order.model_dump_json(),
                 key=name,
@@ -312,15 +269,10 @@ class Dispatcher:
                 retries=0,
             )
             if cluster.remote:
-                cluster.client.publish_dataset(future, name=name)
+                cluster.client.publish_dataset(run.future, name=name)
         except Exception as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            self._fail(record.id, error)
-            return
-        with self._changed:
-            current = self.book.job(record.id)
-            cancelled = current is None or current.run != name or current.ended
-            self._running[record.id] = Running(updated, place, future, host is not None, cancelled=cancelled)
+            self._end(run, "failed", reason=reason(error), traceback="".join(traceback.format_exception(error)))
+            self._forget(cluster, run)
 
     def _find(self, cluster: Cluster, record: JobRecord) -> None:
         """Takes up again a job that was left running on the cluster."""
@@ -330,13 +282,17 @@ class Dispatcher:
             self.book.finish(record.id, "interrupted", reason=FORGOTTEN)
             return
         place = cluster.places().get(record.worker) or Place(record.worker, record.device, 1)
+        missed = [message for message in cluster.said() if message.get("run") == record.run]
         with self._changed:
             updated = self.book.update(record.id, owner=self.owner)
-            if updated is not None:
-                self.book.resume(record.id)
             self._running[record.id] = Running(
                 updated or record, place, future, bool(record.between), heard=True, cancelled=updated is None
             )
+            if updated is not None:
+                last = self.book.resume(record.id)
+                for message in missed:
+                    if message.get("time", last + 1) > last:
+                        self.hear(message)
 
     # --- following ---
 

@@ -8,13 +8,15 @@ import time
 import uuid
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from analysis.engine.book import Book
 from analysis.engine.cluster import check_scheduler, connect, start_local
 from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives, new_owner
 from analysis.errors import UserError
 from analysis.jobs import known_key
-from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec
+from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec, sentence
 from analysis.trajectory import open_trajectory
 from cache.keys import content_key
 from cache.store import Result, Store
@@ -101,7 +103,11 @@ class Engine:
         fresh = JobRecord(
             id=record.id, kind=record.kind, spec=record.spec, created=time.time(), owner=self._owner
         )  # fmt: skip
-        return self._enter(fresh, record.parameters())
+        try:
+            spec = record.parameters()
+        except ValidationError as error:
+            raise UserError(f"This job was asked with parameters that changed since: {sentence(error)}") from error
+        return self._enter(fresh, spec)
 
     def _enter(self, record: JobRecord, spec: Spec) -> JobRecord:
         key = known_key(record.kind, spec)
@@ -230,6 +236,10 @@ class Engine:
     def has_worker(self) -> bool:
         """Whether workers were started or reached."""
         return self._dispatcher.cluster is not None
+
+    def models_held(self) -> int:
+        """How many workers hold a model."""
+        return self._dispatcher.models_held()
 
     def worker_pids(self) -> list[int]:
         """Process ids of the local workers; empty before the first job."""

@@ -76,11 +76,12 @@ class LogLine(BaseModel):
 
 
 def read_record(fields: dict[str, Any] | None) -> JobRecord | None:
-    """A stored record, or None for one that is none."""
+    """A stored record, or None for one that is none, or of a kind this version does not know."""
     try:
-        return JobRecord.model_validate(fields) if fields else None
+        record = JobRecord.model_validate(fields) if fields else None
     except ValueError:
         return None
+    return record if record is not None and record.kind in JOB_SPECS else None
 
 
 # --- owners -----------------------------------------------------------------------------------------------------

@@ -1,30 +1,83 @@
-"""How far a job is, in words and as a bar, and the button that stops it."""
+"""How far a job is, in words and as a bar; its log; the buttons that stop it and start it again."""
+
+from datetime import datetime
 
 import streamlit as st
 
 from analysis.engine import JobRecord
-from pages.parts.session import engine
+from analysis.errors import UserError
+from analysis.jobs import JOBS
+from pages.parts.session import engine, plain
+
+
+def job_title(record: JobRecord) -> str:
+    """What a job does, and on what."""
+    spec = record.spec
+    if isinstance(spec.get("prompt"), str):
+        subject = f"“{shortened(spec['prompt'])}”"
+    elif "method" in spec:
+        subject = f"{spec['method']} {spec.get('sparsity', 0):.0%}"
+    else:
+        subject = shortened(spec.get("model", {}).get("source", ""))
+    return f"{JOBS[record.kind].title} · {subject}" if subject else JOBS[record.kind].title
+
+
+def shortened(text: str, length: int = 32) -> str:
+    """Text on one line, cut to a length."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them."""
+    seconds = max(1, round(seconds))
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 7200:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 
 def progress_bar(record: JobRecord) -> None:
-    """One bar: the phase, the step of steps, the rate and the time left; or the place in the queue."""
+    """One bar: the phase, the step of steps, the rate and the time left; or what it waits for."""
     place = engine().place(record.id)
     if place is not None:
-        st.progress(0.0, text="next in the queue" if place == 0 else f"waiting, {place} before it")
+        waits = f"waits for {record.waits_for}" if record.waits_for else f"waiting, {place} before it"
+        st.progress(0.0, text=plain(waits) if place else "next in the queue")
         return
     now = engine().progress(record.id)
     text = now.phase or "starting"
     if now.total:
         text += f" · step {now.done} of {now.total}"
     if now.rate:
-        text += f" · {now.rate:.1f} steps/s"
+        text += f" · {now.rate:.1f} steps/s" if now.rate >= 1 else f" · {1 / now.rate:.1f} s a step"
     if now.left is not None and now.done < now.total:
-        text += f" · {max(now.left, 1):.0f} s left"
-    st.progress(min(now.done / now.total, 1.0) if now.total else 0.0, text=text)
+        text += f" · {duration(now.left)} left"
+    st.progress(min(now.done / now.total, 1.0) if now.total else 0.0, text=plain(text))
 
 
-def cancel_button(record: JobRecord, key: str) -> None:
+def log_drawer(record: JobRecord, label: str = "Log") -> None:
+    """The last lines a job logged, newest last, folded away; nothing for a job that logged none."""
+    lines = engine().log(record.id)
+    if lines:
+        with st.expander(f"{label} ({len(lines)} line{'s' if len(lines) > 1 else ''})", icon=":material/notes:"):
+            told = (f"{datetime.fromtimestamp(line.time):%H:%M:%S}  {line.text}" for line in lines)
+            st.code("\n".join(told), language=None, height=240)
+
+
+def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
     """Stops the job."""
-    if st.button("Cancel", key=key, icon=":material/stop_circle:"):
+    if st.button(label, key=key, icon=":material/stop_circle:", help="Stops this job."):
         engine().cancel(record.id)
         st.rerun()
+
+
+def restart_button(record: JobRecord, key: str, label: str = "Start again") -> None:
+    """Runs a job that was cut off once more; what it had finished is used again."""
+    if st.button(label, key=key, icon=":material/replay:", help="Finished phases are used again."):
+        try:
+            engine().restart(record.id)
+        except UserError as error:
+            st.error(str(error))
+        else:
+            st.rerun()

@@ -1,21 +1,25 @@
 """The sidebar of every page: which model is in use, and what the engine is doing."""
 
+import time
+
 import streamlit as st
 from pydantic import ValidationError
 
 from analysis.engine import JobRecord
 from analysis.errors import UserError
-from analysis.jobs import JOBS
 from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec, sentence
 from pages.parts import controls
-from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.progress import cancel_button, job_title, log_drawer, progress_bar, restart_button
 from pages.parts.session import engine, model_in_use, plain, use_model
 
 _ANOTHER = "another model …"
 _LOADING, _MESSAGE = "loading_job", "model_message"
-BUSY_REFRESH = 1.0  # seconds
+_DISMISSED = "dismissed_troubles"
+BUSY_REFRESH, IDLE_REFRESH = 1.0, 5.0  # seconds
+RECENT = 86400  # seconds for which a job that was cut off is shown
+SHOWN_TROUBLES = 5
 
 
 def sidebar() -> None:
@@ -62,7 +66,8 @@ def _model_panel() -> None:
             "Unload", key="unload_model", width="stretch", disabled=not engine().has_worker(),
             help="Frees the memory of the model the worker holds. The next job loads what it needs.",
         ):  # fmt: skip
-            engine().submit("unload", UnloadSpec())
+            for _ in range(max(1, engine().models_held())):
+                engine().submit("unload", UnloadSpec())
             st.rerun()
 
 
@@ -99,21 +104,79 @@ def _jobs_panel() -> None:
     st.divider()
     st.markdown("**Engine**")
     active = bool(active_jobs())
-    st.fragment(_jobs, run_every=BUSY_REFRESH if active else None)(active)
+    st.fragment(_jobs, run_every=BUSY_REFRESH if active else IDLE_REFRESH)(active)
 
 
 def active_jobs() -> list[JobRecord]:
-    """Jobs that run or wait, oldest first."""
+    """Jobs that run or wait, in the order in which they were asked."""
     return [record for record in reversed(engine().jobs()) if not record.ended]
+
+
+def recent_troubles() -> list[JobRecord]:
+    """Jobs that were cut off within a day and not asked again since with better luck, newest first."""
+    since = time.time() - RECENT
+    answered: list[tuple[str, dict]] = []
+    troubles = []
+    for record in engine().jobs():
+        question = (record.kind, record.spec)
+        fresh = record.state in ("failed", "interrupted") and (record.finished or 0) > since
+        if fresh and question not in answered and record.id not in _dismissed():
+            troubles.append(record)
+        answered.append(question)
+    return troubles
+
+
+def _dismissed() -> set[str]:
+    return st.session_state.setdefault(_DISMISSED, set())
 
 
 def _jobs(was_busy: bool) -> None:
     active = active_jobs()
-    if not active and was_busy:
-        st.rerun()  # ends the polling, and lets every page show what has finished
+    if bool(active) != was_busy:
+        st.rerun()  # polls faster or slower from here on, and lets every page show what has finished
+    for notice in engine().notices():
+        st.warning(plain(notice))
+    running = [record for record in active if record.state == "running"]
+    waiting = [record for record in active if record.state == "queued"]
+    for record in running:
+        _running(record)
+    if len(waiting) == 1:
+        _waiting(waiting[0])
+    elif waiting:
+        with st.expander(f"{len(waiting)} jobs wait", icon=":material/hourglass_empty:", key="jobs_waiting"):
+            for record in waiting:
+                _waiting(record)
     if not active:
         st.caption(":material/check_circle: Idle. Nothing is running.")
-        return
-    for record in active:
-        st.caption(f"{JOBS[record.kind].title} · {record.state}")
-        progress_bar(record)
+    troubles = recent_troubles()
+    if troubles:
+        label = f"{len(troubles)} job{'s' if len(troubles) > 1 else ''} cut off"
+        with st.expander(label, icon=":material/error:", key="jobs_cut_off"):
+            for record in troubles[:SHOWN_TROUBLES]:
+                _trouble(record)
+            if st.button("Dismiss all", key="dismiss_troubles", type="tertiary"):
+                _dismissed().update(record.id for record in troubles)
+                st.rerun()
+
+
+def _running(record: JobRecord) -> None:
+    where = "between the steps of another job" if record.between else record.device
+    st.caption(f"**{plain(job_title(record))}**{f' · {plain(where)}' if where else ''}")
+    progress_bar(record)
+    cancel_button(record, f"stop_{record.id}")
+
+
+def _waiting(record: JobRecord) -> None:
+    st.caption(f"**{plain(job_title(record))}**")
+    progress_bar(record)
+    cancel_button(record, f"stop_{record.id}", "Take out")
+
+
+def _trouble(record: JobRecord) -> None:
+    reason = plain(record.reason) if record.reason else "SinkScope was stopped while this job ran."
+    st.caption(f"**{plain(job_title(record))}** · {record.state}  \n{reason}")
+    if record.traceback:
+        with st.popover("Traceback", icon=":material/bug_report:"):
+            st.code(record.traceback, language=None)
+    log_drawer(record)
+    restart_button(record, f"restart_{record.id}")

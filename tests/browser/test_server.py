@@ -52,3 +52,37 @@ def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path)
         expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"), timeout=90_000)
         expect(page.get_by_text("Text at step 0")).to_be_visible()
         assert worker_of(address) != worker
+
+
+def record_long(page) -> None:
+    """A recording of many seconds."""
+    page.get_by_text(re.compile("^Settings")).click()
+    for label, value in (("New tokens", "200"), ("Denoising steps", "200")):
+        field = page.get_by_role("spinbutton", name=re.compile(f"^{label}"))
+        field.fill(value)
+        field.press("Enter")
+    expect(page.get_by_text("200 new tokens in 200 steps")).to_be_visible()
+    page.get_by_role("button", name="Record", exact=True).click()
+
+
+def test_the_jobs_panel_survives_a_refresh_a_second_tab_and_a_restart_of_the_server(page, tmp_path):
+    with server(tmp_path) as address:
+        page.goto(f"{address}/denoise")
+        record_long(page)
+        panel = page.get_by_test_id("stSidebar")
+        expect(panel.get_by_text(re.compile("denoising · step"))).to_be_visible(timeout=90_000)
+        page.reload()
+        expect(panel.get_by_text(re.compile("denoising · step"))).to_be_visible()
+        second = page.context.new_page()
+        second.goto(address)
+        expect(second.get_by_test_id("stSidebar").get_by_text(re.compile("denoising · step"))).to_be_visible()
+        second.close()
+    with server(tmp_path) as address:
+        page.goto(f"{address}/denoise")
+        panel.get_by_text("1 job cut off").click()
+        expect(panel.get_by_text("SinkScope was stopped while this job ran.")).to_be_visible()
+        panel.get_by_role("button", name="Start again").click()
+        expect(panel.get_by_text(re.compile("denoising · step"))).to_be_visible(timeout=90_000)
+        expect(panel.get_by_text("1 job cut off")).to_have_count(0)
+        panel.get_by_role("button", name="Cancel").click()
+        expect(panel.get_by_text("Idle. Nothing is running.")).to_be_visible()

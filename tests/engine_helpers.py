@@ -1,0 +1,48 @@
+"""Shared by the tests of the engine: an engine whose workers know the test jobs, and waiting."""
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+
+import tests.engine_jobs  # noqa: F401  adds the jobs on this side
+from analysis.engine import Engine, JobRecord
+from cache.store import Store
+
+PRELOAD = {"distributed.worker.preload": ["tests.engine_jobs"]}
+
+
+@contextmanager
+def engine_in(folder: Path, **options: Any):
+    """An engine whose local workers know the test jobs; closed with its store afterwards."""
+    with dask.config.set(PRELOAD):
+        store = Store(folder)
+        made = Engine(store, **options)
+        try:
+            yield made
+        finally:
+            made.close()
+            store.close()
+
+
+def until(true: Callable[[], Any], seconds: float = 90) -> Any:
+    """Waits until something is true, and returns it."""
+    deadline = time.monotonic() + seconds
+    while not (value := true()):
+        assert time.monotonic() < deadline, "it did not become true in time"
+        time.sleep(0.01)
+    return value
+
+
+def running(engine: Engine, record: JobRecord, step: int = 1) -> None:
+    """Waits until a job has come to a step."""
+
+    def there() -> bool:
+        current = engine.job(record.id)
+        assert not current.ended, (current.state, current.reason)
+        return current.state == "running" and engine.progress(record.id).done >= step
+
+    until(there)
