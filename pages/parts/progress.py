@@ -42,8 +42,13 @@ def progress_bar(record: JobRecord) -> None:
     """One bar: the phase, the step of steps, the rate and the time left; or what it waits for."""
     place = engine().place(record.id)
     if place is not None:
-        waits = f"waits for {record.waits_for}" if record.waits_for else f"waiting, {place} before it"
-        st.progress(0.0, text=plain(waits) if place else "next in the queue")
+        if record.waits_for:
+            text = plain(f"waits for {record.waits_for}")
+        elif place:
+            text = f"waiting, {place} before it"
+        else:
+            text = "next in the queue" if engine().has_worker() else "starting the worker"
+        st.progress(0.0, text=text)
         return
     now = engine().progress(record.id)
     text = now.phase or "starting"
