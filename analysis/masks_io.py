@@ -1,12 +1,13 @@
 """Reading the mask of a pruned checkpoint, one projection at a time. Imports no torch.
 
-A folder pruned here has a masks.safetensors; of any other, zeros are the mask.
+A folder pruned here has a masks.safetensors; of any other, zeros are the mask. Where head groups or channels were cut
+out, masks have the dense model's shapes, and everything here is said of those.
 """
 
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from analysis.errors import UserError
 from analysis.models.architectures import Geometry
-from analysis.models.checkpoint import find, open_folder, tensors
+from analysis.models.checkpoint import Checkpoint, find, open_folder, tensors
 
 MASK_FILE = "masks.safetensors"
 _CHUNK = 32 * 2**20  # bytes of weights read at a time
@@ -39,13 +40,17 @@ Key = tuple[int, str]
 
 @dataclass(frozen=True)
 class _Tensor:
-    """Where a weight lies: file, first byte, dtype, shape (out, in); and its packed mask, where there is one."""
+    """Where a weight lies: file, first byte, dtype, shape (out, in); and its packed mask, where there is one.
+
+    left: what the shape became where rows or columns were cut out.
+    """
 
     file: Path
     start: int
     dtype: str
     shape: tuple[int, int]
     mask_start: int | None = None
+    left: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,10 @@ class MaskFolder:
             return np.zeros(tensor.shape, bool)
         size = tensor.shape[0] * tensor.shape[1]
         packed = _read(self.folder / MASK_FILE, tensor.mask_start, np.dtype(np.uint8), -(-size // 8))
-        return np.unpackbits(packed, count=size).reshape(tensor.shape) == 0
+        pruned = np.unpackbits(packed, count=size).reshape(tensor.shape) == 0
+        if tensor.left is not None and _left(pruned) != tensor.left:
+            raise _mixed_up(f"{name} of layer {layer}", self.folder, tensor.shape, tensor.left)
+        return pruned
 
 
 def open_masks(source: str) -> MaskFolder:
@@ -106,9 +114,18 @@ def _opened(folder: Path) -> MaskFolder:
         raise UserError(f"No weights of transformer blocks were found in '{folder}', so there are no masks to read.")
     files = [*checkpoint.weight_files, *([folder / MASK_FILE] if packed is not None else [])]
     marks = [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-    return MaskFolder(
-        folder, checkpoint.geometry, checkpoint.architecture.name, found, packed is not None, "\n".join(marks)
-    )
+    geometry = _dense_geometry(checkpoint, found)
+    return MaskFolder(folder, geometry, checkpoint.architecture.name, found, packed is not None, "\n".join(marks))
+
+
+def _dense_geometry(checkpoint: Checkpoint, weights: dict[Key, _Tensor]) -> Geometry:
+    """The geometry of the model that heads were cut out of, by the rows of its masks."""
+    small = checkpoint.geometry
+    size = checkpoint.config.get("head_dim") or small.hidden // small.heads
+    query, key = weights.get((0, "q_proj")), weights.get((0, "k_proj"))
+    if query is None or key is None or query.left is None or key.left is None:
+        return small
+    return replace(small, heads=query.shape[0] // size, kv_heads=key.shape[0] // size)
 
 
 def projection(weight: str) -> Key | None:
@@ -169,12 +186,27 @@ def _tensor(
     if begin < 0 or end - begin != shape[0] * shape[1] * magnitude.itemsize or 0 in shape:
         raise UserError(f"'{full}' in '{path}' has another size than its shape {shape}. Write the file again.")
     mask = (packed or {}).get(full)
-    if mask is not None and mask[1] != shape:
-        raise UserError(
-            f"The mask of '{full}' in '{path.parent / MASK_FILE}' has shape {mask[1]}, its weight {shape}. They do not "
-            "belong together; prune again, or remove the mask file to take zeros as the mask."
-        )
-    return _Tensor(path, start + begin, item["dtype"], shape, mask[0] if mask is not None else None)
+    if mask is None:
+        return _Tensor(path, start + begin, item["dtype"], shape)
+    if mask[1] == shape:
+        return _Tensor(path, start + begin, item["dtype"], shape, mask[0])
+    # Rows or columns may have been cut out, never both.
+    same, larger = (shape[0] == mask[1][0], shape[1] == mask[1][1]), (mask[1][0] > shape[0], mask[1][1] > shape[1])
+    if not any(same) or not any(larger):
+        raise _mixed_up(f"'{full}'", path.parent, mask[1], shape)
+    return _Tensor(path, start + begin, item["dtype"], mask[1], mask[0], shape)
+
+
+def _left(pruned: np.ndarray) -> tuple[int, int]:
+    """How many rows and columns of a mask hold anything that stays."""
+    return int((~pruned.all(axis=1)).sum()), int((~pruned.all(axis=0)).sum())
+
+
+def _mixed_up(name: str, folder: Path, mask: tuple[int, int], weight: tuple[int, int]) -> UserError:
+    return UserError(
+        f"The mask of {name} in '{folder / MASK_FILE}' has shape {mask}, its weight {weight}. They do not "
+        "belong together; prune again, or remove the mask file to take zeros as the mask."
+    )
 
 
 def _packed(path: Path) -> dict[str, tuple[int, tuple[int, int]]] | None:

@@ -13,6 +13,7 @@ from analysis.context import Context
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.load import LoadedModel, free_bytes
 from analysis.pruning import pipeline
+from analysis.pruning.allocation import layer_sparsities
 from analysis.pruning.methods import Calibration
 from analysis.specs import PruneSpec
 
@@ -43,19 +44,25 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     blocks = pipeline.blocks(run, probe, prepared)
     reached, (layer, block, statistics) = _timed(lambda: next(blocks))
     blocks.close()
-    passes = 0.0
-    if run.method.statistic is not None:
-        given = pipeline.first_input(model, torch.from_numpy(probe.clean))
-        passes, _ = _timed(lambda: pipeline.run_block(block, given))
-    solving, _ = _timed(lambda: pipeline.prune_block(run, layer, block, statistics, prepared, spec.sparsity))
+    memory = _memory(run, size * length, batches, block)
+    reading = feeding = 0.0
+    given = pipeline.first_input(model, torch.from_numpy(probe.clean)) if run.method.statistic is not None else None
+    if given is not None:
+        reading, _ = _timed(lambda: pipeline.run_block(block, given))
+    run.removal.share_out(layer_sparsities("uniform", spec.sparsity, run.sizes()))
+    solving, _ = _timed(lambda: pipeline.prune_block(run, layer, block, statistics, prepared))
+    if given is not None:
+        feeding, _ = _timed(lambda: pipeline.run_block(block, given))
     layers = model.geometry.layers
-    seconds["pruning"] = layers * (2 * batches * passes + max(0.0, reached - passes) + solving)
+    seconds["pruning"] = layers * (batches * (reading + feeding) + max(0.0, reached - reading) + solving)
+    dense_bytes = weight_bytes(model.checkpoint, None)
+    lost_bytes = run.removal.lost_weights() * dense_bytes // weight_bytes(model.checkpoint, 1)
     return {
         "seconds": {phase: round(value, 2) for phase, value in seconds.items()},
         "total_seconds": round(sum(seconds.values()), 2),
-        "memory_bytes": _memory(run, size * length, batches, block),
+        "memory_bytes": memory,
         "free_bytes": free_bytes(model.device.type),
-        "disk_bytes": weight_bytes(model.checkpoint, None) + _weights(run) // 8,
+        "disk_bytes": dense_bytes - lost_bytes + int(run.sizes().sum()) // 8,
         "sequences": spec.calibration.samples,
         "length": length,
         "device": str(model.device),
@@ -79,12 +86,6 @@ def _probe(run: pipeline.Run, rows: int, length: int) -> Calibration:
     rng = np.random.default_rng(run.spec.calibration.seed)
     tokens = rng.integers(0, run.model.geometry.vocabulary, (rows, length))
     return Calibration(tokens, tokens[:, None] if run.method.noised else None)
-
-
-def _weights(run: pipeline.Run) -> int:
-    return sum(
-        module.weight.numel() for layer in range(run.model.geometry.layers) for module in run.targets(layer).values()
-    )
 
 
 def _memory(run: pipeline.Run, tokens: int, batches: int, block: torch.nn.Module) -> int:

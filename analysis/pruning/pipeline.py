@@ -24,9 +24,9 @@ from analysis.models.blocks import first_input, private_block, run_block
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.files import StoredTensor, block_prefix, require, stored_tensors
 from analysis.models.load import LoadedModel, free_bytes
-from analysis.pruning import patterns
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio
 from analysis.pruning.methods import METHODS, Calibration, Method, Prepared
+from analysis.pruning.removal import Removal, removal_for, require_finite, rows_of
 from analysis.pruning.report import Tally, build
 from analysis.pruning.saving import (
     MASKS,
@@ -51,18 +51,17 @@ class Run:
     model: LoadedModel
     method: Method
     runner: Runner
+    removal: Removal
     stored: dict[str, StoredTensor]
     context: Context
     phases: Phases = field(default_factory=Phases)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def targets(self, layer: int) -> dict[str, nn.Module]:
-        """The projections of a block that are pruned, by name."""
-        if layer in self.spec.skip_layers:
-            return {}
-        every = self.model.projections(self.model.blocks[layer])
-        return {name: module for name, module in every.items() if name.split(".")[-1] not in self.spec.skip_projections}
+    def sizes(self) -> np.ndarray:
+        """How many weights of each layer may go, (L,)."""
+        layers = range(self.model.geometry.layers)
+        return np.array([sum(module.weight.numel() for module in self.removal.targets(i).values()) for i in layers])
 
 
 def prune(model: LoadedModel, spec: PruneSpec, context: Context, text: Calibration | None = None) -> dict[str, Any]:
@@ -100,22 +99,16 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
     unknown = sorted(set(spec.skip_projections) - names)
     if unknown:
         raise UserError(f"There is no projection '{unknown[0]}' to leave dense. Known: {', '.join(sorted(names))}.")
+    removal = removal_for(model, spec, method)
+    if not any(removal.targets(layer) for layer in range(layers)):
+        raise UserError("Every layer or projection is left dense, so there is nothing to prune.")
+    removal.check()
     stored = stored_tensors(model)
     whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
     runner: Runner = Resident(model) if whole else Streamed(model, budget(spec, model))
-    run = Run(spec, model, method, runner, stored, context)
     prefix = block_prefix(model)
-    for layer in range(layers):
-        targets = run.targets(layer)
-        require(stored, (f"{prefix}.{layer}.{name}.weight" for name in targets))
-        for name, module in targets.items():
-            try:
-                patterns.check(spec.pattern, _shape(module), spec.sparsity)
-            except UserError as error:
-                raise UserError(f"Layer {layer}, {name}: {error}") from error
-    if not any(run.targets(layer) for layer in range(layers)):
-        raise UserError("Every layer or projection is left dense, so there is nothing to prune.")
-    return run
+    require(stored, (f"{prefix}.{layer}.{name}.weight" for layer in range(layers) for name in removal.targets(layer)))
+    return Run(spec, model, method, runner, removal, stored, context)
 
 
 def budget(spec: PruneSpec, model: LoadedModel) -> int:
@@ -156,7 +149,7 @@ def prepare(run: Run, text: Calibration | None) -> Prepared:
         )  # fmt: skip
     for layer, scores in enumerate(prepared.scores or []):
         for name, score in scores.items():
-            _require_finite(score, layer, name)
+            require_finite(score, layer, name)
     return prepared
 
 
@@ -179,8 +172,6 @@ def _prepare_once(run: Run, text: Calibration | None) -> Prepared:
 def _allocate(run: Run, text: Calibration | None, prepared: Prepared) -> np.ndarray:
     """The sparsity of every layer, (L,)."""
     spec, model = run.spec, run.model
-    sizes = np.array([sum(module.weight.numel() for module in run.targets(layer).values())
-                      for layer in range(model.geometry.layers)])  # fmt: skip
     ratios = None
     if spec.allocation == "owl":
         assert text is not None
@@ -193,16 +184,18 @@ def _allocate(run: Run, text: Calibration | None, prepared: Prepared) -> np.ndar
                 ).scores  # fmt: skip
             ratios = np.array([_outliers(run, layer, scores[layer]) for layer in range(model.geometry.layers)])
         run.facts["outlier_ratios"] = ratios.tolist()
-    return layer_sparsities(spec.allocation, spec.sparsity, sizes, ratios, spec.allocation_range)
+    return layer_sparsities(spec.allocation, spec.sparsity, run.sizes(), ratios, spec.allocation_range)
 
 
 def _outliers(run: Run, layer: int, scores: dict[str, torch.Tensor]) -> float:
-    targets = run.targets(layer)
+    targets = run.removal.targets(layer)
     if not targets:
         return 0.0
     block = private_block(run.model, layer, run.stored)
     modules = run.model.projections(block)
-    return outlier_ratio((wanda_score(_rows(modules[name]), scores[name]) for name in targets), run.spec.owl_threshold)
+    return outlier_ratio(
+        (wanda_score(rows_of(modules[name]), scores[name]) for name in targets), run.spec.owl_threshold
+    )
 
 
 def _prune_blocks(
@@ -210,6 +203,7 @@ def _prune_blocks(
 ) -> dict[str, Any]:
     """Prunes and writes block by block; the report."""
     model, spec = run.model, run.spec
+    run.removal.share_out(sparsities)
     writer, masks, tally = CheckpointWriter(folder), MaskWriter(), Tally(model)
     prefix, layers = block_prefix(model), model.geometry.layers
     inside = {name for name in run.stored if name.startswith(f"{prefix}.")}
@@ -218,42 +212,32 @@ def _prune_blocks(
             if name not in inside:
                 writer.add(stored.name, stored.read())
         for layer, block, statistics in blocks(run, text, prepared):
-            changed = {}
-            for name, done in prune_block(run, layer, block, statistics, prepared, float(sparsities[layer])).items():
-                module = model.projections(block)[name]
-                stored = run.stored[f"{prefix}.{layer}.{name}.weight"]
-                masks.add(stored.name, ~done.T if isinstance(module, Conv1D) else ~done)
-                tally.add(layer, name, done)
-                changed[f"{prefix}.{layer}.{name}.weight"] = module.weight
-            for name in sorted(inside):
-                if name.startswith(f"{prefix}.{layer}."):
-                    original = run.stored[name].read()
-                    tensor = changed[name].detach().to("cpu", original.dtype) if name in changed else original
-                    writer.add(run.stored[name].name, tensor)
+            here = f"{prefix}.{layer}."
+            for name, gone in prune_block(run, layer, block, statistics, prepared).items():
+                turned = isinstance(block.get_submodule(name), Conv1D)
+                masks.add(run.stored[f"{here}{name}.weight"].name, ~gone.T if turned else ~gone)
+                tally.add(layer, name, gone)
+            for name in sorted(name for name in inside if name.startswith(here)):
+                stored = run.stored[name]
+                tensor = run.removal.stored(layer, block, name.removeprefix(here), stored.read())
+                writer.add(stored.name, tensor)
             run.context.progress("pruning", layer + 1, layers, layers=tally.grid(), projections=tally.names)
     with run.phases.phase("saving"):
         run.context.progress("saving", layers, layers)
         writer.finish()
         masks.save(folder / MASKS)
-        copy_companions(model.checkpoint, folder)
+        copy_companions(model.checkpoint, folder, run.removal.config_changes())
+    notes, facts = [*run.notes, *run.removal.notes()], run.facts | run.removal.facts()
     where = "in memory" if isinstance(run.runner, Resident) else "block by block from the files"
-    return build(model, spec, tally, sparsities, where, run.phases.rows, run.notes, run.facts)
+    return build(model, spec, tally, sparsities, where, run.phases.rows, notes, facts)
 
 
 @torch.no_grad()
 def prune_block(
-    run: Run, layer: int, block: nn.Module, statistics: dict[str, Any], prepared: Prepared, sparsity: float
+    run: Run, layer: int, block: nn.Module, statistics: dict[str, Any], prepared: Prepared
 ) -> dict[str, torch.Tensor]:
-    """Prunes the projections of a private block in place; which weights went, bool (out, in), by projection."""
-    flags = {}
-    for name in run.targets(layer):
-        module = run.model.projections(block)[name]
-        statistic = prepared.scores[layer][name] if prepared.scores is not None else statistics.get(name)
-        done = run.method.prune(_rows(module).float(), statistic, sparsity, run.spec)
-        _require_finite(done.weight, layer, name)
-        _rows(module).copy_(done.weight)
-        flags[name] = done.pruned
-    return flags
+    """Prunes a private block in place; which weights of the dense one went, bool (out, in), by projection."""
+    return run.removal.prune(layer, block, statistics if prepared.scores is None else prepared.scores[layer])
 
 
 def blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[tuple[int, nn.Module, dict[str, Any]]]:
@@ -300,21 +284,3 @@ def _batch_weights(prepared: Prepared, batch: slice, layer: int, device: torch.d
         return None
     own = prepared.token_weights[batch]
     return torch.from_numpy(own[:, layer if own.shape[1] > 1 else 0]).to(device)
-
-
-def _rows(module: nn.Module) -> torch.Tensor:
-    """A projection's weight as (out, in), whichever way the module keeps it. A view."""
-    return module.weight.data.T if isinstance(module, Conv1D) else module.weight.data
-
-
-def _shape(module: nn.Module) -> tuple[int, ...]:
-    shape = tuple(module.weight.shape)
-    return shape[::-1] if isinstance(module, Conv1D) else shape
-
-
-def _require_finite(tensor: torch.Tensor, layer: int, name: str) -> None:
-    if not torch.isfinite(tensor).all():
-        raise UserError(
-            f"Layer {layer}, {name}: activations or weights are not finite (NaN or infinite), so nothing was pruned. "
-            "Run in float32, or check the checkpoint."
-        )

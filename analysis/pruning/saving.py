@@ -8,7 +8,7 @@ import errno
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,11 +118,16 @@ class CheckpointWriter:
         return self.folder / f"part-{number}.safetensors"
 
 
-def copy_companions(source: Checkpoint, folder: Path) -> None:
-    """Config, tokenizer and the like, as they were."""
+def copy_companions(source: Checkpoint, folder: Path, config_changes: Mapping[str, Any] | None = None) -> None:
+    """Config, tokenizer and the like, as they were but for these fields of the config; None removes one."""
     for file in source.folder.iterdir():
         if file.is_file() and file.suffix in _KEPT_SUFFIXES and file.name not in _NOT_KEPT:
             shutil.copyfile(file, folder / file.name)
+    if config_changes:
+        # By hand, for transformers refuses to save numbers of heads that do not divide the hidden size.
+        merged = source.config | config_changes
+        config = {name: value for name, value in merged.items() if value is not None or name not in config_changes}
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 class MaskWriter:

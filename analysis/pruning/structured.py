@@ -96,6 +96,22 @@ class Kept:
     channels: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Cut:
+    """The features of a projection that stay: rows of its weight (out, in) and bias (dim 0), or columns (dim 1)."""
+
+    dim: int
+    features: torch.Tensor
+
+    def of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """What stays of a weight or a bias. A bias has no columns and stays whole where those are cut."""
+        return tensor.index_select(self.dim, self.features.to(tensor.device)) if self.dim < tensor.ndim else tensor
+
+    def keeps(self, shape: Sequence[int]) -> torch.Tensor:
+        """Which weights of a matrix stay, bool of this shape (out, in)."""
+        return torch.zeros(*shape, dtype=torch.bool).index_fill_(self.dim, self.features, True)
+
+
 def block_shape(block: nn.Module, geometry: Geometry) -> BlockShape:
     """The units of a block. Raises UserError for a block that is not Llama-shaped."""
     weights = {
@@ -208,9 +224,8 @@ def choose(
     return Kept(*kept)
 
 
-@torch.no_grad()
-def slice_(block: nn.Module, shape: BlockShape, kept: Kept) -> None:
-    """Cuts the units that are not kept out of a block, in place: its projections get smaller, biases with them."""
+def cuts(shape: BlockShape, kept: Kept) -> dict[str, Cut]:
+    """What stays of every projection of a block."""
     query = _features(kept.groups, shape.group_heads * shape.head_dim)
     key = _features(kept.groups, shape.head_dim)
     rows = {
@@ -218,22 +233,23 @@ def slice_(block: nn.Module, shape: BlockShape, kept: Kept) -> None:
         "mlp.gate_proj": kept.channels, "mlp.up_proj": kept.channels,
     }  # fmt: skip
     columns = {HEADS_FEED: query, CHANNELS_FEED: kept.channels}
-    for names, dim in ((rows, 0), (columns, 1)):
-        for name, features in names.items():
-            _slice_linear_(block.get_submodule(name), features, dim)
+    return {name: Cut(dim, features) for dim, named in ((0, rows), (1, columns)) for name, features in named.items()}
+
+
+@torch.no_grad()
+def slice_(block: nn.Module, shape: BlockShape, kept: Kept) -> None:
+    """Cuts the units that are not kept out of a block, in place: its projections get smaller, biases with them."""
+    for name, cut in cuts(shape, kept).items():
+        module = block.get_submodule(name)
+        module.weight.data = cut.of(module.weight.data)
+        if module.bias is not None:
+            module.bias.data = cut.of(module.bias.data)
+        module.out_features, module.in_features = module.weight.shape
 
 
 def _features(units: torch.Tensor, size: int) -> torch.Tensor:
     """The features of units of this size."""
     return (units[:, None] * size + torch.arange(size)).flatten()
-
-
-def _slice_linear_(module: nn.Linear, features: torch.Tensor, dim: int) -> None:
-    features = features.to(module.weight.device)
-    module.weight.data = module.weight.data.index_select(dim, features)
-    if dim == 0 and module.bias is not None:
-        module.bias.data = module.bias.data.index_select(0, features)
-    module.out_features, module.in_features = module.weight.shape
 
 
 def config_changes(architecture: Architecture, shapes: Sequence[BlockShape], made: Plan) -> dict[str, Any]:

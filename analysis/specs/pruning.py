@@ -134,7 +134,7 @@ class PruneSpec(Spec):
     sparsity: float = parameter(
         0.5,
         "Sparsity",
-        "Share of each projection's weights that is removed. 2:4 and 4:8 always remove half.",
+        "Share of each projection's weights that is removed; structured: of a block's. 2:4 and 4:8 always remove half.",
         ge=0,
         le=0.95,
         step=0.05,

@@ -1,0 +1,199 @@
+"""How weights leave a model: zeroed one by one, or cut out as whole head groups and channels.
+
+A run takes one of the two ways, by its pattern. Both change private copies of blocks; the model given is only read.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from analysis.errors import UserError
+from analysis.models.load import LoadedModel
+from analysis.pruning import patterns, structured
+from analysis.pruning.allocation import layer_sparsities
+from analysis.pruning.methods import Method
+from analysis.specs import PruneSpec
+
+STRUCTURED = "structured"
+
+
+class Removal(Protocol):
+    """One way. `check` comes first, `share_out` before the first block, and the last three after the last block."""
+
+    def targets(self, layer: int) -> dict[str, nn.Module]:
+        """The projections of a block that may lose weights, by name."""
+
+    def check(self) -> None:
+        """Raises UserError for what cannot be done, before any work."""
+
+    def share_out(self, sparsities: np.ndarray) -> None:
+        """Takes in the sparsity of every layer, (L,)."""
+
+    def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Prunes a private block in place; which weights went, bool (out, in) of the dense shape, by projection.
+
+        scores: by projection, what the method knows of its inputs; empty for one that reads no text.
+        """
+
+    def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
+        """How a tensor of a pruned block is written, by its name in the block and as it was stored."""
+
+    def lost_weights(self) -> int:
+        """How many weights fewer than the dense model's are written."""
+
+    def config_changes(self) -> dict[str, Any]:
+        """Fields of the config that differ from the dense model's; None removes one."""
+
+    def notes(self) -> list[str]:
+        """Sentences for the report."""
+
+    def facts(self) -> dict[str, Any]:
+        """Fields for the report."""
+
+
+def removal_for(model: LoadedModel, spec: PruneSpec, method: Method) -> Removal:
+    """The way of the pattern. Raises UserError for blocks that have no such units."""
+    return CutsUnits(model, spec) if spec.pattern == STRUCTURED else ZeroesWeights(model, spec, method)
+
+
+class ZeroesWeights:
+    """The method decides weight by weight; matrices keep their shapes."""
+
+    def __init__(self, model: LoadedModel, spec: PruneSpec, method: Method) -> None:
+        self.model, self.spec, self.method = model, spec, method
+        self.sparsities = np.zeros(model.geometry.layers)
+
+    def targets(self, layer: int) -> dict[str, nn.Module]:
+        if layer in self.spec.skip_layers:
+            return {}
+        every = self.model.projections(self.model.blocks[layer])
+        return {name: module for name, module in every.items() if name.split(".")[-1] not in self.spec.skip_projections}
+
+    def check(self) -> None:
+        for layer in range(self.model.geometry.layers):
+            for name, module in self.targets(layer).items():
+                shape = tuple(module.weight.shape)
+                shape = shape[::-1] if isinstance(module, Conv1D) else shape
+                try:
+                    patterns.check(self.spec.pattern, shape, self.spec.sparsity)
+                except UserError as error:
+                    raise UserError(f"Layer {layer}, {name}: {error}") from error
+
+    def share_out(self, sparsities: np.ndarray) -> None:
+        self.sparsities = sparsities
+
+    def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        flags = {}
+        for name in self.targets(layer):
+            weight = rows_of(self.model.projections(block)[name])
+            done = self.method.prune(weight.float(), scores.get(name), float(self.sparsities[layer]), self.spec)
+            require_finite(done.weight, layer, name)
+            weight.copy_(done.weight)
+            flags[name] = done.pruned
+        return flags
+
+    def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
+        projection, _, part = name.rpartition(".")
+        if part != "weight" or projection not in self.targets(layer):
+            return original
+        return block.get_parameter(name).detach().to("cpu", original.dtype)
+
+    def lost_weights(self) -> int:
+        return 0
+
+    def config_changes(self) -> dict[str, Any]:
+        return {}
+
+    def notes(self) -> list[str]:
+        return []
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+
+class CutsUnits:
+    """Head groups and MLP channels go, and matrices get smaller: see `structured`. What stays is written as it was."""
+
+    def __init__(self, model: LoadedModel, spec: PruneSpec) -> None:
+        self.model, self.spec = model, spec
+        self.shapes = [structured.block_shape(block, model.geometry) for block in model.blocks]
+        self.scope = structured.scope(model.geometry.layers, spec.skip_layers, spec.skip_projections)
+        self.plan = structured.Plan(self.shapes[0].groups, tuple(shape.channels for shape in self.shapes))
+        self.kept: dict[int, structured.Kept] = {}
+        self.cuts: dict[int, dict[str, structured.Cut]] = {}
+        self.small: dict[int, dict[str, list[int]]] = {}
+
+    def targets(self, layer: int) -> dict[str, nn.Module]:
+        names = (structured.ATTENTION if self.scope.heads else ()) + (
+            structured.MLP if layer in self.scope.channel_layers else ()
+        )
+        return {name: self.model.blocks[layer].get_submodule(name) for name in names}
+
+    def check(self) -> None:
+        # Whether a sparsity can be reached does not depend on how the layers share it.
+        sizes = np.array(self.scope.weights(self.shapes))
+        self.share_out(layer_sparsities("uniform", self.spec.sparsity, sizes))
+
+    def share_out(self, sparsities: np.ndarray) -> None:
+        self.plan = structured.plan(self.shapes, self.scope, sparsities.tolist())
+
+    def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        targets = self.targets(layer)
+        for name in targets:
+            require_finite(block.get_submodule(name).weight, layer, name)
+            if name in scores:
+                require_finite(scores[name], layer, name)
+        shape = self.shapes[layer]
+        kept = structured.choose(block, shape, self.plan.groups, self.plan.channels[layer], scores or None)
+        structured.slice_(block, shape, kept)
+        self.kept[layer], self.cuts[layer] = kept, structured.cuts(shape, kept)
+        self.small[layer] = {name: list(module.weight.shape) for name, module in self.model.projections(block).items()}
+        return {name: ~self.cuts[layer][name].keeps(module.weight.shape) for name, module in targets.items()}
+
+    def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
+        cut = self.cuts[layer].get(name.rpartition(".")[0])
+        return original if cut is None else cut.of(original)
+
+    def lost_weights(self) -> int:
+        return sum(self.plan.removed(self.shapes))
+
+    def config_changes(self) -> dict[str, Any]:
+        return structured.config_changes(self.model.architecture, self.shapes, self.plan)
+
+    def notes(self) -> list[str]:
+        config = self.model.checkpoint.config | self.config_changes()
+        return [structured.elsewhere(self.model.architecture, config)]
+
+    def facts(self) -> dict[str, Any]:
+        """head_groups: numbers of those kept, by layer. shapes: (out, in) after slicing, by layer and projection."""
+        layers, first = range(len(self.shapes)), self.shapes[0]
+        return {
+            "sliced": {
+                "heads": self.plan.groups * first.group_heads,
+                "kv_heads": self.plan.groups,
+                "head_dim": first.head_dim,
+                "channels": list(self.plan.channels),
+                "head_groups": [self.kept[layer].groups.tolist() for layer in layers],
+                "shapes": [
+                    {name.split(".")[-1]: shape for name, shape in self.small[layer].items()} for layer in layers
+                ],
+            }
+        }
+
+
+def rows_of(module: nn.Module) -> torch.Tensor:
+    """A projection's weight as (out, in), whichever way the module keeps it. A view."""
+    return module.weight.data.T if isinstance(module, Conv1D) else module.weight.data
+
+
+def require_finite(tensor: torch.Tensor, layer: int, name: str) -> None:
+    """Raises UserError for weights or scores that are not finite."""
+    if not torch.isfinite(tensor).all():
+        raise UserError(
+            f"Layer {layer}, {name}: activations or weights are not finite (NaN or infinite), so nothing was pruned. "
+            "Run in float32, or check the checkpoint."
+        )
