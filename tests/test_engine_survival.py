@@ -195,7 +195,7 @@ def test_twenty_jobs_of_four_sessions_at_once_all_finish_and_none_runs_twice(eng
     assert sorted(begun) == sorted(f"begin {spec.tag}" for spec in specs)
 
 
-def test_weights_of_the_resident_model_are_as_before_after_any_job(engine):
+def test_weights_of_the_resident_model_are_as_before_after_any_job(engine, tmp_path):
     load = LoadSpec(model=CPU)
     engine.wait(engine.submit("load", load).id, 120)
     client = engine._dispatcher.cluster.client
@@ -215,7 +215,7 @@ def test_weights_of_the_resident_model_are_as_before_after_any_job(engine):
         "noise": NoiseSpec(model=CPU, tokens=tokens, prompt_length=2, step_interval=25),
         "ablate": AblateSpec(model=CPU, prompt=tokens, sampling=sampling, count=1, sinks=SinkParams()),
         "prune": PruneSpec(model=CPU, method="sparsegpt", calibration=little),
-        "estimate": EstimateSpec(model=CPU, method="sink-wanda", calibration=little),
+        "estimate": EstimateSpec(model=CPU, method="sink-wanda", calibration=little, out=str(tmp_path / "out")),
         "paced": PacedSpec(tag="weights", steps=2, load=True),
         "broken": OneSpec(tag="weights"),
     }
