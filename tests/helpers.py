@@ -74,6 +74,23 @@ def save_tiny(folder: Path, kind: type, config: type, *, tokenizer: bool = True,
     return folder
 
 
+def tiny_llada(folder: Path, seed: int) -> str:
+    """A very small random model in LLaDA's format that reads the bundled text; returns its folder."""
+    import torch
+
+    from analysis.models.checkpoint import find
+    from analysis.models.llada import LLaDAConfig, LLaDAModelLM
+    from analysis.models.tokenizer import load_tokenizer
+
+    found = find("bundled")
+    torch.manual_seed(seed)
+    sizes = {"d_model": 32, "mlp_hidden_size": 48, "n_heads": 2, "n_kv_heads": 2, "n_layers": 2}
+    config = LLaDAConfig(**{**found.config, **sizes, "initializer_range": 0.2})
+    LLaDAModelLM(config).save_pretrained(folder)
+    load_tokenizer(found.folder).save_pretrained(folder)
+    return str(folder)
+
+
 def edit_config(folder: Path, **changes: Any) -> None:
     """Changes fields of a saved config; None removes one."""
     path = folder / "config.json"

@@ -24,14 +24,11 @@ from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Request, log_likelihoods
 from analysis.evaluation.presets import PRESETS, SUITES, expand
 from analysis.jobs import evaluation
-from analysis.models.checkpoint import find
-from analysis.models.llada import LLaDAConfig, LLaDAModelLM
 from analysis.models.load import load
-from analysis.models.tokenizer import load_tokenizer
 from analysis.pruning.scores import pruned_copy
 from analysis.specs import EvaluateSpec, LLaDASampling, ModelSpec
 from cache import answers as answer_store
-from tests.helpers import QuietContext, save_tiny
+from tests.helpers import QuietContext, save_tiny, tiny_llada
 
 QUICK = ("bundled_agreement", "bundled_knowledge")
 
@@ -54,23 +51,13 @@ def _own_tasks_only(monkeypatch):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> str:
     """A folder with a very small random model in LLaDA's format that reads the bundled text."""
-    return _tiny(tmp_path_factory.mktemp("tiny") / "dense", 0)
+    return tiny_llada(tmp_path_factory.mktemp("tiny") / "dense", 0)
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory) -> str:
     """Another of the same shape."""
-    return _tiny(tmp_path_factory.mktemp("tiny") / "other", 1)
-
-
-def _tiny(folder, seed: int) -> str:
-    found = find("bundled")
-    torch.manual_seed(seed)
-    sizes = {"d_model": 32, "mlp_hidden_size": 48, "n_heads": 2, "n_kv_heads": 2, "n_layers": 2}
-    config = LLaDAConfig(**{**found.config, **sizes, "initializer_range": 0.2})
-    LLaDAModelLM(config).save_pretrained(folder)
-    load_tokenizer(found.folder).save_pretrained(folder)
-    return str(folder)
+    return tiny_llada(tmp_path_factory.mktemp("tiny") / "other", 1)
 
 
 @pytest.fixture

@@ -245,12 +245,7 @@ def differences(results: Results, pair: tuple[int, int]) -> dict[str, Difference
 
 def average_difference(results: Results, pair: tuple[int, int]) -> Estimate:
     """The mean over benchmarks of the paired differences."""
-    rows = []
-    for benchmark in results.accuracies:
-        first, _ = scores(results, benchmark.name, pair[0], pair[1:])
-        second, _ = scores(results, benchmark.name, pair[1], pair[:1])
-        rows.append(first - second)
-    return significance.average(rows)
+    return significance.average([_paired(results, benchmark.name, pair) for benchmark in results.accuracies])
 
 
 def disagreements(results: Results, first: int, second: int, benchmark: str | None = None) -> list[dict[str, Any]]:
@@ -291,6 +286,99 @@ def _chosen(document: Document, answer: Answer) -> str:
     if document.choices and len(values) >= len(document.choices):
         return document.choices[int(np.argmax(values[: len(document.choices)]))]
     return str(answer.responses[0]).strip() if answer.responses and isinstance(answer.responses[0], str) else "…"
+
+
+def filtered(rows: list[dict[str, Any]], right: str | None, text: str) -> list[dict[str, Any]]:
+    """The rows where this model is right (None: any row) and that hold all words of a text, in any case."""
+    words = text.lower().split()
+    return [
+        row
+        for row in rows
+        if (right is None or row["who is right"] == right)
+        and all(word in f"{row['question']} {row['choices']}".lower() for word in words)
+    ]
+
+
+def all_final(results: Results, task: str) -> bool:
+    """Whether every model has answered all items of a benchmark, or of all of them for the average."""
+    chosen = results.accuracies if task == AVERAGE else [results.benchmark(task)]
+    return all(is_final(results, benchmark.name, range(len(results.names))) for benchmark in chosen)
+
+
+def accuracy_curves(results: Results, task: str) -> list[Curve]:
+    """The running accuracy of every model on a benchmark, or averaged over all."""
+    curves = []
+    for model, name in enumerate(results.names):
+        if task == AVERAGE:
+            curves.append(average_curve([scores(results, b.name, model)[0] for b in results.accuracies], name))
+        else:
+            curves.append(running_accuracy(scores(results, task, model)[0], name))
+    return curves
+
+
+def difference_curves(results: Results, task: str, some: Sequence[tuple[int, int]]) -> list[Curve]:
+    """The running paired difference of pairs of models on a benchmark, or averaged over all."""
+    curves = []
+    for pair in some:
+        name = f"{results.names[pair[0]]} − {results.names[pair[1]]}"
+        if task == AVERAGE:
+            curves.append(average_curve([_paired(results, b.name, pair) for b in results.accuracies], name))
+        else:
+            curves.append(_running_mean(_paired(results, task, pair), name))
+    return curves
+
+
+def accuracy_table(results: Results) -> list[dict[str, Any]]:
+    """Accuracy with its interval, a row a benchmark and model, and the averages."""
+    rows = []
+    for benchmark in results.accuracies:
+        for model, name in enumerate(results.names):
+            one = significance.estimate(scores(results, benchmark.name, model)[0])
+            rows.append(_row(benchmark.title, name, one, benchmark.planned, benchmark.draws))
+    if len(results.accuracies) > 1:
+        for model, name in enumerate(results.names):
+            one = significance.average([scores(results, b.name, model)[0] for b in results.accuracies])
+            rows.append(_row(AVERAGE, name, one, sum(b.planned for b in results.accuracies), None))
+    return rows
+
+
+def _row(task: str, model: str, one: Estimate, planned: int, draws: int | None) -> dict[str, Any]:
+    return {
+        "task": task, "model": model, "accuracy": one.value, "low": one.low, "high": one.high, "items": one.n,
+        "planned": planned, "draws": draws,
+    }  # fmt: skip
+
+
+def difference_table(results: Results, some: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Paired differences in points with interval and tests, a row a benchmark and pair, and the averages."""
+    rows = []
+    for pair in some:
+        who = {"model": results.names[pair[0]], "than": results.names[pair[1]]}
+        for name, one in differences(results, pair).items():
+            rows.append(
+                {
+                    "task": results.benchmark(name).title, **who, "points": 100 * one.value, "low": 100 * one.low,
+                    "high": 100 * one.high, "items": one.n, "only first right": one.only_first,
+                    "only other right": one.only_second, "p": one.p, "p (Holm)": one.p_holm, "in words": one.words,
+                }
+            )  # fmt: skip
+        if len(results.accuracies) > 1:
+            mean = average_difference(results, pair)
+            shown = "no difference shown" if not mean.n or mean.low <= 0 <= mean.high else "interval without 0"
+            interim = "" if all_final(results, AVERAGE) else "interim: "
+            rows.append(
+                {
+                    "task": AVERAGE, **who, "points": 100 * mean.value, "low": 100 * mean.low, "high": 100 * mean.high,
+                    "items": mean.n, "in words": interim + shown,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def _paired(results: Results, benchmark: str, pair: tuple[int, int]) -> np.ndarray:
+    """First minus second on the items that both have answered."""
+    first, second = (scores(results, benchmark, model, [other])[0] for model, other in (pair, pair[::-1]))
+    return first - second
 
 
 def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:

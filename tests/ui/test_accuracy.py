@@ -1,0 +1,129 @@
+"""The live accuracy panel, with the real engine and small models."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.evaluation import results
+from analysis.specs import EvaluateSpec, ModelSpec
+from pages.parts.session import engine
+from tests.helpers import ROOT, tiny_llada
+
+pytestmark = pytest.mark.slow
+HARNESS = str(ROOT / "tests" / "ui" / "accuracy_harness.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stop_engine():
+    yield
+    engine().close()
+    engine.clear()
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory) -> EvaluateSpec:
+    folder = tmp_path_factory.mktemp("models")
+    models = [ModelSpec(source=tiny_llada(folder / name, seed), device="cpu") for seed, name in enumerate("abc")]
+    return EvaluateSpec(
+        model=models[0], compare=tuple(models[1:]), names=("dense", "wanda-noised 50 %", "sink-wanda 50 %"),
+        tasks=("bundled_agreement", "bundled_knowledge", "bundled_text"), limit=30,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(asked):
+    record = engine().submit("evaluate", asked)
+    return engine().wait(record.id, 240)
+
+
+def panel(record) -> AppTest:
+    test = AppTest.from_file(HARNESS, default_timeout=60)
+    test.query_params["evaluation"] = record.id
+    test.run()
+    assert not test.exception, test.exception
+    return test
+
+
+def texts(test: AppTest) -> str:
+    return "\n".join(one.value for one in [*test.markdown, *test.caption, *test.info, *test.warning, *test.error])
+
+
+def table(test: AppTest, column: str):
+    """The table that has this column."""
+    return next(one.value for one in test.dataframe if column in one.value.columns)
+
+
+def test_a_finished_evaluation_is_shown_whole(finished):
+    assert finished.state == "done", finished.reason
+    assert finished.summary["complete"]
+    test = panel(finished)
+    shown = texts(test)
+    assert "Accuracy: Average over tasks" in shown
+    assert "Difference to dense" in shown
+    assert "interim" not in shown
+    assert "evidence lower bound" in shown
+    rows = table(test, "in words")
+    assert set(rows["than"]) == {"dense"}
+    assert len(rows) == 2 * 3
+    assert rows["p"].notna().sum() == 4
+    test.segmented_control(key="accuracy_base").set_value(1).run()
+    assert set(table(test, "in words")["than"]) == {"wanda-noised 50 %"}
+    test.selectbox(key="accuracy_task").set_value("bundled_knowledge").run()
+    assert "Accuracy: Knowledge" in texts(test)
+    assert not test.exception
+
+
+def test_the_panels_numbers_are_the_jobs(finished):
+    test = panel(finished)
+    rows = table(test, "in words")
+    job = next(t for t in finished.summary["tasks"] if t["task"] == "bundled_knowledge")
+    for row in job["differences"]:
+        if row["than"] == "dense":
+            there = rows[(rows["task"] == "Knowledge") & (rows["model"] == row["model"])].iloc[0]
+            assert there["points"] == pytest.approx(100 * row["value"])
+            assert there["in words"] == row["words"]
+
+
+def test_disagreements_are_filtered(finished):
+    test = panel(finished)
+    rows = table(test, "who is right")
+    found = results.read(engine().result(finished).file)
+    assert len(rows) == len(results.disagreements(found, 0, 1))
+    assert {"question", "choices", "right", "dense log-likelihoods", "who is right"} <= set(rows.columns)
+    test.selectbox(key="disagree_right").set_value("dense").run()
+    some = table(test, "who is right")
+    assert 0 < len(some) < len(rows)
+    assert set(some["who is right"]) == {"dense"}
+    word = some["question"].iloc[0].split()[1]
+    test.text_input(key="disagree_text").set_value(word).run()
+    fewer = table(test, "who is right")
+    assert all(word.lower() in f"{row.question} {row.choices}".lower() for row in fewer.itertuples())
+    test.text_input(key="disagree_text").set_value("no such words").run()
+    assert "0 of" in texts(test)
+
+
+def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
+    record = engine().submit("evaluate", asked.model_copy(update={"limit": None, "seed": 5}))
+    path = engine().store.incoming / record.id / results.DOCUMENTS
+    for _ in range(1200):
+        if path.is_file() and len(path.read_text().splitlines()) > 60:
+            break
+        assert not engine().job(record.id).ended, engine().job(record.id).reason
+        engine_wait(record.id)
+    test = panel(record)
+    assert "interim" in texts(test)
+    test.button(key=f"stop_{record.id}").click().run()
+    ended = engine().wait(record.id, 60)
+    assert ended.state == "done"
+    assert not ended.summary["complete"]
+    test = panel(ended)
+    assert "Stopped after" in texts(test)
+    assert "interim" in texts(test)
+    assert test.button(key=f"resume_{record.id}")
+
+
+def engine_wait(job_id: str) -> None:
+    """A tenth of a second, or until the job ends."""
+    try:
+        engine().wait(job_id, 0.1)
+    except TimeoutError:
+        return
