@@ -1,0 +1,120 @@
+"""Curves and tables of an evaluation, and their figures."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis.evaluation import results, significance
+from analysis.figures import accuracy as figures
+
+BENCHMARK = {
+    "kind": "multiple_choice", "metric": "acc", "planned": 40, "draws": 32, "shots": 0, "guidance": 0.0,
+    "gen_length": None, "source": "ours",
+}  # fmt: skip
+
+
+def written(path, counts=(40, 40, 25), names=("dense", "wanda-noised", "sink-wanda")) -> results.Results:
+    """Two benchmarks; the models have answered so many items of each."""
+    rng = np.random.default_rng(0)
+    lines = [
+        {
+            "line": "header", "names": names, "models": [{}] * len(names), "problems": [],
+            "benchmarks": [{"name": name, "title": name.upper(), **BENCHMARK} for name in ("a", "b")],
+        }
+    ]  # fmt: skip
+    for benchmark in "ab":
+        for place in range(40):
+            key = f"{benchmark}/{place}"
+            lines.append(
+                {
+                    "line": "document", "key": key, "benchmark": benchmark, "place": place,
+                    "question": f"Question {place}",
+                    "choices": ["yes", "no"], "right": 0,
+                }
+            )  # fmt: skip
+            for model, count in enumerate(counts):
+                if place < count:
+                    value = rng.normal(0.6 - 0.5 * model)
+                    lines.append(
+                        {
+                            "line": "answer", "key": key, "model": model, "metrics": {"acc": float(value > 0)},
+                            "restored": False, "responses": [[value, False], [0.0, False]], "draws": [32, 32],
+                        }
+                    )  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, lines)) + '\n{"line": "ans')  # the last line is being written
+    return results.read(path)
+
+
+@pytest.fixture
+def found(tmp_path) -> results.Results:
+    return written(tmp_path / "items.jsonl")
+
+
+def test_curves_end_at_the_estimates(found):
+    for model, curve in enumerate(results.accuracy_curves(found, "a")):
+        one = significance.estimate(results.scores(found, "a", model)[0])
+        assert (curve.mean[-1], curve.low[-1], curve.high[-1], len(curve.items)) == pytest.approx(
+            (one.value, one.low, one.high, one.n)
+        )
+    pair = (1, 0)
+    (curve,) = results.difference_curves(found, "b", [pair])
+    one = results.differences(found, pair)["b"]
+    assert (curve.mean[-1], curve.low[-1], curve.high[-1]) == pytest.approx((one.value, one.low, one.high))
+    for model, curve in enumerate(results.accuracy_curves(found, results.AVERAGE)):
+        mean = significance.average([results.scores(found, name, model)[0] for name in "ab"])
+        assert (curve.mean[-1], curve.low[-1], curve.high[-1]) == pytest.approx((mean.value, mean.low, mean.high))
+
+
+def test_only_pairs_with_all_items_are_tested(found):
+    assert results.pairs(found) == [(1, 0), (2, 0), (2, 1)]
+    assert all(one.p is not None for one in results.differences(found, (1, 0)).values())
+    for one in results.differences(found, (2, 0)).values():
+        assert one.p is None
+        assert one.n == 25
+        assert one.words.startswith("interim")
+    assert results.is_final(found, "a", (0, 1))
+    assert not results.all_final(found, results.AVERAGE)
+    assert not results.summary(found)["complete"]
+    last = results.difference_table(found, [(2, 0)])[-1]
+    assert last["in words"].startswith("interim")
+
+
+def test_models_are_paired_by_item_not_by_place_in_line(tmp_path):
+    """A model that has answered other items than the one before it shares only what both have."""
+    found = written(tmp_path / "x", counts=(10, 40, 5))
+    first, keys = results.scores(found, "a", 1, [2])
+    assert keys == [f"a/{place}" for place in range(5)]
+    assert len(first) == 5
+
+
+def test_disagreements(found):
+    rows = results.disagreements(found, 0, 1)
+    assert rows
+    for row in rows:
+        assert row["dense chose"] != row["wanda-noised chose"]
+        assert row["right"] == "yes"
+        assert row["who is right"] == ("dense" if row["dense chose"] == "yes" else "wanda-noised")
+    assert results.filtered(rows, "dense", "") == [row for row in rows if row["who is right"] == "dense"]
+    assert results.filtered(rows, None, "QUESTION yes") == rows
+    assert results.filtered(rows, None, "nothing") == []
+    assert {row["task"] for row in results.disagreements(found, 0, 1, "b")} == {"B"}
+
+
+def test_figures_draw_a_line_and_a_band_a_model(found):
+    curves = results.accuracy_curves(found, "a")
+    figure = figures.running(curves, [figures.color_of(model) for model in range(3)], "accuracy")
+    assert [trace.name for trace in figure.data if trace.mode == "lines"] == list(found.names)
+    assert len(figure.data) == 6
+    assert all(np.asarray(trace.y).dtype == np.float32 for trace in figure.data)
+    assert figure.data[1].y[-1] == pytest.approx(curves[0].mean[-1])
+    points = figures.running(results.difference_curves(found, "a", [(1, 0)]), ["#000000"], "points", difference=True)
+    assert points.data[1].y[-1] == pytest.approx(100 * results.differences(found, (1, 0))["a"].value, rel=1e-5)
+    assert not figures.running([results.running_accuracy(np.zeros(0), "none")], ["#000000"], "accuracy").data
+
+
+def test_long_curves_are_thinned_and_keep_their_end():
+    at = figures.thinned(14_042)
+    assert len(at) <= figures.MAX_POINTS
+    assert (at[0], at[-1]) == (0, 14_041)
+    assert (np.diff(at) > 0).all()
