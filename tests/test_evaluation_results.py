@@ -66,6 +66,18 @@ def test_curves_end_at_the_estimates(found):
         assert (curve.mean[-1], curve.low[-1], curve.high[-1]) == pytest.approx((mean.value, mean.low, mean.high))
 
 
+def test_bands_never_claim_certainty():
+    """Items that are all alike have an interval, too, the one of the tables."""
+    same = np.zeros(12)
+    curve = results.running_difference(same, same, "x")
+    one = significance.difference(same, same, False)
+    assert (curve.low[-1], curve.high[-1]) == pytest.approx((one.low, one.high))
+    mean = results.average_curve([np.ones(12), np.ones(9)], "x")
+    whole = significance.average([np.ones(12), np.ones(9)])
+    assert (mean.low[-1], mean.high[-1]) == pytest.approx((whole.low, whole.high))
+    assert (mean.high - mean.low)[1:].min() > 0.1
+
+
 def test_only_pairs_with_all_items_are_tested(found):
     assert results.pairs(found) == [(1, 0), (2, 0), (2, 1)]
     assert all(one.p is not None for one in results.differences(found, (1, 0)).values())

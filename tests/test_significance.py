@@ -98,3 +98,5 @@ def test_average_weighs_benchmarks_equally():
     spread = math.sqrt(small.var(ddof=1) / 50 + large.var(ddof=1) / 1000) / 2
     assert one.high - one.low == pytest.approx(2 * 1.959964 * spread, rel=1e-5)
     assert significance.average([]).n == 0
+    sure = significance.average([np.ones(20), np.ones(30)])
+    assert sure.low < 0.95

@@ -185,7 +185,10 @@ def _running_mean(values: np.ndarray, name: str) -> Curve:
     mean = np.cumsum(values) / items
     squares = np.cumsum(values**2) / items
     spread = np.sqrt(np.maximum(squares - mean**2, 0) / np.maximum(items - 1, 1))
-    half = np.where(items > 1, stats.t.ppf(0.5 + significance.LEVEL / 2, np.maximum(items - 1, 1)) * spread, np.nan)
+    half = stats.t.ppf(0.5 + significance.LEVEL / 2, np.maximum(items - 1, 1)) * spread
+    if len(items):
+        half = np.where(spread > 1e-9, half, significance.reach(items))
+    half = np.where(items > 1, half, np.nan)
     return Curve(name, items, mean, mean - half, mean + half)
 
 
@@ -201,15 +204,17 @@ def average_curve(rows: Sequence[np.ndarray], name: str) -> Curve:
         return running_accuracy(np.zeros(0), name)
     longest = max(len(row) for row in rows)
     items = np.arange(1, longest + 1)
+    normal = stats.norm.ppf(0.5 + significance.LEVEL / 2)
     means, variances = [], []
     for row in rows:
         curve = _running_mean(row, "")
         own = np.minimum(items, len(row)) - 1
         squares = (np.cumsum(row**2) / curve.items)[own]
         means.append(curve.mean[own])
-        variances.append(np.maximum(squares - means[-1] ** 2, 0) / np.maximum(own, 1))
+        spread = np.maximum(squares - means[-1] ** 2, 0) / np.maximum(own, 1)
+        variances.append(np.where(spread > 1e-12, spread, (significance.reach(own + 1) / normal) ** 2))
     mean = np.mean(means, axis=0)
-    half = stats.norm.ppf(0.5 + significance.LEVEL / 2) * np.sqrt(np.sum(variances, axis=0)) / len(rows)
+    half = normal * np.sqrt(np.sum(variances, axis=0)) / len(rows)
     half = np.where(items > 1, half, np.nan)
     return Curve(name, items, mean, mean - half, mean + half)
 

@@ -71,6 +71,11 @@ def wilson(right: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.asarray(low), np.asarray(high)
 
 
+def reach(items: np.ndarray) -> np.ndarray:
+    """Half an interval where no item of so many differs from the rest: Wilson's upper end for none of n, (N,)."""
+    return wilson(np.zeros(len(items)), items)[1]
+
+
 def difference(first: np.ndarray, second: np.ndarray, test: bool) -> Difference:
     """First minus second on the same items, with Student's interval of the paired differences.
 
@@ -120,8 +125,12 @@ def average(samples: Sequence[np.ndarray]) -> Estimate:
     if not rows:
         return Estimate(np.nan, np.nan, np.nan, 0)
     mean = float(np.mean([row.mean() for row in rows]))
-    error = float(np.sqrt(sum(row.var(ddof=1) / len(row) for row in rows))) / len(rows)
-    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * error
+    normal = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    squares = [
+        row.var(ddof=1) / len(row) if np.ptp(row) else float(reach(np.array([len(row)]))[0] / normal) ** 2
+        for row in rows
+    ]
+    half = normal * float(np.sqrt(sum(squares))) / len(rows)
     return Estimate(mean, mean - half, mean + half, sum(len(row) for row in rows))
 
 
@@ -140,7 +149,7 @@ def _student(values: np.ndarray) -> tuple[float, float]:
     from scipy import stats
 
     if len(values) < 2 or np.ptp(values) == 0:
-        reach = float(wilson(np.array([0]), np.array([len(values)]))[1][0])
-        return float(values.mean()) - reach, float(values.mean()) + reach
+        half = float(reach(np.array([len(values)]))[0])
+        return float(values.mean()) - half, float(values.mean()) + half
     interval = stats.ttest_1samp(values, 0.0).confidence_interval(LEVEL)
     return float(interval.low), float(interval.high)

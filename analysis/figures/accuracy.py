@@ -37,6 +37,8 @@ def running(bands: Sequence[Band], colors: Sequence[str], y_title: str, differen
             continue
         x = band.items[at]
         mean, low, high = (scale * np.asarray(values)[at] for values in (band.mean, band.low, band.high))
+        if not difference:
+            low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
         there = np.isfinite(low) & np.isfinite(high)
         figure.add_trace(
             go.Scatter(
