@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from analysis.engine.book import Book
-from analysis.engine.cluster import check_scheduler, connect, start_local
+from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives, new_owner
 from analysis.errors import UserError
@@ -44,10 +44,15 @@ class Engine:
         self._owner = new_owner()
         self._book = Book(store)
 
-        def workers():
+        def workers() -> Cluster:
             if self.scheduler:
-                return connect(self.scheduler, self._dispatcher.hear)
-            return start_local(self._dispatcher.hear, devices, memory_limit)
+                cluster = connect(self.scheduler, self._dispatcher.hear)
+            else:
+                cluster = start_local(self._dispatcher.hear, devices, memory_limit)
+            # Last registered, first called: dask's own end the workers, which would read as if they had died.
+            atexit.unregister(self.close)
+            atexit.register(self.close)
+            return cluster
 
         self._dispatcher = Dispatcher(self._book, self._owner, workers, self.scheduler)
         self._closed = False
