@@ -12,7 +12,7 @@ from analysis.jobs.evaluation import evaluate
 from analysis.jobs.insights import ablate, attention_map
 from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, result_key
-from analysis.jobs.pruning import estimate, prune
+from analysis.jobs.pruning import estimate, footprint, prune
 from analysis.jobs.recordings import noise, record, reference
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import Spec
@@ -40,6 +40,7 @@ JOBS: dict[str, Job] = {
     "noise": Job("Observe noised text", noise, stored=True, short=True),
     "ablate": Job("Ablate sinks", ablate, stored=True, short=True),
     "prune": Job("Prune a model", prune, stored=True),
+    "footprint": Job("Measure a footprint", footprint, stored=True),
     "estimate": Job("Estimate a pruning", estimate, stored=True, short=True),
     # Its answers are found one by one, so that asking again goes on where it was.
     "evaluate": Job("Evaluate", evaluate, stored=False),

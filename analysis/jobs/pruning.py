@@ -7,7 +7,7 @@ from analysis.context import Context
 from analysis.errors import NotEnoughMemory
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.resident import resident_model
-from analysis.specs import EstimateSpec, PruneSpec
+from analysis.specs import EstimateSpec, FootprintParams, FootprintSpec, PruneSpec
 
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
@@ -32,6 +32,20 @@ def estimate(spec: EstimateSpec, context: Context) -> Outcome:
     found = measure(model, spec, context)
     key = result_key("estimate", spec, model.fingerprint)
     return Outcome({"fingerprint": model.fingerprint, **found}, key=key)
+
+
+def footprint(spec: FootprintSpec, context: Context) -> Outcome:
+    """Sizes from the files; speed with both models in memory beside each other, taking turns."""
+    from analysis.models.checkpoint import find, fingerprint
+    from analysis.pruning.footprint import footprint as measure
+
+    context.progress("starting torch")
+    pruned = spec.model.model_copy(update={"source": spec.pruned})
+    params = FootprintParams(**spec.model_dump(include=set(FootprintParams.model_fields)))
+    found = measure(spec.model, pruned, params, lambda done, total: context.progress("timing forwards", done, total))
+    dense = find(spec.model.source)
+    key = result_key("footprint", spec, fingerprint(dense)) if dense is not None else None
+    return Outcome({"footprint": found.model_dump(mode="json")}, key=key)
 
 
 def model_to_prune(spec: PruneSpec, context: Context) -> "LoadedModel":

@@ -4,6 +4,7 @@ The model is only read. Blocks are pruned on private copies, so that nothing els
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,9 @@ def prune(model: LoadedModel, spec: PruneSpec, context: Context, text: Calibrati
     model: whole, or the skeleton of one that does not fit its device. text: given token ids in place of those that
     `spec.calibration` describes.
     """
+    if not spec.out:
+        raise UserError("No folder was given to write the pruned checkpoint to. Set --out.")
+    check_target(Path(spec.out), model.checkpoint.folder, spec.overwrite, weight_bytes(model.checkpoint, None))
     run = start(model, spec, context)
     text = text or _text(run)
     prepared = _prepare_once(run, text)
@@ -82,15 +86,12 @@ def prune(model: LoadedModel, spec: PruneSpec, context: Context, text: Calibrati
 
 def start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
     """Checks everything that can be checked before any work."""
-    if not spec.out:
-        raise UserError("No folder was given to write the pruned checkpoint to. Set --out.")
     method = METHODS[spec.method]
     if method.noised and model.mask_token is None:
         raise UserError(
             f"{method.title} reads noised text, and this {model.architecture.name} model has no mask token. Choose "
             "magnitude, wanda or sparsegpt."
         )
-    check_target(Path(spec.out), model.checkpoint.folder, spec.overwrite, weight_bytes(model.checkpoint, None))
     layers = model.geometry.layers
     beyond = [layer for layer in spec.skip_layers if not 0 <= layer < layers]
     if beyond:
@@ -120,8 +121,8 @@ def _text(run: Run) -> Calibration | None:
     spec, model = run.spec, run.model
     if not run.method.calibrated and spec.allocation != "owl":
         return None
-    with run.phases.phase("calibration text"):
-        run.context.progress("calibration text")
+    with run.phase("calibration text"):
+        run.tell("calibration text")
         geometry = model.geometry
         found = calibration_text(spec.calibration, model.tokenizer, geometry.max_length, geometry.vocabulary)
         noised = None
@@ -142,10 +143,10 @@ def prepare(run: Run, text: Calibration | None) -> Prepared:
     if run.method.prepare is None or text is None:
         return Prepared()
     phase = "activations of the dense model"
-    with run.phases.phase(phase):
+    with run.phase(phase):
         prepared = run.method.prepare(
             run.runner, text, run.spec, budget(run.spec, run.model),
-            lambda done, of: run.context.progress(phase, done, of),
+            lambda done, of: run.tell(phase, done, of),
         )  # fmt: skip
     for layer, scores in enumerate(prepared.scores or []):
         for name, score in scores.items():
@@ -175,12 +176,12 @@ def _allocate(run: Run, text: Calibration | None, prepared: Prepared) -> np.ndar
     ratios = None
     if spec.allocation == "owl":
         assert text is not None
-        with run.phases.phase("outliers of the dense model"):
+        with run.phase("outliers of the dense model"):
             scores = prepared.scores
             if scores is None:
                 scores = feature_scores(
                     run.runner, text.clean[:, None], None, 0,
-                    lambda done, of: run.context.progress("outliers of the dense model", done, of),
+                    lambda done, of: run.tell("outliers of the dense model", done, of),
                 ).scores  # fmt: skip
             ratios = np.array([_outliers(run, layer, scores[layer]) for layer in range(model.geometry.layers)])
         run.facts["outlier_ratios"] = ratios.tolist()
@@ -207,7 +208,7 @@ def _prune_blocks(
     writer, masks, tally = CheckpointWriter(folder), MaskWriter(), Tally(model)
     prefix, layers = block_prefix(model), model.geometry.layers
     inside = {name for name in run.stored if name.startswith(f"{prefix}.")}
-    with run.phases.phase("pruning"):
+    with run.phase("pruning"):
         for name, stored in run.stored.items():
             if name not in inside:
                 writer.add(stored.name, stored.read())
@@ -221,9 +222,9 @@ def _prune_blocks(
                 stored = run.stored[name]
                 tensor = run.removal.stored(layer, block, name.removeprefix(here), stored.read())
                 writer.add(stored.name, tensor)
-            run.context.progress("pruning", layer + 1, layers, layers=tally.grid(), projections=tally.names)
-    with run.phases.phase("saving"):
-        run.context.progress("saving", layers, layers)
+            run.tell("pruning", layer + 1, layers, layers=tally.grid(), projections=tally.names)
+    with run.phase("saving"):
+        run.tell("saving", layers, layers)
         writer.finish()
         masks.save(folder / MASKS)
         copy_companions(model.checkpoint, folder, run.removal.config_changes())
@@ -258,7 +259,7 @@ def blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[t
         block = private_block(model, layer, run.stored)
         gathered = {name: run.method.statistic() for name in run.runner.groups[layer]}
         for number, (batch, inputs) in enumerate(zip(batches, given, strict=True)):
-            run.context.progress("reading activations", layer * len(batches) + number, layers * len(batches))
+            run.tell("reading activations", layer * len(batches) + number, layers * len(batches))
             weights = _batch_weights(prepared, batch, layer, model.device)
 
             def take(_: int, name: str, states: torch.Tensor, weights: torch.Tensor | None = weights) -> None:

@@ -18,7 +18,14 @@ from analysis.specs.observing import (
     ReferenceSpec,
     UnloadSpec,
 )
-from analysis.specs.pruning import CalibrationParams, DiscountParams, EstimateSpec, FootprintParams, PruneSpec
+from analysis.specs.pruning import (
+    CalibrationParams,
+    DiscountParams,
+    EstimateSpec,
+    FootprintParams,
+    FootprintSpec,
+    PruneSpec,
+)
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import SinkParams
 
@@ -37,6 +44,7 @@ __all__ = [
     "EstimateSpec",
     "EvaluateSpec",
     "FootprintParams",
+    "FootprintSpec",
     "LLaDASampling",
     "LoadSpec",
     "ModelSpec",

@@ -11,7 +11,7 @@ from analysis.specs.observing import (
     ReferenceSpec,
     UnloadSpec,
 )
-from analysis.specs.pruning import EstimateSpec, PruneSpec
+from analysis.specs.pruning import EstimateSpec, FootprintSpec, PruneSpec
 
 JOB_SPECS: dict[str, type[Spec]] = {
     "load": LoadSpec,
@@ -24,4 +24,5 @@ JOB_SPECS: dict[str, type[Spec]] = {
     "prune": PruneSpec,
     "estimate": EstimateSpec,
     "evaluate": EvaluateSpec,
+    "footprint": FootprintSpec,
 }

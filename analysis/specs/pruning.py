@@ -216,3 +216,10 @@ class FootprintParams(Spec):
     repeats: int = parameter(
         15, "Repeats", "Counted forwards of each model, alternating; two more warm up.", ge=3, le=1000
     )
+
+
+class FootprintSpec(FootprintParams):
+    """What pruning saved: the pruned folder beside the dense model, in weights, bytes and time."""
+
+    model: ModelSpec = ModelSpec()
+    pruned: str = parameter(..., "Pruned folder", "The checkpoint to compare with the model.", min_length=1)
