@@ -1,0 +1,123 @@
+"""The pruning page through Streamlit's own test runner, with the real engine and the bundled model."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.pruning.methods import METHODS
+from analysis.specs import CalibrationParams, FootprintSpec, PruneSpec
+from pages.parts.session import engine
+from tests.ui.test_pages import app, texts
+
+pytestmark = pytest.mark.slow
+PAGE = "pages/pruning.py"
+SMALL = CalibrationParams(samples=2, seq_len=32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stop_engine():
+    yield
+    engine().close()
+    engine.clear()
+
+
+@pytest.fixture(scope="module")
+def pruned():
+    """A finished pruning in the app's own store."""
+    record = engine().submit("prune", PruneSpec(method="wanda", calibration=SMALL))
+    return engine().wait(record.id, 240)
+
+
+def small(test: AppTest) -> AppTest:
+    """Turns the calibration down."""
+    test.number_input(key="prune_samples").set_value(2)
+    test.number_input(key="prune_seq_len").set_value(32)
+    return test.run()
+
+
+def answered(test: AppTest) -> AppTest:
+    for record in engine().jobs():
+        if not record.ended:
+            engine().wait(record.id, 240)
+    return test.run()
+
+
+def test_the_paper_s_method_its_rival_and_the_control_are_preselected():
+    test = app(PAGE)
+    assert set(test.multiselect(key="prune_methods").value) == {"sink-wanda", "wanda", "wanda-noised"}
+    assert test.button(key="prune").label == "Prune with 3 methods"
+    test.multiselect(key="prune_methods").set_value(["sink-wanda"]).run()
+    assert "cannot be put down to the sinks" in texts(test)
+    test.multiselect(key="prune_methods").set_value([]).run()
+    assert test.button(key="prune").disabled
+    assert "Choose at least one method" in texts(test)
+
+
+def test_every_method_and_parameter_has_its_help_from_the_table(monkeypatch):
+    test = app(PAGE)
+    helped = test.multiselect(key="prune_methods").help
+    assert all(method.title in helped and method.help in helped for method in METHODS.values())
+    assert test.slider(key="prune_sparsity").help.startswith(PruneSpec.model_fields["sparsity"].description)
+    for name in CalibrationParams.model_fields:
+        kind = test.text_input if name == "data" else test.number_input
+        assert CalibrationParams.model_fields[name].description in kind(key=f"prune_{name}").help
+
+
+def test_it_says_what_a_run_will_take_before_it_starts():
+    test = answered(small(app(PAGE)))
+    table = test.dataframe[0].value
+    assert list(table["method"]) == [METHODS[name].title for name in ("sink-wanda", "wanda", "wanda-noised")]
+    assert table["time"].str.startswith("about ").all(), texts(test)
+    assert table["memory"].str.contains("MB").all()
+    assert not engine().jobs("prune") or all(job.ended for job in engine().jobs("prune"))
+
+
+def test_settings_that_do_not_go_together_cannot_be_submitted():
+    test = app(PAGE)
+    test.multiselect(key="prune_methods").set_value(["sparsegpt"]).run()
+    test.selectbox(key="prune_pattern").set_value("structured").run()
+    assert "Structured pruning scores features" in texts(test)
+    assert test.button(key="prune").disabled
+    test.selectbox(key="prune_pattern").set_value("2:4").run()
+    assert not test.button(key="prune").disabled
+    assert next(slider for slider in test.slider if slider.label == "Sparsity").disabled
+
+
+def test_launching_shows_every_run_and_what_it_found():
+    test = answered(small(app(PAGE)))
+    test.multiselect(key="prune_methods").set_value(["magnitude", "sink-wanda"]).run()
+    test.slider(key="prune_sparsity").set_value(0.3).run()
+    test.button(key="prune").click().run()
+    mine = [job for job in engine().jobs("prune") if job.spec["sparsity"] == 0.3]
+    assert {job.spec["method"] for job in mine} == {"magnitude", "sink-wanda"}
+    test = answered(test)
+    assert not test.exception
+    for job in map(engine().job, [job.id for job in mine]):
+        assert job.state == "done", job.reason
+        assert engine().result(job).folder.is_dir()
+    shown = texts(test)
+    assert "**Magnitude** · 30%" in shown
+    assert "**Sink-Wanda** · 30%" in shown
+    assert any("python -m analysis prune" in block.value for block in test.code)
+
+
+def test_a_finished_run_shows_its_numbers_and_measures_its_footprint(pruned):
+    assert pruned.state == "done", pruned.reason
+    test = app(PAGE)
+    metrics = {metric.label: metric.value for metric in test.metric}
+    assert metrics["Sparsity"].endswith("%")
+    folder = engine().result(pruned).folder
+    question = FootprintSpec(model=pruned.parameters().model, pruned=str(folder))
+    test.button(key=f"footprint_{pruned.id}").click().run()
+    job = next(job for job in engine().jobs("footprint") if job.spec == question.model_dump(mode="json"))
+    assert engine().wait(job.id, 240).state == "done"
+    test.run()
+    assert "not faster" in texts(test) or "as fast" in texts(test) or "speed" in texts(test)
+    assert not test.exception
+
+
+def test_a_causal_model_is_offered_the_methods_without_noise():
+    test = app(PAGE, source="bundled-ar")
+    assert set(test.multiselect(key="prune_methods_causal").options) == {
+        METHODS[name].title for name in ("magnitude", "wanda", "sparsegpt")
+    }
+    assert "no mask token" in texts(test)
