@@ -3,11 +3,14 @@
 import streamlit as st
 
 from analysis.errors import UserError
+from analysis.specs import PruneSpec
 from pages.parts.frame import run
 from pages.parts.prune_plan import plan
 from pages.parts.prune_runs import prune_runs
 from pages.parts.prune_settings import prune_settings
 from pages.parts.session import engine, model_in_use, plain
+
+_REFUSED = "pruning_refused"
 
 
 def main() -> None:
@@ -24,19 +27,24 @@ def main() -> None:
     else:
         plan(specs)
     count = f" with {len(specs)} methods" if len(specs) > 1 else ""
-    if st.button(
+    st.button(
         f"Prune{count}", key="prune", type="primary", icon=":material/content_cut:", disabled=bool(problem),
-        help=problem or None,
-    ):  # fmt: skip
-        try:
-            for spec in specs:
-                engine().submit("prune", spec)
-        except UserError as error:
-            st.error(str(error))
-        else:
-            st.rerun()
+        help=problem or None, on_click=_launch, args=(specs,),
+    )  # fmt: skip
+    refused = st.session_state.pop(_REFUSED, "")
+    if refused:
+        st.error(plain(refused))
     st.divider()
     prune_runs()
+
+
+def _launch(specs: list[PruneSpec]) -> None:
+    """A callback, so that no rerun that something else on the page asks for can lose the click."""
+    try:
+        for spec in specs:
+            engine().submit("prune", spec)
+    except UserError as error:
+        st.session_state[_REFUSED] = str(error)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
         bounds = _bounds(field, kind)
         return st.number_input(
             label, value=default, step=extra.get("step") or kind(1), key=key, help=help_text,
-            placeholder=extra.get("empty") or None,
+            placeholder=extra.get("empty") or None, format=_format(extra.get("step")),
             **bounds, **options,
         )  # fmt: skip
     return st.text_input(label, value=default, key=key, help=help_text, **options)
@@ -47,6 +47,11 @@ def draw_slider(spec: type[Spec], name: str, key: str, **options: Any) -> Any:
         field.title, value=kind(field.default), step=step, key=key, help=help_text,
         format="%.1f" if step in (0.1, 0.5) else None, **bounds, **options,
     )  # fmt: skip
+
+
+def _format(step: float | None) -> str | None:
+    """As many decimals as the step has, where Streamlit's own two would hide it."""
+    return "%.3f" if step is not None and step < 0.01 else None
 
 
 def _help(field: FieldInfo) -> str:

@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.pruning.methods import METHODS
-from analysis.specs import CalibrationParams, FootprintSpec, PruneSpec
+from analysis.specs import CalibrationParams, FootprintSpec, ModelSpec, PruneSpec
 from pages.parts.session import engine
 from tests.ui.test_pages import app, texts
 
@@ -116,7 +116,9 @@ def test_a_finished_run_shows_its_numbers_and_measures_its_footprint(pruned):
 
 
 def test_a_causal_model_is_offered_the_methods_without_noise():
-    test = app(PAGE, source="bundled-ar")
+    test = app(PAGE)
+    test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")
+    test.run()
     assert set(test.multiselect(key="prune_methods_causal").options) == {
         METHODS[name].title for name in ("magnitude", "wanda", "sparsegpt")
     }
