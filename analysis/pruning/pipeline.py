@@ -59,6 +59,18 @@ class Run:
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measures a phase and logs what it took."""
+        with self.phases.phase(name):
+            yield
+        row = self.phases.rows[-1]
+        self.context.log(f"{name}: {row['seconds']:.1f} s, peak memory {row['peak_bytes'] / 1e6:,.0f} MB")
+
+    def tell(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        """Progress, with the phases that are finished."""
+        self.context.progress(phase, done, total, phases=list(self.phases.rows), **details)
+
     def sizes(self) -> np.ndarray:
         """How many weights of each layer may go, (L,)."""
         layers = range(self.model.geometry.layers)
@@ -208,6 +220,7 @@ def _prune_blocks(
     writer, masks, tally = CheckpointWriter(folder), MaskWriter(), Tally(model)
     prefix, layers = block_prefix(model), model.geometry.layers
     inside = {name for name in run.stored if name.startswith(f"{prefix}.")}
+    steps = len(_batches(text)) if text is not None and run.method.statistic is not None else 1  # a block
     with run.phase("pruning"):
         for name, stored in run.stored.items():
             if name not in inside:
@@ -222,7 +235,7 @@ def _prune_blocks(
                 stored = run.stored[name]
                 tensor = run.removal.stored(layer, block, name.removeprefix(here), stored.read())
                 writer.add(stored.name, tensor)
-            run.tell("pruning", layer + 1, layers, layers=tally.grid(), projections=tally.names)
+            run.tell("pruning", (layer + 1) * steps, layers * steps, layers=tally.grid(), projections=tally.names)
     with run.phase("saving"):
         run.tell("saving", layers, layers)
         writer.finish()
@@ -252,14 +265,13 @@ def blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[t
             yield layer, private_block(model, layer, run.stored), {}
         return
     assert text is not None
-    size = max(1, TOKENS_A_FORWARD // text.clean.shape[1])
-    batches = [slice(start, start + size) for start in range(0, len(text.clean), size)]
+    batches = _batches(text)
     given = [first_input(model, torch.from_numpy(text.clean[batch])) for batch in batches]
     for layer in range(layers):
         block = private_block(model, layer, run.stored)
         gathered = {name: run.method.statistic() for name in run.runner.groups[layer]}
         for number, (batch, inputs) in enumerate(zip(batches, given, strict=True)):
-            run.tell("reading activations", layer * len(batches) + number, layers * len(batches))
+            run.tell("pruning", layer * len(batches) + number, layers * len(batches))
             weights = _batch_weights(prepared, batch, layer, model.device)
 
             def take(_: int, name: str, states: torch.Tensor, weights: torch.Tensor | None = weights) -> None:
@@ -278,6 +290,12 @@ def blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[t
         if layer + 1 < layers:
             for inputs in given:
                 inputs.states = run_block(block, inputs)
+
+
+def _batches(text: Calibration) -> list[slice]:
+    """Which sequences are run together."""
+    size = max(1, TOKENS_A_FORWARD // text.clean.shape[1])
+    return [slice(start, start + size) for start in range(0, len(text.clean), size)]
 
 
 def _batch_weights(prepared: Prepared, batch: slice, layer: int, device: torch.device) -> torch.Tensor | None:

@@ -46,6 +46,8 @@ def _submit(question: EstimateSpec) -> str:
 def _question(spec: PruneSpec) -> EstimateSpec:
     """Only what matters to how long it takes, so that moving a slider asks nothing again."""
     matters = spec.model_dump(include={"model", "method", "pattern", "allocation", "streaming"})
+    if spec.pattern == "structured":  # what is cut out takes no time and no room
+        matters["sparsity"] = spec.sparsity
     sizes = spec.calibration.model_dump(include={"samples", "seq_len", "diffusion_steps", "step_interval"})
     return EstimateSpec(**matters, calibration=CalibrationParams(**sizes))
 
