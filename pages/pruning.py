@@ -5,6 +5,7 @@ import streamlit as st
 from analysis.errors import UserError
 from analysis.specs import PruneSpec
 from pages.parts.frame import run
+from pages.parts.prune_accuracy import prune_accuracy
 from pages.parts.prune_plan import plan
 from pages.parts.prune_runs import prune_runs
 from pages.parts.prune_settings import prune_settings
@@ -36,6 +37,8 @@ def main() -> None:
         st.error(plain(refused))
     st.divider()
     prune_runs()
+    st.divider()
+    prune_accuracy(model)
 
 
 def _launch(specs: list[PruneSpec]) -> None:

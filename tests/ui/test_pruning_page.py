@@ -123,3 +123,22 @@ def test_a_causal_model_is_offered_the_methods_without_noise():
         METHODS[name].title for name in ("magnitude", "wanda", "sparsegpt")
     }
     assert "no mask token" in texts(test)
+
+
+def test_accuracy_is_compared_with_the_dense_model_on_the_same_page(pruned):
+    assert pruned.state == "done", pruned.reason
+    test = app(PAGE)
+    runs = test.multiselect(key="accuracy_runs")
+    assert any(label.startswith("Wanda ·") for label in runs.options)
+    runs.set_value([next(label for label in runs.options if label.startswith("Wanda ·"))])
+    test.multiselect(key="accuracy_tasks").set_value(["bundled_agreement"])
+    test.number_input(key="accuracy_limit").set_value(6).run()
+    test.button(key="compare_accuracy").click().run()
+    record = engine().jobs("evaluate")[0]
+    assert record.spec["limit"] == 6
+    assert record.spec["names"][0] == "dense"
+    record = engine().wait(record.id, 240)
+    assert record.state == "done", record.reason
+    test.run()
+    assert not test.exception, test.exception
+    assert "agreement" in texts(test).lower()
