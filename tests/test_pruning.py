@@ -184,6 +184,16 @@ def test_the_folder_loads_and_says_what_was_done(golden, tmp_path):
     assert again.fingerprint != model.fingerprint
 
 
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "sink-wanda"])
+def test_weights_that_stay_are_written_as_they_were_whatever_the_model_ran_in(golden, tmp_path, method):
+    model, expected, _ = golden
+    rounded = load(model.spec.model_copy(update={"dtype": "bfloat16"}))
+    pipeline.prune(rounded, spec_for(rounded, tmp_path / "p", method), QuietContext(tmp_path), published_text(expected))
+    original = {name: stored.read() for name, stored in stored_tensors(model).items()}
+    for name, weight in written(tmp_path / "p", model).items():
+        assert torch.equal(weight[weight != 0], original[name][weight != 0]), name
+
+
 def test_the_masks_are_packed_and_heads_counted(golden, tmp_path):
     model, expected, _ = golden
     report = pipeline.prune(model, spec_for(model, tmp_path / "p"), QuietContext(tmp_path), published_text(expected))

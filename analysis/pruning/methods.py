@@ -105,7 +105,7 @@ Prepare = Callable[["Runner", Calibration, PruneSpec, int, Callable[[int, int], 
 class Method:
     """title, help: for people. noised: it reads noised text, so the model needs a mask token. discounted: it reads the
     discount parameters. prepare: from the dense model. statistic: gathered block by block, or None. prune: weight
-    (out, in) float32, the prepared score or the statistic, sparsity, spec.
+    (out, in) float32, the prepared score or the statistic, sparsity, spec. updates: the weights that stay are changed.
     """
 
     title: str
@@ -115,6 +115,7 @@ class Method:
     discounted: bool = False
     prepare: Prepare | None = None
     statistic: Callable[[], Statistic] | None = None
+    updates: bool = False
 
     @property
     def calibrated(self) -> bool:
@@ -200,6 +201,7 @@ METHODS: dict[str, Method] = {
         "Removes what the Hessian of clean inputs says costs least; the weights left make up for it.",
         _by_sparsegpt,
         statistic=Hessian,
+        updates=True,
     ),
     "sink-sparsegpt": Method(
         "Sink-SparseGPT",
@@ -209,5 +211,6 @@ METHODS: dict[str, Method] = {
         discounted=True,
         prepare=_mean_weights,
         statistic=Hessian,
+        updates=True,
     ),
 }

@@ -66,6 +66,7 @@ class ZeroesWeights:
     def __init__(self, model: LoadedModel, spec: PruneSpec, method: Method) -> None:
         self.model, self.spec, self.method = model, spec, method
         self.sparsities = np.zeros(model.geometry.layers)
+        self.gone: dict[str, torch.Tensor] = {}  # of the block pruned last
 
     def targets(self, layer: int) -> dict[str, nn.Module]:
         if layer in self.spec.skip_layers:
@@ -94,13 +95,18 @@ class ZeroesWeights:
             require_finite(done.weight, layer, name)
             weight.copy_(done.weight)
             flags[name] = done.pruned
+        self.gone = flags
         return flags
 
     def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
         projection, _, part = name.rpartition(".")
         if part != "weight" or projection not in self.targets(layer):
             return original
-        return block.get_parameter(name).detach().to("cpu", original.dtype)
+        if self.method.updates:
+            return block.get_parameter(name).detach().to("cpu", original.dtype)
+        # What stays is written as it was, whatever precision the model ran in.
+        gone = self.gone[projection].cpu()
+        return original.masked_fill(gone.T if isinstance(block.get_submodule(projection), Conv1D) else gone, 0)
 
     def lost_weights(self) -> int:
         return 0
