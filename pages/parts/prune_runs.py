@@ -33,9 +33,10 @@ def prune_runs() -> None:
     if ended:
         st.subheader("Finished")
         many = len(ended) > SHOWN and st.toggle(f"Show all {len(ended)}", key="prune_all", bind="query-params")
-        for index, record in enumerate(ended if many else ended[:SHOWN]):
+        newest = next((record.id for record in ended if record.state == "done"), None)
+        for record in ended if many else ended[:SHOWN]:
             with st.container(border=True):
-                _ended(record, opened=index == 0)
+                _ended(record, opened=record.id == newest)
 
 
 def title(record: JobRecord) -> str:
