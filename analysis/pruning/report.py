@@ -2,6 +2,7 @@
 
 import shlex
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def build(
 
 
 def command(spec: PruneSpec) -> str:
-    """The command line that does the same again."""
+    """The command line that does the same again, into a folder of the same name where it is started."""
     words = ["python", "-m", "analysis", "prune", "--model", spec.model.source, "--method", spec.method]
     changed = spec.model_dump(exclude_defaults=True)
     flat = {**changed.pop("model", {}), **changed.pop("calibration", {}), **changed.pop("discount", {}), **changed}
@@ -117,4 +118,4 @@ def command(spec: PruneSpec) -> str:
     for name, value in flat.items():
         flag = f"--{names.get(name, name).replace('_', '-')}"
         words += [flag, ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)]
-    return shlex.join([*words, "--out", spec.out])
+    return shlex.join([*words, "--out", Path(spec.out).name])
