@@ -18,6 +18,7 @@ def main() -> None:
             st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
             st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
             st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
+            st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
             st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
             st.Page("pages/masks.py", title="Masks", icon=":material/grid_on:"),
         ]

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from analysis.specs import (
     SAMPLINGS,
     AttentionMapSpec,
+    CalibrateSpec,
     CalibrationParams,
     DiscountParams,
     EvaluateSpec,
@@ -17,6 +18,7 @@ from analysis.specs import (
     RecordSpec,
     SinkParams,
     Spec,
+    TuneParams,
 )
 
 PATH = Path(__file__).with_name("parameters.md")
@@ -29,6 +31,8 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Pruning", PruneSpec),
     ("Calibration", CalibrationParams),
     ("Discount", DiscountParams),
+    ("Statistics for tuning", CalibrateSpec),
+    ("Tuning", TuneParams),
     ("Evaluation", EvaluateSpec),
 )
 _SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare"}

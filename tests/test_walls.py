@@ -49,6 +49,8 @@ def test_the_store_and_the_figures_stand_on_the_ground():
     for path in [*(ROOT / "analysis" / "figures").glob("*.py"), *ground]:
         own = {name for name in imports(path) if name.startswith(("analysis", "cache", "torch"))}
         assert all(name.startswith(("analysis.figures", "analysis.specs")) for name in own), path
+    own = {name for name in imports(ROOT / "analysis" / "tuning.py") if name.startswith(("analysis", "cache", "torch"))}
+    assert all(name.startswith(("analysis.discount", "analysis.sinks", "analysis.specs")) for name in own)
 
 
 def test_pages_do_no_torch():

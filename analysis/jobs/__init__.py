@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.context import Context
+from analysis.jobs.calibration import calibrate
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.insights import ablate, attention_map
 from analysis.jobs.models import load_model, unload_model
@@ -42,6 +43,7 @@ JOBS: dict[str, Job] = {
     "prune": Job("Prune a model", prune, stored=True),
     "footprint": Job("Measure a footprint", footprint, stored=True),
     "estimate": Job("Estimate a pruning", estimate, stored=True, short=True),
+    "calibrate": Job("Store calibration statistics", calibrate, stored=True),
     # Its answers are found one by one, so that asking again goes on where it was.
     "evaluate": Job("Evaluate", evaluate, stored=False),
 }

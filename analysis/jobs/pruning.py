@@ -7,7 +7,7 @@ from analysis.context import Context
 from analysis.errors import NotEnoughMemory
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.resident import resident_model
-from analysis.specs import EstimateSpec, FootprintParams, FootprintSpec, PruneSpec
+from analysis.specs import CalibrateSpec, EstimateSpec, FootprintParams, FootprintSpec, PruneSpec
 
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
@@ -48,7 +48,7 @@ def footprint(spec: FootprintSpec, context: Context) -> Outcome:
     return Outcome({"footprint": found.model_dump(mode="json")}, key=key)
 
 
-def model_to_prune(spec: PruneSpec, context: Context) -> "LoadedModel":
+def model_to_prune(spec: PruneSpec | CalibrateSpec, context: Context) -> "LoadedModel":
     """The model in memory or, where it does not fit or is to be streamed, its skeleton."""
     if spec.streaming == "auto":
         try:

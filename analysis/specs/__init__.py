@@ -28,16 +28,19 @@ from analysis.specs.pruning import (
 )
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import SinkParams
+from analysis.specs.tuning import PRESETS, CalibrateSpec, TuneParams
 
 __all__ = [
     "DREAM_SOURCE",
     "JOB_SPECS",
     "LLADA_SOURCE",
+    "PRESETS",
     "SAMPLINGS",
     "SINK_AWARE_SOURCE",
     "AblateSpec",
     "AttentionMapSpec",
     "AutoregressiveSampling",
+    "CalibrateSpec",
     "CalibrationParams",
     "DiscountParams",
     "DreamSampling",
@@ -56,6 +59,7 @@ __all__ = [
     "Sampling",
     "SinkParams",
     "Spec",
+    "TuneParams",
     "UnloadSpec",
     "parameter",
     "sentence",

@@ -12,6 +12,7 @@ from analysis.specs.observing import (
     UnloadSpec,
 )
 from analysis.specs.pruning import EstimateSpec, FootprintSpec, PruneSpec
+from analysis.specs.tuning import CalibrateSpec
 
 JOB_SPECS: dict[str, type[Spec]] = {
     "load": LoadSpec,
@@ -23,6 +24,7 @@ JOB_SPECS: dict[str, type[Spec]] = {
     "ablate": AblateSpec,
     "prune": PruneSpec,
     "estimate": EstimateSpec,
+    "calibrate": CalibrateSpec,
     "evaluate": EvaluateSpec,
     "footprint": FootprintSpec,
 }

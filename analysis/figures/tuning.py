@@ -1,0 +1,75 @@
+"""Figures of tuning the discount: its curve over the tokens it meets, and how far it moves feature scores."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.figures.dynamics import SERIES_COLORS
+from analysis.figures.style import REFERENCE, SINK, TOKEN, layout
+
+
+def discount_curves(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], counts: np.ndarray, threshold: float
+) -> go.Figure:
+    """ω over z. curves: name -> z, low, median and high (Z,) each, the first the setting's; counts (Z − 1,) of tokens
+    between two z of the first, as bars on a log axis of their own. threshold: k.
+    """
+    z = next(iter(curves.values()))[0]
+    figure = go.Figure(
+        go.Bar(
+            x=(z[:-1] + z[1:]) / 2, y=counts, yaxis="y2", name="tokens", marker={"color": REFERENCE, "opacity": 0.45},
+            hovertemplate="z ≈ %{x:.2f}<br>%{y:,} tokens<extra></extra>",
+        )
+    )  # fmt: skip
+    for (name, (grid, low, median, high)), color in zip(curves.items(), (SINK, TOKEN), strict=False):
+        figure.add_trace(
+            go.Scatter(
+                x=np.concatenate([grid, grid[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself",
+                fillcolor=color, opacity=0.2, line={"width": 0}, hoverinfo="skip", showlegend=False,
+            )
+        )  # fmt: skip
+        figure.add_trace(
+            go.Scatter(
+                x=grid, y=median, name=name, mode="lines", line={"color": color, "width": 2.5},
+                hovertemplate="z = %{x:.2f}<br>ω = %{y:.3f}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.add_vline(x=threshold, line={"color": REFERENCE, "dash": "dash", "width": 1})
+    layout(figure, "z: standard deviations above the mean attention mass", "token weight ω", 340)
+    figure.update_layout(
+        bargap=0,
+        yaxis={"range": [-0.03, 1.05]},
+        yaxis2={"overlaying": "y", "side": "right", "type": "log", "title": "tokens", "showgrid": False},
+    )
+    return figure
+
+
+def spread_lines(spread: np.ndarray, floor: np.ndarray) -> np.ndarray:
+    """Interval and floor of each cell as a line for its hover."""
+    lines = np.empty(spread.shape, object)
+    for index, value in np.ndenumerate(spread):
+        interval = f"± {value:.3%} (95 %)<br>" if value > 0 else ""
+        lines[index] = f"{interval}another calibration seed {floor[index]:.3%}"
+    return lines
+
+
+def score_shifts(quantiles: Sequence[Mapping[str, np.ndarray]], names: Mapping[str, str]) -> go.Figure:
+    """A box an input and layer, of the 1st, 25th, 50th, 75th and 99th percentile (5,) of its features' shifts.
+
+    names: input -> what to call it.
+    """
+    figure = go.Figure()
+    for (given, name), color in zip(names.items(), SERIES_COLORS, strict=False):
+        points = np.array([layer[given] for layer in quantiles])
+        figure.add_trace(
+            go.Box(
+                x=np.arange(len(points)), lowerfence=points[:, 0], q1=points[:, 1], median=points[:, 2],
+                q3=points[:, 3], upperfence=points[:, 4], name=name, marker={"color": color}, line={"width": 1.2},
+            )
+        )  # fmt: skip
+    layout(figure, "layer", "feature score, relative shift", 380)
+    figure.update_layout(boxmode="group")
+    figure.update_xaxes(dtick=1 if len(quantiles) <= 16 else 4)
+    figure.update_yaxes(tickformat=".1~%")
+    return figure

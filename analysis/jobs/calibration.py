@@ -1,0 +1,119 @@
+"""Storing what every setting of the discount is computed from."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis import stored_statistics as stored
+from analysis.calibration.noise import noise_levels, noised_sequences
+from analysis.context import Context
+from analysis.errors import UserError
+from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.pruning import model_to_prune
+from analysis.specs import CalibrateSpec, CalibrationParams
+
+if TYPE_CHECKING:
+    from analysis.calibration.statistics import Texts
+    from analysis.models.load import LoadedModel
+
+
+def calibrate(spec: CalibrateSpec, context: Context) -> Outcome:
+    """Runs the dense model over noised text and leaves one file of statistics. Raises UserError without a mask token,
+    and where not one sequence fits the byte budget.
+    """
+    model = model_to_prune(spec, context)
+    if model.mask_token is None:
+        raise UserError(
+            f"Discounts are tuned on noised text, and this {model.architecture.name} model has no mask token. Choose a "
+            "diffusion model."
+        )
+    from analysis.calibration.runners import Resident, Runner, Streamed
+    from analysis.calibration.statistics import fill, plan
+    from analysis.models.load import free_bytes
+    from analysis.models.tokenizer import token_strings
+    from analysis.provenance import environment
+
+    started = time.perf_counter()
+    whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
+    memory = free_bytes(model.device.type) // 2
+    runner: Runner = Resident(model) if whole else Streamed(model, memory)
+    context.progress("calibration text")
+    texts, note = _texts(model, spec)
+    found = plan(runner, spec, texts.noised.shape[1], texts.noised.shape[2])
+    texts = replace(
+        texts, **{name: getattr(texts, name)[: found.sequences] for name in ("clean", "noised", "other")}
+    )  # fmt: skip
+    names = token_strings(model.tokenizer, np.unique([*np.unique(texts.noised), *np.unique(texts.clean)]).tolist())
+    params = spec.calibration
+    info = stored.Info(
+        spec=spec,
+        architecture=model.architecture.name,
+        fingerprint=model.fingerprint,
+        dtype=model.dtype,
+        device=str(model.device),
+        mask_token=model.mask_token,
+        layers=model.geometry.layers,
+        levels=tuple(noise_levels(params.diffusion_steps, params.step_interval)[::-1]),
+        grouping=found.grouping,
+        scopes=found.scopes,
+        inputs=found.inputs,
+        outputs=found.outputs,
+        other_seed=_other(params, 1).seed,
+        heldout_seed=_other(params, 2).seed,
+        tokens=names,
+        notes=(*([note] if note else []), *found.notes),
+        seconds=0.0,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=environment(),
+    )
+    key = result_key("calibrate", spec, model.fingerprint)
+    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    room = 2 * len(info.model_dump_json()) + 1024  # its text is quoted once more in the file's header
+    try:
+        fill(path, runner, found, texts, room, params.seed, memory, context.progress)
+        stored.finish(path, info.model_copy(update={"seconds": time.perf_counter() - started}), room)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    summary = {
+        "sequences": found.sequences,
+        "levels": len(info.levels),
+        "positions": texts.noised.shape[2],
+        "grouping": found.grouping,
+        "bytes": path.stat().st_size,
+        "seconds": round(time.perf_counter() - started, 3),
+        "notes": list(info.notes),
+        "fingerprint": model.fingerprint,
+    }
+    return Outcome(summary, path, key)
+
+
+def _other(params: CalibrationParams, number: int) -> CalibrationParams:
+    """The same calibration with another seed."""
+    return params.model_copy(update={"seed": (params.seed + number) % 2**31})
+
+
+def _texts(model: "LoadedModel", spec: CalibrateSpec) -> tuple["Texts", str]:
+    """The text that a pruning with these parameters reads, that of another seed, and sequences that are in neither."""
+    from analysis.calibration.statistics import Texts
+    from analysis.calibration.text import calibration_text
+
+    def read(params: CalibrationParams) -> tuple[np.ndarray, str]:
+        text = calibration_text(params, model.tokenizer, model.geometry.max_length, model.geometry.vocabulary)
+        return text.tokens, text.note
+
+    params, other = spec.calibration, _other(spec.calibration, 1)
+    clean, note = read(params)
+    unlike, _ = read(other)
+    seen = {row.tobytes() for row in np.concatenate([clean, unlike])}
+    # Windows of a file are drawn again with every seed: drawing as many more as were seen leaves enough that were not.
+    drawing = _other(params, 2).model_copy(update={"samples": len(seen) + spec.heldout})
+    unseen = [row for row in read(drawing)[0] if row.tobytes() not in seen][: spec.heldout]
+    if len(unseen) < spec.heldout:
+        raise UserError(f"'{params.data}' repeats itself: {len(unseen)} of {spec.heldout} held-out sequences are left.")
+    rows = [noised_sequences(tokens, own, model.mask_token) for tokens, own in
+            ((clean, params), (unlike, other), (np.stack(unseen), drawing))]  # fmt: skip
+    return Texts(clean, *rows), note

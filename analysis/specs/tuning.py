@@ -1,0 +1,84 @@
+"""What is stored for tuning the discount of sinks, and a setting that is tried on it."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from analysis.specs.base import SINK_AWARE_SOURCE, Spec, parameter
+from analysis.specs.models import ModelSpec
+from analysis.specs.pruning import CalibrationParams, DiscountParams
+
+
+class CalibrateSpec(Spec):
+    """Run the dense model on noised text and store what every setting of the discount is computed from."""
+
+    model: ModelSpec = ModelSpec()
+    calibration: CalibrationParams = CalibrationParams(samples=32, seq_len=64)
+    grouping: Literal["auto", "tokens", "bins"] = parameter(
+        "auto",
+        "Squares stored by",
+        "tokens: x² of every token, exact for every setting. bins: x² summed over the tokens of each of 64 ranges of "
+        "attention mass, much smaller for long sequences. auto: tokens where all sequences fit the memory that way.",
+    )
+    layer_scope: bool = parameter(
+        False,
+        "Bins for each layer's own sinks too",
+        "Bins belong to one way of finding sinks. This stores a second set, for layers that discount their own; tokens "
+        "serve both anyway.",
+    )
+    byte_budget: int = parameter(
+        2**30,
+        "Room for squares",
+        "Bytes that the stored squares may take. Where the samples do not fit, fewer sequences are stored.",
+        unit="bytes",
+        ge=2**20,
+        le=2**40,
+    )
+    heldout: int = parameter(
+        8,
+        "Held-out sequences",
+        "Sequences that no score has seen, on which the output error is measured.",
+        unit="sequences",
+        ge=1,
+        le=256,
+    )
+    streaming: Literal["auto", "always"] = parameter(
+        "auto",
+        "Streaming",
+        "auto: the model runs in memory if it fits its device, else block by block from its files. always: block by "
+        "block, which needs the memory of one block.",
+    )
+
+
+class TuneParams(Spec):
+    """One setting: the discount, the noise steps that count and how much, and the sparsity of the masks."""
+
+    discount: DiscountParams = DiscountParams()
+    sparsity: float = parameter(
+        0.5, "Sparsity", "Share of each row's weights that the masks remove.", ge=0, le=0.95, step=0.05
+    )
+    first_step: int = parameter(0, "First step", "The cleanest noise step t that counts.", ge=0, le=1000)
+    last_step: int = parameter(1000, "Last step", "The noisiest noise step t that counts.", ge=0, le=1000)
+    step_weighting: Literal["even", "noisy", "clean"] = parameter(
+        "even",
+        "Steps count",
+        "even: all alike, as published. noisy: in proportion to t, the noisier the more. clean: in proportion to "
+        "T + 1 − t, the cleaner the more.",
+        source=SINK_AWARE_SOURCE,
+    )
+
+    @model_validator(mode="after")
+    def _steps_in_order(self) -> "TuneParams":
+        if self.first_step > self.last_step:
+            raise ValueError(f"The first step ({self.first_step}) must not exceed the last ({self.last_step}).")
+        return self
+
+
+PRESETS: dict[str, DiscountParams] = {
+    "published": DiscountParams(),
+    "hard threshold": DiscountParams(sink_score="hard"),
+    "α in standard deviations": DiscountParams(alpha_unit="std"),
+    "each layer's own sinks": DiscountParams(sink_scope="layer"),
+    "no discount": DiscountParams(discount_strength=0.0),
+}
+"""Discounts to begin with. published: the authors' scripts for LLaDA and Dream alike."""

@@ -1,0 +1,75 @@
+"""How fast a setting of the discount is answered from stored statistics of the bundled model.
+
+`python -m benchmarks.tuning [--rounds 5] [--samples 32]` stores statistics as the tuning page does by default, then
+times the setting's masks, errors and shifts, for one layer and for the whole model, beside one pass of the exact path.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+class _Quiet:
+    """A job context that says nothing."""
+
+    workers = 1
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = self.scratch = folder
+
+    def progress(self, phase: str, done: int = 0, total: int = 0, **details: object) -> None:
+        pass
+
+    def log(self, text: str) -> None:
+        pass
+
+
+def main() -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="settings tried (default 5)")
+    parser.add_argument("--samples", type=int, default=32, help="calibration sequences of 64 tokens (default 32)")
+    options = parser.parse_args()
+    from analysis import tuning
+    from analysis.calibration.activations import feature_scores
+    from analysis.calibration.runners import Resident
+    from analysis.jobs import JOBS
+    from analysis.models.load import load
+    from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec
+    from analysis.stored_statistics import open_statistics
+
+    with tempfile.TemporaryDirectory() as folder:
+        spec = CalibrateSpec(
+            model=ModelSpec(device="cpu"), calibration=CalibrationParams(samples=options.samples, seq_len=64)
+        )
+        started = time.perf_counter()
+        outcome = JOBS["calibrate"].run(spec, _Quiet(Path(folder)))
+        print(f"storing: {time.perf_counter() - started:.1f} s, {outcome.summary['bytes'] / 1e6:,.0f} MB")
+        stored = open_statistics(outcome.file)
+        info, steps = stored.info, np.ones(len(stored.info.levels))
+        whole, layers = [], []
+        for turn in range(options.rounds + 1):
+            discount = DiscountParams(sink_std=1 + 0.1 * turn)
+            started = time.perf_counter()
+            weights = tuning.group_weights(stored.mass, info.grouping, discount)[:, :, 0]
+            for layer in range(info.layers):
+                began = time.perf_counter()
+                tuning.layer_effect(stored.layer(layer, discount), weights, steps, 0.5)
+                layers.append(time.perf_counter() - began)
+            whole.append(time.perf_counter() - started)
+        layers, whole = layers[info.layers :], whole[1:]  # the first turn reads the file from the disk
+        noised = stored.arrays["noised"].astype(np.int64)
+        started = time.perf_counter()
+        feature_scores(Resident(load(spec.model)), noised, DiscountParams(), 2**31)
+        exact = time.perf_counter() - started
+        print(f"one layer:   median {1e3 * statistics.median(layers):.0f} ms, most {1e3 * max(layers):.0f} ms")
+        print(f"whole model: median {statistics.median(whole):.2f} s, most {max(whole):.2f} s")
+        print(f"scores alone by the exact path, with the model: {exact:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

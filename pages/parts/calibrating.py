@@ -1,0 +1,67 @@
+"""The statistics that the tuning page stands on: found in the store, or made by a job once asked for."""
+
+import streamlit as st
+from pydantic import ValidationError
+
+from analysis.engine import JobRecord
+from analysis.jobs import known_key
+from analysis.models.checkpoint import find
+from analysis.specs import CalibrateSpec, CalibrationParams, sentence
+from cache.keys import content_key
+from pages.parts import comparisons, controls
+from pages.parts.session import engine, model_in_use, plain
+
+_TEXT = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise_eps")
+_STORED = ("grouping", "layer_scope", "byte_budget", "heldout")
+_ASKED = "statistics"
+
+
+def statistics_job() -> JobRecord | None:
+    """The finished job of the statistics that the controls describe; None while there is none."""
+    model = model_in_use()
+    found = find(model.source)
+    if found is not None and not found.architecture.bidirectional:
+        st.info(
+            f"{plain(model.source)} writes from left to right: there is no noised text to discount sinks on. Choose a "
+            "diffusion model in the sidebar."
+        )
+        return None
+    with st.expander("Calibration text and what is stored of it"):
+        spec = _spec()
+    if spec is None:
+        return None
+    spec = spec.model_copy(update={"model": model})
+    ready = engine().answered("calibrate", known_key("calibrate", spec))
+    if ready is not None:
+        return ready
+    question = content_key(spec=spec.model_dump(mode="json"))[:12]
+    if st.query_params.get(_ASKED) != question:
+        st.info(
+            "Nothing is stored for this model and calibration yet. One job runs the dense model over noised text; from "
+            "then on every setting is computed without the model."
+        )
+        if st.button("Store statistics", key="tuning_calibrate", type="primary", icon=":material/database:"):
+            st.query_params[_ASKED] = question
+            st.rerun()
+        return None
+    return comparisons.ask("calibrate", spec, f"Storing statistics of {model.source}")
+
+
+def _spec() -> CalibrateSpec | None:
+    default = CalibrateSpec.model_fields["calibration"].default
+    text, stored = {}, {}
+    columns = st.columns(4)
+    for index, name in enumerate(_TEXT):
+        with columns[index % 4]:
+            text[name] = controls.draw(
+                CalibrationParams, name, f"calibrate_{name}", default=getattr(default, name), bind="query-params"
+            )
+    columns = st.columns(4)
+    for index, name in enumerate(_STORED):
+        with columns[index % 4]:
+            stored[name] = controls.draw(CalibrateSpec, name, f"calibrate_{name}", bind="query-params")
+    try:
+        return CalibrateSpec(calibration=CalibrationParams(**text), **stored)
+    except ValidationError as error:
+        st.error(sentence(error))
+        return None

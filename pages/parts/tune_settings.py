@@ -1,0 +1,168 @@
+"""The setting being tuned: its controls, presets, undo, and the one it is compared with."""
+
+import json
+from typing import Any
+
+import streamlit as st
+from pydantic import ValidationError
+
+from analysis.specs import PRESETS, DiscountParams, TuneParams
+from analysis.stored_statistics import Info
+from pages.parts import controls
+
+_HISTORY, _A = "tuning_history", "tuning_a"
+_SLIDERS = ("sink_std", "sink_alpha", "discount_strength")
+_CHOICES = ("sink_score", "alpha_unit", "sink_scope", "sink_steps")
+_STEPS = "tune_steps"
+MOST_UNDONE = 100
+
+
+def key_of(name: str) -> str:
+    """The widget of a parameter, by its name in the address."""
+    return f"tune_{name}"
+
+
+def draw(info: Info) -> TuneParams:
+    """Draws the controls and returns the setting."""
+    _keep_steps_known(info.levels)
+    values: dict[str, Any] = {}
+    columns = st.columns(4)
+    for column, name in zip(columns, _SLIDERS, strict=False):
+        with column:
+            values[name] = controls.draw_slider(DiscountParams, name, key_of(name), bind="query-params")
+    with columns[3]:
+        sparsity = controls.draw_slider(TuneParams, "sparsity", key_of("sparsity"), bind="query-params")
+    for column, name in zip(st.columns(4), _CHOICES, strict=True):
+        with column:
+            values[name] = controls.draw(DiscountParams, name, key_of(name), bind="query-params")
+    left, right = st.columns([3, 1])
+    levels = list(info.levels)
+    with left:
+        first, last = levels[0], levels[-1]
+        if len(levels) > 1:
+            first, last = st.select_slider(
+                "Noise steps that count", levels, value=(first, last), key=_STEPS, persist_state="session",
+                help="From the cleanest to the noisiest step t of the calibration; a pruning always takes all of them.",
+            )  # fmt: skip
+    with right:
+        weighting = controls.draw(TuneParams, "step_weighting", key_of("step_weighting"), bind="query-params")
+    first, last = (0 if first == levels[0] else first), (1000 if last == levels[-1] else last)
+    st.query_params[_STEPS] = f"{first}-{last}"
+    if (first, last) == (0, 1000):
+        del st.query_params[_STEPS]
+    setting = TuneParams(
+        discount=DiscountParams(**values), sparsity=sparsity, first_step=first, last_step=last, step_weighting=weighting
+    )
+    _remember(setting)
+    return setting
+
+
+def _keep_steps_known(levels: tuple[int, ...]) -> None:
+    """Reads the steps from the address, and drops those that these statistics do not have."""
+    if _STEPS not in st.session_state and _STEPS in st.query_params:
+        try:
+            first, last = map(int, st.query_params[_STEPS].split("-"))
+        except ValueError:
+            return
+        st.session_state[_STEPS] = _ends(first, last, levels)
+    if _STEPS in st.session_state and not set(st.session_state[_STEPS]) <= set(levels):
+        del st.session_state[_STEPS]
+
+
+def _ends(first: int, last: int, levels: tuple[int, ...]) -> tuple[int, int]:
+    return (levels[0] if first == 0 else first), (levels[-1] if last == 1000 else last)
+
+
+# --- presets and undo -------------------------------------------------------------------------------------------
+
+
+def _remember(setting: TuneParams) -> None:
+    history = st.session_state.setdefault(_HISTORY, [])
+    text = setting.model_dump_json()
+    if not history or history[-1] != text:
+        history.append(text)
+        del history[:-MOST_UNDONE]
+
+
+def _apply(setting: TuneParams, levels: tuple[int, ...]) -> None:
+    for name, value in setting.discount.model_dump().items():
+        st.session_state[key_of(name)] = value
+    st.session_state[key_of("sparsity")] = setting.sparsity
+    st.session_state[key_of("step_weighting")] = setting.step_weighting
+    if len(levels) > 1:
+        st.session_state[_STEPS] = _ends(setting.first_step, setting.last_step, levels)
+
+
+def actions(info: Info) -> None:
+    """Presets, undo and keeping a setting as A: after the controls, whose values they depend on and set."""
+    levels = info.levels
+
+    def preset() -> None:
+        name = st.session_state["tuning_preset"]
+        if name:
+            _apply(TuneParams(discount=PRESETS[name], sparsity=st.session_state.get(key_of("sparsity"), 0.5)), levels)
+
+    def undo() -> None:
+        history = st.session_state[_HISTORY]
+        history.pop()
+        _apply(TuneParams.model_validate_json(history[-1]), levels)
+
+    def keep() -> None:
+        st.query_params[_A] = _short(TuneParams.model_validate_json(st.session_state[_HISTORY][-1]))
+
+    def swap() -> None:
+        a, now = kept_a(), st.session_state[_HISTORY][-1]
+        if a is not None:
+            st.query_params[_A] = _short(TuneParams.model_validate_json(now))
+            _apply(a, levels)
+
+    def drop() -> None:
+        del st.query_params[_A]
+
+    history, has_a = st.session_state.get(_HISTORY, []), _A in st.query_params
+    box, *buttons = st.columns([3, 1, 1.2, 1.2, 1.2], vertical_alignment="bottom")
+    box.selectbox(
+        "Preset", [None, *PRESETS], key="tuning_preset", on_change=preset, persist_state="session",
+        format_func=lambda name: name or "choose a preset",
+        help="Sets the discount and all steps; the sparsity stays. published: the authors' scripts, LLaDA and Dream.",
+    )  # fmt: skip
+    buttons[0].button(
+        "Undo", key="tuning_undo", on_click=undo, disabled=len(history) < 2, icon=":material/undo:", width="stretch"
+    )
+    buttons[1].button(
+        "Keep as A", key="tuning_keep", on_click=keep, disabled=not history, icon=":material/push_pin:",
+        width="stretch", help="Stands beside every setting you try from here on.",
+    )  # fmt: skip
+    buttons[2].button(
+        "Swap A and B", key="tuning_swap", on_click=swap, disabled=not has_a, icon=":material/swap_horiz:",
+        width="stretch",
+    )  # fmt: skip
+    buttons[3].button(
+        "Drop A", key="tuning_drop", on_click=drop, disabled=not has_a, icon=":material/close:", width="stretch"
+    )
+
+
+def kept_a() -> TuneParams | None:
+    """The setting kept to compare with, from the address."""
+    try:
+        return TuneParams.model_validate(json.loads(st.query_params[_A])) if _A in st.query_params else None
+    except (ValueError, ValidationError):
+        return None
+
+
+def _short(setting: TuneParams) -> str:
+    return json.dumps(setting.model_dump(exclude_defaults=True))
+
+
+def in_words(setting: TuneParams) -> str:
+    """A setting in one line."""
+    discount = setting.discount
+    parts = [f"k {discount.sink_std:g}", f"λ {discount.discount_strength:g}", discount.sink_score]
+    if discount.sink_score == "soft":
+        parts.insert(1, f"α {discount.sink_alpha:g}" + (" per std" if discount.alpha_unit == "std" else ""))
+    parts += ["each layer's sinks"] if discount.sink_scope == "layer" else []
+    parts += ["mean over steps"] if discount.sink_steps == "mean" else []
+    parts += [f"steps from {setting.first_step}"] if setting.first_step else []
+    parts += [f"steps up to {setting.last_step}"] if setting.last_step < 1000 else []
+    parts += [f"{setting.step_weighting} steps count more"] if setting.step_weighting != "even" else []
+    return " · ".join([*parts, f"sparsity {setting.sparsity:.0%}"])

@@ -1,0 +1,367 @@
+"""What a discount of sinks does to the masks, live: every setting is computed from statistics stored once."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis import stored_statistics, tuning
+from analysis.engine import JobRecord
+from analysis.errors import UserError
+from analysis.figures import masks as grids
+from analysis.figures import tuning as figures
+from analysis.specs import DiscountParams, TuneParams
+from analysis.stored_statistics import StoredStatistics
+from analysis.tuning import Effects, LayerEffect, Total
+from pages.parts import discounted_text, tune_settings
+from pages.parts.calibrating import statistics_job
+from pages.parts.charts import chart, export_button, heading, start_exhibits
+from pages.parts.frame import run
+from pages.parts.recordings import within
+from pages.parts.session import engine, plain
+from pages.parts.tune_settings import in_words, kept_a
+
+VIEWS = ("Masks", "Output error", "Discount", "Text", "Scores")
+_SCORE = (
+    "$$s_j = \\sum_t c_t \\sum_n \\lVert \\omega_{n,t} \\odot X_{n,t,j} \\rVert_2, \\quad "
+    "\\text{pruned: the lowest } |W_{ij}|\\,s_j \\text{ of each row}$$\n\n"
+    "(arXiv 2602.17664; the step weights $c_t$ are ours)"
+)
+
+_WEIGHT = (
+    "$$\\omega = 1 - \\lambda\\,\\varphi, \\quad \\varphi = \\sigma(\\alpha\\,(M - \\bar M - k\\,\\mathrm{std}))$$\n\n"
+    "(arXiv 2602.17664; soft, α in units of mass)"
+)
+
+
+def main() -> None:
+    """Draws the page."""
+    st.title("Tuning")
+    start_exhibits()
+    try:
+        job = statistics_job()
+        if job is not None:
+            _page(job)
+    except (UserError, OSError) as error:
+        st.error(plain(str(error)))
+
+
+def _page(job: JobRecord) -> None:
+    statistics = _opened(job)
+    if statistics is None:
+        st.error("The stored statistics are gone. Store them again.")
+        return
+    _what_is_stored(statistics, job)
+    above = st.container()
+    setting = tune_settings.draw(statistics.info)
+    with above:
+        tune_settings.actions(statistics.info)
+    a = kept_a()
+    named = {"this setting" if a is None else "B, this setting": setting} | ({"A": a} if a is not None else {})
+    if a is not None:
+        st.caption(f"**A** {in_words(a)}  \n**B** {in_words(setting)}")
+    problem = _problem(statistics, setting)
+    if problem:
+        st.warning(problem)
+        _hand_over(statistics, setting)
+        return
+    if a is not None and _problem(statistics, a):
+        st.warning(f"A is not shown. {_problem(statistics, a)}")
+        named.pop("A")
+    view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key="tuning_view", bind="query-params")
+    if view == "Discount":
+        _discount(statistics, job, named)
+    elif view == "Text":
+        _text(statistics, setting)
+    else:
+        effects = {name: _every_layer(statistics, job, one) for name, one in named.items()}
+        stacked = {name: tuning.together(own) for name, own in effects.items()}
+        _numbers(statistics, stacked)
+        if view == "Masks":
+            _changed(statistics, stacked)
+        elif view == "Output error":
+            _errors(statistics, stacked)
+        else:
+            _scores(statistics, effects)
+    _hand_over(statistics, setting)
+    export_button(f"SinkScope: tuning, {view.lower()}", {name: in_words(one) for name, one in named.items()})
+
+
+@st.cache_resource(show_spinner="Opening the statistics…", max_entries=2)
+def _open(path: str, key: str) -> StoredStatistics:
+    return stored_statistics.open_statistics(Path(path))
+
+
+def _opened(job: JobRecord) -> StoredStatistics | None:
+    result = engine().result(job)
+    return None if result is None or result.file is None else _open(str(result.file), job.key or "")
+
+
+def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
+    info, (sequences, levels, _, length) = statistics.info, statistics.mass.shape
+    how = "by token, exact for every setting" if info.grouping == "tokens" else f"in {tuning.BINS} bins of z"
+    size = job.summary["bytes"] / 1e6
+    st.caption(
+        f"{sequences} sequences of {length} tokens at {levels} noise steps · squares stored {how} · {size:,.0f} MB · "
+        f"calibration seed {info.spec.calibration.seed}, floor from seed {info.other_seed}, "
+        f"{info.spec.heldout} held-out sequences"
+    )
+    for note in info.notes:
+        st.caption(f":material/info: {plain(note)}")
+    if statistics.sampled:
+        st.caption(":material/info: Shares are of sampled rows; the hover and the table give their 95 % interval.")
+
+
+def _problem(statistics: StoredStatistics, setting: TuneParams) -> str:
+    info = statistics.info
+    if not _steps(statistics, setting).any():
+        return "No stored noise step lies in that range. Widen it."
+    return tuning.why_needs_a_run(info.grouping, info.scopes, setting.discount)
+
+
+# --- effects ----------------------------------------------------------------------------------------------------
+
+
+def _steps(statistics: StoredStatistics, setting: TuneParams) -> np.ndarray:
+    info = statistics.info
+    return tuning.step_weights(info.levels, info.spec.calibration.diffusion_steps, setting)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _weights(_statistics: StoredStatistics, key: str, discount: str) -> np.ndarray:
+    info = _statistics.info
+    return tuning.group_weights(_statistics.mass, info.grouping, DiscountParams.model_validate_json(discount))
+
+
+@st.cache_data(max_entries=2048, show_spinner=False)
+def _effect(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> LayerEffect:
+    params = TuneParams.model_validate_json(setting)
+    weights = _weights(_statistics, key, params.discount.model_dump_json())
+    own = weights[:, :, layer if weights.shape[2] > 1 else 0]
+    stored = _statistics.layer(layer, params.discount)
+    return tuning.layer_effect(stored, own, _steps(_statistics, params), params.sparsity)
+
+
+def _every_layer(statistics: StoredStatistics, job: JobRecord, setting: TuneParams) -> list[LayerEffect]:
+    """Layer by layer; moving a control meanwhile starts over, with the finished layers kept."""
+    found, layers = [], statistics.info.layers
+    place = st.empty()
+    for layer in range(layers):
+        place.progress(layer / layers, text=f"layer {layer} of {layers}")
+        found.append(_effect(statistics, job.key or "", layer, setting.model_dump_json()))
+    place.empty()
+    return found
+
+
+def _numbers(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
+    for name, own in effects.items():
+        total: Total = tuning.total(own, statistics.sizes)
+        columns = st.columns(3)
+        columns[0].metric(f"Mask bits changed, {name}", f"{total.changed:.3%}", help=_SCORE)
+        columns[1].metric("Changed by another calibration seed", f"{total.floor:.3%}")
+        if statistics.has_grams:
+            columns[2].metric(
+                f"Mean output error, {name}", f"{total.error:.3%}",
+                f"{total.error - total.plain_error:+.4%} against no discount", delta_color="inverse",
+            )  # fmt: skip
+        else:
+            columns[2].metric("Mean output error", "not stored")
+
+
+def _table(statistics: StoredStatistics, effects: dict[str, Effects]) -> pd.DataFrame:
+    names = list(statistics.info.inputs)
+    layer, projection = (axis.ravel() for axis in np.indices(statistics.sizes.shape))
+    columns = {"layer": layer, "projection": [names[index] for index in projection]}
+    for name, own in effects.items():
+        columns |= {
+            f"changed, {name}": own.changed.ravel(),
+            f"± (95 %), {name}": own.spread.ravel(),
+            f"changed by another seed, {name}": own.floor.ravel(),
+            f"output error, {name}": own.error.ravel(),
+            f"output error without discount, {name}": own.plain_error.ravel(),
+        }
+    return pd.DataFrame(columns)
+
+
+def _short_names(statistics: StoredStatistics) -> list[str]:
+    return [name.split(".")[-1] for name in statistics.info.inputs]
+
+
+# --- views ------------------------------------------------------------------------------------------------------
+
+
+def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
+    shown = [
+        grids.Grid(name, own.changed, figures.spread_lines(own.spread, own.floor)) for name, own in effects.items()
+    ]
+    shown.append(grids.Grid("another calibration seed", next(iter(effects.values())).floor))
+    chart(
+        "Mask bits changed by the discount, by layer and projection",
+        "The share of weights whose kept-or-pruned decision differs from that without a discount (wanda-noised). "
+        "Right: what another calibration seed changes without any discount.",
+        _SCORE,
+        grids.grids(shown, "mask bits changed", _short_names(statistics)),
+        "tuning_changed",
+        _table(statistics, effects),
+    )
+
+
+def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
+    if not statistics.has_grams:
+        st.info("Gram matrices of the held-out text were too large to store. Raise the room for squares to have them.")
+        return
+    names = _short_names(statistics)
+    formula = (
+        "$$\\frac{\\lVert WX - \\tilde W X \\rVert}{\\lVert WX \\rVert}$$\n\non the inputs $X$ of the dense model on "
+        "held-out noised sequences; $\\tilde W$ is $W$ with the mask's weights at zero."
+    )
+    shown = [grids.Grid(name, own.error) for name, own in effects.items()]
+    shown.append(grids.Grid("no discount", next(iter(effects.values())).plain_error))
+    chart(
+        "Output error of each projection",
+        "How far the pruned projection's outputs lie from the dense one's, with the discount and without.",
+        formula,
+        grids.grids(shown, "output error", names),
+        "tuning_errors",
+        _table(statistics, effects),
+    )
+    st.divider()
+    chart(
+        "Output error against no discount",
+        "Blue: the discount's mask serves the outputs better; red: worse. Relative to the error without a discount.",
+        formula,
+        grids.grids(
+            [grids.Grid(name, own.error_change) for name, own in effects.items()], "output error, relative change",
+            names, signed=True,
+        ),
+        "tuning_error_change",
+    )  # fmt: skip
+
+
+def _discount(statistics: StoredStatistics, job: JobRecord, named: dict[str, TuneParams]) -> None:
+    layer = 0
+    if any(one.discount.sink_scope == "layer" for one in named.values()):
+        layer = _choose_layer(statistics)
+    curves = {
+        name: tuning.discount_curve(statistics.mass, one.discount, _steps(statistics, one), layer)
+        for name, one in named.items()
+    }
+    first, setting = next(iter(curves.values())), next(iter(named.values()))
+    table = pd.DataFrame({"z": first.z})
+    for name, curve in curves.items():
+        for part in ("low", "median", "high"):
+            table[f"ω {part}, {name}"] = getattr(curve, part)
+    table["tokens up to the next z"] = [*first.counts, 0]
+    averaged = " ω is then averaged over the steps of a sequence." if setting.discount.sink_steps == "mean" else ""
+    chart(
+        "Token weight over attention mass",
+        "What a token counts by how far its attention mass lies above its step's mean; band: the middle 80 % of "
+        f"steps. Bars: the calibration's tokens. Dashed: k.{averaged}",
+        _WEIGHT,
+        figures.discount_curves(
+            {name: (one.z, one.low, one.median, one.high) for name, one in curves.items()}, first.counts,
+            setting.discount.sink_std,
+        ),
+        "tuning_curve",
+        table,
+    )  # fmt: skip
+
+
+def _choose_layer(statistics: StoredStatistics) -> int:
+    within("tuning_layer", statistics.info.layers - 1)
+    return st.selectbox("Layer", range(statistics.info.layers), key="tuning_layer", bind="query-params")
+
+
+def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
+    info = statistics.info
+    left, middle, right = st.columns(3)
+    within("tuning_sequence", len(statistics.mass) - 1)
+    with left:
+        sequence = st.selectbox("Sequence", range(len(statistics.mass)), key="tuning_sequence", bind="query-params")
+    with middle:
+        if st.session_state.get("tuning_level") not in (None, *info.levels):
+            del st.session_state["tuning_level"]
+        step = st.selectbox(
+            "Noise step", info.levels, index=len(info.levels) // 2, key="tuning_level", bind="query-params"
+        )
+    layer = 0
+    if setting.discount.sink_scope == "layer":
+        with right:
+            layer = _choose_layer(statistics)
+    level = info.levels.index(step)
+    omega, z = tuning.seen_tokens(statistics.mass, setting.discount, sequence, level, layer)
+    labels, tokens = statistics.labels(sequence, level), statistics.arrays["noised"][sequence, level]
+    masked = (tokens == info.mask_token).tolist()
+    heading(
+        "The calibration text as the discount sees it",
+        "The stronger the shade, the less a token counts. Hover for its weight and z.",
+        _SCORE,
+    )
+    discounted_text.show(
+        discounted_text.legend(), discounted_text.discounted_text(labels, masked, omega.tolist(), z.tolist())
+    )
+    if setting.discount.discount_strength > 0 and min(omega) > 0.99:
+        st.caption("No token of this sequence is discounted at this step.")
+    table = pd.DataFrame({"position": range(len(labels)), "token": labels, "masked": masked, "z": z, "ω": omega})
+    if st.toggle("Table", key="tuning_text_table", bind="query-params"):
+        st.dataframe(table, hide_index=True, height=220)
+        st.download_button(
+            "CSV", lambda: table.to_csv(index=False), "tokens.csv", "text/csv", key="tuning_text_csv",
+            icon=":material/download:",
+        )  # fmt: skip
+
+
+def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]]) -> None:
+    names = {}
+    for projection, given in statistics.info.inputs.items():
+        names.setdefault(given, []).append(projection.split(".")[-1])
+    names = {given: "input of " + ", ".join(own) for given, own in names.items()}
+    for name, layers in effects.items():
+        quantiles = [tuning.shift_quantiles(layer.shifts) for layer in layers]
+        rows = [
+            {
+                "layer": layer,
+                "input": names[given],
+                "1 %": q[0],
+                "25 %": q[1],
+                "median": q[2],
+                "75 %": q[3],
+                "99 %": q[4],
+            }
+            for layer, own in enumerate(quantiles)
+            for given, q in own.items()
+        ]
+        chart(
+            f"Feature scores moved by the discount, {name}",
+            "How far each feature's score moves against the others of its input: boxes hold the middle half of the "
+            "features, whiskers the middle 98 %. A common factor changes no mask and is taken out.",
+            "$$\\frac{s_j / s_j^{\\omega=1}}{\\mathrm{median}_j(s_j / s_j^{\\omega=1})} - 1$$\n\nThis measure is ours.",
+            figures.score_shifts(quantiles, names),
+            f"tuning_shifts_{'a' if name == 'A' else 'b'}",
+            pd.DataFrame(rows),
+        )
+
+
+# --- pruning with it --------------------------------------------------------------------------------------------
+
+
+def _hand_over(statistics: StoredStatistics, setting: TuneParams) -> None:
+    """To the pruning page, with the discount, the sparsity and the calibration these statistics were made with."""
+    all_alike = tuning.counts_alike(_steps(statistics, setting))
+    if st.button(
+        "Prune with this", key="tuning_prune", type="primary", icon=":material/content_cut:", disabled=not all_alike,
+        help="Opens the pruning page with this discount, sparsity and calibration text.",
+    ):  # fmt: skip
+        for name, value in setting.discount.model_dump().items():
+            st.session_state[f"prune_{name}"] = value
+        for name, value in statistics.info.spec.calibration.model_dump().items():
+            st.session_state[f"prune_{name}"] = value
+        st.session_state["prune_sparsity"] = setting.sparsity
+        st.switch_page("pages/pruning.py")
+    if not all_alike:
+        st.caption("A pruning counts all noise steps alike: choose all steps and 'even' to hand this setting over.")
+
+
+if __name__ == "__main__":
+    run(main)

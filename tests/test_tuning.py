@@ -1,0 +1,282 @@
+"""Stored statistics and what is computed from them, against the exact path of pruning."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from analysis import tuning
+from analysis.calibration.activations import feature_scores
+from analysis.calibration.runners import Resident
+from analysis.errors import UserError
+from analysis.jobs import JOBS
+from analysis.models.load import load
+from analysis.pruning.patterns import pruned_mask
+from analysis.pruning.scores import wanda_score
+from analysis.pruning.selection import lowest
+from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec, TuneParams
+from analysis.stored_statistics import open_statistics
+from tests.conftest import GOLDEN
+from tests.helpers import QuietContext
+
+DISCOUNTS = {
+    "published": DiscountParams(),
+    "hard": DiscountParams(sink_score="hard", sink_std=1.5),
+    "α in std": DiscountParams(alpha_unit="std", sink_alpha=3),
+    "weak and low": DiscountParams(sink_std=1.0, discount_strength=0.5),
+    "mean over steps": DiscountParams(sink_steps="mean"),
+    "own sinks a layer": DiscountParams(sink_scope="layer"),
+}
+SPARSITY = 0.5
+
+
+def calibrated(spec, folder):
+    """The statistics a job leaves."""
+    return open_statistics(JOBS["calibrate"].run(spec, QuietContext(folder)).file)
+
+
+def token_file(path, rows, length, vocabulary=250, seed=0):
+    """Random token ids, a sequence a line."""
+    draw = np.random.default_rng(seed).integers(0, vocabulary, (rows, length))
+    path.write_text("".join(json.dumps({"input_ids": row.tolist()}) + "\n" for row in draw), encoding="utf-8")
+    return str(path)
+
+
+def exact_masks(model, noised, discount):
+    """Masks by the path that pruning takes: by layer and projection, bool (out, in)."""
+    scores = feature_scores(Resident(model), noised, discount, 2**31).scores
+    return [
+        {
+            name: pruned_mask(wanda_score(module.weight, scores[layer][name]), SPARSITY, "unstructured").numpy()
+            for name, module in model.projections(block).items()
+        }
+        for layer, block in enumerate(model.blocks)
+    ]
+
+
+def check_changes(model, statistics, names):
+    """Of the bits a setting changes against ω = 1 at most 5 % are wrong, and false changes are at most 5 % of them."""
+    noised = statistics.arrays["noised"].astype(np.int64)
+    plain = exact_masks(model, noised, None)
+    steps = np.ones(noised.shape[1])
+    for discount_name in names:
+        discount = DISCOUNTS[discount_name]
+        truth = exact_masks(model, noised, discount)
+        weights = tuning.group_weights(statistics.mass, statistics.info.grouping, discount)
+        changed = missed = false = 0
+        for index in range(statistics.info.layers):
+            layer = statistics.layer(index, discount)
+            own = weights[:, :, index if weights.shape[2] > 1 else 0]
+            for name, given_to in layer.inputs.items():
+                scores = tuning.scores_by_step(layer.squares[given_to], own, steps), layer.plain[given_to]
+                ours = np.logical_xor(
+                    *(tuning.pruned_mask(layer.weights[name], one.sum(axis=0), SPARSITY) for one in scores)
+                )
+                theirs = truth[index][name] != plain[index][name]
+                changed += theirs.sum()
+                missed += (theirs & ~ours).sum()
+                false += (ours & ~theirs).sum()
+        print(f"{statistics.info.grouping} {discount_name}: {changed} changed, {missed} missed, {false} false")
+        assert changed > 20, discount_name
+        assert missed <= 0.05 * changed, discount_name
+        assert false <= 0.05 * changed, discount_name
+
+
+# --- the bar: bits that change ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grouping", ["tokens", "bins"])
+@pytest.mark.parametrize("name", ["llada-mha", "llada-gqa", "dream-gqa"])
+def test_changed_bits_of_golden_checkpoints(name, grouping, tmp_path):
+    data = token_file(tmp_path / "text.jsonl", 24, 48)
+    source = ModelSpec(source=str(GOLDEN / name), device="cpu")
+    spec = CalibrateSpec(
+        model=source, calibration=CalibrationParams(data=data, samples=6, seq_len=48, step_interval=10),
+        grouping=grouping, layer_scope=True, heldout=2,
+    )  # fmt: skip
+    names = [name for name in DISCOUNTS if grouping == "tokens" or name != "mean over steps"]
+    check_changes(load(source), calibrated(spec, tmp_path), names)
+
+
+@pytest.mark.parametrize(("grouping", "length"), [("tokens", 64), ("bins", 160)])
+def test_changed_bits_of_the_bundled_model(bundled, grouping, length, tmp_path):
+    spec = CalibrateSpec(
+        model=bundled.spec, calibration=CalibrationParams(samples=2, seq_len=length, step_interval=25),
+        grouping=grouping, heldout=1,
+    )  # fmt: skip
+    check_changes(bundled, calibrated(spec, tmp_path), ["published", "weak and low"])
+
+
+# --- the file ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Statistics of a golden checkpoint by token, and its model."""
+    folder = tmp_path_factory.mktemp("stored")
+    source = ModelSpec(source=str(GOLDEN / "llada-gqa"), device="cpu")
+    data = token_file(folder / "text.jsonl", 16, 32)
+    calibration = CalibrationParams(data=data, samples=3, seq_len=32, step_interval=10)
+    return calibrated(CalibrateSpec(model=source, calibration=calibration, heldout=2), folder), load(source)
+
+
+def test_a_file_says_what_it_holds_and_holds_what_a_pruning_reads(stored):
+    from analysis.calibration.noise import noised_sequences
+
+    statistics, model = stored
+    info, arrays = statistics.info, statistics.arrays
+    assert info.grouping == "tokens" and info.levels == (10, 20, 30, 40, 50)
+    assert info.fingerprint == model.fingerprint and info.environment["versions"]["torch"]
+    assert {info.spec.calibration.seed, info.other_seed, info.heldout_seed} == {0, 1, 2}
+    again = noised_sequences(arrays["tokens"].astype(np.int64), info.spec.calibration, model.mask_token)
+    assert np.array_equal(arrays["noised"], again)
+    assert set(np.unique(arrays["noised"]).tolist()) <= set(info.tokens)
+    for name, module in model.projections(model.blocks[1]).items():
+        assert np.array_equal(arrays[f"weight.1.{name}"], module.weight.detach().float().numpy())
+
+
+def test_the_other_seed_is_a_calibration_of_its_own(stored):
+    from analysis.calibration.noise import noised_sequences
+    from analysis.calibration.text import calibration_text
+
+    statistics, model = stored
+    params = statistics.info.spec.calibration.model_copy(update={"seed": 1})
+    geometry = model.geometry
+    text = calibration_text(params, None, geometry.max_length, geometry.vocabulary).tokens
+    scores = feature_scores(Resident(model), noised_sequences(text, params, model.mask_token), None, 0).scores
+    for layer in range(geometry.layers):
+        one = statistics.layer(layer, DiscountParams())
+        for name, given_to in one.inputs.items():
+            assert one.other_seed[given_to].sum(axis=0) == pytest.approx(scores[layer][name].numpy(), rel=1e-5)
+
+
+def test_a_model_read_block_by_block_leaves_the_same(stored, tmp_path):
+    statistics, _ = stored
+    again = calibrated(statistics.info.spec.model_copy(update={"streaming": "always"}), tmp_path)
+    for name, array in statistics.arrays.items():
+        assert np.allclose(array, again.arrays[name], rtol=1e-4, atol=1e-5), name
+
+
+def test_the_output_error_is_that_of_the_outputs(stored, tmp_path):
+    statistics, model = stored
+    layer = statistics.layer(0, DiscountParams())
+    spec = statistics.info.spec
+    heldout = _heldout(model, spec)
+    name = next(iter(layer.inputs))
+    seen = []
+    Resident(model).inputs(
+        [torch.from_numpy(heldout[:, level]) for level in range(heldout.shape[1])],
+        lambda batch, index, first, given_to: seen.append(given_to) if (index, first) == (0, name) else None,
+        lambda: None,
+    )
+    inputs = torch.cat([given_to.flatten(0, 1) for given_to in seen]).double().numpy()
+    weight = layer.weights[name].astype(np.float64)
+    pruned = tuning.pruned_mask(layer.weights[name], layer.plain[name].sum(axis=0), SPARSITY)
+    direct = np.linalg.norm(inputs @ np.where(pruned, weight, 0).T) / np.linalg.norm(inputs @ weight.T)
+    assert tuning.output_error(layer.weights[name], pruned, layer.grams[name]) == pytest.approx(direct, rel=1e-4)
+
+
+def _heldout(model, spec):
+    from analysis.jobs.calibration import _texts
+
+    texts, _ = _texts(model, spec)
+    rows = {row.tobytes() for row in texts.noised[:, 0]} | {row.tobytes() for row in texts.other[:, 0]}
+    assert not rows & {row.tobytes() for row in texts.heldout[:, 0]}
+    return texts.heldout
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "swapped"])
+def test_a_damaged_file_is_refused_with_a_sentence(stored, damage, tmp_path):
+    statistics, _ = stored
+    path = tmp_path / "damaged.safetensors"
+    whole = next(iter(statistics.arrays.values()))
+    while not isinstance(whole, np.memmap) or whole.filename is None:
+        whole = whole.base
+    content = Path(whole.filename).read_bytes()
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "text":
+        content = b"not a safetensors file at all"
+    else:
+        content = content.replace(b'"plain.0', b'"plaim.0', 1)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="Calibrate again"):
+        open_statistics(path)
+
+
+def test_a_budget_stores_fewer_sequences_and_says_so(bundled, tmp_path):
+    calibration = CalibrationParams(samples=3, seq_len=32, step_interval=25)
+    each = 4 * 2 * 32 * 9216  # bytes: two levels of 32 tokens with the bundled model's features
+    spec = CalibrateSpec(model=bundled.spec, calibration=calibration, byte_budget=2 * each + 1, heldout=1)
+    statistics = calibrated(spec, tmp_path)
+    assert len(statistics.mass) == 2
+    assert any("2 of the 3 sequences" in note for note in statistics.info.notes)
+    too_long = spec.model_copy(
+        update={"byte_budget": 2**20, "calibration": calibration.model_copy(update={"step_interval": 5})}
+    )
+    with pytest.raises(UserError, match="one sequence"):
+        calibrated(too_long, tmp_path)
+
+
+def test_a_model_without_a_mask_token_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no mask token"):
+        calibrated(CalibrateSpec(model=ModelSpec(source="bundled-ar", device="cpu")), tmp_path)
+
+
+# --- formulas ---------------------------------------------------------------------------------------------------
+
+
+def effect(statistics, index, params):
+    info = statistics.info
+    weights = tuning.group_weights(statistics.mass, info.grouping, params.discount)
+    steps = tuning.step_weights(info.levels, info.spec.calibration.diffusion_steps, params)
+    return tuning.layer_effect(statistics.layer(index, params.discount), weights[:, :, 0], steps, params.sparsity)
+
+
+def test_no_discount_changes_nothing_and_the_floor_stands_beside_it(stored):
+    found = effect(stored[0], 0, TuneParams(discount=DiscountParams(discount_strength=0)))
+    assert not found.changed.any() and not any(shift.any() for shift in found.shifts.values())
+    assert (found.floor > 0).all() and (found.spread == 0).all()
+    assert np.array_equal(found.error, found.plain_error)
+    discounted = effect(stored[0], 0, TuneParams())
+    assert (discounted.changed > 0).all() and not np.array_equal(discounted.error, found.error)
+
+
+def test_steps_left_out_do_not_count(stored):
+    one = effect(stored[0], 0, TuneParams(first_step=20, last_step=20))
+    levels = stored[0].info.levels
+    assert tuning.step_weights(levels, 50, TuneParams(first_step=20, last_step=30)).tolist() == [0, 1, 1, 0, 0]
+    noisy = tuning.step_weights(levels, 50, TuneParams(step_weighting="noisy"))
+    clean = tuning.step_weights(levels, 50, TuneParams(step_weighting="clean"))
+    assert noisy.tolist() == [0.2, 0.4, 0.6, 0.8, 1.0] and (np.diff(clean) < 0).all() and clean[-1] > 0
+    assert not np.array_equal(one.floor, effect(stored[0], 0, TuneParams()).floor)
+
+
+def test_what_bins_cannot_serve_says_that_it_needs_a_run():
+    for discount in (DISCOUNTS["mean over steps"], DISCOUNTS["own sinks a layer"]):
+        assert "needs a run" in tuning.why_needs_a_run("bins", ("model",), discount)
+        assert tuning.why_needs_a_run("tokens", ("model",), discount) == ""
+    assert tuning.why_needs_a_run("bins", ("model", "layer"), DISCOUNTS["own sinks a layer"]) == ""
+
+
+@settings(max_examples=50, deadline=None)
+@given(hnp.arrays(np.float32, (3, 12), elements=st.sampled_from([0.0, 0.5, 1.0, 2.0])), st.integers(0, 12))
+def test_the_lowest_of_rows_are_those_pruning_takes(score, count):
+    assert np.array_equal(tuning.lowest(score, count), lowest(torch.from_numpy(score), count).numpy())
+
+
+@pytest.mark.parametrize("discount", [DiscountParams(), DISCOUNTS["α in std"], DISCOUNTS["hard"]], ids=str)
+def test_the_curve_is_the_weight_of_the_tokens_on_it(stored, discount):
+    mass = stored[0].mass[:1, :1]  # one row, so that the curve has no spread
+    curve = tuning.discount_curve(mass, discount, np.ones(1), 0)
+    z = tuning.standardised(mass, "model").ravel()
+    weights = np.sqrt(tuning.group_weights(mass, "tokens", discount)).ravel()
+    between = np.interp(z, curve.z, curve.median)
+    near = np.abs(z - discount.sink_std) > 0.1  # not on the step of a hard score
+    assert between[near] == pytest.approx(weights[near], abs=0.02)
+    assert curve.counts.sum() == z.size and np.array_equal(curve.low, curve.high)

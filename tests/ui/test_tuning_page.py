@@ -1,0 +1,121 @@
+"""The tuning page through Streamlit's own test runner, with statistics really stored by the real engine."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis import tuning
+from analysis.jobs import known_key
+from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec, TuneParams
+from analysis.stored_statistics import open_statistics
+from pages.parts.session import engine
+from tests.ui.test_pages import app, texts
+
+pytestmark = pytest.mark.slow
+SPEC = CalibrateSpec(calibration=CalibrationParams(samples=3, seq_len=32, step_interval=25), heldout=2)
+QUERY = {
+    "calibrate_samples": "3", "calibrate_seq_len": "32", "calibrate_step_interval": "25", "calibrate_heldout": "2",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stop_engine():
+    yield
+    engine().close()
+    engine.clear()
+
+
+@pytest.fixture(scope="module")
+def statistics():
+    record = engine().wait(engine().submit("calibrate", SPEC).id, 120)
+    assert record.state == "done", record.reason
+    return open_statistics(engine().result(record).file)
+
+
+def page(**query):
+    return app("pages/tuning.py", **QUERY, **query)
+
+
+def total(statistics, setting):
+    weights = tuning.group_weights(statistics.mass, "tokens", setting.discount)
+    steps = tuning.step_weights(statistics.info.levels, 50, setting)
+    effects = [
+        tuning.layer_effect(
+            statistics.layer(layer, setting.discount), weights[:, :, layer if weights.shape[2] > 1 else 0], steps,
+            setting.sparsity,
+        )
+        for layer in range(statistics.info.layers)
+    ]  # fmt: skip
+    return tuning.total(tuning.together(effects), statistics.sizes)
+
+
+def check(test):
+    assert not test.exception, test.exception
+    assert not test.error, [element.value for element in test.error]
+    return test
+
+
+def test_without_statistics_the_page_offers_to_store_them():
+    test = check(app("pages/tuning.py", calibrate_samples="7", calibrate_seq_len="16"))
+    assert "Nothing is stored" in texts(test)
+    assert test.button(key="tuning_calibrate")
+
+
+def test_a_model_that_writes_left_to_right_is_told_why_not():
+    test = app("pages/tuning.py")
+    test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")
+    check(test.run())
+    assert "no noised text" in texts(test)
+    assert not [button for button in test.button if button.key == "tuning_calibrate"]
+
+
+def test_moving_a_slider_gives_the_numbers_of_that_setting(statistics):
+    test = check(page())
+    assert test.metric[0].value == f"{total(statistics, TuneParams()).changed:.3%}"
+    test.slider(key="tune_sink_std").set_value(1.0).run()
+    test.slider(key="tune_sparsity").set_value(0.3).run()
+    expected = total(statistics, TuneParams(discount=DiscountParams(sink_std=1.0), sparsity=0.3))
+    check(test)
+    assert test.metric[0].value == f"{expected.changed:.3%}"
+    assert test.metric[1].value == f"{expected.floor:.3%}"
+    assert test.metric[2].value == f"{expected.error:.3%}"
+
+
+def test_presets_undo_and_a_setting_kept_beside_another(statistics):
+    test = check(page())
+    test.selectbox(key="tuning_preset").set_value("no discount").run()
+    assert check(test).metric[0].value == "0.000%"
+    test.button(key="tuning_undo").click().run()
+    assert check(test).slider(key="tune_discount_strength").value == 1.0
+    test.button(key="tuning_keep").click().run()
+    test.slider(key="tune_sink_std").set_value(3.0).run()
+    labels = {metric.label: metric.value for metric in check(test).metric}
+    assert labels["Mask bits changed, A"] == f"{total(statistics, TuneParams()).changed:.3%}"
+    assert "A" in texts(test) and "k 3" in texts(test)
+    test.button(key="tuning_swap").click().run()
+    assert check(test).slider(key="tune_sink_std").value == 2.0
+    assert json.loads(test.query_params["tuning_a"])["discount"]["sink_std"] == 3.0
+
+
+@pytest.mark.parametrize("view", ["Output error", "Discount", "Text", "Scores"])
+def test_every_view_opens_by_its_address(statistics, view):
+    test = check(page(tuning_view=view, tune_sink_scope="layer", tune_step_weighting="noisy"))
+    if view == "Text":
+        markup = " ".join(str(element.proto.body) for element in test.get("html"))
+        assert "ss-discount" in markup and "position 31" in markup
+    else:
+        assert len(test.get("plotly_chart")) >= 1
+
+
+def test_steps_come_from_the_address_and_a_pruning_takes_only_all_of_them(statistics):
+    test = check(page(tune_steps="25-25"))
+    assert test.metric[0].value == f"{total(statistics, TuneParams(first_step=25, last_step=25)).changed:.3%}"
+    assert test.button(key="tuning_prune").disabled
+    assert not check(page()).button(key="tuning_prune").disabled
+
+
+def test_an_address_with_nonsense_is_ignored(statistics):
+    check(page(tune_steps="7-what", tuning_a="{", tune_sink_std="99"))
+    assert np.isfinite(float(check(page(tune_steps="7-9")).metric[0].value.rstrip("%")))
+    assert known_key("calibrate", SPEC)
