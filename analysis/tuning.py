@@ -167,11 +167,15 @@ def pruned_mask(weight: np.ndarray, scores: np.ndarray, sparsity: float) -> np.n
     return lowest(np.abs(weight) * scores.astype(np.float32), int(np.floor(weight.shape[1] * sparsity + 1e-9)))
 
 
-def output_error(weight: np.ndarray, pruned: np.ndarray, gram: np.ndarray) -> float:
-    """‖WX − W̃X‖ / ‖WX‖ on the inputs whose Gram matrix XᵀX is (F, F); NaN where WX is 0."""
+def output_energy(weight: np.ndarray, gram: np.ndarray) -> float:
+    """‖WX‖² on the inputs whose Gram matrix XᵀX is (F, F)."""
+    return max(float(np.vdot(weight @ gram, weight)), 0.0)
+
+
+def output_error(weight: np.ndarray, pruned: np.ndarray, gram: np.ndarray, energy: float) -> float:
+    """‖WX − W̃X‖ / ‖WX‖, W̃ without the pruned weights. energy: ‖WX‖²; NaN where that is 0."""
     gone = np.where(pruned, weight, np.float32(0))
-    missing, whole = (float(np.einsum("rf,rf->", one @ gram, one, dtype=np.float64)) for one in (gone, weight))
-    return float(np.sqrt(max(missing, 0.0) / whole)) if whole > 0 else float("nan")
+    return float(np.sqrt(output_energy(gone, gram) / energy)) if energy > 0 else float("nan")
 
 
 # --- a layer ----------------------------------------------------------------------------------------------------
@@ -212,20 +216,48 @@ class LayerEffect:
     shifts: dict[str, np.ndarray]
 
 
-def layer_effect(layer: LayerStatistics, weights: np.ndarray, steps: np.ndarray, sparsity: float) -> LayerEffect:
-    """Scores and masks of one layer. weights: ω² of its groups (N, T, B), steps: c (T,)."""
-    setting = {name: steps @ scores_by_step(own, weights, steps) for name, own in layer.squares.items()}
-    plain = {name: steps @ own for name, own in layer.plain.items()}
-    other = {name: steps @ own for name, own in layer.other_seed.items()}
+@dataclass(frozen=True)
+class Plain:
+    """ω = 1 in one layer, which discounts are held against. By projection: masks (R, F), floor, error, energy ‖WX‖²;
+    by input: scores (F,). Both errors are NaN without Gram matrices.
+    """
+
+    scores: dict[str, np.ndarray]
+    masks: dict[str, np.ndarray]
+    floor: dict[str, float]
+    error: dict[str, float]
+    energy: dict[str, float]
+
+
+def plain_layer(layer: LayerStatistics, steps: np.ndarray, sparsity: float) -> Plain:
+    """Masks without a discount, and the floor. steps: c (T,)."""
+    scores, other = ({name: steps @ own for name, own in sums.items()} for sums in (layer.plain, layer.other_seed))
+    masks, floor, error, energy = {}, {}, {}, {}
+    for name, given in layer.inputs.items():
+        weight, gram = layer.weights[name], layer.grams.get(given)
+        masks[name] = pruned_mask(weight, scores[given], sparsity)
+        floor[name] = float((masks[name] != pruned_mask(weight, other[given], sparsity)).mean())
+        energy[name] = np.nan if gram is None else output_energy(weight, gram)
+        error[name] = np.nan if gram is None else output_error(weight, masks[name], gram, energy[name])
+    return Plain(scores, masks, floor, error, energy)
+
+
+def layer_effect(
+    layer: LayerStatistics, plain: Plain, weights: np.ndarray, steps: np.ndarray, sparsity: float
+) -> LayerEffect:
+    """Scores and masks of one layer. plain: of the same steps and sparsity. weights: ω² of its groups (N, T, B), steps:
+    c (T,).
+    """
+    scores = {name: steps @ scores_by_step(own, weights, steps) for name, own in layer.squares.items()}
     rows = []
     for name, given in layer.inputs.items():
-        matrix = layer.weights[name]
-        masks = [pruned_mask(matrix, scores[given], sparsity) for scores in (setting, plain, other)]
-        by_row = (masks[0] != masks[1]).mean(axis=1)
-        gram = layer.grams.get(given)
-        errors = [np.nan if gram is None else output_error(matrix, mask, gram) for mask in masks[:2]]
-        rows.append((by_row.mean(), _spread(by_row, layer.outputs[name]), (masks[1] != masks[2]).mean(), *errors))
-    return LayerEffect(*np.array(rows).T, {name: _shift(setting[name], plain[name]) for name in setting})
+        weight, gram = layer.weights[name], layer.grams.get(given)
+        mask = pruned_mask(weight, scores[given], sparsity)
+        by_row = (mask != plain.masks[name]).mean(axis=1)
+        error = np.nan if gram is None else output_error(weight, mask, gram, plain.energy[name])
+        spread = _spread(by_row, layer.outputs[name])
+        rows.append((by_row.mean(), spread, plain.floor[name], error, plain.error[name]))
+    return LayerEffect(*np.array(rows).T, {name: _shift(scores[name], plain.scores[name]) for name in scores})
 
 
 def _spread(by_row: np.ndarray, outputs: int) -> float:

@@ -140,7 +140,17 @@ def _effect(_statistics: StoredStatistics, key: str, layer: int, setting: str) -
     weights = _weights(_statistics, key, params.discount.model_dump_json())
     own = weights[:, :, layer if weights.shape[2] > 1 else 0]
     stored = _statistics.layer(layer, params.discount)
-    return tuning.layer_effect(stored, own, _steps(_statistics, params), params.sparsity)
+    undiscounted = params.model_copy(update={"discount": DiscountParams()}).model_dump_json()
+    plain = _plain(_statistics, key, layer, undiscounted)
+    return tuning.layer_effect(stored, plain, own, _steps(_statistics, params), params.sparsity)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _plain(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> tuning.Plain:
+    """What no discount gives with a setting's steps and sparsity: the same while the discount is moved."""
+    params = TuneParams.model_validate_json(setting)
+    stored = _statistics.layer(layer, params.discount)
+    return tuning.plain_layer(stored, _steps(_statistics, params), params.sparsity)
 
 
 def _every_layer(statistics: StoredStatistics, job: JobRecord, setting: TuneParams) -> list[LayerEffect]:

@@ -178,7 +178,10 @@ def test_the_output_error_is_that_of_the_outputs(stored, tmp_path):
     weight = layer.weights[name].astype(np.float64)
     pruned = tuning.pruned_mask(layer.weights[name], layer.plain[name].sum(axis=0), SPARSITY)
     direct = np.linalg.norm(inputs @ np.where(pruned, weight, 0).T) / np.linalg.norm(inputs @ weight.T)
-    assert tuning.output_error(layer.weights[name], pruned, layer.grams[name]) == pytest.approx(direct, rel=1e-4)
+    energy = tuning.output_energy(layer.weights[name], layer.grams[name])
+    assert energy == pytest.approx(np.linalg.norm(inputs @ weight.T) ** 2, rel=1e-4)
+    error = tuning.output_error(layer.weights[name], pruned, layer.grams[name], energy)
+    assert error == pytest.approx(direct, rel=1e-4)
 
 
 def _heldout(model, spec):
@@ -235,7 +238,9 @@ def effect(statistics, index, params):
     info = statistics.info
     weights = tuning.group_weights(statistics.mass, info.grouping, params.discount)
     steps = tuning.step_weights(info.levels, info.spec.calibration.diffusion_steps, params)
-    return tuning.layer_effect(statistics.layer(index, params.discount), weights[:, :, 0], steps, params.sparsity)
+    layer = statistics.layer(index, params.discount)
+    plain = tuning.plain_layer(layer, steps, params.sparsity)
+    return tuning.layer_effect(layer, plain, weights[:, :, 0], steps, params.sparsity)
 
 
 def test_no_discount_changes_nothing_and_the_floor_stands_beside_it(stored):

@@ -40,13 +40,12 @@ def page(**query):
 def total(statistics, setting):
     weights = tuning.group_weights(statistics.mass, "tokens", setting.discount)
     steps = tuning.step_weights(statistics.info.levels, 50, setting)
-    effects = [
-        tuning.layer_effect(
-            statistics.layer(layer, setting.discount), weights[:, :, layer if weights.shape[2] > 1 else 0], steps,
-            setting.sparsity,
-        )
-        for layer in range(statistics.info.layers)
-    ]  # fmt: skip
+    effects = []
+    for index in range(statistics.info.layers):
+        layer = statistics.layer(index, setting.discount)
+        plain = tuning.plain_layer(layer, steps, setting.sparsity)
+        own = weights[:, :, index if weights.shape[2] > 1 else 0]
+        effects.append(tuning.layer_effect(layer, plain, own, steps, setting.sparsity))
     return tuning.total(tuning.together(effects), statistics.sizes)
 
 
@@ -113,6 +112,15 @@ def test_steps_come_from_the_address_and_a_pruning_takes_only_all_of_them(statis
     assert test.metric[0].value == f"{total(statistics, TuneParams(first_step=25, last_step=25)).changed:.3%}"
     assert test.button(key="tuning_prune").disabled
     assert not check(page()).button(key="tuning_prune").disabled
+
+
+def test_prune_with_this_opens_the_pruning_page_with_the_setting(statistics):
+    test = check(page(tune_sink_std="1.5", tune_sparsity="0.3"))
+    test.button(key="tuning_prune").click().run()
+    assert check(test).title[0].value == "Pruning"
+    found = {**{box.key: box.value for box in test.number_input}, **{box.key: box.value for box in test.slider}}
+    assert found["prune_sink_std"] == 1.5 and found["prune_sparsity"] == 0.3
+    assert found["prune_samples"] == 3 and found["prune_seq_len"] == 32
 
 
 def test_an_address_with_nonsense_is_ignored(statistics):
