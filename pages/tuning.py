@@ -357,20 +357,16 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
 
 
 def _hand_over(statistics: StoredStatistics, setting: TuneParams) -> None:
-    """To the pruning page, with the discount, the sparsity and the calibration these statistics were made with."""
-    all_alike = tuning.counts_alike(_steps(statistics, setting))
-    if st.button(
-        "Prune with this", key="tuning_prune", type="primary", icon=":material/content_cut:", disabled=not all_alike,
-        help="Opens the pruning page with this discount, sparsity and calibration text.",
-    ):  # fmt: skip
-        for name, value in setting.discount.model_dump().items():
-            st.session_state[f"prune_{name}"] = value
-        for name, value in statistics.info.spec.calibration.model_dump().items():
-            st.session_state[f"prune_{name}"] = value
-        st.session_state["prune_sparsity"] = setting.sparsity
-        st.switch_page("pages/pruning.py")
-    if not all_alike:
-        st.caption("A pruning counts all noise steps alike: choose all steps and 'even' to hand this setting over.")
+    """To the pruning page, with the discount and the sparsity in its address."""
+    if not tuning.counts_alike(_steps(statistics, setting)):
+        st.caption("A pruning counts all noise steps alike: choose all steps and 'even' to prune with this setting.")
+        return
+    asked = {**setting.discount.model_dump(), "sparsity": setting.sparsity}
+    st.page_link(
+        "pages/pruning.py", label="**Prune with this**", icon=":material/content_cut:",
+        query_params={f"prune_{name}": str(value) for name, value in asked.items()},
+        help="Opens the pruning page with this discount and sparsity.",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The tuning page through Streamlit's own test runner, with statistics really stored by the real engine."""
 
 import json
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -110,17 +111,21 @@ def test_every_view_opens_by_its_address(statistics, view):
 def test_steps_come_from_the_address_and_a_pruning_takes_only_all_of_them(statistics):
     test = check(page(tune_steps="25-25"))
     assert test.metric[0].value == f"{total(statistics, TuneParams(first_step=25, last_step=25)).changed:.3%}"
-    assert test.button(key="tuning_prune").disabled
-    assert not check(page()).button(key="tuning_prune").disabled
+    assert prune_link(test) is None and "all noise steps alike" in texts(test)
+    assert prune_link(check(page())) is not None
+
+
+def prune_link(test):
+    return next((link.proto for link in test.get("page_link") if "Prune with this" in link.proto.label), None)
 
 
 def test_prune_with_this_opens_the_pruning_page_with_the_setting(statistics):
-    test = check(page(tune_sink_std="1.5", tune_sparsity="0.3"))
-    test.button(key="tuning_prune").click().run()
-    assert check(test).title[0].value == "Pruning"
-    found = {**{box.key: box.value for box in test.number_input}, **{box.key: box.value for box in test.slider}}
-    assert found["prune_sink_std"] == 1.5 and found["prune_sparsity"] == 0.3
-    assert found["prune_samples"] == 3 and found["prune_seq_len"] == 32
+    link = prune_link(check(page(tune_sink_std="1.5", tune_sink_score="hard", tune_sparsity="0.3")))
+    asked = dict(parse_qsl(link.query_string))
+    test = check(app("pages/pruning.py", **asked))
+    found = {box.key: box.value for box in [*test.number_input, *test.slider, *test.selectbox]}
+    assert found["prune_sink_std"] == 1.5 and found["prune_sink_score"] == "hard" and found["prune_sparsity"] == 0.3
+    assert not any(set(asked) - set(found))
 
 
 def test_an_address_with_nonsense_is_ignored(statistics):
