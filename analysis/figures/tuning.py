@@ -40,7 +40,7 @@ def discount_curves(
     figure.update_layout(
         bargap=0,
         yaxis={"range": [-0.03, 1.05]},
-        yaxis2={"overlaying": "y", "side": "right", "type": "log", "title": "tokens", "showgrid": False},
+        yaxis2={"overlaying": "y", "side": "right", "type": "log", "dtick": 1, "title": "tokens", "showgrid": False},
     )
     return figure
 

@@ -9,7 +9,7 @@ _STYLE = """<style>
 .ss-discount{line-height:2.1;padding:.35rem 0}
 .ss-discount span{display:inline-block;line-height:1.45;padding:0 .32em;margin:0 .1em;border-radius:.3em;
   border:1px solid transparent;white-space:pre}
-.ss-discount .mask{color:rgba(128,138,156,.95);border:1px dashed rgba(128,138,156,.5);font-size:.78em}
+.ss-discount .mask{border:1px dashed rgba(128,138,156,.5);font-size:.78em}
 </style>"""
 
 
