@@ -15,7 +15,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 IMPLEMENTATION = "sinkscope"
-CHUNK = 128
+CHUNK = 128  # queries
+# Probabilities in one piece when they are only summed: what a CPU core's cache holds, what keeps a GPU busy.
+_CACHED, _BUSY = 2**18, 2**24
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,37 @@ class AttentionInputs:
         shared = slice(head // group, head // group + 1)
         return replace(self, query=self.query[:, head : head + 1], key=self.key[:, shared], value=self.value[:, shared])
 
+    def mass(self) -> torch.Tensor:
+        """The sum over queries of the attention paid to each key, (B, H, S) float32."""
+        batch, heads, queries, _ = self.query.shape
+        key_heads, length = self.key.shape[1], self.key.shape[2]
+        group = heads // key_heads
+        mass = self.query.new_zeros((batch, heads, length), dtype=torch.float32)
+        limit = _CACHED if self.query.device.type == "cpu" else _BUSY
+        chunk = min(max(1, limit // (group * length)), queries)
+        pairs = max(1, limit // (group * length * chunk))  # of a sequence and a key head
+        rows, shared = max(1, pairs // key_heads), min(pairs, key_heads)
+        for row in range(0, batch, rows):
+            for first in range(0, key_heads, shared):
+                part = self._part(slice(row, row + rows), slice(first, first + shared))
+                sums = mass[row : row + rows, first * group : (first + shared) * group]
+                for probabilities in part.probabilities(chunk):
+                    sums += probabilities.sum(dim=2)
+        return mass
+
+    def _part(self, rows: slice, key_heads: slice) -> "AttentionInputs":
+        """Some sequences and key heads, with the query heads that share them."""
+        group = self.query.shape[1] // self.key.shape[1]
+        heads = slice(key_heads.start * group, key_heads.stop * group)
+        mask = self.mask if self.mask is None or self.mask.shape[0] == 1 else self.mask[rows]
+        return replace(
+            self,
+            query=self.query[rows, heads],
+            key=self.key[rows, key_heads],
+            value=self.value[rows, key_heads],
+            mask=mask,
+        )
+
     def probabilities(self, chunk: int = CHUNK) -> Iterator[torch.Tensor]:
         """Yields float32 attention probabilities (B, H, chunk, S), queries in order."""
         batch, heads, queries, width = self.query.shape
@@ -53,7 +86,7 @@ class AttentionInputs:
             grouped = query.reshape(batch, key_heads, (heads // key_heads) * count, width)
             # In float32 whatever the model's precision, as fused attention computes them: rounded scores would shift
             # single probabilities of a bfloat16 model by several per cent.
-            scores = (grouped.float() @ key).view(batch, heads, count, length) * self.scaling
+            scores = ((grouped.float() * self.scaling) @ key).view(batch, heads, count, length)
             lowest = torch.finfo(scores.dtype).min
             if self.mask is not None:
                 mask = self.mask[:, :, start : start + count] if self.mask.shape[2] > 1 else self.mask
@@ -91,12 +124,7 @@ class MassObserver:
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
         if self.rows is not None:
             inputs = inputs.rows(self.rows)
-        mass = torch.zeros(
-            *inputs.query.shape[:2], inputs.key.shape[2], dtype=torch.float32, device=inputs.query.device
-        )
-        for probabilities in inputs.probabilities():
-            mass += probabilities.sum(dim=2)
-        self._mass[layer] = mass
+        self._mass[layer] = inputs.mass()
         self._norms[layer] = inputs.value.float().norm(dim=-1)
 
     def take(self) -> Observed:
@@ -116,10 +144,7 @@ class LayerMassObserver:
         self._mass: dict[int, torch.Tensor] = {}
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
-        mass = torch.zeros(inputs.query.shape[0], inputs.key.shape[2], device=inputs.query.device)
-        for probabilities in inputs.probabilities():
-            mass += probabilities.sum(dim=(1, 2))
-        self._mass[layer] = mass
+        self._mass[layer] = inputs.mass().sum(dim=1)
 
     def take(self) -> torch.Tensor:
         """Mass (B, L, S) float32 on the CPU of the forward just run; the observer is empty afterwards."""

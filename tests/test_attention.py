@@ -1,5 +1,7 @@
 """The observer: exact mass whatever the chunk, the mask or the grouping, and never a whole layer's S×S tensor."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from analysis import attention
 from analysis.attention import AttentionInputs, MapObserver, MassObserver
 from analysis.models.load import load
 from analysis.specs import ModelSpec
@@ -32,9 +35,10 @@ def plain_probabilities(query, key, mask, scaling, causal):
     chunk=st.integers(1, 50),
     causal=st.booleans(),
     padding=st.integers(0, 5),
+    pieces=st.integers(1, 10_000),
     seed=st.integers(0, 1000),
 )
-def test_chunked_probabilities_equal_the_textbook(length, groups, chunk, causal, padding, seed):
+def test_chunked_probabilities_equal_the_textbook(length, groups, chunk, causal, padding, pieces, seed):
     heads, key_heads = groups
     generator = torch.Generator().manual_seed(seed)
     query = torch.randn(2, heads, length, 8, generator=generator)
@@ -54,6 +58,8 @@ def test_chunked_probabilities_equal_the_textbook(length, groups, chunk, causal,
     assert mass.shape == (1, 1, heads, length)
     assert torch.allclose(norms, value[:1, None].square().sum(-1).sqrt())
     assert torch.allclose(mass[:, 0], expected[:1].sum(2), atol=1e-4)
+    with patch.object(attention, "_CACHED", pieces):
+        assert torch.allclose(inputs.mass(), expected.sum(2), atol=1e-4)
     single = MapObserver(0, heads - 1)
     single(0, inputs)
     assert torch.allclose(single.map, expected[0, heads - 1], atol=1e-5)

@@ -22,7 +22,9 @@ from analysis.discount import token_weights
 from analysis.errors import UserError
 from analysis.specs import DiscountParams
 
-TOKENS_A_FORWARD = 4096  # fixed, never taken from free memory: the size of a batch decides the last bits
+# Fixed, never taken from free memory: the size of a batch decides the last bits. More is no faster on a CPU, and a GPU
+# is busy with so many tokens of a model that takes long.
+TOKENS_A_FORWARD = 512
 
 Scores = list[dict[str, torch.Tensor]]
 Mode = Literal["one forward", "two passes"]
@@ -69,12 +71,11 @@ def feature_scores(
     need = kept_bytes(runner, min(size, len(inputs)) * inputs.shape[-1])
     sums = _Sums()
     if discount is not None and discount.sink_steps == "each" and isinstance(runner, Resident) and need <= budget:
-        count = _Counter(len(batches), on_forward)
+        count, kept = _Counter(len(batches), on_forward), _Kept(runner, min(size, len(inputs)), inputs.shape[-1])
         for rows in batches:
-            mass, kept = runner.mass_and_inputs(rows.tokens)
-            weights = _row_weights(mass, rows, discount)
-            for layer, name in list(kept):
-                sums.add(weights, layer, name, kept.pop((layer, name)))
+            weights = _row_weights(runner.mass_and_inputs(rows.tokens, kept.keep), rows, discount)
+            for layer, name, given in kept.items():
+                sums.add(weights, layer, name, given)
             count.step()
         return Collected(sums.done(runner.groups), "one forward", count.done, size, need)
     if discount is None:
@@ -138,6 +139,33 @@ def distinct_rows(tokens: np.ndarray, size: int) -> Iterator[Rows]:
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
         yield Rows(torch.from_numpy(tokens[first[chosen]]), [np.flatnonzero(inverse == row) for row in chosen])
+
+
+class _Kept:
+    """Every distinct block input of one forward of at most `rows` rows of `length` tokens.
+
+    Copied into the same memory forward after forward: tensors that outlive a forward one by one would leave holes
+    between them which hardly anything fits, and the system would have to clear new pages every time.
+    """
+
+    def __init__(self, runner: Runner, rows: int, length: int) -> None:
+        self._used = 0
+        self._held = {
+            (layer, name): module.weight.new_empty((rows, length, input_features(module)))
+            for layer, group in enumerate(runner.groups)
+            for name in group
+            for module in [runner.model.projections(runner.model.blocks[layer])[name]]
+        }
+
+    def keep(self, layer: int, name: str, inputs: torch.Tensor) -> None:
+        """Takes a copy of inputs (B, S, F)."""
+        self._used = len(inputs)
+        self._held[layer, name][: self._used].copy_(inputs)
+
+    def items(self) -> Iterator[tuple[int, str, torch.Tensor]]:
+        """Layer, projection and input (B, S, F) of the last forward."""
+        for (layer, name), held in self._held.items():
+            yield layer, name, held[: self._used]
 
 
 def kept_bytes(runner: Runner, tokens: int) -> int:

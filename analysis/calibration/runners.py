@@ -59,17 +59,12 @@ class Resident:
                 self.model.hidden(tokens)
             on_forward()
 
-    def mass_and_inputs(self, tokens: torch.Tensor) -> tuple[np.ndarray, dict[tuple[int, str], torch.Tensor]]:
-        """Both in one forward, with every distinct block input kept."""
-        kept: dict[tuple[int, str], torch.Tensor] = {}
-
-        def keep(layer: int, name: str, inputs: torch.Tensor) -> None:
-            kept[layer, name] = inputs
-
+    def mass_and_inputs(self, tokens: torch.Tensor, take: Callable[[int, str, torch.Tensor], None]) -> np.ndarray:
+        """Attention mass (B, L, S) in the one forward that also shows `take` every distinct block input."""
         observer = LayerMassObserver()
-        with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, keep):
+        with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, take):
             self.model.hidden(tokens, observer)
-        return observer.take().numpy(), kept
+        return observer.take().numpy()
 
 
 class Streamed:

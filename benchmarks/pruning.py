@@ -1,0 +1,266 @@
+"""What sink-aware pruning costs here, against a plain implementation of the published procedure.
+
+`python -m benchmarks.pruning [--rounds 3] [--vocabulary 8192] [--quick]`: random LLaDAs on the CPU, the procedures
+alternating in one run. It prints medians of paired rounds as tables: wall clock; CPU time of the process, which other
+work on the machine disturbs less; and the most memory a procedure held beside the model and its input (Linux only).
+"""
+
+import argparse
+import ctypes
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from analysis.calibration.activations import feature_scores
+from analysis.calibration.noise import noised_sequences
+from analysis.calibration.runners import Resident
+from analysis.models.llada import LLaDAConfig, LLaDAModelLM
+from analysis.models.load import LoadedModel, load, register
+from analysis.pruning import pipeline
+from analysis.pruning.methods import Calibration
+from analysis.pruning.patterns import pruned_mask
+from analysis.pruning.scores import wanda_score
+from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec
+from benchmarks import published
+
+MIB = 2**20
+# The head's share of the weights is that of LLaDA-8B: 6.4 %.
+LARGE = {"d_model": 768, "n_layers": 12, "n_heads": 12, "mlp_hidden_size": 2048, "vocab_size": 8192}
+SHALLOW = {**LARGE, "n_layers": 3}
+TINY = {"d_model": 64, "n_layers": 2, "n_heads": 4, "mlp_hidden_size": 160, "vocab_size": 512}
+
+
+class Cost(NamedTuple):
+    """Of one run: seconds on the clock and of the processors."""
+
+    wall: float
+    processor: float
+
+
+class Silent:
+    """A job context that nobody listens to."""
+
+    workers = 1
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = self.scratch = folder
+
+    def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None: ...
+
+    def log(self, text: str) -> None: ...
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Prints a table for feature scores and one for sink-sparsegpt. Raises AssertionError where masks differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="counted rounds of each (default 3)")
+    parser.add_argument("--vocabulary", type=int, default=LARGE["vocab_size"], help="tokens the head predicts")
+    parser.add_argument("--quick", action="store_true", help="tiny models and one round: does everything run?")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(os.cpu_count() or 1)
+    lengths = (32, 64) if options.quick else (512, 1024)
+    shape = TINY if options.quick else {**LARGE, "vocab_size": options.vocabulary}
+    shallow = TINY if options.quick else SHALLOW
+    rounds = 1 if options.quick else options.rounds
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for precision in ("float32", "bfloat16"):
+            model = random_llada(Path(folder) / precision, shape, max(lengths), precision)
+            if precision == "float32":
+                print(f"{_describe(model)}; {os.cpu_count()} CPU cores, torch {torch.__version__}.\n")
+                print(
+                    "| precision | positions | procedure | s a row | published / this | CPU s a row | published / this "
+                    "| extra MiB | of it kept inputs | this / published | masks equal |"
+                )
+                print("| --- | --- | --- " + "| ---: " * 8 + "|")
+            for length in lengths:
+                compare_scores(model, length, rounds)
+        del model
+        model = random_llada(Path(folder) / "shallow", shallow, lengths[0], "float32")
+        print(f"\nsink-sparsegpt: {_describe(model)}.\n")
+        compare_sparsegpt(model, Path(folder), lengths[0], rounds, 2 if options.quick else 4)
+    load_average = ", ".join(f"{value:.1f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+    print(f"\n{rounds} rounds in {time.perf_counter() - began:.0f} s; load average at the end {load_average}.")
+
+
+def random_llada(folder: Path, shape: dict[str, int], length: int, precision: str) -> LoadedModel:
+    """A LLaDA of this shape with random weights, loaded as any checkpoint is."""
+    register()
+    torch.manual_seed(0)
+    config = LLaDAConfig(
+        **shape,
+        max_sequence_length=length,
+        pad_token_id=0,
+        eos_token_id=1,
+        mask_token_id=shape["vocab_size"] - 1,
+    )
+    LLaDAModelLM(config).to(getattr(torch, precision)).save_pretrained(folder)
+    return load(ModelSpec(source=str(folder), device="cpu", dtype=precision))
+
+
+def random_text(model: LoadedModel, sequences: int, length: int, interval: int) -> Calibration:
+    """Random tokens, noised at every `interval` of 50 steps.
+
+    The level that masks all, which only the published procedure runs for every sequence, occurs with intervals that
+    divide 50.
+    """
+    clean = np.random.default_rng(0).integers(2, model.geometry.vocabulary - 1, (sequences, length))
+    return Calibration(clean, noised_sequences(clean, CalibrationParams(step_interval=interval), model.mask_token or 0))
+
+
+def compare_scores(model: LoadedModel, length: int, rounds: int) -> None:
+    """Prints the rows of one precision and length: feature scores of two noised rows."""
+    noised, discount, runner = random_text(model, 2, length, 30).noised, DiscountParams(), Resident(model)
+    assert noised is not None
+    procedures: dict[str, Callable[[], Any]] = {
+        "published": lambda: published.feature_scores(model, noised, discount),
+        "one forward": lambda: feature_scores(runner, noised, discount, 2**62),
+        "two passes": lambda: feature_scores(runner, noised, discount, 0),
+        "bare forward": lambda: [
+            model.hidden(torch.from_numpy(tokens)) for tokens in noised.swapaxes(0, 1)[0][:, None]
+        ],
+    }
+    procedures["bare forward"]()  # what the libraries keep once they have run is no procedure's
+    results, extra = {}, {}
+    for name, procedure in procedures.items():
+        results[name], extra[name] = extra_bytes(procedure)
+    theirs = published.masks(model, results["published"], 0.5)
+    kept = {"one forward": results["one forward"].kept_bytes, "two passes": 0}
+    equal = {name: _agreement(_masks(model, results[name].scores), theirs) for name in kept}
+    costs = alternate(procedures, rounds)
+    for name, own in costs.items():
+        faster = [_ratio(costs["published"], own, index) for index in range(2)]
+        wall, processor = (statistics.median(cost[index] for cost in own) / len(noised) for index in range(2))
+        against = extra[name] / extra["published"] if extra["published"] else float("nan")
+        print(
+            f"| {model.dtype} | {length} | {name} | {wall:.2f} | {faster[0]:.2f} | {processor:.2f} | {faster[1]:.2f} "
+            f"| {extra[name] / MIB:.0f} | {f'{kept[name] / MIB:.0f}' if name in kept else ''} | {against:.2f} "
+            f"| {f'{equal[name]:.4%}' if name in equal else ''} |",
+            flush=True,
+        )
+
+
+def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int, sequences: int) -> None:
+    """Prints both phases of sink-sparsegpt and their sum, on as many clean sequences noised at ten levels each."""
+    text, weights = random_text(model, sequences, length, 5), {}
+    spec = PruneSpec(model=model.spec, method="sink-sparsegpt", out=str(folder / "unwritten"))
+    run = pipeline.start(model, spec, Silent(folder))
+    run.removal.share_out(np.full(model.geometry.layers, spec.sparsity))
+
+    def token_weights(ours: bool) -> None:
+        weights[ours] = (
+            pipeline.prepare(run, text) if ours else published.token_weights(model, text.noised, spec.discount)
+        )
+
+    def solve(ours: bool) -> dict[published.Place, torch.Tensor]:
+        if not ours:
+            return published.sparsegpt(model, text.clean, weights[ours], spec.sparsity)
+        return {
+            (layer, name): flags
+            for layer, block, statistics in pipeline.blocks(run, text, weights[ours])
+            for name, flags in pipeline.prune_block(run, layer, block, statistics, weights[ours]).items()
+        }
+
+    def both(phase: Callable[[bool], Any]) -> dict[str, Callable[[], Any]]:
+        return {"published": lambda: phase(False), "ours": lambda: phase(True)}
+
+    costs = {"token weights": alternate(both(token_weights), rounds)}
+    # A weight that goes changes all columns after it, so last bits of a sum in another order can turn a close decision.
+    equal = _agreement(solve(True), solve(False), 0.999)
+    costs["layer by layer"] = alternate(both(solve), rounds)
+    costs["together"] = {
+        who: [
+            Cost(*map(sum, zip(*pair, strict=True)))
+            for pair in zip(*(cost[who] for cost in costs.values()), strict=True)
+        ]
+        for who in ("published", "ours")
+    }
+    print(f"{sequences} sequences of {length} positions, ten noise levels; masks equal: {equal:.4%}\n")
+    print("| phase | published s | ours s | published / ours | published CPU s | ours CPU s | published / ours |")
+    print("| --- " + "| ---: " * 6 + "|")
+    for phase, cost in costs.items():
+        cells = []
+        for index in range(2):
+            cells += [f"{statistics.median(run[index] for run in cost[who]):.2f}" for who in ("published", "ours")]
+            cells.append(f"{_ratio(cost['published'], cost['ours'], index):.2f}")
+        print(f"| {phase} | {' | '.join(cells)} |", flush=True)
+
+
+def alternate(procedures: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[Cost]]:
+    """What each run took; every round runs them all, one after the other."""
+    costs: dict[str, list[Cost]] = {name: [] for name in procedures}
+    for _ in range(rounds):
+        for name, procedure in procedures.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            procedure()
+            costs[name].append(Cost(time.perf_counter() - wall, time.process_time() - processor))
+    return costs
+
+
+def extra_bytes(procedure: Callable[[], Any]) -> tuple[Any, int]:
+    """What it returns, and the most memory it held beyond what the process had before, by the kernel's own record.
+
+    0 where the kernel keeps none.
+    """
+    if sys.platform != "linux":
+        return procedure(), 0
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed memory would hide what the procedure takes
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the record starts anew
+    before = _status_bytes("VmRSS")
+    result = procedure()
+    return result, max(0, _status_bytes("VmHWM") - before)
+
+
+def _status_bytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def _ratio(theirs: list[Cost], ours: list[Cost], index: int) -> float:
+    """How many times as long they took, the median of paired rounds."""
+    return statistics.median(slow[index] / fast[index] for slow, fast in zip(theirs, ours, strict=True))
+
+
+def _masks(model: LoadedModel, scores: list[dict[str, torch.Tensor]]) -> dict[published.Place, torch.Tensor]:
+    return {
+        (layer, name): pruned_mask(
+            wanda_score(model.projections(model.blocks[layer])[name].weight, score), 0.5, "unstructured"
+        )
+        for layer, by_name in enumerate(scores)
+        for name, score in by_name.items()
+    }
+
+
+def _agreement(
+    ours: dict[published.Place, torch.Tensor], theirs: dict[published.Place, torch.Tensor], least: float = 0.99999
+) -> float:
+    """The share of weights on which both decide alike. Raises AssertionError if it is less than `least`."""
+    assert ours.keys() == theirs.keys()
+    same = sum(int((ours[place] == flags).sum()) for place, flags in theirs.items())
+    share = same / sum(flags.numel() for flags in theirs.values())
+    assert share >= least, f"only {share:.5%} of the masks agree"
+    return share
+
+
+def _describe(model: LoadedModel) -> str:
+    network = model.network
+    parameters = sum(weight.numel() for weight in network.parameters())
+    head = network.get_output_embeddings().weight.numel()
+    return (
+        f"a random LLaDA of {parameters / 1e6:.1f}M parameters, {head / parameters:.1%} of them in the head "
+        f"({model.geometry.layers} layers, hidden {model.geometry.hidden}, vocabulary {model.geometry.vocabulary})"
+    )
+
+
+if __name__ == "__main__":
+    main()
