@@ -71,7 +71,7 @@ def feature_scores(
     need = kept_bytes(runner, min(size, len(inputs)) * inputs.shape[-1])
     sums = _Sums()
     if discount is not None and discount.sink_steps == "each" and isinstance(runner, Resident) and need <= budget:
-        count, kept = _Counter(len(batches), on_forward), _Kept(runner, min(size, len(inputs)), inputs.shape[-1])
+        count, kept = _Counter(len(batches), on_forward), KeptInputs(runner, min(size, len(inputs)), inputs.shape[-1])
         for rows in batches:
             weights = _row_weights(runner.mass_and_inputs(rows.tokens, kept.keep), rows, discount)
             for layer, name, given in kept.items():
@@ -141,7 +141,7 @@ def distinct_rows(tokens: np.ndarray, size: int) -> Iterator[Rows]:
         yield Rows(torch.from_numpy(tokens[first[chosen]]), [np.flatnonzero(inverse == row) for row in chosen])
 
 
-class _Kept:
+class KeptInputs:
     """Every distinct block input of one forward of at most `rows` rows of `length` tokens.
 
     Copied into the same memory forward after forward: tensors that outlive a forward one by one would leave holes

@@ -14,7 +14,14 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from analysis import stored_statistics as stored
-from analysis.calibration.activations import TOKENS_A_FORWARD, Rows, distinct_rows, input_features, kept_bytes
+from analysis.calibration.activations import (
+    TOKENS_A_FORWARD,
+    KeptInputs,
+    Rows,
+    distinct_rows,
+    input_features,
+    kept_bytes,
+)
 from analysis.calibration.runners import Resident, Runner
 from analysis.errors import UserError
 from analysis.models.blocks import private_block
@@ -163,11 +170,11 @@ def fill(
     largest = max(rows.tokens.numel() for _, rows in batches)
     if isinstance(runner, Resident) and kept_bytes(runner, largest) <= memory:
         step = _counter("activations", len(batches), told)
+        kept = KeptInputs(runner, max(len(rows.tokens) for _, rows in batches), texts.noised.shape[-1])
         for level, rows in batches:
-            mass, kept = runner.mass_and_inputs(rows.tokens)
-            keep_mass(level, rows, mass)
-            for layer, name in list(kept):
-                squares(level, rows, layer, name, kept.pop((layer, name)))
+            keep_mass(level, rows, runner.mass_and_inputs(rows.tokens, kept.keep))
+            for layer, name, given in kept.items():
+                squares(level, rows, layer, name, given)
             step()
     else:
         masses = runner.masses([rows.tokens for _, rows in batches], _counter("attention mass", len(batches), told))
