@@ -17,8 +17,10 @@ from analysis.jobs import JOBS
 from analysis.specs import (
     AblateSpec,
     AttentionMapSpec,
+    CalibrateSpec,
     CalibrationParams,
     EstimateSpec,
+    FootprintSpec,
     LLaDASampling,
     LoadSpec,
     NoiseSpec,
@@ -215,10 +217,13 @@ def test_weights_of_the_resident_model_are_as_before_after_any_job(engine, tmp_p
         "noise": NoiseSpec(model=CPU, tokens=tokens, prompt_length=2, step_interval=25),
         "ablate": AblateSpec(model=CPU, prompt=tokens, sampling=sampling, count=1, sinks=SinkParams()),
         "prune": PruneSpec(model=CPU, method="sparsegpt", calibration=little),
-        "estimate": EstimateSpec(model=CPU, method="sink-wanda", calibration=little, out=str(tmp_path / "out")),
+        "estimate": EstimateSpec(model=CPU, method="sink-wanda", calibration=little),
+        "calibrate": CalibrateSpec(model=CPU, calibration=little),
         "paced": PacedSpec(tag="weights", steps=2, load=True),
         "broken": OneSpec(tag="weights"),
     }
+    pruned = engine.wait(engine.submit("prune", specs["prune"]).id, 90)
+    specs["footprint"] = FootprintSpec(model=CPU, pruned=str(engine.result(pruned).folder), tokens=16, repeats=3)
     for kind, spec in specs.items():
         ended = engine.wait(engine.submit(kind, spec).id, 90)
         assert ended.state == ("failed" if kind == "broken" else "done"), ended.reason

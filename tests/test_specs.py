@@ -29,7 +29,8 @@ def test_what_does_not_fit_together_is_said_in_one_sentence():
 
 
 def test_every_parameter_is_labelled_and_explained():
-    for spec in (*specs.JOB_SPECS.values(), *specs.SAMPLINGS.values(), SinkParams, specs.ModelSpec):
+    ours = [spec for spec in specs.JOB_SPECS.values() if spec.__module__.startswith("analysis.")]  # tests have jobs too
+    for spec in (*ours, *specs.SAMPLINGS.values(), SinkParams, specs.ModelSpec):
         for name, field in spec.model_fields.items():
             if name not in {"model", "sampler", "sampling", "sinks", "calibration", "discount"}:
                 assert field.title, (spec, name)
