@@ -88,9 +88,16 @@ def token_weights(model: LoadedModel, rows: np.ndarray, discount: DiscountParams
 
 @torch.no_grad()
 def sparsegpt(
-    model: LoadedModel, clean: np.ndarray, weights: torch.Tensor, sparsity: float
+    model: LoadedModel,
+    clean: np.ndarray,
+    weights: torch.Tensor,
+    sparsity: float,
+    precision: torch.dtype = torch.float32,
 ) -> dict[Place, torch.Tensor]:
-    """True where a weight goes, block after block on clean tokens (N, S) weighted by ω̄ (N, S)."""
+    """True where a weight goes, block after block on clean tokens (N, S) weighted by ω̄ (N, S).
+
+    precision: of the solver; what differs between two of them is rounding.
+    """
     given = [first_input(model, tokens[None]) for tokens in torch.from_numpy(clean)]
     flags = {}
     stored = stored_tensors(model)
@@ -102,7 +109,8 @@ def sparsegpt(
             with hooked(model, [(layer, block)], partial(_add_to_hessian, hessians, seen, weights[number])):
                 run_block(block, inputs)
         for name, module in model.projections(block).items():
-            solved, flags[layer, name] = solve(module.weight.float(), hessians.pop((layer, name)), sparsity)
+            hessian = hessians.pop((layer, name)).to(precision)
+            solved, flags[layer, name] = solve(module.weight.to(precision), hessian, sparsity)
             module.weight.data.copy_(solved)
         for inputs in given:
             inputs.states = run_block(block, inputs)
