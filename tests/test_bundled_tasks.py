@@ -34,6 +34,13 @@ def test_the_files_are_what_the_script_writes(split):
     assert read(tasks.GENERATIVE, split) == tasks.problems(split)
 
 
+def test_a_world_with_too_few_combinations_is_said(monkeypatch):
+    monkeypatch.setitem(tasks.SIZES, "dev", 100_000)
+    monkeypatch.setattr(tasks, "_MOST_GROUPS", 3_000)
+    with pytest.raises(ValueError, match="physical, dev: tool has too few held-out units"):
+        tasks.items("physical", "dev")
+
+
 @pytest.mark.parametrize("task", ALL)
 def test_dev_and_test_share_no_combination(task):
     assert {item["key"] for item in read(task, "dev")}.isdisjoint(item["key"] for item in read(task, "test"))

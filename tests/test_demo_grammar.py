@@ -69,6 +69,13 @@ def test_documents_have_32_to_256_tokens(documents, tokenizer):
     assert max(lengths) <= 256
 
 
+def test_a_document_names_no_more_than_its_cast(documents):
+    names = {person.name for person in PEOPLE}
+    found = [names & set(re.findall(r"[A-Z][a-z]+", one.text)) for one in documents]
+    assert max(map(len, found)) == 4
+    assert len(set().union(*found)) == len(names)
+
+
 def test_no_held_out_combination_is_generated(documents):
     keys = {key for one in documents for key in one.keys}
     assert len(keys) > 20_000
@@ -185,3 +192,15 @@ def test_batches_mix_lengths_and_hold_several_documents(tokenizer):
     assert all((tokens[:, 0] == tokenizer.bos_token_id).all() for tokens in batches)
     longest = next(tokens for tokens in batches if tokens.shape[1] == 256)
     assert (longest == tokenizer.bos_token_id).sum(dim=1).float().mean() > 2
+
+
+def test_games_are_dense_with_names_and_come_first(tokenizer):
+    names = torch.tensor(tokenizer.convert_tokens_to_ids(["▁" + person.name for person in PEOPLE]))
+    dense, usual = (
+        [torch.isin(stream.batch(0, number, tokenizer, games=games), names).float().mean() for number in range(10)]
+        for games in (1.0, 0.0)
+    )
+    assert min(dense) > 0.2 > 0.1 > max(usual) > 0
+    shares = [stream.games_at(number) for number in range(stream.GAMES_UNTIL + 10)]
+    assert shares[stream.GAMES_ALONE] == 1 and shares[stream.GAMES_UNTIL] == 0
+    assert shares == sorted(shares, reverse=True)

@@ -14,9 +14,11 @@ from analysis.demo.heldout import held_out
 from analysis.demo.units import (
     LARGEST,
     UNITS,
+    Cast,
     Unit,
     agreement,
     arithmetic,
+    by_name,
     category,
     counted,
     given,
@@ -39,6 +41,7 @@ from analysis.demo.world import (
     DESCRIBED,
     HOMES,
     MANNER,
+    MEN,
     NUMBER_WORDS,
     PEOPLE,
     PETS,
@@ -50,6 +53,7 @@ from analysis.demo.world import (
     WEATHER,
     WHERE,
     WISHES,
+    WOMEN,
     Person,
     article,
     plural,
@@ -114,8 +118,8 @@ _COMPILED = {
 }
 
 
-def sentence(random: Random, kind: str, who: Person) -> str:
-    """A sentence of a kind of `patterns.ALL` about a character."""
+def sentence(random: Random, kind: str, who: Person, people: Cast = PEOPLE) -> str:
+    """A sentence of a kind of `patterns.ALL` about a character; others it names are of `people`."""
     fixed, slots = pick(random, _COMPILED[kind])
     text = fixed[0]
     for slot, following in zip(slots, fixed[1:], strict=True):
@@ -124,7 +128,7 @@ def sentence(random: Random, kind: str, who: Person) -> str:
         elif slot == "c":
             word = who.child
         elif slot == "m":
-            word = other(random, PEOPLE, who).name
+            word = other(random, people, who).name
         elif slot in _SLOTS:
             word = _SLOTS[slot](random)
         else:
@@ -156,9 +160,9 @@ def equation(random: Random) -> str:
     return f"{one.capitalize()} {_AS_WORDS[sign]} {two} makes {three}."
 
 
-def problem(random: Random, who: Person | None = None) -> Unit:
+def problem(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """A word problem of two steps with its worked answer, for the generative task."""
-    who, noun = who or pick(random, PEOPLE), pick(random, COUNTED)
+    who, noun = by_name(random, who or pick(random, people)), pick(random, COUNTED)
     first, sign, second, between = numbers(random, LARGEST)
     while True:
         start, sign2, third, result = numbers(random, LARGEST)
@@ -184,58 +188,72 @@ _EVENTS = (arithmetic, arithmetic, trouble, trouble, moved, gone, given, referen
 _FACTS = (category, category, property_, property_, opposite, opposite, tool, tool, physics)
 
 
-def any_unit(random: Random, who: Person | None = None) -> Unit:
+def cast(random: Random) -> Cast:
+    """The characters of one document, two men and two women: a name that occurs is likely to occur again."""
+    man, woman = pick(random, MEN), pick(random, WOMEN)
+    return (man, woman, other(random, MEN, man), other(random, WOMEN, woman))
+
+
+def any_unit(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """A unit of any kind, in the proportions of `UNITS`."""
     draw = random.random() * _SUMS[-1]
-    return seen(random, next(maker for maker, limit in zip(_EVERYTHING, _SUMS, strict=True) if draw < limit), who)
+    maker = next(maker for maker, limit in zip(_EVERYTHING, _SUMS, strict=True) if draw < limit)
+    return seen(random, maker, who, people)
 
 
-def _story(random: Random, parts: list[str], keys: list[str]) -> None:
-    who = pick(random, PEOPLE)
-    parts.append(sentence(random, "opening", who))
+def _story(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+    who = pick(random, people)
+    parts.append(sentence(random, "opening", who, people))
     for _ in range(1 + int(random.random() * 5)):
         draw = random.random()
         if draw < 0.45:
-            parts.append(sentence(random, "detail", who))
+            parts.append(sentence(random, "detail", who, people))
         elif draw < 0.6:
-            parts.append(sentence(random, "link", who))
-        unit = seen(random, pick(random, _EVENTS), who)
+            parts.append(sentence(random, "link", who, people))
+        unit = seen(random, pick(random, _EVENTS), who, people)
         parts.append(unit.text)
         keys.append(unit.key)
-    parts.append(sentence(random, "closing", who))
+    parts.append(sentence(random, "closing", who, people))
 
 
 def _units_of(makers: tuple[Callable[..., Unit], ...], opening: str | None) -> Callable[..., None]:
-    def write(random: Random, parts: list[str], keys: list[str]) -> None:
-        who = pick(random, PEOPLE) if random.random() < 0.3 else None
+    def write(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+        who = pick(random, people) if random.random() < 0.3 else None
         if opening and random.random() < 0.3:
-            parts.append(sentence(random, opening, who or pick(random, PEOPLE)))
+            parts.append(sentence(random, opening, who or pick(random, people), people))
         for _ in range(2 + int(random.random() * 6)):
-            unit = seen(random, pick(random, makers), who) if makers else any_unit(random, who)
+            unit = seen(random, pick(random, makers), who, people) if makers else any_unit(random, who, people)
             parts.append(unit.text)
             keys.append(unit.key)
 
     return write
 
 
-def _arithmetic(random: Random, parts: list[str], keys: list[str]) -> None:
+def _arithmetic(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
     if random.random() < 0.3:
-        parts.append(sentence(random, "sums", pick(random, PEOPLE)))
-    who = pick(random, PEOPLE) if random.random() < 0.5 else None
+        parts.append(sentence(random, "sums", pick(random, people), people))
+    who = pick(random, people) if random.random() < 0.5 else None
     for _ in range(2 + int(random.random() * 6)):
         if random.random() < 0.55:
             parts.append(equation(random))
         else:
-            unit = seen(random, arithmetic, who)
+            unit = seen(random, arithmetic, who, people)
             parts.append(unit.text)
             keys.append(unit.key)
 
 
-def _problems(random: Random, parts: list[str], keys: list[str]) -> None:
+def _problems(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
     for _ in range(1 + int(random.random() * 2)):
-        unit = seen(random, problem)
+        unit = seen(random, problem, None, people)
         parts.append(unit.text)
         keys.append(unit.key)
+
+
+def _game(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+    """Little but names: two or three characters at play."""
+    players = people[: 2 + int(random.random() * 2)]
+    for _ in range(3 + int(random.random() * 4)):
+        parts.append(sentence(random, "game", pick(random, players), players))
 
 
 # With the cumulative share of each.
@@ -244,21 +262,26 @@ _KINDS: tuple[tuple[float, Callable[..., None]], ...] = (
     (0.66, _units_of((), None)),
     (0.78, _units_of(_FACTS, "lesson")),
     (0.83, _units_of((agreement,), "scene")),
-    (0.94, _arithmetic),
-    (1.01, _problems),
+    (0.90, _arithmetic),
+    (0.96, _problems),
+    (1.01, _game),
 )
 
 
-def document(random: Random) -> Document:
-    """One document. Short ones are lengthened by further units, so that none is under 32 tokens."""
-    draw = random.random()
+def document(random: Random, games: float = 0.0) -> Document:
+    """One document. Short ones are lengthened by further units, so that none is under 32 tokens.
+
+    games: the share of documents that are games whatever their share is otherwise.
+    """
+    draw = 1.0 if games and random.random() < games else random.random()
     write = next(write for limit, write in _KINDS if draw < limit)
     parts: list[str] = []
     keys: list[str] = []
-    write(random, parts, keys)
+    people = cast(random)
+    write(random, people, parts, keys)
     length = [part.count(" ") + 1 for part in parts]
     while sum(length) < MIN_WORDS:
-        unit = any_unit(random)
+        unit = any_unit(random, None, people)
         parts.append(unit.text)
         keys.append(unit.key)
         length.append(unit.text.count(" ") + 1)

@@ -17,7 +17,7 @@ from scipy import stats
 from analysis import sinks, trajectory
 from analysis.attention import MassObserver
 from analysis.demo import train
-from analysis.demo.grammar import question, sentence
+from analysis.demo.grammar import document, question, sentence
 from analysis.demo.stream import batch
 from analysis.demo.tasks import TASKS
 from analysis.demo.units import arithmetic, given, moved, reference, trouble
@@ -35,6 +35,7 @@ SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 METHODS = ("magnitude", "wanda")
 CALIBRATION_SEED, CALIBRATION_BATCHES = 2_000_000, 2
 LOSS_BATCHES = 6
+NAME_TEXTS, NAME_TOKENS = 300, 64
 PROMPTS, NEW_TOKENS = 50, 64
 REFERENCE_SEEDS = (1, 2, 3)  # random-weight models
 REFERENCE_PERCENTILE = 99
@@ -75,6 +76,32 @@ def solved(model: LoadedModel, split: str, limit: int | None = None) -> np.ndarr
         for row, tokens in zip(rows, step.choice.output[:, length:].tolist(), strict=True):
             right[row] = _result(model.tokenizer.decode(tokens)) == items[row]["result"]
     return right
+
+
+@torch.no_grad()
+def names_copied(model: LoadedModel) -> dict[str, Any]:
+    """The probability of a character's name where it occurs once more, everything else (for the twin: everything to
+    the left) being visible: of the right name, of all names together, and of each name were all alike.
+
+    Over `NAME_TEXTS` beginnings of training documents; values are means with their 95 % bootstrap interval.
+    """
+    random = Random("names copied")
+    names = [_ids(model, person.name, False)[0] for person in PEOPLE]
+    rights, alls = [], []
+    while len(rights) < NAME_TEXTS:
+        tokens = torch.tensor(_ids(model, document(random).text, True)[:NAME_TOKENS])
+        spoken = [(at, token) for at, token in enumerate(tokens.tolist()) if token in names]
+        again = [at for number, (at, token) in enumerate(spoken) if token in [other for _, other in spoken[:number]]]
+        if not again:
+            continue
+        at, right = again[-1], int(tokens[again[-1]])
+        if model.mask_token is not None:
+            tokens[at] = model.mask_token
+        probability = model.predict(tokens[None])[0, at if model.mask_token is not None else at - 1].softmax(-1)
+        rights.append(float(probability[right]))
+        alls.append(float(probability[names].sum()))
+    return {"texts": NAME_TEXTS, "right": bootstrap(np.array(rights)), "names": bootstrap(np.array(alls)),
+            "uniform": 1 / len(names)}  # fmt: skip
 
 
 def _result(text: str) -> str | None:
@@ -284,6 +311,7 @@ def measure(model: LoadedModel, split: str, limit: int | None, report: Report) -
     """Everything a card says about one model."""
     result = {"loss": loss(model), "sinks": sink_statistics(model, report)}
     right = solved(model, split, limit)
+    result["names"] = names_copied(model)
     result["problems"] = {"items": len(right), "share": wilson(right)}
     report(f"problems: {right.mean():.3f}")
     return result | {"pruning": pruning_curve(model, split, limit, report)}

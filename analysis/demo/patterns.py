@@ -161,6 +161,24 @@ The class does sums today.
 {m} helps {n} with the numbers.
 Now it is time for some counting.
 """
+GAMES = """
+{n} calls {m}, and {m} calls {n}.
+{n} runs. {m} runs after {n}.
+{n} sings, and {m} dances with {n}.
+Where is {n}? {n} is behind {m}.
+{m} waves at {n}. {n} waves back.
+{n} hides, and {m} looks for {n}.
+{n} is fast, but {m} is faster than {n}.
+First {n} throws the ball to {m}. Then {m} throws it to {n}.
+"{n}!" shouts {m}. "Yes, {m}," says {n}.
+{n} follows {m}, and {m} follows {n}.
+{n} has a turn. After {n} it is {m}.
+{m} asks {n}, and {n} answers {m}.
+{n} sits between {m} and the wall. {m} smiles at {n}.
+"I am {n}," says {n}. "And I am {m}," says {m}.
+{n} pulls {m}. Then {m} pulls {n}.
+{m} likes {n}, and {n} likes {m}.
+"""
 
 
 def lines(block: str) -> tuple[str, ...]:
@@ -176,4 +194,5 @@ ALL = {
     "lesson": lines(LESSON_OPENINGS),
     "scene": lines(SCENE_OPENINGS),
     "sums": lines(SUM_OPENINGS),
+    "game": lines(GAMES),
 }

@@ -25,7 +25,7 @@ import torch
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from analysis.demo.stream import TOKENS, batch
+from analysis.demo.stream import TOKENS, batch, games_at
 from analysis.demo.tokenizer import BOS, EOS, MASK, PAD, build_tokenizer
 from analysis.models import llada, load
 from analysis.provenance import environment
@@ -240,7 +240,7 @@ def train(
     last_saved = time.monotonic()
     seen_lengths: set[int] = set()
     while progress.tokens < budget:
-        tokens = batch(seed, progress.step, tokenizer, tokens_a_batch)
+        tokens = batch(seed, progress.step, tokenizer, tokens_a_batch, games_at(progress.step))
         generator = torch.Generator().manual_seed(seed * 1_000_003 + progress.step)
         started, started_cpu = time.monotonic(), time.process_time()
         factor = learning_rate(progress.tokens / budget, progress.step, recipe)

@@ -1,11 +1,12 @@
 """The smallest pieces of text that say something checkable: a context and the answer that follows from it.
 
 Training text is context + answer; a benchmark item is the same with wrong answers beside it. Each function of `UNITS`
-draws one unit from a random generator, about a given character where it has one.
+draws one unit from a random generator, about `who` where it needs a character and about others of `people` where it
+needs more.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeVar
 
@@ -20,7 +21,6 @@ from analysis.demo.world import (
     DEEDS_BY_OTHER,
     FITTED,
     MEMBERS,
-    MEN,
     NUMBER_WORDS,
     OPPOSITE_THINGS,
     OPPOSITES,
@@ -34,7 +34,6 @@ from analysis.demo.world import (
     TOOL_TASKS,
     TROUBLES,
     WHERE,
-    WOMEN,
     Person,
     a,
     made_of,
@@ -42,6 +41,7 @@ from analysis.demo.world import (
 )
 
 LARGEST = 15  # of the numbers in sums
+Cast = tuple[Person, ...]  # the characters a text is about
 _T = TypeVar("_T")
 
 
@@ -80,6 +80,14 @@ def other(random: Random, options: tuple[_T, ...], *than: _T) -> _T:
             return drawn
 
 
+def by_name(random: Random, who: Person) -> Person:
+    """The character, half of the time called by name where a pronoun would be its subject.
+
+    A name that occurs again within a sentence or two is what a model learns to copy names from.
+    """
+    return replace(who, he=who.name, He=who.name) if random.random() < 0.5 else who
+
+
 def upper(text: str) -> str:
     """The text with its first letter as a capital."""
     return text[0].upper() + text[1:]
@@ -92,7 +100,7 @@ _HAVES = ("has", "have")
 _WERES = ("was", "were")
 
 
-def agreement(random: Random, who: Person | None = None) -> Unit:
+def agreement(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """A subject, a second noun between it and the verb, and the verb in the subject's number."""
     subject, second = pick(random, BEINGS), pick(random, BEINGS + COUNTED)
     many, many_second = random.random() < 0.5, random.random() < 0.5
@@ -145,11 +153,11 @@ _GAINS = ("got {} more", "found {} more", "bought {} more", "took {} more", "won
 _LOSSES = ("lost {}", "sold {}", "gave {} away", "dropped {}", "broke {}", "threw {} away")
 
 
-def arithmetic(random: Random, who: Person | None = None) -> Unit:
+def arithmetic(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """A sum about counted things, in digits or in words."""
     words = random.random() < 0.25
     first, sign, second, result = numbers(random, 10 if words else LARGEST)
-    noun, who = pick(random, COUNTED), who or pick(random, PEOPLE)
+    noun, who = pick(random, COUNTED), by_name(random, who or pick(random, people))
     change = pick(random, _GAINS if sign == "+" else _LOSSES).format(NUMBER_WORDS[second - 1] if words else second)
     answer = f" {NUMBER_WORDS[result - 1] if words else result}"
     had = counted(first, noun, words)
@@ -182,10 +190,10 @@ _CATEGORY_FRAMES = (
 _PLURAL_FRAMES = ("All {s} are", "{who} likes {s}, because they are", "{who} drew some {s}. They are")
 
 
-def category(random: Random, who: Person | None = None) -> Unit:
+def category(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """What a thing is: 'A robin is a bird'."""
     member, group = pick(random, MEMBERS)
-    name = (who or pick(random, PEOPLE)).name
+    name = (who or pick(random, people)).name
     if random.random() < 0.25 and a(member) != member and group != "drink":
         frame = int(random.random() * len(_PLURAL_FRAMES))
         context = _PLURAL_FRAMES[frame].format(s=plural(member), who=name)
@@ -203,7 +211,7 @@ _PROPERTY_FRAMES = (
 )  # fmt: skip
 
 
-def property_(random: Random, who: Person | None = None) -> Unit:
+def property_(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """What follows from what a thing is: 'A robin has feathers'."""
     member, group = pick(random, MEMBERS)
     which = int(random.random() * 2)
@@ -211,7 +219,7 @@ def property_(random: Random, who: Person | None = None) -> Unit:
     verb, rest = PROPERTIES[group][which].split(" ", 1)
     thing = a(member)
     context = _PROPERTY_FRAMES[frame].format(
-        A=upper(thing), a=thing, who=(who or pick(random, PEOPLE)).name, group=a(group)
+        A=upper(thing), a=thing, who=(who or pick(random, people)).name, group=a(group)
     )
     return Unit("knowledge", f"property {member} {which} {frame}", f"property {verb}", f"{context} {verb}", f" {rest}")
 
@@ -226,13 +234,13 @@ _OPPOSITE_FRAMES = (
 )
 
 
-def opposite(random: Random, who: Person | None = None) -> Unit:
+def opposite(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """'The soup is not hot. It is cold'."""
     word = pick(random, tuple(OPPOSITES))
     frame = int(random.random() * len(_OPPOSITE_FRAMES))
     thing = pick(random, OPPOSITE_THINGS[word])
-    who = who or pick(random, PEOPLE)
-    two = other(random, PEOPLE, who)
+    who = who or pick(random, people)
+    two = other(random, people, who)
     context = _OPPOSITE_FRAMES[frame].format(x=word, thing=thing, who=who.name, two=two.name)
     key = f"opposite {word} {frame} {'' if frame in (0, 4) else thing}"
     return Unit("knowledge", key, "opposite", context, f" {OPPOSITES[word]}", f" {word}")
@@ -247,10 +255,10 @@ _TOOL_FRAMES = (
 )  # fmt: skip
 
 
-def tool(random: Random, who: Person | None = None) -> Unit:
+def tool(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Which tool does what."""
     act, name = pick(random, TOOL_TASKS)
-    who = who or pick(random, PEOPLE)
+    who = by_name(random, who or pick(random, people))
     if random.random() < 0.2:
         frame = int(random.random() * 3)
         context = (f"{who.name} used {a(name)} to", f"{upper(a(name))} helps you to", f"With {a(name)} you can")[frame]
@@ -270,7 +278,7 @@ _PAST = {"sinks": "sank", "floats": "floated", "breaks": "broke", "stays whole":
          "does not burn": "did not burn", "tears": "tore", "does not tear": "did not tear"}  # fmt: skip
 
 
-def physics(random: Random, who: Person | None = None) -> Unit:
+def physics(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """What happens to a thing follows from what it is made of."""
     test = pick(random, tuple(TESTS))
     yes, no, does, does_not = TESTS[test]
@@ -281,7 +289,7 @@ def physics(random: Random, who: Person | None = None) -> Unit:
     if frame == 0:
         right, wrong = _PAST[right], _PAST[wrong]
     water = pick(random, ("river", "lake", "sea", "pond"))
-    name = (who or pick(random, PEOPLE)).name
+    name = (who or pick(random, people)).name
     context = _TEST_FRAMES[test][frame].format(who=name, x=thing, a=a(thing), w=water)
     key, pool = f"physics {test} {thing} {frame}", f"physics {test} {frame}"
     return Unit("physical", key, pool, context, f" {right}", f" {wrong}")
@@ -290,9 +298,9 @@ def physics(random: Random, who: Person | None = None) -> Unit:
 # --- what follows in a story ------------------------------------------------------------------------------------
 
 
-def trouble(random: Random, who: Person | None = None) -> Unit:
+def trouble(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """A character in trouble, what mends it or why nothing does, and how it ends."""
-    who = who or pick(random, PEOPLE)
+    who = by_name(random, who or pick(random, people))
     one = pick(random, TROUBLES)
     place = WHERE[pick(random, PLACES)]
     start = (f"{who.name} was {one.state} {place}.", f"{upper(place)}, {who.name} became {one.state}.",
@@ -302,16 +310,17 @@ def trouble(random: Random, who: Person | None = None) -> Unit:
         which = int(random.random() * len(one.remedies))
         key = f"trouble {one.state} {which} {who.name}"
         context = f"{start} So {who.he} {one.remedies[which]}. After that {who.he} was"
-        return Unit("story", key, f"trouble {who.he}", context, mended, still)
+        return Unit("story", key, f"trouble {who.child}", context, mended, still)
     which = int(random.random() * len(one.lack))
     key = f"trouble {one.state} not {which} {who.name}"
-    return Unit("story", key, f"trouble {who.he}", f"{start} {one.lack[which]}. After that {who.he} was", still, mended)
+    context = f"{start} {one.lack[which]}. After that {who.he} was"
+    return Unit("story", key, f"trouble {who.child}", context, still, mended)
 
 
-def moved(random: Random, who: Person | None = None) -> Unit:
+def moved(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Where a thing is after it was moved."""
-    who = who or pick(random, PEOPLE)
-    two = other(random, PEOPLE, who)
+    who = who or pick(random, people)
+    two = other(random, people, who)
     thing, first, last = pick(random, SMALL_THINGS), pick(random, CONTAINERS), pick(random, CONTAINERS)
     while last == first:
         last = pick(random, CONTAINERS)
@@ -324,10 +333,10 @@ def moved(random: Random, who: Person | None = None) -> Unit:
     return Unit("story", f"moved {thing} {first} {last}", "moved", context, f" {last}", f" {first}")
 
 
-def gone(random: Random, who: Person | None = None) -> Unit:
+def gone(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Where a character is after going somewhere."""
-    who = who or pick(random, PEOPLE)
-    two = other(random, PEOPLE, who)
+    who = who or pick(random, people)
+    two, who = other(random, people, who), by_name(random, who)
     here, there = pick(random, PLACES), pick(random, PLACES)
     while there == here:
         there = pick(random, PLACES)
@@ -343,10 +352,10 @@ def gone(random: Random, who: Person | None = None) -> Unit:
     return Unit("story", f"gone {who.name} {here} {there}", pool, context, f" {there}", f" {here}")
 
 
-def given(random: Random, who: Person | None = None) -> Unit:
+def given(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Who has a thing after it was given away."""
-    who = who or pick(random, PEOPLE)
-    two = other(random, PEOPLE, who)
+    who = who or pick(random, people)
+    two, who = other(random, people, who), by_name(random, who)
     thing = pick(random, SMALL_THINGS)
     context = (
         f"{who.name} had {a(thing)}. {who.He} gave it to {two.name}. Now the {thing} belongs to",
@@ -361,16 +370,17 @@ def given(random: Random, who: Person | None = None) -> Unit:
 _MEETS = ("met", "saw", "visited", "found")
 
 
-def reference(random: Random, who: Person | None = None) -> Unit:
+def reference(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Two characters or things, and which of them the pronoun meant."""
     frame = int(random.random() * 5)
+    men, women = (tuple(person for person in people if person.he == he) for he in ("he", "she"))
     if frame == 0:
         thing, holder = pick(random, FITTED), pick(random, CONTAINERS)
         size, meant, lure = ("big", thing, holder) if random.random() < 0.5 else ("small", holder, thing)
         context = f"The {thing} did not fit in the {holder} because it was too {size}. Too {size} was the"
         return Unit("reference", f"fit {thing} {holder}", f"fit {thing} {holder}", context, f" {meant}", f" {lure}")
     if frame == 1:
-        group = pick(random, (MEN, WOMEN))
+        group = pick(random, (men, women))
         one = who if who in group else pick(random, group)
         two = other(random, group, one)
         by_doer = random.random() < 0.5
@@ -379,7 +389,7 @@ def reference(random: Random, who: Person | None = None) -> Unit:
         context = f"{one.name} {deed} {two.name} because {one.he} {why}. The one who {why} was"
         key = f"deed {deed} {one.name} {two.name}"
     else:
-        one, two = pick(random, MEN), pick(random, WOMEN)
+        one, two = pick(random, men), pick(random, women)
         one, two = (one, two) if random.random() < 0.5 else (two, one)
         meant, lure = (one, two) if random.random() < 0.5 else (two, one)
         state, place = pick(random, STATES), WHERE[pick(random, PLACES)]
@@ -411,9 +421,9 @@ UNITS: dict[Callable[..., Unit], float] = {
 }
 
 
-def seen(random: Random, maker: Callable[..., Unit], who: Person | None = None) -> Unit:
+def seen(random: Random, maker: Callable[..., Unit], who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """A unit whose combination may be trained on."""
     while True:
-        unit = maker(random, who)
+        unit = maker(random, who, people)
         if not held_out(unit.key):
             return unit

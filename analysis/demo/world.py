@@ -37,12 +37,10 @@ class Person:
 
 
 _BOYS = _words(
-    "Tom Ben Sam Max Leo Jack Dan Tim Paul Nick Adam Oscar Henry Peter Hugo Felix Simon Victor Martin Oliver Albert "
-    "Edgar Ralph Walter"
+    "Tom Ben Sam Max Leo Jack Dan Tim Paul Nick Adam Oscar"
 )
 _GIRLS = _words(
-    "Ann Mia Lily Sue Kate Eva Jane Lucy Emma Nora Zoe Ella Alice Clara Ruth Helen Maria Sofia Irene Julia Laura "
-    "Martha Paula Tessa"
+    "Ann Mia Lily Sue Kate Eva Jane Lucy Emma Nora Zoe Ella"
 )
 MEN = tuple(Person(name, "he", "him", "his", "He", "His", "boy") for name in _BOYS)
 WOMEN = tuple(Person(name, "she", "her", "her", "She", "Her", "girl") for name in _GIRLS)
@@ -181,7 +179,7 @@ UNCOUNTED = set(
     _words(
         "milk tea juice coffee lemonade water cocoa cider soup stew salad pudding iron gold copper tin lead steel "
         "brass zinc tennis soccer hockey golf boxing skiing rowing red blue green yellow purple pink brown black white "
-        "pliers trout salmon cod tuna"
+        "pliers trout salmon cod tuna glue soap"
     )
 )
 MEMBERS = tuple((member, category) for category, members in CATEGORIES.items() for member in members)
@@ -253,7 +251,7 @@ TOOL_FOR: dict[str, tuple[str, ...]] = {
         "umbrella": "stay dry in the rain / keep off the rain", "boat": "cross the lake / row to the island",
         "rope": "tie the bag / pull the cart", "telescope": "look at the stars / watch the moon",
         "map": "find the way / plan the journey", "oven": "bake a cake / roast the chicken",
-        "scissors": "cut the paper / trim the hair", "soap": "wash the face / clean the dishes",
+        "razor": "shave the chin / trim the hair", "soap": "wash the face / clean the dishes",
         "comb": "tidy the beard / part the curls", "camera": "take a picture / film the wedding",
         "thermometer": "measure the heat / check the fever", "scale": "weigh the flour / weigh the parcel",
         "ruler": "measure the line / draw a straight line", "match": "light the fire / light the candle",
