@@ -18,6 +18,7 @@ from analysis.specs import (
     RecordSpec,
     SinkParams,
     Spec,
+    SuggestSpec,
     TuneParams,
 )
 
@@ -33,9 +34,10 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Discount", DiscountParams),
     ("Statistics for tuning", CalibrateSpec),
     ("Tuning", TuneParams),
+    ("Suggesting", SuggestSpec),
     ("Evaluation", EvaluateSpec),
 )
-_SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare"}
+_SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare", "statistics", "setting"}
 _SIGNS = {
     annotated_types.Ge: ("ge", "≥"),
     annotated_types.Gt: ("gt", ">"),

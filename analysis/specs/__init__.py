@@ -28,7 +28,8 @@ from analysis.specs.pruning import (
 )
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import SinkParams
-from analysis.specs.tuning import PRESETS, CalibrateSpec, TuneParams
+from analysis.specs.suggestion import SuggestSpec
+from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, TuneParams
 
 __all__ = [
     "DREAM_SOURCE",
@@ -59,6 +60,8 @@ __all__ = [
     "Sampling",
     "SinkParams",
     "Spec",
+    "StatisticsParams",
+    "SuggestSpec",
     "TuneParams",
     "UnloadSpec",
     "parameter",

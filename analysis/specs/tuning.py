@@ -9,10 +9,9 @@ from analysis.specs.models import ModelSpec
 from analysis.specs.pruning import CalibrationParams, DiscountParams
 
 
-class CalibrateSpec(Spec):
-    """Run the dense model on noised text and store what every setting of the discount is computed from."""
+class StatisticsParams(Spec):
+    """What is stored of the dense model on noised text."""
 
-    model: ModelSpec = ModelSpec()
     calibration: CalibrationParams = CalibrationParams(samples=32, seq_len=64)
     grouping: Literal["auto", "tokens", "bins"] = parameter(
         "auto",
@@ -48,6 +47,12 @@ class CalibrateSpec(Spec):
         "auto: the model runs in memory if it fits its device, else block by block from its files. always: block by "
         "block, which needs the memory of one block.",
     )
+
+
+class CalibrateSpec(StatisticsParams):
+    """Run the dense model on noised text and store what every setting of the discount is computed from."""
+
+    model: ModelSpec = ModelSpec()
 
 
 class TuneParams(Spec):
