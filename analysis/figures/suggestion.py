@@ -1,0 +1,72 @@
+"""Figures of a search over the discount's parameters: how it went, and which of them matter."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.figures.dynamics import SERIES_COLORS
+from analysis.figures.style import REFERENCE, SINK, TOKEN, layout
+
+_DASHES = ("dash", "dot")
+_LEAST = 0.002  # of the values, the least height of a history: less is rounding, not a difference to look at
+
+
+def history(
+    values: Sequence[float], settings: Sequence[str], references: Mapping[str, float], y_title: str, maximise: bool,
+    planned: int,
+) -> go.Figure:  # fmt: skip
+    """Value by trial (N,), the best so far, and a level for each reference by name. settings: each trial in words.
+
+    planned: trials in the end, so that the axis stays while the history grows.
+    """
+    numbers = np.arange(len(values))
+    best = (np.maximum if maximise else np.minimum).accumulate(np.asarray(values, float))
+    ends = [0, max(planned, 2) - 1]
+    form = ".2%" if maximise else ".4%"
+    figure = go.Figure()
+    for (name, level), dash in zip(references.items(), _DASHES, strict=False):
+        figure.add_trace(
+            go.Scatter(
+                x=ends, y=[level, level], name=name, mode="lines",
+                line={"color": REFERENCE, "dash": dash, "width": 1.5},
+                hovertemplate=f"{name}: %{{y:{form}}}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=numbers, y=best, name="best so far", mode="lines", line={"color": SINK, "width": 2, "shape": "hv"},
+            hoverinfo="skip",
+        )
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=numbers, y=np.asarray(values, float), name="trial", mode="markers",
+            marker={"color": TOKEN, "size": 8, "line": {"width": 0}}, customdata=list(settings),
+            hovertemplate=f"trial %{{x}}: %{{y:{form}}}<br>%{{customdata}}<extra></extra>",
+        )
+    )  # fmt: skip
+    layout(figure, "trial", y_title, 360)
+    figure.update_xaxes(range=[-0.8, ends[1] + 0.8], rangemode="nonnegative")
+    shown = [*values, *references.values()]
+    half = max((max(shown) - min(shown)) / 2 * 1.15, _LEAST * max(map(abs, shown)) / 2, 1e-9)
+    middle = (max(shown) + min(shown)) / 2
+    figure.update_yaxes(
+        tickformat=".1%" if maximise else ".3%", exponentformat=None, range=[middle - half, middle + half]
+    )
+    return figure
+
+
+def importances(shares: Mapping[str, float]) -> go.Figure:
+    """A bar for each parameter by name, the most important on top. shares: of a sum of one."""
+    names = sorted(shares, key=lambda name: shares[name])
+    figure = go.Figure(
+        go.Bar(
+            x=[shares[name] for name in names], y=names, orientation="h", marker={"color": SERIES_COLORS[0]},
+            text=[f"{shares[name]:.0%}" for name in names], textposition="outside", cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+    )  # fmt: skip
+    layout(figure, "importance", "", 360)
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.12 * max(shares.values(), default=1)])
+    return figure
