@@ -122,7 +122,7 @@ def _calibration(methods: list[str], found: Checkpoint | None) -> CalibrationPar
                 if name == "seq_len" and longest is not None:
                     default = min(default, longest)
                 values[name] = controls.draw(
-                    CalibrationParams, name, f"prune_{name}", default=default, persist_state="session"
+                    CalibrationParams, name, f"prune_{name}", default=default, bind="query-params"
                 )
         try:
             return CalibrationParams(**values)

@@ -14,9 +14,12 @@ from pages.parts.session import engine
 from tests.ui.test_pages import app, texts
 
 pytestmark = pytest.mark.slow
-SPEC = CalibrateSpec(calibration=CalibrationParams(samples=3, seq_len=32, step_interval=25), heldout=2)
+SPEC = CalibrateSpec(
+    calibration=CalibrationParams(samples=3, seq_len=32, step_interval=25, seed=4, noise_eps=0.01), heldout=2
+)
 QUERY = {
     "calibrate_samples": "3", "calibrate_seq_len": "32", "calibrate_step_interval": "25", "calibrate_heldout": "2",
+    "calibrate_seed": "4", "calibrate_noise_eps": "0.01",
 }  # fmt: skip
 
 
@@ -123,8 +126,9 @@ def test_prune_with_this_opens_the_pruning_page_with_the_setting(statistics):
     link = prune_link(check(page(tune_sink_std="1.5", tune_sink_score="hard", tune_sparsity="0.3")))
     asked = dict(parse_qsl(link.query_string))
     test = check(app("pages/pruning.py", **asked))
-    found = {box.key: box.value for box in [*test.number_input, *test.slider, *test.selectbox]}
+    found = {box.key: box.value for box in [*test.number_input, *test.slider, *test.selectbox, *test.text_input]}
     assert found["prune_sink_std"] == 1.5 and found["prune_sink_score"] == "hard" and found["prune_sparsity"] == 0.3
+    assert {name: found[f"prune_{name}"] for name in CalibrationParams.model_fields} == SPEC.calibration.model_dump()
     assert not any(set(asked) - set(found))
 
 
