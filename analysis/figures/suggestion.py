@@ -9,7 +9,7 @@ from analysis.figures.dynamics import SERIES_COLORS
 from analysis.figures.style import REFERENCE, SINK, TOKEN, layout
 
 _DASHES = ("dash", "dot")
-_LEAST = 0.002  # of the values, the least height of a history: less is rounding, not a difference to look at
+_LEAST = {True: 2e-3, False: 2e-4}  # of the values, the least height of a history: of accuracies, of errors
 
 
 def history(
@@ -18,10 +18,13 @@ def history(
 ) -> go.Figure:  # fmt: skip
     """Value by trial (N,), the best so far, and a level for each reference by name. settings: each trial in words.
 
-    planned: trials in the end, so that the axis stays while the history grows.
+    planned: trials in the end, so that the axis stays while the history grows. Trials far worse than the rest, which
+    would leave nothing of it to see, are triangles at the edge; their hover tells their value.
     """
-    numbers = np.arange(len(values))
-    best = (np.maximum if maximise else np.minimum).accumulate(np.asarray(values, float))
+    numbers, worth = np.arange(len(values)), np.asarray(values, float)
+    best = (np.maximum if maximise else np.minimum).accumulate(worth)
+    low, high = _window(worth, list(references.values()), maximise)
+    outside = (worth < low) | (worth > high)
     ends = [0, max(planned, 2) - 1]
     form = ".2%" if maximise else ".4%"
     figure = go.Figure()
@@ -41,20 +44,35 @@ def history(
     )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            x=numbers, y=np.asarray(values, float), name="trial", mode="markers",
-            marker={"color": TOKEN, "size": 8, "line": {"width": 0}}, customdata=list(settings),
-            hovertemplate=f"trial %{{x}}: %{{y:{form}}}<br>%{{customdata}}<extra></extra>",
+            x=numbers, y=np.clip(worth, low, high), name="trial", mode="markers",
+            marker={
+                "color": TOKEN, "size": 8, "line": {"width": 0},
+                "symbol": np.where(outside, "triangle-down" if maximise else "triangle-up", "circle"),
+            },
+            customdata=[f"{value:{form}}<br>{words}" for value, words in zip(values, settings, strict=True)],
+            hovertemplate="trial %{x}: %{customdata}<extra></extra>",
         )
     )  # fmt: skip
     layout(figure, "trial", y_title, 360)
     figure.update_xaxes(range=[-0.8, ends[1] + 0.8], rangemode="nonnegative")
-    shown = [*values, *references.values()]
-    half = max((max(shown) - min(shown)) / 2 * 1.15, _LEAST * max(map(abs, shown)) / 2, 1e-9)
-    middle = (max(shown) + min(shown)) / 2
+    margin = 0.06 * (high - low)
     figure.update_yaxes(
-        tickformat=".1%" if maximise else ".3%", exponentformat=None, range=[middle - half, middle + half]
+        tickformat=".1%" if maximise else ".3%", exponentformat=None, range=[low - margin, high + margin]
     )
     return figure
+
+
+def _window(worth: np.ndarray, references: Sequence[float], maximise: bool) -> tuple[float, float]:
+    """What is shown of the values: all but those that lie beyond the quartiles on the bad side by 1.5 times their
+    distance (Tukey's fences)."""
+    first, third = np.quantile(worth, [0.25, 0.75])
+    reach = 1.5 * (third - first)
+    inside = worth[worth >= first - reach] if maximise else worth[worth <= third + reach]
+    shown = np.concatenate([inside, references])
+    low, high = float(shown.min()), float(shown.max())
+    least = _LEAST[maximise] * max(abs(low), abs(high), 1e-9)
+    spare = max(least - (high - low), 0.0) / 2
+    return low - spare, high + spare
 
 
 def importances(shares: Mapping[str, float]) -> go.Figure:

@@ -296,7 +296,7 @@ def _charts(spec: SuggestSpec, rows: list[dict[str, Any]], shares: dict[str, flo
                 "accuracy" if accuracy else "output error", accuracy, spec.trials,
             ),
             "suggest_history",
-            _table(rows),
+            _table(rows, "accuracy" if accuracy else "output error"),
         )  # fmt: skip
     with right:
         if not shares:
@@ -314,12 +314,13 @@ def _charts(spec: SuggestSpec, rows: list[dict[str, Any]], shares: dict[str, flo
         )
 
 
-def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """A row a trial: number, value, that of the published setting, every parameter, and what else is known."""
+def _table(rows: list[dict[str, Any]], measure: str) -> pd.DataFrame:
+    """A row a trial: what it and the published setting are worth in per cent, every parameter, what else is known."""
     return pd.DataFrame(
         [
             {
-                "trial": row["number"], "name": row["name"], "value": row["value"], "published": row["published"],
+                "trial": row["number"], "name": row["name"], f"{measure}, %": 100 * row["value"],
+                "published, %": 100 * row["published"],
                 **row["discount"],
                 **({"mask bits changed": row["facts"]["changed"]} if "changed" in row["facts"] else {}),
                 **row["facts"].get("tasks", {}), "seconds": row["seconds"],

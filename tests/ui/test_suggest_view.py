@@ -75,7 +75,7 @@ def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     assert len(test.get("plotly_chart")) == 2 and "search seed 0" in texts(test)
     test.toggle(key="suggest_history_table").set_value(True).run()
     table = next(one.value for one in test.dataframe if "sink_std" in one.value.columns)
-    assert list(table["value"]) == [row["value"] for row in rows]
+    assert list(table["output error, %"]) == [100 * row["value"] for row in rows]
     assert list(table["sink_std"]) == [row["discount"]["sink_std"] for row in rows]
     chosen = next(row for row in rows if row["number"] != best and row["discount"] != DiscountParams().model_dump())
     test.selectbox(key="suggest_trial").set_value(chosen["number"]).run()
