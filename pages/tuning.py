@@ -360,16 +360,15 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
 
 
 def _hand_over(statistics: StoredStatistics, setting: TuneParams) -> None:
-    """To the pruning page, with the calibration text, the discount and the sparsity in its address."""
-    if not tuning.counts_alike(_steps(statistics, setting)):
-        st.caption("A pruning counts all noise steps alike: choose all steps and 'even' to prune with this setting.")
-        return
+    """To the pruning page, with the calibration text and the setting in its address."""
     calibration = statistics.info.spec.calibration
-    asked = {**calibration.model_dump(), **setting.discount.model_dump(), "sparsity": setting.sparsity}
+    asked = {
+        **calibration.model_dump(), **setting.discount.model_dump(), **setting.model_dump(exclude={"discount"}),
+    }  # fmt: skip
     st.page_link(
         "pages/pruning.py", label="**Prune with this**", icon=":material/content_cut:",
         query_params={f"prune_{name}": str(value) for name, value in asked.items()},
-        help="Opens the pruning page with this calibration text, discount and sparsity.",
+        help="Opens the pruning page with this calibration text and setting.",
     )  # fmt: skip
 
 

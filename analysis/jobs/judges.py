@@ -20,7 +20,7 @@ from analysis.jobs.evaluation import evaluate
 from analysis.jobs.outcome import result_key
 from analysis.jobs.pruning import prune
 from analysis.models.checkpoint import find, fingerprint
-from analysis.specs import CalibrateSpec, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, SuggestSpec
+from analysis.specs import CalibrateSpec, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, StepParams, SuggestSpec
 from analysis.stored_statistics import open_statistics
 from cache.store import Store
 
@@ -208,11 +208,13 @@ class AccuracyJudge:
         self._folder.mkdir()
         try:
             folders = []
+            steps = StepParams(**{name: getattr(spec.setting, name) for name in StepParams.model_fields})
             for number, discount in enumerate(settings.values()):
                 folders.append(self._folder / f"pruned-{number}")
                 asked = PruneSpec(
                     model=spec.model, method="sink-wanda", sparsity=spec.setting.sparsity, discount=discount,
-                    calibration=spec.statistics.calibration, streaming=spec.statistics.streaming, out=str(folders[-1]),
+                    steps=steps, calibration=spec.statistics.calibration, streaming=spec.statistics.streaming,
+                    out=str(folders[-1]),
                 )  # fmt: skip
                 prune(asked, _Part(self._context, self._folder, tell))
             sources = [ModelSpec(source=str(folder), device=spec.model.device, dtype=spec.model.dtype)

@@ -25,6 +25,7 @@ from analysis.specs.pruning import (
     FootprintParams,
     FootprintSpec,
     PruneSpec,
+    StepParams,
 )
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import SinkParams
@@ -61,6 +62,7 @@ __all__ = [
     "SinkParams",
     "Spec",
     "StatisticsParams",
+    "StepParams",
     "SuggestSpec",
     "TuneParams",
     "UnloadSpec",

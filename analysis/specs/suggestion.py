@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import field_validator
 
 from analysis.specs.base import Spec, parameter
 from analysis.specs.models import ModelSpec
@@ -91,15 +91,6 @@ class SuggestSpec(Spec):
         if unknown:
             raise ValueError(f"'{unknown[0]}' is no parameter of the discount. Choose among {', '.join(SEARCHABLE)}.")
         return tuple(name for name in SEARCHABLE if name in searched)
-
-    @model_validator(mode="after")
-    def _can_be_pruned(self) -> "SuggestSpec":
-        alike = TuneParams(discount=self.setting.discount, sparsity=self.setting.sparsity)
-        if self.judge == "accuracy" and self.setting != alike:
-            raise ValueError(
-                "A pruning counts all noise steps alike: choose all steps and 'even', or judge by the output error."
-            )
-        return self
 
     @property
     def base(self) -> DiscountParams:

@@ -42,7 +42,7 @@ def draw(info: Info) -> TuneParams:
         if len(levels) > 1:
             first, last = st.select_slider(
                 "Noise steps that count", levels, value=(first, last), key=_STEPS, persist_state="session",
-                help="From the cleanest to the noisiest step t of the calibration; a pruning always takes all of them.",
+                help="From the cleanest to the noisiest step t of the calibration.",
             )  # fmt: skip
     with right:
         weighting = controls.draw(TuneParams, "step_weighting", key_of("step_weighting"), bind="query-params")

@@ -120,10 +120,3 @@ def test_a_failed_search_says_why():
     record = engine().wait(engine().submit("suggest", SuggestSpec(statistics=STATISTICS, setting=steps)).id, 60)
     test = app("pages/tuning.py", **QUERY, search=record.id)
     assert "No stored noise step lies in the range" in texts(test)
-
-
-def test_by_accuracy_steps_that_a_pruning_does_not_have_cannot_be_searched():
-    test = app("pages/tuning.py", **QUERY, suggest_judge="accuracy", tune_step_weighting="noisy")
-    assert "counts all noise steps alike" in texts(test) and test.button(key="suggest").disabled
-    test.selectbox(key="tune_step_weighting").set_value("even").run()
-    assert not test.exception and not test.button(key="suggest").disabled
