@@ -12,6 +12,7 @@ from analysis.errors import UserError
 from analysis.evaluation import tasks
 from analysis.evaluation.results import STOP
 from analysis.jobs import JOBS, judges
+from analysis.models.load import register
 from analysis.search import Search, space
 from analysis.specs import (
     CalibrateSpec,
@@ -207,6 +208,7 @@ def test_the_parts_of_a_task_share_no_item(tmp_path):
 
 def test_by_accuracy_settings_prune_the_model_and_the_best_is_compared_on_other_items(spec, tmp_path, monkeypatch):
     calibration = CalibrationParams(samples=2, seq_len=16, step_interval=25)
+    register()  # saves under the authors' names
     model = ModelSpec(source=tiny_llada(tmp_path / "tiny", 0), device="cpu")
     asked = spec(
         model=model, statistics=StatisticsParams(calibration=calibration), judge="accuracy", trials=3,
