@@ -8,11 +8,11 @@ import sys
 
 from pydantic import ValidationError
 
-from analysis.command_line import evaluate, models, prune, record
+from analysis.command_line import evaluate, models, prune, record, suggest
 from analysis.errors import UserError
 from analysis.specs import sentence
 
-VERBS = {"models": models, "record": record, "prune": prune, "evaluate": evaluate}
+VERBS = {"models": models, "record": record, "prune": prune, "evaluate": evaluate, "suggest": suggest}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ _SETTINGS = (
     "skip_projections",
     "calibration",
     "discount",
+    "steps",
 )
 
 

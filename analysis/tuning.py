@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.discount import token_weights
 from analysis.sinks import moments
-from analysis.specs import DiscountParams, TuneParams
+from analysis.specs import DiscountParams, StepParams
 
 BINS = 64
 _EDGES = (np.arange(BINS - 1) / 10).astype(np.float32)  # of z: 0, 0.1, …, 6.2; below and above lie one bin each
@@ -76,16 +76,11 @@ def group_weights(mass: np.ndarray, grouping: str, discount: DiscountParams) -> 
     return mean.astype(np.float32).reshape(*bins.shape[:-1], BINS)
 
 
-def step_weights(levels: tuple[int, ...], total: int, params: TuneParams) -> np.ndarray:
+def step_weights(levels: tuple[int, ...], total: int, params: StepParams) -> np.ndarray:
     """c of every noise level t, (T,): 0 outside the steps that count. total: the steps of the noise schedule."""
     steps = np.array(levels, np.float64)
     by = {"even": np.ones_like(steps), "noisy": steps / total, "clean": (total + 1 - steps) / total}
     return np.where((steps >= params.first_step) & (steps <= params.last_step), by[params.step_weighting], 0.0)
-
-
-def counts_alike(steps: np.ndarray) -> bool:
-    """Whether all noise levels count the same, as they do in a pruning."""
-    return bool((steps == steps[0]).all())
 
 
 @dataclass(frozen=True)

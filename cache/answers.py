@@ -1,4 +1,4 @@
-"""What models answered to single items, found by content: so that nothing is asked twice, by whichever job."""
+"""What models answered to single items and what trials of a search found, by content: nothing is asked twice."""
 
 import json
 from pathlib import Path

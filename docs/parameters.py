@@ -18,6 +18,8 @@ from analysis.specs import (
     RecordSpec,
     SinkParams,
     Spec,
+    StepParams,
+    SuggestSpec,
     TuneParams,
 )
 
@@ -31,11 +33,13 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Pruning", PruneSpec),
     ("Calibration", CalibrationParams),
     ("Discount", DiscountParams),
+    ("Steps", StepParams),
     ("Statistics for tuning", CalibrateSpec),
     ("Tuning", TuneParams),
+    ("Suggesting", SuggestSpec),
     ("Evaluation", EvaluateSpec),
 )
-_SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare"}
+_SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare", "statistics", "setting", "steps"}
 _SIGNS = {
     annotated_types.Ge: ("ge", "≥"),
     annotated_types.Gt: ("gt", ">"),

@@ -20,9 +20,10 @@ from pages.parts.charts import chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
 from pages.parts.recordings import within
 from pages.parts.session import engine, plain
+from pages.parts.suggesting import suggest_view
 from pages.parts.tune_settings import in_words, kept_a
 
-VIEWS = ("Masks", "Output error", "Discount", "Text", "Scores")
+VIEWS = ("Masks", "Output error", "Discount", "Text", "Scores", "Suggest")
 _SCORE = (
     "$$s_j = \\sum_t c_t \\sum_n \\lVert \\omega_{n,t} \\odot X_{n,t,j} \\rVert_2, \\quad "
     "\\text{pruned: the lowest } |W_{ij}|\\,s_j \\text{ of each row}$$\n\n"
@@ -74,6 +75,8 @@ def _page(job: JobRecord) -> None:
         _discount(statistics, job, named)
     elif view == "Text":
         _text(statistics, setting)
+    elif view == "Suggest":
+        suggest_view(job.parameters(), setting, statistics.info.levels)
     else:
         effects = {name: _every_layer(statistics, job, one) for name, one in named.items()}
         stacked = {name: tuning.together(own) for name, own in effects.items()}
@@ -357,15 +360,15 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
 
 
 def _hand_over(statistics: StoredStatistics, setting: TuneParams) -> None:
-    """To the pruning page, with the discount and the sparsity in its address."""
-    if not tuning.counts_alike(_steps(statistics, setting)):
-        st.caption("A pruning counts all noise steps alike: choose all steps and 'even' to prune with this setting.")
-        return
-    asked = {**setting.discount.model_dump(), "sparsity": setting.sparsity}
+    """To the pruning page, with the calibration text and the setting in its address."""
+    calibration = statistics.info.spec.calibration
+    asked = {
+        **calibration.model_dump(), **setting.discount.model_dump(), **setting.model_dump(exclude={"discount"}),
+    }  # fmt: skip
     st.page_link(
         "pages/pruning.py", label="**Prune with this**", icon=":material/content_cut:",
         query_params={f"prune_{name}": str(value) for name, value in asked.items()},
-        help="Opens the pruning page with this discount and sparsity.",
+        help="Opens the pruning page with this calibration text and setting.",
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from analysis.models.streaming import skeleton
 from analysis.pruning import pipeline, saving
 from analysis.pruning.estimate import estimate
 from analysis.pruning.methods import METHODS, Calibration
-from analysis.specs import CalibrationParams, ModelSpec, PruneSpec
+from analysis.specs import CalibrationParams, ModelSpec, PruneSpec, StepParams
 from analysis.specs import pruning as pruning_specs
 from tests.helpers import ROOT, QuietContext
 
@@ -449,7 +449,8 @@ def test_scores_do_not_depend_on_what_else_is_pruned(bundled, tmp_path):
 def test_the_command_of_the_report_repeats_the_run(bundled, tmp_path):
     from analysis.__main__ import main
 
-    spec = spec_for(bundled, tmp_path / "p", sparsity=0.3, skip_layers=(1, 2), overwrite=True)
+    steps = StepParams(last_step=30, step_weighting="clean")
+    spec = spec_for(bundled, tmp_path / "p", sparsity=0.3, skip_layers=(1, 2), overwrite=True, steps=steps)
     report = pipeline.prune(bundled, spec, QuietContext(tmp_path))
     first = (tmp_path / "p" / "model.safetensors").read_bytes()
     import shlex

@@ -19,7 +19,15 @@ from analysis.models.load import load
 from analysis.pruning.patterns import pruned_mask
 from analysis.pruning.scores import wanda_score
 from analysis.pruning.selection import lowest
-from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec, TuneParams
+from analysis.specs import (
+    CalibrateSpec,
+    CalibrationParams,
+    DiscountParams,
+    ModelSpec,
+    PruneSpec,
+    StepParams,
+    TuneParams,
+)
 from analysis.stored_statistics import open_statistics
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
@@ -110,6 +118,45 @@ def test_changed_bits_of_the_bundled_model(bundled, grouping, length, tmp_path):
         grouping=grouping, heldout=1,
     )  # fmt: skip
     check_changes(bundled, calibrated(spec, tmp_path), ["published", "weak and low"])
+
+
+@pytest.mark.parametrize("discount", ["published", "mean over steps", None])
+@pytest.mark.parametrize("steps", [TuneParams(step_weighting="noisy"), TuneParams(first_step=20, last_step=30)])
+def test_a_pruning_weighs_steps_as_the_tuning_does(stored, discount, steps, tmp_path):
+    statistics = stored[0]
+    spec = statistics.info.spec
+    params = DISCOUNTS.get(discount, DiscountParams(discount_strength=0.0))
+    asked = PruneSpec(
+        model=spec.model, method="wanda-noised" if discount is None else "sink-wanda", calibration=spec.calibration,
+        discount=params, steps=StepParams(**steps.model_dump(exclude={"discount", "sparsity"})),
+        out=str(tmp_path / "pruned"),
+    )  # fmt: skip
+    JOBS["prune"].run(asked, QuietContext(tmp_path))
+    pruned = load(ModelSpec(source=asked.out, device="cpu"))
+    info = statistics.info
+    levels = tuning.step_weights(info.levels, spec.calibration.diffusion_steps, steps)
+    weights = tuning.group_weights(statistics.mass, info.grouping, params)[:, :, 0]
+    alike = np.ones_like(levels)
+    wrong = moved = 0
+    for index in range(info.layers):
+        layer = statistics.layer(index, params)
+        for name, given_to in layer.inputs.items():
+            sums = tuning.scores_by_step(layer.squares[given_to], weights, alike)
+            ours, even = (tuning.pruned_mask(layer.weights[name], c @ sums, SPARSITY) for c in (levels, alike))
+            theirs = pruned.projections(pruned.blocks[index])[name].weight.detach().numpy() == 0
+            wrong += (ours != theirs).sum()
+            moved += (ours != even).sum()
+    assert moved > 100 and wrong <= 0.01 * moved
+
+
+def test_steps_without_any_of_the_calibration_are_refused_in_a_sentence(stored, tmp_path):
+    spec = stored[0].info.spec
+    asked = PruneSpec(
+        model=spec.model, calibration=spec.calibration, steps=StepParams(first_step=1, last_step=4),
+        out=str(tmp_path / "pruned"),
+    )  # fmt: skip
+    with pytest.raises(UserError, match="Widen it"):
+        JOBS["prune"].run(asked, QuietContext(tmp_path))
 
 
 # --- the file ---------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_the_store_and_the_figures_stand_on_the_ground():
 def test_pages_do_no_torch():
     for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py")]:
         assert not any(
-            name.split(".")[0] in {"torch", "transformers", "dask", "distributed"} for name in imports(path)
+            name.split(".")[0] in {"torch", "transformers", "dask", "distributed", "optuna"} for name in imports(path)
         ), path
 
 
@@ -65,7 +65,7 @@ def test_importing_the_app_and_every_page_loads_nothing_heavy():
     script = f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert not loaded & {"torch", "transformers", "distributed", "dask", "accelerate", "datasets", "lm_eval"}
+    assert not loaded & {"torch", "transformers", "distributed", "dask", "accelerate", "datasets", "lm_eval", "optuna"}
 
 
 def test_there_is_no_import_circle():

@@ -1,6 +1,6 @@
 """What a dense model's activations on noised text say about its features: one number a feature of every projection.
 
-    s_j = Σ_n Σ_t ‖ω_{n,t} ⊙ X_{n,t,j}‖₂        (arXiv 2602.17664)
+    s_j = Σ_n Σ_t c_t · ‖ω_{n,t} ⊙ X_{n,t,j}‖₂        (arXiv 2602.17664; the step weights c, 1 by default, are ours)
 
 X is the input of a projection, the norm runs over the tokens of one sequence, and ω = 1 − λ·φ discounts sinks (1 for
 the control). φ is known only after the last layer. So a step's block inputs are kept until then where they fit a byte
@@ -10,7 +10,7 @@ Shapes: N sequences, T noise levels, B rows of a forward, L layers, S positions,
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +28,7 @@ TOKENS_A_FORWARD = 512
 
 Scores = list[dict[str, torch.Tensor]]
 Mode = Literal["one forward", "two passes"]
-Weights = list[tuple[np.ndarray, int]]  # by row: ω (m, 1 or L, S), and how often it counts
+Weights = list[tuple[np.ndarray, float]]  # by row: ω (m, 1 or L, S), and how often it counts, times c
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,16 @@ class Collected:
 
 @dataclass
 class Rows:
-    """Distinct token rows of one noise level. members[i]: the sequences whose text of this level is row i."""
+    """Distinct token rows of one noise level. members[i]: the sequences whose text of this level is row i. step: c."""
 
     tokens: torch.Tensor
     members: list[np.ndarray]
+    step: float = 1.0
+
+    @property
+    def times(self) -> list[float]:
+        """How much each row counts."""
+        return [self.step * len(members) for members in self.members]
 
 
 @torch.no_grad()
@@ -60,13 +66,20 @@ def feature_scores(
     discount: DiscountParams | None,
     budget: int,
     on_forward: Callable[[int, int], None] = lambda done, total: None,
+    steps: np.ndarray | None = None,
 ) -> Collected:
     """s of every projection over token rows (N, T, S) int64. discount None counts every token fully.
 
-    budget: bytes that kept block inputs may take. on_forward: told how many of the planned forwards are done.
+    budget: bytes that kept block inputs may take. on_forward: told how many of the planned forwards are done. steps: c
+    of every level (T,), 1 without.
     """
     size = max(1, TOKENS_A_FORWARD // inputs.shape[-1])
-    batches = [rows for level in range(inputs.shape[1]) for rows in distinct_rows(inputs[:, level], size)]
+    steps = np.ones(inputs.shape[1]) if steps is None else steps
+    batches = [
+        replace(rows, step=float(step))
+        for level, step in enumerate(steps)
+        for rows in distinct_rows(inputs[:, level], size)
+    ]
     tokens = [rows.tokens for rows in batches]
     need = kept_bytes(runner, min(size, len(inputs)) * inputs.shape[-1])
     sums = _Sums()
@@ -110,7 +123,7 @@ def _two_pass_weights(
     if discount.sink_steps == "each":
         return [_row_weights(mass, rows, discount) for mass, rows in zip(masses, batches, strict=True)]
     weights = token_weights(_by_sequence(masses, batches, shape), discount)
-    return [[(weights[members, 0], 1) for members in rows.members] for rows in batches]
+    return [[(weights[members, 0], rows.step) for members in rows.members] for rows in batches]
 
 
 def _by_sequence(masses: list[np.ndarray], batches: list[Rows], shape: tuple[int, ...]) -> np.ndarray:
@@ -184,13 +197,13 @@ def input_features(module: nn.Module) -> int:
 
 
 def _unit_weights(rows: Rows) -> Weights:
-    return [(np.ones((1, 1, rows.tokens.shape[1]), np.float32), len(members)) for members in rows.members]
+    return [(np.ones((1, 1, rows.tokens.shape[1]), np.float32), times) for times in rows.times]
 
 
 def _row_weights(mass: np.ndarray, rows: Rows, discount: DiscountParams) -> Weights:
     _require_finite(mass)
     weights = token_weights(mass[:, None], discount)
-    return [(row, len(members)) for row, members in zip(weights, rows.members, strict=True)]
+    return list(zip(weights, rows.times, strict=True))
 
 
 def _require_finite(mass: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.command_line.flags import Terminal, add_flags, field_of, given
 from analysis.jobs.pruning import prune
-from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec
+from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
 
 
 def add(verbs: Any) -> None:
@@ -21,8 +21,8 @@ def add(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--out", required=True, metavar="DIR", help=field_of(PruneSpec, "out").description)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    seen = {"calibration", "discount", "data", "out"}
-    for spec in (PruneSpec, CalibrationParams, DiscountParams, ModelSpec):
+    seen = {"calibration", "discount", "steps", "data", "out"}
+    for spec in (PruneSpec, CalibrationParams, DiscountParams, StepParams, ModelSpec):
         add_flags(parser, spec, "", seen)
 
 
@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
         model=ModelSpec(source=options.model, **given(ModelSpec, options)),
         calibration=CalibrationParams(**given(CalibrationParams, options)),
         discount=DiscountParams(**given(DiscountParams, options)),
+        steps=StepParams(**given(StepParams, options)),
         **{name: value for name, value in given(PruneSpec, options).items() if name != "calibration"},
     )
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:

@@ -16,7 +16,7 @@ from cache.store import Store
 KEPT_RECORDS = 200  # of ended jobs that leave nothing to come back to
 KEPT_LINES = 300
 FLUSH_INTERVAL = 1.0  # seconds between writes of a running job's progress
-_LASTING = ("record", "prune", "evaluate")  # kinds whose records are kept
+_LASTING = ("record", "prune", "evaluate", "suggest")  # kinds whose records are kept
 
 
 @dataclass

@@ -3,12 +3,14 @@
 Prompts, filters and metrics are lm-eval's own functions, called item by item.
 """
 
+import hashlib
+import json
 import logging
 import os
 import random
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
 from analysis.specs import EvaluateSpec
 
 FEWSHOT_SEED = 1234  # lm-eval's own default
+TUNING_SHARE = 4  # one item in so many is kept for choosing settings
 _HUB = ("huggingface.co", 443)
 _HUB_TIMEOUT = 5.0  # seconds
 
@@ -140,7 +143,7 @@ def _benchmark(
             f"There is no task '{row.task}'. `python -m lm_eval ls tasks` lists lm-eval's, --include-path adds yours; "
             "the bundled tasks are bundled_knowledge, bundled_story and so on."
         )
-    with _network_or_none(row.task):
+    with _network_or_none(row.task), _seeded():
         tasks: dict[str, Task] = manager.load([row.task])["tasks"]
     shots = row.shots if spec.shots is None else spec.shots
     for task in tasks.values():
@@ -154,7 +157,10 @@ def _benchmark(
     if getattr(first, "MULTIMODAL", False):
         raise UserError(f"'{row.title}' needs images or sound, which these models do not read.")
     kind = first.OUTPUT_TYPE
-    documents = _documents(name, tasks, _chosen(name, tasks, spec.limit, spec.seed), chat)
+    chosen = _chosen(name, tasks, spec)
+    if not chosen:
+        raise UserError(f"{row.title} was left out: none of its items is in the part '{spec.part}'.")
+    documents = _documents(name, tasks, chosen, chat)
     return Benchmark(
         name,
         row,
@@ -169,14 +175,23 @@ def _benchmark(
     )
 
 
-def _chosen(name: str, tasks: dict[str, Task], limit: int | None, seed: int) -> list[tuple[str, int]]:
+def _chosen(name: str, tasks: dict[str, Task], spec: EvaluateSpec) -> list[tuple[str, int]]:
     """(task, id) of the items taken, in a shuffle that depends on the seed and the benchmark alone.
 
-    A smaller limit takes the beginning of a larger one's.
+    A smaller limit takes the beginning of a larger one's. A part takes its items in the order that all have.
     """
-    items = [(task_name, index) for task_name, task in tasks.items() for index in range(len(task.eval_docs))]
-    random.Random(f"items {seed} {name}").shuffle(items)
-    return items[:limit]
+    texts = {task_name: task.eval_docs for task_name, task in tasks.items()}
+    items = [(task_name, index) for task_name, all_of_it in texts.items() for index in range(len(all_of_it))]
+    random.Random(f"items {spec.seed} {name}").shuffle(items)
+    if spec.part != "all":
+        items = [(task_name, index) for task_name, index in items if part_of(texts[task_name][index]) == spec.part]
+    return items[: spec.limit]
+
+
+def part_of(item: Mapping[str, Any]) -> str:
+    """Whether an item is for 'tuning' or to be 'reported': by its content, so that equal items are never in both."""
+    text = json.dumps(item, sort_keys=True, default=str)
+    return "reported" if int(hashlib.sha256(text.encode()).hexdigest(), 16) % TUNING_SHARE else "tuning"
 
 
 def samples(benchmark: Benchmark) -> dict[str, list[int]]:
@@ -264,6 +279,17 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item") and not isinstance(value, str):
         return value.item()
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Some tasks shuffle an item's choices with Python's own generator as they are read: the same way every time."""
+    before = random.getstate()
+    random.seed(FEWSHOT_SEED)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 # --- the network ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.pruning import estimate, footprint, prune
 from analysis.jobs.recordings import noise, record, reference
+from analysis.jobs.suggestion import suggest
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import Spec
 
@@ -46,6 +47,8 @@ JOBS: dict[str, Job] = {
     "calibrate": Job("Store calibration statistics", calibrate, stored=True),
     # Its answers are found one by one, so that asking again goes on where it was.
     "evaluate": Job("Evaluate", evaluate, stored=False),
+    # As are its trials.
+    "suggest": Job("Suggest a discount", suggest, stored=False),
 }
 
 

@@ -33,7 +33,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
     """
     began = time.perf_counter()
     context.progress("looking for the models")
-    found = [_checkpoint(model, context) for model in spec.models]
+    found = [checkpoint_of(model, context) for model in spec.models]
     names = spec.names or _names(spec.models)
     context.progress("starting lm-eval")
     from analysis.evaluation import live
@@ -99,7 +99,8 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
     return Outcome({**summary(results), **text}, path, key if not stopped else f"{key}-{len(results.answers)}")
 
 
-def _checkpoint(model: ModelSpec, context: Context) -> Checkpoint:
+def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:
+    """The model's checkpoint, downloaded if need be. Raises UserError for a bad source."""
     found = find(model.source)
     if found is None:
         context.progress(f"downloading {model.source}")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from analysis.specs import PruneSpec
+from analysis.errors import UserError
+from analysis.specs import PruneSpec, StepParams
 
 if TYPE_CHECKING:
     import torch
@@ -146,6 +147,24 @@ def _by_sparsegpt(weight: "torch.Tensor", statistic: Any, sparsity: float, spec:
     return PrunedProjection(solved.weight, solved.pruned)
 
 
+def _step_weights(spec: PruneSpec) -> np.ndarray | None:
+    """c of every noise level of the calibration (T,), None where all count alike. Raises UserError where none does."""
+    from analysis.calibration.noise import noise_levels
+    from analysis.tuning import step_weights
+
+    if spec.steps == StepParams():
+        return None
+    total = spec.calibration.diffusion_steps
+    levels = tuple(noise_levels(total, spec.calibration.step_interval)[::-1])
+    steps = step_weights(levels, total, spec.steps)
+    if not steps.any():
+        raise UserError(
+            f"No noise step of the calibration ({', '.join(map(str, levels))}) lies in the range of steps that count. "
+            "Widen it."
+        )
+    return steps
+
+
 def _noised_scores(discounted: bool) -> Prepare:
     def prepare(
         runner: "Runner", text: Calibration, spec: PruneSpec, budget: int, told: Callable[[int, int], None]
@@ -153,7 +172,8 @@ def _noised_scores(discounted: bool) -> Prepare:
         from analysis.calibration.activations import feature_scores
 
         assert text.noised is not None
-        found = feature_scores(runner, text.noised, spec.discount if discounted else None, budget, told)
+        discount = spec.discount if discounted else None
+        found = feature_scores(runner, text.noised, discount, budget, told, _step_weights(spec))
         facts = {
             "mode": found.mode, "forwards": found.forwards, "rows_a_forward": found.rows_a_forward,
             "kept_bytes": found.kept_bytes,

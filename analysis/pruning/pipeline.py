@@ -170,7 +170,7 @@ def _prepare_once(run: Run, text: Calibration | None) -> Prepared:
     """`prepare`, or what it had told before the same job was cut off."""
     if run.method.prepare is None:
         return Prepared()
-    asked = run.spec.model_dump(mode="json", include={"method", "calibration", "discount"})
+    asked = run.spec.model_dump(mode="json", include={"method", "calibration", "discount", "steps"})
     kept = run.context.scratch / f"{content_key(model=run.model.fingerprint, **asked)}.safetensors"
     if kept.is_file():
         prepared = load_prepared(kept)

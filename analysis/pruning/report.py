@@ -112,7 +112,8 @@ def command(spec: PruneSpec) -> str:
     """The command line that does the same again, into a folder of the same name where it is started."""
     words = ["python", "-m", "analysis", "prune", "--model", spec.model.source, "--method", spec.method]
     changed = spec.model_dump(exclude_defaults=True)
-    flat = {**changed.pop("model", {}), **changed.pop("calibration", {}), **changed.pop("discount", {}), **changed}
+    nested = [changed.pop(name, {}) for name in ("model", "calibration", "discount", "steps")]
+    flat = {name: value for one in (*nested, changed) for name, value in one.items()}
     flat = {name: value for name, value in flat.items() if name not in ("source", "method", "out", "overwrite")}
     names = {"data": "calibration"}
     for name, value in flat.items():

@@ -25,10 +25,12 @@ from analysis.specs.pruning import (
     FootprintParams,
     FootprintSpec,
     PruneSpec,
+    StepParams,
 )
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import SinkParams
-from analysis.specs.tuning import PRESETS, CalibrateSpec, TuneParams
+from analysis.specs.suggestion import SuggestSpec
+from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, TuneParams
 
 __all__ = [
     "DREAM_SOURCE",
@@ -59,6 +61,9 @@ __all__ = [
     "Sampling",
     "SinkParams",
     "Spec",
+    "StatisticsParams",
+    "StepParams",
+    "SuggestSpec",
     "TuneParams",
     "UnloadSpec",
     "parameter",

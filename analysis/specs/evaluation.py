@@ -40,6 +40,12 @@ class EvaluateSpec(Spec):
         empty="all",
         ge=1,
     )
+    part: Literal["all", "tuning", "reported"] = parameter(
+        "all",
+        "Part of the items",
+        "tuning: about one item in four of each task, chosen by its content, to choose settings on. reported: the "
+        "others, for the numbers that are told. No item is in both, whatever the seed.",
+    )
     draws: int | None = parameter(
         None,
         "Draws",

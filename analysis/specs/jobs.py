@@ -12,6 +12,7 @@ from analysis.specs.observing import (
     UnloadSpec,
 )
 from analysis.specs.pruning import EstimateSpec, FootprintSpec, PruneSpec
+from analysis.specs.suggestion import SuggestSpec
 from analysis.specs.tuning import CalibrateSpec
 
 JOB_SPECS: dict[str, type[Spec]] = {
@@ -27,4 +28,5 @@ JOB_SPECS: dict[str, type[Spec]] = {
     "calibrate": CalibrateSpec,
     "evaluate": EvaluateSpec,
     "footprint": FootprintSpec,
+    "suggest": SuggestSpec,
 }

@@ -114,6 +114,26 @@ class DiscountParams(Spec):
     )
 
 
+class StepParams(Spec):
+    """Which noise steps count in the scores of sink-wanda and wanda-noised, and how much."""
+
+    first_step: int = parameter(0, "First step", "The cleanest noise step t that counts.", ge=0, le=1000)
+    last_step: int = parameter(1000, "Last step", "The noisiest noise step t that counts.", ge=0, le=1000)
+    step_weighting: Literal["even", "noisy", "clean"] = parameter(
+        "even",
+        "Steps count",
+        "even: all alike, as published. noisy: in proportion to t, the noisier the more. clean: in proportion to "
+        "T + 1 − t, the cleaner the more.",
+        source=SINK_AWARE_SOURCE,
+    )
+
+    @model_validator(mode="after")
+    def _steps_in_order(self) -> "StepParams":
+        if self.first_step > self.last_step:
+            raise ValueError(f"The first step ({self.first_step}) must not exceed the last ({self.last_step}).")
+        return self
+
+
 Method = Literal["magnitude", "wanda", "wanda-noised", "sink-wanda", "sparsegpt", "sink-sparsegpt"]
 Pattern = Literal["unstructured", "2:4", "4:8", "structured"]
 Allocation = Literal["uniform", "owl", "depth"]
@@ -173,6 +193,7 @@ class PruneSpec(Spec):
     )
     calibration: CalibrationParams = CalibrationParams()
     discount: DiscountParams = DiscountParams()
+    steps: StepParams = StepParams()
     byte_budget: int | None = parameter(
         None,
         "Memory for kept inputs",

@@ -2,17 +2,14 @@
 
 from typing import Literal
 
-from pydantic import model_validator
-
-from analysis.specs.base import SINK_AWARE_SOURCE, Spec, parameter
+from analysis.specs.base import Spec, parameter
 from analysis.specs.models import ModelSpec
-from analysis.specs.pruning import CalibrationParams, DiscountParams
+from analysis.specs.pruning import CalibrationParams, DiscountParams, StepParams
 
 
-class CalibrateSpec(Spec):
-    """Run the dense model on noised text and store what every setting of the discount is computed from."""
+class StatisticsParams(Spec):
+    """What is stored of the dense model on noised text."""
 
-    model: ModelSpec = ModelSpec()
     calibration: CalibrationParams = CalibrationParams(samples=32, seq_len=64)
     grouping: Literal["auto", "tokens", "bins"] = parameter(
         "auto",
@@ -50,28 +47,19 @@ class CalibrateSpec(Spec):
     )
 
 
-class TuneParams(Spec):
+class CalibrateSpec(StatisticsParams):
+    """Run the dense model on noised text and store what every setting of the discount is computed from."""
+
+    model: ModelSpec = ModelSpec()
+
+
+class TuneParams(StepParams):
     """One setting: the discount, the noise steps that count and how much, and the sparsity of the masks."""
 
     discount: DiscountParams = DiscountParams()
     sparsity: float = parameter(
         0.5, "Sparsity", "Share of each row's weights that the masks remove.", ge=0, le=0.95, step=0.05
     )
-    first_step: int = parameter(0, "First step", "The cleanest noise step t that counts.", ge=0, le=1000)
-    last_step: int = parameter(1000, "Last step", "The noisiest noise step t that counts.", ge=0, le=1000)
-    step_weighting: Literal["even", "noisy", "clean"] = parameter(
-        "even",
-        "Steps count",
-        "even: all alike, as published. noisy: in proportion to t, the noisier the more. clean: in proportion to "
-        "T + 1 − t, the cleaner the more.",
-        source=SINK_AWARE_SOURCE,
-    )
-
-    @model_validator(mode="after")
-    def _steps_in_order(self) -> "TuneParams":
-        if self.first_step > self.last_step:
-            raise ValueError(f"The first step ({self.first_step}) must not exceed the last ({self.last_step}).")
-        return self
 
 
 PRESETS: dict[str, DiscountParams] = {

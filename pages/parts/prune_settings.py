@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint, find
 from analysis.pruning.methods import METHODS
-from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, sentence
+from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams, sentence
 from pages.parts import controls
 
 PRESELECTED = ("sink-wanda", "wanda", "wanda-noised")
@@ -25,6 +25,7 @@ def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
     chosen = {
         **_what(found),
         "calibration": _calibration(methods, found),
+        "steps": _steps(methods),
         "discount": _discount(methods),
     }
     if not methods:
@@ -122,10 +123,26 @@ def _calibration(methods: list[str], found: Checkpoint | None) -> CalibrationPar
                 if name == "seq_len" and longest is not None:
                     default = min(default, longest)
                 values[name] = controls.draw(
-                    CalibrationParams, name, f"prune_{name}", default=default, persist_state="session"
+                    CalibrationParams, name, f"prune_{name}", default=default, bind="query-params"
                 )
         try:
             return CalibrationParams(**values)
+        except ValidationError as error:
+            st.error(sentence(error))
+            st.stop()
+
+
+def _steps(methods: list[str]) -> StepParams:
+    if not any(METHODS[method].noised and METHODS[method].statistic is None for method in methods):
+        return StepParams()
+    with st.expander("Noise steps that count"):
+        st.caption("In the scores of Sink-Wanda and its control. The paper counts all steps alike.")
+        values = {}
+        for column, name in zip(st.columns(4), StepParams.model_fields, strict=False):
+            with column:
+                values[name] = controls.draw(StepParams, name, f"prune_{name}", bind="query-params")
+        try:
+            return StepParams(**values)
         except ValidationError as error:
             st.error(sentence(error))
             st.stop()

@@ -42,7 +42,7 @@ def draw(info: Info) -> TuneParams:
         if len(levels) > 1:
             first, last = st.select_slider(
                 "Noise steps that count", levels, value=(first, last), key=_STEPS, persist_state="session",
-                help="From the cleanest to the noisiest step t of the calibration; a pruning always takes all of them.",
+                help="From the cleanest to the noisiest step t of the calibration.",
             )  # fmt: skip
     with right:
         weighting = controls.draw(TuneParams, "step_weighting", key_of("step_weighting"), bind="query-params")
@@ -84,7 +84,8 @@ def _remember(setting: TuneParams) -> None:
         del history[:-MOST_UNDONE]
 
 
-def _apply(setting: TuneParams, levels: tuple[int, ...]) -> None:
+def apply(setting: TuneParams, levels: tuple[int, ...]) -> None:
+    """Sets the controls, in a callback. levels: the stored noise steps."""
     for name, value in setting.discount.model_dump().items():
         st.session_state[key_of(name)] = value
     st.session_state[key_of("sparsity")] = setting.sparsity
@@ -100,12 +101,12 @@ def actions(info: Info) -> None:
     def preset() -> None:
         name = st.session_state["tuning_preset"]
         if name:
-            _apply(TuneParams(discount=PRESETS[name], sparsity=st.session_state.get(key_of("sparsity"), 0.5)), levels)
+            apply(TuneParams(discount=PRESETS[name], sparsity=st.session_state.get(key_of("sparsity"), 0.5)), levels)
 
     def undo() -> None:
         history = st.session_state[_HISTORY]
         history.pop()
-        _apply(TuneParams.model_validate_json(history[-1]), levels)
+        apply(TuneParams.model_validate_json(history[-1]), levels)
 
     def keep() -> None:
         st.query_params[_A] = _short(TuneParams.model_validate_json(st.session_state[_HISTORY][-1]))
@@ -114,7 +115,7 @@ def actions(info: Info) -> None:
         a, now = kept_a(), st.session_state[_HISTORY][-1]
         if a is not None:
             st.query_params[_A] = _short(TuneParams.model_validate_json(now))
-            _apply(a, levels)
+            apply(a, levels)
 
     def drop() -> None:
         del st.query_params[_A]
@@ -156,13 +157,22 @@ def _short(setting: TuneParams) -> str:
 
 def in_words(setting: TuneParams) -> str:
     """A setting in one line."""
-    discount = setting.discount
+    return f"{discount_in_words(setting.discount)} · {rest_in_words(setting)}"
+
+
+def discount_in_words(discount: DiscountParams) -> str:
+    """A discount in one line."""
     parts = [f"k {discount.sink_std:g}", f"λ {discount.discount_strength:g}", discount.sink_score]
     if discount.sink_score == "soft":
         parts.insert(1, f"α {discount.sink_alpha:g}" + (" per std" if discount.alpha_unit == "std" else ""))
     parts += ["each layer's sinks"] if discount.sink_scope == "layer" else []
     parts += ["mean over steps"] if discount.sink_steps == "mean" else []
-    parts += [f"steps from {setting.first_step}"] if setting.first_step else []
+    return " · ".join(parts)
+
+
+def rest_in_words(setting: TuneParams) -> str:
+    """What a setting holds beside its discount, in one line."""
+    parts = [f"steps from {setting.first_step}"] if setting.first_step else []
     parts += [f"steps up to {setting.last_step}"] if setting.last_step < 1000 else []
     parts += [f"{setting.step_weighting} steps count more"] if setting.step_weighting != "even" else []
     return " · ".join([*parts, f"sparsity {setting.sparsity:.0%}"])

@@ -1,0 +1,82 @@
+"""`python -m analysis suggest`: search the discount that costs the model least."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from analysis.command_line.flags import Terminal, add_flags, field_of, given
+from analysis.jobs.suggestion import suggest
+from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, StatisticsParams, SuggestSpec, TuneParams
+
+
+def add(verbs: Any) -> None:
+    """The verb and its flags."""
+    verb = verbs.add_parser("suggest", help="search the discount of sinks that costs the model least")
+    verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
+    verb.add_argument(
+        "--calibration", dest="data", default=argparse.SUPPRESS, metavar="TEXT",
+        help=field_of(CalibrationParams, "data").description,
+    )  # fmt: skip
+    for name in ("samples", "seq_len", "seed"):
+        flag = "calibration-seed" if name == "seed" else name.replace("_", "-")
+        help_text = f"{field_of(CalibrationParams, name).description} Default: {getattr(_text(), name)}."
+        verb.add_argument(
+            f"--{flag}", dest=f"calibration_{name}", type=int, default=argparse.SUPPRESS, metavar=name.upper(),
+            help=help_text,
+        )  # fmt: skip
+    verb.add_argument("--json", action="store_true", help="print the summary as JSON")
+    seen = {"statistics", "setting", "calibration", "discount", "data", "samples", "seq_len"}
+    for spec in (SuggestSpec, TuneParams, DiscountParams, StatisticsParams, CalibrationParams, ModelSpec):
+        add_flags(verb, spec, "", seen)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Searches."""
+    text = _text().model_dump() | {
+        name: value for name, value in given(CalibrationParams, options).items() if name != "seed"
+    }
+    text |= {
+        name: getattr(options, f"calibration_{name}")
+        for name in CalibrationParams.model_fields
+        if f"calibration_{name}" in options
+    }
+    spec = SuggestSpec(
+        model=ModelSpec(source=options.model, **given(ModelSpec, options)),
+        statistics=StatisticsParams(calibration=CalibrationParams(**text), **given(StatisticsParams, options)),
+        setting=TuneParams(discount=DiscountParams(**given(DiscountParams, options)), **given(TuneParams, options)),
+        **given(SuggestSpec, options),
+    )
+    with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
+        context = Terminal(Path(folder))
+        summary = suggest(spec, context).summary
+        context.end()
+    if options.json:
+        print(json.dumps(summary, ensure_ascii=False))
+        return 0
+    _print(summary)
+    return 0
+
+
+def _text() -> CalibrationParams:
+    return StatisticsParams().calibration
+
+
+def _print(summary: dict[str, Any]) -> None:
+    measure = "accuracy on the items for tuning" if summary["maximise"] else "output error"
+    trials, best = summary["trials"], summary["trials"][summary["best"]]
+    print(f"{len(trials)} trials by {measure}, seed {summary['seed']}, calibration seed {summary['calibration_seed']}")
+    for name, row in {"best": best, **{row["name"]: row for row in trials if row["name"]}}.items():
+        setting = ", ".join(f"{key} {value}" for key, value in row["discount"].items())
+        print(f"  {name:<12} {row['value']:.4%}  trial {row['number']}: {setting}")
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["importance"].items())
+    print(f"importance: {shares or 'too few trials that differ'}")
+    for row in (summary["comparison"] or {}).get("differences", ()):
+        if row["task"] == "average":
+            print(
+                f"  {row['setting']} − {row['than']} on {row['n']} items that no trial has seen: {row['value']:+.3f} "
+                f"[{row['low']:+.3f}, {row['high']:+.3f}], {row['words']}"
+            )
+    for note in summary["notes"]:
+        print(f"note: {note}")

@@ -1,0 +1,90 @@
+"""Figures of a search over the discount's parameters: how it went, and which of them matter."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.figures.dynamics import SERIES_COLORS
+from analysis.figures.style import REFERENCE, SINK, TOKEN, layout
+
+_DASHES = ("dash", "dot")
+_LEAST = {True: 2e-3, False: 2e-4}  # of the values, the least height of a history: of accuracies, of errors
+
+
+def history(
+    values: Sequence[float], settings: Sequence[str], references: Mapping[str, float], y_title: str, maximise: bool,
+    planned: int,
+) -> go.Figure:  # fmt: skip
+    """Value by trial (N,), the best so far, and a level for each reference by name. settings: each trial in words.
+
+    planned: trials in the end, so that the axis stays while the history grows. Trials far worse than the rest, which
+    would leave nothing of it to see, are triangles at the edge; their hover tells their value.
+    """
+    numbers, worth = np.arange(len(values)), np.asarray(values, float)
+    best = (np.maximum if maximise else np.minimum).accumulate(worth)
+    low, high = _window(worth, list(references.values()), maximise)
+    outside = (worth < low) | (worth > high)
+    ends = [0, max(planned, 2) - 1]
+    form = ".2%" if maximise else ".4%"
+    figure = go.Figure()
+    for (name, level), dash in zip(references.items(), _DASHES, strict=False):
+        figure.add_trace(
+            go.Scatter(
+                x=ends, y=[level, level], name=name, mode="lines",
+                line={"color": REFERENCE, "dash": dash, "width": 1.5},
+                hovertemplate=f"{name}: %{{y:{form}}}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=numbers, y=best, name="best so far", mode="lines", line={"color": SINK, "width": 2, "shape": "hv"},
+            hoverinfo="skip",
+        )
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=numbers, y=np.clip(worth, low, high), name="trial", mode="markers",
+            marker={
+                "color": TOKEN, "size": 8, "line": {"width": 0},
+                "symbol": np.where(outside, "triangle-down" if maximise else "triangle-up", "circle"),
+            },
+            customdata=[f"{value:{form}}<br>{words}" for value, words in zip(values, settings, strict=True)],
+            hovertemplate="trial %{x}: %{customdata}<extra></extra>",
+        )
+    )  # fmt: skip
+    layout(figure, "trial", y_title, 360)
+    figure.update_xaxes(range=[-0.8, ends[1] + 0.8], rangemode="nonnegative")
+    margin = 0.06 * (high - low)
+    figure.update_yaxes(
+        tickformat=".1%" if maximise else ".3%", exponentformat=None, range=[low - margin, high + margin]
+    )
+    return figure
+
+
+def _window(worth: np.ndarray, references: Sequence[float], maximise: bool) -> tuple[float, float]:
+    """What is shown of the values: all but those that lie beyond the quartiles on the bad side by 1.5 times their
+    distance (Tukey's fences)."""
+    first, third = np.quantile(worth, [0.25, 0.75])
+    reach = 1.5 * (third - first)
+    inside = worth[worth >= first - reach] if maximise else worth[worth <= third + reach]
+    shown = np.concatenate([inside, references])
+    low, high = float(shown.min()), float(shown.max())
+    least = _LEAST[maximise] * max(abs(low), abs(high), 1e-9)
+    spare = max(least - (high - low), 0.0) / 2
+    return low - spare, high + spare
+
+
+def importances(shares: Mapping[str, float]) -> go.Figure:
+    """A bar for each parameter by name, the most important on top. shares: of a sum of one."""
+    names = sorted(shares, key=lambda name: shares[name])
+    figure = go.Figure(
+        go.Bar(
+            x=[shares[name] for name in names], y=names, orientation="h", marker={"color": SERIES_COLORS[0]},
+            text=[f"{shares[name]:.0%}" for name in names], textposition="outside", cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+    )  # fmt: skip
+    layout(figure, "importance", "", 360)
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.12 * max(shares.values(), default=1)])
+    return figure

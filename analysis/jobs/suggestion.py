@@ -1,0 +1,148 @@
+"""Suggesting a discount: settings are tried one after the other, each where the ones before it say.
+
+Every finished trial goes into the answer store under a name that does not hold their number, so that asking again,
+also for more of them, goes on where it ended, whatever ended it.
+"""
+
+import time
+from typing import Any
+
+from analysis.context import Context
+from analysis.errors import UserError
+from analysis.evaluation.results import STOP
+from analysis.jobs.evaluation import checkpoint_of
+from analysis.jobs.judges import Judge, judge_of
+from analysis.jobs.outcome import Outcome
+from analysis.models.checkpoint import fingerprint
+from analysis.specs import DiscountParams, SuggestSpec
+from cache.answers import Answers
+from cache.keys import code_version, content_key
+
+
+class _Stopped(Exception):
+    """Ends a search early with what is there."""
+
+
+class _Told:
+    """Where the search stands, told on. A file named `stop` in the job's folder ends it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.phase, self.done, self.total = "getting ready", 0, 0
+
+    def __call__(self, doing: str, **details: Any) -> None:
+        if (self._context.folder / STOP).exists():
+            raise _Stopped
+        self._context.progress(self.phase, self.done, self.total, doing=doing, **details)
+
+
+def suggest(spec: SuggestSpec, context: Context) -> Outcome:
+    """Searches for the discount that costs the model least.
+
+    Its summary holds every trial, the importance of the parameters, the best trial and, judged by accuracy, what the
+    best setting, the published one and no discount score on items that no trial has seen.
+    """
+    began = time.perf_counter()
+    told = _Told(context)
+    checkpoint = checkpoint_of(spec.model, context)
+    content = fingerprint(checkpoint)
+    study = content_key(
+        kind="search", fingerprint=content, device=spec.model.device, dtype=spec.model.dtype,
+        question=spec.question(), code=code_version(),
+    )  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    found: dict[str, Any] = {"searched": [], "importance": {}, "notes": [], "comparison": None}
+    stopped = False
+    try:
+        judge = judge_of(spec, content, context, told)
+        with Answers() as answers:
+            _try_all(spec, judge, answers, study, told, rows, found)
+            found["comparison"] = _compared(spec, judge, answers, study, told, rows)
+    except _Stopped:
+        stopped = True
+    maximise = spec.judge == "accuracy"
+    summary = {
+        "judge": spec.judge,
+        "maximise": maximise,
+        "trials": rows,
+        "planned": spec.trials,
+        "best": _best(rows, maximise) if rows else None,
+        **found,
+        "stopped": stopped,
+        "seed": spec.seed,
+        "calibration_seed": spec.statistics.calibration.seed,
+        "fingerprint": content,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    key = content_key(study=study, trials=len(rows), reported=spec.reported_limit, stopped=stopped)
+    return Outcome(summary, key=key)
+
+
+def _try_all(
+    spec: SuggestSpec, judge: Judge, answers: Answers, study: str, told: _Told, rows: list[dict[str, Any]],
+    found: dict[str, Any],
+) -> None:  # fmt: skip
+    """Fills `rows` with the trials, in order, and `found` with what they say so far."""
+    told("starting Optuna")
+    from analysis.search import Search, space
+
+    ranges = space(spec.searched, judge.unserved(spec.searched))
+    if not ranges:
+        raise UserError(f"Nothing is left to search. {' '.join(judge.notes)} Search another parameter too.")
+    search = Search(ranges, spec.base, spec.seed, judge.maximise)
+    references = list(spec.references.items())
+    found.update(searched=list(ranges), notes=judge.notes)
+    told.phase, told.total = "trying settings", spec.trials
+    for number in range(spec.trials):
+        told.done = number
+        name, discount = references[number] if number < len(references) else ("", None)
+        key = content_key(kind="trial", study=study, number=number)
+        row = answers.get(key)
+        if row is None:
+            discount = discount or search.ask()
+            told("")
+            row = {"number": number, "name": name, **_tried(judge, discount, rows, told)}
+            row["published"] = rows[0]["value"] if rows else row["value"]
+            answers.put(key, row)
+        rows.append(row)
+        tried = DiscountParams(**row["discount"])
+        if search.holds(tried):
+            search.tell(tried, row["value"])
+        found["importance"] = search.importances()
+        told.done = number + 1
+        told("", trials=list(rows), importance=found["importance"], searched=found["searched"])
+
+
+def _compared(
+    spec: SuggestSpec, judge: Judge, answers: Answers, study: str, told: _Told, rows: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """The best setting, and the references unlike it, on what no trial has seen."""
+    told.phase, told.done, told.total = "comparing on items that no trial has seen", 0, 0
+    best = rows[_best(rows, judge.maximise)]["discount"]
+    references = {row["name"]: row["discount"] for row in rows if row["name"] and row["discount"] != best}
+    settings = {"best": best, **references}
+    key = content_key(kind="comparison", study=study, settings=settings, limit=spec.reported_limit)
+    stored = answers.get(key)
+    if stored is not None:
+        return stored
+    compared = judge.compare({name: DiscountParams(**one) for name, one in settings.items()}, told)
+    if compared is not None:
+        answers.put(key, compared)
+    return compared
+
+
+def _tried(judge: Judge, discount: DiscountParams, rows: list[dict[str, Any]], told: _Told) -> dict[str, Any]:
+    """What a setting is worth; one that was tried before is not judged again."""
+    asked = discount.model_dump(mode="json")
+    before = next((row for row in rows if row["discount"] == asked), None)
+    if before is not None:
+        return {"discount": asked, "value": before["value"], "facts": before["facts"], "seconds": 0.0}
+    began = time.perf_counter()
+    value, facts = judge.judge(discount, told)
+    return {"discount": asked, "value": value, "facts": facts, "seconds": round(time.perf_counter() - began, 3)}
+
+
+def _best(rows: list[dict[str, Any]], maximise: bool) -> int:
+    """The number of the best trial; of equal ones the first, so that a tie goes to the published setting."""
+    values = [row["value"] for row in rows]
+    return values.index(max(values) if maximise else min(values))

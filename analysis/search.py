@@ -1,0 +1,114 @@
+"""Searching the parameters of the discount: the space from their own fields, and Optuna's sampler over it.
+
+Every setting is drawn by a sampler of its own, seeded by the search's seed and the number of trials before it, from
+those trials alone. So a search that goes on from stored trials draws what one without a break draws.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+import annotated_types
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.samplers import TPESampler
+
+from analysis.specs import DiscountParams
+
+FOR_IMPORTANCE = 8  # trials before importances are told
+TOP = 0.25  # share of the trials that importance explains
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Space = dict[str, BaseDistribution]
+
+
+def space(names: Sequence[str], leave_out: Mapping[str, Sequence[Any]] | None = None) -> Space:
+    """The range of every parameter as its field has it: numbers by their step, or all choices but those left out.
+
+    A bound that its field excludes is one step inside. What has one choice left is not in the space.
+    """
+    found: Space = {}
+    for name in names:
+        field = DiscountParams.model_fields[name]
+        if get_origin(field.annotation) is Literal:
+            unwanted = (leave_out or {}).get(name, ())
+            choices = [choice for choice in get_args(field.annotation) if choice not in unwanted]
+            if len(choices) > 1:
+                found[name] = CategoricalDistribution(choices)
+            continue
+        step = float((field.json_schema_extra or {})["step"])
+        bounds: dict[str, float] = {}
+        for rule in field.metadata:
+            if isinstance(rule, annotated_types.Ge):
+                bounds["low"] = float(rule.ge)
+            elif isinstance(rule, annotated_types.Gt):
+                bounds["low"] = float(rule.gt) + step
+            elif isinstance(rule, annotated_types.Le):
+                bounds["high"] = float(rule.le)
+            elif isinstance(rule, annotated_types.Lt):
+                bounds["high"] = float(rule.lt) - step
+        found[name] = FloatDistribution(**bounds, step=step)
+    return found
+
+
+def _lies_in(one: BaseDistribution, value: Any) -> bool:
+    if isinstance(one, CategoricalDistribution):
+        return value in one.choices
+    assert isinstance(one, FloatDistribution)
+    return one.low <= value <= one.high
+
+
+class Search:
+    """Trials of discounts that differ from `base` in a space alone, and Optuna's word on them."""
+
+    def __init__(self, ranges: Space, base: DiscountParams, seed: int, maximise: bool) -> None:
+        self._space, self._base, self._seed = ranges, base, seed
+        self._direction = "maximize" if maximise else "minimize"
+        self._trials: list[optuna.trial.FrozenTrial] = []
+
+    def holds(self, discount: DiscountParams) -> bool:
+        """Whether a setting lies in the space: all that is not searched is as in the base."""
+        values = self._searched(discount)
+        if self._base.model_copy(update=values) != discount:
+            return False
+        return all(_lies_in(one, values[name]) for name, one in self._space.items())
+
+    def tell(self, discount: DiscountParams, value: float) -> None:
+        """Takes in what a setting of the space is worth."""
+        trial = optuna.trial.create_trial(params=self._searched(discount), distributions=self._space, value=value)
+        self._trials.append(trial)
+
+    def ask(self) -> DiscountParams:
+        """The next setting to try: at random for the first ten trials, then by a Parzen estimator (TPE)."""
+        study = self._study()
+        seed = np.random.SeedSequence([self._seed, len(self._trials)]).generate_state(1)[0]
+        study.sampler = TPESampler(seed=int(seed))
+        drawn = study.ask(self._space).params
+        # A multiple of a step is not its nearest number: 0.1 · 3 is 0.30000000000000004.
+        rounded = {name: round(value, 9) if isinstance(value, float) else value for name, value in drawn.items()}
+        return self._base.model_copy(update=rounded)
+
+    def importances(self) -> dict[str, float]:
+        """By parameter, how much its values in the best quarter of the trials differ from those in all, as shares.
+
+        PED-ANOVA (arXiv 2304.10255). Empty before `FOR_IMPORTANCE` trials, and where the trials are all alike.
+        """
+        if len(self._trials) < FOR_IMPORTANCE or not self._space:
+            return {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says so where few trials are in the best quarter
+            evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
+            found = get_param_importances(self._study(), evaluator=evaluator, normalize=False)
+        total = sum(found.values())
+        return {name: value / total for name, value in found.items()} if total > 0 else {}
+
+    def _searched(self, discount: DiscountParams) -> dict[str, Any]:
+        return {name: getattr(discount, name) for name in self._space}
+
+    def _study(self) -> optuna.Study:
+        study = optuna.create_study(storage=optuna.storages.InMemoryStorage(), direction=self._direction)
+        study.add_trials(self._trials)
+        return study
