@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import MASS_SCALE, REFERENCE, TOKEN, color_bar, layout
+from analysis.figures.style import MASS_SCALE, TOKEN, color_bar, layout
 
 _WRITTEN_LAYERS = 16  # up to this many layers every cell carries its number
 
@@ -36,18 +36,15 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
 
 
 def phase_bar(phases: Sequence[tuple[str, float]]) -> go.Figure:
-    """One horizontal bar cut into the phases of a run, (name, seconds) in order."""
-    colors = [TOKEN, "#36a796", "#b58af0", REFERENCE, "#e8a33c", "#5bc0de"]
+    """A horizontal bar for each phase of a run, (name, seconds) in order from above."""
+    names, seconds = [name for name, _ in phases], [spent for _, spent in phases]
     figure = go.Figure(
-        [
-            go.Bar(
-                y=[""], x=[seconds], name=name, orientation="h", marker={"color": colors[index % len(colors)]},
-                hovertemplate=f"{name}<br>%{{x:.1f}} s<extra></extra>",
-            )
-            for index, (name, seconds) in enumerate(phases)
-        ]
+        go.Bar(
+            y=names, x=seconds, orientation="h", marker={"color": TOKEN}, text=[f"{spent:.1f}" for spent in seconds],
+            textposition="outside", cliponaxis=False, hovertemplate="%{y}<br>%{x:.2f} s<extra></extra>",
+        )
     )  # fmt: skip
-    layout(figure, "seconds", "", 130)
-    figure.update_layout(barmode="stack", legend={"traceorder": "normal"})
-    figure.update_yaxes(showticklabels=False)
+    layout(figure, "seconds", "", 90 + 26 * len(names))
+    figure.update_layout(showlegend=False, bargap=0.35, margin={"r": 40})
+    figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
