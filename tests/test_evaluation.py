@@ -18,7 +18,7 @@ from analysis.context import Cancelled
 from analysis.demo import measure
 from analysis.denoising import denoise
 from analysis.errors import UserError
-from analysis.evaluation import adaptive, language_model, live, results, tasks
+from analysis.evaluation import adaptive, language_model, live, results, tables, tasks
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Request, log_likelihoods
@@ -174,7 +174,7 @@ def test_too_long_a_prompt_is_cut_from_the_left(bundled):
     model = LanguageModel(bundled, Settings())
     long = " ".join(["The dog is happy."] * 200)
     ((value, _),) = model.loglikelihood([_request(long, " It is small")])
-    assert model.truncated == 1
+    assert model.cut == {0}
     ids = bundled.tokenizer(long)["input_ids"]
     answer = bundled.tokenizer(" It is small", add_special_tokens=False)["input_ids"]
     room = bundled.geometry.max_length - len(answer)
@@ -261,7 +261,7 @@ def test_stopping_keeps_what_is_there(tmp_path, spec):
     assert found.end["stopped"]
     there = len(found.answers)
     assert 30 <= there <= 32
-    assert not results.summary(found)["complete"]
+    assert not tables.summary(found)["complete"]
     again = evaluated(tmp_path / "again", spec())
     assert len(again.answers) == 48
     assert sum(answer.restored for answer in again.answers.values()) == there
@@ -420,7 +420,7 @@ def test_ones_own_tasks(tmp_path, spec):
 
 def test_perplexity_is_that_of_the_bound(tmp_path, spec):
     found = evaluated(tmp_path / "job", spec(tasks=("bundled_text",), limit=3, draws=8))
-    (row,) = results.perplexities(found, "bundled_text")
+    (row,) = tables.perplexities(found, "bundled_text")
     assert row["texts"] == 3
     words = sum(len(document.question.split()) for document in found.documents.values())
     total = sum(answer.metrics["word_perplexity"][0] for answer in found.answers.values())

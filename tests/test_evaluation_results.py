@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from analysis.evaluation import results, significance
+from analysis.evaluation import curves, results, significance, tables
 from analysis.figures import accuracy as figures
 
 BENCHMARK = {
@@ -52,16 +52,16 @@ def found(tmp_path) -> results.Results:
 
 
 def test_curves_end_at_the_estimates(found):
-    for model, curve in enumerate(results.accuracy_curves(found, "a")):
+    for model, curve in enumerate(curves.accuracy_curves(found, "a")):
         one = significance.estimate(results.scores(found, "a", model)[0])
         assert (curve.mean[-1], curve.low[-1], curve.high[-1], len(curve.items)) == pytest.approx(
             (one.value, one.low, one.high, one.n)
         )
     pair = (1, 0)
-    (curve,) = results.difference_curves(found, "b", [pair])
+    (curve,) = curves.difference_curves(found, "b", [pair])
     one = results.differences(found, pair)["b"]
     assert (curve.mean[-1], curve.low[-1], curve.high[-1]) == pytest.approx((one.value, one.low, one.high))
-    for model, curve in enumerate(results.accuracy_curves(found, results.AVERAGE)):
+    for model, curve in enumerate(curves.accuracy_curves(found, results.AVERAGE)):
         mean = significance.average([results.scores(found, name, model)[0] for name in "ab"])
         assert (curve.mean[-1], curve.low[-1], curve.high[-1]) == pytest.approx((mean.value, mean.low, mean.high))
 
@@ -69,10 +69,10 @@ def test_curves_end_at_the_estimates(found):
 def test_bands_never_claim_certainty():
     """Items that are all alike have an interval, too, the one of the tables."""
     same = np.zeros(12)
-    curve = results.running_difference(same, same, "x")
+    curve = curves.running_difference(same, same, "x")
     one = significance.difference(same, same, False)
     assert (curve.low[-1], curve.high[-1]) == pytest.approx((one.low, one.high))
-    mean = results.average_curve([np.ones(12), np.ones(9)], "x")
+    mean = curves.average_curve([np.ones(12), np.ones(9)], "x")
     whole = significance.average([np.ones(12), np.ones(9)])
     assert (mean.low[-1], mean.high[-1]) == pytest.approx((whole.low, whole.high))
     assert (mean.high - mean.low)[1:].min() > 0.1
@@ -87,8 +87,8 @@ def test_only_pairs_with_all_items_are_tested(found):
         assert one.words.startswith("interim")
     assert results.is_final(found, "a", (0, 1))
     assert not results.all_final(found, results.AVERAGE)
-    assert not results.summary(found)["complete"]
-    last = results.difference_table(found, [(2, 0)])[-1]
+    assert not tables.summary(found)["complete"]
+    last = tables.difference_table(found, [(2, 0)])[-1]
     assert last["in words"].startswith("interim")
 
 
@@ -101,28 +101,28 @@ def test_models_are_paired_by_item_not_by_place_in_line(tmp_path):
 
 
 def test_disagreements(found):
-    rows = results.disagreements(found, 0, 1)
+    rows = tables.disagreements(found, 0, 1)
     assert rows
     for row in rows:
         assert row["dense chose"] != row["wanda-noised chose"]
         assert row["right"] == "yes"
         assert row["who is right"] == ("dense" if row["dense chose"] == "yes" else "wanda-noised")
-    assert results.filtered(rows, "dense", "") == [row for row in rows if row["who is right"] == "dense"]
-    assert results.filtered(rows, None, "QUESTION yes") == rows
-    assert results.filtered(rows, None, "nothing") == []
-    assert {row["task"] for row in results.disagreements(found, 0, 1, "b")} == {"B"}
+    assert tables.filtered(rows, "dense", "") == [row for row in rows if row["who is right"] == "dense"]
+    assert tables.filtered(rows, None, "QUESTION yes") == rows
+    assert tables.filtered(rows, None, "nothing") == []
+    assert {row["task"] for row in tables.disagreements(found, 0, 1, "b")} == {"B"}
 
 
 def test_figures_draw_a_line_and_a_band_a_model(found):
-    curves = results.accuracy_curves(found, "a")
-    figure = figures.running(curves, [figures.color_of(model) for model in range(3)], "accuracy")
+    drawn = curves.accuracy_curves(found, "a")
+    figure = figures.running(drawn, [figures.color_of(model) for model in range(3)], "accuracy")
     assert [trace.name for trace in figure.data if trace.mode == "lines"] == list(found.names)
     assert len(figure.data) == 6
     assert all(np.asarray(trace.y).dtype == np.float32 for trace in figure.data)
-    assert figure.data[1].y[-1] == pytest.approx(curves[0].mean[-1])
-    points = figures.running(results.difference_curves(found, "a", [(1, 0)]), ["#000000"], "points", difference=True)
+    assert figure.data[1].y[-1] == pytest.approx(drawn[0].mean[-1])
+    points = figures.running(curves.difference_curves(found, "a", [(1, 0)]), ["#000000"], "points", difference=True)
     assert points.data[1].y[-1] == pytest.approx(100 * results.differences(found, (1, 0))["a"].value, rel=1e-5)
-    assert not figures.running([results.running_accuracy(np.zeros(0), "none")], ["#000000"], "accuracy").data
+    assert not figures.running([curves.running_accuracy(np.zeros(0), "none")], ["#000000"], "accuracy").data
 
 
 def test_long_curves_are_thinned_and_keep_their_end():

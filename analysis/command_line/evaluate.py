@@ -70,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
 def _print(summary: dict[str, Any]) -> None:
     for task in summary["tasks"]:
         print(f"{task['title']} ({task['draws']} draws)")
+        if task["truncated"]:
+            print(f"  note: {task['truncated']} prompts were too long for a model and were cut from the left")
         for row in task.get("models", ()):
             if row["n"]:
                 print(f"  {row['model']:<24} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] of {row['n']}")

@@ -10,6 +10,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.errors import UserError
+from analysis.evaluation import curves, tables
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.results import AVERAGE, DOCUMENTS, STOP, Results
 from analysis.figures import accuracy as figures
@@ -154,9 +155,9 @@ def _accuracies(found: Results) -> None:
         f"Accuracy: {titles[task]}",
         "Share of right answers over the items done, in the order of the shuffle. The band is the 95 % interval.",
         _AVERAGE if task == AVERAGE else _ACCURACY,
-        figures.running(evaluations.accuracy_curves(found, task), [figures.color_of(m) for m in models], "accuracy"),
+        figures.running(curves.accuracy_curves(found, task), [figures.color_of(m) for m in models], "accuracy"),
         "accuracy_curves",
-        pd.DataFrame(evaluations.accuracy_table(found)),
+        pd.DataFrame(tables.accuracy_table(found)),
     )
     if len(found.names) > 1:
         _differences(found, task, titles[task])
@@ -187,13 +188,13 @@ def _differences(found: Results, task: str, title: str) -> None:
         "shown.",
         _DIFFERENCE,
         figures.running(
-            evaluations.difference_curves(found, task, pairs), [figures.color_of(pair[0]) for pair in pairs],
+            curves.difference_curves(found, task, pairs), [figures.color_of(pair[0]) for pair in pairs],
             "points", difference=True,
         ),
         "accuracy_differences",
     )  # fmt: skip
     st.dataframe(
-        pd.DataFrame(evaluations.difference_table(found, pairs)), hide_index=True, key="accuracy_difference_table",
+        pd.DataFrame(tables.difference_table(found, pairs)), hide_index=True, key="accuracy_difference_table",
         column_config={
             name: st.column_config.NumberColumn(name, format="%+.1f") for name in ("points", "low", "high")
         }
@@ -212,7 +213,7 @@ def _perplexity(found: Results, name: str) -> None:
         "autoregressive model's is exact. "
         f"{benchmark.draws} draws a window, over the texts that every model has read."
     )
-    st.dataframe(pd.DataFrame(evaluations.perplexities(found, name)), hide_index=True, key=f"perplexity_{name}")
+    st.dataframe(pd.DataFrame(tables.perplexities(found, name)), hide_index=True, key=f"perplexity_{name}")
 
 
 def _disagreements(found: Results) -> None:
@@ -225,11 +226,11 @@ def _disagreements(found: Results) -> None:
     second = right.selectbox("Second", others, format_func=label, key="disagree_second")
     titles = {None: "all"} | {benchmark.name: benchmark.title for benchmark in found.accuracies}
     chosen = task.selectbox("Of task", list(titles), format_func=titles.get, key="disagree_task")
-    rows = evaluations.disagreements(found, first, second, chosen)
+    rows = tables.disagreements(found, first, second, chosen)
     rights = ["anyone", found.names[first], found.names[second], "neither"]
     side = who.selectbox("Right is", rights, key="disagree_right")
     text = st.text_input("Text", key="disagree_text", placeholder="words in the question or the choices")
-    shown = evaluations.filtered(rows, side if side != "anyone" else None, text)
+    shown = tables.filtered(rows, side if side != "anyone" else None, text)
     st.caption(f"{len(shown):,} of {len(rows):,} items")
     if shown:
         st.dataframe(pd.DataFrame(shown), hide_index=True, key="disagreements", height=320)

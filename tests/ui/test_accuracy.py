@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.evaluation import results
+from analysis.evaluation import results, tables
 from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts.session import engine
 from tests.helpers import ROOT, tiny_llada
@@ -87,7 +87,7 @@ def test_disagreements_are_filtered(finished):
     test = panel(finished)
     rows = table(test, "who is right")
     found = results.read(engine().result(finished).file)
-    assert len(rows) == len(results.disagreements(found, 0, 1))
+    assert len(rows) == len(tables.disagreements(found, 0, 1))
     assert {"question", "choices", "right", "dense log-likelihoods", "who is right"} <= set(rows.columns)
     test.selectbox(key="disagree_right").set_value("dense").run()
     some = table(test, "who is right")
