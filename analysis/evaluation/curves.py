@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.evaluation import significance
-from analysis.evaluation.results import AVERAGE, Results, paired, scores
+from analysis.evaluation.results import AVERAGE, Results, begun, paired, scores
 
 
 @dataclass(frozen=True)
@@ -79,23 +79,23 @@ def average_curve(rows: Sequence[np.ndarray], name: str) -> Curve:
 
 
 def accuracy_curves(results: Results, task: str) -> list[Curve]:
-    """The running accuracy of every model on a benchmark, or averaged over all."""
+    """The running accuracy of every model on a benchmark, or averaged over those begun."""
     curves = []
     for model, name in enumerate(results.names):
         if task == AVERAGE:
-            curves.append(average_curve([scores(results, b.name, model)[0] for b in results.accuracies], name))
+            curves.append(average_curve([scores(results, b.name, model)[0] for b in begun(results)], name))
         else:
             curves.append(running_accuracy(scores(results, task, model)[0], name))
     return curves
 
 
 def difference_curves(results: Results, task: str, some: Sequence[tuple[int, int]]) -> list[Curve]:
-    """The running paired difference of pairs of models on a benchmark, or averaged over all."""
+    """The running paired difference of pairs of models on a benchmark, or averaged over those begun."""
     curves = []
     for pair in some:
-        name = f"{results.names[pair[0]]} − {results.names[pair[1]]}"
+        name = results.names[pair[0]]
         if task == AVERAGE:
-            curves.append(average_curve([paired(results, b.name, pair) for b in results.accuracies], name))
+            curves.append(average_curve([paired(results, b.name, pair) for b in begun(results)], name))
         else:
             curves.append(_running_mean(paired(results, task, pair), name))
     return curves

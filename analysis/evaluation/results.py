@@ -1,6 +1,7 @@
 """What an evaluation has found so far: its file of JSON lines, scores of items as arrays, and paired differences."""
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -98,6 +99,34 @@ class Results:
         """The model that the others are also compared with, by its number."""
         return next((index for index, name in enumerate(self.names) if name.startswith(CONTROL)), None)
 
+    @cached_property
+    def scored(self) -> Mapping[str, np.ndarray]:
+        """What the metric says of every item, (models, items in the order of `shuffled`), NaN where nothing is.
+
+        Of a text's perplexity: nats a word.
+        """
+        places = {one.key: place for documents in self.shuffled.values() for place, one in enumerate(documents)}
+        tables = {name: np.full((len(self.names), len(rows)), np.nan) for name, rows in self.shuffled.items()}
+        metrics = {one.name: one.metric for one in self.benchmarks}
+        for (key, model), answer in self.answers.items():
+            benchmark = self.documents[key].benchmark
+            value = answer.metrics.get(metrics[benchmark])
+            if isinstance(value, list):  # (log-likelihood, words)
+                value = -value[0] / value[1]
+            if isinstance(value, int | float):
+                tables[benchmark][model, places[key]] = value
+        return tables
+
+    @cached_property
+    def at_work(self) -> list[int]:
+        """The models that have answered anything."""
+        return sorted({model for _, model in self.answers})
+
+    @cached_property
+    def compared(self) -> dict[tuple[int, int], dict[str, Difference]]:
+        """What `differences` has found for pairs of models, as it takes a moment where there are many items."""
+        return {}
+
     def benchmark(self, name: str) -> Benchmark:
         """The benchmark of this name."""
         return next(one for one in self.benchmarks if one.name == name)
@@ -108,58 +137,77 @@ class Results:
         return [one for one in self.benchmarks if one.kind != PERPLEXITY]
 
 
+class Growing:
+    """A results file that is read again and again while it grows, each of its lines once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at, self._lock = path, 0, threading.Lock()
+        self._header: dict[str, Any] = {}
+        self._end: dict[str, Any] | None = None
+        self._documents: dict[str, Document] = {}
+        self._answers: dict[tuple[str, int], Answer] = {}
+
+    def read(self) -> Results:
+        """What is there by now. Raises UserError for a file that holds no evaluation."""
+        with self._lock:
+            try:
+                with self._path.open("rb") as file:
+                    file.seek(self._at)
+                    text = file.read()
+            except OSError as error:
+                raise UserError(f"The results of this evaluation cannot be read: {error}.") from error
+            whole = text[: text.rfind(b"\n") + 1]  # what follows is being written
+            try:
+                for line in whole.splitlines():
+                    self._take(json.loads(line))
+                self._at += len(whole)
+                header = self._header
+                return Results(
+                    names=tuple(header["names"]), models=tuple(header["models"]),
+                    benchmarks=tuple(Benchmark(**one) for one in header["benchmarks"]),
+                    problems=tuple(header["problems"]), documents=dict(self._documents), answers=dict(self._answers),
+                    header=header, end=self._end,
+                )  # fmt: skip
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UserError("This file holds no evaluation, or a damaged one. Evaluate again.") from error
+
+    def _take(self, fields: dict[str, Any]) -> None:
+        kind = fields.pop("line")
+        if kind == "header":
+            self._header = fields
+        elif kind == "document":
+            self._documents[fields["key"]] = Document(**{**fields, "choices": tuple(fields["choices"])})
+        elif kind == "answer":
+            key = fields.pop("key"), fields.pop("model")
+            fields["responses"] = tuple(fields["responses"])
+            self._answers[key] = Answer(**{**fields, "draws": tuple(fields.get("draws", ()))})
+        elif kind == "end":
+            self._end = fields
+
+
 def read(path: Path) -> Results:
-    """Reads a file that may still grow. Raises UserError for one that is none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The results of this evaluation cannot be read: {error}.") from error
-    header: dict[str, Any] = {}
-    end = None
-    documents: dict[str, Document] = {}
-    answers: dict[tuple[str, int], Answer] = {}
-    try:
-        for line in text[: text.rfind("\n") + 1].splitlines():  # what follows is being written
-            fields = json.loads(line)
-            kind = fields.pop("line")
-            if kind == "header":
-                header = fields
-            elif kind == "document":
-                documents[fields["key"]] = Document(**{**fields, "choices": tuple(fields["choices"])})
-            elif kind == "answer":
-                key = fields.pop("key"), fields.pop("model")
-                fields["responses"] = tuple(fields["responses"])
-                answers[key] = Answer(**{**fields, "draws": tuple(fields.get("draws", ()))})
-            elif kind == "end":
-                end = fields
-        return Results(
-            names=tuple(header["names"]), models=tuple(header["models"]),
-            benchmarks=tuple(Benchmark(**one) for one in header["benchmarks"]), problems=tuple(header["problems"]),
-            documents=documents, answers=answers, header=header, end=end,
-        )  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError("This file holds no evaluation, or a damaged one. Evaluate again.") from error
+    """Reads a file as it is now. Raises UserError for one that holds no evaluation."""
+    return Growing(path).read()
 
 
 # --- scores -----------------------------------------------------------------------------------------------------
 
 
 def scores(results: Results, benchmark: str, model: int, among: Sequence[int] = ()) -> tuple[np.ndarray, list[str]]:
-    """Scores of the items a model has answered, in the order of the shuffle, and the items' keys.
+    """Scores of the items a model has answered, in the order of the shuffle, and the items' keys, both (items,).
 
     among: only items that these models have answered, too.
     """
-    metric = results.benchmark(benchmark).metric
-    keys = [
-        document.key
-        for document in results.shuffled[benchmark]
-        if all((document.key, other) in results.answers for other in (model, *among))
-    ]
-    values = [results.answers[key, model].metrics.get(metric) for key in keys]
-    if values and isinstance(values[0], list):  # (log-likelihood, words): nats a word
-        values = [-value / count for value, count in values]
-    there = [(key, value) for key, value in zip(keys, values, strict=True) if isinstance(value, int | float)]
-    return np.array([value for _, value in there], float), [key for key, _ in there]
+    table = results.scored[benchmark]
+    there = np.flatnonzero(np.isfinite(table[[model, *among]]).all(axis=0))
+    documents = results.shuffled[benchmark]
+    return table[model, there], [documents[place].key for place in there]
+
+
+def begun(results: Results) -> list[Benchmark]:
+    """The benchmarks that averages are over: those of which every model at work has answered an item."""
+    at_work = results.at_work
+    return [one for one in results.accuracies if at_work and len(scores(results, one.name, at_work[0], at_work)[0])]
 
 
 # --- comparing --------------------------------------------------------------------------------------------------
@@ -181,19 +229,24 @@ def is_final(results: Results, benchmark: str, models: Sequence[int]) -> bool:
 
 
 def differences(results: Results, pair: tuple[int, int]) -> dict[str, Difference]:
-    """The paired difference on each benchmark of right answers, tested where all its items are in, Holm over those."""
+    """The paired difference on each benchmark of right answers, tested when the items of all are in, Holm over them."""
+    if pair in results.compared:
+        return results.compared[pair]
     found: dict[str, Difference] = {}
+    final = all(is_final(results, benchmark.name, pair) for benchmark in results.accuracies)
     for benchmark in results.accuracies:
         first, _ = scores(results, benchmark.name, pair[0], pair[1:])
         second, _ = scores(results, benchmark.name, pair[1], pair[:1])
-        found[benchmark.name] = significance.difference(first, second, is_final(results, benchmark.name, pair))
+        found[benchmark.name] = significance.difference(first, second, final)
     adjusted = significance.holm([one.p for one in found.values()])
-    return {name: replace(one, p_holm=p) for (name, one), p in zip(found.items(), adjusted, strict=True)}
+    found = {name: replace(one, p_holm=p) for (name, one), p in zip(found.items(), adjusted, strict=True)}
+    results.compared[pair] = found
+    return found
 
 
 def average_difference(results: Results, pair: tuple[int, int]) -> Estimate:
-    """The mean over benchmarks of the paired differences."""
-    return significance.average([paired(results, benchmark.name, pair) for benchmark in results.accuracies])
+    """The mean over the benchmarks begun of the paired differences."""
+    return significance.average([paired(results, benchmark.name, pair) for benchmark in begun(results)])
 
 
 def all_final(results: Results, task: str) -> bool:

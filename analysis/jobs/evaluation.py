@@ -83,7 +83,10 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
             raise live.Stopped
         rate = tally.rate
         left = (tally.total - tally.done) / rate if rate else None
-        context.progress("evaluating", tally.done, tally.total, items_per_second=rate, seconds_left=left)
+        context.progress(
+            "evaluating", tally.done, tally.total, items_per_second=rate, seconds_left=left,
+            restored=tally.done - tally.fresh,
+        )  # fmt: skip
 
     try:
         with Answers() as answers:
