@@ -27,7 +27,7 @@ def asked(tmp_path_factory) -> EvaluateSpec:
     models = [ModelSpec(source=tiny_llada(folder / name, seed), device="cpu") for seed, name in enumerate("abc")]
     return EvaluateSpec(
         model=models[0], compare=tuple(models[1:]), names=("dense", "wanda-noised 50 %", "sink-wanda 50 %"),
-        tasks=("bundled_agreement", "bundled_knowledge", "bundled_text"), limit=30,
+        tasks=("bundled_agreement", "bundled_knowledge", "bundled_text"), limit=20,
     )  # fmt: skip
 
 
@@ -117,17 +117,15 @@ def test_disagreements_are_filtered(finished):
     assert "0 of" in texts(test)
 
 
-def test_what_is_chosen_in_the_panel_is_in_its_address(finished):
-    test = panel(finished)
-    test.selectbox(key="accuracy_task").set_value("bundled_knowledge").run()
-    test.segmented_control(key="accuracy_base").set_value("control").run()
-    test.selectbox(key="disagree_second").set_value("sink-wanda 50 %").run()
-    again = AppTest.from_file(HARNESS, default_timeout=60)
-    for name, value in test.query_params.items():
-        again.query_params[name] = value
-    again.run()
-    assert "Running difference to wanda-noised 50 %: Knowledge" in texts(again)
-    assert "sink-wanda 50 % chose" in table(again, "who is right").columns
+def test_what_is_chosen_in_the_panel_can_be_in_an_address(finished):
+    test = AppTest.from_file(HARNESS, default_timeout=60)
+    test.query_params["evaluation"] = finished.id
+    test.query_params["accuracy_task"] = "Knowledge"
+    test.query_params["accuracy_base"] = "wanda-noised 50 %"
+    test.query_params["disagree_second"] = "sink-wanda 50 %"
+    test.run()
+    assert "Running difference to wanda-noised 50 %: Knowledge" in texts(test)
+    assert "sink-wanda 50 % chose" in table(test, "who is right").columns
 
 
 def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypatch):
@@ -145,7 +143,7 @@ def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypat
     ):
         assert f"<h2>{title}</h2>" in html
     assert html.count("<table") >= 3
-    assert '"limit": 30' in html
+    assert '"limit": 20' in html
     assert json.loads(left["accuracy.json"]) == finished.summary
     assert left["accuracy.items.jsonl"].count(b'"line": "answer"') == finished.summary["answers"]
     assert left["accuracy_grid.csv"].startswith("model,Average,Agreement,Knowledge")
