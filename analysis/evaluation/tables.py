@@ -34,7 +34,7 @@ def accuracy_grid(results: Results) -> list[dict[str, str]]:
     """
     counted = begun(results)
     over_all = len(counted) == len(results.accuracies)
-    title = MEAN if over_all else f"{MEAN} of {len(counted)} tasks"
+    title = MEAN if over_all else f"{MEAN} of {len(counted)} of {len(results.accuracies)} tasks"
     rows = []
     for model, name in enumerate(results.names):
         row = {"model": name}

@@ -24,6 +24,8 @@ def test_compare_stop_refresh_resume_and_see_the_tests_at_the_end(page, address)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{address}/pruning?accuracy_limit=60&accuracy_whiskers_table=true")
+    page.set_default_timeout(LONG)
+    expect(page.get_by_role("button", name="Prune with 3 methods")).to_be_enabled(timeout=LONG)
     turn_down(page, samples=2, length=32)
     page.get_by_role("button", name="Prune with 3 methods").click()
     main = page.get_by_test_id("stMain")
