@@ -55,7 +55,7 @@ def test_compare_stop_refresh_resume_and_see_the_tests_at_the_end(page, address)
     expect(main.get_by_text(re.compile("no difference shown on any task|(better|worse) on "))).to_have_count(3)
     assert "p (Holm)" in differences(page)
 
-    main.get_by_text("wanda-noised 50%", exact=True).first.click()
+    main.locator(".st-key-accuracy_base").get_by_text("wanda-noised 50%", exact=True).click()
     expect(main.get_by_text("Difference to wanda-noised 50%", exact=True)).to_be_visible()
     page.wait_for_url(re.compile("accuracy_base="))
     page.reload()
