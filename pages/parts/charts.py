@@ -14,6 +14,7 @@ from analysis.figures.export import Exhibit, page_html
 
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 _EXHIBITS = "exhibits"
+_EXPORTED_ROWS = 100  # longer tables are for the CSV, not for a page
 
 
 def chart(
@@ -32,7 +33,8 @@ def chart(
     heading(title, sentence, formula)
     config = _CONFIG | {"displayModeBar": False} if "on_select" in options else _CONFIG
     event = st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {sentence}", **options)
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, figure)
+    short = table if table is not None and len(table) <= _EXPORTED_ROWS else None
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, figure, short)
     if table is not None:
         _table(table, key)
     return event
