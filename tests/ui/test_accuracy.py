@@ -143,7 +143,7 @@ def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypat
     ):
         assert f"<h2>{title}</h2>" in html
     assert html.count("<table") >= 3
-    assert '"limit": 20' in html
+    assert "&quot;limit&quot;: 20" in html
     assert json.loads(left["accuracy.json"]) == finished.summary
     assert left["accuracy.items.jsonl"].count(b'"line": "answer"') == finished.summary["answers"]
     assert left["accuracy_grid.csv"].startswith("model,Average,Agreement,Knowledge")
