@@ -10,15 +10,17 @@ exact sum is known. Both schemes get as many draws for each answer and model. It
   and wrapped to 1…L; positions at random; every model draws for itself.
 - ours: systematic strata over 1…L, balanced positions, and the same draws for every model.
 
-`--bias` prints instead how far accuracy at 1 to 128 draws lies from its exact value, on all bundled choice tasks (whose
-short answers are soon exact) and on the 8-token answers.
+`--bias` prints instead, as Markdown, how far accuracy at 1 to 128 draws lies from its exact value: on the 8-token
+answers, and on every item of all bundled choice tasks, whose short answers are soon exact.
 """
 
 import argparse
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -119,11 +121,15 @@ def exact(request: Request, draws: int, seeds: int, model: int) -> tuple[np.ndar
 
 def ours(request: Request, draws: int, seeds: int, model: int) -> tuple[np.ndarray, np.ndarray]:
     """Balanced strata, the same for every model."""
-    length = len(request.continuation)
-    if is_exact(length, draws):
+    if is_exact(len(request.continuation), draws):
         return exact(request, draws, seeds, model)
-    plans = [drawn_sets(length, draws, seed_of(request, seed)) for seed in range(seeds)]
-    bits = np.array([[_bits(masked.positions) for masked in plan] for plan in plans])
+    return _our_draws(request, draws, seeds)
+
+
+@lru_cache(maxsize=4096)
+def _our_draws(request: Request, draws: int, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    plans = [drawn_sets(len(request.continuation), draws, seed_of(request, seed)) for seed in range(seeds)]
+    bits = np.array([[_bits(masked.positions) for masked in plan] for plan in plans], np.int32)
     return bits, np.array([[masked.weight for masked in plan] for plan in plans])
 
 
@@ -201,14 +207,14 @@ def _needed(tables: list[Table], items: list[Item], goal: float, draws: int, see
 
 
 def bias(name: str, tables: list[Table], items: list[Item], seeds: int) -> None:
-    """Prints accuracy and the dense–pruned difference at few and many draws, less their exact values, in points."""
+    """Prints accuracy and the dense–pruned differences at few and many draws, less their exact values, in points."""
     lengths = [len(request.continuation) for item in items for request in item.requests]
-    print(f"\n{name}: {len(items)} items, answers of {min(lengths)}–{max(lengths)} tokens, {seeds} seeds")
     true = [100 * right_answers(rows, items, exact, 1, 1, 0).mean() for rows in tables]
-    print(f"  exact accuracy: dense {true[0]:.2f}, " + ", ".join(
-        f"{sparsity:.0%} {value:.2f}" for sparsity, value in zip(SPARSITIES, true[1:], strict=False)
-    ))  # fmt: skip
-    print("  draws   dense       " + "       ".join(f"dense − {s:.0%}" for s in SPARSITIES[: len(tables) - 1]))
+    titles = [f"dense ({true[0]:.1f})"]
+    titles += [f"dense − {s:.0%} ({true[0] - level:+.1f})" for s, level in zip(SPARSITIES, true[1:], strict=False)]
+    print(f"\n{name}: {len(items)} items, answers of {min(lengths)}–{max(lengths)} tokens, {seeds} seeds\n")
+    print(f"| draws | {' | '.join(titles)} |\n{'| --- ' * (len(titles) + 1)}|")
+    rows: dict[tuple[str, ...], list[int]] = {}
     for draws in DRAWS:
         rights = [
             100 * right_answers(rows, items, ours, draws, seeds, number).mean(axis=0)
@@ -218,14 +224,19 @@ def bias(name: str, tables: list[Table], items: list[Item], seeds: int) -> None:
         cells += [
             _cell(rights[0] - other - (true[0] - level)) for other, level in zip(rights[1:], true[1:], strict=True)
         ]
-        print(f"  {draws:>5}   " + "   ".join(cells))
+        rows.setdefault(tuple(cells), []).append(draws)
+        _our_draws.cache_clear()
+    for cells, same in rows.items():
+        print(f"| {', '.join(map(str, same))} | {' | '.join(cells)} |", flush=True)
 
 
 def _cell(values: np.ndarray) -> str:
-    return f"{values.mean():+.2f} ± {1.96 * values.std(ddof=1) / math.sqrt(len(values)):.2f}"
+    if not values.any():
+        return "0"
+    return f"{values.mean():+.2f} ± {1.96 * values.std(ddof=1) / math.sqrt(len(values)):.2f}".replace("-", "−")
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=64, help="items with long answers (default 64)")
@@ -233,7 +244,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="+", default=[16, 32], help="draws an answer (default 16 32)")
     parser.add_argument("--bias", action="store_true", help="measure the bias of accuracy instead")
     parser.add_argument("--limit", type=int, help="with --bias: items of each bundled task (default all)")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
+    began = time.perf_counter()
     dense = load(ModelSpec())
     texts = calibration(dense)
     models = [dense, *(pruned_copy(dense, "wanda", sparsity, texts) for sparsity in SPARSITIES)]
@@ -248,6 +260,7 @@ def main() -> None:
     for task in TASKS:
         some = short_items(dense, task, options.limit)
         bias(f"bundled_{task}", [table(model, some) for model in models], some, min(options.seeds, 100))
+    print(f"\nIn brackets the exact values. It took {time.perf_counter() - began:.0f} s.")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import streamlit as st
 
 from analysis.errors import UserError
 from analysis.specs import PruneSpec
+from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.prune_accuracy import prune_accuracy
 from pages.parts.prune_plan import plan
@@ -17,6 +18,7 @@ _REFUSED = "pruning_refused"
 def main() -> None:
     """Draws the page."""
     st.title("Pruning")
+    start_exhibits()
     model = model_in_use()
     st.caption(
         f"Removes weights of `{model.source}` and writes the pruned checkpoint to a folder. "

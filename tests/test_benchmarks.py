@@ -1,12 +1,13 @@
-"""The pruning benchmark runs, and its plain version of the published procedure decides as ours does."""
+"""The benchmarks run, and the plain version of the published procedure decides as ours does."""
 
 import numpy as np
 import pytest
 import torch
 
+from analysis.demo.tasks import TASKS
 from analysis.discount import sink_scores
 from analysis.specs import DiscountParams
-from benchmarks import pruning, published
+from benchmarks import likelihood, pruning, published
 
 
 def test_the_pruning_benchmark_runs_and_both_procedures_agree(capsys):
@@ -41,3 +42,16 @@ def test_the_plain_sink_score_is_the_published_one(golden):
     assert abs(plain - expected["soft_sink_score"][0, 0]).max() < 1e-4
     mass = expected["attention_mass"][0, 0].sum(dim=0).numpy()
     assert abs(plain.numpy() - sink_scores(mass, DiscountParams())).max() < 1e-4
+
+
+def test_the_bias_of_few_draws_is_measured_on_every_bundled_task(capsys):
+    likelihood.main(["--bias", "--limit", "2", "--items", "1", "--seeds", "3"])
+    printed = capsys.readouterr().out
+    assert printed.count("| draws | dense (") == 1 + len(TASKS)
+    assert all(f"bundled_{task}: 2 items" in printed for task in TASKS)
+    long, *rest = printed.split("| draws |")[1:]
+    told = [line.split("|")[1].split(",") for line in long.splitlines() if line.startswith("| ") and "---" not in line]
+    assert sorted(int(draws) for row in told for draws in row) == list(likelihood.DRAWS)
+    assert any(
+        line.startswith("| 1, 2, 4, 8, 16, 32, 64, 128 | 0 | 0 | 0 |") for part in rest for line in part.splitlines()
+    )

@@ -1,7 +1,9 @@
 """Evaluating through lm-eval: its accuracies, its tokens, resuming, batches, and what happens without a network."""
 
+import argparse
 import itertools
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +16,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis import resident
 from analysis.__main__ import main
+from analysis.command_line import evaluate
 from analysis.context import Cancelled
 from analysis.demo import measure
 from analysis.denoising import denoise
 from analysis.errors import UserError
-from analysis.evaluation import adaptive, language_model, live, results, tasks
+from analysis.evaluation import adaptive, language_model, live, results, tables, tasks
 from analysis.evaluation.bundled.data import FOLDER
+from analysis.evaluation.command import command
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Request, log_likelihoods
 from analysis.evaluation.presets import PRESETS, SUITES, expand
@@ -174,7 +178,7 @@ def test_too_long_a_prompt_is_cut_from_the_left(bundled):
     model = LanguageModel(bundled, Settings())
     long = " ".join(["The dog is happy."] * 200)
     ((value, _),) = model.loglikelihood([_request(long, " It is small")])
-    assert model.truncated == 1
+    assert model.cut == {0}
     ids = bundled.tokenizer(long)["input_ids"]
     answer = bundled.tokenizer(" It is small", add_special_tokens=False)["input_ids"]
     room = bundled.geometry.max_length - len(answer)
@@ -261,7 +265,7 @@ def test_stopping_keeps_what_is_there(tmp_path, spec):
     assert found.end["stopped"]
     there = len(found.answers)
     assert 30 <= there <= 32
-    assert not results.summary(found)["complete"]
+    assert not tables.summary(found)["complete"]
     again = evaluated(tmp_path / "again", spec())
     assert len(again.answers) == 48
     assert sum(answer.restored for answer in again.answers.values()) == there
@@ -420,7 +424,7 @@ def test_ones_own_tasks(tmp_path, spec):
 
 def test_perplexity_is_that_of_the_bound(tmp_path, spec):
     found = evaluated(tmp_path / "job", spec(tasks=("bundled_text",), limit=3, draws=8))
-    (row,) = results.perplexities(found, "bundled_text")
+    (row,) = tables.perplexities(found, "bundled_text")
     assert row["texts"] == 3
     words = sum(len(document.question.split()) for document in found.documents.values())
     total = sum(answer.metrics["word_perplexity"][0] for answer in found.answers.values())
@@ -494,6 +498,24 @@ def test_the_command_line_evaluates(tmp_path, capsys, tiny, other):
     assert "--overwrite" in capsys.readouterr().err
     assert main(["evaluate", "--names", "a,b", "--out", str(tmp_path / "x.json")]) == 2
     assert "1 models and 2 names" in capsys.readouterr().err
+
+
+def test_the_command_that_is_shown_asks_the_same_again():
+    parser = argparse.ArgumentParser()
+    evaluate.add(parser.add_subparsers())
+    model = ModelSpec(source="a model", device="cpu", dtype="float32")
+    for asked in (
+        EvaluateSpec(),
+        EvaluateSpec(
+            model=model, compare=(model.model_copy(update={"source": "b"}),), names=("dense", "sink-wanda 50%"),
+            tasks=("bundled", "piqa"), limit=9, draws=4, shots=0, guidance=0.5, gen_length=8, chat_template="off",
+            include_path="my tasks", seed=3,
+        ),
+        EvaluateSpec(early_draws=True),
+    ):  # fmt: skip
+        words = shlex.split(command(asked))
+        assert words[:4] == ["python", "-m", "analysis", "evaluate"]
+        assert evaluate.asked(parser.parse_args(words[3:])) == asked
 
 
 def test_damaged_files_are_named(tmp_path):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from safetensors.numpy import save_file
@@ -46,6 +47,16 @@ def test_a_hostile_file_is_one_sentence_and_nothing_is_kept(engine, trajectory, 
     with pytest.raises(UserError, match="not a recorded generation"):
         engine.add_recording(path)
     assert engine.jobs() == []
+
+
+def test_an_exported_page_holds_tables_as_text():
+    table = pd.DataFrame({"model": ["<i>x</i>"], "p": [None], "points": [1 / 3]})
+    bar = Exhibit("Bar", "B.", go.Figure(go.Bar(y=[1])))
+    html = page_html("Title", {}, [Exhibit("Numbers", "C.", None, table), bar])
+    assert "&lt;i&gt;x" in html
+    assert "0.3333<" in html
+    assert html.count("Plotly.newPlot") >= 1
+    assert len(html) > 1_000_000, "the script is inside, though the first exhibit needs none"
 
 
 def test_an_exported_page_holds_figures_settings_and_no_markup_of_the_users():

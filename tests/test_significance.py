@@ -73,8 +73,8 @@ def test_words():
     assert verdict(far) == "better"
     assert verdict(Difference(0.2, 0.1, 0.3, 100, 25, 5, p=0.02, p_holm=0.12)) == "no difference shown"
     assert verdict(Difference(-0.2, -0.3, -0.1, 100, 5, 25, p=0.001)) == "worse"
-    assert verdict(Difference(-0.2, -0.3, -0.1, 100, 5, 25)) == "interim: worse so far"
-    assert verdict(Difference(0.0, -0.1, 0.1, 100, 5, 5)) == "interim: no difference shown so far"
+    assert verdict(Difference(-0.2, -0.3, -0.1, 100, 5, 25, final=False)) == "interim: worse so far"
+    assert verdict(Difference(0.0, -0.1, 0.1, 100, 5, 5, final=False)) == "interim: no difference shown so far"
     assert verdict(difference(np.zeros(0), np.zeros(0), True)) == "no common items yet"
 
 
@@ -82,7 +82,9 @@ def test_no_test_before_all_items_are_in():
     first, second = np.ones(40), np.zeros(40)
     assert difference(first, second, test=False).p is None
     assert difference(first, second, test=True).p < 1e-9
-    assert difference(first + 0.5, second, test=True).p is None  # not right or wrong
+    shares = difference(first - 0.5, second + 0.25 * (np.arange(40) % 2), test=True)  # not right or wrong
+    assert shares.p is None
+    assert shares.words == "better"
 
 
 def test_scores_of_different_items_are_refused():

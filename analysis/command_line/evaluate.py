@@ -29,6 +29,20 @@ def add(verbs: Any) -> None:
     add_flags(verb, EvaluateSpec, "", {"compare", "names", "tasks"})
 
 
+def asked(options: argparse.Namespace) -> EvaluateSpec:
+    """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
+    how = given(ModelSpec, options)
+    listed = {name: tuple(getattr(options, name).split(",")) for name in ("names", "tasks") if getattr(options, name)}
+    fields = {name: value for name, value in given(EvaluateSpec, options).items() if name not in ("compare", *listed)}
+    fields = {name: value for name, value in fields.items() if name not in ("names", "tasks")}
+    return EvaluateSpec(
+        model=ModelSpec(source=options.model, **how),
+        compare=tuple(ModelSpec(source=source, **how) for source in options.compare),
+        **fields,
+        **listed,
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     """Evaluates, and writes a summary and, beside it, a line for every item and answer."""
     out: Path = options.out
@@ -38,16 +52,7 @@ def run(options: argparse.Namespace) -> int:
     taken = [str(path) for path in (out, items) if path.exists()]
     if taken and not options.overwrite:
         raise UserError(f"'{taken[0]}' exists. Choose another --out, or replace it with --overwrite.")
-    how = given(ModelSpec, options)
-    listed = {name: tuple(getattr(options, name).split(",")) for name in ("names", "tasks") if getattr(options, name)}
-    fields = {name: value for name, value in given(EvaluateSpec, options).items() if name not in ("compare", *listed)}
-    fields = {name: value for name, value in fields.items() if name not in ("names", "tasks")}
-    spec = EvaluateSpec(
-        model=ModelSpec(source=options.model, **how),
-        compare=tuple(ModelSpec(source=source, **how) for source in options.compare),
-        **fields,
-        **listed,
-    )
+    spec = asked(options)
     from analysis.jobs import evaluation
 
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".evaluation-") as folder:
@@ -70,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
 def _print(summary: dict[str, Any]) -> None:
     for task in summary["tasks"]:
         print(f"{task['title']} ({task['draws']} draws)")
+        if task["truncated"]:
+            print(f"  note: {task['truncated']} prompts were too long for a model and were cut from the left")
         for row in task.get("models", ()):
             if row["n"]:
                 print(f"  {row['model']:<24} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] of {row['n']}")

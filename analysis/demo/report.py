@@ -241,7 +241,7 @@ def _threshold_note(kind: str, measured: Numbers) -> str:
     trained, null = (measured[which].get("centroid_variance") for which in ("trained", "random"))
     text = f"{kind}: the random-weight level removes {removed:.1%} of the sinks that mean + 2·std finds."
     if trained and null:
-        over = trained[1] <= null[2] and null[1] <= trained[2]
+        over = number(trained, 4) == number(null, 4) or (trained[1] <= null[2] and null[1] <= trained[2])
         text += (
             f" Temporal variance {number(trained, 4)}; random weights, on the few steps where they have a sink, "
             f"{number(null, 4)}: {'the intervals overlap' if over else 'the intervals are apart'}."

@@ -19,11 +19,10 @@ from analysis.denoising import SAMPLERS, stop_tokens
 from analysis.errors import UserError
 from analysis.evaluation import adaptive
 from analysis.evaluation.likelihood import Budget, Likelihood, Request, greedy_match, log_likelihoods, seed_of
+from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
 from analysis.models.load import LoadedModel
 from analysis.models.tokenizer import chat_text
 from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Spec
-
-DEFAULT_NEW_TOKENS = 256  # lm-eval's own, where a task names none
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class LanguageModel(TemplateLM):
         self.budget = budget or Budget.of(model)
         self.on_response: OnResponse = lambda index, response, likelihood: None
         self.on_forward: Callable[[], None] = lambda: None  # before every forward; may raise to stop
-        self.truncated = 0  # texts cut from the left because they were too long
+        self.cut: set[int] = set()  # requests whose prompt was cut from the left because it was too long
         self._start = _start_tokens(model)
         self._origins: list[tuple[str, Any]] = []
 
@@ -101,8 +100,8 @@ class LanguageModel(TemplateLM):
         self, requests: Sequence[tuple[Any, list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
         asked = [
-            self._fitted(context, continuation, task)
-            for (_, context, continuation), (task, _) in zip(requests, self._origins, strict=True)
+            self._fitted(index, context, continuation, task)
+            for index, ((_, context, continuation), (task, _)) in enumerate(zip(requests, self._origins, strict=True))
         ]
         responses: list[tuple[float, bool]] = [(0.0, False)] * len(asked)
 
@@ -128,7 +127,7 @@ class LanguageModel(TemplateLM):
         """The scale in use: an autoregressive model has no mask to hide the prompt with, so it has none."""
         return 0.0 if self.model.mask_token is None else self.settings.guidance
 
-    def _fitted(self, context: list[int], continuation: list[int], task: str) -> Request:
+    def _fitted(self, index: int, context: list[int], continuation: list[int], task: str) -> Request:
         room = self.model.geometry.max_length - len(continuation)
         least = 0 if self.model.mask_token is not None else 1
         if room < least:
@@ -137,7 +136,7 @@ class LanguageModel(TemplateLM):
                 f"{self.model.geometry.max_length}."
             )
         if len(context) > room:
-            self.truncated += 1
+            self.cut.add(index)
             context = context[len(context) - room :]
         return Request(tuple(context), tuple(continuation), task)
 
@@ -193,7 +192,8 @@ class LanguageModel(TemplateLM):
                     f"'{request.task_name}' writes {length} tokens; this model takes {self.model.geometry.max_length} "
                     "with the prompt. Choose fewer new tokens."
                 )
-            self.truncated += len(ids) > room
+            if len(ids) > room:
+                self.cut.add(index)
             prompts.append(ids[-room:])
             groups[len(prompts[-1]), length, temperature].append(index)
         for (prompt_length, length, temperature), members in sorted(groups.items()):

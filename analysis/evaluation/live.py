@@ -45,7 +45,6 @@ class Tally:
     total: int
     done: int = 0
     fresh: int = 0
-    truncated: int = 0
     busy: float = 0.0  # seconds that models were at work
     sums: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
@@ -189,6 +188,9 @@ def _ask(
             return
         replies = slots[document.key]
         record: dict[str, Any] = {"responses": [reply for reply, _ in replies]}
+        start = first[document.key]
+        if not asked.cut.isdisjoint(range(start, start + len(replies))):
+            record["cut"] = True
         if replies[0][1] is not None:
             record["draws"] = [one.draws for _, one in replies]
             record["exact"] = all(one.exact for _, one in replies)
@@ -201,7 +203,6 @@ def _ask(
     asked.on_forward = lambda: on_step(tally)
     # A multiple-choice item is several likelihoods.
     getattr(asked, documents[0].requests[0].request_type)(requests)
-    tally.truncated += asked.truncated
 
 
 def _key(seat: Seat, settings: Settings, document: Document) -> str:

@@ -1,6 +1,7 @@
 """Which benchmark is run how: shots, guidance and draws of the authors' scripts, and the suites made of them.
 
-A benchmark is one row of `PRESETS`. Guidance is LLaDA's scale; the scripts for Dream use none, so Dream gets none.
+A benchmark is one row of `PRESETS`. Guidance is on LLaDA's scale. The scripts for Dream use none, and where the first
+model is one of Dream's, none is used.
 """
 
 from dataclasses import dataclass

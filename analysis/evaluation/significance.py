@@ -27,7 +27,8 @@ class Estimate:
 class Difference:
     """First minus second model on the same n items. only_first, only_second: items that one alone has right.
 
-    p: exact McNemar p, None while interim and for what is not right or wrong. p_holm: after Holm over the benchmarks.
+    final: whether n is the number of items fixed before the start. p: exact McNemar p, None until then and for what is
+    not right or wrong. p_holm: after Holm over the benchmarks.
     """
 
     value: float
@@ -38,6 +39,7 @@ class Difference:
     only_second: int
     p: float | None = None
     p_holm: float | None = None
+    final: bool = True
 
     @property
     def words(self) -> str:
@@ -88,12 +90,12 @@ def difference(first: np.ndarray, second: np.ndarray, test: bool) -> Difference:
     differences = first - second
     count = len(differences)
     if not count:
-        return Difference(np.nan, np.nan, np.nan, 0, 0, 0)
+        return Difference(np.nan, np.nan, np.nan, 0, 0, 0, final=False)
     low, high = _student(differences)
     only_first, only_second = int((differences > 0).sum()), int((differences < 0).sum())
     binary = is_binary(first) and is_binary(second)
     p = mcnemar(only_first, only_second) if test and binary else None
-    return Difference(float(differences.mean()), low, high, count, only_first, only_second, p)
+    return Difference(float(differences.mean()), low, high, count, only_first, only_second, p, final=test)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -139,8 +141,11 @@ def verdict(one: Difference) -> str:
     if not one.n:
         return "no common items yet"
     side = "better" if one.value > 0 else "worse"
+    by_interval = "no difference shown" if one.low <= 0 <= one.high else side
+    if not one.final:
+        return f"interim: {by_interval} so far"
     if one.p is None:
-        return f"interim: {'no difference shown' if one.low <= 0 <= one.high else side} so far"
+        return by_interval
     p = one.p if one.p_holm is None else one.p_holm
     return side if p < 1 - LEVEL else "no difference shown"
 

@@ -26,14 +26,17 @@ from lm_eval.tasks import TaskManager
 from analysis.errors import UserError
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
+from analysis.evaluation.settled import nothing_remembered, settle
 from analysis.specs import EvaluateSpec
 
 FEWSHOT_SEED = 1234  # lm-eval's own default
 TUNING_SHARE = 4  # one item in so many is kept for choosing settings
+DEFAULT_NEW_TOKENS = 256  # lm-eval's own, where a task names none
 _HUB = ("huggingface.co", 443)
 _HUB_TIMEOUT = 5.0  # seconds
 
 lm_eval.api.task.tqdm = lambda items, **options: items  # no bars of its own: jobs report their progress
+datasets.disable_progress_bars()
 for _name in ("lm_eval", "datasets", "huggingface_hub"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
@@ -121,6 +124,37 @@ def load_benchmarks(
     return found, problems
 
 
+def fitting(benchmarks: Sequence[Benchmark], longest: int) -> tuple[list[Benchmark], list[str]]:
+    """The benchmarks whose written answers fit into `longest` tokens, and a sentence on each of the others.
+
+    Raises UserError where none is left.
+    """
+    found, problems = [], []
+    for benchmark in benchmarks:
+        tokens = _new_tokens(benchmark)
+        if tokens < longest:
+            found.append(benchmark)
+            continue
+        row = benchmark.preset
+        problems.append(
+            f"{row.title} was left out: its answers are written in {tokens} tokens, and a model takes {longest} with "
+            f"the prompt. Choose fewer new tokens, or {row.alternative}, which ships with SinkScope."
+        )
+    if not found:
+        raise UserError(" ".join(problems))
+    return found, problems
+
+
+def _new_tokens(benchmark: Benchmark) -> int:
+    """The most tokens that an item's answer is written in; 0 where answers are scored."""
+    if benchmark.kind != "generate_until":
+        return 0
+    if benchmark.gen_length is not None:
+        return benchmark.gen_length
+    asked = (request.args[1].get("max_gen_toks") for one in benchmark.documents for request in one.requests)
+    return max((int(tokens or DEFAULT_NEW_TOKENS) for tokens in asked), default=0)
+
+
 def _manager(names: Sequence[str], include_path: str | None) -> TaskManager:
     """lm-eval's own thousands of task files are read only where a task of theirs is asked for."""
     folders = [str(FOLDER)]
@@ -143,8 +177,10 @@ def _benchmark(
             f"There is no task '{row.task}'. `python -m lm_eval ls tasks` lists lm-eval's, --include-path adds yours; "
             "the bundled tasks are bundled_knowledge, bundled_story and so on."
         )
-    with _network_or_none(row.task), _seeded():
+    with _network_or_none(row.task), _seeded(), nothing_remembered():
         tasks: dict[str, Task] = manager.load([row.task])["tasks"]
+        for task in tasks.values():
+            settle(task)
     shots = row.shots if spec.shots is None else spec.shots
     for task in tasks.values():
         own = task.get_config("num_fewshot")
@@ -264,9 +300,10 @@ def described(benchmark: Benchmark, document: Document) -> dict[str, Any]:
         right = task.doc_to_text(first.doc) if getattr(task, "multiple_input", 0) else task.doc_to_target(first.doc)
         if choices and isinstance(right, str) and right in choices:
             right = choices.index(right)
-    question = first.args[0]
     if getattr(task, "multiple_input", 0):  # the choices stand in the context, and what follows is the same
-        question = f"{question}{first.args[1]}"
+        question = f"…{first.args[1]}"
+    else:  # what is asked of this item, without the examples before it
+        question = task.doc_to_text(first.doc) or first.args[0]
     return {"question": str(question)[-1200:], "choices": choices, "right": _plain(right)}
 
 

@@ -1,6 +1,7 @@
-"""Figures of an evaluation: running accuracy with bands, and running differences between models."""
+"""Figures of an evaluation: running accuracy with bands, running differences, and all differences at a glance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -63,7 +64,58 @@ def running(bands: Sequence[Band], colors: Sequence[str], y_title: str, differen
         figure.add_hline(y=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
         figure.update_yaxes(range=_range(bands, scale))
     else:
-        figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
+        figure.update_yaxes(range=_shares(bands), tickformat=".0%")
+    return figure
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A difference in points with its interval. row: what it is on. clear: drawn full, else hollow. hover: a line."""
+
+    row: str
+    model: str
+    value: float
+    low: float
+    high: float
+    clear: bool
+    hover: str
+
+
+def whiskers(found: Sequence[Whisker], colors: Mapping[str, str], x_title: str) -> go.Figure:
+    """One line a row, top to bottom in the order given, and on it a dot with its interval for every model.
+
+    colors: by model. The first row is written bold.
+    """
+    rows, models = (list(dict.fromkeys(getattr(one, name) for one in found)) for name in ("row", "model"))
+    figure = go.Figure()
+    for index, model in enumerate(models):
+        mine = [one for one in found if one.model == model and np.isfinite(one.value)]
+        values = np.array([[one.value, one.low, one.high] for one in mine], np.float32).reshape(-1, 3)
+        shift = (index - (len(models) - 1) / 2) * 0.7 / len(models)
+        figure.add_trace(
+            go.Scatter(
+                x=values[:, 0], y=[rows.index(one.row) + shift for one in mine], mode="markers", name=model,
+                marker={
+                    "color": colors[model], "size": 9, "line": {"color": colors[model], "width": 2},
+                    "symbol": ["circle" if one.clear else "circle-open" for one in mine],
+                },
+                error_x={
+                    "type": "data", "symmetric": False, "array": values[:, 2] - values[:, 0],
+                    "arrayminus": values[:, 0] - values[:, 1], "thickness": 2, "width": 0,
+                },
+                text=[one.hover for one in mine], hovertemplate="%{text}<extra></extra>",
+            )
+        )  # fmt: skip
+    layout(figure, x_title, "", height=90 + len(rows) * (14 + 14 * len(models)))
+    figure.add_vline(x=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
+    figure.update_layout(showlegend=True)
+    figure.update_yaxes(
+        tickmode="array", tickvals=list(range(len(rows))), ticktext=[f"<b>{rows[0]}</b>", *rows[1:]] if rows else [],
+        range=[len(rows) - 0.5, -0.5], zeroline=False,
+        showgrid=False,
+    )  # fmt: skip
+    for edge in range(1, len(rows)):
+        figure.add_hline(y=edge - 0.5, line={"color": REFERENCE, "width": 0.5}, opacity=0.4)
     return figure
 
 
@@ -72,6 +124,16 @@ def thinned(count: int) -> np.ndarray:
     if count <= MAX_POINTS:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, MAX_POINTS).round().astype(int))
+
+
+def _shares(bands: Sequence[Band]) -> list[float]:
+    """The part of 0 … 1 that bands fill once the first few items are over."""
+    ends = np.concatenate([np.zeros(0), *(end[len(end) // 8 :] for band in bands for end in (band.low, band.high))])
+    ends = np.clip(ends[np.isfinite(ends)], 0, 1)
+    if not len(ends):
+        return [-0.02, 1.02]
+    room = 0.02 + 0.05 * float(np.ptp(ends))
+    return [max(float(ends.min()) - room, -0.02), min(float(ends.max()) + room, 1.02)]
 
 
 def _range(bands: Sequence[Band], scale: float) -> list[float] | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.context import Context
 from analysis.errors import UserError
-from analysis.evaluation.results import DOCUMENTS, STOP, read, summary
+from analysis.evaluation.results import DOCUMENTS, STOP, read
+from analysis.evaluation.tables import summary
 from analysis.jobs.outcome import Outcome
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
@@ -37,11 +38,15 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
     names = spec.names or _names(spec.models)
     context.progress("starting lm-eval")
     from analysis.evaluation import live
-    from analysis.evaluation.tasks import load_benchmarks
+    from analysis.evaluation.tasks import fitting, load_benchmarks
     from analysis.provenance import environment
 
     chat = _chat(spec, found[0])
+    if spec.guidance is None and found[0].architecture.sampler == "dream":
+        spec = spec.model_copy(update={"guidance": 0.0})  # the tasks' own is on LLaDA's scale; Dream's scripts use none
     benchmarks, problems = load_benchmarks(spec, chat, context.progress)
+    benchmarks, too_long = fitting(benchmarks, min(one.geometry.max_length for one in found))
+    problems += too_long
     prints = [fingerprint(checkpoint) for checkpoint in found]
     key = content_key(
         kind="evaluate", fingerprints=prints, parameters=spec.model_dump(mode="json", exclude={"model", "compare"}),
@@ -78,12 +83,14 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
             raise live.Stopped
         rate = tally.rate
         left = (tally.total - tally.done) / rate if rate else None
-        context.progress("evaluating", tally.done, tally.total, items_per_second=rate, seconds_left=left)
+        context.progress(
+            "evaluating", tally.done, tally.total, items_per_second=rate, seconds_left=left,
+            restored=tally.done - tally.fresh,
+        )  # fmt: skip
 
-    tally = None
     try:
         with Answers() as answers:
-            tally = live.run(
+            live.run(
                 benchmarks, seats,
                 lambda benchmark: live.settings_of(benchmark, spec.seed, chat is not None, spec.early_draws),
                 answers, lines, models.together, on_step,
@@ -95,7 +102,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
         lines.write("end", stopped=stopped, seconds=round(time.perf_counter() - began, 2), environment=environment())
         lines.close()
     results = read(path)
-    text = {"key": key, "fingerprint": prints[0], "truncated": tally.truncated if tally else None}
+    text = {"key": key, "fingerprint": prints[0]}
     return Outcome({**summary(results), **text}, path, key if not stopped else f"{key}-{len(results.answers)}")
 
 

@@ -1,6 +1,6 @@
 """A chart with what it shows in one sentence, its formula behind a help icon, and its numbers in a table beneath it.
 
-Charts drawn in a run are collected, so that the page can be exported as it stands.
+Charts and tables drawn in a run are collected, so that the page can be exported as it stands.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from analysis.figures.export import Exhibit, page_html
 
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 _EXHIBITS = "exhibits"
+_EXPORTED_ROWS = 100  # longer tables are for the CSV, not for a page
 
 
 def chart(
@@ -32,16 +33,36 @@ def chart(
     heading(title, sentence, formula)
     config = _CONFIG | {"displayModeBar": False} if "on_select" in options else _CONFIG
     event = st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {sentence}", **options)
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, figure)
+    short = table if table is not None and len(table) <= _EXPORTED_ROWS else None
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, figure, short)
     if table is not None:
         _table(table, key)
     return event
 
 
-def heading(title: str, sentence: str, formula: str) -> None:
-    """The title and sentence of a chart."""
+def heading(title: str, sentence: str, formula: str | None) -> None:
+    """The title and sentence of a chart or table."""
     st.markdown(f"**{title}**", help=formula)
     st.caption(sentence)
+
+
+def table(
+    title: str, sentence: str, frame: pd.DataFrame, key: str, formula: str | None = None, export: bool = True,
+    **options: Any,
+) -> Any:  # fmt: skip
+    """Draws title, sentence and a table with its download. options go to `st.dataframe`.
+
+    export: whether it stands in the exported page.
+    """
+    heading(title, sentence, formula)
+    event = st.dataframe(frame, hide_index=True, key=key, placeholder="", alt=f"{title}. {sentence}", **options)
+    st.download_button(
+        "CSV", lambda: frame.to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv", type="tertiary",
+        icon=":material/download:",
+    )  # fmt: skip
+    if export:
+        st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, frame)
+    return event
 
 
 def _table(table: pd.DataFrame, key: str) -> None:

@@ -1,5 +1,7 @@
 """What pruning cost: the dense model and finished runs of it on benchmark tasks, compared as the items come in."""
 
+from datetime import datetime
+
 import streamlit as st
 from pydantic import ValidationError
 
@@ -12,7 +14,9 @@ from pages.parts import controls
 from pages.parts.accuracy import accuracy_panel
 from pages.parts.session import engine, plain
 
-_REFUSED = "evaluation_refused"
+_REFUSED, _PRESELECTED, _CHOSEN = "evaluation_refused", "accuracy_preselected", "accuracy_chosen"
+_RUNS = "accuracy_runs"
+_LIMIT = 64  # items a task that are preset: minutes on a laptop, and enough to see large differences
 MOST = 6  # models compared at once that are preselected
 
 
@@ -20,34 +24,41 @@ def prune_accuracy(model: ModelSpec) -> None:
     """Draws the choice of runs and tasks, and the evaluation asked for last or named in the address."""
     runs = _runs(model)
     st.subheader("Accuracy")
-    if not runs:
+    if runs:
+        _question(model, runs)
+    else:
         st.caption("When a pruning of this model has finished, compare its accuracy with the dense model here.")
-        return
-    left, right = st.columns([3, 2])
-    chosen = left.multiselect(
-        "Compare the dense model with", list(runs), default=_newest_of_each(runs), key="accuracy_runs",
-        persist_state="session", help="Every model gets the same items and the same masks, so differences are paired.",
+    shown = _shown()
+    if shown is not None:
+        accuracy_panel(shown)
+
+
+def _question(model: ModelSpec, runs: dict[str, tuple[str, str]]) -> None:
+    _preselect(runs)
+    chosen = st.multiselect(
+        "Compare the dense model with", list(runs), key=_RUNS, persist_state="session",
+        help="Every model gets the same items and the same masks, so differences are paired.",
     )  # fmt: skip
-    tasks = right.multiselect(
-        "Tasks", ["bundled", "paper", *PRESETS], default=["bundled"], key="accuracy_tasks",
-        persist_state="session", accept_new_options=True, help=EvaluateSpec.model_fields["tasks"].description,
+    st.session_state[_CHOSEN] = chosen
+    columns = st.columns([2, 1, 1, 1])
+    tasks = columns[0].multiselect(
+        "Tasks", ["bundled", "paper", *PRESETS], default=["bundled"], key="accuracy_tasks", bind="query-params",
+        accept_new_options=True, help=EvaluateSpec.model_fields["tasks"].description,
+        format_func=lambda name: PRESETS[name].title if name in PRESETS else name,
     )  # fmt: skip
-    columns = st.columns(4)
     values = {}
-    for column, name in zip(columns, ("limit", "draws", "seed"), strict=False):
+    for column, name in zip(columns[1:], ("limit", "draws", "seed"), strict=True):
         with column:
-            default = 64 if name == "limit" else None
-            values[name] = controls.draw(
-                EvaluateSpec, name, f"accuracy_{name}", default=default, persist_state="session"
-            )
-    problem, spec = "", None
+            default = _LIMIT if name == "limit" else None
+            values[name] = controls.draw(EvaluateSpec, name, f"accuracy_{name}", default=default, bind="query-params")
+    values |= _more()
+    spec, problem = None, "" if tasks else "Choose at least one task."
     try:
-        models = tuple(ModelSpec(source=runs[name][1], device=model.device, dtype=model.dtype) for name in chosen)
         spec = EvaluateSpec(
             model=model,
-            compare=models,
+            compare=tuple(ModelSpec(source=runs[name][1], device=model.device, dtype=model.dtype) for name in chosen),
             names=("dense", *(runs[name][0] for name in chosen)),
-            tasks=tuple(tasks),
+            tasks=tuple(tasks) or ("bundled",),
             **values,
         )
     except ValidationError as error:
@@ -56,14 +67,26 @@ def prune_accuracy(model: ModelSpec) -> None:
         st.error(plain(problem))
     st.button(
         "Compare accuracy", key="compare_accuracy", type="primary", icon=":material/monitoring:",
-        disabled=bool(problem) or not tasks, on_click=_evaluate, args=(spec,),
+        disabled=bool(problem), help=problem or None, on_click=_evaluate, args=(spec,),
     )  # fmt: skip
     refused = st.session_state.pop(_REFUSED, "")
     if refused:
         st.error(plain(refused))
-    shown = _shown()
-    if shown is not None:
-        accuracy_panel(shown)
+
+
+def _more() -> dict:
+    """How the items are put to the models, where it is not to be as the tasks say."""
+    values = {}
+    with st.expander("More: examples, guidance, written answers, your own tasks"):
+        columns = st.columns(4)
+        for column, name in zip(columns, ("shots", "guidance", "gen_length", "chat_template"), strict=True):
+            with column:
+                values[name] = controls.draw(EvaluateSpec, name, f"accuracy_{name}", bind="query-params")
+        # Not from the address: functions in the folder are run, and nobody is to be led there by a link.
+        values["include_path"] = controls.draw(
+            EvaluateSpec, "include_path", "accuracy_include_path", persist_state="session"
+        ) or None  # fmt: skip
+    return values
 
 
 def _evaluate(spec: EvaluateSpec) -> None:
@@ -74,10 +97,43 @@ def _evaluate(spec: EvaluateSpec) -> None:
         st.session_state[_REFUSED] = str(error)
 
 
+# --- the evaluation shown ---------------------------------------------------------------------------------------
+
+
 def _shown() -> JobRecord | None:
+    """The evaluation in the address, else the newest; with the others to choose from."""
+    records = {record.id: record for record in engine().jobs("evaluate")}
+    if not records:
+        return None
     asked = st.query_params.get("evaluation")
-    record = engine().job(asked) if asked else next(iter(engine().jobs("evaluate")), None)
-    return record if record is not None and record.kind == "evaluate" else None
+    if asked and asked not in records:
+        st.warning("The evaluation in this address is not in the store. Here is the newest one instead.")
+    shown = asked if asked in records else next(iter(records))
+    if len(records) > 1:
+        st.session_state["evaluation_shown"] = shown
+        shown = st.selectbox(
+            "Evaluation", list(records), key="evaluation_shown", on_change=_choose,
+            format_func=lambda job: _title(records[job]),
+        )  # fmt: skip
+    else:
+        st.caption(plain(_title(records[shown])))
+    return records[shown]
+
+
+def _choose() -> None:
+    st.query_params["evaluation"] = st.session_state["evaluation_shown"]
+
+
+def _title(record: JobRecord) -> str:
+    """An evaluation in one line: when, which models, which tasks, how many items."""
+    spec = record.parameters()
+    when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
+    names = ", ".join(spec.names or (model.source for model in spec.models))
+    limit = f"{spec.limit} items a task" if spec.limit else "all items"
+    return f"{when} · {names} · {', '.join(spec.tasks)} · {limit} · seed {spec.seed}"
+
+
+# --- runs to compare --------------------------------------------------------------------------------------------
 
 
 def _runs(model: ModelSpec) -> dict[str, tuple[str, str]]:
@@ -100,9 +156,13 @@ def _runs(model: ModelSpec) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _newest_of_each(runs: dict[str, tuple[str, str]]) -> list[str]:
-    """The newest run of each method."""
+def _preselect(runs: dict[str, tuple[str, str]]) -> None:
+    """Chooses the newest run of each method. As runs finish it grows, until this visitor chooses otherwise."""
     newest: dict[str, str] = {}
     for label, (name, _) in runs.items():
         newest.setdefault(name.partition(" ")[0], label)
-    return list(newest.values())[:MOST]
+    labels = [newest[method] for method in METHODS if method in newest][:MOST]
+    chosen, before = st.session_state.get(_CHOSEN), st.session_state.get(_PRESELECTED)
+    if chosen is None or chosen == before:
+        st.session_state[_RUNS] = labels
+    st.session_state[_PRESELECTED] = labels

@@ -78,7 +78,7 @@ def _ended(record: JobRecord, opened: bool) -> None:
         if record.reason:
             left.error(plain(record.reason))
         with right:
-            restart_button(record, f"restart_{record.id}")
+            restart_button(record, f"again_{record.id}")
         log_drawer(record)
         return
     result = engine().result(record)

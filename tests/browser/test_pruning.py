@@ -8,9 +8,9 @@ from playwright.sync_api import Page, expect
 pytestmark = pytest.mark.slow
 
 
-def turn_down(page: Page) -> None:
+def turn_down(page: Page, samples: int = 48, length: int = 64) -> None:
     page.get_by_text("Calibration: text, length, noise").click()
-    for label, value in (("Samples", "48"), ("Sequence length", "64")):
+    for label, value in (("Samples", str(samples)), ("Sequence length", str(length))):
         field = page.get_by_role("spinbutton", name=re.compile(f"^{label}"))
         field.fill(value)
         field.press("Enter")

@@ -1,9 +1,11 @@
 """The live accuracy panel, with the real engine and small models."""
 
+import json
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.evaluation import results
+from analysis.evaluation import results, tables
 from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts.session import engine
 from tests.helpers import ROOT, tiny_llada
@@ -25,7 +27,7 @@ def asked(tmp_path_factory) -> EvaluateSpec:
     models = [ModelSpec(source=tiny_llada(folder / name, seed), device="cpu") for seed, name in enumerate("abc")]
     return EvaluateSpec(
         model=models[0], compare=tuple(models[1:]), names=("dense", "wanda-noised 50 %", "sink-wanda 50 %"),
-        tasks=("bundled_agreement", "bundled_knowledge", "bundled_text"), limit=30,
+        tasks=("bundled_agreement", "bundled_knowledge", "bundled_text"), limit=20,
     )  # fmt: skip
 
 
@@ -52,28 +54,39 @@ def table(test: AppTest, column: str):
     return next(one.value for one in test.dataframe if column in one.value.columns)
 
 
+def opened(record) -> AppTest:
+    """The panel with the table of differences open."""
+    return panel(record).toggle(key="accuracy_whiskers_table").set_value(True).run()
+
+
 def test_a_finished_evaluation_is_shown_whole(finished):
     assert finished.state == "done", finished.reason
     assert finished.summary["complete"]
-    test = panel(finished)
+    test = opened(finished)
     shown = texts(test)
-    assert "Accuracy: Average over tasks" in shown
+    assert "Finished: " in shown
+    assert "Running accuracy: Average over tasks" in shown
     assert "Difference to dense" in shown
     assert "interim" not in shown
     assert "evidence lower bound" in shown
+    assert "sink-wanda 50 % against dense" in shown
+    grid = table(test, "Knowledge")
+    assert list(grid.columns) == ["model", "Average", "Agreement", "Knowledge"]
+    assert list(grid["model"]) == ["dense", "wanda-noised 50 %", "sink-wanda 50 %"]
     rows = table(test, "in words")
     assert set(rows["than"]) == {"dense"}
     assert len(rows) == 2 * 3
     assert rows["p"].notna().sum() == 4
-    test.segmented_control(key="accuracy_base").set_value(1).run()
+    test.segmented_control(key="accuracy_base").set_value("control").run()
     assert set(table(test, "in words")["than"]) == {"wanda-noised 50 %"}
     test.selectbox(key="accuracy_task").set_value("bundled_knowledge").run()
-    assert "Accuracy: Knowledge" in texts(test)
+    assert "Running accuracy: Knowledge" in texts(test)
     assert not test.exception
+    assert "python -m analysis evaluate" in test.code[0].value
 
 
 def test_the_panels_numbers_are_the_jobs(finished):
-    test = panel(finished)
+    test = opened(finished)
     rows = table(test, "in words")
     job = next(t for t in finished.summary["tasks"] if t["task"] == "bundled_knowledge")
     for row in job["differences"]:
@@ -81,13 +94,16 @@ def test_the_panels_numbers_are_the_jobs(finished):
             there = rows[(rows["task"] == "Knowledge") & (rows["model"] == row["model"])].iloc[0]
             assert there["points"] == pytest.approx(100 * row["value"])
             assert there["in words"] == row["words"]
+    grid = table(test, "Knowledge").set_index("model")
+    for row in job["models"]:
+        assert grid.loc[row["model"], "Knowledge"].startswith(f"{100 * row['value']:.1f} [")
 
 
 def test_disagreements_are_filtered(finished):
     test = panel(finished)
     rows = table(test, "who is right")
     found = results.read(engine().result(finished).file)
-    assert len(rows) == len(results.disagreements(found, 0, 1))
+    assert len(rows) == len(tables.disagreements(found, 0, 1))
     assert {"question", "choices", "right", "dense log-likelihoods", "who is right"} <= set(rows.columns)
     test.selectbox(key="disagree_right").set_value("dense").run()
     some = table(test, "who is right")
@@ -101,6 +117,38 @@ def test_disagreements_are_filtered(finished):
     assert "0 of" in texts(test)
 
 
+def test_what_is_chosen_in_the_panel_can_be_in_an_address(finished):
+    test = AppTest.from_file(HARNESS, default_timeout=60)
+    test.query_params["evaluation"] = finished.id
+    test.query_params["accuracy_task"] = "Knowledge"
+    test.query_params["accuracy_base"] = "wanda-noised 50 %"
+    test.query_params["disagree_second"] = "sink-wanda 50 %"
+    test.run()
+    assert "Running difference to wanda-noised 50 %: Knowledge" in texts(test)
+    assert "sink-wanda 50 % chose" in table(test, "who is right").columns
+
+
+def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypatch):
+    left = {}
+    monkeypatch.setattr(
+        "streamlit.download_button", lambda label, data, name, *rest, **options: left.update({name: data()})
+    )
+    panel(finished)
+    html = left["sinkscope.html"]
+    for title in (
+        "Accuracy",
+        "Difference to dense",
+        "Running accuracy: Average over tasks",
+        "Perplexity: Bundled text",
+    ):
+        assert f"<h2>{title}</h2>" in html
+    assert html.count("<table") >= 3
+    assert "&quot;limit&quot;: 20" in html
+    assert json.loads(left["accuracy.json"]) == finished.summary
+    assert left["accuracy.items.jsonl"].count(b'"line": "answer"') == finished.summary["answers"]
+    assert left["accuracy_grid.csv"].startswith("model,Average,Agreement,Knowledge")
+
+
 def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
     record = engine().submit("evaluate", asked.model_copy(update={"limit": None, "seed": 5}))
     path = engine().store.incoming / record.id / results.DOCUMENTS
@@ -109,9 +157,12 @@ def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
             break
         assert not engine().job(record.id).ended, engine().job(record.id).reason
         engine_wait(record.id)
-    test = panel(record)
-    assert "interim" in texts(test)
-    test.button(key=f"stop_{record.id}").click().run()
+    test = opened(record)
+    shown = texts(test)
+    assert "Accuracy so far (interim)" in shown
+    assert "interim, no tests yet" in shown
+    assert "p (Holm)" not in table(test, "in words").columns
+    test.button(key=f"end_{record.id}").click().run()
     ended = engine().wait(record.id, 60)
     assert ended.state == "done"
     assert not ended.summary["complete"]

@@ -115,6 +115,15 @@ def test_a_finished_run_shows_its_numbers_and_measures_its_footprint(pruned):
     assert not test.exception
 
 
+def test_a_failed_run_is_shown_here_and_in_the_sidebar():
+    """Both offer to start it again, each with a button of its own."""
+    calibration = CalibrationParams(data="no-such-file.txt", samples=2, seq_len=32)
+    failed = engine().wait(engine().submit("prune", PruneSpec(method="wanda", calibration=calibration)).id, 240)
+    assert failed.state == "failed"
+    test = app(PAGE)
+    assert {f"again_{failed.id}", f"restart_{failed.id}"} <= {button.key for button in test.button}
+
+
 def test_a_causal_model_is_offered_the_methods_without_noise():
     test = app(PAGE)
     test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")

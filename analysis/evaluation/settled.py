@@ -1,0 +1,52 @@
+"""Tasks of lm-eval that ask the same text every time they are loaded, and never show an item its own answer."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import datasets
+from lm_eval.api.task import ConfigurableTask, Task
+
+
+@contextmanager
+def nothing_remembered() -> Iterator[None]:
+    """Items are made as in a fresh process. lm-eval keeps the modules of its tasks, and `datasets` what they made.
+
+    GPQA's choices are shuffled by a random generator of its module, which goes on from call to call: with what is kept
+    of some calls the others would ask another text.
+    """
+    for name, module in list(sys.modules.items()):
+        if "__mtime__" in getattr(module, "__dict__", {}):  # lm-eval's mark on a task's module
+            del sys.modules[name]
+    before = datasets.is_caching_enabled()
+    datasets.disable_caching()
+    try:
+        yield
+    finally:
+        if before:
+            datasets.enable_caching()
+
+
+def settle(task: Task) -> None:
+    """Makes a task's items once, as lm-eval makes them at every look, and keeps an item out of its own examples.
+
+    lm-eval leaves the item out only where the split of the examples is named and is the test split, and finds it only
+    where it was made the same (github.com/EleutherAI/lm-evaluation-harness/issues/4145).
+    """
+    if not isinstance(task, ConfigurableTask):
+        return
+    config, made = task.config, {}
+    process = config.process_docs
+    if process is not None:
+
+        def once(split: datasets.Dataset) -> datasets.Dataset:
+            if id(split) not in made:
+                made[id(split)] = split, process(split)  # the split is kept, so that no other takes its id
+            return made[id(split)][1]
+
+        config.process_docs = once
+    asked = config.test_split or config.validation_split
+    examples = task.fewshot_cfg.split or config.training_split or config.validation_split or config.test_split
+    if examples == asked and task.fewshot_cfg.samples is None:
+        task.sampler.replace_df(list(task.eval_docs))
+        task.fewshot_cfg.split = config.test_split
