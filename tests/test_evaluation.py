@@ -422,6 +422,24 @@ def test_ones_own_tasks(tmp_path, spec):
         tasks.load_benchmarks(spec(include_path=str(tmp_path / "none")), None)
 
 
+def test_items_with_answers_too_long_are_left_out_and_told(tmp_path, spec):
+    rows = [{"q": f"Item {n}", "c": ["a dog", "a cat" + " and a cat" * (90 if n == 1 else 1)]} for n in range(3)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for name, where in (("long", "rows.jsonl"), ("longest", "one.jsonl")):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"task: {name}\ndataset_path: json\ndataset_kwargs:\n  data_files:\n    test: {tmp_path / where}\n"
+            'output_type: multiple_choice\ntest_split: test\ndoc_to_text: "{{q}}"\ndoc_to_choice: "{{c}}"\n'
+            "doc_to_target: 0\nmetric_list:\n  - metric: acc\n    aggregation: mean\n    higher_is_better: true\n"
+        )
+    (tmp_path / "one.jsonl").write_text(json.dumps(rows[1]))
+    asked = spec(tasks=("long", "longest"), include_path=str(tmp_path), draws=1)
+    found = evaluated(tmp_path / "job", asked)
+    assert sorted(document.question for document in found.documents.values()) == ["Item 0", "Item 2"]
+    assert [one.planned for one in found.benchmarks] == [2]
+    assert found.problems[0].startswith("long: 1 of 3 items were left out")
+    assert found.problems[1].startswith("longest was left out")
+
+
 def test_perplexity_is_that_of_the_bound(tmp_path, spec):
     found = evaluated(tmp_path / "job", spec(tasks=("bundled_text",), limit=3, draws=8))
     (row,) = tables.perplexities(found, "bundled_text")

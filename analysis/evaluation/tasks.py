@@ -12,7 +12,7 @@ import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,25 +124,51 @@ def load_benchmarks(
     return found, problems
 
 
-def fitting(benchmarks: Sequence[Benchmark], longest: int) -> tuple[list[Benchmark], list[str]]:
-    """The benchmarks whose written answers fit into `longest` tokens, and a sentence on each of the others.
+def fitting(
+    benchmarks: Sequence[Benchmark], longest: int, tokens: Callable[[str], int]
+) -> tuple[list[Benchmark], list[str]]:
+    """The benchmarks and items whose answers fit into `longest` tokens, and a sentence on each that does not.
 
-    Raises UserError where none is left.
+    tokens: the length of a text. Raises UserError where no benchmark is left.
     """
     found, problems = [], []
     for benchmark in benchmarks:
-        tokens = _new_tokens(benchmark)
-        if tokens < longest:
-            found.append(benchmark)
-            continue
-        row = benchmark.preset
-        problems.append(
-            f"{row.title} was left out: its answers are written in {tokens} tokens, and a model takes {longest} with "
-            f"the prompt. Choose fewer new tokens, or {row.alternative}, which ships with SinkScope."
-        )
+        row, written = benchmark.preset, _new_tokens(benchmark)
+        fit = tuple(one for one in benchmark.documents if _answer_tokens(benchmark, one, longest, tokens) < longest)
+        left_out = len(benchmark.documents) - len(fit)
+        if written >= longest:
+            problems.append(
+                f"{row.title} was left out: its answers are written in {written} tokens, and a model takes {longest} "
+                f"with the prompt. Choose fewer new tokens, or {row.alternative}, which ships with SinkScope."
+            )
+        elif not fit:
+            problems.append(
+                f"{row.title} was left out: its answers are longer than the {longest} tokens a model takes. Choose "
+                f"{row.alternative}, which ships with SinkScope."
+            )
+        else:
+            found.append(replace(benchmark, documents=fit))
+            if left_out:
+                problems.append(
+                    f"{row.title}: {left_out} of {len(benchmark.documents)} items were left out, as an answer of "
+                    f"theirs is longer than the {longest} tokens a model takes."
+                )
     if not found:
         raise UserError(" ".join(problems))
     return found, problems
+
+
+def _answer_tokens(benchmark: Benchmark, document: Document, longest: int, tokens: Callable[[str], int]) -> int:
+    """The length of an item's longest answer; 0 where answers are written or texts are read in windows."""
+    if benchmark.kind not in ("loglikelihood", "multiple_choice"):
+        return 0
+    most = 0
+    for request in document.requests:
+        context, answer = request.args[:2]
+        alone = tokens(answer)
+        # Where it matters, as lm-eval splits them: context and answer are encoded together.
+        most = max(most, tokens(context + answer) - tokens(context) if alone > longest // 2 else alone)
+    return most
 
 
 def _new_tokens(benchmark: Benchmark) -> int:

@@ -19,6 +19,8 @@ from cache.answers import Answers
 from cache.keys import code_version, content_key
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from analysis.evaluation.live import Tally
     from analysis.evaluation.tasks import ChatTemplate
     from analysis.models.load import LoadedModel
@@ -41,11 +43,14 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
     from analysis.evaluation.tasks import fitting, load_benchmarks
     from analysis.provenance import environment
 
-    chat = _chat(spec, found[0])
+    tokenizer = _tokenizer(spec, found[0])
+    chat = _chat(spec, found[0], tokenizer)
     if spec.guidance is None and found[0].architecture.sampler == "dream":
         spec = spec.model_copy(update={"guidance": 0.0})  # the tasks' own is on LLaDA's scale; Dream's scripts use none
     benchmarks, problems = load_benchmarks(spec, chat, context.progress)
-    benchmarks, too_long = fitting(benchmarks, min(one.geometry.max_length for one in found))
+    benchmarks, too_long = fitting(
+        benchmarks, min(one.geometry.max_length for one in found), lambda text: len(tokenizer.tokenize(text))
+    )
     problems += too_long
     prints = [fingerprint(checkpoint) for checkpoint in found]
     key = content_key(
@@ -121,18 +126,24 @@ def _names(models: tuple[ModelSpec, ...]) -> tuple[str, ...]:
     return tuple(name if short.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(short, start=1))
 
 
-def _chat(spec: EvaluateSpec, found: Checkpoint) -> "ChatTemplate | None":
-    """The chat template of the first model, for all: a pruned copy must be asked what its dense model is asked."""
-    from functools import partial
-
-    from analysis.evaluation.tasks import ChatTemplate
+def _tokenizer(spec: EvaluateSpec, found: Checkpoint) -> "PreTrainedTokenizerBase":
     from analysis.models.load import register
-    from analysis.models.tokenizer import chat_text, load_tokenizer, uses_chat
+    from analysis.models.tokenizer import load_tokenizer
 
     register()
     tokenizer = load_tokenizer(found.folder)
     if tokenizer is None:
         raise UserError(f"'{spec.model.source}' has no tokenizer, so it cannot be evaluated. Add its files.")
+    return tokenizer
+
+
+def _chat(spec: EvaluateSpec, found: Checkpoint, tokenizer: "PreTrainedTokenizerBase") -> "ChatTemplate | None":
+    """The chat template of the first model, for all: a pruned copy must be asked what its dense model is asked."""
+    from functools import partial
+
+    from analysis.evaluation.tasks import ChatTemplate
+    from analysis.models.tokenizer import chat_text, uses_chat
+
     if not uses_chat(spec.model.source, tokenizer, spec.chat_template):
         return None
     chat_text(tokenizer, [{"role": "user", "content": "?"}])
