@@ -355,7 +355,8 @@ def test_drawing_may_stop_early_for_one_model(bundled, spec):
     def answer(text):
         return Request(context, tuple(bundled.tokenizer(text, add_special_tokens=False)["input_ids"]), "t")
 
-    sense, alike, none = answer(" is happy and small."), answer(" is small and happy."), answer(" and is king Sue four")
+    # Of a name that nothing speaks for, one is as likely as another.
+    sense, alike, none = answer(" saw Tom and Ann."), answer(" saw Sam and Eva."), answer(" and is king Sue four")
     requests, told = [sense, none, sense, alike], {}
     assert all(len(request.continuation) == 5 for request in requests)
     found = adaptive.log_likelihoods(bundled, requests, "aabb", 16, 0, lambda i, result: told.update({i: result}))
