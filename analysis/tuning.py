@@ -288,10 +288,11 @@ class Effects:
         return self.error / whole - 1
 
 
-def together(effects: list[LayerEffect]) -> Effects:
-    """The layers' numbers stacked."""
+def together(effects: list[LayerEffect], layers: int = 0) -> Effects:
+    """The layers' numbers stacked, and below them NaN for those of `layers` that are not there yet."""
     names = ("changed", "spread", "floor", "error", "plain_error")
-    return Effects(*(np.stack([getattr(one, name) for one in effects]) for name in names))
+    missing = np.full((max(0, layers - len(effects)), len(effects[0].changed)), np.nan)
+    return Effects(*(np.concatenate([[getattr(one, name) for one in effects], missing]) for name in names))
 
 
 @dataclass(frozen=True)

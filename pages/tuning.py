@@ -11,10 +11,10 @@ from analysis.engine import JobRecord
 from analysis.errors import UserError
 from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
-from analysis.specs import DiscountParams, TuneParams
+from analysis.specs import TuneParams
 from analysis.stored_statistics import StoredStatistics
 from analysis.tuning import Effects, LayerEffect, Total
-from pages.parts import discounted_text, tune_settings
+from pages.parts import discounted_text, tune_effects, tune_settings
 from pages.parts.calibrating import statistics_job
 from pages.parts.charts import chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
@@ -23,6 +23,8 @@ from pages.parts.session import engine, plain
 from pages.parts.suggesting import suggest_view
 from pages.parts.tune_settings import in_words, kept_a
 
+# What the grid shows that grows while the layers come in, by view.
+GROWING = {"Masks": ("mask bits changed", "changed"), "Output error": ("output error", "error")}
 VIEWS = ("Masks", "Output error", "Discount", "Text", "Scores", "Suggest")
 _SCORE = (
     "$$s_j = \\sum_t c_t \\sum_n \\lVert \\omega_{n,t} \\odot X_{n,t,j} \\rVert_2, \\quad "
@@ -78,7 +80,10 @@ def _page(job: JobRecord) -> None:
     elif view == "Suggest":
         suggest_view(job.parameters(), setting, statistics.info.levels)
     else:
-        effects = {name: _every_layer(statistics, job, one) for name, one in named.items()}
+        effects = {
+            name: tune_effects.every_layer(statistics, job.key or "", one, name, GROWING.get(view))
+            for name, one in named.items()
+        }
         stacked = {name: tuning.together(own) for name, own in effects.items()}
         _numbers(statistics, stacked)
         if view == "Masks":
@@ -118,53 +123,12 @@ def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
 
 def _problem(statistics: StoredStatistics, setting: TuneParams) -> str:
     info = statistics.info
-    if not _steps(statistics, setting).any():
+    if not tune_effects.steps_of(statistics, setting).any():
         return "No stored noise step lies in that range. Widen it."
     return tuning.why_needs_a_run(info.grouping, info.scopes, setting.discount)
 
 
-# --- effects ----------------------------------------------------------------------------------------------------
-
-
-def _steps(statistics: StoredStatistics, setting: TuneParams) -> np.ndarray:
-    info = statistics.info
-    return tuning.step_weights(info.levels, info.spec.calibration.diffusion_steps, setting)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _weights(_statistics: StoredStatistics, key: str, discount: str) -> np.ndarray:
-    info = _statistics.info
-    return tuning.group_weights(_statistics.mass, info.grouping, DiscountParams.model_validate_json(discount))
-
-
-@st.cache_data(max_entries=2048, show_spinner=False)
-def _effect(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> LayerEffect:
-    params = TuneParams.model_validate_json(setting)
-    weights = _weights(_statistics, key, params.discount.model_dump_json())
-    own = weights[:, :, layer if weights.shape[2] > 1 else 0]
-    stored = _statistics.layer(layer, params.discount)
-    undiscounted = params.model_copy(update={"discount": DiscountParams()}).model_dump_json()
-    plain = _plain(_statistics, key, layer, undiscounted)
-    return tuning.layer_effect(stored, plain, own, _steps(_statistics, params), params.sparsity)
-
-
-@st.cache_resource(max_entries=256, show_spinner=False)
-def _plain(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> tuning.Plain:
-    """What no discount gives with a setting's steps and sparsity: the same while the discount is moved."""
-    params = TuneParams.model_validate_json(setting)
-    stored = _statistics.layer(layer, params.discount)
-    return tuning.plain_layer(stored, _steps(_statistics, params), params.sparsity)
-
-
-def _every_layer(statistics: StoredStatistics, job: JobRecord, setting: TuneParams) -> list[LayerEffect]:
-    """Layer by layer; moving a control meanwhile starts over, with the finished layers kept."""
-    found, layers = [], statistics.info.layers
-    place = st.empty()
-    for layer in range(layers):
-        place.progress(layer / layers, text=f"layer {layer} of {layers}")
-        found.append(_effect(statistics, job.key or "", layer, setting.model_dump_json()))
-    place.empty()
-    return found
+# --- numbers ----------------------------------------------------------------------------------------------------
 
 
 def _numbers(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
@@ -257,7 +221,7 @@ def _discount(statistics: StoredStatistics, job: JobRecord, named: dict[str, Tun
     if any(one.discount.sink_scope == "layer" for one in named.values()):
         layer = _choose_layer(statistics)
     curves = {
-        name: tuning.discount_curve(statistics.mass, one.discount, _steps(statistics, one), layer)
+        name: tuning.discount_curve(statistics.mass, one.discount, tune_effects.steps_of(statistics, one), layer)
         for name, one in named.items()
     }
     first, setting = next(iter(curves.values())), next(iter(named.values()))

@@ -10,6 +10,7 @@ from analysis import tuning
 from analysis.jobs import known_key
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec, TuneParams
 from analysis.stored_statistics import open_statistics
+from pages.parts import tune_effects
 from pages.parts.session import engine
 from tests.ui.test_pages import app, texts
 
@@ -83,6 +84,27 @@ def test_moving_a_slider_gives_the_numbers_of_that_setting(statistics):
     assert test.metric[0].value == f"{expected.changed:.3%}"
     assert test.metric[1].value == f"{expected.floor:.3%}"
     assert test.metric[2].value == f"{expected.error:.3%}"
+
+
+@pytest.mark.parametrize(("view", "title"), [("Masks", "mask bits changed"), ("Output error", "output error")])
+def test_layers_are_shown_as_they_come_in(statistics, monkeypatch, view, title):
+    """Where it takes longer than a moment: a grid with the layers so far, gone when all are there."""
+    seen = []
+
+    def grids(shown, name, columns, **options):
+        if name == title and np.isnan(shown[0].values).any():
+            seen.append(shown[0].values)
+        return original(shown, name, columns, **options)
+
+    original = tune_effects.grids.grids
+    whole = check(page(tuning_view=view))
+    monkeypatch.setattr(tune_effects, "PATIENCE", 0.0)
+    monkeypatch.setattr(tune_effects.grids, "grids", grids)
+    test = check(page(tuning_view=view))
+    layers = statistics.info.layers
+    assert [int(np.isfinite(values).all(axis=1).sum()) for values in seen] == list(range(1, layers))
+    assert all(values.shape == (layers, 7) for values in seen)
+    assert len(test.get("plotly_chart")) == len(whole.get("plotly_chart"))
 
 
 def test_presets_undo_and_a_setting_kept_beside_another(statistics):
