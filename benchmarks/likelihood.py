@@ -8,7 +8,7 @@ exact sum is known. Both schemes get as many draws for each answer and model. It
 
 - published: LLaDA's `get_loglikelihood`: the number masked runs evenly from a random start, is rounded (half to even)
   and wrapped to 1…L; positions at random; every model draws for itself.
-- ours: systematic strata over 1…L, balanced positions, and the same draws for every model.
+- ours: systematic strata over 1…L, balanced positions, and the same draws for every model and every choice.
 
 `--bias` prints instead, as Markdown, how far accuracy at 1 to 128 draws lies from its exact value: on the 8-token
 answers, and on every item of all bundled choice tasks, whose short answers are soon exact.
@@ -33,6 +33,7 @@ from analysis.evaluation.likelihood import (
     all_sets,
     drawn_sets,
     is_exact,
+    masks_seed,
     planned_forwards,
     run_forwards,
     seed_of,
@@ -120,7 +121,7 @@ def exact(request: Request, draws: int, seeds: int, model: int) -> tuple[np.ndar
 
 
 def ours(request: Request, draws: int, seeds: int, model: int) -> tuple[np.ndarray, np.ndarray]:
-    """Balanced strata, the same for every model."""
+    """Balanced strata, the same for every model and every choice of an item."""
     if is_exact(len(request.continuation), draws):
         return exact(request, draws, seeds, model)
     return _our_draws(request, draws, seeds)
@@ -128,7 +129,7 @@ def ours(request: Request, draws: int, seeds: int, model: int) -> tuple[np.ndarr
 
 @lru_cache(maxsize=4096)
 def _our_draws(request: Request, draws: int, seeds: int) -> tuple[np.ndarray, np.ndarray]:
-    plans = [drawn_sets(len(request.continuation), draws, seed_of(request, seed)) for seed in range(seeds)]
+    plans = [drawn_sets(len(request.continuation), draws, masks_seed(request, seed)) for seed in range(seeds)]
     bits = np.array([[_bits(masked.positions) for masked in plan] for plan in plans], np.int32)
     return bits, np.array([[masked.weight for masked in plan] for plan in plans])
 

@@ -122,8 +122,20 @@ def _deal(deck: list[int], count: int, length: int, generator: random.Random) ->
 
 def seed_of(request: Request, seed: int) -> int:
     """A seed that depends on what is asked alone, never on the order of asking."""
-    text = repr((seed, request.task, request.context, request.continuation))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return _hashed((seed, request.task, request.context, request.continuation))
+
+
+def masks_seed(request: Request, seed: int) -> int:
+    """The seed of an answer's masked sets: one for all answers of a length to the same question.
+
+    So the choices of an item are masked alike, as the models are that are compared: what the masks alone do to a
+    likelihood is then the same in all, and goes out of the choice between them.
+    """
+    return _hashed((seed, request.task, request.context, len(request.continuation)))
+
+
+def _hashed(parts: tuple[object, ...]) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big")
 
 
 def log_likelihoods(
@@ -153,7 +165,7 @@ def log_likelihoods(
         plans = [
             all_sets(len(request.continuation))
             if whole
-            else drawn_sets(len(request.continuation), draws, seed_of(request, seed))
+            else drawn_sets(len(request.continuation), draws, masks_seed(request, seed))
             for request, whole in zip(requests, exact, strict=True)
         ]
     parts: list[list[float]] = [[] for _ in requests]
