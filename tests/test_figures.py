@@ -62,6 +62,13 @@ def test_bars_of_sinks_are_coloured_and_hold_every_position():
     assert sink.marker.color == SINK
 
 
+def test_bars_of_sinks_far_apart_are_one_position_wide():
+    sinks = np.zeros(40, bool)
+    sinks[[0, 7, 20]] = True
+    figure = figures.mass_of_step(np.ones(40), [""] * 40, sinks, None)
+    assert {bar.width for bar in figure.data} == {0.85}
+
+
 def test_padding_leaves_gaps_in_a_heads_heatmap():
     mass = np.full((3, 4), np.nan, np.float32)
     mass[:, :2] = 1

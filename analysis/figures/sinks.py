@@ -171,6 +171,7 @@ def mass_of_step(
             go.Bar(
                 x=np.flatnonzero(flags),
                 y=np.asarray(mass[flags], np.float32),
+                width=0.85,  # else as wide as the nearest two of a kind are apart
                 name=name,
                 marker={"color": color, "line": {"width": 0}},
                 hovertemplate="position %{x}<br>mass %{y:.2f}<extra>" + name + "</extra>",
