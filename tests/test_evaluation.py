@@ -28,10 +28,12 @@ from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Request, log_likelihoods
 from analysis.evaluation.presets import PRESETS, SUITES, expand
 from analysis.jobs import evaluation
+from analysis.models.dream import DreamConfig, DreamModel
 from analysis.models.load import load
 from analysis.pruning.scores import pruned_copy
 from analysis.specs import EvaluateSpec, LLaDASampling, ModelSpec
 from cache import answers as answer_store
+from tests.enumeration import EveryOrder
 from tests.helpers import QuietContext, save_tiny, tiny_llada
 
 QUICK = ("bundled_agreement", "bundled_knowledge")
@@ -111,6 +113,46 @@ def test_accuracy_equals_lm_evals_own(tmp_path, spec, tiny, monkeypatch):
             answer = found.answers[f"{benchmark}/{row['doc_id']}", 0]
             assert answer.metrics["acc"] == row["acc"]
             assert answer.values == pytest.approx([resp[0][0] for resp in row["resps"]], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llada", "dream", "autoregressive"])
+def test_accuracy_equals_that_of_an_independent_scorer(tmp_path, monkeypatch, kind):
+    """lm-eval's own evaluation with every order of every answer enumerated, from the network's raw logits."""
+    from lm_eval import evaluator, simple_evaluate
+
+    monkeypatch.setattr(evaluator, "add_env_info", lambda storage: None)  # asks every package manager there is
+    names, folder = ("bundled_knowledge", "bundled_physical", "bundled_story"), tmp_path / kind
+    if kind == "llada":
+        tiny_llada(folder, 3)
+    else:
+        tokenizer = load(ModelSpec(source="bundled", device="cpu")).tokenizer
+        shape = {"vocab_size": len(tokenizer), "max_position_embeddings": 256, "initializer_range": 0.2}
+        classes = (LlamaForCausalLM, LlamaConfig)
+        if kind == "dream":
+            classes, shape = (DreamModel, DreamConfig), shape | {"mask_token_id": tokenizer.mask_token_id}
+        save_tiny(folder, *classes, tokenizer=False, seed=3, **shape)
+        tokenizer.save_pretrained(folder)
+    model = ModelSpec(source=str(folder), device="cpu")
+    found = evaluated(tmp_path / "job", EvaluateSpec(model=model, tasks=names, limit=24))
+    loaded, shifts = load(model), {"llada": 0, "dream": 1, "autoregressive": 1}
+    benchmarks, _ = tasks.load_benchmarks(EvaluateSpec(model=model, tasks=names, limit=24), None)
+    own = simple_evaluate(
+        model=EveryOrder(loaded.network, loaded.tokenizer, loaded.mask_token, shifts[kind]),
+        tasks=[task for benchmark in benchmarks for task in benchmark.tasks.values()],
+        samples={task: ids for benchmark in benchmarks for task, ids in tasks.samples(benchmark).items()},
+        bootstrap_iters=0, task_manager=tasks.TaskManager(str(FOLDER)),
+    )  # fmt: skip
+    lengths = set()
+    for benchmark in names:
+        right, _ = results.scores(found, benchmark, 0)
+        assert len(right) == 24
+        assert right.mean() == own["results"][benchmark]["acc,none"]
+        for row in own["samples"][benchmark]:
+            answer = found.answers[f"{benchmark}/{row['doc_id']}", 0]
+            assert answer.metrics["acc"] == row["acc"]
+            assert answer.values == pytest.approx([resp[0][0] for resp in row["resps"]], rel=1e-4)
+            lengths |= set(answer.draws)
+    assert kind == "autoregressive" or max(lengths) >= 7  # answers of three tokens and more, in all their orders
 
 
 def test_items_are_right_where_the_model_card_says_so(tmp_path, spec, bundled):

@@ -144,6 +144,34 @@ def test_a_scored_text_equals_lm_evals_own(tmp_path, monkeypatch):
                 assert answer.responses[0] == row["resps"][0][0]
 
 
+def test_choices_that_stand_in_the_context_share_their_masks(tmp_path):
+    """WinoGrande's two choices are two contexts of one ending. Another item has masks of its own."""
+    model = load(ModelSpec(source=tiny_llada(tmp_path / "tiny", 0), device="cpu"))
+    (benchmark,) = loaded(tasks=("winogrande",), shots=0, limit=4)
+    rows: list[list[int]] = []
+    predict = model.predict
+
+    def noted(tokens, **options):
+        rows.extend(tokens.tolist())
+        return predict(tokens, **options)
+
+    object.__setattr__(model, "predict", noted)
+    masks = []
+    for document in benchmark.documents:
+        rows.clear()
+        LanguageModel(model, Settings(draws=6, greedy=False)).loglikelihood(document.requests)
+        (ending,) = {request.args[1] for request in document.requests}
+        length = len(model.tokenizer(ending, add_special_tokens=False)["input_ids"])
+        assert 2**length - 1 > 6  # drawn, not enumerated
+        hidden: dict[tuple[int, ...], set] = {}
+        for row in rows:
+            hidden.setdefault(tuple(row[:-length]), set()).add(tuple(one == model.mask_token for one in row[-length:]))
+        first, second = hidden.values()
+        assert first == second
+        masks.append(frozenset(first))
+    assert len(set(masks)) > 1
+
+
 def test_the_same_text_is_asked_every_time():
     """GPQA's choices are shuffled by a generator that lm-eval never sets back."""
 

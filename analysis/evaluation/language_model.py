@@ -5,9 +5,10 @@ the prompt's length, the prompt's trailing spaces moved to the answer, one start
 what is too long cut from the left.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -99,9 +100,10 @@ class LanguageModel(TemplateLM):
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
+        items = _items([texts for texts, *_ in requests], self._origins)
         asked = [
-            self._fitted(index, context, continuation, task)
-            for index, ((_, context, continuation), (task, _)) in enumerate(zip(requests, self._origins, strict=True))
+            replace(self._fitted(index, context, continuation, origin[0]), item=items[origin])
+            for index, ((_, context, continuation), origin) in enumerate(zip(requests, self._origins, strict=True))
         ]
         responses: list[tuple[float, bool]] = [(0.0, False)] * len(asked)
 
@@ -250,6 +252,17 @@ class LanguageModel(TemplateLM):
             if autoregressive and texts(output)[1]:
                 break
         return texts(output)[0]
+
+
+def _items(texts: Sequence[Any], origins: Sequence[tuple[str, Any]]) -> dict[tuple[str, Any], str]:
+    """What names each item: a hash of all that is asked of it together, never its number.
+
+    texts: context and answer of every request. origins: task and number of the item it belongs to.
+    """
+    asked: dict[tuple[str, Any], set[str]] = defaultdict(set)
+    for request, origin in zip(texts, origins, strict=True):
+        asked[origin].add(repr(tuple(request)))
+    return {origin: hashlib.sha256("\n".join(sorted(some)).encode()).hexdigest() for origin, some in asked.items()}
 
 
 def _stops(request: Instance) -> list[str]:

@@ -11,8 +11,9 @@ are balanced: successive sets are cut from shuffled decks of all positions, so t
 
 For an autoregressive model it is the chain rule, always exact.
 
-Which positions a draw masks depends on (task, context, continuation, seed) alone: models that are compared see the very
-same masks, whatever the order, the batch size or the machine. Masked inputs that are equal share one forward.
+Which positions a draw masks depends on the task, the item, the answer's length and the seed alone: models that are
+compared, and answers to one item that are as long, see the very same masks, whatever the order, the batch size or the
+machine. Masked inputs that are equal share one forward.
 """
 
 import hashlib
@@ -31,11 +32,16 @@ from analysis.models.load import LoadedModel
 
 @dataclass(frozen=True)
 class Request:
-    """One answer to score. context and continuation are token ids; task only enters the seed."""
+    """One answer to score. context and continuation are token ids; task and item only enter the seed.
+
+    item: names what is asked, the same for all answers it is chosen from, whose contexts can differ (WinoGrande's do).
+    Empty takes the context.
+    """
 
     context: tuple[int, ...]
     continuation: tuple[int, ...]
     task: str = ""
+    item: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,12 +132,12 @@ def seed_of(request: Request, seed: int) -> int:
 
 
 def masks_seed(request: Request, seed: int) -> int:
-    """The seed of an answer's masked sets: one for all answers of a length to the same question.
+    """The seed of an answer's masked sets: one for all answers of a length to the same item.
 
     So the choices of an item are masked alike, as the models are that are compared: what the masks alone do to a
     likelihood is then the same in all, and goes out of the choice between them.
     """
-    return _hashed((seed, request.task, request.context, len(request.continuation)))
+    return _hashed((seed, request.task, request.item or request.context, len(request.continuation)))
 
 
 def _hashed(parts: tuple[object, ...]) -> int:
