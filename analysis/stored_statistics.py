@@ -147,9 +147,8 @@ def create(path: Path, shapes: Shapes, info_bytes: int) -> dict[str, np.ndarray]
 
 def finish(path: Path, info: Info, info_bytes: int) -> None:
     """Writes what the file is about into the room kept for it."""
-    size = int.from_bytes(path.open("rb").read(8), "little")
     with path.open("r+b") as file:
-        file.seek(8)
+        size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
         header["__metadata__"]["sinkscope"] = info.model_dump_json()
         text = json.dumps(header).encode()

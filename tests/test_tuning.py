@@ -1,6 +1,9 @@
 """Stored statistics and what is computed from them, against the exact path of pruning."""
 
+import gc
 import json
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +31,7 @@ from analysis.specs import (
     StepParams,
     TuneParams,
 )
-from analysis.stored_statistics import open_statistics
+from analysis.stored_statistics import create, finish, open_statistics
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
 
@@ -257,6 +260,25 @@ def test_a_damaged_file_is_refused_with_a_sentence(stored, damage, tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match="Calibrate again"):
         open_statistics(path)
+
+
+def test_writing_and_opening_a_file_leaves_no_handle_open(stored, tmp_path):
+    statistics = stored[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        unraisable, sys.unraisablehook = sys.unraisablehook, lambda found: leaks.append(found.exc_value)
+        leaks: list[BaseException | None] = []
+        try:
+            path = tmp_path / "again.safetensors"
+            shapes = {name: (array.shape, array.dtype.type) for name, array in statistics.arrays.items()}
+            for name, array in create(path, shapes, 2**16).items():
+                array[...] = statistics.arrays[name]
+            finish(path, statistics.info, 2**16)
+            open_statistics(path)
+            gc.collect()
+        finally:
+            sys.unraisablehook = unraisable
+    assert not leaks
 
 
 def test_a_budget_stores_fewer_sequences_and_says_so(bundled, tmp_path):

@@ -1,6 +1,11 @@
-"""Where calibration text comes from, cut into token sequences of one length. A named source is one row of `SOURCES`."""
+"""Where calibration text comes from, cut into token sequences of one length. A named source is one row of `SOURCES`.
 
-import json
+Text is read and tokenized as far as it is needed, a piece at a time. Where a source comes shuffled, its first tokens
+are taken. Else windows that do not overlap are drawn by the seed: of a dataset and of a small file, among all its
+windows; of a large file, one at each of some places, since knowing all windows would take tokenizing all of it.
+"""
+
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from analysis.calibration.hub_text import hub_text
+from analysis.calibration.text_files import TEXT_FILES, Piece, TextFile
 from analysis.errors import UserError
 from analysis.specs import CalibrationParams
+
+SMALL = 4 * 2**20  # bytes of a file among all of whose windows are drawn
+PLACE = 32  # bytes for each token of a window: text rarely takes more than 8
+SPARE = 3  # a file with fewer places than so many for each sequence is cut whole
+_MISSES = 8  # places without enough text that are tried for each sequence, before the file is cut whole
 
 
 @dataclass(frozen=True)
@@ -23,21 +35,24 @@ class CalibrationText:
 
 @dataclass(frozen=True)
 class Source:
-    """documents: (seed) -> texts, or lists of token ids, one a document.
+    """pieces: (seed) -> the documents in pieces.
 
     shuffled: they come in an order drawn by the seed, so that the first ones are a sample.
     """
 
     title: str
-    documents: Callable[[int], Iterable[str | list[int]]]
+    pieces: Callable[[int], Iterable[Piece]]
     shuffled: bool = False
 
 
-def calibration_text(params: CalibrationParams, tokenizer: Any, max_length: int, vocabulary: int) -> CalibrationText:
+def calibration_text(
+    params: CalibrationParams, tokenizer: Any, max_length: int, vocabulary: int, draw: int | None = None
+) -> CalibrationText:
     """`samples` sequences of `seq_len` tokens: non-overlapping windows of the source, drawn by the seed.
 
-    tokenizer: the model's, or None where the source holds token ids. Raises UserError for a source that cannot be read
-    and for too little text, saying how much is there.
+    tokenizer: the model's, or None where the source holds token ids. draw: how many are drawn at most, where not
+    `samples`: others of the windows that `samples` of another seed are drawn from. Raises UserError for a source that
+    cannot be read and for too little text, saying how much is there.
     """
     length, note = params.seq_len, ""
     if length > max_length:
@@ -45,124 +60,168 @@ def calibration_text(params: CalibrationParams, tokenizer: Any, max_length: int,
             max_length,
             f"The sequence length {params.seq_len} was capped at the model's {max_length} tokens.",
         )
-    source = _source(params.data)
-    pieces = _token_lists(source.documents(params.seed), tokenizer, vocabulary, params.data)
-    if source.shuffled:
-        ids = np.fromiter(_first(pieces, params.samples * length), np.int64)
+    count = params.samples if draw is None else draw
+
+    def tokens(pieces: Iterable[Piece]) -> Iterator[tuple[list[int], bool]]:
+        return _token_lists(pieces, tokenizer, vocabulary, params.data)
+
+    source = SOURCES.get(params.data)
+    if source is not None and source.shuffled:
+        ids = np.fromiter(_first(tokens(source.pieces(params.seed)), count * length), np.int64)
         windows, found = ids[: len(ids) // length * length].reshape(-1, length), len(ids)
-    else:
-        windows, found = _windows(pieces, length)
+        if draw is None:
+            _require(windows, found, params, length)
+        return CalibrationText(windows, note)
+    if source is None:
+        path, file = _file(params.data)
+        if path.stat().st_size > max(SMALL, SPARE * PLACE * length * params.samples):
+            windows = _at_places(path, file, tokens, length, count, params.seed)
+            if len(windows) == count or draw is not None:
+                return CalibrationText(windows, note)
+        source = Source(path.name, lambda seed: file.whole(path))
+    windows, found = _windows(tokens(source.pieces(params.seed)), length)
+    if draw is None:
+        _require(windows, found, params, length)
+    chosen = np.random.default_rng(params.seed).choice(len(windows), min(count, len(windows)), replace=False)
+    return CalibrationText(windows[chosen].astype(np.int64), note)
+
+
+def _require(windows: np.ndarray, found: int, params: CalibrationParams, length: int) -> None:
     if len(windows) < params.samples:
         raise UserError(
             f"Too little calibration text in '{params.data}': it holds {found:,} tokens, enough for {len(windows)} of "
             f"the {params.samples} sequences of {length} tokens asked for. Take fewer samples, a shorter sequence "
             "length, or more text."
         )
-    if source.shuffled:
-        return CalibrationText(windows, note)
-    chosen = np.random.default_rng(params.seed).choice(len(windows), params.samples, replace=False)
-    return CalibrationText(windows[chosen], note)
 
 
-def _source(data: str) -> Source:
-    if data in SOURCES:
-        return SOURCES[data]
-    path = Path(data).expanduser()
-    if path.suffix not in _READERS:
-        raise UserError(f"'{data}' is no calibration text: give {', '.join(SOURCES)}, or a .txt or .jsonl file.")
-    if not path.is_file():
-        raise UserError(f"There is no file '{data}'. Give a .txt or .jsonl file, or one of {', '.join(SOURCES)}.")
-    return Source(path.name, lambda seed: _READERS[path.suffix](path))
+def _file(data: str) -> tuple[Path, TextFile]:
+    known = ", ".join(SOURCES)
+    try:
+        path = Path(data).expanduser()
+        if path.suffix not in TEXT_FILES:
+            raise UserError(f"'{data}' is no calibration text: give {known}, or a .txt or .jsonl file.")
+        there = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, an unknown home
+        raise UserError(f"'{data}' cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if not there:
+        raise UserError(f"There is no file '{data}'. Give a .txt or .jsonl file, or one of {known}.")
+    return path, TEXT_FILES[path.suffix]
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------
 
 
 def _token_lists(
-    documents: Iterable[str | list[int]], tokenizer: Any, vocabulary: int, data: str
+    pieces: Iterable[Piece], tokenizer: Any, vocabulary: int, data: str
 ) -> Iterator[tuple[list[int], bool]]:
-    """Token ids of each document, and whether the next document may share a window with it."""
-    for document in documents:
-        if isinstance(document, list):
-            if not all(isinstance(token, int) and 0 <= token < vocabulary for token in document):
+    """Token ids of each piece, and whether the next piece may share a window with it."""
+    for piece in pieces:
+        if isinstance(piece.content, list):
+            if not all(type(token) is int and 0 <= token < vocabulary for token in piece.content):  # True is an int too
                 raise UserError(f"'{data}' holds token ids outside this model's vocabulary of {vocabulary} tokens.")
-            yield document, False
+            yield piece.content, False
             continue
         if tokenizer is None:
             raise UserError(
                 f"The model has no tokenizer, so the text of '{data}' cannot be read. Give a .jsonl file with "
                 "`input_ids`."
             )
-        ids = tokenizer(document, verbose=False).input_ids
+        ids = tokenizer(piece.content, add_special_tokens=piece.first, verbose=False).input_ids
         end = tokenizer.eos_token_id
-        yield (ids if end is None or ids[-1:] == [end] else [*ids, end]), True
+        ended = end is not None and ids[-1:] == [end]
+        if piece.last and end is not None and not ended:
+            ids = [*ids, end]
+        elif ended and piece.first and not piece.last:
+            ids = ids[:-1]
+        yield ids, True
 
 
-def _first(pieces: Iterable[tuple[list[int], bool]], count: int) -> Iterator[int]:
-    for ids, _ in pieces:
+def _first(lists: Iterable[tuple[list[int], bool]], count: int) -> Iterator[int]:
+    for ids, _ in lists:
         yield from ids[:count]
         count -= len(ids)
         if count <= 0:
             return
 
 
-def _windows(pieces: Iterable[tuple[list[int], bool]], length: int) -> tuple[np.ndarray, int]:
-    """Non-overlapping windows (W, length) of running text, and of each list of token ids on its own; tokens seen."""
-    running: list[int] = []
-    cut: list[list[int]] = []
+def _windows(lists: Iterable[tuple[list[int], bool]], length: int) -> tuple[np.ndarray, int]:
+    """Non-overlapping windows (W, length) int32 of running text, and of each list of token ids on its own; tokens
+    seen.
+    """
+    running, cut = array("i"), array("i")
     found = 0
-    for ids, joins in pieces:
+    for ids, joins in lists:
         found += len(ids)
         if joins:
-            running += ids
+            running.extend(ids)
         else:
-            cut += [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
-    cut += [running[start : start + length] for start in range(0, len(running) - length + 1, length)]
-    return np.array(cut, np.int64).reshape(len(cut), length), found
+            cut.extend(ids[: len(ids) // length * length])
+    cut.extend(running[: len(running) // length * length])
+    return np.array(cut, np.int32).reshape(-1, length), found
 
 
-_HUB_TIMEOUT = 10.0  # seconds
-_C4_PART = "en/c4-train.00000-of-01024.json.gz"
+# --- large files ------------------------------------------------------------------------------------------------
+
+
+def _at_places(
+    path: Path,
+    file: TextFile,
+    tokens: Callable[[Iterable[Piece]], Iterator[tuple[list[int], bool]]],
+    length: int,
+    count: int,
+    seed: int,
+) -> np.ndarray:
+    """Windows (at most `count`, length) int64, the first of each of some places of a file that are drawn by the seed.
+
+    A place is PLACE · length bytes from a multiple of that on. Places without as much text are left out, and after many
+    of them fewer windows are given.
+    """
+    size = PLACE * length
+    places = path.stat().st_size // size
+    rng = np.random.default_rng(seed)
+    tried: set[int] = set()
+    windows: list[list[int]] = []
+    while len(windows) < count and len(tried) < min(places, (1 + _MISSES) * count):
+        place = int(rng.integers(places))
+        if place in tried:
+            continue
+        tried.add(place)
+        window = _first_window(tokens(file.at(path, place * size, (place + 1) * size, length)), length)
+        if window is not None:
+            windows.append(window)
+    return np.array(windows, np.int64).reshape(-1, length)
+
+
+def _first_window(lists: Iterable[tuple[list[int], bool]], length: int) -> list[int] | None:
+    running: list[int] = []
+    for ids, joins in lists:
+        if not joins:
+            if len(ids) == length:
+                return ids
+            continue
+        running += ids
+        if len(running) >= length:
+            return running[:length]
+    return None
 
 
 # --- sources ----------------------------------------------------------------------------------------------------
 
+_C4_PART = "en/c4-train.00000-of-01024.json.gz"
 
-def _bundled(seed: int) -> Iterator[str]:
+
+def _bundled(seed: int) -> Iterator[Piece]:
     from analysis.demo.grammar import document
 
     random = Random(f"calibration-{seed}")
     while True:
-        yield document(random).text
+        yield Piece(document(random).text)
 
 
-def _hub(path: str, shuffled: bool = False, **options: Any) -> Callable[[int], Iterator[str]]:
-    def texts(seed: int) -> Iterator[str]:
-        try:
-            rows = _hub_rows(path, **options)
-        except Exception as error:
-            raise UserError(
-                f"The calibration text '{path}' is not on this disk and the Hugging Face hub cannot be reached "
-                f"({type(error).__name__}). Connect to the network, or use the bundled text or a file of your own."
-            ) from error
-        if shuffled:
-            rows = rows.shuffle(seed=seed)
-        yield from (row["text"] for row in rows if row["text"].strip())
-
-    return texts
-
-
-def _hub_rows(path: str, **options: Any) -> Any:
-    import datasets
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().dataset_info(path, timeout=_HUB_TIMEOUT)
-    except Exception:
-        # Without a network only what was fetched before can serve; asked at once, where downloads retry half a minute.
-        offline, datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE, True
-        try:
-            return datasets.load_dataset(path, split="train", **options)
-        finally:
-            datasets.config.HF_HUB_OFFLINE = offline
-    return datasets.load_dataset(path, split="train", **options)
+def _hub(path: str, shuffled: bool = False, **options: Any) -> Callable[[int], Iterator[Piece]]:
+    texts = hub_text(path, shuffled, **options)
+    return lambda seed: map(Piece, texts(seed))
 
 
 SOURCES: dict[str, Source] = {
@@ -170,33 +229,3 @@ SOURCES: dict[str, Source] = {
     "wikitext2": Source("WikiText-2", _hub("Salesforce/wikitext", name="wikitext-2-raw-v1")),
     "c4": Source("C4", _hub("allenai/c4", shuffled=True, data_files={"train": _C4_PART}), shuffled=True),
 }
-
-
-def _text_file(path: Path) -> Iterator[str]:
-    try:
-        yield path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' cannot be read as UTF-8 text: {error}.") from error
-
-
-def _json_lines(path: Path) -> Iterator[str | list[int]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' cannot be read as UTF-8 text: {error}.") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            content = row["text"] if "text" in row else row["input_ids"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"Line {number} of '{path}' is no JSON object with `text` or `input_ids`. Write one on each line."
-            ) from error
-        if not isinstance(content, str | list):
-            raise UserError(f"Line {number} of '{path}' has neither text nor a list of token ids.")
-        yield content
-
-
-_READERS: dict[str, Callable[[Path], Iterator[Any]]] = {".txt": _text_file, ".jsonl": _json_lines}

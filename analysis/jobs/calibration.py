@@ -101,8 +101,9 @@ def _texts(model: "LoadedModel", spec: CalibrateSpec) -> tuple["Texts", str]:
     from analysis.calibration.statistics import Texts
     from analysis.calibration.text import calibration_text
 
-    def read(params: CalibrationParams) -> tuple[np.ndarray, str]:
-        text = calibration_text(params, model.tokenizer, model.geometry.max_length, model.geometry.vocabulary)
+    def read(params: CalibrationParams, draw: int | None = None) -> tuple[np.ndarray, str]:
+        geometry = model.geometry
+        text = calibration_text(params, model.tokenizer, geometry.max_length, geometry.vocabulary, draw)
         return text.tokens, text.note
 
     params, other = spec.calibration, _other(spec.calibration, 1)
@@ -110,10 +111,14 @@ def _texts(model: "LoadedModel", spec: CalibrateSpec) -> tuple["Texts", str]:
     unlike, _ = read(other)
     seen = {row.tobytes() for row in np.concatenate([clean, unlike])}
     # Windows of a file are drawn again with every seed: drawing as many more as were seen leaves enough that were not.
-    drawing = _other(params, 2).model_copy(update={"samples": len(seen) + spec.heldout})
-    unseen = [row for row in read(drawing)[0] if row.tobytes() not in seen][: spec.heldout]
+    apart = _other(params, 2)
+    unseen = [row for row in read(apart, len(seen) + spec.heldout)[0] if row.tobytes() not in seen][: spec.heldout]
     if len(unseen) < spec.heldout:
-        raise UserError(f"'{params.data}' repeats itself: {len(unseen)} of {spec.heldout} held-out sequences are left.")
+        raise UserError(
+            f"'{params.data}' is too short or repeats itself: beside the {params.samples} sequences and those of "
+            f"another seed, {len(unseen)} of {spec.heldout} held-out sequences are left. Take fewer samples, a shorter "
+            "sequence length, or more text."
+        )
     rows = [noised_sequences(tokens, own, model.mask_token) for tokens, own in
-            ((clean, params), (unlike, other), (np.stack(unseen), drawing))]  # fmt: skip
+            ((clean, params), (unlike, other), (np.stack(unseen), apart))]  # fmt: skip
     return Texts(clean, *rows), note
