@@ -9,6 +9,7 @@ import streamlit as st
 def main() -> None:
     """Navigation and sidebar; then the page."""
     from pages.parts.frame import inside_app
+    from pages.parts.session import why_no_engine
     from pages.parts.sidebar import sidebar
 
     st.set_page_config(page_title="SinkScope", page_icon=":material/water_drop:", layout="wide")
@@ -25,6 +26,11 @@ def main() -> None:
     )
     # Streamlit leaves wide margins; a page of plots needs them.
     st.html("<style>[data-testid='stMainBlockContainer']{padding:3rem 3rem}</style>")
+    problem = why_no_engine()
+    if problem:
+        st.title(page.title)
+        st.error(problem)
+        return
     sidebar()
     with inside_app():
         page.run()

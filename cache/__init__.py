@@ -1,1 +1,1 @@
-"""The disk store. `disk` is the format on disk, `keys` names results by their content, `store` is what is kept."""
+"""The disk store: its format (`disk`), opening it (`opening`), names by content (`keys`), what is kept (`store`)."""

@@ -1,15 +1,19 @@
 """What models answered to single items and what trials of a search found, by content: nothing is asked twice."""
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import diskcache
 
-from cache.disk import PlainDisk, RefusedRow
+from cache.disk import RefusedRow
+from cache.opening import DATABASE, make_folder, open_cache
 from cache.store import default_root
 
 LIMIT = 4 * 2**30  # bytes
+READ_WHOLE = 64 * 2**20  # bytes of database up to which all of it is checked when it is opened
 
 
 class Answers:
@@ -17,9 +21,12 @@ class Answers:
 
     def __init__(self, root: Path | None = None) -> None:
         folder = (root or default_root()) / "answers"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._cache = diskcache.Cache(
-            str(folder), disk=PlainDisk, size_limit=LIMIT, eviction_policy="least-recently-stored"
+        make_folder(folder, private=True)
+        # Opened by many jobs: reading all of a large one first would take longer than some of them.
+        database = folder / DATABASE
+        small = not database.is_file() or database.stat().st_size <= READ_WHOLE
+        self._cache, _ = open_cache(
+            folder, "answers", thorough=small, size_limit=LIMIT, eviction_policy="least-recently-stored"
         )
 
     def get(self, key: str) -> dict[str, Any] | None:
@@ -28,12 +35,13 @@ class Answers:
             text = self._cache.get(key)
             record = json.loads(text) if isinstance(text, str) else None
             return record if isinstance(record, dict) else None
-        except (RefusedRow, ValueError, OSError):
+        except (RefusedRow, ValueError, OSError, sqlite3.Error):
             return None
 
     def put(self, key: str, record: dict[str, Any]) -> None:
-        """Keeps a record, replacing the one before."""
-        self._cache.set(key, json.dumps(record))
+        """Keeps a record, replacing the one before. One that cannot be written is found again by asking the model."""
+        with contextlib.suppress(OSError, sqlite3.Error, diskcache.Timeout):
+            self._cache.set(key, json.dumps(record))
 
     def close(self) -> None:
         self._cache.close()

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diskcache
 from platformdirs import user_cache_path
 
-from cache.disk import PlainDisk, RefusedRow
+from cache.disk import RefusedRow
+from cache.opening import DATABASE, StoreError, make_folder, open_cache
 
 RESULTS_LIMIT = 20 * 2**30  # bytes
 SCRATCH_DAYS = 7  # how long finished phases of a job that did not end are kept after their last use
@@ -31,15 +31,23 @@ class Result:
 
 
 def default_root() -> Path:
-    """SINKSCOPE_HOME, or the user's cache folder."""
+    """SINKSCOPE_HOME, or the user's cache folder. Raises StoreError for a home that is none."""
     home = os.environ.get("SINKSCOPE_HOME")
-    return Path(home).expanduser() if home else user_cache_path("sinkscope", appauthor=False)
+    return _expanded("SINKSCOPE_HOME", home) if home else user_cache_path("sinkscope", appauthor=False)
+
+
+def _expanded(name: str, value: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"{name} is '{value}', which is no folder: {error}") from error
 
 
 class Store:
     """Two caches and some folders, private. Safe across threads and processes; every write is atomic.
 
-    shared: where files meet that workers write or read; SINKSCOPE_SHARED, or the store's own folder.
+    shared: where files meet that workers write or read; SINKSCOPE_SHARED, or the store's own folder. notices: sentences
+    on what was found damaged, and set aside. Raises StoreError where it cannot be used.
     """
 
     def __init__(
@@ -47,20 +55,21 @@ class Store:
     ) -> None:
         self.root = root or default_root()
         named = os.environ.get("SINKSCOPE_SHARED")
-        self.shared = shared or (Path(named).expanduser().absolute() if named else self.root)
+        self.shared = shared or (_expanded("SINKSCOPE_SHARED", named).absolute() if named else self.root)
         for folder in (self.root, self.shared):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        own = (self.root / "results", self.root / "runs", self.incoming, self.scratch, self.kept)
-        for folder in own:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            folder.chmod(0o700)
-        self._results = diskcache.Cache(
-            str(self.root / "results"),
-            disk=PlainDisk,
+            make_folder(folder, private=False)
+        for folder in (self.root / "results", self.root / "runs", self.incoming, self.scratch, self.kept):
+            make_folder(folder, private=True)
+        self._results, lost_results = open_cache(
+            self.root / "results",
+            "results",
             size_limit=results_limit,
             eviction_policy="least-recently-used",
         )
-        self._runs = diskcache.Cache(str(self.root / "runs"), disk=PlainDisk, eviction_policy="none")
+        self._runs, lost_runs = open_cache(self.root / "runs", "jobs", eviction_policy="none")
+        if lost_runs:
+            lost_runs += f" Earlier jobs are not listed. Pruned models that were kept are still in '{self.kept}'."
+        self.notices = [notice for notice in (lost_results, lost_runs) if notice]
 
     @property
     def incoming(self) -> Path:
@@ -96,7 +105,7 @@ class Store:
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(mode=0o700)
             folder = folder.replace(place / folder.name)
-        stored = {"summary": summary, "file": file is not None, "folder": str(folder)}
+        stored = {"summary": summary, "file": file is not None, "folder": self._stored_place(folder)}
         self._runs.set(_FOLDER + key, json.dumps(stored))
 
     def result(self, key: str) -> Result | None:
@@ -106,12 +115,28 @@ class Store:
             if not isinstance(text, str):
                 return None
             stored = json.loads(text)
-            folder = Path(stored["folder"]) if "folder" in stored else None
+            folder = self._place(key, stored["folder"]) if "folder" in stored else None
             if folder is not None and not folder.is_dir():
                 return None
             return Result(stored["summary"], self._path(f"{key}:file") if stored["file"] else None, folder)
-        except (RefusedRow, ValueError, KeyError, TypeError, OSError):
+        except (RefusedRow, ValueError, KeyError, TypeError, OSError, sqlite3.Error):
             return None
+
+    def _stored_place(self, folder: Path) -> str:
+        """A folder as it is stored: one in `kept` relative to `shared`, so that the store can be moved."""
+        kept = folder.resolve().is_relative_to(self.kept.resolve())
+        return folder.resolve().relative_to(self.shared.resolve()).as_posix() if kept else str(folder.absolute())
+
+    def _place(self, key: str, stored: str) -> Path:
+        """The folder that was stored. Older stores wrote where a kept folder lay; it is looked for here as well.
+        Raises ValueError for a relative place outside `kept`."""
+        folder = Path(stored)
+        if folder.is_absolute():
+            here = self.kept / key / folder.name
+            return here if not folder.is_dir() and here.is_dir() else folder
+        if not (self.shared / folder).resolve().is_relative_to(self.kept.resolve()):
+            raise ValueError(f"The folder '{stored}' lies outside the store.")
+        return self.shared / folder
 
     def has_result(self, key: str) -> bool:
         """Whether there is a result of this key, without reading it or counting as a use."""
@@ -152,7 +177,7 @@ class Store:
         try:
             text = self._runs.get(key)
             return json.loads(text) if isinstance(text, str) else None
-        except (RefusedRow, ValueError, OSError):
+        except (RefusedRow, ValueError, OSError, sqlite3.Error):
             return None
 
     def jobs(self) -> Iterator[dict[str, Any]]:
@@ -164,7 +189,7 @@ class Store:
 
     def _job_ids(self) -> list[str]:
         # diskcache's iterator would stop at the first hostile key; a plain query passes over it.
-        database = sqlite3.connect((self.root.resolve() / "runs" / "cache.db").as_uri() + "?mode=ro", uri=True)
+        database = sqlite3.connect((self.root.resolve() / "runs" / DATABASE).as_uri() + "?mode=ro", uri=True)
         try:
             rows = database.execute(
                 "SELECT key FROM Cache WHERE raw = 1 AND typeof(key) = 'text' AND key LIKE ?", (f"{_JOB}%",)

@@ -36,12 +36,8 @@ class Person:
     child: str
 
 
-_BOYS = _words(
-    "Tom Ben Sam Max Leo Jack Dan Tim Paul Nick Adam Oscar"
-)
-_GIRLS = _words(
-    "Ann Mia Lily Sue Kate Eva Jane Lucy Emma Nora Zoe Ella"
-)
+_BOYS = _words("Tom Ben Sam Max Leo Jack Dan Tim Paul Nick Adam Oscar")
+_GIRLS = _words("Ann Mia Lily Sue Kate Eva Jane Lucy Emma Nora Zoe Ella")
 MEN = tuple(Person(name, "he", "him", "his", "He", "His", "boy") for name in _BOYS)
 WOMEN = tuple(Person(name, "she", "her", "her", "She", "Her", "girl") for name in _GIRLS)
 PEOPLE = MEN + WOMEN

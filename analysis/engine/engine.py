@@ -231,12 +231,13 @@ class Engine:
                 self._book.changed.wait(0.1)
 
     def notices(self) -> list[str]:
-        """What a user should know: no scheduler or worker in reach, no TLS, a folder that cannot be written."""
+        """What a user should know: no scheduler or worker in reach, no TLS, a folder that cannot be written, a database
+        that was set aside."""
         unwritable = self._book.unwritable and (
             f"SinkScope's folder cannot be written ({self._book.unwritable}). What happens now is lost when the server "
             "stops. Free some space."
         )
-        return [text for text in (self._dispatcher.trouble, self._warning, unwritable) if text]
+        return [text for text in (self._dispatcher.trouble, self._warning, unwritable, *self.store.notices) if text]
 
     def has_worker(self) -> bool:
         """Whether workers were started or reached."""

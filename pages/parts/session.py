@@ -11,6 +11,7 @@ import streamlit as st
 from pydantic import ValidationError
 
 from analysis.engine import Engine, JobRecord
+from analysis.errors import UserError
 from analysis.models.registry import MODELS, Model, entry
 from analysis.specs import ModelSpec
 from analysis.trajectory import Trajectory, open_trajectory
@@ -23,6 +24,15 @@ _MODEL, _RECORDING = "model_in_use", "recording_shown"
 def engine() -> Engine:
     """The one engine of this server, shared by all visitors."""
     return Engine(Store())
+
+
+def why_no_engine() -> str:
+    """Why the engine cannot be had, in words for a page; or nothing. It is tried again by every rerun."""
+    try:
+        engine()
+    except (UserError, OSError) as error:
+        return plain(str(error))
+    return ""
 
 
 # --- the model in use -------------------------------------------------------------------------------------------

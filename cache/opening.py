@@ -1,0 +1,116 @@
+"""Opening a cache's folder: what cannot be opened is told in a sentence, what is damaged is set aside."""
+
+import contextlib
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import diskcache
+
+from cache.disk import PlainDisk
+
+DATABASE = "cache.db"
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_EMPTY_PATIENCE = 1.0  # seconds in which another process may be making a database that is still empty
+_ADVICE = "Set SINKSCOPE_HOME to a folder that you can write, or put this one right, and open SinkScope again."
+
+
+class StoreError(OSError):
+    """The store cannot be used. The message says what is wrong and what to do."""
+
+
+def make_folder(folder: Path, private: bool) -> None:
+    """Makes a folder, mode 0700 if `private` or new. Raises StoreError where it is none or may not be written."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if private:
+            folder.chmod(0o700)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreError(f"SinkScope keeps its files in '{folder}', and a file is in the way. {_ADVICE}") from error
+    except (OSError, ValueError) as error:
+        raise StoreError(f"SinkScope cannot make its folder '{folder}': {_reason(error)}. {_ADVICE}") from error
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise StoreError(f"SinkScope keeps its files in '{folder}', which it may not read and write. {_ADVICE}")
+
+
+def open_cache(folder: Path, what: str, thorough: bool = True, **settings: Any) -> tuple[diskcache.Cache, str]:
+    """The cache in `folder`, made if need be; and a sentence where a damaged one was set aside for it, or "".
+
+    what: what it holds, for that sentence. thorough: reads the whole database, not only its first pages. A database of
+    no bytes is damaged: SQLite would take it for a new one. Raises StoreError where it can neither be opened nor set
+    aside.
+    """
+    damage = _damage(folder / DATABASE, thorough)
+    if damage:
+        aside = _set_aside(folder)
+        make_folder(folder, private=True)
+    try:
+        cache = diskcache.Cache(str(folder), disk=PlainDisk, **settings)
+        with cache.transact():  # takes the lock for writing, which a read-only database refuses
+            pass
+    except (OSError, ValueError, sqlite3.Error, diskcache.Timeout) as error:
+        raise StoreError(
+            f"SinkScope's database '{folder / DATABASE}' cannot be written: {_reason(error)}. {_ADVICE}"
+        ) from error
+    if not damage:
+        return cache, ""
+    return cache, f"The database of {what} was damaged ({damage}). It was set aside as '{aside}', and a new one begun."
+
+
+def _damage(database: Path, thorough: bool) -> str:
+    """What is wrong with a database, or "" for one that is whole or not there. Raises StoreError where it cannot be
+    read."""
+    try:
+        if not os.path.lexists(database):
+            return ""
+        if not database.is_file():
+            return "it is no file"
+        if _stays_empty(database):
+            return "it is empty"
+        with contextlib.closing(sqlite3.connect(database.resolve().as_uri() + "?mode=rw", uri=True)) as connection:
+            found = connection.execute("PRAGMA quick_check(1)" if thorough else "PRAGMA schema_version").fetchone()
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            if tables and not {"Cache", "Settings"} <= tables:
+                return "it is another program's"
+            if "Cache" in tables:
+                connection.execute("SELECT key, raw, mode, filename, value FROM Cache LIMIT 1").fetchone()
+            return "" if not thorough or found == ("ok",) else str(found[0]).splitlines()[-1]
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in _DAMAGE:
+            return str(error)
+        if code == sqlite3.SQLITE_ERROR:  # its tables have other columns
+            return str(error)
+        raise StoreError(f"SinkScope's database '{database}' cannot be opened: {_reason(error)}. {_ADVICE}") from error
+    except OSError as error:
+        raise StoreError(f"SinkScope's database '{database}' cannot be read: {_reason(error)}. {_ADVICE}") from error
+
+
+def _stays_empty(database: Path) -> bool:
+    """Whether it has no bytes, and nobody is about to write the first."""
+    deadline = time.monotonic() + _EMPTY_PATIENCE
+    while database.stat().st_size == 0:
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _set_aside(folder: Path) -> Path:
+    """Gives the whole folder another name, as a database's rows and files belong together."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    names = (folder.with_name(f"{folder.name}-damaged-{stamp}-{number}") for number in range(1, 1000))
+    aside = next(name for name in names if not name.exists())
+    try:
+        return folder.rename(aside)
+    except OSError as error:
+        raise StoreError(
+            f"SinkScope's database '{folder / DATABASE}' is damaged and cannot be set aside: {_reason(error)}. "
+            f"{_ADVICE}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).rstrip(".")
