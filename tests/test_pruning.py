@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import json
+import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -324,6 +326,35 @@ def test_a_full_disk_is_said_in_one_sentence(bundled, tmp_path, monkeypatch):
         pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_folder_that_does_not_open_is_not_kept(bundled, tmp_path, monkeypatch, method):
+    add = saving.CheckpointWriter.add
+
+    def forgets(self, name, tensor):
+        if "up_proj" not in name:
+            add(self, name, tensor)
+
+    monkeypatch.setattr(saving.CheckpointWriter, "add", forgets)
+    with pytest.raises(UserError, match=r"does not open again.*up_proj"):
+        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", method), QuietContext(tmp_path))
+    assert not (tmp_path / "p").exists()
+    assert not list(tmp_path.glob(".p-*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_the_folder_is_as_open_as_the_umask_says(bundled, tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "p").iterdir()}
+    assert {"model.safetensors", saving.MASKS, saving.REPORT, "config.json"} <= modes.keys()
+    assert set(modes.values()) == {0o666 & ~umask}, modes
+    assert stat.S_IMODE((tmp_path / "p").stat().st_mode) == 0o777 & ~umask
+
+
 @pytest.mark.parametrize("method", ["magnitude", "wanda", "sink-wanda", "sparsegpt"])
 def test_weights_that_are_not_finite_are_refused(golden, tmp_path, method):
     model, _, _ = golden
@@ -422,6 +453,9 @@ def test_jobs_keep_the_folder_in_the_store(bundled, tmp_path):
     outcome = JOBS["prune"].run(spec, QuietContext(tmp_path))
     assert outcome.folder.parent == tmp_path
     assert (outcome.folder / "report.json").is_file()
+    text = (outcome.folder / "report.json").read_text()
+    assert str(tmp_path) not in text, "the store moves the folder, so where it was written says nothing"
+    assert PruneSpec.model_validate(json.loads(text)["parameters"]) == spec
     assert outcome.key == JOBS["prune"].run(spec, QuietContext(tmp_path / "b")).key
     assert weights_hash(bundled) == before
 
@@ -456,6 +490,7 @@ def test_the_command_of_the_report_repeats_the_run(bundled, tmp_path):
     import shlex
 
     words = shlex.split(report["command"])[3:]
+    assert words[words.index("--dtype") + 1] == report["model"]["dtype"] == "float32", "auto is another elsewhere"
     words[words.index("--out") + 1] = str(tmp_path / "q")
     assert main(words) == 0
     assert (tmp_path / "q" / "model.safetensors").read_bytes() == first

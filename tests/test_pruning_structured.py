@@ -14,7 +14,7 @@ from analysis.errors import UserError
 from analysis.models.files import stored_tensors
 from analysis.models.load import load
 from analysis.models.streaming import skeleton
-from analysis.pruning import pipeline, saving, structured
+from analysis.pruning import pipeline, removal, saving, structured
 from analysis.pruning.estimate import estimate
 from analysis.pruning.methods import METHODS
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
@@ -241,6 +241,80 @@ def test_a_sparsity_that_cannot_be_is_refused_before_any_work(golden, tmp_path, 
         with pytest.raises(UserError, match=message):
             run(model, spec, context)
     assert context.said == []
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- families whose classes are transformers' own ---------------------------------------------------------------
+
+FOREIGN = {
+    "mistral": (transformers.MistralForCausalLM, transformers.MistralConfig, {}),
+    "gemma": (transformers.GemmaForCausalLM, transformers.GemmaConfig, {"head_dim": 8}),
+    "olmo2": (transformers.Olmo2ForCausalLM, transformers.Olmo2Config, {}),
+}
+
+
+def foreign(folder, name):
+    """A model of a family whose class has no MLPs of different widths, with three key/value heads."""
+    kind, config, changes = FOREIGN[name]
+    sizes = {"hidden_size": 48, "num_attention_heads": 6, "num_key_value_heads": 3, "intermediate_size": 64}
+    return opened(save_tiny(folder, kind, config, **{**sizes, "num_hidden_layers": 3, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "groups"),
+    [
+        ("mistral", {"sparsity": 0.4}, 2),
+        ("mistral", {"sparsity": 0.35, "skip_projections": ("down_proj",)}, 2),
+        ("gemma", {"sparsity": 0.4}, 2),
+        ("olmo2", {"sparsity": 0.4, "skip_projections": ("q_proj",)}, 3),
+    ],
+)
+def test_other_families_lose_the_same_in_every_block_and_open_again(tmp_path, name, changes, groups):
+    """What opens computes what the dense model does with the lost columns of o and down set to zero."""
+    model = foreign(tmp_path / "dense", name)
+    report = prune(model, tmp_path / "p", "magnitude", **changes)
+    again = opened(tmp_path / "p")
+    assert len({block.mlp.up_proj.out_features for block in again.blocks}) == 1
+    assert again.geometry.kv_heads == groups
+    gone = block_weights(model) - block_weights(again)
+    assert report["sparsity"]["pruned_weights"] == gone
+    assert report["sparsity"]["overall"] == pytest.approx(changes["sparsity"], abs=0.07)
+    assert any("opens this checkpoint too" in note for note in report["notes"])
+    transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "p")
+    folder = masks_io.open_masks(str(tmp_path / "p"))
+    tokens = torch.arange(5, 29).view(2, 12)
+    with torch.no_grad():
+        for layer, block in enumerate(model.blocks):
+            for part, module in (("o_proj", block.self_attn.o_proj), ("down_proj", block.mlp.down_proj)):
+                if part in folder.names:
+                    module.weight[torch.from_numpy(folder.pruned(layer, part))] = 0
+    torch.testing.assert_close(again.predict(tokens), model.predict(tokens), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("mistral", {"allocation": "depth"}, "one width for all blocks"),
+        ("gemma", {"allocation": "owl"}, "one width for all blocks"),
+        ("mistral", {"skip_layers": (0,)}, "one width for all blocks"),
+        ("olmo2", {}, r"q_norm.*leave q_proj dense"),
+    ],
+)
+def test_shapes_that_a_class_cannot_hold_are_refused_before_any_work(tmp_path, name, changes, message):
+    model = foreign(tmp_path / "dense", name)
+    context = QuietContext(tmp_path)
+    spec = spec_for(model, tmp_path / "p", "wanda", pattern="structured", **changes)
+    for run in (pipeline.prune, estimate):
+        with pytest.raises(UserError, match=message):
+            run(model, spec, context)
+    assert context.said == []
+    assert [path.name for path in tmp_path.iterdir()] == ["dense"]
+
+
+def test_a_sliced_folder_that_does_not_open_is_not_kept(bundled, tmp_path, monkeypatch):
+    monkeypatch.setattr(removal.CutsUnits, "config_changes", lambda self: {})
+    with pytest.raises(UserError, match="does not open again"):
+        prune(bundled, tmp_path / "p", "magnitude")
     assert list(tmp_path.iterdir()) == []
 
 

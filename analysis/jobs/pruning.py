@@ -18,10 +18,10 @@ def prune(spec: PruneSpec, context: Context) -> Outcome:
     model = model_to_prune(spec, context)
     from analysis.pruning.pipeline import prune as run
 
-    named = spec if spec.out else spec.model_copy(update={"out": str(context.folder / f"pruned-{spec.method}")})
-    report = run(model, named, context)
+    out = Path(spec.out) if spec.out else context.folder / f"pruned-{spec.method}"
+    report = run(model, spec, context, out=out)
     summary = {"fingerprint": model.fingerprint, "report": report}
-    return Outcome(summary, key=result_key("prune", spec, model.fingerprint), folder=Path(named.out))
+    return Outcome(summary, key=result_key("prune", spec, model.fingerprint), folder=out)
 
 
 def estimate(spec: EstimateSpec, context: Context) -> Outcome:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -179,6 +180,15 @@ def load(
     make_bidirectional(model)
     _check_observable(model)
     return model
+
+
+def require_opens(folder: Path) -> None:
+    """Raises UserError where `load` would refuse this folder. Names and shapes are compared; no weight is read."""
+    register()
+    found = checkpoints.open_folder(folder)
+    config = config_of(found)
+    mask_token_of(found, config, load_tokenizer(folder, config))
+    _network(found, config, None, {"": "meta"})
 
 
 def random_like(model: LoadedModel, seed: int) -> LoadedModel:

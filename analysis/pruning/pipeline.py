@@ -24,7 +24,7 @@ from analysis.measuring import Phases
 from analysis.models.blocks import first_input, private_block, run_block
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.files import StoredTensor, block_prefix, require, stored_tensors
-from analysis.models.load import LoadedModel, free_bytes
+from analysis.models.load import LoadedModel, free_bytes, require_opens
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio
 from analysis.pruning.methods import METHODS, Calibration, Method, Prepared
 from analysis.pruning.removal import Removal, removal_for, require_finite, rows_of
@@ -77,20 +77,23 @@ class Run:
         return np.array([sum(module.weight.numel() for module in self.removal.targets(i).values()) for i in layers])
 
 
-def prune(model: LoadedModel, spec: PruneSpec, context: Context, text: Calibration | None = None) -> dict[str, Any]:
+def prune(
+    model: LoadedModel, spec: PruneSpec, context: Context, text: Calibration | None = None, out: Path | None = None
+) -> dict[str, Any]:
     """Writes the pruned checkpoint to `spec.out` and returns its report. Raises UserError for what cannot be done.
 
     model: whole, or the skeleton of one that does not fit its device. text: given token ids in place of those that
-    `spec.calibration` describes.
+    `spec.calibration` describes. out: where it is written if the spec names no folder; the report does not say so.
     """
-    if not spec.out:
+    out = Path(spec.out) if spec.out else out
+    if out is None:
         raise UserError("No folder was given to write the pruned checkpoint to. Set --out.")
-    check_target(Path(spec.out), model.checkpoint.folder, spec.overwrite, weight_bytes(model.checkpoint, None))
+    check_target(out, model.checkpoint.folder, spec.overwrite, weight_bytes(model.checkpoint, None))
     run = start(model, spec, context)
     text = text or _text(run)
     prepared = _prepare_once(run, text)
     sparsities = _allocate(run, text, prepared)
-    with finished_folder(Path(spec.out)) as folder:
+    with finished_folder(out) as folder:
         report = _prune_blocks(run, text, prepared, sparsities, folder)
         write_report(report, folder)
     return report
@@ -241,9 +244,17 @@ def _prune_blocks(
         writer.finish()
         masks.save(folder / MASKS)
         copy_companions(model.checkpoint, folder, run.removal.config_changes())
+        _open_again(folder)
     notes, facts = [*run.notes, *run.removal.notes()], run.facts | run.removal.facts()
     where = "in memory" if isinstance(run.runner, Resident) else "block by block from the files"
     return build(model, spec, tally, sparsities, where, run.phases.rows, notes, facts)
+
+
+def _open_again(folder: Path) -> None:
+    try:
+        require_opens(folder)
+    except UserError as error:
+        raise UserError(f"The pruned checkpoint does not open again, so it was not kept. {error}") from error
 
 
 @torch.no_grad()

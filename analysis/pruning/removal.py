@@ -12,7 +12,9 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from analysis.errors import UserError
+from analysis.models.files import block_prefix
 from analysis.models.load import LoadedModel
+from analysis.models.shapes import parameter_shapes
 from analysis.pruning import patterns, structured
 from analysis.pruning.allocation import layer_sparsities
 from analysis.pruning.methods import Method
@@ -129,6 +131,7 @@ class CutsUnits:
         self.shapes = [structured.block_shape(block, model.geometry) for block in model.blocks]
         self.scope = structured.scope(model.geometry.layers, spec.skip_layers, spec.skip_projections)
         self.plan = structured.Plan(self.shapes[0].groups, tuple(shape.channels for shape in self.shapes))
+        self.one_width = False  # whether the class holds MLPs of one width only
         self.kept: dict[int, structured.Kept] = {}
         self.cuts: dict[int, dict[str, structured.Cut]] = {}
         self.small: dict[int, dict[str, list[int]]] = {}
@@ -140,12 +143,50 @@ class CutsUnits:
         return {name: self.model.blocks[layer].get_submodule(name) for name in names}
 
     def check(self) -> None:
+        spec, sizes = self.spec, np.array(self.scope.weights(self.shapes))
+        self.one_width = not self._holds_widths()
+        layers = len(self.scope.channel_layers)
+        if self.one_width and layers and (spec.allocation != "uniform" or layers < len(self.shapes)):
+            raise UserError(
+                f"The MLPs of {self.model.architecture.name} models have one width for all blocks, so all must lose "
+                "the same number of channels. Share the sparsity uniformly and leave no layers dense."
+            )
         # Whether a sparsity can be reached does not depend on how the layers share it.
-        sizes = np.array(self.scope.weights(self.shapes))
-        self.share_out(layer_sparsities("uniform", self.spec.sparsity, sizes))
+        self.share_out(layer_sparsities("uniform", spec.sparsity, sizes))
+        self._require_room()
+
+    def _holds_widths(self) -> bool:
+        """Whether the model's class makes MLPs of a width of its own for each block."""
+        first, *others = (shape.channels for shape in self.shapes)
+        uneven = structured.Plan(self.shapes[0].groups, (first + 1, *others))
+        return self._shapes_made(uneven) == self._shapes_needed(uneven)
+
+    def _require_room(self) -> None:
+        made, needed = self._shapes_made(self.plan), self._shapes_needed(self.plan)
+        misfit = next((name for name in needed if made.get(name) != needed[name]), None)
+        if misfit is None:
+            return
+        advice = "another pattern"
+        if ".self_attn." in misfit:
+            advice = "to leave q_proj dense, so that only MLP channels go, or another pattern"
+        raise UserError(
+            f"A sliced {self.model.architecture.name} model could not be opened again: its class makes {misfit} of "
+            f"shape {made.get(misfit)}, and {needed[misfit]} would be left. Choose {advice}."
+        )
+
+    def _shapes_made(self, plan: structured.Plan) -> dict[str, tuple[int, ...]]:
+        """What the config of a sliced model makes its class expect, by parameter."""
+        found = self.model.checkpoint
+        changes = structured.config_changes(self.model.architecture, self.shapes, plan)
+        return parameter_shapes(found, found.config | changes)
+
+    def _shapes_needed(self, plan: structured.Plan) -> dict[str, tuple[int, ...]]:
+        """What slicing leaves, by parameter."""
+        dense = {name: tuple(parameter.shape) for name, parameter in self.model.network.named_parameters()}
+        return structured.shapes_after(dense, block_prefix(self.model), self.shapes, plan)
 
     def share_out(self, sparsities: np.ndarray) -> None:
-        self.plan = structured.plan(self.shapes, self.scope, sparsities.tolist())
+        self.plan = structured.plan(self.shapes, self.scope, sparsities.tolist(), self.one_width)
 
     def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         targets = self.targets(layer)

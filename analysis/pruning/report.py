@@ -3,14 +3,14 @@
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
 from analysis.models.load import LoadedModel
 from analysis.provenance import environment
-from analysis.specs import PruneSpec
+from analysis.specs import ModelSpec, PruneSpec
 
 _HEAD_ROWS = ("q_proj", "k_proj", "v_proj")
 
@@ -102,14 +102,19 @@ def build(
         "phases": rows,
         "notes": notes,
         **facts,
-        "command": command(spec),
+        "command": command(spec, model.dtype),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(),
     }
 
 
-def command(spec: PruneSpec) -> str:
-    """The command line that does the same again, into a folder of the same name where it is started."""
+def command(spec: PruneSpec, dtype: str) -> str:
+    """The command line that does the same again, into a folder of the same name where it is started.
+
+    dtype: what the model ran in. It is named where it can be, for `auto` is another precision on another machine.
+    """
+    if dtype in get_args(ModelSpec.model_fields["dtype"].annotation):
+        spec = spec.model_copy(update={"model": spec.model.model_copy(update={"dtype": dtype})})
     words = ["python", "-m", "analysis", "prune", "--model", spec.model.source, "--method", spec.method]
     changed = spec.model_dump(exclude_defaults=True)
     nested = [changed.pop(name, {}) for name in ("model", "calibration", "discount", "steps")]
@@ -119,4 +124,4 @@ def command(spec: PruneSpec) -> str:
     for name, value in flat.items():
         flag = f"--{names.get(name, name).replace('_', '-')}"
         words += [flag, ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)]
-    return shlex.join([*words, "--out", Path(spec.out).name])
+    return shlex.join([*words, "--out", Path(spec.out).name or f"pruned-{spec.method}"])

@@ -6,8 +6,8 @@ looks finished.
 
 import errno
 import json
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,11 +55,16 @@ def finished_folder(out: Path) -> Iterator[Path]:
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+        # Not mkdtemp, whose folders nobody else may read: what is written here is as open as the user's umask says.
+        partial = out.parent / f".{out.name}-{secrets.token_hex(4)}"
+        partial.mkdir()
     except OSError as error:
         raise UserError(f"The folder '{out}' cannot be written: {error.strerror or error}.") from error
     try:
         yield partial
+        readable = partial.stat().st_mode & 0o666
+        for file in partial.iterdir():
+            file.chmod(readable)  # safetensors writes for the owner alone
         if out.exists():
             retired = partial.with_name(f"{partial.name}-old")
             out.rename(retired)
@@ -67,7 +72,6 @@ def finished_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(retired, ignore_errors=True)
         else:
             partial.rename(out)
-        out.chmod(0o755)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -8,8 +8,9 @@ is lost alone.
 
 Every block loses the same number of head groups, so that a model keeps one head count for all layers: recordings and
 masks are arrays over (layer, head). What an allocation gives a block beyond that, more or less, is taken from its
-channels. Where layers or attention projections are to be left dense, no heads go at all. Only
-Llama-shaped blocks are served: LLaDA, MMaDA, Dream, a2d-*, Llama and Qwen.
+channels. Where layers or attention projections are to be left dense, no heads go at all. Only Llama-shaped blocks are
+served, and only shapes that the model's class makes again: MLPs of different widths are for LLaDA, MMaDA, Dream,
+a2d-*, Llama and Qwen; in other families every block loses the same.
 """
 
 import math
@@ -139,12 +140,13 @@ def scope(layers: int, skip_layers: Collection[int] = (), skip_projections: Coll
     return Scope(not skip_layers and not spared(ATTENTION), channel_layers)
 
 
-def plan(shapes: Sequence[BlockShape], may_go: Scope, sparsities: Sequence[float]) -> Plan:
+def plan(shapes: Sequence[BlockShape], may_go: Scope, sparsities: Sequence[float], one_width: bool = False) -> Plan:
     """How much each block keeps so that it loses its sparsity (L,) of the weights that may go.
 
     Head groups: the overall share of them, rounded down (to the nearest where no channels may go). Channels take the
     rest, in steps of 8; what rounding leaves over is owed by the next block. So the overall sparsity is met to within
     half a step of one block wherever channels may go. One group and one step of channels stay in every block.
+    one_width: every block loses the same number of channels, which meets it to within half a step of all blocks.
     Raises UserError where that makes the sparsity impossible, and where it is too low for a single unit to go.
     """
     wanted = [share * size for share, size in zip(sparsities, may_go.weights(shapes), strict=True)]
@@ -163,19 +165,12 @@ def plan(shapes: Sequence[BlockShape], may_go: Scope, sparsities: Sequence[float
             f"{shapes[0].channel_step} channels stay in every block, which allows "
             f"{math.floor(1000 * (groups * a_group + in_channels) / total) / 1000:g} at most."
         )
-    lost = [0] * len(shapes)
-    owed = 0.0
-    for due in (
-        [want - groups * shape.group_weights for want, shape in zip(wanted, shapes, strict=True)],
-        [0.0] * len(shapes),
-    ):
-        # The second round is for what was owed after the last block.
-        for layer, more in enumerate(due):
-            owed += more
-            count = math.floor(owed / steps[layer] + 0.5)
-            count = min(max(count, -lost[layer]), free[layer] - lost[layer])
-            lost[layer] += count
-            owed -= count * steps[layer]
+    due = [want - groups * shape.group_weights for want, shape in zip(wanted, shapes, strict=True)]
+    if one_width and may_go.channel_layers:
+        count = min(max(math.floor(sum(due) / sum(steps) + 0.5), 0), min(free))
+        lost = [count] * len(shapes)
+    else:
+        lost = _in_turns(due, steps, free)
     if sum(wanted) > 0 and not groups and not any(lost):
         raise UserError(
             f"A sparsity of {sum(wanted) / sum(may_go.weights(shapes)):.3g} is too low for a single head group or "
@@ -183,6 +178,23 @@ def plan(shapes: Sequence[BlockShape], may_go: Scope, sparsities: Sequence[float
         )
     channels = (shape.channels - count * shape.channel_step for shape, count in zip(shapes, lost, strict=True))
     return Plan(shapes[0].groups - groups, tuple(channels))
+
+
+def _in_turns(due: Sequence[float], steps: Sequence[int], free: Sequence[int]) -> list[int]:
+    """How many steps of channels each block loses of the weights due (L,), what is left over being owed by the next.
+
+    The second round is for what was owed after the last block.
+    """
+    lost = [0] * len(due)
+    owed = 0.0
+    for added in (due, [0.0] * len(due)):
+        for layer, more in enumerate(added):
+            owed += more
+            count = math.floor(owed / steps[layer] + 0.5)
+            count = min(max(count, -lost[layer]), free[layer] - lost[layer])
+            lost[layer] += count
+            owed -= count * steps[layer]
+    return lost
 
 
 def _groups_to_lose(shapes: Sequence[BlockShape], may_go: Scope, wanted: float, in_channels: int) -> int:
@@ -234,6 +246,23 @@ def cuts(shape: BlockShape, kept: Kept) -> dict[str, Cut]:
     }  # fmt: skip
     columns = {HEADS_FEED: query, CHANNELS_FEED: kept.channels}
     return {name: Cut(dim, features) for dim, named in ((0, rows), (1, columns)) for name, features in named.items()}
+
+
+def shapes_after(
+    shapes: Mapping[str, tuple[int, ...]], prefix: str, blocks: Sequence[BlockShape], made: Plan
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of a model's parameters after slicing, from those before; block i's begin with `{prefix}.{i}.`."""
+    after = dict(shapes)
+    for layer, (shape, channels) in enumerate(zip(blocks, made.channels, strict=True)):
+        kept = Kept(torch.arange(made.groups), torch.arange(channels))
+        for projection, cut in cuts(shape, kept).items():
+            for part in ("weight", "bias"):
+                name = f"{prefix}.{layer}.{projection}.{part}"
+                if name in after and cut.dim < len(after[name]):
+                    sizes = list(after[name])
+                    sizes[cut.dim] = len(cut.features)
+                    after[name] = tuple(sizes)
+    return after
 
 
 @torch.no_grad()

@@ -1,0 +1,32 @@
+"""The shapes that a config gives a model's parameters, asked on the meta device: no memory is taken, no file read."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import init_empty_weights
+from transformers import AutoModelForCausalLM
+
+from analysis.errors import UserError
+from analysis.models.checkpoint import Checkpoint
+from analysis.models.load import config_of, register
+
+
+def parameter_shapes(found: Checkpoint, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes of all parameters by their native names, as the class that runs `found` makes them by this config.
+
+    Raises UserError for a config that the class refuses.
+    """
+    register()
+    with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
+        read = config_of(replace(found, folder=Path(folder), config=dict(config)))
+    try:
+        with init_empty_weights():
+            network = AutoModelForCausalLM.from_config(read)
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(f"The {found.architecture.name} class refuses its config: {error}") from error
+    return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
