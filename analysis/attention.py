@@ -14,6 +14,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from analysis.errors import UserError
+
 IMPLEMENTATION = "sinkscope"
 CHUNK = 128  # queries
 # Probabilities in one piece when they are only summed: what a CPU core's cache holds, what keeps a GPU busy.
@@ -128,12 +130,19 @@ class MassObserver:
         self._norms[layer] = inputs.value.float().norm(dim=-1)
 
     def take(self) -> Observed:
-        """What the forward just run showed; the observer is empty afterwards."""
+        """What the forward just run showed; the observer is empty afterwards. Raises UserError if it is not finite."""
         layers = sorted(self._mass)
         mass, norms = (
             torch.stack([kept[layer].cpu() for layer in layers], dim=1) for kept in (self._mass, self._norms)
         )
         self._mass, self._norms = {}, {}
+        for measured in (mass, norms):
+            bad = ~torch.isfinite(measured).flatten(2).all(dim=2).all(dim=0)
+            if bad.any():
+                raise UserError(
+                    f"The attention of layer {layers[int(bad.int().argmax())]} is not finite (NaN or infinite). Run in "
+                    "float32, or check the checkpoint."
+                )
         return Observed(mass, norms)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from analysis.errors import UserError
 from analysis.models.architectures import Geometry
-from analysis.models.checkpoint import Checkpoint, find, open_folder, tensors
+from analysis.models.checkpoint import Checkpoint, find, open_folder
+from analysis.models.weight_files import tensors
 
 MASK_FILE = "masks.safetensors"
 _CHUNK = 32 * 2**20  # bytes of weights read at a time

@@ -285,7 +285,9 @@ def test_pickled_weights_are_refused(tmp_path):
 def test_weights_that_do_not_fit_the_config_are_refused(tmp_path):
     save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig)
     edit_config(tmp_path, num_hidden_layers=3)
-    assert "layers.2" in refusal(tmp_path)
+    assert "says 3 layers and its weight files hold 2" in refusal(tmp_path)
+    edit_config(tmp_path, num_hidden_layers=2, intermediate_size=64)
+    assert "do not fit its config" in refusal(tmp_path)
 
 
 def test_a_bidirectional_model_without_mask_token_is_refused(tmp_path):
@@ -303,8 +305,8 @@ def test_a_llada_that_is_not_llama_shaped_is_refused_with_the_reason(tmp_path, m
     config = {"model_type": model_type, "d_model": 64, "n_layers": 2, "n_heads": 4, "vocab_size": 256}
     (tmp_path / "config.json").write_text(json.dumps({**config, "max_sequence_length": 64, "block_type": "sequential"}))
     assert "block_type = 'sequential'" in refusal(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({**config, "max_sequence_length": 64, "embedding_size": 512}))
-    assert "embedding_size = 512" in refusal(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "max_sequence_length": 64, "embedding_size": 128}))
+    assert "embedding_size = 128" in refusal(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, "vocab_size": 256}))
     assert "n_layers" in refusal(tmp_path) or "n_heads" in refusal(tmp_path)
 

@@ -159,8 +159,8 @@ def log_likelihoods(
     draws: masked sets allowed an answer of a diffusion model. guidance: classifier-free guidance g, with logits c given
     the context and u with the context masked: LLaDA's u + (g + 1)(c − u), Dream's u + g(c − u); 0 is none.
     on_forward: called before every forward; what it raises ends the scoring.
-    Raises UserError for an empty continuation and for a text longer than the model takes; MemoryError when not even one
-    sequence fits.
+    Raises UserError for an empty continuation, for a text longer than the model takes and for what is not finite;
+    MemoryError when not even one sequence fits.
     """
     _check(model, requests)
     if model.mask_token is None:
@@ -307,7 +307,13 @@ def _scores(model: LoadedModel, batch: list[Forward], guidance: float) -> list[t
     for row in batch:
         for reader in row.readers:
             end = start + len(reader.positions)
-            scored.append((reader, math.fsum(logs[start:end]), all(likeliest[start:end])))
+            total = math.fsum(logs[start:end])
+            if not math.isfinite(total):
+                raise UserError(
+                    f"The likelihood of an answer is not finite ({total}): the model rules one of its tokens out, or "
+                    "its numbers overflow. Run in float32, or check the checkpoint."
+                )
+            scored.append((reader, total, all(likeliest[start:end])))
             start = end
     return scored
 

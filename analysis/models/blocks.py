@@ -15,6 +15,7 @@ from analysis.attention import Observer
 from analysis.errors import UserError
 from analysis.models.files import StoredTensor, block_prefix, require
 from analysis.models.load import LoadedModel
+from analysis.models.soundness import check_finite
 
 
 @dataclass
@@ -68,7 +69,10 @@ def run_block(block: nn.Module, given: BlockInput, observer: Observer | None = N
 
 
 def private_block(model: LoadedModel, index: int, stored: dict[str, StoredTensor]) -> nn.Module:
-    """A copy of a block that may be changed, on the model's device and in its precision."""
+    """A copy of a block that may be changed, on the model's device and in its precision.
+
+    Raises UserError where the files lack one of its tensors, or it is not finite.
+    """
     block = copy.deepcopy(model.blocks[index])
     remove_hook_from_module(block, recurse=True)
     if any(weight.is_meta for weight in block.parameters()):
@@ -78,4 +82,5 @@ def private_block(model: LoadedModel, index: int, stored: dict[str, StoredTensor
         with torch.no_grad():
             for name, weight in block.named_parameters():
                 weight.copy_(stored[prefix + name].read())
+                check_finite([(prefix + name, weight)], f"The weights in '{model.checkpoint.folder}' cannot be used")
     return block.to(model.device)

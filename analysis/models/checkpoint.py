@@ -7,9 +7,9 @@ import hashlib
 import json
 import math
 import re
-import struct
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any
 from analysis.errors import UserError
 from analysis.models.architectures import Architecture, Geometry, identify
 from analysis.models.registry import resolve
+from analysis.models.sanity import check_config
+from analysis.models.weight_files import bytes_of, count_blocks, header, is_float
 
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
@@ -35,6 +37,7 @@ _TEXT_FILES = (
 )
 _SAMPLED_ABOVE = 2**30  # bytes; larger files are fingerprinted by samples
 _HUB_TIMEOUT = 10.0  # seconds
+_JSON_LIMIT = 16 * 2**20  # bytes; an index of a hundred thousand tensors takes less
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def find(source: str) -> Checkpoint | None:
             "owner/name."
         )
     snapshot = _cached_snapshot(target)
-    return open_folder(snapshot) if snapshot else None
+    return open_folder(snapshot, target) if snapshot else None
 
 
 def shorten(text: str, width: int = 80) -> str:
@@ -105,20 +108,41 @@ def describe(source: str) -> Architecture:
     target = resolve(source)
     try:
         _ask_hub(target)
-        return identify(_remote_config(target))
+        return identify(_remote_config(target), target)
     except UserError:
         raise
     except Exception as error:
         raise _hub_error(target, error) from error
 
 
-def open_folder(folder: Path) -> Checkpoint:
-    """Reads and checks a local folder. Raises UserError naming what is missing or not supported."""
-    config = _read_config(folder / "config.json")
-    architecture = identify(config)
-    checkpoint = Checkpoint(folder, config, architecture, architecture.geometry(config))
-    _check_files(checkpoint)
+def open_folder(folder: Path, hub_id: str = "") -> Checkpoint:
+    """Reads and checks a local folder. Raises UserError naming what is missing, damaged or not supported.
+
+    hub_id: what the checkpoint is called, where it came from the hub; else its folder's name counts.
+    """
+    with _readable(folder):
+        config = _read_config(folder / "config.json")
+        architecture = identify(config, hub_id or _name_of(folder))
+        check_config(config)
+        checkpoint = Checkpoint(folder, config, architecture, architecture.geometry(config))
+        _check_files(checkpoint)
     return checkpoint
+
+
+def _name_of(folder: Path) -> str:
+    """What a folder is called; in the hub's cache, the hub id."""
+    real = folder.resolve()
+    return real.parent.parent.name if real.parent.name == "snapshots" else real.name
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Turns what the file system refuses into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise UserError(f"'{where}' cannot be read: {error.strerror or error}. Check its permissions.") from error
 
 
 def download(source: str) -> Checkpoint:
@@ -132,7 +156,7 @@ def download(source: str) -> Checkpoint:
         folder = snapshot_download(target, allow_patterns=["config.json", _INDEX, *shards, *_TEXT_FILES])
     except Exception as error:
         raise _hub_error(target, error) from error
-    return open_folder(Path(folder))
+    return open_folder(Path(folder), target)
 
 
 def remote_bytes(source: str, bytes_per_parameter: int | None) -> int:
@@ -147,7 +171,8 @@ def remote_bytes(source: str, bytes_per_parameter: int | None) -> int:
     try:
         _ask_hub(target)
         config = _remote_config(target)
-        identify(config).geometry(config)
+        identify(config, target).geometry(config)
+        check_config(config)
         counts = get_safetensors_metadata(target).parameter_count
     except NotASafetensorsRepoError as error:
         raise UserError(f"'{target}' has no safetensors weights. SinkScope reads no pickled checkpoints.") from error
@@ -155,26 +180,30 @@ def remote_bytes(source: str, bytes_per_parameter: int | None) -> int:
         raise
     except Exception as error:
         raise _hub_error(target, error) from error
-    return sum(count * (bytes_per_parameter or _DTYPE_BYTES.get(dtype, 4)) for dtype, count in counts.items())
+    return int(sum(count * (bytes_per_parameter or bytes_of(dtype)) for dtype, count in counts.items()))
+
+
+def stored_shapes(checkpoint: Checkpoint) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """dtype and shape of every tensor in the weight files, by its name there."""
+    return {
+        name: (tensor["dtype"], tuple(tensor["shape"]))
+        for path in checkpoint.weight_files
+        for name, tensor in header(path).items()
+        if name != "__metadata__"
+    }
 
 
 def weight_bytes(checkpoint: Checkpoint, bytes_per_parameter: int | None) -> int:
     """Bytes the weights take in memory at this precision (None: the checkpoint's own)."""
-    total = 0
-    for path in checkpoint.weight_files:
-        for name, tensor in _header(path).items():
-            if name != "__metadata__":
-                total += math.prod(tensor["shape"]) * (bytes_per_parameter or _DTYPE_BYTES.get(tensor["dtype"], 4))
-    return total
+    stored = stored_shapes(checkpoint).values()
+    return int(sum(math.prod(shape) * (bytes_per_parameter or bytes_of(dtype)) for dtype, shape in stored))
 
 
 def main_dtype(checkpoint: Checkpoint) -> str:
     """The precision most of the weights are stored in, in safetensors' words: BF16, F16, F32, …"""
     counts: Counter[str] = Counter()
-    for path in checkpoint.weight_files:
-        for name, tensor in _header(path).items():
-            if name != "__metadata__":
-                counts[tensor["dtype"]] += math.prod(tensor["shape"])
+    for dtype, shape in stored_shapes(checkpoint).values():
+        counts[dtype] += math.prod(shape)
     return counts.most_common(1)[0][0] if counts else "F32"
 
 
@@ -185,9 +214,10 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     """
     digest = hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode())
     texts = [checkpoint.folder / name for name in _TEXT_FILES]
-    for path in [*checkpoint.weight_files, *(text for text in texts if text.is_file())]:
-        real, stat = path.resolve(), path.stat()
-        digest.update(path.name.encode() + _file_digest(real, stat.st_size, stat.st_mtime_ns).encode())
+    with _readable(checkpoint.folder):
+        for path in [*checkpoint.weight_files, *(text for text in texts if text.is_file())]:
+            real, stat = path.resolve(), path.stat()
+            digest.update(path.name.encode() + _file_digest(real, stat.st_size, stat.st_mtime_ns).encode())
     return digest.hexdigest()[:32]
 
 
@@ -206,50 +236,6 @@ def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
         return digest.hexdigest()
 
 
-_DTYPE_BYTES = {
-    "F64": 8,
-    "I64": 8,
-    "F32": 4,
-    "I32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "F8_E4M3": 1,
-    "F8_E5M2": 1,
-    "I8": 1,
-    "BOOL": 1,
-}
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """A safetensors header. Raises UserError when the file is shorter than its header promises."""
-    damaged = f"'{path.name}' is not a whole safetensors file"
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if length > size - 8:
-            raise UserError(f"{damaged}: its header is cut off at {size} bytes. Download or copy it again.")
-        try:
-            header = json.loads(file.read(length))
-            end = max(
-                (int(item["data_offsets"][1]) for name, item in header.items() if name != "__metadata__"), default=0
-            )
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-            raise UserError(f"{damaged}: its header cannot be read. Download or copy it again.") from error
-    if size - 8 - length < end:
-        raise UserError(
-            f"{damaged}: it holds {size} of {8 + length + end} bytes, so it is truncated. Download or copy it again."
-        )
-    return header
-
-
-def tensors(path: Path) -> tuple[dict[str, Any], int]:
-    """The header of a safetensors file, and the byte its tensors' offsets count from. Raises UserError if cut off."""
-    header = _header(path)
-    with path.open("rb") as file:
-        return header, 8 + struct.unpack("<Q", file.read(8))[0]
-
-
 def _check_files(checkpoint: Checkpoint) -> None:
     folder = checkpoint.folder
     if not checkpoint.weight_files:
@@ -259,32 +245,64 @@ def _check_files(checkpoint: Checkpoint) -> None:
     missing = sorted(path.name for path in checkpoint.weight_files if not path.is_file())
     if missing:
         raise UserError(f"The folder '{folder}' lacks {', '.join(missing)}, named in its index. Download the rest.")
-    for path in checkpoint.weight_files:
-        _header(path)
+    stored = stored_shapes(checkpoint)
+    # Masks and positions, which some files carry as whole numbers, have other names.
+    integers = [name for name, (dtype, _) in stored.items() if not is_float(dtype) and "weight" in name.split(".")[-1]]
+    if integers:
+        raise UserError(
+            f"'{shorten(integers[0])}' in '{folder}' is stored as {stored[integers[0]][0]}: quantized weights, which "
+            "mean nothing without their scales. Take the checkpoint they were made from, in floats."
+        )
+    # Before anything is built: a config may ask for a million blocks that no file holds.
+    blocks, layers = count_blocks(stored), checkpoint.geometry.layers
+    if blocks < layers:
+        raise UserError(
+            f"The config in '{folder}' says {layers:,} layers and its weight files hold {blocks:,}. Correct "
+            f"'{checkpoint.architecture.field('layers')}', or download the rest."
+        )
 
 
 def _indexed_files(folder: Path) -> Iterator[str]:
     index = folder / _INDEX
     if index.is_file():
         try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            names = set(read_json(index)["weight_map"].values())
             if any(Path(name).name != name for name in names):
                 raise ValueError("a weight file outside the folder")
             yield from names
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        except UserError:
+            raise
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"'{index}' is not a readable weight index. Download it again.") from error
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"The folder '{path.parent}' has no config.json, so it is not a checkpoint of transformers.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"'{path}' is not readable JSON ({error}).") from error
+    config = read_json(path)
     if not isinstance(config, dict):
         raise UserError(f"'{path}' holds no JSON object, so it is not a config of transformers.")
     return config
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of a checkpoint holds. Raises UserError for one that is damaged, too deep or too large."""
+    try:
+        size = path.stat().st_size
+        if size > _JSON_LIMIT:
+            raise UserError(
+                f"'{path}' takes {size / 1e6:,.0f} MB, and at most {_JSON_LIMIT / 1e6:.0f} MB are read. It is not what "
+                "its name says."
+            )
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror or error}. Check its permissions.") from error
+    except RecursionError as error:
+        raise UserError(f"'{path}' is not readable JSON: it is nested too deep.") from error
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"'{path}' is not readable JSON ({error}).") from error
 
 
 def _ask_hub(target: str) -> None:

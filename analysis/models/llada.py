@@ -7,6 +7,7 @@ field names (an attribute map gives the native code the Llama names) and weights
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 from transformers import LlamaForCausalLM, PreTrainedConfig
 from transformers.core_model_loading import WeightRenaming
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
@@ -76,7 +77,7 @@ class LLaDAConfig(PreTrainedConfig):
             for name, expected in self._llama_shaped.items()
             if getattr(self, name, expected) != expected
         }
-        if self.embedding_size not in (None, self.vocab_size):
+        if self.embedding_size and self.embedding_size < self.vocab_size:
             odd["embedding_size"] = self.embedding_size
         if odd:
             listed = ", ".join(f"{name} = {value!r}" for name, value in odd.items())
@@ -113,8 +114,19 @@ class LLaDAModelLM(SlicedMLPs, LlamaForCausalLM):
     config: LLaDAConfig
 
     def __init__(self, config: LLaDAConfig) -> None:
+        padding = config.pad_token_id
+        if padding is not None and padding >= config.vocab_size:
+            config.pad_token_id = None  # the native embedding refuses it; the authors' knows no padding
         super().__init__(config)
+        config.pad_token_id = padding
         self.model.rotary_emb = LLaDARotaryEmbedding(config)
+        rows = config.embedding_size or config.vocab_size
+        if rows != config.vocab_size:
+            # The authors' embedding and head have so many rows, whatever the vocabulary: logits are about all of them.
+            self.model.embed_tokens = nn.Embedding(rows, config.d_model)
+            self.lm_head = nn.Linear(config.d_model, rows, bias=False)
+            self.vocab_size = self.model.vocab_size = rows
+            self.init_weights()  # draws only what has just been made, and ties the head where it is tied
 
 
 class MMadaModelLM(LLaDAModelLM):

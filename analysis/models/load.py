@@ -23,6 +23,7 @@ from analysis.models import checkpoint as checkpoints
 from analysis.models import converted, dream, llada, sliced
 from analysis.models.architectures import ARCHITECTURES, SUPPORTED, Architecture, Geometry
 from analysis.models.checkpoint import Checkpoint
+from analysis.models.soundness import check_finite, check_fits, check_logits, state
 from analysis.models.tokenizer import encode_prompt, load_tokenizer, uses_chat
 from analysis.specs import ModelSpec
 
@@ -102,7 +103,7 @@ class LoadedModel:
 
         keep: only the last so many positions, (B, keep, V); the others' logits are never computed where the class
         can leave them out. For diffusion models logits[:, i] are about the token at i (Dream's are shifted so that they
-        are); for autoregressive ones about the token at i + 1.
+        are); for autoregressive ones about the token at i + 1. Raises UserError where they are not finite.
         """
         given = {"attn_observer": observer, "attn_blocked": blocked}
         options = {name: value for name, value in given.items() if value is not None}
@@ -111,6 +112,7 @@ class LoadedModel:
         if keep is not None and self._leaves_out_logits:
             options["logits_to_keep"] = keep + shifted
         logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
+        check_logits(logits, self.dtype)
         if shifted:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         return logits if keep is None else logits[:, -keep:]
@@ -176,6 +178,7 @@ def load(
         release()
     progress("reading weights")
     network = _network(found, config, width, device_map)
+    check_finite(state(network), f"The weights in '{found.folder}' cannot be used")
     model = LoadedModel(spec, found, network, tokenizer, checkpoints.fingerprint(found), mask_token)
     make_bidirectional(model)
     _check_observable(model)
@@ -254,11 +257,15 @@ def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str 
 
 
 def config_of(found: Checkpoint) -> Any:
+    """The config as its class holds it. Raises UserError for one it refuses, or that does not fit the files."""
     try:
-        kind = sliced.config_class(found.config)
-        if kind is not None:
-            return kind.from_pretrained(found.folder)
-        return AutoConfig.from_pretrained(found.folder, trust_remote_code=False)
+        kind = sliced.config_class(found.config) or AutoConfig
+        options = {"trust_remote_code": False} if kind is AutoConfig else {}
+        config = kind.from_pretrained(found.folder, **options)
+        check_fits(found, config)
+        return config
+    except UserError:
+        raise
     except Exception as error:
         model_type, name = found.config.get("model_type"), found.architecture.name
         raise UserError(
@@ -306,6 +313,8 @@ def mask_token_of(found: Checkpoint, config: Any, tokenizer: PreTrainedTokenizer
             f"'{found.folder}' is bidirectional but names no mask token, in its config (mask_token_id) or tokenizer, "
             "so it cannot be denoised."
         )
+    if not isinstance(token, int) or isinstance(token, bool):
+        raise UserError(f"The mask token of '{found.folder}' is {token!r}; a token id, a whole number, was expected.")
     if not 0 <= token < found.geometry.vocabulary:
         raise UserError(f"The mask token {token} lies outside the vocabulary of {found.geometry.vocabulary} tokens.")
     return int(token)
@@ -328,6 +337,8 @@ def _check_observable(model: LoadedModel) -> None:
     try:
         model.predict(torch.zeros(1, 2, dtype=torch.long), observer)
         seen = observer.take().mass.shape[1]
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"The attention of this {name} model cannot be observed: {_first_line(error)}") from error
     if seen != model.geometry.layers:

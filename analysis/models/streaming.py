@@ -8,6 +8,7 @@ from analysis.errors import UserError
 from analysis.models import checkpoint as checkpoints
 from analysis.models.files import block_prefix, stored_tensors
 from analysis.models.load import LoadedModel, config_of, make_bidirectional, mask_token_of, pick_device, register
+from analysis.models.soundness import check_finite
 from analysis.models.tokenizer import load_tokenizer
 from analysis.specs import ModelSpec
 
@@ -44,6 +45,7 @@ def skeleton(spec: ModelSpec) -> LoadedModel:
             if full not in stored:
                 raise UserError(f"'{found.folder}' holds no tensor for '{full}', so it cannot be read block by block.")
             held = torch.nn.Parameter(stored[full].read().to(device, weight.dtype), requires_grad=False)
+            check_finite([(full, held)], f"The weights in '{found.folder}' cannot be used")
             setattr(module, part, held)
         for part, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, part, buffer.to(device))

@@ -1,7 +1,7 @@
 """Tokenizers without remote code, and the text of single tokens."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2Tokenizer
 
 from analysis.errors import UserError
+from analysis.models.checkpoint import read_json, shorten
 from analysis.models.registry import entry
 
 
@@ -17,37 +18,57 @@ def load_tokenizer(folder: Path, config: PreTrainedConfig | None = None) -> PreT
 
     config: the checkpoint's, where it is at hand; transformers reads it again otherwise.
     """
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
-        return None
-    try:
+    with _one_sentence(
+        f"The tokenizer in '{folder}' cannot be read", "SinkScope runs no code that comes with a model."
+    ):
+        if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
+            return None
         # Dream's own class is remote code; its vocabulary is Qwen2's and gives identical ids there.
         if _class_name(folder) == "DreamTokenizer":
             return Qwen2Tokenizer.from_pretrained(folder)
         return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
-    except Exception as error:
-        raise UserError(
-            f"The tokenizer in '{folder}' cannot be read: {type(error).__name__}: "
-            f"{(str(error).splitlines() or [''])[0]} (SinkScope runs no code that comes with a model.)"
-        ) from error
 
 
 def _class_name(folder: Path) -> str:
     path = folder / "tokenizer_config.json"
+    fields = read_json(path) if path.is_file() else {}
+    if not isinstance(fields, dict):
+        raise UserError(f"'{path}' holds no JSON object. Download it again.")
+    return str(fields.get("tokenizer_class"))
+
+
+@contextmanager
+def _one_sentence(what: str, hint: str) -> Iterator[None]:
+    """Turns whatever a model's own files make a library raise into a UserError that begins with `what`."""
     try:
-        return str(json.loads(path.read_text(encoding="utf-8")).get("tokenizer_class")) if path.is_file() else ""
-    except ValueError as error:
-        raise UserError(f"'{path}' is not readable JSON ({error}).") from error
+        yield
+    except UserError:
+        raise
+    except BaseException as error:
+        # The tokenizers library panics outside the hierarchy of ordinary exceptions.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(f"{what}: {type(error).__name__}: {shorten(first, 200)} ({hint})") from error
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -> list[int]:
-    """Token ids of a prompt, as a user's turn when `chat`. Raises UserError where there is no chat template."""
-    if not chat:
-        return list(tokenizer(prompt)["input_ids"])
-    if not tokenizer.chat_template:
-        raise UserError("This model's tokenizer has no chat template. Switch the chat template off.")
-    turn = [{"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    """Token ids of a prompt, as a user's turn when `chat`.
+
+    Raises UserError without a chat template, for one that fails, and for text that is none or cannot be tokenized.
+    """
+    text = chat_text(tokenizer, [{"role": "user", "content": prompt}]) if chat else prompt
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise UserError(
+            f"The prompt holds half a character (U+{ord(half):04X}) at position {error.start}. Remove it or type it "
+            "anew."
+        ) from error
+    with _one_sentence("The prompt cannot be tokenized", "Check the tokenizer's files."):
+        # A template writes the special tokens itself.
+        return [int(token) for token in tokenizer(text, add_special_tokens=not chat)["input_ids"]]
 
 
 def uses_chat(source: str, tokenizer: PreTrainedTokenizerBase | None, chat_template: str) -> bool:
@@ -62,7 +83,7 @@ def uses_chat(source: str, tokenizer: PreTrainedTokenizerBase | None, chat_templ
 def chat_text(
     tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], add_generation_prompt: bool = True
 ) -> str:
-    """Turns of user and assistant as the model was tuned on them. Raises UserError where there is no template.
+    """Turns of user and assistant as the model was tuned on them. Raises UserError without a template that works.
 
     Without a generation prompt the last turn is left open, to be continued. A system turn is dropped where the template
     has none.
@@ -74,13 +95,17 @@ def chat_text(
         "add_generation_prompt": add_generation_prompt,
         "continue_final_message": not add_generation_prompt,
     }
-    try:
-        return tokenizer.apply_chat_template(turns, **options)
-    except TemplateError:
-        without = [turn for turn in turns if turn["role"] != "system"]
-        if len(without) == len(turns):
-            raise
-        return tokenizer.apply_chat_template(without, **options)
+    with _one_sentence("The chat template of this model fails", "Switch the chat template off, or correct it."):
+        try:
+            text = tokenizer.apply_chat_template(turns, **options)
+        except TemplateError:
+            without = [turn for turn in turns if turn["role"] != "system"]
+            if len(without) == len(turns):
+                raise
+            text = tokenizer.apply_chat_template(without, **options)
+        if not isinstance(text, str):
+            raise TypeError(f"it made a {type(text).__name__} of the turns, not text")
+        return text
 
 
 def token_strings(tokenizer: PreTrainedTokenizerBase | None, ids: Iterable[int]) -> dict[int, str]:

@@ -1,0 +1,56 @@
+"""Diffusion language models that are known and not run here, so that a refusal can name them.
+
+Many of them wear a causal class name, or the model type of another family. A model is one row of `FOREIGN`.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_BLOCKS = "It attends and writes block by block, so the samplers here would show attention it was not trained for."
+_EXPERTS = "Its blocks are mixtures of experts, which are not Llama's."
+_IMAGES = "It reads images beside text."
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """pattern: a regular expression searched, ignoring case, in class names, model type, and names of code and source.
+
+    why: one sentence about what sets it apart.
+    """
+
+    name: str
+    pattern: str
+    why: str
+
+
+# The more special comes first.
+FOREIGN = (
+    Foreign("SDAR", r"(?<![a-z])(sdar|trado-\d)", _BLOCKS),
+    Foreign("Fast-dLLM v2", r"fast[-_]?dllm[-_]?(qwen|v2)", _BLOCKS),
+    Foreign("WeDLM", r"wedlm", "Its causal attention runs over reordered positions."),
+    Foreign("ReFusion", r"refusion", "It writes slots in any order and the tokens of a slot from left to right."),
+    Foreign(
+        "I-DLM", r"(?<![a-z0-9])i[-_]?dlm|introspective[-_]?diffusion", "It writes strides under causal attention."
+    ),
+    Foreign("Nemotron diffusion", r"nemotron.*diffusion", _BLOCKS),
+    Foreign("Efficient-DLM", r"efficient[-_]?dlm", _BLOCKS),
+    Foreign("LLaDA2", r"llada-?2\.|llada2", _BLOCKS),
+    Foreign("LLaDA-MoE", r"llada[-_]?moe", _EXPERTS),
+    Foreign("DiffusionGemma", r"diffusion[-_]?gemma", "Its noise is random tokens, and it writes canvas by canvas."),
+    Foreign("DreamReasoner", r"^DreamForCausalLM$|dream[-_]?reasoner", _BLOCKS),
+    Foreign("LFM2 block diffusion", r"lfm2.*diffusion", _BLOCKS),
+    Foreign("RND1", r"(?<![a-z])rnd1", _EXPERTS),
+    Foreign("Stable-DiffCoder", r"diff[-_]?coder", _BLOCKS),
+    Foreign("a multimodal LLaDA", r"llava[-_]?llada|lladaformultimodal|llada-v(?![a-z0-9])|lavida|dimoo", _IMAGES),
+    Foreign("Dimple", r"(?<![a-z])dimple", _IMAGES),
+    Foreign("BD3LM", r"bd3[-_]?lm", _BLOCKS),
+    Foreign("MDLM on a diffusion transformer", r"^(mdlm|udlm|duo)$", "Its blocks are conditioned on the noise level."),
+    Foreign("DiffuLLaMA or DiffuGPT", r"diffu[-_]?(llama|gpt)", "Its causal class is run without its causal mask."),
+)
+
+
+def foreign(names: Iterable[str]) -> Foreign | None:
+    """The row that one of these names belongs to, or None."""
+    names = list(names)
+    return next((row for row in FOREIGN for name in names if re.search(row.pattern, name, re.IGNORECASE)), None)
