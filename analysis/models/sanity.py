@@ -24,7 +24,8 @@ def check_config(config: Mapping[str, Any]) -> None:
             continue
         if _EPSILON.fullmatch(name) and not (_is_number(value) and 0 <= value < 1):
             raise _refused(name, value, "a number from 0 to 1")
-        tokens = value if isinstance(value, list) else [value]
+        several = isinstance(value, list) and name == "eos_token_id"  # a text may end in several ways
+        tokens = value if several else [value]
         if _TOKEN.fullmatch(name) and not all(map(_is_token, tokens)):
             raise _refused(name, value, "a token id, a whole number from 0")
     for path, name, value in _rope_fields(config):
