@@ -7,7 +7,7 @@ import torch
 from analysis.demo.tasks import TASKS
 from analysis.discount import sink_scores
 from analysis.specs import DiscountParams
-from benchmarks import likelihood, pruning, published
+from benchmarks import likelihood, noise, pruning, published
 
 
 def test_the_pruning_benchmark_runs_and_both_procedures_agree(capsys):
@@ -42,6 +42,13 @@ def test_the_plain_sink_score_is_the_published_one(golden):
     assert abs(plain - expected["soft_sink_score"][0, 0]).max() < 1e-4
     mass = expected["attention_mass"][0, 0].sum(dim=0).numpy()
     assert abs(plain.numpy() - sink_scores(mass, DiscountParams())).max() < 1e-4
+
+
+def test_the_noise_benchmark_counts_every_difference(capsys):
+    noise.main(["--samples", "2", "--seq-len", "16", "--seeds", "2"])
+    printed = capsys.readouterr().out
+    shares = [float(line.split("%")[0].split()[-1]) for line in printed.splitlines() if line.startswith("noise '")]
+    assert len(shares) == 7 and all(0 < share < 50 for share in shares)
 
 
 def test_the_bias_of_few_draws_is_measured_on_every_bundled_task(capsys):

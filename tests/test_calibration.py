@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from analysis.attention import LayerMassObserver, MassObserver
 from analysis.calibration.activations import distinct_rows, feature_scores, kept_bytes, mean_token_weights
-from analysis.calibration.noise import noised_sequences
+from analysis.calibration.noise import noised_sequences, shared_levels
 from analysis.calibration.runners import Resident, Streamed
 from analysis.calibration.text import calibration_text
 from analysis.errors import UserError
@@ -122,6 +123,45 @@ def test_noise_rises_to_all_masked():
     expected = [(1 - 1e-3) * step / 50 + 1e-3 for step in range(5, 51, 5)]
     assert share == pytest.approx(expected, abs=0.02)
     assert (rows[:, -1] == 1).all()
+
+
+def test_noise_by_steps_is_drawn_step_by_step():
+    """The bits of earlier versions: one draw after the other, from the least noise up."""
+    params = CalibrationParams(samples=2, seed=7, step_interval=10)
+    tokens = np.arange(200).reshape(2, 100) + 5
+    for index, rows in enumerate(noised_sequences(tokens, params, mask_token=1)):
+        rng = np.random.default_rng((7, index))
+        for step, row in zip((10, 20, 30, 40, 50), rows, strict=True):
+            masked = rng.random(100) < (1 - 1e-3) * step / 50 + 1e-3
+            assert np.array_equal(row, np.where(masked, 1, tokens[index]))
+
+
+def test_uniform_noise_is_that_of_the_published_dream_script():
+    """t uniform for each sequence and step whatever the step, p = (1 − ε)·t + ε, and the two ends kept."""
+    params = CalibrationParams(samples=300, noise="uniform", noise_eps=0.1)
+    tokens = np.full((300, 402), 7)
+    rows = noised_sequences(tokens, params, mask_token=1)
+    assert rows.shape == (300, 10, 402) and (rows[..., [0, -1]] == 7).all()
+    shares = (rows[..., 1:-1] == 1).mean(axis=2)
+    # The share of a row is that of its own u: over rows uniform between ε and 1, at every step alike.
+    assert stats.kstest(shares.ravel(), stats.uniform(0.1, 0.9).cdf).pvalue > 0.01
+    assert stats.kruskal(*shares.T).pvalue > 0.01
+    assert len(np.unique(shares)) > 300
+    again = noised_sequences(tokens[:3], params, mask_token=1)
+    assert np.array_equal(again, rows[:3])
+    assert not np.array_equal(again, noised_sequences(tokens[:3], params.model_copy(update={"seed": 1}), 1))
+    assert noised_sequences(np.array([[5]]), params, 1).shape == (1, 10, 1)
+
+
+def test_steps_that_mask_everything_are_one_row_for_all_texts():
+    tokens = np.arange(2000).reshape(4, 500) + 5
+    for params in (
+        CalibrationParams(),
+        CalibrationParams(noise_eps=0.0, step_interval=7),
+        CalibrationParams(noise="uniform"),
+    ):
+        rows = noised_sequences(tokens, params, mask_token=1)
+        assert shared_levels(params) == (rows == 1).all(axis=(0, 2)).sum()
 
 
 # --- activations ------------------------------------------------------------------------------------------------

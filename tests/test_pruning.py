@@ -480,6 +480,36 @@ def test_scores_do_not_depend_on_what_else_is_pruned(bundled, tmp_path):
     assert files[0] == files[1] != files[2]
 
 
+def test_the_report_says_which_noise_was_used(golden, bundled, tmp_path):
+    model = golden[0]
+    data = tmp_path / "ids.jsonl"
+    rows = np.random.default_rng(0).integers(0, model.mask_token, (8, 16))
+    data.write_text("".join(json.dumps({"input_ids": row.tolist()}) + "\n" for row in rows), encoding="utf-8")
+    reports = {}
+    for noise in ("steps", "uniform"):
+        text = CalibrationParams(data=str(data), samples=4, seq_len=16, noise=noise)
+        spec = PruneSpec(model=model.spec, method="wanda-noised", calibration=text, out=str(tmp_path / noise))
+        reports[noise] = pipeline.prune(model, spec, QuietContext(tmp_path))
+        facts = reports[noise]["calibration"]
+        assert facts["noise"] == noise == reports[noise]["parameters"]["calibration"]["noise"]
+        assert (facts["masked"][-1] == 1) == (noise == "steps") and len(facts["masked"]) == facts["noise_levels"] == 10
+        published = model.architecture.calibration_noise
+        assert ("uniform" if model.architecture.name == "Dream" else "steps") == published
+        assert any("the authors' script" in note for note in reports[noise]["notes"]) == (noise != published)
+    assert "--noise uniform" in reports["uniform"]["command"] and "--noise" not in reports["steps"]["command"]
+    masks = [load_file(tmp_path / noise / "masks.safetensors") for noise in reports]
+    assert any((masks[0][name] != masks[1][name]).any() for name in masks[0])
+
+
+def test_steps_of_a_noise_that_ignores_them_cannot_be_left_out(bundled, tmp_path):
+    text = CalibrationParams(samples=2, seq_len=16, noise="uniform")
+    spec = PruneSpec(
+        model=bundled.spec, calibration=text, steps=StepParams(last_step=25), out=str(tmp_path / "pruned")
+    )  # fmt: skip
+    with pytest.raises(UserError, match="Let all steps count alike"):
+        pipeline.prune(bundled, spec, QuietContext(tmp_path))
+
+
 def test_the_command_of_the_report_repeats_the_run(bundled, tmp_path):
     from analysis.__main__ import main
 

@@ -1,8 +1,14 @@
-"""Forward noise: text with tokens replaced by [MASK], as calibration sees it. NumPy only."""
+"""Forward noise: text with tokens replaced by [MASK], as calibration sees it. NumPy only.
+
+A noise is one row of `NOISES`. Shapes: N sequences, T noise steps, S positions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.specs import CalibrationParams
+from analysis.specs import CalibrationParams, StepParams
 
 
 def noise_levels(diffusion_steps: int, step_interval: int) -> list[int]:
@@ -10,7 +16,7 @@ def noise_levels(diffusion_steps: int, step_interval: int) -> list[int]:
     return list(range(step_interval, diffusion_steps + 1, step_interval))[::-1]
 
 
-def mask_probability(step: int, diffusion_steps: int, eps: float) -> float:
+def mask_probability(step: float, diffusion_steps: int, eps: float) -> float:
     """p = (1 − ε)·t/T + ε (arXiv 2602.17664)."""
     return (1 - eps) * step / diffusion_steps + eps
 
@@ -20,17 +26,70 @@ def noised(tokens: np.ndarray, probability: float, mask_token: int, rng: np.rand
     return np.where(rng.random(tokens.shape) < probability, mask_token, tokens).astype(tokens.dtype)
 
 
+Masked = Callable[[np.ndarray, int, CalibrationParams, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """masked: (levels t (T,), S, params, rng) -> which tokens of one sequence are [MASK] at each step, bool (T, S).
+
+    by_step: whether a step says how much is masked, so that steps can be told apart. title: for people.
+    """
+
+    title: str
+    masked: Masked
+    by_step: bool = True
+
+
+def _by_steps(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
+    probability = mask_probability(levels[:, None], params.diffusion_steps, params.noise_eps)
+    return rng.random((len(levels), length)) < probability
+
+
+def _uniformly(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
+    probability = mask_probability(rng.random((len(levels), 1)), 1, params.noise_eps)
+    masked = rng.random((len(levels), length)) < probability
+    if length > 1:
+        masked[:, [0, -1]] = False
+    return masked
+
+
+NOISES: dict[str, Noise] = {
+    "steps": Noise("by steps", _by_steps),
+    "uniform": Noise("uniformly, its ends kept", _uniformly, by_step=False),
+}
+
+
 def noised_sequences(tokens: np.ndarray, params: CalibrationParams, mask_token: int) -> np.ndarray:
-    """Every sequence at every noise level, (N, T, S), levels from the least noise up; tokens (N, S).
+    """Every sequence at every noise step, (N, T, S), from the least noise up; tokens (N, S).
 
     Each sequence draws from a generator of its own, so that a sample is the same however many there are.
     """
-    levels = noise_levels(params.diffusion_steps, params.step_interval)[::-1]
-    probabilities = [mask_probability(level, params.diffusion_steps, params.noise_eps) for level in levels]
+    levels = np.array(noise_levels(params.diffusion_steps, params.step_interval)[::-1])
+    masked = NOISES[params.noise].masked
     return np.stack(
         [
-            np.stack([noised(sequence, probability, mask_token, rng) for probability in probabilities])
+            np.where(masked(levels, len(sequence), params, rng), mask_token, sequence).astype(tokens.dtype)
             for index, sequence in enumerate(tokens)
             for rng in [np.random.default_rng((params.seed, index))]
         ]
+    )
+
+
+def shared_levels(params: CalibrationParams) -> int:
+    """How many steps mask every token, and so are one row for all sequences."""
+    if not NOISES[params.noise].by_step:
+        return 0
+    levels = noise_levels(params.diffusion_steps, params.step_interval)
+    return sum(mask_probability(level, params.diffusion_steps, params.noise_eps) >= 1 for level in levels)
+
+
+def why_steps_count_alike(params: CalibrationParams, steps: StepParams) -> str:
+    """Why noise steps cannot be left out or weighted under this noise, or nothing."""
+    every = {name: getattr(steps, name) for name in StepParams.model_fields} == StepParams().model_dump()
+    if every or NOISES[params.noise].by_step:
+        return ""
+    return (
+        f"With the noise '{params.noise}' a step does not say how much is masked, so none can be left out or weighted. "
+        "Let all steps count alike, or take the noise 'steps'."
     )

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, get_args, get_origin
 import numpy as np
 
 from analysis import tuning
+from analysis.calibration.noise import why_steps_count_alike
 from analysis.context import Context
 from analysis.errors import UserError
 from analysis.evaluation import results, significance
@@ -86,6 +87,9 @@ class ErrorJudge:
                 "by. Raise the room for squares, or judge by accuracy."
             )
         problem = tuning.why_needs_a_run(info.grouping, info.scopes, spec.base)
+        if problem:
+            raise UserError(problem)
+        problem = why_steps_count_alike(info.spec.calibration, spec.setting)
         if problem:
             raise UserError(problem)
         self._steps = tuning.step_weights(info.levels, info.spec.calibration.diffusion_steps, spec.setting)

@@ -35,6 +35,7 @@ class Architecture:
     sampler: key of `analysis.specs.SAMPLINGS`. shifted: the logits at i − 1 predict the token at i.
     bidirectional: every query sees every key. fields: config names of the sizes, where they differ from Llama's.
     classes: class names its checkpoints carry. two_trainings: the same class was also trained block by block (BD3LM).
+    calibration_noise: of `CalibrationParams.noise`, that of the published pruning of this family.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Architecture:
     fields: Mapping[str, str] = ()  # type: ignore[assignment]
     classes: tuple[str, ...] = ()
     two_trainings: bool = False
+    calibration_noise: str = "steps"
 
     def field(self, size: str) -> str:
         """The config's name for a size: layers, heads, kv_heads, hidden, mlp, vocabulary, rows or max_length."""
@@ -97,7 +99,7 @@ _GPT2_FIELDS = {"layers": "n_layer", "heads": "n_head", "hidden": "n_embd", "max
 ARCHITECTURES: dict[str, Architecture] = {
     "llada": Architecture("LLaDA", "llada", fields=_LLADA_FIELDS, classes=("LLaDAModelLM",)),
     "mmada": Architecture("MMaDA", "llada", fields=_LLADA_FIELDS, classes=("MMadaModelLM",)),
-    "Dream": Architecture("Dream", "dream", shifted=True, classes=("DreamModel",)),
+    "Dream": Architecture("Dream", "dream", shifted=True, calibration_noise="uniform", classes=("DreamModel",)),
     "a2d-llama": Architecture(
         "Llama turned into a diffusion model", "llada", classes=("A2DLlamaLMHeadModel",), two_trainings=True
     ),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from analysis.calibration.activations import TOKENS_A_FORWARD, input_features, kept_bytes
-from analysis.calibration.noise import mask_probability, noise_levels
+from analysis.calibration.noise import noise_levels, shared_levels
 from analysis.context import Context
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.load import LoadedModel, free_bytes
@@ -35,7 +35,7 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
         context.progress("timing one step")
         levels = noise_levels(spec.calibration.diffusion_steps, spec.calibration.step_interval)
         # The level that masks every token is one row for all sequences.
-        full = sum(_probability(level, spec) < 1 for level in levels)
+        full = len(levels) - shared_levels(spec.calibration)
         one, prepared = _timed(lambda: pipeline.prepare(run, probe))
         seconds["activations of the dense model"] = one * (full * batches + (len(levels) - full) / size)
     if prepared is None:
@@ -76,10 +76,6 @@ def _timed(call: Any) -> tuple[float, Any]:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - started, result
-
-
-def _probability(level: int, spec: PruneSpec) -> float:
-    return mask_probability(level, spec.calibration.diffusion_steps, spec.calibration.noise_eps)
 
 
 def _probe(run: pipeline.Run, rows: int, length: int) -> Calibration:

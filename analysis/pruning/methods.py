@@ -149,11 +149,14 @@ def _by_sparsegpt(weight: "torch.Tensor", statistic: Any, sparsity: float, spec:
 
 def _step_weights(spec: PruneSpec) -> np.ndarray | None:
     """c of every noise level of the calibration (T,), None where all count alike. Raises UserError where none does."""
-    from analysis.calibration.noise import noise_levels
+    from analysis.calibration.noise import noise_levels, why_steps_count_alike
     from analysis.tuning import step_weights
 
     if spec.steps == StepParams():
         return None
+    problem = why_steps_count_alike(spec.calibration, spec.steps)
+    if problem:
+        raise UserError(problem)
     total = spec.calibration.diffusion_steps
     levels = tuple(noise_levels(total, spec.calibration.step_interval)[::-1])
     steps = step_weights(levels, total, spec.steps)

@@ -15,7 +15,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from analysis.calibration.activations import TOKENS_A_FORWARD, feature_scores
-from analysis.calibration.noise import noised_sequences
+from analysis.calibration.noise import NOISES, noised_sequences
 from analysis.calibration.runners import Resident, Runner, Streamed, hooked
 from analysis.calibration.text import calibration_text
 from analysis.context import Context
@@ -145,12 +145,24 @@ def _text(run: Run) -> Calibration | None:
             noised = noised_sequences(found.tokens, spec.calibration, model.mask_token)
     if found.note:
         run.notes.append(found.note)
+    if noised is not None and spec.calibration.noise != model.architecture.calibration_noise:
+        run.notes.append(
+            f"The text was noised {NOISES[spec.calibration.noise].title}; the authors' script for "
+            f"{model.architecture.name} noises it {NOISES[model.architecture.calibration_noise].title}."
+        )
     run.facts["calibration"] = {
         "sequences": len(found.tokens),
         "tokens": int(found.tokens.size),
         "noise_levels": 0 if noised is None else noised.shape[1],
+        "noise": None if noised is None else spec.calibration.noise,
+        "masked": None if noised is None else [round(float(share), 6) for share in _masked(noised, model.mask_token)],
     }
     return Calibration(found.tokens, noised)
+
+
+def _masked(noised: np.ndarray, mask_token: int | None) -> np.ndarray:
+    """The share of tokens that are masked at each noise step, (T,); noised (N, T, S)."""
+    return (noised == mask_token).mean(axis=(0, 2))
 
 
 def prepare(run: Run, text: Calibration | None) -> Prepared:

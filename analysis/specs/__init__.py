@@ -19,6 +19,7 @@ from analysis.specs.observing import (
     UnloadSpec,
 )
 from analysis.specs.pruning import (
+    CALIBRATION_PRESETS,
     CalibrationParams,
     DiscountParams,
     EstimateSpec,
@@ -33,6 +34,7 @@ from analysis.specs.suggestion import SuggestSpec
 from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, TuneParams
 
 __all__ = [
+    "CALIBRATION_PRESETS",
     "DREAM_SOURCE",
     "JOB_SPECS",
     "LLADA_SOURCE",

@@ -40,9 +40,18 @@ class CalibrationParams(Spec):
     step_interval: int = parameter(
         5, "Step interval", "Text is noised at every so many of the T steps.", ge=1, source=SINK_AWARE_SOURCE
     )
-    noise_eps: float = parameter(
-        1e-3, "Noise ε", "Tokens are masked with p = (1 − ε)·t/T + ε.", ge=0, lt=1, step=1e-3, source=SINK_AWARE_SOURCE
+    noise: Literal["steps", "uniform"] = parameter(
+        "steps",
+        "Noise",
+        "steps: step t masks tokens with p = (1 − ε)·t/T + ε, as the authors' script for LLaDA does. uniform: each "
+        "sequence and step draws u from [0, 1) and masks with p = (1 − ε)·u + ε, but never the first and the last "
+        "token, as their script for Dream does; there the steps are mere repetitions.",
+        source=SINK_AWARE_SOURCE,
     )
+    noise_eps: float = parameter(
+        1e-3, "Noise ε", "The least share of tokens that is masked: ε in p.", ge=0, lt=1, step=1e-3,
+        source=SINK_AWARE_SOURCE,
+    )  # fmt: skip
     seed: int = parameter(
         0, "Calibration seed", "Fixes which text is taken and which tokens are masked.", ge=0, le=2**31 - 1
     )
@@ -54,6 +63,13 @@ class CalibrationParams(Spec):
                 f"The step interval ({self.step_interval}) must not exceed the steps ({self.diffusion_steps})."
             )
         return self
+
+
+CALIBRATION_PRESETS: dict[str, CalibrationParams] = {
+    "published, LLaDA": CalibrationParams(data="wikitext2", samples=128, seq_len=4096),
+    "published, Dream": CalibrationParams(data="wikitext2", samples=128, seq_len=4096, noise="uniform"),
+}
+"""Calibrations of the authors' scripts, which give each model as many tokens as it takes."""
 
 
 class DiscountParams(Spec):

@@ -5,13 +5,14 @@ from pydantic import ValidationError
 
 from analysis.engine import JobRecord
 from analysis.jobs import known_key
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import Checkpoint, find
 from analysis.specs import CalibrateSpec, CalibrationParams, sentence
 from cache.keys import content_key
 from pages.parts import comparisons, controls
+from pages.parts.calibration_presets import noise_note, preset_box
 from pages.parts.session import engine, model_in_use, plain
 
-_TEXT = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise_eps")
+_TEXT = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _STORED = ("grouping", "layer_scope", "byte_budget", "heldout")
 _ASKED = "statistics"
 
@@ -27,7 +28,7 @@ def statistics_job() -> JobRecord | None:
         )
         return None
     with st.expander("Calibration text and what is stored of it"):
-        spec = _spec()
+        spec = _spec(found)
     if spec is None:
         return None
     spec = spec.model_copy(update={"model": model})
@@ -47,7 +48,8 @@ def statistics_job() -> JobRecord | None:
     return comparisons.ask("calibrate", spec, f"Storing statistics of {model.source}")
 
 
-def _spec() -> CalibrateSpec | None:
+def _spec(found: Checkpoint | None) -> CalibrateSpec | None:
+    preset_box("calibrate", found)
     default = CalibrateSpec.model_fields["calibration"].default
     text, stored = {}, {}
     columns = st.columns(4)
@@ -61,7 +63,9 @@ def _spec() -> CalibrateSpec | None:
         with columns[index % 4]:
             stored[name] = controls.draw(CalibrateSpec, name, f"calibrate_{name}", bind="query-params")
     try:
-        return CalibrateSpec(calibration=CalibrationParams(**text), **stored)
+        spec = CalibrateSpec(calibration=CalibrationParams(**text), **stored)
     except ValidationError as error:
         st.error(sentence(error))
         return None
+    noise_note(spec.calibration, found)
+    return spec

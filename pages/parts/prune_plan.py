@@ -48,7 +48,7 @@ def _question(spec: PruneSpec) -> EstimateSpec:
     matters = spec.model_dump(include={"model", "method", "pattern", "allocation", "streaming"})
     if spec.pattern == "structured":  # what is cut out takes no time and no room
         matters["sparsity"] = spec.sparsity
-    sizes = spec.calibration.model_dump(include={"samples", "seq_len", "diffusion_steps", "step_interval"})
+    sizes = spec.calibration.model_dump(include={"samples", "seq_len", "diffusion_steps", "step_interval", "noise"})
     return EstimateSpec(**matters, calibration=CalibrationParams(**sizes))
 
 

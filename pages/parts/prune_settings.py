@@ -8,11 +8,12 @@ from analysis.models.checkpoint import Checkpoint, find
 from analysis.pruning.methods import METHODS
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams, sentence
 from pages.parts import controls
+from pages.parts.calibration_presets import noise_note, preset_box
 
 PRESELECTED = ("sink-wanda", "wanda", "wanda-noised")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _FIXED = ("2:4", "4:8")
-_CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise_eps")
+_CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _DISCOUNT = tuple(DiscountParams.model_fields)
 
 
@@ -114,6 +115,7 @@ def _calibration(methods: list[str], found: Checkpoint | None) -> CalibrationPar
     if methods and not any(METHODS[method].calibrated for method in methods):
         st.caption("These methods look at the weights alone and need no calibration text.")
     with st.expander("Calibration: text, length, noise"):
+        preset_box("prune", found)
         columns = st.columns(4)
         values = {}
         longest = found.geometry.max_length if found is not None else None
@@ -126,7 +128,9 @@ def _calibration(methods: list[str], found: Checkpoint | None) -> CalibrationPar
                     CalibrationParams, name, f"prune_{name}", default=default, bind="query-params"
                 )
         try:
-            return CalibrationParams(**values)
+            params = CalibrationParams(**values)
+            noise_note(params, found)
+            return params
         except ValidationError as error:
             st.error(sentence(error))
             st.stop()

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 from pydantic import ValidationError
 
+from analysis.calibration.noise import NOISES
 from analysis.specs import PRESETS, DiscountParams, TuneParams
 from analysis.stored_statistics import Info
 from pages.parts import controls
@@ -35,8 +36,18 @@ def draw(info: Info) -> TuneParams:
     for column, name in zip(st.columns(4), _CHOICES, strict=True):
         with column:
             values[name] = controls.draw(DiscountParams, name, key_of(name), bind="query-params")
-    left, right = st.columns([3, 1])
+    setting = TuneParams(discount=DiscountParams(**values), sparsity=sparsity, **_steps(info))
+    _remember(setting)
+    return setting
+
+
+def _steps(info: Info) -> dict[str, Any]:
+    """The fields of `StepParams`."""
     levels = list(info.levels)
+    if not NOISES[info.spec.calibration.noise].by_step:
+        st.caption("This noise masks as much at every step, so all steps count alike.")
+        return {}
+    left, right = st.columns([3, 1])
     with left:
         first, last = levels[0], levels[-1]
         if len(levels) > 1:
@@ -50,11 +61,7 @@ def draw(info: Info) -> TuneParams:
     st.query_params[_STEPS] = f"{first}-{last}"
     if (first, last) == (0, 1000):
         del st.query_params[_STEPS]
-    setting = TuneParams(
-        discount=DiscountParams(**values), sparsity=sparsity, first_step=first, last_step=last, step_weighting=weighting
-    )
-    _remember(setting)
-    return setting
+    return {"first_step": first, "last_step": last, "step_weighting": weighting}
 
 
 def _keep_steps_known(levels: tuple[int, ...]) -> None:

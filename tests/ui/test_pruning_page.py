@@ -52,13 +52,26 @@ def test_the_paper_s_method_its_rival_and_the_control_are_preselected():
     assert "Choose at least one method" in texts(test)
 
 
+def test_presets_of_the_authors_scripts_set_the_calibration():
+    test = app(PAGE)
+    test.selectbox(key="prune_preset").set_value("published, Dream").run()
+    assert not test.exception
+    assert test.selectbox(key="prune_noise").value == "uniform"
+    assert test.text_input(key="prune_data").value == "wikitext2"
+    assert test.number_input(key="prune_seq_len").value == 256  # as many as the bundled model takes
+    assert "The authors' script for LLaDA noises text by steps" in texts(test)
+    test.selectbox(key="prune_preset").set_value("published, LLaDA").run()
+    assert test.selectbox(key="prune_noise").value == "steps"
+    assert "The authors' script for LLaDA" not in texts(test)
+
+
 def test_every_method_and_parameter_has_its_help_from_the_table(monkeypatch):
     test = app(PAGE)
     helped = test.multiselect(key="prune_methods").help
     assert all(method.title in helped and method.help in helped for method in METHODS.values())
     assert test.slider(key="prune_sparsity").help.startswith(PruneSpec.model_fields["sparsity"].description)
     for name in CalibrationParams.model_fields:
-        kind = test.text_input if name == "data" else test.number_input
+        kind = {"data": test.text_input, "noise": test.selectbox}.get(name, test.number_input)
         assert CalibrationParams.model_fields[name].description in kind(key=f"prune_{name}").help
 
 

@@ -156,6 +156,19 @@ def test_prune_with_this_opens_the_pruning_page_with_the_setting(statistics):
     assert not any(set(asked) - set(found))
 
 
+def test_under_uniform_noise_no_step_can_be_left_out():
+    query = {**QUERY, "calibrate_noise": "uniform"}
+    spec = SPEC.model_copy(update={"calibration": SPEC.calibration.model_copy(update={"noise": "uniform"})})
+    record = engine().wait(engine().submit("calibrate", spec).id, 120)
+    assert record.state == "done", record.reason
+    test = check(app("pages/tuning.py", **query, tune_steps="25-25", tune_step_weighting="noisy"))
+    assert "all steps count alike" in texts(test)
+    assert not any(box.key == "tune_step_weighting" for box in test.selectbox)
+    statistics = open_statistics(engine().result(record).file)
+    assert test.metric[0].value == f"{total(statistics, TuneParams()).changed:.3%}"
+    assert dict(parse_qsl(prune_link(test).query_string))["prune_noise"] == "uniform"
+
+
 def test_an_address_with_nonsense_is_ignored(statistics):
     check(page(tune_steps="7-what", tuning_a="{", tune_sink_std="99"))
     assert np.isfinite(float(check(page(tune_steps="7-9")).metric[0].value.rstrip("%")))
