@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -288,6 +289,11 @@ def test_weights_that_do_not_fit_the_config_are_refused(tmp_path):
     assert "says 3 layers and its weight files hold 2" in refusal(tmp_path)
     edit_config(tmp_path, num_hidden_layers=2, intermediate_size=64)
     assert "do not fit its config" in refusal(tmp_path)
+    edit_config(tmp_path, intermediate_size=48)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    assert "without 'model.layers.1.mlp.up_proj.weight'" in refusal(tmp_path)
 
 
 def test_a_bidirectional_model_without_mask_token_is_refused(tmp_path):

@@ -1,6 +1,5 @@
 """The tensors of a checkpoint's files, found by the names that the running model gives them."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,8 @@ import torch
 from safetensors import safe_open
 
 from analysis.errors import UserError
-from analysis.models import llada
 from analysis.models.load import LoadedModel
-
-# By model type: how the authors' parameter names become native ones. Other families use the native names.
-_NAMES = {"llada": llada.NAMES, "mmada": llada.NAMES}
+from analysis.models.names import native_name
 
 
 @dataclass(frozen=True)
@@ -27,13 +23,6 @@ class StoredTensor:
         """The tensor as stored, on the CPU."""
         with safe_open(self.file, "pt") as handle:
             return handle.get_tensor(self.name)
-
-
-def native_name(model_type: str, name: str) -> str:
-    """The running model's name of a tensor called `name` in the file."""
-    for theirs, native in _NAMES.get(model_type, ()):
-        name = re.sub(theirs, native, name)
-    return name
 
 
 def stored_tensors(model: LoadedModel) -> dict[str, StoredTensor]:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from analysis import attention
 from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint, stored_shapes
+from analysis.models.names import native_name
 
 
 def check_fits(found: Checkpoint, config: Any) -> None:
@@ -34,11 +35,16 @@ def check_fits(found: Checkpoint, config: Any) -> None:
             f"'{found.config['model_type']}' runs as {runs}, which is another model. Correct whichever is wrong."
         )
     wanted = sum(weight.numel() for weight in network.parameters())
-    stored = sum(prod(shape) for _, shape in stored_shapes(found).values())
+    shapes = stored_shapes(found)
+    stored = sum(prod(shape) for _, shape in shapes.values())
     if wanted > stored:
+        there = {native_name(found.config["model_type"], one) for one in shapes}
+        there |= {f"{network.base_model_prefix}.{one}" for one in there}  # files saved from the body alone
+        lacking = next((one for one, _ in network.named_parameters() if one not in there), None)
+        without = "" if lacking is None else f", without '{lacking}'"
         raise UserError(
             f"The weights in '{found.folder}' do not fit its config: a {name} model of these sizes has {wanted:,} "
-            f"parameters and the files hold {stored:,}. The checkpoint is incomplete, changed, or of another "
+            f"parameters and the files hold {stored:,}{without}. The checkpoint is incomplete, changed, or of another "
             "architecture."
         )
 
