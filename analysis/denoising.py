@@ -51,8 +51,9 @@ def denoise(
 ) -> Iterator[Step]:
     """Continues `prompt` (B, P) token ids, observing the attention mass of every forward.
 
-    With `block`, every step runs twice: untouched, to observe, and again with the keys it names blocked, to predict.
-    Raises UserError when the sampler is not the model's own, or the text would be longer than the model takes.
+    A step that would decide nothing is left out: its forward would repeat the one before. With `block`, every step runs
+    twice: untouched, to observe, and again with the keys it names blocked, to predict. Raises UserError when the
+    sampler is not the model's own, the text would be longer than the model takes, or its numbers are not finite.
     """
     own = model.architecture.sampler
     if sampling.sampler != own:
@@ -72,6 +73,7 @@ def denoise(
         observer.rows = observed
         logits = model.predict(tokens, observer)
         shown[:] = [observer.take()]
+        _check_finite(logits, shown[0])
         return logits if block is None else model.predict(tokens, blocked=block(shown[0]))
 
     prompt = prompt.to(model.device)
@@ -83,9 +85,15 @@ def denoise(
             return
 
 
-def steps_of(sampling: Spec) -> int:
-    """How many forwards a sampler takes (autoregressive decoding may stop earlier)."""
-    return getattr(sampling, "steps", sampling.gen_length)
+def _check_finite(logits: torch.Tensor, shown: Observed) -> None:
+    # The largest logit of a position is NaN where any is; single ones may be −inf, for tokens that are never written.
+    numbers = {"logits": logits.amax(dim=-1), "attention": shown.mass, "value vectors": shown.value_norm}
+    for what, values in numbers.items():
+        if not values.isfinite().all():
+            raise UserError(
+                f"The model's {what} are not finite numbers (NaN or infinite). Its weights or config are broken, or "
+                "its precision is too low: try float32, or download it again."
+            )
 
 
 # --- LLaDA ------------------------------------------------------------------------------------------------------
@@ -105,7 +113,7 @@ def llada_steps(
     for end in range(prompt.shape[1] + block, tokens.shape[1] + 1, block):
         count = (tokens[:, :end] == mask_token).sum(dim=1)
         steps = sampling.steps // blocks
-        for step in range(steps):
+        for step in range(min(steps, int(count.max()))):
             masked = tokens == mask_token
             logits = _guided(predict, tokens, given, sampling.cfg, mask_token)
             predicted = _gumbel_argmax(logits, sampling.temperature, generator)
@@ -151,20 +159,27 @@ def _gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Ge
 def dream_steps(
     predict: Predict, prompt: torch.Tensor, sampling: DreamSampling, mask_token: int, generator: torch.Generator
 ) -> Iterator[Choice]:
-    """Dream's schedule-driven sampler (arXiv 2508.15487): noise level t falls linearly from 1 to eps."""
+    """Dream's schedule-driven sampler (arXiv 2508.15487): noise level t falls linearly from 1 to eps.
+
+    Where few tokens are left for many steps, the schedule gives some steps no token at all; they are left out.
+    """
     tokens = _append_masks(prompt, sampling.gen_length, mask_token)
     levels = torch.linspace(1, sampling.eps, sampling.steps + 1)
     for step in range(sampling.steps):
         masked = tokens == mask_token
-        logits = predict(tokens, len(tokens))
-        predicted, probabilities = _draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
         last = step == sampling.steps - 1
         share = 1.0 if last else float(1 - levels[step + 1] / levels[step])
         if sampling.alg == "origin":
             chosen = masked & (torch.rand(tokens.shape, generator=generator, device=tokens.device) < share)
+            counts = chosen.sum(dim=1)
         else:
-            certainty = _CERTAINTY[sampling.alg](probabilities, predicted).masked_fill(~masked, -math.inf)
             counts = (masked.sum(dim=1).float() * share).long()
+        if not counts.any():
+            continue
+        logits = predict(tokens, len(tokens))
+        predicted, probabilities = _draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
+        if sampling.alg != "origin":
+            certainty = _CERTAINTY[sampling.alg](probabilities, predicted).masked_fill(~masked, -math.inf)
             chosen = _keep(certainty, counts, sampling.alg_temp, generator)
         output = torch.where(chosen, predicted, tokens)
         confidence = _probability(logits, predicted).masked_fill(~chosen, math.nan)

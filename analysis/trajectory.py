@@ -8,22 +8,24 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from analysis.errors import UserError
-from analysis.specs import Replay, Sampling
+from analysis.specs import RecordSpec, Replay, Sampling
 
 if TYPE_CHECKING:
     from analysis.denoising import Step
 
 FORMAT = "sinkscope-trajectory-2"
 FLOAT32_LIMIT = 64 * 2**20  # bytes of mass up to which `auto` stores float32
+HEADER_LIMIT = 16 * 2**20  # bytes of a recording's description; real ones take some thousands
 PADDING = -1
+_SEEDS = RecordSpec.model_fields["seed"].metadata
 
 
 class RecordedModel(BaseModel):
@@ -57,13 +59,13 @@ class Info(BaseModel):
     prompt_length: int
     chat_template: bool
     sampling: Sampling | Replay
-    seed: int
+    seed: Annotated[int, *_SEEDS]
     final_text: str
     tokens: dict[int, str]
     unknown_tokens: int
     mass_dtype: Literal["float16", "float32"]
-    mass_error: float
-    seconds: float
+    mass_error: FiniteFloat
+    seconds: FiniteFloat
     created: str
     environment: dict[str, Any]
 
@@ -131,53 +133,70 @@ def record(
 ) -> dict[str, Any]:
     """Collects the steps of one sequence into the arrays of a `Trajectory`, and `mass_error`, `mass_dtype`.
 
-    planned: how many steps at most; positions: length of the finished text. on_step is called after each step with
+    planned: how many steps are expected; positions: length of the finished text. on_step is called after each step with
     its number, the tokens (S,) after it and the confidence (S,) of those chosen in it.
     """
-    tokens = np.full((planned, positions), PADDING, np.int32)
-    masked = np.zeros((planned, positions), bool)
-    confidence = np.full((planned, positions), np.nan, np.float32)
-    mass: np.ndarray | None = None
-    norms = np.empty(0)
+    arrays = {
+        "tokens": np.full((planned, positions), PADDING, np.int32),
+        "masked": np.zeros((planned, positions), bool),
+        "confidence": np.full((planned, positions), np.nan, np.float32),
+    }
     error, count, output = 0.0, 0, np.empty(0, np.int32)
     for step in steps:
         choice, observed, value_norm = step.choice, step.mass[0].numpy(), step.value_norm[0].numpy()
         layers, heads, length = observed.shape
-        if mass is None:
+        if count == 0:
             dtype = _stored_dtype(planned, layers, heads, positions, mass_dtype)
-            mass = np.full((planned, layers, heads, positions), np.nan, dtype)
-            norms = np.full((planned, layers, value_norm.shape[1], positions), np.nan, dtype)
-        tokens[count, :length] = choice.tokens[0].cpu().numpy()
-        masked[count, :length] = choice.masked[0].cpu().numpy()
+            arrays["mass"] = np.full((planned, layers, heads, positions), np.nan, dtype)
+            arrays["value_norm"] = np.full((planned, layers, value_norm.shape[1], positions), np.nan, dtype)
+        if count == len(arrays["tokens"]):  # a model that writes [MASK] itself takes more steps than tokens
+            arrays = {name: np.concatenate([values, _unwritten(name, values)]) for name, values in arrays.items()}
+        arrays["tokens"][count, :length] = choice.tokens[0].cpu().numpy()
+        arrays["masked"][count, :length] = choice.masked[0].cpu().numpy()
         chosen = choice.confidence[0].float().cpu().numpy()
-        confidence[count, : len(chosen)] = chosen
-        mass[count, :, :, :length] = observed
-        norms[count, :, :, :length] = value_norm
-        error = max(error, float(np.abs(observed - mass[count, :, :, :length]).max()))
+        arrays["confidence"][count, : len(chosen)] = chosen
+        stored = arrays["mass"][count, :, :, :length]
+        stored[:] = observed
+        arrays["value_norm"][count, :, :, :length] = value_norm
+        error = max(error, float(np.abs(observed - stored).max()))
         output = choice.output[0].cpu().numpy().astype(np.int32)
-        on_step(count, output, confidence[count])
+        on_step(count, output, arrays["confidence"][count])
         count += 1
-    if mass is None:
+    if count == 0:
         raise ValueError("A trajectory needs at least one step.")
     length = len(output)
     return {
-        "tokens": tokens[:count, :length],
-        "masked": masked[:count, :length],
-        "confidence": confidence[:count, :length],
-        "mass": mass[:count, :, :, :length],
-        "value_norm": norms[:count, :, :, :length],
+        **{name: values[:count, ..., :length] for name, values in arrays.items()},
         "final": output,
-        "mass_dtype": str(mass.dtype),
+        "mass_dtype": str(arrays["mass"].dtype),
         "mass_error": error,
     }
 
 
+def _unwritten(name: str, values: np.ndarray) -> np.ndarray:
+    """As many more steps as `values` holds, with nothing in them."""
+    return np.full_like(values, {"tokens": PADDING, "masked": False}.get(name, np.nan))
+
+
 def save(trajectory: Trajectory, path: Path) -> None:
-    """Writes one safetensors file. It appears whole or not at all."""
+    """Writes one safetensors file. It appears whole or not at all.
+
+    Raises UserError where it cannot be written, and for what `open_trajectory` would refuse: nothing is written then.
+    """
+    description = trajectory.info.model_dump_json()
+    called = "What was recorded"
+    try:
+        _read_description(description, called)
+        _check(trajectory, called)
+    except UserError as error:
+        raise UserError(
+            f"The recording was not stored, because it would not open again. {error} If it is of a model, its weights "
+            "or its config may be broken."
+        ) from error
     arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in _ARRAYS}
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file(arrays, partial, metadata={"sinkscope": trajectory.info.model_dump_json()})
+        save_file(arrays, partial, metadata={"sinkscope": description})
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
@@ -200,29 +219,50 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
     Raises UserError for a file that is damaged, hostile or something else.
     """
     called = called or f"'{path.name}'"
+    again = "Copy or record it again."
     try:
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if HEADER_LIMIT < header <= path.stat().st_size:
+            raise UserError(f"{called} is not a recording: its description takes {header / 1e6:,.0f} MB. {again}")
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get("sinkscope")
             if text is None:
                 raise UserError(f"{called} is a safetensors file, but not a SinkScope recording.")
-            _check_format(text, called)
-            info = Info.model_validate_json(text)
+            info = _read_description(text, called)
             for name, dtypes in _ARRAYS.items():
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in dtypes:
-                    raise UserError(f"{called} is damaged: '{name}' is {dtype}, not {' or '.join(dtypes)}.")
+                    raise UserError(f"{called} is damaged: '{name}' is {dtype}, not {' or '.join(dtypes)}. {again}")
             arrays = {name: file.get_tensor(name) for name in _ARRAYS}
-    except (SafetensorError, OSError, RecursionError) as error:
-        raise UserError(f"{called} is not a whole recording: {error}. Copy or record it again.") from error
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{called} is not a whole recording: {_reason(error)}. {again}") from error
+    trajectory = Trajectory(info, **arrays)
+    _check(trajectory, called)
+    return trajectory
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, without its path."""
+    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).rstrip(".")
+
+
+def _read_description(text: str, called: str) -> Info:
+    if len(text.encode("utf-8", "surrogatepass")) > HEADER_LIMIT // 2:  # quoted once more, it may take twice as much
+        raise UserError(f"{called} is too long to be described in a file. Record a shorter text.")
+    _check_format(text, called)
+    try:
+        return Info.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{called} is not a recording of this version: {where}: {first['msg']}.") from error
-    trajectory = Trajectory(info, **arrays)
+
+
+def _check(trajectory: Trajectory, called: str) -> None:
     problem = _inconsistency(trajectory)
     if problem:
         raise UserError(f"{called} is damaged: {problem}. Copy or record it again.")
-    return trajectory
 
 
 def _check_format(text: str, called: str) -> None:
@@ -257,6 +297,13 @@ def _inconsistency(trajectory: Trajectory) -> str | None:
         sums = values.sum(axis=(1, 2), dtype=np.float64)
         if not (np.isfinite(sums) == present).all() or (values < 0).any():
             return f"'{name}' has missing, negative or infinite numbers"
+    # Every query pays 1 in all, so what a head's keys receive is at most the number of queries; 1 % is for rounding.
+    received = np.add.reduce(trajectory.mass, axis=3, dtype=np.float64, where=present[:, None, None, :])
+    if (received <= 0).any() or (received > 1.01 * present.sum(axis=1)[:, None, None]).any():
+        return "'mass' is more attention, or less, than there are queries to pay it"
+    chosen = trajectory.confidence[~np.isnan(trajectory.confidence)]
+    if (chosen < 0).any() or (chosen > 1.001).any():
+        return "'confidence' has numbers that are no probabilities"
     ids = set(np.unique(trajectory.tokens).tolist()) | set(np.unique(trajectory.final).tolist())
     unnamed = ids - {PADDING} - set(trajectory.info.tokens)
     if unnamed:

@@ -75,10 +75,13 @@ def _ask() -> None:
         disabled=bool(problem),
     )  # fmt: skip
     if sampling is not None:
-        steps = getattr(sampling, "steps", sampling.gen_length)
+        steps, asked = sampling.forwards(), getattr(sampling, "steps", sampling.gen_length)
+        rest = f" (the rest of {asked} would decide nothing)" if steps < asked else ""
         size = _recording_size(model.source, prompt, steps, sampling.gen_length, stored)
         about = f" The recording takes about {size / 1e6:,.1f} MB." if size else ""
-        note.caption(f"{sampling.gen_length} new tokens in {steps} steps with `{model.source}`, seed {seed}.{about}")
+        note.caption(
+            f"{sampling.gen_length} new tokens in {steps} steps{rest} with `{model.source}`, seed {seed}.{about}"
+        )
     if pressed and sampling is not None:
         try:
             spec = RecordSpec(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from analysis.denoising import _draw, _gumbel_argmax, denoise, steps_of
+from analysis.denoising import _draw, _gumbel_argmax, denoise
 from analysis.errors import UserError
 from analysis.models.load import load
 from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, ModelSpec
@@ -50,7 +50,8 @@ def run(model, sampling, seed=0, prompt=PROMPT):
 def test_every_step_records_its_input_and_what_it_chose(llada, dream, sampling):
     model = dream if sampling.sampler == "dream" else llada
     steps = run(model, sampling)
-    assert len(steps) == steps_of(sampling)
+    assert len(steps) == sampling.forwards()
+    assert all(step.choice.chosen.any() for step in steps)
     tokens = torch.cat([PROMPT, torch.full((1, 12), model.mask_token)], dim=1)
     for step in steps:
         choice = step.choice
@@ -157,3 +158,81 @@ def test_too_long_a_text_and_a_foreign_sampler_are_refused(llada, causal):
         run(llada, DreamSampling(gen_length=8, steps=4))
     with pytest.raises(UserError, match="at least one prompt token"):
         run(causal, AutoregressiveSampling(gen_length=2), prompt=torch.empty(1, 0, dtype=torch.long))
+
+
+# --- steps that decide nothing ----------------------------------------------------------------------------------
+
+
+def inputs_of(steps):
+    return torch.cat([step.choice.tokens for step in steps])
+
+
+@pytest.mark.parametrize("block", [None, 4])
+def test_more_steps_than_tokens_are_as_many_as_tokens(llada, block):
+    asked = LLaDASampling(gen_length=16, steps=64, block_length=block)
+    enough = LLaDASampling(gen_length=16, steps=16, block_length=block)
+    many, few = run(llada, asked), run(llada, enough)
+    assert asked.forwards() == len(many) == len(few) == 16
+    assert torch.equal(inputs_of(many), inputs_of(few))
+    assert torch.equal(many[-1].choice.output, few[-1].choice.output)
+
+
+def test_masks_of_the_prompt_are_counted_among_the_steps(llada):
+    prompt = PROMPT.clone()
+    prompt[0, 2:4] = llada.mask_token
+    sampling = LLaDASampling(gen_length=8, steps=32, block_length=4)
+    steps = run(llada, sampling, prompt=prompt)
+    assert len(steps) == sampling.forwards(2) == 10
+
+
+def whole_schedule(model, sampling):
+    """Dream's sampler at temperature 0 with every forward of its schedule run: the inputs, and the finished text."""
+    tokens = torch.cat([PROMPT, torch.full((1, sampling.gen_length), model.mask_token)], dim=1)
+    levels = torch.linspace(1, sampling.eps, sampling.steps + 1)
+    inputs = []
+    for step in range(sampling.steps):
+        open_ = (tokens[0] == model.mask_token).nonzero()[:, 0]
+        if len(open_) == 0:
+            break
+        inputs.append(tokens)
+        probabilities = model.predict(tokens)[0, open_].float().softmax(-1)
+        entropy = (probabilities * torch.log(probabilities + 1e-10)).sum(-1)
+        share = 1 - levels[step + 1] / levels[step]
+        count = len(open_) if step == sampling.steps - 1 else int(len(open_) * share)
+        best = entropy.topk(count).indices
+        tokens = tokens.clone()
+        tokens[0, open_[best]] = probabilities[best].argmax(-1)
+    return inputs, tokens
+
+
+@pytest.mark.parametrize("steps", [12, 40])
+def test_dream_writes_what_its_whole_schedule_writes_without_the_repeats(dream, steps):
+    sampling = DreamSampling(gen_length=12, steps=steps)
+    inputs, final = whole_schedule(dream, sampling)
+    distinct = [
+        one for one, before in zip(inputs, [None, *inputs], strict=False) if before is None or (one != before).any()
+    ]
+    ran = run(dream, sampling)
+    assert len(distinct) < len(inputs)
+    assert torch.equal(inputs_of(ran), torch.cat(distinct))
+    assert torch.equal(ran[-1].choice.output, final)
+
+
+def test_random_order_leaves_out_steps_without_a_token_too(dream):
+    steps = run(dream, DreamSampling(gen_length=6, steps=60, alg="origin"))
+    assert 1 < len(steps) <= 6
+    assert all(step.choice.chosen.any() for step in steps)
+    assert not (steps[-1].choice.output == dream.mask_token).any()
+
+
+@pytest.mark.parametrize("spoil", ["weight", "epsilon"])
+def test_a_model_whose_numbers_are_not_finite_is_said_to_be_broken(spoil):
+    model = load(ModelSpec(source=str(GOLDEN / "llada-gqa"), device="cpu"))
+    with torch.no_grad():
+        if spoil == "weight":
+            model.network.get_input_embeddings().weight[12] = torch.nan
+        else:
+            model.network.model.norm.variance_epsilon = -1e6
+    for temperature in (0, 0.7):
+        with pytest.raises(UserError, match="not finite numbers"):
+            run(model, LLaDASampling(gen_length=4, steps=4, temperature=temperature))

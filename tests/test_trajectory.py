@@ -2,16 +2,20 @@
 
 import dataclasses
 import json
+import tracemalloc
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from analysis import jobs, trajectory
+from analysis import jobs, sinks, trajectory
+from analysis import trajectory as trajectory_module
+from analysis.denoising import Choice
 from analysis.errors import UserError
-from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec
+from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from analysis.trajectory import PADDING, open_trajectory, recording_bytes, save
 from tests.helpers import QuietContext, save_tiny
 
@@ -154,6 +158,136 @@ def test_recordings_that_contradict_themselves_are_refused(trajectory, tmp_path)
     holes = trajectory.tokens.copy()
     holes[1, 3] = PADDING
     assert "gaps" in refused(rewrite(trajectory, path, tokens=holes))
+
+
+def with_one(values, place, number):
+    changed = values.copy()
+    changed[place] = number
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("confidence", lambda values: with_one(values, (2, -1), np.inf), "'confidence' has numbers"),
+        ("confidence", lambda values: with_one(values, (2, -1), -np.inf), "'confidence' has numbers"),
+        ("confidence", lambda values: with_one(values, (2, -1), 7.0), "'confidence' has numbers"),
+        ("mass", np.zeros_like, "'mass' is more attention, or less"),
+        ("mass", lambda values: with_one(values, (3, 1, 2), 0.0), "'mass' is more attention, or less"),
+        ("mass", lambda values: np.full_like(values, 3e38), "'mass' is more attention, or less"),
+        ("mass", lambda values: with_one(values, (0, 0, 0, 0), 3e38), "'mass' is more attention, or less"),
+        ("mass", lambda values: 2 * values, "'mass' is more attention, or less"),
+        ("mass", lambda values: with_one(values, (0, 0, 0, 0), np.inf), "'mass' has missing"),
+        ("value_norm", lambda values: with_one(values, (0, 0, 0, 0), np.inf), "'value_norm' has missing"),
+    ],
+)
+def test_impossible_numbers_are_damage_and_are_never_stored(trajectory, tmp_path, name, change, said):
+    path = tmp_path / "file.safetensors"
+    values = change(getattr(trajectory, name))
+    assert said in refused(rewrite(trajectory, path, **{name: values}))
+    path.unlink()
+    with pytest.raises(UserError, match="was not stored, because it would not open again") as caught:
+        save(dataclasses.replace(trajectory, **{name: values}), path)
+    assert said in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", [-1, 10**30, 2**31])
+def test_seeds_that_no_sampler_takes_are_refused_in_a_sentence(trajectory, tmp_path, seed):
+    info = json.loads(trajectory.info.model_dump_json())
+    said = refused(rewrite(trajectory, tmp_path / "file", json.dumps({**info, "seed": seed})))
+    assert "seed: Input should be" in said
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_description_holds_finite_numbers(trajectory, tmp_path, number):
+    text = trajectory.info.model_dump_json()
+    spoilt = json.dumps({**json.loads(text), "seconds": "HERE"}).replace('"HERE"', number)
+    assert "seconds: Input should be" in refused(rewrite(trajectory, tmp_path / "file", spoilt))
+
+
+def test_headers_that_promise_too_much_are_refused_before_they_are_read(trajectory, tmp_path):
+    path = tmp_path / "bomb.safetensors"
+    with path.open("wb") as file:  # sparse: 3 GB of header that take no room on the disk
+        file.write((3 * 10**9).to_bytes(8, "little"))
+        file.truncate(3 * 10**9 + 8)
+    tracemalloc.start()
+    said = refused(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "description takes 3,000 MB" in said
+    assert most < 2**20
+    with path.open("wb") as file:
+        file.write((2**64 - 1).to_bytes(8, "little") + b"{}")
+    assert "not a whole recording" in refused(path)
+    save(trajectory, path)
+    for length in (0, 1, 7, 8, 100):
+        path.write_bytes(path.read_bytes()[:length] if length else b"")
+        assert "not a whole recording" in refused(path)
+    assert "Is a directory" in refused(tmp_path)
+
+
+def test_a_description_that_would_not_be_read_again_is_not_stored(trajectory, tmp_path):
+    info = trajectory.info.model_copy(update={"prompt": "a" * 20 * 2**20})
+    with pytest.raises(UserError, match="too long to be described"):
+        save(dataclasses.replace(trajectory, info=info), tmp_path / "file")
+
+
+def test_a_broken_model_leaves_no_recording(tmp_path):
+    folder = save_tiny(tmp_path / "model", LlamaForCausalLM, LlamaConfig)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.self_attn.v_proj.weight"] *= 1e38
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "left").mkdir()
+    context = QuietContext(tmp_path / "left")
+    spec = RecordSpec(
+        model=ModelSpec(source=str(folder), device="cpu"), prompt="w7 w8", sampling=AutoregressiveSampling(gen_length=3)
+    )
+    with pytest.raises(UserError, match="not finite numbers"):
+        jobs.record(spec, context)
+    assert list((tmp_path / "left").glob("*.safetensors*")) == []
+
+
+def test_a_recording_ends_when_nothing_is_left_to_decide(tmp_path):
+    spec = RecordSpec(prompt="one day ben", sampling=LLaDASampling(gen_length=16, steps=64))
+    outcome = jobs.record(spec, QuietContext(tmp_path))
+    recording = open_trajectory(outcome.file)
+    assert recording.steps == outcome.summary["steps"] == 16
+    assert outcome.summary["steps_asked"] == 64
+    assert recording.masked.sum(axis=1).tolist() == list(range(16, 0, -1))
+    short = RecordSpec(prompt="one day ben", sampling=LLaDASampling(gen_length=16, steps=16))
+    same = open_trajectory(jobs.record(short, QuietContext(tmp_path)).file)
+    params = SinkParams()
+    for one, other in zip(*(temporal(made, params) for made in (recording, same)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def temporal(recording, params):
+    """The centroid of the sinks over the steps, and the variance of each position's share over them."""
+    mean = sinks.mean_mass(recording.mass)
+    flags = sinks.find_sinks(mean, params, True)
+    share = recording.mass.sum(axis=(1, 2)) / recording.mass.sum(axis=(1, 2, 3))[:, None]
+    return sinks.sink_strength(recording.mass, flags).mean(axis=(1, 2)), share.var(axis=0)
+
+
+def test_a_model_that_writes_masks_itself_may_take_more_steps_than_tokens(trajectory):
+    class Written(NamedTuple):
+        choice: Choice
+        mass: torch.Tensor
+        value_norm: torch.Tensor
+
+    def steps(count):
+        for number in range(count):
+            tokens = torch.full((1, 4), number)
+            yield Written(
+                Choice(tokens, tokens > 0, tokens > 0, torch.full((1, 4), 0.5), tokens),
+                torch.full((1, 2, 3, 4), float(number)),
+                torch.ones(1, 2, 1, 4),
+            )
+
+    grown, planned = trajectory_module.record(steps(7), 2, 4), trajectory_module.record(steps(7), 7, 4)
+    for name, values in planned.items():
+        np.testing.assert_array_equal(grown[name], values)
 
 
 def test_number_formats_numpy_does_not_know_are_refused(trajectory, tmp_path):

@@ -71,7 +71,9 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(summaries[0] if options.prompts is None else summaries, ensure_ascii=False))
     else:
         for summary in summaries:
-            print(f"{summary['out']}: {summary['steps']} steps, {summary['bytes'] / 1e6:.1f} MB. {summary['text']}")
+            steps, asked = summary["steps"], summary["steps_asked"]
+            early = "" if steps == asked else f" of {asked}, as nothing was left to decide"
+            print(f"{summary['out']}: {steps} steps{early}, {summary['bytes'] / 1e6:.1f} MB. {summary['text']}")
     return 0
 
 

@@ -155,9 +155,12 @@ class Engine:
         if earlier is not None and self.result(earlier) is not None:
             file.unlink()
             return earlier
-        spec = RecordSpec(
-            model=ModelSpec(source=info.model.source), prompt=info.prompt, sampling=info.sampling, seed=info.seed
-        )
+        try:
+            spec = RecordSpec(
+                model=ModelSpec(source=info.model.source), prompt=info.prompt, sampling=info.sampling, seed=info.seed
+            )
+        except ValidationError as error:
+            raise UserError(f"'{file.name}' cannot be taken in: {sentence(error)}") from error
         summary = {
             "source": info.model.source,
             "text": info.final_text,

@@ -24,12 +24,12 @@ def record(spec: RecordSpec, context: Context) -> Outcome:
     model = resident_model(spec.model, context)
     import torch
 
-    from analysis.denoising import denoise, steps_of
+    from analysis.denoising import denoise
     from analysis.models.tokenizer import token_strings
 
     ids, chat = model.encode(spec.prompt, spec.chat_template)
     prompt = torch.tensor([ids], dtype=torch.long)
-    planned = steps_of(spec.sampling)
+    planned = spec.sampling.forwards(ids.count(model.mask_token))
     geometry, positions = model.geometry, len(ids) + spec.sampling.gen_length
     shape = (planned, geometry.layers, geometry.heads, geometry.kv_heads, positions)
     need = trajectories.recording_bytes(*shape, spec.mass_dtype)
@@ -77,6 +77,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome:
         "source": spec.model.source,
         "text": info.final_text,
         "steps": recording.steps,
+        "steps_asked": getattr(spec.sampling, "steps", spec.sampling.gen_length),
         "layers": recording.layers,
         "heads": recording.heads,
         "positions": recording.positions,

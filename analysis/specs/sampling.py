@@ -79,6 +79,15 @@ class LLaDASampling(Spec):
             raise ValueError(f"Denoising steps ({self.steps}) must be a multiple of the number of blocks ({blocks}).")
         return self
 
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes until nothing is left to decide. open_before: [MASK] tokens in the prompt, which the first
+        block fills too. A model that writes [MASK] itself takes more, up to `steps`.
+        """
+        block = self.block_length or self.gen_length
+        blocks = self.gen_length // block
+        each = self.steps // blocks
+        return min(each, block + open_before) + (blocks - 1) * min(each, block)
+
 
 class DreamSampling(Spec):
     """Dream's sampler: the number of tokens uncovered follows a noise schedule from 1 to eps."""
@@ -109,6 +118,12 @@ class DreamSampling(Spec):
         1e-3, "Last noise level", "Where the noise schedule ends.", gt=0, lt=1, step=1e-3, source=DREAM_SOURCE
     )
 
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes that decide something, at most. open_before: [MASK] tokens in the prompt, filled as well. A
+        model that writes [MASK] itself takes more, up to `steps`.
+        """
+        return min(self.steps, self.gen_length + open_before)
+
 
 class AutoregressiveSampling(Spec):
     """Plain left-to-right decoding, one token a step, a full forward every time."""
@@ -118,6 +133,10 @@ class AutoregressiveSampling(Spec):
     temperature: float = _temperature()
     top_p: float | None = _top_p()
     top_k: int | None = _top_k()
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes, one a new token; fewer where the text ends before."""
+        return self.gen_length
 
 
 SAMPLINGS: dict[str, type[Spec]] = {
