@@ -6,8 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-# Code that cannot change a stored number.
-_NO_NUMBERS = {"figures", "demo", "engine", "command_line", "__pycache__"}
+# Code that no job runs, so it cannot change a stored number.
+_NO_NUMBERS = {"figures", "engine", "command_line", "__pycache__"}
+_READ = {".py", ".yaml", ".jsonl"}  # code, and the tasks and items that ship with it
 
 
 def content_key(**parts: Any) -> str:
@@ -20,8 +21,19 @@ def content_key(**parts: Any) -> str:
 def code_version() -> str:
     """Changes with any line of the code that computes results, so a stored result never outlives its code."""
     root = Path(__file__).parent.parent / "analysis"
+    return files_digest(root, files_that_run(root))
+
+
+def files_that_run(root: Path) -> list[Path]:
+    """The files of the package `root` on which a stored number may depend."""
+    files = (path for path in root.rglob("*") if path.suffix in _READ)
+    return sorted(path for path in files if not _NO_NUMBERS & set(path.relative_to(root).parts))
+
+
+def files_digest(root: Path, files: list[Path]) -> str:
+    """16 hex digits that change with a file's name or content."""
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        if not _NO_NUMBERS & set(path.relative_to(root).parts):
-            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    for path in files:
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()}:{len(content)}:".encode() + content)
     return digest.hexdigest()[:16]

@@ -49,6 +49,27 @@ def test_a_hostile_file_is_one_sentence_and_nothing_is_kept(engine, trajectory, 
     assert engine.jobs() == []
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"seed": 10**30}, "seed"),
+        ({"prompt": "a" * 60_000}, "50000 characters"),
+        ({"sampling": {"sampler": "llada", "gen_length": 7, "steps": -3}}, "steps"),
+    ],
+)
+def test_parameters_that_no_recording_has_are_one_sentence(engine, trajectory, tmp_path, change, said):
+    path = tmp_path / "bad.safetensors"
+    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in names}
+    info = {**json.loads(trajectory.info.model_dump_json()), **change}
+    save_file(arrays, path, metadata={"sinkscope": json.dumps(info)})
+    with pytest.raises(UserError, match=said) as caught:
+        engine.add_recording(path)
+    assert "\n" not in str(caught.value)
+    assert engine.jobs() == []
+
+
 def test_an_exported_page_holds_tables_as_text():
     table = pd.DataFrame({"model": ["<i>x</i>"], "p": [None], "points": [1 / 3]})
     bar = Exhibit("Bar", "B.", go.Figure(go.Bar(y=[1])))

@@ -15,6 +15,7 @@ from pages.parts.session import (
     engine,
     finished_recordings,
     open_recording,
+    plain,
     recording_titles,
     show_recording,
     shown_recording,
@@ -75,7 +76,7 @@ def _open_file() -> None:
         record = engine().add_recording(path)
     except (UserError, OSError) as error:
         path.unlink(missing_ok=True)
-        st.error(str(error).replace(path.name, dropped.name))
+        st.error(plain(str(error).replace(path.name, dropped.name)))
     else:
         st.session_state[_TAKEN_IN] += 1
         show_recording(record.id)
@@ -87,11 +88,21 @@ def opened(record: JobRecord) -> Trajectory | None:
     try:
         trajectory = open_recording(record)
     except UserError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
+        st.button(
+            "Remove this recording", key=f"remove_{record.id}", icon=":material/delete:", on_click=_remove,
+            args=(record,), help="Its file is deleted. The same prompt can then be recorded again.",
+        )  # fmt: skip
         return None
     if trajectory is None:
         st.warning("This recording is no longer in the store. Record it again on the Denoise page.")
     return trajectory
+
+
+def _remove(record: JobRecord) -> None:
+    """Otherwise asking again would find the file that cannot be opened."""
+    if record.key:
+        engine().store.delete_result(record.key)
 
 
 def recording_to_look_at() -> tuple[JobRecord, Trajectory] | None:

@@ -412,6 +412,19 @@ def test_a_recording_made_elsewhere_opens_without_its_model(recording, tmp_path)
     assert "needs the recorded model" in test.info[0].value
 
 
+def test_a_stored_recording_that_is_damaged_can_be_removed_and_recorded_again():
+    spec = RecordSpec(prompt="sue has a cat .", sampling=LLaDASampling(gen_length=4, steps=2))
+    record = engine().wait(engine().submit("record", spec).id, 120)
+    engine().result(record).file.write_bytes(b"nothing")
+    test = app("pages/denoise.py", recording=record.id)
+    assert "not a whole recording" in test.error[0].value
+    assert engine().submit("record", spec).id == record.id, "asking again finds the damaged file"
+    test.button(key=f"remove_{record.id}").click().run()
+    assert not test.exception
+    again = engine().wait(engine().submit("record", spec).id, 120)
+    assert open_trajectory(engine().result(again).file).steps == 2
+
+
 def test_a_page_is_exported_with_everything_that_was_chosen(recording, monkeypatch):
     written = []
     monkeypatch.setattr("pages.parts.charts.page_html", lambda *parts: written.append(parts) or "")
