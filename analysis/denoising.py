@@ -73,7 +73,6 @@ def denoise(
         observer.rows = observed
         logits = model.predict(tokens, observer)
         shown[:] = [observer.take()]
-        _check_finite(logits, shown[0])
         return logits if block is None else model.predict(tokens, blocked=block(shown[0]))
 
     prompt = prompt.to(model.device)
@@ -83,17 +82,6 @@ def denoise(
         yield Step(choice, *shown[0])
         if len(ends) and torch.isin(choice.output[:, -1], ends).all():
             return
-
-
-def _check_finite(logits: torch.Tensor, shown: Observed) -> None:
-    # The largest logit of a position is NaN where any is; single ones may be −inf, for tokens that are never written.
-    numbers = {"logits": logits.amax(dim=-1), "attention": shown.mass, "value vectors": shown.value_norm}
-    for what, values in numbers.items():
-        if not values.isfinite().all():
-            raise UserError(
-                f"The model's {what} are not finite numbers (NaN or infinite). Its weights or config are broken, or "
-                "its precision is too low: try float32, or download it again."
-            )
 
 
 # --- LLaDA ------------------------------------------------------------------------------------------------------
