@@ -1,19 +1,18 @@
 """What a job leaves, on its way to the store: by a disk both sides see, or by the wire where it is small."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from analysis.errors import UserError
 from analysis.jobs.outcome import Outcome
+from cache import environment
 
-WIRE_LIMIT = 64 * 2**20  # bytes; SINKSCOPE_WIRE_LIMIT in MiB
+WIRE_LIMIT = 64 * 2**20  # bytes
 
 
 def wire_limit() -> int:
-    """Bytes that one job may send back by the wire."""
-    given = os.environ.get("SINKSCOPE_WIRE_LIMIT", "")
-    return int(float(given) * 2**20) if given else WIRE_LIMIT
+    """Bytes that one job may send back by the wire: SINKSCOPE_WIRE_LIMIT, or WIRE_LIMIT."""
+    return environment.value("SINKSCOPE_WIRE_LIMIT") or WIRE_LIMIT
 
 
 def load_up(outcome: Outcome, root: Path, shared: bool, limit: int) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What SinkScope keeps between runs: results, found by content and evicted by size; folders and jobs, until deleted."""
 
 import json
-import os
 import shutil
 import sqlite3
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from cache import environment
 from cache.disk import RefusedRow
 from cache.opening import DATABASE, StoreError, make_folder, open_cache
 
@@ -32,15 +32,14 @@ class Result:
 
 def default_root() -> Path:
     """SINKSCOPE_HOME, or the user's cache folder. Raises StoreError for a home that is none."""
-    home = os.environ.get("SINKSCOPE_HOME")
-    return _expanded("SINKSCOPE_HOME", home) if home else user_cache_path("sinkscope", appauthor=False)
+    return _named("SINKSCOPE_HOME") or user_cache_path("sinkscope", appauthor=False)
 
 
-def _expanded(name: str, value: str) -> Path:
+def _named(variable: str) -> Path | None:
     try:
-        return Path(value).expanduser()
-    except RuntimeError as error:
-        raise StoreError(f"{name} is '{value}', which is no folder: {error}") from error
+        return environment.value(variable)
+    except environment.VariableError as error:
+        raise StoreError(str(error)) from error
 
 
 class Store:
@@ -54,8 +53,7 @@ class Store:
         self, root: Path | None = None, results_limit: int = RESULTS_LIMIT, shared: Path | None = None
     ) -> None:
         self.root = root or default_root()
-        named = os.environ.get("SINKSCOPE_SHARED")
-        self.shared = shared or (_expanded("SINKSCOPE_SHARED", named).absolute() if named else self.root)
+        self.shared = shared or _named("SINKSCOPE_SHARED") or self.root
         for folder in (self.root, self.shared):
             make_folder(folder, private=False)
         for folder in (self.root / "results", self.root / "runs", self.incoming, self.scratch, self.kept):

@@ -22,6 +22,7 @@ from analysis.specs import (
     SuggestSpec,
     TuneParams,
 )
+from cache.environment import VARIABLES
 
 PATH = Path(__file__).with_name("parameters.md")
 _TABLES: tuple[tuple[str, type[Spec]], ...] = (
@@ -40,6 +41,8 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Evaluation", EvaluateSpec),
 )
 _SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare", "statistics", "setting", "steps"}
+_SHARED = """They are checked at the start: the command line ends with one sentence, and every page shows it. So are
+those that SinkScope shares with libraries; what you set wins over what it would choose:"""
 _SIGNS = {
     annotated_types.Ge: ("ge", "≥"),
     annotated_types.Gt: ("gt", ">"),
@@ -52,13 +55,26 @@ def document() -> str:
     """The whole page."""
     parts = [
         "# Parameters",
-        "Written from `analysis/specs/` by `make docs`. Flags of the command line have the same names.",
+        "Written from `analysis/specs/` by `make docs`. Flags of the command line have the same names. Sizes are given "
+        "in bytes or with a unit, such as 2GB or 512MiB.",
     ]
     for title, spec in _TABLES:
         rows = ["| parameter | default | range | meaning | source |", "| --- | --- | --- | --- | --- |"]
         rows += [_row(name, field) for name, field in spec.model_fields.items() if name not in _SKIPPED]
         parts.append(f"## {title}\n\n{spec.__doc__}\n\n" + "\n".join(rows))
+    parts += ["## Environment variables", environment_rows(shared=False), _SHARED, environment_rows(shared=True)]
     return "\n\n".join(parts) + "\n"
+
+
+def environment_rows(shared: bool) -> str:
+    """The environment variables that SinkScope alone reads, or those it shares with libraries, as a table."""
+    rows = ["| variable | default | takes | meaning |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| `{row.name}` | {row.default} | {row.expected} | {row.meaning} |"
+        for row in VARIABLES.values()
+        if row.shared == shared
+    ]
+    return "\n".join(rows)
 
 
 def _row(name: str, field: FieldInfo) -> str:

@@ -2,7 +2,6 @@
 
 import atexit
 import hashlib
-import os
 import shutil
 import time
 import uuid
@@ -18,6 +17,7 @@ from analysis.errors import UserError
 from analysis.jobs import known_key
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec, sentence
 from analysis.trajectory import open_trajectory
+from cache import environment
 from cache.keys import content_key
 from cache.store import Result, Store
 
@@ -28,7 +28,8 @@ class Engine:
     """One queue, and its workers, started at the first job. Methods are safe to call from any thread.
 
     scheduler: address of a running dask cluster; SINKSCOPE_SCHEDULER, else local workers. devices, memory_limit: of the
-    local workers, see `cluster.start_local`. Raises UserError for an address that cannot be used.
+    local workers, see `cluster.start_local`. Raises UserError for an environment variable or an
+    address that cannot be used.
     """
 
     def __init__(
@@ -38,8 +39,11 @@ class Engine:
         devices: list[str] | None = None,
         memory_limit: int | None = None,
     ) -> None:
+        problems = environment.problems()
+        if problems:
+            raise UserError(" ".join(problems))
         self.store = store
-        self.scheduler = os.environ.get("SINKSCOPE_SCHEDULER", "") if scheduler is None else scheduler
+        self.scheduler = (environment.value("SINKSCOPE_SCHEDULER") or "") if scheduler is None else scheduler
         self._warning = check_scheduler(self.scheduler) if self.scheduler else ""
         self._owner = new_owner()
         self._book = Book(store)

@@ -213,8 +213,8 @@ class PruneSpec(Spec):
     byte_budget: int | None = parameter(
         None,
         "Memory for kept inputs",
-        "Bytes that one step's block inputs may take; where they do not fit, the model runs twice. Empty: from free "
-        "memory.",
+        "What one step's block inputs may take, such as 2GB; where they do not fit, the model runs twice. Empty: from "
+        "free memory.",
         unit="bytes",
         empty="from free memory",
         ge=0,

@@ -26,7 +26,7 @@ class StatisticsParams(Spec):
     byte_budget: int = parameter(
         2**30,
         "Room for squares",
-        "Bytes that the stored squares may take. Where the samples do not fit, fewer sequences are stored.",
+        "What the stored squares may take, such as 2GB. Where the samples do not fit, fewer sequences are stored.",
         unit="bytes",
         ge=2**20,
         le=2**40,

@@ -9,14 +9,22 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from analysis.specs import Spec
+from cache.sizes import size_text
 
 
 def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: Any) -> Any:
-    """Draws the widget of one field and returns its value. options go to the widget (bind, on_change, …)."""
+    """Draws the widget of one field and returns its value. options go to the widget (bind, on_change, …).
+
+    A size is returned as it was written, for the spec to read.
+    """
     field = spec.model_fields[name]
     default = field.default if default is None else default
     extra = field.json_schema_extra or {}
     unit = f" ({extra['unit']})" if extra.get("unit") and extra["unit"] not in field.title.lower() else ""
+    if extra.get("unit") == "bytes":
+        text = "" if default is None else size_text(default)
+        options |= {"key": key, "help": _help(field), "placeholder": extra.get("empty") or "2 GiB"}
+        return st.text_input(field.title, value=text, **options).strip() or None
     label = f"{field.title}{unit}"
     help_text = _help(field)
     kind = _plain_type(field)

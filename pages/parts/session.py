@@ -15,6 +15,7 @@ from analysis.errors import UserError
 from analysis.models.registry import MODELS, Model, entry
 from analysis.specs import ModelSpec
 from analysis.trajectory import Trajectory, open_trajectory
+from cache import environment
 from cache.store import Store
 
 _MODEL, _RECORDING = "model_in_use", "recording_shown"
@@ -28,6 +29,9 @@ def engine() -> Engine:
 
 def why_no_engine() -> str:
     """Why the engine cannot be had, in words for a page; or nothing. It is tried again by every rerun."""
+    problems = environment.problems()
+    if problems:
+        return plain(" ".join(problems))
     try:
         engine()
     except (UserError, OSError) as error:

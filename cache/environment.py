@@ -1,0 +1,200 @@
+"""Every environment variable that SinkScope reads, in one table: what it means and what it may hold.
+
+It lies beside the store, which reads some of them and stands on the ground.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cache.sizes import parse_size
+
+
+class VariableError(ValueError):
+    """A variable holds what it may not. The message names it and says what was expected."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable. read: its text as a value; raises ValueError for a text that is none. default: what holds without
+    it, in words. shared: others read it too, and what it means is theirs."""
+
+    name: str
+    meaning: str
+    expected: str
+    read: Callable[[str], Any]
+    default: str
+    shared: bool = False
+
+
+def _positive_size(text: str) -> int:
+    size = parse_size(text)
+    if size == 0:
+        raise ValueError("Nothing fits into 0 bytes.")
+    return size
+
+
+def _wire_limit(text: str) -> int:
+    """A number without a unit counts MiB, as it always has."""
+    try:
+        return _positive_size(f"{float(text)} MiB")
+    except ValueError:
+        return _positive_size(text)
+
+
+def _folder(text: str) -> Path:
+    """What is there, the store looks at: a verb that needs none may run without it."""
+    try:
+        path = Path(text).expanduser().absolute()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
+        raise ValueError(f"'{text}' cannot be a folder: {error}.") from error
+    return path
+
+
+def _scheduler(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("tls", "tcp") or not parts.hostname or parts.port == 0:
+        raise ValueError(f"'{text}' is no scheduler's address.")
+    return text
+
+
+def _devices(text: str) -> list[str]:
+    named = text.split()
+    if any(part != "cpu" and not all(number.isdigit() for number in part.split(",")) for part in named):
+        raise ValueError(f"'{text}' names no devices.")
+    return named
+
+
+def _threads(text: str) -> int:
+    counts = [int(part) for part in text.split(",")]  # one for each level of nesting; torch takes the first
+    if min(counts) < 1:
+        raise ValueError(f"'{text}' is no number of threads.")
+    return counts[0]
+
+
+_SIZE = "a size such as 2GB or 512MiB"
+
+VARIABLES: dict[str, Variable] = {
+    row.name: row
+    for row in (
+        Variable(
+            "SINKSCOPE_HOME",
+            "The store: results, jobs, kept folders and answers.",
+            "a folder",
+            _folder,
+            "the user's cache folder",
+        ),
+        Variable(
+            "SINKSCOPE_SHARED",
+            "Where workers leave files for the server: a folder under the same path on all machines.",
+            "a folder",
+            _folder,
+            "the store",
+        ),
+        Variable(
+            "SINKSCOPE_DEVICES",
+            "What each local worker gets, separated by spaces: `0 1 2,3` makes one worker each for devices 0 and 1, "
+            "and one that owns 2 and 3, for models that span both; `cpu cpu` makes two on the CPU.",
+            "CUDA device numbers or cpu, separated by spaces, such as '0 1 2,3': one worker each for devices 0 and 1, "
+            "and one for 2 and 3 together",
+            _devices,
+            "one worker for each CUDA device, or one for the CPU",
+        ),
+        Variable(
+            "SINKSCOPE_MEMORY_LIMIT",
+            "Main memory a local worker may take. A job that takes 95 % of it fails, and its worker is started again.",
+            _SIZE,
+            _positive_size,
+            "its share of the machine's",
+        ),
+        Variable(
+            "SINKSCOPE_SCHEDULER",
+            "A running dask cluster that is used in place of local workers.",
+            "an address like tls://host:8786",
+            _scheduler,
+            "local workers",
+        ),
+        Variable(
+            "SINKSCOPE_WIRE_LIMIT",
+            "How much one job may send back by the wire, where its worker does not see the server's disk. A number "
+            "without a unit counts MiB.",
+            _SIZE,
+            _wire_limit,
+            "64MiB",
+        ),
+        Variable(
+            "OMP_NUM_THREADS",
+            "Threads that a process computes with.",
+            "a number of threads",
+            _threads,
+            "the CPUs allotted to it, by affinity and cgroup, shared among the workers of the machine",
+            shared=True,
+        ),
+        Variable(
+            "OMP_WAIT_POLICY",
+            "How threads wait for each other. `PASSIVE` is best on a machine that is full, `ACTIVE` on one that is "
+            "empty; where it is set, SinkScope leaves GOMP_SPINCOUNT alone.",
+            "ACTIVE or PASSIVE",
+            str,
+            "as GOMP_SPINCOUNT says",
+            shared=True,
+        ),
+        Variable(
+            "GOMP_SPINCOUNT",
+            "How often a waiting thread looks before it sleeps (GNU OpenMP, so on Linux).",
+            "a number",
+            str,
+            "10000",
+            shared=True,
+        ),
+        Variable(
+            "CUDA_VISIBLE_DEVICES",
+            "CUDA devices that there are for SinkScope.",
+            "device numbers with commas between",
+            str,
+            "all",
+            shared=True,
+        ),
+        Variable(
+            "HTTPS_PROXY",
+            "How the Hugging Face hub is reached. Where it or HF_ENDPOINT is set, an evaluation takes the hub for "
+            "reachable.",
+            "a proxy's address",
+            str,
+            "directly",
+            shared=True,
+        ),
+        Variable("HF_ENDPOINT", "A mirror of the hub.", "an address", str, "https://huggingface.co", shared=True),
+    )
+}
+"""By name. Those of others are here because SinkScope goes by them."""
+
+
+def value(name: str) -> Any:
+    """What a variable of the table holds, as its row reads it; None where it is not set or empty.
+
+    Raises VariableError for what the row does not take.
+    """
+    row = VARIABLES[name]
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        return row.read(text)
+    except ValueError as error:
+        raise VariableError(f"The environment variable {name} is '{text}'. Expected {row.expected}.") from error
+
+
+def problems() -> list[str]:
+    """A sentence for every variable that holds what it may not. Every door asks this first."""
+    found = []
+    for name in VARIABLES:
+        try:
+            value(name)
+        except VariableError as error:
+            found.append(f"{error} Set it right, or unset it, and start SinkScope again.")
+    return found
