@@ -1,4 +1,6 @@
-"""The exceptions a user is meant to read."""
+"""The exceptions a user is meant to read, and other errors as a user reads them."""
+
+import errno
 
 
 class UserError(ValueError):
@@ -13,3 +15,32 @@ class UserError(ValueError):
 
 class NotEnoughMemory(UserError):
     """A model does not fit the device it was to run on."""
+
+
+_ADVICE = {
+    errno.EACCES: "Change its permissions, or choose another place.",
+    errno.EPERM: "Change its permissions, or choose another place.",
+    errno.EROFS: "Choose a place that can be written.",
+    errno.ENOSPC: "Free some space, or choose another disk.",
+    errno.EDQUOT: "Free some space, or choose another disk.",
+    errno.EEXIST: "Choose another name.",
+    errno.ENOENT: "Check the path.",
+    errno.ENOTDIR: "Check the path: a file stands where a folder was expected.",
+    errno.EISDIR: "Check the path: a folder stands where a file was expected.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ELOOP: "Check the path: its links lead in a circle.",
+}
+
+
+def os_sentence(error: OSError, named: str = "") -> str:
+    """What the operating system refused, for which path, and what to do, in one line. named: a path that the sentence
+    before it has told."""
+    what = error.strerror or str(error).strip() or type(error).__name__
+    path = "" if error.filename is None else str(error.filename)
+    where = f"'{shorten(path)}': " if path and path != named else ""
+    return " ".join(f"{where}{what.rstrip('.')}. {_ADVICE.get(error.errno or 0, '')}".split())
+
+
+def shorten(text: str, width: int = 80) -> str:
+    """Text for a message, cut to `width` characters."""
+    return text if len(text) <= width else text[: width - 1] + "…"

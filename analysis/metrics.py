@@ -4,7 +4,6 @@ Shapes: T steps, L layers, H heads, S positions; NaN where an autoregressive tex
 `CURVES` (a number a step) or `HEAD_METRICS` (a number a head).
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,14 +13,15 @@ from typing import TypeVar
 import numpy as np
 
 from analysis import sinks as sink_analysis
+from analysis import threads
 from analysis.specs import SinkParams
 
 _T = TypeVar("_T")
 
 
 def _each_step(function: Callable[[int], _T], steps: int) -> list[_T]:
-    """function(0), …, function(steps − 1), on all cores: NumPy lets other threads run while it computes."""
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
+    """function(0), …, function(steps − 1), on the CPUs allotted: NumPy lets other threads run while it computes."""
+    with ThreadPoolExecutor(max_workers=min(threads.allotted_cpus(), 8)) as pool:
         return list(pool.map(function, range(steps)))
 
 

@@ -3,6 +3,7 @@
 import gc
 from typing import TYPE_CHECKING
 
+from analysis import threads
 from analysis.context import Context
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec
@@ -21,7 +22,7 @@ def resident_model(spec: ModelSpec, context: Context) -> "LoadedModel":
     context.progress("starting torch")
     from analysis.models import load
 
-    load.use_all_cores(context.workers)
+    threads.apply(context.workers)
     _resident = load.load(spec, lambda phase: context.progress(phase), _resident, release_resident)
     return _resident
 

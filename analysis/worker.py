@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from analysis import threads
 from analysis.context import Cancelled
-from analysis.errors import UserError
+from analysis.errors import UserError, os_sentence
 from analysis.freight import load_up
 from analysis.jobs import JOBS, known_key
 from analysis.resident import is_resident, resident_spec
@@ -144,6 +145,7 @@ def run_job(text: str) -> dict[str, Any]:
     from distributed import secede
 
     order = Order.model_validate_json(text)
+    threads.prepare(order.workers)
     if not order.guest:
         secede()
     context = None
@@ -188,6 +190,8 @@ def reason(error: BaseException) -> str:
         return f"The machine ran out of memory. Take a smaller model or less text. ({type(error).__name__}: {first})"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full: {first}. Free some space, or move SinkScope's folder with SINKSCOPE_HOME."
+    if isinstance(error, OSError) and error.strerror:
+        return os_sentence(error)
     return f"{type(error).__name__}: {first}"
 
 

@@ -4,14 +4,13 @@
 """
 
 import argparse
-import os
 import statistics
 import time
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from analysis import attention
+from analysis import attention, threads
 
 
 def main() -> None:
@@ -20,7 +19,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=512, help="positions (default 512)")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each (default 7)")
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    threads.apply()
     torch.manual_seed(0)
     attention.register()
     config = LlamaConfig(

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from analysis import threads
 from analysis.calibration.activations import feature_scores
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--vocabulary", type=int, default=LARGE["vocab_size"], help="tokens the head predicts")
     parser.add_argument("--quick", action="store_true", help="tiny models and one round: does everything run?")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(os.cpu_count() or 1)
+    threads.apply()
     lengths = (32, 64) if options.quick else (512, 1024)
     shape = TINY if options.quick else {**LARGE, "vocab_size": options.vocabulary}
     shallow = TINY if options.quick else SHALLOW
@@ -76,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
         for precision in ("float32", "bfloat16"):
             model = random_llada(Path(folder) / precision, shape, max(lengths), precision)
             if precision == "float32":
-                print(f"{_describe(model)}; {os.cpu_count()} CPU cores, torch {torch.__version__}.\n")
+                print(f"{_describe(model)}; {threads.allotted_cpus()} CPUs, torch {torch.__version__}.\n")
                 print(
                     "| precision | positions | procedure | s a row | published / this | CPU s a row | published / this "
                     "| extra MiB | of it kept inputs | this / published | masks equal |"

@@ -7,15 +7,15 @@ import torch
 from analysis.demo.tasks import TASKS
 from analysis.discount import sink_scores
 from analysis.specs import DiscountParams
-from benchmarks import likelihood, noise, pruning, published
+from benchmarks import likelihood, noise, pruning, published, threads
 
 
 def test_the_pruning_benchmark_runs_and_both_procedures_agree(capsys):
-    threads = torch.get_num_threads()
+    count = torch.get_num_threads()
     try:
         pruning.main(["--quick"])
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(count)
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if line.startswith(("| float32", "| bfloat16"))]
     assert len(rows) == 2 * 2 * 4
@@ -62,3 +62,12 @@ def test_the_bias_of_few_draws_is_measured_on_every_bundled_task(capsys):
     assert any(
         line.startswith("| 1, 2, 4, 8, 16, 32, 64, 128 | 0 | 0 | 0 |") for part in rest for line in part.splitlines()
     )
+
+
+@pytest.mark.slow
+def test_ways_of_waiting_are_timed_alone_and_three_at_once(capsys):
+    threads.main(["--quick"])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
+    assert [row[0].strip() for row in rows] == list(threads.WAYS)
+    assert all(float(cell) > 0 for row in rows for cell in row[1:])
+    assert (float(rows[0][2]), float(rows[0][4])) == (1, 1)

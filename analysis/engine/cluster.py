@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from analysis import threads
 from analysis.errors import UserError
 from analysis.worker import TOPIC
+from cache import environment
 
 CONNECT_TIMEOUT = 10  # seconds
 _MEMORY_TOPIC = "worker-restart-memory"  # dask's own: a nanny ended a worker that took too much
@@ -143,10 +145,12 @@ def _device(address: str, name: Any) -> str:
 
 def check_scheduler(address: str) -> str:
     """What a user should know about this address, or nothing. Raises UserError for one that cannot be used."""
-    scheme = urlsplit(address).scheme
-    if scheme not in ("tls", "tcp") or not urlsplit(address).hostname:
-        raise UserError(f"SINKSCOPE_SCHEDULER is '{address}'. Expected an address like tls://host:8786.")
-    if scheme == "tls":
+    row = environment.VARIABLES["SINKSCOPE_SCHEDULER"]
+    try:
+        row.read(address)
+    except ValueError as error:
+        raise UserError(f"{row.name} is '{address}'. Expected {row.expected}.") from error
+    if urlsplit(address).scheme == "tls":
         return ""
     return (
         f"The scheduler at {address} is reached without TLS: whoever reaches that port can run code on the workers "
@@ -170,13 +174,7 @@ def local_devices() -> list[str]:
 
     SINKSCOPE_DEVICES names them, separated by spaces. Else one worker for each CUDA device, or one for the CPU.
     """
-    named = os.environ.get("SINKSCOPE_DEVICES", "").split()
-    if any(part != "cpu" and not all(number.isdigit() for number in part.split(",")) for part in named):
-        raise UserError(
-            f"SINKSCOPE_DEVICES is '{' '.join(named)}'. Expected CUDA device numbers or cpu, separated by spaces, such "
-            "as '0 1 2,3': one worker each for devices 0 and 1, and one for 2 and 3 together."
-        )
-    return named or _cuda_devices() or ["cpu"]
+    return environment.value("SINKSCOPE_DEVICES") or _cuda_devices() or ["cpu"]
 
 
 def _cuda_devices() -> list[str]:
@@ -203,16 +201,13 @@ def start_local(
     memory_limit: bytes of main memory a worker may take; SINKSCOPE_MEMORY_LIMIT, else its share of the machine's.
     """
     import dask
-    from dask.utils import parse_bytes
     from distributed import Client, Nanny, Scheduler
     from distributed.deploy.spec import SpecCluster
     from distributed.security import Security
     from distributed.system import MEMORY_LIMIT
 
     devices = devices or local_devices()
-    named = os.environ.get("SINKSCOPE_MEMORY_LIMIT")
-    limit = memory_limit or (parse_bytes(named) if named else MEMORY_LIMIT // len(devices))
-    threads = max(1, (psutil.cpu_count() or 1) // len(devices))
+    limit = memory_limit or environment.value("SINKSCOPE_MEMORY_LIMIT") or MEMORY_LIMIT // len(devices)
     dask.config.set(
         {
             # A job that ends its worker is never tried again by dask, which would end the next worker, too.
@@ -222,8 +217,8 @@ def start_local(
             "distributed.worker.memory.spill": False,
             "distributed.worker.memory.pause": False,
             "distributed.worker.memory.terminate": 0.95,
-            # Passive: threads that spin while waiting slow every other process on a small machine down.
-            "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"},
+            # What the user set is in this process's environment, which workers inherit.
+            "distributed.nanny.pre-spawn-environ": threads.variables(len(devices)),
         }
     )
     common = {"host": "127.0.0.1", "protocol": "tls://", "security": Security.temporary()}

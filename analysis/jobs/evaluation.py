@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis import threads
 from analysis.context import Context
 from analysis.errors import UserError
 from analysis.evaluation.results import DOCUMENTS, STOP, read
@@ -169,7 +170,7 @@ class _Models:
             from analysis.models import load
 
             self._context.progress(f"loading {self._specs[index].source}")
-            load.use_all_cores(self._context.workers)
+            threads.apply(self._context.workers)
             self._held[index] = load.load(self._specs[index])
         return self._held[index]
 

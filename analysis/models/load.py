@@ -1,7 +1,6 @@
 """Loading a checkpoint into a model that can be run step by step and observed."""
 
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -350,8 +349,3 @@ def _check_observable(model: LoadedModel) -> None:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def use_all_cores(workers: int = 1) -> None:
-    """Give torch this process's share of the machine's cores. dask sets one thread a worker otherwise."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))

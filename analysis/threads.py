@@ -1,0 +1,64 @@
+"""How many threads a process computes with, and how they wait for each other.
+
+A thread that waits by spinning takes its CPU from whoever could use it: beside other work that slows everything several
+times. One that sleeps at once costs time on a machine that is empty. So they spin a little (`benchmarks/threads.py`
+measures it). What a user sets wins. Imports no torch, whose OpenMP reads the environment as it loads.
+"""
+
+import contextlib
+import multiprocessing
+import os
+
+import psutil
+
+from cache import environment
+
+SPIN_COUNT = "10000"
+_COUNT, _SPIN, _POLICY = "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"
+_given = {name: os.environ.get(name) for name in (_COUNT, _SPIN, _POLICY)}  # before anything here changes them
+
+
+def allotted_cpus() -> int:
+    """CPUs this process may use: of the machine's those of its affinity, and no more than its cgroup's quota."""
+    from dask.system import cpu_count
+
+    return cpu_count()
+
+
+def count(workers: int = 1) -> int:
+    """Threads for this process: as many as the user asked for, else its share of the CPUs allotted to `workers`."""
+    if _given[_COUNT] and not _set_by_dask():
+        return environment.VARIABLES[_COUNT].read(_given[_COUNT])
+    return max(1, allotted_cpus() // workers)
+
+
+def variables(workers: int = 1) -> dict[str, str]:
+    """The environment a process should start with, or have before it loads torch, as far as the user did not set it."""
+    wanted = {}
+    if not _given[_COUNT] or _set_by_dask():
+        wanted[_COUNT] = str(count(workers))
+    if not _given[_SPIN] and not _given[_POLICY]:
+        wanted[_SPIN] = SPIN_COUNT
+    return wanted
+
+
+def prepare(workers: int = 1) -> None:
+    """Sets the environment of this process. To be called before torch is loaded."""
+    os.environ.update(variables(workers))
+
+
+def apply(workers: int = 1) -> None:
+    """Gives torch this process's share, which changes as workers come and go."""
+    import torch
+
+    torch.set_num_threads(count(workers))
+
+
+def _set_by_dask() -> bool:
+    """Whether the single thread of this process is what dask gives its workers where nobody says otherwise."""
+    parent = multiprocessing.parent_process()
+    if _given[_COUNT] != "1" or parent is None:
+        return False
+    with contextlib.suppress(psutil.Error, OSError):
+        return _COUNT not in psutil.Process(parent.pid).environ()
+    return True
