@@ -7,7 +7,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from analysis import outputs
+
 REPORT_FILE = "report.json"
+# What belongs to a checkpoint beside its weights: config, tokenizer, the authors' own code.
+COMPANION_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".py"}
 # What says how a model was pruned; a report's measurements do not.
 _SETTINGS = (
     "method",
@@ -67,6 +71,14 @@ def read_report(folder: Path) -> PrunedRun:
     seed = calibration.pop("seed", None)
     model = _inner(report, "model").get("fingerprint")
     return PrunedRun(settings | {"calibration": calibration}, seed if isinstance(seed, int) else None, str(model or ""))
+
+
+def refusal(folder: Path) -> str:
+    """Why a folder may not be replaced by a pruned checkpoint, as the end of a sentence; nothing where it may."""
+    suffixes = {*COMPANION_SUFFIXES, ".safetensors"}
+    return outputs.folder_judge(
+        wrote=lambda path: bool(read_report(path).settings), names=lambda name: Path(name).suffix in suffixes
+    )(folder)
 
 
 def _inner(values: Any, name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from analysis import outputs
 from analysis.errors import UserError
 from analysis.specs import RecordSpec, Replay, Sampling
 
@@ -263,6 +264,19 @@ def _check(trajectory: Trajectory, called: str) -> None:
     problem = _inconsistency(trajectory)
     if problem:
         raise UserError(f"{called} is damaged: {problem}. Copy or record it again.")
+
+
+def refusal(path: Path) -> str:
+    """Why a recording may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+
+    def wrote(path: Path) -> bool:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return "sinkscope" in (file.metadata() or {})
+        except (SafetensorError, OSError):
+            return False
+
+    return outputs.file_judge(wrote)(path)
 
 
 def _check_format(text: str, called: str) -> None:

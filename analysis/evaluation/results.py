@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from analysis import outputs
 from analysis.errors import UserError
 from analysis.evaluation import significance
 from analysis.evaluation.significance import Difference, Estimate
 
 DOCUMENTS = "documents.jsonl"  # in the job's folder
+HEADER_BYTES = 2**20  # more than the first line of such a file can take
 STOP = "stop"  # a file of this name in the job's folder ends an evaluation early
 CONTROL = "wanda-noised"  # how the name of the control begins
 AVERAGE = "average"
@@ -188,6 +190,20 @@ class Growing:
 def read(path: Path) -> Results:
     """Reads a file as it is now. Raises UserError for one that holds no evaluation."""
     return Growing(path).read()
+
+
+def refusal(path: Path) -> str:
+    """Why an evaluation's items may not replace what is at `path`, as the end of a sentence; nothing where they may."""
+
+    def wrote(path: Path) -> bool:
+        try:
+            with path.open("rb") as file:
+                header = json.loads(file.readline(HEADER_BYTES))
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(header, dict) and header.get("line") == "header" and "benchmarks" in header
+
+    return outputs.file_judge(wrote)(path)
 
 
 # --- scores -----------------------------------------------------------------------------------------------------

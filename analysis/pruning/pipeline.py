@@ -93,7 +93,7 @@ def prune(
     text = text or _text(run)
     prepared = _prepare_once(run, text)
     sparsities = _allocate(run, text, prepared)
-    with finished_folder(out) as folder:
+    with finished_folder(out, spec.overwrite, context.log) as folder:
         report = _prune_blocks(run, text, prepared, sparsities, folder)
         write_report(report, folder)
     return report

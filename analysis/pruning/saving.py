@@ -6,9 +6,10 @@ looks finished.
 
 import errno
 import json
+import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,27 +19,24 @@ import torch
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
+from analysis import outputs, pruned_runs
 from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint
+from analysis.pruned_runs import COMPANION_SUFFIXES
 
 REPORT = "report.json"
 MASKS = "masks.safetensors"
 SHARD_BYTES = 2 * 2**30
-# What belongs to a checkpoint beside its weights: config, tokenizer, the authors' own code.
-_KEPT_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".py"}
 _NOT_KEPT = {"model.safetensors.index.json", REPORT, "training.json", "measurements.json"}
 
 
 def check_target(out: Path, source: Path, overwrite: bool, need: int) -> None:
     """Raises UserError where the folder cannot be written: it exists, is the source, or the disk is too full."""
-    if out.resolve() == source.resolve():
-        raise UserError(f"'{out}' is the checkpoint that is pruned. Choose another folder to write to.")
-    if out.exists():
-        if not overwrite:
-            raise UserError(f"'{out}' exists. Choose another folder, or replace it with --overwrite.")
-        if not (out / REPORT).is_file() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"'{out}' was not written by SinkScope, so it is not replaced. Choose another folder.")
-    parent = next(folder for folder in (out, *out.resolve().parents) if folder.is_dir())
+    with outputs.told(out):
+        if os.path.realpath(out) == os.path.realpath(source):
+            raise UserError(f"'{out}' is the checkpoint that is pruned. Choose another folder to write to.")
+    outputs.check(out, overwrite, pruned_runs.refusal)
+    parent = next(folder for folder in out.absolute().parents if folder.is_dir())
     free = shutil.disk_usage(parent).free
     if free < need:
         raise UserError(
@@ -48,30 +46,25 @@ def check_target(out: Path, source: Path, overwrite: bool, need: int) -> None:
 
 
 @contextmanager
-def finished_folder(out: Path) -> Iterator[Path]:
-    """A folder to write in, renamed to `out` when all went well and removed when not.
+def finished_folder(out: Path, overwrite: bool, log: Callable[[str], None]) -> Iterator[Path]:
+    """A folder to write in, put at `out` when all went well and removed when not.
 
-    Raises UserError when the disk runs full.
+    log gets what a user should know of how it got there. Raises UserError when the disk runs full, and where something
+    stands at `out` that is not to be replaced.
     """
-    try:
+    with outputs.told(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         # Not mkdtemp, whose folders nobody else may read: what is written here is as open as the user's umask says.
-        partial = out.parent / f".{out.name}-{secrets.token_hex(4)}"
+        partial = out.parent / f".{out.name[:40]}-{secrets.token_hex(4)}"
         partial.mkdir()
-    except OSError as error:
-        raise UserError(f"The folder '{out}' cannot be written: {error.strerror or error}.") from error
     try:
         yield partial
         readable = partial.stat().st_mode & 0o666
         for file in partial.iterdir():
             file.chmod(readable)  # safetensors writes for the owner alone
-        if out.exists():
-            retired = partial.with_name(f"{partial.name}-old")
-            out.rename(retired)
-            partial.rename(out)
-            shutil.rmtree(retired, ignore_errors=True)
-        else:
-            partial.rename(out)
+        note = outputs.place(partial, out, overwrite, pruned_runs.refusal)
+        if note:
+            log(note)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -125,7 +118,7 @@ class CheckpointWriter:
 def copy_companions(source: Checkpoint, folder: Path, config_changes: Mapping[str, Any] | None = None) -> None:
     """Config, tokenizer and the like, as they were but for these fields of the config; None removes one."""
     for file in source.folder.iterdir():
-        if file.is_file() and file.suffix in _KEPT_SUFFIXES and file.name not in _NOT_KEPT:
+        if file.is_file() and file.suffix in COMPANION_SUFFIXES and file.name not in _NOT_KEPT:
             shutil.copyfile(file, folder / file.name)
     if config_changes:
         # By hand, for transformers refuses to save numbers of heads that do not divide the hidden size.

@@ -1,0 +1,161 @@
+"""Putting a finished file or folder where a user asked for it, without losing what stands there.
+
+Only what SinkScope wrote is replaced, and only when asked. Where the system can exchange two names (Linux), the new one
+takes the place of the old in one step, so that every reader finds one or the other, whole; what stood there is then
+judged again, and put back if it is no longer what it was when the work began.
+"""
+
+import ctypes
+import errno
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from analysis.errors import UserError, os_sentence, shorten
+
+Judge = Callable[[Path], str]
+"""Says why what stands at a path may not be replaced, as the end of a sentence; nothing where it may."""
+
+NOT_IN_ONE_STEP = (
+    "This system cannot exchange two folders in one step, so for a moment neither the old nor the new one stood there."
+)
+FOREIGN = "was not written by SinkScope"
+_AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2  # of Linux' renameat2
+_CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)  # a kernel, file system or sandbox without it
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def file_judge(wrote: Callable[[Path], bool]) -> Judge:
+    """Lets empty files be replaced, and regular ones whose content `wrote` knows as SinkScope's."""
+
+    def judge(path: Path) -> str:
+        there = path.lstat()
+        if not stat.S_ISREG(there.st_mode):
+            kind = next((name for is_kind, name in _KINDS if is_kind(there.st_mode)), "a device")
+            return f"is {kind} and no regular file"
+        return "" if there.st_size == 0 or wrote(path) else FOREIGN
+
+    return judge
+
+
+def folder_judge(wrote: Callable[[Path], bool], names: Callable[[str], bool]) -> Judge:
+    """Lets empty folders be replaced, and those `wrote` knows as SinkScope's that hold nothing but regular files whose
+    names it may have written."""
+
+    def judge(path: Path) -> str:
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            return "is no folder"
+        with os.scandir(path) as entries:
+            held = list(entries)
+        if held and not wrote(path):
+            return FOREIGN
+        foreign = [entry.name for entry in held if not entry.is_file(follow_symlinks=False) or not names(entry.name)]
+        return f"holds '{shorten(min(foreign))}', which {FOREIGN}" if foreign else ""
+
+    return judge
+
+
+@contextmanager
+def told(out: Path) -> Iterator[None]:
+    """Makes a UserError of what the operating system refuses while `out` is written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"'{shorten(str(out))}' cannot be written: {os_sentence(error, str(out))}") from error
+
+
+def check(out: Path, overwrite: bool, judge: Judge) -> None:
+    """Raises UserError where `place` would refuse; asked before any work is done, and by `place` again."""
+    name = shorten(str(out))
+    if not out.name:
+        raise UserError(f"'{name}' is no name of something to write. Give --out a file or folder.")
+    if "\0" in str(out):
+        raise UserError("The name given with --out holds a NUL character. Choose another.")
+    with told(out):
+        try:
+            out.lstat()
+        except FileNotFoundError:
+            _require_writable(next(folder for folder in out.absolute().parents if folder.exists()))
+            return
+        _require_writable(out.absolute().parent)
+    if not overwrite:
+        raise UserError(f"'{name}' exists. Choose another --out, or replace it with --overwrite.")
+    with told(out):
+        refusal = judge(out)
+    if refusal:
+        raise UserError(f"'{name}' {refusal}, so it is not replaced. Choose another --out, or remove it yourself.")
+
+
+def _require_writable(folder: Path) -> None:
+    """Raises NotADirectoryError or PermissionError."""
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
+def place(finished: Path, out: Path, overwrite: bool, judge: Judge) -> str:
+    """Moves `finished`, a file or folder on the same disk, to `out`, and removes what it replaces.
+
+    Returns what a user should know about how, or nothing. Raises UserError where something stands there that may not be
+    replaced, however late it came; it stays, and so does `finished`.
+    """
+    check(out, overwrite, judge)
+    with told(out):
+        if not os.path.lexists(out):
+            if not _renameat2(finished, out, _NOREPLACE):
+                finished.rename(out)
+            return ""
+        if not _renameat2(finished, out, _EXCHANGE):
+            return _replace_in_steps(finished, out)
+        refusal = judge(finished)
+        if refusal:
+            _renameat2(finished, out, _EXCHANGE)
+            raise UserError(f"'{shorten(str(out))}' {refusal}, so it was not replaced. Choose another --out.")
+        _remove(finished)
+    return ""
+
+
+def _replace_in_steps(finished: Path, out: Path) -> str:
+    """Without the exchange: a file still takes the other's place in one step, a folder in two."""
+    if not finished.is_dir():
+        finished.replace(out)
+        return ""
+    retired = finished.with_name(f"{finished.name}-old")
+    out.rename(retired)
+    try:
+        finished.rename(out)
+    except OSError:
+        retired.rename(out)
+        raise
+    _remove(retired)
+    return NOT_IN_ONE_STEP
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
+def _renameat2(first: Path, second: Path, flag: int) -> bool:
+    """Linux' rename with a flag, which Python does not offer. False where there is none; raises OSError."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+    if function is None:
+        return False
+    if function(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), flag) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _CANNOT:
+        return False
+    raise OSError(number, os.strerror(number), str(second))
