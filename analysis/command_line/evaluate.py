@@ -2,13 +2,15 @@
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from analysis.command_line.flags import Terminal, add_flags, field_of, given
-from analysis.errors import UserError
+from analysis import outputs
+from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given, listed_words
+from analysis.evaluation import results
 from analysis.specs import EvaluateSpec, ModelSpec
+
+SUMMARY_BYTES = 64 * 2**20  # more than a summary can take
 
 
 def add(verbs: Any) -> None:
@@ -20,7 +22,10 @@ def add(verbs: Any) -> None:
     )
     for name in ("names", "tasks"):
         verb.add_argument(
-            f"--{name}", metavar="A,B", help=f"{field_of(EvaluateSpec, name).description} With commas between."
+            f"--{name}",
+            type=listed_words,
+            metavar="A,B",
+            help=f"{field_of(EvaluateSpec, name).description} With commas between.",
         )
     verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .json file to write")
     verb.add_argument("--overwrite", action="store_true", help="replace a file that exists")
@@ -32,7 +37,7 @@ def add(verbs: Any) -> None:
 def asked(options: argparse.Namespace) -> EvaluateSpec:
     """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
     how = given(ModelSpec, options)
-    listed = {name: tuple(getattr(options, name).split(",")) for name in ("names", "tasks") if getattr(options, name)}
+    listed = {name: getattr(options, name) for name in ("names", "tasks") if getattr(options, name)}
     fields = {name: value for name, value in given(EvaluateSpec, options).items() if name not in ("compare", *listed)}
     fields = {name: value for name, value in fields.items() if name not in ("names", "tasks")}
     return EvaluateSpec(
@@ -46,30 +51,40 @@ def asked(options: argparse.Namespace) -> EvaluateSpec:
 def run(options: argparse.Namespace) -> int:
     """Evaluates, and writes a summary and, beside it, a line for every item and answer."""
     out: Path = options.out
+    outputs.check(out, options.overwrite, refusal)
     items = out.with_suffix(".items.jsonl")
-    if not out.parent.is_dir():
-        raise UserError(f"The folder '{out.parent}' does not exist. Make it first.")
-    taken = [str(path) for path in (out, items) if path.exists()]
-    if taken and not options.overwrite:
-        raise UserError(f"'{taken[0]}' exists. Choose another --out, or replace it with --overwrite.")
+    outputs.check(items, options.overwrite, results.refusal)
     spec = asked(options)
     from analysis.jobs import evaluation
 
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".evaluation-") as folder:
-        context = Terminal(Path(folder))
+    with folder_beside(out, ".evaluation-") as folder:
+        context = Terminal(folder)
         outcome = evaluation.evaluate(spec, context)
         context.end()
-        outcome.file.replace(items)
         text = json.dumps({**outcome.summary, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)
-        whole = Path(folder) / "summary.json"
+        whole = folder / "summary.json"
         whole.write_text(text + "\n", encoding="utf-8")
-        whole.replace(out)
+        outputs.place(outcome.file, items, options.overwrite, results.refusal)
+        outputs.place(whole, out, options.overwrite, refusal)
     if options.json:
         print(json.dumps({"out": str(out), "items": str(items), **outcome.summary}, ensure_ascii=False))
         return 0
     _print(outcome.summary)
     print(f"{out}: {outcome.summary['answers']} answers, {outcome.summary['restored']} of them known before")
     return 0
+
+
+def refusal(path: Path) -> str:
+    """Why a summary may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+
+    def wrote(path: Path) -> bool:
+        try:
+            written = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= SUMMARY_BYTES else None
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(written, dict) and written.keys() >= {"models", "tasks", "answers", "parameters"}
+
+    return outputs.file_judge(wrote)(path)
 
 
 def _print(summary: dict[str, Any]) -> None:

@@ -2,13 +2,19 @@
 
 import argparse
 import sys
+import tempfile
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from analysis import outputs
+from analysis.errors import UserError, shorten
 from analysis.specs import Spec
+from analysis.specs.base import in_bytes
 
 NOT_FLAGS = {"model", "sampling", "sampler", "prompt", "source"}
 
@@ -39,7 +45,7 @@ def add_flags(parser: argparse.ArgumentParser, spec: type[Spec], note: str, seen
         parser.add_argument(
             flag,
             dest=name,
-            type=_listed if listed else str if choices else kind,
+            type=listed_words if listed else str if choices or in_bytes(spec, name) else kind,
             choices=choices,
             default=argparse.SUPPRESS,
             metavar=None if choices else f"{name.upper()},…" if listed else name.upper(),
@@ -47,13 +53,31 @@ def add_flags(parser: argparse.ArgumentParser, spec: type[Spec], note: str, seen
         )
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    """A comma-separated value; the spec turns its parts into numbers where it wants them."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def listed_words(text: str) -> tuple[str, ...]:
+    """A comma-separated value; the spec turns its parts into numbers where it wants them. Raises argparse's error for
+    one without any part, which would read as if the flag had not been given."""
+    words = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not words:
+        raise argparse.ArgumentTypeError(f"'{text}' names nothing. Give names with commas between, or leave it out")
+    return words
 
 
 def given(spec: type[Spec], options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in spec.model_fields if name in options and name not in NOT_FLAGS}
+
+
+@contextmanager
+def folder_beside(out: Path, prefix: str) -> Iterator[Path]:
+    """A temporary folder in the folder of `out`, so that what is finished only has to be renamed.
+
+    Raises UserError where there is none to write in.
+    """
+    if not out.parent.is_dir():
+        raise UserError(f"The folder '{shorten(str(out.parent))}' does not exist. Make it first.")
+    with outputs.told(out):
+        holder = tempfile.TemporaryDirectory(dir=out.parent, prefix=prefix)
+    with holder as folder:
+        yield Path(folder)
 
 
 class Terminal:

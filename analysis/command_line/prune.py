@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from analysis import outputs, pruned_runs
 from analysis.command_line.flags import Terminal, add_flags, field_of, given
 from analysis.jobs.pruning import prune
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
@@ -35,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
         steps=StepParams(**given(StepParams, options)),
         **{name: value for name, value in given(PruneSpec, options).items() if name != "calibration"},
     )
+    outputs.check(Path(spec.out), spec.overwrite, pruned_runs.refusal)
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
         context = Terminal(Path(folder))
         report = prune(spec, context).summary["report"]

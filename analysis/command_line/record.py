@@ -2,15 +2,18 @@
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from analysis.command_line.flags import NOT_FLAGS, Terminal, add_flags, field_of, given
-from analysis.errors import UserError
+from analysis import outputs
+from analysis.command_line.flags import NOT_FLAGS, Terminal, add_flags, field_of, folder_beside, given
+from analysis.errors import UserError, os_sentence, shorten
 from analysis.jobs import recordings
 from analysis.models.checkpoint import describe
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec
+from analysis.trajectory import refusal
+
+PROMPTS_BYTES = 64 * 2**20
 
 
 def add(verbs: Any) -> None:
@@ -48,9 +51,8 @@ def run(options: argparse.Namespace) -> int:
     """Records every prompt into a file of its own."""
     prompts = [options.prompt] if options.prompts is None else _read_prompts(options.prompts)
     outs = [options.out] if options.prompts is None else _numbered(options.out, len(prompts))
-    taken = [str(out) for out in outs if out.exists()]
-    if taken and not options.overwrite:
-        raise UserError(f"'{taken[0]}' exists. Choose another --out, or replace it with --overwrite.")
+    for out in outs:
+        outputs.check(out, options.overwrite, refusal)
     model = ModelSpec(source=options.model, **given(ModelSpec, options))
     sampling = _sampling(options)
     specs = [
@@ -58,14 +60,11 @@ def run(options: argparse.Namespace) -> int:
     ]
     summaries = []
     for spec, out in zip(specs, outs, strict=True):
-        if not out.parent.is_dir():
-            raise UserError(f"The folder '{out.parent}' does not exist. Make it first.")
-        # In the target's folder, so that the finished file only has to be renamed.
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".recording-") as folder:
-            context = Terminal(Path(folder))
+        with folder_beside(out, ".recording-") as folder:
+            context = Terminal(folder)
             outcome = recordings.record(spec, context)
             context.end()
-            outcome.file.replace(out)
+            outputs.place(outcome.file, out, options.overwrite, refusal)
         summaries.append({"out": str(out), **outcome.summary})
     if options.json:
         print(json.dumps(summaries[0] if options.prompts is None else summaries, ensure_ascii=False))
@@ -78,12 +77,30 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _read_prompts(path: Path) -> list[str]:
+    """One prompt a line, of a file or a pipe. Raises UserError for what is no text, holds none or is far too long."""
+    name = shorten(str(path))
     try:
-        prompts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The prompts in '{path}' cannot be read: {error}.") from error
+        with path.open("rb") as file:
+            content = file.read(PROMPTS_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"The prompts in '{name}' cannot be read: {os_sentence(error, str(path))}") from error
+    except ValueError as error:
+        raise UserError("The name given with --prompts holds a NUL character, so it cannot be read.") from error
+    if len(content) > PROMPTS_BYTES:
+        raise UserError(f"'{name}' holds more than {PROMPTS_BYTES / 2**20:.0f} MiB. Write them into several files.")
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"The prompts in '{name}' cannot be read: they are not UTF-8 text ({error.reason}).") from error
+    limit = next(rule.max_length for rule in field_of(RecordSpec, "prompt").metadata if hasattr(rule, "max_length"))
+    for number, line in enumerate(lines, start=1):
+        if len(line.strip()) > limit:
+            raise UserError(
+                f"Line {number} of '{name}' has {len(line):,} characters, and a prompt at most {limit:,}. Shorten it."
+            )
+    prompts = [line.strip() for line in lines if line.strip()]
     if not prompts:
-        raise UserError(f"'{path}' holds no prompt. Write one a line.")
+        raise UserError(f"'{name}' holds no prompt. Write one a line.")
     return prompts
 
 

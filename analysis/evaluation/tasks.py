@@ -23,7 +23,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
-from analysis.errors import UserError
+from analysis.errors import UserError, shorten
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
 from analysis.evaluation.settled import nothing_remembered, settle
@@ -185,8 +185,12 @@ def _manager(names: Sequence[str], include_path: str | None) -> TaskManager:
     """lm-eval's own thousands of task files are read only where a task of theirs is asked for."""
     folders = [str(FOLDER)]
     if include_path is not None:
-        folder = Path(include_path).expanduser()
-        if not folder.is_dir():
+        try:
+            folder = Path(include_path).expanduser()
+            there = folder.is_dir()
+        except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
+            raise UserError(f"'{shorten(include_path)}' cannot be the folder of tasks: {error}.") from error
+        if not there:
             raise UserError(f"There is no folder '{include_path}' with tasks. Give one that holds lm-eval YAML files.")
         folders.append(str(folder))
     own = TaskManager(include_path=folders, include_defaults=False)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import UserError
+from analysis.errors import UserError, shorten
 from analysis.models.architectures import Architecture, Geometry, identify
 from analysis.models.registry import resolve
 from analysis.models.sanity import check_config
@@ -79,11 +79,6 @@ def find(source: str) -> Checkpoint | None:
         )
     snapshot = _cached_snapshot(target)
     return open_folder(snapshot, target) if snapshot else None
-
-
-def shorten(text: str, width: int = 80) -> str:
-    """Text for a message, cut to `width` characters."""
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _is_hub_id(target: str) -> bool:

@@ -102,7 +102,10 @@ class EvaluateSpec(Spec):
     @field_validator("tasks")
     @classmethod
     def _named_once(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name.strip() for name in tasks if name.strip())) or ("bundled",)
+        named = tuple(dict.fromkeys(name.strip() for name in tasks if name.strip()))
+        if not named:
+            raise ValueError("No task is named. Name at least one, such as bundled.")
+        return named
 
     @model_validator(mode="after")
     def _fits(self) -> "EvaluateSpec":
