@@ -3,16 +3,23 @@
 The body is guarded because worker processes execute this file again as they start.
 """
 
+from pathlib import Path
+
 import streamlit as st
+
+# A file of our own: the browser asks Google's servers for the shape of a `:material/…:` icon of a page.
+ICON = Path(__file__).parent / "pages" / "icon.svg"
 
 
 def main() -> None:
     """Navigation and sidebar; then the page."""
     from pages.parts.frame import inside_app
+    from pages.parts.plain import plain
     from pages.parts.session import why_no_engine
     from pages.parts.sidebar import sidebar
+    from pages.parts.trouble import told
 
-    st.set_page_config(page_title="SinkScope", page_icon=":material/water_drop:", layout="wide")
+    st.set_page_config(page_title="SinkScope", page_icon=str(ICON), layout="wide")
     page = st.navigation(
         [
             st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
@@ -28,10 +35,11 @@ def main() -> None:
     st.html("<style>[data-testid='stMainBlockContainer']{padding:3rem 3rem}</style>")
     problem = why_no_engine()
     if problem:
-        st.title(page.title)
-        st.error(problem)
+        st.title(plain(page.title))
+        st.error(plain(problem))
         return
-    sidebar()
+    with told():
+        sidebar()
     with inside_app():
         page.run()
 

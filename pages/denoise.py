@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from analysis import sinks as sink_analysis
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.figures import sinks as figures
 from analysis.models.checkpoint import describe, find
 from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
@@ -15,9 +14,11 @@ from analysis.trajectory import Trajectory, recording_bytes
 from pages.parts import comparisons, controls, measures, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
+from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.recordings import choose_recording, definition_formula, opened, sink_controls, step_slider
-from pages.parts.session import engine, model_entry, model_in_use, plain, show_recording, shown_recording
+from pages.parts.session import engine, model_entry, model_in_use, show_recording, shown_recording
+from pages.parts.trouble import EXPECTED, told
 
 PLAY_INTERVAL = 0.35  # seconds a step
 _PLAYING, _POSITION = "denoise_playing", "denoise_position"
@@ -68,7 +69,7 @@ def _ask() -> None:
         with columns[2]:
             stored = controls.draw(RecordSpec, "mass_dtype", "mass_dtype", persist_state="session")
     if problem:
-        st.error(problem)
+        st.error(plain(problem))
     button, note = st.columns([1, 5], vertical_alignment="center")
     pressed = button.button(
         "Record", key="record", type="primary", icon=":material/fiber_manual_record:", width="stretch",
@@ -76,23 +77,19 @@ def _ask() -> None:
     )  # fmt: skip
     if sampling is not None:
         steps, asked = sampling.forwards(), getattr(sampling, "steps", sampling.gen_length)
-        rest = f" (the rest of {asked} would decide nothing)" if steps < asked else ""
+        rest = f" (the rest of {asked:d} would decide nothing)" if steps < asked else ""
         size = _recording_size(model.source, prompt, steps, sampling.gen_length, stored)
         about = f" The recording takes about {size / 1e6:,.1f} MB." if size else ""
         note.caption(
-            f"{sampling.gen_length} new tokens in {steps} steps{rest} with `{model.source}`, seed {seed}.{about}"
+            f"{sampling.gen_length:d} new tokens in {steps:d} steps{rest} with {code(model.source)}, "
+            f"seed {seed:d}.{about}"
         )
     if pressed and sampling is not None:
-        try:
+        with told():
             spec = RecordSpec(
                 model=model, prompt=prompt, sampling=sampling, seed=seed, chat_template=chat, mass_dtype=stored
             )
             record = engine().submit("record", spec)
-        except ValidationError as error:
-            st.error(sentence(error))
-        except UserError as error:
-            st.error(str(error))
-        else:
             st.session_state[_PLAYING] = False
             st.session_state["step"] = 0
             show_recording(record.id)
@@ -109,7 +106,7 @@ def _recording_size(source: str, prompt: str, steps: int, gen_length: int, store
     """About how many bytes it will take, or None for a model that is not on this disk. A word counts as 1.5 tokens."""
     try:
         found = find(source)
-    except UserError:
+    except EXPECTED:
         return None
     if found is None:
         return None
@@ -122,7 +119,7 @@ def _recording_size(source: str, prompt: str, steps: int, gen_length: int, store
 def _sampler(source: str) -> str | None:
     try:
         return describe(source).sampler
-    except UserError:
+    except EXPECTED:
         return None
 
 
@@ -174,11 +171,9 @@ def _ended_badly(record: JobRecord) -> None:
         with st.expander("Traceback"):
             st.code(record.traceback)
     if st.button("Try again", key="try_again", icon=":material/refresh:"):
-        try:
+        with told():
             show_recording(engine().submit("record", record.parameters()).id)
             st.rerun()
-        except UserError as error:
-            st.error(str(error))
     choose_recording(record)
 
 
@@ -195,7 +190,7 @@ def _show(record: JobRecord, trajectory: Trajectory) -> None:
             st.switch_page("pages/sinks.py", query_params={"recording": record.id})
     if info.unknown_tokens:
         st.warning(
-            f"{info.unknown_tokens} token{'s' if info.unknown_tokens > 1 else ''} of the prompt are unknown to this "
+            f"{info.unknown_tokens:d} token{'s' if info.unknown_tokens > 1 else ''} of the prompt are unknown to this "
             "model and were read as its unknown token."
         )
     interval = PLAY_INTERVAL if st.session_state.get(_PLAYING) else None

@@ -18,9 +18,10 @@ from pages.parts.charts import chart, export_button, start_exhibits
 from pages.parts.comparisons import Opened
 from pages.parts.frame import run
 from pages.parts.measures import Scope, Split
+from pages.parts.plain import plain
 from pages.parts.recordings import definition_formula, opened, recording_to_look_at, sink_and_split_controls
 from pages.parts.selection import autoregressive_reference, compared_recordings
-from pages.parts.session import plain, recording_title, short_title
+from pages.parts.session import recording_title, short_title
 
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
 RANDOM, GAUSSIAN = "random weights", "Gaussian reference"
@@ -307,7 +308,7 @@ def _noised_against_real(record: JobRecord, trajectory: Trajectory, params: Sink
         return
     problem = comparisons.why_no_model(trajectory, record.spec["model"]["source"])
     if problem:
-        st.info(problem)
+        st.info(plain(problem))
         return
     scope = _scope(trajectory)
     noised = comparisons.noised(record, trajectory)

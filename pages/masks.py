@@ -7,7 +7,6 @@ import pandas as pd
 import streamlit as st
 
 from analysis import masks, masks_io
-from analysis.errors import UserError
 from analysis.figures import masks as figures
 from analysis.masks import MEASURES, Comparison, Measure
 from pages.parts import pruned
@@ -15,9 +14,9 @@ from pages.parts.charts import chart, export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.kept_sinks import attention_to_sinks
 from pages.parts.mask_choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
+from pages.parts.plain import plain
 from pages.parts.pruned import Pruned, open_pruned, pruned_folders, run_of
 from pages.parts.recordings import within
-from pages.parts.session import plain
 
 VIEWS = ("Heads", "Projections", "Depth", "Attention to sinks", "Several runs")
 OURS = "The paper speaks of mask differences without a formula: this measure is ours."
@@ -33,10 +32,7 @@ def main() -> None:
     if pair is None:
         how_to_prune(known)
         return
-    try:
-        _page(*pair, known)
-    except (UserError, OSError) as error:
-        st.error(plain(str(error)))
+    _page(*pair, known)
 
 
 def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
@@ -165,8 +161,8 @@ def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) 
     stuck, free = comparison.fixed_parts(part)
     note = " ".join(f"{', '.join(names)}: {_WHY_FIXED[why]}." for why, names in stuck.items())
     if not free:
-        st.markdown(f"**{title}**")
-        st.info(f"A head's sparsity cannot differ here, so there is nothing to draw. {note}")
+        st.markdown(f"**{plain(title)}**")
+        st.info(plain(f"A head's sparsity cannot differ here, so there is nothing to draw. {note}"))
         return
     counts = comparison.head_parts()[part]
     values, spread = masks.sparsity_difference(counts), masks.independent_spread(counts)
@@ -242,7 +238,7 @@ def _projections(first: Pruned, second: Pruned, comparison: Comparison, floor: C
         del st.session_state["mask_slice"]
     part = right.selectbox("Part", parts, key="mask_slice", bind="query-params", disabled=not heads)
     if not counts[layer, names.index(name), 0]:
-        st.info(f"Layer {layer} has no {name}.")
+        st.info(plain(f"Layer {layer} has no {name}."))
         return
     _picture(first, second, layer, name, None if part == WHOLE_MATRIX else parts.index(part) - 1)
 

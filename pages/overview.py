@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from analysis.errors import UserError
 from analysis.models.checkpoint import find
 from pages.parts.frame import run
+from pages.parts.plain import plain
 from pages.parts.session import finished_recordings, model_entry, model_in_use, recording_title, show_recording
+from pages.parts.trouble import EXPECTED, why
 
 
 def main() -> None:
@@ -56,8 +57,8 @@ def _model() -> None:
     known = model_entry(spec)
     try:
         found = find(spec.source)
-    except UserError as error:
-        st.error(str(error))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
         return
     facts = {
         "Model": known.name,
@@ -76,9 +77,10 @@ def _model() -> None:
             "Vocabulary": f"{geometry.vocabulary:,} tokens",
             "Longest text": f"{geometry.max_length:,} tokens",
         }
-    st.table({"": facts.keys(), " ": facts.values()}, border="horizontal", hide_index=True)
+    told = {"": [plain(name) for name in facts], " ": [plain(fact) for fact in facts.values()]}
+    st.table(told, border="horizontal", hide_index=True)
     if known.summary:
-        st.caption(known.summary)
+        st.caption(plain(known.summary))
     st.caption("Change it in the sidebar: LLaDA, Dream, converted Qwen models, a local folder or any hub id.")
 
 

@@ -2,15 +2,16 @@
 
 import streamlit as st
 
-from analysis.errors import UserError
 from analysis.specs import PruneSpec
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
+from pages.parts.plain import code, plain
 from pages.parts.prune_accuracy import prune_accuracy
 from pages.parts.prune_plan import plan
 from pages.parts.prune_runs import prune_runs
 from pages.parts.prune_settings import prune_settings
-from pages.parts.session import engine, model_in_use, plain
+from pages.parts.session import engine, model_in_use
+from pages.parts.trouble import EXPECTED, why
 
 _REFUSED = "pruning_refused"
 
@@ -21,7 +22,7 @@ def main() -> None:
     start_exhibits()
     model = model_in_use()
     st.caption(
-        f"Removes weights of `{model.source}` and writes the pruned checkpoint to a folder. "
+        f"Removes weights of {code(model.source)} and writes the pruned checkpoint to a folder. "
         "The model in use stays as it is."
     )
     specs, problem = prune_settings(model)
@@ -32,7 +33,7 @@ def main() -> None:
     count = f" with {len(specs)} methods" if len(specs) > 1 else ""
     st.button(
         f"Prune{count}", key="prune", type="primary", icon=":material/content_cut:", disabled=bool(problem),
-        help=problem or None, on_click=_launch, args=(specs,),
+        help=plain(problem) or None, on_click=_launch, args=(specs,),
     )  # fmt: skip
     refused = st.session_state.pop(_REFUSED, "")
     if refused:
@@ -48,8 +49,8 @@ def _launch(specs: list[PruneSpec]) -> None:
     try:
         for spec in specs:
             engine().submit("prune", spec)
-    except UserError as error:
-        st.session_state[_REFUSED] = str(error)
+    except EXPECTED as error:
+        st.session_state[_REFUSED] = why(error)
 
 
 if __name__ == "__main__":

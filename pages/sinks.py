@@ -20,6 +20,7 @@ from pages.parts.ablation import ablation
 from pages.parts.charts import chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
 from pages.parts.measures import Split
+from pages.parts.plain import plain
 from pages.parts.recordings import (
     among,
     definition_formula,
@@ -28,7 +29,7 @@ from pages.parts.recordings import (
     step_slider,
     within,
 )
-from pages.parts.session import engine, plain, recording_title
+from pages.parts.session import engine, recording_title
 
 ONE_STEP, MEAN = "One step", "Mean over steps"
 VIEWS = ("Heads", "Chosen steps", "Ranking", "Ablation")
@@ -128,7 +129,7 @@ def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, spli
     )  # fmt: skip
     second.caption(f"Uniform attention would give them {uniform[rows].mean():.1%}")
     ever = int(sinks.any(axis=0).sum())
-    third.metric("Positions that are ever a sink", f"{ever} of {sinks.shape[1]}")
+    third.metric("Positions that are ever a sink", f"{ever:d} of {sinks.shape[1]:d}")
     third.caption(f"In {sinks.any(axis=1).mean():.0%} of the steps there is at least one")
 
 
@@ -216,7 +217,7 @@ def _map(record: JobRecord, trajectory: Trajectory, step: int, layer: int, head:
     model = record.parameters().model
     problem = comparisons.why_no_model(trajectory, model.source)
     if problem:
-        st.info(problem)
+        st.info(plain(problem))
         return
     try:
         spec = AttentionMapSpec(model=model, tokens=trajectory.input_tokens(step), layer=layer, head=head)

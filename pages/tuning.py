@@ -8,7 +8,6 @@ import streamlit as st
 
 from analysis import stored_statistics, tuning
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
 from analysis.specs import TuneParams
@@ -18,8 +17,9 @@ from pages.parts import discounted_text, tune_effects, tune_settings
 from pages.parts.calibrating import statistics_job
 from pages.parts.charts import chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
+from pages.parts.plain import plain
 from pages.parts.recordings import within
-from pages.parts.session import engine, plain
+from pages.parts.session import engine
 from pages.parts.suggesting import suggest_view
 from pages.parts.tune_settings import in_words, kept_a
 
@@ -42,12 +42,9 @@ def main() -> None:
     """Draws the page."""
     st.title("Tuning")
     start_exhibits()
-    try:
-        job = statistics_job()
-        if job is not None:
-            _page(job)
-    except (UserError, OSError) as error:
-        st.error(plain(str(error)))
+    job = statistics_job()
+    if job is not None:
+        _page(job)
 
 
 def _page(job: JobRecord) -> None:
@@ -63,14 +60,14 @@ def _page(job: JobRecord) -> None:
     a = kept_a()
     named = {"this setting" if a is None else "B, this setting": setting} | ({"A": a} if a is not None else {})
     if a is not None:
-        st.caption(f"**A** {in_words(a)}  \n**B** {in_words(setting)}")
+        st.caption(f"**A** {plain(in_words(a))}  \n**B** {plain(in_words(setting))}")
     problem = _problem(statistics, setting)
     if problem:
-        st.warning(problem)
+        st.warning(plain(problem))
         _hand_over(statistics, setting)
         return
     if a is not None and _problem(statistics, a):
-        st.warning(f"A is not shown. {_problem(statistics, a)}")
+        st.warning(plain(f"A is not shown. {_problem(statistics, a)}"))
         named.pop("A")
     view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key="tuning_view", bind="query-params")
     if view == "Discount":
@@ -111,9 +108,9 @@ def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
     how = "by token, exact for every setting" if info.grouping == "tokens" else f"in {tuning.BINS} bins of z"
     size = job.summary["bytes"] / 1e6
     st.caption(
-        f"{sequences} sequences of {length} tokens at {levels} noise steps · squares stored {how} · {size:,.0f} MB · "
-        f"calibration seed {info.spec.calibration.seed}, floor from seed {info.other_seed}, "
-        f"{info.spec.heldout} held-out sequences"
+        f"{sequences:d} sequences of {length:d} tokens at {levels:d} noise steps · squares stored {how} · "
+        f"{size:,.0f} MB · calibration seed {info.spec.calibration.seed:d}, floor from seed {info.other_seed:d}, "
+        f"{info.spec.heldout:d} held-out sequences"
     )
     for note in info.notes:
         st.caption(f":material/info: {plain(note)}")
@@ -135,11 +132,11 @@ def _numbers(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     for name, own in effects.items():
         total: Total = tuning.total(own, statistics.sizes)
         columns = st.columns(3)
-        columns[0].metric(f"Mask bits changed, {name}", f"{total.changed:.3%}", help=_SCORE)
+        columns[0].metric(f"Mask bits changed, {plain(name)}", f"{total.changed:.3%}", help=_SCORE)
         columns[1].metric("Changed by another calibration seed", f"{total.floor:.3%}")
         if statistics.has_grams:
             columns[2].metric(
-                f"Mean output error, {name}", f"{total.error:.3%}",
+                f"Mean output error, {plain(name)}", f"{total.error:.3%}",
                 f"{total.error - total.plain_error:+.4%} against no discount", delta_color="inverse",
             )  # fmt: skip
         else:

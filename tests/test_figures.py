@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from analysis.figures import dynamics
 from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
-from analysis.figures.style import SINK, block_reduce, shorten, token_axis
+from analysis.figures.style import SINK, as_text, block_reduce, shorten, token_axis
 
 
 def every_figure():
@@ -122,3 +122,50 @@ def test_the_raster_colours_sinks_by_kind():
         ("[MASK]", [0], [0]),
         ("word", [1], [1]),
     ]
+
+
+# --- text from outside ------------------------------------------------------------------------------------------
+
+HOSTILE = "<a href='http://evil.test'>x</a> <b>%{x}</b> &lt;"
+
+
+def hostile_figures():
+    """Every figure that shows names or tokens, given hostile ones."""
+    from analysis.evaluation.curves import Curve
+    from analysis.figures import accuracy, masks, pruning, suggestion, tuning
+
+    mass, grid, flags = np.ones((2, 3), np.float32), np.full((2, 2), 0.5), np.ones((2, 3), bool)
+    labels, line = [HOSTILE] * 3, np.linspace(0, 1, 3)
+    curve = Curve(HOSTILE, np.arange(1, 4), line, line, line)
+    return [
+        figures.head_grid(grid, "strength", None, tokens=[labels[:2]] * 2),
+        figures.mass_over_steps(mass, labels, flags, [labels] * 2),
+        figures.attention_map(np.ones((3, 3)), labels),
+        figures.mass_of_step(mass[0], labels, flags[0], 0.8),
+        dynamics.curves([dynamics.Series(HOSTILE, line, mass)], "step", "count"),
+        dynamics.variances([dynamics.Cloud(HOSTILE, line, line, labels)], False),
+        dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, lambda step, position: HOSTILE),
+        dynamics.position_bars(mass[0], labels, "variance"),
+        dynamics.kinds_over_steps({HOSTILE: np.ones((2, 1), int), "b": np.ones((2, 1), int)}, ("word",)),
+        outcome_bars({HOSTILE: {"nothing": 1.0}}, "agreement", True),
+        accuracy.running([curve], ["#111111"], "accuracy"),
+        accuracy.whiskers(
+            [accuracy.Whisker(HOSTILE, HOSTILE, 1, 0, 2, True, HOSTILE)], {HOSTILE: "#111111"}, f"against {HOSTILE}"
+        ),
+        masks.grids([masks.Grid(HOSTILE, grid), masks.Grid("b", grid)], "changed", [HOSTILE] * 2, clickable=True),
+        masks.over_depth({HOSTILE: line}, {"b": line}, "share", False),
+        masks.overlap_matrix(grid, [HOSTILE] * 2, masks.overlap_lines(grid, grid, [HOSTILE] * 2)),
+        pruning.sparsity_grid(grid, [HOSTILE] * 2),
+        pruning.phase_bar([(HOSTILE, 1.0)]),
+        suggestion.history([0.1], [HOSTILE], {"published": 0.1}, "error", False, 3),
+        tuning.discount_curves({HOSTILE: (line, line, line, line)}, np.ones(2), 2.0),
+        tuning.score_shifts([{"a": np.arange(5.0)}], {"a": HOSTILE}),
+    ]
+
+
+def test_names_and_tokens_are_drawn_as_text():
+    for figure in hostile_figures():
+        drawn = figure.to_json().encode().decode("unicode_escape")
+        assert "evil" in drawn or "&lt;a" in drawn, figure.data[0].type
+        for markup in ("<a ", "</a>", "<b>%", "%{x}</b>", "</b>"):
+            assert markup not in drawn.replace(f"<b>{as_text(HOSTILE)}</b>", ""), (figure.data[0].type, markup)

@@ -77,7 +77,7 @@ class LanguageModel(TemplateLM):
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         """Token ids. Start tokens are the tokenizer's own, unless the text (a chat template's) has them already."""
-        ids = list(self.tokenizer(string, add_special_tokens=False)["input_ids"])
+        ids = list(self.tokenizer(string, add_special_tokens=False, verbose=False)["input_ids"])
         bare = self.settings.chat if add_special_tokens is None else not add_special_tokens
         if bare or ids[: len(self._start)] == self._start:
             return ids

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from analysis.figures.dynamics import SERIES_COLORS
-from analysis.figures.style import layout
+from analysis.figures.style import as_text, layout
 
 
 def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], y_title: str, percent: bool) -> go.Figure:
@@ -18,12 +18,12 @@ def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], y_title: str, perc
             go.Bar(
                 x=[name.replace(" ", "<br>", 1) for name in values],
                 y=list(values.values()),
-                name=model,
+                name=as_text(model),
                 marker={"color": SERIES_COLORS[index % len(SERIES_COLORS)], "line": {"width": 0}},
                 texttemplate="%{y:.0%}" if percent else "%{y:.2f}",
                 textposition="outside",
                 cliponaxis=False,
-                hovertemplate=("%{x}<br>%{y:.1%}" if percent else "%{x}<br>%{y:.3f}") + f"<extra>{model}</extra>",
+                hovertemplate=f"%{{x}}<br>%{{y:{'.1%' if percent else '.3f'}}}<extra>%{{fullData.name}}</extra>",
             )
         )
     layout(figure, "blocked", y_title, height=300)

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.dynamics import SERIES_COLORS
-from analysis.figures.style import REFERENCE, layout
+from analysis.figures.style import REFERENCE, as_text, layout
 
 MAX_POINTS = 400  # a curve; more would be finer than the screen
 
@@ -50,7 +50,8 @@ def running(bands: Sequence[Band], colors: Sequence[str], y_title: str, differen
         )  # fmt: skip
         figure.add_trace(
             go.Scatter(
-                x=x, y=mean.astype(np.float32), mode="lines", name=band.name, line={"color": color, "width": 2},
+                x=x, y=mean.astype(np.float32), mode="lines", name=as_text(band.name),
+                line={"color": color, "width": 2},
                 customdata=np.stack([low, high], axis=1).astype(np.float32),
                 hovertemplate="%{y:+.1f} [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]"
                 if difference
@@ -70,7 +71,9 @@ def running(bands: Sequence[Band], colors: Sequence[str], y_title: str, differen
 
 @dataclass(frozen=True)
 class Whisker:
-    """A difference in points with its interval. row: what it is on. clear: drawn full, else hollow. hover: a line."""
+    """A difference in points with its interval. row: what it is on. clear: drawn full, else hollow.
+    hover: text, its lines parted by <br>.
+    """
 
     row: str
     model: str
@@ -94,7 +97,7 @@ def whiskers(found: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
         shift = (index - (len(models) - 1) / 2) * 0.7 / len(models)
         figure.add_trace(
             go.Scatter(
-                x=values[:, 0], y=[rows.index(one.row) + shift for one in mine], mode="markers", name=model,
+                x=values[:, 0], y=[rows.index(one.row) + shift for one in mine], mode="markers", name=as_text(model),
                 marker={
                     "color": colors[model], "size": 9, "line": {"color": colors[model], "width": 2},
                     "symbol": ["circle" if one.clear else "circle-open" for one in mine],
@@ -103,14 +106,16 @@ def whiskers(found: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
                     "type": "data", "symmetric": False, "array": values[:, 2] - values[:, 0],
                     "arrayminus": values[:, 0] - values[:, 1], "thickness": 2, "width": 0,
                 },
-                text=[one.hover for one in mine], hovertemplate="%{text}<extra></extra>",
+                text=["<br>".join(map(as_text, one.hover.split("<br>"))) for one in mine],
+                hovertemplate="%{text}<extra></extra>",
             )
         )  # fmt: skip
-    layout(figure, x_title, "", height=90 + len(rows) * (14 + 14 * len(models)))
+    names = [as_text(row) for row in rows]
+    layout(figure, as_text(x_title), "", height=90 + len(rows) * (14 + 14 * len(models)))
     figure.add_vline(x=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
     figure.update_layout(showlegend=True)
     figure.update_yaxes(
-        tickmode="array", tickvals=list(range(len(rows))), ticktext=[f"<b>{rows[0]}</b>", *rows[1:]] if rows else [],
+        tickmode="array", tickvals=list(range(len(rows))), ticktext=[f"<b>{names[0]}</b>", *names[1:]] if names else [],
         range=[len(rows) - 0.5, -0.5], zeroline=False,
         showgrid=False,
     )  # fmt: skip

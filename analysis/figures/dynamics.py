@@ -6,7 +6,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import NARROW_TICK_LABELS, REFERENCE, SELECTED, SINK, TOKEN, color_bar, layout, token_axis
+from analysis.figures.style import (
+    NARROW_TICK_LABELS,
+    REFERENCE,
+    SELECTED,
+    SINK,
+    TOKEN,
+    as_text,
+    color_bar,
+    layout,
+    token_axis,
+)
 
 SERIES_COLORS = ("#1f77d0", "#e8590c", "#2f9e6e", "#9c5fd6", "#c2255c", "#7a6a3a")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
@@ -52,7 +62,7 @@ def curves(
                     showlegend=False,
                 )
             )
-        name = f"{one.name}, mean and range of {len(one.values)}" if several else one.name
+        name = as_text(f"{one.name}, mean and range of {len(one.values)}" if several else one.name)
         figure.add_trace(
             go.Scatter(
                 x=one.x,
@@ -91,15 +101,15 @@ def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
                 x=cloud.spatial,
                 y=cloud.temporal,
                 mode="markers",
-                name=cloud.name,
-                text=list(cloud.labels),
+                name=as_text(cloud.name),
+                text=[as_text(label) for label in cloud.labels],
                 marker={
                     "size": 9,
                     "color": REFERENCE if cloud.reference else SERIES_COLORS[index % len(SERIES_COLORS)],
                     "symbol": "x" if cloud.reference else SYMBOLS[index % len(SYMBOLS)],
                     "opacity": 0.75,
                 },
-                hovertemplate="%{text}<br>spatial %{x:.3g}<br>temporal %{y:.3g}<extra>" + cloud.name + "</extra>",
+                hovertemplate="%{text}<br>spatial %{x:.3g}<br>temporal %{y:.3g}<extra>%{fullData.name}</extra>",
             )
         )
     layout(figure, "spatial variance of the corrected share", "temporal variance of the sink centroid", height=460)
@@ -138,7 +148,9 @@ def raster(
                     y=at_step,
                     mode="markers",
                     name=name,
-                    text=None if token is None else [token(*at) for at in zip(at_step, at_position, strict=True)],
+                    text=None
+                    if token is None
+                    else [as_text(token(*at)) for at in zip(at_step, at_position, strict=True)],
                     marker={"symbol": "square", "size": 7, "color": KIND_COLORS[kind % len(KIND_COLORS)]},
                     hovertemplate="step %{y}, position %{x}"
                     + ("<br>token in this step ‘%{text}’" if token is not None else "")
@@ -194,7 +206,7 @@ def kinds_over_steps(
     """
     from plotly.subplots import make_subplots
 
-    titles = list(panels) if len(panels) > 1 else None
+    titles = [as_text(title) for title in panels] if len(panels) > 1 else None
     figure = make_subplots(1, len(panels), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.04)
     named: set[str] = set()
     for column, counts in enumerate(panels.values(), start=1):

@@ -8,7 +8,16 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.dynamics import SERIES_COLORS
-from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE, REFERENCE, SELECTED, color_bar, layout, shorten
+from analysis.figures.style import (
+    DIFFERENCE_SCALE,
+    MASS_SCALE,
+    REFERENCE,
+    SELECTED,
+    as_text,
+    color_bar,
+    layout,
+    shorten,
+)
 
 _WRITTEN_CELLS = 80  # up to this many cells a grid carries its numbers
 # Cells (rows, columns) that a picture has pixels for on a screen of 1280, by how pictures are placed.
@@ -39,7 +48,7 @@ def grids(
     cell of the first grid to outline. clickable: each of its cells is a point with customdata (layer, column).
     """
     figure = make_subplots(
-        1, len(shown), subplot_titles=[grid.title for grid in shown] if len(shown) > 1 else None,
+        1, len(shown), subplot_titles=[as_text(grid.title) for grid in shown] if len(shown) > 1 else None,
         horizontal_spacing=0.05, shared_yaxes=True,
     )  # fmt: skip
     for index, grid in enumerate(shown, 1):
@@ -72,7 +81,8 @@ def grids(
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
     figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=34 if len(shown) > 1 else 12, dragmode=False)
     named = not isinstance(columns, str)
-    ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": list(columns)} if named else {}
+    texts = list(map(as_text, columns)) if named else []
+    ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": texts} if named else {}
     figure.update_xaxes(
         range=[-0.5, count - 0.5], title_text="projection" if named else columns, showgrid=False, zeroline=False,
         **(ticks or {"dtick": 1 if count <= 16 else 4}),
@@ -100,7 +110,7 @@ def _cells(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) ->
 def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) -> np.ndarray:
     lines = np.empty(grid.values.shape, object)
     for (layer, column), value in np.ndenumerate(grid.values):
-        where = f"{columns} {column}" if isinstance(columns, str) else columns[column]
+        where = f"{columns} {column}" if isinstance(columns, str) else as_text(columns[column])
         number = ("none" if np.isnan(value) else f"{value:+.3%}") if signed else f"{value:.3%}"
         more = f"<br>{grid.hover[layer, column]}" if grid.hover is not None else ""
         lines[layer, column] = f"layer {layer}, {where}<br>{name} {number}{more}"
@@ -129,7 +139,7 @@ def overlap_lines(values: np.ndarray, chance: np.ndarray, names: Sequence[str]) 
     """Every two runs, their overlap and that of independent masks, as lines for the hover."""
     lines = np.empty(values.shape, object)
     for (row, column), value in np.ndenumerate(values):
-        lines[row, column] = f"{names[row]}<br>{names[column]}<br>Jaccard {value:.4f}"
+        lines[row, column] = f"{as_text(names[row])}<br>{as_text(names[column])}<br>Jaccard {value:.4f}"
         if row != column:
             lines[row, column] += f"<br>independent masks {chance[row, column]:.4f}"
     return lines
@@ -145,7 +155,7 @@ def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray]
             go.Scatter(
                 x=np.arange(len(values)),
                 y=np.asarray(values, np.float32),
-                name=name,
+                name=as_text(name),
                 mode="lines" if floor else "lines+markers",
                 line={
                     "color": REFERENCE if floor else SERIES_COLORS[index % len(SERIES_COLORS)],

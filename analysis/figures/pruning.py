@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import MASS_SCALE, TOKEN, color_bar, layout
+from analysis.figures.style import MASS_SCALE, TOKEN, as_text, color_bar, layout
 
 _WRITTEN_LAYERS = 16  # up to this many layers every cell carries its number
 
@@ -17,7 +17,7 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
         go.Heatmap(
             z=sparsity.T.astype(np.float32),
             x=list(range(layers)),
-            y=list(projections),
+            y=[as_text(projection) for projection in projections],
             zmin=0,
             zmax=1,
             colorscale=MASS_SCALE,
@@ -37,7 +37,7 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
 
 def phase_bar(phases: Sequence[tuple[str, float]]) -> go.Figure:
     """A horizontal bar for each phase of a run, (name, seconds) in order from above."""
-    names, seconds = [name for name, _ in phases], [spent for _, spent in phases]
+    names, seconds = [as_text(name) for name, _ in phases], [spent for _, spent in phases]
     figure = go.Figure(
         go.Bar(
             y=names, x=seconds, orientation="h", marker={"color": TOKEN}, text=[f"{spent:.1f}" for spent in seconds],

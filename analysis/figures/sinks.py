@@ -12,6 +12,7 @@ from analysis.figures.style import (
     SELECTED,
     SINK,
     TOKEN,
+    as_text,
     block_reduce,
     color_bar,
     layout,
@@ -48,7 +49,7 @@ def head_grid(
     layer, head = (axis.ravel() for axis in np.indices(values.shape))
     shown = [f"{value:.1%}" if percent else f"{value:.3g}" for value in values.ravel()]
     if tokens is not None:
-        named = [token for row in tokens for token in row]
+        named = [as_text(token) for row in tokens for token in row]
         shown = [f"{number}<br>most attention: {token}" for number, token in zip(shown, named, strict=True)]
     # Heatmaps send no clicks; invisible squares over them do.
     figure.add_trace(
@@ -112,7 +113,7 @@ def mass_over_steps(
     exact = heatmap.z.shape == mass.shape
     token = "<br>token in this step ‘%{text}’" if tokens and exact else ""
     heatmap.update(
-        text=tokens if exact else None,
+        text=[[as_text(token) for token in row] for row in tokens] if tokens and exact else None,
         hovertemplate=f"step %{{y}}, position %{{x}}{token}<br>mass %{{z:.2f}}<extra></extra>",
     )
     figure = go.Figure(heatmap)

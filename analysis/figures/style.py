@@ -1,5 +1,7 @@
 """Colours and layout shared by every figure: one meaning, one colour, legible on light and dark pages."""
 
+from html import escape
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -59,9 +61,14 @@ def token_axis(labels: list[str], most: int = MAX_TICK_LABELS) -> dict:
 
 
 def shorten(label: str, width: int = 10) -> str:
-    """A token as a tick label: white space made visible, long ones cut."""
+    """A token as a tick label: white space made visible, long ones cut, its own marks as text."""
     visible = label.replace("\n", "⏎").strip() or "␣"
-    return visible if len(visible) <= width else visible[: width - 1] + "…"
+    return as_text(visible if len(visible) <= width else visible[: width - 1] + "…")
+
+
+def as_text(label: str) -> str:
+    """Text from outside as Plotly shows it literally: it reads `<…>` as markup, and `%{…}` as a number's place."""
+    return escape(label, quote=False).replace("%{", "%&#123;")
 
 
 def block_reduce(values: np.ndarray, limit: int = MAX_CELLS) -> tuple[np.ndarray, int, int]:

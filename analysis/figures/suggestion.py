@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.dynamics import SERIES_COLORS
-from analysis.figures.style import REFERENCE, SINK, TOKEN, layout
+from analysis.figures.style import REFERENCE, SINK, TOKEN, as_text, layout
 
 _DASHES = ("dash", "dot")
 _LEAST = {True: 2e-3, False: 2e-4}  # of the values, the least height of a history: of accuracies, of errors
@@ -49,7 +49,7 @@ def history(
                 "color": TOKEN, "size": 8, "line": {"width": 0},
                 "symbol": np.where(outside, "triangle-down" if maximise else "triangle-up", "circle"),
             },
-            customdata=[f"{value:{form}}<br>{words}" for value, words in zip(values, settings, strict=True)],
+            customdata=[f"{value:{form}}<br>{as_text(words)}" for value, words in zip(values, settings, strict=True)],
             hovertemplate="trial %{x}: %{customdata}<extra></extra>",
         )
     )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.dynamics import SERIES_COLORS
-from analysis.figures.style import REFERENCE, SINK, TOKEN, layout
+from analysis.figures.style import REFERENCE, SINK, TOKEN, as_text, layout
 
 
 def discount_curves(
@@ -31,7 +31,7 @@ def discount_curves(
         )  # fmt: skip
         figure.add_trace(
             go.Scatter(
-                x=grid, y=median, name=name, mode="lines", line={"color": color, "width": 2.5},
+                x=grid, y=median, name=as_text(name), mode="lines", line={"color": color, "width": 2.5},
                 hovertemplate="z = %{x:.2f}<br>ω = %{y:.3f}<extra></extra>",
             )
         )  # fmt: skip
@@ -65,7 +65,8 @@ def score_shifts(quantiles: Sequence[Mapping[str, np.ndarray]], names: Mapping[s
         figure.add_trace(
             go.Box(
                 x=np.arange(len(points)), lowerfence=points[:, 0], q1=points[:, 1], median=points[:, 2],
-                q3=points[:, 3], upperfence=points[:, 4], name=name, marker={"color": color}, line={"width": 1.2},
+                q3=points[:, 3], upperfence=points[:, 4], name=as_text(name), marker={"color": color},
+                line={"width": 1.2},
             )
         )  # fmt: skip
     layout(figure, "layer", "feature score, relative shift", 380)

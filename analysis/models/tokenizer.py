@@ -68,7 +68,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -
         ) from error
     with _one_sentence("The prompt cannot be tokenized", "Check the tokenizer's files."):
         # A template writes the special tokens itself.
-        return [int(token) for token in tokenizer(text, add_special_tokens=not chat)["input_ids"]]
+        return [int(token) for token in tokenizer(text, add_special_tokens=not chat, verbose=False)["input_ids"]]
 
 
 def uses_chat(source: str, tokenizer: PreTrainedTokenizerBase | None, chat_template: str) -> bool:

@@ -11,6 +11,7 @@ from analysis.trajectory import Trajectory
 from cache.keys import content_key
 from pages.parts import comparisons, controls, tokens
 from pages.parts.charts import chart, heading
+from pages.parts.plain import plain
 from pages.parts.recordings import opened
 from pages.parts.selection import autoregressive_reference
 from pages.parts.session import engine
@@ -30,7 +31,7 @@ def ablation(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> N
     )
     problem = comparisons.why_no_model(trajectory, record.spec["model"]["source"])
     if problem:
-        st.info(problem)
+        st.info(plain(problem))
         return
     count, reference, button = st.columns([1, 3, 1], vertical_alignment="bottom")
     with count:
@@ -42,7 +43,7 @@ def ablation(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> N
     if beside is not None and causal is not None:
         problem = comparisons.why_no_model(causal, beside.spec["model"]["source"])
         if problem:
-            st.info(problem)
+            st.info(plain(problem))
         else:
             models.append((beside, causal))
     specs = [_spec(one, shown, blocked, params) for one, shown in models]
@@ -112,5 +113,5 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
     for source, job in jobs:
         heading(f"What {source} wrote", "Shaded tokens differ from the untouched run.", _METHOD)
         for row in job.summary["rows"]:
-            st.caption(f"Blocked: {row['title']}")
+            st.caption(f"Blocked: {plain(row['title'])}")
             tokens.show(tokens.changed_text(row["words"], row["same"]))

@@ -9,7 +9,6 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.evaluation import results as evaluations
 from analysis.evaluation import tables
 from analysis.evaluation.command import command
@@ -17,8 +16,10 @@ from analysis.evaluation.results import DOCUMENTS, STOP, Results
 from pages.parts.accuracy_results import accuracies, differences, perplexity
 from pages.parts.charts import export_button
 from pages.parts.disagreements import disagreements
+from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, progress_bar
-from pages.parts.session import engine, plain
+from pages.parts.session import engine
+from pages.parts.trouble import EXPECTED, why
 
 REFRESH = 1.0  # seconds between looks at how far it is
 REDRAW = 4.0  # seconds between drawings of the results, as a plot that changes is blank for a moment
@@ -77,8 +78,8 @@ def _guarded(record: JobRecord) -> Results | None:
             return None if file is None else _whole(str(file), record.key or "")
         path = _folder(record) / DOCUMENTS
         return _growing(str(path)).read() if path.is_file() and path.stat().st_size else None
-    except UserError as error:
-        st.error(plain(str(error)))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
         return None
 
 
@@ -141,8 +142,8 @@ def _resume(record: JobRecord) -> None:
             new = engine().submit("evaluate", record.parameters())
         else:
             new = engine().restart(record.id)
-    except UserError as error:
-        st.error(plain(str(error)))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
         return
     st.query_params["evaluation"] = new.id
     st.rerun()

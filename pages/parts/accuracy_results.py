@@ -9,7 +9,7 @@ from analysis.evaluation import results as evaluations
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
 from pages.parts.charts import chart, table
-from pages.parts.session import plain
+from pages.parts.plain import plain
 
 _DIFFERENCE = (
     "Over the items both models have answered, $d_i$ = 1 where the first alone is right, −1 where the other is:\n\n"
@@ -48,15 +48,15 @@ def differences(found: Results) -> None:
     if control:
         names = {"dense": found.names[0], "control": found.names[control]}
         base = st.segmented_control(
-            "Compared with", list(names), default="dense", required=True, format_func=names.get, key="accuracy_base",
-            bind="query-params",
+            "Compared with", list(names), default="dense", required=True, key="accuracy_base", bind="query-params",
+            format_func=lambda name: plain(names[name]),
             help="The control differs from the sink-aware method in nothing but the discount of the sinks.",
         )  # fmt: skip
     other = control if base == "control" and control else 0
     pairs = [pair for pair in evaluations.pairs(found) if pair[1] == other]
     if not pairs:
         return
-    name = plain(found.names[other])
+    name = found.names[other]
     st.markdown("\n".join(f"- {plain(sentence)}" for sentence in tables.verdicts(found, pairs)))
     rows = tables.difference_table(found, pairs)
     colors = {found.names[model]: figures.color_of(model) for model, _ in pairs}

@@ -10,7 +10,8 @@ from analysis.specs import CalibrateSpec, CalibrationParams, sentence
 from cache.keys import content_key
 from pages.parts import comparisons, controls
 from pages.parts.calibration_presets import noise_note, preset_box
-from pages.parts.session import engine, model_in_use, plain
+from pages.parts.plain import plain
+from pages.parts.session import engine, model_in_use
 
 _TEXT = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _STORED = ("grouping", "layer_scope", "byte_budget", "heldout")
@@ -65,7 +66,7 @@ def _spec(found: Checkpoint | None) -> CalibrateSpec | None:
     try:
         spec = CalibrateSpec(calibration=CalibrationParams(**text), **stored)
     except ValidationError as error:
-        st.error(sentence(error))
+        st.error(plain(sentence(error)))
         return None
     noise_note(spec.calibration, found)
     return spec

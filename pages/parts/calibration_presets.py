@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.calibration.noise import NOISES
 from analysis.models.checkpoint import Checkpoint
 from analysis.specs import CALIBRATION_PRESETS, CalibrationParams
+from pages.parts.plain import plain
 
 
 def preset_box(prefix: str, found: Checkpoint | None) -> None:
@@ -33,8 +34,8 @@ def noise_note(params: CalibrationParams, found: Checkpoint | None) -> None:
     published = found.architecture.calibration_noise
     if params.noise != published:
         st.caption(
-            f":material/info: The authors' script for {found.architecture.name} noises text "
-            f"{NOISES[published].title}: choose the noise *{published}* to do the same."
+            f":material/info: The authors' script for {plain(found.architecture.name)} noises text "
+            f"{NOISES[published].title}: choose the noise *{plain(published)}* to do the same."
         )
 
 

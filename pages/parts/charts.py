@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.figures.export import Exhibit, page_html
+from pages.parts.plain import plain
 
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 _EXHIBITS = "exhibits"
@@ -41,9 +42,9 @@ def chart(
 
 
 def heading(title: str, sentence: str, formula: str | None) -> None:
-    """The title and sentence of a chart or table."""
-    st.markdown(f"**{title}**", help=formula)
-    st.caption(sentence)
+    """The title and sentence of a chart or table, as plain text; its formula is Markdown."""
+    st.markdown(f"**{plain(title)}**", help=formula)
+    st.caption(plain(sentence))
 
 
 def table(

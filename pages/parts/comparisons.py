@@ -3,13 +3,14 @@
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.jobs import known_key
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec, NoiseSpec, ReferenceSpec, Spec
 from analysis.trajectory import Trajectory
+from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.session import engine, open_recording, plain
+from pages.parts.session import engine, open_recording
+from pages.parts.trouble import EXPECTED, why
 
 _ASKED = "comparison_jobs"
 QUICK = 100e6  # bytes of weights up to which the random-weight reference is drawn without being asked for
@@ -22,8 +23,8 @@ def why_no_model(trajectory: Trajectory, source: str) -> str:
     """Why the recorded model cannot be run, or nothing."""
     try:
         found = find(source)
-    except UserError as error:
-        return f"This needs the recorded model. {error}"
+    except EXPECTED as error:
+        return f"This needs the recorded model. {why(error)}"
     if found is None:
         return f"This needs the recorded model, and '{source}' is not on this disk. Load it in the sidebar first."
     if fingerprint(found) != trajectory.info.model.fingerprint:
@@ -45,8 +46,8 @@ def ask(kind: str, spec: Spec, what: str, place: str = "") -> JobRecord | None:
     try:
         job = engine().job(asked[question]) if question in asked else None
         job = job or engine().submit(kind, spec)
-    except UserError as error:
-        st.error(str(error))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
         return None
     asked[question] = job.id
     if not job.ended:
@@ -67,7 +68,7 @@ def follow(job_id: str, what: str) -> None:
     record = engine().job(job_id)
     if record is None or record.ended:
         st.rerun()
-    st.caption(what)
+    st.caption(plain(what))
     progress_bar(record)
     cancel_button(record, f"cancel_{job_id}")
 
@@ -89,7 +90,7 @@ def reference_toggle(record: JobRecord, trajectory: Trajectory) -> Opened | None
     if not wanted:
         return None
     if problem:
-        st.info(problem)
+        st.info(plain(problem))
         return None
     return _opened(ask("reference", _reference(trajectory, record), "Observing the same inputs with random weights"))
 

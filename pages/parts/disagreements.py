@@ -6,7 +6,7 @@ import streamlit as st
 from analysis.evaluation import tables
 from analysis.evaluation.results import Results
 from pages.parts.charts import table
-from pages.parts.session import plain
+from pages.parts.plain import plain
 
 _ALL, _ANYONE, _NEITHER = "all", "anyone", "neither"
 

@@ -6,11 +6,12 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.jobs import known_key
 from analysis.specs import FootprintSpec
+from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.session import engine, plain
+from pages.parts.session import engine
+from pages.parts.trouble import EXPECTED, why
 
 
 def footprint_of(record: JobRecord, folder: Path) -> None:
@@ -23,8 +24,8 @@ def footprint_of(record: JobRecord, folder: Path) -> None:
     spec = FootprintSpec(model=record.parameters().model, pruned=str(folder))
     try:
         answer = engine().answered("footprint", known_key("footprint", spec))
-    except UserError as error:
-        st.caption(plain(str(error)))
+    except EXPECTED as error:
+        st.caption(plain(why(error)))
         return
     if answer is not None:
         _show(answer.summary["footprint"])
@@ -39,8 +40,8 @@ def footprint_of(record: JobRecord, folder: Path) -> None:
     if st.button("Measure size and speed", key=f"footprint_{record.id}", icon=":material/speed:"):
         try:
             engine().submit("footprint", spec)
-        except UserError as error:
-            st.error(str(error))
+        except EXPECTED as error:
+            st.error(plain(why(error)))
         else:
             st.rerun()
 
@@ -77,8 +78,8 @@ def _show(found: dict) -> None:
         st.caption(
             f"{speed['speedup']:.2f}× the dense model's speed, 95 % interval {speed['low']:.2f} to "
             f"{speed['high']:.2f}: "
-            f"{speed['repeats']} forwards of {speed['sequences']} × {speed['tokens']} tokens each, {speed['dtype']}, "
-            f"{plain(speed['device_name'])}, {speed['threads']} threads."
+            f"{speed['repeats']:d} forwards of {speed['sequences']:d} × {speed['tokens']:d} tokens each, "
+            f"{plain(speed['dtype'])}, {plain(speed['device_name'])}, {speed['threads']:d} threads."
         )
 
 

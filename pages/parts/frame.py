@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from pages.parts.trouble import told
+
 _inside: ContextVar[bool] = ContextVar("inside_app", default=False)
 
 
@@ -24,7 +26,8 @@ def run(body: Callable[[], None]) -> None:
     before app.py has declared its navigation.
     """
     if _inside.get():
-        body()
+        with told():
+            body()
     else:
         from app import main
 

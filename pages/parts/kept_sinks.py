@@ -12,9 +12,10 @@ from analysis.specs import ModelSpec, RecordSpec
 from analysis.trajectory import Trajectory
 from pages.parts import comparisons, measures
 from pages.parts.charts import chart
+from pages.parts.plain import plain
 from pages.parts.pruned import Pruned
 from pages.parts.recordings import definition_formula, opened, recording_to_look_at, sink_controls
-from pages.parts.session import plain, prefer_recording
+from pages.parts.session import prefer_recording
 
 _OURS = "The paper gives no formula for sink strength: this one is ours."
 
@@ -33,7 +34,7 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
     record, dense = looked_at
     problem = _why_not(first, second, dense)
     if problem:
-        st.info(problem)
+        st.info(plain(problem))
         return
     params = sink_controls()
     wanted = st.toggle(
@@ -94,7 +95,7 @@ def _ask(one: Pruned, record: JobRecord, dense: Trajectory, slot: str) -> JobRec
         seed=dense.info.seed,
         mass_dtype=asked.mass_dtype,
     )
-    return comparisons.ask("record", spec, f"Recording {plain(one.label)}", f"masks_{slot}")
+    return comparisons.ask("record", spec, f"Recording {one.label}", f"masks_{slot}")
 
 
 def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition: str) -> None:

@@ -8,8 +8,9 @@ from analysis import masks, masks_io
 from analysis.masks import Comparison
 from analysis.pruned_runs import first_pair, seed_pair
 from pages.parts import pruned
+from pages.parts.plain import code, plain
 from pages.parts.pruned import Pruned, open_pruned, run_of
-from pages.parts.session import engine, plain
+from pages.parts.session import engine
 
 AUTOMATIC, CHOSEN = "automatic", "two runs of my choice"
 ALIKE = 0.01  # sparsities that differ by more are not compared unasked
@@ -49,7 +50,7 @@ def two_runs(known: dict[str, Path]) -> tuple[Pruned, Pruned] | None:
             one = open_pruned(name, known) if name else None
             if one is not None:
                 stored = "mask file" if one.masks.stored else "zeros of the weights"
-                st.caption(f"{plain(one.run.title)} · {one.masks.architecture} · read from the {stored}")
+                st.caption(f"{plain(one.run.title)} · {plain(one.masks.architecture)} · read from the {stored}")
             opened.append(one)
     return None if None in opened else (opened[0], opened[1])
 
@@ -68,7 +69,9 @@ def how_to_prune(known: dict[str, Path]) -> None:
             ),
             language="bash",
         )
-        st.caption(f"What lies in `{where}` is offered above; of any other pruned checkpoint, type the folder's path.")
+        st.caption(
+            f"What lies in {code(where)} is offered above; of any other pruned checkpoint, type the folder's path."
+        )
     else:
         st.info("Choose two runs above, or type the paths of two folders.")
 
@@ -117,7 +120,7 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparis
     if {one.key for one in pair} == {first.key, second.key}:
         st.caption("First and second differ in their calibration seed alone, so what is shown is the floor itself.")
     else:
-        said = " and ".join(f"`{one.name}`" for one in pair)
+        said = " and ".join(code(one.name) for one in pair)
         st.caption(f"Two calibration seeds: {said} ({plain(pair[0].run.title)} and {plain(pair[1].run.title)}).")
     if abs(masks.sparsities(floor.total())[0] - masks.sparsities(pruned.compared(first, second).total())[0]) > ALIKE:
         st.warning("These two seeds have another sparsity than the runs compared, so they are no floor for them.")

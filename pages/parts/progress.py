@@ -5,9 +5,10 @@ from datetime import datetime
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.jobs import JOBS
-from pages.parts.session import engine, plain
+from pages.parts.plain import plain
+from pages.parts.session import engine
+from pages.parts.trouble import EXPECTED, why
 
 
 def job_title(record: JobRecord) -> str:
@@ -43,12 +44,12 @@ def progress_bar(record: JobRecord) -> None:
     place = engine().place(record.id)
     if place is not None:
         if record.waits_for:
-            text = plain(f"waits for {record.waits_for}")
+            text = f"waits for {record.waits_for}"
         elif place:
             text = f"waiting, {place} before it"
         else:
             text = "next in the queue" if engine().has_worker() else "starting the worker"
-        st.progress(0.0, text=text)
+        st.progress(0.0, text=plain(text))
         return
     now = engine().progress(record.id)
     text = now.phase or "starting"
@@ -82,7 +83,7 @@ def restart_button(record: JobRecord, key: str, label: str = "Start again") -> N
     if st.button(label, key=key, icon=":material/replay:", help="Finished phases are used again."):
         try:
             engine().restart(record.id)
-        except UserError as error:
-            st.error(str(error))
+        except EXPECTED as error:
+            st.error(plain(why(error)))
         else:
             st.rerun()

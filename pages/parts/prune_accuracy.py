@@ -3,16 +3,16 @@
 from datetime import datetime
 
 import streamlit as st
-from pydantic import ValidationError
 
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.evaluation.presets import PRESETS
 from analysis.pruning.methods import METHODS
-from analysis.specs import EvaluateSpec, ModelSpec, sentence
+from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts import controls
 from pages.parts.accuracy import accuracy_panel
-from pages.parts.session import engine, plain
+from pages.parts.plain import plain
+from pages.parts.session import engine
+from pages.parts.trouble import EXPECTED, why
 
 _REFUSED, _PRESELECTED, _CHOSEN = "evaluation_refused", "accuracy_preselected", "accuracy_chosen"
 _RUNS = "accuracy_runs"
@@ -61,13 +61,13 @@ def _question(model: ModelSpec, runs: dict[str, tuple[str, str]]) -> None:
             tasks=tuple(tasks) or ("bundled",),
             **values,
         )
-    except ValidationError as error:
-        problem = sentence(error)
+    except EXPECTED as error:
+        problem = why(error)
     if problem:
         st.error(plain(problem))
     st.button(
         "Compare accuracy", key="compare_accuracy", type="primary", icon=":material/monitoring:",
-        disabled=bool(problem), help=problem or None, on_click=_evaluate, args=(spec,),
+        disabled=bool(problem), help=plain(problem) or None, on_click=_evaluate, args=(spec,),
     )  # fmt: skip
     refused = st.session_state.pop(_REFUSED, "")
     if refused:
@@ -93,8 +93,8 @@ def _evaluate(spec: EvaluateSpec) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
     try:
         st.query_params["evaluation"] = engine().submit("evaluate", spec).id
-    except UserError as error:
-        st.session_state[_REFUSED] = str(error)
+    except EXPECTED as error:
+        st.session_state[_REFUSED] = why(error)
 
 
 # --- the evaluation shown ---------------------------------------------------------------------------------------

@@ -3,12 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from analysis.errors import UserError
 from analysis.models.checkpoint import find
 from analysis.pruning.methods import METHODS
 from analysis.specs import CalibrationParams, EstimateSpec, PruneSpec
+from pages.parts.plain import plain
 from pages.parts.progress import duration
-from pages.parts.session import engine, plain
+from pages.parts.session import engine
+from pages.parts.trouble import EXPECTED, why
 
 _ASKED = "prune_estimates"
 
@@ -27,8 +28,8 @@ def plan(specs: list[PruneSpec]) -> None:
                 method: asked[method] if asked.get(method, ("",))[0] == text else (text, _submit(questions[method]))
                 for method, text in wanted.items()
             }
-        except UserError as error:
-            st.error(str(error))
+        except EXPECTED as error:
+            st.error(plain(why(error)))
             return
         for earlier in {job for _, job in asked.values()} - {job for _, job in answers.values()}:
             engine().cancel(earlier)  # nobody looks at it any more

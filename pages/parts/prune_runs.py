@@ -12,8 +12,9 @@ from analysis.engine import JobRecord
 from analysis.figures import pruning as figures
 from analysis.pruning.methods import METHODS
 from pages.parts.footprints import footprint_of
+from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
-from pages.parts.session import engine, plain
+from pages.parts.session import engine
 
 SHOWN = 6
 _REFRESH = 0.7  # seconds
@@ -42,8 +43,9 @@ def prune_runs() -> None:
 def title(record: JobRecord) -> str:
     """A run in one line."""
     spec = record.spec
-    parts = [f"**{METHODS[spec['method']].title}**", f"{spec['sparsity']:.0%}", spec["pattern"], spec["allocation"]]
-    return " · ".join([*parts, plain(spec["model"]["source"]), f"seed {spec['calibration']['seed']}"])
+    how = plain(f"{spec['pattern']} · {spec['allocation']}")
+    parts = [f"**{METHODS[spec['method']].title}**", f"{spec['sparsity']:.0%}", how]
+    return " · ".join([*parts, plain(spec["model"]["source"]), f"seed {spec['calibration']['seed']:d}"])
 
 
 def _active(ids: list[str]) -> None:
@@ -74,7 +76,7 @@ def _ended(record: JobRecord, opened: bool) -> None:
     when = datetime.fromtimestamp(record.finished or record.created).strftime("%d %b %H:%M")
     if record.state != "done":
         left, right = st.columns([5, 1], vertical_alignment="center")
-        left.markdown(f"{title(record)} · :gray[{record.state}, {when}]")
+        left.markdown(f"{title(record)} · :gray[{plain(record.state)}, {plain(when)}]")
         if record.reason:
             left.error(plain(record.reason))
         with right:
@@ -83,13 +85,13 @@ def _ended(record: JobRecord, opened: bool) -> None:
         return
     result = engine().result(record)
     if result is None or result.folder is None:
-        st.markdown(f"{title(record)} · :gray[{when}]")
+        st.markdown(f"{title(record)} · :gray[{plain(when)}]")
         st.caption("Its folder was removed.")
         return
     report = record.summary["report"]
     sparsity = report["sparsity"]
     seconds = sum(row["seconds"] for row in report["phases"])
-    st.markdown(f"{title(record)} · :gray[{when}]")
+    st.markdown(f"{title(record)} · :gray[{plain(when)}]")
     columns = st.columns(4)
     columns[0].metric("Sparsity", f"{sparsity['overall']:.1%}", help="Share of the prunable weights that were removed.")
     columns[1].metric("Weights removed", f"{sparsity['pruned_weights']:,}")

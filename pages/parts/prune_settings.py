@@ -3,12 +3,13 @@
 import streamlit as st
 from pydantic import ValidationError
 
-from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint, find
 from analysis.pruning.methods import METHODS
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams, sentence
 from pages.parts import controls
 from pages.parts.calibration_presets import noise_note, preset_box
+from pages.parts.plain import plain
+from pages.parts.trouble import EXPECTED, why
 
 PRESELECTED = ("sink-wanda", "wanda", "wanda-noised")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -33,15 +34,15 @@ def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
         return [], "Choose at least one method."
     try:
         return [PruneSpec(model=model, method=method, **chosen) for method in methods], ""
-    except ValidationError as error:
-        return [], sentence(error)
+    except EXPECTED as error:
+        return [], why(error)
 
 
 def _found(model: ModelSpec) -> Checkpoint | str | None:
     try:
         return find(model.source)
-    except UserError as error:
-        return str(error)
+    except EXPECTED as error:
+        return why(error)
 
 
 def _methods(found: Checkpoint | None) -> list[str]:
@@ -74,13 +75,14 @@ def _what(found: Checkpoint | None) -> dict:
     fixed = pattern in _FIXED
     with columns[2]:
         if fixed:
-            st.selectbox("Sparsity over layers", ["uniform"], disabled=True, help=f"{pattern} fixes every layer's.")
+            fixes = f"{plain(pattern)} fixes every layer's."
+            st.selectbox("Sparsity over layers", ["uniform"], disabled=True, help=fixes)
             allocation = "uniform"
         else:
             allocation = controls.draw(PruneSpec, "allocation", "prune_allocation", bind="query-params")
     with columns[0]:
         if fixed:
-            st.slider("Sparsity", 0.0, 0.95, 0.5, disabled=True, help=f"{pattern} removes exactly half.")
+            st.slider("Sparsity", 0.0, 0.95, 0.5, disabled=True, help=f"{plain(pattern)} removes exactly half.")
             sparsity = 0.5
         else:
             sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity", bind="query-params")
@@ -132,7 +134,7 @@ def _calibration(methods: list[str], found: Checkpoint | None) -> CalibrationPar
             noise_note(params, found)
             return params
         except ValidationError as error:
-            st.error(sentence(error))
+            st.error(plain(sentence(error)))
             st.stop()
 
 
@@ -148,7 +150,7 @@ def _steps(methods: list[str]) -> StepParams:
         try:
             return StepParams(**values)
         except ValidationError as error:
-            st.error(sentence(error))
+            st.error(plain(sentence(error)))
             st.stop()
 
 

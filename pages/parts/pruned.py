@@ -10,10 +10,11 @@ import numpy as np
 import streamlit as st
 
 from analysis import masks, masks_io
-from analysis.errors import UserError
 from analysis.masks_io import MaskFolder
 from analysis.pruned_runs import REPORT_FILE, PrunedRun, read_report
-from pages.parts.session import engine, plain
+from pages.parts.plain import plain
+from pages.parts.session import engine
+from pages.parts.trouble import EXPECTED, why
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:
     """The pruned model of a name or path, or None after saying on the page why it cannot be read."""
     try:
         folder = masks_io.open_masks(str(known.get(name, name)))
-    except (UserError, OSError) as error:
-        st.error(plain(str(error)))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
         return None
     return Pruned(name, folder, run_of(folder.folder))
 

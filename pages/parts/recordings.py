@@ -6,20 +6,20 @@ from typing import Any
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.sinks import DEFINITIONS
 from analysis.specs import SinkParams
 from analysis.trajectory import Trajectory
 from pages.parts import controls
+from pages.parts.plain import plain
 from pages.parts.session import (
     engine,
     finished_recordings,
     open_recording,
-    plain,
     recording_titles,
     show_recording,
     shown_recording,
 )
+from pages.parts.trouble import EXPECTED, why
 
 SPLITS: dict[str, bool | None] = {"all tokens": None, "[MASK] only": True, "without [MASK]": False}
 _TAKEN_IN = "files_taken_in"
@@ -37,16 +37,16 @@ def choose_recording(shown: JobRecord | None) -> None:
         _open_file()
     titles = recording_titles(records)
     ids = list(titles)
-    current = ids.index(shown.id) if shown is not None and shown.id in titles else None
+    current = shown.id if shown is not None and shown.id in titles else None
 
     def chosen() -> None:
         if st.session_state["recording_choice"]:
             show_recording(st.session_state["recording_choice"])
 
-    if current is not None and st.session_state.get("recording_choice") != shown.id:
-        st.session_state["recording_choice"] = shown.id
+    if st.session_state.get("recording_choice") != current:
+        st.session_state["recording_choice"] = current
     box.selectbox(
-        "Recording", ids, index=current, key="recording_choice", format_func=lambda job: titles.get(job, job),
+        "Recording", ids, index=None, key="recording_choice", format_func=lambda job: titles.get(job, job),
         on_change=chosen, placeholder="Choose a recording",
     )  # fmt: skip
 
@@ -74,9 +74,9 @@ def _open_file() -> None:
     try:
         path.write_bytes(dropped.getbuffer())
         record = engine().add_recording(path)
-    except (UserError, OSError) as error:
+    except EXPECTED as error:
         path.unlink(missing_ok=True)
-        st.error(plain(str(error).replace(path.name, dropped.name)))
+        st.error(plain(why(error).replace(path.name, dropped.name)))
     else:
         st.session_state[_TAKEN_IN] += 1
         show_recording(record.id)
@@ -87,8 +87,8 @@ def opened(record: JobRecord) -> Trajectory | None:
     """The recording, or None after saying on the page why it cannot be opened."""
     try:
         trajectory = open_recording(record)
-    except UserError as error:
-        st.error(plain(str(error)))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
         st.button(
             "Remove this recording", key=f"remove_{record.id}", icon=":material/delete:", on_click=_remove,
             args=(record,), help="Its file is deleted. The same prompt can then be recorded again.",

@@ -3,12 +3,13 @@
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSpec
 from analysis.trajectory import Trajectory
 from pages.parts import comparisons
+from pages.parts.plain import plain
 from pages.parts.recordings import among
-from pages.parts.session import engine, finished_recordings, plain, recording_titles
+from pages.parts.session import engine, finished_recordings, not_in_address, recording_titles
+from pages.parts.trouble import EXPECTED, why
 
 TWIN = "bundled-ar"
 NONE = "none"
@@ -22,6 +23,9 @@ def compared_recordings(record: JobRecord) -> list[JobRecord]:
     if _COMPARED not in st.session_state:
         asked = st.query_params.get("compare", "").split(",")
         st.session_state[_COMPARED] = [job for job in asked if job in records]
+        unknown = [job for job in asked if job and job not in records and job != record.id]
+        if unknown:
+            not_in_address(f"no recording {', '.join(unknown)} to compare with.")
     among(_COMPARED, records)
     chosen = st.multiselect(
         "Compare with", list(records), key=_COMPARED, persist_state="session", max_selections=8,
@@ -65,21 +69,23 @@ def _choose(record: JobRecord, records: dict[str, JobRecord], same: list[str]) -
     if running is not None and running.kind == "record" and running.id not in records and running.state != "done":
         options.append(running.id)
     if asked not in options:
+        if asked is not None and key not in st.session_state:
+            not_in_address(f"no autoregressive recording {asked}.")
         asked = same[0] if same else NONE
     if st.session_state.get(key) != asked:
         st.session_state[key] = asked
 
     def record_twin() -> None:
-        spec = RecordSpec(
-            model=ModelSpec(source=TWIN),
-            prompt=record.spec["prompt"],
-            sampling=AutoregressiveSampling(gen_length=record.spec["sampling"]["gen_length"]),
-            seed=record.spec["seed"],
-        )
         try:
+            spec = RecordSpec(
+                model=ModelSpec(source=TWIN),
+                prompt=record.spec["prompt"],
+                sampling=AutoregressiveSampling(gen_length=record.spec["sampling"]["gen_length"]),
+                seed=record.spec["seed"],
+            )
             st.session_state[key] = engine().submit("record", spec).id
-        except UserError as error:
-            st.session_state[_PROBLEM] = str(error)
+        except EXPECTED as error:
+            st.session_state[_PROBLEM] = why(error)
 
     titles = {NONE: "none"} | recording_titles(list(records.values()), short=True)
     box, button = st.columns([3, 1] if not same else [1, 0.001], vertical_alignment="bottom")
@@ -94,7 +100,7 @@ def _choose(record: JobRecord, records: dict[str, JobRecord], same: list[str]) -
             width="stretch", help="Records the same prompt with the autoregressive model that ships with SinkScope.",
         )  # fmt: skip
     if _PROBLEM in st.session_state:
-        st.error(st.session_state.pop(_PROBLEM))
+        st.error(plain(st.session_state.pop(_PROBLEM)))
     _to_address("reference", chosen)
     return chosen
 

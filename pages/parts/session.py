@@ -1,6 +1,5 @@
 """What this server and this visitor have at hand: the engine, the model in use, the recording being looked at."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -11,12 +10,13 @@ import streamlit as st
 from pydantic import ValidationError
 
 from analysis.engine import Engine, JobRecord
-from analysis.errors import UserError
 from analysis.models.registry import MODELS, Model, entry
-from analysis.specs import ModelSpec
+from analysis.specs import ModelSpec, sentence
 from analysis.trajectory import Trajectory, open_trajectory
 from cache import environment
 from cache.store import Store
+from pages.parts.plain import plain
+from pages.parts.trouble import EXPECTED, why
 
 _MODEL, _RECORDING = "model_in_use", "recording_shown"
 
@@ -28,14 +28,14 @@ def engine() -> Engine:
 
 
 def why_no_engine() -> str:
-    """Why the engine cannot be had, in words for a page; or nothing. It is tried again by every rerun."""
+    """Why the engine cannot be had; or nothing. It is tried again by every rerun."""
     problems = environment.problems()
     if problems:
-        return plain(" ".join(problems))
+        return " ".join(problems)
     try:
         engine()
-    except (UserError, OSError) as error:
-        return plain(str(error))
+    except EXPECTED as error:
+        return why(error)
     return ""
 
 
@@ -48,8 +48,9 @@ def model_in_use() -> ModelSpec:
         asked = {name: st.query_params[name] for name in ModelSpec.model_fields if name in st.query_params}
         try:
             st.session_state[_MODEL] = ModelSpec(**asked)
-        except ValidationError:
+        except ValidationError as error:
             st.session_state[_MODEL] = ModelSpec()
+            not_in_address(f"no such model ({sentence(error)}); {ModelSpec().source} is in use instead.")
     spec = st.session_state[_MODEL]
     for name, field in ModelSpec.model_fields.items():
         if getattr(spec, name) != field.default:
@@ -59,14 +60,14 @@ def model_in_use() -> ModelSpec:
     return spec
 
 
+def not_in_address(what: str) -> None:
+    """Says that the address names what is not here. what: the rest of the sentence."""
+    st.warning(plain(f"The address of this page names what is not here: {what}"))
+
+
 def use_model(spec: ModelSpec) -> None:
     """Makes `spec` the model in use."""
     st.session_state[_MODEL] = spec
-
-
-def plain(text: str) -> str:
-    """Text for places that read Markdown, so that a prompt's own marks are shown and not obeyed."""
-    return re.sub(r"([\\`*_\[\]#~$:<>|])", r"\\\1", text)
 
 
 def model_entry(spec: ModelSpec) -> Model:

@@ -3,16 +3,16 @@
 import time
 
 import streamlit as st
-from pydantic import ValidationError
 
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
-from analysis.specs import LoadSpec, ModelSpec, UnloadSpec, sentence
+from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
 from pages.parts import controls
+from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, job_title, log_drawer, progress_bar, restart_button
-from pages.parts.session import engine, model_in_use, plain, use_model
+from pages.parts.session import engine, model_in_use, use_model
+from pages.parts.trouble import EXPECTED, why
 
 _ANOTHER = "another model …"
 _LOADING, _MESSAGE = "loading_job", "model_message"
@@ -36,7 +36,7 @@ def _model_panel() -> None:
         if loading is not None:
             st.session_state[_LOADING] = loading.id
     st.markdown("**Model in use**")
-    st.markdown(f":material/deployed_code: `{used.source}`")
+    st.markdown(f":material/deployed_code: {code(used.source)}")
     with st.expander("Change model", expanded=_MESSAGE in st.session_state):
         chosen = st.selectbox(
             "Model",
@@ -77,10 +77,8 @@ def _ask_for(source: str, device: str, dtype: str) -> None:
         spec = ModelSpec(source=source.strip(), device=device, dtype=dtype)
         find(spec.source)  # what is wrong with a name or a local folder is said at once, without a worker
         st.session_state[_LOADING] = engine().submit("load", LoadSpec(model=spec)).id
-    except ValidationError as error:
-        st.session_state[_MESSAGE] = sentence(error)
-    except UserError as error:
-        st.session_state[_MESSAGE] = str(error)
+    except EXPECTED as error:
+        st.session_state[_MESSAGE] = why(error)
     st.rerun()
 
 
@@ -94,7 +92,8 @@ def _follow_loading(job_id: str) -> None:
     st.session_state.pop(_LOADING, None)
     if record is not None and record.state == "done":
         use_model(record.parameters().model)
-        st.toast(f"{record.summary['architecture']} loaded on {record.summary['device']}.", icon=":material/check:")
+        loaded = f"{record.summary['architecture']} loaded on {record.summary['device']}."
+        st.toast(plain(loaded), icon=":material/check:")
     elif record is not None and record.state != "cancelled":
         st.session_state[_MESSAGE] = record.reason
     st.rerun()
@@ -174,7 +173,7 @@ def _waiting(record: JobRecord) -> None:
 
 def _trouble(record: JobRecord) -> None:
     reason = plain(record.reason) if record.reason else "SinkScope was stopped while this job ran."
-    st.caption(f"**{plain(job_title(record))}** · {record.state}  \n{reason}")
+    st.caption(f"**{plain(job_title(record))}** · {plain(record.state)}  \n{reason}")
     if record.traceback:
         with st.popover("Traceback", icon=":material/bug_report:"):
             st.code(record.traceback, language=None)

@@ -7,7 +7,6 @@ import streamlit as st
 from pydantic import ValidationError
 
 from analysis.engine import JobRecord
-from analysis.errors import UserError
 from analysis.evaluation.presets import PRESETS, SUITES
 from analysis.evaluation.results import STOP
 from analysis.figures import suggestion as figures
@@ -15,8 +14,10 @@ from analysis.specs import CalibrateSpec, DiscountParams, StatisticsParams, Sugg
 from analysis.specs.suggestion import SEARCHABLE
 from pages.parts import controls, tune_settings
 from pages.parts.charts import chart, heading
+from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, log_drawer, progress_bar
-from pages.parts.session import engine, plain
+from pages.parts.session import engine, not_in_address
+from pages.parts.trouble import EXPECTED, why
 
 REFRESH = 0.7  # seconds
 _SEARCH, _REFUSED = "search", "suggestion_refused"
@@ -54,7 +55,7 @@ def suggest_view(asked: CalibrateSpec, setting: TuneParams, levels: tuple[int, .
         width="stretch", on_click=_submit, args=(spec,),
     )  # fmt: skip
     if spec is not None:
-        right.caption(f"Stays as set above: {_held(spec)}.")
+        right.caption(f"Stays as set above: {plain(_held(spec))}.")
     refused = st.session_state.pop(_REFUSED, "")
     if refused:
         st.error(plain(refused))
@@ -130,8 +131,8 @@ def _submit(spec: SuggestSpec) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
     try:
         st.query_params[_SEARCH] = engine().submit("suggest", spec).id
-    except UserError as error:
-        st.session_state[_REFUSED] = str(error)
+    except EXPECTED as error:
+        st.session_state[_REFUSED] = why(error)
 
 
 def _shown(asked: CalibrateSpec) -> JobRecord | None:
@@ -139,6 +140,8 @@ def _shown(asked: CalibrateSpec) -> JobRecord | None:
     record = engine().job(st.query_params[_SEARCH]) if _SEARCH in st.query_params else None
     if record is not None and record.kind == "suggest":
         return record
+    if _SEARCH in st.query_params:
+        not_in_address(f"no search {st.query_params[_SEARCH]}. Here is the newest one of this model instead.")
     own = asked.model.model_dump(mode="json")
     return next((job for job in engine().jobs("suggest") if job.spec.get("model") == own), None)
 
@@ -202,7 +205,7 @@ def _state(record: JobRecord, rows: list[dict[str, Any]]) -> None:
         tell(f"This search {said}. {plain(record.reason)} {kept}".replace("  ", " "))
     elif record.summary.get("stopped"):
         what = "" if record.spec["judge"] == "error" else " The best setting was not compared on other items."
-        st.info(f"Stopped after {len(rows)} of {record.summary['planned']} trials.{what}")
+        st.info(f"Stopped after {len(rows)} of {record.summary['planned']:d} trials.{what}")
     else:
         return
     if st.button("Resume", key=f"search_resume_{record.id}", icon=":material/play_arrow:"):
@@ -214,8 +217,8 @@ def _again(record: JobRecord) -> None:
     try:
         done = record.state == "done"
         new = engine().submit("suggest", record.parameters()) if done else engine().restart(record.id)
-    except UserError as error:
-        st.error(plain(str(error)))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
         return
     st.query_params[_SEARCH] = new.id
     st.rerun()
@@ -230,11 +233,11 @@ def _numbers(spec: SuggestSpec, rows: list[dict[str, Any]], best: dict[str, Any]
     columns = st.columns(4)
     change = f"{100 * (best['value'] - rows[0]['value']):+.2g} points against published"
     columns[0].metric(
-        f"{label}, best (trial {best['number']})", f"{best['value']:{form}}",
+        f"{label}, best (trial {best['number']:d})", f"{best['value']:{form}}",
         None if best["value"] == rows[0]["value"] else change, delta_color="off",
     )  # fmt: skip
     for column, row in zip(columns[1:], [row for row in rows if row["name"]], strict=False):
-        column.metric(f"{label}, {row['name']}", f"{row['value']:{form}}")
+        column.metric(f"{label}, {plain(row['name'])}", f"{row['value']:{form}}")
     if accuracy:
         columns[3].metric(f"{label}, dense model", f"{rows[0]['facts']['dense']:{form}}")
     if best["value"] == rows[0]["value"]:
@@ -339,7 +342,8 @@ def _comparison(found: dict[str, Any]) -> None:
     )
     accuracies = {row["model"]: row for row in found["accuracies"]}
     for column, (name, row) in zip(st.columns(4), accuracies.items(), strict=False):
-        column.metric(f"Accuracy, {name}", f"{row['value']:.2%}", help=f"95 %: {row['low']:.2%} to {row['high']:.2%}")
+        interval = f"95 %: {row['low']:.2%} to {row['high']:.2%}"
+        column.metric(f"Accuracy, {plain(name)}", f"{row['value']:.2%}", help=interval)
     table = pd.DataFrame(
         [
             {

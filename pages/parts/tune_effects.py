@@ -10,6 +10,7 @@ from analysis.figures import masks as grids
 from analysis.specs import DiscountParams, TuneParams
 from analysis.stored_statistics import StoredStatistics
 from analysis.tuning import LayerEffect
+from pages.parts.plain import plain
 
 PATIENCE = 1.0  # seconds without news before what is there is drawn
 
@@ -39,7 +40,7 @@ def every_layer(
             continue
         drawn = now
         with place.container():
-            st.progress((layer + 1) / layers, text=f"{layer + 1} of {layers} layers, {name}")
+            st.progress((layer + 1) / layers, text=f"{layer + 1:d} of {layers:d} layers, {plain(name)}")
             if growing:
                 title, field = growing
                 values = getattr(tuning.together(found, layers), field)

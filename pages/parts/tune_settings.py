@@ -4,12 +4,13 @@ import json
 from typing import Any
 
 import streamlit as st
-from pydantic import ValidationError
 
 from analysis.calibration.noise import NOISES
 from analysis.specs import PRESETS, DiscountParams, TuneParams
 from analysis.stored_statistics import Info
 from pages.parts import controls
+from pages.parts.session import not_in_address
+from pages.parts.trouble import EXPECTED, why
 
 _HISTORY, _A = "tuning_history", "tuning_a"
 _SLIDERS = ("sink_std", "sink_alpha", "discount_strength")
@@ -70,6 +71,7 @@ def _keep_steps_known(levels: tuple[int, ...]) -> None:
         try:
             first, last = map(int, st.query_params[_STEPS].split("-"))
         except ValueError:
+            not_in_address(f"no noise steps “{st.query_params[_STEPS]}”, which would read like 5-50.")
             return
         st.session_state[_STEPS] = _ends(first, last, levels)
     if _STEPS in st.session_state and not set(st.session_state[_STEPS]) <= set(levels):
@@ -154,7 +156,8 @@ def kept_a() -> TuneParams | None:
     """The setting kept to compare with, from the address."""
     try:
         return TuneParams.model_validate(json.loads(st.query_params[_A])) if _A in st.query_params else None
-    except (ValueError, ValidationError):
+    except EXPECTED as error:
+        not_in_address(f"no setting A that could be read ({why(error)})")
         return None
 
 

@@ -197,12 +197,6 @@ def test_loading_a_model_puts_it_in_use():
     assert test.selectbox(key=f"{golden}_alg").value == "entropy"
 
 
-def test_prompts_are_shown_and_not_obeyed():
-    from pages.parts.session import plain
-
-    assert plain("$5 and *is* :red[x] ![y](http://z)") == r"\$5 and \*is\* \:red\[x\] !\[y\](http\://z)"
-
-
 def test_the_model_in_use_is_in_the_address():
     golden = str(ROOT / "tests" / "golden" / "dream-gqa")
     for device, expected in (("cpu", ModelSpec(source=golden, device="cpu")), ("abacus", ModelSpec())):

@@ -1,0 +1,37 @@
+"""Text from outside (models, tokenizers, files, addresses, tasks, errors) in places that read Markdown.
+
+Nearly every text, label and help of Streamlit is Markdown; `plain` makes it show what it is given and obey nothing.
+"""
+
+import re
+
+_APART = "\u2060"  # word joiner: has no width, and parts what Streamlit's own replacements would find
+
+_MARKS = re.compile(r"[\\`*\[\]~$|]|(?<!\w)_|_(?!\w)|:(?!\s)|<(?=[a-z/!?]|\Z)|&(?=[\w#]|\Z)", re.IGNORECASE)
+_LINE_START = re.compile(r"^(\d{0,9})(?=[-+=>#]|[.)](?:\s|$))", re.MULTILINE)  # of lists, quotes and headings
+# Streamlit replaces these in finished text, where no backslash is left to stop it.
+_ICON = re.compile(r":(?=material/|[\w+-]+:)")
+_LINK = re.compile(r"\bhttps?(?=://)|\bwww(?=\.)|(?<=[-.\w+])(?=@)", re.IGNORECASE)
+_ARROW = re.compile(r"(?<!\S)([-<>~])(?=(?:->|>|-|=)(?!\S))")
+
+
+def plain(text: object) -> str:
+    """Markdown that reads as the text itself: no marks, pictures, links, icons or formulas. Line breaks stay."""
+    lines = (line.strip() for line in _encodable(str(text)).splitlines())
+    whole = "\n".join(line for line in lines if line)
+    for pattern in (_ICON, _LINK, _ARROW):
+        whole = pattern.sub(lambda found: found.group() + _APART, whole)
+    return _LINE_START.sub(r"\1\\", _MARKS.sub(r"\\\g<0>", whole)).replace("\n", "  \n")
+
+
+def code(text: object) -> str:
+    """Markdown that shows the text as inline code."""
+    line = " ".join(_encodable(str(text)).split()).replace(":material/", f":{_APART}material/")
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") or not line else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def _encodable(text: str) -> str:
+    """Text that can be sent: half a surrogate pair, as file names and JSON can hold, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")

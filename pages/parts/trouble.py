@@ -1,0 +1,52 @@
+"""What a user typed or opened and cannot be used, said in one sentence: the one way in which pages catch errors."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+from pydantic import ValidationError
+
+from analysis.errors import UserError
+from analysis.specs import sentence
+from pages.parts.plain import plain
+
+EXPECTED = (OSError, ValueError)
+"""What opening, reading and validating raise: UserError, ValidationError and UnicodeError are ValueErrors."""
+_SHOWN = 120  # characters of a path that are shown
+
+
+def why(error: Exception) -> str:
+    """One sentence for the user. Raises the error again where it is no answer to what a user gave."""
+    match error:
+        case UserError():
+            return str(error)
+        case ValidationError():
+            return sentence(error)
+        case json.JSONDecodeError():
+            return f"This is not readable JSON: {error}."
+        case UnicodeError():
+            return f"This text is not readable as UTF-8 ({error.reason}). Save it as UTF-8 and try again."
+        case OSError():
+            return _of_system(error)
+        case ValueError() if "null" in str(error):
+            return "A name or path holds a character (NUL) that no file can have. Type it again."
+    raise error
+
+
+def _of_system(error: OSError) -> str:
+    name = error.filename if isinstance(error.filename, str) else ""
+    if len(name) > _SHOWN:
+        name = f"{name[:_SHOWN]}…"
+    reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    return f"{f'‘{name}’: ' if name else ''}{reason}. Check that it exists and may be read and written."
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Around what reads what a user gave: an expected error ends the block and is said on the page."""
+    try:
+        yield
+    except EXPECTED as error:
+        st.error(plain(why(error)))

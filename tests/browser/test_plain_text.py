@@ -1,0 +1,138 @@
+"""Hostile text stays text in a real browser, and no page asks another machine for anything."""
+
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.helpers import ROOT, free_port
+
+pytestmark = pytest.mark.slow
+
+PAGES = ("", "denoise", "sinks", "dynamics", "tuning", "pruning", "masks")
+PICTURE = "![x](http://evil.test/a.png)"
+FRAGMENTS = [
+    PICTURE, ":material/home:", ":material_home:", ":smile:", ":streamlit:", ":red[x]", "a--b", "<-", "->", "<->", "--",
+    ">=", "~=", "http://evil.test", "www.evil.test", "me@evil.test", "$x$", "$$", "`c`", "``", "**b**", "_i_",
+    "<b>h</b>", "&amp;", "&#65;", "# x", "\n- item", "\n1. one", "\n> q", "\\", "|", "~~s~~", "[^1]",
+    "[a]: http://b", "\n===",
+    "\n    four", "---", "10:20:30", "C:\\dir", "5 %", "⟨7⟩", "x", "word", " ", "\n\n", "<!-- c -->", "\n```", "{a}",
+    "!",
+]  # fmt: skip
+SCRIPT = """
+import json, sys
+import streamlit as st
+from pages.parts.plain import code, plain
+for index, text in enumerate(json.loads({texts!r})):
+    with st.container(key=f"t{{index}}"):
+        st.error(plain(text))
+        st.caption("say " + plain(text))
+        st.markdown(f"**{{plain(text)}}**")
+        st.progress(0.5, text=plain(text))
+    with st.container(key=f"c{{index}}"):
+        st.markdown("in " + code(text))
+st.caption("all drawn")
+"""
+
+
+def texts() -> list[str]:
+    """Every fragment, and 40 mixtures of them."""
+    mixer = random.Random(7)
+    return FRAGMENTS + ["".join(mixer.choices(FRAGMENTS, k=6)) for _ in range(40)]
+
+
+@contextmanager
+def script_served(script: str, folder):
+    """A Streamlit script on its own server; yields its address."""
+    path = folder / "script.py"
+    path.write_text(script)
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", str(path), "--server.port", str(port)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield f"http://localhost:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def listening(address: str) -> None:
+    """Waits until a server takes connections."""
+    port, deadline = int(address.rsplit(":", 1)[1]), time.monotonic() + 120
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "the script's server did not start"
+            time.sleep(0.2)
+
+
+def seen(text: str) -> str:
+    """A text as it reads on a page: joiners have no width, and white space is one space."""
+    return " ".join(text.replace("\u2060", "").split())
+
+
+def strangers(page) -> list[str]:
+    """Collects the addresses a page asks for that are not its own server's."""
+    asked: list[str] = []
+
+    def note(request) -> None:
+        if not re.match(r"(https?|wss?)://localhost[:/]|data:|blob:", request.url):
+            asked.append(request.url)
+
+    page.on("request", note)
+    return asked
+
+
+def test_text_made_plain_reads_as_itself_and_fetches_nothing(page, tmp_path):
+    asked, given = strangers(page), texts()
+    with script_served(SCRIPT.format(texts=json.dumps(given)), tmp_path) as address:
+        listening(address)
+        page.goto(address)
+        expect(page.get_by_text("all drawn")).to_be_visible(timeout=60_000)
+        page.wait_for_timeout(2000)
+        wrong = []
+        for index, text in enumerate(given):
+            shown = page.locator(f".st-key-t{index}")
+            places = {
+                "error": shown.locator("[data-testid=stAlert]"),
+                "caption": shown.locator("[data-testid=stCaptionContainer]"),
+                "progress": shown.locator("[data-testid=stProgress]"),
+                "code": page.locator(f".st-key-c{index} code"),
+            }
+            for name, place in places.items():
+                reads = seen(place.first.inner_text()) if place.count() else ""
+                expected = f"say {text}" if name == "caption" else text
+                if reads != seen(expected):
+                    wrong.append((name, text, reads))
+            if shown.locator("a, img, em, del, .katex, ul, ol, blockquote, h1, h2").count():
+                wrong.append(("marks", text, shown.inner_html()[:500]))
+        assert wrong == []
+    assert asked == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_asks_another_machine_for_anything(page, address, path):
+    asked = strangers(page)
+    page.goto(f"{address}/{path}?source={quote(PICTURE)}")
+    expect(page.get_by_text("Model in use").first).to_be_visible(timeout=60_000)
+    expect(page.locator("[data-testid=stStatusWidget]")).to_have_count(0, timeout=60_000)
+    page.wait_for_timeout(1500)
+    expect(page.get_by_text(PICTURE).first).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+    page.goto(f"{address}/{path}?recording=none")
+    expect(page.locator("[data-testid=stStatusWidget]")).to_have_count(0, timeout=60_000)
+    page.wait_for_timeout(1500)
+    assert asked == []
+    assert page.evaluate("document.querySelector('link[rel*=icon]').href").startswith("data:")
