@@ -47,12 +47,16 @@ def main() -> None:
     }[view]
     body(record, trajectory, params, split)
     export_button(
-        f"SinkScope: {view}",
+        f"SinkScope: dynamics, {view.lower()}",
         {
             "recording": recording_title(record),
+            "prompt": trajectory.info.prompt,
+            "sampling": trajectory.info.sampling.model_dump(),
+            "seed": trajectory.info.seed,
             "sinks": params.model_dump(),
             "model": trajectory.info.model.model_dump(),
         },
+        trajectory.info.prompt,
     )
 
 

@@ -10,7 +10,7 @@ from analysis import masks, masks_io
 from analysis.figures import masks as figures
 from analysis.masks import MEASURES, Comparison, Measure
 from pages.parts import pruned
-from pages.parts.charts import chart, export_button, start_exhibits
+from pages.parts.charts import card, chart, export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.kept_sinks import attention_to_sinks
 from pages.parts.mask_choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
@@ -53,7 +53,10 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
     else:
         _several(first, second, known)
     settings = {one.name: {"pruned": one.run.title, **one.run.settings} for one in (first, second)}
-    export_button(f"SinkScope: masks, {view.lower()}", {"first": first.name, "second": second.name, **settings})
+    export_button(
+        f"SinkScope: masks, {view.lower()}", {"first": first.name, "second": second.name, **settings},
+        f"{first.label} {second.label}",
+    )  # fmt: skip
 
 
 # --- numbers and tables -----------------------------------------------------------------------------------------
@@ -63,15 +66,16 @@ def _numbers(comparison: Comparison, floor: Comparison | None) -> None:
     total = comparison.total()
     p, q = masks.sparsities(total)
     for column, measure in zip(st.columns(3), [*MEASURES.values(), None], strict=True):
-        with column:
-            if measure is None:
-                st.metric("Sparsity, first and second", f"{p:.1%} · {q:.1%}")
-                st.caption(f"Of {int(total[0]):,} weights in all projections")
-                continue
-            st.metric(f"{measure.title}, whole model", f"{measure.compute(total):.2%}", help=OURS)
-            chance = f"Independent masks: {measure.independent(total):.1%}"
-            seeds = "not measured" if floor is None else f"{measure.compute(floor.total()):.2%}"
-            st.caption(f"{chance} · two calibration seeds: {seeds}")
+        if measure is None:
+            weights = f"Of {int(total[0]):,} weights in all projections"
+            card(column, "Sparsity, first and second", f"{p:.1%} · {q:.1%}", note=weights)
+            continue
+        chance = f"Independent masks: {measure.independent(total):.1%}"
+        seeds = "not measured" if floor is None else f"{measure.compute(floor.total()):.2%}"
+        card(
+            column, f"{measure.title}, whole model", f"{measure.compute(total):.2%}",
+            note=f"{chance} · two calibration seeds: {seeds}", help=OURS,
+        )  # fmt: skip
 
 
 def _table(counts: np.ndarray, floor: np.ndarray | None, *axes: str) -> pd.DataFrame:
@@ -221,7 +225,7 @@ def _projections(first: Pruned, second: Pruned, comparison: Comparison, floor: C
     with plot:
         chart(
             f"{measure.title} by layer and projection",
-            f"{measure.sentence} (our measure). {_beside_chance(measure, counts, floor)} Click a cell to open it.",
+            f"{measure.sentence} (our measure). {_beside_chance(measure, counts, floor)}",
             _formula(measure),
             figures.grids(
                 _beside(measure, counts, beside), measure.title.lower(), names, selected=(layer, names.index(name)),
@@ -229,6 +233,7 @@ def _projections(first: Pruned, second: Pruned, comparison: Comparison, floor: C
             ),
             "mask_projections",
             table,
+            hint="Click a cell to open it.",
             on_select=clicked,
             selection_mode="points",
         )  # fmt: skip

@@ -17,7 +17,7 @@ from analysis.specs import AttentionMapSpec, SinkParams, sentence
 from analysis.trajectory import Trajectory
 from pages.parts import comparisons, measures
 from pages.parts.ablation import ablation
-from pages.parts.charts import chart, export_button, heading, start_exhibits
+from pages.parts.charts import card, chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
 from pages.parts.measures import Split
 from pages.parts.plain import plain
@@ -60,12 +60,16 @@ def main() -> None:
         body = {"Heads": _heads, "Chosen steps": _chosen_steps, "Ranking": _ranking}[view]
         body(record, trajectory, params, split, metric)
     export_button(
-        f"SinkScope: {view}",
+        f"SinkScope: sinks, {view.lower()}",
         {
             "recording": recording_title(record),
+            "prompt": trajectory.info.prompt,
+            "sampling": trajectory.info.sampling.model_dump(),
+            "seed": trajectory.info.seed,
             "sinks": params.model_dump(),
             "model": trajectory.info.model.model_dump(),
         },
+        trajectory.info.prompt,
     )
 
 
@@ -113,7 +117,6 @@ def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, spli
     count = sinks[rows].sum(axis=1).mean()
     where = "mean over steps" if view == MEAN else f"step {step}"
     first, second, third = st.columns(3)
-    first.metric(f"Sinks, {where}", f"{count:.2f}" if view == MEAN else f"{count:.0f}")
     references = []
     drawn = comparisons.stored_reference(record, trajectory)
     if drawn is not None:
@@ -122,15 +125,20 @@ def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, spli
     if params.definition == "std" and split is None:
         expected = np.mean(sink_analysis.gaussian_reference(lengths[rows], params.k))
         references.append(f"Gaussian reference: {expected:.2f}")
-    first.caption(" · ".join(references) or "of the chosen kind")
-    second.metric(
-        f"Attention they take, {where}", f"{strength[rows].mean():.1%}",
+    card(
+        first, f"Sinks, {where}", f"{count:.2f}" if view == MEAN else f"{count:.0f}",
+        note=" · ".join(references) or "of the chosen kind",
+    )  # fmt: skip
+    card(
+        second, f"Attention they take, {where}", f"{strength[rows].mean():.1%}",
+        note=f"Uniform attention would give them {uniform[rows].mean():.1%}",
         help="The share of all attention, over all layers and heads, that goes to the sinks of the step.",
     )  # fmt: skip
-    second.caption(f"Uniform attention would give them {uniform[rows].mean():.1%}")
     ever = int(sinks.any(axis=0).sum())
-    third.metric("Positions that are ever a sink", f"{ever:d} of {sinks.shape[1]:d}")
-    third.caption(f"In {sinks.any(axis=1).mean():.0%} of the steps there is at least one")
+    card(
+        third, "Positions that are ever a sink", f"{ever} of {sinks.shape[1]}",
+        note=f"In {sinks.any(axis=1).mean():.0%} of the steps there is at least one",
+    )  # fmt: skip
 
 
 def _grid(
@@ -161,11 +169,12 @@ def _grid(
     with plot:
         chart(
             f"{metric.title} by layer and head",
-            f"{metric.sentence}, {where}. Click a cell to open that head.",
+            f"{metric.sentence}, {where}.",
             _formula(metric, params),
             figures.head_grid(values, metric.title.lower(), (layer, head), metric.percent, strongest_tokens),
             "head_grid",
             _cells(values, metric.title),
+            hint="Click a cell to open that head.",
             on_select=clicked,
             selection_mode="points",
         )

@@ -15,7 +15,7 @@ from analysis.stored_statistics import StoredStatistics
 from analysis.tuning import Effects, LayerEffect, Total
 from pages.parts import discounted_text, tune_effects, tune_settings
 from pages.parts.calibrating import statistics_job
-from pages.parts.charts import chart, export_button, heading, start_exhibits
+from pages.parts.charts import card, chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import plain
 from pages.parts.recordings import within
@@ -90,7 +90,12 @@ def _page(job: JobRecord) -> None:
         else:
             _scores(statistics, effects)
     _hand_over(statistics, setting)
-    export_button(f"SinkScope: tuning, {view.lower()}", {name: in_words(one) for name, one in named.items()})
+    asked = statistics.info.spec
+    settings = {name: in_words(one) for name, one in named.items()}
+    export_button(
+        f"SinkScope: tuning, {view.lower()}", {**settings, "stored from": asked.model_dump(mode="json")},
+        Path(asked.model.source).name,
+    )  # fmt: skip
 
 
 @st.cache_resource(show_spinner="Opening the statistics…", max_entries=2)
@@ -132,15 +137,15 @@ def _numbers(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     for name, own in effects.items():
         total: Total = tuning.total(own, statistics.sizes)
         columns = st.columns(3)
-        columns[0].metric(f"Mask bits changed, {plain(name)}", f"{total.changed:.3%}", help=_SCORE)
-        columns[1].metric("Changed by another calibration seed", f"{total.floor:.3%}")
+        card(columns[0], f"Mask bits changed, {name}", f"{total.changed:.3%}", help=_SCORE)
+        card(columns[1], "Changed by another calibration seed", f"{total.floor:.3%}")
         if statistics.has_grams:
-            columns[2].metric(
-                f"Mean output error, {plain(name)}", f"{total.error:.3%}",
+            card(
+                columns[2], f"Mean output error, {name}", f"{total.error:.3%}",
                 f"{total.error - total.plain_error:+.4%} against no discount", delta_color="inverse",
             )  # fmt: skip
         else:
-            columns[2].metric("Mean output error", "not stored")
+            card(columns[2], "Mean output error", "not stored")
 
 
 def _table(statistics: StoredStatistics, effects: dict[str, Effects]) -> pd.DataFrame:

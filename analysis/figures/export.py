@@ -1,17 +1,48 @@
-"""A page's figures and tables as one HTML file that needs no server and no network."""
+"""A page's cards, figures and tables as one HTML file that needs no server and no network."""
 
+import base64
+import gzip
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from analysis.figures.style import CLICK_HINT
 
 _STYLE = """body{font-family:system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c2433}
-h2{margin:2rem 0 .2rem}pre{background:#f3f5f9;padding:1rem;overflow:auto}
-table{border-collapse:collapse;font-size:.9rem}td,th{border:1px solid #d5dbe5;padding:.25rem .6rem;text-align:left}"""
+h2{margin:2rem 0 .2rem}pre{background:#f3f5f9;padding:1rem;white-space:pre-wrap;overflow-wrap:anywhere}
+table{border-collapse:collapse;font-size:.9rem}td,th{border:1px solid #d5dbe5;padding:.25rem .6rem;text-align:left}
+.cards{display:flex;flex-wrap:wrap;gap:1rem}.card{border:1px solid #d5dbe5;border-radius:.5rem;padding:.6rem 1rem}
+.card b{display:block;font-size:1.6rem}.card small{color:#5a6577}"""
+# Plotly's script is 4.8 MB; packed it is 1.9. Browsers unpack it without a network.
+_UNPACK = """(async () => {
+  const text = document.getElementById("packed").textContent, bytes = new Uint8Array(text.length / 5 * 4);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < text.length; at += 5) {
+    let word = 0;
+    for (let i = 0; i < 5; i++) {
+      const code = text.charCodeAt(at + i);
+      word = word * 85 + (code === 118 ? 60 : code) - 33;
+    }
+    view.setUint32(at / 5 * 4, word);
+  }
+  const size = Number(document.getElementById("packed").dataset.size);
+  const stream = new Blob([bytes.slice(0, size)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(stream).text();
+  document.head.append(script);
+  for (const element of document.querySelectorAll("script.figure")) {
+    const figure = JSON.parse(element.textContent);
+    Plotly.newPlot(element.previousElementSibling, figure.data, figure.layout, {displaylogo: false, responsive: true});
+  }
+})();"""
 
 
 @dataclass(frozen=True)
@@ -24,22 +55,60 @@ class Exhibit:
     table: pd.DataFrame | None = None
 
 
-def page_html(title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibit]) -> str:
+@dataclass(frozen=True)
+class Card:
+    """One number with its label, and what stands beneath it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def page_html(
+    title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibit], cards: Sequence[Card] = ()
+) -> str:
     """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON."""
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>",
     ]
-    script = True  # Plotly's, once
+    if cards:
+        shown = (
+            f"<div class='card'>{escape(card.label)}<b>{escape(card.value)}</b><small>{escape(card.note)}</small></div>"
+            for card in cards
+        )
+        parts.append(f"<div class='cards'>{''.join(shown)}</div>")
     for exhibit in exhibits:
         parts.append(f"<h2>{escape(exhibit.title)}</h2><p>{escape(exhibit.sentence)}</p>")
         if exhibit.figure is not None:
-            parts.append(
-                exhibit.figure.to_html(full_html=False, include_plotlyjs=script, config={"displaylogo": False})
-            )
-            script = False
+            parts.append(f"<div></div><script class='figure' type='application/json'>{_json(exhibit.figure)}</script>")
         if exhibit.table is not None:
             parts.append(exhibit.table.to_html(index=False, na_rep="", border=0, float_format="{:.4g}".format))
     text = json.dumps(settings, indent=2, ensure_ascii=False, default=str)
-    parts.append(f"<h2>Settings</h2><pre>{escape(text)}</pre></body></html>")
-    return "".join(parts)
+    parts.append(f"<h2>Settings</h2><pre>{escape(text)}</pre>")
+    if any(exhibit.figure is not None for exhibit in exhibits):
+        size, packed = _plotly()
+        parts.append(f"<script id='packed' type='text/plain' data-size='{size}'>{packed}</script>")
+        parts.append(f"<script>{_UNPACK}</script>")
+    return "".join([*parts, "</body></html>"])
+
+
+def file_name(page: str, subject: str) -> str:
+    """What an exported page is called: after the page and what it shows."""
+    words = re.findall(r"[a-z0-9]+", subject.lower())
+    name = "-".join(["sinkscope", *re.findall(r"[a-z0-9]+", page.lower()), *words])
+    return f"{name[:80].rstrip('-')}.html"
+
+
+def _json(figure: go.Figure) -> str:
+    """A figure for a place inside HTML, without what only a page's visitor can do."""
+    text, hint = (whole.replace("<", "\\u003c").replace(">", "\\u003e") for whole in (figure.to_json(), CLICK_HINT))
+    return text.replace(hint, "")
+
+
+@cache
+def _plotly() -> tuple[int, str]:
+    """Plotly's script, gzipped: its size in bytes, and its text in Ascii85, without the mark that begins a tag."""
+    packed = gzip.compress(get_plotlyjs().encode(), 9, mtime=0)
+    padded = packed + bytes(-len(packed) % 4)
+    return len(packed), base64.a85encode(padded).decode().replace("z", "!!!!!").replace("<", "v")

@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.dynamics import SERIES_COLORS
 from analysis.figures.style import (
+    CLICK_HINT,
     DIFFERENCE_SCALE,
     MASS_SCALE,
     REFERENCE,
@@ -64,7 +65,7 @@ def grids(
                 marker={"symbol": "square", "size": 22, "opacity": 0},
                 customdata=np.stack([layer, column], axis=-1).tolist(),
                 text=_hover(shown[0], name, columns, signed).ravel().tolist(),
-                hovertemplate="%{text}<br><i>click to open</i><extra></extra>",
+                hovertemplate="%{text}" + CLICK_HINT + "<extra></extra>",
                 showlegend=False,
             ),
             row=1,

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import (
+    CLICK_HINT,
     MASS_SCALE,
     NARROW_TICK_LABELS,
     REFERENCE,
@@ -60,7 +61,7 @@ def head_grid(
             marker={"symbol": "square", "size": 22, "opacity": 0},
             customdata=np.stack([layer, head], axis=-1).tolist(),
             text=shown,
-            hovertemplate="layer %{y}, head %{x}<br>" + name + " %{text}<br><i>click to open</i><extra></extra>",
+            hovertemplate="layer %{y}, head %{x}<br>" + name + " %{text}" + CLICK_HINT + "<extra></extra>",
             showlegend=False,
         )
     )

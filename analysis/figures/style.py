@@ -13,6 +13,7 @@ SINK = "#e8590c"
 TOKEN = "#5b8def"
 REFERENCE = "#8a94a6"
 SELECTED = "#ff5fa2"
+CLICK_HINT = "<br><i>click to open</i>"
 
 MAX_CELLS = 1024  # a heatmap's side; more would be finer than the screen
 MAX_TICK_LABELS = 64  # of tokens along the whole width of a page

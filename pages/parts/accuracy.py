@@ -196,7 +196,8 @@ def _take_away(record: JobRecord) -> None:
     st.code(command(spec), language="bash", wrap_lines=True)
     file = _file(record)
     with st.container(horizontal=True):
-        export_button("SinkScope: accuracy", {"names": list(record.summary["models"]), **record.spec})
+        names = list(record.summary["models"])
+        export_button("SinkScope: accuracy", {"names": names, **record.spec}, " ".join(names))
         st.download_button(
             "Summary (JSON)", lambda: json.dumps(record.summary, indent=2, ensure_ascii=False), "accuracy.json",
             "application/json", key="accuracy_summary", icon=":material/download:",

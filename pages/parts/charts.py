@@ -4,18 +4,20 @@ Charts and tables drawn in a run are collected, so that the page can be exported
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from analysis.figures.export import Exhibit, page_html
+from analysis.figures.export import Card, Exhibit, file_name, page_html
 from pages.parts.plain import plain
 
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 _EXHIBITS = "exhibits"
-_EXPORTED_ROWS = 100  # longer tables are for the CSV, not for a page
+_CARDS = "exhibited_cards"
+_EXPORTED_ROWS, _EXPORTED_COLUMNS = 100, 12  # larger tables are for the CSV, not for a page
 
 
 def chart(
@@ -25,16 +27,19 @@ def chart(
     figure: go.Figure,
     key: str,
     table: pd.DataFrame | None = None,
+    hint: str = "",
     **options: Any,
 ) -> Any:
-    """Draws title, sentence and figure, and the table with its download. formula: markdown with LaTeX.
+    """Draws title, sentence and figure, and the table with its download. formula: markdown with LaTeX. hint: what a
+    visitor can do with it, which an exported page leaves out, as it does large tables.
 
     A chart that is clicked (on_select among the options) has no tool bar, which would cover its cells.
     """
-    heading(title, sentence, formula)
+    heading(title, f"{sentence} {hint}", formula)
     config = _CONFIG | {"displayModeBar": False} if "on_select" in options else _CONFIG
     event = st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {sentence}", **options)
-    short = table if table is not None and len(table) <= _EXPORTED_ROWS else None
+    small = table is not None and len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
+    short = table if small else None
     st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, figure, short)
     if table is not None:
         _table(table, key)
@@ -76,21 +81,36 @@ def _table(table: pd.DataFrame, key: str) -> None:
     )
 
 
+def card(
+    column: DeltaGenerator, label: str, value: str, change: str | None = None, *, note: str = "",
+    help: str | None = None, delta_color: Literal["normal", "inverse", "off"] = "normal",
+) -> None:  # fmt: skip
+    """Draws one number in a column, and a note beneath it. change: against what it is compared with. help: Markdown."""
+    column.metric(plain(label), plain(value), change and plain(change), help=help, delta_color=delta_color)
+    if note:
+        column.caption(plain(note))
+    told = " · ".join(part for part in (change, note) if part)
+    st.session_state.setdefault(_CARDS, {})[label] = Card(label, value, told)
+
+
 def start_exhibits() -> None:
     """Forgets the charts of the run before. Called once at the top of a page that can be exported."""
-    st.session_state[_EXHIBITS] = {}
+    st.session_state[_EXHIBITS], st.session_state[_CARDS] = {}, {}
 
 
-def export_button(title: str, settings: Mapping[str, Any]) -> None:
-    """Downloads the charts drawn so far, with the settings they were drawn with, as one HTML file.
+def export_button(title: str, settings: Mapping[str, Any], subject: str) -> None:
+    """Downloads the cards and charts drawn so far, with the settings they were drawn with, as one HTML file.
+
+    subject: what the page is about, such as the prompt; the file is called after it and the title.
 
     Everything chosen on the page is in its address, which is written down with the settings.
     """
-    exhibits = list(st.session_state.get(_EXHIBITS, {}).values())
+    exhibits, cards = (list(st.session_state.get(kind, {}).values()) for kind in (_EXHIBITS, _CARDS))
     settings = {**settings, "selection": st.query_params.to_dict()}
     if exhibits:
         st.download_button(
-            "Export page (HTML)", lambda: page_html(title, settings, exhibits), "sinkscope.html", "text/html",
+            "Export page (HTML)", lambda: page_html(title, settings, exhibits, cards),
+            file_name(title.removeprefix("SinkScope: "), subject), "text/html",
             key="export_html", icon=":material/ios_share:",
             help="One file with these plots and their settings. It opens anywhere, without a server.",
         )  # fmt: skip

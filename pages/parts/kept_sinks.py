@@ -11,7 +11,7 @@ from analysis.sinks import kept_share, shared_inputs, uniform_strength
 from analysis.specs import ModelSpec, RecordSpec
 from analysis.trajectory import Trajectory
 from pages.parts import comparisons, measures
-from pages.parts.charts import chart
+from pages.parts.charts import card, chart
 from pages.parts.plain import plain
 from pages.parts.pruned import Pruned
 from pages.parts.recordings import definition_formula, opened, recording_to_look_at, sink_controls
@@ -120,11 +120,11 @@ def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition
     )
     for column, (name, values) in zip(st.columns(3), list(strength.items())[:3], strict=True):
         mean = float(np.mean(values))
-        column.metric(f"{plain(name)}, mean over steps", f"{mean:.1%}")
+        kept = mean / float(np.mean(before[: len(values)]))
+        note = f"{kept:.1%} of the dense model's is kept"
         if name == "dense":
-            column.caption(f"Uniform attention would give {float(np.mean(uniform)):.1%}")
-        else:
-            column.caption(f"{mean / float(np.mean(before[: len(values)])):.1%} of the dense model's is kept")
+            note = f"Uniform attention would give {float(np.mean(uniform)):.1%}"
+        card(column, f"{name}, mean over steps", f"{mean:.1%}", note=note)
     chart(
         "Attention to the dense model's sinks",
         "Share of all attention that goes to the positions that are sinks in the dense recording, in the same step.",

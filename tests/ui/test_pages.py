@@ -424,8 +424,32 @@ def test_a_page_is_exported_with_everything_that_was_chosen(recording, monkeypat
     monkeypatch.setattr("pages.parts.charts.page_html", lambda *parts: written.append(parts) or "")
     monkeypatch.setattr("streamlit.download_button", lambda label, data, *rest, **options: data())
     app("pages/dynamics.py", recording=recording.id, scope="layer 2", split="without [MASK]")
-    _, settings, exhibits = written[-1]
+    _, settings, exhibits, _ = written[-1]
+    assert settings["prompt"] == "mia has a dog ."
     assert settings["selection"]["recording"] == recording.id
     assert settings["selection"]["scope"] == "layer 2"
     assert settings["sinks"]["k"] == 2
     assert "Which tokens are sinks" in [exhibit.title for exhibit in exhibits]
+
+
+def test_an_export_has_the_cards_and_neither_large_tables_nor_hints_and_a_name_of_its_own(recording, monkeypatch):
+    made = {}
+    monkeypatch.setattr(
+        "streamlit.download_button", lambda label, data, name, *rest, **options: made.update({label: (data, name)})
+    )
+    app("pages/sinks.py", recording=recording.id, full_map="true")
+    engine().wait(engine().jobs("attention_map")[0].id, 60)
+    test = app("pages/sinks.py", recording=recording.id, full_map="true")
+    assert "Full attention map" in texts(test)
+    write, name = made["Export page (HTML)"]
+    html = write()
+    assert name == "sinkscope-sinks-heads-mia-has-a-dog.html"
+    for told in (
+        "Sinks, mean over steps", "Attention they take", "Uniform attention would give them", "mia has a dog .",
+    ):
+        assert told in html
+    assert "Click a cell" not in html and "click to open" not in html
+    assert "Full attention map" in html
+    widest = max(html[at:].split("</tr>")[0].count("<th") for at in range(len(html)) if html.startswith("<tr", at))
+    assert widest <= 12
+    assert "Click a cell to open that head" in texts(test)
