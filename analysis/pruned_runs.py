@@ -2,42 +2,35 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from analysis import outputs
+from analysis.specs import PruneSpec
 
 REPORT_FILE = "report.json"
 # What belongs to a checkpoint beside its weights: config, tokenizer, the authors' own code.
 COMPANION_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".py"}
-# What says how a model was pruned; a report's measurements do not.
-_SETTINGS = (
-    "method",
-    "sparsity",
-    "pattern",
-    "allocation",
-    "owl_threshold",
-    "allocation_range",
-    "magnitude_over",
-    "skip_layers",
-    "skip_projections",
-    "calibration",
-    "discount",
-    "steps",
-)
+_WHERE_AND_HOW = ("model", "byte_budget", "streaming", "out", "overwrite")
+SETTINGS = tuple(name for name in PruneSpec.model_fields if name not in _WHERE_AND_HOW)
+"""What says how a model was pruned; where that was done, in how much memory, and what it measured do not."""
 
 
 @dataclass(frozen=True)
 class PrunedRun:
     """A pruned folder by its report. settings: what it was pruned with, but for the calibration seed; empty without a
-    report. model: fingerprint of the dense model, or ''.
+    report. model: fingerprint of the dense model, or ''. precision, device: what the dense model ran in and on, as
+    `float32` and `cuda`, or ''. versions: of packages, by name.
     """
 
     settings: dict[str, Any]
     seed: int | None
     model: str
+    precision: str = ""
+    device: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -53,8 +46,9 @@ class PrunedRun:
         return " · ".join([*parts, *([f"seed {self.seed}"] if self.seed is not None else [])])
 
     def budget(self) -> tuple[Any, ...]:
-        """What masks must share to be compared: model, sparsity and pattern."""
-        return (self.model, self.settings.get("sparsity"), self.settings.get("pattern"))
+        """What masks must share to be compared: model, precision, device, sparsity and pattern."""
+        where = (self.model, self.precision, self.device)
+        return (*where, self.settings.get("sparsity"), self.settings.get("pattern"))
 
 
 def read_report(folder: Path) -> PrunedRun:
@@ -64,13 +58,18 @@ def read_report(folder: Path) -> PrunedRun:
     except (OSError, ValueError, RecursionError):
         return PrunedRun({}, None, "")
     stated = _inner(report, "parameters")
-    settings = {name: stated[name] for name in _SETTINGS if name in stated}
+    settings = {name: stated[name] for name in SETTINGS if name in stated}
     if not settings:
         return PrunedRun({}, None, "")
     calibration = dict(_inner(settings, "calibration"))
     seed = calibration.pop("seed", None)
-    model = _inner(report, "model").get("fingerprint")
-    return PrunedRun(settings | {"calibration": calibration}, seed if isinstance(seed, int) else None, str(model or ""))
+    model = _inner(report, "model")
+    fingerprint, precision, device = (str(model.get(name) or "") for name in ("fingerprint", "dtype", "device"))
+    versions = _inner(_inner(report, "environment"), "versions")
+    return PrunedRun(
+        settings | {"calibration": calibration}, seed if isinstance(seed, int) else None, fingerprint, precision,
+        device.partition(":")[0], {str(name): str(version) for name, version in versions.items()},
+    )  # fmt: skip
 
 
 def refusal(folder: Path) -> str:
@@ -96,7 +95,7 @@ def seed_pair(runs: Sequence[PrunedRun], first: PrunedRun, second: PrunedRun) ->
         for a, b in combinations(range(len(runs)), 2)
         if runs[a].settings
         and runs[a].settings == runs[b].settings
-        and runs[a].model == runs[b].model
+        and runs[a].budget() == runs[b].budget()
         and None not in (runs[a].seed, runs[b].seed)
         and runs[a].seed != runs[b].seed
         and runs[a].budget() in (first.budget(), second.budget())

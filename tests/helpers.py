@@ -8,10 +8,13 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from analysis.pruned_runs import PrunedRun
 
 ROOT = Path(__file__).parent.parent
 TINY = {
@@ -159,3 +162,21 @@ def save_pruned(model: Any, folder: Path, *, mask_file: bool = True, report: dic
     if report is not None:
         (folder / "report.json").write_text(json.dumps(report))
     return folder
+
+
+def pruned_run(precision: str = "float32", device: str = "cpu", model: str = "f" * 32, **changes: Any) -> "PrunedRun":
+    """What the report of a pruning says that was asked for with these parameters."""
+    from analysis.pruned_runs import SETTINGS, PrunedRun
+    from analysis.specs import PruneSpec
+
+    settings = PruneSpec(**changes).model_dump(mode="json", include=set(SETTINGS))
+    seed = settings["calibration"].pop("seed")
+    return PrunedRun(settings, seed, model, precision, device, {"torch": "2.13.0"})
+
+
+def write_report(folder: str | Path, run: "PrunedRun") -> None:
+    """Writes the part of a pruning's report that says how it was done."""
+    parameters = {**run.settings, "calibration": {**run.settings["calibration"], "seed": run.seed}}
+    model = {"fingerprint": run.model, "dtype": run.precision, "device": run.device}
+    report = {"parameters": parameters, "model": model, "environment": {"versions": run.versions}}
+    (Path(folder) / "report.json").write_text(json.dumps(report))

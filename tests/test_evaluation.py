@@ -4,6 +4,7 @@ import argparse
 import itertools
 import json
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,20 +22,21 @@ from analysis.context import Cancelled
 from analysis.demo import measure
 from analysis.denoising import denoise
 from analysis.errors import UserError
-from analysis.evaluation import adaptive, language_model, live, results, tables, tasks
+from analysis.evaluation import adaptive, comparing, language_model, live, results, tables, tasks
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.command import command
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Request, log_likelihoods
 from analysis.evaluation.presets import PRESETS, SUITES, expand
 from analysis.jobs import evaluation
+from analysis.jobs.pruning import prune
 from analysis.models.dream import DreamConfig, DreamModel
-from analysis.models.load import load
+from analysis.models.load import load, register
 from analysis.pruning.scores import pruned_copy
-from analysis.specs import EvaluateSpec, LLaDASampling, ModelSpec
+from analysis.specs import EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec
 from cache import answers as answer_store
 from tests.enumeration import EveryOrder
-from tests.helpers import QuietContext, save_tiny, tiny_llada
+from tests.helpers import QuietContext, pruned_run, save_tiny, tiny_llada, write_report
 
 QUICK = ("bundled_agreement", "bundled_knowledge")
 
@@ -412,6 +414,58 @@ def test_drawing_may_stop_early_for_one_model(bundled, spec):
         spec(early_draws=True, compare=(ModelSpec(),))
 
 
+# --- comparing --------------------------------------------------------------------------------------------------
+
+
+def test_the_control_of_really_pruned_runs_is_found_whatever_they_are_called(tmp_path, spec):
+    """Also after its folder was renamed to something that says another thing."""
+    register()  # saves under the authors' names
+    dense = ModelSpec(source=tiny_llada(tmp_path / "tiny", 0), device="cpu")
+    for name, method, sparsity in (
+        ("wanda-noised", "wanda-noised", 0.7), ("x", "wanda-noised", 0.6), ("y", "sink-wanda", 0.6), ("z", "wanda", 0.6)
+    ):  # fmt: skip
+        asked = PruneSpec(
+            model=dense, method=method, sparsity=sparsity, out=str(tmp_path / name),
+            calibration={"samples": 2, "seq_len": 16, "step_interval": 25},
+        )  # fmt: skip
+        prune(asked, QuietContext(tmp_path))
+    (tmp_path / "x").rename(tmp_path / "dense model")
+    sources = [str(tmp_path / name) for name in ("wanda-noised", "dense model", "y", "z")]
+    asked = spec(model=dense, compare=tuple(ModelSpec(source=source, device="cpu") for source in sources), limit=8)
+    found = evaluated(tmp_path / "job", asked)
+    related = comparing.related_pairs(found)
+    assert related["control"] == [(3, 2)]
+    assert related["published"] == [(3, 4)]
+    assert not any(comparing.mismatch(found, pair) for some in related.values() for pair in some)
+    assert "Sparsity (70 % and 60 %)" in comparing.mismatch(found, (1, 3))
+    alone = evaluated(tmp_path / "alone", asked.model_copy(update={"compare": asked.compare[::2]}))
+    (told,) = comparing.missing(alone, "control")
+    assert told.startswith("y has no control here: wanda-noised differs in more than the method: Sparsity (60 % and 70")
+
+
+def test_answers_say_in_what_precision_they_were_given(tmp_path, spec, tiny):
+    asked = spec(compare=(ModelSpec(source=tiny, device="cpu", dtype="bfloat16"),), limit=4)
+    for folder in ("first", "again"):  # the second time they come from the store
+        found = evaluated(tmp_path / folder, asked)
+        assert {answer.precision for (_, model), answer in found.answers.items() if model == 0} == {"float32"}
+        assert {answer.precision for (_, model), answer in found.answers.items() if model == 1} == {"bfloat16"}
+        assert {answer.device for answer in found.answers.values()} == {"cpu"}
+        assert comparing.mismatch(found, (1, 0)) == "Precision of the scoring (bfloat16 and float32)"
+    assert all(answer.restored for answer in found.answers.values())
+
+
+def test_the_same_weights_with_another_report_are_another_result(tmp_path, spec, tiny):
+    """λ = 0 writes the bits of the control: what is held against what is told by the report alone."""
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny, copy)
+    asked, keys = spec(compare=(ModelSpec(source=str(copy), device="cpu"),), limit=2), []
+    for method in ("sink-wanda", "wanda-noised"):
+        write_report(copy, pruned_run(method=method))
+        (tmp_path / method).mkdir()
+        keys.append(evaluation.evaluate(asked, QuietContext(tmp_path / method)).key)
+    assert keys[0] != keys[1]
+
+
 # --- tasks ------------------------------------------------------------------------------------------------------
 
 
@@ -546,7 +600,11 @@ def test_the_command_line_evaluates(tmp_path, capsys, tiny, other):
     ask += ["--tasks", "bundled_knowledge,nonsense", "--limit", "9"]
     assert main([*ask, "--out", str(out)]) == 0
     printed = capsys.readouterr()
-    assert "pruned − dense" in printed.out
+    row = json.loads(out.read_text())["tasks"][0]["differences"][0]
+    number = f"{100 * row['value']:+.1f}".replace("-", "−")
+    assert f"  pruned − dense: {number} points [" in printed.out
+    assert f"], p = {row['p']:.3f} (p = {row['p_holm']:.3f} adjusted), {row['words']}" in printed.out
+    assert "one family of 1 tests: 1 pair of models, one task." in printed.out
     assert "There is no task 'nonsense'" in printed.out
     written = json.loads(out.read_text())
     assert written["models"] == ["dense", "pruned"]
@@ -559,6 +617,26 @@ def test_the_command_line_evaluates(tmp_path, capsys, tiny, other):
     assert "--overwrite" in capsys.readouterr().err
     assert main(["evaluate", "--names", "a,b", "--out", str(tmp_path / "x.json")]) == 2
     assert "1 models and 2 names" in capsys.readouterr().err
+
+
+def test_the_command_line_prints_the_average_difference_its_p_and_what_it_is_held_against(
+    tmp_path, capsys, tiny, other
+):
+    folders = [shutil.copytree(other, tmp_path / name) for name in ("a", "b")]
+    for folder, method in zip(folders, ("sink-wanda", "wanda-noised"), strict=True):
+        write_report(folder, pruned_run(method=method))
+    out = tmp_path / "result.json"
+    ask = ["evaluate", "--model", tiny, "--compare", *map(str, folders), "--names", "dense,one,two", "--device", "cpu"]
+    assert main([*ask, "--tasks", ",".join(QUICK), "--limit", "9", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out.partition("average over tasks")[2]
+    rows = {(row["model"], row["than"]): row for row in json.loads(out.read_text())["average_differences"]}
+    assert set(rows) == {("one", "dense"), ("two", "dense"), ("one", "two")}
+    assert "  one − two (control): +0.0 points [" in printed
+    assert f"(p = {rows['one', 'two']['p_holm']:.3f} adjusted), no difference shown" in printed
+    assert "9 tests: 3 pairs of models, 2 tasks and their average." in printed
+    assert "note: one has no published baseline here: its method would be wanda" in printed
+    assert "between one and dense not only the method differs: Dense model" in printed  # a report of another's model
+    assert "between one and two" not in printed
 
 
 def test_the_command_that_is_shown_asks_the_same_again():

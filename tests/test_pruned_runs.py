@@ -1,6 +1,7 @@
 """What a pruned folder says about itself, and which two stand for chance."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,9 @@ from analysis.specs import PruneSpec
 def stated(folder, **changes):
     folder.mkdir()
     parameters = PruneSpec(**changes).model_dump(mode="json")
-    report = {"method": parameters["method"], "parameters": parameters, "model": {"fingerprint": "f" * 32}}
+    model = {"fingerprint": "f" * 32, "dtype": "bfloat16", "device": "cuda:1"}
+    versions = {"torch": "2.13.0", "python": "3.11.4"}
+    report = {"parameters": parameters, "model": model, "environment": {"versions": versions}}
     (folder / "report.json").write_text(json.dumps(report))
     return read_report(folder)
 
@@ -35,7 +38,9 @@ def runs(tmp_path):
 def test_a_report_is_read_and_titled(runs, tmp_path):
     assert runs[0].title == "wanda-noised · 50% · seed 3"
     assert (runs[0].seed, runs[0].model) == (3, "f" * 32)
+    assert (runs[0].precision, runs[0].device, runs[0].versions["torch"]) == ("bfloat16", "cuda", "2.13.0")
     assert "seed" not in runs[0].settings["calibration"]
+    assert not {"model", "out", "byte_budget"} & set(runs[0].settings)
     two_four = stated(tmp_path / "two-four", pattern="2:4")
     assert two_four.title == "sink-wanda · 50% · 2:4 · seed 0"
 
@@ -48,7 +53,7 @@ def test_a_report_that_is_none_is_an_empty_run(tmp_path, text):
 
 def test_a_report_of_other_types_is_titled_all_the_same(tmp_path):
     (tmp_path / "report.json").write_text(
-        '{"parameters": {"method": 3, "sparsity": "x", "calibration": 1}, "model": 5}'
+        '{"parameters": {"method": 3, "sparsity": "x", "calibration": 1, "steps": 3}, "model": 5, "environment": [1]}'
     )
     assert read_report(tmp_path).title == "3"
 
@@ -69,6 +74,8 @@ def test_runs_that_differ_in_more_than_their_seed_or_in_the_budget_are_no_floor(
     assert seed_pair([runs[0], runs[1]], runs[0], runs[1]) is None
     assert seed_pair([runs[2], runs[2]], runs[2], runs[2]) is None  # one seed twice
     assert seed_pair(runs, runs[4], runs[4]) is None  # only one run of 25 %
+    other = [replace(runs[0], precision="float32"), replace(runs[3], device="cpu")]
+    assert seed_pair([runs[0], other[0], other[1]], runs[0], runs[1]) is None
     elsewhere = PrunedRun(runs[0].settings, 9, "another model")
     assert seed_pair([runs[0], elsewhere], runs[0], runs[1]) is None
     other = [PrunedRun(run.settings, run.seed, "another model") for run in runs]

@@ -83,8 +83,55 @@ def test_no_test_before_all_items_are_in():
     assert difference(first, second, test=False).p is None
     assert difference(first, second, test=True).p < 1e-9
     shares = difference(first - 0.5, second + 0.25 * (np.arange(40) % 2), test=True)  # not right or wrong
-    assert shares.p is None
+    assert shares.p < 1e-9
     assert shares.words == "better"
+
+
+def test_scores_that_are_not_right_or_wrong_are_tested_as_their_interval_says():
+    rng = np.random.default_rng(0)
+    for shift in (0.0, 0.05, 0.1, 0.2):
+        first, second = rng.random(30), rng.random(30) - shift
+        one = difference(first, second, test=True)
+        assert (one.p < 0.05) == (not one.low <= 0 <= one.high)
+    alike = difference(np.full(9, 0.5), np.full(9, 0.25), test=True)
+    assert alike.p == pytest.approx(2 / 2**9)  # no spread: by signs
+
+
+@given(st.lists(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=12), min_size=1, max_size=4))
+def test_intervals_end_where_differences_do(tasks):
+    """However few the items: no difference of shares lies beyond −1 and 1, and no share beyond 0 and 1."""
+    pairs = [np.array(rows, float).T for rows in tasks]
+    singles = [difference(first, second, True) for first, second in pairs]
+    mean = significance.average_difference([first - second for first, second in pairs], True)
+    for one in [*singles, mean]:
+        if one.n:
+            assert -1 <= one.low <= one.value <= one.high <= 1
+            assert one.low < one.high
+    if mean.n:
+        assert (mean.p < 0.05) == (not mean.low <= 0 <= mean.high)
+    accuracy = significance.average([first for first, _ in pairs])
+    assert not accuracy.n or 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
+
+
+def test_few_items_that_reached_beyond_one():
+    """Seven of eight won: Student's interval alone is [+0.58, +1.17]."""
+    one = difference(np.ones(8), np.array([0.0] * 7 + [1.0]), True)
+    assert one.value == 0.875
+    assert one.low == pytest.approx(0.579, abs=1e-3)
+    assert one.high == 1.0
+
+
+def test_scores_on_a_scale_of_their_own_are_not_cut():
+    one = difference(np.array([10.0, 30, 50]), np.array([5.0, 10, 20]), True)
+    assert one.high > 18.4
+    assert significance.average([np.array([10.0, 90.0])]).high > 90
+
+
+def test_words_for_numbers():
+    assert significance.points(-0.0123) == "−1.2"
+    assert significance.points(0.5) == "+50.0"
+    assert significance.p_words(0.0004) == "p < 0.001"
+    assert significance.p_words(0.0119) == "p = 0.012"
 
 
 def test_scores_of_different_items_are_refused():

@@ -2,12 +2,15 @@
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given, listed_words
+from analysis.conditions import RELATIONS
 from analysis.evaluation import results
+from analysis.evaluation.significance import p_words, points
 from analysis.specs import EvaluateSpec, ModelSpec
 
 SUMMARY_BYTES = 64 * 2**20  # more than a summary can take
@@ -94,19 +97,33 @@ def _print(summary: dict[str, Any]) -> None:
             print(f"  note: {task['truncated']} prompts were too long for a model and were cut from the left")
         for row in task.get("models", ()):
             if row["n"]:
-                print(f"  {row['model']:<24} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] of {row['n']}")
+                print(f"  {row['model']:<24} {row['value']:.1%} [{row['low']:.1%}, {row['high']:.1%}] of {row['n']}")
         for row in task.get("perplexity", ()):
             print(f"  {row['model']:<24} perplexity {row['perplexity a word']:.2f} a word (ELBO bound)")
-        for row in task.get("differences", ()):
-            if row["n"]:
-                print(
-                    f"  {row['model']} − {row['than']}: {row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], "
-                    f"{row['words']}"
-                )
+        _print_differences(task.get("differences", ()))
     if len(summary["tasks"]) > 1:
         print("average over tasks")
         for row in summary["average"]:
             if row["n"]:
-                print(f"  {row['model']:<24} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]")
-    for problem in summary["problems"]:
-        print(f"note: {problem}")
+                print(f"  {row['model']:<24} {row['value']:.1%} [{row['low']:.1%}, {row['high']:.1%}]")
+        _print_differences(summary["average_differences"])
+    differing = {(row["model"], row["than"]): row["also_differs"] for row in summary["average_differences"]}
+    for (model, than), what in differing.items():
+        if what:
+            print(f"note: between {model} and {than} not only the method differs: {what}")
+    if len(summary["models"]) > 1:
+        print(f"note: {summary['tests']['in_words']}")
+    for note in (*summary["without_counterpart"], *summary["problems"]):
+        print(f"note: {note}")
+
+
+def _print_differences(rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        if not row["n"]:
+            continue
+        relations = " and ".join(RELATIONS[relation] for relation in row["as"] if relation in RELATIONS)
+        tested = "" if row["p"] is None else f", {p_words(row['p'])} ({p_words(row['p_holm'])} adjusted)"
+        print(
+            f"  {row['model']} − {row['than']}{relations and f' ({relations})'}: {points(row['value'])} points "
+            f"[{points(row['low'])}, {points(row['high'])}]{tested}, {row['words']}"
+        )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.evaluation import significance
-from analysis.evaluation.results import AVERAGE, Results, begun, paired, scores
+from analysis.evaluation.comparing import paired
+from analysis.evaluation.results import AVERAGE, Results, begun, scores
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,16 @@ def running_accuracy(values: np.ndarray, name: str) -> Curve:
     if significance.is_binary(values):
         low, high = significance.wilson(sums, items)
         return Curve(name, items, sums / items, low, high)
-    return _running_mean(values, name)
+    return _running_mean(values, name, least=0)
 
 
 def running_difference(first: np.ndarray, second: np.ndarray, name: str) -> Curve:
     """The mean difference over the first 1 … n items with the interval of the paired differences."""
-    return _running_mean(first - second, name)
+    return _running_mean(first - second, name, least=-1)
 
 
-def _running_mean(values: np.ndarray, name: str) -> Curve:
+def _running_mean(values: np.ndarray, name: str, least: float) -> Curve:
+    """least: of scores 0, of differences −1, as in `significance.inside`."""
     from scipy import stats
 
     items = np.arange(1, len(values) + 1)
@@ -48,13 +50,13 @@ def _running_mean(values: np.ndarray, name: str) -> Curve:
     if len(items):
         half = np.where(spread > 1e-9, half, significance.reach(items))
     half = np.where(items > 1, half, np.nan)
-    return Curve(name, items, mean, mean - half, mean + half)
+    return Curve(name, items, mean, *significance.inside(mean - half, mean + half, values, least))
 
 
-def average_curve(rows: Sequence[np.ndarray], name: str) -> Curve:
+def average_curve(rows: Sequence[np.ndarray], name: str, least: float = 0) -> Curve:
     """The mean over benchmarks of the running means, after the same number of items of each, with a normal band.
 
-    A benchmark that has no more items keeps its last mean.
+    A benchmark that has no more items keeps its last mean. least: of scores 0, of differences −1.
     """
     from scipy import stats
 
@@ -66,7 +68,7 @@ def average_curve(rows: Sequence[np.ndarray], name: str) -> Curve:
     normal = stats.norm.ppf(0.5 + significance.LEVEL / 2)
     means, variances = [], []
     for row in rows:
-        curve = _running_mean(row, "")
+        curve = _running_mean(row, "", least)
         own = np.minimum(items, len(row)) - 1
         squares = (np.cumsum(row**2) / curve.items)[own]
         means.append(curve.mean[own])
@@ -75,7 +77,7 @@ def average_curve(rows: Sequence[np.ndarray], name: str) -> Curve:
     mean = np.mean(means, axis=0)
     half = normal * np.sqrt(np.sum(variances, axis=0)) / len(rows)
     half = np.where(items > 1, half, np.nan)
-    return Curve(name, items, mean, mean - half, mean + half)
+    return Curve(name, items, mean, *significance.inside(mean - half, mean + half, np.concatenate(rows), least))
 
 
 def accuracy_curves(results: Results, task: str) -> list[Curve]:
@@ -95,7 +97,7 @@ def difference_curves(results: Results, task: str, some: Sequence[tuple[int, int
     for pair in some:
         name = results.names[pair[0]]
         if task == AVERAGE:
-            curves.append(average_curve([paired(results, b.name, pair) for b in begun(results)], name))
+            curves.append(average_curve([paired(results, b.name, pair) for b in begun(results)], name, least=-1))
         else:
-            curves.append(_running_mean(paired(results, task, pair), name))
+            curves.append(_running_mean(paired(results, task, pair), name, least=-1))
     return curves

@@ -16,7 +16,7 @@ from typing import Any
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Likelihood
 from analysis.evaluation.tasks import Benchmark, Document, described, scored
-from analysis.models.load import LoadedModel
+from analysis.models.load import LoadedModel, pick_device
 from analysis.specs import ModelSpec
 from analysis.specs.evaluation import WINDOW
 from cache.answers import Answers
@@ -187,7 +187,9 @@ def _ask(
         if waiting[document.key]:
             return
         replies = slots[document.key]
-        record: dict[str, Any] = {"responses": [reply for reply, _ in replies]}
+        record: dict[str, Any] = {
+            "responses": [reply for reply, _ in replies], "precision": model.dtype, "device": model.device.type,
+        }  # fmt: skip
         start = first[document.key]
         if not asked.cut.isdisjoint(range(start, start + len(replies))):
             record["cut"] = True
@@ -210,7 +212,7 @@ def _key(seat: Seat, settings: Settings, document: Document) -> str:
     return content_key(
         kind="answer",
         fingerprint=seat.fingerprint,
-        device=seat.spec.device,
+        device=pick_device(seat.spec.device),
         dtype=seat.spec.dtype,
         settings=asdict(settings),
         task=document.task,

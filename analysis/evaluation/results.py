@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,15 @@ import numpy as np
 
 from analysis import outputs
 from analysis.errors import UserError
-from analysis.evaluation import significance
-from analysis.evaluation.significance import Difference, Estimate
+from analysis.evaluation.significance import Difference
+from analysis.pruned_runs import PrunedRun
 
 DOCUMENTS = "documents.jsonl"  # in the job's folder
 HEADER_BYTES = 2**20  # more than the first line of such a file can take
 STOP = "stop"  # a file of this name in the job's folder ends an evaluation early
-CONTROL = "wanda-noised"  # how the name of the control begins
 AVERAGE = "average"
 PERPLEXITY = "loglikelihood_rolling"
+NO_REPORT: Mapping[str, Any] = {"settings": {}, "seed": None, "model": ""}
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Answer:
     """What one model answered. responses: as lm-eval takes them: [log-likelihood, greedy] a choice, or text.
 
     restored: read from the answer store. cut: its prompt was too long for the model and was cut from the left.
+    precision, device: of the weights as it was asked, as `bfloat16` and `cuda`; '' in files that do not say.
     """
 
     metrics: Mapping[str, Any]
@@ -64,6 +65,8 @@ class Answer:
     draws: tuple[int, ...] = ()
     exact: bool = False
     cut: bool = False
+    precision: str = ""
+    device: str = ""
 
     @property
     def values(self) -> list[float]:
@@ -73,10 +76,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything in the file. answers: by (item, model number). ended: whether the evaluation has come to its end."""
+    """Everything in the file. answers: by (item, model number). ended: whether the evaluation has come to its end.
+
+    runs: how each model was pruned, by its report; empty ones for models that have none.
+    """
 
     names: tuple[str, ...]
     models: tuple[Mapping[str, Any], ...]
+    runs: tuple[PrunedRun, ...]
     benchmarks: tuple[Benchmark, ...]
     problems: tuple[str, ...]
     documents: Mapping[str, Document]
@@ -95,11 +102,6 @@ class Results:
         for document in sorted(self.documents.values(), key=lambda one: one.place):
             rows[document.benchmark].append(document)
         return {name: tuple(documents) for name, documents in rows.items()}
-
-    @property
-    def control(self) -> int | None:
-        """The model that the others are also compared with, by its number."""
-        return next((index for index, name in enumerate(self.names) if name.startswith(CONTROL)), None)
 
     @cached_property
     def scored(self) -> Mapping[str, np.ndarray]:
@@ -120,13 +122,22 @@ class Results:
         return tables
 
     @cached_property
+    def scored_with(self) -> tuple[tuple[str, str], ...]:
+        """The precision and the device of each model's answers; several with `and` between, '' where none is known."""
+        seen: list[tuple[set[str], set[str]]] = [(set(), set()) for _ in self.names]
+        for (_, model), answer in self.answers.items():
+            seen[model][0].add(answer.precision)
+            seen[model][1].add(answer.device)
+        return tuple((" and ".join(sorted(one - {""})), " and ".join(sorted(two - {""}))) for one, two in seen)
+
+    @cached_property
     def at_work(self) -> list[int]:
         """The models that have answered anything."""
         return sorted({model for _, model in self.answers})
 
     @cached_property
-    def compared(self) -> dict[tuple[int, int], dict[str, Difference]]:
-        """What `differences` has found for pairs of models, as it takes a moment where there are many items."""
+    def compared(self) -> dict[tuple[tuple[int, int], ...], Mapping[tuple[int, int], Mapping[str, Difference]]]:
+        """What `comparing.family` has found for pairs of models, as it takes a moment where there are many items."""
         return {}
 
     def benchmark(self, name: str) -> Benchmark:
@@ -166,6 +177,7 @@ class Growing:
                 header = self._header
                 return Results(
                     names=tuple(header["names"]), models=tuple(header["models"]),
+                    runs=tuple(PrunedRun(**one.get("pruning", NO_REPORT)) for one in header["models"]),
                     benchmarks=tuple(Benchmark(**one) for one in header["benchmarks"]),
                     problems=tuple(header["problems"]), documents=dict(self._documents), answers=dict(self._answers),
                     header=header, end=self._end,
@@ -224,54 +236,3 @@ def begun(results: Results) -> list[Benchmark]:
     """The benchmarks that averages are over: those of which every model at work has answered an item."""
     at_work = results.at_work
     return [one for one in results.accuracies if at_work and len(scores(results, one.name, at_work[0], at_work)[0])]
-
-
-# --- comparing --------------------------------------------------------------------------------------------------
-
-
-def pairs(results: Results) -> list[tuple[int, int]]:
-    """(model, other) for every model against the first, and against the control where there is one."""
-    models, control = range(len(results.names)), results.control
-    found = [(model, 0) for model in models if model != 0]
-    if control:
-        found += [(model, control) for model in models if model not in (0, control)]
-    return found
-
-
-def is_final(results: Results, benchmark: str, models: Sequence[int]) -> bool:
-    """Whether all of these models have answered the number of items fixed before the start."""
-    planned = results.benchmark(benchmark).planned
-    return all(len(scores(results, benchmark, model)[0]) == planned for model in models)
-
-
-def differences(results: Results, pair: tuple[int, int]) -> dict[str, Difference]:
-    """The paired difference on each benchmark of right answers, tested when the items of all are in, Holm over them."""
-    if pair in results.compared:
-        return results.compared[pair]
-    found: dict[str, Difference] = {}
-    final = all(is_final(results, benchmark.name, pair) for benchmark in results.accuracies)
-    for benchmark in results.accuracies:
-        first, _ = scores(results, benchmark.name, pair[0], pair[1:])
-        second, _ = scores(results, benchmark.name, pair[1], pair[:1])
-        found[benchmark.name] = significance.difference(first, second, final)
-    adjusted = significance.holm([one.p for one in found.values()])
-    found = {name: replace(one, p_holm=p) for (name, one), p in zip(found.items(), adjusted, strict=True)}
-    results.compared[pair] = found
-    return found
-
-
-def average_difference(results: Results, pair: tuple[int, int]) -> Estimate:
-    """The mean over the benchmarks begun of the paired differences."""
-    return significance.average([paired(results, benchmark.name, pair) for benchmark in begun(results)])
-
-
-def all_final(results: Results, task: str) -> bool:
-    """Whether every model has answered all items of a benchmark, or of all of them for the average."""
-    chosen = results.accuracies if task == AVERAGE else [results.benchmark(task)]
-    return all(is_final(results, benchmark.name, range(len(results.names))) for benchmark in chosen)
-
-
-def paired(results: Results, benchmark: str, pair: tuple[int, int]) -> np.ndarray:
-    """First minus second on the items that both have answered."""
-    first, second = (scores(results, benchmark, model, [other])[0] for model, other in (pair, pair[::-1]))
-    return first - second

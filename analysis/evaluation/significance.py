@@ -2,7 +2,8 @@
 
 Items are the sample; differences between models are taken item by item. Formulas are scipy's and statsmodels'.
 Tests are for the number of items fixed before the start: looking again and again while items come in would find
-differences by chance. Until then there are intervals alone, labelled interim.
+differences by chance. Until then there are intervals alone, labelled interim. All tests that are looked at together are
+one family, adjusted by Holm, and every verdict goes by the adjusted p.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.95
+Ends = float | np.ndarray
+SHOWN = ("better", "worse")  # the verdicts that say that there is a difference
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """First minus second model on the same n items. only_first, only_second: items that one alone has right.
+    """First minus second model on the same n items. only_first, only_second: items on which one alone scores higher.
 
-    final: whether n is the number of items fixed before the start. p: exact McNemar p, None until then and for what is
-    not right or wrong. p_holm: after Holm over the benchmarks.
+    final: whether n is the number of items fixed before the start. p: two-sided, None until then. p_holm: after Holm
+    over all that is tested together.
     """
 
     value: float
@@ -46,6 +49,11 @@ class Difference:
         """What is shown, in words."""
         return verdict(self)
 
+    @property
+    def shown(self) -> bool:
+        """Whether a difference is shown."""
+        return self.words in SHOWN
+
 
 def is_binary(values: np.ndarray) -> bool:
     """Whether values are right or wrong."""
@@ -61,8 +69,8 @@ def estimate(values: np.ndarray) -> Estimate:
     if is_binary(values):
         low, high = wilson(np.array([values.sum()]), np.array([count]))
         return Estimate(float(values.mean()), float(low[0]), float(high[0]), count)
-    low, high = _student(values)
-    return Estimate(float(values.mean()), low, high, count)
+    low, high = inside(*_student(values), values, 0)
+    return Estimate(float(values.mean()), float(low), float(high), count)
 
 
 def wilson(right: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +90,9 @@ def difference(first: np.ndarray, second: np.ndarray, test: bool) -> Difference:
     """First minus second on the same items, with Student's interval of the paired differences.
 
     Where no item differs there is no spread to go by; then the interval is as wide as the share of differing items
-    could be (Wilson's upper end for none of n). test: whether the number of items is the one fixed before the start.
+    could be (Wilson's upper end for none of n). Of scores from 0 to 1 it ends at −1 and 1, beyond which no difference
+    lies. test: whether the number of items is the one fixed before the start. p is McNemar's exact for answers that are
+    right or wrong, else that of the paired t-test.
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
     if first.shape != second.shape:
@@ -91,11 +101,23 @@ def difference(first: np.ndarray, second: np.ndarray, test: bool) -> Difference:
     count = len(differences)
     if not count:
         return Difference(np.nan, np.nan, np.nan, 0, 0, 0, final=False)
-    low, high = _student(differences)
+    low, high = inside(*_student(differences), differences, -1)
     only_first, only_second = int((differences > 0).sum()), int((differences < 0).sum())
-    binary = is_binary(first) and is_binary(second)
-    p = mcnemar(only_first, only_second) if test and binary else None
-    return Difference(float(differences.mean()), low, high, count, only_first, only_second, p, final=test)
+    p = None
+    if test:
+        binary = is_binary(first) and is_binary(second)
+        p = mcnemar(only_first, only_second) if binary or not np.ptp(differences) else _student_p(differences)
+    return Difference(float(differences.mean()), float(low), float(high), count, only_first, only_second, p, final=test)
+
+
+def inside(low: Ends, high: Ends, values: np.ndarray, least: float) -> tuple[Ends, Ends]:
+    """Interval ends, cut at `least` and 1 where all values lie between: a mean lies there, too, so nothing is lost.
+
+    least: 0 of scores, −1 of differences. Scores on a scale of their own are left as they are.
+    """
+    if not len(values) or values.min() < least or values.max() > 1:
+        return low, high
+    return np.maximum(low, least), np.minimum(high, 1.0)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -116,38 +138,75 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else next(adjusted) for p in ps]
 
 
-def average(samples: Sequence[np.ndarray]) -> Estimate:
-    """The mean of the benchmarks' means with its normal interval, items being independent.
+def average(scores: Sequence[np.ndarray]) -> Estimate:
+    """The mean of the benchmarks' means with its normal interval, items being independent. scores: one array each."""
+    rows = [np.asarray(row, float) for row in scores if len(row) > 1]
+    if not rows:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    mean, half = _mean_of_means(rows)
+    low, high = inside(mean - half, mean + half, np.concatenate(rows), 0)
+    return Estimate(mean, float(low), float(high), sum(len(row) for row in rows))
 
-    samples: one array of scores, or of paired differences, a benchmark.
+
+def average_difference(differences: Sequence[np.ndarray], test: bool) -> Difference:
+    """The mean of the benchmarks' mean paired differences, with its normal interval and the p that goes with it.
+
+    differences: first minus second on the same items, one array a benchmark. test: as of `difference`.
     """
     from scipy import stats
 
-    rows = [np.asarray(row, float) for row in samples if len(row) > 1]
+    rows = [np.asarray(row, float) for row in differences if len(row) > 1]
     if not rows:
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    mean = float(np.mean([row.mean() for row in rows]))
-    normal = float(stats.norm.ppf(0.5 + LEVEL / 2))
+        return Difference(np.nan, np.nan, np.nan, 0, 0, 0, final=False)
+    every = np.concatenate(rows)
+    mean, half = _mean_of_means(rows)
+    p = float(2 * stats.norm.sf(abs(mean) / half * _normal())) if test else None
+    low, high = inside(mean - half, mean + half, every, -1)
+    only_first, only_second = int((every > 0).sum()), int((every < 0).sum())
+    return Difference(mean, float(low), float(high), len(every), only_first, only_second, p, final=test)
+
+
+def _mean_of_means(rows: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The mean of the rows' means, and half its normal interval."""
     squares = [
-        row.var(ddof=1) / len(row) if np.ptp(row) else float(reach(np.array([len(row)]))[0] / normal) ** 2
+        row.var(ddof=1) / len(row) if np.ptp(row) else float(reach(np.array([len(row)]))[0] / _normal()) ** 2
         for row in rows
     ]
-    half = normal * float(np.sqrt(sum(squares))) / len(rows)
-    return Estimate(mean, mean - half, mean + half, sum(len(row) for row in rows))
+    return float(np.mean([row.mean() for row in rows])), _normal() * float(np.sqrt(sum(squares))) / len(rows)
 
 
 def verdict(one: Difference) -> str:
-    """What a difference shows, in words."""
+    """What a difference shows, in words: by its p where it is tested, by its interval while items come in."""
     if not one.n:
         return "no common items yet"
     side = "better" if one.value > 0 else "worse"
-    by_interval = "no difference shown" if one.low <= 0 <= one.high else side
-    if not one.final:
-        return f"interim: {by_interval} so far"
     if one.p is None:
-        return by_interval
+        shown = "no difference shown" if one.low <= 0 <= one.high else side
+        return f"interim: {shown} so far"
     p = one.p if one.p_holm is None else one.p_holm
     return side if p < 1 - LEVEL else "no difference shown"
+
+
+def p_words(p: float) -> str:
+    """`p = 0.012`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def points(value: float) -> str:
+    """A signed difference of shares in percentage points, as `−1.2`."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _normal() -> float:
+    from scipy import stats
+
+    return float(stats.norm.ppf(0.5 + LEVEL / 2))
+
+
+def _student_p(values: np.ndarray) -> float:
+    from scipy import stats
+
+    return float(stats.ttest_1samp(values, 0.0).pvalue)
 
 
 def _student(values: np.ndarray) -> tuple[float, float]:

@@ -1,30 +1,18 @@
 """An evaluation as tables, and as one summary in JSON."""
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import significance
-from analysis.evaluation.results import (
-    AVERAGE,
-    PERPLEXITY,
-    Answer,
-    Document,
-    Results,
-    all_final,
-    average_difference,
-    begun,
-    differences,
-    pairs,
-    scores,
-)
-from analysis.evaluation.significance import Difference, Estimate
+from analysis import conditions
+from analysis.evaluation import comparing, significance
+from analysis.evaluation.comparing import Pair
+from analysis.evaluation.results import AVERAGE, PERPLEXITY, Answer, Document, Results, begun, scores
+from analysis.evaluation.significance import Difference, Estimate, p_words, points
 
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
-CLEAR = "interval without 0"  # of an average, which is not tested
 
 
 def accuracy_grid(results: Results) -> list[dict[str, str]]:
@@ -73,67 +61,96 @@ def _row(task: str, model: str, one: Estimate, planned: int, draws: int | None) 
     }  # fmt: skip
 
 
-def verdicts(results: Results, some: Sequence[tuple[int, int]]) -> list[str]:
-    """One sentence a pair: the average difference, and on which benchmarks there is one."""
+def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
+    """One sentence a pair: the average difference, on which benchmarks there is one, and what else differs.
+
+    Every verdict goes by the p that is adjusted over all pairs of the evaluation, as the dots of the figure do.
+    """
+    family = comparing.family(results)
     sentences = []
     for pair in some:
-        found = differences(results, pair)
-        mean = average_difference(results, pair) if len(found) > 1 else next(iter(found.values()))
+        found = family[pair]
+        mean = comparing.overall(found)
+        who = f"{results.names[pair[0]]} against {results.names[pair[1]]}"
         if not mean.n:
-            sentences.append(f"{results.names[pair[0]]} against {results.names[pair[1]]}: no common items yet.")
+            sentences.append(f"{who}: no common items yet.")
             continue
-        shown = {
-            side: [results.benchmark(name).title for name, one in found.items() if one.words == side]
-            for side in ("better", "worse")
-        }
-        if not all(one.final for one in found.values()):
-            told = "interim, no tests yet"
-        else:
-            told = "; ".join(f"{side} on {', '.join(titles)}" for side, titles in shown.items() if titles)
-            told = told or "no difference shown on any task"
-        where = "on average " if len(found) > 1 else ""
+        told = [_shown(mean)]
+        if mean.p is None:
+            told = ["interim, no tests yet"]
+        elif AVERAGE in found:
+            told += _shown_on(results, found)
+        where = "on average " if AVERAGE in found else ""
+        mismatch = comparing.mismatch(results, pair)
         sentences.append(
-            f"{results.names[pair[0]]} against {results.names[pair[1]]}: {where}{100 * mean.value:+.1f} points "
-            f"[{100 * mean.low:+.1f}, {100 * mean.high:+.1f}]; {told}."
+            f"{who}: {where}{_interval(mean)}; {'; '.join(told)}."
+            + (f" Not only the method differs: {mismatch}." if mismatch else "")
         )
-    return [re.sub(r"-(?=\d+\.\d)", "−", sentence) for sentence in sentences]
+    return sentences
 
 
-def difference_table(results: Results, some: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+def _shown_on(results: Results, found: Mapping[str, Difference]) -> list[str]:
+    """On which single tasks a difference is shown."""
+    sides: dict[str, list[str]] = {side: [] for side in significance.SHOWN}
+    for name, one in found.items():
+        if name != AVERAGE and one.shown:
+            sides[one.words].append(results.benchmark(name).title)
+    told = [f"{side} on {', '.join(titles)}" for side, titles in sides.items() if titles]
+    return told or ["on no single task is a difference shown"]
+
+
+def _interval(one: Difference) -> str:
+    return f"{points(one.value)} points [{points(one.low)}, {points(one.high)}]"
+
+
+def _shown(one: Difference) -> str:
+    """`better, p = 0.012`: the verdict with its adjusted p."""
+    return one.words if one.p_holm is None else f"{one.words}, {p_words(one.p_holm)}"
+
+
+def adjustment(results: Results) -> str:
+    """What the tests are adjusted for, or that there are none yet."""
+    family = comparing.family(results)
+    count = comparing.tests(family)
+    if not count:
+        return "Tests come when all items of all models are in."
+    tasks = len(results.accuracies)
+    over = f"{tasks} tasks and their average" if tasks > 1 else "one task"
+    pairs = "1 pair" if len(family) == 1 else f"{len(family)} pairs"
+    return f"Every p is adjusted by Holm over one family of {count} tests: {pairs} of models, {over}."
+
+
+def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
     """Paired differences in points with interval and tests, a row a benchmark and pair, the averages first.
 
-    Averages are not tested: their interval says what is shown. The columns of the tests stand only where there are any.
+    The columns of the tests stand only where there are any.
     """
+    family = comparing.family(results)
+    titles = {AVERAGE: MEAN} if len(results.accuracies) > 1 else {}
+    titles |= {benchmark.name: benchmark.title for benchmark in results.accuracies}
     rows = []
-    found = {pair: differences(results, pair) for pair in some}
-    if len(results.accuracies) > 1:
-        interim = "" if all_final(results, AVERAGE) else "interim: "
+    for task, title in titles.items():
         for pair in some:
-            mean = average_difference(results, pair)
-            shown = "no difference shown" if not mean.n or mean.low <= 0 <= mean.high else CLEAR
-            rows.append(_points(results, MEAN, pair, mean) | {"in words": interim + shown})
-    for benchmark in results.accuracies:
-        for pair in some:
-            one = found[pair][benchmark.name]
+            one = family[pair][task]
             rows.append(
-                _points(results, benchmark.title, pair, one)
-                | {
+                {
+                    "task": title, "model": results.names[pair[0]], "than": results.names[pair[1]],
+                    "points": 100 * one.value, "low": 100 * one.low, "high": 100 * one.high, "items": one.n,
                     "only this model right": one.only_first, "only the other right": one.only_second,
                     "p": one.p, "p (Holm)": one.p_holm, "in words": one.words,
                 }
             )  # fmt: skip
-    if all(row.get("p") is None for row in rows):
-        rows = [
-            {name: value for name, value in row.items() if not name.startswith("p ") and name != "p"} for row in rows
-        ]
+    if all(row["p"] is None for row in rows):
+        rows = [{name: value for name, value in row.items() if name not in ("p", "p (Holm)")} for row in rows]
     return rows
 
 
-def _points(results: Results, task: str, pair: tuple[int, int], one: Estimate | Difference) -> dict[str, Any]:
-    return {
-        "task": task, "model": results.names[pair[0]], "than": results.names[pair[1]], "points": 100 * one.value,
-        "low": 100 * one.low, "high": 100 * one.high, "items": one.n,
-    }  # fmt: skip
+def condition_sheet(results: Results, pair: Pair) -> list[dict[str, str]]:
+    """The conditions of two models side by side, a row each, what differs first and marked."""
+    every = comparing.conditions_of(results)
+    names = dict(zip(("first", "second"), (results.names[model] for model in pair), strict=True))
+    return [{names.get(key, key): value for key, value in row.items()}
+            for row in conditions.sheet(every[pair[0]], every[pair[1]])]  # fmt: skip
 
 
 def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:
@@ -164,7 +181,8 @@ def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:
 def summary(results: Results) -> dict[str, Any]:
     """The numbers as JSON, for the command line and the job's record."""
     tasks = []
-    by_pair = {pair: differences(results, pair) for pair in pairs(results)}
+    by_pair = comparing.family(results)
+    relations = comparing.related_pairs(results)
     cut, used = cut_items(results), _mean_draws(results)
     for benchmark in results.benchmarks:
         row: dict[str, Any] = {
@@ -182,10 +200,8 @@ def summary(results: Results) -> dict[str, Any]:
                 for index, name in enumerate(results.names)
             ]  # fmt: skip
             row["differences"] = [
-                {"model": results.names[pair[0]], "than": results.names[pair[1]], **_json(found[benchmark.name]),
-                 "words": found[benchmark.name].words}
-                for pair, found in by_pair.items()
-            ]  # fmt: skip
+                _compared(results, relations, pair, found[benchmark.name]) for pair, found in by_pair.items()
+            ]
         tasks.append(row)
     counted = begun(results)
     return {
@@ -196,9 +212,15 @@ def summary(results: Results) -> dict[str, Any]:
             for index, name in enumerate(results.names)
         ],
         "average_differences": [
-            {"model": results.names[pair[0]], "than": results.names[pair[1]],
-             **_json(average_difference(results, pair))}
-            for pair in by_pair
+            _compared(results, relations, pair, comparing.overall(found)) for pair, found in by_pair.items() if found
+        ],
+        "tests": {"count": comparing.tests(by_pair), "adjusted_by": "holm", "in_words": adjustment(results)},
+        "conditions": [
+            {conditions.title(name): conditions.told(name, value) for name, value in one.items()}
+            for one in comparing.conditions_of(results)
+        ],
+        "without_counterpart": [
+            sentence for relation in conditions.RELATIONS for sentence in comparing.missing(results, relation)
         ],
         "answers": len(results.answers),
         "restored": sum(answer.restored for answer in results.answers.values()),
@@ -209,6 +231,15 @@ def summary(results: Results) -> dict[str, Any]:
         "problems": list(results.problems),
         "seed": results.header.get("seed"),
         "end": results.end,
+    }  # fmt: skip
+
+
+def _compared(results: Results, relations: dict[str, list[Pair]], pair: Pair, one: Difference) -> dict[str, Any]:
+    """A difference as JSON. as: what the other model is to this one. also_differs: conditions beside the method."""
+    return {
+        "model": results.names[pair[0]], "than": results.names[pair[1]], **_json(one), "words": one.words,
+        "as": [relation for relation, some in relations.items() if pair in some],
+        "also_differs": comparing.mismatch(results, pair),
     }  # fmt: skip
 
 

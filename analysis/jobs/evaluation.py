@@ -2,6 +2,7 @@
 
 import gc
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from analysis.evaluation.tables import summary
 from analysis.jobs.outcome import Outcome
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
+from analysis.pruned_runs import read_report
 from analysis.resident import free_memory, resident_model
 from analysis.specs import EvaluateSpec, ModelSpec
 from cache.answers import Answers
@@ -42,6 +44,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
     context.progress("starting lm-eval")
     from analysis.evaluation import live
     from analysis.evaluation.tasks import fitting, load_benchmarks
+    from analysis.models.load import pick_device
     from analysis.provenance import environment
 
     tokenizer = _tokenizer(spec, found[0])
@@ -54,10 +57,11 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
     )
     problems += too_long
     prints = [fingerprint(checkpoint) for checkpoint in found]
+    runs = [asdict(read_report(checkpoint.folder)) for checkpoint in found]
     key = content_key(
         kind="evaluate", fingerprints=prints, parameters=spec.model_dump(mode="json", exclude={"model", "compare"}),
         items=[document.key for benchmark in benchmarks for document in benchmark.documents],
-        precision=[[model.device, model.dtype] for model in spec.models], code=code_version(),
+        precision=[[pick_device(model.device), model.dtype] for model in spec.models], runs=runs, code=code_version(),
     )  # fmt: skip
     models = _Models(spec.models, found, context)
     seats = [
@@ -70,7 +74,10 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
     lines.write(
         "header",
         names=list(names),
-        models=[{"source": m.source, "fingerprint": p} for m, p in zip(spec.models, prints, strict=True)],
+        models=[
+            {"source": model.source, "fingerprint": content, "pruning": run}
+            for model, content, run in zip(spec.models, prints, runs, strict=True)
+        ],
         benchmarks=[
             {
                 "name": b.name, "title": b.preset.title, "metric": b.metric, "kind": b.kind,

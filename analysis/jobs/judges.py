@@ -15,7 +15,7 @@ from analysis import tuning
 from analysis.calibration.noise import why_steps_count_alike
 from analysis.context import Context
 from analysis.errors import UserError
-from analysis.evaluation import results, significance
+from analysis.evaluation import comparing, results, significance
 from analysis.jobs.calibration import calibrate
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.outcome import result_key
@@ -189,16 +189,19 @@ class AccuracyJudge:
         summary, prints, found = self._evaluated(settings, "reported", self._spec.reported_limit, tell)
         names = list(settings)
         rows = []
-        for first, second in combinations(names, 2):
-            pair = found.names.index(first), found.names.index(second)
-            same = prints[names.index(first)] == prints[names.index(second)]
-            who = {"setting": first, "than": second}
-            for task, one in results.differences(found, pair).items():
-                words = "the same masks" if same else one.words
-                rows.append({"task": found.benchmark(task).title, **who, **_json(one), "words": words})
-            mean = results.average_difference(found, pair)
-            words = "the same masks" if same else _words(mean)
-            rows.append({"task": results.AVERAGE, **who, **_json(mean), "words": words})
+        pairs = {(found.names.index(first), found.names.index(second)): (first, second)
+                 for first, second in combinations(names, 2)}  # fmt: skip
+        alike = {pair for pair, both in pairs.items() if len({prints[names.index(name)] for name in both}) == 1}
+        # Between equal masks there is nothing to test.
+        tested = comparing.family(found, [pair for pair in pairs if pair not in alike])
+        same = comparing.family(found, sorted(alike))
+        for pair, (first, second) in pairs.items():
+            for task, one in (same if pair in alike else tested)[pair].items():
+                title = task if task == results.AVERAGE else found.benchmark(task).title
+                words = "the same masks" if pair in alike else one.words
+                rows.append({"task": title, "setting": first, "than": second, **_json(one), "words": words})
+            if results.AVERAGE not in (same if pair in alike else tested)[pair]:
+                rows.append({**rows[-1], "task": results.AVERAGE})
         accuracies = [{"model": row["model"], **{name: row[name] for name in ("value", "low", "high", "n")}}
                       for row in summary["average"]]  # fmt: skip
         return {"accuracies": accuracies, "differences": rows, "problems": summary["problems"]}
@@ -235,15 +238,8 @@ class AccuracyJudge:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _json(one: significance.Estimate | significance.Difference) -> Facts:
+def _json(one: significance.Difference) -> Facts:
     return {
         name: None if isinstance(value, float) and not np.isfinite(value) else value
         for name, value in vars(one).items()
     }
-
-
-def _words(mean: significance.Estimate) -> str:
-    """What a mean of differences shows, by its interval."""
-    if not mean.n or mean.low <= 0 <= mean.high:
-        return "no difference shown"
-    return "better" if mean.value > 0 else "worse"

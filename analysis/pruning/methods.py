@@ -107,6 +107,8 @@ class Method:
     """title, help: for people. noised: it reads noised text, so the model needs a mask token. discounted: it reads the
     discount parameters. prepare: from the dense model. statistic: gathered block by block, or None. prune: weight
     (out, in) float32, the prepared score or the statistic, sparsity, spec. updates: the weights that stay are changed.
+    weighs_steps: its scores are sums over noise steps, which `StepParams` choose and weigh. control: the method that
+    differs in the discount alone. published: the one that it was published against.
     """
 
     title: str
@@ -117,6 +119,9 @@ class Method:
     prepare: Prepare | None = None
     statistic: Callable[[], Statistic] | None = None
     updates: bool = False
+    weighs_steps: bool = False
+    control: str | None = None
+    published: str | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -210,6 +215,7 @@ METHODS: dict[str, Method] = {
         _by_features,
         noised=True,
         prepare=_noised_scores(discounted=False),
+        weighs_steps=True,
     ),
     "sink-wanda": Method(
         "Sink-Wanda",
@@ -218,6 +224,9 @@ METHODS: dict[str, Method] = {
         noised=True,
         discounted=True,
         prepare=_noised_scores(discounted=True),
+        weighs_steps=True,
+        control="wanda-noised",
+        published="wanda",
     ),
     "sparsegpt": Method(
         "SparseGPT",
@@ -235,5 +244,7 @@ METHODS: dict[str, Method] = {
         prepare=_mean_weights,
         statistic=Hessian,
         updates=True,
+        control="sparsegpt",
+        published="sparsegpt",
     ),
 }

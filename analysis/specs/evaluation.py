@@ -21,7 +21,7 @@ class EvaluateSpec(Spec):
         (),
         "Names",
         "What the model and those it is compared with are called in the results, in that order. Empty takes the "
-        "sources. One that begins with wanda-noised is the control the others are also compared with.",
+        "sources. Controls are found in the runs' reports, whatever their names.",
         max_length=17,
     )
     tasks: tuple[str, ...] = parameter(

@@ -6,9 +6,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.evaluation import results, tables
+from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts.session import engine
-from tests.helpers import ROOT, tiny_llada
+from tests.helpers import ROOT, pruned_run, tiny_llada, write_report
 
 pytestmark = pytest.mark.slow
 HARNESS = str(ROOT / "tests" / "ui" / "accuracy_harness.py")
@@ -25,6 +26,9 @@ def _stop_engine():
 def asked(tmp_path_factory) -> EvaluateSpec:
     folder = tmp_path_factory.mktemp("models")
     models = [ModelSpec(source=tiny_llada(folder / name, seed), device="cpu") for seed, name in enumerate("abc")]
+    dense = fingerprint(find(models[0].source))
+    for name, method in (("b", "wanda-noised"), ("c", "sink-wanda")):
+        write_report(folder / name, pruned_run(model=dense, method=method))
     return EvaluateSpec(
         model=models[0], compare=tuple(models[1:]), names=("dense", "wanda-noised 50 %", "sink-wanda 50 %"),
         tasks=("bundled_agreement", "bundled_knowledge", "bundled_text"), limit=20,
@@ -76,9 +80,19 @@ def test_a_finished_evaluation_is_shown_whole(finished):
     rows = table(test, "in words")
     assert set(rows["than"]) == {"dense"}
     assert len(rows) == 2 * 3
-    assert rows["p"].notna().sum() == 4
+    assert rows["p (Holm)"].notna().all()
+    assert "one family of 9 tests: 3 pairs of models, 2 tasks and their average." in shown
+    assert "no control here" not in shown
     test.segmented_control(key="accuracy_base").set_value("control").run()
-    assert set(table(test, "in words")["than"]) == {"wanda-noised 50 %"}
+    rows = table(test, "in words")
+    assert set(rows["than"]) == {"wanda-noised 50 %"}
+    assert set(rows["model"]) == {"sink-wanda 50 %"}
+    assert "Difference to wanda-noised 50 %" in texts(test)
+    assert "Not only the method differs" not in texts(test)
+    test.segmented_control(key="accuracy_base").set_value("published").run()
+    assert not test.exception
+    assert "sink-wanda 50 % has no published baseline here" in texts(test)
+    assert "Difference to" not in texts(test)
     test.selectbox(key="accuracy_task").set_value("bundled_knowledge").run()
     assert "Running accuracy: Knowledge" in texts(test)
     assert not test.exception
@@ -99,6 +113,16 @@ def test_the_panels_numbers_are_the_jobs(finished):
         assert grid.loc[row["model"], "Knowledge"].startswith(f"{100 * row['value']:.1f} [")
 
 
+def test_conditions_stand_side_by_side(finished):
+    test = panel(finished)
+    test.selectbox(key="conditions_first").set_value("sink-wanda 50 %").run()
+    test.selectbox(key="conditions_second").set_value("wanda-noised 50 %").run()
+    sheet = table(test, "condition")
+    assert list(sheet.columns) == ["condition", "sink-wanda 50 %", "wanda-noised 50 %", "differs"]
+    assert list(sheet[sheet["differs"] == "differs"]["condition"]) == ["Method"]
+    assert "Nothing that both depend on differs, but for the method and its discount." in texts(test)
+
+
 def test_disagreements_are_filtered(finished):
     test = panel(finished)
     rows = table(test, "who is right")
@@ -117,11 +141,13 @@ def test_disagreements_are_filtered(finished):
     assert "0 of" in texts(test)
 
 
-def test_what_is_chosen_in_the_panel_can_be_in_an_address(finished):
+@pytest.mark.parametrize("base", ["control", "wanda-noised 50 %"])
+def test_what_is_chosen_in_the_panel_can_be_in_an_address(finished, base):
+    """Also in an address that names the control by its name."""
     test = AppTest.from_file(HARNESS, default_timeout=60)
     test.query_params["evaluation"] = finished.id
     test.query_params["accuracy_task"] = "Knowledge"
-    test.query_params["accuracy_base"] = "wanda-noised 50 %"
+    test.query_params["accuracy_base"] = base
     test.query_params["disagree_second"] = "sink-wanda 50 %"
     test.run()
     assert "Running difference to wanda-noised 50 %: Knowledge" in texts(test)
