@@ -18,9 +18,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
+from analysis.bin_error import BinError
 from analysis.errors import UserError
 from analysis.specs import CalibrateSpec, DiscountParams
-from analysis.tuning import LayerStatistics
+from analysis.tuning import LayerStatistics, group_weights
+
+FIRST_EDGES = tuple(step / 10 for step in range(63))
+"""Edges of the bins in files that do not name theirs: all z below 0 share a bin."""
 
 FORMAT = "sinkscope-statistics-1"
 ANY = "any"
@@ -35,7 +39,8 @@ class Info(BaseModel):
 
     levels: the noise step t of each level, from the least noise up. inputs: projection -> the input it reads. outputs:
     projection -> rows of the whole matrix, by layer. tokens: text of every token id that occurs. other_seed,
-    heldout_seed: of the text for the floor and for the Gram matrices.
+    heldout_seed: of the text for the floor and for the Gram matrices. edges: of z, between bins. bin_errors: what bins
+    say of some settings beside the exact masks; none where squares are stored by token.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +56,8 @@ class Info(BaseModel):
     levels: tuple[int, ...]
     grouping: Literal["tokens", "bins"]
     scopes: tuple[str, ...]
+    edges: tuple[float, ...] = FIRST_EDGES
+    bin_errors: tuple[BinError, ...] = ()
     inputs: dict[str, str]
     outputs: tuple[dict[str, int], ...]
     other_seed: int
@@ -96,6 +103,10 @@ class StoredStatistics:
     def labels(self, sequence: int, level: int) -> list[str]:
         """The text of each token of a noised sequence."""
         return [self.info.tokens[token] for token in self.arrays["noised"][sequence, level].tolist()]
+
+    def group_weights(self, discount: DiscountParams) -> np.ndarray:
+        """ω² of every stored group, (N, T, 1 or L, B)."""
+        return group_weights(self.mass, self.info.grouping, discount, self.info.edges)
 
     def layer(self, index: int, discount: DiscountParams) -> LayerStatistics:
         """What is stored of a layer, with the squares that serve this discount."""
@@ -193,13 +204,16 @@ def _check(statistics: StoredStatistics) -> None:
     mass = (sequences, len(info.levels), info.layers, length)
     if arrays["mass"].shape != mass or arrays["noised"].shape != (*mass[:2], length) or len(info.outputs) != mass[2]:
         raise ValueError("tokens, mass and layers differ in shape")
+    groups = length if info.grouping == "tokens" else len(info.edges) + 1
+    if list(info.edges) != sorted(set(info.edges)):
+        raise ValueError("the edges of the bins do not rise")
     scopes = (ANY,) if info.grouping == "tokens" else info.scopes
     for layer in range(info.layers):
         for name, given in info.inputs.items():
             features = arrays[f"weight.{layer}.{name}"].shape[1]
             squares = [arrays[f"squares.{scope}.{layer}.{given}"].shape for scope in scopes]
             sums = [arrays[f"{kind}.{layer}.{given}"].shape for kind in ("plain", "other")]
-            if any((*shape[:2], shape[3]) != (*mass[:2], features) for shape in squares) or any(
+            if any(shape != (*mass[:2], groups, features) for shape in squares) or any(
                 shape != (mass[1], features) for shape in sums
             ):
                 raise ValueError(f"the squares of layer {layer}, {given} do not fit its weights")

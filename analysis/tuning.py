@@ -3,13 +3,13 @@
     s_j = Σ_n Σ_t c_t · √(Σ_b ω²_{n,t,b} · X²_{n,t,b,j})        (arXiv 2602.17664; the step weights c are ours)
 
 X²_b is x² summed over group b of a sequence's tokens at one noise level. A group is one token, which is exact, or the
-tokens in one range of z = (M − mean)/std of their attention mass M. ω² of a range is its tokens' mean. Ranges are a
-tenth of a standard deviation wide and begin at its multiples, so a threshold k falls between two of them.
+tokens in one range of z = (M − mean)/std of their attention mass M. ω² of a range is its tokens' mean. Where thresholds
+k lie, ranges are a tenth of a standard deviation wide and begin at its multiples, so that k falls between two.
 
 Shapes: N sequences, T noise levels, L layers, S positions, B groups, F features, R rows of a projection.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,10 @@ from analysis.discount import token_weights
 from analysis.sinks import moments
 from analysis.specs import DiscountParams, StepParams
 
-BINS = 64
-_EDGES = (np.arange(BINS - 1) / 10).astype(np.float32)  # of z: 0, 0.1, …, 6.2; below and above lie one bin each
+# Of z, between bins; below and above lie one bin each. Every threshold k that can be set is an edge; below them φ is
+# smooth.
+EDGES = (*(step / 4 for step in range(-8, 0)), *(step / 10 for step in range(61)), 7.0, 9.0)
+BINS = len(EDGES) + 1
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------
@@ -35,9 +37,9 @@ def standardised(mass: np.ndarray, scope: str) -> np.ndarray:
     return np.divide(scored - found.mean, found.std, out=np.zeros_like(scored), where=found.std > 1e-6 * found.mean)
 
 
-def bins_of(z: np.ndarray) -> np.ndarray:
-    """The bin of each z, 0 … BINS − 1."""
-    return np.searchsorted(_EDGES, z, side="right")
+def bins_of(z: np.ndarray, edges: Sequence[float] = EDGES) -> np.ndarray:
+    """The bin of each z, 0 … len(edges)."""
+    return np.searchsorted(np.asarray(edges, np.float32), z, side="right")
 
 
 def why_needs_a_run(grouping: str, scopes: tuple[str, ...], discount: DiscountParams) -> str:
@@ -57,23 +59,25 @@ def why_needs_a_run(grouping: str, scopes: tuple[str, ...], discount: DiscountPa
     return ""
 
 
-def group_weights(mass: np.ndarray, grouping: str, discount: DiscountParams) -> np.ndarray:
+def group_weights(
+    mass: np.ndarray, grouping: str, discount: DiscountParams, edges: Sequence[float] = EDGES
+) -> np.ndarray:
     """ω² of every group, float32: (N, T, 1 or L, B), the mean over its tokens; 1 for a bin without any.
 
-    mass: (N, T, L, S). grouping: 'tokens' or 'bins'.
+    mass: (N, T, L, S). grouping: 'tokens' or 'bins'. edges: of the bins.
     """
     sequences, levels = mass.shape[:2]
     squared = np.square(token_weights(mass, discount))
     squared = np.broadcast_to(squared, (sequences, levels, *squared.shape[2:]))
     if grouping == "tokens":
         return squared
-    bins = bins_of(standardised(mass, discount.sink_scope))
+    bins, groups = bins_of(standardised(mass, discount.sink_scope), edges), len(edges) + 1
     rows = int(np.prod(bins.shape[:-1]))
-    place = (np.arange(rows)[:, None] * BINS + bins.reshape(rows, -1)).ravel()
-    count = np.bincount(place, minlength=rows * BINS)
-    total = np.bincount(place, weights=squared.ravel(), minlength=rows * BINS)
+    place = (np.arange(rows)[:, None] * groups + bins.reshape(rows, -1)).ravel()
+    count = np.bincount(place, minlength=rows * groups)
+    total = np.bincount(place, weights=squared.ravel(), minlength=rows * groups)
     mean = np.divide(total, count, out=np.ones_like(total), where=count > 0)
-    return mean.astype(np.float32).reshape(*bins.shape[:-1], BINS)
+    return mean.astype(np.float32).reshape(*bins.shape[:-1], groups)
 
 
 def step_weights(levels: tuple[int, ...], total: int, params: StepParams) -> np.ndarray:

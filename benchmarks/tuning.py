@@ -56,7 +56,7 @@ def main() -> None:
         for turn in range(options.rounds + 1):
             discount = DiscountParams(sink_std=1 + 0.1 * turn)
             started, busy = time.perf_counter(), time.process_time()
-            weights = tuning.group_weights(stored.mass, info.grouping, discount)[:, :, 0]
+            weights = stored.group_weights(discount)[:, :, 0]
             for layer in range(info.layers):
                 began = time.perf_counter()
                 tuning.layer_effect(stored.layer(layer, discount), plain[layer], weights, steps, 0.5)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import stored_statistics, tuning
+from analysis import bin_error, stored_statistics, tuning
 from analysis.engine import JobRecord
 from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
@@ -110,17 +110,40 @@ def _opened(job: JobRecord) -> StoredStatistics | None:
 
 def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
     info, (sequences, levels, _, length) = statistics.info, statistics.mass.shape
-    how = "by token, exact for every setting" if info.grouping == "tokens" else f"in {tuning.BINS} bins of z"
+    how = "by token, exact for every setting" if info.grouping == "tokens" else f"in {len(info.edges) + 1} bins of z"
     size = job.summary["bytes"] / 1e6
     st.caption(
         f"{sequences:d} sequences of {length:d} tokens at {levels:d} noise steps · squares stored {how} · "
         f"{size:,.0f} MB · calibration seed {info.spec.calibration.seed:d}, floor from seed {info.other_seed:d}, "
         f"{info.spec.heldout:d} held-out sequences"
     )
+    if info.grouping == "bins":
+        st.caption(_error_of_bins(statistics))
     for note in info.notes:
         st.caption(f":material/info: {plain(note)}")
     if statistics.sampled:
         st.caption(":material/info: Shares are of sampled rows; the hover and the table give their 95 % interval.")
+
+
+def _error_of_bins(statistics: StoredStatistics) -> str:
+    errors = statistics.info.bin_errors
+    if not errors:
+        return (
+            ":material/warning: How far these bins are off was not measured when they were stored. Store the "
+            "statistics again to know."
+        )
+    found = bin_error.shares(errors)
+    if np.isnan(found.missed):
+        return ":material/info: How far bins are off cannot be told: none of the settings tried changes a bit."
+    worst = "" if np.isnan(found.worst_missed) else (
+        f" (in the worst {found.worst_missed:.1%} and {found.worst_false:.1%})"
+    )  # fmt: skip
+    return (
+        f":material/info: Bins are an estimate. Measured here on {found.settings} settings, {len(bin_error.GENTLE)} "
+        "of them gentle, where bins err most, the others drawn over the whole range of every slider: of the mask bits "
+        f"they change, bins miss {found.missed:.1%}, and falsely change "
+        f"{found.false:.1%} as many{worst}. Squares by token are exact."
+    )
 
 
 def _problem(statistics: StoredStatistics, setting: TuneParams) -> str:

@@ -14,6 +14,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from analysis import stored_statistics as stored
+from analysis.bin_error import BinError, Probes
 from analysis.calibration.activations import (
     TOKENS_A_FORWARD,
     KeptInputs,
@@ -27,10 +28,13 @@ from analysis.errors import UserError
 from analysis.models.blocks import private_block
 from analysis.models.files import stored_tensors
 from analysis.specs import CalibrateSpec
-from analysis.tuning import BINS, bins_of, scores_by_step, standardised
+from analysis.tuning import BINS, EDGES, LayerStatistics, bins_of, scores_by_step, standardised
 
 ALL_ROWS = 10_000_000  # weights of a layer up to which every row is stored
 SAMPLED_ROWS = 256  # of each projection, above that
+USUAL_ROOM = 2**30  # bytes for squares
+USUAL_SEQUENCES = 4  # that have room by default, where that takes no more than MOST_ROOM
+MOST_ROOM = 2**34
 GRAM_SHARE = 0.5  # of the byte budget that Gram matrices may take beside the squares
 
 
@@ -81,23 +85,21 @@ def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Plan:
     by_bin = 4 * levels * BINS * features * len(scopes)
     grouping = spec.grouping
     if grouping == "auto":
-        fits = by_token * spec.calibration.samples <= spec.byte_budget
+        fits = by_token * spec.calibration.samples <= (spec.byte_budget or _fitted(by_token))
         grouping = "tokens" if fits or by_token <= by_bin else "bins"
     each = by_token if grouping == "tokens" else by_bin
-    sequences = min(spec.calibration.samples, spec.byte_budget // each)
+    budget = spec.byte_budget or _fitted(each)
+    sequences = min(spec.calibration.samples, budget // each)
     if sequences < 1:
-        raise UserError(
-            f"The squares of one sequence take {each / 1e9:.2f} GB and there is room for "
-            f"{spec.byte_budget / 1e9:.2f} GB. Raise that, take a larger step interval, or store bins."
-        )
+        raise UserError(_what_would_fit(spec, budget, each, levels, length, by_token, by_bin))
     notes = []
     if sequences < spec.calibration.samples:
         notes.append(
-            f"{sequences} of the {spec.calibration.samples} sequences fit {spec.byte_budget / 1e9:.2f} GB; the setting "
+            f"{sequences} of the {spec.calibration.samples} sequences fit {budget / 1e9:.2f} GB; the setting "
             "is measured on those."
         )
     gram_bytes = 4 * sum(width**2 for own in widths for width in own.values())
-    grams = gram_bytes <= GRAM_SHARE * spec.byte_budget
+    grams = gram_bytes <= GRAM_SHARE * budget
     if not grams:
         notes.append(
             f"Gram matrices would take {gram_bytes / 1e9:.1f} GB, more than half the room for squares, so the output "
@@ -106,6 +108,33 @@ def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Plan:
     inputs = {name: first for first, together in runner.groups[0].items() for name in together}
     groups = length if grouping == "tokens" else BINS
     return Plan(grouping, scopes, int(sequences), groups, grams, inputs, widths, outputs, tuple(notes))
+
+
+def _fitted(each: int) -> int:
+    """Bytes that squares may take where nothing else is asked for. each: those of one sequence."""
+    return min(max(USUAL_ROOM, USUAL_SEQUENCES * each), MOST_ROOM)
+
+
+def _what_would_fit(
+    spec: CalibrateSpec, budget: int, each: int, levels: int, length: int, by_token: int, by_bin: int
+) -> str:
+    """Why not one sequence fits, and every single change that makes one fit. each: bytes of one, as it was to be
+    stored; by_token, by_bin: in either way.
+    """
+    ways = [f"a room of {each:,} bytes (--byte-budget {each})"]
+    fewer = budget * levels // each  # noise steps that fit
+    if fewer:
+        interval = spec.calibration.diffusion_steps // (fewer + 1) + 1
+        ways.append(f"a step interval of {interval} (--step-interval {interval})")
+    shorter = budget * length // by_token
+    if spec.grouping != "bins" and 8 <= shorter < length:
+        ways.append(f"sequences of {shorter} tokens (--seq-len {shorter})")
+    if spec.grouping == "tokens" and by_bin <= budget:
+        ways.append("bins (--grouping bins)")
+    return (
+        f"The squares of one sequence take {each / 1e9:.2f} GB and there is room for {budget / 1e9:.2f} GB. Take "
+        f"{', or '.join(ways)}."
+    )
 
 
 def shapes(found: Plan, texts: Texts, layers: int) -> stored.Shapes:
@@ -139,10 +168,12 @@ def fill(
     info_bytes: int,
     seed: int,
     memory: int,
+    probes: Probes | None,
     told: Callable[[str, int, int], None],
-) -> None:
+) -> list[BinError]:
     """Writes every array of a new file. memory: bytes that one batch's inputs may take, else the model runs twice.
-    told: phase, and batches done of those planned.
+    probes: settings on which bins are held against the exact masks, which is returned. told: phase, and batches done of
+    those planned.
     """
     layers = runner.model.geometry.layers
     arrays = stored.create(path, shapes(found, texts, layers), info_bytes)
@@ -158,6 +189,10 @@ def fill(
 
     def squares(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
         for own, members in zip(given.float().square(), rows.members, strict=True):
+            if probes is not None:
+                weights = probes.weights(members[0], level, layer, arrays["mass"][members[0], level])
+                exact = (torch.from_numpy(weights).to(own.device) @ own).double().cpu().numpy()
+                probes.add(layer, name, level, len(members), exact)
             for scope, count in scope_layers.items():
                 summed = own
                 if found.grouping == "bins":
@@ -200,6 +235,27 @@ def fill(
     for array in arrays.values():
         if array.dtype != np.int32 and not np.isfinite(array).all():
             raise UserError("Activations or weights are not finite (NaN or infinite). Run in float32.")
+    if probes is None:
+        return []
+    told("error of the bins", 0, 0)
+    return probes.errors(_layers(arrays, found), arrays["mass"], EDGES, found.scopes)
+
+
+def _layers(arrays: dict[str, np.ndarray], found: Plan) -> list[LayerStatistics]:
+    """What errors of bins need of every layer in every scope."""
+    return [
+        LayerStatistics(
+            inputs=found.inputs,
+            squares={name: arrays[f"squares.{scope}.{layer}.{name}"] for name in widths},
+            plain={name: arrays[f"plain.{layer}.{name}"] for name in widths},
+            other_seed={},
+            weights={name: arrays[f"weight.{layer}.{name}"] for name in found.inputs},
+            outputs=found.outputs[layer],
+            grams={},
+        )
+        for layer, widths in enumerate(found.widths)
+        for scope in found.stored_scopes
+    ]
 
 
 def _batches(noised: np.ndarray) -> list[tuple[int, Rows]]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import stored_statistics as stored
+from analysis.bin_error import Probes, probe_settings
 from analysis.calibration.noise import noise_levels, noised_sequences
 from analysis.context import Context
 from analysis.errors import UserError
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.pruning import model_to_prune
 from analysis.specs import CalibrateSpec, CalibrationParams
+from analysis.tuning import EDGES
 
 if TYPE_CHECKING:
     from analysis.calibration.statistics import Texts
@@ -59,6 +61,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome:
         levels=tuple(noise_levels(params.diffusion_steps, params.step_interval)[::-1]),
         grouping=found.grouping,
         scopes=found.scopes,
+        edges=EDGES,
         inputs=found.inputs,
         outputs=found.outputs,
         other_seed=_other(params, 1).seed,
@@ -71,10 +74,16 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome:
     )
     key = result_key("calibrate", spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
-    room = 2 * len(info.model_dump_json()) + 1024  # its text is quoted once more in the file's header
+    probes = None
+    if found.grouping == "bins":
+        settings = probe_settings(params.seed, found.scopes, info.levels, params)
+        probes = Probes(settings, info.levels, params.diffusion_steps)
+    # Its text is quoted once more in the file's header.
+    room = 2 * len(info.model_dump_json()) + 1024 + 1024 * (len(probes.settings) if probes else 0)
     try:
-        fill(path, runner, found, texts, room, params.seed, memory, context.progress)
-        stored.finish(path, info.model_copy(update={"seconds": time.perf_counter() - started}), room)
+        errors = fill(path, runner, found, texts, room, params.seed, memory, probes, context.progress)
+        done = {"bin_errors": tuple(errors), "seconds": time.perf_counter() - started}
+        stored.finish(path, info.model_copy(update=done), room)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -111,7 +111,7 @@ class ErrorJudge:
 
     def judge(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
         statistics = self._statistics
-        weights = tuning.group_weights(statistics.mass, statistics.info.grouping, discount)
+        weights = statistics.group_weights(discount)
         effects = []
         for index in range(statistics.info.layers):
             tell("")

@@ -14,8 +14,9 @@ class StatisticsParams(Spec):
     grouping: Literal["auto", "tokens", "bins"] = parameter(
         "auto",
         "Squares stored by",
-        "tokens: x² of every token, exact for every setting. bins: x² summed over the tokens of each of 64 ranges of "
-        "attention mass, much smaller for long sequences. auto: tokens where all sequences fit the memory that way.",
+        "tokens: x² of every token, exact for every setting. bins: x² summed over the tokens of each of some ranges "
+        "of attention mass, much smaller for long sequences, with an error that is measured and shown. auto: tokens "
+        "where all sequences fit the room that way.",
     )
     layer_scope: bool = parameter(
         False,
@@ -23,11 +24,13 @@ class StatisticsParams(Spec):
         "Bins belong to one way of finding sinks. This stores a second set, for layers that discount their own; tokens "
         "serve both anyway.",
     )
-    byte_budget: int = parameter(
-        2**30,
+    byte_budget: int | None = parameter(
+        None,
         "Room for squares",
-        "What the stored squares may take, such as 2GB. Where the samples do not fit, fewer sequences are stored.",
+        "What the stored squares may take, such as 2GB. Where the samples do not fit, fewer sequences are stored. "
+        "Empty: 1 GiB, or what four sequences of this model take, up to 16 GiB.",
         unit="bytes",
+        empty="fitted to the model",
         ge=2**20,
         le=2**40,
     )

@@ -55,8 +55,7 @@ def every_layer(
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _weights(_statistics: StoredStatistics, key: str, discount: str) -> np.ndarray:
-    info = _statistics.info
-    return tuning.group_weights(_statistics.mass, info.grouping, DiscountParams.model_validate_json(discount))
+    return _statistics.group_weights(DiscountParams.model_validate_json(discount))
 
 
 @st.cache_data(max_entries=2048, show_spinner=False)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis import tuning
+from analysis.bin_error import shares
 from analysis.jobs import known_key
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec, TuneParams
 from analysis.stored_statistics import open_statistics
@@ -154,6 +155,17 @@ def test_prune_with_this_opens_the_pruning_page_with_the_setting(statistics):
     assert {name: found[f"prune_{name}"] for name in CalibrationParams.model_fields} == SPEC.calibration.model_dump()
     assert found["prune_last_step"] == 25 and found["prune_step_weighting"] == "clean"
     assert not any(set(asked) - set(found))
+
+
+def test_bins_say_their_measured_error():
+    calibration = SPEC.calibration.model_copy(update={"seq_len": 96})
+    spec = SPEC.model_copy(update={"grouping": "bins", "calibration": calibration})
+    record = engine().wait(engine().submit("calibrate", spec).id, 120)
+    assert record.state == "done", record.reason
+    found = shares(open_statistics(engine().result(record).file).info.bin_errors)
+    shown = texts(check(app("pages/tuning.py", **{**QUERY, "calibrate_grouping": "bins", "calibrate_seq_len": "96"})))
+    assert f"bins miss {found.missed:.1%}, and falsely change {found.false:.1%}" in shown
+    assert "in 72 bins of z" in shown
 
 
 def test_under_uniform_noise_no_step_can_be_left_out():
