@@ -363,8 +363,8 @@ def _several(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
     spread = float(np.ptp(np.diag(p)))
     if spread > ALIKE:
         st.warning(
-            f"These runs' sparsities lie up to {spread:.1%} apart. Masks of different sparsity overlap less for that "
-            "reason alone; compare each cell with the independent masks of its own sparsities."
+            f"These runs' sparsities lie up to {100 * spread:.1f} points apart. Masks of different sparsity overlap "
+            "less for that reason alone; compare each cell with the independent masks of its own sparsities."
         )
     chart(
         "Overlap of the pruned weights",

@@ -165,7 +165,7 @@ def _numbers(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
         if statistics.has_grams:
             card(
                 columns[2], f"Mean output error, {name}", f"{total.error:.3%}",
-                f"{total.error - total.plain_error:+.4%} against no discount", delta_color="inverse",
+                f"{100 * (total.error - total.plain_error):+.4f} points against no discount", delta_color="inverse",
             )  # fmt: skip
         else:
             card(columns[2], "Mean output error", "not stored")

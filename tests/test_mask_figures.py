@@ -24,7 +24,9 @@ def test_a_measure_and_its_floor_share_one_scale_from_zero():
 
 def test_differences_are_blue_below_zero_and_red_above_it_with_zero_in_the_middle():
     figure = figures.grids([figures.Grid("d", np.array([[-0.01, 0.04]]))], "sparsity", "head", signed=True)
-    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (pytest.approx(-0.04), pytest.approx(0.04))
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (pytest.approx(-4), pytest.approx(4))
+    assert figure.layout.coloraxis.colorbar.title.text.endswith("points")
+    assert "+4.000 points" in figure.data[0].text[0][1]
     assert colors(figure) == DIFFERENCE_SCALE
     red, blue = (lambda color, part: int(color[part : part + 2], 16)), DIFFERENCE_SCALE[0]
     assert red(blue, 5) > red(blue, 1)

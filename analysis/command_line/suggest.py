@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.command_line.flags import Terminal, add_flags, field_of, given
+from analysis.evaluation.significance import points
 from analysis.jobs.suggestion import suggest
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, StatisticsParams, SuggestSpec, TuneParams
 
@@ -75,8 +76,8 @@ def _print(summary: dict[str, Any]) -> None:
     for row in (summary["comparison"] or {}).get("differences", ()):
         if row["task"] == "average":
             print(
-                f"  {row['setting']} − {row['than']} on {row['n']} items that no trial has seen: {row['value']:+.3f} "
-                f"[{row['low']:+.3f}, {row['high']:+.3f}], {row['words']}"
+                f"  {row['setting']} − {row['than']} on {row['n']} items that no trial has seen: "
+                f"{points(row['value'])} points [{points(row['low'])}, {points(row['high'])}], {row['words']}"
             )
     for note in summary["notes"]:
         print(f"note: {note}")

@@ -77,8 +77,9 @@ def grids(
         figure.add_shape(type="rect", **box, line={"color": SELECTED, "width": 3}, row=1, col=1)
     layout(figure, "", "", height=max(260, min(640, 110 + (30 if layers > 16 else 38) * layers)))
     values = np.concatenate([np.abs(grid.values[np.isfinite(grid.values)]) for grid in shown])
-    top = float(values.max(initial=0)) or 1e-9
-    bar = {**color_bar(name), "tickformat": ".2~%" if top < 0.05 else ".0%"}
+    top = (float(values.max(initial=0)) or 1e-9) * (100 if signed else 1)
+    share = ".2~%" if top < 0.05 else ".0%"
+    bar = color_bar(f"{name}, points") if signed else {**color_bar(name), "tickformat": share}
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
     figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=34 if len(shown) > 1 else 12, dragmode=False)
     named = not isinstance(columns, str)
@@ -96,12 +97,12 @@ def grids(
 def _cells(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) -> go.Heatmap:
     written = grid.values.size <= _WRITTEN_CELLS
     return go.Heatmap(
-        # Signed numbers as they are written, so that none reads −0 %.
-        z=np.asarray(np.round(grid.values, 4) + 0.0 if signed else grid.values, np.float32),
+        # Signed numbers are differences, in points as they are written, so that none reads −0.
+        z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else grid.values, np.float32),
         coloraxis="coloraxis",
         text=_hover(grid, name, columns, signed).tolist(),
         hovertemplate="%{text}<extra></extra>",
-        texttemplate=("%{z:+.2~%}" if signed else "%{z:.3~p}") if written else None,
+        texttemplate=("%{z:+.2~f}" if signed else "%{z:.3~p}") if written else None,
         textfont={"size": 11},
         xgap=1,
         ygap=1,
@@ -112,7 +113,7 @@ def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) ->
     lines = np.empty(grid.values.shape, object)
     for (layer, column), value in np.ndenumerate(grid.values):
         where = f"{columns} {column}" if isinstance(columns, str) else as_text(columns[column])
-        number = ("none" if np.isnan(value) else f"{value:+.3%}") if signed else f"{value:.3%}"
+        number = ("none" if np.isnan(value) else f"{100 * value:+.3f} points") if signed else f"{value:.3%}"
         more = f"<br>{grid.hover[layer, column]}" if grid.hover is not None else ""
         lines[layer, column] = f"layer {layer}, {where}<br>{name} {number}{more}"
     return lines
@@ -132,7 +133,7 @@ def spread_lines(spread: np.ndarray) -> np.ndarray:
     """The spread of independent masks of each cell as a line for its hover."""
     lines = np.empty(spread.shape, object)
     for index, value in np.ndenumerate(spread):
-        lines[index] = f"independent masks ±{value:.3%}"
+        lines[index] = f"independent masks ±{100 * value:.3f} points"
     return lines
 
 

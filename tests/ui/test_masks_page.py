@@ -199,7 +199,7 @@ def test_several_runs_overlap_as_their_sets_do(folders):
     assert table.loc[("magnitude", "wanda-0"), "jaccard"] == pytest.approx(expected)
     assert len(table) == 3
     test.multiselect(key="runs").set_value(["magnitude", "sparser"]).run()
-    assert "25.0% apart" in test.warning[0].value
+    assert "25.0 points apart" in test.warning[0].value
 
 
 def test_attention_to_the_dense_models_sinks_is_measured_on_both_pruned_models(folders):
