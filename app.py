@@ -1,8 +1,11 @@
 """SinkScope: attention sinks in diffusion language models. Run with `streamlit run app.py`.
 
-The body is guarded because worker processes execute this file again as they start.
+This file is executed in three ways, told apart by its name: the server imports it as `app` and serves the application
+it defines; for every visitor it is the script, `__main__`; worker processes execute it as they start, to no effect.
 """
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import streamlit as st
@@ -16,7 +19,7 @@ def main() -> None:
     from pages.parts.frame import inside_app
     from pages.parts.plain import plain
     from pages.parts.session import why_no_engine
-    from pages.parts.sidebar import sidebar
+    from pages.parts.sidebar import show_what_began, sidebar
     from pages.parts.trouble import told
 
     st.set_page_config(page_title="SinkScope", page_icon=str(ICON), layout="wide")
@@ -42,7 +45,19 @@ def main() -> None:
         sidebar()
     with inside_app():
         page.run()
+    show_what_began()
+
+
+@contextlib.asynccontextmanager
+async def lifespan(server: st.App) -> AsyncIterator[None]:
+    """Around the time the server runs: the engine starts with it, so that what waits in its queue runs."""
+    from pages.parts.session import start_engine
+
+    start_engine()
+    yield
 
 
 if __name__ == "__main__":
     main()
+elif __name__ == "app":
+    app = st.App(__file__, lifespan=lifespan)

@@ -1,5 +1,6 @@
 """What a job is given beside its spec: where to leave its files, and whom to tell how far it is."""
 
+import contextlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ class Cancelled(Exception):
 
 
 class Context(Protocol):
-    """What a job is given beside its spec."""
+    """What a job is given beside its spec. What has a body here holds where nobody stops, follows or hurries a job."""
 
     folder: Path  # where it leaves its file or folder
     workers: int  # how many workers share this machine's cores
@@ -31,3 +32,15 @@ class Context(Protocol):
 
     def log(self, text: str) -> None:
         """Adds a line to the job's log. The last few hundred are kept."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether someone asked the job to end early with what it has. A job that can looks at every step."""
+        return False
+
+    def grows(self, file: Path) -> None:
+        """Says that a file in `folder` grows by whole lines, UTF-8, so that pages read it meanwhile on any disk."""
+
+    def within(self, seconds: float, reason: str) -> contextlib.AbstractContextManager[None]:
+        """Around what may hang: after so many seconds the job fails with `reason` and its worker is ended."""
+        return contextlib.nullcontext()

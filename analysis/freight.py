@@ -7,6 +7,7 @@ from analysis.errors import UserError
 from analysis.jobs.outcome import Outcome
 from cache import environment
 
+PIECE = 256 * 2**10  # bytes of a growing file in one message
 WIRE_LIMIT = 64 * 2**20  # bytes
 
 
@@ -39,6 +40,33 @@ def load_up(outcome: Outcome, root: Path, shared: bool, limit: int) -> dict[str,
         content = {str(path.relative_to(left.parent)): path.read_bytes() for path in files}
         freight["content"] = {**freight.get("content", {}), **content}
     return freight
+
+
+def piece_of(file: Path, at: int) -> dict[str, Any] | None:
+    """In the worker: the whole lines of a growing file from byte `at` on, as a message; None if there are none."""
+    with file.open("rb") as content:
+        content.seek(at)
+        lines = content.read(PIECE)
+        if b"\n" not in lines:
+            lines += content.readline()
+    lines = lines[: lines.rfind(b"\n") + 1]
+    return {"name": file.name, "at": at, "text": lines.decode()} if lines else None
+
+
+def add_piece(piece: dict[str, Any], folder: Path) -> int | None:
+    """In the server: adds lines to its copy of a growing file in `folder`. Returns the byte from which on something is
+    missing before them, or None. Raises UserError for a message that makes no sense."""
+    name, at, text = (piece.get(field) for field in ("name", "at", "text"))
+    if not (isinstance(name, str) and isinstance(text, str) and isinstance(at, int) and at >= 0):
+        raise UserError("The worker sent a piece of a file without its name, place or text. It was not written.")
+    if name in ("", "..") or Path(name).name != name:
+        raise UserError(f"The worker sent a piece of '{name}', which is no plain file name. It was not written.")
+    with (folder / name).open("ab") as file:
+        there = file.tell()
+        if at > there:
+            return there
+        file.write(text.encode()[there - at :])
+    return None
 
 
 def unload(freight: dict[str, Any], folder: Path) -> tuple[Path | None, Path | None]:

@@ -1,6 +1,7 @@
 """The one model a worker keeps between jobs. torch is imported only when a model is needed."""
 
 import gc
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from analysis import threads
@@ -11,6 +12,8 @@ from analysis.specs import ModelSpec
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
 
+LOAD_SECONDS, LOAD_RATE = 600.0, 10e6  # a load may take so long, and a second more for so many bytes of weights
+
 _resident: "LoadedModel | None" = None
 
 
@@ -19,12 +22,29 @@ def resident_model(spec: ModelSpec, context: Context) -> "LoadedModel":
     global _resident
     if _resident is not None and is_resident(spec):
         return _resident
+    _resident = loaded(spec, context, _resident, release_resident)
+    return _resident
+
+
+def loaded(
+    spec: ModelSpec, context: Context, held: "LoadedModel | None" = None, release: Callable[[], None] = lambda: None
+) -> "LoadedModel":
+    """Loads a model within a time that goes by its size; downloading it takes what it takes. held, release: see `load`.
+
+    Raises UserError for every kind of bad input.
+    """
     context.progress("starting torch")
     from analysis.models import load
 
     threads.apply(context.workers)
-    _resident = load.load(spec, lambda phase: context.progress(phase), _resident, release_resident)
-    return _resident
+    size = sum(file.stat().st_size for file in load.fetched(spec, context.progress, held).weight_files)
+    seconds = LOAD_SECONDS + size / LOAD_RATE
+    reason = (
+        f"Loading '{spec.source}' took more than {seconds / 60:.0f} minutes for {size / 1e9:.1f} GB of weights and was "
+        "ended. Check its config and the disk it lies on."
+    )
+    with context.within(seconds, reason):
+        return load.load(spec, context.progress, held, release)
 
 
 def is_resident(spec: ModelSpec) -> bool:

@@ -1,5 +1,6 @@
 """How one job runs in a worker process."""
 
+import contextlib
 import errno
 import gc
 import json
@@ -8,15 +9,16 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from analysis import threads
-from analysis.context import Cancelled
+from analysis.context import Cancelled, Context
 from analysis.errors import UserError, os_sentence
-from analysis.freight import load_up
+from analysis.freight import load_up, piece_of
 from analysis.jobs import JOBS, known_key
 from analysis.resident import is_resident, resident_spec
 from analysis.specs import JOB_SPECS, Spec
@@ -25,6 +27,7 @@ from cache.keys import code_version, content_key
 
 TOPIC = "sinkscope-progress"
 PROGRESS_INTERVAL = 0.1  # seconds
+PIECE_INTERVAL = 0.5  # seconds between pieces of a growing file
 MARK = ".shared"  # a file in a job's folder that tells a worker that it sees the server's disk
 
 
@@ -52,6 +55,8 @@ class Order(BaseModel):
 
 _turns = Turns()
 _cancel_requests: set[str] = set()
+_stop_requests: set[str] = set()
+_piece_requests: dict[tuple[str, str], int] = {}
 
 
 def request_cancel(run: str) -> None:
@@ -59,7 +64,17 @@ def request_cancel(run: str) -> None:
     _cancel_requests.add(run)
 
 
-class WorkerContext:
+def request_stop(run: str) -> None:
+    """Called in the worker: the job ends early with what it has."""
+    _stop_requests.add(run)
+
+
+def request_pieces(run: str, name: str, at: int) -> None:
+    """Called in the worker: the server misses this growing file from byte `at` on."""
+    _piece_requests[run, name] = at
+
+
+class WorkerContext(Context):
     """A job's context inside a dask worker: what it tells goes out as events, progress at most ten times a second."""
 
     def __init__(self, order: Order, spec: Spec) -> None:
@@ -72,6 +87,8 @@ class WorkerContext:
         self.folder = Path(order.folder) if self.shared else Path(tempfile.mkdtemp(prefix="sinkscope-"))
         self._phase, self._began, self._first, self._sent = "", 0.0, 0, 0.0
         self._details: dict[str, Any] = {}
+        self._growing: dict[Path, int] = {}  # files that are told on, and up to which byte they were
+        self._told_on = 0.0
 
     @property
     def scratch(self) -> Path:
@@ -102,6 +119,7 @@ class WorkerContext:
         self._details.update(details)
         self.check()
         self._send(phase, done, total)
+        self._tell_on()
         if not self._order.guest:
             _turns.give_way()
             self.check()
@@ -120,6 +138,35 @@ class WorkerContext:
         message = {"phase": phase, "done": done, "total": total, "rate": rate, "left": left, "details": self._details}
         self._details = {}
         self.tell(message)
+
+    @property
+    def stopping(self) -> bool:
+        return self._order.run in _stop_requests
+
+    def grows(self, file: Path) -> None:
+        if not self.shared:
+            self._growing[file] = 0
+
+    def _tell_on(self) -> None:
+        """Sends what growing files have gained, up to what may go by the wire."""
+        if not self._growing or time.monotonic() - self._told_on < PIECE_INTERVAL:
+            return
+        self._told_on = time.monotonic()
+        for file, at in self._growing.items():
+            at = _piece_requests.pop((self._order.run, file.name), at)
+            piece = piece_of(file, at) if at < self._order.limit else None
+            if piece is not None:
+                self.tell({"piece": piece})
+                at += len(piece["text"].encode())
+            self._growing[file] = at
+
+    @contextlib.contextmanager
+    def within(self, seconds: float, reason: str) -> Iterator[None]:
+        self.tell({"bound": {"seconds": seconds, "reason": reason}})
+        try:
+            yield
+        finally:
+            self.tell({"bound": None})
 
     def log(self, text: str) -> None:
         for line in text.splitlines() or [""]:
@@ -175,6 +222,7 @@ def run_job(text: str) -> dict[str, Any]:
         return told
     finally:
         _cancel_requests.discard(order.run)
+        _stop_requests.discard(order.run)
         if context is not None:
             context.tell({})  # says which model is held
             if not context.shared:

@@ -24,6 +24,7 @@ from analysis import threads
 from analysis.calibration.activations import feature_scores
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident
+from analysis.context import Context
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
 from analysis.models.load import LoadedModel, load, register
 from analysis.pruning import pipeline
@@ -47,13 +48,17 @@ class Cost(NamedTuple):
     processor: float
 
 
-class Silent:
+class Silent(Context):
     """A job context that nobody listens to."""
 
     workers = 1
 
     def __init__(self, folder: Path) -> None:
-        self.folder = self.scratch = folder
+        self.folder = folder
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder
 
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None: ...
 

@@ -12,14 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.context import Context
 
-class _Quiet:
+
+class _Quiet(Context):
     """A job context that says nothing."""
 
     workers = 1
 
     def __init__(self, folder: Path) -> None:
-        self.folder = self.scratch = folder
+        self.folder = folder
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder
 
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: object) -> None:
         pass

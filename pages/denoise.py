@@ -17,7 +17,7 @@ from pages.parts.frame import run
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.recordings import choose_recording, definition_formula, opened, sink_controls, step_slider
-from pages.parts.session import engine, model_entry, model_in_use, show_recording, shown_recording
+from pages.parts.session import engine, model_entry, model_in_use, show_recording, shown_recording, submit
 from pages.parts.trouble import EXPECTED, told
 
 PLAY_INTERVAL = 0.35  # seconds a step
@@ -89,7 +89,7 @@ def _ask() -> None:
             spec = RecordSpec(
                 model=model, prompt=prompt, sampling=sampling, seed=seed, chat_template=chat, mass_dtype=stored
             )
-            record = engine().submit("record", spec)
+            record = submit("record", spec)
             st.session_state[_PLAYING] = False
             st.session_state["step"] = 0
             show_recording(record.id)
@@ -172,7 +172,7 @@ def _ended_badly(record: JobRecord) -> None:
             st.code(record.traceback)
     if st.button("Try again", key="try_again", icon=":material/refresh:"):
         with told():
-            show_recording(engine().submit("record", record.parameters()).id)
+            show_recording(submit("record", record.parameters()).id)
             st.rerun()
     choose_recording(record)
 

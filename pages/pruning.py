@@ -10,7 +10,7 @@ from pages.parts.prune_accuracy import prune_accuracy
 from pages.parts.prune_plan import plan
 from pages.parts.prune_runs import prune_runs
 from pages.parts.prune_settings import prune_settings
-from pages.parts.session import engine, model_in_use
+from pages.parts.session import model_in_use, submit
 from pages.parts.trouble import EXPECTED, why
 
 _REFUSED = "pruning_refused"
@@ -48,7 +48,7 @@ def _launch(specs: list[PruneSpec]) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
     try:
         for spec in specs:
-            engine().submit("prune", spec)
+            submit("prune", spec)
     except EXPECTED as error:
         st.session_state[_REFUSED] = why(error)
 

@@ -12,6 +12,7 @@ import tests.engine_jobs  # noqa: F401  adds the jobs on this side
 from analysis.engine import Engine, JobRecord
 from cache.store import Store
 
+PATIENCE = 300  # seconds a state may take to come on a machine that does other work
 PRELOAD = {"distributed.worker.preload": ["tests.engine_jobs"]}
 
 
@@ -28,7 +29,7 @@ def engine_in(folder: Path, **options: Any):
             store.close()
 
 
-def until(true: Callable[[], Any], seconds: float = 90) -> Any:
+def until(true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Waits until something is true, and returns it."""
     deadline = time.monotonic() + seconds
     while not (value := true()):

@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from analysis.jobs import JOBS, Job, Outcome, result_key
 from analysis.models.checkpoint import find, fingerprint
@@ -129,6 +130,35 @@ def leaves_folder(spec: OneSpec, context: Any) -> Outcome:
     return Outcome({"tag": spec.tag}, None, key, made)
 
 
+def growing(spec: OneSpec, context: Any) -> Outcome:
+    """A line every few milliseconds, in a file that may be read meanwhile, until it is asked to stop."""
+    path = context.folder / "lines"
+    context.grows(path)
+    number = 0
+    with path.open("w", encoding="utf-8") as file:
+        while not context.stopping:
+            file.write(f"line {number} ä\n")
+            file.flush()
+            number += 1
+            context.progress("growing", number)
+            time.sleep(0.01)
+    return Outcome({"lines": number, "shared": context.shared})
+
+
+def loads_slowly(spec: OneSpec, context: Any) -> Outcome:
+    """Loads a model whose reading takes an hour and may take `seconds`."""
+    from analysis import resident
+    from analysis.models import load
+
+    def read(*_: Any) -> None:
+        context.progress("reading weights")
+        time.sleep(3600)
+
+    with mock.patch.object(load, "load", read), mock.patch.object(resident, "LOAD_SECONDS", spec.seconds):
+        resident.loaded(spec.model, context)
+    return Outcome({})
+
+
 def weights_digest() -> str:
     """Called in a worker: a digest of every weight and buffer of the model it holds."""
     from analysis import resident
@@ -152,8 +182,11 @@ JOBS.update(
         "deaf": Job("Sleep", deaf, stored=False),
         "hungry": Job("Eat memory", hungry, stored=False),
         "broken": Job("Break", broken, stored=False),
+        "growing": Job("Grow", growing, stored=False),
+        "loads_slowly": Job("Load slowly", loads_slowly, stored=False, short=True),
         "leaves_folder": Job("Leave a folder", leaves_folder, stored=True),
     }
 )
 JOB_SPECS.update({"paced": PacedSpec, "drawing": PacedSpec})
-JOB_SPECS.update(dict.fromkeys(("glance", "deaf", "hungry", "broken", "leaves_folder"), OneSpec))
+_ONE = ("glance", "deaf", "hungry", "broken", "growing", "loads_slowly", "leaves_folder")
+JOB_SPECS.update(dict.fromkeys(_ONE, OneSpec))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from analysis.context import Context
+
 if TYPE_CHECKING:
     from analysis.pruned_runs import PrunedRun
 
@@ -31,7 +33,7 @@ TINY = {
 }
 
 
-class QuietContext:
+class QuietContext(Context):
     """A job context that keeps what it is told."""
 
     workers = 1
@@ -40,6 +42,7 @@ class QuietContext:
         self.folder = folder
         self.said: list[tuple[str, int, int, dict[str, Any]]] = []
         self.logged: list[str] = []
+        self.stop = False
 
     @property
     def scratch(self) -> Path:
@@ -52,6 +55,10 @@ class QuietContext:
 
     def log(self, text: str) -> None:
         self.logged.append(text)
+
+    @property
+    def stopping(self) -> bool:
+        return self.stop
 
 
 def save_tokenizer(folder: Path, size: int = 64, mask: bool = True) -> None:

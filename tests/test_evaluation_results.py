@@ -62,6 +62,17 @@ def found(tmp_path) -> results.Results:
     return written(tmp_path / "items.jsonl")
 
 
+def test_a_file_that_another_run_writes_anew_is_read_from_its_beginning(tmp_path):
+    path = tmp_path / "items.jsonl"
+    growing = results.Growing(path)
+    for names, counts in ((("dense", "one", "two"), (40, 40, 25)), (("other", "one", "two"), (40, 40, 39)),
+                          (("other", "one", "two"), (3, 2, 1))):  # fmt: skip
+        whole = written(path, counts, names)
+        seen = growing.read()
+        assert (seen.names, seen.answers) == (whole.names, whole.answers)
+        assert growing.read().answers == whole.answers
+
+
 def test_curves_end_at_the_estimates(found):
     for model, curve in enumerate(curves.accuracy_curves(found, "a")):
         one = significance.estimate(results.scores(found, "a", model)[0])

@@ -10,7 +10,6 @@ from analysis.__main__ import main
 from analysis.context import Cancelled
 from analysis.errors import UserError
 from analysis.evaluation import tasks
-from analysis.evaluation.results import STOP
 from analysis.jobs import JOBS, judges
 from analysis.models.load import register
 from analysis.search import Search, space
@@ -145,7 +144,7 @@ def test_a_search_that_is_stopped_cancelled_and_asked_for_more_is_the_one_withou
             if phase == "trying settings" and done == self.at:
                 if self.how == "cancel":
                     raise Cancelled
-                (self.folder / STOP).touch()
+                self.stop = True
 
     judged = []
     real = judges.ErrorJudge.judge
@@ -154,7 +153,6 @@ def test_a_search_that_is_stopped_cancelled_and_asked_for_more_is_the_one_withou
     part.mkdir()
     stopped = suggested(spec(), part, Breaking(part, 4, "stop"))
     assert stopped["stopped"] and 4 <= len(stopped["trials"]) <= 5
-    (part / STOP).unlink()
     context = Breaking(part, 9, "cancel")
     with pytest.raises(Cancelled):
         suggested(spec(), part, context)

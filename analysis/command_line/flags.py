@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from analysis import outputs
+from analysis.context import Context
 from analysis.errors import UserError, shorten
 from analysis.specs import Spec
 from analysis.specs.base import in_bytes
@@ -80,7 +81,7 @@ def folder_beside(out: Path, prefix: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-class Terminal:
+class Terminal(Context):
     """A job's context in the command line: progress on stderr."""
 
     workers = 1

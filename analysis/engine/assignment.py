@@ -1,5 +1,6 @@
 """Which worker a job goes to: a free one, or for a short job one that holds its model, between a long one's steps."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,9 @@ from analysis.jobs import JOBS
 @dataclass
 class Running:
     """A job in a worker's hands. heard: it has begun. cancelled: nobody wants it any more. told, killed: when it was
-    asked to stop; its worker was killed. gone: since when its worker has been missing."""
+    asked to stop; its worker was killed. gone: since when its worker has been missing. intake: the thread that takes in
+    what it left. due, overdue: when what it does now must have ended, and what is said if it has not. ended_for: why
+    its worker was ended."""
 
     record: JobRecord
     place: Place
@@ -23,6 +26,10 @@ class Running:
     told: float | None = None
     killed: bool = False
     gone: float | None = None
+    intake: threading.Thread | None = None
+    due: float | None = None
+    overdue: str = ""
+    ended_for: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ def host_for(record: JobRecord, work: Work) -> Running | None:
     """A long job that this short one may run between the steps of: its worker holds the model and has no guest."""
     busy = {run.place.address for run in work.running if run.guest}
     for host in work.hosts:
-        ready = host.heard and host.told is None and not JOBS[host.record.kind].short
+        ready = host.heard and host.told is None and host.intake is None and not JOBS[host.record.kind].short
         welcome = host.place.address not in busy and (record.id, host.record.id) not in work.refused
         if ready and welcome and work.model_at(host) == record.spec.get("model"):
             return host

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from analysis.worker import TOPIC
 from cache import environment
 
 CONNECT_TIMEOUT = 10  # seconds
+PULSE_INTERVAL = 2.0  # seconds between looks at when workers were last heard
 _MEMORY_TOPIC = "worker-restart-memory"  # dask's own: a nanny ended a worker that took too much
 
 
@@ -44,6 +46,9 @@ class Cluster:
         self.too_big: set[str] = set()  # addresses of workers that were ended because they took too much memory
         self._stale = True
         self._places: dict[str, Place] = {}
+        self._silence: dict[str, tuple[float, float]] = {}  # when the scheduler last heard a worker, seconds since
+        self._closing = threading.Event()
+        threading.Thread(target=self._pulse, name="sinkscope-pulse", daemon=True).start()
         client.subscribe_topic(TOPIC, lambda event: on_event(json.loads(event[1])))
         client.subscribe_topic("all", self._on_change)
         client.subscribe_topic(_MEMORY_TOPIC, lambda event: self.too_big.add(event[1]["worker"]))
@@ -68,6 +73,25 @@ class Cluster:
                 for address, facts in workers.items()
             }
         return self._places
+
+    def silence(self, address: str) -> float:
+        """Seconds since the scheduler last heard a worker's heartbeat, to PULSE_INTERVAL."""
+        return self._silence.get(address, (0.0, 0.0))[1]
+
+    def _pulse(self) -> None:
+        """Follows the heartbeats, beside the queue: a scheduler that hangs must not hold that up."""
+        before = time.monotonic()
+        while not self._closing.wait(PULSE_INTERVAL):
+            with contextlib.suppress(Exception):
+                workers = self.client.scheduler_info(n_workers=-1)["workers"]
+                now = time.monotonic()
+                # Time in which this process stood still, or the scheduler did, is no worker's silence.
+                passed, before = min(now - before, 2 * PULSE_INTERVAL), now
+                silence = {}
+                for address, facts in workers.items():
+                    heard, since = self._silence.get(address, (None, 0.0))
+                    silence[address] = (facts["last_seen"], since + passed if facts["last_seen"] == heard else 0.0)
+                self._silence = silence
 
     def without(self, address: str) -> None:
         """Takes a worker that has died off the list at once; dask may not have noticed yet."""
@@ -121,6 +145,7 @@ class Cluster:
 
     def close(self) -> None:
         """Closes the connection, and stops local workers."""
+        self._closing.set()
         with contextlib.suppress(Exception):
             self.client.unsubscribe_topic(
                 "all"
@@ -212,6 +237,8 @@ def start_local(
         {
             # A job that ends its worker is never tried again by dask, which would end the next worker, too.
             "distributed.scheduler.allowed-failures": 0,
+            # A worker may take long to be back on a busy machine; dask would give its nanny up for good meanwhile.
+            "distributed.deploy.lost-worker-timeout": "1000 days",
             # A resident model fills memory rightly: no spilling or pausing, only the last line.
             "distributed.worker.memory.target": False,
             "distributed.worker.memory.spill": False,

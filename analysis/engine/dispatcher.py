@@ -1,4 +1,5 @@
-"""Hands jobs to workers, one a device, and takes in what they leave. One thread does all of it.
+"""Hands jobs to workers, one a device, and takes in what they leave. One thread hands out and watches; what a job left
+is taken in by a thread of its own, as that may be much, or come from a worker that has just died.
 
 A long job is a worker's host. A short one that needs the model held there is its guest: it runs between the host's
 steps, and nothing that happens to it touches the host.
@@ -19,13 +20,15 @@ from analysis.engine.assignment import Running, Work, free_place, host_for, obst
 from analysis.engine.book import Book
 from analysis.engine.cluster import Cluster, Place
 from analysis.engine.records import JobRecord, retire
-from analysis.freight import unload, wire_limit
+from analysis.errors import UserError
+from analysis.freight import add_piece, unload, wire_limit
 from analysis.jobs import JOBS
-from analysis.worker import MARK, Order, reason, request_cancel, run_job
+from analysis.worker import MARK, Order, reason, request_cancel, request_pieces, request_stop, run_job
 from cache.keys import code_version
 
 CANCEL_GRACE = 6.0  # seconds a cancelled job gets to stop by itself before its worker is killed
 LOST_GRACE = 5.0  # seconds after which a job whose worker is gone is given up, if dask says nothing
+SILENCE_LIMIT = 120.0  # seconds without a heartbeat after which a worker is ended; long calls into C may hold one up
 RETRY_INTERVAL = 5.0  # seconds between attempts to reach a scheduler
 TRIES = 2  # how often a job is handed over that its worker's death kept from starting, or that was a guest at it
 _TICK = 0.05
@@ -38,6 +41,10 @@ DIED = (
 TOO_BIG = (
     "The job ran out of memory: its worker took more than it may and was restarted. Take a smaller model or less text, "
     "or allow more with SINKSCOPE_MEMORY_LIMIT."
+)
+SILENT = (
+    "The worker did not answer for {:.0f} seconds: it was stopped, or it hangs. It was ended and a new one started. "
+    "Start the job again to go on from its finished phases."
 )
 FORGOTTEN = "The scheduler was restarted while this job ran and does not know it any more."
 
@@ -71,8 +78,9 @@ class Dispatcher:
         self._thread.start()
 
     def add(self, job_id: str) -> None:
-        """Puts a job at the end of the queue."""
+        """Puts a job at the end of the queue. One that was there before has all its tries again."""
         with self._changed:
+            self._tries.pop(job_id, None)
             self._queue.append(job_id)
             self._changed.notify_all()
 
@@ -84,6 +92,13 @@ class Dispatcher:
             elif job_id in self._running:
                 self._running[job_id].cancelled = True
             self._changed.notify_all()
+
+    def finish_early(self, job_id: str) -> None:
+        """Asks a job that runs to end with what it has. One that does not run has nothing."""
+        with self._changed:
+            run, cluster = self._running.get(job_id), self.cluster
+        if run is not None and cluster is not None:
+            cluster.tell(run.place.address, request_stop, run.record.run)
 
     def place(self, job_id: str) -> int | None:
         """How many jobs are before this one, those at work included; None if it does not wait."""
@@ -106,8 +121,27 @@ class Dispatcher:
                 return
             run.heard = True
             self._held[run.place.address] = message.pop("model", None)
-        if not run.cancelled and ("phase" in message or "log" in message):
+            if "bound" in message:
+                bound = message["bound"]
+                run.due = None if bound is None else time.monotonic() + bound["seconds"]
+                run.overdue = "" if bound is None else bound["reason"]
+        if run.cancelled:
+            return
+        if "phase" in message or "log" in message:
             self.book.report(job_id, message)
+        if "piece" in message:
+            self._grow(run, message["piece"])
+
+    def _grow(self, run: Running, piece: dict[str, Any]) -> None:
+        """Adds to the server's copy of a file that a worker on another disk is writing."""
+        try:
+            missing = add_piece(piece, self.store.incoming / run.record.id)
+        except (OSError, UserError) as error:
+            _log.warning("A partial result was not written: %s", error)
+            return
+        cluster = self.cluster
+        if missing is not None and cluster is not None:
+            cluster.tell(run.place.address, request_pieces, run.record.run, piece["name"], missing)
 
     def close(self) -> None:
         """Stops. What runs locally reads interrupted; what runs on a cluster runs on."""
@@ -118,17 +152,20 @@ class Dispatcher:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout=CANCEL_GRACE)
+        for run in list(self._running.values()):
+            if run.intake is not None:
+                run.intake.join(timeout=CANCEL_GRACE)
         self.book.flush(at_once=True)
         cluster = self.cluster
         if cluster is not None:
-            for run in self._running.values():
+            for run in list(self._running.values()):
                 if not cluster.remote:
                     cluster.kill(run.place.address)
                 elif run.cancelled:
                     cluster.abandon(run.place.address, run.record.run, run.future, request_cancel)
             cluster.close()
         if cluster is None or not cluster.remote:
-            for run in self._running.values():
+            for run in list(self._running.values()):
                 self._end(run, "interrupted", reason="SinkScope was stopped while this job ran.")
         retire(self.owner)
 
@@ -158,7 +195,14 @@ class Dispatcher:
             self._lose(cluster)
             return
         while self._to_find:
-            self._find(cluster, self._to_find.pop())
+            record = self._to_find.pop()
+            try:
+                self._find(cluster, record)
+            except Exception as error:
+                if not cluster.connected:
+                    self._to_find.append(record)
+                    return
+                self._fail(record.id, error)
         places = cluster.places()
         for run in list(self._running.values()):
             self._watch(cluster, run, places)
@@ -194,8 +238,10 @@ class Dispatcher:
     def _lose(self, cluster: Cluster) -> None:
         """The scheduler is out of reach. What it runs is looked for once it is back."""
         with self._changed:
-            self._to_find += [run.record for run in self._running.values()]
-            self._running.clear()
+            lost = [run for run in self._running.values() if run.intake is None]  # the others see for themselves
+            self._to_find += [run.record for run in lost]
+            for run in lost:
+                del self._running[run.record.id]
         cluster.close()
         self.cluster = None
         self._held.clear()
@@ -219,13 +265,23 @@ class Dispatcher:
         for record in waiting:
             if record.id in self._running:  # an earlier try that was cancelled has not stopped yet
                 continue
-            work = Work(list(self._running.values()), self._held, self._refused)
-            place = free_place(record, cluster.places(), work)
-            host = host_for(record, work) if place is None and JOBS[record.kind].short else None
-            if place is not None or host is not None:
-                self._hand_over(cluster, record, place or host.place, host)
-            elif JOBS[record.kind].short:
-                self.book.update(record.id, waits_for=obstacle(record, work))
+            try:
+                work = Work(list(self._running.values()), self._held, self._refused)
+                place = free_place(record, cluster.places(), work)
+                host = host_for(record, work) if place is None and JOBS[record.kind].short else None
+                if place is not None or host is not None:
+                    self._hand_over(cluster, record, place or host.place, host)
+                elif JOBS[record.kind].short:
+                    self.book.update(record.id, waits_for=obstacle(record, work))
+            except Exception as error:
+                # Whatever it was, this job ends with the reason and the next one has its turn.
+                with self._changed:
+                    run = self._running.get(record.id)
+                    if record.id in self._queue:
+                        self._queue.remove(record.id)
+                self._fail(record.id, error)
+                if run is not None:
+                    self._forget(cluster, run)
 
     def _hand_over(self, cluster: Cluster, record: JobRecord, place: Place, host: Running | None) -> None:
         name = f"sinkscope-{record.id}-{secrets.token_hex(4)}"
@@ -234,6 +290,9 @@ class Dispatcher:
             "between": host.record.id if host else "", "waits_for": "", "owner": self.owner,
             "scheduler": self._scheduler if cluster.remote else "",
         }  # fmt: skip
+        folder = self.store.incoming / record.id
+        # Before the new try has its name, by which readers of partial results go.
+        shutil.rmtree(folder, ignore_errors=True)
         with self._changed:
             if record.id in self._queue:
                 self._queue.remove(record.id)
@@ -242,7 +301,6 @@ class Dispatcher:
                 return
             self.book.begin(record.id)
             self.book.report(record.id, {"phase": "handing over"})
-        folder = self.store.incoming / record.id
         mark = secrets.token_hex(16)
         order = Order(
             id=record.id, run=name, kind=record.kind, spec=record.spec, folder=str(folder), mark=mark,
@@ -255,24 +313,19 @@ class Dispatcher:
             current = self.book.job(record.id)
             run.cancelled = current is None or current.run != name or current.ended
             self._running[record.id] = run
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(mode=0o700)
-            (folder / MARK).write_text(mark)
-            run.future = cluster.client.submit(
-                run_job,
-                order.model_dump_json(),
-                key=name,
-                workers=[place.address],
-                allow_other_workers=False,
-                pure=False,
-                retries=0,
-            )
-            if cluster.remote:
-                cluster.client.publish_dataset(run.future, name=name)
-        except Exception as error:
-            self._end(run, "failed", reason=reason(error), traceback="".join(traceback.format_exception(error)))
-            self._forget(cluster, run)
+        folder.mkdir(mode=0o700)
+        (folder / MARK).write_text(mark)
+        run.future = cluster.client.submit(
+            run_job,
+            order.model_dump_json(),
+            key=name,
+            workers=[place.address],
+            allow_other_workers=False,
+            pure=False,
+            retries=0,
+        )
+        if cluster.remote:
+            cluster.client.publish_dataset(run.future, name=name)
 
     def _find(self, cluster: Cluster, record: JobRecord) -> None:
         """Takes up again a job that was left running on the cluster."""
@@ -297,32 +350,62 @@ class Dispatcher:
     # --- following ---
 
     def _watch(self, cluster: Cluster, run: Running, places: dict[str, Place]) -> None:
-        if run.future.done():
-            try:
-                self._settle(cluster, run)
-            except Exception as error:
-                text = "".join(traceback.format_exception(error))
-                self._end(run, "failed", reason=reason(error), traceback=text)
-            finally:
-                self._forget(cluster, run)
-            return
+        if run.intake is None and run.future.done():
+            run.intake = threading.Thread(
+                target=self._take_in, args=(cluster, run), name=f"sinkscope-{run.record.id}", daemon=True
+            )
+            run.intake.start()
         now = time.monotonic()
-        if run.cancelled:
-            if run.told is None:
-                run.told = now
-                cluster.tell(run.place.address, request_cancel, run.record.run)
-            elif not run.guest and not run.killed and now - run.told > CANCEL_GRACE:
-                # A guest is never killed: that would take its host along.
-                run.killed = True
-                cluster.kill(run.place.address)
+        if run.intake is None:
+            self._hurry(cluster, run, now)
+        silence = cluster.silence(run.place.address)
+        if silence > SILENCE_LIMIT and not run.killed:
+            self._give_up(cluster, run, SILENT.format(silence))
         if run.place.address in places:
             run.gone = None
         elif run.gone is None:
             run.gone = now
             cluster.look_again()
         elif run.killed or now - run.gone > LOST_GRACE:
-            # A scheduler that allows failures keeps the job for a worker of that address, which does not come back.
+            # A scheduler that allows failures keeps the job for a worker of that address, which does not come back; and
+            # what a worker held when it died never arrives.
             run.future.cancel(force=True)
+
+    def _hurry(self, cluster: Cluster, run: Running, now: float) -> None:
+        """Stops a job that is cancelled, or that takes longer than it said it might."""
+        if run.cancelled and run.told is None:
+            run.told = now
+            cluster.tell(run.place.address, request_cancel, run.record.run)
+        elif run.cancelled and not run.guest and not run.killed and now - run.told > CANCEL_GRACE:
+            # A guest is never killed: that would take its host along.
+            run.killed = True
+            cluster.kill(run.place.address)
+        elif run.due is not None and now > run.due and not run.killed:
+            self._give_up(cluster, run, run.overdue)
+
+    def _give_up(self, cluster: Cluster, run: Running, why: str) -> None:
+        """Ends a worker that hangs. A host that had begun fails at once; others are tried again when it is gone."""
+        run.ended_for, run.killed = why, True
+        cluster.kill(run.place.address)
+        if run.heard and not run.guest:
+            self._end(run, "failed", reason=why)
+            run.cancelled = True
+
+    def _take_in(self, cluster: Cluster, run: Running) -> None:
+        """Takes in what a job left; whatever goes wrong ends the job with its reason. Runs in a thread of its own."""
+        try:
+            self._settle(cluster, run)
+        except Exception as error:
+            if self._closed:
+                return
+            if not cluster.connected:
+                with self._changed:
+                    self._to_find.append(run.record)
+                    self._running.pop(run.record.id, None)
+                return
+            text = "".join(traceback.format_exception(error))
+            self._end(run, "failed", reason=reason(error), traceback=text)
+        self._forget(cluster, run)
 
     def _settle(self, cluster: Cluster, run: Running) -> None:
         """Takes in what a job returned."""
@@ -348,21 +431,24 @@ class Dispatcher:
         from distributed import CancelledError, KilledWorker
 
         try:
-            return run.future.result(timeout=30)
+            return run.future.result()  # however long it travels; `_watch` cancels it if its worker goes
         except (KilledWorker, CancelledError):
             return None
 
     def _after_death(self, cluster: Cluster, run: Running) -> None:
         """The worker is gone. A host fails; a guest, or a job that had not begun, is tried once more."""
         job_id, address = run.record.id, run.place.address
-        cluster.without(address)
-        cluster.look_again()
-        self._held.pop(address, None)
-        self._tries[job_id] = self._tries.get(job_id, 0) + 1
-        if (run.guest or not run.heard) and self._tries[job_id] < TRIES and not run.cancelled:
-            self._queue_again(run)
-        else:
-            self._end(run, "failed", reason=TOO_BIG if address in cluster.too_big else DIED)
+        with self._changed:
+            cluster.without(address)
+            cluster.look_again()
+            self._held.pop(address, None)
+            if run.cancelled or self._closed:
+                return
+            self._tries[job_id] = self._tries.get(job_id, 0) + 1
+            if (run.guest or not run.heard) and self._tries[job_id] < TRIES:
+                self._queue_again(run)
+            else:
+                self._end(run, "failed", reason=run.ended_for or (TOO_BIG if address in cluster.too_big else DIED))
 
     def _queue_again(self, run: Running) -> None:
         """Back to the head of the queue."""

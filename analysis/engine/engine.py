@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -47,6 +48,7 @@ class Engine:
         self._warning = check_scheduler(self.scheduler) if self.scheduler else ""
         self._owner = new_owner()
         self._book = Book(store)
+        self._askers: dict[str, set[str]] = {}  # who waits for a job; nobody for one of a server before this one
 
         def workers() -> Cluster:
             if self.scheduler:
@@ -89,8 +91,11 @@ class Engine:
 
     # --- asking ---
 
-    def submit(self, kind: str, spec: Spec) -> JobRecord:
-        """Queues a job; one whose result is in the store is done at once. Raises UserError for a bad model source."""
+    def submit(self, kind: str, spec: Spec, asker: str = "") -> JobRecord:
+        """Queues a job; one whose result is in the store is done at once, and one that is under way is shared.
+
+        asker: who asks, see `cancel`. Raises UserError for a bad model source.
+        """
         record = JobRecord(
             id=uuid.uuid4().hex[:12],
             kind=kind,
@@ -98,9 +103,9 @@ class Engine:
             created=time.time(),
             owner=self._owner,
         )
-        return self._enter(record, spec)
+        return self._enter(record, spec, asker)
 
-    def restart(self, job_id: str) -> JobRecord:
+    def restart(self, job_id: str, asker: str = "") -> JobRecord:
         """Runs again, under the same id, a job that did not end well; what it had finished is used again.
 
         One that has been answered, or asked again, in the meantime is returned as that. Raises UserError for a job that
@@ -116,9 +121,9 @@ class Engine:
             spec = record.parameters()
         except ValidationError as error:
             raise UserError(f"This job was asked with parameters that changed since: {sentence(error)}") from error
-        return self._enter(fresh, spec)
+        return self._enter(fresh, spec, asker)
 
-    def _enter(self, record: JobRecord, spec: Spec) -> JobRecord:
+    def _enter(self, record: JobRecord, spec: Spec, asker: str) -> JobRecord:
         key = known_key(record.kind, spec)
         record = record.model_copy(update={"key": key})
         stored = self.store.result(key) if key else None
@@ -139,10 +144,17 @@ class Engine:
                 None,
             )
             if same is not None:
+                self._askers.setdefault(same.id, set()).add(asker)
                 return same
+            self._askers = {job_id: askers for job_id, askers in self._askers.items() if not self._ended(job_id)}
+            self._askers[record.id] = {asker}
             self._book.save(record)
             self._dispatcher.add(record.id)
         return record
+
+    def _ended(self, job_id: str) -> bool:
+        record = self.job(job_id)
+        return record is None or record.ended
 
     def _mine(self, record: JobRecord) -> bool:
         return record.owner == self._owner
@@ -182,11 +194,30 @@ class Engine:
         self._book.save(record)
         return record
 
-    def cancel(self, job_id: str) -> None:
-        """Stops a job. Its record reads cancelled at once; a worker that does not listen is killed a little later."""
+    def cancel(self, job_id: str, asker: str | None = None, here: Callable[[str], bool] = bool) -> bool:
+        """Stops a job. Its record reads cancelled at once; a worker that does not listen is killed a little later.
+
+        asker: who does not want it any more; it runs on, and False is returned, while `here` says of another one who
+        asked for it that they still wait. Without an asker it is stopped whoever waits.
+        """
         with self._book.changed:
+            if asker is not None:
+                self._askers.get(job_id, set()).discard(asker)
+                if self.awaited(job_id, asker, here):
+                    return False
+            self._askers.pop(job_id, None)
             if self._book.finish(job_id, "cancelled"):
                 self._dispatcher.drop(job_id)
+            return True
+
+    def awaited(self, job_id: str, asker: str, here: Callable[[str], bool] = bool) -> bool:
+        """Whether somebody else than `asker` asked for this job and is still here."""
+        with self._book.changed:
+            return any(here(other) for other in self._askers.get(job_id, set()) - {asker})
+
+    def finish_early(self, job_id: str) -> None:
+        """Asks a running job to end with what it has; those that can are done soon, the others run on."""
+        self._dispatcher.finish_early(job_id)
 
     # --- reading ---
 

@@ -1,6 +1,7 @@
 """What an evaluation has found so far: its file of JSON lines, scores of items as arrays, and paired differences."""
 
 import json
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from analysis.pruned_runs import PrunedRun
 
 DOCUMENTS = "documents.jsonl"  # in the job's folder
 HEADER_BYTES = 2**20  # more than the first line of such a file can take
-STOP = "stop"  # a file of this name in the job's folder ends an evaluation early
 AVERAGE = "average"
 PERPLEXITY = "loglikelihood_rolling"
 NO_REPORT: Mapping[str, Any] = {"settings": {}, "seed": None, "model": ""}
@@ -151,10 +151,18 @@ class Results:
 
 
 class Growing:
-    """A results file that is read again and again while it grows, each of its lines once."""
+    """A results file that is read again and again while it grows, each of its lines once.
+
+    Where another file has taken its place, as when a run is started again, it is read from its beginning.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._at, self._lock = path, 0, threading.Lock()
+        self._path, self._lock = path, threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._at = 0
+        self._first = b""  # its first line, which says when it was begun
         self._header: dict[str, Any] = {}
         self._end: dict[str, Any] | None = None
         self._documents: dict[str, Document] = {}
@@ -165,6 +173,8 @@ class Growing:
         with self._lock:
             try:
                 with self._path.open("rb") as file:
+                    if file.read(len(self._first)) != self._first or file.seek(0, os.SEEK_END) < self._at:
+                        self._forget()
                     file.seek(self._at)
                     text = file.read()
             except OSError as error:
@@ -173,6 +183,7 @@ class Growing:
             try:
                 for line in whole.splitlines():
                     self._take(json.loads(line))
+                self._first = self._first or whole[: whole.find(b"\n") + 1]
                 self._at += len(whole)
                 header = self._header
                 return Results(

@@ -7,16 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import threads
 from analysis.context import Context
 from analysis.errors import UserError
-from analysis.evaluation.results import DOCUMENTS, STOP, read
+from analysis.evaluation.results import DOCUMENTS, read
 from analysis.evaluation.tables import summary
 from analysis.jobs.outcome import Outcome
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
 from analysis.pruned_runs import read_report
-from analysis.resident import free_memory, resident_model
+from analysis.resident import free_memory, loaded, resident_model
 from analysis.specs import EvaluateSpec, ModelSpec
 from cache.answers import Answers
 from cache.keys import code_version, content_key
@@ -34,8 +33,8 @@ _HEADROOM = 1.3  # weights, activations and logits of all models at once
 def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
     """Scores models item by item. Its file holds a JSON line for every item and answer, and grows while it runs.
 
-    A file named `stop` in the job's folder ends it early with what is there. Answers are kept in the answer store, so
-    asking again goes on where it ended, and a model that was scored before is read.
+    Where the context says so it stops early with what is there. Answers are kept in the answer store, so asking again
+    goes on where it ended, and a model that was scored before is read.
     """
     began = time.perf_counter()
     context.progress("looking for the models")
@@ -69,8 +68,8 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
         for name, model, print_, load in zip(names, spec.models, prints, models.loaders(), strict=True)
     ]
     path = context.folder / DOCUMENTS
-    stop = context.folder / STOP
     lines = live.Lines(path)
+    context.grows(path)
     lines.write(
         "header",
         names=list(names),
@@ -87,12 +86,12 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
             for b in benchmarks
         ],
         problems=problems, seed=spec.seed, together=models.together, early_draws=spec.early_draws,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="microseconds"),
     )  # fmt: skip
     stopped = False
 
     def on_step(tally: "Tally") -> None:
-        if stop.exists():
+        if context.stopping:
             raise live.Stopped
         rate = tally.rate
         left = (tally.total - tally.done) / rate if rate else None
@@ -174,11 +173,8 @@ class _Models:
         if not self.together or index == 0:
             return resident_model(self._specs[index], self._context)
         if index not in self._held:
-            from analysis.models import load
-
             self._context.progress(f"loading {self._specs[index].source}")
-            threads.apply(self._context.workers)
-            self._held[index] = load.load(self._specs[index])
+            self._held[index] = loaded(self._specs[index], self._context)
         return self._held[index]
 
     def release(self) -> None:

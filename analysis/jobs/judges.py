@@ -5,6 +5,7 @@ A judge gives every setting a number and facts as JSON. Whatever takes long in i
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, get_origin
@@ -50,12 +51,12 @@ def judge_of(spec: SuggestSpec, content: str, context: Context, tell: Tell) -> J
     return AccuracyJudge(spec, context) if spec.judge == "accuracy" else ErrorJudge(spec, content, context, tell)
 
 
-class _Part:
+class _Part(Context):
     """The context of a job that runs as a part of this one, with a folder of its own."""
 
     def __init__(self, whole: Context, folder: Path, tell: Tell) -> None:
         self.folder, self.workers = folder, whole.workers
-        self._log, self._tell = whole.log, tell
+        self._log, self._within, self._tell = whole.log, whole.within, tell
 
     @property
     def scratch(self) -> Path:
@@ -66,6 +67,9 @@ class _Part:
 
     def log(self, text: str) -> None:
         self._log(text)
+
+    def within(self, seconds: float, reason: str) -> AbstractContextManager[None]:
+        return self._within(seconds, reason)
 
 
 # --- output error -----------------------------------------------------------------------------------------------

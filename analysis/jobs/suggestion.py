@@ -9,7 +9,6 @@ from typing import Any
 
 from analysis.context import Context
 from analysis.errors import UserError
-from analysis.evaluation.results import STOP
 from analysis.jobs.evaluation import checkpoint_of
 from analysis.jobs.judges import Judge, judge_of
 from analysis.jobs.outcome import Outcome
@@ -24,14 +23,14 @@ class _Stopped(Exception):
 
 
 class _Told:
-    """Where the search stands, told on. A file named `stop` in the job's folder ends it."""
+    """Where the search stands, told on. It ends where the context says so."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self.phase, self.done, self.total = "getting ready", 0, 0
 
     def __call__(self, doing: str, **details: Any) -> None:
-        if (self._context.folder / STOP).exists():
+        if self._context.stopping:
             raise _Stopped
         self._context.progress(self.phase, self.done, self.total, doing=doing, **details)
 

@@ -159,15 +159,9 @@ def load(
     """
     register()
     device = pick_device(spec.device)
-    reclaimable = held.bytes if held is not None and held.device.type == device else 0
-    width = {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else None}[spec.dtype]
-    found = checkpoints.find(spec.source)
-    if found is None:
-        progress("asking the hub")
-        need = checkpoints.remote_bytes(spec.source, width)
-        placement(int(need * _HEADROOM), device, reclaimable, spec)
-        progress(f"downloading {need / 1e9:.1f} GB")
-        found = checkpoints.download(spec.source)
+    reclaimable = _reclaimable(held, device)
+    width = _width(spec, device)
+    found = fetched(spec, progress, held)
     config = config_of(found)
     need = int(checkpoints.weight_bytes(found, width) * _HEADROOM)
     device_map = placement(need, device, reclaimable, spec)
@@ -191,6 +185,33 @@ def require_opens(folder: Path) -> None:
     config = config_of(found)
     mask_token_of(found, config, load_tokenizer(folder, config))
     _network(found, config, None, {"": "meta"})
+
+
+def fetched(
+    spec: ModelSpec, progress: Callable[[str], None] = lambda phase: None, held: "LoadedModel | None" = None
+) -> Checkpoint:
+    """The model's checkpoint, downloaded where it is not on this disk and would fit into memory. held: see `load`.
+
+    Raises UserError for a bad source, and where there is no room.
+    """
+    found = checkpoints.find(spec.source)
+    if found is None:
+        device = pick_device(spec.device)
+        progress("asking the hub")
+        need = checkpoints.remote_bytes(spec.source, _width(spec, device))
+        placement(int(need * _HEADROOM), device, _reclaimable(held, device), spec)
+        progress(f"downloading {need / 1e9:.1f} GB")
+        found = checkpoints.download(spec.source)
+    return found
+
+
+def _reclaimable(held: "LoadedModel | None", device: str) -> int:
+    return held.bytes if held is not None and held.device.type == device else 0
+
+
+def _width(spec: ModelSpec, device: str) -> int | None:
+    """Bytes of a weight in memory; None for those of the checkpoint."""
+    return {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else None}[spec.dtype]
 
 
 def random_like(model: LoadedModel, seed: int) -> LoadedModel:

@@ -12,13 +12,13 @@ from analysis.engine import JobRecord
 from analysis.evaluation import results as evaluations
 from analysis.evaluation import tables
 from analysis.evaluation.command import command
-from analysis.evaluation.results import DOCUMENTS, STOP, Results
+from analysis.evaluation.results import DOCUMENTS, Results
 from pages.parts.accuracy_results import accuracies, differences, perplexity
 from pages.parts.charts import export_button
 from pages.parts.disagreements import disagreements
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, progress_bar
-from pages.parts.session import engine
+from pages.parts.session import engine, restart, submit
 from pages.parts.trouble import EXPECTED, why
 
 REFRESH = 1.0  # seconds between looks at how far it is
@@ -76,8 +76,8 @@ def _guarded(record: JobRecord) -> Results | None:
         if record.state == "done":
             file = _file(record)
             return None if file is None else _whole(str(file), record.key or "")
-        path = _folder(record) / DOCUMENTS
-        return _growing(str(path)).read() if path.is_file() and path.stat().st_size else None
+        path = engine().store.incoming / record.id / DOCUMENTS
+        return _growing(str(path), record.run).read() if path.is_file() and path.stat().st_size else None
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None
@@ -89,12 +89,9 @@ def _whole(path: str, key: str) -> Results:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _growing(path: str) -> evaluations.Growing:
+def _growing(path: str, run: str) -> evaluations.Growing:
+    """run: the job's try, as the next one writes another file of the same name."""
     return evaluations.Growing(Path(path))
-
-
-def _folder(record: JobRecord) -> Path:
-    return engine().store.incoming / record.id
 
 
 def _file(record: JobRecord) -> Path | None:
@@ -138,10 +135,7 @@ def _resume(record: JobRecord) -> None:
     ):  # fmt: skip
         return
     try:
-        if record.state == "done":
-            new = engine().submit("evaluate", record.parameters())
-        else:
-            new = engine().restart(record.id)
+        new = submit("evaluate", record.parameters()) if record.state == "done" else restart(record.id)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
@@ -172,8 +166,8 @@ def _state(job_id: str) -> None:
         if st.button(
             "Stop here", key=f"end_{record.id}", icon=":material/stop:", disabled=not evaluating,
             help="Ends the evaluation and keeps what is there. It can be resumed.",
-        ) and _folder(record).is_dir():  # fmt: skip
-            (_folder(record) / STOP).touch()
+        ):  # fmt: skip
+            engine().finish_early(record.id)
         cancel_button(record, f"cancel_{record.id}")
 
 

@@ -9,7 +9,7 @@ from analysis.specs import ModelSpec, NoiseSpec, ReferenceSpec, Spec
 from analysis.trajectory import Trajectory
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.session import engine, open_recording
+from pages.parts.session import engine, leave, open_recording, submit
 from pages.parts.trouble import EXPECTED, why
 
 _ASKED = "comparison_jobs"
@@ -42,10 +42,10 @@ def ask(kind: str, spec: Spec, what: str, place: str = "") -> JobRecord | None:
     question = f"{kind}:{place}:{spec.model_dump_json()}"
     for earlier, job_id in asked.items():
         if earlier != question and earlier.startswith(f"{kind}:{place}:"):
-            engine().cancel(job_id)
+            leave(job_id)
     try:
         job = engine().job(asked[question]) if question in asked else None
-        job = job or engine().submit(kind, spec)
+        job = job or submit(kind, spec)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None

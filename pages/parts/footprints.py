@@ -10,7 +10,7 @@ from analysis.jobs import known_key
 from analysis.specs import FootprintSpec
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.session import engine
+from pages.parts.session import engine, submit
 from pages.parts.trouble import EXPECTED, why
 
 
@@ -39,7 +39,7 @@ def footprint_of(record: JobRecord, folder: Path) -> None:
         st.error(plain(job.reason))
     if st.button("Measure size and speed", key=f"footprint_{record.id}", icon=":material/speed:"):
         try:
-            engine().submit("footprint", spec)
+            submit("footprint", spec)
         except EXPECTED as error:
             st.error(plain(why(error)))
         else:

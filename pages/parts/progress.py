@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.jobs import JOBS
 from pages.parts.plain import plain
-from pages.parts.session import engine
+from pages.parts.session import engine, others_wait, restart
 from pages.parts.trouble import EXPECTED, why
 
 
@@ -72,8 +72,15 @@ def log_drawer(record: JobRecord, label: str = "Log") -> None:
 
 
 def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
-    """Stops the job."""
-    if st.button(label, key=key, icon=":material/stop_circle:", help="Stops this job."):
+    """Stops the job; where another visitor waits for it too, only after saying so."""
+    icon = ":material/stop_circle:"
+    if not others_wait(record.id):
+        pressed = st.button(label, key=key, icon=icon, help="Stops this job.")
+    else:
+        with st.popover(label, icon=icon, key=f"{key}_shared"):
+            st.caption("Another visitor waits for this job, too.")
+            pressed = st.button(f"{label} for everyone", key=key)
+    if pressed:
         engine().cancel(record.id)
         st.rerun()
 
@@ -82,7 +89,7 @@ def restart_button(record: JobRecord, key: str, label: str = "Start again") -> N
     """Runs a job that was cut off once more; what it had finished is used again."""
     if st.button(label, key=key, icon=":material/replay:", help="Finished phases are used again."):
         try:
-            engine().restart(record.id)
+            restart(record.id)
         except EXPECTED as error:
             st.error(plain(why(error)))
         else:

@@ -11,7 +11,7 @@ from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts import controls
 from pages.parts.accuracy import accuracy_panel
 from pages.parts.plain import plain
-from pages.parts.session import engine
+from pages.parts.session import engine, submit
 from pages.parts.trouble import EXPECTED, why
 
 _REFUSED, _PRESELECTED, _CHOSEN = "evaluation_refused", "accuracy_preselected", "accuracy_chosen"
@@ -92,7 +92,7 @@ def _more() -> dict:
 def _evaluate(spec: EvaluateSpec) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
     try:
-        st.query_params["evaluation"] = engine().submit("evaluate", spec).id
+        st.query_params["evaluation"] = submit("evaluate", spec).id
     except EXPECTED as error:
         st.session_state[_REFUSED] = why(error)
 

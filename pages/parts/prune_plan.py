@@ -8,7 +8,7 @@ from analysis.pruning.methods import METHODS
 from analysis.specs import CalibrationParams, EstimateSpec, PruneSpec
 from pages.parts.plain import plain
 from pages.parts.progress import duration
-from pages.parts.session import engine
+from pages.parts.session import engine, leave, submit
 from pages.parts.trouble import EXPECTED, why
 
 _ASKED = "prune_estimates"
@@ -32,7 +32,7 @@ def plan(specs: list[PruneSpec]) -> None:
             st.error(plain(why(error)))
             return
         for earlier in {job for _, job in asked.values()} - {job for _, job in answers.values()}:
-            engine().cancel(earlier)  # nobody looks at it any more
+            leave(earlier)  # nobody looks at it any more
         st.session_state[_ASKED] = answers
         st.rerun()  # the sidebar, drawn before this, shows them too
     jobs = {method: job for method, (_, job) in asked.items()}
@@ -41,7 +41,7 @@ def plan(specs: list[PruneSpec]) -> None:
 
 
 def _submit(question: EstimateSpec) -> str:
-    return engine().submit("estimate", question).id
+    return submit("estimate", question).id
 
 
 def _question(spec: PruneSpec) -> EstimateSpec:

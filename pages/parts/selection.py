@@ -8,7 +8,7 @@ from analysis.trajectory import Trajectory
 from pages.parts import comparisons
 from pages.parts.plain import plain
 from pages.parts.recordings import among
-from pages.parts.session import engine, finished_recordings, not_in_address, recording_titles
+from pages.parts.session import engine, finished_recordings, not_in_address, recording_titles, submit
 from pages.parts.trouble import EXPECTED, why
 
 TWIN = "bundled-ar"
@@ -83,7 +83,7 @@ def _choose(record: JobRecord, records: dict[str, JobRecord], same: list[str]) -
                 sampling=AutoregressiveSampling(gen_length=record.spec["sampling"]["gen_length"]),
                 seed=record.spec["seed"],
             )
-            st.session_state[key] = engine().submit("record", spec).id
+            st.session_state[key] = submit("record", spec).id
         except EXPECTED as error:
             st.session_state[_PROBLEM] = why(error)
 

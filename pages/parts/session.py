@@ -1,5 +1,6 @@
 """What this server and this visitor have at hand: the engine, the model in use, the recording being looked at."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -8,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 from pydantic import ValidationError
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine import Engine, JobRecord
 from analysis.models.registry import MODELS, Model, entry
-from analysis.specs import ModelSpec, sentence
+from analysis.specs import ModelSpec, Spec, sentence
 from analysis.trajectory import Trajectory, open_trajectory
 from cache import environment
 from cache.store import Store
@@ -37,6 +40,51 @@ def why_no_engine() -> str:
     except EXPECTED as error:
         return why(error)
     return ""
+
+
+def start_engine() -> None:
+    """Makes the engine as the server starts, so that what waits in its queue runs before anybody looks.
+
+    What is wrong with the store or the environment is logged here, and said on every page.
+    """
+    try:
+        engine()
+    except Exception as error:
+        logging.getLogger("sinkscope").error("The job engine did not start: %s", error)
+
+
+# --- jobs of this visitor ---------------------------------------------------------------------------------------
+
+
+def visitor() -> str:
+    """The name of this browser tab's session."""
+    context = get_script_run_ctx()
+    return context.session_id if context is not None else ""
+
+
+def is_here(name: str) -> bool:
+    """Whether that visitor's tab is still open."""
+    return bool(name) and runtime.exists() and bool(runtime.get_instance().is_active_session(name))
+
+
+def submit(kind: str, spec: Spec) -> JobRecord:
+    """Asks the engine in this visitor's name. Raises UserError for a bad model source."""
+    return engine().submit(kind, spec, visitor())
+
+
+def restart(job_id: str) -> JobRecord:
+    """Runs a job that was cut off once more, in this visitor's name. Raises UserError for one that cannot be."""
+    return engine().restart(job_id, visitor())
+
+
+def leave(job_id: str) -> None:
+    """This visitor does not want a job any more: it is stopped unless another one waits for it."""
+    engine().cancel(job_id, visitor(), is_here)
+
+
+def others_wait(job_id: str) -> bool:
+    """Whether another visitor, whose tab is open, asked for this job."""
+    return engine().awaited(job_id, visitor(), is_here)
 
 
 # --- the model in use -------------------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
 from pages.parts import controls
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, job_title, log_drawer, progress_bar, restart_button
-from pages.parts.session import engine, model_in_use, use_model
+from pages.parts.session import engine, model_in_use, submit, use_model
 from pages.parts.trouble import EXPECTED, why
 
 _ANOTHER = "another model …"
 _LOADING, _MESSAGE = "loading_job", "model_message"
-_DISMISSED = "dismissed_troubles"
-BUSY_REFRESH, IDLE_REFRESH = 1.0, 5.0  # seconds
+_DISMISSED, _SHOWN_BUSY = "dismissed_troubles", "shown_busy"
+BUSY_REFRESH, IDLE_REFRESH = 1.0, 0.5  # seconds; a job that starts is to be seen within one
 RECENT = 86400  # seconds for which a job that was cut off is shown
 SHOWN_TROUBLES = 5
 
@@ -67,7 +67,7 @@ def _model_panel() -> None:
             help="Frees the memory of the model the worker holds. The next job loads what it needs.",
         ):  # fmt: skip
             for _ in range(max(1, engine().models_held())):
-                engine().submit("unload", UnloadSpec())
+                submit("unload", UnloadSpec())
             st.rerun()
 
 
@@ -76,7 +76,7 @@ def _ask_for(source: str, device: str, dtype: str) -> None:
     try:
         spec = ModelSpec(source=source.strip(), device=device, dtype=dtype)
         find(spec.source)  # what is wrong with a name or a local folder is said at once, without a worker
-        st.session_state[_LOADING] = engine().submit("load", LoadSpec(model=spec)).id
+        st.session_state[_LOADING] = submit("load", LoadSpec(model=spec)).id
     except EXPECTED as error:
         st.session_state[_MESSAGE] = why(error)
     st.rerun()
@@ -99,10 +99,16 @@ def _follow_loading(job_id: str) -> None:
     st.rerun()
 
 
+def show_what_began() -> None:
+    """Called when the page is drawn: draws the app anew where the page began a job after the sidebar said "Idle"."""
+    if not st.session_state.get(_SHOWN_BUSY, True) and active_jobs():
+        st.rerun()
+
+
 def _jobs_panel() -> None:
     st.divider()
     st.markdown("**Engine**")
-    active = bool(active_jobs())
+    active = st.session_state[_SHOWN_BUSY] = bool(active_jobs())
     st.fragment(_jobs, run_every=BUSY_REFRESH if active else IDLE_REFRESH)(active)
 
 

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from analysis.engine import JobRecord
 from analysis.evaluation.presets import PRESETS, SUITES
-from analysis.evaluation.results import STOP
 from analysis.figures import suggestion as figures
 from analysis.specs import CalibrateSpec, DiscountParams, StatisticsParams, SuggestSpec, TuneParams, sentence
 from analysis.specs.suggestion import SEARCHABLE
@@ -16,7 +15,7 @@ from pages.parts import controls, tune_settings
 from pages.parts.charts import chart, heading
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, log_drawer, progress_bar
-from pages.parts.session import engine, not_in_address
+from pages.parts.session import engine, not_in_address, restart, submit
 from pages.parts.trouble import EXPECTED, why
 
 REFRESH = 0.7  # seconds
@@ -130,7 +129,7 @@ def _held(spec: SuggestSpec) -> str:
 def _submit(spec: SuggestSpec) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
     try:
-        st.query_params[_SEARCH] = engine().submit("suggest", spec).id
+        st.query_params[_SEARCH] = submit("suggest", spec).id
     except EXPECTED as error:
         st.session_state[_REFUSED] = why(error)
 
@@ -186,13 +185,12 @@ def _state(record: JobRecord, rows: list[dict[str, Any]]) -> None:
     if not record.ended:
         progress_bar(record)
         stop, abort, text = st.columns([1, 1, 4], vertical_alignment="center")
-        folder = engine().store.incoming / record.id
         pressed = stop.button(
             "Stop here", key=f"search_stop_{record.id}", icon=":material/stop:", disabled=not rows, width="stretch",
             help="Ends the search and keeps its trials. It can be resumed.",
         )  # fmt: skip
-        if pressed and folder.is_dir():
-            (folder / STOP).touch()
+        if pressed:
+            engine().finish_early(record.id)
         with abort:
             cancel_button(record, f"search_cancel_{record.id}")
         doing = engine().progress(record.id).details.get("doing")
@@ -216,7 +214,7 @@ def _again(record: JobRecord) -> None:
     """The same search once more: it goes on from the trials that are there."""
     try:
         done = record.state == "done"
-        new = engine().submit("suggest", record.parameters()) if done else engine().restart(record.id)
+        new = submit("suggest", record.parameters()) if done else restart(record.id)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
