@@ -67,7 +67,7 @@ def test_a_file_that_another_run_writes_anew_is_read_from_its_beginning(tmp_path
     growing = results.Growing(path)
     for names, counts in ((("dense", "one", "two"), (40, 40, 25)), (("other", "one", "two"), (40, 40, 39)),
                           (("other", "one", "two"), (3, 2, 1))):  # fmt: skip
-        whole = written(path, counts, names)
+        whole = written(path, counts, names=names)
         seen = growing.read()
         assert (seen.names, seen.answers) == (whole.names, whole.answers)
         assert growing.read().answers == whole.answers

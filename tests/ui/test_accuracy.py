@@ -9,6 +9,7 @@ from analysis.evaluation import results, tables
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts.session import engine
+from tests.engine_helpers import until
 from tests.helpers import ROOT, pruned_run, tiny_llada, write_report
 
 pytestmark = pytest.mark.slow
@@ -196,6 +197,28 @@ def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
     assert "Stopped after" in texts(test)
     assert "interim" in texts(test)
     assert test.button(key=f"resume_{record.id}")
+
+
+def test_a_cancelled_evaluation_that_is_resumed_shows_what_comes_in(asked):
+    record = engine().submit("evaluate", asked.model_copy(update={"limit": None, "seed": 6}))
+    path = engine().store.incoming / record.id / results.DOCUMENTS
+
+    def comes_in(lines: int) -> bool:
+        assert not engine().job(record.id).ended, engine().job(record.id).reason
+        return path.is_file() and len(path.read_text().splitlines()) > lines
+
+    until(lambda: comes_in(40))
+    assert "Accuracy so far (interim)" in texts(panel(record))
+    engine().cancel(record.id)
+    until(lambda: not path.exists())
+    test = panel(record)
+    test.button(key=f"resume_{record.id}").click().run()
+    for lines in (5, 120):  # fewer than were read before, and more
+        until(lambda lines=lines: comes_in(lines))
+        shown = texts(panel(record))
+        assert "damaged" not in shown
+        assert "Accuracy so far (interim)" in shown
+    engine().cancel(record.id)
 
 
 def engine_wait(job_id: str) -> None:

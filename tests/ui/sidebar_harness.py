@@ -1,0 +1,31 @@
+"""Pages that ask for long recordings: under the sidebar by a button, or by a slider. Workers execute this file, too."""
+
+import streamlit as st
+
+from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
+from pages.parts.comparisons import ask
+from pages.parts.session import submit
+from pages.parts.sidebar import show_what_began, sidebar
+
+
+def long(seed: int) -> RecordSpec:
+    """Takes many seconds: 240 steps in 240 blocks of one token each."""
+    sampling = LLaDASampling(gen_length=240, steps=240, cfg=1.0)
+    return RecordSpec(model=ModelSpec(device="cpu"), prompt="ben is", sampling=sampling, seed=seed)
+
+
+def asks() -> None:
+    """The sidebar is drawn before the button is looked at."""
+    sidebar()
+    if st.button("Ask", key="ask"):
+        submit("record", long(1))
+    show_what_began()
+
+
+def moves() -> None:
+    """Asks anew at every move."""
+    ask("record", long(st.slider("Seed", 2, 9, key="seed")), "Recording", "here")
+
+
+if __name__ == "__main__":
+    {"asks": asks, "moves": moves}[st.query_params["page"]]()

@@ -1,0 +1,61 @@
+"""The sidebar's panel of jobs, and several visitors who ask the same."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.parts import session
+from pages.parts.session import engine
+from tests.helpers import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stop_engine():
+    yield
+    engine().close()
+    engine.clear()
+
+
+@pytest.fixture
+def visitors(monkeypatch):
+    """Sets who looks at the page; all of them are there."""
+    monkeypatch.setattr(session, "is_here", bool)
+    return lambda name: monkeypatch.setattr(session, "visitor", lambda: name)
+
+
+def page(what: str) -> AppTest:
+    test = AppTest.from_file(str(ROOT / "tests" / "ui" / "sidebar_harness.py"), default_timeout=120)
+    test.query_params["page"] = what
+    return test
+
+
+def texts(test: AppTest) -> str:
+    return "\n".join(element.value for element in [*test.caption, *test.markdown])
+
+
+def test_a_job_that_the_page_begins_is_in_the_sidebar_at_once():
+    test = page("asks").run()
+    assert "Idle" in texts(test)
+    test.button(key="ask").click().run()
+    assert not test.exception
+    assert "Idle" not in texts(test)
+    (job,) = [job for job in engine().jobs() if not job.ended]
+    engine().cancel(job.id)
+
+
+def test_moving_a_slider_cancels_a_question_only_when_nobody_else_waits_for_it(visitors):
+    tests = {name: page("moves") for name in ("ann", "ben")}
+    for name, test in tests.items():
+        visitors(name)
+        test.run()
+    (job,) = [job for job in engine().jobs() if not job.ended]
+    assert "for everyone" in tests["ben"].button(key=f"cancel_{job.id}").label
+    visitors("ann")
+    tests["ann"].slider(key="seed").set_value(3).run()
+    assert not engine().job(job.id).ended
+    visitors("ben")
+    tests["ben"].slider(key="seed").set_value(4).run()
+    assert engine().job(job.id).state == "cancelled"
+    for job in engine().jobs():
+        engine().cancel(job.id)
