@@ -1,5 +1,7 @@
 """Record a prompt, watch the text fill in, and replay it step by step with its sinks marked."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -21,7 +23,9 @@ from pages.parts.session import engine, model_entry, model_in_use, show_recordin
 from pages.parts.trouble import EXPECTED, told
 
 PLAY_INTERVAL = 0.35  # seconds a step
-_PLAYING, _POSITION = "denoise_playing", "denoise_position"
+HOLD, LATE_STEPS = 1.0, 3  # seconds after Pause, and steps, in which the browser may lag
+_PLAYING, _POSITION, _HELD_SINCE = "denoise_playing", "denoise_position", "denoise_held_since"
+_STARTED = "denoise_started"
 
 
 def main() -> None:
@@ -214,14 +218,22 @@ def _references(record: JobRecord, trajectory: Trajectory, params: SinkParams) -
 
 def _replay(trajectory: Trajectory, key: str, params: SinkParams, references: dict[str, np.ndarray]) -> None:
     last = trajectory.steps - 1
+    started = st.session_state.pop(_STARTED, False)  # the run of the click itself, which draws the page anew
     if st.session_state.get(_PLAYING):
-        _advance(last)
+        if not started:
+            _advance(last)
+    else:
+        _hold()
     button, slider = st.columns([1, 8], vertical_alignment="bottom")
     with button:
         playing = st.session_state.get(_PLAYING, False)
         icon = ":material/pause:" if playing else ":material/play_arrow:"
-        if st.button("Pause" if playing else "Play", key="play", icon=icon, width="stretch", disabled=last == 0):
-            _toggle_play(last)
+        pressed = st.button(
+            "Pause" if playing else "Play", key="play", icon=icon, width="stretch", disabled=last == 0,
+            on_click=_toggle_play, args=(last,),
+        )  # fmt: skip
+    if pressed:
+        st.rerun()  # the page, so that the timer starts or ends
     with slider:
         step = step_slider(trajectory)
 
@@ -246,15 +258,24 @@ def _advance(last: int) -> None:
     st.session_state[_POSITION] = st.session_state["step"] = step + 1
 
 
+def _hold() -> None:
+    """Right after Pause the browser may still send a step from before: the one that was shown stays."""
+    held_since, position = st.session_state.get(_HELD_SINCE, 0.0), st.session_state.get(_POSITION, 0)
+    behind = position - st.session_state.get("step", 0)
+    if 0 < behind <= LATE_STEPS and time.monotonic() - held_since < HOLD:
+        st.session_state["step"] = position
+
+
 def _toggle_play(last: int) -> None:
+    """A callback, so that Pause takes effect before another step is taken: the step that is seen stays."""
     starting = not st.session_state.get(_PLAYING, False)
     if not starting:
         st.session_state["step"] = st.session_state[_POSITION]
+        st.session_state[_HELD_SINCE] = time.monotonic()
     elif st.session_state.get("step", 0) >= last:
         st.session_state["step"] = 0
     st.session_state[_POSITION] = st.session_state.get("step", 0)
-    st.session_state[_PLAYING] = starting
-    st.rerun()
+    st.session_state[_PLAYING] = st.session_state[_STARTED] = starting
 
 
 def _text(trajectory: Trajectory, step: int, sinks: np.ndarray, mass: np.ndarray) -> str:

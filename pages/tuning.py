@@ -139,7 +139,7 @@ def _error_of_bins(statistics: StoredStatistics) -> str:
         f" (in the worst {found.worst_missed:.1%} and {found.worst_false:.1%})"
     )  # fmt: skip
     return (
-        f":material/info: Bins are an estimate. Measured here on {found.settings} settings, {len(bin_error.GENTLE)} "
+        f":material/info: Bins are an estimate. Measured here on {found.settings:d} settings, {len(bin_error.GENTLE)} "
         "of them gentle, where bins err most, the others drawn over the whole range of every slider: of the mask bits "
         f"they change, bins miss {found.missed:.1%}, and falsely change "
         f"{found.false:.1%} as many{worst}. Squares by token are exact."

@@ -138,7 +138,7 @@ class Reader:
             case ast.ListComp() | ast.GeneratorExp() | ast.SetComp():
                 return self.safe(module, node.elt, seen)
             case ast.DictComp():
-                return all_safe([node.key, node.value])
+                return self.safe(module, node.value, seen)  # its keys are ids, looked up
             case ast.Subscript():
                 return self.safe(module, node.value, seen)
             case ast.Lambda():

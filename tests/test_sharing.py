@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from analysis.engine import Engine
 from analysis.errors import UserError
+from analysis.figures import sinks as figures
 from analysis.figures.export import Exhibit, page_html
 from analysis.trajectory import open_trajectory, save
 
@@ -88,3 +89,10 @@ def test_an_exported_page_holds_figures_settings_and_no_markup_of_the_users():
     assert html.count("class='figure'") == 2
     assert "cdn" not in html.split("<h2>")[0]
     assert len(html) > 1_000_000, "Plotly's script is inside, so that it opens without a network"
+
+
+def test_an_exported_page_leaves_out_what_only_a_visitor_can_do():
+    grid = figures.head_grid(np.ones((2, 2)), "strength")
+    assert "click to open" in grid.data[1].hovertemplate
+    assert "click to open" not in page_html("Title", {}, [Exhibit("Grid", "A grid.", grid)])
+    assert "click to open" in grid.data[1].hovertemplate, "the page's own figure stays as it is"

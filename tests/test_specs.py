@@ -45,3 +45,22 @@ def test_specs_survive_the_wire():
 
 def test_the_documented_parameters_are_the_real_ones():
     assert PATH.read_text(encoding="utf-8") == document(), "run `make docs`"
+
+
+def test_specs_of_one_name_are_told_apart_by_what_differs():
+    from analysis.specs import CalibrationParams, DiscountParams, PruneSpec, told_apart
+
+    specs = [
+        PruneSpec(method="sink-wanda"),
+        PruneSpec(method="sink-wanda", discount=DiscountParams(sink_std=3), skip_layers=(0, 1)),
+        PruneSpec(method="sink-wanda", calibration=CalibrationParams(samples=64)),
+        PruneSpec(method="wanda"),
+    ]
+    names = [spec.method for spec in specs]
+    first, second, third, other = told_apart(names, [spec.model_dump(mode="json") for spec in specs], PruneSpec)
+    assert other == ""
+    assert "layers left dense none" in first and "layers left dense 0, 1" in second
+    assert "samples 128" in first and "samples 64" in third
+    assert len({first, second, third}) == 3
+    assert "seed" not in first, "what is equal is not said"
+    assert told_apart(["a", "a"], [{"x": 1}, {"x": 1}], PruneSpec) == ["", ""]

@@ -102,8 +102,11 @@ def file_name(page: str, subject: str) -> str:
 
 def _json(figure: go.Figure) -> str:
     """A figure for a place inside HTML, without what only a page's visitor can do."""
-    text, hint = (whole.replace("<", "\\u003c").replace(">", "\\u003e") for whole in (figure.to_json(), CLICK_HINT))
-    return text.replace(hint, "")
+    shown = go.Figure(figure)
+    for trace in shown.data:
+        if "hovertemplate" in trace and isinstance(trace.hovertemplate, str):
+            trace.hovertemplate = trace.hovertemplate.replace(CLICK_HINT, "")
+    return shown.to_json().replace("<", "\\u003c")
 
 
 @cache

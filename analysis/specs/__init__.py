@@ -9,6 +9,7 @@ from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.jobs import JOB_SPECS
 from analysis.specs.messages import sentence
 from analysis.specs.models import ModelSpec
+from analysis.specs.naming import told_apart
 from analysis.specs.observing import (
     AblateSpec,
     AttentionMapSpec,
@@ -70,4 +71,5 @@ __all__ = [
     "UnloadSpec",
     "parameter",
     "sentence",
+    "told_apart",
 ]

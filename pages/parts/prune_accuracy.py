@@ -1,13 +1,14 @@
 """What pruning cost: the dense model and finished runs of it on benchmark tasks, compared as the items come in."""
 
 from datetime import datetime
+from typing import Any
 
 import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.evaluation.presets import PRESETS
 from analysis.pruning.methods import METHODS
-from analysis.specs import EvaluateSpec, ModelSpec
+from analysis.specs import EvaluateSpec, ModelSpec, PruneSpec, told_apart
 from pages.parts import controls
 from pages.parts.accuracy import accuracy_panel
 from pages.parts.plain import plain
@@ -138,22 +139,29 @@ def _title(record: JobRecord) -> str:
 
 def _runs(model: ModelSpec) -> dict[str, tuple[str, str]]:
     """Finished runs of this model, newest first: label -> (name in the results, folder)."""
+    records = [record for record in engine().jobs("prune") if record.spec["model"]["source"] == model.source]
+    finished = [(record, result.folder) for record in records if (result := engine().result(record)) is not None]
+    kept = [(record, folder) for record, folder in finished if folder is not None]
+    named = [_name_and_label(record.spec) for record, _ in kept]
+    details = told_apart([label for _, label in named], [record.spec for record, _ in kept], PruneSpec)
     found: dict[str, tuple[str, str]] = {}
-    for record in engine().jobs("prune"):
-        result = engine().result(record) if record.spec["model"]["source"] == model.source else None
-        if result is None or result.folder is None:
-            continue
-        spec = record.spec
-        name = f"{spec['method']} {spec['sparsity']:.0%}"
-        if spec["pattern"] != "unstructured" or spec["allocation"] != "uniform":
-            name += f" {spec['pattern']} {spec['allocation']}"
-        label = f"{METHODS[spec['method']].title} · {name.partition(' ')[2]} · seed {spec['calibration']['seed']}"
-        if label in found:  # the same but for a finer setting
+    for (record, folder), (name, label), detail in zip(kept, named, details, strict=True):
+        if detail:  # others read the same but for a finer setting
+            label, name = f"{label} · {detail}", f"{name} {detail}"
+        if label in found:
             label, name = f"{label} · {record.id[:4]}", f"{name} {record.id[:4]}"
         if any(name == other for other, _ in found.values()):
-            name = f"{name} seed {spec['calibration']['seed']}"
-        found[label] = (name, str(result.folder))
+            name = f"{name} seed {record.spec['calibration']['seed']}"
+        found[label] = (name, str(folder))
     return found
+
+
+def _name_and_label(spec: dict[str, Any]) -> tuple[str, str]:
+    """What a run is called in results, and in the box to choose it from."""
+    name = f"{spec['method']} {spec['sparsity']:.0%}"
+    if spec["pattern"] != "unstructured" or spec["allocation"] != "uniform":
+        name += f" {spec['pattern']} {spec['allocation']}"
+    return name, f"{METHODS[spec['method']].title} · {name.partition(' ')[2]} · seed {spec['calibration']['seed']}"
 
 
 def _preselect(runs: dict[str, tuple[str, str]]) -> None:

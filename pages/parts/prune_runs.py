@@ -11,6 +11,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.figures import pruning as figures
 from analysis.pruning.methods import METHODS
+from analysis.specs import PruneSpec, told_apart
 from pages.parts.footprints import footprint_of
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
@@ -35,13 +36,24 @@ def prune_runs() -> None:
         st.subheader("Finished")
         many = len(ended) > SHOWN and st.toggle(f"Show all {len(ended)}", key="prune_all", bind="query-params")
         newest = next((record.id for record in ended if record.state == "done"), None)
+        titles = _titles(runs)
         for record in ended if many else ended[:SHOWN]:
             with st.container(border=True):
-                _ended(record, opened=record.id == newest)
+                _ended(record, titles[record.id], opened=record.id == newest)
 
 
-def title(record: JobRecord) -> str:
-    """A run in one line."""
+def _titles(runs: list[JobRecord]) -> dict[str, str]:
+    """Each run in one line of Markdown by its id, with what tells it from others that read the same."""
+    names = [_name(record) for record in runs]
+    details = told_apart(names, [record.spec for record in runs], PruneSpec)
+    return {
+        record.id: f"{name} · {plain(detail)}" if detail else name
+        for record, name, detail in zip(runs, names, details, strict=True)
+    }
+
+
+def _name(record: JobRecord) -> str:
+    """Method, sparsity, pattern, allocation, model and seed of a run, as Markdown."""
     spec = record.spec
     how = plain(f"{spec['pattern']} · {spec['allocation']}")
     parts = [f"**{METHODS[spec['method']].title}**", f"{spec['sparsity']:.0%}", how]
@@ -52,10 +64,11 @@ def _active(ids: list[str]) -> None:
     records = [record for record in map(engine().job, ids) if record is not None]
     if any(record.ended for record in records):
         st.rerun()
+    titles = _titles(engine().jobs("prune"))
     for record in records:
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
-            left.markdown(title(record))
+            left.markdown(titles[record.id])
             with right:
                 cancel_button(record, f"cancel_{record.id}")
             progress_bar(record)
@@ -72,11 +85,11 @@ def _active(ids: list[str]) -> None:
             log_drawer(record)
 
 
-def _ended(record: JobRecord, opened: bool) -> None:
+def _ended(record: JobRecord, title: str, opened: bool) -> None:
     when = datetime.fromtimestamp(record.finished or record.created).strftime("%d %b %H:%M")
     if record.state != "done":
         left, right = st.columns([5, 1], vertical_alignment="center")
-        left.markdown(f"{title(record)} · :gray[{plain(record.state)}, {plain(when)}]")
+        left.markdown(f"{title} · :gray[{plain(record.state)}, {plain(when)}]")
         if record.reason:
             left.error(plain(record.reason))
         with right:
@@ -85,13 +98,13 @@ def _ended(record: JobRecord, opened: bool) -> None:
         return
     result = engine().result(record)
     if result is None or result.folder is None:
-        st.markdown(f"{title(record)} · :gray[{plain(when)}]")
+        st.markdown(f"{title} · :gray[{plain(when)}]")
         st.caption("Its folder was removed.")
         return
     report = record.summary["report"]
     sparsity = report["sparsity"]
     seconds = sum(row["seconds"] for row in report["phases"])
-    st.markdown(f"{title(record)} · :gray[{plain(when)}]")
+    st.markdown(f"{title} · :gray[{plain(when)}]")
     columns = st.columns(4)
     columns[0].metric("Sparsity", f"{sparsity['overall']:.1%}", help="Share of the prunable weights that were removed.")
     columns[1].metric("Weights removed", f"{sparsity['pruned_weights']:,}")

@@ -118,17 +118,20 @@ def actions(info: Info) -> None:
         apply(TuneParams.model_validate_json(history[-1]), levels)
 
     def keep() -> None:
-        st.query_params[_A] = _short(TuneParams.model_validate_json(st.session_state[_HISTORY][-1]))
+        now = st.session_state[_HISTORY][-1]
+        st.query_params[_A] = st.session_state[_A] = _short(TuneParams.model_validate_json(now))
 
     def swap() -> None:
         a, now = kept_a(), st.session_state[_HISTORY][-1]
         if a is not None:
-            st.query_params[_A] = _short(TuneParams.model_validate_json(now))
+            st.query_params[_A] = st.session_state[_A] = _short(TuneParams.model_validate_json(now))
             apply(a, levels)
 
     def drop() -> None:
+        st.session_state.pop(_A, None)
         del st.query_params[_A]
 
+    _restore_a()
     history, has_a = st.session_state.get(_HISTORY, []), _A in st.query_params
     box, *buttons = st.columns([3, 1, 1.2, 1.2, 1.2], vertical_alignment="bottom")
     box.selectbox(
@@ -152,8 +155,16 @@ def actions(info: Info) -> None:
     )
 
 
+def _restore_a() -> None:
+    if _A in st.query_params:
+        st.session_state[_A] = st.query_params[_A]
+    elif _A in st.session_state:
+        st.query_params[_A] = st.session_state[_A]
+
+
 def kept_a() -> TuneParams | None:
-    """The setting kept to compare with, from the address."""
+    """The setting kept to compare with: by the address, else as last kept, as other pages have their own address."""
+    _restore_a()
     try:
         return TuneParams.model_validate(json.loads(st.query_params[_A])) if _A in st.query_params else None
     except EXPECTED as error:

@@ -107,6 +107,23 @@ def test_denoise_replays_a_recording_from_its_address(recording):
     assert test.session_state["step"] == 4
 
 
+def test_pause_keeps_the_step_that_is_seen_though_the_browser_lags(recording):
+    test = app("pages/denoise.py", recording=recording.id)
+    test.button(key="play").click().run()
+    test.run()
+    seen = test.session_state["step"]
+    assert f"Text at step {seen}" in texts(test)
+    test.button(key="play").click().run()
+    assert test.session_state["denoise_playing"] is False
+    assert (test.session_state["step"], test.slider(key="step").value) == (seen, seen)
+    test.slider(key="step").set_value(seen - 1).run()  # sent before the browser had drawn the last step
+    assert test.slider(key="step").value == seen
+    assert f"Text at step {seen}" in texts(test)
+    test.session_state["denoise_held_since"] -= 60
+    test.slider(key="step").set_value(seen - 1).run()  # a visitor's own step back
+    assert f"Text at step {seen - 1}" in texts(test)
+
+
 def test_replay_stops_at_the_last_step(recording):
     test = app("pages/denoise.py", recording=recording.id)
     test.slider(key="step").set_value(4).run()

@@ -185,3 +185,22 @@ def test_an_address_with_nonsense_is_ignored(statistics):
     check(page(tune_steps="7-what", tuning_a="{", tune_sink_std="99"))
     assert np.isfinite(float(check(page(tune_steps="7-9")).metric[0].value.rstrip("%")))
     assert known_key("calibrate", SPEC)
+
+
+def test_a_kept_setting_is_still_there_after_another_page(statistics):
+    test = page(tune_sink_std="1.0")
+    test.button(key="tuning_keep").click().run()
+    test.slider(key="tune_sink_std").set_value(3.0).run()
+    assert "**A** k 1" in texts(test)
+    test.switch_page("pages/overview.py").run()
+    test.query_params.clear()
+    test.switch_page("pages/tuning.py").run()
+    for name, value in QUERY.items():
+        test.query_params[name] = value
+    test.run()
+    assert not test.exception, test.exception
+    assert "**A** k 1" in texts(test)
+    assert not test.button(key="tuning_drop").disabled
+    test.button(key="tuning_drop").click().run()
+    test.run()
+    assert "**A**" not in texts(test)
