@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.errors import UserError
-from analysis.pruning.allocation import ALLOCATIONS, CEILING, layer_sparsities, outlier_ratio
+from analysis.pruning.allocation import ALLOCATIONS, CEILING, layer_sparsities, outlier_ratio, weight_counts
 
 COUNTS = st.integers(1, 12)
 SPARSITY = st.floats(0, 0.95)
@@ -54,6 +54,22 @@ def test_later_layers_are_never_sparser_by_depth(case, sparsity, spread):
     assert (np.diff(shares) <= 1e-12).all()
 
 
+@settings(max_examples=100, deadline=None)
+@given(allocation=st.sampled_from(["owl", "depth"]), case=cases(), sparsity=SPARSITY, spread=SPREAD, matrices=st.data())
+def test_counted_weights_meet_the_overall_sparsity_to_one_weight(allocation, case, sparsity, spread, matrices):
+    sizes, ratios = case
+    shares = layer_sparsities(allocation, sparsity, sizes, ratios, spread)
+    parts = [matrices.draw(st.integers(1, 7)) for _ in sizes]
+    of_layer = np.repeat(np.arange(len(sizes)), parts)
+    of_matrix = np.concatenate(
+        [np.diff(np.arange(count + 1) * size // count) for size, count in zip(sizes, parts, strict=True)]
+    )
+    counts = weight_counts(shares[of_layer], of_matrix)
+    assert abs(counts.sum() - sparsity * sizes.sum()) <= 1
+    assert (abs(counts - shares[of_layer] * of_matrix) <= 1).all()
+    assert ((counts >= 0) & (counts <= of_matrix)).all()
+
+
 def test_owl_is_the_published_formula_where_nothing_is_clipped():
     """S_l = S − 2λ·(D_l − mean D)/(max D − min D), for a mean in the middle of the range."""
     ratios = np.array([0.01, 0.02, 0.04, 0.05])
@@ -90,7 +106,28 @@ def test_refusals():
         layer_sparsities("owl", 0.5, np.ones(2))
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    matrices=st.lists(
+        st.lists(st.integers(0, 60).map(lambda value: 1.5**value), min_size=1, max_size=12), min_size=1, max_size=5
+    ),
+    threshold=st.floats(0.1, 20),
+)
+def test_the_outlier_ratio_is_that_of_all_scores_of_the_block_together(matrices, threshold):
+    together = [value for matrix in matrices for value in matrix]
+    level = threshold * sum(together) / len(together)
+    found = outlier_ratio([torch.tensor([matrix], dtype=torch.float64) for matrix in matrices], threshold)
+    clear = [abs(value - level) > 1e-9 * level for value in together]
+    if all(clear):
+        assert found == sum(value > level for value in together) / len(together)
+
+
 def test_outliers_are_counted_against_the_mean_of_the_whole_block():
+    # Against its own mean of 0.1 the one of the first matrix would be an outlier, against 13.4 of both it is none.
+    quiet, loud = torch.zeros(1, 10), torch.full((1, 10), 26.7)
+    quiet[0, 0] = 1.0
+    assert outlier_ratio([quiet, loud], 5) == 0
+    assert outlier_ratio([quiet], 5) == pytest.approx(1 / 10)
     small, large = torch.ones(10, 10), torch.ones(10, 10)
     large[0, :4] = 100.0
     # The mean of all 200 is 2.98, so 5 times it is 14.9: the 4 large ones of 200.

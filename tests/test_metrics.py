@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis import metrics, sinks
 from analysis.specs import SinkParams
@@ -91,6 +92,30 @@ def test_every_curve_has_a_number_a_step(case):
         assert values.shape == (len(mass),), name
         if name in ("strength", "centroid", "turnover", "gini"):
             assert ((values[np.isfinite(values)] >= -1e-5) & (values[np.isfinite(values)] <= 1 + 1e-5)).all(), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(masses(), st.floats(0.2, 1), st.integers(0, 1000))
+def test_curves_equal_loops(case, part, seed):
+    """Over the positions looked at: how many sinks, what share of all attention they get, how far shares lie apart."""
+    mass, bidirectional = case
+    mean = sinks.mean_mass(mass)
+    looked_at = np.random.default_rng(seed).random(mean.shape) < part
+    flags = sinks.find_sinks(mean, SinkParams(k=0.5), bidirectional) & looked_at
+    found = {name: curve.compute(mean, flags, looked_at) for name, curve in metrics.CURVES.items()}
+    for step, row in enumerate(mean.astype(float)):
+        there = [position for position in range(len(row)) if not math.isnan(row[position])]
+        whole = math.fsum(row[position] for position in there)
+        at = [position for position in there if flags[step, position]]
+        assert found["count"][step] == len(at)
+        assert found["strength"][step] == pytest.approx(math.fsum(row[position] for position in at) / whole, rel=1e-4)
+        shares = [row[position] / whole for position in there if looked_at[step, position]]
+        if not shares:
+            assert math.isnan(found["share-variance"][step])
+            continue
+        middle = math.fsum(shares) / len(shares)
+        spread = math.fsum((share - middle) ** 2 for share in shares) / len(shares)
+        assert found["share-variance"][step] == pytest.approx(spread, rel=1e-3, abs=1e-9)
 
 
 def test_sinks_with_small_values_have_a_ratio_below_one():

@@ -29,15 +29,43 @@ def stable_lowest(rows: np.ndarray, count: int) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None)
 @given(score=SCORES, percent=st.integers(0, 99))
-def test_rows_and_matrix_are_a_stable_sort(score, percent):
+def test_rows_are_a_stable_sort(score, percent):
     sparsity = percent / 100
     rows = pruned_mask(torch.from_numpy(score), sparsity, "unstructured")
     count = score.shape[1] * percent // 100
     assert np.array_equal(rows.numpy(), stable_lowest(score, count))
     assert torch.equal(rows, lowest_in_rows(torch.from_numpy(score), sparsity))
+
+
+@settings(max_examples=60, deadline=None)
+@given(score=SCORES, sparsity=st.floats(0.01, 0.99))
+def test_a_matrix_loses_what_the_authors_code_takes(score, sparsity):
+    """Every score up to and including the one at int(n · sparsity) of the sorted ones; nothing at a sparsity of 0."""
+    threshold = sorted(score.flatten().tolist())[int(score.size * sparsity)]
     matrix = pruned_mask(torch.from_numpy(score), sparsity, "unstructured", over="matrix")
-    flat = stable_lowest(score.reshape(1, -1), score.size * percent // 100)
-    assert np.array_equal(matrix.numpy(), flat.reshape(score.shape))
+    assert np.array_equal(matrix.numpy(), score <= threshold)
+    assert int(matrix.sum()) > int(score.size * sparsity)
+    assert not pruned_mask(torch.from_numpy(score), 0.0, "unstructured", over="matrix").any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(score=SCORES, data=st.data())
+def test_an_exact_count_is_spread_over_the_rows_or_taken_from_the_matrix(score, data):
+    count = data.draw(st.integers(0, score.size - 1))
+    rows = pruned_mask(torch.from_numpy(score), 0.5, "unstructured", count=count).numpy()
+    lost = rows.sum(axis=1)
+    assert lost.sum() == count
+    assert lost.max() - lost.min() <= 1
+    for row, flags in zip(score, rows, strict=True):
+        assert np.array_equal(flags, stable_lowest(row[None], int(flags.sum()))[0])
+    matrix = pruned_mask(torch.from_numpy(score), 0.5, "unstructured", over="matrix", count=count).numpy()
+    assert np.array_equal(matrix, stable_lowest(score.reshape(1, -1), count).reshape(score.shape))
+
+
+def test_rows_that_lose_one_more_lie_apart():
+    """So that no head gives more than its share: of 12 rows, one in every four."""
+    lost = pruned_mask(torch.rand(12, 8), 0.5, "unstructured", count=12 * 3 + 3).sum(dim=1)
+    assert lost.view(3, 4).sum(dim=1).tolist() == [13, 13, 13]
 
 
 @settings(max_examples=60, deadline=None)

@@ -60,23 +60,30 @@ LLADA_NAMES = {
 @pytest.mark.parametrize("method", ["sparsegpt", "sink-sparsegpt"])
 @pytest.mark.parametrize("name", ["llada-mha", "llada-gqa", "dream-gqa"])
 def test_weights_equal_the_authors(name, method):
-    """To 1e-3 relative on at least 99.99 % of the entries, zeros included; 99.997 % was measured."""
+    """The same weights go but for a few, and of what both keep 99.99 % is equal to 1e-3.
+
+    Measured: all masks are equal, and 99.995 % of what is kept.
+    """
     model = load(ModelSpec(source=str(GOLDEN / name), device="cpu"))
     golden = load_file(GOLDEN / name / "golden.safetensors")
     weight = torch.ones(golden["clean_ids"].shape)
     if method == "sink-sparsegpt":
         weight = 1 - golden["soft_sink_score"].mean(dim=1)
     ours = layer_by_layer(model, golden["clean_ids"], weight)
-    close = total = 0
+    same = close = kept = total = 0
     for place, solved in ours.items():
         layer, projection = place.split("|")
         theirs = golden.get(f"{method}|{place}|weight")
         if theirs is None:
             theirs = golden[f"{method}|{layer}|{LLADA_NAMES[projection]}|weight"]
-        close += int(((solved - theirs).abs() <= 1e-3 * theirs.abs()).sum())
+        both = (solved != 0) & (theirs != 0)
+        same += int(((solved != 0) == (theirs != 0)).sum())
+        close += int(((solved - theirs).abs() <= 1e-3 * theirs.abs())[both].sum())
+        kept += int(both.sum())
         total += theirs.numel()
     assert total == sum(value.numel() for key, value in golden.items() if key.startswith(f"{method}|"))
-    assert close / total >= 0.9999, f"{close / total:.5f}"
+    assert same / total >= 0.9999, f"{same / total:.6f}"
+    assert close / kept >= 0.9999, f"{close / kept:.6f}"
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +127,42 @@ def test_one_row_is_compensated_optimally():
     assert torch.equal(solved.weight[0, :2], row[0, :2])
 
 
+def surgeon(weight: torch.Tensor, hessian: torch.Tensor, sparsity: float, group: int | None, block: int):
+    """SparseGPT by its definition, in float64: the Optimal Brain Surgeon's step for one column after the other, with
+    the inverse of what is left of H taken anew for each. Weights (out, in) and which went.
+    """
+    work = weight.double()
+    pruned = torch.zeros(work.shape, dtype=torch.bool)
+    columns = work.shape[1]
+    damped = hessian.double() + 0.01 * hessian.diagonal().double().mean() * torch.eye(columns)
+    for column in range(columns):
+        every = block if group is None else group
+        if column % every == 0:
+            scope = range(column, min(column + every, columns))
+            left = torch.stack([torch.linalg.inv(damped[other:, other:])[0, 0] for other in scope])
+            cost = work[:, scope].square() / left
+            if group is None:
+                threshold = cost.flatten().sort().values[int(cost.numel() * sparsity)]
+                pruned[:, scope] = cost <= threshold
+            else:
+                order = cost.argsort(dim=1, stable=True)[:, : group // 2]
+                pruned[:, scope] = torch.zeros(cost.shape, dtype=torch.bool).scatter(1, order, True)
+        inverse = torch.linalg.inv(damped[column:, column:])[0]
+        error = work[:, column] * pruned[:, column] / inverse[0]
+        work[:, column:] -= error[:, None] * inverse
+    return work.masked_fill(pruned, 0), pruned
+
+
+@pytest.mark.parametrize("block", [16, 64])
+@pytest.mark.parametrize(("pattern", "group"), [("unstructured", None), ("2:4", 4), ("4:8", 8)])
+def test_it_is_the_surgeons_step_column_by_column(inputs, weight, pattern, group, block):
+    hessian = hessian_of(inputs)
+    expected, gone = surgeon(weight, hessian, 0.5, group, block)
+    solved = prune(weight, factorize(hessian), 0.5, pattern, block)
+    assert torch.equal(solved.pruned, gone)
+    torch.testing.assert_close(solved.weight.double(), expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("pattern", ["unstructured", "2:4", "4:8"])
 def test_compensation_beats_plain_removal(inputs, weight, pattern):
     """The output error is less than without compensating, and the same whatever the block of columns in N:M."""
@@ -147,6 +190,15 @@ def test_each_block_loses_its_share_over_all_rows(inputs, weight, sparsity):
     for block in pruned.split(16, dim=1):
         assert int(block.sum()) == int(block.numel() * sparsity) + 1
     assert len(set(pruned.sum(dim=1).tolist())) > 1, "rows share one threshold, so their counts differ"
+
+
+@settings(max_examples=30, deadline=None)
+@given(count=st.integers(0, 48 * 64 - 1), block=st.sampled_from([16, 24, 64]))
+def test_an_exact_count_goes_with_its_share_of_every_block(inputs, weight, count, block):
+    pruned = prune(weight, factorize(hessian_of(inputs)), 0.5, "unstructured", block, count).pruned
+    assert int(pruned.sum()) == count
+    for part in pruned.split(block, dim=1):
+        assert abs(int(part.sum()) - count * part.shape[1] / 64) <= 1
 
 
 def test_dead_features_lose_their_weights(inputs, weight):

@@ -17,13 +17,15 @@ CEILING = 0.99  # no layer is emptied for the sake of the others
 @dataclass(frozen=True)
 class Allocation:
     """prefer: (layer numbers (A,), outlier ratios (A,) or None) of the layers pruned -> (A,) within −1…1, more where
-    a layer should be sparser.
+    a layer should be sparser. exact: the overall sparsity is met to one weight; else every matrix is rounded as the
+    method's authors round it.
     """
 
     title: str
     help: str
     prefer: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
     needs_outliers: bool = False
+    exact: bool = True
 
 
 def _uniform(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
@@ -48,7 +50,7 @@ def _scaled(values: np.ndarray) -> np.ndarray:
 
 
 ALLOCATIONS: dict[str, Allocation] = {
-    "uniform": Allocation("uniform", "The same sparsity in every layer.", _uniform),
+    "uniform": Allocation("uniform", "The same sparsity in every layer.", _uniform, exact=False),
     "owl": Allocation(
         "by outliers (OWL)", "Less where more scores are outliers (arXiv 2310.05175).", _owl, needs_outliers=True
     ),
@@ -89,6 +91,15 @@ def layer_sparsities(
     weights = sizes[layers] / sizes[layers].sum()
     shares[layers] = _shifted(sparsity + preference, weights, sparsity, low, high)
     return shares
+
+
+def weight_counts(shares: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """How many weights go from each matrix, (P,) int64: of `sizes` (P,) weights the shares (P,), within one weight.
+
+    What rounding leaves over goes to the next matrix, so the sum is Σ shares · sizes rounded to the nearest.
+    """
+    wanted = np.cumsum(np.asarray(shares, float) * np.asarray(sizes, float))
+    return np.diff(np.rint(wanted), prepend=0).astype(np.int64)
 
 
 def _shifted(values: np.ndarray, weights: np.ndarray, mean: float, low: float, high: float) -> np.ndarray:

@@ -98,7 +98,7 @@ class Hessian:
         return sparsegpt.factorize(self.sum.mul_(2 / self.sequences))
 
 
-Prune = Callable[["torch.Tensor", Any, float, PruneSpec], PrunedProjection]
+Prune = Callable[["torch.Tensor", Any, float, int | None, PruneSpec], PrunedProjection]
 Prepare = Callable[["Runner", Calibration, PruneSpec, int, Callable[[int, int], None]], Prepared]
 
 
@@ -106,9 +106,10 @@ Prepare = Callable[["Runner", Calibration, PruneSpec, int, Callable[[int, int], 
 class Method:
     """title, help: for people. noised: it reads noised text, so the model needs a mask token. discounted: it reads the
     discount parameters. prepare: from the dense model. statistic: gathered block by block, or None. prune: weight
-    (out, in) float32, the prepared score or the statistic, sparsity, spec. updates: the weights that stay are changed.
-    weighs_steps: its scores are sums over noise steps, which `StepParams` choose and weigh. control: the method that
-    differs in the discount alone. published: the one that it was published against.
+    (out, in) float32, the prepared score or the statistic, sparsity, how many weights go exactly or None for the
+    authors' own rounding, spec. updates: the weights that stay are changed. weighs_steps: its scores are sums over noise
+    steps, which `StepParams` choose and weigh. control: the method that differs in the discount alone. published: the
+    one that it was published against.
     """
 
     title: str
@@ -129,26 +130,32 @@ class Method:
         return self.prepare is not None or self.statistic is not None
 
 
-def _by_magnitude(weight: "torch.Tensor", statistic: Any, sparsity: float, spec: PruneSpec) -> PrunedProjection:
+def _by_magnitude(
+    weight: "torch.Tensor", statistic: Any, sparsity: float, count: int | None, spec: PruneSpec
+) -> PrunedProjection:
     from analysis.pruning.patterns import pruned_mask
     from analysis.pruning.scores import magnitude_score
 
-    pruned = pruned_mask(magnitude_score(weight), sparsity, spec.pattern, spec.magnitude_over)
+    pruned = pruned_mask(magnitude_score(weight), sparsity, spec.pattern, spec.magnitude_over, count)
     return PrunedProjection(weight.masked_fill(pruned, 0), pruned)
 
 
-def _by_features(weight: "torch.Tensor", statistic: Any, sparsity: float, spec: PruneSpec) -> PrunedProjection:
+def _by_features(
+    weight: "torch.Tensor", statistic: Any, sparsity: float, count: int | None, spec: PruneSpec
+) -> PrunedProjection:
     from analysis.pruning.patterns import pruned_mask
     from analysis.pruning.scores import wanda_score
 
-    pruned = pruned_mask(wanda_score(weight, statistic), sparsity, spec.pattern)
+    pruned = pruned_mask(wanda_score(weight, statistic), sparsity, spec.pattern, count=count)
     return PrunedProjection(weight.masked_fill(pruned, 0), pruned)
 
 
-def _by_sparsegpt(weight: "torch.Tensor", statistic: Any, sparsity: float, spec: PruneSpec) -> PrunedProjection:
+def _by_sparsegpt(
+    weight: "torch.Tensor", statistic: Any, sparsity: float, count: int | None, spec: PruneSpec
+) -> PrunedProjection:
     from analysis.pruning import sparsegpt
 
-    solved = sparsegpt.prune(weight, statistic, sparsity, spec.pattern)
+    solved = sparsegpt.prune(weight, statistic, sparsity, spec.pattern, count=count)
     return PrunedProjection(solved.weight, solved.pruned)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from analysis.errors import UserError
 from analysis.pruning.scores import pruned_a_row
-from analysis.pruning.selection import lowest, lowest_of_each
+from analysis.pruning.selection import lowest, lowest_of_each, lowest_spread, up_to_threshold
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,19 @@ def check(pattern: str, shape: tuple[int, ...], sparsity: float) -> Pattern:
 
 
 def pruned_mask(
-    score: torch.Tensor, sparsity: float, pattern: str, over: Literal["row", "matrix"] = "row"
+    score: torch.Tensor,
+    sparsity: float,
+    pattern: str,
+    over: Literal["row", "matrix"] = "row",
+    count: int | None = None,
 ) -> torch.Tensor:
     """True where a weight goes, bool (out, in): where its score (out, in) is lowest. Of equal scores the first go.
 
-    unstructured: the lowest ⌊in · sparsity⌋ of each row, or with over = "matrix" the lowest ⌊out · in · sparsity⌋ of
-    all. N:M: the lowest M − N of every M neighbours of a row, whatever `over`. Raises UserError for a width that N:M
-    does not divide, a matrix without weights, a sparsity the pattern cannot have, and scores that are not numbers.
+    unstructured: the lowest ⌊in · sparsity⌋ of each row, or with over = "matrix" every score up to and including the
+    one at ⌊out · in · sparsity⌋ of all sorted scores (Wanda's authors' code: one more than the share, and ties with
+    it); with a count exactly so many, spread over the rows or lowest of the matrix. N:M: the lowest M − N of every M
+    neighbours of a row, whatever else is given. Raises UserError for a width that N:M does not divide, a matrix without
+    weights, a sparsity the pattern cannot have, and scores that are not numbers.
     """
     found = check(pattern, tuple(score.shape), sparsity)
     score = score.float()
@@ -78,5 +84,10 @@ def pruned_mask(
     if found.kept is not None and found.group is not None:
         return lowest_of_each(score, found.group - found.kept, found.group)
     if over == "matrix":
-        return lowest(score.reshape(1, -1), pruned_a_row(score.numel(), sparsity)).view_as(score)
+        flat = score.reshape(1, -1)
+        if count is not None:
+            return lowest(flat, count).view_as(score)
+        return up_to_threshold(flat, sparsity).view_as(score)
+    if count is not None:
+        return lowest_spread(score, count)
     return lowest(score, pruned_a_row(score.shape[1], sparsity))

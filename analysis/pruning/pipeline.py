@@ -3,6 +3,7 @@
 The model is only read. Blocks are pruned on private copies, so that nothing else that uses the model is disturbed.
 """
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from analysis.calibration.activations import TOKENS_A_FORWARD, feature_scores
+from analysis.calibration.activations import TOKENS_A_FORWARD
 from analysis.calibration.noise import NOISES, noised_sequences
 from analysis.calibration.runners import Resident, Runner, Streamed, hooked
 from analysis.calibration.text import calibration_text
@@ -26,7 +27,7 @@ from analysis.models.checkpoint import weight_bytes
 from analysis.models.files import StoredTensor, block_prefix, require, stored_tensors
 from analysis.models.load import LoadedModel, free_bytes, require_opens
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio
-from analysis.pruning.methods import METHODS, Calibration, Method, Prepared
+from analysis.pruning.methods import METHODS, Calibration, InputNorms, Method, Prepared
 from analysis.pruning.removal import Removal, removal_for, require_finite, rows_of
 from analysis.pruning.report import Tally, build
 from analysis.pruning.saving import (
@@ -205,14 +206,27 @@ def _allocate(run: Run, text: Calibration | None, prepared: Prepared) -> np.ndar
         assert text is not None
         with run.phase("outliers of the dense model"):
             scores = prepared.scores
-            if scores is None:
-                scores = feature_scores(
-                    run.runner, text.clean[:, None], None, 0,
-                    lambda done, of: run.tell("outliers of the dense model", done, of),
-                ).scores  # fmt: skip
+            scores = _input_norms(run, text) if scores is None else scores
             ratios = np.array([_outliers(run, layer, scores[layer]) for layer in range(model.geometry.layers)])
         run.facts["outlier_ratios"] = ratios.tolist()
     return layer_sparsities(spec.allocation, spec.sparsity, run.sizes(), ratios, spec.allocation_range)
+
+
+def _input_norms(run: Run, text: Calibration) -> list[dict[str, torch.Tensor]]:
+    """Wanda's ‖X_j‖ of the dense model on clean text, by layer and projection."""
+    batches = [torch.from_numpy(text.clean[batch]) for batch in _batches(text)]
+    groups = run.runner.groups
+    norms = {(layer, first): InputNorms() for layer, group in enumerate(groups) for first in group}
+    forwards = itertools.count(1)
+    run.runner.inputs(
+        batches,
+        lambda batch, layer, name, inputs: norms[layer, name].add(inputs, None),
+        lambda: run.tell("outliers of the dense model", next(forwards), len(batches)),
+    )
+    return [
+        {name: norms[layer, first].done() for first, together in group.items() for name in together}
+        for layer, group in enumerate(groups)
+    ]
 
 
 def _outliers(run: Run, layer: int, scores: dict[str, torch.Tensor]) -> float:

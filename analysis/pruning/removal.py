@@ -16,7 +16,7 @@ from analysis.models.files import block_prefix
 from analysis.models.load import LoadedModel
 from analysis.models.shapes import parameter_shapes
 from analysis.pruning import patterns, structured
-from analysis.pruning.allocation import layer_sparsities
+from analysis.pruning.allocation import ALLOCATIONS, layer_sparsities, weight_counts
 from analysis.pruning.methods import Method
 from analysis.specs import PruneSpec
 
@@ -68,6 +68,7 @@ class ZeroesWeights:
     def __init__(self, model: LoadedModel, spec: PruneSpec, method: Method) -> None:
         self.model, self.spec, self.method = model, spec, method
         self.sparsities = np.zeros(model.geometry.layers)
+        self.counts: dict[tuple[int, str], int] = {}  # exact ones by layer and projection, if the allocation has any
         self.gone: dict[str, torch.Tensor] = {}  # of the block pruned last
 
     def targets(self, layer: int) -> dict[str, nn.Module]:
@@ -88,12 +89,21 @@ class ZeroesWeights:
 
     def share_out(self, sparsities: np.ndarray) -> None:
         self.sparsities = sparsities
+        if ALLOCATIONS[self.spec.allocation].exact:
+            sizes = {
+                (layer, name): module.weight.numel()
+                for layer in range(len(sparsities))
+                for name, module in self.targets(layer).items()
+            }
+            shares = np.array([sparsities[layer] for layer, _ in sizes])
+            self.counts = dict(zip(sizes, weight_counts(shares, np.array([*sizes.values()])).tolist(), strict=True))
 
     def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         flags = {}
         for name in self.targets(layer):
             weight = rows_of(self.model.projections(block)[name])
-            done = self.method.prune(weight.float(), scores.get(name), float(self.sparsities[layer]), self.spec)
+            sparsity, count = float(self.sparsities[layer]), self.counts.get((layer, name))
+            done = self.method.prune(weight.float(), scores.get(name), sparsity, count, self.spec)
             require_finite(done.weight, layer, name)
             weight.copy_(done.weight)
             flags[name] = done.pruned

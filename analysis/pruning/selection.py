@@ -34,6 +34,31 @@ def lowest(score: torch.Tensor, count: int) -> torch.Tensor:
     return chosen
 
 
+def up_to_threshold(score: torch.Tensor, sparsity: float) -> torch.Tensor:
+    """True at every score (1, n) up to and including the one at ⌊n · sparsity⌋ of the sorted scores, bool (1, n).
+
+    So the code of Wanda and of SparseGPT does it, without rounding aids. None at a sparsity of 0, where theirs does not
+    prune at all.
+    """
+    if sparsity == 0:
+        return torch.zeros(score.shape, dtype=torch.bool, device=score.device)
+    return torch.le(score, order_statistic(score, int(score.numel() * sparsity) + 1))
+
+
+def lowest_spread(score: torch.Tensor, count: int) -> torch.Tensor:
+    """True at `count` of the scores (rows, n), bool: the lowest of each row, from no row more than one beyond another.
+
+    The rows that lose one more lie evenly apart. Of equal scores the first go.
+    """
+    rows = len(score)
+    each, rest = divmod(count, rows)
+    chosen = lowest(score, each)
+    if rest:
+        more = (2 * torch.arange(rest, device=score.device) + 1) * rows // (2 * rest)
+        chosen[more] = lowest(score[more], each + 1)
+    return chosen
+
+
 def lowest_of_each(score: torch.Tensor, count: int, size: int) -> torch.Tensor:
     """True at the `count` lowest of every `size` neighbours of each row of score (rows, n · size), bool.
 

@@ -11,7 +11,7 @@ import torch
 
 from analysis.errors import UserError
 from analysis.pruning.patterns import check
-from analysis.pruning.selection import lowest_of_each, order_statistic
+from analysis.pruning.selection import lowest, lowest_of_each, up_to_threshold
 
 BLOCK = 128  # columns that share a threshold and are compensated together
 _DAMPING_GROWTH = 10.0
@@ -94,14 +94,16 @@ def _inverse_factor(
 
 
 @torch.no_grad()
-def prune(weight: torch.Tensor, factor: Factor, sparsity: float, pattern: str, block: int = BLOCK) -> Solved:
+def prune(
+    weight: torch.Tensor, factor: Factor, sparsity: float, pattern: str, block: int = BLOCK, count: int | None = None
+) -> Solved:
     """Prunes a matrix (out, in) and lets the weights right of each removed one make up for it.
 
     A weight's score is w²/U_jj². unstructured: in each block of columns every score up to the one at ⌊n · sparsity⌋
-    of its n sorted scores goes, over all rows at once; as published, that is one more than ⌊n · sparsity⌋. N:M: the
-    lowest M − N of every M neighbours of a row, scored when the first of them is reached. Weights of dead features
-    are zero. The matrix given is left as it was. Raises UserError as `patterns.check` does, and for weights that are
-    not finite.
+    of its n sorted scores goes, over all rows at once; as published, that is one more than ⌊n · sparsity⌋. With a count
+    exactly so many go, from each block its share. N:M: the lowest M − N of every M neighbours of a row, scored when the
+    first of them is reached. Weights of dead features are zero. The matrix given is left as it was. Raises UserError as
+    `patterns.check` does, and for weights that are not finite.
     """
     found = check(pattern, tuple(weight.shape), sparsity)
     columns = weight.shape[1]
@@ -122,9 +124,12 @@ def prune(weight: torch.Tensor, factor: Factor, sparsity: float, pattern: str, b
         part, chosen, upper = work[start:end], pruned[start:end], factor.upper[start:end, start:end]
         scale = upper.diagonal().square()[:, None]
         if found.group is None:
-            score = part.square() / scale
-            index = int(score.numel() * sparsity)
-            torch.le(score, order_statistic(score.view(1, -1), index + 1), out=chosen)
+            score = (part.square() / scale).view(1, -1)
+            if count is None:
+                chosen.copy_(up_to_threshold(score, sparsity).view_as(chosen))
+            else:
+                due = count * end // columns - count * start // columns
+                chosen.copy_(lowest(score, due).view_as(chosen))
         errors = torch.empty_like(part)
         for column in range(end - start):
             if found.group is not None and column % found.group == 0:

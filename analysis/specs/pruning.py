@@ -185,7 +185,7 @@ class PruneSpec(Spec):
         "uniform",
         "Sparsity over layers",
         "uniform: the same everywhere. owl: less where more scores are outliers. depth: earlier layers sparser. "
-        "The overall sparsity is kept.",
+        "These two keep the overall sparsity to one weight.",
         source=f"{OWL_SOURCE}; depth: arXiv 2605.06366",
     )
     owl_threshold: float = parameter(
@@ -199,8 +199,8 @@ class PruneSpec(Spec):
     magnitude_over: Literal["row", "matrix"] = parameter(
         "row",
         "Magnitude compares over",
-        "row: the same number goes from every output row. matrix: the smallest of the whole matrix go, as in the "
-        "authors' code.",
+        "row: the same number goes from every output row. matrix: the smallest of the whole matrix go, up to and "
+        "including a threshold, as in the authors' code.",
         source=SINK_AWARE_SOURCE,
     )
     skip_layers: tuple[int, ...] = parameter((), "Layers left dense", "Numbers of blocks, counted from 0.")

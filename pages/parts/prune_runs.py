@@ -35,11 +35,23 @@ def prune_runs() -> None:
     if ended:
         st.subheader("Finished")
         many = len(ended) > SHOWN and st.toggle(f"Show all {len(ended)}", key="prune_all", bind="query-params")
+        if _precisions_differ(ended):
+            st.caption(
+                ":material/info: These runs did not all have the same precision and kind of device. Precision alone "
+                "moves as many weights as the discount does, so compare methods only where both are the same."
+            )
         newest = next((record.id for record in ended if record.state == "done"), None)
         titles = _titles(runs)
         for record in ended if many else ended[:SHOWN]:
             with st.container(border=True):
                 _ended(record, titles[record.id], opened=record.id == newest)
+
+
+def _precisions_differ(ended: list[JobRecord]) -> bool:
+    """Whether finished runs of one model ran in different precisions or on different kinds of device."""
+    models = [record.summary["report"]["model"] for record in ended if record.state == "done"]
+    kinds = {(model["fingerprint"], model["dtype"], model["device"].split(":")[0]) for model in models}
+    return len(kinds) > len({fingerprint for fingerprint, _, _ in kinds})
 
 
 def _titles(runs: list[JobRecord]) -> dict[str, str]:
@@ -112,6 +124,7 @@ def _ended(record: JobRecord, title: str, opened: bool) -> None:
     columns[3].metric(
         "Folder", f"{_bytes(result.folder) / 1e6:,.1f} MB", help="Checkpoint, masks, tokenizer and report."
     )
+    st.caption(f"Ran in {report['model']['dtype']} on {plain(report['model']['device'])}.")
     for note in report["notes"]:
         st.caption(f":material/info: {plain(note)}")
     with st.expander("Layers, phases, footprint, how to repeat it", expanded=opened):

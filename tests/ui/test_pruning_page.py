@@ -128,6 +128,17 @@ def test_a_finished_run_shows_its_numbers_and_measures_its_footprint(pruned):
     assert not test.exception
 
 
+def test_runs_of_different_precision_are_said_to_be_no_comparison(pruned):
+    test = app(PAGE)
+    assert "Ran in float32 on cpu" in texts(test)
+    assert "same precision" not in texts(test)
+    rounded = PruneSpec(model=ModelSpec(dtype="bfloat16"), method="magnitude", calibration=SMALL)
+    engine().wait(engine().submit("prune", rounded).id, 240)
+    test.run()
+    assert "Ran in bfloat16 on cpu" in texts(test)
+    assert "Precision alone moves as many weights as the discount" in texts(test)
+
+
 def test_a_failed_run_is_shown_here_and_in_the_sidebar():
     """Both offer to start it again, each with a button of its own."""
     calibration = CalibrationParams(data="no-such-file.txt", samples=2, seq_len=32)
