@@ -23,7 +23,7 @@ def parameter_shapes(found: Checkpoint, config: Mapping[str, Any]) -> dict[str, 
     register()
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
         (Path(folder) / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
-        read = config_of(replace(found, folder=Path(folder), config=dict(config)))
+        read = config_of(replace(found, folder=Path(folder), config=dict(config)), fits=False)
     try:
         with init_empty_weights():
             network = AutoModelForCausalLM.from_config(read)

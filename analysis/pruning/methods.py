@@ -107,9 +107,9 @@ class Method:
     """title, help: for people. noised: it reads noised text, so the model needs a mask token. discounted: it reads the
     discount parameters. prepare: from the dense model. statistic: gathered block by block, or None. prune: weight
     (out, in) float32, the prepared score or the statistic, sparsity, how many weights go exactly or None for the
-    authors' own rounding, spec. updates: the weights that stay are changed. weighs_steps: its scores are sums over noise
-    steps, which `StepParams` choose and weigh. control: the method that differs in the discount alone. published: the
-    one that it was published against.
+    authors' own rounding, spec. updates: the weights that stay are changed. weighs_steps: its scores are sums over
+    noise steps, which `StepParams` choose and weigh. control: the method that differs in the discount alone. published:
+    the one that it was published against.
     """
 
     title: str
