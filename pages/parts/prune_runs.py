@@ -38,7 +38,7 @@ def prune_runs() -> None:
         if _precisions_differ(ended):
             st.caption(
                 ":material/info: These runs did not all have the same precision and kind of device. Precision alone "
-                "moves as many weights as the discount does, so compare methods only where both are the same."
+                "changes which weights go, so compare methods only where both are the same."
             )
         newest = next((record.id for record in ended if record.state == "done"), None)
         titles = _titles(runs)
