@@ -13,7 +13,7 @@ from analysis.figures import sinks as figures
 from analysis.models.checkpoint import describe, find
 from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
 from analysis.trajectory import Trajectory, recording_bytes
-from pages.parts import comparisons, controls, measures, tokens
+from pages.parts import comparisons, controls, measures, permission, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
@@ -93,6 +93,7 @@ def _ask() -> None:
             spec = RecordSpec(
                 model=model, prompt=prompt, sampling=sampling, seed=seed, chat_template=chat, mass_dtype=stored
             )
+            permission.allow(model.source)
             record = submit("record", spec)
             st.session_state[_PLAYING] = False
             st.session_state["step"] = 0
@@ -176,6 +177,7 @@ def _ended_badly(record: JobRecord) -> None:
             st.code(record.traceback)
     if st.button("Try again", key="try_again", icon=":material/refresh:"):
         with told():
+            permission.allow(record.spec["model"]["source"])
             show_recording(submit("record", record.parameters()).id)
             st.rerun()
     choose_recording(record)

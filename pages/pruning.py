@@ -3,6 +3,7 @@
 import streamlit as st
 
 from analysis.specs import PruneSpec
+from pages.parts import permission
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
@@ -48,6 +49,7 @@ def _launch(specs: list[PruneSpec]) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
     try:
         for spec in specs:
+            permission.allow(spec.model.source)
             submit("prune", spec)
     except EXPECTED as error:
         st.session_state[_REFUSED] = why(error)

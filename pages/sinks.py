@@ -15,7 +15,7 @@ from analysis.figures.style import MASS_SCALE, MAX_NAMED_CELLS
 from analysis.metrics import HEAD_METRICS, HeadMetric, highest
 from analysis.specs import AttentionMapSpec, SinkParams, sentence
 from analysis.trajectory import Trajectory
-from pages.parts import comparisons, measures
+from pages.parts import comparisons, measures, permission
 from pages.parts.ablation import ablation
 from pages.parts.charts import card, chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
@@ -219,6 +219,7 @@ def _map(record: JobRecord, trajectory: Trajectory, step: int, layer: int, head:
     st.divider()
     wanted = st.toggle(
         "Full attention map", key="full_map", bind="query-params",
+        on_change=permission.allow, args=(record.spec["model"]["source"],),
         help="Recordings keep the mass, not the maps. One forward of the model fetches the map of a head at a step.",
     )  # fmt: skip
     if not wanted:

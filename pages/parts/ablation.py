@@ -5,7 +5,6 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
-from analysis.jobs import known_key
 from analysis.specs import AblateSpec, SinkParams
 from analysis.trajectory import Trajectory
 from cache.keys import content_key
@@ -14,8 +13,8 @@ from pages.parts.charts import chart, heading
 from pages.parts.plain import plain
 from pages.parts.recordings import opened
 from pages.parts.selection import autoregressive_reference
-from pages.parts.session import engine
 
+_ASKED = "ablation_asked"
 _METHOD = (
     "Positions are chosen in every step from an untouched forward of the same input; attention to them is zero in all "
     "layers and heads of a second forward, which predicts the tokens."
@@ -47,17 +46,17 @@ def ablation(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> N
         else:
             models.append((beside, causal))
     specs = [_spec(one, shown, blocked, params) for one, shown in models]
-    # In the address, so that a link shows the outcome; another setting is another question, to be asked by hand.
+    # Another setting is another question, to be asked by hand.
     question = content_key(specs=[spec.model_dump(mode="json") for spec in specs])[:12]
     if button.button(
         "Run the ablation", key="run_ablation", icon=":material/science:", width="stretch", type="primary"
     ):
-        st.query_params["ablation"] = question
-    asked = st.query_params.get("ablation") == question
-    if not asked and not all(engine().answered("ablate", known_key("ablate", spec)) for spec in specs):
+        st.session_state[_ASKED] = question
+    asked = st.session_state.get(_ASKED) == question
+    if not asked and not all(comparisons.at_hand("ablate", spec) for spec in specs):
         return
     answers = [
-        comparisons.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index))
+        comparisons.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index), asked)
         for index, spec in enumerate(specs)
     ]
     jobs = [(spec.model.source, job) for spec, job in zip(specs, answers, strict=True) if job is not None]

@@ -15,7 +15,7 @@ from pages.parts.session import engine, model_in_use
 
 _TEXT = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _STORED = ("grouping", "layer_scope", "byte_budget", "heldout")
-_ASKED = "statistics"
+_ASKED = "statistics_asked"
 
 
 def statistics_job() -> JobRecord | None:
@@ -37,16 +37,16 @@ def statistics_job() -> JobRecord | None:
     if ready is not None:
         return ready
     question = content_key(spec=spec.model_dump(mode="json"))[:12]
-    if st.query_params.get(_ASKED) != question:
+    if st.session_state.get(_ASKED) != question and not comparisons.at_hand("calibrate", spec):
         st.info(
             "Nothing is stored for this model and calibration yet. One job runs the dense model over noised text; from "
             "then on every setting is computed without the model."
         )
         if st.button("Store statistics", key="tuning_calibrate", type="primary", icon=":material/database:"):
-            st.query_params[_ASKED] = question
+            st.session_state[_ASKED] = question
             st.rerun()
         return None
-    return comparisons.ask("calibrate", spec, f"Storing statistics of {model.source}")
+    return comparisons.ask("calibrate", spec, f"Storing statistics of {model.source}", by_hand=True)
 
 
 def _spec(found: Checkpoint | None) -> CalibrateSpec | None:

@@ -7,7 +7,8 @@ from analysis.jobs import known_key
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec, NoiseSpec, ReferenceSpec, Spec
 from analysis.trajectory import Trajectory
-from pages.parts.plain import plain
+from pages.parts import permission
+from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, leave, open_recording, submit
 from pages.parts.trouble import EXPECTED, why
@@ -32,9 +33,20 @@ def why_no_model(trajectory: Trajectory, source: str) -> str:
     return ""
 
 
-def ask(kind: str, spec: Spec, what: str, place: str = "") -> JobRecord | None:
+def at_hand(kind: str, spec: Spec) -> bool:
+    """Whether asking starts nothing: the answer is stored, or the job that will give it waits or runs. Raises UserError
+    for a bad model source."""
+    key = known_key(kind, spec)
+    if key is None:
+        return False
+    return engine().store.has_result(key) or any(job.key == key and not job.ended for job in engine().jobs(kind))
+
+
+def ask(kind: str, spec: Spec, what: str, place: str = "", by_hand: bool = False) -> JobRecord | None:
     """The finished job that answers a question, asking it if need be; None while it runs or after it failed.
 
+    by_hand: whether the visitor pressed a button to ask this. Otherwise, of a model that the visitor has not run by
+    hand, a question without an answer at hand is not asked: a button offers it, as it may come from a link.
     A question that failed is not asked again by every rerun of the page, only by its button. A question of the same
     kind that this visitor asked before at the same place and that is not answered yet is cancelled: nobody looks at it.
     """
@@ -45,6 +57,10 @@ def ask(kind: str, spec: Spec, what: str, place: str = "") -> JobRecord | None:
             leave(job_id)
     try:
         job = engine().job(asked[question]) if question in asked else None
+        may_run = by_hand or permission.allowed(spec.model.source)
+        if job is None and not may_run and not at_hand(kind, spec):
+            _offer(f"offer_{kind}_{place}", spec.model.source, what)
+            return None
         job = job or submit(kind, spec)
     except EXPECTED as error:
         st.error(plain(why(error)))
@@ -57,9 +73,15 @@ def ask(kind: str, spec: Spec, what: str, place: str = "") -> JobRecord | None:
         return job
     st.error(plain(job.reason) if job.reason else "This was cancelled, or is no longer in the store.")
     if st.button("Try again", key=f"retry_{job.id}", icon=":material/refresh:"):
+        permission.allow(spec.model.source)
         del asked[question]
         st.rerun()
     return None
+
+
+def _offer(key: str, source: str, what: str) -> None:
+    st.caption(f"{plain(what)} takes a run of {code(source)}. It is not in the store yet.")
+    st.button("Run", key=key, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
 
 
 @st.fragment(run_every=0.4)
@@ -81,10 +103,11 @@ def reference_toggle(record: JobRecord, trajectory: Trajectory) -> Opened | None
 
     It is on by default for a small model, whose reference takes a moment.
     """
-    problem = why_no_model(trajectory, record.spec["model"]["source"])
+    source = record.spec["model"]["source"]
+    problem = why_no_model(trajectory, source)
     wanted = st.toggle(
-        "Random-weight reference", value=not problem and _is_small(record.spec["model"]["source"]),
-        key="random_reference", bind="query-params",
+        "Random-weight reference", value=not problem and _is_small(source),
+        key="random_reference", bind="query-params", on_change=permission.allow, args=(source,),
         help="The same inputs through the same shape of model with random weights: what untrained attention shows.",
     )  # fmt: skip
     if not wanted:

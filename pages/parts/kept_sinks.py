@@ -10,7 +10,7 @@ from analysis.figures.masks import over_depth
 from analysis.sinks import kept_share, shared_inputs, uniform_strength
 from analysis.specs import ModelSpec, RecordSpec
 from analysis.trajectory import Trajectory
-from pages.parts import comparisons, measures
+from pages.parts import comparisons, measures, permission
 from pages.parts.charts import card, chart
 from pages.parts.plain import plain
 from pages.parts.pruned import Pruned
@@ -39,6 +39,7 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
     params = sink_controls()
     wanted = st.toggle(
         "Denoise this prompt with both pruned models", key="pruned_recordings", bind="query-params",
+        on_change=permission.allow, args=tuple(str(one.masks.folder) for one in (first, second)),
         help="Two recordings are made where they are not in the store yet. It takes as long as recording did.",
     )  # fmt: skip
     if not wanted:

@@ -6,6 +6,7 @@ import streamlit as st
 from analysis.models.checkpoint import find
 from analysis.pruning.methods import METHODS
 from analysis.specs import CalibrationParams, EstimateSpec, PruneSpec
+from pages.parts import comparisons, permission
 from pages.parts.plain import plain
 from pages.parts.progress import duration
 from pages.parts.session import engine, leave, submit
@@ -15,13 +16,27 @@ _ASKED = "prune_estimates"
 
 
 def plan(specs: list[PruneSpec]) -> None:
-    """A table of time, memory and disk by method. It fills in as the probes answer."""
+    """A table of time, memory and disk by method, once asked for. It fills in as the probes answer."""
     if find(specs[0].model.source) is None:
         st.info("This model is not on this disk. Load it in the sidebar; then this says what pruning it takes.")
         return
     asked: dict[str, tuple[str, str]] = st.session_state.get(_ASKED, {})
     questions = {spec.method: _question(spec) for spec in specs}
     wanted = {method: question.model_dump_json() for method, question in questions.items()}
+    source = specs[0].model.source
+    try:
+        may_ask = permission.allowed(source) or all(
+            comparisons.at_hand("estimate", question) for question in questions.values()
+        )
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return
+    if not may_ask:
+        st.button(
+            "Estimate time and memory", key="prune_estimate", icon=":material/timer:", on_click=permission.allow,
+            args=(source,), help="Runs one step of each phase. From then on it follows the settings.",
+        )  # fmt: skip
+        return
     if wanted != {method: text for method, (text, _) in asked.items()}:
         try:
             answers = {

@@ -8,7 +8,7 @@ from analysis.engine import JobRecord
 from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
-from pages.parts import controls
+from pages.parts import controls, permission
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, job_title, log_drawer, progress_bar, restart_button
 from pages.parts.session import engine, model_in_use, submit, use_model
@@ -76,6 +76,7 @@ def _ask_for(source: str, device: str, dtype: str) -> None:
     try:
         spec = ModelSpec(source=source.strip(), device=device, dtype=dtype)
         find(spec.source)  # what is wrong with a name or a local folder is said at once, without a worker
+        permission.allow(spec.source)
         st.session_state[_LOADING] = submit("load", LoadSpec(model=spec)).id
     except EXPECTED as error:
         st.session_state[_MESSAGE] = why(error)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from analysis.errors import UserError
 from analysis.specs import sentence
+from cache.opening import StoreError
 from pages.parts.plain import plain
 
 EXPECTED = (OSError, ValueError)
@@ -20,7 +21,7 @@ _SHOWN = 120  # characters of a path that are shown
 def why(error: Exception) -> str:
     """One sentence for the user. Raises the error again where it is no answer to what a user gave."""
     match error:
-        case UserError():
+        case UserError() | StoreError():
             return str(error)
         case ValidationError():
             return sentence(error)

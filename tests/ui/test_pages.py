@@ -296,8 +296,7 @@ def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(r
 
     view = {"recording": recording.id, "sinks_view": "Ablation"}
     assert not app("pages/sinks.py", **view, k="1.5").dataframe
-    asked = {name: str(test.query_params[name]).strip("[]'") for name in ("ablation", "reference")}
-    again = app("pages/sinks.py", **view, **asked)
+    again = app("pages/sinks.py", **view, reference=str(test.query_params["reference"]).strip("[]'"))
     assert again.dataframe[0].value.equals(table)
 
 
@@ -344,6 +343,7 @@ def test_dynamics_compares_recordings_of_different_lengths(recording):
 def test_dynamics_stands_beside_random_weights(recording):
     test = app("pages/dynamics.py", recording=recording.id)
     assert test.toggle(key="random_reference").value, "on by itself for a small model"
+    test.button(key="offer_reference_").click().run()
     settle(test, "reference")
     test.toggle(key="kinds_over_steps_table").set_value(True).run()
     table = test.dataframe[0].value
@@ -357,6 +357,7 @@ def test_dynamics_stands_beside_random_weights(recording):
 def test_dynamics_shows_noised_text_beside_the_real_trajectory(recording):
     test = app("pages/dynamics.py", recording=recording.id)
     test.segmented_control(key="dynamics_view").set_value("Noised against real").run()
+    test.button(key="offer_noise_").click().run()
     settle(test, "noise")
     assert "Entropy of the mass" in texts(test)
     assert "Turnover" not in texts(test)
@@ -462,7 +463,10 @@ def test_an_export_has_the_cards_and_neither_large_tables_nor_hints_and_a_name_o
     html = write()
     assert name == "sinkscope-sinks-heads-mia-has-a-dog.html"
     for told in (
-        "Sinks, mean over steps", "Attention they take", "Uniform attention would give them", "mia has a dog .",
+        "Sinks, mean over steps",
+        "Attention they take",
+        "Uniform attention would give them",
+        "mia has a dog .",
     ):
         assert told in html
     assert "Click a cell" not in html and "click to open" not in html

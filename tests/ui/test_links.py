@@ -1,0 +1,147 @@
+"""An address may show what is there, and never starts a job: every page, opened the way a followed link opens it."""
+
+import pytest
+
+from analysis.pruning.scores import pruned_copy
+from analysis.specs import CalibrateSpec, LLaDASampling, ModelSpec, RecordSpec
+from cache.keys import content_key
+from pages.parts.session import engine
+from tests.helpers import save_pruned
+from tests.ui.test_pages import app, texts
+
+pytestmark = pytest.mark.slow
+SAMPLING = LLaDASampling(gen_length=6, steps=3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stop_engine():
+    yield
+    engine().close()
+    engine.clear()
+
+
+@pytest.fixture(scope="module")
+def recording():
+    """A finished recording, whose reference, noise, ablation and maps were never asked for."""
+    record = engine().submit("record", RecordSpec(prompt="joe finds a red ball .", sampling=SAMPLING, seed=11))
+    return engine().wait(record.id, 240)
+
+
+@pytest.fixture(scope="module")
+def folders(bundled, tmp_path_factory):
+    """Two pruned models that no job has recorded."""
+    root = tmp_path_factory.mktemp("pruned")
+    return [
+        str(save_pruned(pruned_copy(bundled, "magnitude", sparsity, []), root / str(sparsity)))
+        for sparsity in (0.5, 0.505)
+    ]
+
+
+def asked_of_statistics() -> str:
+    """What the address of the tuning page said when its button had been pressed."""
+    spec = CalibrateSpec(model=ModelSpec(source="bundled"))
+    return content_key(spec=spec.model_dump(mode="json"))[:12]
+
+
+ADDRESSES = {
+    "overview": ("pages/overview.py", {"source": "bundled-ar"}),
+    "denoise": ("pages/denoise.py", {"source": "bundled-ar", "dtype": "float32"}),
+    "pruning": ("pages/pruning.py", {"source": "bundled", "prune_samples": "3", "prune_sparsity": "0.7"}),
+    "pruning of another": ("pages/pruning.py", {"source": "bundled-ar", "prune_samples": "3"}),
+    "tuning": ("pages/tuning.py", {"calibrate_samples": "3", "calibrate_seq_len": "16"}),
+    "tuning as it was asked": ("pages/tuning.py", {"statistics": asked_of_statistics()}),
+    "suggesting": ("pages/tuning.py", {"tuning_view": "Suggest", "suggest_trials": "5"}),
+    "map": ("pages/sinks.py", {"full_map": "true", "layer": "1", "head": "1", "step": "2"}),
+    "ablation": ("pages/sinks.py", {"sinks_view": "Ablation", "ablate_count": "2", "ablation": "0123456789ab"}),
+    "random weights": ("pages/dynamics.py", {"random_reference": "true"}),
+    "random weights by themselves": ("pages/dynamics.py", {}),
+    "noised text": ("pages/dynamics.py", {"dynamics_view": "Noised against real"}),
+    "movement": ("pages/dynamics.py", {"dynamics_view": "Stable or moving"}),
+    "pruned models": ("pages/masks.py", {"masks_view": "Attention to sinks", "pruned_recordings": "true"}),
+}
+
+
+def started() -> set[str]:
+    """Jobs that were run, or are to be; not those that the store answered."""
+    return {job.id for job in engine().jobs() if not job.cached}
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_following_a_link_starts_nothing(recording, folders, name):
+    page, query = ADDRESSES[name]
+    query = {**query, "recording": recording.id}
+    if page == "pages/masks.py":
+        query |= {"first": folders[0], "second": folders[1]}
+    before = started()
+    test = app(page, **query)
+    for _ in range(2):
+        test.run()
+    assert not test.exception
+    assert started() == before
+
+
+OFFERS = {
+    "map": ("offer_attention_map_", "attention_map", 1),
+    "random weights": ("offer_reference_", "reference", 1),
+    "noised text": ("offer_noise_", "noise", 1),
+    "ablation": ("run_ablation", "ablate", 1),
+    "pruning": ("prune_estimate", "estimate", 3),
+}
+
+
+@pytest.mark.parametrize("name", OFFERS)
+def test_what_a_link_shows_runs_when_its_button_is_pressed(recording, name):
+    page, query = ADDRESSES[name]
+    key, kind, count = OFFERS[name]
+    before = started()
+    test = app(page, **{**query, "recording": recording.id})
+    test.button(key=key).click().run()
+    assert not test.exception
+    new = [job for job in engine().jobs(kind) if job.id not in before]
+    assert len(new) == count
+    assert all(engine().wait(job.id, 240).state == "done" for job in new)
+    before = started()
+    again = app(page, **{**query, "recording": recording.id})  # its answer is stored: a link shows it
+    assert not any(button.key == key for button in again.button) or kind == "ablate"
+    assert started() == before
+    if kind == "ablate":
+        assert again.dataframe
+
+
+def test_what_has_been_run_by_hand_is_followed_from_then_on(recording):
+    test = app("pages/sinks.py", full_map="true", layer="2", head="0", step="0", recording=recording.id)
+    test.button(key="offer_attention_map_").click().run()
+    before = len(engine().jobs("attention_map"))
+    test.selectbox(key="layer").set_value(3).run()
+    assert len(engine().jobs("attention_map")) == before + 1
+
+
+def test_recording_by_hand_is_enough_to_see_it_beside_random_weights():
+    test = app("pages/denoise.py")
+    test.text_area[0].set_value("kate is in the car .").run()
+    test.button(key="record").click().run()
+    record = engine().wait(engine().jobs("record")[0].id, 240)
+    before = len(engine().jobs("reference"))
+    test.switch_page("pages/dynamics.py")
+    test.query_params["recording"] = record.id
+    test.run()
+    assert not test.exception
+    assert len(engine().jobs("reference")) == before + 1
+
+
+def test_statistics_are_stored_when_asked_by_hand_and_found_by_a_link():
+    query = {
+        "calibrate_samples": "2",
+        "calibrate_seq_len": "16",
+        "calibrate_heldout": "1",
+        "calibrate_step_interval": "25",
+    }
+    test = app("pages/tuning.py", **query)
+    test.button(key="tuning_calibrate").click().run()
+    job = engine().jobs("calibrate")[0]
+    running = app("pages/tuning.py", **query)  # while it runs, a link follows it
+    assert len(engine().jobs("calibrate")) == 1
+    assert engine().wait(job.id, 240).state == "done", engine().job(job.id).reason
+    assert "Nothing is stored" not in texts(running.run())
+    assert "Nothing is stored" not in texts(app("pages/tuning.py", **query))
+    assert len(engine().jobs("calibrate")) == 1
