@@ -16,6 +16,8 @@ fast-test: $(VENV)/.dev-installed
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 docs: $(VENV)/.run-installed
 	$(BIN)/python -m docs.parameters

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from analysis import threads
 from analysis.command_line import evaluate, models, prune, record, suggest
+from analysis.engine.worker import reason
 from analysis.errors import UserError, os_sentence
 from analysis.specs import sentence
-from analysis.worker import reason
 from cache import environment
 
 VERBS = {"models": models, "record": record, "prune": prune, "evaluate": evaluate, "suggest": suggest}

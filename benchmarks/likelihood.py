@@ -25,8 +25,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from analysis.demo.measure import calibration, read_items
-from analysis.demo.tasks import TASKS
 from analysis.evaluation.likelihood import (
     Budget,
     Request,
@@ -41,6 +39,8 @@ from analysis.evaluation.likelihood import (
 from analysis.models.load import LoadedModel, load
 from analysis.pruning.scores import pruned_copy
 from analysis.specs import ModelSpec
+from training.measure import calibration, read_items
+from training.tasks import TASKS
 
 LENGTH = 8
 LONG_TASKS = ("arithmetic", "reference", "story")  # whose choices are single tokens in enough items

@@ -22,8 +22,8 @@ SHAPE = {"layers": 32, "heads": 32, "positions": 512, "steps": 128}
 
 def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, seed: int = 0) -> None:
     """Writes a recording of random mass with a few strong positions, as float16."""
+    from analysis.recording.trajectory import Info, RecordedModel, Trajectory, save
     from analysis.specs import LLaDASampling
-    from analysis.trajectory import Info, RecordedModel, Trajectory, save
 
     rng = np.random.default_rng(seed)
     mass = np.empty((steps, layers, heads, positions), np.float16)
@@ -38,15 +38,32 @@ def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, s
     tokens = np.where(masked, 1, final[None]).astype(np.int32)
     confidence = np.full((steps, positions), np.nan, np.float32)
     model = RecordedModel(
-        source="synthetic", architecture="synthetic", fingerprint="0" * 32, dtype="float16", device="cpu",
-        bidirectional=True, kv_heads=heads, mask_token=1, end_tokens=(),
-    )  # fmt: skip
+        source="synthetic",
+        architecture="synthetic",
+        fingerprint="0" * 32,
+        dtype="float16",
+        device="cpu",
+        bidirectional=True,
+        kv_heads=heads,
+        mask_token=1,
+        end_tokens=(),
+    )
     info = Info(
-        model=model, prompt="synthetic", prompt_length=prompt, chat_template=False,
-        sampling=LLaDASampling(gen_length=positions - prompt, steps=steps), seed=seed, final_text="",
-        tokens={token: f"t{token}" for token in range(500)}, unknown_tokens=0, mass_dtype="float16", mass_error=0.0,
-        seconds=0.0, created="", environment={},
-    )  # fmt: skip
+        model=model,
+        prompt="synthetic",
+        prompt_length=prompt,
+        chat_template=False,
+        sampling=LLaDASampling(gen_length=positions - prompt, steps=steps),
+        seed=seed,
+        final_text="",
+        tokens={token: f"t{token}" for token in range(500)},
+        unknown_tokens=0,
+        mass_dtype="float16",
+        mass_error=0.0,
+        seconds=0.0,
+        created="",
+        environment={},
+    )
     norms = rng.exponential(1.0, mass.shape).astype(np.float16)
     save(Trajectory(info, tokens, masked, confidence, mass, norms, final), path)
 
@@ -65,8 +82,8 @@ def run(folder: Path, rounds: int) -> None:
     """Opens the recording in each page and times every control."""
     from streamlit.testing.v1 import AppTest
 
-    from analysis.metrics import HEAD_METRICS
-    from pages.parts.recordings import SPLITS
+    from analysis.sinks.metrics import HEAD_METRICS
+    from pages.parts.recordings.choice import SPLITS
     from pages.parts.session import engine
 
     file = folder / "large.safetensors"

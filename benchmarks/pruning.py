@@ -24,7 +24,7 @@ from analysis import threads
 from analysis.calibration.activations import feature_scores
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident
-from analysis.context import Context
+from analysis.job_context import Context
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
 from analysis.models.load import LoadedModel, load, register
 from analysis.pruning import pipeline
@@ -103,11 +103,7 @@ def random_llada(folder: Path, shape: dict[str, int], length: int, precision: st
     register()
     torch.manual_seed(0)
     config = LLaDAConfig(
-        **shape,
-        max_sequence_length=length,
-        pad_token_id=0,
-        eos_token_id=1,
-        mask_token_id=shape["vocab_size"] - 1,
+        **shape, max_sequence_length=length, pad_token_id=0, eos_token_id=1, mask_token_id=shape["vocab_size"] - 1
     )
     LLaDAModelLM(config).to(getattr(torch, precision)).save_pretrained(folder)
     return load(ModelSpec(source=str(folder), device="cpu", dtype=precision))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.context import Context
+from analysis.job_context import Context
 
 
 class _Quiet(Context):
@@ -40,13 +40,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="settings tried (default 5)")
     parser.add_argument("--samples", type=int, default=32, help="calibration sequences of 64 tokens (default 32)")
     options = parser.parse_args()
-    from analysis import tuning
     from analysis.calibration.activations import feature_scores
     from analysis.calibration.runners import Resident
     from analysis.jobs import JOBS
     from analysis.models.load import load
     from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec
-    from analysis.stored_statistics import open_statistics
+    from analysis.tuning import effects
+    from analysis.tuning.statistics_file import open_statistics
 
     with tempfile.TemporaryDirectory() as folder:
         spec = CalibrateSpec(
@@ -58,14 +58,14 @@ def main() -> None:
         stored = open_statistics(outcome.file)
         info, steps = stored.info, np.ones(len(stored.info.levels))
         wall, cpu, each = [], [], []
-        plain = [tuning.plain_layer(stored.layer(n, DiscountParams()), steps, 0.5) for n in range(info.layers)]
+        plain = [effects.plain_layer(stored.layer(n, DiscountParams()), steps, 0.5) for n in range(info.layers)]
         for turn in range(options.rounds + 1):
             discount = DiscountParams(sink_std=1 + 0.1 * turn)
             started, busy = time.perf_counter(), time.process_time()
             weights = stored.group_weights(discount)[:, :, 0]
             for layer in range(info.layers):
                 began = time.perf_counter()
-                tuning.layer_effect(stored.layer(layer, discount), plain[layer], weights, steps, 0.5)
+                effects.layer_effect(stored.layer(layer, discount), plain[layer], weights, steps, 0.5)
                 each.append(time.perf_counter() - began)
             wall.append(time.perf_counter() - started)
             cpu.append(time.process_time() - busy)
@@ -75,8 +75,10 @@ def main() -> None:
         feature_scores(Resident(load(spec.model)), noised, DiscountParams(), 2**31)
         exact = time.perf_counter() - started
         print(f"one layer:   median {1e3 * statistics.median(each):.0f} ms, most {1e3 * max(each):.0f} ms")
-        print(f"whole model: median {statistics.median(wall):.2f} s, most {max(wall):.2f} s; "
-              f"of the processor {statistics.median(cpu):.2f} s")  # fmt: skip
+        print(
+            f"whole model: median {statistics.median(wall):.2f} s, most {max(wall):.2f} s; "
+            f"of the processor {statistics.median(cpu):.2f} s"
+        )
         print(f"scores alone by the exact path, with the model: {exact:.2f} s")
 
 

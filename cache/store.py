@@ -59,10 +59,7 @@ class Store:
         for folder in (self.root / "results", self.root / "runs", self.incoming, self.scratch, self.kept):
             make_folder(folder, private=True)
         self._results, lost_results = open_cache(
-            self.root / "results",
-            "results",
-            size_limit=results_limit,
-            eviction_policy="least-recently-used",
+            self.root / "results", "results", size_limit=results_limit, eviction_policy="least-recently-used"
         )
         self._runs, lost_runs = open_cache(self.root / "runs", "jobs", eviction_policy="none")
         if lost_runs:

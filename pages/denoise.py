@@ -7,18 +7,19 @@ import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 
-from analysis import sinks as sink_analysis
 from analysis.engine import JobRecord
 from analysis.figures import sinks as figures
 from analysis.models.checkpoint import describe, find
+from analysis.recording.trajectory import Trajectory, recording_bytes
+from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
-from analysis.trajectory import Trajectory, recording_bytes
-from pages.parts import comparisons, controls, measures, permission, tokens
+from pages.parts import controls, permission, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.recordings import choose_recording, definition_formula, opened, sink_controls, step_slider
+from pages.parts.recordings import comparisons, measures
+from pages.parts.recordings.choice import choose_recording, definition_formula, opened, sink_controls, step_slider
 from pages.parts.session import engine, model_entry, model_in_use, show_recording, shown_recording, submit
 from pages.parts.trouble import EXPECTED, told
 
@@ -55,9 +56,13 @@ def _ask() -> None:
     model = model_in_use()
     known = model_entry(model)
     prompt = st.text_area(
-        RecordSpec.model_fields["prompt"].title, value=known.prompt, key=f"prompt_{model.source}", height=90,
-        persist_state="session", help=RecordSpec.model_fields["prompt"].description,
-    )  # fmt: skip
+        RecordSpec.model_fields["prompt"].title,
+        value=known.prompt,
+        key=f"prompt_{model.source}",
+        height=90,
+        persist_state="session",
+        help=RecordSpec.model_fields["prompt"].description,
+    )
     sampling_type = _sampling_type(model.source)
     with st.expander(f"Settings · {sampling_type.__doc__.split(':')[0].strip('.')}"):
         try:
@@ -76,9 +81,13 @@ def _ask() -> None:
         st.error(plain(problem))
     button, note = st.columns([1, 5], vertical_alignment="center")
     pressed = button.button(
-        "Record", key="record", type="primary", icon=":material/fiber_manual_record:", width="stretch",
+        "Record",
+        key="record",
+        type="primary",
+        icon=":material/fiber_manual_record:",
+        width="stretch",
         disabled=bool(problem),
-    )  # fmt: skip
+    )
     if sampling is not None:
         steps, asked = sampling.forwards(), getattr(sampling, "steps", sampling.gen_length)
         rest = f" (the rest of {asked:d} would decide nothing)" if steps < asked else ""
@@ -231,9 +240,14 @@ def _replay(trajectory: Trajectory, key: str, params: SinkParams, references: di
         playing = st.session_state.get(_PLAYING, False)
         icon = ":material/pause:" if playing else ":material/play_arrow:"
         pressed = st.button(
-            "Pause" if playing else "Play", key="play", icon=icon, width="stretch", disabled=last == 0,
-            on_click=_toggle_play, args=(last,),
-        )  # fmt: skip
+            "Pause" if playing else "Play",
+            key="play",
+            icon=icon,
+            width="stretch",
+            disabled=last == 0,
+            on_click=_toggle_play,
+            args=(last,),
+        )
     if pressed:
         st.rerun()  # the page, so that the timer starts or ends
     with slider:

@@ -9,18 +9,18 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.figures import dynamics as figures
-from analysis.metrics import CURVES, lifetimes, position_variance
-from analysis.sinks import KINDS, attention_share, count_by_kind, gaussian_reference
+from analysis.recording.trajectory import Trajectory
+from analysis.sinks.definitions import KINDS, attention_share, count_by_kind, gaussian_reference
+from analysis.sinks.metrics import CURVES, lifetimes, position_variance
 from analysis.specs import SinkParams
-from analysis.trajectory import Trajectory
-from pages.parts import comparisons, measures
 from pages.parts.charts import chart, export_button, start_exhibits
-from pages.parts.comparisons import Opened
 from pages.parts.frame import run
-from pages.parts.measures import Scope, Split
 from pages.parts.plain import plain
-from pages.parts.recordings import definition_formula, opened, recording_to_look_at, sink_and_split_controls
-from pages.parts.selection import autoregressive_reference, compared_recordings
+from pages.parts.recordings import comparisons, measures
+from pages.parts.recordings.choice import definition_formula, opened, recording_to_look_at, sink_and_split_controls
+from pages.parts.recordings.comparisons import Opened
+from pages.parts.recordings.measures import Scope, Split
+from pages.parts.recordings.selection import autoregressive_reference, compared_recordings
 from pages.parts.session import recording_title, short_title
 
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
@@ -39,12 +39,9 @@ def main() -> None:
     view = st.segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key="dynamics_view", bind="query-params"
     )
-    body = {
-        VIEWS[0]: _over_steps,
-        VIEWS[1]: _stable_or_moving,
-        VIEWS[2]: _positions,
-        VIEWS[3]: _noised_against_real,
-    }[view]
+    body = {VIEWS[0]: _over_steps, VIEWS[1]: _stable_or_moving, VIEWS[2]: _positions, VIEWS[3]: _noised_against_real}[
+        view
+    ]
     body(record, trajectory, params, split)
     export_button(
         f"SinkScope: dynamics, {view.lower()}",
@@ -193,9 +190,12 @@ def _kinds(panels: Mapping[str, Opened], params: SinkParams, scope: Scope, split
 def _stable_or_moving(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split) -> None:
     point, others_box, beside_box = st.columns([1, 2, 3], vertical_alignment="bottom", gap="medium")
     with point:
-        by_head = st.segmented_control(
-            "One point a", ["layer", "head"], default="layer", required=True, key="point", bind="query-params"
-        ) == "head"  # fmt: skip
+        by_head = (
+            st.segmented_control(
+                "One point a", ["layer", "head"], default="layer", required=True, key="point", bind="query-params"
+            )
+            == "head"
+        )
     with others_box:
         others = compared_recordings(record)
     with beside_box:
@@ -281,12 +281,25 @@ def _positions(record: JobRecord, trajectory: Trajectory, params: SinkParams, sp
 
     left, right = st.columns(2, gap="large")
     for column, name, title, sentence, formula, unit, measure in (
-        (left, "lifetime", "Lifetime of each sink", "In how many steps each position is a sink.",
-         definition_formula(params), "steps as a sink", alive),
-        (right, "position_variance", "How much each position's share varies",
-         "The variance over the steps of the share of attention each position gets.",
-         "$\\operatorname{Var}_t(a_{t,s})$ with the share $a = m/S$.", "variance of the share", spread),
-    ):  # fmt: skip
+        (
+            left,
+            "lifetime",
+            "Lifetime of each sink",
+            "In how many steps each position is a sink.",
+            definition_formula(params),
+            "steps as a sink",
+            alive,
+        ),
+        (
+            right,
+            "position_variance",
+            "How much each position's share varies",
+            "The variance over the steps of the share of attention each position gets.",
+            "$\\operatorname{Var}_t(a_{t,s})$ with the share $a = m/S$.",
+            "variance of the share",
+            spread,
+        ),
+    ):
         values = measure(trajectory, key)
         random = measure(*drawn) if drawn is not None else None
         table = pd.DataFrame({"position": np.arange(trajectory.positions), "token": labels, unit: values})
@@ -294,9 +307,13 @@ def _positions(record: JobRecord, trajectory: Trajectory, params: SinkParams, sp
             table[f"{unit}, {RANDOM}"] = random
         with column:
             chart(
-                title, sentence, formula,
-                figures.position_bars(values, labels, unit, measure is alive, random), name, table,
-            )  # fmt: skip
+                title,
+                sentence,
+                formula,
+                figures.position_bars(values, labels, unit, measure is alive, random),
+                name,
+                table,
+            )
 
 
 # --- noised against real ----------------------------------------------------------------------------------------

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import masks, masks_io
 from analysis.figures import masks as figures
-from analysis.masks import MEASURES, Comparison, Measure
-from pages.parts import pruned
+from analysis.pruned import compare, masks_file
+from analysis.pruned.compare import MEASURES, Comparison, Measure
 from pages.parts.charts import card, chart, export_button, start_exhibits
 from pages.parts.frame import run
-from pages.parts.kept_sinks import attention_to_sinks
-from pages.parts.mask_choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
+from pages.parts.masks import runs as pruned
+from pages.parts.masks.choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
+from pages.parts.masks.kept_sinks import attention_to_sinks
+from pages.parts.masks.runs import Pruned, open_pruned, pruned_folders, run_of
 from pages.parts.plain import plain
-from pages.parts.pruned import Pruned, open_pruned, pruned_folders, run_of
-from pages.parts.recordings import within
+from pages.parts.recordings.choice import within
 
 VIEWS = ("Heads", "Projections", "Depth", "Attention to sinks", "Several runs")
 OURS = "The paper speaks of mask differences without a formula: this measure is ours."
@@ -54,9 +54,10 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
         _several(first, second, known)
     settings = {one.name: {"pruned": one.run.title, **one.run.settings} for one in (first, second)}
     export_button(
-        f"SinkScope: masks, {view.lower()}", {"first": first.name, "second": second.name, **settings},
+        f"SinkScope: masks, {view.lower()}",
+        {"first": first.name, "second": second.name, **settings},
         f"{first.label} {second.label}",
-    )  # fmt: skip
+    )
 
 
 # --- numbers and tables -----------------------------------------------------------------------------------------
@@ -64,7 +65,7 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
 
 def _numbers(comparison: Comparison, floor: Comparison | None) -> None:
     total = comparison.total()
-    p, q = masks.sparsities(total)
+    p, q = compare.sparsities(total)
     for column, measure in zip(st.columns(3), [*MEASURES.values(), None], strict=True):
         if measure is None:
             weights = f"Of {int(total[0]):,} weights in all projections"
@@ -73,16 +74,19 @@ def _numbers(comparison: Comparison, floor: Comparison | None) -> None:
         chance = f"Independent masks: {measure.independent(total):.1%}"
         seeds = "not measured" if floor is None else f"{measure.compute(floor.total()):.2%}"
         card(
-            column, f"{measure.title}, whole model", f"{measure.compute(total):.2%}",
-            note=f"{chance} · two calibration seeds: {seeds}", help=OURS,
-        )  # fmt: skip
+            column,
+            f"{measure.title}, whole model",
+            f"{measure.compute(total):.2%}",
+            note=f"{chance} · two calibration seeds: {seeds}",
+            help=OURS,
+        )
 
 
 def _table(counts: np.ndarray, floor: np.ndarray | None, *axes: str) -> pd.DataFrame:
     """Every measure of counts (…, 4) and their floors; axes name the leading axes."""
     flat = counts.reshape(-1, 4)
     columns = dict(zip(axes, (index.ravel() for index in np.indices(counts.shape[:-1])), strict=True))
-    p, q = masks.sparsities(flat)
+    p, q = compare.sparsities(flat)
     columns |= {"weights": flat[:, 0], "sparsity, first": p, "sparsity, second": q}
     for measure in MEASURES.values():
         name = measure.title.lower()
@@ -94,9 +98,12 @@ def _table(counts: np.ndarray, floor: np.ndarray | None, *axes: str) -> pd.DataF
 
 def _measure() -> Measure:
     name = st.selectbox(
-        "Measure", list(MEASURES), key="mask_measure", bind="query-params",
+        "Measure",
+        list(MEASURES),
+        key="mask_measure",
+        bind="query-params",
         format_func=lambda name: MEASURES[name].title,
-    )  # fmt: skip
+    )
     return MEASURES[name]
 
 
@@ -138,14 +145,17 @@ def _heads(first: Pruned, comparison: Comparison, floor: Comparison | None) -> N
         measure = _measure()
     with right:
         part = st.selectbox(
-            "Slice of a head", list(parts), key="mask_part", bind="query-params",
+            "Slice of a head",
+            list(parts),
+            key="mask_part",
+            bind="query-params",
             help="Rows of the query, key and value projections, columns of the output projection (o_proj). A "
             "key/value head that several query heads share counts for each of them.",
-        )  # fmt: skip
+        )
     counts, beside = parts[part], None if floor is None else floor.head_parts()[part]
     geometry = first.masks.geometry
     shared = geometry.heads // geometry.kv_heads
-    if shared > 1 and part in masks.SHARED:
+    if shared > 1 and part in compare.SHARED:
         st.caption(f"{shared} query heads share one key/value head, so neighbouring cells are the same.")
     table = _table(counts, beside, "layer", "head")
     chart(
@@ -169,13 +179,13 @@ def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) 
         st.info(plain(f"A head's sparsity cannot differ here, so there is nothing to draw. {note}"))
         return
     counts = comparison.head_parts()[part]
-    values, spread = masks.sparsity_difference(counts), masks.independent_spread(counts)
+    values, spread = compare.sparsity_difference(counts), compare.independent_spread(counts)
     shown = [figures.Grid("second − first", values, figures.spread_lines(spread))]
     table = _table(counts, None, "layer", "head").assign(
         **{"second − first": values.ravel(), "spread of independent masks": spread.ravel()}
     )
     if floor is not None:
-        seeds = masks.sparsity_difference(floor.head_parts()[part])
+        seeds = compare.sparsity_difference(floor.head_parts()[part])
         shown.append(figures.Grid("two calibration seeds", seeds))
         table["second − first, two seeds"] = seeds.ravel()
     moves = f" It can move only in {', '.join(free)}. {note}" if stuck else ""
@@ -228,7 +238,10 @@ def _projections(first: Pruned, second: Pruned, comparison: Comparison, floor: C
             f"{measure.sentence} (our measure). {_beside_chance(measure, counts, floor)}",
             _formula(measure),
             figures.grids(
-                _beside(measure, counts, beside), measure.title.lower(), names, selected=(layer, names.index(name)),
+                _beside(measure, counts, beside),
+                measure.title.lower(),
+                names,
+                selected=(layer, names.index(name)),
                 clickable=True,
             ),
             "mask_projections",
@@ -236,7 +249,7 @@ def _projections(first: Pruned, second: Pruned, comparison: Comparison, floor: C
             hint="Click a cell to open it.",
             on_select=clicked,
             selection_mode="points",
-        )  # fmt: skip
+        )
     heads = range(first.masks.geometry.heads) if name in comparison.heads else ()
     parts = [WHOLE_MATRIX, *(f"head {head}" for head in heads)]
     if st.session_state.get("mask_slice") not in (None, *parts):
@@ -255,12 +268,17 @@ def _window(shape: tuple[int, int]) -> pruned.Window:
         last = size - 1
         ranges.append(
             column.slider(
-                f"{side.capitalize()} features", 0, last, (0, last), key=f"mask_{side}s_{size}", bind="query-params",
+                f"{side.capitalize()} features",
+                0,
+                last,
+                (0, last),
+                key=f"mask_{side}s_{size}",
+                bind="query-params",
                 help="Narrow it down until a cell is one weight.",
             )
             if last
             else (0, 0)
-        )  # fmt: skip
+        )
     return ranges[0], ranges[1]
 
 
@@ -273,7 +291,7 @@ def _picture(first: Pruned, second: Pruned, layer: int, name: str, head: int | N
     shown = [
         figures.Picture("first", a),
         figures.Picture("second", b),
-        figures.Picture("second − first", masks.block_difference(a, b), signed=True),
+        figures.Picture("second − first", compare.block_difference(a, b), signed=True),
     ]
     # Within a block what one run prunes more here and less there cancels out; what differs does not.
     shown += [] if exact else [figures.Picture("decided differently", differ)]
@@ -310,8 +328,8 @@ def _depth(comparison: Comparison, floor: Comparison | None) -> None:
         log = st.toggle("Log axis", value=True, key="mask_log", bind="query-params")
     parts = comparison.depth()
     beside = {} if floor is None else floor.depth()
-    floors = {f"two calibration seeds, {masks.ALL}": measure.compute(beside[masks.ALL])} if beside else {}
-    floors["independent masks"] = measure.independent(parts[masks.ALL])
+    floors = {f"two calibration seeds, {compare.ALL}": measure.compute(beside[compare.ALL])} if beside else {}
+    floors["independent masks"] = measure.independent(parts[compare.ALL])
     tables = [_table(counts, beside.get(name), "layer").assign(projections=name) for name, counts in parts.items()]
     lines = {name: measure.compute(counts) for name, counts in parts.items()}
     chart(
@@ -336,14 +354,19 @@ def _several(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
         likely = list(dict.fromkeys([first.name, second.name, *alike]))[:8]
         st.session_state["runs"] = st.query_params.get_all("runs") or likely
     chosen = st.multiselect(
-        "Runs", options, key="runs", accept_new_options=True, persist_state="session", max_selections=12,
+        "Runs",
+        options,
+        key="runs",
+        accept_new_options=True,
+        persist_state="session",
+        max_selections=12,
         placeholder="choose runs, or type the paths of folders",
-    )  # fmt: skip
+    )
     st.query_params["runs"] = chosen
     runs = []
     for name in chosen:
         one = first if name == first.name else second if name == second.name else open_pruned(name, known)
-        problem = masks_io.why_not_comparable(first.masks, one.masks) if one is not None else ""
+        problem = masks_file.why_not_comparable(first.masks, one.masks) if one is not None else ""
         if problem:
             st.caption(f"Left out: {plain(name)}. {plain(problem)}")
         elif one is not None:
@@ -352,14 +375,14 @@ def _several(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
         st.info("Choose at least two runs of one architecture.")
         return
     counts = pruned.overlap(runs)
-    similarity, chance = masks.jaccard(counts), masks.independent_jaccard(counts)
+    similarity, chance = compare.jaccard(counts), compare.independent_jaccard(counts)
     labels = [one.label for one in runs]
     titles = [f"{one.label}: {one.run.title}" for one in runs]
     table = _table(counts, None, "first", "second").assign(jaccard=similarity.ravel(), chance=chance.ravel())
     table = table[table["first"] < table["second"]].rename(columns={"chance": "jaccard, independent masks"})
     for side in ("first", "second"):
         table[side] = [runs[index].name for index in table[side]]
-    p, _ = masks.sparsities(counts)
+    p, _ = compare.sparsities(counts)
     spread = float(np.ptp(np.diag(p)))
     if spread > ALIKE:
         st.warning(

@@ -4,13 +4,13 @@ import streamlit as st
 
 from analysis.specs import PruneSpec
 from pages.parts import permission
+from pages.parts.accuracy.of_runs import prune_accuracy
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
-from pages.parts.prune_accuracy import prune_accuracy
-from pages.parts.prune_plan import plan
-from pages.parts.prune_runs import prune_runs
-from pages.parts.prune_settings import prune_settings
+from pages.parts.pruning.plan import plan
+from pages.parts.pruning.runs import prune_runs
+from pages.parts.pruning.settings import prune_settings
 from pages.parts.session import model_in_use, submit
 from pages.parts.trouble import EXPECTED, why
 
@@ -33,9 +33,15 @@ def main() -> None:
         plan(specs)
     count = f" with {len(specs)} methods" if len(specs) > 1 else ""
     st.button(
-        f"Prune{count}", key="prune", type="primary", icon=":material/content_cut:", disabled=bool(problem),
-        help=plain(problem) or None, on_click=_launch, args=(specs,),
-    )  # fmt: skip
+        f"Prune{count}",
+        key="prune",
+        type="primary",
+        icon=":material/content_cut:",
+        disabled=bool(problem),
+        help=plain(problem) or None,
+        on_click=_launch,
+        args=(specs,),
+    )
     refused = st.session_state.pop(_REFUSED, "")
     if refused:
         st.error(plain(refused))

@@ -7,21 +7,21 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis import sinks as sink_analysis
 from analysis.engine import JobRecord
 from analysis.figures import sinks as figures
 from analysis.figures.dynamics import small_multiples
 from analysis.figures.style import MASS_SCALE, MAX_NAMED_CELLS
-from analysis.metrics import HEAD_METRICS, HeadMetric, highest
+from analysis.recording.trajectory import Trajectory
+from analysis.sinks import definitions as sink_analysis
+from analysis.sinks.metrics import HEAD_METRICS, HeadMetric, highest
 from analysis.specs import AttentionMapSpec, SinkParams, sentence
-from analysis.trajectory import Trajectory
-from pages.parts import comparisons, measures, permission
-from pages.parts.ablation import ablation
+from pages.parts import permission
 from pages.parts.charts import card, chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
-from pages.parts.measures import Split
 from pages.parts.plain import plain
-from pages.parts.recordings import (
+from pages.parts.recordings import comparisons, measures
+from pages.parts.recordings.ablation import ablation
+from pages.parts.recordings.choice import (
     among,
     definition_formula,
     recording_to_look_at,
@@ -29,6 +29,7 @@ from pages.parts.recordings import (
     step_slider,
     within,
 )
+from pages.parts.recordings.measures import Split
 from pages.parts.session import engine, recording_title
 
 ONE_STEP, MEAN = "One step", "Mean over steps"
@@ -54,9 +55,12 @@ def main() -> None:
         ablation(record, trajectory, params)
     else:
         metric = right.selectbox(
-            "Metric", list(HEAD_METRICS), key="metric", bind="query-params",
+            "Metric",
+            list(HEAD_METRICS),
+            key="metric",
+            bind="query-params",
             format_func=lambda name: HEAD_METRICS[name].title,
-        )  # fmt: skip
+        )
         body = {"Heads": _heads, "Chosen steps": _chosen_steps, "Ranking": _ranking}[view]
         body(record, trajectory, params, split, metric)
     export_button(
@@ -126,19 +130,25 @@ def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, spli
         expected = np.mean(sink_analysis.gaussian_reference(lengths[rows], params.k))
         references.append(f"Gaussian reference: {expected:.2f}")
     card(
-        first, f"Sinks, {where}", f"{count:.2f}" if view == MEAN else f"{count:.0f}",
+        first,
+        f"Sinks, {where}",
+        f"{count:.2f}" if view == MEAN else f"{count:.0f}",
         note=" · ".join(references) or "of the chosen kind",
-    )  # fmt: skip
+    )
     card(
-        second, f"Attention they take, {where}", f"{strength[rows].mean():.1%}",
+        second,
+        f"Attention they take, {where}",
+        f"{strength[rows].mean():.1%}",
         note=f"Uniform attention would give them {uniform[rows].mean():.1%}",
         help="The share of all attention, over all layers and heads, that goes to the sinks of the step.",
-    )  # fmt: skip
+    )
     ever = int(sinks.any(axis=0).sum())
     card(
-        third, "Positions that are ever a sink", f"{ever} of {sinks.shape[1]}",
+        third,
+        "Positions that are ever a sink",
+        f"{ever} of {sinks.shape[1]}",
         note=f"In {sinks.any(axis=1).mean():.0%} of the steps there is at least one",
-    )  # fmt: skip
+    )
 
 
 def _grid(
@@ -218,10 +228,13 @@ def _head(
 def _map(record: JobRecord, trajectory: Trajectory, step: int, layer: int, head: int) -> None:
     st.divider()
     wanted = st.toggle(
-        "Full attention map", key="full_map", bind="query-params",
-        on_change=permission.allow, args=(record.spec["model"]["source"],),
+        "Full attention map",
+        key="full_map",
+        bind="query-params",
+        on_change=permission.allow,
+        args=(record.spec["model"]["source"],),
         help="Recordings keep the mass, not the maps. One forward of the model fetches the map of a head at a step.",
-    )  # fmt: skip
+    )
     if not wanted:
         return
     model = record.parameters().model
@@ -263,9 +276,14 @@ def _chosen_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams,
     default = sorted({round(share * (trajectory.steps - 1)) for share in (0, 1 / 3, 2 / 3, 1)})
     among("steps", range(trajectory.steps))
     steps = st.multiselect(
-        "Steps", range(trajectory.steps), default=default, key="steps", bind="query-params", max_selections=12,
+        "Steps",
+        range(trajectory.steps),
+        default=default,
+        key="steps",
+        bind="query-params",
+        max_selections=12,
         help="The denoising steps shown side by side.",
-    )  # fmt: skip
+    )
     if not steps:
         st.info("Choose at least one step.")
         return
@@ -299,18 +317,26 @@ def _ranking(record: JobRecord, trajectory: Trajectory, params: SinkParams, spli
         _formula(metric, params),
     )
     st.dataframe(
-        table, key="ranking", height=320, hide_index=True,
+        table,
+        key="ranking",
+        height=320,
+        hide_index=True,
         column_config={title: st.column_config.NumberColumn(format="%.4g") for title in columns},
-    )  # fmt: skip
+    )
     st.download_button("CSV", lambda: table.to_csv(index=False), "heads.csv", "text/csv", icon=":material/download:")
     heads = {
         f"layer {layer}, head {head}": (layer, head) for layer, head in zip(table["layer"], table["head"], strict=True)
     }
     among("pinned", heads)
     pinned = st.multiselect(
-        "Pinned heads", list(heads), key="pinned", bind="query-params", max_selections=MOST_PINNED,
-        placeholder="none: the first two are shown", help="Shown side by side, whatever the ranking.",
-    )  # fmt: skip
+        "Pinned heads",
+        list(heads),
+        key="pinned",
+        bind="query-params",
+        max_selections=MOST_PINNED,
+        placeholder="none: the first two are shown",
+        help="Shown side by side, whatever the ranking.",
+    )
     pinned = pinned or list(heads)[:2]
     for column, name in zip(st.columns(len(pinned), gap="medium"), pinned, strict=True):
         layer, head = heads[name]

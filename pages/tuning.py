@@ -6,22 +6,25 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import bin_error, stored_statistics, tuning
 from analysis.engine import JobRecord
 from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
 from analysis.specs import TuneParams
-from analysis.stored_statistics import StoredStatistics
-from analysis.tuning import Effects, LayerEffect, Total
-from pages.parts import discounted_text, tune_effects, tune_settings
-from pages.parts.calibrating import statistics_job
+from analysis.tuning import bin_error, statistics_file
+from analysis.tuning import effects as tuning
+from analysis.tuning.effects import Effects, LayerEffect, Total
+from analysis.tuning.statistics_file import StoredStatistics
 from pages.parts.charts import card, chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import plain
-from pages.parts.recordings import within
+from pages.parts.recordings.choice import within
 from pages.parts.session import engine
-from pages.parts.suggesting import suggest_view
-from pages.parts.tune_settings import in_words, kept_a
+from pages.parts.tuning import discounted_text
+from pages.parts.tuning import effects as tune_effects
+from pages.parts.tuning import settings as tune_settings
+from pages.parts.tuning.settings import in_words, kept_a
+from pages.parts.tuning.statistics import statistics_job
+from pages.parts.tuning.suggestions import suggest_view
 
 # What the grid shows that grows while the layers come in, by view.
 GROWING = {"Masks": ("mask bits changed", "changed"), "Output error": ("output error", "error")}
@@ -93,14 +96,15 @@ def _page(job: JobRecord) -> None:
     asked = statistics.info.spec
     settings = {name: in_words(one) for name, one in named.items()}
     export_button(
-        f"SinkScope: tuning, {view.lower()}", {**settings, "stored from": asked.model_dump(mode="json")},
+        f"SinkScope: tuning, {view.lower()}",
+        {**settings, "stored from": asked.model_dump(mode="json")},
         Path(asked.model.source).name,
-    )  # fmt: skip
+    )
 
 
 @st.cache_resource(show_spinner="Opening the statistics…", max_entries=2)
 def _open(path: str, key: str) -> StoredStatistics:
-    return stored_statistics.open_statistics(Path(path))
+    return statistics_file.open_statistics(Path(path))
 
 
 def _opened(job: JobRecord) -> StoredStatistics | None:
@@ -135,9 +139,11 @@ def _error_of_bins(statistics: StoredStatistics) -> str:
     found = bin_error.shares(errors)
     if np.isnan(found.missed):
         return ":material/info: How far bins are off cannot be told: none of the settings tried changes a bit."
-    worst = "" if np.isnan(found.worst_missed) else (
-        f" (in the worst {found.worst_missed:.1%} and {found.worst_false:.1%})"
-    )  # fmt: skip
+    worst = (
+        ""
+        if np.isnan(found.worst_missed)
+        else (f" (in the worst {found.worst_missed:.1%} and {found.worst_false:.1%})")
+    )
     return (
         f":material/info: Bins are an estimate. Measured here on {found.settings:d} settings, {len(bin_error.GENTLE)} "
         "of them gentle, where bins err most, the others drawn over the whole range of every slider: of the mask bits "
@@ -164,9 +170,12 @@ def _numbers(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
         card(columns[1], "Changed by another calibration seed", f"{total.floor:.3%}")
         if statistics.has_grams:
             card(
-                columns[2], f"Mean output error, {name}", f"{total.error:.3%}",
-                f"{100 * (total.error - total.plain_error):+.4f} points against no discount", delta_color="inverse",
-            )  # fmt: skip
+                columns[2],
+                f"Mean output error, {name}",
+                f"{total.error:.3%}",
+                f"{100 * (total.error - total.plain_error):+.4f} points against no discount",
+                delta_color="inverse",
+            )
         else:
             card(columns[2], "Mean output error", "not stored")
 
@@ -234,11 +243,13 @@ def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
         "Blue: the discount's mask serves the outputs better; red: worse. Relative to the error without a discount.",
         formula,
         grids.grids(
-            [grids.Grid(name, own.error_change) for name, own in effects.items()], "output error, relative change",
-            names, signed=True,
+            [grids.Grid(name, own.error_change) for name, own in effects.items()],
+            "output error, relative change",
+            names,
+            signed=True,
         ),
         "tuning_error_change",
-    )  # fmt: skip
+    )
 
 
 def _discount(statistics: StoredStatistics, job: JobRecord, named: dict[str, TuneParams]) -> None:
@@ -262,12 +273,13 @@ def _discount(statistics: StoredStatistics, job: JobRecord, named: dict[str, Tun
         f"steps. Bars: the calibration's tokens. Dashed: k.{averaged}",
         _WEIGHT,
         figures.discount_curves(
-            {name: (one.z, one.low, one.median, one.high) for name, one in curves.items()}, first.counts,
+            {name: (one.z, one.low, one.median, one.high) for name, one in curves.items()},
+            first.counts,
             setting.discount.sink_std,
         ),
         "tuning_curve",
         table,
-    )  # fmt: skip
+    )
 
 
 def _choose_layer(statistics: StoredStatistics) -> int:
@@ -309,9 +321,13 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
     if st.toggle("Table", key="tuning_text_table", bind="query-params"):
         st.dataframe(table, hide_index=True, height=220)
         st.download_button(
-            "CSV", lambda: table.to_csv(index=False), "tokens.csv", "text/csv", key="tuning_text_csv",
+            "CSV",
+            lambda: table.to_csv(index=False),
+            "tokens.csv",
+            "text/csv",
+            key="tuning_text_csv",
             icon=":material/download:",
-        )  # fmt: skip
+        )
 
 
 def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]]) -> None:
@@ -351,14 +367,14 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
 def _hand_over(statistics: StoredStatistics, setting: TuneParams) -> None:
     """To the pruning page, with the calibration text and the setting in its address."""
     calibration = statistics.info.spec.calibration
-    asked = {
-        **calibration.model_dump(), **setting.discount.model_dump(), **setting.model_dump(exclude={"discount"}),
-    }  # fmt: skip
+    asked = {**calibration.model_dump(), **setting.discount.model_dump(), **setting.model_dump(exclude={"discount"})}
     st.page_link(
-        "pages/pruning.py", label="**Prune with this**", icon=":material/content_cut:",
+        "pages/pruning.py",
+        label="**Prune with this**",
+        icon=":material/content_cut:",
         query_params={f"prune_{name}": str(value) for name, value in asked.items()},
         help="Opens the pruning page with this calibration text and setting.",
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

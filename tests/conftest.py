@@ -14,8 +14,8 @@ import pytest  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from analysis.models.load import LoadedModel, load  # noqa: E402
+from analysis.recording.trajectory import Trajectory  # noqa: E402
 from analysis.specs import ModelSpec  # noqa: E402
-from analysis.trajectory import Trajectory  # noqa: E402
 from cache.store import Store  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -53,8 +53,8 @@ def store(tmp_path) -> Store:
 def trajectory(bundled, tmp_path_factory) -> Trajectory:
     """A real recording of the bundled model: 8 steps, 16 new tokens."""
     from analysis import jobs
+    from analysis.recording.trajectory import open_trajectory
     from analysis.specs import LLaDASampling, RecordSpec
-    from analysis.trajectory import open_trajectory
     from tests.helpers import QuietContext
 
     context = QuietContext(tmp_path_factory.mktemp("recording"))

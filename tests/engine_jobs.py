@@ -9,7 +9,7 @@ from unittest import mock
 
 from analysis.jobs import JOBS, Job, Outcome, result_key
 from analysis.models.checkpoint import find, fingerprint
-from analysis.resident import resident_model
+from analysis.models.resident import resident_model
 from analysis.specs import JOB_SPECS, ModelSpec, Spec
 
 CPU = ModelSpec(device="cpu")
@@ -147,8 +147,7 @@ def growing(spec: OneSpec, context: Any) -> Outcome:
 
 def loads_slowly(spec: OneSpec, context: Any) -> Outcome:
     """Loads a model whose reading takes an hour and may take `seconds`."""
-    from analysis import resident
-    from analysis.models import load
+    from analysis.models import load, resident
 
     def read(*_: Any) -> None:
         context.progress("reading weights")
@@ -161,7 +160,7 @@ def loads_slowly(spec: OneSpec, context: Any) -> Outcome:
 
 def weights_digest() -> str:
     """Called in a worker: a digest of every weight and buffer of the model it holds."""
-    from analysis import resident
+    from analysis.models import resident
 
     digest = hashlib.sha256()
     for name, tensor in sorted(resident._resident.network.state_dict().items()):

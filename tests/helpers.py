@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from analysis.context import Context
+from analysis.job_context import Context
 
 if TYPE_CHECKING:
-    from analysis.pruned_runs import PrunedRun
+    from analysis.pruned.report_file import PrunedRun
 
 ROOT = Path(__file__).parent.parent
 TINY = {
@@ -173,7 +173,7 @@ def save_pruned(model: Any, folder: Path, *, mask_file: bool = True, report: dic
 
 def pruned_run(precision: str = "float32", device: str = "cpu", model: str = "f" * 32, **changes: Any) -> "PrunedRun":
     """What the report of a pruning says that was asked for with these parameters."""
-    from analysis.pruned_runs import SETTINGS, PrunedRun
+    from analysis.pruned.report_file import SETTINGS, PrunedRun
     from analysis.specs import PruneSpec
 
     settings = PruneSpec(**changes).model_dump(mode="json", include=set(SETTINGS))

@@ -22,10 +22,14 @@ def _words(count: int = ITEMS) -> list[tuple[int, str, str]]:
 
 def _mmlu() -> Rows:
     return [
-        {"question": f" Where is the {animal} today?", "subject": "any", "answer": n % 4,
-         "choices": [f"In the {_PLACES[(3 * n + shift - n % 4) % 10]}" for shift in range(4)]}
+        {
+            "question": f" Where is the {animal} today?",
+            "subject": "any",
+            "answer": n % 4,
+            "choices": [f"In the {_PLACES[(3 * n + shift - n % 4) % 10]}" for shift in range(4)],
+        }
         for n, animal, _ in _words()
-    ]  # fmt: skip
+    ]
 
 
 def _arc() -> Rows:
@@ -35,9 +39,13 @@ def _arc() -> Rows:
         labels = (["A", "B", "C"], ["1", "2", "3", "4"], ["A", "B", "C", "D", "E"])[n % 3]
         texts = [place if index == 1 else f"{place} {index}" for index in range(len(labels))]
         rows.append(
-            {"id": f"id {n}", "question": f"Where does the {animal} live?",
-             "choices": {"text": texts, "label": labels}, "answerKey": labels[1]}
-        )  # fmt: skip
+            {
+                "id": f"id {n}",
+                "question": f"Where does the {animal} live?",
+                "choices": {"text": texts, "label": labels},
+                "answerKey": labels[1],
+            }
+        )
     return rows
 
 
@@ -52,49 +60,83 @@ def _piqa() -> Rows:
 
 def _winogrande() -> Rows:
     return [
-        {"sentence": f"The {animal} saw the king in the {place} because _ was tall.", "option1": f"the {animal}",
-         "option2": "the king", "answer": str(1 + n % 2)}
+        {
+            "sentence": f"The {animal} saw the king in the {place} because _ was tall.",
+            "option1": f"the {animal}",
+            "option2": "the king",
+            "answer": str(1 + n % 2),
+        }
         for n, animal, place in _words()
-    ]  # fmt: skip
+    ]
 
 
 def _gsm8k() -> Rows:
     return [
-        {"question": f"The {animal} has {n} eggs and finds 2 more. How many eggs does it have?",
-         "answer": f"It has {n} + 2 = <<{n}+2={n + 2}>>{n + 2} eggs.\n#### {n + 2}"}
+        {
+            "question": f"The {animal} has {n} eggs and finds 2 more. How many eggs does it have?",
+            "answer": f"It has {n} + 2 = <<{n}+2={n + 2}>>{n + 2} eggs.\n#### {n + 2}",
+        }
         for n, animal, _ in _words()
-    ]  # fmt: skip
+    ]
 
 
 def _hellaswag() -> Rows:
     return [
-        {"ind": n, "activity_label": "Walking", "ctx_a": f"The {animal} goes to the {place}.", "ctx_b": "then it",
-         "ctx": f"The {animal} goes to the {place}. then it",
-         "endings": [f"sees {end} [step] there." for end in ("a cow", "the sun", "nothing", "a king")],
-         "source_id": f"wikihow~{n}", "split": "val", "split_type": "indomain", "label": str(n % 4)}
+        {
+            "ind": n,
+            "activity_label": "Walking",
+            "ctx_a": f"The {animal} goes to the {place}.",
+            "ctx_b": "then it",
+            "ctx": f"The {animal} goes to the {place}. then it",
+            "endings": [f"sees {end} [step] there." for end in ("a cow", "the sun", "nothing", "a king")],
+            "source_id": f"wikihow~{n}",
+            "split": "val",
+            "split_type": "indomain",
+            "label": str(n % 4),
+        }
         for n, animal, place in _words()
-    ]  # fmt: skip
+    ]
 
 
 def _gpqa() -> Rows:
     return [
-        {"Question": f"Where is the {animal}?", "Correct Answer": f" the {place}", "Incorrect Answer 1": "the sea\n",
-         "Incorrect Answer 2": "the sky", "Incorrect Answer 3": "the moon [title]", "Explanation": f"It likes {place}.",
-         "Subdomain": "Zoology", "High-level domain": "Biology", "Record ID": f"rec{n}"}
+        {
+            "Question": f"Where is the {animal}?",
+            "Correct Answer": f" the {place}",
+            "Incorrect Answer 1": "the sea\n",
+            "Incorrect Answer 2": "the sky",
+            "Incorrect Answer 3": "the moon [title]",
+            "Explanation": f"It likes {place}.",
+            "Subdomain": "Zoology",
+            "High-level domain": "Biology",
+            "Record ID": f"rec{n}",
+        }
         for n, animal, place in _words()
-    ]  # fmt: skip
+    ]
 
 
 def _race() -> Rows:
     return [
-        {"article": "It is happy. " * 300 + f"One day the {animal} goes to the {place}.",
-         "problems": str([
-             {"question": "The animal goes to the  _  .", "answer": "B", "options": ["sea", place, "moon", "sky"]},
-             {"question": "How is it?", "answer": "A", "options": ["Happy.", "Sad.", "Ill.", "Old."]},
-             {"question": f"Who goes ({n})?", "answer": "D", "options": ["A king", "A boy", "A girl", f"A {animal}"]},
-         ])}
+        {
+            "article": "It is happy. " * 300 + f"One day the {animal} goes to the {place}.",
+            "problems": str(
+                [
+                    {
+                        "question": "The animal goes to the  _  .",
+                        "answer": "B",
+                        "options": ["sea", place, "moon", "sky"],
+                    },
+                    {"question": "How is it?", "answer": "A", "options": ["Happy.", "Sad.", "Ill.", "Old."]},
+                    {
+                        "question": f"Who goes ({n})?",
+                        "answer": "D",
+                        "options": ["A king", "A boy", "A girl", f"A {animal}"],
+                    },
+                ]
+            ),
+        }
         for n, animal, place in _words()
-    ]  # fmt: skip
+    ]
 
 
 def _wikitext() -> Rows:
@@ -109,35 +151,56 @@ _LETTERS = ClassLabel(names=["A", "B", "C", "D"])
 # hub name -> configurations (None: every one that is asked for), splits, columns, rows
 DATASETS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Features, Rows]] = {
     "allenai/ai2_arc": (
-        ("ARC-Easy", "ARC-Challenge"), ("train", "validation", "test"),
-        Features(id=TEXT, question=TEXT, choices={"text": List(TEXT), "label": List(TEXT)}, answerKey=TEXT), _arc(),
+        ("ARC-Easy", "ARC-Challenge"),
+        ("train", "validation", "test"),
+        Features(id=TEXT, question=TEXT, choices={"text": List(TEXT), "label": List(TEXT)}, answerKey=TEXT),
+        _arc(),
     ),
     "baber/piqa": (
-        ("default",), ("train", "validation"),
-        Features(goal=TEXT, sol1=TEXT, sol2=TEXT, label=Value("int64")), _piqa(),
+        ("default",),
+        ("train", "validation"),
+        Features(goal=TEXT, sol1=TEXT, sol2=TEXT, label=Value("int64")),
+        _piqa(),
     ),
     "allenai/winogrande": (
-        ("winogrande_xl",), ("train", "validation"),
-        Features(sentence=TEXT, option1=TEXT, option2=TEXT, answer=TEXT), _winogrande(),
+        ("winogrande_xl",),
+        ("train", "validation"),
+        Features(sentence=TEXT, option1=TEXT, option2=TEXT, answer=TEXT),
+        _winogrande(),
     ),
     "openai/gsm8k": (("main",), ("train", "test"), Features(question=TEXT, answer=TEXT), _gsm8k()),
     "Rowan/hellaswag": (
-        ("default",), ("train", "validation"),
+        ("default",),
+        ("train", "validation"),
         Features(
-            ind=Value("int32"), activity_label=TEXT, ctx_a=TEXT, ctx_b=TEXT, ctx=TEXT, endings=List(TEXT),
-            source_id=TEXT, split=TEXT, split_type=TEXT, label=TEXT,
-        ), _hellaswag(),
+            ind=Value("int32"),
+            activity_label=TEXT,
+            ctx_a=TEXT,
+            ctx_b=TEXT,
+            ctx=TEXT,
+            endings=List(TEXT),
+            source_id=TEXT,
+            split=TEXT,
+            split_type=TEXT,
+            label=TEXT,
+        ),
+        _hellaswag(),
     ),
     "Idavidrein/gpqa": (("gpqa_main",), ("train",), Features(dict.fromkeys(_gpqa()[0], TEXT)), _gpqa()),
     "EleutherAI/race": (("high",), ("test",), Features(article=TEXT, problems=TEXT), _race()),
     "EleutherAI/wikitext_document_level": (
-        ("wikitext-2-raw-v1",), ("train", "validation", "test"), Features(page=TEXT), _wikitext(),
+        ("wikitext-2-raw-v1",),
+        ("train", "validation", "test"),
+        Features(page=TEXT),
+        _wikitext(),
     ),
     "cais/mmlu": (
-        (), ("dev", "validation", "test"),
-        Features(question=TEXT, subject=TEXT, choices=List(TEXT), answer=_LETTERS), _mmlu(),
+        (),
+        ("dev", "validation", "test"),
+        Features(question=TEXT, subject=TEXT, choices=List(TEXT), answer=_LETTERS),
+        _mmlu(),
     ),
-}  # fmt: skip
+}
 
 
 def write(root: Path, subjects: list[str]) -> None:

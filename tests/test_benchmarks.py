@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.demo.tasks import TASKS
-from analysis.discount import sink_scores
+from analysis.sinks.discount import sink_scores
 from analysis.specs import DiscountParams
 from benchmarks import likelihood, noise, pruning, published, threads
+from training.tasks import TASKS
 
 
 def test_the_pruning_benchmark_runs_and_both_procedures_agree(capsys):

@@ -7,9 +7,9 @@ import torch
 from safetensors import safe_open
 
 from analysis.attention import MassObserver
-from analysis.denoising import denoise
 from analysis.models.load import load
-from analysis.sinks import soft_sink_score
+from analysis.recording.denoising import denoise
+from analysis.sinks.definitions import soft_sink_score
 from analysis.specs import DreamSampling, LLaDASampling, ModelSpec
 from tests.conftest import GOLDEN
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import outputs, pruned_runs, trajectory
+from analysis import outputs
 from analysis.errors import UserError
 from analysis.evaluation import results
+from analysis.pruned import report_file
 from analysis.pruning.saving import finished_folder
+from analysis.recording import trajectory
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges names here")
 
@@ -34,7 +36,7 @@ def pruned(folder: Path, mark: str) -> Path:
 
 
 def method(folder: Path) -> str:
-    return pruned_runs.read_report(folder).settings["method"]
+    return report_file.read_report(folder).settings["method"]
 
 
 def special(kind: str, path: Path) -> None:
@@ -118,7 +120,7 @@ def test_a_reader_always_finds_a_whole_folder(tmp_path):
     reader.start()
     try:
         for count in range(300):
-            outputs.place(pruned(tmp_path / "new", str(count)), out, True, pruned_runs.refusal)
+            outputs.place(pruned(tmp_path / "new", str(count)), out, True, report_file.refusal)
     finally:
         stop.set()
         reader.join()
@@ -133,12 +135,12 @@ def test_a_folder_with_anything_else_in_it_stays(foreign, tmp_path):
     (out / foreign).parent.mkdir(exist_ok=True)
     (out / foreign).symlink_to("model.safetensors") if foreign == "link.json" else (out / foreign).write_text("mine")
     with pytest.raises(UserError, match=f"holds '{foreign.split('/')[0]}'"):
-        outputs.check(out, True, pruned_runs.refusal)
+        outputs.check(out, True, report_file.refusal)
     shutil.rmtree(out)
     out.mkdir()
     (out / "report.json").write_text('{"suites": []}')  # another program's report
     with pytest.raises(UserError, match="was not written by SinkScope"):
-        outputs.check(out, True, pruned_runs.refusal)
+        outputs.check(out, True, report_file.refusal)
 
 
 def test_without_an_exchange_it_is_said_and_a_failure_brings_the_old_one_back(tmp_path, monkeypatch):

@@ -8,23 +8,77 @@ ROOT = Path(__file__).parent.parent
 SOURCES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 
 FIRST = {
-    "button", "caption", "checkbox", "download_button", "error", "expander", "file_uploader", "header", "info",
-    "link_button", "markdown", "metric", "multiselect", "number_input", "pills", "popover", "radio",
-    "segmented_control", "select_slider", "selectbox", "slider", "spinner", "subheader", "success", "tabs", "table",
-    "text_area", "text_input", "title", "toast", "toggle", "warning", "write",
-}  # fmt: skip
+    "button",
+    "caption",
+    "checkbox",
+    "download_button",
+    "error",
+    "expander",
+    "file_uploader",
+    "header",
+    "info",
+    "link_button",
+    "markdown",
+    "metric",
+    "multiselect",
+    "number_input",
+    "pills",
+    "popover",
+    "radio",
+    "segmented_control",
+    "select_slider",
+    "selectbox",
+    "slider",
+    "spinner",
+    "subheader",
+    "success",
+    "tabs",
+    "table",
+    "text_area",
+    "text_input",
+    "title",
+    "toast",
+    "toggle",
+    "warning",
+    "write",
+}
 """Streamlit's calls whose first argument reads Markdown; `metric` reads three."""
 KEYWORDS = {"help", "label", "body", "text", "delta", "value_text"}
 OPTIONS = {"radio", "pills", "segmented_control"}
 """Streamlit's calls whose options read Markdown as well."""
 NUMBERS = re.compile(r"[+ ]?[,\d]*(\.\d+)?[dfeg%,]$")
-OUR_TYPES = {"int", "float", "bool", "HeadMetric", "Measure", "SinkParams", "FieldInfo", "type[Spec]", "Scope",
-             "DiscountParams", "TuneParams"}  # fmt: skip
+OUR_TYPES = {
+    "int",
+    "float",
+    "bool",
+    "HeadMetric",
+    "Measure",
+    "SinkParams",
+    "FieldInfo",
+    "type[Spec]",
+    "Scope",
+    "DiscountParams",
+    "TuneParams",
+}
 """Annotations of what holds no text from outside: numbers, rows of our own tables, specs of nothing but choices."""
 OUR_WORDS = {"model_fields", "__doc__"}
 MADE_SAFE = {"plain", "code", "duration", "len", "sum", "round", "abs", "range", "int"}
-TEXT_METHODS = {"join", "lower", "capitalize", "strip", "replace", "partition", "split", "title", "upper", "get",
-                "items", "values", "keys", "removesuffix"}  # fmt: skip
+TEXT_METHODS = {
+    "join",
+    "lower",
+    "capitalize",
+    "strip",
+    "replace",
+    "partition",
+    "split",
+    "title",
+    "upper",
+    "get",
+    "items",
+    "values",
+    "keys",
+    "removesuffix",
+}
 
 
 class Module:
@@ -104,7 +158,7 @@ class Reader:
 
     def safe(self, module: Module, node: ast.expr | None, seen: frozenset) -> bool:
         """Whether an expression holds no text from outside that was not made plain."""
-        if node is None or (node, ) in seen:
+        if node is None or (node,) in seen:
             return True
         seen = seen | {(node,)}
 

@@ -26,10 +26,14 @@ def run(*arguments: str, cpus: set[int] | None = None, **variables: str) -> subp
     """Python in a fresh process; `cpus` are those it may use."""
     environment = {name: text for name, text in os.environ.items() if name not in OURS} | variables
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=True,
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
         preexec_fn=None if cpus is None else lambda: os.sched_setaffinity(0, cpus),
-    )  # fmt: skip
+    )
 
 
 def threads_of_a_verb(tmp_path, **options) -> tuple[int, str]:

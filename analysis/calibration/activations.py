@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from analysis.calibration.runners import Groups, Resident, Runner
-from analysis.discount import token_weights
 from analysis.errors import UserError
+from analysis.sinks.discount import token_weights
 from analysis.specs import DiscountParams
 
 # Fixed, never taken from free memory: the size of a batch decides the last bits. More is no faster on a CPU, and a GPU

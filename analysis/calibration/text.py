@@ -212,7 +212,7 @@ _C4_PART = "en/c4-train.00000-of-01024.json.gz"
 
 
 def _bundled(seed: int) -> Iterator[Piece]:
-    from analysis.demo.grammar import document
+    from analysis.bundled.grammar import document
 
     random = Random(f"calibration-{seed}")
     while True:

@@ -180,7 +180,4 @@ def _too_long(where: str, path: Path) -> UserError:
     )
 
 
-TEXT_FILES: dict[str, TextFile] = {
-    ".txt": TextFile(_whole_text, _text_at),
-    ".jsonl": TextFile(_whole_lines, _lines_at),
-}
+TEXT_FILES: dict[str, TextFile] = {".txt": TextFile(_whole_text, _text_at), ".jsonl": TextFile(_whole_lines, _lines_at)}

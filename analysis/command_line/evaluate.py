@@ -8,8 +8,8 @@ from typing import Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given, listed_words
-from analysis.conditions import RELATIONS
 from analysis.evaluation import results
+from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.significance import p_words, points
 from analysis.specs import EvaluateSpec, ModelSpec
 

@@ -12,8 +12,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from analysis import outputs
-from analysis.context import Context
 from analysis.errors import UserError, shorten
+from analysis.job_context import Context
 from analysis.specs import Spec
 from analysis.specs.base import in_bytes
 

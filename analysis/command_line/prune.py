@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from analysis import outputs, pruned_runs
+from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, given
 from analysis.jobs.pruning import prune
+from analysis.pruned import report_file
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
 
 
@@ -17,9 +18,12 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser("prune", help="remove weights and write the pruned checkpoint to a folder")
     parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     parser.add_argument(
-        "--calibration", dest="data", default=argparse.SUPPRESS, metavar="TEXT",
+        "--calibration",
+        dest="data",
+        default=argparse.SUPPRESS,
+        metavar="TEXT",
         help=field_of(CalibrationParams, "data").description,
-    )  # fmt: skip
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help=field_of(PruneSpec, "out").description)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     seen = {"calibration", "discount", "steps", "data", "out"}
@@ -36,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         steps=StepParams(**given(StepParams, options)),
         **{name: value for name, value in given(PruneSpec, options).items() if name != "calibration"},
     )
-    outputs.check(Path(spec.out), spec.overwrite, pruned_runs.refusal)
+    outputs.check(Path(spec.out), spec.overwrite, report_file.refusal)
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
         context = Terminal(Path(folder))
         report = prune(spec, context).summary["report"]
@@ -45,8 +49,10 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(report, ensure_ascii=False))
         return 0
     sparsity = report["sparsity"]
-    print(f"{spec.out}: {sparsity['pruned_weights']:,} of {sparsity['weights']:,} weights removed "
-          f"({sparsity['overall']:.1%}) by {spec.method}.")  # fmt: skip
+    print(
+        f"{spec.out}: {sparsity['pruned_weights']:,} of {sparsity['weights']:,} weights removed "
+        f"({sparsity['overall']:.1%}) by {spec.method}."
+    )
     for note in report["notes"]:
         print(note)
     return 0

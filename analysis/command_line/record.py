@@ -10,8 +10,8 @@ from analysis.command_line.flags import NOT_FLAGS, Terminal, add_flags, field_of
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.jobs import recordings
 from analysis.models.checkpoint import describe
+from analysis.recording.trajectory import refusal
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec
-from analysis.trajectory import refusal
 
 PROMPTS_BYTES = 64 * 2**20
 

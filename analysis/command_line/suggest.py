@@ -17,16 +17,23 @@ def add(verbs: Any) -> None:
     verb = verbs.add_parser("suggest", help="search the discount of sinks that costs the model least")
     verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     verb.add_argument(
-        "--calibration", dest="data", default=argparse.SUPPRESS, metavar="TEXT",
+        "--calibration",
+        dest="data",
+        default=argparse.SUPPRESS,
+        metavar="TEXT",
         help=field_of(CalibrationParams, "data").description,
-    )  # fmt: skip
+    )
     for name in ("samples", "seq_len", "seed"):
         flag = "calibration-seed" if name == "seed" else name.replace("_", "-")
         help_text = f"{field_of(CalibrationParams, name).description} Default: {getattr(_text(), name)}."
         verb.add_argument(
-            f"--{flag}", dest=f"calibration_{name}", type=int, default=argparse.SUPPRESS, metavar=name.upper(),
+            f"--{flag}",
+            dest=f"calibration_{name}",
+            type=int,
+            default=argparse.SUPPRESS,
+            metavar=name.upper(),
             help=help_text,
-        )  # fmt: skip
+        )
     verb.add_argument("--json", action="store_true", help="print the summary as JSON")
     seen = {"statistics", "setting", "calibration", "discount", "data", "samples", "seq_len"}
     for spec in (SuggestSpec, TuneParams, DiscountParams, StatisticsParams, CalibrationParams, ModelSpec):

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from analysis import threads
+from analysis.engine.worker import TOPIC
 from analysis.errors import UserError
-from analysis.worker import TOPIC
 from cache import environment
 
 CONNECT_TIMEOUT = 10  # seconds

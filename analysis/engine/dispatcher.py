@@ -16,14 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from analysis.engine.assignment import Running, Work, free_place, host_for, obstacle
-from analysis.engine.book import Book
 from analysis.engine.cluster import Cluster, Place
+from analysis.engine.job_store import Book
+from analysis.engine.placement import Running, Work, free_place, host_for, obstacle
 from analysis.engine.records import JobRecord, retire
+from analysis.engine.transfer import add_piece, unload, wire_limit
+from analysis.engine.worker import MARK, Order, reason, request_cancel, request_pieces, request_stop, run_job
 from analysis.errors import UserError
-from analysis.freight import add_piece, unload, wire_limit
 from analysis.jobs import JOBS
-from analysis.worker import MARK, Order, reason, request_cancel, request_pieces, request_stop, run_job
 from cache.keys import code_version
 
 CANCEL_GRACE = 6.0  # seconds a cancelled job gets to stop by itself before its worker is killed
@@ -286,10 +286,16 @@ class Dispatcher:
     def _hand_over(self, cluster: Cluster, record: JobRecord, place: Place, host: Running | None) -> None:
         name = f"sinkscope-{record.id}-{secrets.token_hex(4)}"
         changes = {
-            "state": "running", "started": time.time(), "device": place.device, "worker": place.address, "run": name,
-            "between": host.record.id if host else "", "waits_for": "", "owner": self.owner,
+            "state": "running",
+            "started": time.time(),
+            "device": place.device,
+            "worker": place.address,
+            "run": name,
+            "between": host.record.id if host else "",
+            "waits_for": "",
+            "owner": self.owner,
             "scheduler": self._scheduler if cluster.remote else "",
-        }  # fmt: skip
+        }
         folder = self.store.incoming / record.id
         # Before the new try has its name, by which readers of partial results go.
         shutil.rmtree(folder, ignore_errors=True)
@@ -303,10 +309,18 @@ class Dispatcher:
             self.book.report(record.id, {"phase": "handing over"})
         mark = secrets.token_hex(16)
         order = Order(
-            id=record.id, run=name, kind=record.kind, spec=record.spec, folder=str(folder), mark=mark,
-            scratch=str(self.store.scratch), guest=host is not None, workers=place.workers, code=code_version(),
+            id=record.id,
+            run=name,
+            kind=record.kind,
+            spec=record.spec,
+            folder=str(folder),
+            mark=mark,
+            scratch=str(self.store.scratch),
+            guest=host is not None,
+            workers=place.workers,
+            code=code_version(),
             limit=wire_limit(),
-        )  # fmt: skip
+        )
         run = Running(updated, place, None, host is not None)
         with self._changed:
             # Before the job is handed over, as its first words may be faster than this thread.

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from analysis.engine.book import Book
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.dispatcher import Dispatcher
+from analysis.engine.job_store import Book
 from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives, new_owner
 from analysis.errors import UserError
 from analysis.jobs import known_key
+from analysis.recording.trajectory import open_trajectory
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec, sentence
-from analysis.trajectory import open_trajectory
 from cache import environment
 from cache.keys import content_key
 from cache.store import Result, Store
@@ -114,9 +114,7 @@ class Engine:
         record = self.job(job_id)
         if record is None or record.state not in ENDED or record.state == "done":
             raise UserError("Only a job that failed, was cancelled or was interrupted can be started again.")
-        fresh = JobRecord(
-            id=record.id, kind=record.kind, spec=record.spec, created=time.time(), owner=self._owner
-        )  # fmt: skip
+        fresh = JobRecord(id=record.id, kind=record.kind, spec=record.spec, created=time.time(), owner=self._owner)
         try:
             spec = record.parameters()
         except ValidationError as error:
@@ -188,9 +186,17 @@ class Engine:
         self.store.add_result(key, summary, file)
         now = time.time()
         record = JobRecord(
-            id=uuid.uuid4().hex[:12], kind="record", spec=spec.model_dump(mode="json"), state="done", created=now,
-            finished=now, key=key, summary=summary, cached=True, owner=self._owner,
-        )  # fmt: skip
+            id=uuid.uuid4().hex[:12],
+            kind="record",
+            spec=spec.model_dump(mode="json"),
+            state="done",
+            created=now,
+            finished=now,
+            key=key,
+            summary=summary,
+            cached=True,
+            owner=self._owner,
+        )
         self._book.save(record)
         return record
 

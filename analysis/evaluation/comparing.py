@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import conditions
-from analysis.evaluation import significance
+from analysis.evaluation import conditions, significance
 from analysis.evaluation.results import AVERAGE, Results, begun, scores
 from analysis.evaluation.significance import Difference
 

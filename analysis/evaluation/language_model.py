@@ -16,13 +16,13 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from analysis.denoising import SAMPLERS, stop_tokens
 from analysis.errors import UserError
-from analysis.evaluation import adaptive
+from analysis.evaluation import early_draws as adaptive
 from analysis.evaluation.likelihood import Budget, Likelihood, Request, greedy_match, log_likelihoods, seed_of
 from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
 from analysis.models.load import LoadedModel
 from analysis.models.tokenizer import chat_text
+from analysis.recording.denoising import SAMPLERS, stop_tokens
 from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Spec
 
 
@@ -115,9 +115,13 @@ class LanguageModel(TemplateLM):
             self.on_response(index, responses[index], result)
 
         options = {
-            "draws": self.settings.draws, "seed": self.settings.seed, "on_result": finished,
-            "guidance": self.guidance, "budget": self.budget, "on_forward": self.on_forward,
-        }  # fmt: skip
+            "draws": self.settings.draws,
+            "seed": self.settings.seed,
+            "on_result": finished,
+            "guidance": self.guidance,
+            "budget": self.budget,
+            "on_forward": self.on_forward,
+        }
         if self.settings.early_draws and self.model.mask_token is not None:
             adaptive.log_likelihoods(self.model, asked, self._origins, **options)
         else:

@@ -187,9 +187,11 @@ def log_likelihoods(
             index = reader.request
             # fsum does not depend on the order in which batches came.
             results[index] = Likelihood(
-                math.fsum(parts[index]), exact[index], len(plans[index]),
+                math.fsum(parts[index]),
+                exact[index],
+                len(plans[index]),
                 greedy[index] if model.mask_token is None else None,
-            )  # fmt: skip
+            )
             on_result(index, results[index])
     return [results[index] for index in range(len(requests))]
 
@@ -245,11 +247,7 @@ def planned_forwards(
 
 
 def run_forwards(
-    model: LoadedModel,
-    forwards: Iterable[Forward],
-    guidance: float,
-    budget: Budget,
-    on_forward: Callable[[], None],
+    model: LoadedModel, forwards: Iterable[Forward], guidance: float, budget: Budget, on_forward: Callable[[], None]
 ) -> Iterable[tuple[Reader, float, bool]]:
     """Every reader with its sum of log-probabilities, and whether all its tokens are the likeliest.
 

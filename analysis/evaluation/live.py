@@ -19,8 +19,8 @@ from analysis.evaluation.tasks import Benchmark, Document, described, scored
 from analysis.models.load import LoadedModel, pick_device
 from analysis.specs import ModelSpec
 from analysis.specs.evaluation import WINDOW
-from cache.answers import Answers
 from cache.keys import code_version, content_key
+from cache.responses import Answers
 
 
 class Stopped(Exception):
@@ -110,15 +110,21 @@ def run(
         missing = []
 
         def keep(
-            document: Document, record: dict[str, Any], restored: bool, benchmark: Benchmark = benchmark,
+            document: Document,
+            record: dict[str, Any],
+            restored: bool,
+            benchmark: Benchmark = benchmark,
             seat: Seat = seat,
-        ) -> None:  # fmt: skip
+        ) -> None:
             if document.key not in told:
                 told.add(document.key)
                 lines.write(
-                    "document", key=document.key, benchmark=benchmark.name, place=document.place,
+                    "document",
+                    key=document.key,
+                    benchmark=benchmark.name,
+                    place=document.place,
                     **described(benchmark, document),
-                )  # fmt: skip
+                )
             responses = [tuple(one) if isinstance(one, list) else one for one in record["responses"]]
             metrics = scored(benchmark, document, responses)
             lines.write(
@@ -188,8 +194,10 @@ def _ask(
             return
         replies = slots[document.key]
         record: dict[str, Any] = {
-            "responses": [reply for reply, _ in replies], "precision": model.dtype, "device": model.device.type,
-        }  # fmt: skip
+            "responses": [reply for reply, _ in replies],
+            "precision": model.dtype,
+            "device": model.device.type,
+        }
         start = first[document.key]
         if not asked.cut.isdisjoint(range(start, start + len(replies))):
             record["cut"] = True

@@ -38,9 +38,7 @@ def _bundled(title: str, name: str) -> Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "mmlu": Preset(
-        "MMLU", "mmlu", shots=5, draws=1, source=_SCRIPTS, alternative="bundled_knowledge"
-    ),
+    "mmlu": Preset("MMLU", "mmlu", shots=5, draws=1, source=_SCRIPTS, alternative="bundled_knowledge"),
     "arc_challenge": Preset(
         "ARC-C", "arc_challenge", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_knowledge"
     ),
@@ -49,45 +47,57 @@ PRESETS: dict[str, Preset] = {
         "WinoGrande", "winogrande", shots=5, draws=128, source=_SCRIPTS, alternative="bundled_reference"
     ),
     "gsm8k": Preset(
-        "GSM8K", "gsm8k", shots=None, metric="exact_match", gen_length=1024, source=_SCRIPTS,
+        "GSM8K",
+        "gsm8k",
+        shots=None,
+        metric="exact_match",
+        gen_length=1024,
+        source=_SCRIPTS,
         alternative="bundled_problems",
     ),
     "hellaswag": Preset(
         "HellaSwag", "hellaswag", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_story"
     ),
     "gpqa": Preset(
-        "GPQA-main", "gpqa_main_n_shot", shots=5, guidance=0.5, draws=128, source=_SCRIPTS,
+        "GPQA-main",
+        "gpqa_main_n_shot",
+        shots=5,
+        guidance=0.5,
+        draws=128,
+        source=_SCRIPTS,
         alternative="bundled_knowledge",
     ),
     "race": Preset(
-        "RACE", "race", guidance=0.5, draws=128, source="in the paper but not in its scripts; " + _LIKE_ARC,
+        "RACE",
+        "race",
+        guidance=0.5,
+        draws=128,
+        source="in the paper but not in its scripts; " + _LIKE_ARC,
         alternative="bundled_story",
     ),
-    "arc_easy": Preset(
-        "ARC-E", "arc_easy", guidance=0.5, draws=128, source=_LIKE_ARC, alternative="bundled_knowledge"
-    ),
-    "wikitext": Preset(
-        "WikiText-2", "wikitext", draws=32, metric="word_perplexity", alternative="bundled_text"
-    ),
+    "arc_easy": Preset("ARC-E", "arc_easy", guidance=0.5, draws=128, source=_LIKE_ARC, alternative="bundled_knowledge"),
+    "wikitext": Preset("WikiText-2", "wikitext", draws=32, metric="word_perplexity", alternative="bundled_text"),
     "bundled_agreement": _bundled("Agreement", "agreement"),
     "bundled_arithmetic": _bundled("Arithmetic", "arithmetic"),
     "bundled_knowledge": _bundled("Knowledge", "knowledge"),
     "bundled_physical": _bundled("Physical", "physical"),
     "bundled_story": _bundled("Story", "story"),
     "bundled_reference": _bundled("Reference", "reference"),
-    "bundled_problems": Preset(
-        "Word problems", "bundled_problems", metric="exact_match", gen_length=24
-    ),
+    "bundled_problems": Preset("Word problems", "bundled_problems", metric="exact_match", gen_length=24),
     "bundled_text": Preset("Bundled text", "bundled_text", draws=32, metric="word_perplexity"),
-}  # fmt: skip
+}
 
 SUITES: dict[str, tuple[str, ...]] = {
     "bundled": (
-        "bundled_agreement", "bundled_arithmetic", "bundled_knowledge", "bundled_physical", "bundled_story",
+        "bundled_agreement",
+        "bundled_arithmetic",
+        "bundled_knowledge",
+        "bundled_physical",
+        "bundled_story",
         "bundled_reference",
     ),
     "paper": ("mmlu", "arc_challenge", "piqa", "winogrande", "gsm8k", "hellaswag", "gpqa", "race"),
-}  # fmt: skip
+}
 
 
 def expand(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from analysis import outputs
 from analysis.errors import UserError
 from analysis.evaluation.significance import Difference
-from analysis.pruned_runs import PrunedRun
+from analysis.pruned.report_file import PrunedRun
 
 DOCUMENTS = "documents.jsonl"  # in the job's folder
 HEADER_BYTES = 2**20  # more than the first line of such a file can take
@@ -187,12 +187,16 @@ class Growing:
                 self._at += len(whole)
                 header = self._header
                 return Results(
-                    names=tuple(header["names"]), models=tuple(header["models"]),
+                    names=tuple(header["names"]),
+                    models=tuple(header["models"]),
                     runs=tuple(PrunedRun(**one.get("pruning", NO_REPORT)) for one in header["models"]),
                     benchmarks=tuple(Benchmark(**one) for one in header["benchmarks"]),
-                    problems=tuple(header["problems"]), documents=dict(self._documents), answers=dict(self._answers),
-                    header=header, end=self._end,
-                )  # fmt: skip
+                    problems=tuple(header["problems"]),
+                    documents=dict(self._documents),
+                    answers=dict(self._answers),
+                    header=header,
+                    end=self._end,
+                )
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError("This file holds no evaluation, or a damaged one. Evaluate again.") from error
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import conditions
-from analysis.evaluation import comparing, significance
+from analysis.evaluation import comparing, conditions, significance
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Answer, Document, Results, begun, scores
 from analysis.evaluation.significance import Difference, Estimate, p_words, points
@@ -56,9 +55,15 @@ def accuracy_table(results: Results) -> list[dict[str, Any]]:
 
 def _row(task: str, model: str, one: Estimate, planned: int, draws: int | None) -> dict[str, Any]:
     return {
-        "task": task, "model": model, "accuracy": one.value, "low": one.low, "high": one.high, "items": one.n,
-        "planned": planned, "draws": draws,
-    }  # fmt: skip
+        "task": task,
+        "model": model,
+        "accuracy": one.value,
+        "low": one.low,
+        "high": one.high,
+        "items": one.n,
+        "planned": planned,
+        "draws": draws,
+    }
 
 
 def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
@@ -134,12 +139,20 @@ def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, A
             one = family[pair][task]
             rows.append(
                 {
-                    "task": title, "model": results.names[pair[0]], "than": results.names[pair[1]],
-                    "points": 100 * one.value, "low": 100 * one.low, "high": 100 * one.high, "items": one.n,
-                    "only this model right": one.only_first, "only the other right": one.only_second,
-                    "p": one.p, "p (Holm)": one.p_holm, "in words": one.words,
+                    "task": title,
+                    "model": results.names[pair[0]],
+                    "than": results.names[pair[1]],
+                    "points": 100 * one.value,
+                    "low": 100 * one.low,
+                    "high": 100 * one.high,
+                    "items": one.n,
+                    "only this model right": one.only_first,
+                    "only the other right": one.only_second,
+                    "p": one.p,
+                    "p (Holm)": one.p_holm,
+                    "in words": one.words,
                 }
-            )  # fmt: skip
+            )
     if all(row["p"] is None for row in rows):
         rows = [{name: value for name, value in row.items() if name not in ("p", "p (Holm)")} for row in rows]
     return rows
@@ -149,8 +162,10 @@ def condition_sheet(results: Results, pair: Pair) -> list[dict[str, str]]:
     """The conditions of two models side by side, a row each, what differs first and marked."""
     every = comparing.conditions_of(results)
     names = dict(zip(("first", "second"), (results.names[model] for model in pair), strict=True))
-    return [{names.get(key, key): value for key, value in row.items()}
-            for row in conditions.sheet(every[pair[0]], every[pair[1]])]  # fmt: skip
+    return [
+        {names.get(key, key): value for key, value in row.items()}
+        for row in conditions.sheet(every[pair[0]], every[pair[1]])
+    ]
 
 
 def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:
@@ -170,11 +185,12 @@ def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:
         bytes_ = sum(one["byte_perplexity"][1] for one in metrics if "byte_perplexity" in one)
         rows.append(
             {
-                "model": results.names[model], "texts": len(metrics),
+                "model": results.names[model],
+                "texts": len(metrics),
                 "perplexity a word": float(np.exp(-total / words)),
                 "bits a byte": float(-total / bytes_ / np.log(2)) if bytes_ else None,
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -186,19 +202,27 @@ def summary(results: Results) -> dict[str, Any]:
     cut, used = cut_items(results), _mean_draws(results)
     for benchmark in results.benchmarks:
         row: dict[str, Any] = {
-            "task": benchmark.name, "title": benchmark.title, "metric": benchmark.metric,
-            "planned": benchmark.planned, "draws": benchmark.draws, "shots": benchmark.shots,
-            "guidance": benchmark.guidance, "settings_from": benchmark.source,
+            "task": benchmark.name,
+            "title": benchmark.title,
+            "metric": benchmark.metric,
+            "planned": benchmark.planned,
+            "draws": benchmark.draws,
+            "shots": benchmark.shots,
+            "guidance": benchmark.guidance,
+            "settings_from": benchmark.source,
             "truncated": cut[benchmark.name],
-        }  # fmt: skip
+        }
         if benchmark.kind == PERPLEXITY:
             row["perplexity"] = perplexities(results, benchmark.name)
         else:
             row["models"] = [
-                {"model": name, **_json(significance.estimate(scores(results, benchmark.name, index)[0])),
-                 "draws_used": used.get((benchmark.name, index))}
+                {
+                    "model": name,
+                    **_json(significance.estimate(scores(results, benchmark.name, index)[0])),
+                    "draws_used": used.get((benchmark.name, index)),
+                }
                 for index, name in enumerate(results.names)
-            ]  # fmt: skip
+            ]
             row["differences"] = [
                 _compared(results, relations, pair, found[benchmark.name]) for pair, found in by_pair.items()
             ]
@@ -226,21 +250,25 @@ def summary(results: Results) -> dict[str, Any]:
         "restored": sum(answer.restored for answer in results.answers.values()),
         "complete": all(
             len(scores(results, b.name, index)[0]) == b.planned
-            for b in results.benchmarks for index in range(len(results.names))
+            for b in results.benchmarks
+            for index in range(len(results.names))
         ),
         "problems": list(results.problems),
         "seed": results.header.get("seed"),
         "end": results.end,
-    }  # fmt: skip
+    }
 
 
 def _compared(results: Results, relations: dict[str, list[Pair]], pair: Pair, one: Difference) -> dict[str, Any]:
     """A difference as JSON. as: what the other model is to this one. also_differs: conditions beside the method."""
     return {
-        "model": results.names[pair[0]], "than": results.names[pair[1]], **_json(one), "words": one.words,
+        "model": results.names[pair[0]],
+        "than": results.names[pair[1]],
+        **_json(one),
+        "words": one.words,
         "as": [relation for relation, some in relations.items() if pair in some],
         "also_differs": comparing.mismatch(results, pair),
-    }  # fmt: skip
+    }
 
 
 def cut_items(results: Results) -> dict[str, int]:

@@ -25,8 +25,8 @@ from lm_eval.tasks import TaskManager
 
 from analysis.errors import UserError, shorten
 from analysis.evaluation.bundled.data import FOLDER
+from analysis.evaluation.lm_eval_fixes import nothing_remembered, settle
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
-from analysis.evaluation.settled import nothing_remembered, settle
 from analysis.specs import EvaluateSpec
 
 FEWSHOT_SEED = 1234  # lm-eval's own default

@@ -45,19 +45,27 @@ def running(bands: Sequence[Band], colors: Sequence[str], y_title: str, differen
             go.Scatter(
                 x=np.concatenate([x[there], x[there][::-1]]),
                 y=np.concatenate([high[there], low[there][::-1]]).astype(np.float32),
-                fill="toself", mode="none", fillcolor=color, opacity=0.16, hoverinfo="skip", showlegend=False,
+                fill="toself",
+                mode="none",
+                fillcolor=color,
+                opacity=0.16,
+                hoverinfo="skip",
+                showlegend=False,
             )
-        )  # fmt: skip
+        )
         figure.add_trace(
             go.Scatter(
-                x=x, y=mean.astype(np.float32), mode="lines", name=as_text(band.name),
+                x=x,
+                y=mean.astype(np.float32),
+                mode="lines",
+                name=as_text(band.name),
                 line={"color": color, "width": 2},
                 customdata=np.stack([low, high], axis=1).astype(np.float32),
                 hovertemplate="%{y:+.1f} [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]"
                 if difference
                 else "%{y:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}]",
             )
-        )  # fmt: skip
+        )
     layout(figure, "items done", y_title, height=330)
     figure.update_layout(hovermode="x unified", showlegend=True)
     figure.update_xaxes(rangemode="tozero")
@@ -97,28 +105,40 @@ def whiskers(found: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
         shift = (index - (len(models) - 1) / 2) * 0.7 / len(models)
         figure.add_trace(
             go.Scatter(
-                x=values[:, 0], y=[rows.index(one.row) + shift for one in mine], mode="markers", name=as_text(model),
+                x=values[:, 0],
+                y=[rows.index(one.row) + shift for one in mine],
+                mode="markers",
+                name=as_text(model),
                 marker={
-                    "color": colors[model], "size": 9, "line": {"color": colors[model], "width": 2},
+                    "color": colors[model],
+                    "size": 9,
+                    "line": {"color": colors[model], "width": 2},
                     "symbol": ["circle" if one.clear else "circle-open" for one in mine],
                 },
                 error_x={
-                    "type": "data", "symmetric": False, "array": values[:, 2] - values[:, 0],
-                    "arrayminus": values[:, 0] - values[:, 1], "thickness": 2, "width": 0,
+                    "type": "data",
+                    "symmetric": False,
+                    "array": values[:, 2] - values[:, 0],
+                    "arrayminus": values[:, 0] - values[:, 1],
+                    "thickness": 2,
+                    "width": 0,
                 },
                 text=["<br>".join(map(as_text, one.hover.split("<br>"))) for one in mine],
                 hovertemplate="%{text}<extra></extra>",
             )
-        )  # fmt: skip
+        )
     names = [as_text(row) for row in rows]
     layout(figure, as_text(x_title), "", height=90 + len(rows) * (14 + 14 * len(models)))
     figure.add_vline(x=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
     figure.update_layout(showlegend=True)
     figure.update_yaxes(
-        tickmode="array", tickvals=list(range(len(rows))), ticktext=[f"<b>{names[0]}</b>", *names[1:]] if names else [],
-        range=[len(rows) - 0.5, -0.5], zeroline=False,
+        tickmode="array",
+        tickvals=list(range(len(rows))),
+        ticktext=[f"<b>{names[0]}</b>", *names[1:]] if names else [],
+        range=[len(rows) - 0.5, -0.5],
+        zeroline=False,
         showgrid=False,
-    )  # fmt: skip
+    )
     for edge in range(1, len(rows)):
         figure.add_hline(y=edge - 0.5, line={"color": REFERENCE, "width": 0.5}, opacity=0.4)
     return figure

@@ -64,9 +64,7 @@ class Card:
     note: str = ""
 
 
-def page_html(
-    title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibit], cards: Sequence[Card] = ()
-) -> str:
+def page_html(title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibit], cards: Sequence[Card] = ()) -> str:
     """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON."""
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",

@@ -49,9 +49,12 @@ def grids(
     cell of the first grid to outline. clickable: each of its cells is a point with customdata (layer, column).
     """
     figure = make_subplots(
-        1, len(shown), subplot_titles=[as_text(grid.title) for grid in shown] if len(shown) > 1 else None,
-        horizontal_spacing=0.05, shared_yaxes=True,
-    )  # fmt: skip
+        1,
+        len(shown),
+        subplot_titles=[as_text(grid.title) for grid in shown] if len(shown) > 1 else None,
+        horizontal_spacing=0.05,
+        shared_yaxes=True,
+    )
     for index, grid in enumerate(shown, 1):
         figure.add_trace(_cells(grid, name, columns, signed), row=1, col=index)
     layers, count = shown[0].values.shape
@@ -86,9 +89,12 @@ def grids(
     texts = list(map(as_text, columns)) if named else []
     ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": texts} if named else {}
     figure.update_xaxes(
-        range=[-0.5, count - 0.5], title_text="projection" if named else columns, showgrid=False, zeroline=False,
+        range=[-0.5, count - 0.5],
+        title_text="projection" if named else columns,
+        showgrid=False,
+        zeroline=False,
         **(ticks or {"dtick": 1 if count <= 16 else 4}),
-    )  # fmt: skip
+    )
     figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
     figure.update_yaxes(title_text="layer", col=1)
     return figure
@@ -213,9 +219,13 @@ def pictures(shown: Sequence[Picture], height: int, width: int, first: tuple[int
     rows, columns = shown[0].shares.shape
     places = _places(len(shown), rows * height, columns * width)
     figure = make_subplots(
-        *places, subplot_titles=[one.title for one in shown], shared_xaxes="all", shared_yaxes="all",
-        horizontal_spacing=0.04, vertical_spacing=0.08,
-    )  # fmt: skip
+        *places,
+        subplot_titles=[one.title for one in shown],
+        shared_xaxes="all",
+        shared_yaxes="all",
+        horizontal_spacing=0.04,
+        vertical_spacing=0.08,
+    )
     for index, one in enumerate(shown):
         # Percent in one byte a cell: a quarter of what float32 would send to the browser.
         percent = np.rint(one.shares * 100).astype(np.int8 if one.signed else np.uint8)

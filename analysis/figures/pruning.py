@@ -40,10 +40,16 @@ def phase_bar(phases: Sequence[tuple[str, float]]) -> go.Figure:
     names, seconds = [as_text(name) for name, _ in phases], [spent for _, spent in phases]
     figure = go.Figure(
         go.Bar(
-            y=names, x=seconds, orientation="h", marker={"color": TOKEN}, text=[f"{spent:.1f}" for spent in seconds],
-            textposition="outside", cliponaxis=False, hovertemplate="%{y}<br>%{x:.2f} s<extra></extra>",
+            y=names,
+            x=seconds,
+            orientation="h",
+            marker={"color": TOKEN},
+            text=[f"{spent:.1f}" for spent in seconds],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}<br>%{x:.2f} s<extra></extra>",
         )
-    )  # fmt: skip
+    )
     layout(figure, "seconds", "", 90 + 26 * len(names))
     figure.update_layout(showlegend=False, bargap=0.35, margin={"r": 40})
     figure.update_yaxes(autorange="reversed", automargin=True)

@@ -182,9 +182,15 @@ def mass_of_step(
     if threshold is not None and np.isfinite(threshold):
         figure.add_hline(y=threshold, line={"color": SINK, "dash": "dash", "width": 1.5})
         figure.add_annotation(
-            xref="paper", x=1, y=threshold, text="sink threshold", showarrow=False, xanchor="right", yanchor="bottom",
+            xref="paper",
+            x=1,
+            y=threshold,
+            text="sink threshold",
+            showarrow=False,
+            xanchor="right",
+            yanchor="bottom",
             font={"color": SINK, "size": 12},
-        )  # fmt: skip
+        )
     layout(figure, "position", "mean mass (uniform = 1)", height=300)
     figure.update_layout(barmode="overlay", bargap=0.15)
     figure.update_xaxes(

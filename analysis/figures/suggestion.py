@@ -13,9 +13,13 @@ _LEAST = {True: 2e-3, False: 2e-4}  # of the values, the least height of a histo
 
 
 def history(
-    values: Sequence[float], settings: Sequence[str], references: Mapping[str, float], y_title: str, maximise: bool,
+    values: Sequence[float],
+    settings: Sequence[str],
+    references: Mapping[str, float],
+    y_title: str,
+    maximise: bool,
     planned: int,
-) -> go.Figure:  # fmt: skip
+) -> go.Figure:
     """Value by trial (N,), the best so far, and a level for each reference by name. settings: each trial in words.
 
     planned: trials in the end, so that the axis stays while the history grows. Trials far worse than the rest, which
@@ -31,28 +35,40 @@ def history(
     for (name, level), dash in zip(references.items(), _DASHES, strict=False):
         figure.add_trace(
             go.Scatter(
-                x=ends, y=[level, level], name=name, mode="lines",
+                x=ends,
+                y=[level, level],
+                name=name,
+                mode="lines",
                 line={"color": REFERENCE, "dash": dash, "width": 1.5},
                 hovertemplate=f"{name}: %{{y:{form}}}<extra></extra>",
             )
-        )  # fmt: skip
+        )
     figure.add_trace(
         go.Scatter(
-            x=numbers, y=best, name="best so far", mode="lines", line={"color": SINK, "width": 2, "shape": "hv"},
+            x=numbers,
+            y=best,
+            name="best so far",
+            mode="lines",
+            line={"color": SINK, "width": 2, "shape": "hv"},
             hoverinfo="skip",
         )
-    )  # fmt: skip
+    )
     figure.add_trace(
         go.Scatter(
-            x=numbers, y=np.clip(worth, low, high), name="trial", mode="markers",
+            x=numbers,
+            y=np.clip(worth, low, high),
+            name="trial",
+            mode="markers",
             marker={
-                "color": TOKEN, "size": 8, "line": {"width": 0},
+                "color": TOKEN,
+                "size": 8,
+                "line": {"width": 0},
                 "symbol": np.where(outside, "triangle-down" if maximise else "triangle-up", "circle"),
             },
             customdata=[f"{value:{form}}<br>{as_text(words)}" for value, words in zip(values, settings, strict=True)],
             hovertemplate="trial %{x}: %{customdata}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     layout(figure, "trial", y_title, 360)
     figure.update_xaxes(range=[-0.8, ends[1] + 0.8], rangemode="nonnegative")
     margin = 0.06 * (high - low)
@@ -80,11 +96,16 @@ def importances(shares: Mapping[str, float]) -> go.Figure:
     names = sorted(shares, key=lambda name: shares[name])
     figure = go.Figure(
         go.Bar(
-            x=[shares[name] for name in names], y=names, orientation="h", marker={"color": SERIES_COLORS[0]},
-            text=[f"{shares[name]:.0%}" for name in names], textposition="outside", cliponaxis=False,
+            x=[shares[name] for name in names],
+            y=names,
+            orientation="h",
+            marker={"color": SERIES_COLORS[0]},
+            text=[f"{shares[name]:.0%}" for name in names],
+            textposition="outside",
+            cliponaxis=False,
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     layout(figure, "importance", "", 360)
     figure.update_xaxes(tickformat=".0%", range=[0, 1.12 * max(shares.values(), default=1)])
     return figure

@@ -18,23 +18,37 @@ def discount_curves(
     z = next(iter(curves.values()))[0]
     figure = go.Figure(
         go.Bar(
-            x=(z[:-1] + z[1:]) / 2, y=counts, yaxis="y2", name="tokens", marker={"color": REFERENCE, "opacity": 0.45},
+            x=(z[:-1] + z[1:]) / 2,
+            y=counts,
+            yaxis="y2",
+            name="tokens",
+            marker={"color": REFERENCE, "opacity": 0.45},
             hovertemplate="z ≈ %{x:.2f}<br>%{y:,} tokens<extra></extra>",
         )
-    )  # fmt: skip
+    )
     for (name, (grid, low, median, high)), color in zip(curves.items(), (SINK, TOKEN), strict=False):
         figure.add_trace(
             go.Scatter(
-                x=np.concatenate([grid, grid[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself",
-                fillcolor=color, opacity=0.2, line={"width": 0}, hoverinfo="skip", showlegend=False,
+                x=np.concatenate([grid, grid[::-1]]),
+                y=np.concatenate([high, low[::-1]]),
+                fill="toself",
+                fillcolor=color,
+                opacity=0.2,
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
             )
-        )  # fmt: skip
+        )
         figure.add_trace(
             go.Scatter(
-                x=grid, y=median, name=as_text(name), mode="lines", line={"color": color, "width": 2.5},
+                x=grid,
+                y=median,
+                name=as_text(name),
+                mode="lines",
+                line={"color": color, "width": 2.5},
                 hovertemplate="z = %{x:.2f}<br>ω = %{y:.3f}<extra></extra>",
             )
-        )  # fmt: skip
+        )
     figure.add_vline(x=threshold, line={"color": REFERENCE, "dash": "dash", "width": 1})
     layout(figure, "z: standard deviations above the mean attention mass", "token weight ω", 340)
     figure.update_layout(
@@ -64,11 +78,17 @@ def score_shifts(quantiles: Sequence[Mapping[str, np.ndarray]], names: Mapping[s
         points = np.array([layer[given] for layer in quantiles])
         figure.add_trace(
             go.Box(
-                x=np.arange(len(points)), lowerfence=points[:, 0], q1=points[:, 1], median=points[:, 2],
-                q3=points[:, 3], upperfence=points[:, 4], name=as_text(name), marker={"color": color},
+                x=np.arange(len(points)),
+                lowerfence=points[:, 0],
+                q1=points[:, 1],
+                median=points[:, 2],
+                q3=points[:, 3],
+                upperfence=points[:, 4],
+                name=as_text(name),
+                marker={"color": color},
                 line={"width": 1.2},
             )
-        )  # fmt: skip
+        )
     layout(figure, "layer", "feature score, relative shift", 380)
     figure.update_layout(boxmode="group")
     figure.update_xaxes(dtick=1 if len(quantiles) <= 16 else 4)

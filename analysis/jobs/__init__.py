@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.context import Context
+from analysis.job_context import Context
 from analysis.jobs.calibration import calibrate
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.insights import ablate, attention_map

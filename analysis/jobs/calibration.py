@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import stored_statistics as stored
-from analysis.bin_error import Probes, probe_settings
 from analysis.calibration.noise import noise_levels, noised_sequences
-from analysis.context import Context
 from analysis.errors import UserError
+from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.pruning import model_to_prune
 from analysis.specs import CalibrateSpec, CalibrationParams
-from analysis.tuning import EDGES
+from analysis.tuning import statistics_file as stored
+from analysis.tuning.bin_error import Probes, probe_settings
+from analysis.tuning.effects import EDGES
 
 if TYPE_CHECKING:
-    from analysis.calibration.statistics import Texts
     from analysis.models.load import LoadedModel
+    from analysis.tuning.collect import Texts
 
 
 def calibrate(spec: CalibrateSpec, context: Context) -> Outcome:
@@ -33,10 +33,10 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome:
             "diffusion model."
         )
     from analysis.calibration.runners import Resident, Runner, Streamed
-    from analysis.calibration.statistics import fill, plan
     from analysis.models.load import free_bytes
     from analysis.models.tokenizer import token_strings
     from analysis.provenance import environment
+    from analysis.tuning.collect import fill, plan
 
     started = time.perf_counter()
     whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
@@ -45,9 +45,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome:
     context.progress("calibration text")
     texts, note = _texts(model, spec)
     found = plan(runner, spec, texts.noised.shape[1], texts.noised.shape[2])
-    texts = replace(
-        texts, **{name: getattr(texts, name)[: found.sequences] for name in ("clean", "noised", "other")}
-    )  # fmt: skip
+    texts = replace(texts, **{name: getattr(texts, name)[: found.sequences] for name in ("clean", "noised", "other")})
     names = token_strings(model.tokenizer, np.unique([*np.unique(texts.noised), *np.unique(texts.clean)]).tolist())
     params = spec.calibration
     info = stored.Info(
@@ -107,8 +105,8 @@ def _other(params: CalibrationParams, number: int) -> CalibrationParams:
 
 def _texts(model: "LoadedModel", spec: CalibrateSpec) -> tuple["Texts", str]:
     """The text that a pruning with these parameters reads, that of another seed, and sequences that are in neither."""
-    from analysis.calibration.statistics import Texts
     from analysis.calibration.text import calibration_text
+    from analysis.tuning.collect import Texts
 
     def read(params: CalibrationParams, draw: int | None = None) -> tuple[np.ndarray, str]:
         geometry = model.geometry
@@ -128,6 +126,8 @@ def _texts(model: "LoadedModel", spec: CalibrateSpec) -> tuple["Texts", str]:
             f"another seed, {len(unseen)} of {spec.heldout} held-out sequences are left. Take fewer samples, a shorter "
             "sequence length, or more text."
         )
-    rows = [noised_sequences(tokens, own, model.mask_token) for tokens, own in
-            ((clean, params), (unlike, other), (np.stack(unseen), apart))]  # fmt: skip
+    rows = [
+        noised_sequences(tokens, own, model.mask_token)
+        for tokens, own in ((clean, params), (unlike, other), (np.stack(unseen), apart))
+    ]
     return Texts(clean, *rows), note

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.context import Context
 from analysis.errors import UserError
 from analysis.evaluation.results import DOCUMENTS, read
 from analysis.evaluation.tables import summary
+from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
-from analysis.pruned_runs import read_report
-from analysis.resident import free_memory, loaded, resident_model
+from analysis.models.resident import free_memory, loaded, resident_model
+from analysis.pruned.report_file import read_report
 from analysis.specs import EvaluateSpec, ModelSpec
-from cache.answers import Answers
 from cache.keys import code_version, content_key
+from cache.responses import Answers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -58,10 +58,14 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
     prints = [fingerprint(checkpoint) for checkpoint in found]
     runs = [asdict(read_report(checkpoint.folder)) for checkpoint in found]
     key = content_key(
-        kind="evaluate", fingerprints=prints, parameters=spec.model_dump(mode="json", exclude={"model", "compare"}),
+        kind="evaluate",
+        fingerprints=prints,
+        parameters=spec.model_dump(mode="json", exclude={"model", "compare"}),
         items=[document.key for benchmark in benchmarks for document in benchmark.documents],
-        precision=[[pick_device(model.device), model.dtype] for model in spec.models], runs=runs, code=code_version(),
-    )  # fmt: skip
+        precision=[[pick_device(model.device), model.dtype] for model in spec.models],
+        runs=runs,
+        code=code_version(),
+    )
     models = _Models(spec.models, found, context)
     seats = [
         live.Seat(name, model, print_, load)
@@ -79,15 +83,25 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
         ],
         benchmarks=[
             {
-                "name": b.name, "title": b.preset.title, "metric": b.metric, "kind": b.kind,
-                "planned": len(b.documents), "draws": b.draws, "shots": b.shots, "guidance": b.guidance,
-                "gen_length": b.gen_length, "source": b.preset.source,
+                "name": b.name,
+                "title": b.preset.title,
+                "metric": b.metric,
+                "kind": b.kind,
+                "planned": len(b.documents),
+                "draws": b.draws,
+                "shots": b.shots,
+                "guidance": b.guidance,
+                "gen_length": b.gen_length,
+                "source": b.preset.source,
             }
             for b in benchmarks
         ],
-        problems=problems, seed=spec.seed, together=models.together, early_draws=spec.early_draws,
+        problems=problems,
+        seed=spec.seed,
+        together=models.together,
+        early_draws=spec.early_draws,
         created=datetime.now(UTC).isoformat(timespec="microseconds"),
-    )  # fmt: skip
+    )
     stopped = False
 
     def on_step(tally: "Tally") -> None:
@@ -96,17 +110,25 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
         rate = tally.rate
         left = (tally.total - tally.done) / rate if rate else None
         context.progress(
-            "evaluating", tally.done, tally.total, items_per_second=rate, seconds_left=left,
+            "evaluating",
+            tally.done,
+            tally.total,
+            items_per_second=rate,
+            seconds_left=left,
             restored=tally.done - tally.fresh,
-        )  # fmt: skip
+        )
 
     try:
         with Answers() as answers:
             live.run(
-                benchmarks, seats,
+                benchmarks,
+                seats,
                 lambda benchmark: live.settings_of(benchmark, spec.seed, chat is not None, spec.early_draws),
-                answers, lines, models.together, on_step,
-            )  # fmt: skip
+                answers,
+                lines,
+                models.together,
+                on_step,
+            )
     except live.Stopped:
         stopped = True
     finally:

@@ -2,11 +2,11 @@
 
 import time
 
-from analysis.context import Context
 from analysis.errors import UserError
+from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.recordings import written
-from analysis.resident import resident_model
+from analysis.models.resident import resident_model
 from analysis.specs import AblateSpec, AttentionMapSpec
 
 
@@ -41,9 +41,9 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome:
     model = resident_model(spec.model, context)
     import torch
 
-    from analysis import ablation
-    from analysis.denoising import denoise, stop_tokens
     from analysis.models.tokenizer import token_strings
+    from analysis.recording import ablation
+    from analysis.recording.denoising import denoise, stop_tokens
 
     prompt = torch.tensor([spec.prompt], dtype=torch.long)
     total = len(ablation.TARGETS) + 1

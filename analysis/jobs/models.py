@@ -1,8 +1,8 @@
 """Loading a model into the worker, and freeing it. torch is imported only when a model is."""
 
-from analysis.context import Context
+from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome
-from analysis.resident import release_resident, resident_model
+from analysis.models.resident import release_resident, resident_model
 from analysis.specs import LoadSpec, UnloadSpec
 
 

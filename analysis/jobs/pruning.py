@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.context import Context
 from analysis.errors import NotEnoughMemory
+from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
-from analysis.resident import resident_model
+from analysis.models.resident import resident_model
 from analysis.specs import CalibrateSpec, EstimateSpec, FootprintParams, FootprintSpec, PruneSpec
 
 if TYPE_CHECKING:

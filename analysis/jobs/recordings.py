@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import trajectory as trajectories
 from analysis.calibration import noise as forward_noise
-from analysis.context import Context
 from analysis.errors import UserError
+from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
-from analysis.resident import free_memory, resident_model
+from analysis.models.resident import free_memory, resident_model
+from analysis.recording import trajectory as trajectories
 from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def record(spec: RecordSpec, context: Context) -> Outcome:
     model = resident_model(spec.model, context)
     import torch
 
-    from analysis.denoising import denoise
     from analysis.models.tokenizer import token_strings
+    from analysis.recording.denoising import denoise
 
     ids, chat = model.encode(spec.prompt, spec.chat_template)
     prompt = torch.tensor([ids], dtype=torch.long)
@@ -46,9 +46,14 @@ def record(spec: RecordSpec, context: Context) -> Outcome:
         names.update(token_strings(model.tokenizer, new))
         sure = [None if np.isnan(value) else round(float(value), 4) for value in confidence]
         context.progress(
-            "denoising", step + 1, planned, tokens=[names[token] for token in tokens.tolist()], confidence=sure,
-            masked=(tokens == model.mask_token).tolist(), prompt_length=len(ids),
-        )  # fmt: skip
+            "denoising",
+            step + 1,
+            planned,
+            tokens=[names[token] for token in tokens.tolist()],
+            confidence=sure,
+            masked=(tokens == model.mask_token).tolist(),
+            prompt_length=len(ids),
+        )
 
     context.progress("denoising", 0, planned)
     started = time.perf_counter()
@@ -96,9 +101,9 @@ def _recording(
     model: "LoadedModel", arrays: dict[str, Any], seconds: float, *, prompt_length: int, **facts: Any
 ) -> trajectories.Trajectory:
     """Arrays of `trajectory.record` with everything about the model they came from."""
-    from analysis.denoising import stop_tokens
     from analysis.models.tokenizer import token_strings
     from analysis.provenance import environment
+    from analysis.recording.denoising import stop_tokens
 
     occurring = np.unique(np.concatenate([arrays["tokens"].ravel(), arrays["final"]])).tolist()
     ends = stop_tokens(model)
@@ -155,10 +160,7 @@ def noise(spec: NoiseSpec, context: Context) -> Outcome:
     tokens = np.array(spec.tokens, np.int64)
     inputs = [
         forward_noise.noised(
-            tokens,
-            forward_noise.mask_probability(step, spec.diffusion_steps, spec.noise_eps),
-            model.mask_token,
-            rng,
+            tokens, forward_noise.mask_probability(step, spec.diffusion_steps, spec.noise_eps), model.mask_token, rng
         )
         for step in forward_noise.noise_levels(spec.diffusion_steps, spec.step_interval)
     ]
@@ -179,7 +181,7 @@ def _replay(
     import torch
 
     from analysis.attention import MassObserver
-    from analysis.denoising import Choice, Step
+    from analysis.recording.denoising import Choice, Step
 
     observer = MassObserver()
 

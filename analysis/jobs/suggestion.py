@@ -7,15 +7,15 @@ also for more of them, goes on where it ended, whatever ended it.
 import time
 from typing import Any
 
-from analysis.context import Context
 from analysis.errors import UserError
+from analysis.job_context import Context
 from analysis.jobs.evaluation import checkpoint_of
-from analysis.jobs.judges import Judge, judge_of
+from analysis.jobs.objectives import Judge, judge_of
 from analysis.jobs.outcome import Outcome
 from analysis.models.checkpoint import fingerprint
 from analysis.specs import DiscountParams, SuggestSpec
-from cache.answers import Answers
 from cache.keys import code_version, content_key
+from cache.responses import Answers
 
 
 class _Stopped(Exception):
@@ -46,9 +46,13 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome:
     checkpoint = checkpoint_of(spec.model, context)
     content = fingerprint(checkpoint)
     study = content_key(
-        kind="search", fingerprint=content, device=spec.model.device, dtype=spec.model.dtype,
-        question=spec.question(), code=code_version(),
-    )  # fmt: skip
+        kind="search",
+        fingerprint=content,
+        device=spec.model.device,
+        dtype=spec.model.dtype,
+        question=spec.question(),
+        code=code_version(),
+    )
     rows: list[dict[str, Any]] = []
     found: dict[str, Any] = {"searched": [], "importance": {}, "notes": [], "comparison": None}
     stopped = False
@@ -78,12 +82,17 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome:
 
 
 def _try_all(
-    spec: SuggestSpec, judge: Judge, answers: Answers, study: str, told: _Told, rows: list[dict[str, Any]],
+    spec: SuggestSpec,
+    judge: Judge,
+    answers: Answers,
+    study: str,
+    told: _Told,
+    rows: list[dict[str, Any]],
     found: dict[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     """Fills `rows` with the trials, in order, and `found` with what they say so far."""
     told("starting Optuna")
-    from analysis.search import Search, space
+    from analysis.tuning.search_space import Search, space
 
     ranges = space(spec.searched, judge.unserved(spec.searched))
     if not ranges:

@@ -3,14 +3,7 @@
 Parameter names and logits are the native model's; only the attention mask differs.
 """
 
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from analysis.models.sliced import AnyHeads, SlicedMLPs
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-DEMO = Path(__file__).parent.parent / "demo"
+BUNDLED = Path(__file__).parent.parent / "bundled"
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ MODELS: dict[str, Model] = {
     for model in (
         Model(
             "bundled",
-            str(DEMO / "diffusion"),
+            str(BUNDLED / "diffusion"),
             "A small masked diffusion model of short stories. Ships with SinkScope, runs on any CPU.",
             prompt="It was a sunny day, and Sue was at the river. The river is not shallow. It is",
             sampling=(("gen_length", 48), ("steps", 48)),
         ),
         Model(
             "bundled-ar",
-            str(DEMO / "autoregressive"),
+            str(BUNDLED / "autoregressive"),
             "The bundled model's autoregressive twin: the same blocks and text, reading from left to right.",
             prompt="Mia was hungry, so she went to the",
             sampling=(("gen_length", 48),),

@@ -59,11 +59,7 @@ ALLOCATIONS: dict[str, Allocation] = {
 
 
 def layer_sparsities(
-    allocation: str,
-    sparsity: float,
-    sizes: np.ndarray,
-    outlier_ratios: np.ndarray | None = None,
-    spread: float = 0.08,
+    allocation: str, sparsity: float, sizes: np.ndarray, outlier_ratios: np.ndarray | None = None, spread: float = 0.08
 ) -> np.ndarray:
     """The sparsity of every layer, (L,) float64; their mean weighted by `sizes` is `sparsity`.
 

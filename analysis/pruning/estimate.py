@@ -9,7 +9,7 @@ import torch
 
 from analysis.calibration.activations import TOKENS_A_FORWARD, input_features, kept_bytes
 from analysis.calibration.noise import noise_levels, shared_levels
-from analysis.context import Context
+from analysis.job_context import Context
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.load import LoadedModel, free_bytes
 from analysis.pruning import pipeline

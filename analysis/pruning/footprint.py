@@ -1,11 +1,11 @@
-"""What pruning saved: weights, bytes and time, each measured, with a sentence on what they mean. Imports no torch.
+"""What pruning saved: weights, bytes and time, each measured, with a sentence on what they mean.
 
 Zeros are weights like any other to a matrix product, so a model that only has more of them is as fast as before. Two
 kinds of pruning can be faster: smaller matrices everywhere, and 2:4 on GPUs whose kernels skip the zeros.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +13,7 @@ from analysis.errors import UserError
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint
 from analysis.provenance import environment
+from analysis.pruning.speed import Speed, measure
 from analysis.specs import FootprintParams, ModelSpec
 
 if TYPE_CHECKING:
@@ -40,33 +41,6 @@ class Size(BaseModel):
     two_of_four: bool
 
 
-class Speed(BaseModel):
-    """Median times of one forward of `sequences` × `tokens` tokens, the models taking turns in one run.
-
-    speedup: median of the paired ratios dense / pruned, with its 95 % interval by order statistics (all of the range
-    below six repeats). kernels: what the pruned model's matrix products ran on; converted: how many of them on 2:4.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    device: str
-    device_name: str
-    threads: int
-    dtype: str
-    sequences: int
-    tokens: int
-    repeats: int
-    dense_seconds: float
-    pruned_seconds: float
-    dense_tokens_per_second: float
-    pruned_tokens_per_second: float
-    speedup: float
-    low: float
-    high: float
-    kernels: Literal["dense", "2:4"]
-    converted: int
-
-
 class Footprint(BaseModel):
     """speed None: there was no room for both models; the statement says why."""
 
@@ -90,8 +64,6 @@ def footprint(
     Both models are loaded here, privately. Raises UserError for a source that is not on this disk or cannot be opened,
     for two models of different families, and for texts longer than they take.
     """
-    from analysis.pruning import speed
-
     before, after = _on_disk(dense.source), _on_disk(pruned.source)
     if (before.geometry.layers, before.geometry.hidden) != (after.geometry.layers, after.geometry.hidden):
         raise UserError(
@@ -104,7 +76,7 @@ def footprint(
     sizes = size_of(before), size_of(after)
     measured, reason = None, ""
     try:
-        measured, reason = speed.measure(dense, pruned, params, sizes[1].two_of_four, on_forward)
+        measured, reason = measure(dense, pruned, params, sizes[1].two_of_four, on_forward)
     except UserError as error:
         reason = f"The speed was not measured: {error}"
     return Footprint(

@@ -162,7 +162,7 @@ def _by_sparsegpt(
 def _step_weights(spec: PruneSpec) -> np.ndarray | None:
     """c of every noise level of the calibration (T,), None where all count alike. Raises UserError where none does."""
     from analysis.calibration.noise import noise_levels, why_steps_count_alike
-    from analysis.tuning import step_weights
+    from analysis.tuning.effects import step_weights
 
     if spec.steps == StepParams():
         return None
@@ -190,9 +190,11 @@ def _noised_scores(discounted: bool) -> Prepare:
         discount = spec.discount if discounted else None
         found = feature_scores(runner, text.noised, discount, budget, told, _step_weights(spec))
         facts = {
-            "mode": found.mode, "forwards": found.forwards, "rows_a_forward": found.rows_a_forward,
+            "mode": found.mode,
+            "forwards": found.forwards,
+            "rows_a_forward": found.rows_a_forward,
             "kept_bytes": found.kept_bytes,
-        }  # fmt: skip
+        }
         return Prepared(scores=found.scores, facts=facts)
 
     return prepare

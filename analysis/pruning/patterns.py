@@ -60,11 +60,7 @@ def check(pattern: str, shape: tuple[int, ...], sparsity: float) -> Pattern:
 
 
 def pruned_mask(
-    score: torch.Tensor,
-    sparsity: float,
-    pattern: str,
-    over: Literal["row", "matrix"] = "row",
-    count: int | None = None,
+    score: torch.Tensor, sparsity: float, pattern: str, over: Literal["row", "matrix"] = "row", count: int | None = None
 ) -> torch.Tensor:
     """True where a weight goes, bool (out, in): where its score (out, in) is lowest. Of equal scores the first go.
 

@@ -19,13 +19,13 @@ from analysis.calibration.activations import TOKENS_A_FORWARD
 from analysis.calibration.noise import NOISES, noised_sequences
 from analysis.calibration.runners import Resident, Runner, Streamed, hooked
 from analysis.calibration.text import calibration_text
-from analysis.context import Context
 from analysis.errors import UserError
-from analysis.measuring import Phases
+from analysis.job_context import Context
 from analysis.models.blocks import first_input, private_block, run_block
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.files import StoredTensor, block_prefix, require, stored_tensors
 from analysis.models.load import LoadedModel, free_bytes, require_opens
+from analysis.phases import Phases
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio
 from analysis.pruning.methods import METHODS, Calibration, InputNorms, Method, Prepared
 from analysis.pruning.removal import Removal, removal_for, require_finite, rows_of
@@ -173,9 +173,8 @@ def prepare(run: Run, text: Calibration | None) -> Prepared:
     phase = "activations of the dense model"
     with run.phase(phase):
         prepared = run.method.prepare(
-            run.runner, text, run.spec, budget(run.spec, run.model),
-            lambda done, of: run.tell(phase, done, of),
-        )  # fmt: skip
+            run.runner, text, run.spec, budget(run.spec, run.model), lambda done, of: run.tell(phase, done, of)
+        )
     for layer, scores in enumerate(prepared.scores or []):
         for name, score in scores.items():
             require_finite(score, layer, name)

@@ -19,10 +19,11 @@ import torch
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
-from analysis import outputs, pruned_runs
+from analysis import outputs
 from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint
-from analysis.pruned_runs import COMPANION_SUFFIXES
+from analysis.pruned import report_file
+from analysis.pruned.report_file import COMPANION_SUFFIXES
 
 REPORT = "report.json"
 MASKS = "masks.safetensors"
@@ -35,7 +36,7 @@ def check_target(out: Path, source: Path, overwrite: bool, need: int) -> None:
     with outputs.told(out):
         if os.path.realpath(out) == os.path.realpath(source):
             raise UserError(f"'{out}' is the checkpoint that is pruned. Choose another folder to write to.")
-    outputs.check(out, overwrite, pruned_runs.refusal)
+    outputs.check(out, overwrite, report_file.refusal)
     parent = next(folder for folder in out.absolute().parents if folder.is_dir())
     free = shutil.disk_usage(parent).free
     if free < need:
@@ -62,7 +63,7 @@ def finished_folder(out: Path, overwrite: bool, log: Callable[[str], None]) -> I
         readable = partial.stat().st_mode & 0o666
         for file in partial.iterdir():
             file.chmod(readable)  # safetensors writes for the owner alone
-        note = outputs.place(partial, out, overwrite, pruned_runs.refusal)
+        note = outputs.place(partial, out, overwrite, report_file.refusal)
         if note:
             log(note)
     except OSError as error:

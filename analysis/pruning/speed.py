@@ -8,16 +8,43 @@ from typing import Literal
 import numpy as np
 import psutil
 import torch
+from pydantic import BaseModel, ConfigDict
 from scipy import stats
 from torch import nn
 
 from analysis.models.load import LoadedModel, load
-from analysis.pruning.footprint import Speed
 from analysis.specs import FootprintParams, ModelSpec
 
 _WARM_UP = 2
 _OLDEST_CAPABILITY = (8, 0)  # NVIDIA's Ampere
 _KERNEL_DTYPES = (torch.float16, torch.bfloat16)
+
+
+class Speed(BaseModel):
+    """Median times of one forward of `sequences` × `tokens` tokens, the models taking turns in one run.
+
+    speedup: median of the paired ratios dense / pruned, with its 95 % interval by order statistics (all of the range
+    below six repeats). kernels: what the pruned model's matrix products ran on; converted: how many of them on 2:4.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    device: str
+    device_name: str
+    threads: int
+    dtype: str
+    sequences: int
+    tokens: int
+    repeats: int
+    dense_seconds: float
+    pruned_seconds: float
+    dense_tokens_per_second: float
+    pruned_tokens_per_second: float
+    speedup: float
+    low: float
+    high: float
+    kernels: Literal["dense", "2:4"]
+    converted: int
 
 
 def measure(

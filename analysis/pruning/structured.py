@@ -241,9 +241,12 @@ def cuts(shape: BlockShape, kept: Kept) -> dict[str, Cut]:
     query = _features(kept.groups, shape.group_heads * shape.head_dim)
     key = _features(kept.groups, shape.head_dim)
     rows = {
-        "self_attn.q_proj": query, "self_attn.k_proj": key, "self_attn.v_proj": key,
-        "mlp.gate_proj": kept.channels, "mlp.up_proj": kept.channels,
-    }  # fmt: skip
+        "self_attn.q_proj": query,
+        "self_attn.k_proj": key,
+        "self_attn.v_proj": key,
+        "mlp.gate_proj": kept.channels,
+        "mlp.up_proj": kept.channels,
+    }
     columns = {HEADS_FEED: query, CHANNELS_FEED: kept.channels}
     return {name: Cut(dim, features) for dim, named in ((0, rows), (1, columns)) for name, features in named.items()}
 

@@ -23,9 +23,14 @@ class CalibrationParams(Spec):
         min_length=1,
     )
     samples: int = parameter(
-        128, "Samples", "How many sequences are cut from the text.", unit="sequences", ge=1, le=4096,
+        128,
+        "Samples",
+        "How many sequences are cut from the text.",
+        unit="sequences",
+        ge=1,
+        le=4096,
         source=SINK_AWARE_SOURCE,
-    )  # fmt: skip
+    )
     seq_len: int = parameter(
         2048,
         "Sequence length",
@@ -49,9 +54,14 @@ class CalibrationParams(Spec):
         source=SINK_AWARE_SOURCE,
     )
     noise_eps: float = parameter(
-        1e-3, "Noise ε", "The least share of tokens that is masked: ε in p.", ge=0, lt=1, step=1e-3,
+        1e-3,
+        "Noise ε",
+        "The least share of tokens that is masked: ε in p.",
+        ge=0,
+        lt=1,
+        step=1e-3,
         source=SINK_AWARE_SOURCE,
-    )  # fmt: skip
+    )
     seed: int = parameter(
         0, "Calibration seed", "Fixes which text is taken and which tokens are masked.", ge=0, le=2**31 - 1
     )
@@ -189,13 +199,23 @@ class PruneSpec(Spec):
         source=f"{OWL_SOURCE}; depth: arXiv 2605.06366",
     )
     owl_threshold: float = parameter(
-        5.0, "OWL outlier level M", "A score counts as an outlier above M times its layer's mean.", gt=0, le=100,
-        step=0.5, source=OWL_SOURCE,
-    )  # fmt: skip
-    allocation_range: float = parameter(
-        0.08, "Allocation range ±", "How far a layer's sparsity may lie from the overall one.", ge=0, le=0.5, step=0.01,
+        5.0,
+        "OWL outlier level M",
+        "A score counts as an outlier above M times its layer's mean.",
+        gt=0,
+        le=100,
+        step=0.5,
         source=OWL_SOURCE,
-    )  # fmt: skip
+    )
+    allocation_range: float = parameter(
+        0.08,
+        "Allocation range ±",
+        "How far a layer's sparsity may lie from the overall one.",
+        ge=0,
+        le=0.5,
+        step=0.01,
+        source=OWL_SOURCE,
+    )
     magnitude_over: Literal["row", "matrix"] = parameter(
         "row",
         "Magnitude compares over",

@@ -39,9 +39,13 @@ class LLaDASampling(Spec):
     sampler: Literal["llada"] = "llada"
     gen_length: int = _gen_length()
     steps: int = parameter(
-        64, "Denoising steps", "Forward passes in all, shared equally among the blocks.", ge=1, le=4096,
+        64,
+        "Denoising steps",
+        "Forward passes in all, shared equally among the blocks.",
+        ge=1,
+        le=4096,
         source=LLADA_SOURCE,
-    )  # fmt: skip
+    )
     block_length: int | None = parameter(
         None,
         "Block length",

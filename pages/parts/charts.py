@@ -53,9 +53,14 @@ def heading(title: str, sentence: str, formula: str | None) -> None:
 
 
 def table(
-    title: str, sentence: str, frame: pd.DataFrame, key: str, formula: str | None = None, export: bool = True,
+    title: str,
+    sentence: str,
+    frame: pd.DataFrame,
+    key: str,
+    formula: str | None = None,
+    export: bool = True,
     **options: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     """Draws title, sentence and a table with its download. options go to `st.dataframe`.
 
     export: whether it stands in the exported page.
@@ -63,9 +68,14 @@ def table(
     heading(title, sentence, formula)
     event = st.dataframe(frame, hide_index=True, key=key, placeholder="", alt=f"{title}. {sentence}", **options)
     st.download_button(
-        "CSV", lambda: frame.to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv", type="tertiary",
+        "CSV",
+        lambda: frame.to_csv(index=False),
+        f"{key}.csv",
+        "text/csv",
+        key=f"{key}_csv",
+        type="tertiary",
         icon=":material/download:",
-    )  # fmt: skip
+    )
     if export:
         st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, frame)
     return event
@@ -82,9 +92,15 @@ def _table(table: pd.DataFrame, key: str) -> None:
 
 
 def card(
-    column: DeltaGenerator, label: str, value: str, change: str | None = None, *, note: str = "",
-    help: str | None = None, delta_color: Literal["normal", "inverse", "off"] = "normal",
-) -> None:  # fmt: skip
+    column: DeltaGenerator,
+    label: str,
+    value: str,
+    change: str | None = None,
+    *,
+    note: str = "",
+    help: str | None = None,
+    delta_color: Literal["normal", "inverse", "off"] = "normal",
+) -> None:
     """Draws one number in a column, and a note beneath it. change: against what it is compared with. help: Markdown."""
     column.metric(plain(label), plain(value), change and plain(change), help=help, delta_color=delta_color)
     if note:
@@ -109,8 +125,11 @@ def export_button(title: str, settings: Mapping[str, Any], subject: str) -> None
     settings = {**settings, "selection": st.query_params.to_dict()}
     if exhibits:
         st.download_button(
-            "Export page (HTML)", lambda: page_html(title, settings, exhibits, cards),
-            file_name(title.removeprefix("SinkScope: "), subject), "text/html",
-            key="export_html", icon=":material/ios_share:",
+            "Export page (HTML)",
+            lambda: page_html(title, settings, exhibits, cards),
+            file_name(title.removeprefix("SinkScope: "), subject),
+            "text/html",
+            key="export_html",
+            icon=":material/ios_share:",
             help="One file with these plots and their settings. It opens anywhere, without a server.",
-        )  # fmt: skip
+        )

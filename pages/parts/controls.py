@@ -36,10 +36,16 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
     if kind in (int, float):
         bounds = _bounds(field, kind)
         return st.number_input(
-            label, value=default, step=extra.get("step") or kind(1), key=key, help=help_text,
-            placeholder=extra.get("empty") or None, format=_format(extra.get("step")),
-            **bounds, **options,
-        )  # fmt: skip
+            label,
+            value=default,
+            step=extra.get("step") or kind(1),
+            key=key,
+            help=help_text,
+            placeholder=extra.get("empty") or None,
+            format=_format(extra.get("step")),
+            **bounds,
+            **options,
+        )
     return st.text_input(label, value=default, key=key, help=help_text, **options)
 
 
@@ -52,9 +58,15 @@ def draw_slider(spec: type[Spec], name: str, key: str, **options: Any) -> Any:
     help_text = _help(field)
     step = kind(extra.get("step") or 1)
     return st.slider(
-        field.title, value=kind(field.default), step=step, key=key, help=help_text,
-        format="%.1f" if step in (0.1, 0.5) else None, **bounds, **options,
-    )  # fmt: skip
+        field.title,
+        value=kind(field.default),
+        step=step,
+        key=key,
+        help=help_text,
+        format="%.1f" if step in (0.1, 0.5) else None,
+        **bounds,
+        **options,
+    )
 
 
 def _format(step: float | None) -> str | None:

@@ -1,22 +1,52 @@
-"""Makes a page always appear inside the app, with its navigation and sidebar."""
+"""The app around every page: navigation and sidebar; and that a page always appears inside it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
+from pathlib import Path
 
+import streamlit as st
+
+from pages.parts.plain import plain
+from pages.parts.session import why_no_engine
+from pages.parts.sidebar import show_what_began, sidebar
 from pages.parts.trouble import told
+
+# A file of our own: the browser asks Google's servers for the shape of a `:material/…:` icon of a page.
+ICON = Path(__file__).parents[1] / "icon.svg"
+# Streamlit leaves wide margins; a page of plots needs them.
+STYLE = "<style>[data-testid='stMainBlockContainer']{padding:3rem 3rem}</style>"
 
 _inside: ContextVar[bool] = ContextVar("inside_app", default=False)
 
 
-@contextmanager
-def inside_app() -> Iterator[None]:
-    """Around the running of a page by the app."""
-    token = _inside.set(True)
+def show() -> None:
+    """Navigation and sidebar; then the page that was asked for, or why there is no engine to serve it."""
+    st.set_page_config(page_title="SinkScope", page_icon=str(ICON), layout="wide")
+    page = st.navigation(
+        [
+            st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
+            st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
+            st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
+            st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
+            st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
+            st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
+            st.Page("pages/masks.py", title="Masks", icon=":material/grid_on:"),
+        ]
+    )
+    st.html(STYLE)
+    problem = why_no_engine()
+    if problem:
+        st.title(plain(page.title))
+        st.error(plain(problem))
+        return
+    with told():
+        sidebar()
+    inside = _inside.set(True)
     try:
-        yield
+        page.run()
     finally:
-        _inside.reset(token)
+        _inside.reset(inside)
+    show_what_began()
 
 
 def run(body: Callable[[], None]) -> None:
@@ -29,6 +59,4 @@ def run(body: Callable[[], None]) -> None:
         with told():
             body()
     else:
-        from app import main
-
-        main()
+        show()

@@ -14,8 +14,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine import Engine, JobRecord
 from analysis.models.registry import MODELS, Model, entry
+from analysis.recording.trajectory import Trajectory, open_trajectory
 from analysis.specs import ModelSpec, Spec, sentence
-from analysis.trajectory import Trajectory, open_trajectory
 from cache import environment
 from cache.store import Store
 from pages.parts.plain import plain

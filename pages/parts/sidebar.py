@@ -63,9 +63,12 @@ def _model_panel() -> None:
         if message:
             st.error(f"{plain(message)} {plain(used.source)} stays in use.")
         if st.button(
-            "Unload", key="unload_model", width="stretch", disabled=not engine().has_worker(),
+            "Unload",
+            key="unload_model",
+            width="stretch",
+            disabled=not engine().has_worker(),
             help="Frees the memory of the model the worker holds. The next job loads what it needs.",
-        ):  # fmt: skip
+        ):
             for _ in range(max(1, engine().models_held())):
                 submit("unload", UnloadSpec())
             st.rerun()

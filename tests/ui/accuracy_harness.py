@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.parts.accuracy import accuracy_panel
+from pages.parts.accuracy.panel import accuracy_panel
 from pages.parts.session import engine
 
 st.set_page_config(layout="wide")

@@ -31,9 +31,12 @@ def asked(tmp_path_factory) -> EvaluateSpec:
     for name, method in (("b", "wanda-noised"), ("c", "sink-wanda")):
         write_report(folder / name, pruned_run(model=dense, method=method))
     return EvaluateSpec(
-        model=models[0], compare=tuple(models[1:]), names=("dense", "wanda-noised 50 %", "sink-wanda 50 %"),
-        tasks=("bundled_agreement", "bundled_knowledge", "bundled_text"), limit=20,
-    )  # fmt: skip
+        model=models[0],
+        compare=tuple(models[1:]),
+        names=("dense", "wanda-noised 50 %", "sink-wanda 50 %"),
+        tasks=("bundled_agreement", "bundled_knowledge", "bundled_text"),
+        limit=20,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.recording.trajectory import open_trajectory, save
 from analysis.specs import LLaDASampling, RecordSpec
-from analysis.trajectory import open_trajectory, save
 from pages.parts.session import engine
 from pages.parts.trouble import why
 from tests.helpers import ROOT
@@ -19,9 +19,15 @@ pytestmark = pytest.mark.slow
 PAGES = [f"pages/{name}.py" for name in ("overview", "denoise", "sinks", "dynamics", "tuning", "pruning", "masks")]
 PICTURE = "![x](http://evil.test/a.png)"
 NAMES = {
-    "picture": PICTURE, "long": "a" * 5000, "NUL": "a\0b", "blank": "  ", "dots": "../..",
-    "newline": "a\n\n# b", "folder": str(ROOT / "tests"), "file": str(ROOT / "app.py"),
-}  # fmt: skip
+    "picture": PICTURE,
+    "long": "a" * 5000,
+    "NUL": "a\0b",
+    "blank": "  ",
+    "dots": "../..",
+    "newline": "a\n\n# b",
+    "folder": str(ROOT / "tests"),
+    "file": str(ROOT / "app.py"),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -177,8 +183,12 @@ def test_a_recording_full_of_markup_is_shown_as_text(recording, tmp_path):
 
 
 def test_what_is_caught_is_one_sentence_and_a_bug_is_not_caught():
-    for error in (OSError(36, "File name too long", "a" * 4000), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
-                  ValueError("embedded null byte"), PermissionError("no")):  # fmt: skip
+    for error in (
+        OSError(36, "File name too long", "a" * 4000),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+        ValueError("embedded null byte"),
+        PermissionError("no"),
+    ):
         assert why(error).endswith((".", "again.")) and len(why(error)) < 400 and "\n" not in why(error)
     with pytest.raises(ValueError, match="shapes"):
         why(ValueError("shapes (3,) and (4,) not aligned"))
@@ -186,9 +196,13 @@ def test_what_is_caught_is_one_sentence_and_a_bug_is_not_caught():
 
 def test_any_file_that_is_dropped_on_a_page_ends_in_a_sentence(recording):
     whole = engine().result(recording).file.read_bytes()
-    for name, content in (("empty.safetensors", b""), ("noise.safetensors", os.urandom(2000)),
-                          (f"{PICTURE[:6]}.safetensors", whole[:500]), ("long" * 60 + ".safetensors", b"{}"),
-                          ("short.safetensors", whole[:-100])):  # fmt: skip
+    for name, content in (
+        ("empty.safetensors", b""),
+        ("noise.safetensors", os.urandom(2000)),
+        (f"{PICTURE[:6]}.safetensors", whole[:500]),
+        ("long" * 60 + ".safetensors", b"{}"),
+        ("short.safetensors", whole[:-100]),
+    ):
         test = visit("pages/denoise.py", recording=recording.id)
         checked(test.file_uploader[0].upload(name, content).run())
         assert test.error, name
@@ -197,4 +211,3 @@ def test_any_file_that_is_dropped_on_a_page_ends_in_a_sentence(recording):
 def test_settings_in_an_address_that_cannot_be_read_are_said():
     for broken in ("{", json.dumps({"sparsity": 7}), "null", PICTURE):
         visit("pages/tuning.py", tuning_a=broken, tune_steps=PICTURE)
-

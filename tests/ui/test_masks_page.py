@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from analysis import masks, masks_io
 from analysis.models.checkpoint import find, fingerprint
+from analysis.pruned import compare, masks_file
 from analysis.pruning.scores import pruned_copy
 from analysis.specs import LLaDASampling, PruneSpec, RecordSpec
 from pages.parts.session import engine
@@ -52,8 +52,8 @@ def folders(bundled):
 
 
 def compared(folders, first, second):
-    a, b = (masks_io.open_masks(str(folders[name])) for name in (first, second))
-    return masks.compare(masks_io.pairs(a, b), a.geometry.layers, a.names, a.geometry.heads, a.geometry.kv_heads)
+    a, b = (masks_file.open_masks(str(folders[name])) for name in (first, second))
+    return compare.compare(masks_file.pairs(a, b), a.geometry.layers, a.names, a.geometry.heads, a.geometry.kv_heads)
 
 
 def open_page(**query):
@@ -84,10 +84,10 @@ def test_two_runs_of_one_sparsity_are_chosen_to_begin_with(folders):
 def test_the_numbers_are_those_of_the_masks_beside_both_floors(folders):
     test = open_page(first="magnitude", second="wanda-0")
     total, seeds = compared(folders, "magnitude", "wanda-0").total(), compared(folders, "wanda-0", "wanda-1").total()
-    assert test.metric[0].value == f"{masks.disagreement(total):.2%}"
-    assert test.metric[1].value == f"{masks.jaccard_distance(total):.2%}"
+    assert test.metric[0].value == f"{compare.disagreement(total):.2%}"
+    assert test.metric[1].value == f"{compare.jaccard_distance(total):.2%}"
     said = texts(test)
-    assert f"Independent masks: 50.0% · two calibration seeds: {masks.disagreement(seeds):.2%}" in said
+    assert f"Independent masks: 50.0% · two calibration seeds: {compare.disagreement(seeds):.2%}" in said
     assert "`wanda-0` and `wanda-1`" in said
     assert "our measure" in said
 
@@ -98,14 +98,14 @@ def test_the_grid_and_its_table_hold_the_counted_numbers(folders):
     for part in ("whole head", "q_proj", "o_proj"):
         test.selectbox(key="mask_part").set_value(part).run()
         figure = json.loads(test.get("plotly_chart")[0].proto.spec)
-        expected = masks.disagreement(comparison.head_parts()[part])
+        expected = compare.disagreement(comparison.head_parts()[part])
         shown = figure["data"][0]["z"]
         values = np.frombuffer(base64.b64decode(shown["bdata"]), np.float32).reshape(expected.shape)
         np.testing.assert_allclose(values, expected, rtol=1e-6)
     test.toggle(key="mask_heads_table").set_value(True).run()
     table = test.dataframe[0].value
     np.testing.assert_allclose(table["mask disagreement"], expected.ravel())
-    floor = masks.independent_disagreement(comparison.head_parts()["o_proj"])
+    floor = compare.independent_disagreement(comparison.head_parts()["o_proj"])
     np.testing.assert_allclose(table["mask disagreement, independent masks"], floor.ravel())
     assert "mask disagreement, two seeds" in table
 
@@ -128,7 +128,7 @@ def test_projections_open_one_mask_and_one_heads_part_of_it(folders):
     assert "The masks of layer 3, o_proj, head 2" in texts(test)
     test.toggle(key="mask_picture_table").set_value(True).run()
     table = test.dataframe[0].value
-    part = masks.head_slice(masks_io.open_masks(str(folders["wanda-0"])).pruned(3, "o_proj"), "o_proj", 2, 6, 6)
+    part = compare.head_slice(masks_file.open_masks(str(folders["wanda-0"])).pruned(3, "o_proj"), "o_proj", 2, 6, 6)
     np.testing.assert_array_equal(table["share pruned, second"].to_numpy().reshape(part.shape), part)
     test.slider(key="mask_outputs_192").set_value((10, 13))
     test.slider(key="mask_inputs_32").set_value((4, 6)).run()
@@ -187,7 +187,7 @@ def test_a_floor_of_ones_own_choice(folders):
     test.selectbox(key="floor_first").set_value("wanda-0")
     test.selectbox(key="floor_second").set_value("wanda-1").run()
     seeds = compared(folders, "wanda-0", "wanda-1").total()
-    assert f"two calibration seeds: {masks.disagreement(seeds):.2%}" in texts(test)
+    assert f"two calibration seeds: {compare.disagreement(seeds):.2%}" in texts(test)
 
 
 def test_several_runs_overlap_as_their_sets_do(folders):
@@ -195,7 +195,7 @@ def test_several_runs_overlap_as_their_sets_do(folders):
     assert set(test.multiselect(key="runs").value) == {"magnitude", "wanda-0", "wanda-1"}
     test.toggle(key="overlap_table").set_value(True).run()
     table = test.dataframe[0].value.set_index(["first", "second"])
-    expected = masks.jaccard(compared(folders, "magnitude", "wanda-0").total())
+    expected = compare.jaccard(compared(folders, "magnitude", "wanda-0").total())
     assert table.loc[("magnitude", "wanda-0"), "jaccard"] == pytest.approx(expected)
     assert len(table) == 3
     test.multiselect(key="runs").set_value(["magnitude", "sparser"]).run()
@@ -224,9 +224,9 @@ def test_attention_to_the_dense_models_sinks_is_measured_on_both_pruned_models(f
     own = table[table["model"] == "dense"]
     assert (own["of the dense model's"].dropna() == 1).all()
 
-    from analysis.sinks import find_sinks, mean_mass
+    from analysis.recording.trajectory import open_trajectory
+    from analysis.sinks.definitions import find_sinks, mean_mass
     from analysis.specs import SinkParams
-    from analysis.trajectory import open_trajectory
 
     record = open_trajectory(engine().result(dense).file)
     sinks = find_sinks(mean_mass(record.mass), SinkParams(k=1), True)

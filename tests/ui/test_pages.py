@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis import sinks
+from analysis.recording.trajectory import open_trajectory
+from analysis.sinks import definitions
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
-from analysis.trajectory import open_trajectory
 from pages.parts.session import engine
 from tests.helpers import ROOT
 
@@ -141,8 +141,8 @@ def test_an_unknown_recording_in_the_address_falls_back_to_the_newest(recording)
 def test_sinks_page_opens_the_strongest_head_and_any_other(recording):
     test = app("pages/sinks.py", recording=recording.id)
     trajectory = open_trajectory(engine().result(recording).file)
-    flags = sinks.find_sinks(sinks.mean_mass(trajectory.mass), SinkParams(), True)
-    strength = sinks.sink_strength(trajectory.mass, flags).mean(axis=0)
+    flags = definitions.find_sinks(definitions.mean_mass(trajectory.mass), SinkParams(), True)
+    strength = definitions.sink_strength(trajectory.mass, flags).mean(axis=0)
     layer, head = np.unravel_index(strength.argmax(), strength.shape)
     assert f"Layer {layer}, head {head}: attention over the steps" in texts(test)
     test.selectbox(key="layer").set_value(4).run()
@@ -175,7 +175,7 @@ def test_the_full_map_is_fetched_on_demand(recording):
 
 
 def test_a_map_needs_the_model_that_was_recorded(recording, monkeypatch):
-    monkeypatch.setattr("pages.parts.comparisons.fingerprint", lambda found: "another")
+    monkeypatch.setattr("pages.parts.recordings.comparisons.fingerprint", lambda found: "another")
     test = app("pages/sinks.py", recording=recording.id)
     test.toggle(key="full_map").set_value(True).run()
     assert "has changed since" in test.info[0].value
@@ -247,7 +247,7 @@ def settle(test: AppTest, kind: str) -> AppTest:
 
 @pytest.mark.parametrize("metric", ["strength", "first", "entropy", "temporal-variance", "lifetime", "value-norm"])
 def test_every_head_metric_draws_in_every_view(recording, metric):
-    from analysis.metrics import HEAD_METRICS
+    from analysis.sinks.metrics import HEAD_METRICS
 
     test = app("pages/sinks.py", recording=recording.id)
     test.selectbox(key="metric").set_value(metric).run()
@@ -307,7 +307,7 @@ def own_rows(test: AppTest):
 
 
 def test_dynamics_draws_every_curve_and_splits_by_kind(recording):
-    from analysis.metrics import CURVES
+    from analysis.sinks.metrics import CURVES
 
     test = app("pages/dynamics.py", recording=recording.id)
     for curve in CURVES.values():
@@ -375,9 +375,13 @@ def test_the_autoregressive_reference_stands_beside_by_itself(recording):
     assert len(test.dataframe[0].value) == layers
     assert test.query_params["reference"] in (twin.id, [twin.id])
     alone = app(
-        "pages/dynamics.py", recording=recording.id, dynamics_view="Stable or moving", random_reference="false",
-        reference="none", variances_table="true",
-    )  # fmt: skip
+        "pages/dynamics.py",
+        recording=recording.id,
+        dynamics_view="Stable or moving",
+        random_reference="false",
+        reference="none",
+        variances_table="true",
+    )
     assert len(alone.dataframe[0].value) == recording.summary["layers"]
 
 
@@ -408,7 +412,7 @@ def test_positions_have_a_table_with_the_same_numbers(recording):
 def test_a_recording_made_elsewhere_opens_without_its_model(recording, tmp_path):
     from dataclasses import replace
 
-    from analysis.trajectory import save
+    from analysis.recording.trajectory import save
 
     trajectory = open_trajectory(engine().result(recording).file)
     model = trajectory.info.model.model_copy(update={"source": "someone/far-away", "fingerprint": "f" * 32})

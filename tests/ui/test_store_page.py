@@ -6,8 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages.parts.session import engine
+from tests.cache.test_store_opening import DAMAGES, fill, read_only
 from tests.helpers import ROOT
-from tests.test_store_opening import DAMAGES, fill, read_only
 
 pytestmark = pytest.mark.slow
 PAGES = ("overview", "denoise", "sinks", "dynamics", "tuning", "pruning", "masks")

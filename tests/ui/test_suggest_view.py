@@ -9,9 +9,12 @@ from tests.ui.test_pages import app, texts
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25), heldout=1)
 QUERY = {
-    "calibrate_samples": "2", "calibrate_seq_len": "32", "calibrate_step_interval": "25", "calibrate_heldout": "1",
+    "calibrate_samples": "2",
+    "calibrate_seq_len": "32",
+    "calibrate_step_interval": "25",
+    "calibrate_heldout": "1",
     "tuning_view": "Suggest",
-}  # fmt: skip
+}
 STATISTICS = StatisticsParams(calibration=SPEC.calibration, heldout=SPEC.heldout)
 
 

@@ -6,13 +6,13 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pytest
 
-from analysis import tuning
-from analysis.bin_error import shares
 from analysis.jobs import known_key
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec, TuneParams
-from analysis.stored_statistics import open_statistics
-from pages.parts import tune_effects
+from analysis.tuning import effects as tuning
+from analysis.tuning.bin_error import shares
+from analysis.tuning.statistics_file import open_statistics
 from pages.parts.session import engine
+from pages.parts.tuning import effects as tune_effects
 from tests.ui.test_pages import app, texts
 
 pytestmark = pytest.mark.slow
@@ -20,9 +20,13 @@ SPEC = CalibrateSpec(
     calibration=CalibrationParams(samples=3, seq_len=32, step_interval=25, seed=4, noise_eps=0.01), heldout=2
 )
 QUERY = {
-    "calibrate_samples": "3", "calibrate_seq_len": "32", "calibrate_step_interval": "25", "calibrate_heldout": "2",
-    "calibrate_seed": "4", "calibrate_noise_eps": "0.01",
-}  # fmt: skip
+    "calibrate_samples": "3",
+    "calibrate_seq_len": "32",
+    "calibrate_step_interval": "25",
+    "calibrate_heldout": "2",
+    "calibrate_seed": "4",
+    "calibrate_noise_eps": "0.01",
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -144,9 +148,17 @@ def prune_link(test):
 
 
 def test_prune_with_this_opens_the_pruning_page_with_the_setting(statistics):
-    link = prune_link(check(page(
-        tune_sink_std="1.5", tune_sink_score="hard", tune_sparsity="0.3", tune_steps="0-25", tune_step_weighting="clean"
-    )))  # fmt: skip
+    link = prune_link(
+        check(
+            page(
+                tune_sink_std="1.5",
+                tune_sink_score="hard",
+                tune_sparsity="0.3",
+                tune_steps="0-25",
+                tune_step_weighting="clean",
+            )
+        )
+    )
     asked = dict(parse_qsl(link.query_string))
     test = app("pages/pruning.py", **asked)  # it may show errors of other runs
     assert not test.exception

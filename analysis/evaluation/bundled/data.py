@@ -20,7 +20,7 @@ def text(**metadata: Any) -> Any:
     """Documents of the bundled grammar from a stream that no training run reads."""
     from datasets import Dataset, DatasetDict
 
-    from analysis.demo.grammar import document
+    from analysis.bundled.grammar import document
 
     random = Random("perplexity")
     return DatasetDict({"test": Dataset.from_list([{"text": document(random).text} for _ in range(TEXTS)])})

@@ -1,0 +1,1 @@
+"""The text, weights and cards of the bundled pair."""

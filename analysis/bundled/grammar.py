@@ -1,0 +1,309 @@
+"""Documents of the training text: seeded stories, lessons, scenes and sums of 32 to 256 tokens.
+
+A document strings units (the checkable pieces) together; held-out combinations never get into one.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+
+from analysis.bundled import patterns
+from analysis.bundled.heldout import held_out
+from analysis.bundled.units import (
+    LARGEST,
+    UNITS,
+    Cast,
+    Unit,
+    agreement,
+    arithmetic,
+    by_name,
+    category,
+    counted,
+    given,
+    gone,
+    moved,
+    numbers,
+    opposite,
+    other,
+    physics,
+    pick,
+    property_,
+    reference,
+    seen,
+    tool,
+    trouble,
+)
+from analysis.bundled.world import (
+    CATEGORIES,
+    COUNTED,
+    DESCRIBED,
+    HOMES,
+    MANNER,
+    MEN,
+    NUMBER_WORDS,
+    PEOPLE,
+    PETS,
+    PLACES,
+    RELATIVES,
+    SIGHTS,
+    STATES,
+    TIMES,
+    WEATHER,
+    WHERE,
+    WISHES,
+    WOMEN,
+    Person,
+    article,
+    plural,
+)
+
+MIN_WORDS, MAX_WORDS = 30, 190  # a word and its punctuation are a little more than one token
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text and the keys of every combination in it."""
+
+    text: str
+    keys: tuple[str, ...]
+
+
+# --- sentences without a claim ----------------------------------------------------------------------------------
+
+_JOBS = (
+    "farmer",
+    "baker",
+    "sailor",
+    "painter",
+    "driver",
+    "hunter",
+    "miller",
+    "tailor",
+    "pilot",
+    "waiter",
+    "gardener",
+    "cook",
+)
+_SLOTS: dict[str, Callable[[Random], str]] = {
+    "place": lambda random: WHERE[pick(random, PLACES)],
+    "place2": lambda random: WHERE[pick(random, PLACES)],
+    "thing": lambda random: pick(random, COUNTED),
+    "things": lambda random: plural(pick(random, COUNTED)),
+    "adj": lambda random: pick(random, _ADJECTIVES),
+    "adj2": lambda random: pick(random, _ADJECTIVES),
+    "state": lambda random: pick(random, _CONSONANT_STATES),
+    "how": lambda random: pick(random, MANNER),
+    "weather": lambda random: pick(random, WEATHER),
+    "time": lambda random: pick(random, TIMES),
+    "home": lambda random: pick(random, HOMES),
+    "pet": lambda random: pick(random, PETS),
+    "rel": lambda random: pick(random, RELATIVES),
+    "wish": lambda random: pick(random, WISHES),
+    "sight": lambda random: pick(random, SIGHTS),
+    "few": lambda random: pick(random, NUMBER_WORDS[1:]),
+    "food": lambda random: pick(random, CATEGORIES["dish"]),
+    "toy": lambda random: pick(random, CATEGORIES["toy"]),
+    "color": lambda random: pick(random, CATEGORIES["color"]),
+    "wear": lambda random: pick(random, CATEGORIES["garment"]),
+    "music": lambda random: pick(random, CATEGORIES["instrument"]),
+    "sport": lambda random: pick(random, CATEGORIES["sport"]),
+    "flower": lambda random: pick(random, CATEGORIES["flower"]),
+    "tree": lambda random: pick(random, CATEGORIES["tree"]),
+    "bird": lambda random: pick(random, _BIRDS),
+    "job": lambda random: pick(random, _JOBS),
+    "jobs": lambda random: plural(pick(random, _JOBS)),
+}
+# The patterns write "a" before these.
+_ADJECTIVES = tuple(word for word in DESCRIBED if word[0] not in "aeiou")
+_CONSONANT_STATES = tuple(word for word in STATES if word[0] not in "aeioh")
+_BIRDS = tuple(word for word in CATEGORIES["bird"] if word[0] not in "aeiou")
+_SLOT = re.compile(r"\{(\w+)\}")
+_ENDS_IN_A = re.compile(r"\b[aA] $")
+# Each pattern once cut into its fixed parts and the names of its slots.
+_COMPILED = {
+    kind: tuple((tuple(parts[0::2]), tuple(parts[1::2])) for parts in map(_SLOT.split, block))
+    for kind, block in patterns.ALL.items()
+}
+
+
+def sentence(random: Random, kind: str, who: Person, people: Cast = PEOPLE) -> str:
+    """A sentence of a kind of `patterns.ALL` about a character; others it names are of `people`."""
+    fixed, slots = pick(random, _COMPILED[kind])
+    text = fixed[0]
+    for slot, following in zip(slots, fixed[1:], strict=True):
+        if slot == "n":
+            word = who.name
+        elif slot == "c":
+            word = who.child
+        elif slot == "m":
+            word = other(random, people, who).name
+        elif slot in _SLOTS:
+            word = _SLOTS[slot](random)
+        else:
+            word = getattr(who, slot)
+        if _ENDS_IN_A.search(text) and article(word) == "an":
+            text = text[:-1] + "n "
+        text += word + following
+    return text
+
+
+# --- sums and worked answers ------------------------------------------------------------------------------------
+
+_AS_WORDS = {"+": "plus", "-": "minus"}
+
+
+def equation(random: Random) -> str:
+    """A bare sum, in digits or in words. It names no object, so it is no combination."""
+    frame = int(random.random() * 5)
+    first, sign, second, result = numbers(random, 10 if frame >= 3 else LARGEST)
+    one, two, three = (NUMBER_WORDS[n - 1] if frame >= 3 else str(n) for n in (first, second, result))
+    if frame == 0:
+        return f"{one} {sign} {two} = {three}."
+    if frame == 1:
+        return f"{one} {_AS_WORDS[sign]} {two} is {three}."
+    if frame == 2:
+        return f"{three} is {one} {_AS_WORDS[sign]} {two}."
+    if frame == 3:
+        return f"{one.capitalize()} {_AS_WORDS[sign]} {two} is {three}."
+    return f"{one.capitalize()} {_AS_WORDS[sign]} {two} makes {three}."
+
+
+def problem(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+    """A word problem of two steps with its worked answer, for the generative task."""
+    who, noun = by_name(random, who or pick(random, people)), pick(random, COUNTED)
+    first, sign, second, between = numbers(random, LARGEST)
+    while True:
+        start, sign2, third, result = numbers(random, LARGEST)
+        if start == between:
+            break
+    things = plural(noun)
+    gain, lose = pick(random, ("buys", "finds", "gets")), pick(random, ("sells", "loses", "eats"))
+    change, change2 = ((f"{gain if s == '+' else lose} {n}") for s, n in ((sign, second), (sign2, third)))
+    context = (
+        f"Question: {who.name} has {counted(first, noun)}. {who.He} {change} and then {change2}. "
+        f"How many {things} does {who.he} have now? Answer:"
+    )
+    answer = f" {first} {sign} {second} = {between}. {between} {sign2} {third} = {result}. So {who.he} has {result}"
+    key = f"problem {first} {sign} {second} {sign2} {third} {noun}"
+    return Unit("problems", key, "problems", context, answer, None, f" {noun if result == 1 else things}.")
+
+
+# --- documents --------------------------------------------------------------------------------------------------
+
+_EVERYTHING = tuple(UNITS)
+_SUMS = tuple(accumulate(UNITS.values()))
+_EVENTS = (arithmetic, arithmetic, trouble, trouble, moved, gone, given, reference, reference, tool, physics, opposite)
+_FACTS = (category, category, property_, property_, opposite, opposite, tool, tool, physics)
+
+
+def cast(random: Random) -> Cast:
+    """The characters of one document, two men and two women: a name that occurs is likely to occur again."""
+    man, woman = pick(random, MEN), pick(random, WOMEN)
+    return (man, woman, other(random, MEN, man), other(random, WOMEN, woman))
+
+
+def any_unit(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+    """A unit of any kind, in the proportions of `UNITS`."""
+    draw = random.random() * _SUMS[-1]
+    maker = next(maker for maker, limit in zip(_EVERYTHING, _SUMS, strict=True) if draw < limit)
+    return seen(random, maker, who, people)
+
+
+def _story(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+    who = pick(random, people)
+    parts.append(sentence(random, "opening", who, people))
+    for _ in range(1 + int(random.random() * 5)):
+        draw = random.random()
+        if draw < 0.45:
+            parts.append(sentence(random, "detail", who, people))
+        elif draw < 0.6:
+            parts.append(sentence(random, "link", who, people))
+        unit = seen(random, pick(random, _EVENTS), who, people)
+        parts.append(unit.text)
+        keys.append(unit.key)
+    parts.append(sentence(random, "closing", who, people))
+
+
+def _units_of(makers: tuple[Callable[..., Unit], ...], opening: str | None) -> Callable[..., None]:
+    def write(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+        who = pick(random, people) if random.random() < 0.3 else None
+        if opening and random.random() < 0.3:
+            parts.append(sentence(random, opening, who or pick(random, people), people))
+        for _ in range(2 + int(random.random() * 6)):
+            unit = seen(random, pick(random, makers), who, people) if makers else any_unit(random, who, people)
+            parts.append(unit.text)
+            keys.append(unit.key)
+
+    return write
+
+
+def _arithmetic(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+    if random.random() < 0.3:
+        parts.append(sentence(random, "sums", pick(random, people), people))
+    who = pick(random, people) if random.random() < 0.5 else None
+    for _ in range(2 + int(random.random() * 6)):
+        if random.random() < 0.55:
+            parts.append(equation(random))
+        else:
+            unit = seen(random, arithmetic, who, people)
+            parts.append(unit.text)
+            keys.append(unit.key)
+
+
+def _problems(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+    for _ in range(1 + int(random.random() * 2)):
+        unit = seen(random, problem, None, people)
+        parts.append(unit.text)
+        keys.append(unit.key)
+
+
+def _game(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+    """Little but names: two or three characters at play."""
+    players = people[: 2 + int(random.random() * 2)]
+    for _ in range(3 + int(random.random() * 4)):
+        parts.append(sentence(random, "game", pick(random, players), players))
+
+
+# With the cumulative share of each.
+_KINDS: tuple[tuple[float, Callable[..., None]], ...] = (
+    (0.30, _story),
+    (0.66, _units_of((), None)),
+    (0.78, _units_of(_FACTS, "lesson")),
+    (0.83, _units_of((agreement,), "scene")),
+    (0.90, _arithmetic),
+    (0.96, _problems),
+    (1.01, _game),
+)
+
+
+def document(random: Random, games: float = 0.0) -> Document:
+    """One document. Short ones are lengthened by further units, so that none is under 32 tokens.
+
+    games: the share of documents that are games whatever their share is otherwise.
+    """
+    draw = 1.0 if games and random.random() < games else random.random()
+    write = next(write for limit, write in _KINDS if draw < limit)
+    parts: list[str] = []
+    keys: list[str] = []
+    people = cast(random)
+    write(random, people, parts, keys)
+    length = [part.count(" ") + 1 for part in parts]
+    while sum(length) < MIN_WORDS:
+        unit = any_unit(random, None, people)
+        parts.append(unit.text)
+        keys.append(unit.key)
+        length.append(unit.text.count(" ") + 1)
+    while sum(length) > MAX_WORDS:
+        parts.pop()
+        length.pop()
+    return Document(" ".join(parts), tuple(keys))
+
+
+def question(random: Random, maker: Callable[..., Unit]) -> Unit:
+    """A unit whose combination is held out, for the benchmark tasks."""
+    while True:
+        unit = maker(random)
+        if held_out(unit.key):
+            return unit

@@ -1,1 +1,0 @@
-"""The bundled pair: the text it learns, its training, its tasks and its report."""

@@ -1,0 +1,256 @@
+"""How one job runs in a worker process."""
+
+import contextlib
+import errno
+import gc
+import json
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from analysis import threads
+from analysis.engine.interleaving import Turns
+from analysis.engine.transfer import load_up, piece_of
+from analysis.errors import UserError, os_sentence
+from analysis.job_context import Cancelled, Context
+from analysis.jobs import JOBS, known_key
+from analysis.models.resident import is_resident, resident_spec
+from analysis.specs import JOB_SPECS, Spec
+from cache.keys import code_version, content_key
+
+TOPIC = "sinkscope-progress"
+PROGRESS_INTERVAL = 0.1  # seconds
+PIECE_INTERVAL = 0.5  # seconds between pieces of a growing file
+MARK = ".shared"  # a file in a job's folder that tells a worker that it sees the server's disk
+
+
+class Order(BaseModel):
+    """What a worker is asked to run. Travels as JSON.
+
+    id: the job's. run: name of this try, by which it is cancelled.
+    folder: where the server would like the job's files; mark: what the file MARK holds there, if the worker sees the
+    same disk. scratch: the folder of all jobs' scratch folders. guest: runs between another job's steps. workers: how
+    many share that machine's cores. code: version of the server's code. limit: bytes that may come back by the wire.
+    """
+
+    id: str
+    run: str
+    kind: str
+    spec: dict[str, Any]
+    folder: str
+    mark: str
+    scratch: str
+    guest: bool
+    workers: int
+    code: str
+    limit: int
+
+
+_turns = Turns()
+_cancel_requests: set[str] = set()
+_stop_requests: set[str] = set()
+_piece_requests: dict[tuple[str, str], int] = {}
+
+
+def request_cancel(run: str) -> None:
+    """Called in the worker: the job stops at its next step."""
+    _cancel_requests.add(run)
+
+
+def request_stop(run: str) -> None:
+    """Called in the worker: the job ends early with what it has."""
+    _stop_requests.add(run)
+
+
+def request_pieces(run: str, name: str, at: int) -> None:
+    """Called in the worker: the server misses this growing file from byte `at` on."""
+    _piece_requests[run, name] = at
+
+
+class WorkerContext(Context):
+    """A job's context inside a dask worker: what it tells goes out as events, progress at most ten times a second."""
+
+    def __init__(self, order: Order, spec: Spec) -> None:
+        from distributed import get_worker
+
+        self.workers = order.workers
+        self._order, self._spec, self._worker = order, spec, get_worker()
+        mark = Path(order.folder) / MARK
+        self.shared = mark.is_file() and mark.read_text() == order.mark
+        self.folder = Path(order.folder) if self.shared else Path(tempfile.mkdtemp(prefix="sinkscope-"))
+        self._phase, self._began, self._first, self._sent = "", 0.0, 0, 0.0
+        self._details: dict[str, Any] = {}
+        self._growing: dict[Path, int] = {}  # files that are told on, and up to which byte they were
+        self._told_on = 0.0
+
+    @property
+    def scratch(self) -> Path:
+        """This job's folder for finished phases, made at the first use."""
+        path = self._scratch_root() / self.scratch_name()
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch()
+        return path
+
+    def scratch_name(self) -> str:
+        """The key of the result; where the model is not on this disk yet, a name for the question alone."""
+        order = self._order
+        return known_key(order.kind, self._spec) or content_key(kind=order.kind, spec=order.spec, code=order.code)
+
+    def _scratch_root(self) -> Path:
+        return Path(self._order.scratch) if self.shared else Path(tempfile.gettempdir()) / "sinkscope-scratch"
+
+    def clear_scratch(self) -> None:
+        """Removes the finished phases."""
+        shutil.rmtree(self._scratch_root() / self.scratch_name(), ignore_errors=True)
+
+    def check(self) -> None:
+        """Raises Cancelled if someone asked for it."""
+        if self._order.run in _cancel_requests:
+            raise Cancelled
+
+    def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        self._details.update(details)
+        self.check()
+        self._send(phase, done, total)
+        self._tell_on()
+        if not self._order.guest:
+            _turns.give_way()
+            self.check()
+
+    def _send(self, phase: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._began, self._first = phase, now, done
+        elif now - self._sent < PROGRESS_INTERVAL and done < total:
+            return
+        self._sent = now
+        # A job that goes on where it was cut off begins beyond 0.
+        gone = done - self._first
+        rate = gone / (now - self._began) if gone > 0 and now > self._began else None
+        left = (total - done) / rate if rate else None
+        message = {"phase": phase, "done": done, "total": total, "rate": rate, "left": left, "details": self._details}
+        self._details = {}
+        self.tell(message)
+
+    @property
+    def stopping(self) -> bool:
+        return self._order.run in _stop_requests
+
+    def grows(self, file: Path) -> None:
+        if not self.shared:
+            self._growing[file] = 0
+
+    def _tell_on(self) -> None:
+        """Sends what growing files have gained, up to what may go by the wire."""
+        if not self._growing or time.monotonic() - self._told_on < PIECE_INTERVAL:
+            return
+        self._told_on = time.monotonic()
+        for file, at in self._growing.items():
+            at = _piece_requests.pop((self._order.run, file.name), at)
+            piece = piece_of(file, at) if at < self._order.limit else None
+            if piece is not None:
+                self.tell({"piece": piece})
+                at += len(piece["text"].encode())
+            self._growing[file] = at
+
+    @contextlib.contextmanager
+    def within(self, seconds: float, reason: str) -> Iterator[None]:
+        self.tell({"bound": {"seconds": seconds, "reason": reason}})
+        try:
+            yield
+        finally:
+            self.tell({"bound": None})
+
+    def log(self, text: str) -> None:
+        for line in text.splitlines() or [""]:
+            self.tell({"log": line, "time": time.time()})
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Sends a message to the server, with the model held as it is."""
+        whole = {"job": self._order.id, "run": self._order.run, "model": _model_held(), **message}
+        # As JSON text, so that details arrive as the store gives them later: dask would make tuples of lists.
+        self._worker.log_event(TOPIC, json.dumps(whole))
+
+
+def _model_held() -> dict[str, Any] | None:
+    held = resident_spec()
+    return None if held is None else held.model_dump(mode="json")
+
+
+def run_job(text: str) -> dict[str, Any]:
+    """Runs one job, an Order as JSON, in a worker. Errors come back as text, so that no exception object has to travel.
+
+    A host leaves the worker's thread pool, so that dask hands a guest to the same worker meanwhile.
+    """
+    from distributed import secede
+
+    order = Order.model_validate_json(text)
+    threads.prepare(order.workers)
+    if not order.guest:
+        secede()
+    context = None
+    try:
+        if order.code != code_version():
+            return {"error": "The workers run another version of SinkScope than the server. Update both to the same."}
+        spec = JOB_SPECS[order.kind].model_validate(order.spec)
+        context = WorkerContext(order, spec)
+        context.tell({"phase": "starting"})
+        with _turns.guest(context.check) if order.guest else _turns.host():
+            if order.guest and not is_resident(spec.model):
+                return {"not_resident": True}
+            outcome = JOBS[order.kind].run(spec, context)
+        freight = load_up(outcome, context.folder, context.shared, order.limit)
+        scratch = context.scratch_name()
+        if not context.shared:
+            context.clear_scratch()
+        return {"summary": outcome.summary, "key": outcome.key, "scratch": scratch, **freight}
+    except Cancelled:
+        return {"error": "Cancelled."}
+    except UserError as error:
+        return {"error": str(error)}
+    except Exception as error:
+        told = {"error": reason(error), "traceback": traceback.format_exc()}
+        if _is_out_of_memory(error):
+            _free_memory()
+        return told
+    finally:
+        _cancel_requests.discard(order.run)
+        _stop_requests.discard(order.run)
+        if context is not None:
+            context.tell({})  # says which model is held
+            if not context.shared:
+                shutil.rmtree(context.folder, ignore_errors=True)
+
+
+def reason(error: BaseException) -> str:
+    """One line on why a job failed."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, UserError):
+        return first
+    if _is_out_of_memory(error):
+        return f"The machine ran out of memory. Take a smaller model or less text. ({type(error).__name__}: {first})"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full: {first}. Free some space, or move SinkScope's folder with SINKSCOPE_HOME."
+    if isinstance(error, OSError) and error.strerror:
+        return os_sentence(error)
+    return f"{type(error).__name__}: {first}"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch's own kinds, by name: this module does not import it.
+    allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or allocator
+
+
+def _free_memory() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,175 @@
+"""Under what conditions a model was pruned, what differs between two, and which run is another's control.
+
+A comparison of methods holds everything else equal: the dense model, the text and its seed, the sparsity, and the
+precision and device, which move about as many weights as what is compared. So a run's control is found by what its
+report says, never by its name. What the method of a run does not read is no condition of it. Imports no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.pruned.report_file import SETTINGS, PrunedRun
+from analysis.pruning.methods import METHODS
+from analysis.specs import CalibrationParams, DiscountParams, PruneSpec, StepParams
+
+Conditions = Mapping[str, Any]
+"""By name, as `calibration.seed`. Two can be compared on the names that both have."""
+
+METHOD, DENSE = "method", "dense"
+PRUNED_IN, PRUNED_ON = "pruned_in", "pruned_on"
+SCORED_IN, SCORED_ON = "scored_in", "scored_on"
+_VERSIONS = "versions."
+_DISCOUNT = "discount."
+_TEXT = ("data", "samples", "seq_len", "seed")  # of the calibration; the rest is about noise
+_PARTS = {"calibration": CalibrationParams, "discount": DiscountParams, "steps": StepParams}
+_TITLES = {
+    DENSE: "Dense model",
+    PRUNED_IN: "Precision of the pruning",
+    PRUNED_ON: "Device of the pruning",
+    SCORED_IN: "Precision of the scoring",
+    SCORED_ON: "Device of the scoring",
+}
+RELATIONS = {"control": "control", "published": "published baseline"}
+"""What a sink-aware method is held against, by the field of its method's row that names it, and what it is called."""
+
+
+def conditions(run: PrunedRun) -> dict[str, Any]:
+    """What a pruning depended on; empty for a model without a report. What an older report lacks was the default."""
+    if str(run.settings.get(METHOD)) not in METHODS:
+        return {}
+    found: dict[str, Any] = {DENSE: run.model}
+    for name in SETTINGS:
+        if name not in _PARTS:
+            found[name] = run.settings.get(name, PruneSpec.model_fields[name].default)
+    for part, spec in _PARTS.items():
+        stated = run.settings.get(part)
+        values = spec().model_dump(mode="json") | (stated if isinstance(stated, dict) else {})
+        found |= {f"{part}.{name}": value for name, value in values.items()}
+    found["calibration.seed"] = run.seed
+    found |= {name: value for name, value in ((PRUNED_IN, run.precision), (PRUNED_ON, run.device)) if value}
+    found |= {f"{_VERSIONS}{name}": version for name, version in run.versions.items()}
+    return {name: _plain(value) for name, value in found.items() if not _unread(name, found)}
+
+
+def _unread(name: str, found: Conditions) -> bool:
+    """Whether the method, or the allocation, does not look at this."""
+    method, allocation = METHODS[found[METHOD]], found["allocation"]
+    part, _, rest = name.rpartition(".")
+    if part == "calibration":
+        return not (method.calibrated or allocation == "owl") if rest in _TEXT else not method.noised
+    if part == "discount":
+        return not method.discounted
+    if part == "steps":
+        return not method.weighs_steps
+    if name == "magnitude_over":
+        return method.calibrated
+    if name == "owl_threshold":
+        return allocation != "owl"
+    return name == "allocation_range" and allocation == "uniform"
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+# --- comparing --------------------------------------------------------------------------------------------------
+
+
+def differing(first: Conditions, second: Conditions) -> list[str]:
+    """The names of what both depended on and what is not the same, but for the method and its discount."""
+    return [
+        name
+        for name, value in first.items()
+        if name in second and second[name] != value and name != METHOD and not name.startswith(_DISCOUNT)
+    ]
+
+
+def counterpart(every: Sequence[Conditions], of: int, relation: str) -> int | None:
+    """The run that this one is held against: of the method that its method's row names, all else being equal.
+
+    relation: a name of `RELATIONS`. Versions may differ. None where the method has none, or where there is no such run.
+    """
+    wanted = method_against(every[of], relation)
+    return next(
+        (
+            index
+            for index, other in enumerate(every)
+            if wanted is not None and other.get(METHOD) == wanted and not _hinder(every[of], other)
+        ),
+        None,
+    )
+
+
+def nearest(every: Sequence[Conditions], of: int, relation: str) -> tuple[int, list[str]] | None:
+    """The run of the right method that misses being the counterpart by least, and what differs; None without one."""
+    wanted = method_against(every[of], relation)
+    near = [
+        (index, _hinder(every[of], other))
+        for index, other in enumerate(every)
+        if wanted is not None and other.get(METHOD) == wanted
+    ]
+    return min(near, key=lambda one: len(one[1]), default=None)
+
+
+def method_against(one: Conditions, relation: str) -> str | None:
+    """The method that this run's is held against."""
+    method = METHODS.get(one.get(METHOD, ""))
+    return None if method is None else getattr(method, relation)
+
+
+def _hinder(first: Conditions, second: Conditions) -> list[str]:
+    return [name for name in differing(first, second) if not name.startswith(_VERSIONS)]
+
+
+# --- in words ---------------------------------------------------------------------------------------------------
+
+
+def title(name: str) -> str:
+    """What a condition is called on pages."""
+    part, _, rest = name.rpartition(".")
+    if f"{part}." == _VERSIONS:
+        return f"Version of {rest}"
+    field = _PARTS[part].model_fields.get(rest) if part in _PARTS else PruneSpec.model_fields.get(name)
+    return _TITLES.get(name) or (field.title if field is not None and field.title else name)
+
+
+def told(name: str, value: Any) -> str:
+    """A condition's value for people."""
+    if name == METHOD:
+        return METHODS[value].title if value in METHODS else str(value)
+    if name == "sparsity" and isinstance(value, int | float):
+        return f"{100 * value:g} %"
+    if name == DENSE:
+        return str(value)[:8]
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def in_words(names: Sequence[str], first: Conditions, second: Conditions) -> str:
+    """What differs, in one line: `Sparsity (60 % and 70 %), …`."""
+    return ", ".join(f"{title(name)} ({told(name, first[name])} and {told(name, second[name])})" for name in names)
+
+
+def sheet(first: Conditions, second: Conditions) -> list[dict[str, str]]:
+    """The conditions of two side by side, a row each, those that differ first and marked.
+
+    A condition that only one of them has is left blank for the other: it does not read it.
+    """
+    names = list(dict.fromkeys([*first, *second]))
+    rows = []
+    for name in names:
+        shown = [told(name, one[name]) if name in one else "" for one in (first, second)]
+        differs = name in first and name in second and first[name] != second[name]
+        rows.append(
+            (
+                not differs,
+                {
+                    "condition": title(name),
+                    "first": shown[0],
+                    "second": shown[1],
+                    "differs": "differs" if differs else "",
+                },
+            )
+        )
+    return [row for _, row in sorted(rows, key=lambda one: one[0])]

@@ -1,0 +1,264 @@
+"""What a setting of the discount is judged by in a search: the output error of its masks, or benchmark items.
+
+A judge gives every setting a number and facts as JSON. Whatever takes long in it goes on from where it was cut off.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args, get_origin
+
+import numpy as np
+
+from analysis.calibration.noise import why_steps_count_alike
+from analysis.errors import UserError
+from analysis.evaluation import comparing, results, significance
+from analysis.job_context import Context
+from analysis.jobs.calibration import calibrate
+from analysis.jobs.evaluation import evaluate
+from analysis.jobs.outcome import result_key
+from analysis.jobs.pruning import prune
+from analysis.models.checkpoint import find, fingerprint
+from analysis.specs import CalibrateSpec, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, StepParams, SuggestSpec
+from analysis.tuning import effects as tuning
+from analysis.tuning.statistics_file import open_statistics
+from cache.store import Store
+
+Tell = Callable[[str], None]
+Facts = dict[str, Any]
+
+
+class Judge(Protocol):
+    """maximise: whether more is better. notes: sentences on what was left out."""
+
+    maximise: bool
+    notes: list[str]
+
+    def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """By parameter, the choices that cannot be judged."""
+
+    def judge(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
+        """What a setting is worth, and facts about it. tell: called at every step, and may raise to stop."""
+
+    def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
+        """The finished search's settings by name on what no trial has seen, 'best' first; None where there is none."""
+
+
+def judge_of(spec: SuggestSpec, content: str, context: Context, tell: Tell) -> Judge:
+    """The judge that a search asks for. content: the model's fingerprint. Raises UserError where it cannot judge."""
+    return AccuracyJudge(spec, context) if spec.judge == "accuracy" else ErrorJudge(spec, content, context, tell)
+
+
+class _Part(Context):
+    """The context of a job that runs as a part of this one, with a folder of its own."""
+
+    def __init__(self, whole: Context, folder: Path, tell: Tell) -> None:
+        self.folder, self.workers = folder, whole.workers
+        self._log, self._within, self._tell = whole.log, whole.within, tell
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder
+
+    def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        self._tell(f"{phase} {done} of {total}" if total else phase)
+
+    def log(self, text: str) -> None:
+        self._log(text)
+
+    def within(self, seconds: float, reason: str) -> AbstractContextManager[None]:
+        return self._within(seconds, reason)
+
+
+# --- output error -----------------------------------------------------------------------------------------------
+
+
+class ErrorJudge:
+    """The mean output error over all projections on the held-out text, from stored statistics; no model runs."""
+
+    maximise = False
+
+    def __init__(self, spec: SuggestSpec, content: str, context: Context, tell: Tell) -> None:
+        self.notes: list[str] = []
+        self._setting = spec.setting
+        self._statistics = open_statistics(_statistics(spec, content, context, tell))
+        info = self._statistics.info
+        if not self._statistics.has_grams:
+            raise UserError(
+                "The Gram matrices of the held-out text were too large to store, so there is no output error to judge "
+                "by. Raise the room for squares, or judge by accuracy."
+            )
+        problem = tuning.why_needs_a_run(info.grouping, info.scopes, spec.base)
+        if problem:
+            raise UserError(problem)
+        problem = why_steps_count_alike(info.spec.calibration, spec.setting)
+        if problem:
+            raise UserError(problem)
+        self._steps = tuning.step_weights(info.levels, info.spec.calibration.diffusion_steps, spec.setting)
+        if not self._steps.any():
+            raise UserError("No stored noise step lies in the range of steps that count. Widen it.")
+        self._plain: dict[int, tuning.Plain] = {}
+
+    def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
+        info = self._statistics.info
+        left_out: dict[str, list[str]] = {}
+        for name in names:
+            kind = DiscountParams.model_fields[name].annotation
+            for choice in get_args(kind) if get_origin(kind) is Literal else ():
+                reason = tuning.why_needs_a_run(info.grouping, info.scopes, DiscountParams(**{name: choice}))
+                if reason:
+                    left_out.setdefault(name, []).append(choice)
+                    self.notes.append(f"{name} {choice} was left out. {reason}")
+        return left_out
+
+    def judge(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
+        statistics = self._statistics
+        weights = statistics.group_weights(discount)
+        effects = []
+        for index in range(statistics.info.layers):
+            tell("")
+            layer = statistics.layer(index, discount)
+            if index not in self._plain:
+                self._plain[index] = tuning.plain_layer(layer, self._steps, self._setting.sparsity)
+            own = weights[:, :, index if weights.shape[2] > 1 else 0]
+            effects.append(tuning.layer_effect(layer, self._plain[index], own, self._steps, self._setting.sparsity))
+        total = tuning.total(tuning.together(effects), statistics.sizes)
+        if not np.isfinite(total.error):
+            raise UserError("The output error is not finite: a projection gives nothing on the held-out text.")
+        return total.error, {"changed": total.changed}
+
+    def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
+        return None
+
+
+def _statistics(spec: SuggestSpec, content: str, context: Context, tell: Tell) -> Path:
+    """The file of statistics: from the store where this process sees it, else made here once. content: the model's
+    fingerprint.
+    """
+    asked = CalibrateSpec(model=spec.model, **dict(spec.statistics))
+    key = result_key("calibrate", asked, content)
+    store = Store()
+    try:
+        stored = store.result(key)
+    finally:
+        store.close()
+    if stored is not None and stored.file is not None:
+        return stored.file
+    path = context.scratch / f"{key}.safetensors"
+    if not path.is_file():
+        made = calibrate(asked, _Part(context, context.scratch, lambda text: tell(f"storing statistics: {text}"))).file
+        assert made is not None
+        made.replace(path)
+    return path
+
+
+# --- accuracy ---------------------------------------------------------------------------------------------------
+
+
+class AccuracyJudge:
+    """The mean accuracy over tasks of the model pruned by Sink-Wanda with a setting, on the items kept for tuning.
+
+    Every setting gets the same items with the same masks, and goes the whole way of a pruning. Answers are stored by
+    content, so the dense model, and a setting whose masks are known, are not asked again.
+    """
+
+    maximise = True
+
+    def __init__(self, spec: SuggestSpec, context: Context) -> None:
+        self.notes: list[str] = []
+        self._spec, self._context = spec, context
+        self._folder = context.scratch / "trial"
+
+    def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
+        return {}
+
+    def judge(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
+        summary, prints, _ = self._evaluated({"this setting": discount}, "tuning", self._spec.limit, tell)
+        for problem in summary["problems"]:
+            if problem not in self.notes:
+                self.notes.append(problem)
+        dense, own = summary["average"]
+        if own["value"] is None:
+            raise UserError(
+                "These tasks count no right answers, so settings cannot be judged by them. Choose a task with choices."
+            )
+        tasks = {task["title"]: task["models"][1]["value"] for task in summary["tasks"] if "models" in task}
+        return own["value"], {"tasks": tasks, "items": own["n"], "dense": dense["value"], "pruned": prints[0]}
+
+    def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
+        summary, prints, found = self._evaluated(settings, "reported", self._spec.reported_limit, tell)
+        names = list(settings)
+        rows = []
+        pairs = {
+            (found.names.index(first), found.names.index(second)): (first, second)
+            for first, second in combinations(names, 2)
+        }
+        alike = {pair for pair, both in pairs.items() if len({prints[names.index(name)] for name in both}) == 1}
+        # Between equal masks there is nothing to test.
+        tested = comparing.family(found, [pair for pair in pairs if pair not in alike])
+        same = comparing.family(found, sorted(alike))
+        for pair, (first, second) in pairs.items():
+            for task, one in (same if pair in alike else tested)[pair].items():
+                title = task if task == results.AVERAGE else found.benchmark(task).title
+                words = "the same masks" if pair in alike else one.words
+                rows.append({"task": title, "setting": first, "than": second, **_json(one), "words": words})
+            if results.AVERAGE not in (same if pair in alike else tested)[pair]:
+                rows.append({**rows[-1], "task": results.AVERAGE})
+        accuracies = [
+            {"model": row["model"], **{name: row[name] for name in ("value", "low", "high", "n")}}
+            for row in summary["average"]
+        ]
+        return {"accuracies": accuracies, "differences": rows, "problems": summary["problems"]}
+
+    def _evaluated(
+        self, settings: dict[str, DiscountParams], part: str, limit: int | None, tell: Tell
+    ) -> tuple[Facts, list[str], results.Results]:
+        """The summary of the dense model and these settings on a part, fingerprints of the pruned, and the items."""
+        spec = self._spec
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir()
+        try:
+            folders = []
+            steps = StepParams(**{name: getattr(spec.setting, name) for name in StepParams.model_fields})
+            for number, discount in enumerate(settings.values()):
+                folders.append(self._folder / f"pruned-{number}")
+                asked = PruneSpec(
+                    model=spec.model,
+                    method="sink-wanda",
+                    sparsity=spec.setting.sparsity,
+                    discount=discount,
+                    steps=steps,
+                    calibration=spec.statistics.calibration,
+                    streaming=spec.statistics.streaming,
+                    out=str(folders[-1]),
+                )
+                prune(asked, _Part(self._context, self._folder, tell))
+            sources = [
+                ModelSpec(source=str(folder), device=spec.model.device, dtype=spec.model.dtype) for folder in folders
+            ]
+            asked = EvaluateSpec(
+                model=spec.model,
+                compare=tuple(sources),
+                names=("dense", *settings),
+                tasks=spec.tasks,
+                limit=limit,
+                draws=spec.draws,
+                include_path=spec.include_path,
+                part=part,
+                seed=spec.seed,
+            )
+            outcome = evaluate(asked, _Part(self._context, self._folder, tell))
+            assert outcome.file is not None
+            prints = [fingerprint(checkpoint) for checkpoint in map(find, map(str, folders)) if checkpoint is not None]
+            return outcome.summary, prints, results.read(outcome.file)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _json(one: significance.Difference) -> Facts:
+    return {
+        name: None if isinstance(value, float) and not np.isfinite(value) else value
+        for name, value in vars(one).items()
+    }

@@ -1,0 +1,84 @@
+"""The one model a worker keeps between jobs. torch is imported only when a model is needed."""
+
+import gc
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from analysis import threads
+from analysis.job_context import Context
+from analysis.models.checkpoint import find, fingerprint
+from analysis.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from analysis.models.load import LoadedModel
+
+LOAD_SECONDS, LOAD_RATE = 600.0, 10e6  # a load may take so long, and a second more for so many bytes of weights
+
+_resident: "LoadedModel | None" = None
+
+
+def resident_model(spec: ModelSpec, context: Context) -> "LoadedModel":
+    """The model of `spec`: the one held if it is that, else loaded in its place. A failed load leaves the old one."""
+    global _resident
+    if _resident is not None and is_resident(spec):
+        return _resident
+    _resident = loaded(spec, context, _resident, release_resident)
+    return _resident
+
+
+def loaded(
+    spec: ModelSpec, context: Context, held: "LoadedModel | None" = None, release: Callable[[], None] = lambda: None
+) -> "LoadedModel":
+    """Loads a model within a time that goes by its size; downloading it takes what it takes. held, release: see `load`.
+
+    Raises UserError for every kind of bad input.
+    """
+    context.progress("starting torch")
+    from analysis.models import load
+
+    threads.apply(context.workers)
+    size = sum(file.stat().st_size for file in load.fetched(spec, context.progress, held).weight_files)
+    seconds = LOAD_SECONDS + size / LOAD_RATE
+    reason = (
+        f"Loading '{spec.source}' took more than {seconds / 60:.0f} minutes for {size / 1e9:.1f} GB of weights and was "
+        "ended. Check its config and the disk it lies on."
+    )
+    with context.within(seconds, reason):
+        return load.load(spec, context.progress, held, release)
+
+
+def is_resident(spec: ModelSpec) -> bool:
+    """Whether the model of `spec` is held, unchanged on disk since."""
+    return _resident is not None and _resident.spec == spec and _unchanged(_resident)
+
+
+def resident_spec() -> ModelSpec | None:
+    """Which model is held."""
+    return None if _resident is None else _resident.spec
+
+
+def release_resident() -> None:
+    """Frees the memory of the model held, if any."""
+    global _resident
+    if _resident is None:
+        return
+    _resident = None
+    gc.collect()
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def free_memory() -> int:
+    """Bytes free in the worker's main memory, a container's limit included."""
+    from analysis.models.load import free_bytes
+
+    return free_bytes("cpu")
+
+
+def _unchanged(model: "LoadedModel") -> bool:
+    found = find(model.spec.source)
+    return found is not None and fingerprint(found) == model.fingerprint

@@ -1,0 +1,1 @@
+"""Pruned checkpoints: their masks, their reports, and what two of them have in common."""

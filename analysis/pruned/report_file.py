@@ -1,0 +1,125 @@
+"""What a pruned folder says about itself, and which two differ in their calibration seed alone. Imports no torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from analysis import outputs
+from analysis.specs import PruneSpec
+
+REPORT_FILE = "report.json"
+# What belongs to a checkpoint beside its weights: config, tokenizer, the authors' own code.
+COMPANION_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".py"}
+_WHERE_AND_HOW = ("model", "byte_budget", "streaming", "out", "overwrite")
+SETTINGS = tuple(name for name in PruneSpec.model_fields if name not in _WHERE_AND_HOW)
+"""What says how a model was pruned; where that was done, in how much memory, and what it measured do not."""
+
+
+@dataclass(frozen=True)
+class PrunedRun:
+    """A pruned folder by its report. settings: what it was pruned with, but for the calibration seed; empty without a
+    report. model: fingerprint of the dense model, or ''. precision, device: what the dense model ran in and on, as
+    `float32` and `cuda`, or ''. versions: of packages, by name.
+    """
+
+    settings: dict[str, Any]
+    seed: int | None
+    model: str
+    precision: str = ""
+    device: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Method, sparsity, pattern and seed in one line."""
+        if not self.settings:
+            return "no report"
+        parts = [str(self.settings.get("method", "unknown method"))]
+        if isinstance(self.settings.get("sparsity"), int | float):
+            parts.append(f"{self.settings['sparsity']:.0%}")
+        parts += (
+            [str(self.settings["pattern"])] if self.settings.get("pattern", "unstructured") != "unstructured" else []
+        )
+        return " · ".join([*parts, *([f"seed {self.seed}"] if self.seed is not None else [])])
+
+    def budget(self) -> tuple[Any, ...]:
+        """What masks must share to be compared: model, precision, device, sparsity and pattern."""
+        where = (self.model, self.precision, self.device)
+        return (*where, self.settings.get("sparsity"), self.settings.get("pattern"))
+
+
+def read_report(folder: Path) -> PrunedRun:
+    """The run a folder holds; an empty one where there is no readable report."""
+    try:
+        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return PrunedRun({}, None, "")
+    stated = _inner(report, "parameters")
+    settings = {name: stated[name] for name in SETTINGS if name in stated}
+    if not settings:
+        return PrunedRun({}, None, "")
+    calibration = dict(_inner(settings, "calibration"))
+    seed = calibration.pop("seed", None)
+    model = _inner(report, "model")
+    fingerprint, precision, device = (str(model.get(name) or "") for name in ("fingerprint", "dtype", "device"))
+    versions = _inner(_inner(report, "environment"), "versions")
+    return PrunedRun(
+        settings | {"calibration": calibration},
+        seed if isinstance(seed, int) else None,
+        fingerprint,
+        precision,
+        device.partition(":")[0],
+        {str(name): str(version) for name, version in versions.items()},
+    )
+
+
+def refusal(folder: Path) -> str:
+    """Why a folder may not be replaced by a pruned checkpoint, as the end of a sentence; nothing where it may."""
+    suffixes = {*COMPANION_SUFFIXES, ".safetensors"}
+    return outputs.folder_judge(
+        wrote=lambda path: bool(read_report(path).settings), names=lambda name: Path(name).suffix in suffixes
+    )(folder)
+
+
+def _inner(values: Any, name: str) -> dict[str, Any]:
+    found = values.get(name) if isinstance(values, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def seed_pair(runs: Sequence[PrunedRun], first: PrunedRun, second: PrunedRun) -> tuple[int, int] | None:
+    """Indices of two runs that differ in their calibration seed alone, for the model, sparsity and pattern compared.
+
+    A pair pruned as the second run was is preferred, then one as the first; None where there is no pair.
+    """
+    pairs = [
+        (a, b)
+        for a, b in combinations(range(len(runs)), 2)
+        if runs[a].settings
+        and runs[a].settings == runs[b].settings
+        and runs[a].budget() == runs[b].budget()
+        and None not in (runs[a].seed, runs[b].seed)
+        and runs[a].seed != runs[b].seed
+        and runs[a].budget() in (first.budget(), second.budget())
+    ]
+
+    def rank(pair: tuple[int, int]) -> int:
+        settings = runs[pair[0]].settings
+        return 0 if settings == second.settings else 1 if settings == first.settings else 2
+
+    if not pairs:
+        return None
+    a, b = min(pairs, key=rank)
+    return (a, b) if runs[a].seed < runs[b].seed else (b, a)
+
+
+def first_pair(runs: Sequence[PrunedRun]) -> tuple[int, int] | None:
+    """Indices of two runs to begin with: the first two of one model, sparsity and pattern that were pruned in different
+    ways, else in the same, else the first two.
+    """
+    pairs = list(combinations(range(len(runs)), 2))
+    alike = [(a, b) for a, b in pairs if runs[a].settings and runs[a].budget() == runs[b].budget()]
+    different = [(a, b) for a, b in alike if runs[a].settings != runs[b].settings]
+    return next(iter([*different, *alike, *pairs]), None)

@@ -1,0 +1,1 @@
+"""Recording attention over a denoising trajectory."""

@@ -1,0 +1,1 @@
+"""What a sink is, what is measured about sinks, and how much they are discounted."""

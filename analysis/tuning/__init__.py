@@ -1,0 +1,1 @@
+"""Tuning the discount without running the model."""

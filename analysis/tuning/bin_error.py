@@ -1,0 +1,176 @@
+"""How far bins are off: settings drawn at random, whose mask bits by bins are held against those by token. NumPy only.
+
+The exact scores of these settings are summed while the model runs, when the squares of every token are there.
+Shapes as in `analysis.tuning.effects`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args, get_origin
+
+import annotated_types
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from analysis.calibration.noise import NOISES
+from analysis.sinks.discount import token_weights
+from analysis.specs import CalibrationParams, DiscountParams, TuneParams
+from analysis.tuning.effects import LayerStatistics, group_weights, pruned_mask, scores_by_step, step_weights
+
+PROBES = 8
+# Where bins err most: φ that rises gently over many tokens.
+GENTLE = tuple(
+    TuneParams(discount=DiscountParams(alpha_unit="std", sink_alpha=1.0, sink_std=threshold))
+    for threshold in (0.0, 2.0)
+)
+ENOUGH = 100  # changed bits that a setting needs for shares of its own
+
+
+class BinError(BaseModel):
+    """One setting on the stored rows: mask bits changed against ω = 1, those of them that bins miss, and false ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    setting: TuneParams
+    changed: int
+    missed: int
+    false: int
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of the bits that settings change: missed and false ones over all, and in the worst setting with `ENOUGH` of them
+    (NaN without any). settings: how many were tried.
+    """
+
+    settings: int
+    missed: float
+    false: float
+    worst_missed: float
+    worst_false: float
+
+
+def shares(errors: Sequence[BinError]) -> Shares:
+    """What several settings say together."""
+    counts = np.array([(one.changed, one.missed, one.false) for one in errors], float).reshape(-1, 3)
+    changed, missed, false = counts.sum(axis=0)
+    enough = counts[counts[:, 0] >= ENOUGH]
+    worst = (enough[:, 1:] / enough[:, :1]).max(axis=0) if len(enough) else (np.nan, np.nan)
+    whole = changed or np.nan
+    return Shares(len(counts), missed / whole, false / whole, float(worst[0]), float(worst[1]))
+
+
+def probe_settings(
+    seed: int, scopes: Sequence[str], levels: Sequence[int], calibration: CalibrationParams
+) -> list[TuneParams]:
+    """The settings that bins are measured on: `GENTLE`, and random ones."""
+    return [*GENTLE, *random_settings(PROBES - len(GENTLE), seed, scopes, levels, calibration)]
+
+
+def random_settings(
+    count: int, seed: int, scopes: Sequence[str], levels: Sequence[int], calibration: CalibrationParams
+) -> list[TuneParams]:
+    """Settings that the sliders can be set to, over their whole range, of those that bins serve. scopes: of the bins.
+    levels: stored t.
+
+    α is drawn by its logarithm, since most of its range is as good as a hard threshold, and every other setting is soft
+    with α in std.
+    """
+    rng = np.random.default_rng((seed, 1))
+    settings = []
+    for index in range(count):
+        values = {name: _drawn(name, rng) for name in DiscountParams.model_fields}
+        if index % 2 == 0:
+            values |= {"sink_score": "soft", "alpha_unit": "std"}
+        values |= {"sink_steps": "each", "sink_scope": scopes[rng.integers(len(scopes))]}
+        steps = {}
+        if NOISES[calibration.noise].by_step:
+            first, last = sorted(int(step) for step in rng.choice(levels, 2))
+            weighting = ("even", "noisy", "clean")[rng.integers(3)]
+            steps = {"first_step": first, "last_step": last, "step_weighting": weighting}
+        sparsity = float(rng.integers(1, 20)) / 20
+        settings.append(TuneParams(discount=DiscountParams(**values), sparsity=sparsity, **steps))
+    return settings
+
+
+def _drawn(name: str, rng: np.random.Generator) -> float | str:
+    field = DiscountParams.model_fields[name]
+    if get_origin(field.annotation) is Literal:
+        choices = get_args(field.annotation)
+        return choices[rng.integers(len(choices))]
+    step = float(field.json_schema_extra["step"])  # type: ignore[index, call-overload, arg-type]
+    low = high = 0.0
+    by_logarithm = False
+    for rule in field.metadata:
+        if isinstance(rule, annotated_types.Ge):
+            low = float(rule.ge)
+        elif isinstance(rule, annotated_types.Gt):
+            low, by_logarithm = float(rule.gt) + step, True
+        elif isinstance(rule, annotated_types.Le):
+            high = float(rule.le)
+    drawn = np.exp(rng.uniform(np.log(low), np.log(high))) if by_logarithm else rng.uniform(low, high)
+    return round(round(drawn / step) * step, 6)
+
+
+class Probes:
+    """Settings whose exact scores are summed row by row. levels: stored t, of a schedule of `total` steps."""
+
+    def __init__(self, settings: Sequence[TuneParams], levels: tuple[int, ...], total: int) -> None:
+        self.settings = list(settings)
+        self.steps = np.array([step_weights(levels, total, setting) for setting in settings])  # (K, T)
+        self.scores: dict[tuple[int, str], np.ndarray] = {}
+        self._by_row: dict[tuple[int, int], np.ndarray] = {}
+
+    @cached_property
+    def _scopes(self) -> list[bool]:
+        return [setting.discount.sink_scope == "layer" for setting in self.settings]
+
+    def weights(self, sequence: int, level: int, layer: int, mass: np.ndarray) -> np.ndarray:
+        """ω² of every token of one row by each setting, (K, S) float32. mass: the row's (L, S)."""
+        key = sequence, level
+        if key not in self._by_row:
+            self._by_row[key] = np.stack(
+                [
+                    np.zeros(mass.shape[-1], np.float32)
+                    if own_layer
+                    else np.square(token_weights(mass[None, None], setting.discount)[0, 0, 0])
+                    for setting, own_layer in zip(self.settings, self._scopes, strict=True)
+                ]
+            )
+        found = self._by_row[key]
+        if any(self._scopes):
+            found = found.copy()
+            for index, setting in enumerate(self.settings):
+                if self._scopes[index]:
+                    own = mass[None, None, layer : layer + 1]
+                    found[index] = np.square(token_weights(own, setting.discount)[0, 0, 0])
+        return found
+
+    def add(self, layer: int, name: str, level: int, times: int, squares: np.ndarray) -> None:
+        """Adds Σ_tokens ω²x² (K, F) of a row that counts `times` times to the exact scores."""
+        total = self.scores.setdefault((layer, name), np.zeros(squares.shape))
+        total += times * self.steps[:, level, None] * np.sqrt(squares)
+
+    def errors(
+        self, layers: Sequence[LayerStatistics], mass: np.ndarray, edges: Sequence[float], scopes: Sequence[str]
+    ) -> list[BinError]:
+        """What bins say beside the exact scores. layers: by layer and scope in the order of `scopes`."""
+        found = []
+        for index, setting in enumerate(self.settings):
+            weights = group_weights(mass, "bins", setting.discount, edges)
+            scope, steps = scopes.index(setting.discount.sink_scope), self.steps[index]
+            counts = np.zeros(3, int)
+            for layer in range(len(layers) // len(scopes)):
+                stored = layers[layer * len(scopes) + scope]
+                own = weights[:, :, layer if weights.shape[2] > 1 else 0]
+                binned = {name: steps @ scores_by_step(one, own, steps) for name, one in stored.squares.items()}
+                for name, given in stored.inputs.items():
+                    weight = stored.weights[name]
+                    before = pruned_mask(weight, steps @ stored.plain[given], setting.sparsity)
+                    exact = pruned_mask(weight, self.scores[layer, given][index], setting.sparsity) != before
+                    by_bins = pruned_mask(weight, binned[given], setting.sparsity) != before
+                    counts += (exact.sum(), (exact & ~by_bins).sum(), (by_bins & ~exact).sum())
+            changed, missed, false = map(int, counts)
+            found.append(BinError(setting=setting, changed=changed, missed=missed, false=false))
+        return found

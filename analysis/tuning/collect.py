@@ -1,0 +1,320 @@
+"""Fills the file of stored statistics: the dense model over noised text.
+
+A batch's attention mass is known after its last layer, and bins are ranges of it. So its block inputs are kept until
+then where they fit: one forward; else the model runs twice. Shapes as in `analysis.tuning.effects`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from analysis.calibration.activations import (
+    TOKENS_A_FORWARD,
+    KeptInputs,
+    Rows,
+    distinct_rows,
+    input_features,
+    kept_bytes,
+)
+from analysis.calibration.runners import Resident, Runner
+from analysis.errors import UserError
+from analysis.models.blocks import private_block
+from analysis.models.files import stored_tensors
+from analysis.specs import CalibrateSpec
+from analysis.tuning import statistics_file as stored
+from analysis.tuning.bin_error import BinError, Probes
+from analysis.tuning.effects import BINS, EDGES, LayerStatistics, bins_of, scores_by_step, standardised
+
+ALL_ROWS = 10_000_000  # weights of a layer up to which every row is stored
+SAMPLED_ROWS = 256  # of each projection, above that
+USUAL_ROOM = 2**30  # bytes for squares
+USUAL_SEQUENCES = 4  # that have room by default, where that takes no more than MOST_ROOM
+MOST_ROOM = 2**34
+GRAM_SHARE = 0.5  # of the byte budget that Gram matrices may take beside the squares
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Noised token rows (N, T, S): to be stored, of another seed, and held out."""
+
+    clean: np.ndarray
+    noised: np.ndarray
+    other: np.ndarray
+    heldout: np.ndarray
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What fits. sequences: how many are stored. groups: B. inputs: projection -> the input it reads. widths: features
+    of every input, outputs: rows of every projection, both by layer. notes: what was cut.
+    """
+
+    grouping: str
+    scopes: tuple[str, ...]
+    sequences: int
+    groups: int
+    grams: bool
+    inputs: dict[str, str]
+    widths: list[dict[str, int]]
+    outputs: tuple[dict[str, int], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def stored_scopes(self) -> tuple[str, ...]:
+        """The scopes in the names of squares."""
+        return (stored.ANY,) if self.grouping == "tokens" else self.scopes
+
+
+def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Plan:
+    """How much of what was asked for fits the byte budget. Raises UserError where not one sequence does."""
+    model = runner.model
+    modules = [model.projections(block) for block in model.blocks]
+    outputs = tuple({name: _shape(module)[0] for name, module in own.items()} for own in modules)
+    widths = [
+        {name: input_features(own[name]) for name in group} for own, group in zip(modules, runner.groups, strict=True)
+    ]
+    features = sum(width for own in widths for width in own.values())
+    scopes = ("model", "layer") if spec.layer_scope else ("model",)
+    by_token = 4 * levels * length * features
+    by_bin = 4 * levels * BINS * features * len(scopes)
+    grouping = spec.grouping
+    if grouping == "auto":
+        fits = by_token * spec.calibration.samples <= (spec.byte_budget or _fitted(by_token))
+        grouping = "tokens" if fits or by_token <= by_bin else "bins"
+    each = by_token if grouping == "tokens" else by_bin
+    budget = spec.byte_budget or _fitted(each)
+    sequences = min(spec.calibration.samples, budget // each)
+    if sequences < 1:
+        raise UserError(_what_would_fit(spec, budget, each, levels, length, by_token, by_bin))
+    notes = []
+    if sequences < spec.calibration.samples:
+        notes.append(
+            f"{sequences} of the {spec.calibration.samples} sequences fit {budget / 1e9:.2f} GB; the setting "
+            "is measured on those."
+        )
+    gram_bytes = 4 * sum(width**2 for own in widths for width in own.values())
+    grams = gram_bytes <= GRAM_SHARE * budget
+    if not grams:
+        notes.append(
+            f"Gram matrices would take {gram_bytes / 1e9:.1f} GB, more than half the room for squares, so the output "
+            "error is not shown."
+        )
+    inputs = {name: first for first, together in runner.groups[0].items() for name in together}
+    groups = length if grouping == "tokens" else BINS
+    return Plan(grouping, scopes, int(sequences), groups, grams, inputs, widths, outputs, tuple(notes))
+
+
+def _fitted(each: int) -> int:
+    """Bytes that squares may take where nothing else is asked for. each: those of one sequence."""
+    return min(max(USUAL_ROOM, USUAL_SEQUENCES * each), MOST_ROOM)
+
+
+def _what_would_fit(
+    spec: CalibrateSpec, budget: int, each: int, levels: int, length: int, by_token: int, by_bin: int
+) -> str:
+    """Why not one sequence fits, and every single change that makes one fit. each: bytes of one, as it was to be
+    stored; by_token, by_bin: in either way.
+    """
+    ways = [f"a room of {each:,} bytes (--byte-budget {each})"]
+    fewer = budget * levels // each  # noise steps that fit
+    if fewer:
+        interval = spec.calibration.diffusion_steps // (fewer + 1) + 1
+        ways.append(f"a step interval of {interval} (--step-interval {interval})")
+    shorter = budget * length // by_token
+    if spec.grouping != "bins" and 8 <= shorter < length:
+        ways.append(f"sequences of {shorter} tokens (--seq-len {shorter})")
+    if spec.grouping == "tokens" and by_bin <= budget:
+        ways.append("bins (--grouping bins)")
+    return (
+        f"The squares of one sequence take {each / 1e9:.2f} GB and there is room for {budget / 1e9:.2f} GB. Take "
+        f"{', or '.join(ways)}."
+    )
+
+
+def shapes(found: Plan, texts: Texts, layers: int) -> stored.Shapes:
+    """Every tensor of the file."""
+    sequences, levels, length = texts.noised.shape
+    made: dict[str, tuple[tuple[int, ...], type]] = {
+        "tokens": ((sequences, length), np.int32),
+        "noised": ((sequences, levels, length), np.int32),
+        "mass": ((sequences, levels, layers, length), np.float32),
+    }
+    for layer, (widths, outputs) in enumerate(zip(found.widths, found.outputs, strict=True)):
+        for name, width in widths.items():
+            for scope in found.stored_scopes:
+                made[f"squares.{scope}.{layer}.{name}"] = ((sequences, levels, found.groups, width), np.float32)
+            made[f"plain.{layer}.{name}"] = made[f"other.{layer}.{name}"] = ((levels, width), np.float64)
+            if found.grams:
+                made[f"gram.{layer}.{name}"] = ((width, width), np.float32)
+        every = sum(rows * widths[found.inputs[name]] for name, rows in outputs.items()) <= ALL_ROWS
+        for name, rows in outputs.items():
+            kept = rows if every else min(rows, SAMPLED_ROWS)
+            made[f"weight.{layer}.{name}"] = ((kept, widths[found.inputs[name]]), np.float32)
+    return made
+
+
+@torch.no_grad()
+def fill(
+    path: Path,
+    runner: Runner,
+    found: Plan,
+    texts: Texts,
+    info_bytes: int,
+    seed: int,
+    memory: int,
+    probes: Probes | None,
+    told: Callable[[str, int, int], None],
+) -> list[BinError]:
+    """Writes every array of a new file. memory: bytes that one batch's inputs may take, else the model runs twice.
+    probes: settings on which bins are held against the exact masks, which is returned. told: phase, and batches done of
+    those planned.
+    """
+    layers = runner.model.geometry.layers
+    arrays = stored.create(path, shapes(found, texts, layers), info_bytes)
+    arrays["tokens"][:], arrays["noised"][:] = texts.clean, texts.noised
+    _weights(arrays, runner, found, seed)
+    scope_layers = {scope: layers if scope == "layer" else 1 for scope in found.stored_scopes}
+
+    def keep_mass(level: int, rows: Rows, mass: np.ndarray) -> None:
+        if not np.isfinite(mass).all():
+            raise UserError("Attention mass is not finite (NaN or infinite). Run in float32, or check the checkpoint.")
+        for row, members in zip(mass, rows.members, strict=True):
+            arrays["mass"][members, level] = row
+
+    def squares(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
+        for own, members in zip(given.float().square(), rows.members, strict=True):
+            if probes is not None:
+                weights = probes.weights(members[0], level, layer, arrays["mass"][members[0], level])
+                exact = (torch.from_numpy(weights).to(own.device) @ own).double().cpu().numpy()
+                probes.add(layer, name, level, len(members), exact)
+            for scope, count in scope_layers.items():
+                summed = own
+                if found.grouping == "bins":
+                    z = standardised(arrays["mass"][members[:1], level : level + 1], scope)[0, 0]
+                    place = torch.from_numpy(bins_of(z[layer if count > 1 else 0])).to(own.device)
+                    summed = own.new_zeros(BINS, own.shape[1]).index_add_(0, place, own)
+                arrays[f"squares.{scope}.{layer}.{name}"][members, level] = summed.cpu().numpy()
+
+    batches = _batches(texts.noised)
+    largest = max(rows.tokens.numel() for _, rows in batches)
+    if isinstance(runner, Resident) and kept_bytes(runner, largest) <= memory:
+        step = _counter("activations", len(batches), told)
+        kept = KeptInputs(runner, max(len(rows.tokens) for _, rows in batches), texts.noised.shape[-1])
+        for level, rows in batches:
+            keep_mass(level, rows, runner.mass_and_inputs(rows.tokens, kept.keep))
+            for layer, name, given in kept.items():
+                squares(level, rows, layer, name, given)
+            step()
+    else:
+        masses = runner.masses([rows.tokens for _, rows in batches], _counter("attention mass", len(batches), told))
+        for (level, rows), mass in zip(batches, masses, strict=True):
+            keep_mass(level, rows, mass)
+        _each_input(runner, texts.noised, "activations", squares, told)
+    _plain(arrays, found, told)
+
+    def other(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
+        norms = given.float().square().sum(dim=1).sqrt().cpu().numpy().astype(np.float64)
+        counts = np.array([len(members) for members in rows.members])
+        arrays[f"other.{layer}.{name}"][level] += counts @ norms
+
+    _each_input(runner, texts.other, "another calibration seed", other, told)
+
+    def gram(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
+        counts = torch.tensor([len(members) for members in rows.members], dtype=torch.float32, device=given.device)
+        flat = (given.float() * counts.sqrt()[:, None, None]).flatten(0, -2)
+        arrays[f"gram.{layer}.{name}"][:] += (flat.T @ flat).cpu().numpy()
+
+    if found.grams:
+        _each_input(runner, texts.heldout, "held-out text", gram, told)
+    for array in arrays.values():
+        if array.dtype != np.int32 and not np.isfinite(array).all():
+            raise UserError("Activations or weights are not finite (NaN or infinite). Run in float32.")
+    if probes is None:
+        return []
+    told("error of the bins", 0, 0)
+    return probes.errors(_layers(arrays, found), arrays["mass"], EDGES, found.scopes)
+
+
+def _layers(arrays: dict[str, np.ndarray], found: Plan) -> list[LayerStatistics]:
+    """What errors of bins need of every layer in every scope."""
+    return [
+        LayerStatistics(
+            inputs=found.inputs,
+            squares={name: arrays[f"squares.{scope}.{layer}.{name}"] for name in widths},
+            plain={name: arrays[f"plain.{layer}.{name}"] for name in widths},
+            other_seed={},
+            weights={name: arrays[f"weight.{layer}.{name}"] for name in found.inputs},
+            outputs=found.outputs[layer],
+            grams={},
+        )
+        for layer, widths in enumerate(found.widths)
+        for scope in found.stored_scopes
+    ]
+
+
+def _batches(noised: np.ndarray) -> list[tuple[int, Rows]]:
+    size = max(1, TOKENS_A_FORWARD // noised.shape[-1])
+    return [(level, rows) for level in range(noised.shape[1]) for rows in distinct_rows(noised[:, level], size)]
+
+
+def _each_input(
+    runner: Runner,
+    noised: np.ndarray,
+    phase: str,
+    take: Callable[[int, Rows, int, str, torch.Tensor], None],
+    told: Callable[[str, int, int], None],
+) -> None:
+    batches = _batches(noised)
+    runner.inputs(
+        [rows.tokens for _, rows in batches],
+        lambda batch, layer, name, given: take(*batches[batch], layer, name, given),
+        _counter(phase, len(batches), told),
+    )
+
+
+def _plain(arrays: dict[str, np.ndarray], found: Plan, told: Callable[[str, int, int], None]) -> None:
+    """ω = 1 by the very sums that a setting takes, so that a discount of nothing changes nothing."""
+    for layer, widths in enumerate(found.widths):
+        told("sums without a discount", layer, len(found.widths))
+        for name in widths:
+            own = arrays[f"squares.{found.stored_scopes[0]}.{layer}.{name}"]
+            ones = np.ones(own.shape[:3], np.float32)
+            arrays[f"plain.{layer}.{name}"][:] = scores_by_step(own, ones, np.ones(own.shape[1]))
+
+
+def _weights(arrays: dict[str, np.ndarray], runner: Runner, found: Plan, seed: int) -> None:
+    model = runner.model
+    files = stored_tensors(model)
+    for layer, outputs in enumerate(found.outputs):
+        modules = model.projections(private_block(model, layer, files))
+        for index, (name, rows) in enumerate(outputs.items()):
+            kept = arrays[f"weight.{layer}.{name}"]
+            chosen = np.arange(rows)
+            if len(kept) < rows:
+                draw = np.random.default_rng((seed, layer, index))
+                chosen = np.sort(draw.choice(rows, len(kept), replace=False))
+            weight = modules[name].weight.detach()
+            weight = weight.T if isinstance(modules[name], Conv1D) else weight
+            kept[:] = weight[torch.from_numpy(chosen).to(weight.device)].float().cpu().numpy()
+
+
+def _counter(phase: str, total: int, told: Callable[[str, int, int], None]) -> Callable[[], None]:
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        told(phase, done, total)
+
+    told(phase, 0, total)
+    return step
+
+
+def _shape(module: nn.Module) -> tuple[int, ...]:
+    shape = tuple(module.weight.shape)
+    return shape[::-1] if isinstance(module, Conv1D) else shape

@@ -1,0 +1,226 @@
+"""The file of stored statistics: what a dense model's activations say on noised text, to tune the discount on.
+
+One safetensors file, written and read in place, so that neither side ever holds all of it. Imports no torch.
+
+Tensors: `tokens` (N, S), `noised` (N, T, S), `mass` (N, T, L, S); by layer and input `squares.SCOPE.LAYER.INPUT`
+(N, T, B, F), `plain.LAYER.INPUT` and `other.LAYER.INPUT` (T, F), `gram.LAYER.INPUT` (F, F); by layer and projection
+`weight.LAYER.PROJECTION` (R, F). SCOPE is `any` where squares are stored by token.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from analysis.errors import UserError
+from analysis.specs import CalibrateSpec, DiscountParams
+from analysis.tuning.bin_error import BinError
+from analysis.tuning.effects import LayerStatistics, group_weights
+
+FIRST_EDGES = tuple(step / 10 for step in range(63))
+"""Edges of the bins in files that do not name theirs: all z below 0 share a bin."""
+
+FORMAT = "sinkscope-statistics-1"
+ANY = "any"
+_TYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32}
+_CODES = {np.dtype(kind): code for code, kind in _TYPES.items()}
+
+Shapes = Mapping[str, tuple[tuple[int, ...], type]]
+
+
+class Info(BaseModel):
+    """Everything about stored statistics that is not an array.
+
+    levels: the noise step t of each level, from the least noise up. inputs: projection -> the input it reads. outputs:
+    projection -> rows of the whole matrix, by layer. tokens: text of every token id that occurs. other_seed,
+    heldout_seed: of the text for the floor and for the Gram matrices. edges: of z, between bins. bin_errors: what bins
+    say of some settings beside the exact masks; none where squares are stored by token.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["sinkscope-statistics-1"] = FORMAT
+    spec: CalibrateSpec
+    architecture: str
+    fingerprint: str
+    dtype: str
+    device: str
+    mask_token: int
+    layers: int
+    levels: tuple[int, ...]
+    grouping: Literal["tokens", "bins"]
+    scopes: tuple[str, ...]
+    edges: tuple[float, ...] = FIRST_EDGES
+    bin_errors: tuple[BinError, ...] = ()
+    inputs: dict[str, str]
+    outputs: tuple[dict[str, int], ...]
+    other_seed: int
+    heldout_seed: int
+    tokens: dict[int, str]
+    notes: tuple[str, ...]
+    seconds: float
+    created: str
+    environment: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StoredStatistics:
+    """An open file. arrays: by tensor name, read from the disk where they are looked at."""
+
+    info: Info
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def mass(self) -> np.ndarray:
+        """(N, T, L, S) float32."""
+        return self.arrays["mass"]
+
+    @property
+    def has_grams(self) -> bool:
+        """Whether the output error can be told."""
+        return any(name.startswith("gram.") for name in self.arrays)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Weights of every projection, (L, P)."""
+        info = self.info
+        return np.array(
+            [
+                [rows[name] * self.arrays[f"weight.{layer}.{name}"].shape[1] for name in info.inputs]
+                for layer, rows in enumerate(info.outputs)
+            ]
+        )
+
+    @property
+    def sampled(self) -> bool:
+        """Whether only some rows of the weights are stored."""
+        kept = (
+            len(self.arrays[f"weight.{layer}.{name}"]) < rows
+            for layer, outputs in enumerate(self.info.outputs)
+            for name, rows in outputs.items()
+        )
+        return any(kept)
+
+    def labels(self, sequence: int, level: int) -> list[str]:
+        """The text of each token of a noised sequence."""
+        return [self.info.tokens[token] for token in self.arrays["noised"][sequence, level].tolist()]
+
+    def group_weights(self, discount: DiscountParams) -> np.ndarray:
+        """ω² of every stored group, (N, T, 1 or L, B)."""
+        return group_weights(self.mass, self.info.grouping, discount, self.info.edges)
+
+    def layer(self, index: int, discount: DiscountParams) -> LayerStatistics:
+        """What is stored of a layer, with the squares that serve this discount."""
+        info = self.info
+        scope = ANY if info.grouping == "tokens" else discount.sink_scope
+        names = dict.fromkeys(info.inputs.values())
+
+        def by_input(kind: str) -> dict[str, np.ndarray]:
+            found = {name: self.arrays.get(f"{kind}.{index}.{name}") for name in names}
+            return {name: array for name, array in found.items() if array is not None}
+
+        return LayerStatistics(
+            inputs=info.inputs,
+            squares=by_input(f"squares.{scope}"),
+            plain=by_input("plain"),
+            other_seed=by_input("other"),
+            weights={name: self.arrays[f"weight.{index}.{name}"] for name in info.inputs},
+            outputs=info.outputs[index],
+            grams=by_input("gram"),
+        )
+
+
+def create(path: Path, shapes: Shapes, info_bytes: int) -> dict[str, np.ndarray]:
+    """A new file of zeros to write into, by tensor name. info_bytes: room kept for `finish`.
+
+    Raises UserError where the disk is too small for it.
+    """
+    header: dict[str, Any] = {"__metadata__": {"sinkscope": " " * info_bytes}}
+    end = 0
+    ordered = sorted(shapes.items(), key=lambda item: -np.dtype(item[1][1]).itemsize)  # keeps every array aligned
+    for name, (shape, kind) in ordered:
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
+        code = _CODES[np.dtype(kind)]
+        header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [end, end + size]}
+        end += size
+    free = shutil.disk_usage(path.parent).free
+    if free < end:
+        raise UserError(
+            f"These statistics take {end / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB. Store fewer samples or "
+            "shorter sequences, or free some space."
+        )
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    return _mapped(path, header, 8 + len(text), "r+")
+
+
+def finish(path: Path, info: Info, info_bytes: int) -> None:
+    """Writes what the file is about into the room kept for it."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"]["sinkscope"] = info.model_dump_json()
+        text = json.dumps(header).encode()
+        if len(text) > size:
+            raise ValueError(f"{len(text)} bytes of header do not fit {size}; keep more than {info_bytes}")
+        file.seek(8)
+        file.write(text.ljust(size))
+
+
+def open_statistics(path: Path) -> StoredStatistics:
+    """Opens a file. Raises UserError for one that is damaged, hostile or something else."""
+    try:
+        with safe_open(path, "numpy") as handle:  # checks that every tensor lies inside the file
+            info = Info.model_validate_json((handle.metadata() or {}).get("sinkscope", ""))
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        statistics = StoredStatistics(info, _mapped(path, header, 8 + size, "r"))
+        _check(statistics)
+    except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
+        raise UserError(
+            f"'{path.name}' holds no statistics that can be read: it is damaged or something else. Calibrate again."
+        ) from error
+    return statistics
+
+
+def _mapped(path: Path, header: Mapping[str, Any], start: int, mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
+    """Every tensor as a view of one map of the file: a map each would take a file handle each."""
+    whole = np.memmap(path, np.uint8, mode)
+    found = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            first, end = entry["data_offsets"]
+            found[name] = whole[start + first : start + end].view(_TYPES[entry["dtype"]]).reshape(entry["shape"])
+    return found
+
+
+def _check(statistics: StoredStatistics) -> None:
+    """Raises ValueError or KeyError where tensors are missing or do not fit each other."""
+    info, arrays = statistics.info, statistics.arrays
+    sequences, length = arrays["tokens"].shape
+    mass = (sequences, len(info.levels), info.layers, length)
+    if arrays["mass"].shape != mass or arrays["noised"].shape != (*mass[:2], length) or len(info.outputs) != mass[2]:
+        raise ValueError("tokens, mass and layers differ in shape")
+    groups = length if info.grouping == "tokens" else len(info.edges) + 1
+    if list(info.edges) != sorted(set(info.edges)):
+        raise ValueError("the edges of the bins do not rise")
+    scopes = (ANY,) if info.grouping == "tokens" else info.scopes
+    for layer in range(info.layers):
+        for name, given in info.inputs.items():
+            features = arrays[f"weight.{layer}.{name}"].shape[1]
+            squares = [arrays[f"squares.{scope}.{layer}.{given}"].shape for scope in scopes]
+            sums = [arrays[f"{kind}.{layer}.{given}"].shape for kind in ("plain", "other")]
+            if any(shape != (*mass[:2], groups, features) for shape in squares) or any(
+                shape != (mass[1], features) for shape in sums
+            ):
+                raise ValueError(f"the squares of layer {layer}, {given} do not fit its weights")

@@ -1,0 +1,217 @@
+"""An evaluation as it comes in: how far it is, its results so far, and the items on which its models disagree.
+
+`accuracy_panel(record)` draws all of it for one evaluation, running or ended.
+"""
+
+import json
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.evaluation import results as evaluations
+from analysis.evaluation import tables
+from analysis.evaluation.command import command
+from analysis.evaluation.results import DOCUMENTS, Results
+from pages.parts.accuracy.disagreements import disagreements
+from pages.parts.accuracy.results import accuracies, differences, perplexity
+from pages.parts.charts import export_button
+from pages.parts.plain import plain
+from pages.parts.progress import cancel_button, duration, progress_bar
+from pages.parts.session import engine, restart, submit
+from pages.parts.trouble import EXPECTED, why
+
+REFRESH = 1.0  # seconds between looks at how far it is
+REDRAW = 4.0  # seconds between drawings of the results, as a plot that changes is blank for a moment
+
+
+def accuracy_panel(record: JobRecord) -> None:
+    """Draws an evaluation. While it runs, it draws itself anew and leaves the rest of the page alone."""
+    if record.ended:
+        _ended(record)
+    else:
+        st.fragment(_state, run_every=REFRESH)(record.id)
+        st.fragment(_so_far, run_every=REDRAW)(record.id)
+
+
+def _ended(record: JobRecord) -> None:
+    found = _guarded(record)
+    _how_it_ended(record, found)
+    if found is not None:
+        _show(found)
+        if record.state == "done":
+            _take_away(record)
+
+
+def _so_far(job_id: str) -> None:
+    record = engine().job(job_id)
+    found = None if record is None else _guarded(record)
+    if found is not None:
+        _show(found)
+
+
+def _show(found: Results) -> None:
+    for problem in found.problems:
+        st.warning(plain(problem), icon=":material/cloud_off:")
+    _cut(found)
+    if not found.answers:
+        return
+    if found.accuracies:
+        accuracies(found)
+        if len(found.names) > 1:
+            differences(found)
+    for benchmark in found.benchmarks:
+        if benchmark.kind == evaluations.PERPLEXITY:
+            perplexity(found, benchmark.name)
+    if len(found.names) > 1 and found.accuracies:
+        disagreements(found)
+
+
+# --- where it stands --------------------------------------------------------------------------------------------
+
+
+def _guarded(record: JobRecord) -> Results | None:
+    """What is there so far, or None."""
+    try:
+        if record.state == "done":
+            file = _file(record)
+            return None if file is None else _whole(str(file), record.key or "")
+        path = engine().store.incoming / record.id / DOCUMENTS
+        return _growing(str(path), record.run).read() if path.is_file() and path.stat().st_size else None
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return None
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _whole(path: str, key: str) -> Results:
+    return evaluations.read(Path(path))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _growing(path: str, run: str) -> evaluations.Growing:
+    """run: the job's try, as the next one writes another file of the same name."""
+    return evaluations.Growing(Path(path))
+
+
+def _file(record: JobRecord) -> Path | None:
+    result = engine().result(record)
+    return None if result is None else result.file
+
+
+def _how_it_ended(record: JobRecord, found: Results | None) -> None:
+    if record.state != "done":
+        said = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, "failed")
+        st.warning(
+            f"This evaluation {said}. {plain(record.reason)} What was answered is remembered.".replace("  ", " ")
+        )
+        _resume(record)
+    elif found is None:
+        st.info("The results are no longer in the store.")
+        _resume(record)
+    elif record.summary.get("complete"):
+        known = record.summary.get("restored", 0)
+        seconds = (record.finished or 0) - (record.started or 0)
+        st.caption(
+            f":material/check_circle: Finished: {len(found.answers):,} answers in {duration(seconds)}"
+            + (f", {known:,} of them known before." if known else ".")
+        )
+    else:
+        st.info(
+            f"Stopped after {len(found.answers):,} of {_planned(found):,} answers: intervals only, as tests are for "
+            "the number of items fixed at the start."
+        )
+        _resume(record)
+
+
+def _planned(found: Results) -> int:
+    return len(found.names) * sum(benchmark.planned for benchmark in found.benchmarks)
+
+
+def _resume(record: JobRecord) -> None:
+    if not st.button(
+        "Resume",
+        key=f"resume_{record.id}",
+        icon=":material/play_arrow:",
+        help="Asks what is missing. What was answered is read from the store.",
+    ):
+        return
+    try:
+        new = submit("evaluate", record.parameters()) if record.state == "done" else restart(record.id)
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return
+    st.query_params["evaluation"] = new.id
+    st.rerun()
+
+
+def _state(job_id: str) -> None:
+    """How far a running evaluation is, and the buttons that end it."""
+    record = engine().job(job_id)
+    if record is None or record.ended:
+        st.rerun()
+    now = engine().progress(record.id)
+    details = now.details
+    evaluating = "restored" in details and now.total > 0
+    if evaluating:
+        rate, left, restored = (details[name] for name in ("items_per_second", "seconds_left", "restored"))
+        parts = [
+            f"{now.done:,} of {now.total:,} answers",
+            f"{rate:.1f} items/s" if rate else "",
+            f"{duration(left)} left" if left is not None and now.done < now.total else "",
+            f"{restored:,} answers known before" if restored else "",
+        ]
+        st.progress(min(now.done / now.total, 1.0), text=" · ".join(part for part in parts if part))
+    else:
+        progress_bar(record)
+    with st.container(horizontal=True):
+        if st.button(
+            "Stop here",
+            key=f"end_{record.id}",
+            icon=":material/stop:",
+            disabled=not evaluating,
+            help="Ends the evaluation and keeps what is there. It can be resumed.",
+        ):
+            engine().finish_early(record.id)
+        cancel_button(record, f"cancel_{record.id}")
+
+
+def _cut(found: Results) -> None:
+    cut = tables.cut_items(found)
+    told = ", ".join(f"{count:,} of {found.benchmark(name).title}" for name, count in cut.items() if count)
+    if told:
+        st.caption(
+            f":material/content_cut: Prompts that were longer than a model takes, and were asked without their "
+            f"beginning: {plain(told)}."
+        )
+
+
+# --- to take away -----------------------------------------------------------------------------------------------
+
+
+def _take_away(record: JobRecord) -> None:
+    spec = record.parameters()
+    st.markdown("**The command that repeats it**")
+    st.code(command(spec), language="bash", wrap_lines=True)
+    file = _file(record)
+    with st.container(horizontal=True):
+        names = list(record.summary["models"])
+        export_button("SinkScope: accuracy", {"names": names, **record.spec}, " ".join(names))
+        st.download_button(
+            "Summary (JSON)",
+            lambda: json.dumps(record.summary, indent=2, ensure_ascii=False),
+            "accuracy.json",
+            "application/json",
+            key="accuracy_summary",
+            icon=":material/download:",
+            help="Accuracies, differences, tests, settings, versions and hardware.",
+        )
+        st.download_button(
+            "Items (JSONL)",
+            file.read_bytes,
+            "accuracy.items.jsonl",
+            "application/jsonl",
+            key="accuracy_items",
+            icon=":material/download:",
+            help="One line for every item and every answer.",
+        )

@@ -1,0 +1,193 @@
+"""The numbers of an evaluation: accuracies, paired differences, how both came about item by item, and perplexities."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.evaluation import comparing, conditions, curves, significance, tables
+from analysis.evaluation import results as evaluations
+from analysis.evaluation.comparing import Pair
+from analysis.evaluation.results import AVERAGE, Results
+from analysis.figures import accuracy as figures
+from pages.parts.charts import chart, table
+from pages.parts.plain import plain
+
+_DIFFERENCE = (
+    "Over the items both models have answered, $d_i$ = 1 where the first alone is right, −1 where the other is:\n\n"
+    r"$$\bar d \pm t_{n-1}\, s_d / \sqrt{n}$$"
+    "\n\ncut at −1 and 1. The average weighs tasks equally; its interval is normal."
+)
+_TESTS = (
+    f"{_DIFFERENCE}\n\n$p$: of a task the exact McNemar test on the items that one of the two alone has right (a "
+    "paired t-test where scores are not right or wrong), of the average the normal test that goes with its interval; "
+    "all adjusted by Holm together."
+)
+_BASE = "accuracy_base"
+_BASES = {comparing.DENSE: "dense model", **conditions.RELATIONS}
+_ACCURACY = r"Right answers of the first $n$ items of the shuffle, $\hat p$, with Wilson's 95 % interval."
+_AVERAGE = r"The mean of the tasks' accuracies after $n$ items of each, with its 95 % normal interval."
+
+
+def accuracies(found: Results) -> None:
+    """What is known at a glance, and the running accuracy of a task."""
+    final = comparing.all_final(found, AVERAGE)
+    done = sum(
+        len(evaluations.scores(found, one.name, model)[0])
+        for one in found.accuracies
+        for model in range(len(found.names))
+    )
+    planned = len(found.names) * sum(one.planned for one in found.accuracies)
+    table(
+        "Accuracy" if final else "Accuracy so far (interim)",
+        "Right answers in percent, with the 95 % interval in brackets. "
+        + (
+            _settings(found, AVERAGE) if final else f"{done:,} of {planned:,} answers are in; tests come with the last."
+        ),
+        pd.DataFrame(tables.accuracy_grid(found)),
+        "accuracy_grid",
+        "One task: Wilson's interval. The average weighs tasks equally; its interval is normal.",
+    )
+
+
+def differences(found: Results) -> None:
+    """Who is better than whom, in words, as dots with intervals, and as running curves."""
+    base, pairs = _pairs(found)
+    if pairs:
+        others = {found.names[other] for _, other in pairs}
+        name = others.pop() if len(others) == 1 else f"its {_BASES[base]}"
+        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in tables.verdicts(found, pairs)))
+        rows = tables.difference_table(found, pairs)
+        colors = {found.names[model]: figures.color_of(model) for model, _ in pairs}
+        chart(
+            f"Difference to {name}",
+            "Accuracy less that of the other model on the same items, with its 95 % interval. A full dot: a difference "
+            "is shown. A hollow one: none is shown, which is not to say that there is none. "
+            f"{tables.adjustment(found)} An interval is of one difference alone, so it can lie beside 0 where the dot "
+            "is hollow.",
+            _TESTS,
+            figures.whiskers([_whisker(row) for row in rows], colors, f"points, model − {name}"),
+            "accuracy_whiskers",
+            pd.DataFrame(rows),
+        )
+    _conditions(found, pairs)
+    titles = {AVERAGE: "Average over tasks"} if len(found.accuracies) > 1 else {}
+    titles |= {benchmark.name: benchmark.title for benchmark in found.accuracies}
+    task = st.selectbox(
+        "Task", list(titles), format_func=titles.get, key="accuracy_task", bind="query-params", width=320
+    )
+    st.caption(_settings(found, task) + ("" if comparing.all_final(found, task) else "  ·  **interim**"))
+    left, right = st.columns(2)
+    with left:
+        _running_accuracy(found, task, titles[task])
+    if pairs:
+        with right:
+            chart(
+                f"Running difference to {name}: {titles[task]}",
+                "The paired difference as the items came in. Where the band holds 0, none is shown.",
+                _DIFFERENCE,
+                figures.running(
+                    curves.difference_curves(found, task, pairs),
+                    [figures.color_of(pair[0]) for pair in pairs],
+                    "points",
+                    difference=True,
+                ),
+                "accuracy_differences",
+            )
+
+
+def _pairs(found: Results) -> tuple[str, list[Pair]]:
+    """What is chosen to compare with, and the pairs of models that makes. Says which runs have no counterpart."""
+    related = comparing.related_pairs(found)
+    without = {base: comparing.missing(found, base) for base in related if base != comparing.DENSE}
+    offered = [base for base in related if base == comparing.DENSE or related[base] or without[base]]
+    base = comparing.DENSE
+    if len(offered) > 1:
+        names = {**_BASES, comparing.DENSE: found.names[0]}
+        if st.query_params.get(_BASE) in found.names[1:]:  # an address that names the control itself
+            del st.query_params[_BASE]
+            st.session_state[_BASE] = "control"
+        base = st.segmented_control(
+            "Compared with",
+            offered,
+            default=comparing.DENSE,
+            required=True,
+            key=_BASE,
+            bind="query-params",
+            format_func=lambda name: plain(names[name]),
+            help="Control: the run that differs from a sink-aware one in nothing but the discount of the sinks. "
+            "Published baseline: the method it was published against, which differs in noise, order and norm as well. "
+            "Both are found in the runs' reports: model, text, seed, sparsity, precision, device and all else are "
+            "equal.",
+        )
+    for sentence in without.get(base, ()):
+        st.caption(f":material/link_off: {plain(sentence)}")
+    return base, related[base]
+
+
+def _conditions(found: Results, pairs: list[Pair]) -> None:
+    """The conditions of any two models side by side."""
+    with st.expander("Conditions of two models side by side", icon=":material/table_view:"):
+        names, columns = list(found.names), st.columns(2)
+        first, second = pairs[0] if pairs else (1, 0)
+        left = columns[0].selectbox("One", names, index=first, key="conditions_first", bind="query-params")
+        right = columns[1].selectbox("The other", names, index=second, key="conditions_second", bind="query-params")
+        pair = names.index(left), names.index(right)
+        mismatch = comparing.mismatch(found, pair)
+        table(
+            "Conditions",
+            f"Not only the method differs: {mismatch}."
+            if mismatch
+            else "Nothing that both depend on differs, but for the method and its discount. A blank is not read by it.",
+            pd.DataFrame(tables.condition_sheet(found, pair)),
+            "accuracy_conditions",
+        )
+
+
+def _running_accuracy(found: Results, task: str, title: str) -> None:
+    chart(
+        f"Running accuracy: {title}",
+        "Right answers over the items done, in the order of the shuffle, with 95 % bands.",
+        _AVERAGE if task == AVERAGE else _ACCURACY,
+        figures.running(
+            curves.accuracy_curves(found, task), [figures.color_of(m) for m in range(len(found.names))], "accuracy"
+        ),
+        "accuracy_curves",
+        pd.DataFrame(tables.accuracy_table(found)),
+    )
+
+
+def _whisker(row: dict) -> figures.Whisker:
+    told = f"{row['points']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] on {row['items']:,} items"
+    p = row.get("p (Holm)")
+    return figures.Whisker(
+        row["task"],
+        row["model"],
+        row["points"],
+        row["low"],
+        row["high"],
+        clear=row["in words"] in significance.SHOWN,
+        hover=f"{row['model']}, {row['task']}<br>{told}<br>{row['in words']}"
+        + (f", p = {p:.3g} (Holm)" if p is not None and np.isfinite(p) else ""),
+    )
+
+
+def _settings(found: Results, task: str) -> str:
+    chosen = found.accuracies if task == AVERAGE else [found.benchmark(task)]
+    parts = []
+    for label, name in (("draws", "draws"), ("examples", "shots"), ("guidance", "guidance")):
+        kinds = sorted({getattr(one, name) for one in chosen})
+        parts.append(f"{', '.join(f'{kind:g}' for kind in kinds)} {label}")
+    return " · ".join([f"{sum(one.planned for one in chosen):,} items", *parts])
+
+
+def perplexity(found: Results, name: str) -> None:
+    """The perplexity of every model on a text."""
+    benchmark = found.benchmark(name)
+    table(
+        f"Perplexity: {benchmark.title}",
+        "From the evidence lower bound (ELBO) of a diffusion model, so it is an upper bound on its perplexity; an "
+        "autoregressive model's is exact. "
+        f"{benchmark.draws} draws a window, over the texts that every model has read.",
+        pd.DataFrame(tables.perplexities(found, name)),
+        f"perplexity_{name}",
+    )

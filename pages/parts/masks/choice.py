@@ -1,0 +1,160 @@
+"""Choosing which pruned models are compared, and which two stand for chance."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.pruned import compare, masks_file
+from analysis.pruned.compare import Comparison
+from analysis.pruned.report_file import first_pair, seed_pair
+from pages.parts.masks import runs
+from pages.parts.masks.runs import Pruned, open_pruned, run_of
+from pages.parts.plain import code, plain
+from pages.parts.session import engine
+
+AUTOMATIC, CHOSEN = "automatic", "two runs of my choice"
+ALIKE = 0.01  # sparsities that differ by more are not compared unasked
+
+
+def _box(label: str, key: str, known: dict[str, Path], default: str | None, help: str) -> str | None:
+    """A box of the runs known here that takes a typed path too. Its value is in the address."""
+    if key not in st.session_state:
+        st.session_state[key] = st.query_params.get(key) or default
+    chosen = st.selectbox(
+        label,
+        list(known),
+        key=key,
+        accept_new_options=True,
+        persist_state="session",
+        help=help,
+        placeholder="choose a run, or type the path of a folder",
+    )
+    if chosen:
+        st.query_params[key] = chosen
+    elif key in st.query_params:
+        del st.query_params[key]
+    return chosen
+
+
+def two_runs(known: dict[str, Path]) -> tuple[Pruned, Pruned] | None:
+    """The boxes of the two runs; None while one is missing or cannot be read."""
+    names = list(known)
+    start = first_pair([run_of(folder) for folder in known.values()])
+    # The newer of the two is the second: differences then read as 'since then'.
+    defaults = (names[start[1]], names[start[0]]) if start else (None, None)
+    opened = []
+    for column, label, key, default in zip(
+        st.columns(2, gap="medium"), ("First", "Second"), ("first", "second"), defaults, strict=True
+    ):
+        with column:
+            name = _box(
+                label,
+                key,
+                known,
+                default,
+                "A pruned model of the store, or the path of any checkpoint: without a mask file its zeros are the "
+                "mask.",
+            )
+            one = open_pruned(name, known) if name else None
+            if one is not None:
+                stored = "mask file" if one.masks.stored else "zeros of the weights"
+                st.caption(f"{plain(one.run.title)} · {plain(one.masks.architecture)} · read from the {stored}")
+            opened.append(one)
+    return None if None in opened else (opened[0], opened[1])
+
+
+def how_to_prune(known: dict[str, Path]) -> None:
+    """What to do where there are no two runs to compare."""
+    where = engine().store.root / "models"
+    if len(known) < 2:
+        st.info(
+            "Masks are compared in pairs. Prune a model twice, for instance with and without the discount of sinks:"
+        )
+        st.code(
+            "\n".join(
+                f'python -m analysis prune --model bundled --method {method} --sparsity 0.5 --out "{where / method}"'
+                for method in ("wanda-noised", "sink-wanda")
+            ),
+            language="bash",
+        )
+        st.caption(
+            f"What lies in {code(where)} is offered above; of any other pruned checkpoint, type the folder's path."
+        )
+    else:
+        st.info("Choose two runs above, or type the paths of two folders.")
+
+
+def compared_if_alike(first: Pruned, second: Pruned) -> Comparison | None:
+    """The two masks, counted; None after saying on the page why they cannot, or should not, be compared."""
+    problem = masks_file.why_not_comparable(first.masks, second.masks)
+    if problem:
+        st.error(f"These two cannot be compared. {plain(problem)} Choose two that were pruned from one model.")
+        return None
+    if first.key == second.key:
+        st.info("First and second are the same files, so nothing differs. Choose another one.")
+    if first.run.model and second.run.model and first.run.model != second.run.model:
+        st.warning("These were pruned from two different dense models, so their masks differ for that reason as well.")
+    comparison = runs.compared(first, second)
+    total = comparison.total()
+    p, q = compare.sparsities(total)
+    if abs(p - q) <= ALIKE:
+        return comparison
+    st.warning(
+        f"The first removes {p:.1%} of the weights and the second {q:.1%}. Masks of different sparsity differ in at "
+        f"least {compare.least_disagreement(total):.1%} of the weights for that reason alone, so they say little about "
+        "what was chosen. Compare two runs of one sparsity."
+    )
+    return comparison if st.toggle("Compare them all the same", key="unlike", bind="query-params") else None
+
+
+def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparison | None:
+    """Two calibration seeds of one method: how much masks differ by chance. None where there are no such runs."""
+    with st.expander("Floor: two calibration seeds of one method"):
+        choice = st.segmented_control(
+            "Two calibration seeds",
+            (AUTOMATIC, CHOSEN),
+            default=AUTOMATIC,
+            required=True,
+            key="floor",
+            bind="query-params",
+            help="What differs between two runs of one method and another draw of the calibration text is chance. A "
+            "difference between methods means something only above it.",
+        )
+        names = _seed_pair(first, second, known) if choice == AUTOMATIC else _chosen_pair(known)
+    pair = [open_pruned(name, known) for name in names] if names else [None]
+    if None in pair:
+        return None
+    problem = next(filter(None, (masks_file.why_not_comparable(first.masks, one.masks) for one in pair)), "")
+    if problem:
+        st.error(f"These two seeds cannot be the floor. {plain(problem)}")
+        return None
+    floor = runs.compared(*pair)
+    if {one.key for one in pair} == {first.key, second.key}:
+        st.caption("First and second differ in their calibration seed alone, so what is shown is the floor itself.")
+    else:
+        said = " and ".join(code(one.name) for one in pair)
+        st.caption(f"Two calibration seeds: {said} ({plain(pair[0].run.title)} and {plain(pair[1].run.title)}).")
+    if abs(compare.sparsities(floor.total())[0] - compare.sparsities(runs.compared(first, second).total())[0]) > ALIKE:
+        st.warning("These two seeds have another sparsity than the runs compared, so they are no floor for them.")
+    return floor
+
+
+def _seed_pair(first: Pruned, second: Pruned, known: dict[str, Path]) -> tuple[str, str] | None:
+    names = list(known)
+    found = seed_pair([run_of(folder) for folder in known.values()], first.run, second.run)
+    if found is None:
+        st.caption(
+            "No two runs of this model, sparsity and pattern differ in their calibration seed alone. Prune once more "
+            "with the same settings and `--seed 1` (or another number) to see how much of the difference is chance."
+        )
+        return None
+    return names[found[0]], names[found[1]]
+
+
+def _chosen_pair(known: dict[str, Path]) -> tuple[str, str] | None:
+    left, right = st.columns(2)
+    with left:
+        one = _box("One seed", "floor_first", known, None, "A run, or the path of a folder.")
+    with right:
+        other = _box("Another seed", "floor_second", known, None, "The same method with another calibration seed.")
+    return (one, other) if one and other else None

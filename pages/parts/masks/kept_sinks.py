@@ -1,0 +1,153 @@
+"""Attention to the dense model's sinks before and after pruning, step by step, from recordings of the pruned models."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.figures.dynamics import Series, curves
+from analysis.figures.masks import over_depth
+from analysis.recording.trajectory import Trajectory
+from analysis.sinks.definitions import kept_share, shared_inputs, uniform_strength
+from analysis.specs import ModelSpec, RecordSpec
+from pages.parts import permission
+from pages.parts.charts import card, chart
+from pages.parts.masks.runs import Pruned
+from pages.parts.plain import plain
+from pages.parts.recordings import comparisons, measures
+from pages.parts.recordings.choice import definition_formula, opened, recording_to_look_at, sink_controls
+from pages.parts.session import prefer_recording
+
+_OURS = "The paper gives no formula for sink strength: this one is ours."
+
+
+def attention_to_sinks(first: Pruned, second: Pruned) -> None:
+    """The view: the dense recording to look at, both pruned ones beside it."""
+    st.caption(
+        "The sinks are those of the dense model's recording. Both pruned models denoise the same prompt with the same "
+        "settings and seed; shown is what they still pay to those positions."
+    )
+    models = {one.run.model for one in (first, second)} - {""}
+    prefer_recording(lambda record: record.summary.get("fingerprint") in models)
+    looked_at = recording_to_look_at()
+    if looked_at is None:
+        return
+    record, dense = looked_at
+    problem = _why_not(first, second, dense)
+    if problem:
+        st.info(plain(problem))
+        return
+    params = sink_controls()
+    wanted = st.toggle(
+        "Denoise this prompt with both pruned models",
+        key="pruned_recordings",
+        bind="query-params",
+        on_change=permission.allow,
+        args=tuple(str(one.masks.folder) for one in (first, second)),
+        help="Two recordings are made where they are not in the store yet. It takes as long as recording did.",
+    )
+    if not wanted:
+        return
+    # Both are asked before either is waited for, so that one is next when the other is done.
+    asked = [_ask(one, record, dense, slot) for one, slot in ((first, "first"), (second, "second"))]
+    shown = {"dense": (dense, record.key or "")}
+    for one, slot, job in zip((first, second), ("first", "second"), asked, strict=True):
+        trajectory = opened(job) if job is not None else None
+        if job is None or trajectory is None:
+            return
+        shown[f"{slot}: {one.label}"] = (trajectory, job.key or "")
+    rule, key = params.model_dump_json(), record.key or ""
+    strength = {name: measures.strength_at(*one, dense, key, rule) for name, one in shown.items()}
+    flags = measures.sinks(dense, key, rule)
+    if not flags.any():
+        st.info("The dense recording has no sinks by this definition. Lower the threshold.")
+        return
+    lengths = np.isfinite(measures.mean_mass(dense, key)).sum(axis=1)
+    uniform = uniform_strength(flags, lengths, dense.info.model.bidirectional)
+    _over_steps(strength, uniform, definition_formula(params))
+    by_layer = {name: measures.layer_strength_at(*one, dense, key, rule) for name, one in shown.items()}
+    _over_layers(by_layer, float(uniform.mean()), definition_formula(params))
+    same = {name: shared_inputs(one.tokens, dense.tokens) for name, (one, _) in list(shown.items())[1:]}
+    st.caption(
+        "Pruned models write their own text. Of the tokens that go into a step, "
+        + " and ".join(f"{value:.0%} ({plain(name)})" for name, value in same.items())
+        + " are those of the dense recording on average: where texts part, a sink's position can hold another token."
+    )
+
+
+def _why_not(first: Pruned, second: Pruned, dense: Trajectory) -> str:
+    """Why the recording shown is not the dense model's of these two, or nothing."""
+    geometry = first.masks.geometry
+    if (geometry.layers, geometry.heads) != (dense.layers, dense.heads):
+        return (
+            f"This recording is of a model with {dense.layers} layers of {dense.heads} heads; these masks are of one "
+            f"with {geometry.layers} layers of {geometry.heads}. Choose a recording of the model they were pruned from."
+        )
+    models = {one.run.model for one in (first, second)} - {""}
+    if models and models != {dense.info.model.fingerprint}:
+        return "These were pruned from another model than the one recorded. Record a prompt with that one first."
+    return ""
+
+
+def _ask(one: Pruned, record: JobRecord, dense: Trajectory, slot: str) -> JobRecord | None:
+    asked = record.parameters()
+    spec = RecordSpec(
+        model=ModelSpec(source=str(one.masks.folder), device=asked.model.device, dtype=asked.model.dtype),
+        prompt=dense.info.prompt,
+        # A folder's name does not say whether its model is tuned for a template; the recording knows.
+        chat_template="on" if dense.info.chat_template else "off",
+        sampling=dense.info.sampling,
+        seed=dense.info.seed,
+        mass_dtype=asked.mass_dtype,
+    )
+    return comparisons.ask("record", spec, f"Recording {one.label}", f"masks_{slot}")
+
+
+def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition: str) -> None:
+    strength = {**strength, "uniform attention": uniform}
+    series = [
+        Series(name, np.arange(len(values)), values[None], name == "uniform attention")
+        for name, values in strength.items()
+    ]
+    before = strength["dense"]
+    table = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "model": name,
+                    "step": np.arange(len(values)),
+                    "share of attention": values,
+                    "of the dense model's": kept_share(values, before),
+                }
+            )
+            for name, values in strength.items()
+        ]
+    )
+    for column, (name, values) in zip(st.columns(3), list(strength.items())[:3], strict=True):
+        mean = float(np.mean(values))
+        kept = mean / float(np.mean(before[: len(values)]))
+        note = f"{kept:.1%} of the dense model's is kept"
+        if name == "dense":
+            note = f"Uniform attention would give {float(np.mean(uniform)):.1%}"
+        card(column, f"{name}, mean over steps", f"{mean:.1%}", note=note)
+    chart(
+        "Attention to the dense model's sinks",
+        "Share of all attention that goes to the positions that are sinks in the dense recording, in the same step.",
+        "$$\\frac{\\sum_{s \\in \\text{sinks}_t^{\\text{dense}}} m_{t,s}}{\\sum_s m_{t,s}}$$\n\nwith the mass $m$ of "
+        f"each model. {_OURS}\n\n{definition}",
+        curves(series, "denoising step", "share of attention", percent=True),
+        "kept_over_steps",
+        table,
+    )
+
+
+def _over_layers(strength: dict[str, np.ndarray], uniform: float, definition: str) -> None:
+    layers = len(strength["dense"])
+    chart(
+        "Attention to the dense model's sinks by layer",
+        "The same, layer by layer, averaged over the steps.",
+        f"As above with the mass of one layer, then the mean over $t$. {_OURS}\n\n{definition}",
+        over_depth(strength, {"uniform attention": np.full(layers, uniform)}, "share of attention", log=False),
+        "kept_over_layers",
+        pd.DataFrame({"layer": np.arange(layers), **strength}),
+    )

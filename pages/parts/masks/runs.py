@@ -1,0 +1,143 @@
+"""The pruned models at hand, and what is measured about their masks, computed once and kept.
+
+Arguments whose names begin with `_` are not part of a cache key; the folders' stamps are.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from analysis.pruned import compare as masks
+from analysis.pruned import masks_file
+from analysis.pruned.masks_file import MaskFolder
+from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report
+from pages.parts.plain import plain
+from pages.parts.session import engine
+from pages.parts.trouble import EXPECTED, why
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A pruned model to look at. name: what it is called in boxes and addresses; a path where it was typed."""
+
+    name: str
+    masks: MaskFolder
+    run: PrunedRun
+
+    @property
+    def key(self) -> str:
+        return self.masks.stamp
+
+    @property
+    def label(self) -> str:
+        """Its name as a legend shows it."""
+        return Path(self.name).name
+
+
+def pruned_folders() -> dict[str, Path]:
+    """The pruned models known here by name, newest first: those of the store's `models` folder and of finished jobs.
+
+    A job's folder is named with the job's id where the store keeps it, as several are called the same there, and by its
+    path elsewhere.
+    """
+    store = engine().store
+    models = store.root / "models"
+    named = {path.resolve(): path.name for path in (models.iterdir() if models.is_dir() else ())}
+    for record in engine().jobs("prune"):
+        result = engine().result(record)
+        out = record.summary.get("out") if result is None or result.folder is None else result.folder
+        if out:
+            path = Path(out).resolve()
+            inside = path.is_relative_to(store.kept.resolve())
+            named.setdefault(path, f"{path.name} {record.id[:6]}" if inside else str(path))
+    whole = {path: (path / "config.json").stat().st_mtime for path in named if (path / "config.json").is_file()}
+    return {named[path]: path for path in sorted(whole, key=lambda path: (-whole[path], str(path)))}
+
+
+def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:
+    """The pruned model of a name or path, or None after saying on the page why it cannot be read."""
+    try:
+        folder = masks_file.open_masks(str(known.get(name, name)))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return None
+    return Pruned(name, folder, run_of(folder.folder))
+
+
+def run_of(folder: Path) -> PrunedRun:
+    """What a folder says about itself."""
+    path = folder / REPORT_FILE
+    return _run(str(folder), path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _run(folder: str, changed: int) -> PrunedRun:
+    return read_report(Path(folder))
+
+
+# --- measures ---------------------------------------------------------------------------------------------------
+
+
+def compared(first: Pruned, second: Pruned) -> masks.Comparison:
+    """Two masks, counted."""
+    return _compared(first.masks, second.masks, first.key, second.key)
+
+
+@st.cache_data(max_entries=64, show_spinner="Reading and comparing the masks…")
+def _compared(_first: MaskFolder, _second: MaskFolder, first_key: str, second_key: str) -> masks.Comparison:
+    geometry = _first.geometry
+    pairs = masks_file.pairs(_first, _second)
+    return masks.compare(pairs, geometry.layers, _first.names, geometry.heads, geometry.kv_heads)
+
+
+def overlap(runs: list[Pruned]) -> np.ndarray:
+    """The four counts of every two of several runs, (K, K, 4)."""
+    return _overlap([run.masks for run in runs], [run.key for run in runs])
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading and comparing the masks…")
+def _overlap(_folders: list[MaskFolder], keys: list[str]) -> np.ndarray:
+    return masks.pairs_of(*masks.overlap(masks_file.groups(_folders), len(_folders)))
+
+
+Window = tuple[tuple[int, int], tuple[int, int]]
+"""First and last output, first and last input feature of a part of a matrix."""
+
+
+def part_shape(first: Pruned, layer: int, name: str, head: int | None) -> tuple[int, int]:
+    """(out, in) of a projection, or of a head's slice of it."""
+    shape, geometry = first.masks.shape((layer, name)), first.masks.geometry
+    return shape if head is None else masks.slice_shape(shape, name, geometry.heads, geometry.kv_heads)
+
+
+def pictures(
+    first: Pruned, second: Pruned, layer: int, name: str, head: int | None, window: Window, most: tuple[int, int]
+) -> tuple[np.ndarray, int, int]:
+    """Shares of two masks in at most `most` blocks, and of where they differ, (3, rows, columns), with a block's height
+    and width.
+    """
+    return _pictures(first.masks, second.masks, first.key, second.key, layer, name, head, window, most)
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the masks…")
+def _pictures(
+    _first: MaskFolder,
+    _second: MaskFolder,
+    first_key: str,
+    second_key: str,
+    layer: int,
+    name: str,
+    head: int | None,
+    window: Window,
+    most: tuple[int, int],
+) -> tuple[np.ndarray, int, int]:
+    pair = [one.pruned(layer, name) for one in (_first, _second)]
+    if head is not None:
+        geometry = _first.geometry
+        pair = [masks.head_slice(mask, name, head, geometry.heads, geometry.kv_heads) for mask in pair]
+    (top, bottom), (left, right) = window
+    pair = [mask[top : bottom + 1, left : right + 1] for mask in pair]
+    (a, height, width), (b, _, _), (differ, _, _) = [masks.shares(mask, most) for mask in (*pair, pair[0] ^ pair[1])]
+    return np.stack([a, b, differ]), height, width

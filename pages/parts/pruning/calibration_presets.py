@@ -1,0 +1,50 @@
+"""Published calibrations, and which of them fits the model."""
+
+from typing import Any
+
+import streamlit as st
+
+from analysis.calibration.noise import NOISES
+from analysis.models.checkpoint import Checkpoint
+from analysis.specs import CALIBRATION_PRESETS, CalibrationParams
+from pages.parts.plain import plain
+
+
+def preset_box(prefix: str, found: Checkpoint | None) -> None:
+    """Draws the choice of a preset, which sets the widgets `PREFIX_NAME` of the calibration: draw it before them."""
+
+    def preset() -> None:
+        chosen = st.session_state[f"{prefix}_preset"]
+        if chosen:
+            for name, value in _of(chosen, found).items():
+                st.session_state[f"{prefix}_{name}"] = value
+
+    st.selectbox(
+        "Preset",
+        [None, *CALIBRATION_PRESETS],
+        key=f"{prefix}_preset",
+        on_change=preset,
+        persist_state="session",
+        format_func=lambda name: name or "choose a preset",
+        help="Sets the calibration as the authors' scripts do (arXiv 2602.17664): WikiText-2, 128 sequences of 4,096 "
+        "tokens or as many as the model takes, and the noise of the family.",
+    )
+
+
+def noise_note(params: CalibrationParams, found: Checkpoint | None) -> None:
+    """Says where the noise is not the one published for the model's family."""
+    if found is None or not found.architecture.bidirectional:
+        return
+    published = found.architecture.calibration_noise
+    if params.noise != published:
+        st.caption(
+            f":material/info: The authors' script for {plain(found.architecture.name)} noises text "
+            f"{NOISES[published].title}: choose the noise *{plain(published)}* to do the same."
+        )
+
+
+def _of(preset: str, found: Checkpoint | None) -> dict[str, Any]:
+    values = CALIBRATION_PRESETS[preset].model_dump()
+    if found is not None:
+        values["seq_len"] = min(values["seq_len"], found.geometry.max_length)
+    return values

@@ -1,0 +1,100 @@
+"""What a pruning will take: measured on one step of each phase, before anything long starts."""
+
+import pandas as pd
+import streamlit as st
+
+from analysis.models.checkpoint import find
+from analysis.pruning.methods import METHODS
+from analysis.specs import CalibrationParams, EstimateSpec, PruneSpec
+from pages.parts import permission
+from pages.parts.plain import plain
+from pages.parts.progress import duration
+from pages.parts.recordings import comparisons
+from pages.parts.session import engine, leave, submit
+from pages.parts.trouble import EXPECTED, why
+
+_ASKED = "prune_estimates"
+
+
+def plan(specs: list[PruneSpec]) -> None:
+    """A table of time, memory and disk by method, once asked for. It fills in as the probes answer."""
+    if find(specs[0].model.source) is None:
+        st.info("This model is not on this disk. Load it in the sidebar; then this says what pruning it takes.")
+        return
+    asked: dict[str, tuple[str, str]] = st.session_state.get(_ASKED, {})
+    questions = {spec.method: _question(spec) for spec in specs}
+    wanted = {method: question.model_dump_json() for method, question in questions.items()}
+    source = specs[0].model.source
+    try:
+        may_ask = permission.allowed(source) or all(
+            comparisons.at_hand("estimate", question) for question in questions.values()
+        )
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return
+    if not may_ask:
+        st.button(
+            "Estimate time and memory",
+            key="prune_estimate",
+            icon=":material/timer:",
+            on_click=permission.allow,
+            args=(source,),
+            help="Runs one step of each phase. From then on it follows the settings.",
+        )
+        return
+    if wanted != {method: text for method, (text, _) in asked.items()}:
+        try:
+            answers = {
+                method: asked[method] if asked.get(method, ("",))[0] == text else (text, _submit(questions[method]))
+                for method, text in wanted.items()
+            }
+        except EXPECTED as error:
+            st.error(plain(why(error)))
+            return
+        for earlier in {job for _, job in asked.values()} - {job for _, job in answers.values()}:
+            leave(earlier)  # nobody looks at it any more
+        st.session_state[_ASKED] = answers
+        st.rerun()  # the sidebar, drawn before this, shows them too
+    jobs = {method: job for method, (_, job) in asked.items()}
+    waiting = any(not record.ended for record in map(engine().job, jobs.values()) if record is not None)
+    st.fragment(_table, run_every=0.7 if waiting else None)(jobs, waiting)
+
+
+def _submit(question: EstimateSpec) -> str:
+    return submit("estimate", question).id
+
+
+def _question(spec: PruneSpec) -> EstimateSpec:
+    """Only what matters to how long it takes, so that moving a slider asks nothing again."""
+    matters = spec.model_dump(include={"model", "method", "pattern", "allocation", "streaming"})
+    if spec.pattern == "structured":  # what is cut out takes no time and no room
+        matters["sparsity"] = spec.sparsity
+    sizes = spec.calibration.model_dump(include={"samples", "seq_len", "diffusion_steps", "step_interval", "noise"})
+    return EstimateSpec(**matters, calibration=CalibrationParams(**sizes))
+
+
+def _table(asked: dict[str, str], was_waiting: bool) -> None:
+    rows, pending, problems = [], False, []
+    for method, job_id in asked.items():
+        record = engine().job(job_id)
+        row = {"method": METHODS[method].title, "time": "measuring …", "memory": "", "disk": ""}
+        if record is not None and record.state == "done":
+            found = record.summary
+            row["time"] = f"about {duration(found['total_seconds'])}"
+            row["memory"] = f"{found['memory_bytes'] / 1e6:,.0f} MB beside the model"
+            row["disk"] = f"{found['disk_bytes'] / 1e6:,.0f} MB"
+            if found["memory_bytes"] > found["free_bytes"]:
+                free = found["free_bytes"] / 1e9
+                problems.append(f"{METHODS[method].title} needs more memory than the {free:.1f} GB that are free.")
+        elif record is not None and record.ended:
+            row["time"] = "not known"
+            problems.append(f"{METHODS[method].title}: {record.reason or 'the estimate was cancelled'}")
+        else:
+            pending = True
+        rows.append(row)
+    if was_waiting and not pending:
+        st.rerun()
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    for problem in problems:
+        st.warning(plain(problem))
+    st.caption("Measured on one step of each phase, on this device. They run one after the other.")

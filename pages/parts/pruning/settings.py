@@ -1,0 +1,172 @@
+"""The settings of a pruning, drawn from its specs: what is to run, or one sentence on why it cannot."""
+
+import streamlit as st
+from pydantic import ValidationError
+
+from analysis.models.checkpoint import Checkpoint, find
+from analysis.pruning.methods import METHODS
+from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams, sentence
+from pages.parts import controls
+from pages.parts.plain import plain
+from pages.parts.pruning.calibration_presets import noise_note, preset_box
+from pages.parts.trouble import EXPECTED, why
+
+PRESELECTED = ("sink-wanda", "wanda", "wanda-noised")
+_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_FIXED = ("2:4", "4:8")
+_CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
+_DISCOUNT = tuple(DiscountParams.model_fields)
+
+
+def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
+    """Draws the controls. One spec a chosen method, and why there is none where settings do not go together."""
+    found = _found(model)
+    if isinstance(found, str):
+        return [], found
+    methods = _methods(found)
+    chosen = {
+        **_what(found),
+        "calibration": _calibration(methods, found),
+        "steps": _steps(methods),
+        "discount": _discount(methods),
+    }
+    if not methods:
+        return [], "Choose at least one method."
+    try:
+        return [PruneSpec(model=model, method=method, **chosen) for method in methods], ""
+    except EXPECTED as error:
+        return [], why(error)
+
+
+def _found(model: ModelSpec) -> Checkpoint | str | None:
+    try:
+        return find(model.source)
+    except EXPECTED as error:
+        return why(error)
+
+
+def _methods(found: Checkpoint | None) -> list[str]:
+    causal = found is not None and not found.architecture.bidirectional
+    names = [name for name, method in METHODS.items() if not (causal and method.noised)]
+    methods = st.multiselect(
+        "Methods",
+        names,
+        default=[name for name in PRESELECTED if name in names],
+        key="prune_methods_causal" if causal else "prune_methods",
+        bind="query-params",
+        format_func=lambda name: METHODS[name].title,
+        help="\n\n".join(f"**{METHODS[name].title}** {METHODS[name].help}" for name in names),
+    )
+    if causal:
+        st.caption("This model has no mask token, so methods that read noised text are not offered.")
+    elif "sink-wanda" in methods and "wanda-noised" not in methods:
+        st.caption(
+            ":material/info: Without the control *Wanda, noised* a gain of Sink-Wanda cannot be put down to the sinks: "
+            "noise, order and norm differ from Wanda as well."
+        )
+    return methods
+
+
+def _what(found: Checkpoint | None) -> dict:
+    """Sparsity, pattern, allocation and what is left dense."""
+    columns = st.columns([2, 1, 1])
+    with columns[1]:
+        pattern = controls.draw(PruneSpec, "pattern", "prune_pattern", bind="query-params")
+    fixed = pattern in _FIXED
+    with columns[2]:
+        if fixed:
+            fixes = f"{plain(pattern)} fixes every layer's."
+            st.selectbox("Sparsity over layers", ["uniform"], disabled=True, help=fixes)
+            allocation = "uniform"
+        else:
+            allocation = controls.draw(PruneSpec, "allocation", "prune_allocation", bind="query-params")
+    with columns[0]:
+        if fixed:
+            st.slider("Sparsity", 0.0, 0.95, 0.5, disabled=True, help=f"{plain(pattern)} removes exactly half.")
+            sparsity = 0.5
+        else:
+            sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity", bind="query-params")
+    chosen = {"pattern": pattern, "allocation": allocation, "sparsity": sparsity}
+    with st.expander("More: what is left dense, allocation, memory"):
+        left, right = st.columns(2)
+        with left:
+            layers = range(found.geometry.layers if found is not None else 0)
+            chosen["skip_layers"] = tuple(
+                st.multiselect(
+                    "Layers left dense",
+                    layers,
+                    key="prune_skip_layers",
+                    persist_state="session",
+                    help=PruneSpec.model_fields["skip_layers"].description,
+                )
+            )
+            chosen["skip_projections"] = tuple(
+                st.multiselect(
+                    "Projections left dense",
+                    _PROJECTIONS,
+                    key="prune_skip_projections",
+                    persist_state="session",
+                    help=PruneSpec.model_fields["skip_projections"].description,
+                )
+            )
+        with right:
+            for name in ("magnitude_over", "streaming"):
+                chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}", persist_state="session")
+            if allocation != "uniform":
+                chosen["allocation_range"] = controls.draw(PruneSpec, "allocation_range", "prune_range")
+            if allocation == "owl":
+                chosen["owl_threshold"] = controls.draw(PruneSpec, "owl_threshold", "prune_owl")
+    return chosen
+
+
+def _calibration(methods: list[str], found: Checkpoint | None) -> CalibrationParams:
+    if methods and not any(METHODS[method].calibrated for method in methods):
+        st.caption("These methods look at the weights alone and need no calibration text.")
+    with st.expander("Calibration: text, length, noise"):
+        preset_box("prune", found)
+        columns = st.columns(4)
+        values = {}
+        longest = found.geometry.max_length if found is not None else None
+        for index, name in enumerate(_CALIBRATION):
+            with columns[index % 4]:
+                default = CalibrationParams.model_fields[name].default
+                if name == "seq_len" and longest is not None:
+                    default = min(default, longest)
+                values[name] = controls.draw(
+                    CalibrationParams, name, f"prune_{name}", default=default, bind="query-params"
+                )
+        try:
+            params = CalibrationParams(**values)
+            noise_note(params, found)
+            return params
+        except ValidationError as error:
+            st.error(plain(sentence(error)))
+            st.stop()
+
+
+def _steps(methods: list[str]) -> StepParams:
+    if not any(METHODS[method].noised and METHODS[method].statistic is None for method in methods):
+        return StepParams()
+    with st.expander("Noise steps that count"):
+        st.caption("In the scores of Sink-Wanda and its control. The paper counts all steps alike.")
+        values = {}
+        for column, name in zip(st.columns(4), StepParams.model_fields, strict=False):
+            with column:
+                values[name] = controls.draw(StepParams, name, f"prune_{name}", bind="query-params")
+        try:
+            return StepParams(**values)
+        except ValidationError as error:
+            st.error(plain(sentence(error)))
+            st.stop()
+
+
+def _discount(methods: list[str]) -> DiscountParams:
+    if not any(METHODS[method].discounted for method in methods):
+        return DiscountParams()
+    with st.expander("Discount of sinks: ω = 1 − λ·φ"):
+        columns = st.columns(4)
+        values = {}
+        for index, name in enumerate(_DISCOUNT):
+            with columns[index % 4]:
+                values[name] = controls.draw(DiscountParams, name, f"prune_{name}", bind="query-params")
+        return DiscountParams(**values)

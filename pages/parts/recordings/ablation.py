@@ -1,0 +1,119 @@
+"""The ablation of sinks: what changes where nobody may attend to them, beside controls and an autoregressive model."""
+
+import pandas as pd
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.figures.ablation import outcome_bars
+from analysis.recording.trajectory import Trajectory
+from analysis.specs import AblateSpec, SinkParams
+from cache.keys import content_key
+from pages.parts import controls, tokens
+from pages.parts.charts import chart, heading
+from pages.parts.plain import plain
+from pages.parts.recordings import comparisons
+from pages.parts.recordings.choice import opened
+from pages.parts.recordings.selection import autoregressive_reference
+
+_ASKED = "ablation_asked"
+_METHOD = (
+    "Positions are chosen in every step from an untouched forward of the same input; attention to them is zero in all "
+    "layers and heads of a second forward, which predicts the tokens."
+)
+
+
+def ablation(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> None:
+    """Draws the view: its controls, and the outcome for each model once asked for."""
+    st.caption(
+        "Denoises the prompt again while no token may attend to the strongest sinks of each step, and compares with "
+        "controls: as many random positions, as many of the heaviest non-sinks, and the first token alone. Reports say "
+        "that diffusion models barely care and autoregressive ones break: see whether yours does."
+    )
+    problem = comparisons.why_no_model(trajectory, record.spec["model"]["source"])
+    if problem:
+        st.info(plain(problem))
+        return
+    count, reference, button = st.columns([1, 3, 1], vertical_alignment="bottom")
+    with count:
+        blocked = controls.draw(AblateSpec, "count", "ablate_count", bind="query-params")
+    with reference:
+        beside = autoregressive_reference(record, trajectory)
+    models = [(record, trajectory)]
+    causal = opened(beside) if beside is not None else None
+    if beside is not None and causal is not None:
+        problem = comparisons.why_no_model(causal, beside.spec["model"]["source"])
+        if problem:
+            st.info(plain(problem))
+        else:
+            models.append((beside, causal))
+    specs = [_spec(one, shown, blocked, params) for one, shown in models]
+    # Another setting is another question, to be asked by hand.
+    question = content_key(specs=[spec.model_dump(mode="json") for spec in specs])[:12]
+    if button.button(
+        "Run the ablation", key="run_ablation", icon=":material/science:", width="stretch", type="primary"
+    ):
+        st.session_state[_ASKED] = question
+    asked = st.session_state.get(_ASKED) == question
+    if not asked and not all(comparisons.at_hand("ablate", spec) for spec in specs):
+        return
+    answers = [
+        comparisons.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index), asked)
+        for index, spec in enumerate(specs)
+    ]
+    jobs = [(spec.model.source, job) for spec, job in zip(specs, answers, strict=True) if job is not None]
+    if jobs:
+        _outcome(jobs, blocked)
+
+
+def _spec(record: JobRecord, trajectory: Trajectory, blocked: int, params: SinkParams) -> AblateSpec:
+    info = trajectory.info
+    return AblateSpec(
+        model=record.parameters().model,
+        prompt=tuple(trajectory.final[: info.prompt_length].tolist()),
+        sampling=info.sampling,
+        count=blocked,
+        sinks=params,
+        seed=info.seed,
+    )
+
+
+def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
+    table = pd.concat([pd.DataFrame(job.summary["rows"]).assign(model=source) for source, job in jobs])
+    numbers = table[["model", "title", "blocked_share", "agreement", "confidence", "text"]]
+    heading(
+        f"Attention to {blocked} position{'s' if blocked > 1 else ''} of every step blocked",
+        "Attention blocked: the share of all attention that went to the positions before. Agreement: the share of new "
+        "tokens equal to the untouched run. Confidence: mean probability of the chosen tokens.",
+        _METHOD,
+    )
+    st.dataframe(
+        numbers,
+        hide_index=True,
+        key="ablation_table",
+        column_config={
+            "title": st.column_config.TextColumn("blocked"),
+            "blocked_share": st.column_config.NumberColumn("attention blocked", format="percent"),
+            "agreement": st.column_config.ProgressColumn("agreement", min_value=0, max_value=1, format="percent"),
+            "confidence": st.column_config.NumberColumn("mean confidence", format="%.3f"),
+            "text": st.column_config.TextColumn("what the model wrote", width="large"),
+        },
+    )
+    st.download_button(
+        "CSV", lambda: numbers.to_csv(index=False), "ablation.csv", "text/csv", icon=":material/download:"
+    )
+    left, right = st.columns(2, gap="large")
+    for column, name, title, sentence, percent in (
+        (left, "agreement", "Agreement with the untouched run", "The share of new tokens that stayed the same.", True),
+        (right, "confidence", "Confidence", "The mean probability of the tokens chosen.", False),
+    ):
+        bars = {
+            source: dict(zip(rows["title"], rows[name], strict=True))
+            for source, rows in table.groupby("model", sort=False)
+        }
+        with column:
+            chart(title, sentence, _METHOD, outcome_bars(bars, name, percent), f"ablation_{name}")
+    for source, job in jobs:
+        heading(f"What {source} wrote", "Shaded tokens differ from the untouched run.", _METHOD)
+        for row in job.summary["rows"]:
+            st.caption(f"Blocked: {plain(row['title'])}")
+            tokens.show(tokens.changed_text(row["words"], row["same"]))

@@ -1,0 +1,205 @@
+"""Choosing a recording, stepping through it, and saying what a sink is: shared by the pages that look at one."""
+
+from collections.abc import Collection
+from typing import Any
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.recording.trajectory import Trajectory
+from analysis.sinks.definitions import DEFINITIONS
+from analysis.specs import SinkParams
+from pages.parts import controls
+from pages.parts.plain import plain
+from pages.parts.session import (
+    engine,
+    finished_recordings,
+    open_recording,
+    recording_titles,
+    show_recording,
+    shown_recording,
+)
+from pages.parts.trouble import EXPECTED, why
+
+SPLITS: dict[str, bool | None] = {"all tokens": None, "[MASK] only": True, "without [MASK]": False}
+_TAKEN_IN = "files_taken_in"
+
+
+def choose_recording(shown: JobRecord | None) -> None:
+    """A box of all finished recordings; choosing one shows it."""
+    records = finished_recordings()
+    if not records:
+        _open_file()
+        return
+    box, share = st.columns([6, 1], vertical_alignment="bottom")
+    with share.popover("Share", icon=":material/share:", width="stretch"):
+        _download(shown)
+        _open_file()
+    titles = recording_titles(records)
+    ids = list(titles)
+    current = shown.id if shown is not None and shown.id in titles else None
+
+    def chosen() -> None:
+        if st.session_state["recording_choice"]:
+            show_recording(st.session_state["recording_choice"])
+
+    if st.session_state.get("recording_choice") != current:
+        st.session_state["recording_choice"] = current
+    box.selectbox(
+        "Recording",
+        ids,
+        index=None,
+        key="recording_choice",
+        format_func=lambda job: titles.get(job, job),
+        on_change=chosen,
+        placeholder="Choose a recording",
+    )
+
+
+def _download(shown: JobRecord | None) -> None:
+    """The file of the recording shown. It opens on any SinkScope, without the model."""
+    result = engine().result(shown) if shown is not None else None
+    if result is not None and result.file is not None:
+        st.download_button(
+            f"Download this recording ({result.file.stat().st_size / 1e6:.1f} MB)",
+            result.file.read_bytes,
+            f"recording-{shown.id}.safetensors",
+            key="download_recording",
+            icon=":material/download:",
+            width="stretch",
+        )
+
+
+def _open_file() -> None:
+    """Takes in a recording dropped on the page. The box is then a new one, so that the server lets go of the bytes."""
+    taken_in = st.session_state.setdefault(_TAKEN_IN, 0)
+    dropped = st.file_uploader(
+        "Open a recording",
+        type="safetensors",
+        key=f"open_recording_{taken_in}",
+        help="A file downloaded from any SinkScope. Plots of the recording work without its model.",
+    )
+    if dropped is None:
+        return
+    path = engine().store.incoming / f"dropped-{dropped.file_id}.safetensors"
+    try:
+        path.write_bytes(dropped.getbuffer())
+        record = engine().add_recording(path)
+    except EXPECTED as error:
+        path.unlink(missing_ok=True)
+        st.error(plain(why(error).replace(path.name, dropped.name)))
+    else:
+        st.session_state[_TAKEN_IN] += 1
+        show_recording(record.id)
+        st.rerun()
+
+
+def opened(record: JobRecord) -> Trajectory | None:
+    """The recording, or None after saying on the page why it cannot be opened."""
+    try:
+        trajectory = open_recording(record)
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        st.button(
+            "Remove this recording",
+            key=f"remove_{record.id}",
+            icon=":material/delete:",
+            on_click=_remove,
+            args=(record,),
+            help="Its file is deleted. The same prompt can then be recorded again.",
+        )
+        return None
+    if trajectory is None:
+        st.warning("This recording is no longer in the store. Record it again on the Denoise page.")
+    return trajectory
+
+
+def _remove(record: JobRecord) -> None:
+    """Otherwise asking again would find the file that cannot be opened."""
+    if record.key:
+        engine().store.delete_result(record.key)
+
+
+def recording_to_look_at() -> tuple[JobRecord, Trajectory] | None:
+    """The box to choose a recording, and the one shown; None after saying on the page why there is none to look at."""
+    record = shown_recording()
+    if record is None or record.state != "done":
+        waiting = record is not None and not record.ended
+        st.info("The recording is still running." if waiting else "There is no recording to look at yet.")
+        st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
+        choose_recording(record)
+        return None
+    choose_recording(record)
+    trajectory = opened(record)
+    return None if trajectory is None else (record, trajectory)
+
+
+def within(key: str, last: int) -> None:
+    """Brings a number kept for a widget into 0 … last, as another recording may be shorter.
+
+    Written only where it is outside: what is written here overrides what the visitor is just doing.
+    """
+    if st.session_state.get(key) is not None and not 0 <= st.session_state[key] <= last:
+        st.session_state[key] = min(max(st.session_state[key], 0), last)
+
+
+def among(key: str, options: Collection[Any]) -> None:
+    """Drops from a list kept for a widget what is not among its options any more."""
+    kept = [one for one in st.session_state.get(key, []) if one in options]
+    if key in st.session_state and kept != st.session_state[key]:
+        st.session_state[key] = kept
+
+
+def step_slider(trajectory: Trajectory, key: str = "step") -> int:
+    """The denoising step looked at, counted from 0."""
+    last = trajectory.steps - 1
+    if last == 0:
+        return 0
+    within(key, last)
+    return st.slider(
+        "Denoising step",
+        0,
+        last,
+        key=key,
+        bind="query-params",
+        help="Step 0 is the first forward. What is shown is what went INTO the step.",
+    )
+
+
+def sink_and_split_controls() -> tuple[SinkParams, bool | None]:
+    """The sink definition and its threshold; and whether only sinks that are (True) or are not (False) [MASK] count."""
+    left, right = st.columns([4, 1])
+    with left:
+        params = sink_controls()
+    split = right.selectbox(
+        "Count sinks on",
+        list(SPLITS),
+        key="split",
+        bind="query-params",
+        help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart.",
+    )
+    return params, SPLITS[split]
+
+
+def sink_controls() -> SinkParams:
+    """The sink definition and its own threshold."""
+    choice, threshold = st.columns([1, 1])
+    with choice:
+        definition = controls.draw(
+            SinkParams,
+            "definition",
+            "definition",
+            bind="query-params",
+            format_func=lambda name: DEFINITIONS[name].title,
+        )
+    parameter = DEFINITIONS[definition].parameter
+    with threshold:
+        value = controls.draw_slider(SinkParams, parameter, parameter, bind="query-params")
+    return SinkParams(definition=definition, **{parameter: value})
+
+
+def definition_formula(params: SinkParams) -> str:
+    """The definition in use, as help text."""
+    definition = DEFINITIONS[params.definition]
+    threshold = f"{definition.title}, with {getattr(params, definition.parameter):g}."
+    return f"A token is a sink when\n\n$${definition.formula}$$\n\n{threshold}"

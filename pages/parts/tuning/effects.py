@@ -1,0 +1,79 @@
+"""What a setting of the discount does to every layer, computed layer by layer and shown as it comes in."""
+
+import time
+
+import numpy as np
+import streamlit as st
+
+from analysis.figures import masks as grids
+from analysis.specs import DiscountParams, TuneParams
+from analysis.tuning import effects
+from analysis.tuning.effects import LayerEffect
+from analysis.tuning.statistics_file import StoredStatistics
+from pages.parts.plain import plain
+
+PATIENCE = 1.0  # seconds without news before what is there is drawn
+
+
+def steps_of(statistics: StoredStatistics, setting: TuneParams) -> np.ndarray:
+    """How much each stored noise step counts, (T,)."""
+    info = statistics.info
+    return effects.step_weights(info.levels, info.spec.calibration.diffusion_steps, setting)
+
+
+def every_layer(
+    statistics: StoredStatistics, key: str, setting: TuneParams, name: str, growing: tuple[str, str] | None
+) -> list[LayerEffect]:
+    """The effects on all layers. Moving a control meanwhile starts over, with the finished layers kept.
+
+    growing: title and field of `Effects` of the grid to draw meanwhile where it takes longer than a moment: the first
+    layer at once, the others as they come in.
+    """
+    found: list[LayerEffect] = []
+    layers, place, began = statistics.info.layers, st.empty(), time.monotonic()
+    drawn = began
+    for layer in range(layers):
+        found.append(_effect(statistics, key, layer, setting.model_dump_json()))
+        now = time.monotonic()
+        whole = (now - began) / (layer + 1) * layers
+        if layer + 1 == layers or whole < PATIENCE or (layer and now - drawn < PATIENCE):
+            continue
+        drawn = now
+        with place.container():
+            st.progress((layer + 1) / layers, text=f"{layer + 1:d} of {layers:d} layers, {plain(name)}")
+            if growing:
+                title, field = growing
+                values = getattr(effects.together(found, layers), field)
+                columns = [projection.split(".")[-1] for projection in statistics.info.inputs]
+                st.plotly_chart(
+                    grids.grids([grids.Grid(name, values)], title, columns),
+                    key=f"growing_{name}_{layer}",
+                    config={"displayModeBar": False},
+                    alt=f"{title} of the layers computed so far.",
+                )
+    place.empty()
+    return found
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _weights(_statistics: StoredStatistics, key: str, discount: str) -> np.ndarray:
+    return _statistics.group_weights(DiscountParams.model_validate_json(discount))
+
+
+@st.cache_data(max_entries=2048, show_spinner=False)
+def _effect(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> LayerEffect:
+    params = TuneParams.model_validate_json(setting)
+    weights = _weights(_statistics, key, params.discount.model_dump_json())
+    own = weights[:, :, layer if weights.shape[2] > 1 else 0]
+    stored = _statistics.layer(layer, params.discount)
+    undiscounted = params.model_copy(update={"discount": DiscountParams()}).model_dump_json()
+    plain = _plain(_statistics, key, layer, undiscounted)
+    return effects.layer_effect(stored, plain, own, steps_of(_statistics, params), params.sparsity)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _plain(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> effects.Plain:
+    """What no discount gives with a setting's steps and sparsity: the same while the discount is moved."""
+    params = TuneParams.model_validate_json(setting)
+    stored = _statistics.layer(layer, params.discount)
+    return effects.plain_layer(stored, steps_of(_statistics, params), params.sparsity)

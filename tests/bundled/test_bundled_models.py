@@ -1,0 +1,125 @@
+"""The shipped pair: small enough, loadable by the same road as published models, described by its cards as it is."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from analysis.models.load import LoadedModel, load
+from analysis.specs import ModelSpec
+from training import measure, report
+from training.tokenizer import build_tokenizer
+
+
+@pytest.fixture(scope="module", params=list(report.FOLDERS))
+def pair(request) -> tuple[str, LoadedModel]:
+    return request.param, load(ModelSpec(source=str(report.FOLDERS[request.param]), device="cpu"))
+
+
+def test_together_they_stay_under_40_megabytes():
+    size = sum(path.stat().st_size for folder in report.FOLDERS.values() for path in folder.rglob("*"))
+    assert size <= 40e6
+
+
+def test_they_are_what_they_are_called(pair):
+    kind, model = pair
+    config = json.loads((report.FOLDERS[kind] / "config.json").read_text(encoding="utf-8"))
+    weights = report.FOLDERS[kind] / "model.safetensors"
+    with safe_open(weights, "pt") as file:
+        names = set(file.keys())
+        assert all(file.get_slice(name).get_dtype() == "BF16" for name in names)
+    if kind == "diffusion":
+        assert config["model_type"] == "llada"
+        assert model.mask_token == config["mask_token_id"] == model.tokenizer.mask_token_id
+        assert "model.transformer.blocks.0.ff_proj.weight" in names
+    else:
+        assert config["model_type"] == "llama"
+        assert model.mask_token is None
+        assert "model.layers.0.mlp.gate_proj.weight" in names
+    assert model.geometry.layers >= 6
+    assert model.geometry.max_length == 256
+
+
+def test_the_tokenizer_is_the_grammars(pair):
+    _, model = pair
+    assert model.tokenizer.get_vocab() == build_tokenizer().get_vocab()
+    text = "Tom had 3 apples. He bought 2 more."
+    assert model.tokenizer(text)["input_ids"] == build_tokenizer()(text)["input_ids"]
+
+
+def test_the_pair_has_the_same_blocks():
+    shapes = []
+    for folder in report.FOLDERS.values():
+        network = load(ModelSpec(source=str(folder), device="cpu")).network
+        shapes.append({name: tuple(value.shape) for name, value in network.state_dict().items()})
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(("task", "least"), [("agreement", 0.85), ("knowledge", 0.7), ("physical", 0.7)])
+def test_it_can_do_what_the_card_says(pair, task, least):
+    """On dev items, far enough below the card that chance does not fail it."""
+    _, model = pair
+    assert measure.correct(model, task, "dev", 60).mean() >= least
+
+
+def test_the_cards_say_what_was_measured(pair):
+    """Each README is what the script writes from the numbers, and the numbers are of these very weights."""
+    kind, _ = pair
+    card = (report.FOLDERS[kind] / "README.md").read_text(encoding="utf-8")
+    assert card == report.card(kind)
+    assert report.read(kind, report.MEASUREMENTS)["weights"] == report.weights_digest(kind)
+
+
+def test_the_measured_loss_is_this_models(pair):
+    kind, model = pair
+    stored = report.read(kind, report.MEASUREMENTS)
+    one = measure.loss(model, 1)
+    assert abs(one - stored["loss"]) < 0.25
+
+
+def test_pruning_hurts_in_the_end(pair):
+    _, model = pair
+    pruned = measure.pruned_copy(model, "magnitude", 0.9)
+    assert measure.loss(pruned, 1) > measure.loss(model, 1) + 0.5
+
+
+def test_prompts_lead_to_held_out_combinations():
+    assert measure.prompts(10) == measure.prompts(10)
+    assert len(set(measure.prompts())) == measure.PROMPTS
+
+
+# --- the statistics of the cards --------------------------------------------------------------------------------
+
+
+def test_mean_over_tasks():
+    """Two tasks of equal weight whatever their size, with the standard error of a mean of means."""
+    one, two = torch.tensor([1.0, 0, 1, 0]).numpy(), torch.ones(10).numpy()
+    mean, low, high = measure.mean_over_tasks([one, two])
+    assert mean == pytest.approx(0.75)
+    assert high - mean == pytest.approx(mean - low) == pytest.approx(1.96 * (1 / 3 / 4) ** 0.5 / 2)
+
+
+def test_wilson():
+    share, low, high = measure.wilson(torch.tensor([True] * 8 + [False] * 2).numpy())
+    assert share == pytest.approx(0.8)
+    assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+
+
+def test_bootstrap_covers_its_mean():
+    values = torch.arange(20).double().numpy()
+    mean, low, high = measure.bootstrap(values)
+    assert low < mean == 9.5 < high
+    assert measure.bootstrap(values * 0 + 3) == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("7 - 3 = 4. So he has 4 apples.", "4"), ("no such thing", None), ("he has", None)]
+)
+def test_the_written_number(text, number):
+    assert measure._result(text) == number
+
+
+def test_a_missed_bar_is_said():
+    assert "Missed by 5.0 points" in report._bar("x", 0.80, 0.85)
+    assert "Met" in report._bar("x", 0.85, 0.85)

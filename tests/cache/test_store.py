@@ -1,0 +1,225 @@
+"""The store: what it keeps, and that nothing hostile in it is ever unpickled or followed."""
+
+import os
+import pickle
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from cache.disk import PlainDisk, RefusedRow
+from cache.keys import code_version, content_key, files_digest, files_that_run
+from cache.store import Store
+from tests.test_walls import imports
+
+SPRUNG = []
+
+
+class Trap:
+    """Unpickling it leaves a mark."""
+
+    def __reduce__(self):
+        return (SPRUNG.append, ("ran",))
+
+
+def execute(store: Store, cache: str, statement: str, values=()):
+    with sqlite3.connect(store.root / cache / "cache.db") as database:
+        database.execute(statement, values)
+
+
+@pytest.fixture(autouse=True)
+def no_trap_springs():
+    SPRUNG.clear()
+    yield
+    assert SPRUNG == []
+
+
+def test_results_come_back_with_their_file(store, tmp_path):
+    (tmp_path / "arrays").write_bytes(b"x" * 100_000)
+    store.add_result("key", {"a": 1}, tmp_path / "arrays")
+    result = store.result("key")
+    assert result.summary == {"a": 1}
+    assert result.file.read_bytes() == b"x" * 100_000
+    assert not (tmp_path / "arrays").exists()
+    assert store.result("other") is None
+    store.delete_result("key")
+    assert store.result("key") is None
+
+
+def test_a_result_whose_file_is_gone_is_none(store, tmp_path):
+    (tmp_path / "arrays").write_bytes(b"x" * 100_000)
+    store.add_result("key", {}, tmp_path / "arrays")
+    store.result("key").file.unlink()
+    assert store.result("key") is None
+
+
+def test_jobs_outlive_the_process(tmp_path):
+    first = Store(tmp_path)
+    first.save_job("a", {"id": "a", "state": "done"})
+    first.close()
+    second = Store(tmp_path)
+    assert list(second.jobs()) == [{"id": "a", "state": "done"}]
+    second.delete_job("a")
+    assert list(second.jobs()) == []
+    second.close()
+
+
+def test_the_folder_is_private(store):
+    for folder in (store.root, store.root / "results", store.root / "runs", store.incoming):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_of_the_users_own_keeps_its_permissions_and_may_have_any_name(tmp_path):
+    root = tmp_path / "my #1? store"
+    root.mkdir(mode=0o755)
+    store = Store(root)
+    store.save_job("a", {"id": "a"})
+    assert list(store.jobs()) == [{"id": "a"}]
+    assert stat.S_IMODE(root.stat().st_mode) == 0o755
+    assert stat.S_IMODE((root / "runs").stat().st_mode) == 0o700
+    store.close()
+
+
+def test_the_size_limit_evicts_old_results_and_never_jobs(tmp_path):
+    store = Store(tmp_path / "store", results_limit=2_000_000)
+    store.save_job("a", {"id": "a"})
+    for index in range(12):
+        file = tmp_path / f"{index}"
+        file.write_bytes(os.urandom(300_000))
+        store.add_result(f"key{index}", {}, file)
+    kept = [index for index in range(12) if store.result(f"key{index}") is not None]
+    assert 11 in kept
+    assert 0 not in kept
+    assert list(store.jobs()) == [{"id": "a"}]
+    store.close()
+
+
+# --- hostile rows -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inline", [True, False], ids=["in the row", "in a file"])
+def test_a_pickled_value_is_never_opened(store, inline):
+    store.add_result("key", {"a": 1})
+    store.save_job("key", {"id": "key"})
+    bomb = pickle.dumps(Trap())
+    for cache in ("results", "runs"):
+        (store.root / cache / "bomb.val").write_bytes(bomb)
+        value, name = (bomb, None) if inline else (None, "bomb.val")
+        execute(store, cache, "UPDATE Cache SET mode = 4, value = ?, filename = ?", (value, name))
+    assert store.result("key") is None
+    assert store.job("key") is None
+    assert list(store.jobs()) == []
+
+
+def test_a_pickled_key_is_passed_over(store):
+    store.save_job("good", {"id": "good"})
+    bomb = sqlite3.Binary(pickle.dumps(Trap()))
+    execute(
+        store,
+        "runs",
+        "INSERT INTO Cache (key, raw, store_time, access_time, size, mode, value) VALUES (?, 0, 0, 0, 0, 1, '{}')",
+        (bomb,),
+    )
+    assert list(store.jobs()) == [{"id": "good"}]
+    with pytest.raises(RefusedRow):
+        list(store._runs)
+
+
+def test_a_file_name_that_leaves_the_folder_is_not_followed(store, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text('{"summary": {"stolen": true}, "file": false}')
+    store.add_result("key", {})
+    execute(store, "results", "UPDATE Cache SET mode = 3, value = NULL, filename = ?", (f"../../{secret.name}",))
+    assert store.result("key") is None
+    execute(store, "results", "UPDATE Cache SET filename = ?", (str(secret),))
+    assert store.result("key") is None
+    store.delete_result("key")
+    assert secret.exists()
+
+
+def test_rows_that_are_not_json_are_none(store):
+    store.add_result("key", {})
+    store.save_job("a", {})
+    for cache in ("results", "runs"):
+        execute(store, cache, "UPDATE Cache SET value = 'not json', mode = 1, filename = NULL")
+    assert store.result("key") is None
+    assert store.job("a") is None
+
+
+def test_only_text_and_bytes_are_written(tmp_path):
+    disk = PlainDisk(str(tmp_path))
+    for value in (1, 1.5, None, {"a": 1}, [1], Trap()):
+        with pytest.raises(TypeError):
+            disk.store(value, read=False)
+    for key in (1, b"x", ("a",), None):
+        with pytest.raises(TypeError):
+            disk.put(key)
+
+
+def test_no_module_of_the_project_uses_pickle():
+    root = Path(__file__).parents[2]
+    sources = [*root.glob("analysis/**/*.py"), *root.glob("cache/*.py"), *root.glob("pages/**/*.py"), root / "app.py"]
+    offenders = [path for path in sources if "import pickle" in path.read_text() or "pickle.load" in path.read_text()]
+    assert offenders == []
+
+
+# --- keys -------------------------------------------------------------------------------------------------------
+
+
+def test_keys_follow_content_whatever_the_order():
+    assert content_key(a=1, b=[1, 2]) == content_key(b=[1, 2], a=1)
+    assert content_key(a=1) != content_key(a=2)
+    assert content_key(a=1) != content_key(b=1)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        content_key(a=float("nan"))
+    assert len(code_version()) == 16
+
+
+def modules_run_by(start: str) -> set[str]:
+    """Modules of the package that a module imports, inside functions too, and those that they import."""
+    root = Path(__file__).parents[2]
+    seen, left = set(), {start}
+    while left:
+        name = left.pop()
+        path = root / name.replace(".", "/")
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name in seen or not file.is_file():
+            continue
+        seen.add(name)
+        left |= {one for one in imports(file) if one.startswith("analysis")}
+        left.add(name.rpartition(".")[0] or name)
+    return seen
+
+
+def test_every_module_that_a_job_runs_is_part_of_the_code_version():
+    root = Path(__file__).parents[2] / "analysis"
+    hashed = {path.relative_to(root.parent).with_suffix("").as_posix() for path in files_that_run(root)}
+    hashed = {name.removesuffix("/__init__").replace("/", ".") for name in hashed}
+    run = modules_run_by("analysis.jobs") | modules_run_by("analysis.engine.worker")
+    assert {"analysis.bundled.grammar", "analysis.bundled.world", "analysis.jobs.pruning"} <= run
+    assert run - hashed == set()
+
+
+def test_the_code_version_changes_with_the_grammar_the_items_and_the_names(tmp_path):
+    root = Path(__file__).parents[2] / "analysis"
+    for path in files_that_run(root):
+        copy = tmp_path / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+
+    def version():
+        return files_digest(tmp_path, files_that_run(tmp_path))
+
+    versions = [version()]
+    assert versions[0] == code_version()
+    for changed in ("bundled/grammar.py", "evaluation/bundled/story_test.jsonl", "evaluation/bundled/story.yaml"):
+        with (tmp_path / changed).open("a") as file:
+            file.write("\n")
+        versions.append(version())
+    (tmp_path / "bundled" / "grammar.py").rename(tmp_path / "bundled" / "grammars.py")
+    versions.append(version())
+    (tmp_path / "figures").mkdir(exist_ok=True)
+    (tmp_path / "figures" / "style.py").write_text("BLUE = 1")
+    assert version() == versions[-1]
+    assert len(set(versions)) == len(versions)

@@ -1,0 +1,251 @@
+"""Opening a store that is damaged, in the way, or not to be written: a sentence, and nothing lost."""
+
+import os
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from cache.opening import DATABASE, StoreError, open_cache
+from cache.responses import Answers
+from cache.store import Store, default_root
+
+as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
+
+
+def fill(root: Path) -> Path:
+    """A store with enough jobs for several pages; returns their database."""
+    store = Store(root)
+    for number in range(200):
+        store.save_job(f"job{number}", {"id": f"job{number}", "text": "x" * 200})
+    store.close()
+    return root / "runs" / DATABASE
+
+
+def halve(database: Path) -> None:
+    database.write_bytes(database.read_bytes()[: database.stat().st_size // 2])
+
+
+def spoil_a_page(database: Path) -> None:
+    data = bytearray(database.read_bytes())
+    middle = len(data) // 8192 * 4096
+    data[middle : middle + 4096] = b"\xa5" * 4096
+    database.write_bytes(data)
+
+
+def another_program(database: Path) -> None:
+    database.unlink()
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE Cache (something)")
+        connection.execute("CREATE TABLE Settings (other)")
+    connection.close()
+
+
+def a_folder(database: Path) -> None:
+    database.unlink()
+    database.mkdir()
+
+
+DAMAGES = {
+    "truncated": halve,
+    "empty": lambda database: database.write_bytes(b""),
+    "no database": lambda database: database.write_bytes(b"not a database " * 1000),
+    "a page spoilt": spoil_a_page,
+    "another program's": another_program,
+    "a folder": a_folder,
+}
+
+
+def read_only(database: Path) -> None:
+    """A write version that SQLite does not know makes a database read-only, for root as well."""
+    data = bytearray(database.read_bytes())
+    data[18] = 3
+    database.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_job_database_is_set_aside_and_said_so(tmp_path, damage):
+    damage(fill(tmp_path))
+    store = Store(tmp_path)
+    assert list(store.jobs()) == []
+    store.save_job("new", {"id": "new"})
+    [notice] = store.notices
+    [aside] = tmp_path.glob("runs-damaged-*")
+    assert "jobs was damaged" in notice
+    assert str(aside) in notice
+    assert os.path.lexists(aside / DATABASE)
+    assert stat.S_IMODE((tmp_path / "runs").stat().st_mode) == 0o700
+    store.close()
+    again = Store(tmp_path)
+    assert again.notices == []
+    assert list(again.jobs()) == [{"id": "new"}]
+    again.close()
+
+
+def test_what_is_set_aside_is_the_very_file(tmp_path):
+    database = fill(tmp_path)
+    halve(database)
+    before = database.read_bytes()
+    Store(tmp_path).close()
+    assert next(tmp_path.glob("runs-damaged-*/cache.db")).read_bytes() == before
+
+
+def test_damaged_results_leave_the_jobs_alone(tmp_path):
+    fill(tmp_path)
+    halve(tmp_path / "results" / DATABASE)
+    store = Store(tmp_path)
+    assert len(list(store.jobs())) == 200
+    assert "results was damaged" in store.notices[0]
+    store.add_result("key", {"a": 1})
+    assert store.result("key").summary == {"a": 1}
+    store.close()
+
+
+def test_damaged_answers_are_begun_anew(tmp_path):
+    with Answers(tmp_path) as answers:
+        answers.put("key", {"a": 1})
+    halve(tmp_path / "answers" / DATABASE)
+    with Answers(tmp_path) as answers:
+        assert answers.get("key") is None
+        answers.put("key", {"a": 2})
+        assert answers.get("key") == {"a": 2}
+    assert list(tmp_path.glob("answers-damaged-*"))
+
+
+def test_a_whole_store_says_nothing_and_stays(tmp_path):
+    fill(tmp_path)
+    store = Store(tmp_path)
+    assert store.notices == []
+    assert len(list(store.jobs())) == 200
+    store.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["incoming", "kept", "results", "runs", "scratch"]
+
+
+def test_a_database_that_another_process_is_just_making_is_waited_for(tmp_path):
+    database = fill(tmp_path)
+    whole = database.read_bytes()
+    database.write_bytes(b"")
+    writer = threading.Timer(0.3, lambda: database.write_bytes(whole))
+    writer.start()
+    store = Store(tmp_path)
+    writer.join()
+    assert store.notices == []
+    assert len(list(store.jobs())) == 200
+    store.close()
+
+
+def test_a_read_only_database_is_told_and_left_alone(tmp_path):
+    database = fill(tmp_path)
+    read_only(database)
+    before = database.read_bytes()
+    with pytest.raises(StoreError, match=r"cannot be written: .*readonly"):
+        Store(tmp_path)
+    assert database.read_bytes() == before
+    assert list(tmp_path.glob("*damaged*")) == []
+
+
+@as_root
+@pytest.mark.parametrize("part", ["", "runs"])
+def test_a_folder_without_permission_is_told(tmp_path, part):
+    fill(tmp_path)
+    folder = tmp_path / part
+    folder.chmod(0o500)
+    try:
+        with pytest.raises(StoreError, match=r"may not read and write|cannot be (opened|written)"):
+            Store(tmp_path)
+    finally:
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("place", ["", "runs", "kept", "deeper/home"])
+def test_a_file_in_the_place_of_a_folder_is_told_and_left_alone(tmp_path, place):
+    root = tmp_path / "home"
+    file = root / place if "/" not in place else root
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    with pytest.raises(StoreError, match="a file is in the way"):
+        Store(root if "/" not in place else root / "deeper" / "home")
+    assert file.read_text() == "mine"
+
+
+def test_a_home_that_no_user_has_is_told(monkeypatch):
+    monkeypatch.setenv("SINKSCOPE_HOME", "~nobody-of-this-name/store")
+    with pytest.raises(StoreError, match="SINKSCOPE_HOME is '~nobody"):
+        default_root()
+
+
+def test_a_store_damaged_while_it_is_open_answers_nothing_instead_of_failing(tmp_path):
+    fill(tmp_path)
+    store = Store(tmp_path)
+    store.close()
+    cache, _ = open_cache(tmp_path / "runs", "jobs")
+    cache.close()
+    store = Store(tmp_path)
+    with sqlite3.connect(tmp_path / "runs" / DATABASE) as database:
+        database.execute("ALTER TABLE Cache RENAME TO Elsewhere")
+    database.close()
+    assert store.job("job1") is None
+    assert store.live("job1") is None
+    assert store.result("key") is None
+    store.close()
+
+
+# --- kept folders -----------------------------------------------------------------------------------------------
+
+
+def keep(store: Store, key: str) -> Path:
+    left = store.incoming / "job" / "model"
+    left.mkdir(parents=True)
+    (left / "config.json").write_text("{}")
+    store.add_result(key, {"n": 1}, folder=left)
+    return store.result(key).folder
+
+
+def test_a_store_that_was_moved_finds_its_kept_folders(tmp_path):
+    store = Store(tmp_path / "here")
+    keep(store, "key")
+    store.close()
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = Store(tmp_path / "there")
+    assert moved.result("key").folder == tmp_path / "there" / "kept" / "key" / "model"
+    assert moved.has_result("key")
+    moved.delete_result("key")
+    assert not (tmp_path / "there" / "kept" / "key").exists()
+    moved.close()
+
+
+def write_place(store: Store, place: str) -> None:
+    store._runs.set("folder:key", f'{{"summary": {{}}, "file": false, "folder": "{place}"}}')
+
+
+def test_absolute_paths_of_older_stores_still_open_also_after_a_move(tmp_path):
+    store = Store(tmp_path / "here")
+    folder = keep(store, "key")
+    write_place(store, str(folder))
+    assert store.result("key").folder == folder
+    store.close()
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = Store(tmp_path / "there")
+    assert moved.result("key").folder == tmp_path / "there" / "kept" / "key" / "model"
+    moved.close()
+
+
+def test_a_folder_that_a_job_left_elsewhere_stays_there(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store.add_result("key", {}, folder=Path("out"))
+    monkeypatch.chdir(tmp_path / "store")
+    assert store.result("key").folder == tmp_path / "out"
+    store.close()
+
+
+def test_a_place_outside_the_store_is_not_followed(tmp_path):
+    store = Store(tmp_path / "store")
+    (tmp_path / "secret").mkdir()
+    keep(store, "key")
+    write_place(store, "../secret")
+    assert store.result("key") is None
+    store.close()

@@ -1,0 +1,353 @@
+"""A running dask cluster: a scheduler with TLS and two workers as processes, and servers that come and go."""
+
+import contextlib
+import datetime
+import ipaddress
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import dask
+import pytest
+
+from analysis.engine import Engine
+from analysis.errors import UserError
+from analysis.evaluation import results
+from analysis.recording.trajectory import open_trajectory
+from analysis.specs import (
+    AttentionMapSpec,
+    CalibrationParams,
+    EvaluateSpec,
+    LLaDASampling,
+    RecordSpec,
+    StatisticsParams,
+    SuggestSpec,
+)
+from cache.store import Store
+from tests.engine_helpers import PATIENCE, running, until
+from tests.engine_jobs import CPU, OneSpec, PacedSpec, steps_of
+from tests.helpers import ROOT, free_port
+
+pytestmark = pytest.mark.slow
+
+
+def certificate(folder: Path) -> dict[str, str]:
+    """A certificate of its own making for 127.0.0.1, as dask's configuration in the environment."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sinkscope-test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    cert, private = folder / "cert.pem", folder / "key.pem"
+    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    tls = "DASK_DISTRIBUTED__COMM__TLS__"
+    names = {
+        f"{tls}{role}__{kind}": str(file)
+        for role in ("SCHEDULER", "WORKER", "CLIENT")
+        for kind, file in (("CERT", cert), ("KEY", private))
+    }
+    return {**names, f"{tls}CA_FILE": str(cert), "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+
+
+@contextlib.contextmanager
+def process(log: Path, environment: dict[str, str], *arguments: str):
+    """`python -m distributed.cli…` or the like, in a process group of its own, ended with it."""
+    with log.open("w") as output:
+        started = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield started
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    return certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def address(tls, tmp_path_factory):
+    """A scheduler and two workers, one of which sees another temporary folder, as on another machine."""
+    logs = tmp_path_factory.mktemp("logs")
+    port = free_port()
+    address = f"tls://127.0.0.1:{port}"
+    common = {**tls, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    with contextlib.ExitStack() as stack:
+        scheduler = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--protocol", "tls")
+        stack.enter_context(process(logs / "scheduler", common, *scheduler, "--no-dashboard"))
+        for name in ("first", "second"):
+            worker = (
+                "distributed.cli.dask_worker",
+                address,
+                "--name",
+                name,
+                "--nthreads",
+                "1",
+                "--host",
+                "127.0.0.1",
+                "--preload",
+                "tests.engine_jobs",
+                "--no-dashboard",
+                "--local-directory",
+                str(logs),
+            )
+            stack.enter_context(process(logs / name, common, *worker))
+        yield address
+        for log in logs.iterdir():
+            if log.is_file():
+                print(f"--- {log.name}\n{log.read_text()[-2000:]}")
+
+
+@contextlib.contextmanager
+def engine_at(folder: Path, address: str, tls: dict[str, str], **options):
+    """An engine that uses the cluster, with TLS configured as the environment would."""
+    given = {
+        name.removeprefix("DASK_").lower().replace("__", ".").replace("_", "-"): value for name, value in tls.items()
+    }
+    with dask.config.set({**given, "distributed.comm.require-encryption": True}):
+        store = Store(folder, **options)
+        made = Engine(store, scheduler=address)
+        try:
+            yield made
+        finally:
+            made.close()
+            store.close()
+
+
+def test_results_and_progress_arrive_from_both_workers(address, tls, tmp_path):
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        jobs = [engine.submit("paced", PacedSpec(tag=f"both{n}", steps=30, seconds=0.1)) for n in range(2)]
+        for job in jobs:
+            running(engine, job)
+        assert {engine.job(job.id).device for job in jobs} == {"first", "second"}
+        assert len({engine.progress(job.id).details["pid"] for job in jobs}) == 2
+        done = [engine.wait(job.id, PATIENCE) for job in jobs]
+        assert [job.state for job in done] == ["done"] * 2, [job.reason for job in done]
+        assert [engine.result(job).file.read_text() for job in done] == ["both0", "both1"]
+        assert all(job.summary["shared"] for job in done)
+        assert "step 29 is done" in [line.text for line in engine.log(jobs[0].id)]
+        assert engine.notices() == []
+        assert engine.worker_pids() == [], "no local workers are started"
+        until(lambda: engine._dispatcher.cluster.client.list_datasets() == (), 10)  # nothing stays published
+
+
+def test_a_real_recording_and_a_short_job_between_its_steps(address, tls, tmp_path):
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        hold = engine.submit("paced", PacedSpec(tag="the other worker", steps=400, seconds=0.1))
+        running(engine, hold)
+        long = engine.submit("paced", PacedSpec(tag="with a model", steps=150, seconds=0.1, load=True))
+        running(engine, long)
+        look = engine.submit("attention_map", AttentionMapSpec(model=CPU, tokens=(5, 6, 7), layer=0, head=0))
+        assert engine.wait(look.id, PATIENCE).between == long.id
+        engine.cancel(long.id)
+        spec = RecordSpec(model=CPU, prompt="ben is", sampling=LLaDASampling(gen_length=8, steps=4))
+        done = engine.wait(engine.submit("record", spec).id, PATIENCE)
+        assert done.state == "done", done.reason
+        assert open_trajectory(engine.result(done).file).steps == 4
+        engine.cancel(hold.id)
+
+
+def test_a_server_that_comes_back_takes_up_what_runs_and_what_waits(address, tls, tmp_path):
+    journal = tmp_path / "journal"
+    with engine_at(tmp_path / "store", address, tls) as first:
+        runs = [
+            first.submit("paced", PacedSpec(tag=f"r{n}", steps=40 + 80 * n, seconds=0.1, journal=str(journal)))
+            for n in range(2)
+        ]
+        for job in runs:
+            running(first, job)
+        waits = first.submit("paced", PacedSpec(tag="w", steps=1, journal=str(journal)))
+        assert first.job(waits.id).state == "queued"
+    before = len(steps_of(journal))
+    until(lambda: "end r0" in steps_of(journal), 60)  # ends while no server listens
+    with engine_at(tmp_path / "store", address, tls) as second:
+        assert second.job(runs[1].id).state == "running"
+        assert second.wait(runs[0].id, PATIENCE).state == "done"
+        assert second.result(second.job(runs[0].id)).file.read_text() == "r0"
+        seen = second.progress(runs[1].id).done
+        until(lambda: second.progress(runs[1].id).done > seen + 5, 60)  # and progress comes in again
+        assert second.wait(waits.id, PATIENCE).state == "done"
+        assert second.wait(runs[1].id, PATIENCE).state == "done"
+        told = [line.text for line in second.log(runs[1].id)]
+        assert told == [f"step {step} is done" for step in range(120)], "also what was told while no server listened"
+    lines = steps_of(journal)
+    assert len(lines) > before
+    assert [lines.count(f"begin {tag}") for tag in ("r0", "r1", "w")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("when", ["once it is taken up", "before", "before a server that goes at once"])
+def test_a_job_left_running_can_be_cancelled(address, tls, tmp_path, when):
+    with engine_at(tmp_path / "store", address, tls) as first:
+        job = first.submit("paced", PacedSpec(tag=when, steps=900, seconds=0.1))
+        running(first, job)
+        seen = first.progress(job.id).done
+    if when == "before a server that goes at once":
+        with engine_at(tmp_path / "store", address, tls) as between:
+            between.cancel(job.id)
+    with engine_at(tmp_path / "store", address, tls) as second:
+        if when == "once it is taken up":
+            until(lambda: second.progress(job.id).done > seen + 2)
+        second.cancel(job.id)
+        assert second.job(job.id).state == "cancelled"
+        if when == "before a server that goes at once":
+            second.submit("paced", PacedSpec(tag="a reason to connect", steps=1))
+        until(second.has_worker)
+        until(lambda: second._dispatcher.cluster.client.list_datasets() == ())
+        both = [second.submit("paced", PacedSpec(tag=f"{when}{n}", steps=20, seconds=0.1)) for n in range(2)]
+        assert [second.wait(one.id, PATIENCE).state for one in both] == ["done"] * 2, "no worker is still busy with it"
+
+
+def test_workers_on_another_disk_send_small_results_back(address, tls, tmp_path, other_disk, monkeypatch):
+    monkeypatch.setenv("SINKSCOPE_WIRE_LIMIT", "0.01")
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        done = engine.wait(engine.submit("paced", PacedSpec(tag="by wire", steps=2)).id, PATIENCE)
+        assert done.state == "done", done.reason
+        assert not done.summary["shared"]
+        assert engine.result(done).file.read_text() == "by wire"
+        folder = engine.wait(engine.submit("leaves_folder", OneSpec(tag="wired")).id, PATIENCE)
+        assert (engine.result(folder).folder / "inner" / "weights").read_bytes() == b"w" * 1000
+        large = engine.wait(engine.submit("leaves_folder", OneSpec(tag="large", seconds=20_000)).id, PATIENCE)
+        assert large.state == "failed"
+        assert "SINKSCOPE_SHARED" in large.reason
+
+
+@pytest.fixture
+def other_disk(monkeypatch):
+    """A mark that no worker can read stands for a disk that it does not see."""
+    monkeypatch.setattr("analysis.engine.dispatcher.MARK", ".another-disk")
+
+
+def test_a_growing_file_is_followed_on_another_disk_and_its_job_stopped(address, tls, tmp_path, other_disk):
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        job = engine.submit("growing", OneSpec())
+        copy = engine.store.incoming / job.id / "lines"
+
+        def lines() -> list[str]:
+            text = copy.read_text() if copy.is_file() else ""
+            assert text == "".join(f"line {number} ä\n" for number in range(text.count("\n")))
+            return text.splitlines()
+
+        until(lambda: len(lines()) > 20)
+        copy.unlink()  # as if what came so far had come to a server before this one
+        until(lambda: len(lines()) > 60)
+        engine.finish_early(job.id)
+        done = engine.wait(job.id, PATIENCE)
+        assert (done.state, done.summary["shared"]) == ("done", False)
+        assert done.summary["lines"] > 60
+
+
+def test_evaluations_and_searches_are_followed_and_stopped_on_another_disk(address, tls, tmp_path, other_disk):
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        asked = EvaluateSpec(model=CPU, tasks=("bundled",), draws=128)
+        job = engine.submit("evaluate", asked)
+        copy = engine.store.incoming / job.id / results.DOCUMENTS
+        growing = results.Growing(copy)
+        until(lambda: copy.is_file() and copy.stat().st_size and growing.read().answers)
+        engine.finish_early(job.id)
+        done = engine.wait(job.id, PATIENCE)
+        assert done.state == "done", done.reason
+        assert done.summary["answers"] > 0 and not done.summary["complete"]
+        little = StatisticsParams(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25))
+        search = engine.submit("suggest", SuggestSpec(model=CPU, statistics=little, trials=500))
+        until(lambda: engine.progress(search.id).details.get("trials"))
+        engine.finish_early(search.id)
+        found = engine.wait(search.id, PATIENCE)
+        assert found.state == "done", found.reason
+        assert found.summary["stopped"] and 0 < len(found.summary["trials"]) < 500
+
+
+def test_a_shared_folder_takes_what_workers_leave(address, tls, tmp_path):
+    with engine_at(tmp_path / "store", address, tls, shared=tmp_path / "shared") as engine:
+        done = engine.wait(engine.submit("leaves_folder", OneSpec(tag="shared")).id, PATIENCE)
+        assert engine.result(done).folder.is_relative_to(tmp_path / "shared" / "kept")
+
+
+def test_a_worker_killed_on_the_cluster_fails_its_job_alone(address, tls, tmp_path):
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        jobs = [engine.submit("paced", PacedSpec(tag=f"k{n}", steps=60 - 20 * n, seconds=0.1)) for n in range(2)]
+        for job in jobs:
+            running(engine, job)
+        os.kill(engine.progress(jobs[0].id).details["pid"], signal.SIGKILL)
+        failed = engine.wait(jobs[0].id, PATIENCE)
+        assert (failed.state, "worker process died" in failed.reason) == ("failed", True)
+        assert engine.wait(jobs[1].id, PATIENCE).state == "done"
+        again = engine.wait(engine.restart(jobs[0].id).id, PATIENCE)
+        assert again.state == "done", again.reason
+        assert again.summary["reused"] >= 1
+
+
+def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tls, tmp_path):
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        deaf = [engine.submit("deaf", OneSpec(seconds=3 * PATIENCE, tag=str(n))) for n in range(2)]
+        for job in deaf:
+            until(lambda job=job: engine.progress(job.id).phase == "not listening")
+            engine.cancel(job.id)
+        after = engine.submit("paced", PacedSpec(tag="after the deaf", steps=1))
+        assert engine.wait(after.id, PATIENCE).state == "done"
+
+
+# --- addresses --------------------------------------------------------------------------------------------------
+
+
+def test_jobs_wait_for_a_scheduler_that_does_not_answer_and_the_page_says_so(tls, tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.engine.cluster.CONNECT_TIMEOUT", 1)
+    with engine_at(tmp_path / "store", f"tls://127.0.0.1:{free_port()}", tls) as engine:
+        job = engine.submit("paced", PacedSpec(tag="waits", steps=1))
+        (notice,) = until(engine.notices)
+        assert "does not answer" in notice
+        assert engine.job(job.id).state == "queued"
+        engine.cancel(job.id)
+        assert engine.job(job.id).state == "cancelled"
+
+
+def test_plain_tcp_is_used_with_a_warning_and_nonsense_is_refused(tmp_path):
+    store = Store(tmp_path)
+    engine = Engine(store, scheduler="tcp://10.0.0.1:8786")
+    (notice,) = engine.notices()
+    assert "without TLS" in notice
+    engine.close()
+    for address in ("localhost", "http://a:1", "tls://"):
+        with pytest.raises(UserError, match="SINKSCOPE_SCHEDULER"):
+            Engine(store, scheduler=address)
+    store.close()
+
+
+def test_a_server_without_its_scheduler_says_where_a_job_ran(tmp_path, address, tls):
+    with engine_at(tmp_path / "store", address, tls) as first:
+        job = first.submit("paced", PacedSpec(tag="elsewhere", steps=100, seconds=0.05))
+        running(first, job)
+    store = Store(tmp_path / "store")
+    second = Engine(store, scheduler="")
+    assert second.job(job.id).state == "interrupted"
+    assert address in second.job(job.id).reason
+    second.close()
+    store.close()

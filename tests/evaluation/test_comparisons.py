@@ -1,0 +1,172 @@
+"""The random-weight reference, forward-noised text and the ablation of sinks."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from analysis import jobs
+from analysis.attention import MassObserver
+from analysis.calibration import noise as calibration
+from analysis.errors import UserError
+from analysis.models.load import load
+from analysis.models.resident import resident_model
+from analysis.recording.ablation import TARGETS
+from analysis.recording.trajectory import open_trajectory
+from analysis.specs import (
+    AblateSpec,
+    AutoregressiveSampling,
+    LLaDASampling,
+    ModelSpec,
+    NoiseSpec,
+    RecordSpec,
+    ReferenceSpec,
+)
+from tests.helpers import QuietContext, save_tiny
+
+CPU = ModelSpec(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def causal(tmp_path_factory) -> ModelSpec:
+    folder = save_tiny(tmp_path_factory.mktemp("causal"), LlamaForCausalLM, LlamaConfig)
+    return ModelSpec(source=str(folder), device="cpu")
+
+
+def reference_spec(trajectory, model=CPU, seed=0) -> ReferenceSpec:
+    inputs = tuple(trajectory.input_tokens(step) for step in range(trajectory.steps))
+    return ReferenceSpec(model=model, inputs=inputs, prompt_length=trajectory.info.prompt_length, seed=seed)
+
+
+# --- random weights ---------------------------------------------------------------------------------------------
+
+
+def test_the_reference_has_the_same_inputs_and_other_weights(trajectory, tmp_path):
+    runs = [jobs.reference(reference_spec(trajectory, seed=seed), QuietContext(tmp_path)) for seed in (0, 0, 1)]
+    first, again, other = (open_trajectory(run.file) for run in runs)
+    np.testing.assert_array_equal(first.tokens, trajectory.tokens)
+    np.testing.assert_array_equal(first.masked, trajectory.masked)
+    assert first.mass.shape == trajectory.mass.shape
+    np.testing.assert_array_equal(first.mass, again.mass)
+    assert not np.array_equal(first.mass, other.mass)
+    assert not np.allclose(first.mass, trajectory.mass, atol=0.1)
+    assert first.info.sampling.weights == "random"
+    assert runs[0].key == runs[1].key != runs[2].key
+
+
+def test_the_reference_leaves_the_model_as_it_was(trajectory, tmp_path):
+    context = QuietContext(tmp_path)
+    model = resident_model(CPU, context)
+    before = model.predict(torch.arange(10)[None])
+    jobs.reference(reference_spec(trajectory), context)
+    assert resident_model(CPU, context) is model
+    assert torch.equal(model.predict(torch.arange(10)[None]), before)
+
+
+def test_a_causal_recording_has_a_causal_reference(causal, tmp_path):
+    spec = RecordSpec(model=causal, prompt="w7 w8", sampling=AutoregressiveSampling(gen_length=4))
+    recording = open_trajectory(jobs.record(spec, QuietContext(tmp_path)).file)
+    reference = open_trajectory(jobs.reference(reference_spec(recording, causal), QuietContext(tmp_path)).file)
+    assert reference.steps == recording.steps
+    assert np.isnan(reference.mass[0, :, :, -1]).all()
+
+
+# --- forward noise ----------------------------------------------------------------------------------------------
+
+
+def test_noise_levels_and_probabilities_are_the_papers():
+    assert calibration.noise_levels(50, 10) == [50, 40, 30, 20, 10]
+    assert calibration.mask_probability(50, 50, 1e-3) == 1
+    assert calibration.mask_probability(25, 50, 1e-3) == pytest.approx(0.5005)
+    tokens = np.arange(20_000) + 5
+    noised = calibration.noised(tokens, 0.3, 1, np.random.default_rng(0))
+    assert (noised == 1).mean() == pytest.approx(0.3, abs=0.02)
+    assert (noised[noised != 1] == tokens[noised != 1]).all()
+
+
+def test_noised_text_goes_from_all_masks_to_few(trajectory, tmp_path):
+    spec = NoiseSpec(
+        model=CPU,
+        tokens=tuple(trajectory.final.tolist()),
+        prompt_length=trajectory.info.prompt_length,
+        step_interval=10,
+    )
+    noised = open_trajectory(jobs.noise(spec, QuietContext(tmp_path)).file)
+    shares = noised.masked.mean(axis=1)
+    assert noised.steps == 5
+    assert shares[0] == 1
+    assert shares[-1] < 0.6
+    np.testing.assert_array_equal(noised.final, trajectory.final)
+    kept = ~noised.masked
+    assert (noised.tokens[kept] == np.broadcast_to(trajectory.final, noised.tokens.shape)[kept]).all()
+
+
+def test_a_causal_model_has_no_forward_noise(causal, tmp_path):
+    with pytest.raises(UserError, match="no mask token"):
+        jobs.noise(NoiseSpec(model=causal, tokens=(5, 6), prompt_length=1), QuietContext(tmp_path))
+
+
+# --- ablation ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["bundled", "causal"])
+def test_nobody_attends_to_a_blocked_key(bundled, causal, kind):
+    model = bundled if kind == "bundled" else load(causal)
+    ids = torch.arange(5, 25)[None]
+    blocked = torch.zeros(20, dtype=torch.bool)
+    blocked[[0, 7]] = True
+    observer = MassObserver()
+    logits = model.predict(ids, observer, blocked)
+    mass = observer.take().mass
+    if kind == "bundled":  # in a causal model the first query, left without any key, has no attention to speak of
+        assert mass[..., blocked].abs().max() == 0
+    assert torch.isfinite(logits).all()
+    changed = ids.clone()
+    changed[0, 7] = 40
+    other = model.predict(changed, blocked=blocked)
+    untouched = [position for position in range(20) if position != 7]
+    assert torch.allclose(other[0, untouched], logits[0, untouched], atol=1e-5), "a blocked key's content is not seen"
+
+
+def test_blocking_nothing_changes_nothing(bundled):
+    ids = torch.arange(5, 25)[None]
+    nothing = torch.zeros(20, dtype=torch.bool)
+    assert torch.allclose(bundled.predict(ids, blocked=nothing), bundled.predict(ids), atol=1e-5)
+
+
+def test_targets_choose_what_they_say():
+    total = np.array([1.0, 9.0, 2.0, 8.0, 7.0, 3.0])
+    sinks = np.array([False, True, False, True, False, False])
+    rng = np.random.default_rng(0)
+    assert set(TARGETS["sinks"].choose(total, sinks, 2, rng)) == {1, 3}
+    assert set(TARGETS["others"].choose(total, sinks, 2, rng)) == {4, 5}
+    assert set(TARGETS["first"].choose(total, sinks, 2, rng)) == {0}
+    assert len(set(TARGETS["random"].choose(total, sinks, 3, rng))) == 3
+
+
+def test_ablation_compares_sinks_with_their_controls(bundled, tmp_path):
+    ids, _ = bundled.encode("one day ben goes to the zoo .", "auto")
+    spec = AblateSpec(model=CPU, prompt=tuple(ids), sampling=LLaDASampling(gen_length=12, steps=6), count=2)
+    first, again = (jobs.ablate(spec, QuietContext(tmp_path)) for _ in range(2))
+    rows = {row["target"]: row for row in first.summary["rows"]}
+    assert list(rows) == ["untouched", *TARGETS]
+    assert rows["untouched"]["agreement"] == 1
+    for row in rows.values():
+        assert len(row["same"]) == len(row["words"]) == 12
+        assert row["agreement"] == pytest.approx(np.mean(row["same"]))
+        assert all(
+            word == plain
+            for word, plain, same in zip(row["words"], rows["untouched"]["words"], row["same"], strict=True)
+            if same
+        )
+    blocked = {target: row["blocked_share"] for target, row in rows.items()}
+    assert blocked["sinks"] == max(blocked.values())
+    assert blocked["sinks"] > blocked["others"] > blocked["untouched"] == 0
+    assert all(0 <= row["agreement"] <= 1 and 0 < row["confidence"] <= 1 for row in rows.values())
+    assert first.summary == again.summary
+
+
+def test_ablation_works_on_the_autoregressive_reference(causal, tmp_path):
+    spec = AblateSpec(model=causal, prompt=(7, 8, 9), sampling=AutoregressiveSampling(gen_length=5))
+    rows = jobs.ablate(spec, QuietContext(tmp_path)).summary["rows"]
+    assert len(rows) == 5

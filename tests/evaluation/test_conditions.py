@@ -1,0 +1,112 @@
+"""What a pruning depended on, what differs between two, and which run is another's control."""
+
+from dataclasses import replace
+
+import pytest
+
+from analysis.evaluation.conditions import RELATIONS, conditions, counterpart, differing, nearest, sheet, title
+from analysis.pruned.report_file import PrunedRun
+from analysis.pruning.methods import METHODS
+from analysis.specs import DiscountParams
+from tests.helpers import pruned_run
+
+
+def of(**changes):
+    return conditions(pruned_run(**changes))
+
+
+def test_relations_name_methods_that_there_are():
+    for relation in RELATIONS:
+        named = {name: getattr(row, relation) for name, row in METHODS.items() if getattr(row, relation)}
+        assert set(named) == {name for name, row in METHODS.items() if row.discounted}
+        assert all(other in METHODS and not METHODS[other].discounted for other in named.values())
+    for row in METHODS.values():  # a control reads the same noise, where the noise is in its scores
+        assert row.control is None or METHODS[row.control].weighs_steps == row.weighs_steps
+
+
+def test_what_a_method_does_not_read_is_no_condition():
+    assert differing(of(method="wanda", calibration={"step_interval": 10}), of(method="sink-wanda")) == []
+    assert differing(of(method="wanda-noised", calibration={"step_interval": 10}), of(method="sink-wanda")) == [
+        "calibration.step_interval"
+    ]
+    assert differing(of(method="wanda-noised", steps={"first_step": 9}), of(method="sink-wanda")) == [
+        "steps.first_step"
+    ]
+    assert differing(of(method="sparsegpt", steps={"first_step": 9}), of(method="sink-sparsegpt")) == []
+    assert differing(of(method="wanda", magnitude_over="matrix"), of(method="sink-wanda")) == []
+    assert differing(of(method="wanda", owl_threshold=9), of(method="sink-wanda")) == []
+    assert differing(of(method="wanda", allocation="owl", owl_threshold=9), of(allocation="owl")) == ["owl_threshold"]
+    assert differing(of(method="magnitude", calibration={"data": "c4"}), of(method="wanda")) == []
+    assert differing(of(method="magnitude", allocation="owl", calibration={"data": "c4"}), of(allocation="owl")) == [
+        "calibration.data"
+    ]
+    assert "calibration.data" not in of(method="magnitude")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"sparsity": 0.6}, "sparsity"),
+        ({"pattern": "2:4"}, "pattern"),
+        ({"allocation": "depth"}, "allocation"),
+        ({"skip_layers": (0,)}, "skip_layers"),
+        ({"calibration": {"data": "c4"}}, "calibration.data"),
+        ({"calibration": {"samples": 7}}, "calibration.samples"),
+        ({"calibration": {"seed": 7}}, "calibration.seed"),
+        ({"calibration": {"noise_eps": 0.01}}, "calibration.noise_eps"),
+        ({"steps": {"step_weighting": "noisy"}}, "steps.step_weighting"),
+        ({"precision": "bfloat16"}, "pruned_in"),
+        ({"device": "cuda"}, "pruned_on"),
+        ({"model": "another"}, "dense"),
+    ],
+)
+def test_a_control_is_equal_in_everything_but_method_and_discount(changes, name):
+    sink = of(method="sink-wanda", discount={"sink_alpha": 3})
+    control, other = of(method="wanda-noised"), of(method="wanda-noised", **changes)
+    assert counterpart([sink, other, control], 0, "control") == 2
+    assert counterpart([sink, other], 0, "control") is None
+    assert nearest([sink, other], 0, "control") == (1, [name])
+    assert title(name) != name
+
+
+def test_two_settings_of_the_discount_have_one_control():
+    every = [of(discount={"sink_alpha": alpha}) for alpha in (1, 5)] + [of(method="wanda-noised")]
+    assert [counterpart(every, index, "control") for index in range(3)] == [2, 2, None]
+
+
+def test_published_baselines():
+    every = [of(method=name) for name in METHODS]
+    names = list(METHODS)
+    found = {name: counterpart(every, place, "published") for place, name in enumerate(names)}
+    told = {name: names[other] for name, other in found.items() if other is not None}
+    assert told == {"sink-wanda": "wanda", "sink-sparsegpt": "sparsegpt"}
+    assert nearest(every, names.index("wanda"), "control") is None
+
+
+def test_versions_stand_in_the_sheet_and_hinder_no_control():
+    run = pruned_run(method="wanda-noised")
+    other = conditions(replace(run, versions={"torch": "2.12.0"}))
+    assert counterpart([of(), other], 0, "control") == 1
+    assert differing(of(), other) == ["versions.torch"]
+    assert title("versions.torch") == "Version of torch"
+
+
+def test_the_sheet_marks_what_differs_and_shows_it_first():
+    rows = sheet(of(sparsity=0.6), of(method="wanda", sparsity=0.7))
+    assert [row["differs"] for row in rows[:2]] == ["differs"] * 2
+    assert {"condition": "Sparsity", "first": "60 %", "second": "70 %", "differs": "differs"} in rows[:2]
+    assert not any(row["differs"] for row in rows[2:])
+    blank = next(row for row in rows if row["condition"] == DiscountParams.model_fields["sink_alpha"].title)
+    assert (blank["first"], blank["second"]) == ("5.0", "")
+
+
+def test_reports_that_lack_a_field_or_hold_another_type():
+    """A report from before a parameter was there was made with its default."""
+    run = pruned_run(method="wanda-noised")
+    older = replace(run, settings={name: value for name, value in run.settings.items() if name != "steps"})
+    assert counterpart([of(), conditions(older)], 0, "control") == 1
+    assert conditions(PrunedRun({}, None, "")) == {}
+    assert conditions(PrunedRun({"method": "of my own"}, None, "")) == {}
+    odd = replace(run, settings=run.settings | {"calibration": 3, "sparsity": [1], "allocation": {"a": 1}})
+    assert counterpart([of(), conditions(odd)], 0, "control") is None
+    assert sheet(of(), conditions(odd))

@@ -1,0 +1,683 @@
+"""Evaluating through lm-eval: its accuracies, its tokens, resuming, batches, and what happens without a network."""
+
+import argparse
+import itertools
+import json
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import lm_eval.tasks
+import numpy as np
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from analysis.__main__ import main
+from analysis.command_line import evaluate
+from analysis.errors import UserError
+from analysis.evaluation import comparing, early_draws, language_model, live, results, tables, tasks
+from analysis.evaluation.bundled.data import FOLDER
+from analysis.evaluation.command import command
+from analysis.evaluation.language_model import LanguageModel, Settings
+from analysis.evaluation.likelihood import Budget, Request, log_likelihoods
+from analysis.evaluation.presets import PRESETS, SUITES, expand
+from analysis.job_context import Cancelled
+from analysis.jobs import evaluation
+from analysis.jobs.pruning import prune
+from analysis.models import resident
+from analysis.models.dream import DreamConfig, DreamModel
+from analysis.models.load import load, register
+from analysis.pruning.scores import pruned_copy
+from analysis.recording.denoising import denoise
+from analysis.specs import EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec
+from cache import responses as answer_store
+from tests.enumeration import EveryOrder
+from tests.helpers import QuietContext, pruned_run, save_tiny, tiny_llada, write_report
+from training import measure
+
+QUICK = ("bundled_agreement", "bundled_knowledge")
+
+
+@pytest.fixture(autouse=True)
+def _own_answers(tmp_path, monkeypatch):
+    """Every test starts with no answer known."""
+    monkeypatch.setattr(answer_store, "default_root", lambda: tmp_path / "home")
+
+
+@pytest.fixture(autouse=True)
+def _own_tasks_only(monkeypatch):
+    """lm-eval's thousands of task files are not read in every test."""
+    real = tasks.TaskManager
+    monkeypatch.setattr(
+        tasks, "TaskManager", lambda include_path, include_defaults=True: real(None, include_path, False)
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> str:
+    """A folder with a very small random model in LLaDA's format that reads the bundled text."""
+    return tiny_llada(tmp_path_factory.mktemp("tiny") / "dense", 0)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> str:
+    """Another of the same shape."""
+    return tiny_llada(tmp_path_factory.mktemp("tiny") / "other", 1)
+
+
+@pytest.fixture
+def spec(tiny):
+    """Makes specs that evaluate the tiny model."""
+    usual = {"model": ModelSpec(source=tiny, device="cpu"), "tasks": QUICK, "limit": 24}
+    return lambda **changes: EvaluateSpec(**{**usual, **changes})
+
+
+def evaluated(folder, asked: EvaluateSpec, context=None) -> results.Results:
+    folder.mkdir(exist_ok=True)
+    outcome = evaluation.evaluate(asked, context or QuietContext(folder))
+    return results.read(outcome.file)
+
+
+def choices(found: results.Results) -> dict:
+    return {key: int(np.argmax(answer.values)) for key, answer in found.answers.items()}
+
+
+def values(found: results.Results) -> dict:
+    return {key: pytest.approx(answer.values, rel=1e-5) for key, answer in found.answers.items()}
+
+
+# --- lm-eval's own numbers --------------------------------------------------------------------------------------
+
+
+def test_accuracy_equals_lm_evals_own(tmp_path, spec, tiny, monkeypatch):
+    from lm_eval import evaluator, simple_evaluate
+
+    monkeypatch.setattr(evaluator, "add_env_info", lambda storage: None)  # asks every package manager there is
+
+    asked = spec(shots=2)
+    found = evaluated(tmp_path / "job", asked)
+    benchmarks, _ = tasks.load_benchmarks(asked, None)
+    own = simple_evaluate(
+        model=LanguageModel(load(ModelSpec(source=tiny, device="cpu")), Settings(draws=32)),
+        tasks=[task for benchmark in benchmarks for task in benchmark.tasks.values()],
+        samples={task: ids for benchmark in benchmarks for task, ids in tasks.samples(benchmark).items()},
+        num_fewshot=2,
+        bootstrap_iters=0,
+        task_manager=tasks.TaskManager(str(FOLDER)),
+    )
+    for benchmark in QUICK:
+        right, keys = results.scores(found, benchmark, 0)
+        assert len(right) == 24
+        assert right.mean() == own["results"][benchmark]["acc,none"]
+        assert {int(key.split("/")[1]) for key in keys} == {row["doc_id"] for row in own["samples"][benchmark]}
+        for row in own["samples"][benchmark]:
+            answer = found.answers[f"{benchmark}/{row['doc_id']}", 0]
+            assert answer.metrics["acc"] == row["acc"]
+            assert answer.values == pytest.approx([resp[0][0] for resp in row["resps"]], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llada", "dream", "autoregressive"])
+def test_accuracy_equals_that_of_an_independent_scorer(tmp_path, monkeypatch, kind):
+    """lm-eval's own evaluation with every order of every answer enumerated, from the network's raw logits."""
+    from lm_eval import evaluator, simple_evaluate
+
+    monkeypatch.setattr(evaluator, "add_env_info", lambda storage: None)  # asks every package manager there is
+    names, folder = ("bundled_knowledge", "bundled_physical", "bundled_story"), tmp_path / kind
+    if kind == "llada":
+        tiny_llada(folder, 3)
+    else:
+        tokenizer = load(ModelSpec(source="bundled", device="cpu")).tokenizer
+        shape = {"vocab_size": len(tokenizer), "max_position_embeddings": 256, "initializer_range": 0.2}
+        classes = (LlamaForCausalLM, LlamaConfig)
+        if kind == "dream":
+            classes, shape = (DreamModel, DreamConfig), shape | {"mask_token_id": tokenizer.mask_token_id}
+        save_tiny(folder, *classes, tokenizer=False, seed=3, **shape)
+        tokenizer.save_pretrained(folder)
+    model = ModelSpec(source=str(folder), device="cpu")
+    found = evaluated(tmp_path / "job", EvaluateSpec(model=model, tasks=names, limit=24))
+    loaded, shifts = load(model), {"llada": 0, "dream": 1, "autoregressive": 1}
+    benchmarks, _ = tasks.load_benchmarks(EvaluateSpec(model=model, tasks=names, limit=24), None)
+    own = simple_evaluate(
+        model=EveryOrder(loaded.network, loaded.tokenizer, loaded.mask_token, shifts[kind]),
+        tasks=[task for benchmark in benchmarks for task in benchmark.tasks.values()],
+        samples={task: ids for benchmark in benchmarks for task, ids in tasks.samples(benchmark).items()},
+        bootstrap_iters=0,
+        task_manager=tasks.TaskManager(str(FOLDER)),
+    )
+    lengths = set()
+    for benchmark in names:
+        right, _ = results.scores(found, benchmark, 0)
+        assert len(right) == 24
+        assert right.mean() == own["results"][benchmark]["acc,none"]
+        for row in own["samples"][benchmark]:
+            answer = found.answers[f"{benchmark}/{row['doc_id']}", 0]
+            assert answer.metrics["acc"] == row["acc"]
+            assert answer.values == pytest.approx([resp[0][0] for resp in row["resps"]], rel=1e-4)
+            lengths |= set(answer.draws)
+    assert kind == "autoregressive" or max(lengths) >= 7  # answers of three tokens and more, in all their orders
+
+
+def test_items_are_right_where_the_model_card_says_so(tmp_path, spec, bundled):
+    asked = spec(model=ModelSpec(device="cpu"), tasks=("bundled_knowledge",), limit=None)
+    (benchmark,), _ = tasks.load_benchmarks(asked, None)
+    first = replace(benchmark, documents=tuple(one for one in benchmark.documents if one.id < 24))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "load_benchmarks", lambda *rest: ([first], []))
+        found = evaluated(tmp_path / "job", asked)
+    card = measure.correct(bundled, "knowledge", "test", 24)
+    assert 0 < card.mean() < 1
+    for number, right in enumerate(card):
+        assert found.answers[f"bundled_knowledge/{number}", 0].metrics["acc"] == float(right)
+
+
+def test_text_is_written_by_the_models_own_sampler(bundled):
+    items = measure.read_items("problems", "test")[:2]
+    requests = [
+        Instance("generate_until", {}, (item["context"], {"until": ["Question:"], "max_gen_toks": 6}), 0, ("t", n, 1))
+        for n, item in enumerate(items)
+    ]
+    written = LanguageModel(bundled, Settings()).generate_until(requests)
+    for item, text in zip(items, written, strict=True):
+        prompt = torch.tensor([bundled.tokenizer(item["context"])["input_ids"]])
+        *_, step = denoise(bundled, prompt, LLaDASampling(gen_length=6, steps=6), 0)
+        own = bundled.tokenizer.decode(step.choice.output[0, prompt.shape[1] :].tolist(), skip_special_tokens=True)
+        assert own.startswith(text.rstrip())
+        assert "Question:" not in text
+        assert text
+
+
+def test_autoregressive_text_ends_at_a_stop_string():
+    model = load(ModelSpec(source="bundled-ar", device="cpu"))
+    ask = ("The dog is happy. The cat", {"until": ["."], "max_gen_toks": 40})
+    (text,) = LanguageModel(model, Settings()).generate_until([Instance("generate_until", {}, ask, 0, ("t", 0, 1))])
+    assert text
+    assert "." not in text
+
+
+@pytest.mark.parametrize("kind", ["bundled", "bundled-ar"])
+def test_tokens_follow_lm_evals_semantics(kind):
+    """Prompt and answer are encoded together; trailing spaces go to the answer; an empty prompt is one start token."""
+    model = load(ModelSpec(source=kind, device="cpu"))
+    seen: list[Request] = []
+
+    def spy(model, requests, *rest, on_result, **options):
+        seen.extend(requests)
+        return log_likelihoods(model, requests, on_result=on_result, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(language_model, "log_likelihoods", spy)
+        LanguageModel(model, Settings()).loglikelihood(
+            [_request("The dog", " is happy"), _request("The dog ", "is happy"), _request("", "The dog")]
+        )
+    encode = model.tokenizer
+    start = encode.bos_token_id
+    context = (start, *encode("The dog", add_special_tokens=False)["input_ids"])
+    whole = (start, *encode("The dog is happy", add_special_tokens=False)["input_ids"])
+    assert [request.context for request in seen] == [context, context, (start,)]
+    assert [request.context + request.continuation for request in seen[:2]] == [whole, whole]
+    assert seen[2].continuation == tuple(encode("The dog", add_special_tokens=False)["input_ids"])
+
+
+def test_too_long_a_prompt_is_cut_from_the_left(bundled):
+    model = LanguageModel(bundled, Settings())
+    long = " ".join(["The dog is happy."] * 200)
+    ((value, _),) = model.loglikelihood([_request(long, " It is small")])
+    assert model.cut == {0}
+    ids = bundled.tokenizer(long)["input_ids"]
+    answer = bundled.tokenizer(" It is small", add_special_tokens=False)["input_ids"]
+    room = bundled.geometry.max_length - len(answer)
+    (expected,) = log_likelihoods(bundled, [Request(tuple(ids[-room:]), tuple(answer))])
+    assert value == pytest.approx(expected.value, rel=1e-5)
+
+
+def _request(context: str, continuation: str, number: int = 0) -> Instance:
+    return Instance("loglikelihood", {}, (context, continuation), number, ("", number, 1))
+
+
+def test_rolling_windows_score_every_token_once():
+    model = load(ModelSpec(source="bundled-ar", device="cpu"))
+    text = " ".join(["The dog is happy."] * 90)
+    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert len(ids) > model.geometry.max_length
+    asked = LanguageModel(model, Settings())
+    (value,) = asked.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, (text,), 0, ("t", 0, 1))])
+    room = model.geometry.max_length - 1
+    first = log_likelihoods(model, [Request((asked.prefix_token_id,), tuple(ids[:room]))])[0].value
+    rest = ids[room:]
+    context = ids[-model.geometry.max_length : -len(rest)]
+    second = log_likelihoods(model, [Request(tuple(context), tuple(rest))])[0].value
+    assert value == pytest.approx(first + second, rel=1e-5)
+
+
+# --- live -------------------------------------------------------------------------------------------------------
+
+
+def test_batch_sizes_do_not_change_choices(tmp_path, spec, monkeypatch):
+    asked = spec(tasks=("bundled_knowledge",), limit=48, draws=4)
+    whole = evaluated(tmp_path / "one", asked)
+    monkeypatch.setattr(answer_store, "default_root", lambda: tmp_path / "another home")
+    monkeypatch.setattr(Budget, "of", classmethod(lambda cls, model: cls(tokens=40)))
+    parts = evaluated(tmp_path / "two", asked)
+    assert len(whole.answers) == 48
+    assert choices(parts) == choices(whole)
+    assert {key: answer.values for key, answer in parts.answers.items()} == values(whole)
+
+
+class Interrupting(QuietContext):
+    """A context that is cancelled after some items."""
+
+    def __init__(self, folder, after: int) -> None:
+        super().__init__(folder)
+        self.after = after
+
+    def progress(self, phase, done=0, total=0, **details):
+        super().progress(phase, done, total, **details)
+        if phase == "evaluating" and done >= self.after:
+            raise Cancelled
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, spec, monkeypatch):
+    asked = spec(limit=80)
+    with pytest.raises(Cancelled):
+        evaluated(tmp_path / "first", asked, Interrupting(tmp_path / "first", 50))
+    forwards = []
+    real = live.LanguageModel.loglikelihood
+    monkeypatch.setattr(
+        live.LanguageModel, "loglikelihood", lambda self, requests: forwards.extend(requests) or real(self, requests)
+    )
+    resumed = evaluated(tmp_path / "second", asked)
+    assert sum(answer.restored for answer in resumed.answers.values()) == 50
+    assert len({(request.task_name, request.doc_id) for request in forwards}) == 160 - 50
+    monkeypatch.setattr(answer_store, "default_root", lambda: tmp_path / "another home")
+    whole = evaluated(tmp_path / "third", asked)
+    assert not any(answer.restored for answer in whole.answers.values())
+    assert choices(resumed) == choices(whole)
+    assert {key: answer.values for key, answer in resumed.answers.items()} == values(whole)
+    assert {key: answer.metrics for key, answer in resumed.answers.items()} == {
+        key: answer.metrics for key, answer in whole.answers.items()
+    }
+
+
+def test_stopping_keeps_what_is_there(tmp_path, spec):
+    class Stopping(QuietContext):
+        def progress(self, phase, done=0, total=0, **details):
+            if phase == "evaluating" and done == 30:
+                self.stop = True
+
+    found = evaluated(tmp_path / "job", spec(), Stopping(tmp_path / "job"))
+    assert found.ended
+    assert found.end["stopped"]
+    there = len(found.answers)
+    assert 30 <= there <= 32
+    assert not tables.summary(found)["complete"]
+    again = evaluated(tmp_path / "again", spec())
+    assert len(again.answers) == 48
+    assert sum(answer.restored for answer in again.answers.values()) == there
+
+
+def test_a_dense_evaluation_is_the_same_after_pruning(tmp_path, spec, monkeypatch):
+    before = evaluated(tmp_path / "before", spec())
+    model = resident.resident_model(spec().model, QuietContext(tmp_path))
+    pruned_copy(model, "magnitude", 0.7)
+    pruned_copy(model, "wanda", 0.5, [torch.arange(5, 69).reshape(2, 32)])
+    monkeypatch.setattr(answer_store, "default_root", lambda: tmp_path / "another home")
+    after = evaluated(tmp_path / "after", spec())
+    assert {key: answer.values for key, answer in after.answers.items()} == {
+        key: answer.values for key, answer in before.answers.items()
+    }
+
+
+def test_dense_is_computed_once(tmp_path, spec, other):
+    alone = evaluated(tmp_path / "alone", spec())
+    both = evaluated(tmp_path / "both", spec(compare=(ModelSpec(source=other, device="cpu"),)))
+    assert all(both.answers[key].restored == (key[1] == 0) for key in both.answers)
+    assert {key: both.answers[key].values for key in alone.answers} == {
+        key: answer.values for key, answer in alone.answers.items()
+    }
+    fewer = evaluated(tmp_path / "fewer", spec(draws=1))
+    assert not any(answer.restored for answer in fewer.answers.values())
+
+
+def test_every_model_sees_the_same_masks(tiny, other):
+    seen: dict[str, list] = {}
+
+    def spied(folder, name):
+        model = load(ModelSpec(source=folder, device="cpu"))
+        predict = model.predict
+
+        def noted(tokens, **options):
+            seen.setdefault(name, []).append(tokens)
+            return predict(tokens, **options)
+
+        object.__setattr__(model, "predict", noted)
+        return model
+
+    requests = [_request("The dog", " is happy and small today because", 0), _request("A cat", " was there", 1)]
+    LanguageModel(spied(tiny, "dense"), Settings(draws=6)).loglikelihood(requests)
+    LanguageModel(spied(other, "pruned"), Settings(draws=6), Budget(tokens=11)).loglikelihood(requests[::-1])
+
+    def rows(name):
+        return sorted(tuple(row) for batch in seen[name] for row in batch.tolist())
+
+    assert len(seen["dense"]) != len(seen["pruned"])
+    assert rows("dense") == rows("pruned")
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_models_take_turns_window_by_window(tmp_path, spec, other, monkeypatch, together):
+    monkeypatch.setattr(evaluation._Models, "_all_fit", lambda self, found: together)
+    asked = spec(compare=(ModelSpec(source=other, device="cpu"),), tasks=("bundled_agreement",), limit=70)
+    found = evaluated(tmp_path / "job", asked)
+    lines = (tmp_path / "job" / results.DOCUMENTS).read_text().splitlines()
+    order = [line["model"] for line in map(json.loads, lines) if line["line"] == "answer"]
+    turns = [order[0], *(b for a, b in itertools.pairwise(order) if a != b)]
+    assert turns == ([0, 1, 0, 1] if together else [0, 1])
+    assert found.header["together"] is together
+    first = [document.length for document in live.windows(tasks.load_benchmarks(asked, None)[0][0].documents)[0]]
+    assert len(first) == 64
+    assert first == sorted(first)
+
+
+def test_subsets_are_random_seeded_and_nested(spec):
+    def ids(**changes):
+        (benchmark,), _ = tasks.load_benchmarks(spec(tasks=("bundled_story",), **changes), None)
+        return [document.id for document in benchmark.documents]
+
+    few = ids(limit=20)
+    assert few == ids(limit=20)
+    assert few != sorted(few)
+    assert max(few) > 100
+    assert ids(limit=40)[:20] == few
+    assert ids(limit=20, seed=1) != few
+    assert sorted(ids(limit=None)) == list(range(504))
+
+
+def test_drawing_may_stop_early_for_one_model(bundled, spec):
+    """Where one answer is text and the other is none, few rounds do; between two alike, all are drawn."""
+    context = tuple(bundled.tokenizer("The dog")["input_ids"])
+
+    def answer(text):
+        return Request(context, tuple(bundled.tokenizer(text, add_special_tokens=False)["input_ids"]), "t")
+
+    # Of a name that nothing speaks for, one is as likely as another.
+    sense, alike, none = answer(" saw Tom and Ann."), answer(" saw Sam and Eva."), answer(" and is king Sue four")
+    requests, told = [sense, none, sense, alike], {}
+    assert all(len(request.continuation) == 5 for request in requests)
+    found = early_draws.log_likelihoods(bundled, requests, "aabb", 16, 0, lambda i, result: told.update({i: result}))
+    assert [told[index] for index in range(4)] == found
+    assert [result.draws for result in found[2:]] == [16, 16]
+    assert found[0].draws == found[1].draws < 16
+    assert found[0].draws % 2 == 0
+    assert found[0].draws >= 2 * early_draws.LEAST_ROUNDS
+    assert not any(result.exact for result in found)
+    with pytest.raises(ValueError, match="comparison"):
+        spec(early_draws=True, compare=(ModelSpec(),))
+
+
+# --- comparing --------------------------------------------------------------------------------------------------
+
+
+def test_the_control_of_really_pruned_runs_is_found_whatever_they_are_called(tmp_path, spec):
+    """Also after its folder was renamed to something that says another thing."""
+    register()  # saves under the authors' names
+    dense = ModelSpec(source=tiny_llada(tmp_path / "tiny", 0), device="cpu")
+    for name, method, sparsity in (
+        ("wanda-noised", "wanda-noised", 0.7),
+        ("x", "wanda-noised", 0.6),
+        ("y", "sink-wanda", 0.6),
+        ("z", "wanda", 0.6),
+    ):
+        asked = PruneSpec(
+            model=dense,
+            method=method,
+            sparsity=sparsity,
+            out=str(tmp_path / name),
+            calibration={"samples": 2, "seq_len": 16, "step_interval": 25},
+        )
+        prune(asked, QuietContext(tmp_path))
+    (tmp_path / "x").rename(tmp_path / "dense model")
+    sources = [str(tmp_path / name) for name in ("wanda-noised", "dense model", "y", "z")]
+    asked = spec(model=dense, compare=tuple(ModelSpec(source=source, device="cpu") for source in sources), limit=8)
+    found = evaluated(tmp_path / "job", asked)
+    related = comparing.related_pairs(found)
+    assert related["control"] == [(3, 2)]
+    assert related["published"] == [(3, 4)]
+    assert not any(comparing.mismatch(found, pair) for some in related.values() for pair in some)
+    assert "Sparsity (70 % and 60 %)" in comparing.mismatch(found, (1, 3))
+    alone = evaluated(tmp_path / "alone", asked.model_copy(update={"compare": asked.compare[::2]}))
+    (told,) = comparing.missing(alone, "control")
+    assert told.startswith("y has no control here: wanda-noised differs in more than the method: Sparsity (60 % and 70")
+
+
+def test_answers_say_in_what_precision_they_were_given(tmp_path, spec, tiny):
+    asked = spec(compare=(ModelSpec(source=tiny, device="cpu", dtype="bfloat16"),), limit=4)
+    for folder in ("first", "again"):  # the second time they come from the store
+        found = evaluated(tmp_path / folder, asked)
+        assert {answer.precision for (_, model), answer in found.answers.items() if model == 0} == {"float32"}
+        assert {answer.precision for (_, model), answer in found.answers.items() if model == 1} == {"bfloat16"}
+        assert {answer.device for answer in found.answers.values()} == {"cpu"}
+        assert comparing.mismatch(found, (1, 0)) == "Precision of the scoring (bfloat16 and float32)"
+    assert all(answer.restored for answer in found.answers.values())
+
+
+def test_the_same_weights_with_another_report_are_another_result(tmp_path, spec, tiny):
+    """λ = 0 writes the bits of the control: what is held against what is told by the report alone."""
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny, copy)
+    asked, keys = spec(compare=(ModelSpec(source=str(copy), device="cpu"),), limit=2), []
+    for method in ("sink-wanda", "wanda-noised"):
+        write_report(copy, pruned_run(method=method))
+        (tmp_path / method).mkdir()
+        keys.append(evaluation.evaluate(asked, QuietContext(tmp_path / method)).key)
+    assert keys[0] != keys[1]
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------
+
+
+def test_presets_name_tasks_that_lm_eval_has():
+    folders = ("mmlu", "arc", "piqa", "winogrande", "gsm8k", "hellaswag", "gpqa", "race", "wikitext")
+    root = Path(lm_eval.tasks.__file__).parent
+    there = tasks.TaskManager([str(root / folder) for folder in folders] + [str(FOLDER)]).task_index
+    assert {row.task for row in PRESETS.values()} <= set(there)
+
+
+def test_presets_are_the_scripts():
+    rows = {name: (PRESETS[name].shots, PRESETS[name].guidance, PRESETS[name].draws) for name in SUITES["paper"]}
+    assert rows["mmlu"] == (5, 0, 1)
+    assert rows["piqa"] == rows["hellaswag"] == rows["arc_challenge"] == (0, 0.5, 128)
+    assert rows["winogrande"] == (5, 0, 128)
+    assert rows["gpqa"] == (5, 0.5, 128)
+    assert PRESETS["gsm8k"].gen_length == 1024
+    assert len(SUITES["paper"]) == 8
+    assert expand(("bundled", "bundled_story", "arc_easy"))[-1] == "arc_easy"
+    assert all(row.alternative in PRESETS or row.alternative == "bundled" for row in PRESETS.values())
+
+
+def test_without_a_network_the_rest_goes_on(tmp_path, spec, monkeypatch):
+    monkeypatch.setattr(tasks, "_reaches_hub", lambda: False)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    arc = Path(lm_eval.tasks.__file__).parent / "arc"
+    asked = spec(tasks=("arc_easy", "bundled_knowledge", "nonsense"), include_path=str(arc))
+    found, problems = tasks.load_benchmarks(asked, None)
+    assert [benchmark.name for benchmark in found] == ["bundled_knowledge"]
+    assert len(problems) == 2
+    assert "ARC-E was left out" in problems[0]
+    assert "bundled_knowledge ships with SinkScope" in problems[0]
+    assert "There is no task 'nonsense'" in problems[1]
+    with pytest.raises(UserError, match="ARC-C was left out"):
+        tasks.load_benchmarks(spec(tasks=("arc_challenge",), include_path=str(arc)), None)
+
+
+def test_ones_own_tasks(tmp_path, spec):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    rows = [{"q": f"The dog number {n}", "a": "is", "b": "are", "right": 0} for n in range(6)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "mine.yaml").write_text(
+        f"task: my_task\ndataset_path: json\ndataset_kwargs:\n  data_files:\n    test: {folder / 'rows.jsonl'}\n"
+        'output_type: multiple_choice\ntest_split: test\ndoc_to_text: "{{q}}"\ndoc_to_choice: "{{[a, b]}}"\n'
+        "doc_to_target: right\nmetric_list:\n  - metric: acc\n    aggregation: mean\n    higher_is_better: true\n"
+    )
+    found = evaluated(tmp_path / "job", spec(tasks=("my_task",), include_path=str(folder), limit=4))
+    assert len(results.scores(found, "my_task", 0)[0]) == 4
+    with pytest.raises(UserError, match="no folder"):
+        tasks.load_benchmarks(spec(include_path=str(tmp_path / "none")), None)
+
+
+def test_items_with_answers_too_long_are_left_out_and_told(tmp_path, spec):
+    rows = [{"q": f"Item {n}", "c": ["a dog", "a cat" + " and a cat" * (90 if n == 1 else 1)]} for n in range(3)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for name, where in (("long", "rows.jsonl"), ("longest", "one.jsonl")):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"task: {name}\ndataset_path: json\ndataset_kwargs:\n  data_files:\n    test: {tmp_path / where}\n"
+            'output_type: multiple_choice\ntest_split: test\ndoc_to_text: "{{q}}"\ndoc_to_choice: "{{c}}"\n'
+            "doc_to_target: 0\nmetric_list:\n  - metric: acc\n    aggregation: mean\n    higher_is_better: true\n"
+        )
+    (tmp_path / "one.jsonl").write_text(json.dumps(rows[1]))
+    asked = spec(tasks=("long", "longest"), include_path=str(tmp_path), draws=1)
+    found = evaluated(tmp_path / "job", asked)
+    assert sorted(document.question for document in found.documents.values()) == ["Item 0", "Item 2"]
+    assert [one.planned for one in found.benchmarks] == [2]
+    assert found.problems[0].startswith("long: 1 of 3 items were left out")
+    assert found.problems[1].startswith("longest was left out")
+
+
+def test_perplexity_is_that_of_the_bound(tmp_path, spec):
+    found = evaluated(tmp_path / "job", spec(tasks=("bundled_text",), limit=3, draws=8))
+    (row,) = tables.perplexities(found, "bundled_text")
+    assert row["texts"] == 3
+    words = sum(len(document.question.split()) for document in found.documents.values())
+    total = sum(answer.metrics["word_perplexity"][0] for answer in found.answers.values())
+    assert row["perplexity a word"] == pytest.approx(np.exp(-total / words))
+
+
+# --- chat -------------------------------------------------------------------------------------------------------
+
+TEMPLATE = (
+    "{% for m in messages %}[BOS] {{ m['role'] }} : {{ m['content'] }} {% endfor %}"
+    "{% if add_generation_prompt %}[BOS] assistant : {% endif %}"
+)
+
+
+def test_instruct_models_get_their_chat_template(tmp_path, spec, monkeypatch):
+    folder = save_tiny(tmp_path / "tiny-instruct", LlamaForCausalLM, LlamaConfig)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": TEMPLATE}))
+    seen = []
+    real = live.LanguageModel.loglikelihood
+    monkeypatch.setattr(
+        live.LanguageModel,
+        "loglikelihood",
+        lambda self, requests: seen.append((self, requests)) or real(self, requests),
+    )
+    asked = spec(model=ModelSpec(source=str(folder), device="cpu"), tasks=("bundled_agreement",), limit=3)
+    evaluated(tmp_path / "job", asked)
+    model, requests = seen[0]
+    context = requests[0].args[0]
+    assert context.startswith("[BOS] user : ")
+    assert context.endswith("assistant : ")
+    assert model.tok_encode(context).count(model.tokenizer.bos_token_id) == 2  # the template's, no third
+    off = asked.model_copy(update={"chat_template": "off"})
+    evaluated(tmp_path / "off", off)
+    assert not seen[-1][1][0].args[0].startswith("[BOS]")
+
+
+def test_a_model_without_tokenizer_is_refused(tmp_path, spec):
+    folder = save_tiny(tmp_path / "bare", LlamaForCausalLM, LlamaConfig, tokenizer=False)
+    with pytest.raises(UserError, match="no tokenizer"):
+        evaluated(tmp_path / "job", spec(model=ModelSpec(source=str(folder), device="cpu")))
+
+
+def test_an_answer_longer_than_the_model_is_one_sentence(bundled):
+    model = LanguageModel(bundled, Settings())
+    with pytest.raises(UserError, match="this model takes 256"):
+        model.loglikelihood([_request("The", " dog" * 300)])
+    with pytest.raises(UserError, match="fewer new tokens"):
+        model.generate_until([Instance("generate_until", {}, ("The", {"max_gen_toks": 256}), 0, ("t", 0, 1))])
+
+
+# --- the command line -------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_evaluates(tmp_path, capsys, tiny, other):
+    out = tmp_path / "result.json"
+    ask = ["evaluate", "--model", tiny, "--compare", other, "--names", "dense,pruned", "--device", "cpu"]
+    ask += ["--tasks", "bundled_knowledge,nonsense", "--limit", "9"]
+    assert main([*ask, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    row = json.loads(out.read_text())["tasks"][0]["differences"][0]
+    number = f"{100 * row['value']:+.1f}".replace("-", "−")
+    assert f"  pruned − dense: {number} points [" in printed.out
+    assert f"], p = {row['p']:.3f} (p = {row['p_holm']:.3f} adjusted), {row['words']}" in printed.out
+    assert "one family of 1 tests: 1 pair of models, one task." in printed.out
+    assert "There is no task 'nonsense'" in printed.out
+    written = json.loads(out.read_text())
+    assert written["models"] == ["dense", "pruned"]
+    assert written["complete"]
+    assert written["tasks"][0]["planned"] == 9
+    assert written["tasks"][0]["differences"][0]["p"] is not None
+    assert written["end"]["environment"]["versions"]["lm_eval"]
+    assert len(results.read(tmp_path / "result.items.jsonl").answers) == 18
+    assert main([*ask, "--out", str(out)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main(["evaluate", "--names", "a,b", "--out", str(tmp_path / "x.json")]) == 2
+    assert "1 models and 2 names" in capsys.readouterr().err
+
+
+def test_the_command_line_prints_the_average_difference_its_p_and_what_it_is_held_against(
+    tmp_path, capsys, tiny, other
+):
+    folders = [shutil.copytree(other, tmp_path / name) for name in ("a", "b")]
+    for folder, method in zip(folders, ("sink-wanda", "wanda-noised"), strict=True):
+        write_report(folder, pruned_run(method=method))
+    out = tmp_path / "result.json"
+    ask = ["evaluate", "--model", tiny, "--compare", *map(str, folders), "--names", "dense,one,two", "--device", "cpu"]
+    assert main([*ask, "--tasks", ",".join(QUICK), "--limit", "9", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out.partition("average over tasks")[2]
+    rows = {(row["model"], row["than"]): row for row in json.loads(out.read_text())["average_differences"]}
+    assert set(rows) == {("one", "dense"), ("two", "dense"), ("one", "two")}
+    assert "  one − two (control): +0.0 points [" in printed
+    assert f"(p = {rows['one', 'two']['p_holm']:.3f} adjusted), no difference shown" in printed
+    assert "9 tests: 3 pairs of models, 2 tasks and their average." in printed
+    assert "note: one has no published baseline here: its method would be wanda" in printed
+    assert "between one and dense not only the method differs: Dense model" in printed  # a report of another's model
+    assert "between one and two" not in printed
+
+
+def test_the_command_that_is_shown_asks_the_same_again():
+    parser = argparse.ArgumentParser()
+    evaluate.add(parser.add_subparsers())
+    model = ModelSpec(source="a model", device="cpu", dtype="float32")
+    for asked in (
+        EvaluateSpec(),
+        EvaluateSpec(
+            model=model,
+            compare=(model.model_copy(update={"source": "b"}),),
+            names=("dense", "sink-wanda 50%"),
+            tasks=("bundled", "piqa"),
+            limit=9,
+            draws=4,
+            shots=0,
+            guidance=0.5,
+            gen_length=8,
+            chat_template="off",
+            include_path="my tasks",
+            seed=3,
+        ),
+        EvaluateSpec(early_draws=True),
+    ):
+        words = shlex.split(command(asked))
+        assert words[:4] == ["python", "-m", "analysis", "evaluate"]
+        assert evaluate.asked(parser.parse_args(words[3:])) == asked
+
+
+def test_damaged_files_are_named(tmp_path):
+    path = tmp_path / "x.jsonl"
+    for content in ("", "[]\n", '{"line": "header"}\n', "nonsense\n"):
+        path.write_text(content)
+        with pytest.raises(UserError, match="no evaluation"):
+            results.read(path)

@@ -1,0 +1,357 @@
+"""Curves and tables of an evaluation, and their figures."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from analysis.evaluation import comparing, curves, results, significance, tables
+from analysis.figures import accuracy as figures
+from analysis.pruned.report_file import PrunedRun
+from tests.helpers import pruned_run
+
+BENCHMARK = {
+    "kind": "multiple_choice",
+    "metric": "acc",
+    "planned": 40,
+    "draws": 32,
+    "shots": 0,
+    "guidance": 0.0,
+    "gen_length": None,
+    "source": "ours",
+}
+
+
+NAMES = ("dense", "the control", "sink-aware")  # names say nothing about methods
+RUNS = (PrunedRun({}, None, ""), pruned_run(method="wanda-noised"), pruned_run(method="sink-wanda"))
+
+
+def written(path, counts=(40, 40, 25), runs=RUNS, names=NAMES, drop=0.5, scored=("float32",) * 9) -> results.Results:
+    """Two benchmarks; the models have answered so many items of each, each worse than the one before it by `drop`."""
+    rng = np.random.default_rng(0)
+    lines = [
+        {
+            "line": "header",
+            "names": names[: len(runs)],
+            "problems": [],
+            "models": [{"fingerprint": ("e" if run.settings else "f") * 32, "pruning": asdict(run)} for run in runs],
+            "benchmarks": [{"name": name, "title": name.upper(), **BENCHMARK} for name in ("a", "b")],
+        }
+    ]
+    for benchmark in "ab":
+        for place in range(40):
+            key = f"{benchmark}/{place}"
+            lines.append(
+                {
+                    "line": "document",
+                    "key": key,
+                    "benchmark": benchmark,
+                    "place": place,
+                    "question": f"Question {place}",
+                    "choices": ["yes", "no"],
+                    "right": 0,
+                }
+            )
+            for model, count in enumerate(counts):
+                if place < count:
+                    value = rng.normal(0.6 - drop * model)
+                    lines.append(
+                        {
+                            "line": "answer",
+                            "key": key,
+                            "model": model,
+                            "metrics": {"acc": float(value > 0)},
+                            "restored": False,
+                            "responses": [[value, False], [0.0, False]],
+                            "draws": [32, 32],
+                            "precision": scored[model],
+                            "device": "cpu",
+                        }
+                    )
+    path.write_text("\n".join(map(json.dumps, lines)) + '\n{"line": "ans')  # the last line is being written
+    return results.read(path)
+
+
+@pytest.fixture
+def found(tmp_path) -> results.Results:
+    return written(tmp_path / "items.jsonl")
+
+
+def test_a_file_that_another_run_writes_anew_is_read_from_its_beginning(tmp_path):
+    path = tmp_path / "items.jsonl"
+    growing = results.Growing(path)
+    for names, counts in (
+        (("dense", "one", "two"), (40, 40, 25)),
+        (("other", "one", "two"), (40, 40, 39)),
+        (("other", "one", "two"), (3, 2, 1)),
+    ):
+        whole = written(path, counts, names=names)
+        seen = growing.read()
+        assert (seen.names, seen.answers) == (whole.names, whole.answers)
+        assert growing.read().answers == whole.answers
+
+
+def test_curves_end_at_the_estimates(found):
+    for model, curve in enumerate(curves.accuracy_curves(found, "a")):
+        one = significance.estimate(results.scores(found, "a", model)[0])
+        assert (curve.mean[-1], curve.low[-1], curve.high[-1], len(curve.items)) == pytest.approx(
+            (one.value, one.low, one.high, one.n)
+        )
+    pair = (1, 0)
+    (curve,) = curves.difference_curves(found, "b", [pair])
+    one = comparing.family(found, [pair])[pair]["b"]
+    assert (curve.mean[-1], curve.low[-1], curve.high[-1]) == pytest.approx((one.value, one.low, one.high))
+    for model, curve in enumerate(curves.accuracy_curves(found, results.AVERAGE)):
+        mean = significance.average([results.scores(found, name, model)[0] for name in "ab"])
+        assert (curve.mean[-1], curve.low[-1], curve.high[-1]) == pytest.approx((mean.value, mean.low, mean.high))
+
+
+def test_bands_never_claim_certainty():
+    """Items that are all alike have an interval, too, the one of the tables."""
+    same = np.zeros(12)
+    curve = curves.running_difference(same, same, "x")
+    one = significance.difference(same, same, False)
+    assert (curve.low[-1], curve.high[-1]) == pytest.approx((one.low, one.high))
+    mean = curves.average_curve([np.ones(12), np.ones(9)], "x")
+    whole = significance.average([np.ones(12), np.ones(9)])
+    assert (mean.low[-1], mean.high[-1]) == pytest.approx((whole.low, whole.high))
+    assert (mean.high - mean.low)[1:].min() > 0.1
+
+
+def test_nothing_is_tested_before_all_models_are_through(found):
+    """The family of tests is fixed at the start: a pair that is through early is not tested against fewer."""
+    assert comparing.pairs(found) == [(1, 0), (2, 0), (2, 1)]
+    for tasks in comparing.family(found).values():
+        assert all(one.p is None and one.words.startswith("interim") for one in tasks.values())
+    assert comparing.family(found)[2, 0]["a"].n == 25
+    assert comparing.is_final(found, "a", (0, 1))
+    assert not comparing.all_final(found, results.AVERAGE)
+    assert not tables.summary(found)["complete"]
+    assert tables.difference_table(found, [(2, 0)])[-1]["in words"].startswith("interim")
+    assert tables.adjustment(found) == "Tests come when all items of all models are in."
+
+
+@pytest.fixture
+def whole(tmp_path) -> results.Results:
+    return written(tmp_path / "whole.jsonl", counts=(40, 40, 40))
+
+
+def test_all_pairs_tasks_and_averages_are_one_family(whole):
+    family = comparing.family(whole)
+    ps = [one.p for tasks in family.values() for one in tasks.values()]
+    assert len(ps) == comparing.tests(family) == 3 * (2 + 1)
+    assert tables.adjustment(whole).endswith("9 tests: 3 pairs of models, 2 tasks and their average.")
+    adjusted = [one.p_holm for tasks in family.values() for one in tasks.values()]
+    smallest, largest = np.argmin(ps), np.argmax(ps)
+    assert adjusted[smallest] == pytest.approx(min(1, 9 * ps[smallest]))
+    assert adjusted[largest] == max(adjusted)
+    assert all(one >= p for one, p in zip(adjusted, ps, strict=True))
+    told = tables.summary(whole)
+    assert told["tests"]["count"] == 9
+    for row in told["average_differences"]:
+        pair = whole.names.index(row["model"]), whole.names.index(row["than"])
+        assert row["p_holm"] == family[pair][results.AVERAGE].p_holm
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.25, 0.5, 1.0])
+def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
+    """Whatever the data: the words of a row, its dot and the sentence go by the same adjusted p."""
+    found = written(tmp_path / "x.jsonl", counts=(40, 40, 40), drop=drop)
+    for pair in comparing.pairs(found):
+        rows = tables.difference_table(found, [pair])
+        (sentence,) = tables.verdicts(found, [pair])
+        for row in rows:
+            assert (row["in words"] in significance.SHOWN) == (row["p (Holm)"] < 0.05)
+        average = rows[0]
+        assert average["task"] == "Average"
+        assert f"; {average['in words']}, p " in sentence
+        shown = [row["task"] for row in rows[1:] if row["in words"] in significance.SHOWN]
+        assert ("on no single task is a difference shown" in sentence) == (not shown)
+        assert all(task in sentence.split(";")[-1] for task in shown)
+
+
+def test_the_same_numbers_have_the_same_verdict_wherever_they_stand(whole):
+    """In the table of one pair, of all pairs, and in the summary."""
+    every = tables.difference_table(whole, comparing.pairs(whole))
+    for pair in comparing.pairs(whole):
+        alone = tables.difference_table(whole, [pair])
+        names = [whole.names[model] for model in pair]
+        assert alone == [row for row in every if [row["model"], row["than"]] == names]
+
+
+def test_the_control_is_found_in_the_reports(tmp_path):
+    """By what a run was pruned with, never by its name: another sparsity or precision is no control."""
+    sink = pruned_run(method="sink-wanda", sparsity=0.6)
+    for changes, hint in (
+        ({"sparsity": 0.7}, "Sparsity (60 % and 70 %)"),
+        ({"precision": "bfloat16"}, "Precision of the pruning (float32 and bfloat16)"),
+        ({"device": "cuda"}, "Device of the pruning (cpu and cuda)"),
+        ({"calibration": {"seed": 1}}, "Calibration seed (0 and 1)"),
+        ({"model": "another"}, "Dense model"),
+    ):
+        other = pruned_run(**{"method": "wanda-noised", "sparsity": 0.6} | changes)
+        found = written(tmp_path / "x.jsonl", (9, 9, 9), (RUNS[0], other, sink))
+        assert comparing.related_pairs(found)["control"] == []
+        (told,) = comparing.missing(found, "control")
+        assert told.startswith("sink-aware has no control here: the control differs in more than the method: ")
+        assert hint in told
+    (told,) = comparing.missing(written(tmp_path / "x.jsonl", (9, 9), (RUNS[0], sink)), "control")
+    assert "wanda-noised" in told
+    both = written(tmp_path / "x.jsonl", (9, 9, 9), (RUNS[0], sink, pruned_run(method="wanda-noised", sparsity=0.6)))
+    assert comparing.related_pairs(both)["control"] == [(1, 2)]
+    assert comparing.missing(both, "control") == []
+
+
+def test_scoring_in_another_precision_is_named_and_makes_no_control(tmp_path):
+    found = written(tmp_path / "x.jsonl", (40, 40, 40), scored=("float32", "bfloat16", "float32"))
+    assert comparing.related_pairs(found)["control"] == []
+    assert "Precision of the scoring (float32 and bfloat16)" in comparing.missing(found, "control")[0]
+    (told,) = tables.verdicts(found, [(1, 0)])
+    assert told.endswith("Not only the method differs: Precision of the scoring (bfloat16 and float32).")
+    first, *rest = tables.condition_sheet(found, (1, 0))
+    assert first == {
+        "condition": "Precision of the scoring",
+        "the control": "bfloat16",
+        "dense": "float32",
+        "differs": "differs",
+    }
+    assert not any(row["differs"] for row in rest)
+
+
+def test_sink_aware_runs_stand_against_their_published_baselines(tmp_path):
+    runs = (RUNS[0], *(pruned_run(method=name) for name in ("sparsegpt", "wanda", "sink-sparsegpt", "sink-wanda")))
+    found = written(tmp_path / "x.jsonl", (40,) * 5, runs, ("dense", "a", "b", "c", "d"), drop=0.1)
+    related = comparing.related_pairs(found)
+    assert related["published"] == [(3, 1), (4, 2)]
+    assert related["control"] == [(3, 1)]
+    assert comparing.pairs(found) == [(1, 0), (2, 0), (3, 0), (4, 0), (3, 1), (4, 2)]
+    rows = {(row["model"], row["than"]): row["as"] for row in tables.summary(found)["average_differences"]}
+    assert rows["c", "a"] == ["control", "published"]
+    assert rows["d", "b"] == ["published"]
+
+
+def test_a_file_without_reports_is_read_all_the_same(tmp_path):
+    """As those were written before reports stood in them."""
+    written(tmp_path / "x.jsonl")
+    header, *rest = (tmp_path / "x.jsonl").read_text().splitlines()[:-1]
+    lines = [{**json.loads(header), "models": [{"source": "x", "fingerprint": "1"}] * 3}]
+    for line in map(json.loads, rest):
+        lines.append({name: value for name, value in line.items() if name not in ("precision", "device")})
+    (tmp_path / "old.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    old = results.read(tmp_path / "old.jsonl")
+    assert comparing.pairs(old) == [(1, 0), (2, 0)]
+    assert comparing.mismatch(old, (1, 0)) == ""
+
+
+def without(found: results.Results, *gone: tuple[str, int]) -> results.Results:
+    """As if these items had not been answered by these models."""
+    return replace(found, answers={key: answer for key, answer in found.answers.items() if key not in gone})
+
+
+def test_no_task_is_tested_before_the_items_of_all_are_in(whole):
+    """Holm's family is fixed at the start, so that a task done early is not tested against fewer."""
+    pair = (1, 0)
+    early = without(whole, ("b/39", 1))
+    assert comparing.is_final(early, "a", pair)
+    assert all(one.p is None for tasks in comparing.family(early).values() for one in tasks.values())
+    columns = [set(row) for row in tables.difference_table(early, [pair])]
+    assert not any({"p", "p (Holm)"} & some for some in columns)
+    assert "p (Holm)" in tables.difference_table(whole, [pair])[-1]
+    assert tables.verdicts(early, [pair])[0].endswith("interim, no tests yet.")
+
+
+def test_averages_are_over_what_every_model_has_begun(found):
+    """Else a model that is behind would be averaged over other tasks than the rest."""
+    behind = without(found, *((f"b/{place}", 2) for place in range(40)))
+    assert [one.name for one in results.begun(behind)] == ["a"]
+    for model, row in enumerate(tables.accuracy_grid(behind)):
+        own = significance.estimate(results.scores(behind, "a", model)[0])
+        assert row["Average of 1 of 2 tasks"].startswith(f"{100 * own.value:.1f} [")
+    for model, curve in enumerate(curves.accuracy_curves(behind, results.AVERAGE)):
+        assert curve.mean[-1] == pytest.approx(results.scores(behind, "a", model)[0].mean())
+    alone = without(found, *((f"{name}/{place}", model) for name in "ab" for place in range(40) for model in (1, 2)))
+    assert len(results.begun(alone)) == 2  # models that have not come to their turn do not count
+
+
+def test_the_grid_and_the_verdicts_say_what_the_estimates_say(found):
+    (row, *_), (verdict, *_) = tables.accuracy_grid(found), tables.verdicts(found, [(1, 0)])
+    one = significance.estimate(results.scores(found, "a", 0)[0])
+    assert row["A"] == f"{100 * one.value:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
+    mean = comparing.family(found)[1, 0][results.AVERAGE]
+    sign = "−" if mean.value < 0 else "+"
+    assert verdict.startswith(f"the control against dense: on average {sign}{abs(100 * mean.value):.1f} points [")
+
+
+def test_a_growing_file_is_read_on_from_where_it_was(tmp_path):
+    written(tmp_path / "whole")
+    lines = (tmp_path / "whole").read_text().splitlines(keepends=True)[:-1]
+    path = tmp_path / "growing"
+    path.write_text("".join(lines[:20]) + lines[20][:9])
+    growing = results.Growing(path)
+    first = growing.read()
+    path.write_text("".join(lines))
+    then = growing.read()
+    assert 0 < len(first.answers) < len(then.answers)
+    assert then == results.read(path)
+    assert growing.read() == then
+
+
+def test_one_item_in_full(found):
+    item = tables.disagreements(found, 0, 1)[0]["item"]
+    first, second = tables.choice_table(found, item, 0, 1)
+    assert (first["choice"], first["right"], second["right"]) == ("yes", True, False)
+    assert first["dense log-likelihood"] == found.answers[item, 0].values[0]
+    assert first["dense chose"] != first["the control chose"]
+
+
+def test_dots_are_full_where_a_difference_is_shown():
+    rows = [
+        figures.Whisker("Average", "x", -2.0, -3.0, -1.0, True, "far"),
+        figures.Whisker("Average", "y", 1.0, -1.0, 3.0, False, "near"),
+        figures.Whisker("A", "x", np.nan, np.nan, np.nan, False, "nothing yet"),
+    ]
+    x, y = figures.whiskers(rows, {"x": "#111111", "y": "#222222"}, "points").data
+    assert (list(x.marker.symbol), list(y.marker.symbol)) == (["circle"], ["circle-open"])
+    assert (x.x[0], x.error_x.array[0], x.error_x.arrayminus[0]) == (-2.0, 1.0, 1.0)
+    assert -0.5 < x.y[0] < 0 < y.y[0] < 0.5  # side by side in the first row
+
+
+def test_models_are_paired_by_item_not_by_place_in_line(tmp_path):
+    """A model that has answered other items than the one before it shares only what both have."""
+    found = written(tmp_path / "x", counts=(10, 40, 5))
+    first, keys = results.scores(found, "a", 1, [2])
+    assert keys == [f"a/{place}" for place in range(5)]
+    assert len(first) == 5
+
+
+def test_disagreements(found):
+    rows = tables.disagreements(found, 0, 1)
+    assert rows
+    for row in rows:
+        assert row["dense chose"] != row["the control chose"]
+        assert row["right"] == "yes"
+        assert row["who is right"] == ("dense" if row["dense chose"] == "yes" else "the control")
+    assert tables.filtered(rows, "dense", "") == [row for row in rows if row["who is right"] == "dense"]
+    assert tables.filtered(rows, None, "QUESTION yes") == rows
+    assert tables.filtered(rows, None, "nothing") == []
+    assert {row["task"] for row in tables.disagreements(found, 0, 1, "b")} == {"B"}
+
+
+def test_figures_draw_a_line_and_a_band_a_model(found):
+    drawn = curves.accuracy_curves(found, "a")
+    figure = figures.running(drawn, [figures.color_of(model) for model in range(3)], "accuracy")
+    assert [trace.name for trace in figure.data if trace.mode == "lines"] == list(found.names)
+    assert len(figure.data) == 6
+    assert all(np.asarray(trace.y).dtype == np.float32 for trace in figure.data)
+    assert figure.data[1].y[-1] == pytest.approx(drawn[0].mean[-1])
+    points = figures.running(curves.difference_curves(found, "a", [(1, 0)]), ["#000000"], "points", difference=True)
+    assert points.data[1].y[-1] == pytest.approx(100 * comparing.family(found)[1, 0]["a"].value, rel=1e-5)
+    assert not figures.running([curves.running_accuracy(np.zeros(0), "none")], ["#000000"], "accuracy").data
+
+
+def test_long_curves_are_thinned_and_keep_their_end():
+    at = figures.thinned(14_042)
+    assert len(at) <= figures.MAX_POINTS
+    assert (at[0], at[-1]) == (0, 14_041)
+    assert (np.diff(at) > 0).all()

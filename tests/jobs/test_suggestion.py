@@ -1,0 +1,264 @@
+"""Searching the discount: its space, the same trials however often it is cut off, and honest comparisons at the end."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis.__main__ import main
+from analysis.errors import UserError
+from analysis.evaluation import tasks
+from analysis.job_context import Cancelled
+from analysis.jobs import JOBS, objectives
+from analysis.models.load import register
+from analysis.specs import (
+    CalibrateSpec,
+    CalibrationParams,
+    DiscountParams,
+    EvaluateSpec,
+    ModelSpec,
+    StatisticsParams,
+    SuggestSpec,
+    TuneParams,
+)
+from analysis.tuning import effects as tuning
+from analysis.tuning.search_space import Search, space
+from analysis.tuning.statistics_file import open_statistics
+from cache import responses, store
+from tests.conftest import GOLDEN
+from tests.helpers import QuietContext, tiny_llada
+from tests.tuning.test_tuning import token_file
+
+NAMES = ("sink_std", "sink_alpha", "alpha_unit", "discount_strength")
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path, monkeypatch):
+    """Every test starts with nothing stored."""
+    for module in (responses, store):
+        monkeypatch.setattr(module, "default_root", lambda: tmp_path / "home")
+
+
+@pytest.fixture
+def spec(tmp_path):
+    """Makes specs of quick searches on a golden checkpoint."""
+    data = token_file(tmp_path / "text.jsonl", 16, 32)
+    calibration = CalibrationParams(data=data, samples=3, seq_len=32, step_interval=25)
+    usual = {
+        "model": ModelSpec(source=str(GOLDEN / "llada-gqa"), device="cpu"),
+        "trials": 14,
+        "statistics": StatisticsParams(calibration=calibration, heldout=2),
+    }
+    return lambda **changes: SuggestSpec(**{**usual, **changes})
+
+
+def suggested(spec, folder, context=None):
+    folder.mkdir(exist_ok=True)
+    return JOBS["suggest"].run(spec, context or QuietContext(folder)).summary
+
+
+def tried(summary):
+    return [(row["name"], row["discount"], row["value"]) for row in summary["trials"]]
+
+
+# --- the space and the sampler ----------------------------------------------------------------------------------
+
+
+def test_the_space_is_that_of_the_fields():
+    found = space(tuple(DiscountParams.model_fields), {"sink_steps": ["mean"]})
+    assert (found["sink_std"].low, found["sink_std"].high, found["sink_std"].step) == (0, 6, 0.1)
+    assert (found["sink_alpha"].low, found["sink_alpha"].high) == (0.5, 50)
+    assert found["alpha_unit"].choices == ("raw", "std")
+    assert "sink_steps" not in found
+    search = Search(found, DiscountParams(sink_steps="mean"), 0, False)
+    for _ in range(30):
+        setting = search.ask()
+        assert DiscountParams.model_validate(setting.model_dump()) == setting and search.holds(setting)
+        assert setting.sink_steps == "mean" and round(setting.sink_std, 1) == setting.sink_std
+        search.tell(setting, setting.sink_std)
+    assert not search.holds(DiscountParams())
+
+
+def test_the_sampler_finds_what_matters_and_goes_the_way_it_is_told():
+    def run(maximise):
+        search = Search(space(NAMES), DiscountParams(), 1, maximise)
+        for _ in range(40):
+            setting = search.ask()
+            search.tell(setting, abs(setting.sink_std - 4))
+        late = [abs(search.ask().sink_std - 4) for _ in range(1)]
+        return search.importances(), late[0]
+
+    (importances, near), (_, far) = run(False), run(True)
+    assert next(iter(importances)) == "sink_std" and importances["sink_std"] > 0.5
+    assert sum(importances.values()) == pytest.approx(1)
+    assert near < 1.5 < far
+
+
+def test_importance_waits_for_trials_and_is_silent_where_all_are_alike():
+    search = Search(space(NAMES), DiscountParams(), 0, False)
+    for _ in range(9):
+        assert search.importances() == {} or len(search.importances()) == len(NAMES)
+        search.tell(search.ask(), 1.0)
+    assert search.importances() == {}
+
+
+# --- the job, by output error -----------------------------------------------------------------------------------
+
+
+def test_every_trial_is_the_error_of_its_setting(spec, tmp_path):
+    asked = spec(searched=(*NAMES, "sink_scope"), setting=TuneParams(sparsity=0.4, step_weighting="noisy"))
+    summary = suggested(asked, tmp_path / "job")
+    assert [row["name"] for row in summary["trials"][:2]] == ["published", "no discount"]
+    assert len(summary["trials"]) == 14 and set(summary["searched"]) == set(asked.searched)
+    statistics = open_statistics(
+        JOBS["calibrate"].run(CalibrateSpec(model=asked.model, **dict(asked.statistics)), QuietContext(tmp_path)).file
+    )
+    steps = tuning.step_weights(statistics.info.levels, 50, asked.setting)
+    for row in summary["trials"][::4]:
+        discount = DiscountParams(**row["discount"])
+        weights = tuning.group_weights(statistics.mass, "tokens", discount)
+        effects = []
+        for index in range(statistics.info.layers):
+            layer = statistics.layer(index, discount)
+            own = weights[:, :, index if weights.shape[2] > 1 else 0]
+            plain = tuning.plain_layer(layer, steps, 0.4)
+            effects.append(tuning.layer_effect(layer, plain, own, steps, 0.4))
+        total = tuning.total(tuning.together(effects), statistics.sizes)
+        assert row["value"] == pytest.approx(total.error, rel=1e-6)
+        assert row["facts"]["changed"] == pytest.approx(total.changed)
+        assert row["published"] == summary["trials"][0]["value"]
+    values = [row["value"] for row in summary["trials"]]
+    assert summary["best"] == int(np.argmin(values)) and summary["comparison"] is None
+    assert summary["trials"][1]["facts"]["changed"] == 0
+
+
+def test_a_search_that_is_stopped_cancelled_and_asked_for_more_is_the_one_without_a_break(spec, tmp_path, monkeypatch):
+    class Breaking(QuietContext):
+        """Ends at a trial, as the panel or the engine would end it."""
+
+        def __init__(self, folder, at, how):
+            super().__init__(folder)
+            self.at, self.how = at, how
+
+        def progress(self, phase, done=0, total=0, **details):
+            super().progress(phase, done, total, **details)
+            if phase == "trying settings" and done == self.at:
+                if self.how == "cancel":
+                    raise Cancelled
+                self.stop = True
+
+    judged = []
+    real = objectives.ErrorJudge.judge
+    monkeypatch.setattr(objectives.ErrorJudge, "judge", lambda self, *rest: judged.append(1) or real(self, *rest))
+    part = tmp_path / "part"
+    part.mkdir()
+    stopped = suggested(spec(), part, Breaking(part, 4, "stop"))
+    assert stopped["stopped"] and 4 <= len(stopped["trials"]) <= 5
+    context = Breaking(part, 9, "cancel")
+    with pytest.raises(Cancelled):
+        suggested(spec(), part, context)
+    assert len(context.said[-1][3]["trials"]) == 9
+    ended = suggested(spec(), part)
+    assert not ended["stopped"] and len(ended["trials"]) == 14
+    assert len(judged) == 14
+    more = suggested(spec(trials=17), part)
+    assert tried(more)[:14] == tried(ended) and len(judged) == 17
+    for module in (responses, store):
+        monkeypatch.setattr(module, "default_root", lambda: tmp_path / "another home")
+    assert tried(suggested(spec(trials=17), tmp_path / "whole")) == tried(more)
+    assert tried(suggested(spec(seed=1), tmp_path / "seed"))[2:] != tried(ended)[2:]
+
+
+def test_what_cannot_be_judged_is_left_out_or_refused_in_a_sentence(spec, tmp_path):
+    bins = spec().statistics.model_copy(update={"grouping": "bins"})
+    summary = suggested(spec(statistics=bins, searched=("sink_std", "sink_scope", "sink_steps")), tmp_path / "bins")
+    assert summary["searched"] == ["sink_std"]
+    assert any("sink_scope layer was left out" in note for note in summary["notes"])
+    with pytest.raises(UserError, match="Nothing is left to search"):
+        suggested(spec(statistics=bins, searched=("sink_scope",)), tmp_path / "bins")
+    held = TuneParams(discount=DiscountParams(sink_steps="mean"))
+    with pytest.raises(UserError, match="needs a run"):
+        suggested(spec(statistics=bins, setting=held), tmp_path / "bins")
+
+
+def test_references_outside_the_space_are_tried_all_the_same(spec, tmp_path):
+    held = TuneParams(discount=DiscountParams(sink_score="hard", discount_strength=0.5))
+    summary = suggested(spec(setting=held, searched=("sink_std",), trials=4), tmp_path / "job")
+    settings = [row["discount"] for row in summary["trials"]]
+    assert settings[0] == DiscountParams().model_dump() and settings[1]["discount_strength"] == 0
+    assert all(row["sink_score"] == "hard" and row["discount_strength"] == 0.5 for row in settings[2:])
+
+
+# --- by accuracy ------------------------------------------------------------------------------------------------
+
+
+def test_the_parts_of_a_task_share_no_item(tmp_path):
+    def items(part, seed=0, limit=None):
+        asked = EvaluateSpec(tasks=("bundled_knowledge",), part=part, seed=seed, limit=limit)
+        (benchmark,), _ = tasks.load_benchmarks(asked, None)
+        return [document.id for document in benchmark.documents]
+
+    everything, tuned, reported = (items(part) for part in ("all", "tuning", "reported"))
+    assert sorted([*tuned, *reported]) == sorted(everything) and not set(tuned) & set(reported)
+    assert 0.15 < len(tuned) / len(everything) < 0.35
+    assert set(items("tuning", seed=9)) == set(tuned) and items("tuning", seed=9) != tuned
+    assert items("tuning", limit=20) == tuned[:20]
+
+
+def test_by_accuracy_settings_prune_the_model_and_the_best_is_compared_on_other_items(spec, tmp_path, monkeypatch):
+    calibration = CalibrationParams(samples=2, seq_len=16, step_interval=25)
+    register()  # saves under the authors' names
+    model = ModelSpec(source=tiny_llada(tmp_path / "tiny", 0), device="cpu")
+    asked = spec(
+        model=model,
+        statistics=StatisticsParams(calibration=calibration),
+        judge="accuracy",
+        trials=3,
+        tasks=("bundled_agreement", "bundled_knowledge"),
+        limit=24,
+        reported_limit=30,
+        setting=TuneParams(sparsity=0.6, step_weighting="clean"),
+    )
+    seen, pruned = [], []
+    evaluate, prune = objectives.evaluate, objectives.prune
+    monkeypatch.setattr(objectives, "evaluate", lambda spec, context: seen.append(spec) or evaluate(spec, context))
+    monkeypatch.setattr(objectives, "prune", lambda spec, context: pruned.append(spec) or prune(spec, context))
+    summary = suggested(asked, tmp_path / "job")
+    rows = summary["trials"]
+    assert [one.part for one in seen] == ["tuning"] * 3 + ["reported"]
+    assert [one.discount.model_dump() for one in pruned[:3]] == [row["discount"] for row in rows]
+    assert all(one.method == "sink-wanda" and one.sparsity == 0.6 and one.calibration == calibration for one in pruned)
+    assert all(one.steps.step_weighting == "clean" for one in pruned)
+    assert len({row["facts"]["dense"] for row in rows}) == 1 and {row["facts"]["items"] for row in rows} == {48}
+    for row in rows:
+        assert row["value"] == pytest.approx(np.mean(list(row["facts"]["tasks"].values())))
+    assert summary["best"] == int(np.argmax([row["value"] for row in rows]))
+    names = {"best", "published", "no discount"} - {rows[summary["best"]]["name"]}
+    pairs = {("best", name) for name in names - {"best"}}
+    comparison = summary["comparison"]
+    assert {row["model"] for row in comparison["accuracies"]} == {"dense", *names}
+    assert {(row["setting"], row["than"]) for row in comparison["differences"]} >= pairs
+    for row in comparison["differences"]:
+        assert row["low"] <= row["value"] <= row["high"] and row["words"]
+        assert row["n"] == (60 if row["task"] == "average" else 30)
+    again = suggested(asked, tmp_path / "job")
+    assert again["comparison"] == comparison and tried(again) == tried(summary) and len(pruned) == 3 + len(names)
+
+
+# --- the command line -------------------------------------------------------------------------------------------
+
+
+def test_the_verb_searches_and_prints_what_the_job_found(tmp_path, capsys):
+    data = token_file(tmp_path / "text.jsonl", 16, 32)
+    flags = ["--model", str(GOLDEN / "llada-mha"), "--device", "cpu", "--calibration", data, "--samples", "3"]
+    flags += ["--seq-len", "32", "--calibration-seed", "2", "--step-interval", "25", "--heldout", "2"]
+    flags += ["--searched", "sink_std,discount_strength", "--sparsity", "0.3", "--trials", "5", "--seed", "4"]
+    assert main(["suggest", *flags, "--json"]) == 0
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    assert summary["searched"] == ["sink_std", "discount_strength"] and len(summary["trials"]) == 5
+    assert (summary["seed"], summary["calibration_seed"]) == (4, 2) and "trying settings" in printed.err
+    assert main(["suggest", *flags]) == 0
+    assert "published" in capsys.readouterr().out
+    assert main(["suggest", "--searched", "nonsense"]) == 2
+    assert "'nonsense' is no parameter of the discount" in capsys.readouterr().err

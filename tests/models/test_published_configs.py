@@ -1,0 +1,132 @@
+"""What the configs of real checkpoints become: told by class name and fields, refused with a sentence where unknown.
+
+`published_configs.jsonl` holds a config a line. origin: `seen` (in a public file), `from memory`, or `made up`.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.errors import UserError
+from analysis.models.architectures import identify
+from analysis.models.foreign import FOREIGN
+from analysis.models.sanity import check_config
+from analysis.specs import SAMPLINGS
+
+ROWS = [
+    json.loads(line) for line in (Path(__file__).parent / "published_configs.jsonl").read_text("utf-8").splitlines()
+]
+CAUSAL = next(row["config"] for row in ROWS if row["checkpoint"] == "Qwen/Qwen3-0.6B")
+
+
+def refusal(config, name="") -> str:
+    with pytest.raises(UserError) as caught:
+        identify(config, name)
+    message = str(caught.value)
+    assert len(message) < 600
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["checkpoint"].split("/")[-1] for row in ROWS])
+def test_a_real_config_becomes_what_it_is(row):
+    config, name = row["config"], row["checkpoint"]
+    if "refused_with" in row:
+        message = refusal(config, name)
+        assert [word for word in row["refused_with"] if word not in message] == []
+        assert "Supported: LLaDA" in message
+        return
+    check_config(config)
+    architecture = identify(config, name)
+    geometry = architecture.geometry(config)
+    assert architecture.sampler in SAMPLINGS
+    expected = row["becomes"]
+    facts = {**vars(architecture), **vars(geometry)}
+    assert {field: facts[field] for field in expected} == expected
+
+
+def test_the_table_is_large_and_knows_both_outcomes():
+    assert len(ROWS) >= 40
+    assert sum("becomes" in row for row in ROWS) >= 20
+    assert sum("refused_with" in row for row in ROWS) >= 20
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mask_token_id", 7),
+        ("mask_token", "<|mask|>"),
+        ("block_size", 4),
+        ("bd_size", 32),
+        ("canvas_length", 256),
+        ("dlm_paradigm", "bidirectional"),
+        ("auto_map", {"AutoModel": "modeling_x.Y"}),
+        ("diffusion_steps", 50),
+    ],
+)
+def test_a_causal_class_with_a_field_no_reference_has_is_refused_with_class_and_field(field, value):
+    assert identify(CAUSAL).sampler == "autoregressive"
+    message = refusal({**CAUSAL, field: value})
+    assert f"'{field}'" in message
+    assert "Qwen3ForCausalLM" in message
+    # Written out as absent, the field says nothing.
+    assert identify({**CAUSAL, field: None}).sampler == "autoregressive"
+
+
+@pytest.mark.parametrize("value", [{"block_size": 4}, {"bd_size": 8}, {"canvas_length": 16}, {"dlm_paradigm": "x"}])
+@pytest.mark.parametrize("name", ["LLaDA-8B-Base", "Dream-v0-Base-7B", "Qwen3-0.6B-diffusion-mdlm-v0.1"])
+def test_a_family_of_ours_that_was_trained_by_blocks_is_not_run_bidirectionally(name, value):
+    config = next(row["config"] for row in ROWS if row["checkpoint"].endswith(name))
+    assert identify(config, name).bidirectional
+    assert f"'{next(iter(value))}'" in refusal({**config, **value}, name)
+
+
+def test_class_and_model_type_that_contradict_each_other_are_refused():
+    config = next(row["config"] for row in ROWS if row["checkpoint"] == "GSAI-ML/LLaDA-8B-Base")
+    assert "do not belong together" in refusal({**config, "model_type": "llama"})
+    assert "do not belong together" in refusal({**config, "architectures": ["SomethingElse"]})
+    assert identify({**config, "architectures": None}).name == "LLaDA"
+
+
+@pytest.mark.parametrize("classes", ["LlamaForCausalLM", [7], {"a": 1}])
+def test_class_names_that_are_no_list_of_names_are_refused(classes):
+    assert "'architectures'" in refusal({**CAUSAL, "architectures": classes})
+
+
+def test_no_supported_name_matches_a_foreign_row():
+    import re
+
+    supported = [row for row in ROWS if "becomes" in row]
+    names = {row["checkpoint"] for row in supported} | {
+        one for row in supported for one in row["config"]["architectures"]
+    }
+    found = [(row.name, name) for row in FOREIGN for name in names if re.search(row.pattern, name, re.IGNORECASE)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rope_theta": 0}, "rope_theta"),
+        ({"rope_theta": -1.0}, "rope_theta"),
+        ({"rope_theta": "x"}, "rope_theta"),
+        ({"rope_theta": float("nan")}, "rope_theta"),
+        ({"rope_theta": True}, "rope_theta"),
+        ({"rope_parameters": {"rope_theta": 0.0}}, "rope_parameters.rope_theta"),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 0}}}, "rope_parameters.rope_theta"),
+        ({"rope_scaling": {"factor": float("inf")}}, "rope_scaling.factor"),
+        ({"rms_norm_eps": -1e-6}, "rms_norm_eps"),
+        ({"layer_norm_epsilon": float("inf")}, "layer_norm_epsilon"),
+        ({"rms_norm_eps": "small"}, "rms_norm_eps"),
+        ({"mask_token_id": "<|mask|>"}, "mask_token_id"),
+        ({"mask_token_id": True}, "mask_token_id"),
+        ({"eos_token_id": [1, "2"]}, "eos_token_id"),
+        ({"pad_token_id": 1.5}, "pad_token_id"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "gptq"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused_by_name(changes, said):
+    check_config(CAUSAL)
+    with pytest.raises(UserError, match=said.replace(".", r"\.")):
+        check_config({**CAUSAL, **changes})

@@ -1,0 +1,98 @@
+"""Recordings from elsewhere, and pages that leave as one file."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from safetensors.numpy import save_file
+
+from analysis.engine import Engine
+from analysis.errors import UserError
+from analysis.figures import sinks as figures
+from analysis.figures.export import Exhibit, page_html
+from analysis.recording.trajectory import open_trajectory, save
+
+
+@pytest.fixture
+def engine(store):
+    made = Engine(store)
+    yield made
+    made.close()
+
+
+def test_a_dropped_recording_becomes_a_finished_one_and_only_once(engine, trajectory, tmp_path):
+    for name in ("a", "b"):
+        save(trajectory, tmp_path / name)
+    first = engine.add_recording(tmp_path / "a")
+    again = engine.add_recording(tmp_path / "b")
+    assert first.id == again.id
+    assert list(tmp_path.glob("[ab]")) == []
+    opened = open_trajectory(engine.result(first).file)
+    np.testing.assert_array_equal(opened.mass, trajectory.mass)
+    assert engine.jobs("record")[0].parameters().prompt == trajectory.info.prompt
+
+
+def test_a_hostile_file_is_one_sentence_and_nothing_is_kept(engine, trajectory, tmp_path):
+    path = tmp_path / "bad.safetensors"
+    for content in (b"", b"\x80\x04\x95 pickle", b"\xff" * 8 + b"{}"):
+        path.write_bytes(content)
+        with pytest.raises(UserError):
+            engine.add_recording(path)
+    info = json.loads(trajectory.info.model_dump_json())
+    info["sampling"] = {"sampler": "replay", "inputs": "noised", "weights": "own"}
+    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in names}
+    save_file(arrays, path, metadata={"sinkscope": json.dumps(info)})
+    with pytest.raises(UserError, match="not a recorded generation"):
+        engine.add_recording(path)
+    assert engine.jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"seed": 10**30}, "seed"),
+        ({"prompt": "a" * 60_000}, "50000 characters"),
+        ({"sampling": {"sampler": "llada", "gen_length": 7, "steps": -3}}, "steps"),
+    ],
+)
+def test_parameters_that_no_recording_has_are_one_sentence(engine, trajectory, tmp_path, change, said):
+    path = tmp_path / "bad.safetensors"
+    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in names}
+    info = {**json.loads(trajectory.info.model_dump_json()), **change}
+    save_file(arrays, path, metadata={"sinkscope": json.dumps(info)})
+    with pytest.raises(UserError, match=said) as caught:
+        engine.add_recording(path)
+    assert "\n" not in str(caught.value)
+    assert engine.jobs() == []
+
+
+def test_an_exported_page_holds_tables_as_text():
+    table = pd.DataFrame({"model": ["<i>x</i>"], "p": [None], "points": [1 / 3]})
+    bar = Exhibit("Bar", "B.", go.Figure(go.Bar(y=[1])))
+    html = page_html("Title", {}, [Exhibit("Numbers", "C.", None, table), bar])
+    assert "&lt;i&gt;x" in html
+    assert "0.3333<" in html
+    assert html.count("class='figure'") == 1
+    assert len(html) > 1_000_000, "the script is inside, though the first exhibit needs none"
+
+
+def test_an_exported_page_holds_figures_settings_and_no_markup_of_the_users():
+    exhibits = [Exhibit("<b>One</b>", "A sentence.", go.Figure(go.Bar(y=[1, 2]))), Exhibit("Two", "B.", go.Figure())]
+    html = page_html("Title", {"prompt": "<script>alert(1)</script>"}, exhibits)
+    assert "&lt;b&gt;One" in html
+    assert "<script>alert(1)" not in html
+    assert html.count("class='figure'") == 2
+    assert "cdn" not in html.split("<h2>")[0]
+    assert len(html) > 1_000_000, "Plotly's script is inside, so that it opens without a network"
+
+
+def test_an_exported_page_leaves_out_what_only_a_visitor_can_do():
+    grid = figures.head_grid(np.ones((2, 2)), "strength")
+    assert "click to open" in grid.data[1].hovertemplate
+    assert "click to open" not in page_html("Title", {}, [Exhibit("Grid", "A grid.", grid)])
+    assert "click to open" in grid.data[1].hovertemplate, "the page's own figure stays as it is"

@@ -1,0 +1,340 @@
+"""What the model cards report of one bundled model: accuracy, the cost of pruning, and how its sinks move.
+
+Every function returns plain JSON. Multiple-choice answers are scored by log-likelihood, as lm-eval's `acc` does.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from analysis.attention import MassObserver
+from analysis.bundled.grammar import document, question, sentence
+from analysis.bundled.units import arithmetic, given, moved, reference, trouble
+from analysis.bundled.world import PEOPLE
+from analysis.evaluation.bundled.data import FOLDER
+from analysis.evaluation.likelihood import Request, log_likelihoods
+from analysis.models.load import LoadedModel, random_like
+from analysis.models.tokenizer import token_strings
+from analysis.pruning.scores import pruned_copy
+from analysis.recording import trajectory
+from analysis.recording.denoising import denoise, stop_tokens
+from analysis.sinks import definitions
+from analysis.specs import AutoregressiveSampling, LLaDASampling, SinkParams
+from training import train
+from training.stream import batch
+from training.tasks import TASKS
+
+DRAWS = 32
+SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+METHODS = ("magnitude", "wanda")
+CALIBRATION_SEED, CALIBRATION_BATCHES = 2_000_000, 2
+LOSS_BATCHES = 6
+NAME_TEXTS, NAME_TOKENS = 300, 64
+PROMPTS, NEW_TOKENS = 50, 64
+REFERENCE_SEEDS = (1, 2, 3)  # random-weight models
+REFERENCE_PERCENTILE = 99
+_ANSWER_TOKENS = 24
+
+Report = Callable[[str], None]
+
+
+# --- accuracy ---------------------------------------------------------------------------------------------------
+
+
+def read_items(task: str, split: str) -> list[dict[str, Any]]:
+    """The committed items of a task."""
+    return [json.loads(line) for line in (FOLDER / f"{task}_{split}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def correct(model: LoadedModel, task: str, split: str, limit: int | None = None) -> np.ndarray:
+    """Which items of a multiple-choice task the model answers right, bool (N,)."""
+    items = read_items(task, split)[:limit]
+    requests = [
+        Request(_ids(model, item["context"], True), _ids(model, " " + choice, False), task)
+        for item in items
+        for choice in item["choices"]
+    ]
+    values = np.array([result.value for result in log_likelihoods(model, requests, DRAWS)])
+    best = values.reshape(len(items), -1).argmax(axis=1)
+    return best == np.array([item["answer"] for item in items])
+
+
+def solved(model: LoadedModel, split: str, limit: int | None = None) -> np.ndarray:
+    """Which word problems the model answers right with text it writes itself, bool (N,)."""
+    items = read_items("problems", split)[:limit]
+    prompts = [_ids(model, item["context"], True) for item in items]
+    right = np.zeros(len(items), bool)
+    for length in sorted({len(prompt) for prompt in prompts}):
+        rows = [index for index, prompt in enumerate(prompts) if len(prompt) == length]
+        *_, step = denoise(model, torch.tensor([prompts[row] for row in rows]), _sampling(model, _ANSWER_TOKENS), 0)
+        for row, tokens in zip(rows, step.choice.output[:, length:].tolist(), strict=True):
+            right[row] = _result(model.tokenizer.decode(tokens)) == items[row]["result"]
+    return right
+
+
+@torch.no_grad()
+def names_copied(model: LoadedModel) -> dict[str, Any]:
+    """The probability of a character's name where it occurs once more, everything else (for the twin: everything to
+    the left) being visible: of the right name, of all names together, and of each name were all alike.
+
+    Over `NAME_TEXTS` beginnings of training documents; values are means with their 95 % bootstrap interval.
+    """
+    random = Random("names copied")
+    names = [_ids(model, person.name, False)[0] for person in PEOPLE]
+    rights, alls = [], []
+    while len(rights) < NAME_TEXTS:
+        tokens = torch.tensor(_ids(model, document(random).text, True)[:NAME_TOKENS])
+        spoken = [(at, token) for at, token in enumerate(tokens.tolist()) if token in names]
+        again = [at for number, (at, token) in enumerate(spoken) if token in [other for _, other in spoken[:number]]]
+        if not again:
+            continue
+        at, right = again[-1], int(tokens[again[-1]])
+        if model.mask_token is not None:
+            tokens[at] = model.mask_token
+        probability = model.predict(tokens[None])[0, at if model.mask_token is not None else at - 1].softmax(-1)
+        rights.append(float(probability[right]))
+        alls.append(float(probability[names].sum()))
+    return {
+        "texts": NAME_TEXTS,
+        "right": bootstrap(np.array(rights)),
+        "names": bootstrap(np.array(alls)),
+        "uniform": 1 / len(names),
+    }
+
+
+def _result(text: str) -> str | None:
+    """The number after the first 'has', as the task's filter takes it."""
+    words = text.split()
+    return words[words.index("has") + 1] if "has" in words[:-1] else None
+
+
+def _sampling(model: LoadedModel, tokens: int) -> Any:
+    if model.mask_token is None:
+        return AutoregressiveSampling(gen_length=tokens)
+    return LLaDASampling(gen_length=tokens, steps=tokens)
+
+
+def _ids(model: LoadedModel, text: str, start: bool) -> tuple[int, ...]:
+    return tuple(model.tokenizer(text, add_special_tokens=start)["input_ids"])
+
+
+def wilson(right: np.ndarray) -> list[float]:
+    """The share that is right with its 95 % Wilson interval: [share, low, high]."""
+    interval = stats.binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+    return [float(right.mean()), float(interval.low), float(interval.high)]
+
+
+def mean_over_tasks(values: Iterable[np.ndarray]) -> list[float]:
+    """The mean of the tasks' means with its 95 % normal interval, items being independent: [mean, low, high].
+
+    Works for right answers as for paired differences of right answers.
+    """
+    rows = [np.asarray(value, float) for value in values]
+    mean = float(np.mean([row.mean() for row in rows]))
+    error = float(np.sqrt(sum(row.var(ddof=1) / len(row) for row in rows))) / len(rows)
+    return [mean, mean - 1.96 * error, mean + 1.96 * error]
+
+
+# --- pruning ----------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def loss(model: LoadedModel, batches: int = LOSS_BATCHES) -> float:
+    """Training loss on text that is never trained on, nats a token. The same masks for every model."""
+    kind = "diffusion" if model.architecture.bidirectional else "autoregressive"
+    total = 0.0
+    for number in range(batches):
+        generator = torch.Generator().manual_seed(number)
+        tokens = batch(train.VALIDATION_SEED, number, model.tokenizer)
+        inputs, chosen, expected, weight = train.TARGETS[kind](tokens, model.mask_token, generator)
+        logits = model.predict(inputs).flatten(0, 1)[chosen].float()
+        total += float((torch.nn.functional.cross_entropy(logits, expected, reduction="none") * weight).sum())
+    return total / batches
+
+
+def calibration(model: LoadedModel) -> list[torch.Tensor]:
+    """Clean training text for Wanda."""
+    return [batch(CALIBRATION_SEED, number, model.tokenizer) for number in range(CALIBRATION_BATCHES)]
+
+
+def pruning_curve(model: LoadedModel, split: str, limit: int | None, report: Report) -> dict[str, Any]:
+    """Accuracy and loss of the dense model and at every sparsity by both methods."""
+    texts = calibration(model)
+    results: dict[str, dict[str, np.ndarray]] = {}
+    rows = []
+    for method, sparsity in [("dense", 0.0), *((m, s) for s in SPARSITIES for m in METHODS)]:
+        pruned = model if method == "dense" else pruned_copy(model, method, sparsity, texts)
+        right = {task: correct(pruned, task, split, limit) for task in TASKS}
+        results[f"{method} {sparsity}"] = right
+        rows.append(
+            {
+                "method": method,
+                "sparsity": sparsity,
+                "loss": loss(pruned),
+                "mean": mean_over_tasks(right.values()),
+                "tasks": {task: wilson(values) for task, values in right.items()},
+            }
+        )
+        report(f"{method} {sparsity}: mean accuracy {rows[-1]['mean'][0]:.3f}, loss {rows[-1]['loss']:.3f}")
+    differences = [
+        {
+            "sparsity": sparsity,
+            "magnitude - wanda": mean_over_tasks(
+                results[f"magnitude {sparsity}"][task].astype(float) - results[f"wanda {sparsity}"][task]
+                for task in TASKS
+            ),
+        }
+        for sparsity in SPARSITIES
+    ]
+    return {
+        "split": split,
+        "items": {t: len(v) for t, v in results["dense 0.0"].items()},
+        "draws": DRAWS,
+        "calibration": {"seed": CALIBRATION_SEED, "tokens": sum(text.numel() for text in texts)},
+        "rows": rows,
+        "differences": differences,
+    }
+
+
+# --- sinks ------------------------------------------------------------------------------------------------------
+
+
+def prompts(count: int = PROMPTS, seed: int = 0) -> list[str]:
+    """Beginnings of stories that lead up to a held-out combination."""
+    random = Random(f"sink prompts {seed}")
+    makers = (arithmetic, trouble, moved, given, reference)
+    texts = []
+    for number in range(count):
+        who = PEOPLE[number % len(PEOPLE)]
+        unit = question(random, partial(makers[number % len(makers)], who=who))
+        texts.append(f"{sentence(random, 'opening', who)} {unit.context}")
+    return texts
+
+
+def sink_statistics(model: LoadedModel, report: Report) -> dict[str, Any]:
+    """How many sinks a step has, of which kinds, and how they move, on `PROMPTS` held-out prompts.
+
+    A sink lies above mean + 2·std of its step's total mass AND above the 99th percentile of the corrected share that
+    models of the same shape with random weights give to the same inputs. Values are means over prompts with 95 %
+    bootstrap intervals.
+    """
+    ends = stop_tokens(model)
+    runs = list(_trajectories(model))
+    report(f"{len(runs)} trajectories recorded")
+    drawn = [random_like(model, seed) for seed in REFERENCE_SEEDS]
+    randoms = [[_replayed(network, run) for run in runs] for network in drawn]
+    null = np.concatenate([_corrected(model, mass) for replayed in randoms for mass in replayed])
+    level = float(np.percentile(null, REFERENCE_PERCENTILE))
+    report(f"corrected share of random weights, percentile {REFERENCE_PERCENTILE}: {level:.3f}")
+    rows = [_measures(model, run["mass"], run, level, ends) for run in runs]
+    null_rows = [_measures(model, mass, run, level, ends) for mass, run in zip(randoms[0], runs, strict=True)]
+    unfiltered = [_measures(model, run["mass"], run, 0.0, ends) for run in runs]
+    return {
+        "prompts": len(runs),
+        "new_tokens": NEW_TOKENS,
+        "reference_level": level,
+        "reference_seeds": REFERENCE_SEEDS,
+        "steps": int(sum(row["steps"] for row in rows)),
+        "trained": _summary(rows),
+        "random": _summary(null_rows),
+        "without_reference": _summary(unfiltered),
+        "centroid_variance_by_prompt": [row["centroid_variance"] for row in rows],
+        "example": {"prompt": prompts()[0], "text": runs[0]["text"]},
+    }
+
+
+def _trajectories(model: LoadedModel) -> Iterator[dict[str, Any]]:
+    for text in prompts():
+        ids = list(_ids(model, text, True))
+        sampling = _sampling(model, NEW_TOKENS)
+        steps = denoise(model, torch.tensor([ids]), sampling, 0)
+        run = trajectory.record(steps, NEW_TOKENS, len(ids) + NEW_TOKENS, "float32")
+        run["text"] = model.tokenizer.decode(run["final"].tolist())
+        yield run
+
+
+def _replayed(model: LoadedModel, run: dict[str, Any]) -> np.ndarray:
+    """The mass (T, L, H, S) a model gives to the inputs of a recorded run."""
+    mass = np.full_like(run["mass"], np.nan)
+    for step, tokens in enumerate(run["tokens"]):
+        present = tokens[tokens != trajectory.PADDING]
+        observer = MassObserver()
+        model.predict(torch.tensor(present[None].astype(np.int64)), observer)
+        mass[step, ..., : len(present)] = observer.take()[0].numpy()
+    return mass
+
+
+def _corrected(model: LoadedModel, mass: np.ndarray) -> np.ndarray:
+    """Corrected share of the mass averaged over layers and heads, finite values only, (N,)."""
+    share = definitions.corrected_share(definitions.mean_mass(mass), model.architecture.bidirectional)
+    return share[np.isfinite(share)]
+
+
+def _measures(
+    model: LoadedModel, mass: np.ndarray, run: dict[str, Any], level: float, ends: set[int]
+) -> dict[str, Any]:
+    bidirectional = model.architecture.bidirectional
+    mean = definitions.mean_mass(mass)
+    found = definitions.find_sinks(mean, SinkParams(), bidirectional)
+    share = np.nan_to_num(definitions.corrected_share(mean, bidirectional))
+    found &= share > level
+    ids = np.unique(run["tokens"])
+    names = token_strings(model.tokenizer, [token for token in ids.tolist() if token != trajectory.PADDING])
+    kinds = definitions.token_kinds(run["tokens"], run["masked"], names, ends)
+    counts = definitions.count_by_kind(found, kinds)
+    centroid = definitions.sink_centroid(np.nan_to_num(definitions.total_mass(mass)), found)
+    centroid *= mass.shape[-1] / definitions.lengths(mass)  # positions of the step, not of the finished text
+    moves = definitions.turnover(found)
+    have = np.isfinite(centroid)
+    return {
+        "steps": len(found),
+        "sinks": float(found.sum(axis=1).mean()),
+        "without": float((found.sum(axis=1) == 0).mean()),
+        "distinct": int(found.any(axis=0).sum()),
+        "turnover": float(np.nanmean(moves)) if np.isfinite(moves).any() else float("nan"),
+        "centroid": float(centroid[have].mean()) if have.any() else float("nan"),
+        "centroid_variance": float(centroid[have].var()) if have.sum() > 1 else float("nan"),
+        "share": float(share[found].mean()) if found.any() else float("nan"),
+        "strength": float(definitions.sink_strength(mass, found).mean()),
+        **{f"kind {name}": float(counts[:, index].mean()) for index, name in enumerate(definitions.KINDS)},
+    }
+
+
+def _summary(rows: list[dict[str, Any]]) -> dict[str, list[float] | None]:
+    """Mean over prompts with its 95 % percentile-bootstrap interval, by measure; NaN prompts are left out."""
+    summary: dict[str, list[float] | None] = {}
+    for name in rows[0]:
+        values = np.array([row[name] for row in rows], float)
+        values = values[np.isfinite(values)]
+        summary[name] = bootstrap(values) if len(values) > 1 else None
+    return summary
+
+
+def bootstrap(values: np.ndarray) -> list[float]:
+    """[mean, low, high] by 2,000 resamples of the prompts."""
+    if np.ptp(values) == 0:
+        return [float(values[0])] * 3
+    interval = stats.bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=0).confidence_interval
+    return [float(values.mean()), float(interval.low), float(interval.high)]
+
+
+def measure(model: LoadedModel, split: str, limit: int | None, report: Report) -> dict[str, Any]:
+    """Everything a card says about one model."""
+    result = {"loss": loss(model), "sinks": sink_statistics(model, report)}
+    right = solved(model, split, limit)
+    result["names"] = names_copied(model)
+    result["problems"] = {"items": len(right), "share": wilson(right)}
+    report(f"problems: {right.mean():.3f}")
+    return result | {"pruning": pruning_curve(model, split, limit, report)}
+
+
+def save(result: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,401 @@
+"""Measures the bundled pair and writes its model cards.
+
+    python -m training.report measure --model diffusion
+    python -m training.report measure --model autoregressive
+    python -m training.report write
+
+`measure` keeps its numbers in measurements.json beside the weights; `write` makes README.md of each folder from them.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from analysis.bundled.heldout import ONE_IN
+from analysis.bundled.world import PEOPLE
+from analysis.provenance import environment
+from analysis.sinks.definitions import KINDS
+from training.stream import GAMES_ALONE, GAMES_UNTIL, LENGTHS
+from training.tasks import TASKS
+
+HERE = Path(__file__).parent
+FOLDERS = {"diffusion": HERE / "diffusion", "autoregressive": HERE / "autoregressive"}
+MEASUREMENTS, TRAINING = "measurements.json", "training.json"
+_OTHER = {"diffusion": "autoregressive", "autoregressive": "diffusion"}
+_TITLES = {"diffusion": "The bundled diffusion model", "autoregressive": "The bundled autoregressive twin"}
+# What the pair was built to show.
+DENSE_MEAN, ABOVE_CHANCE, KNEE_AT, KNEE_DROP = 0.85, 0.20, 0.7, 0.10
+
+Numbers = dict[str, Any]
+
+
+def run_measurements(kind: str, split: str, limit: int | None) -> None:
+    """Measures one model and writes the numbers beside its weights."""
+    from analysis.models.load import load
+    from analysis.specs import ModelSpec
+    from training import measure
+
+    model = load(ModelSpec(source=str(FOLDERS[kind]), device="cpu"))
+    result = measure.measure(model, split, limit, lambda line: print(line, file=sys.stderr, flush=True))
+    result = {"weights": weights_digest(kind), "dtype": model.dtype, "environment": environment(), **result}
+    measure.save(result, FOLDERS[kind] / MEASUREMENTS)
+
+
+def weights_digest(kind: str) -> str:
+    """SHA-256 of a model's weight file, which ties the numbers to these very weights."""
+    return hashlib.sha256((FOLDERS[kind] / "model.safetensors").read_bytes()).hexdigest()
+
+
+def read(kind: str, name: str) -> Numbers | None:
+    """The numbers kept beside a model, or None where there are none."""
+    path = FOLDERS[kind] / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+# --- pieces of text ---------------------------------------------------------------------------------------------
+
+
+def percent(values: list[float]) -> str:
+    """[share, low, high] as '92.1 (89.4–94.2)'."""
+    share, low, high = (100 * value for value in values)
+    return f"{share:.1f} ({low:.1f}–{high:.1f})"
+
+
+def points(values: list[float]) -> str:
+    """A signed difference of shares with its interval, in points."""
+    share, low, high = (100 * value for value in values)
+    return f"{share:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def number(values: list[float] | None, digits: int = 2) -> str:
+    """[mean, low, high] as '2.31 (2.10–2.52)'; a dash where nothing could be measured."""
+    if values is None:
+        return "–"
+    mean, low, high = values
+    return f"{mean:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def _training(kind: str, training: Numbers, size: int) -> str:
+    recipe, machine = training["recipe"], training["environment"]["hardware"]
+    loss = "bound on the negative log-likelihood" if kind == "diffusion" else "negative log-likelihood"
+    objective = (
+        "LLaDA's masked-diffusion loss: l ~ U{1..S} of a row's S tokens are masked and weighted S/l"
+        if kind == "diffusion"
+        else "next-token cross-entropy under a causal mask"
+    )
+    rows = [
+        ["parameters", f"{training['parameters']:,}"],
+        [
+            "shape",
+            f"{recipe['layers']} layers, {recipe['heads']} heads, hidden {recipe['hidden']}, "
+            f"MLP {recipe['mlp']}, vocabulary {training['vocabulary']:,}, at most 256 tokens",
+        ],
+        ["weights", f"bf16, {size / 1e6:.1f} MB"],
+        ["objective", objective],
+        [
+            "optimizers",
+            f"Muon (lr {recipe['muon_lr']}) on v, o and MLP; AdamW (lr {recipe['adam_lr']}) on the rest; "
+            f"flat for {recipe['flat']:.0%} of the budget, then cosine",
+        ],
+        ["batches", f"{training['batch_tokens']:,} tokens in rows of {', '.join(map(str, sorted(set(LENGTHS))))}"],
+        ["steps, tokens", f"{training['step']:,} steps, {training['tokens'] / 1e6:.1f} M tokens"],
+        [
+            "time",
+            f"{training['seconds'] / 60:.1f} minutes on {machine['cores']} CPU cores ({machine['system']}), "
+            f"{training['threads']} thread(s); device {training['device']}; other work shared the machine; "
+            f"{training['cpu_seconds'] / training['threads'] / 60:.1f} minutes of processor time a thread",
+        ],
+        ["precision", "matrix products in bfloat16, all else in float32" if training["mixed"] else "float32"],
+        ["seed", str(training["seed"])],
+        ["final loss", f"{training['validation_loss']:.3f} nats a token ({loss}), on an untrained stream"],
+        ["versions", ", ".join(f"{name} {version}" for name, version in training["environment"]["versions"].items())],
+    ]
+    return table(["", ""], rows)
+
+
+def _budget(kind: str) -> str:
+    """How the two runs compare: the same stream of batches, and how much of it each was given."""
+    own, other = read(kind, TRAINING), read(_OTHER[kind], TRAINING)
+    text = f"Its twin, the {_OTHER[kind]} model, has the same blocks and the same stream of batches"
+    if own is None or other is None:
+        return f"{text}."
+    return (
+        f"{text}. This model was given {own['tokens'] / 1e6:.1f} M tokens in {own['step']:,} batches, the twin "
+        f"{other['tokens'] / 1e6:.1f} M in {other['step']:,}."
+    )
+
+
+def _names(measured: Numbers, kind: str) -> str:
+    """How well the model copies a name it has seen."""
+    found = measured["names"]
+    seen = "everything else" if kind == "diffusion" else "what is to its left"
+    return (
+        f"Where a character is named again, the model sees {seen} and gives the right name a probability of "
+        f"{number(found['right'])}, all {len(PEOPLE)} names together {number(found['names'])}; were they all alike, "
+        f"the right one would get {found['uniform']:.3f} ({found['texts']} training documents, cut at 64 tokens)."
+    )
+
+
+def _removed(both: dict[str, Numbers]) -> str:
+    """How many of the sinks that stand out of their step the reference level takes away."""
+    shares = {kind: _removed_share(found["sinks"]) for kind, found in both.items()}
+    listed = ", ".join(f"{share:.1%} ({kind})" for kind, share in shares.items())
+    text = f"The level removes {listed} of them"
+    if max(shares.values()) == 0:
+        text += ": random weights spread attention almost evenly, so here it is mean + 2·std alone that decides"
+    return f"{text}."
+
+
+def _removed_share(measured: Numbers) -> float:
+    kept, plain = measured["trained"]["sinks"][0], measured["without_reference"]["sinks"][0]
+    return 1 - kept / plain if plain else 0.0
+
+
+def _dense(measured: Numbers) -> str:
+    dense = measured["pruning"]["rows"][0]
+    items, problems = measured["pruning"]["items"], measured["problems"]
+    rows = [
+        [task, str(items[task]), f"{100 / TASKS[task].choices:.0f}", percent(dense["tasks"][task])] for task in TASKS
+    ]
+    rows.append(["**mean**", "", "", f"**{percent(dense['mean'])}**"])
+    rows.append(["problems (written answer)", str(problems["items"]), "", percent(problems["share"])])
+    return table(["task", "items", "chance", "accuracy % (95 % interval)"], rows)
+
+
+def _curve(measured: Numbers) -> str:
+    rows = [
+        [
+            row["method"],
+            f"{row['sparsity']:.0%}",
+            percent(row["mean"]),
+            f"{row['loss']:.3f}",
+            *(f"{100 * row['tasks'][task][0]:.1f}" for task in TASKS),
+        ]
+        for row in measured["pruning"]["rows"]
+    ]
+    return table(["method", "sparsity", "mean accuracy %", "loss", *TASKS], rows)
+
+
+def _differences(measured: Numbers) -> str:
+    rows = [[f"{row['sparsity']:.0%}", points(row["magnitude - wanda"])] for row in measured["pruning"]["differences"]]
+    return table(["sparsity", "magnitude − Wanda, points of mean accuracy"], rows)
+
+
+_SINK_ROWS = {
+    "sinks": ("sinks a step", 2),
+    "without": ("share of steps without one", 3),
+    "distinct": ("distinct sink positions a text", 1),
+    "turnover": ("turnover (1 − Jaccard of consecutive steps)", 3),
+    "share": ("corrected share of a sink (uniform attention gives 1)", 2),
+    "strength": ("sink strength (share of attention)", 3),
+    "centroid": ("centroid c/S", 3),
+    "centroid_variance": ("temporal variance of c/S", 4),
+    **{f"kind {name}": (f"sinks a step that are {name}", 2) for name in KINDS},
+}
+
+
+def _sinks(both: dict[str, Numbers]) -> str:
+    columns = [(kind, which) for kind in both for which in ("trained", "random")]
+    rows = [
+        [label, *(number(both[kind]["sinks"][which].get(key), digits) for kind, which in columns)]
+        for key, (label, digits) in _SINK_ROWS.items()
+    ]
+    return table(["", *(f"{kind}, {which}" for kind, which in columns)], rows)
+
+
+# --- what was to be shown ---------------------------------------------------------------------------------------
+
+
+def verdicts(both: dict[str, Numbers]) -> list[str]:
+    """One sentence for each thing the pair is meant to show: met, or missed by how much."""
+    lines = []
+    for kind, measured in both.items():
+        dense = measured["pruning"]["rows"][0]
+        lines.append(_bar(f"{kind}: dense mean accuracy", dense["mean"][0], DENSE_MEAN))
+        task, margin = min(
+            ((task, dense["tasks"][task][0] - 1 / TASKS[task].choices) for task in TASKS), key=lambda pair: pair[1]
+        )
+        lines.append(_bar(f"{kind}: least margin over chance ({task})", margin, ABOVE_CHANCE))
+        at_knee = [row for row in measured["pruning"]["rows"] if row["sparsity"] == KNEE_AT]
+        worst = min(at_knee, key=lambda row: row["mean"][0])
+        lines.append(
+            _bar(f"{kind}: fall at {KNEE_AT:.0%} ({worst['method']})", dense["mean"][0] - worst["mean"][0], KNEE_DROP)
+        )
+        apart = [row for row in measured["pruning"]["differences"] if _excludes_zero(row["magnitude - wanda"])]
+        if apart:
+            widest = max(apart, key=lambda row: abs(row["magnitude - wanda"][0]))
+            lines.append(
+                f"{kind}: magnitude and Wanda differ by more than the interval at "
+                f"{', '.join(format(row['sparsity'], '.0%') for row in apart)}; most at {widest['sparsity']:.0%}: "
+                f"{points(widest['magnitude - wanda'])} points for magnitude. Met."
+            )
+        else:
+            lines.append(f"{kind}: magnitude and Wanda differ nowhere by more than the interval. **Missed.**")
+    lines += [_threshold_note(kind, measured["sinks"]) for kind, measured in both.items()]
+    if len(both) == 2:
+        lines += [_budget_verdict(), _variance_verdict(both)]
+    return lines
+
+
+def _threshold_note(kind: str, measured: Numbers) -> str:
+    """Whether the random-weight level removes any sink, and how the null's centroid moves."""
+    removed = _removed_share(measured)
+    trained, null = (measured[which].get("centroid_variance") for which in ("trained", "random"))
+    text = f"{kind}: the random-weight level removes {removed:.1%} of the sinks that mean + 2·std finds."
+    if trained and null:
+        over = number(trained, 4) == number(null, 4) or (trained[1] <= null[2] and null[1] <= trained[2])
+        text += (
+            f" Temporal variance {number(trained, 4)}; random weights, on the few steps where they have a sink, "
+            f"{number(null, 4)}: {'the intervals overlap' if over else 'the intervals are apart'}."
+        )
+    return text
+
+
+def _budget_verdict() -> str:
+    tokens = {kind: (read(kind, TRAINING) or {}).get("tokens", math.nan) for kind in FOLDERS}
+    same = len(set(tokens.values())) == 1
+    listed = ", ".join(f"{kind} {value / 1e6:.1f} M" for kind, value in tokens.items())
+    return f"the same budget, tokens of training: {listed}. {'Met.' if same else '**Missed.**'}"
+
+
+def _bar(what: str, value: float, bar: float) -> str:
+    result = "Met." if value >= bar else f"**Missed by {100 * (bar - value):.1f} points.**"
+    return f"{what}: {100 * value:.1f} (bar {100 * bar:.0f}). {result}"
+
+
+def _excludes_zero(values: list[float]) -> bool:
+    return values[1] > 0 or values[2] < 0
+
+
+def _variance_verdict(both: dict[str, Numbers]) -> str:
+    """The paired difference of temporal variance over the prompts on which both models have a centroid."""
+    import numpy as np
+
+    from training.measure import bootstrap
+
+    pairs = np.array(
+        [
+            (one, two)
+            for one, two in zip(
+                both["diffusion"]["sinks"]["centroid_variance_by_prompt"],
+                both["autoregressive"]["sinks"]["centroid_variance_by_prompt"],
+                strict=True,
+            )
+            if math.isfinite(one) and math.isfinite(two)
+        ]
+    )
+    if len(pairs) < 2:
+        return "temporal variance: one of the models has sinks on too few prompts to compare. **Missed.**"
+    difference = bootstrap(pairs[:, 0] - pairs[:, 1])
+    met = "Met: it lies above its twin's." if difference[1] > 0 else "**Missed: it does not lie above its twin's.**"
+    return (
+        f"temporal variance of the centroid, diffusion minus autoregressive, paired over {len(pairs)} prompts: "
+        f"{number(difference, 4)}. {met}"
+    )
+
+
+# --- the cards --------------------------------------------------------------------------------------------------
+
+
+def card(kind: str) -> str:
+    """The model card of one model, from the numbers kept beside both."""
+    training, measured = read(kind, TRAINING), read(kind, MEASUREMENTS)
+    if training is None or measured is None:
+        raise FileNotFoundError(f"{FOLDERS[kind]} lacks {TRAINING} or {MEASUREMENTS}: train and measure it first")
+    both = {name: found for name in FOLDERS if (found := read(name, MEASUREMENTS)) is not None}
+    size = sum(path.stat().st_size for path in FOLDERS[kind].glob("*.safetensors"))
+    sampled, pruning = measured["sinks"], measured["pruning"]
+    levels = ", ".join(f"{found['sinks']['reference_level']:.2f} ({name})" for name, found in both.items())
+    plain = ", ".join(
+        f"{number(found['sinks']['without_reference']['sinks'])} ({name})" for name, found in both.items()
+    )
+    seeds = ", ".join(map(str, sampled["reference_seeds"]))
+    lines = "\n".join(f"- {line}" for line in verdicts(both))
+    return f"""# {_TITLES[kind]}
+
+Written by `python -m training.report write` from `{TRAINING}` and `{MEASUREMENTS}`. Intervals are 95 %.
+
+{_budget(kind)} Both were trained by
+`training/train.py` on text that `analysis/bundled/grammar.py` generates; nothing is from elsewhere. It knows
+a world of about 1,500 words and nothing of ours: it is for showing attention sinks and pruning on any CPU, not for use
+as a language model.
+
+## Training
+
+{_training(kind, training, size)}
+
+Text: stories, lessons, scenes and sums of 32 to 256 tokens, generated from the seed. One combination in {ONE_IN},
+chosen by a hash of its key, is never generated; the tasks consist of those. The stream begins with
+{GAMES_ALONE} batches of text that is dense with names, whose share falls to the usual one by batch {GAMES_UNTIL}.
+
+## Accuracy
+
+Items of the {pruning["split"]} split. The recipe was chosen on documents of the training stream, on dev items and on
+held-out units of an earlier, larger cast; these items were not looked at. Choices are scored by log-likelihood
+(exact where an answer has at most five tokens, else {pruning["draws"]} draws), written answers by exact match of the
+number. Weights run in {measured["dtype"]}.
+
+{_dense(measured)}
+
+{_names(measured, kind)}
+
+## Pruning
+
+Per output row, every projection of every block. Wanda is calibrated on {pruning["calibration"]["tokens"]:,} tokens of
+clean text, block by block through the pruned blocks before. Loss is that of training, on an untrained stream.
+
+{_curve(measured)}
+
+{_differences(measured)}
+
+## Sinks
+
+{sampled["prompts"]} beginnings of stories that lead up to a held-out combination, {sampled["new_tokens"]} new tokens
+each, temperature 0. A sink's total mass lies above mean + 2·std of its step, and its corrected share above the
+99th percentile that models of the same shape with random weights (seeds {seeds}) give to the same inputs:
+{levels}. "random" is one such model, held to the same level. Values are means over prompts with
+bootstrap intervals.
+
+{_sinks(both)}
+
+Without the reference level the trained models have {plain} sinks a step. {_removed(both)}
+
+## What the pair was built to show
+
+{lines}
+"""
+
+
+def write() -> None:
+    """Writes the README.md of each model that has been measured."""
+    for kind, folder in FOLDERS.items():
+        if read(kind, MEASUREMENTS) is not None and read(kind, TRAINING) is not None:
+            (folder / "README.md").write_text(card(kind), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    measuring = verbs.add_parser("measure", help="measure one model")
+    measuring.add_argument("--model", choices=list(FOLDERS), required=True)
+    measuring.add_argument("--split", choices=("dev", "test"), default="test")
+    measuring.add_argument("--limit", type=int, help="items a task, for a quick look")
+    verbs.add_parser("write", help="write the model cards from the numbers measured")
+    arguments = parser.parse_args()
+    if arguments.verb == "measure":
+        run_measurements(arguments.model, arguments.split, arguments.limit)
+    else:
+        write()
+
+
+if __name__ == "__main__":
+    main()
