@@ -12,18 +12,17 @@ import hashlib
 import json
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 from analysis.bundled.heldout import ONE_IN
 from analysis.bundled.world import PEOPLE
+from analysis.models.registry import BUNDLED
 from analysis.provenance import environment
 from analysis.sinks.definitions import KINDS
 from training.stream import GAMES_ALONE, GAMES_UNTIL, LENGTHS
 from training.tasks import TASKS
 
-HERE = Path(__file__).parent
-FOLDERS = {"diffusion": HERE / "diffusion", "autoregressive": HERE / "autoregressive"}
+FOLDERS = {kind: BUNDLED / kind for kind in ("diffusion", "autoregressive")}
 MEASUREMENTS, TRAINING = "measurements.json", "training.json"
 _OTHER = {"diffusion": "autoregressive", "autoregressive": "diffusion"}
 _TITLES = {"diffusion": "The bundled diffusion model", "autoregressive": "The bundled autoregressive twin"}
