@@ -81,6 +81,11 @@ class Store:
         """Where folders that jobs leave are kept: one a result, by its key."""
         return self.shared / "kept"
 
+    @property
+    def models(self) -> Path:
+        """Where users put checkpoints that pages shall offer by name. It need not exist."""
+        return self.root / "models"
+
     def add_result(
         self, key: str, summary: dict[str, Any], file: Path | None = None, folder: Path | None = None
     ) -> None:

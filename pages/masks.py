@@ -14,9 +14,10 @@ from pages.parts.frame import run
 from pages.parts.masks import runs as pruned
 from pages.parts.masks.choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
 from pages.parts.masks.kept_sinks import attention_to_sinks
-from pages.parts.masks.runs import Pruned, open_pruned, pruned_folders, run_of
+from pages.parts.masks.runs import Pruned, open_pruned, run_of
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
+from pages.parts.session import engine
 
 VIEWS = ("Heads", "Projections", "Depth", "Attention to sinks", "Several runs")
 OURS = "The paper speaks of mask differences without a formula: this measure is ours."
@@ -27,7 +28,7 @@ def main() -> None:
     """Draws the page."""
     st.title("Masks")
     start_exhibits()
-    known = pruned_folders()
+    known = engine().pruned_models()
     pair = two_runs(known)
     if pair is None:
         how_to_prune(known)

@@ -59,3 +59,10 @@ def test_no_remote_code_and_no_machine_paths():
         assert "unsafe_allow_html" not in text, path
         for word in ("/work/", "/root/", "/tmp/"):
             assert word not in text, path
+
+
+def test_pages_ask_the_engine_and_never_reach_into_the_store():
+    for path in (ROOT / "pages").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        reached = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "store"}
+        assert not reached, f"{path}: lines {sorted(reached)}"

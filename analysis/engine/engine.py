@@ -157,9 +157,25 @@ class Engine:
     def _mine(self, record: JobRecord) -> bool:
         return record.owner == self._owner
 
-    def add_recording(self, file: Path) -> JobRecord:
-        """Takes in a recording made elsewhere, as a finished job; `file` is moved. Raises UserError if it is none."""
-        trajectory = open_trajectory(file)
+    def receive_recording(self, content: bytes | memoryview, name: str) -> JobRecord:
+        """Takes in a recording that came as bytes, as a finished job. name: of the file it came from, for messages.
+
+        Raises UserError if it is none, and OSError where it cannot be written.
+        """
+        file = self.store.incoming / f"received-{uuid.uuid4().hex}.safetensors"
+        try:
+            file.write_bytes(content)
+            return self.add_recording(file, f"'{name}'")
+        finally:
+            file.unlink(missing_ok=True)
+
+    def add_recording(self, file: Path, called: str | None = None) -> JobRecord:
+        """Takes in a recording made elsewhere, as a finished job; `file` is moved. called: as in `open_trajectory`.
+
+        Raises UserError if it is none.
+        """
+        called = called or f"'{file.name}'"
+        trajectory = open_trajectory(file, called)
         info = trajectory.info
         if info.sampling.sampler not in SAMPLINGS:
             raise UserError("This file holds forwards over given inputs, not a recorded generation. Open one of those.")
@@ -174,7 +190,7 @@ class Engine:
                 model=ModelSpec(source=info.model.source), prompt=info.prompt, sampling=info.sampling, seed=info.seed
             )
         except ValidationError as error:
-            raise UserError(f"'{file.name}' cannot be taken in: {sentence(error)}") from error
+            raise UserError(f"{called} cannot be taken in: {sentence(error)}") from error
         summary = {
             "source": info.model.source,
             "text": info.final_text,
@@ -259,6 +275,46 @@ class Engine:
     def has_result(self, record: JobRecord) -> bool:
         """Whether `result` would find something, without reading it."""
         return bool(record.key) and record.state == "done" and self.store.has_result(record.key)
+
+    def knows(self, kind: str, key: str | None) -> bool:
+        """Whether the result of this key is in the store, or a job that will give it waits or runs."""
+        return key is not None and (
+            self.store.has_result(key) or any(job.key == key and not job.ended for job in self.jobs(kind))
+        )
+
+    def forget_result(self, record: JobRecord) -> None:
+        """Removes what a job left from the store, so that asking again runs it again."""
+        if record.key:
+            self.store.delete_result(record.key)
+
+    def growing_file(self, record: JobRecord, name: str) -> Path | None:
+        """A file that a job is writing, or had written when it was stopped; None while there is nothing in it."""
+        file = self.store.incoming / record.id / name
+        return file if file.is_file() and file.stat().st_size else None
+
+    def pruned_models(self) -> dict[str, Path]:
+        """The pruned checkpoints known here by name, newest first: those in the store's folder of models and those that
+        finished jobs left.
+
+        A job's folder is named with the job's id where the store keeps it, as several are called the same there, and by
+        its path elsewhere.
+        """
+        folder = self.models_folder
+        named = {path.resolve(): path.name for path in (folder.iterdir() if folder.is_dir() else ())}
+        for record in self.jobs("prune"):
+            result = self.result(record)
+            out = record.summary.get("out") if result is None or result.folder is None else result.folder
+            if out:
+                path = Path(out).resolve()
+                kept = path.is_relative_to(self.store.kept.resolve())
+                named.setdefault(path, f"{path.name} {record.id[:6]}" if kept else str(path))
+        whole = {path: (path / "config.json").stat().st_mtime for path in named if (path / "config.json").is_file()}
+        return {named[path]: path for path in sorted(whole, key=lambda path: (-whole[path], str(path)))}
+
+    @property
+    def models_folder(self) -> Path:
+        """Where checkpoints lie that pages offer by their names, whoever wrote them. It need not exist."""
+        return self.store.models
 
     def wait(self, job_id: str, timeout: float) -> JobRecord:
         """Blocks until the job has ended. Raises TimeoutError, and KeyError for an unknown id."""

@@ -34,6 +34,27 @@ def test_a_dropped_recording_becomes_a_finished_one_and_only_once(engine, trajec
     assert engine.jobs("record")[0].parameters().prompt == trajectory.info.prompt
 
 
+def test_a_received_recording_is_known_until_it_is_forgotten(engine, trajectory, tmp_path):
+    save(trajectory, tmp_path / "a")
+    content = (tmp_path / "a").read_bytes()
+    record = engine.receive_recording(memoryview(content), "mine.safetensors")
+    assert engine.receive_recording(content, "the same.safetensors").id == record.id
+    assert engine.knows("record", record.key) and engine.has_result(record)
+    engine.forget_result(record)
+    assert not engine.knows("record", record.key) and not engine.has_result(record)
+    assert not engine.knows("record", None)
+    assert list(engine.store.incoming.iterdir()) == []
+
+
+def test_a_received_file_that_is_no_recording_is_called_by_its_own_name_and_left_nowhere(engine, trajectory, tmp_path):
+    save(trajectory, tmp_path / "a")
+    for content in (b"", b"{}", (tmp_path / "a").read_bytes()[:-100]):
+        with pytest.raises(UserError, match=r"^'mine\.safetensors' "):
+            engine.receive_recording(content, "mine.safetensors")
+    assert list(engine.store.incoming.iterdir()) == []
+    assert engine.jobs() == []
+
+
 def test_a_hostile_file_is_one_sentence_and_nothing_is_kept(engine, trajectory, tmp_path):
     path = tmp_path / "bad.safetensors"
     for content in (b"", b"\x80\x04\x95 pickle", b"\xff" * 8 + b"{}"):

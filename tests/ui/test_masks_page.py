@@ -68,7 +68,7 @@ def view(test, name):
 
 
 def test_without_pruned_models_the_page_says_how_to_make_some(monkeypatch):
-    monkeypatch.setattr("pages.masks.pruned_folders", lambda: {})
+    monkeypatch.setattr(type(engine()), "pruned_models", lambda self: {})
     test = open_page()
     assert "python -m analysis prune" in test.code[0].value
     assert "--out" in test.code[0].value

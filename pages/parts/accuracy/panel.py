@@ -76,8 +76,8 @@ def _guarded(record: JobRecord) -> Results | None:
         if record.state == "done":
             file = _file(record)
             return None if file is None else _whole(str(file), record.key or "")
-        path = engine().store.incoming / record.id / DOCUMENTS
-        return _growing(str(path), record.run).read() if path.is_file() and path.stat().st_size else None
+        growing = engine().growing_file(record, DOCUMENTS)
+        return None if growing is None else _growing(str(growing), record.run).read()
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None

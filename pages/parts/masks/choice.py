@@ -65,7 +65,7 @@ def two_runs(known: dict[str, Path]) -> tuple[Pruned, Pruned] | None:
 
 def how_to_prune(known: dict[str, Path]) -> None:
     """What to do where there are no two runs to compare."""
-    where = engine().store.root / "models"
+    where = engine().models_folder
     if len(known) < 2:
         st.info(
             "Masks are compared in pairs. Prune a model twice, for instance with and without the discount of sinks:"

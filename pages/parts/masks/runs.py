@@ -14,7 +14,6 @@ from analysis.pruned import masks_file
 from analysis.pruned.masks_file import MaskFolder
 from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report
 from pages.parts.plain import plain
-from pages.parts.session import engine
 from pages.parts.trouble import EXPECTED, why
 
 
@@ -34,26 +33,6 @@ class Pruned:
     def label(self) -> str:
         """Its name as a legend shows it."""
         return Path(self.name).name
-
-
-def pruned_folders() -> dict[str, Path]:
-    """The pruned models known here by name, newest first: those of the store's `models` folder and of finished jobs.
-
-    A job's folder is named with the job's id where the store keeps it, as several are called the same there, and by its
-    path elsewhere.
-    """
-    store = engine().store
-    models = store.root / "models"
-    named = {path.resolve(): path.name for path in (models.iterdir() if models.is_dir() else ())}
-    for record in engine().jobs("prune"):
-        result = engine().result(record)
-        out = record.summary.get("out") if result is None or result.folder is None else result.folder
-        if out:
-            path = Path(out).resolve()
-            inside = path.is_relative_to(store.kept.resolve())
-            named.setdefault(path, f"{path.name} {record.id[:6]}" if inside else str(path))
-    whole = {path: (path / "config.json").stat().st_mtime for path in named if (path / "config.json").is_file()}
-    return {named[path]: path for path in sorted(whole, key=lambda path: (-whole[path], str(path)))}
 
 
 def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:

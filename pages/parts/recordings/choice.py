@@ -81,13 +81,10 @@ def _open_file() -> None:
     )
     if dropped is None:
         return
-    path = engine().store.incoming / f"dropped-{dropped.file_id}.safetensors"
     try:
-        path.write_bytes(dropped.getbuffer())
-        record = engine().add_recording(path)
+        record = engine().receive_recording(dropped.getbuffer(), dropped.name)
     except EXPECTED as error:
-        path.unlink(missing_ok=True)
-        st.error(plain(why(error).replace(path.name, dropped.name)))
+        st.error(plain(why(error)))
     else:
         st.session_state[_TAKEN_IN] += 1
         show_recording(record.id)
@@ -104,7 +101,7 @@ def opened(record: JobRecord) -> Trajectory | None:
             "Remove this recording",
             key=f"remove_{record.id}",
             icon=":material/delete:",
-            on_click=_remove,
+            on_click=engine().forget_result,  # otherwise asking again would find the file that cannot be opened
             args=(record,),
             help="Its file is deleted. The same prompt can then be recorded again.",
         )
@@ -112,12 +109,6 @@ def opened(record: JobRecord) -> Trajectory | None:
     if trajectory is None:
         st.warning("This recording is no longer in the store. Record it again on the Denoise page.")
     return trajectory
-
-
-def _remove(record: JobRecord) -> None:
-    """Otherwise asking again would find the file that cannot be opened."""
-    if record.key:
-        engine().store.delete_result(record.key)
 
 
 def recording_to_look_at() -> tuple[JobRecord, Trajectory] | None:

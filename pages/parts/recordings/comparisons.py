@@ -36,10 +36,7 @@ def why_no_model(trajectory: Trajectory, source: str) -> str:
 def at_hand(kind: str, spec: Spec) -> bool:
     """Whether asking starts nothing: the answer is stored, or the job that will give it waits or runs. Raises UserError
     for a bad model source."""
-    key = known_key(kind, spec)
-    if key is None:
-        return False
-    return engine().store.has_result(key) or any(job.key == key and not job.ended for job in engine().jobs(kind))
+    return engine().knows(kind, known_key(kind, spec))
 
 
 def ask(kind: str, spec: Spec, what: str, place: str = "", by_hand: bool = False) -> JobRecord | None:
