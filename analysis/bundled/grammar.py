@@ -86,6 +86,10 @@ _JOBS = (
     "gardener",
     "cook",
 )
+# The patterns write "a" before these.
+_ADJECTIVES = tuple(word for word in DESCRIBED if word[0] not in "aeiou")
+_CONSONANT_STATES = tuple(word for word in STATES if word[0] not in "aeioh")
+_BIRDS = tuple(word for word in CATEGORIES["bird"] if word[0] not in "aeiou")
 _SLOTS: dict[str, Callable[[Random], str]] = {
     "place": lambda random: WHERE[pick(random, PLACES)],
     "place2": lambda random: WHERE[pick(random, PLACES)],
@@ -115,10 +119,6 @@ _SLOTS: dict[str, Callable[[Random], str]] = {
     "job": lambda random: pick(random, _JOBS),
     "jobs": lambda random: plural(pick(random, _JOBS)),
 }
-# The patterns write "a" before these.
-_ADJECTIVES = tuple(word for word in DESCRIBED if word[0] not in "aeiou")
-_CONSONANT_STATES = tuple(word for word in STATES if word[0] not in "aeioh")
-_BIRDS = tuple(word for word in CATEGORIES["bird"] if word[0] not in "aeiou")
 _SLOT = re.compile(r"\{(\w+)\}")
 _ENDS_IN_A = re.compile(r"\b[aA] $")
 # Each pattern once cut into its fixed parts and the names of its slots.
@@ -158,16 +158,16 @@ def equation(random: Random) -> str:
     """A bare sum, in digits or in words. It names no object, so it is no combination."""
     frame = int(random.random() * 5)
     first, sign, second, result = numbers(random, 10 if frame >= 3 else LARGEST)
-    one, two, three = (NUMBER_WORDS[n - 1] if frame >= 3 else str(n) for n in (first, second, result))
+    left, right, total = (NUMBER_WORDS[n - 1] if frame >= 3 else str(n) for n in (first, second, result))
     if frame == 0:
-        return f"{one} {sign} {two} = {three}."
+        return f"{left} {sign} {right} = {total}."
     if frame == 1:
-        return f"{one} {_AS_WORDS[sign]} {two} is {three}."
+        return f"{left} {_AS_WORDS[sign]} {right} is {total}."
     if frame == 2:
-        return f"{three} is {one} {_AS_WORDS[sign]} {two}."
+        return f"{total} is {left} {_AS_WORDS[sign]} {right}."
     if frame == 3:
-        return f"{one.capitalize()} {_AS_WORDS[sign]} {two} is {three}."
-    return f"{one.capitalize()} {_AS_WORDS[sign]} {two} makes {three}."
+        return f"{left.capitalize()} {_AS_WORDS[sign]} {right} is {total}."
+    return f"{left.capitalize()} {_AS_WORDS[sign]} {right} makes {total}."
 
 
 def problem(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:

@@ -235,7 +235,7 @@ def property_(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
 _OPPOSITE_FRAMES = (
     "The opposite of {x} is",
     "The {thing} is not {x}. It is",
-    "{who} says the {thing} is {x}. {two} says no, it is",
+    "{who} says the {thing} is {x}. {friend} says no, it is",
     "The {thing} was {x}, but {who} changed it. Now it is",
     "What is not {x} is",
     "First the {thing} was {x}. Later it was",
@@ -248,8 +248,8 @@ def opposite(random: Random, who: Person | None = None, people: Cast = PEOPLE) -
     frame = int(random.random() * len(_OPPOSITE_FRAMES))
     thing = pick(random, OPPOSITE_THINGS[word])
     who = who or pick(random, people)
-    two = other(random, people, who)
-    context = _OPPOSITE_FRAMES[frame].format(x=word, thing=thing, who=who.name, two=two.name)
+    friend = other(random, people, who)
+    context = _OPPOSITE_FRAMES[frame].format(x=word, thing=thing, who=who.name, friend=friend.name)
     key = f"opposite {word} {frame} {'' if frame in (0, 4) else thing}"
     return Unit("knowledge", key, "opposite", context, f" {OPPOSITES[word]}", f" {word}")
 
@@ -321,37 +321,37 @@ def physics(random: Random, who: Person | None = None, people: Cast = PEOPLE) ->
 def trouble(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """A character in trouble, what mends it or why nothing does, and how it ends."""
     who = by_name(random, who or pick(random, people))
-    one = pick(random, TROUBLES)
+    hardship = pick(random, TROUBLES)
     place = WHERE[pick(random, PLACES)]
     start = (
-        f"{who.name} was {one.state} {place}.",
-        f"{upper(place)}, {who.name} became {one.state}.",
-        f"All day {who.name} was {one.state}.",
+        f"{who.name} was {hardship.state} {place}.",
+        f"{upper(place)}, {who.name} became {hardship.state}.",
+        f"All day {who.name} was {hardship.state}.",
     )[int(random.random() * 3)]
-    mended, still = f" {one.after}", f" still {one.state}"
+    mended, still = f" {hardship.after}", f" still {hardship.state}"
     if random.random() < 0.6:
-        which = int(random.random() * len(one.remedies))
-        key = f"trouble {one.state} {which} {who.name}"
-        context = f"{start} So {who.he} {one.remedies[which]}. After that {who.he} was"
+        which = int(random.random() * len(hardship.remedies))
+        key = f"trouble {hardship.state} {which} {who.name}"
+        context = f"{start} So {who.he} {hardship.remedies[which]}. After that {who.he} was"
         return Unit("story", key, f"trouble {who.child}", context, mended, still)
-    which = int(random.random() * len(one.lack))
-    key = f"trouble {one.state} not {which} {who.name}"
-    context = f"{start} {one.lack[which]}. After that {who.he} was"
+    which = int(random.random() * len(hardship.lack))
+    key = f"trouble {hardship.state} not {which} {who.name}"
+    context = f"{start} {hardship.lack[which]}. After that {who.he} was"
     return Unit("story", key, f"trouble {who.child}", context, still, mended)
 
 
 def moved(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Where a thing is after it was moved."""
     who = who or pick(random, people)
-    two = other(random, people, who)
+    friend = other(random, people, who)
     thing, first, last = pick(random, SMALL_THINGS), pick(random, CONTAINERS), pick(random, CONTAINERS)
     while last == first:
         last = pick(random, CONTAINERS)
     frame = int(random.random() * 3)
     context = (
-        f"{who.name} put the {thing} in the {first}. {two.name} moved it to the {last}. Now the {thing} is in the",
+        f"{who.name} put the {thing} in the {first}. {friend.name} moved it to the {last}. Now the {thing} is in the",
         f"The {thing} was in the {first}. Then {who.name} took it out and put it in the {last}. Look for it in the",
-        f"{who.name} hid the {thing} in the {first}, but {two.name} carried it to the {last}. It is in the",
+        f"{who.name} hid the {thing} in the {first}, but {friend.name} carried it to the {last}. It is in the",
     )[frame]
     return Unit("story", f"moved {thing} {first} {last}", "moved", context, f" {last}", f" {first}")
 
@@ -359,16 +359,16 @@ def moved(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> U
 def gone(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Where a character is after going somewhere."""
     who = who or pick(random, people)
-    two, who = other(random, people, who), by_name(random, who)
+    friend, who = other(random, people, who), by_name(random, who)
     here, there = pick(random, PLACES), pick(random, PLACES)
     while there == here:
         there = pick(random, PLACES)
     frame = int(random.random() * 3)
     preposition = WHERE[there][:6]
     context = (
-        f"{who.name} was {WHERE[here]}. {who.He} went to the {there}. {two.name} can find {who.him} {preposition}",
+        f"{who.name} was {WHERE[here]}. {who.He} went to the {there}. {friend.name} can find {who.him} {preposition}",
         f"{who.name} left the {here} and walked to the {there}. Now {who.he} is {preposition}",
-        f"{two.name} was {WHERE[here]} with {who.name}. Then {who.name} went to the {there}. "
+        f"{friend.name} was {WHERE[here]} with {who.name}. Then {who.name} went to the {there}. "
         f"Now {who.he} is {preposition}",
     )[frame]
     pool = f"gone {WHERE[there][:2]}"
@@ -378,13 +378,13 @@ def gone(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Un
 def given(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Who has a thing after it was given away."""
     who = who or pick(random, people)
-    two, who = other(random, people, who), by_name(random, who)
+    friend, who = other(random, people, who), by_name(random, who)
     thing = pick(random, SMALL_THINGS)
     context = (
-        f"{who.name} had {a(thing)}. {who.He} gave it to {two.name}. Now the {thing} belongs to",
-        f"{two.name} asked {who.name} for the {thing} and got it. Now the {thing} belongs to",
+        f"{who.name} had {a(thing)}. {who.He} gave it to {friend.name}. Now the {thing} belongs to",
+        f"{friend.name} asked {who.name} for the {thing} and got it. Now the {thing} belongs to",
     )[int(random.random() * 2)]
-    return Unit("story", f"given {who.name} {two.name} {thing}", "given", context, f" {two.name}", f" {who.name}")
+    return Unit("story", f"given {who.name} {friend.name} {thing}", "given", context, f" {friend.name}", f" {who.name}")
 
 
 # --- reference: whom a pronoun means ----------------------------------------------------------------------------
@@ -399,29 +399,30 @@ def reference(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
     men, women = (tuple(person for person in people if person.he == he) for he in ("he", "she"))
     if frame == 0:
         thing, holder = pick(random, FITTED), pick(random, CONTAINERS)
-        size, meant, lure = ("big", thing, holder) if random.random() < 0.5 else ("small", holder, thing)
+        size, cause, rest = ("big", thing, holder) if random.random() < 0.5 else ("small", holder, thing)
         context = f"The {thing} did not fit in the {holder} because it was too {size}. Too {size} was the"
-        return Unit("reference", f"fit {thing} {holder}", f"fit {thing} {holder}", context, f" {meant}", f" {lure}")
+        return Unit("reference", f"fit {thing} {holder}", f"fit {thing} {holder}", context, f" {cause}", f" {rest}")
     if frame == 1:
         group = pick(random, (men, women))
-        one = who if who in group else pick(random, group)
-        two = other(random, group, one)
+        first = who if who in group else pick(random, group)
+        second = other(random, group, first)
         by_doer = random.random() < 0.5
         deed, why = pick(random, DEEDS_BY_DOER if by_doer else DEEDS_BY_OTHER)
-        meant, lure = (one, two) if by_doer else (two, one)
-        context = f"{one.name} {deed} {two.name} because {one.he} {why}. The one who {why} was"
-        key = f"deed {deed} {one.name} {two.name}"
+        meant, lure = (first, second) if by_doer else (second, first)
+        context = f"{first.name} {deed} {second.name} because {first.he} {why}. The one who {why} was"
+        key = f"deed {deed} {first.name} {second.name}"
     else:
-        one, two = pick(random, men), pick(random, women)
-        one, two = (one, two) if random.random() < 0.5 else (two, one)
-        meant, lure = (one, two) if random.random() < 0.5 else (two, one)
+        first, second = pick(random, men), pick(random, women)
+        first, second = (first, second) if random.random() < 0.5 else (second, first)
+        meant, lure = (first, second) if random.random() < 0.5 else (second, first)
         state, place = pick(random, STATES), WHERE[pick(random, PLACES)]
         context = (
-            f"{one.name} and {two.name} were {place}. {meant.He} was {state}. The {state} one was",
-            f"{one.name} {pick(random, _MEETS)} {two.name} {place} when {meant.he} was {state}. The {state} one was",
-            f"{one.name} told {two.name} a story, but {meant.he} was too {state}. Too {state} was",
+            f"{first.name} and {second.name} were {place}. {meant.He} was {state}. The {state} one was",
+            f"{first.name} {pick(random, _MEETS)} {second.name} {place} when {meant.he} was {state}. "
+            f"The {state} one was",
+            f"{first.name} told {second.name} a story, but {meant.he} was too {state}. Too {state} was",
         )[frame - 2]
-        key = f"pronoun {frame} {one.name} {two.name}"
+        key = f"pronoun {frame} {first.name} {second.name}"
     pair = " ".join(sorted((meant.name, lure.name)))
     return Unit("reference", key, f"reference {pair}", context, f" {meant.name}", f" {lure.name}")
 

@@ -26,8 +26,8 @@ from analysis.specs import (
     SuggestSpec,
 )
 from cache.store import Store
-from tests.engine_helpers import PATIENCE, running, until
-from tests.engine_jobs import CPU, OneSpec, PacedSpec, steps_of
+from tests.engine.helpers import PATIENCE, running, until
+from tests.engine.jobs import CPU, OneSpec, PacedSpec, steps_of
 from tests.helpers import ROOT, free_port
 
 pytestmark = pytest.mark.slow
@@ -115,7 +115,7 @@ def address(tls, tmp_path_factory):
                 "--host",
                 "127.0.0.1",
                 "--preload",
-                "tests.engine_jobs",
+                "tests.engine.jobs",
                 "--no-dashboard",
                 "--local-directory",
                 str(logs),

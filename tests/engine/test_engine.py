@@ -22,7 +22,7 @@ from analysis.specs import (
     UnloadSpec,
 )
 from cache.store import Store
-from tests.engine_helpers import PATIENCE, running, until
+from tests.engine.helpers import PATIENCE, running, until
 from tests.helpers import save_tiny
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis.recording.trajectory import open_trajectory
 from analysis.specs import AttentionMapSpec, LLaDASampling, LoadSpec, ModelSpec, RecordSpec
-from tests.engine_helpers import PATIENCE, engine_in, running, until
-from tests.engine_jobs import CPU, OneSpec, PacedSpec, steps_of
+from tests.engine.helpers import PATIENCE, engine_in, running, until
+from tests.engine.jobs import CPU, OneSpec, PacedSpec, steps_of
 from tests.helpers import save_tiny
 
 pytestmark = pytest.mark.slow

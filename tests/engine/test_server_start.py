@@ -7,7 +7,7 @@ import pytest
 from analysis.engine import JobRecord
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from cache.store import Store
-from tests.engine_helpers import until
+from tests.engine.helpers import until
 from tests.helpers import server
 
 pytestmark = pytest.mark.slow

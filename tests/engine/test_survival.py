@@ -31,8 +31,8 @@ from analysis.specs import (
     SinkParams,
 )
 from cache.store import Store
-from tests.engine_helpers import PATIENCE, engine_in, running, until
-from tests.engine_jobs import CPU, OneSpec, PacedSpec, steps_of, weights_digest
+from tests.engine.helpers import PATIENCE, engine_in, running, until
+from tests.engine.jobs import CPU, OneSpec, PacedSpec, steps_of, weights_digest
 
 pytestmark = pytest.mark.slow
 

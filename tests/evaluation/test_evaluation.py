@@ -34,7 +34,7 @@ from analysis.pruning.scores import pruned_copy
 from analysis.recording.denoising import denoise
 from analysis.specs import EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec
 from cache import responses as answer_store
-from tests.enumeration import EveryOrder
+from tests.evaluation.every_order import EveryOrder
 from tests.helpers import QuietContext, pruned_run, save_tiny, tiny_llada, write_report
 from training import measure
 

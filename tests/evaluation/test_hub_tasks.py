@@ -17,7 +17,7 @@ from analysis.models.dream import DreamConfig, DreamModel
 from analysis.models.load import load
 from analysis.specs import EvaluateSpec, ModelSpec
 from cache import responses as answer_store
-from tests import hub_datasets
+from tests.evaluation import hub_datasets
 from tests.helpers import QuietContext, save_tiny, tiny_llada
 
 HUB = tuple(name for name in PRESETS if not name.startswith("bundled_"))

@@ -9,18 +9,11 @@ from analysis.evaluation import results, tables
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts.session import engine
-from tests.engine_helpers import until
+from tests.engine.helpers import until
 from tests.helpers import ROOT, pruned_run, tiny_llada, write_report
 
 pytestmark = pytest.mark.slow
 HARNESS = str(ROOT / "tests" / "ui" / "accuracy_harness.py")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _stop_engine():
-    yield
-    engine().close()
-    engine.clear()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from analysis.specs import LLaDASampling, RecordSpec
 from pages.parts.session import engine
 from pages.parts.trouble import why
 from tests.helpers import ROOT
-from tests.ui.test_pages import another_model, texts
+from tests.ui.helpers import another_model, texts
 
 pytestmark = pytest.mark.slow
 
@@ -28,13 +28,6 @@ NAMES = {
     "folder": str(ROOT / "tests"),
     "file": str(ROOT / "app.py"),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _stop_engine():
-    yield
-    engine().close()
-    engine.clear()
 
 
 @pytest.fixture(scope="module")

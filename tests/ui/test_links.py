@@ -7,17 +7,10 @@ from analysis.specs import CalibrateSpec, LLaDASampling, ModelSpec, RecordSpec
 from cache.keys import content_key
 from pages.parts.session import engine
 from tests.helpers import save_pruned
-from tests.ui.test_pages import app, texts
+from tests.ui.helpers import app, texts
 
 pytestmark = pytest.mark.slow
 SAMPLING = LLaDASampling(gen_length=6, steps=3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _stop_engine():
-    yield
-    engine().close()
-    engine.clear()
 
 
 @pytest.fixture(scope="module")

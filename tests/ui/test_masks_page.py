@@ -12,16 +12,9 @@ from analysis.pruning.scores import pruned_copy
 from analysis.specs import LLaDASampling, PruneSpec, RecordSpec
 from pages.parts.session import engine
 from tests.helpers import save_pruned
-from tests.ui.test_pages import app, texts
+from tests.ui.helpers import app, texts
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _stop_engine():
-    yield
-    engine().close()
-    engine.clear()
 
 
 def report(method, sparsity, seed):

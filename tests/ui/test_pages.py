@@ -11,16 +11,10 @@ from analysis.sinks import definitions
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from pages.parts.session import engine
 from tests.helpers import ROOT
+from tests.ui.helpers import another_model, app, texts
 
 pytestmark = pytest.mark.slow
 PAGES = ("pages/overview.py", "pages/denoise.py", "pages/sinks.py", "pages/dynamics.py")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _stop_engine():
-    yield
-    engine().close()
-    engine.clear()
 
 
 @pytest.fixture(scope="module")
@@ -29,28 +23,6 @@ def recording():
     sampling = LLaDASampling(gen_length=12, steps=6)
     record = engine().submit("record", RecordSpec(prompt="mia has a dog .", sampling=sampling))
     return engine().wait(record.id, 120)
-
-
-def app(page: str | None = None, **query: str) -> AppTest:
-    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
-    if page:
-        test.switch_page(page)
-    for name, value in query.items():
-        test.query_params[name] = value
-    test.run()
-    assert not test.exception, test.exception
-    return test
-
-
-def another_model(test: AppTest, source: str) -> None:
-    """Types a source into the sidebar."""
-    test.selectbox(key="model_choice").set_value("another model …").run()
-    test.text_input(key="model_source").set_value(source).run()
-
-
-def texts(test: AppTest) -> str:
-    elements = [*test.text, *test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]
-    return "\n".join(element.value for element in elements)
 
 
 @pytest.mark.parametrize("page", PAGES)

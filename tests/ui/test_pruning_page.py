@@ -6,18 +6,11 @@ from streamlit.testing.v1 import AppTest
 from analysis.pruning.methods import METHODS
 from analysis.specs import CalibrationParams, FootprintSpec, ModelSpec, PruneSpec
 from pages.parts.session import engine
-from tests.ui.test_pages import app, texts
+from tests.ui.helpers import app, texts
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/pruning.py"
 SMALL = CalibrationParams(samples=2, seq_len=32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _stop_engine():
-    yield
-    engine().close()
-    engine.clear()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, StatisticsParams, SuggestSpec
 from pages.parts.session import engine
-from tests.ui.test_pages import app, texts
+from tests.ui.helpers import app, texts
 
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25), heldout=1)
@@ -19,14 +19,7 @@ STATISTICS = StatisticsParams(calibration=SPEC.calibration, heldout=SPEC.heldout
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _stop_engine():
-    yield
-    engine().close()
-    engine.clear()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _statistics(_stop_engine):
+def _statistics():
     assert engine().wait(engine().submit("calibrate", SPEC).id, 120).state == "done"
 
 

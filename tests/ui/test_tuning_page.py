@@ -13,7 +13,7 @@ from analysis.tuning.bin_error import shares
 from analysis.tuning.statistics_file import open_statistics
 from pages.parts.session import engine
 from pages.parts.tuning import effects as tune_effects
-from tests.ui.test_pages import app, texts
+from tests.ui.helpers import app, texts
 
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(
@@ -27,13 +27,6 @@ QUERY = {
     "calibrate_seed": "4",
     "calibrate_noise_eps": "0.01",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _stop_engine():
-    yield
-    engine().close()
-    engine.clear()
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from typing import Any
 
 import dask
 
-import tests.engine_jobs  # noqa: F401  adds the jobs on this side
+import tests.engine.jobs  # noqa: F401  adds the jobs on this side
 from analysis.engine import Engine, JobRecord
 from cache.store import Store
 
 PATIENCE = 300  # seconds a state may take to come on a machine that does other work
-PRELOAD = {"distributed.worker.preload": ["tests.engine_jobs"]}
+PRELOAD = {"distributed.worker.preload": ["tests.engine.jobs"]}
 
 
 @contextmanager

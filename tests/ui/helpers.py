@@ -1,0 +1,29 @@
+"""Opening pages in Streamlit's own test runner, and reading what they say."""
+
+from streamlit.testing.v1 import AppTest
+
+from tests.helpers import ROOT
+
+
+def app(page: str | None = None, **query: str) -> AppTest:
+    """The app on one of its pages, at an address; the test fails where the page does."""
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    if page:
+        test.switch_page(page)
+    for name, value in query.items():
+        test.query_params[name] = value
+    test.run()
+    assert not test.exception, test.exception
+    return test
+
+
+def another_model(test: AppTest, source: str) -> None:
+    """Types a source into the sidebar."""
+    test.selectbox(key="model_choice").set_value("another model …").run()
+    test.text_input(key="model_source").set_value(source).run()
+
+
+def texts(test: AppTest) -> str:
+    """Everything the page says outside of widgets, a line each."""
+    elements = [*test.text, *test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]
+    return "\n".join(element.value for element in elements)
