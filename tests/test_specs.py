@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from analysis import specs
+from analysis.jobs import JOBS
 from analysis.specs import DreamSampling, LLaDASampling, RecordSpec, SinkParams, sentence
 from docs.parameters import PATH, document
 
@@ -29,7 +30,7 @@ def test_what_does_not_fit_together_is_said_in_one_sentence():
 
 
 def test_every_parameter_is_labelled_and_explained():
-    ours = [spec for spec in specs.JOB_SPECS.values() if spec.__module__.startswith("analysis.")]  # tests have jobs too
+    ours = [job.spec for job in JOBS.values() if job.spec.__module__.startswith("analysis.")]  # tests have jobs too
     nested = {"model", "sampler", "sampling", "sinks", "calibration", "discount", "statistics", "setting", "steps"}
     for spec in (*ours, *specs.SAMPLINGS.values(), SinkParams, specs.ModelSpec):
         for name, field in spec.model_fields.items():

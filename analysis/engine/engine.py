@@ -116,7 +116,7 @@ class Engine:
             raise UserError("Only a job that failed, was cancelled or was interrupted can be started again.")
         fresh = JobRecord(id=record.id, kind=record.kind, spec=record.spec, created=time.time(), owner=self._owner)
         try:
-            spec = record.parameters()
+            spec = record.parameters(Spec)
         except ValidationError as error:
             raise UserError(f"This job was asked with parameters that changed since: {sentence(error)}") from error
         return self._enter(fresh, spec, asker)

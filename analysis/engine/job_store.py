@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.engine.records import JobRecord, LogLine, Progress, read_record
+from analysis.jobs import JOBS
 from cache.store import Store
 
 KEPT_RECORDS = 200  # of ended jobs that leave nothing to come back to
 KEPT_LINES = 300
 FLUSH_INTERVAL = 1.0  # seconds between writes of a running job's progress
-_LASTING = ("record", "prune", "evaluate", "suggest")  # kinds whose records are kept
 
 
 @dataclass
@@ -82,8 +82,8 @@ class Book:
             return ended
 
     def forget_old(self) -> None:
-        """Keeps every record of a lasting kind and the newest of the others, which are asked again in no time."""
-        others = [record for record in self.jobs() if record.kind not in _LASTING and record.ended]
+        """Keeps every record of lasting jobs and the newest of the others, which are asked again in no time."""
+        others = [record for record in self.jobs() if not JOBS[record.kind].lasting and record.ended]
         for record in others[KEPT_RECORDS:]:
             self._records.pop(record.id, None)
             self.store.delete_job(record.id)

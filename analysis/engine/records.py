@@ -1,14 +1,18 @@
 """What a job looks like from outside: its record, how far it is, and whose queue it is in."""
 
 import itertools
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, cast, overload
 
 import psutil
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from analysis.specs import JOB_SPECS, Spec
+from analysis.jobs import JOBS
+from analysis.specs import JobSpec, Spec
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+SpecType = TypeVar("SpecType", bound=Spec)
+Details = TypeVar("Details", bound=Mapping[str, object])
 ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
@@ -47,9 +51,25 @@ class JobRecord(BaseModel):
     def ended(self) -> bool:
         return self.state in ENDED
 
-    def parameters(self) -> Spec:
-        """The spec, as submitted."""
-        return JOB_SPECS[self.kind].model_validate(self.spec)
+    @overload
+    def parameters(self) -> JobSpec: ...
+    @overload
+    def parameters(self, spec: type[SpecType]) -> SpecType: ...
+    def parameters(self, spec: type[Spec] = JobSpec) -> Spec:
+        """The spec, as submitted. spec: what it must be. Raises TypeError where the job is asked with another, and
+        ValidationError where its parameters have changed since.
+        """
+        kind = JOBS[self.kind].spec
+        if not issubclass(kind, spec):
+            raise TypeError(f"The job '{self.kind}' takes a {kind.__name__}, not a {spec.__name__}.")
+        return kind.model_validate(self.spec)
+
+    def summary_as(self, summary: type[Details]) -> Details:
+        """The summary with the types of its fields. Raises TypeError where the job's summaries are others."""
+        kind = JOBS[self.kind].summary
+        if kind is not summary:
+            raise TypeError(f"The job '{self.kind}' says a {kind.__name__}, not a {summary.__name__}.")
+        return cast(Details, self.summary)
 
 
 class Progress(BaseModel):
@@ -64,6 +84,10 @@ class Progress(BaseModel):
     details: dict[str, JsonValue] = {}
     rate: float | None = None
     left: float | None = None
+
+    def details_as(self, partial: type[Details]) -> Details:
+        """The partial results with the types of their fields: those that the job's row in `JOBS` names."""
+        return cast(Details, self.details)
 
 
 class LogLine(BaseModel):
@@ -81,7 +105,7 @@ def read_record(fields: dict[str, Any] | None) -> JobRecord | None:
         record = JobRecord.model_validate(fields) if fields else None
     except ValueError:
         return None
-    return record if record is not None and record.kind in JOB_SPECS else None
+    return record if record is not None and record.kind in JOBS else None
 
 
 # --- owners -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ def wire_limit() -> int:
     return environment.value("SINKSCOPE_WIRE_LIMIT") or WIRE_LIMIT
 
 
-def load_up(outcome: Outcome, root: Path, shared: bool, limit: int) -> dict[str, Any]:
+def load_up(outcome: Outcome[Any], root: Path, shared: bool, limit: int) -> dict[str, Any]:
     """In the worker: names what the job left, with its content where the server does not see this disk.
 
     Raises UserError where the content is larger than `limit` bytes.

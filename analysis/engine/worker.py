@@ -22,7 +22,7 @@ from analysis.errors import UserError, os_sentence
 from analysis.job_context import Cancelled, Context
 from analysis.jobs import JOBS, known_key
 from analysis.models.resident import is_resident, resident_spec
-from analysis.specs import JOB_SPECS, Spec
+from analysis.specs import Spec
 from cache.keys import code_version, content_key
 
 TOPIC = "sinkscope-progress"
@@ -199,7 +199,7 @@ def run_job(text: str) -> dict[str, Any]:
     try:
         if order.code != code_version():
             return {"error": "The workers run another version of SinkScope than the server. Update both to the same."}
-        spec = JOB_SPECS[order.kind].model_validate(order.spec)
+        spec: Spec = JOBS[order.kind].spec.model_validate(order.spec)
         context = WorkerContext(order, spec)
         context.tell({"phase": "starting"})
         with _turns.guest(context.check) if order.guest else _turns.host():

@@ -3,58 +3,124 @@
 A job is one row of `JOBS`. torch is imported inside the jobs, so that the screen's process can read this table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from analysis.job_context import Context
 from analysis.jobs.calibration import calibrate
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.insights import ablate, attention_map
 from analysis.jobs.models import load_model, unload_model
-from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.outcome import Outcome, Summary, result_key
 from analysis.jobs.pruning import estimate, footprint, prune
 from analysis.jobs.recordings import noise, record, reference
 from analysis.jobs.suggestion import suggest
+from analysis.jobs.summaries import (
+    AblateSummary,
+    AttentionMapSummary,
+    CalibrateSummary,
+    EstimateSummary,
+    EvaluatePartial,
+    EvaluateSummary,
+    FootprintSummary,
+    LoadSummary,
+    NoSummary,
+    PrunePartial,
+    PruneSummary,
+    RecordPartial,
+    RecordSummary,
+    ReplaySummary,
+    SuggestPartial,
+    SuggestSummary,
+)
 from analysis.models.checkpoint import find, fingerprint
-from analysis.specs import Spec
+from analysis.registry import Registry
+from analysis.specs import (
+    AblateSpec,
+    AttentionMapSpec,
+    CalibrateSpec,
+    EstimateSpec,
+    EvaluateSpec,
+    FootprintSpec,
+    JobSpec,
+    LoadSpec,
+    NoiseSpec,
+    PruneSpec,
+    RecordSpec,
+    ReferenceSpec,
+    Spec,
+    SuggestSpec,
+    UnloadSpec,
+)
 
-__all__ = ["JOBS", "Job", "Outcome", "known_key", "result_key"]
+__all__ = [
+    "JOBS",
+    "EvaluatePartial",
+    "EvaluateSummary",
+    "Job",
+    "Outcome",
+    "PrunePartial",
+    "PruneSummary",
+    "RecordPartial",
+    "RecordSummary",
+    "SuggestPartial",
+    "SuggestSummary",
+    "known_key",
+    "result_key",
+]
+
+SpecType = TypeVar("SpecType", bound=Spec)
 
 
 @dataclass(frozen=True)
-class Job:
-    """One kind of job. stored: whether its result is kept, so that the same question is answered by reading.
-    short: takes seconds and only looks at its spec's `model`, so it may run between the steps of a long job."""
+class Job(Generic[SpecType, Summary]):
+    """One kind of job. name: how it is asked for and stored. title: for people. summary: what it says when it is done;
+    partial: while it runs, fields of `Progress.details`. stored: whether its result is kept, so that the same question
+    is answered by reading. short: takes seconds and only looks at its spec's `model`, so it may run between the steps
+    of a long job. lasting: its records are kept, those of others only for the newest jobs."""
 
+    name: str
     title: str
-    run: Callable[[Any, Context], Outcome]
-    stored: bool
+    run: Callable[[SpecType, Context], Outcome[Summary]]
+    spec: type[SpecType]
+    summary: type[Summary]
+    partial: type[Mapping[str, object]] = NoSummary
+    stored: bool = True
     short: bool = False
+    lasting: bool = False
 
 
-JOBS: dict[str, Job] = {
-    "load": Job("Load a model", load_model, stored=False, short=True),
-    "unload": Job("Unload the model", unload_model, stored=False),
-    "record": Job("Record a trajectory", record, stored=True),
-    "attention_map": Job("Fetch an attention map", attention_map, stored=True, short=True),
-    "reference": Job("Observe random weights", reference, stored=True, short=True),
-    "noise": Job("Observe noised text", noise, stored=True, short=True),
-    "ablate": Job("Ablate sinks", ablate, stored=True, short=True),
-    "prune": Job("Prune a model", prune, stored=True),
-    "footprint": Job("Measure a footprint", footprint, stored=True),
-    "estimate": Job("Estimate a pruning", estimate, stored=True, short=True),
-    "calibrate": Job("Store calibration statistics", calibrate, stored=True),
-    # Its answers are found one by one, so that asking again goes on where it was.
-    "evaluate": Job("Evaluate", evaluate, stored=False),
-    # As are its trials.
-    "suggest": Job("Suggest a discount", suggest, stored=False),
-}
+JOBS: Registry[Job[Any, Any]] = Registry(
+    Job("load", "Load a model", load_model, LoadSpec, LoadSummary, stored=False, short=True),
+    Job("unload", "Unload the model", unload_model, UnloadSpec, NoSummary, stored=False),
+    Job("record", "Record a trajectory", record, RecordSpec, RecordSummary, RecordPartial, lasting=True),
+    Job("attention_map", "Fetch an attention map", attention_map, AttentionMapSpec, AttentionMapSummary, short=True),
+    Job("reference", "Observe random weights", reference, ReferenceSpec, ReplaySummary, short=True),
+    Job("noise", "Observe noised text", noise, NoiseSpec, ReplaySummary, short=True),
+    Job("ablate", "Ablate sinks", ablate, AblateSpec, AblateSummary, short=True),
+    Job("prune", "Prune a model", prune, PruneSpec, PruneSummary, PrunePartial, lasting=True),
+    Job("footprint", "Measure a footprint", footprint, FootprintSpec, FootprintSummary),
+    Job("estimate", "Estimate a pruning", estimate, EstimateSpec, EstimateSummary, PrunePartial, short=True),
+    Job("calibrate", "Store calibration statistics", calibrate, CalibrateSpec, CalibrateSummary),
+    # The answers of an evaluation and the trials of a search are found one by one: asking again goes on where it was.
+    Job("evaluate", "Evaluate", evaluate, EvaluateSpec, EvaluateSummary, EvaluatePartial, stored=False, lasting=True),
+    Job(
+        "suggest",
+        "Suggest a discount",
+        suggest,
+        SuggestSpec,
+        SuggestSummary,
+        SuggestPartial,
+        stored=False,
+        lasting=True,
+    ),
+)
 
 
 def known_key(kind: str, spec: Spec) -> str | None:
     """The result's name before running, where the model is on this disk. Raises UserError for a bad source."""
-    if not JOBS[kind].stored:
+    if not JOBS[kind].stored or not isinstance(spec, JobSpec):
         return None
-    found = find(spec.model.source)
-    return result_key(kind, spec, fingerprint(found)) if found else None
+    checkpoint = find(spec.model.source)
+    return result_key(kind, spec, fingerprint(checkpoint)) if checkpoint else None

@@ -12,6 +12,7 @@ from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.pruning import model_to_prune
+from analysis.jobs.summaries import CalibrateSummary
 from analysis.specs import CalibrateSpec, CalibrationParams
 from analysis.tuning import statistics_file as stored
 from analysis.tuning.bin_error import Probes, probe_settings
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from analysis.tuning.collect import Texts
 
 
-def calibrate(spec: CalibrateSpec, context: Context) -> Outcome:
+def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary]:
     """Runs the dense model over noised text and leaves one file of statistics. Raises UserError without a mask token,
     and where not one sequence fits the byte budget.
     """
@@ -85,7 +86,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    summary = {
+    summary: CalibrateSummary = {
         "sequences": found.sequences,
         "levels": len(info.levels),
         "positions": texts.noised.shape[2],

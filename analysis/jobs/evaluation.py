@@ -5,13 +5,14 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from analysis.errors import UserError
 from analysis.evaluation.results import DOCUMENTS, read
 from analysis.evaluation.tables import summary
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome
+from analysis.jobs.summaries import EvaluateSummary
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
 from analysis.models.resident import free_memory, loaded, resident_model
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _HEADROOM = 1.3  # weights, activations and logits of all models at once
 
 
-def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
+def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     """Scores models item by item. Its file holds a JSON line for every item and answer, and grows while it runs.
 
     Where the context says so it stops early with what is there. Answers are kept in the answer store, so asking again
@@ -136,8 +137,8 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome:
         lines.write("end", stopped=stopped, seconds=round(time.perf_counter() - began, 2), environment=environment())
         lines.close()
     results = read(path)
-    text = {"key": key, "fingerprint": prints[0]}
-    return Outcome({**summary(results), **text}, path, key if not stopped else f"{key}-{len(results.answers)}")
+    numbers = cast(EvaluateSummary, {**summary(results), "key": key, "fingerprint": prints[0]})
+    return Outcome(numbers, path, key if not stopped else f"{key}-{len(results.answers)}")
 
 
 def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:

@@ -6,11 +6,12 @@ from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.recordings import written
+from analysis.jobs.summaries import AblateSummary, AttentionMapSummary
 from analysis.models.resident import resident_model
 from analysis.specs import AblateSpec, AttentionMapSpec
 
 
-def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome:
+def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[AttentionMapSummary]:
     """One forward over given tokens, keeping the full attention map of one head."""
     model = resident_model(spec.model, context)
     import torch
@@ -36,7 +37,7 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome:
     return Outcome({"positions": len(spec.tokens), "fingerprint": model.fingerprint}, path, key)
 
 
-def ablate(spec: AblateSpec, context: Context) -> Outcome:
+def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
     """Denoises untouched and with each target's positions blocked, and compares."""
     model = resident_model(spec.model, context)
     import torch
@@ -68,5 +69,5 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome:
         names = token_strings(model.tokenizer, set(tokens))
         row["words"], row["text"] = [names[token] for token in tokens], written(model, tokens, ends)
     context.progress("done", total, total)
-    summary = {"rows": rows, "architecture": model.architecture.name, "fingerprint": model.fingerprint}
+    summary: AblateSummary = {"rows": rows, "architecture": model.architecture.name, "fingerprint": model.fingerprint}
     return Outcome(summary, None, result_key("ablate", spec, model.fingerprint))

@@ -2,15 +2,16 @@
 
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome
+from analysis.jobs.summaries import LoadSummary, NoSummary
 from analysis.models.resident import release_resident, resident_model
 from analysis.specs import LoadSpec, UnloadSpec
 
 
-def load_model(spec: LoadSpec, context: Context) -> Outcome:
+def load_model(spec: LoadSpec, context: Context) -> Outcome[LoadSummary]:
     """Loads a model and describes it."""
     model = resident_model(spec.model, context)
     geometry = model.geometry
-    summary = {
+    summary: LoadSummary = {
         "source": spec.model.source,
         "architecture": model.architecture.name,
         "sampler": model.architecture.sampler,
@@ -28,7 +29,7 @@ def load_model(spec: LoadSpec, context: Context) -> Outcome:
     return Outcome(summary)
 
 
-def unload_model(spec: UnloadSpec, context: Context) -> Outcome:
+def unload_model(spec: UnloadSpec, context: Context) -> Outcome[NoSummary]:
     """Frees the model held."""
     release_resident()
     return Outcome({})

@@ -1,11 +1,12 @@
 """Pruning a model into a folder, and saying beforehand what that will take."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from analysis.errors import NotEnoughMemory
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.summaries import EstimateSummary, FootprintSummary, PruneSummary
 from analysis.models.resident import resident_model
 from analysis.specs import CalibrateSpec, EstimateSpec, FootprintParams, FootprintSpec, PruneSpec
 
@@ -13,28 +14,27 @@ if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
 
 
-def prune(spec: PruneSpec, context: Context) -> Outcome:
+def prune(spec: PruneSpec, context: Context) -> Outcome[PruneSummary]:
     """Prunes and returns the report and the folder: `spec.out`, or where none is given one that the store keeps."""
     model = model_to_prune(spec, context)
     from analysis.pruning.pipeline import prune as run
 
     out = Path(spec.out) if spec.out else context.folder / f"pruned-{spec.method}"
     report = run(model, spec, context, out=out)
-    summary = {"fingerprint": model.fingerprint, "report": report}
+    summary: PruneSummary = {"fingerprint": model.fingerprint, "report": report}
     return Outcome(summary, key=result_key("prune", spec, model.fingerprint), folder=out)
 
 
-def estimate(spec: EstimateSpec, context: Context) -> Outcome:
+def estimate(spec: EstimateSpec, context: Context) -> Outcome[EstimateSummary]:
     """Runs one step of each phase and says what the whole will take."""
     model = model_to_prune(spec, context)
     from analysis.pruning.estimate import estimate as measure
 
-    found = measure(model, spec, context)
-    key = result_key("estimate", spec, model.fingerprint)
-    return Outcome({"fingerprint": model.fingerprint, **found}, key=key)
+    summary = cast(EstimateSummary, {"fingerprint": model.fingerprint, **measure(model, spec, context)})
+    return Outcome(summary, key=result_key("estimate", spec, model.fingerprint))
 
 
-def footprint(spec: FootprintSpec, context: Context) -> Outcome:
+def footprint(spec: FootprintSpec, context: Context) -> Outcome[FootprintSummary]:
     """Sizes from the files; speed with both models in memory beside each other, taking turns."""
     from analysis.models.checkpoint import find, fingerprint
     from analysis.pruning.footprint import footprint as measure
@@ -42,10 +42,10 @@ def footprint(spec: FootprintSpec, context: Context) -> Outcome:
     context.progress("starting torch")
     pruned = spec.model.model_copy(update={"source": spec.pruned})
     params = FootprintParams(**spec.model_dump(include=set(FootprintParams.model_fields)))
-    found = measure(spec.model, pruned, params, lambda done, total: context.progress("timing forwards", done, total))
+    measured = measure(spec.model, pruned, params, lambda done, total: context.progress("timing forwards", done, total))
     dense = find(spec.model.source)
     key = result_key("footprint", spec, fingerprint(dense)) if dense is not None else None
-    return Outcome({"footprint": found.model_dump(mode="json")}, key=key)
+    return Outcome({"footprint": measured.model_dump(mode="json")}, key=key)
 
 
 def model_to_prune(spec: PruneSpec | CalibrateSpec, context: Context) -> "LoadedModel":

@@ -11,6 +11,7 @@ from analysis.calibration import noise as forward_noise
 from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.summaries import RecordSummary, ReplaySummary
 from analysis.models.resident import free_memory, resident_model
 from analysis.recording import trajectory as trajectories
 from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
 
 
-def record(spec: RecordSpec, context: Context) -> Outcome:
+def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     """Denoises a prompt and saves its trajectory."""
     model = resident_model(spec.model, context)
     import torch
@@ -78,7 +79,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome:
     key = result_key("record", spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     trajectories.save(recording, path)
-    summary = {
+    summary: RecordSummary = {
         "source": spec.model.source,
         "text": info.final_text,
         "steps": recording.steps,
@@ -138,7 +139,7 @@ def written(model: "LoadedModel", tokens: list[int], ends: set[int]) -> str:
     return "" if model.tokenizer is None else model.tokenizer.decode(tokens[:stop], skip_special_tokens=True)
 
 
-def reference(spec: ReferenceSpec, context: Context) -> Outcome:
+def reference(spec: ReferenceSpec, context: Context) -> Outcome[ReplaySummary]:
     """Observes a model of the same shape with random weights on the same inputs."""
     model = resident_model(spec.model, context)
     from analysis.models.load import random_like
@@ -151,7 +152,7 @@ def reference(spec: ReferenceSpec, context: Context) -> Outcome:
     )
 
 
-def noise(spec: NoiseSpec, context: Context) -> Outcome:
+def noise(spec: NoiseSpec, context: Context) -> Outcome[ReplaySummary]:
     """Observes the model on finished text noised forward, from the noisiest level down."""
     model = resident_model(spec.model, context)
     if model.mask_token is None:
@@ -169,14 +170,14 @@ def noise(spec: NoiseSpec, context: Context) -> Outcome:
 
 def _replay(
     kind: str,
-    spec: Any,
+    spec: ReferenceSpec | NoiseSpec,
     model: "LoadedModel",
     network: "LoadedModel",
     inputs: list[np.ndarray],
     final: np.ndarray,
     replay: Replay,
     context: Context,
-) -> Outcome:
+) -> Outcome[ReplaySummary]:
     """One observed forward of `network` over each input, as a recording."""
     import torch
 

@@ -12,6 +12,7 @@ from analysis.job_context import Context
 from analysis.jobs.evaluation import checkpoint_of
 from analysis.jobs.objectives import Judge, judge_of
 from analysis.jobs.outcome import Outcome
+from analysis.jobs.summaries import Searched, SuggestSummary
 from analysis.models.checkpoint import fingerprint
 from analysis.specs import DiscountParams, SuggestSpec
 from cache.keys import code_version, content_key
@@ -35,7 +36,7 @@ class _Told:
         self._context.progress(self.phase, self.done, self.total, doing=doing, **details)
 
 
-def suggest(spec: SuggestSpec, context: Context) -> Outcome:
+def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
     """Searches for the discount that costs the model least.
 
     Its summary holds every trial, the importance of the parameters, the best trial and, judged by accuracy, what the
@@ -54,23 +55,23 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome:
         code=code_version(),
     )
     rows: list[dict[str, Any]] = []
-    found: dict[str, Any] = {"searched": [], "importance": {}, "notes": [], "comparison": None}
+    findings: Searched = {"searched": [], "importance": {}, "notes": [], "comparison": None}
     stopped = False
     try:
         judge = judge_of(spec, content, context, told)
         with Answers() as answers:
-            _try_all(spec, judge, answers, study, told, rows, found)
-            found["comparison"] = _compared(spec, judge, answers, study, told, rows)
+            _try_all(spec, judge, answers, study, told, rows, findings)
+            findings["comparison"] = _compared(spec, judge, answers, study, told, rows)
     except _Stopped:
         stopped = True
     maximise = spec.judge == "accuracy"
-    summary = {
+    summary: SuggestSummary = {
         "judge": spec.judge,
         "maximise": maximise,
         "trials": rows,
         "planned": spec.trials,
         "best": _best(rows, maximise) if rows else None,
-        **found,
+        **findings,
         "stopped": stopped,
         "seed": spec.seed,
         "calibration_seed": spec.statistics.calibration.seed,
@@ -88,9 +89,9 @@ def _try_all(
     study: str,
     told: _Told,
     rows: list[dict[str, Any]],
-    found: dict[str, Any],
+    findings: Searched,
 ) -> None:
-    """Fills `rows` with the trials, in order, and `found` with what they say so far."""
+    """Fills `rows` with the trials, in order, and `findings` with what they say so far."""
     told("starting Optuna")
     from analysis.tuning.search_space import Search, space
 
@@ -99,7 +100,7 @@ def _try_all(
         raise UserError(f"Nothing is left to search. {' '.join(judge.notes)} Search another parameter too.")
     search = Search(ranges, spec.base, spec.seed, judge.maximise)
     references = list(spec.references.items())
-    found.update(searched=list(ranges), notes=judge.notes)
+    findings.update({"searched": list(ranges), "notes": judge.notes})
     told.phase, told.total = "trying settings", spec.trials
     for number in range(spec.trials):
         told.done = number
@@ -116,9 +117,9 @@ def _try_all(
         tried = DiscountParams(**row["discount"])
         if search.holds(tried):
             search.tell(tried, row["value"])
-        found["importance"] = search.importances()
+        findings["importance"] = search.importances()
         told.done = number + 1
-        told("", trials=list(rows), importance=found["importance"], searched=found["searched"])
+        told("", trials=list(rows), importance=findings["importance"], searched=findings["searched"])
 
 
 def _compared(

@@ -6,9 +6,8 @@ from them, and a job carries one of them. Adding a parameter is one field here.
 
 from analysis.specs.base import DREAM_SOURCE, LLADA_SOURCE, SINK_AWARE_SOURCE, Spec, parameter
 from analysis.specs.evaluation import EvaluateSpec
-from analysis.specs.jobs import JOB_SPECS
 from analysis.specs.messages import sentence
-from analysis.specs.models import ModelSpec
+from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.naming import told_apart
 from analysis.specs.observing import (
     AblateSpec,
@@ -37,7 +36,6 @@ from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, Tune
 __all__ = [
     "CALIBRATION_PRESETS",
     "DREAM_SOURCE",
-    "JOB_SPECS",
     "LLADA_SOURCE",
     "PRESETS",
     "SAMPLINGS",
@@ -53,6 +51,7 @@ __all__ = [
     "EvaluateSpec",
     "FootprintParams",
     "FootprintSpec",
+    "JobSpec",
     "LLaDASampling",
     "LoadSpec",
     "ModelSpec",

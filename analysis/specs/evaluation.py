@@ -4,16 +4,15 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from analysis.specs.base import LLADA_SOURCE, Spec, parameter
-from analysis.specs.models import ModelSpec
+from analysis.specs.base import LLADA_SOURCE, parameter
+from analysis.specs.models import JobSpec, ModelSpec
 
 WINDOW = 64  # items that every model finishes before the next are begun
 
 
-class EvaluateSpec(Spec):
+class EvaluateSpec(JobSpec):
     """Score models on benchmark tasks, item by item, so that their differences are paired."""
 
-    model: ModelSpec = ModelSpec()
     compare: tuple[ModelSpec, ...] = parameter(
         (), "Compared with", "More models, scored on the very same items with the very same masks.", max_length=16
     )

@@ -1,29 +1,46 @@
 """Validation errors as a person reads them."""
 
-from pydantic import ValidationError
+from collections.abc import Iterator
+from typing import Any, get_args
 
-from analysis.specs.jobs import JOB_SPECS
-from analysis.specs.models import ModelSpec
-from analysis.specs.pruning import CalibrationParams, DiscountParams, StepParams
+from pydantic import BaseModel, ValidationError
+
+from analysis.specs.base import Spec
 from analysis.specs.sampling import SAMPLINGS
-from analysis.specs.sinks import SinkParams
-from analysis.specs.tuning import StatisticsParams, TuneParams
-
-_NESTED = (CalibrationParams, DiscountParams, StepParams, StatisticsParams, TuneParams)
 
 
 def sentence(error: ValidationError) -> str:
     """One readable line for a validation error: which parameter, what is wrong with it."""
+    spec = next((spec for spec in _subclasses(Spec) if spec.__name__ == error.title), None)
     lines = []
     for issue in error.errors():
         message = issue["msg"].removeprefix("Value error, ")
-        name = ".".join(_label(str(part), error.title) for part in issue["loc"] if part not in SAMPLINGS)
+        name = ".".join(_labels(issue["loc"], [spec] if spec else []))
         lines.append(f"{name}: {message}" if name and issue["type"] != "value_error" else message)
     return "; ".join(lines)
 
 
-def _label(name: str, asked: str) -> str:
-    """The label of the parameter with this field name, of the spec called `asked` before all others; or the name."""
-    specs = [ModelSpec, SinkParams, *_NESTED, *SAMPLINGS.values(), *JOB_SPECS.values()]
-    specs.sort(key=lambda spec: spec.__name__ != asked)
-    return next((spec.model_fields[name].title or name for spec in specs if name in spec.model_fields), name)
+def _labels(location: tuple[int | str, ...], specs: list[type[BaseModel]]) -> Iterator[str]:
+    """The label of each part of a location, followed through the fields of `specs`; a part without one as it is."""
+    for part in location:
+        if part in SAMPLINGS:  # which of several samplings was meant, no field of theirs
+            continue
+        field = next((spec.model_fields[part] for spec in specs if part in spec.model_fields), None)
+        yield str(part) if field is None else field.title or str(part)
+        if field is not None:
+            specs = list(_models_in(field.annotation))
+
+
+def _subclasses(spec: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Every spec there is, whoever wrote it."""
+    for subclass in spec.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a field of this type may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

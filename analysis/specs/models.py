@@ -1,4 +1,4 @@
-"""Which checkpoint, where and how precisely."""
+"""Which checkpoint, where and how precisely; and what every job on a model is asked with."""
 
 from typing import Literal
 
@@ -20,3 +20,9 @@ class ModelSpec(Spec):
         "auto keeps the checkpoint's own precision on an accelerator and takes float32 on a CPU, "
         "where half precision is slower.",
     )
+
+
+class JobSpec(Spec):
+    """The parameters of a job on a model."""
+
+    model: ModelSpec = ModelSpec()

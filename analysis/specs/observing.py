@@ -5,25 +5,22 @@ from typing import Literal
 from pydantic import model_validator
 
 from analysis.specs.base import SINK_AWARE_SOURCE, Spec, parameter
-from analysis.specs.models import ModelSpec
+from analysis.specs.models import JobSpec
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
 
 
-class LoadSpec(Spec):
+class LoadSpec(JobSpec):
     """Load a model into the worker, where it stays until another is needed."""
-
-    model: ModelSpec = ModelSpec()
 
 
 class UnloadSpec(Spec):
     """Free the memory of the model the worker holds."""
 
 
-class RecordSpec(Spec):
+class RecordSpec(JobSpec):
     """Denoise one prompt and record the attention mass of every step."""
 
-    model: ModelSpec = ModelSpec()
     prompt: str = parameter(
         "",
         "Prompt",
@@ -45,28 +42,25 @@ class RecordSpec(Spec):
     )
 
 
-class AttentionMapSpec(Spec):
+class AttentionMapSpec(JobSpec):
     """The full attention map of one head for one input."""
 
-    model: ModelSpec = ModelSpec()
     tokens: tuple[int, ...] = parameter(..., "Tokens", "Input token ids of the step.", min_length=1, max_length=8192)
     layer: int = parameter(..., "Layer", "Counted from 0.", ge=0)
     head: int = parameter(..., "Head", "Counted from 0.", ge=0)
 
 
-class ReferenceSpec(Spec):
+class ReferenceSpec(JobSpec):
     """The same inputs through a model of the same shape with random weights."""
 
-    model: ModelSpec = ModelSpec()
     inputs: tuple[tuple[int, ...], ...] = parameter(..., "Inputs", "Token ids of each step.", min_length=1)
     prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
     seed: int = parameter(0, "Seed", "Fixes the random weights.", ge=0, le=2**31 - 1)
 
 
-class NoiseSpec(Spec):
+class NoiseSpec(JobSpec):
     """Finished text noised forward, as calibration sees it, through the model."""
 
-    model: ModelSpec = ModelSpec()
     tokens: tuple[int, ...] = parameter(..., "Tokens", "Token ids of the finished text.", min_length=1)
     prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
     diffusion_steps: int = parameter(
@@ -89,10 +83,9 @@ class NoiseSpec(Spec):
         return self
 
 
-class AblateSpec(Spec):
+class AblateSpec(JobSpec):
     """Denoise a prompt again with attention to its sinks blocked, and with the controls."""
 
-    model: ModelSpec = ModelSpec()
     prompt: tuple[int, ...] = parameter(..., "Prompt", "Token ids of the prompt.")
     sampling: Sampling = LLaDASampling()
     count: int = parameter(

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from analysis.specs.base import SINK_AWARE_SOURCE, Spec, parameter
-from analysis.specs.models import ModelSpec
+from analysis.specs.models import JobSpec
 
 WANDA_SOURCE = "Wanda, arXiv 2306.11695"
 SPARSEGPT_SOURCE = "SparseGPT, arXiv 2301.00774"
@@ -165,10 +165,9 @@ Pattern = Literal["unstructured", "2:4", "4:8", "structured"]
 Allocation = Literal["uniform", "owl", "depth"]
 
 
-class PruneSpec(Spec):
+class PruneSpec(JobSpec):
     """Remove weights from every block's projections and write the pruned checkpoint to a folder."""
 
-    model: ModelSpec = ModelSpec()
     method: Method = parameter(
         "sink-wanda",
         "Method",
@@ -275,8 +274,7 @@ class FootprintParams(Spec):
     )
 
 
-class FootprintSpec(FootprintParams):
+class FootprintSpec(FootprintParams, JobSpec):
     """What pruning saved: the pruned folder beside the dense model, in weights, bytes and time."""
 
-    model: ModelSpec = ModelSpec()
     pruned: str = parameter(..., "Pruned folder", "The checkpoint to compare with the model.", min_length=1)

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from analysis.specs.base import Spec, parameter
-from analysis.specs.models import ModelSpec
+from analysis.specs.base import parameter
+from analysis.specs.models import JobSpec
 from analysis.specs.pruning import DiscountParams
 from analysis.specs.tuning import StatisticsParams, TuneParams
 
@@ -14,10 +14,9 @@ REFERENCES = 2  # the first trials of every search: the published setting and no
 _OF_ACCURACY = {"tasks", "limit", "reported_limit", "draws", "include_path"}
 
 
-class SuggestSpec(Spec):
+class SuggestSpec(JobSpec):
     """Search the parameters of the discount for the setting that costs the model least."""
 
-    model: ModelSpec = ModelSpec()
     statistics: StatisticsParams = StatisticsParams()
     setting: TuneParams = TuneParams()
     judge: Literal["error", "accuracy"] = parameter(

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from analysis.specs.base import Spec, parameter
-from analysis.specs.models import ModelSpec
+from analysis.specs.models import JobSpec
 from analysis.specs.pruning import CalibrationParams, DiscountParams, StepParams
 
 
@@ -50,10 +50,8 @@ class StatisticsParams(Spec):
     )
 
 
-class CalibrateSpec(StatisticsParams):
+class CalibrateSpec(StatisticsParams, JobSpec):
     """Run the dense model on noised text and store what every setting of the discount is computed from."""
-
-    model: ModelSpec = ModelSpec()
 
 
 class TuneParams(StepParams):

@@ -10,12 +10,12 @@ from unittest import mock
 from analysis.jobs import JOBS, Job, Outcome, result_key
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.resident import resident_model
-from analysis.specs import JOB_SPECS, ModelSpec, Spec
+from analysis.specs import JobSpec, ModelSpec
 
 CPU = ModelSpec(device="cpu")
 
 
-class PacedSpec(Spec):
+class PacedSpec(JobSpec):
     """steps of `seconds` each. journal: a file that gets a line for each step. model: loaded first if `load`."""
 
     model: ModelSpec = CPU
@@ -26,7 +26,7 @@ class PacedSpec(Spec):
     load: bool = False
 
 
-class OneSpec(Spec):
+class OneSpec(JobSpec):
     """One thing to do: see the jobs."""
 
     model: ModelSpec = CPU
@@ -173,19 +173,15 @@ def steps_of(journal: Path) -> list[str]:
     return journal.read_text().splitlines() if journal.exists() else []
 
 
-JOBS.update(
-    {
-        "paced": Job("Take paced steps", paced, stored=True),
-        "drawing": Job("Draw numbers", drawing, stored=False),
-        "glance": Job("Take a glance", glance, stored=False, short=True),
-        "deaf": Job("Sleep", deaf, stored=False),
-        "hungry": Job("Eat memory", hungry, stored=False),
-        "broken": Job("Break", broken, stored=False),
-        "growing": Job("Grow", growing, stored=False),
-        "loads_slowly": Job("Load slowly", loads_slowly, stored=False, short=True),
-        "leaves_folder": Job("Leave a folder", leaves_folder, stored=True),
-    }
-)
-JOB_SPECS.update({"paced": PacedSpec, "drawing": PacedSpec})
-_ONE = ("glance", "deaf", "hungry", "broken", "growing", "loads_slowly", "leaves_folder")
-JOB_SPECS.update(dict.fromkeys(_ONE, OneSpec))
+for _job in (
+    Job("paced", "Take paced steps", paced, PacedSpec, dict),
+    Job("drawing", "Draw numbers", drawing, PacedSpec, dict, stored=False),
+    Job("glance", "Take a glance", glance, OneSpec, dict, stored=False, short=True),
+    Job("deaf", "Sleep", deaf, OneSpec, dict, stored=False),
+    Job("hungry", "Eat memory", hungry, OneSpec, dict, stored=False),
+    Job("broken", "Break", broken, OneSpec, dict, stored=False),
+    Job("growing", "Grow", growing, OneSpec, dict, stored=False),
+    Job("loads_slowly", "Load slowly", loads_slowly, OneSpec, dict, stored=False, short=True),
+    Job("leaves_folder", "Leave a folder", leaves_folder, OneSpec, dict),
+):
+    JOBS.add(_job)

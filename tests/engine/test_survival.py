@@ -7,9 +7,11 @@ import signal
 import subprocess
 import threading
 import time
+from typing import get_type_hints
 
 import diskcache
 import pytest
+from pydantic import TypeAdapter
 
 from analysis.engine import Engine
 from analysis.engine.dispatcher import Dispatcher
@@ -327,7 +329,19 @@ def test_weights_of_the_resident_model_are_as_before_after_any_job(engine, tmp_p
         ended = engine.wait(engine.submit(kind, spec).id, PATIENCE)
         assert ended.state == ("failed" if kind == "broken" else "done"), ended.reason
         assert digest() == before, kind
+        if ended.state == "done" and JOBS[kind].run.__module__.startswith("analysis."):
+            _says_what_its_row_says(ended, engine.progress(ended.id).details)
     assert {kind for kind, job in JOBS.items() if job.stored} <= {*specs, "leaves_folder"}
+
+
+def _says_what_its_row_says(record, details):
+    """A job's summary and partial results have the fields of its row's types, and those their types."""
+    job = JOBS[record.kind]
+    assert job.summary.__required_keys__ <= record.summary.keys()
+    for kind, said in ((job.summary, record.summary), (job.partial, details)):
+        types = get_type_hints(kind)
+        for name, value in said.items():
+            TypeAdapter(types[name]).validate_python(value, strict=True)
 
 
 def test_a_job_that_was_cut_off_is_started_again_under_its_id_and_uses_what_it_had_finished(tmp_path):

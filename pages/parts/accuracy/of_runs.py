@@ -144,7 +144,7 @@ def _choose() -> None:
 
 def _title(record: JobRecord) -> str:
     """An evaluation in one line: when, which models, which tasks, how many items."""
-    spec = record.parameters()
+    spec = record.parameters(EvaluateSpec)
     when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
     names = ", ".join(spec.names or (model.source for model in spec.models))
     limit = f"{spec.limit} items a task" if spec.limit else "all items"

@@ -90,7 +90,7 @@ def _why_not(first: Pruned, second: Pruned, dense: Trajectory) -> str:
 
 
 def _ask(one: Pruned, record: JobRecord, dense: Trajectory, slot: str) -> JobRecord | None:
-    asked = record.parameters()
+    asked = record.parameters(RecordSpec)
     spec = RecordSpec(
         model=ModelSpec(source=str(one.masks.folder), device=asked.model.device, dtype=asked.model.dtype),
         prompt=dense.info.prompt,

@@ -176,7 +176,7 @@ def _panel(job_id: str, was_ended: bool, levels: tuple[int, ...]) -> None:
     if record.ended and not was_ended:
         st.rerun()
     try:
-        spec = record.parameters()
+        spec = record.parameters(SuggestSpec)
     except ValidationError as error:
         st.error(f"This search was asked with parameters that changed since: {plain(sentence(error))}")
         return

@@ -1,0 +1,189 @@
+"""What jobs say in numbers and words, as JSON: their summaries, kept in the records, and partial results meanwhile.
+
+Fields that older records and recordings taken in from elsewhere lack are NotRequired.
+"""
+
+from typing import Any, NotRequired, TypedDict
+
+
+class NoSummary(TypedDict):
+    """Nothing to say."""
+
+
+class LoadSummary(TypedDict):
+    """The model in memory. bytes, parameters: of its weights."""
+
+    source: str
+    architecture: str
+    sampler: str
+    layers: int
+    heads: int
+    kv_heads: int
+    max_length: int
+    mask_token: int | None
+    dtype: str
+    device: str
+    bytes: int
+    parameters: int
+    fingerprint: str
+
+
+class RecordSummary(TypedDict):
+    """A recorded generation. steps_asked: most steps there could have been. mass_error: bound of what rounding did."""
+
+    source: str
+    text: str
+    steps: int
+    seed: int
+    fingerprint: str
+    steps_asked: NotRequired[int]
+    layers: NotRequired[int]
+    heads: NotRequired[int]
+    positions: NotRequired[int]
+    seconds: NotRequired[float]
+    bytes: NotRequired[int]
+    unknown_tokens: NotRequired[int]
+    mass_dtype: NotRequired[str]
+    mass_error: NotRequired[float]
+    imported: NotRequired[bool]
+
+
+class RecordPartial(TypedDict, total=False):
+    """The text at the last step, one entry a position. confidence: None where nothing was predicted."""
+
+    tokens: list[str]
+    confidence: list[float | None]
+    masked: list[bool]
+    prompt_length: int
+
+
+class ReplaySummary(TypedDict):
+    """One observed forward over each of given inputs."""
+
+    steps: int
+    fingerprint: str
+    seed: int
+
+
+class AttentionMapSummary(TypedDict):
+    """positions: tokens of the input."""
+
+    positions: int
+    fingerprint: str
+
+
+class AblateSummary(TypedDict):
+    """rows: one a target, 'untouched' first."""
+
+    rows: list[dict[str, Any]]
+    architecture: str
+    fingerprint: str
+
+
+class PruneSummary(TypedDict):
+    """report: as it is written beside the checkpoint."""
+
+    fingerprint: str
+    report: dict[str, Any]
+
+
+class PrunePartial(TypedDict, total=False):
+    """phases: those done, with their seconds. layers: sparsity of each projection in each pruned block."""
+
+    phases: list[dict[str, Any]]
+    layers: list[list[float | None]]
+    projections: list[str]
+
+
+class EstimateSummary(TypedDict):
+    """What a pruning will take: seconds by phase, and bytes."""
+
+    fingerprint: str
+    seconds: dict[str, float]
+    total_seconds: float
+    memory_bytes: int
+    free_bytes: int
+    disk_bytes: int
+    sequences: int
+    length: int
+    device: str
+
+
+class FootprintSummary(TypedDict):
+    """footprint: a `pruning.footprint.Footprint`."""
+
+    footprint: dict[str, Any]
+
+
+class CalibrateSummary(TypedDict):
+    """What was stored. grouping: x² by token, or by bins of mass. bytes: of the file."""
+
+    sequences: int
+    levels: int
+    positions: int
+    grouping: str
+    bytes: int
+    seconds: float
+    notes: list[str]
+    fingerprint: str
+
+
+class EvaluateSummary(TypedDict):
+    """Scores, differences and their tests. restored: answers that were known before. end: the file's last line."""
+
+    key: str
+    fingerprint: str
+    models: list[str]
+    tasks: list[dict[str, Any]]
+    average: list[dict[str, Any]]
+    average_differences: NotRequired[list[dict[str, Any]]]
+    tests: NotRequired[dict[str, Any]]
+    conditions: NotRequired[list[dict[str, Any]]]
+    without_counterpart: NotRequired[list[str]]
+    answers: int
+    restored: int
+    complete: bool
+    problems: list[str]
+    seed: int | None
+    end: dict[str, Any] | None
+
+
+class EvaluatePartial(TypedDict, total=False):
+    """restored: answers that were known before."""
+
+    items_per_second: float | None
+    seconds_left: float | None
+    restored: int
+
+
+class Searched(TypedDict):
+    """What the trials of a search say. searched: its parameters. comparison: on what no trial has seen."""
+
+    searched: list[str]
+    importance: dict[str, float]
+    notes: list[str]
+    comparison: dict[str, Any] | None
+
+
+class SuggestSummary(Searched):
+    """A search. best: the number of the best trial. maximise: whether more is better."""
+
+    judge: str
+    maximise: bool
+    trials: list[dict[str, Any]]
+    planned: int
+    best: int | None
+    stopped: bool
+    seed: int
+    calibration_seed: int
+    fingerprint: str
+    seconds: float
+
+
+class SuggestPartial(TypedDict, total=False):
+    """doing: what the trial at work does."""
+
+    doing: str
+    trials: list[dict[str, Any]]
+    importance: dict[str, float]
+    searched: list[str]
