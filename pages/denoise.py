@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from analysis.engine import JobRecord
 from analysis.figures import sinks as figures
 from analysis.models.checkpoint import describe, find
-from analysis.recording.trajectory import Trajectory, recording_bytes
+from analysis.recording.trajectory import recording_bytes
 from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
 from pages.parts import controls, permission, tokens
@@ -20,7 +20,8 @@ from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.recordings import comparisons, measures
 from pages.parts.recordings.choice import choose_recording, definition_formula, opened, sink_controls, step_slider
-from pages.parts.session import engine, model_entry, model_in_use, show_recording, shown_recording, submit
+from pages.parts.recordings.recording import Recording, show_recording, shown_recording
+from pages.parts.session import engine, model_entry, model_in_use, submit
 from pages.parts.trouble import EXPECTED, told
 
 PLAY_INTERVAL = 0.35  # seconds a step
@@ -42,9 +43,9 @@ def main() -> None:
         _follow(record.id)
     elif record.state == "done":
         choose_recording(record)
-        trajectory = opened(record)
-        if trajectory is not None:
-            _show(record, trajectory)
+        recording = opened(record)
+        if recording is not None:
+            _show(recording)
     else:
         _ended_badly(record)
 
@@ -195,40 +196,38 @@ def _ended_badly(record: JobRecord) -> None:
 # --- showing ----------------------------------------------------------------------------------------------------
 
 
-def _show(record: JobRecord, trajectory: Trajectory) -> None:
-    info = trajectory.info
+def _show(recording: Recording) -> None:
+    info = recording.info
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     with left:
         params = sink_controls()
     with right:
         if st.button("Show its sinks", key="show_sinks", icon=":material/grid_view:", width="stretch"):
-            st.switch_page("pages/sinks.py", query_params={"recording": record.id})
+            st.switch_page("pages/sinks.py", query_params={"recording": recording.job.id})
     if info.unknown_tokens:
         st.warning(
             f"{info.unknown_tokens:d} token{'s' if info.unknown_tokens > 1 else ''} of the prompt are unknown to this "
             "model and were read as its unknown token."
         )
     interval = PLAY_INTERVAL if st.session_state.get(_PLAYING) else None
-    st.fragment(_replay, run_every=interval)(
-        trajectory, record.key or "", params, _references(record, trajectory, params)
-    )
-    _facts(record, trajectory)
+    st.fragment(_replay, run_every=interval)(recording, params, _references(recording, params))
+    _facts(recording)
 
 
-def _references(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> dict[str, np.ndarray]:
+def _references(recording: Recording, params: SinkParams) -> dict[str, np.ndarray]:
     """What the number of sinks of each step stands beside, name -> (T,)."""
     references = {}
     if params.definition == "std":
-        lengths = np.isfinite(measures.mean_mass(trajectory, record.key or "")).sum(axis=1)
+        lengths = np.isfinite(measures.mean_mass(recording)).sum(axis=1)
         references["Gaussian reference"] = sink_analysis.gaussian_reference(lengths, params.k)
-    drawn = comparisons.stored_reference(record, trajectory)
+    drawn = comparisons.stored_reference(recording)
     if drawn is not None:
-        references["random weights"] = measures.sinks(*drawn, params.model_dump_json()).sum(axis=1)
+        references["random weights"] = measures.sinks(drawn, params).sum(axis=1)
     return references
 
 
-def _replay(trajectory: Trajectory, key: str, params: SinkParams, references: dict[str, np.ndarray]) -> None:
-    last = trajectory.steps - 1
+def _replay(recording: Recording, params: SinkParams, references: dict[str, np.ndarray]) -> None:
+    last = recording.trajectory.steps - 1
     started = st.session_state.pop(_STARTED, False)  # the run of the click itself, which draws the page anew
     if st.session_state.get(_PLAYING):
         if not started:
@@ -251,17 +250,17 @@ def _replay(trajectory: Trajectory, key: str, params: SinkParams, references: di
     if pressed:
         st.rerun()  # the page, so that the timer starts or ends
     with slider:
-        step = step_slider(trajectory)
+        step = step_slider(recording)
 
-    mass = measures.mean_mass(trajectory, key)
-    sinks = measures.sinks(trajectory, key, params.model_dump_json())
+    mass = measures.mean_mass(recording)
+    sinks = measures.sinks(recording, params)
     heading(
         f"Text at step {step}",
         "What went into this step. Shade: the probability a token was chosen with. Outline: an attention sink.",
         definition_formula(params),
     )
-    tokens.show(_text(trajectory, step, sinks[step], mass[step]), tokens.legend())
-    _charts(params, step, mass, sinks, references, trajectory.labels(step))
+    tokens.show(_text(recording, step, sinks[step], mass[step]), tokens.legend())
+    _charts(params, step, mass, sinks, references, recording.trajectory.labels(step))
 
 
 def _advance(last: int) -> None:
@@ -294,14 +293,15 @@ def _toggle_play(last: int) -> None:
     st.session_state[_PLAYING] = st.session_state[_STARTED] = starting
 
 
-def _text(trajectory: Trajectory, step: int, sinks: np.ndarray, mass: np.ndarray) -> str:
+def _text(recording: Recording, step: int, sinks: np.ndarray, mass: np.ndarray) -> str:
+    trajectory = recording.trajectory
     earlier = trajectory.confidence[:step]
     chosen_with = np.where(np.isfinite(earlier), earlier, -1).max(axis=0, initial=-1)
     return tokens.token_text(
         trajectory.labels(step),
         trajectory.masked[step].tolist(),
         [float(value) if value >= 0 else None for value in chosen_with],
-        trajectory.info.prompt_length,
+        recording.info.prompt_length,
         sinks=sinks.tolist(),
         new=(np.isfinite(trajectory.confidence[step - 1]) if step else np.zeros(trajectory.positions, bool)).tolist(),
         mass=mass.tolist(),
@@ -344,8 +344,8 @@ def _charts(
         )
 
 
-def _facts(record: JobRecord, trajectory: Trajectory) -> None:
-    info = trajectory.info
+def _facts(recording: Recording) -> None:
+    info, trajectory = recording.info, recording.trajectory
     heading(
         "What the model wrote",
         "The finished text. Shade: the probability each token was chosen with.",

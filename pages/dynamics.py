@@ -9,7 +9,6 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.figures import dynamics as figures
-from analysis.recording.trajectory import Trajectory
 from analysis.sinks.definitions import KINDS, attention_share, count_by_kind, gaussian_reference
 from analysis.sinks.metrics import CURVES, lifetimes, position_variance
 from analysis.specs import SinkParams
@@ -18,10 +17,9 @@ from pages.parts.frame import run
 from pages.parts.plain import plain
 from pages.parts.recordings import comparisons, measures
 from pages.parts.recordings.choice import definition_formula, opened, recording_to_look_at, sink_and_split_controls
-from pages.parts.recordings.comparisons import Opened
 from pages.parts.recordings.measures import Scope, Split
+from pages.parts.recordings.recording import Recording, recording_title, short_title
 from pages.parts.recordings.selection import autoregressive_reference, compared_recordings
-from pages.parts.session import recording_title, short_title
 
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
 RANDOM, GAUSSIAN = "random weights", "Gaussian reference"
@@ -31,10 +29,9 @@ def main() -> None:
     """Draws the page."""
     st.title("Dynamics")
     start_exhibits()
-    looked_at = recording_to_look_at()
-    if looked_at is None:
+    recording = recording_to_look_at()
+    if recording is None:
         return
-    record, trajectory = looked_at
     params, split = sink_and_split_controls()
     view = st.segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key="dynamics_view", bind="query-params"
@@ -42,23 +39,17 @@ def main() -> None:
     body = {VIEWS[0]: _over_steps, VIEWS[1]: _stable_or_moving, VIEWS[2]: _positions, VIEWS[3]: _noised_against_real}[
         view
     ]
-    body(record, trajectory, params, split)
+    body(recording, params, split)
     export_button(
         f"SinkScope: dynamics, {view.lower()}",
-        {
-            "recording": recording_title(record),
-            "prompt": trajectory.info.prompt,
-            "sampling": trajectory.info.sampling.model_dump(),
-            "seed": trajectory.info.seed,
-            "sinks": params.model_dump(),
-            "model": trajectory.info.model.model_dump(),
-        },
-        trajectory.info.prompt,
+        {**recording.settings(), "sinks": params.model_dump()},
+        recording.info.prompt,
     )
 
 
-def _scope(trajectory: Trajectory) -> Scope:
+def _scope(recording: Recording) -> Scope:
     """The boxes of whose attention is added up: all layers, one, or one head of one."""
+    trajectory = recording.trajectory
     left, right = st.columns(2, vertical_alignment="bottom")
     layers = ["whole model", *(f"layer {layer}" for layer in range(trajectory.layers))]
     chosen = left.selectbox(
@@ -75,28 +66,27 @@ def _scope(trajectory: Trajectory) -> Scope:
 # --- over the steps ---------------------------------------------------------------------------------------------
 
 
-def _over_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split) -> None:
+def _over_steps(recording: Recording, params: SinkParams, split: Split) -> None:
     left, right = st.columns([2, 3], vertical_alignment="bottom", gap="medium")
     with left:
-        scope = _scope(trajectory)
+        scope = _scope(recording)
     with right:
-        others = compared_recordings(record)
+        others = compared_recordings(recording)
     left, right = st.columns([2, 3], vertical_alignment="center", gap="medium")
     with left:
-        drawn = comparisons.reference_toggle(record, trajectory)
+        drawn = comparisons.reference_toggle(recording)
     with right:
-        beside = autoregressive_reference(record, trajectory)
-    records = {one.id: one for one in (record, *others, *([beside] if beside is not None else []))}
-    groups = _groups(list(records.values()), scope)
+        beside = autoregressive_reference(recording)
+    groups = _groups([recording.job, *others, *([beside] if beside is not None else [])], scope)
     if drawn is not None:
         groups[RANDOM] = [drawn]
-    panels = {"this recording": (trajectory, record.key or "")} | ({RANDOM: drawn} if drawn is not None else {})
+    panels = {"this recording": recording} | ({RANDOM: drawn} if drawn is not None else {})
     _kinds(panels, params, scope, split, "denoising step")
-    several = len({one[0].steps for members in groups.values() for one in members}) > 1
+    several = len({member.trajectory.steps for members in groups.values() for member in members}) > 1
     for column, name in _in_pairs(_curve_names(split)):
         series = [_series(label, members, name, params, scope, split, several) for label, members in groups.items()]
         if name == "count" and params.definition == "std" and split is None:
-            mass = measures.mean_mass(trajectory, record.key or "", scope)
+            mass = measures.mean_mass(recording, scope)
             expected = np.asarray(gaussian_reference(np.isfinite(mass).sum(axis=1), params.k), np.float32)[None]
             series.append(figures.Series(GAUSSIAN, _axis(expected.shape[1], several), expected, True))
         with column:
@@ -124,26 +114,26 @@ def _curve(key: str, name: str, series: list[figures.Series], params: SinkParams
         key,
         pd.concat(
             [
-                pd.DataFrame({"series": one.name, "recording": index, x_title: one.x, metric.axis: row})
-                for one in series
-                for index, row in enumerate(one.values)
+                pd.DataFrame({"series": line.name, "recording": index, x_title: line.x, metric.axis: row})
+                for line in series
+                for index, row in enumerate(line.values)
             ]
         ),
     )
 
 
-def _groups(records: list[JobRecord], scope: Scope) -> dict[str, list[Opened]]:
+def _groups(jobs: list[JobRecord], scope: Scope) -> dict[str, list[Recording]]:
     """Recordings by model. A layer or head that another model lacks leaves that model out."""
-    groups: dict[str, list[Opened]] = {}
-    for record in records:
-        trajectory = opened(record)
-        if trajectory is None:
+    groups: dict[str, list[Recording]] = {}
+    for job in {job.id: job for job in jobs}.values():
+        recording = opened(job)
+        if recording is None:
             continue
         layer, head = scope
-        if (layer or 0) >= trajectory.layers or (head or 0) >= trajectory.heads:
-            st.caption(f"{plain(recording_title(record))} has no such layer or head and is left out.")
+        if (layer or 0) >= recording.trajectory.layers or (head or 0) >= recording.trajectory.heads:
+            st.caption(f"{plain(recording_title(job))} has no such layer or head and is left out.")
             continue
-        groups.setdefault(record.spec["model"]["source"], []).append((trajectory, record.key or ""))
+        groups.setdefault(recording.model.source, []).append(recording)
     return groups
 
 
@@ -152,22 +142,21 @@ def _axis(steps: int, relative: bool) -> np.ndarray:
 
 
 def _series(
-    label: str, members: list[Opened], name: str, params: SinkParams, scope: Scope, split: Split, relative: bool
+    label: str, members: list[Recording], name: str, params: SinkParams, scope: Scope, split: Split, relative: bool
 ) -> figures.Series:
     """One group's curves on a common grid; where lengths differ, steps are put on a scale from 0 to 1."""
-    rule = params.model_dump_json()
-    rows = [measures.curve(trajectory, key, name, rule, scope, split) for trajectory, key in members]
+    rows = [measures.curve(member, name, params, scope, split) for member in members]
     x = _axis(max(len(row) for row in rows), relative)
     values = np.stack([row if len(row) == len(x) else np.interp(x, _axis(len(row), True), row) for row in rows])
     return figures.Series(label, x, values, reference=label == RANDOM)
 
 
-def _kinds(panels: Mapping[str, Opened], params: SinkParams, scope: Scope, split: Split, x_title: str) -> None:
+def _kinds(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: Split, x_title: str) -> None:
     """Which tokens are sinks, a panel a recording. panels: title -> recording."""
-    rule, counts, tables = params.model_dump_json(), {}, []
-    for title, (trajectory, key) in panels.items():
-        flags = measures.counted_sinks(trajectory, key, rule, scope, split)
-        counts[title] = count_by_kind(flags, measures.kinds(trajectory, key))
+    counts, tables = {}, []
+    for title, recording in panels.items():
+        flags = measures.counted_sinks(recording, params, scope, split)
+        counts[title] = count_by_kind(flags, measures.kinds(recording))
         table = pd.DataFrame(counts[title], columns=list(KINDS))
         table.insert(0, "step", np.arange(len(table)))
         table.insert(0, "series", title)
@@ -187,7 +176,7 @@ def _kinds(panels: Mapping[str, Opened], params: SinkParams, scope: Scope, split
 # --- stable or moving -------------------------------------------------------------------------------------------
 
 
-def _stable_or_moving(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split) -> None:
+def _stable_or_moving(recording: Recording, params: SinkParams, split: Split) -> None:
     point, others_box, beside_box = st.columns([1, 2, 3], vertical_alignment="bottom", gap="medium")
     with point:
         by_head = (
@@ -197,26 +186,28 @@ def _stable_or_moving(record: JobRecord, trajectory: Trajectory, params: SinkPar
             == "head"
         )
     with others_box:
-        others = compared_recordings(record)
+        others = compared_recordings(recording)
     with beside_box:
-        beside = autoregressive_reference(record, trajectory)
+        beside = autoregressive_reference(recording)
     left, right = st.columns([2, 3])
     with left:
-        drawn = comparisons.reference_toggle(record, trajectory)
+        drawn = comparisons.reference_toggle(recording)
     log = right.toggle("Log axes", value=True, key="log_axes", bind="query-params")
-    records = {one.id: one for one in (record, *([beside] if beside is not None else []), *others)}
-    shown = [(short_title(one), (there, one.key or "")) for one in records.values() if (there := opened(one))]
+    jobs = {job.id: job for job in (recording.job, *([beside] if beside is not None else []), *others)}
+    recordings = [(short_title(job), member) for job in jobs.values() if (member := opened(job)) is not None]
     if drawn is not None:
-        shown.append((RANDOM, drawn))
-    _variances(shown, params, split, by_head, log)
-    if beside is None and trajectory.info.model.mask_token is not None:
+        recordings.append((RANDOM, drawn))
+    _variances(recordings, params, split, by_head, log)
+    if beside is None and recording.info.model.mask_token is not None:
         st.caption("For the autoregressive model beside it, choose or record its reference above.")
 
 
-def _variances(shown: list[tuple[str, Opened]], params: SinkParams, split: Split, by_head: bool, log: bool) -> None:
+def _variances(
+    recordings: list[tuple[str, Recording]], params: SinkParams, split: Split, by_head: bool, log: bool
+) -> None:
     clouds, tables = [], []
-    for title, (trajectory, key) in shown:
-        spatial, temporal, names = measures.variances(trajectory, key, params.model_dump_json(), by_head, split)
+    for title, recording in recordings:
+        spatial, temporal, names = measures.variances(recording, params, by_head, split)
         clouds.append(figures.Cloud(title, spatial, temporal, names, reference=title == RANDOM))
         tables.append(pd.DataFrame({"recording": title, "what": names, "spatial": spatial, "temporal": temporal}))
     chart(
@@ -244,18 +235,18 @@ def _points(count: int) -> str:
 # --- positions --------------------------------------------------------------------------------------------------
 
 
-def _positions(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split) -> None:
+def _positions(recording: Recording, params: SinkParams, split: Split) -> None:
     left, right = st.columns([2, 1], vertical_alignment="bottom", gap="medium")
     with left:
-        scope = _scope(trajectory)
+        scope = _scope(recording)
     with right:
-        drawn = comparisons.reference_toggle(record, trajectory)
-    key, rule = record.key or "", params.model_dump_json()
-    flags = measures.counted_sinks(trajectory, key, rule, scope, split)
+        drawn = comparisons.reference_toggle(recording)
+    trajectory = recording.trajectory
+    flags = measures.counted_sinks(recording, params, scope, split)
     labels = trajectory.labels()
     step, position = np.nonzero(flags)
-    kinds = measures.kinds(trajectory, key)
-    names = trajectory.info.tokens
+    kinds = measures.kinds(recording)
+    names = recording.info.tokens
     chart(
         "Where the sinks are",
         "Each row is a step, each mark a sink, coloured by what the token was in that step.",
@@ -272,12 +263,12 @@ def _positions(record: JobRecord, trajectory: Trajectory, params: SinkParams, sp
         ),
     )
 
-    def alive(one: Trajectory, its_key: str) -> np.ndarray:
-        return lifetimes(measures.counted_sinks(one, its_key, rule, scope, split))
+    def alive(member: Recording) -> np.ndarray:
+        return lifetimes(measures.counted_sinks(member, params, scope, split))
 
-    def spread(one: Trajectory, its_key: str) -> np.ndarray:
-        share = attention_share(measures.mean_mass(one, its_key, scope))
-        return position_variance(share, measures.counted(one, split))
+    def spread(member: Recording) -> np.ndarray:
+        share = attention_share(measures.mean_mass(member, scope))
+        return position_variance(share, measures.counted(member, split))
 
     left, right = st.columns(2, gap="large")
     for column, name, title, sentence, formula, unit, measure in (
@@ -300,8 +291,8 @@ def _positions(record: JobRecord, trajectory: Trajectory, params: SinkParams, sp
             spread,
         ),
     ):
-        values = measure(trajectory, key)
-        random = measure(*drawn) if drawn is not None else None
+        values = measure(recording)
+        random = measure(drawn) if drawn is not None else None
         table = pd.DataFrame({"position": np.arange(trajectory.positions), "token": labels, unit: values})
         if random is not None:
             table[f"{unit}, {RANDOM}"] = random
@@ -319,33 +310,31 @@ def _positions(record: JobRecord, trajectory: Trajectory, params: SinkParams, sp
 # --- noised against real ----------------------------------------------------------------------------------------
 
 
-def _noised_against_real(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split) -> None:
+def _noised_against_real(recording: Recording, params: SinkParams, split: Split) -> None:
     st.caption(
         "Calibration for pruning sees finished text with random tokens masked; the model lives on its own half-written "
         "text. Both are here, at the same share of masked tokens."
     )
-    if trajectory.info.model.mask_token is None:
+    if recording.info.model.mask_token is None:
         st.info("This recording is of an autoregressive model, which has no forward noise.")
         return
-    problem = comparisons.why_no_model(trajectory, record.spec["model"]["source"])
+    problem = comparisons.why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return
-    scope = _scope(trajectory)
-    noised = comparisons.noised(record, trajectory)
+    scope = _scope(recording)
+    noised = comparisons.noised(recording)
     if noised is None:
         return
-    pair = {"real trajectory": (trajectory, record.key or ""), "noised text": noised}
+    pair = {"real trajectory": recording, "noised text": noised}
     _kinds(pair, params, scope, split, "step, from most to fewest masks")
     # Noised steps are drawn independently: they have no step before, so no turnover.
     for column, name in _in_pairs([name for name in _curve_names(split) if name != "turnover"]):
         series = [
             figures.Series(
-                label,
-                one.masked.mean(axis=1),
-                measures.curve(one, key, name, params.model_dump_json(), scope, split)[None],
+                label, member.trajectory.masked.mean(axis=1), measures.curve(member, name, params, scope, split)[None]
             )
-            for label, (one, key) in pair.items()
+            for label, member in pair.items()
         ]
         with column:
             _curve(f"noised_{name}", name, series, params, "share of tokens masked")

@@ -5,7 +5,8 @@ import streamlit as st
 from analysis.models.checkpoint import find
 from pages.parts.frame import run
 from pages.parts.plain import plain
-from pages.parts.session import finished_recordings, model_entry, model_in_use, recording_title, show_recording
+from pages.parts.recordings.recording import finished_recordings, recording_title, show_recording
+from pages.parts.session import model_entry, model_in_use
 from pages.parts.trouble import EXPECTED, why
 
 

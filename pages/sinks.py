@@ -7,11 +7,9 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.engine import JobRecord
 from analysis.figures import sinks as figures
 from analysis.figures.dynamics import small_multiples
 from analysis.figures.style import MASS_SCALE, MAX_NAMED_CELLS
-from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric, highest
 from analysis.specs import AttentionMapSpec, SinkParams, sentence
@@ -30,7 +28,8 @@ from pages.parts.recordings.choice import (
     within,
 )
 from pages.parts.recordings.measures import Split
-from pages.parts.session import engine, recording_title
+from pages.parts.recordings.recording import Recording
+from pages.parts.session import engine
 
 ONE_STEP, MEAN = "One step", "Mean over steps"
 VIEWS = ("Heads", "Chosen steps", "Ranking", "Ablation")
@@ -41,10 +40,9 @@ def main() -> None:
     """Draws the page."""
     st.title("Sinks")
     start_exhibits()
-    looked_at = recording_to_look_at()
-    if looked_at is None:
+    recording = recording_to_look_at()
+    if recording is None:
         return
-    record, trajectory = looked_at
     params, split = sink_and_split_controls()
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
@@ -52,7 +50,7 @@ def main() -> None:
             "View", VIEWS, default=VIEWS[0], required=True, key="sinks_view", bind="query-params"
         )
     if view == "Ablation":
-        ablation(record, trajectory, params)
+        ablation(recording, params)
     else:
         metric = right.selectbox(
             "Metric",
@@ -62,18 +60,11 @@ def main() -> None:
             format_func=lambda name: HEAD_METRICS[name].title,
         )
         body = {"Heads": _heads, "Chosen steps": _chosen_steps, "Ranking": _ranking}[view]
-        body(record, trajectory, params, split, metric)
+        body(recording, params, split, metric)
     export_button(
         f"SinkScope: sinks, {view.lower()}",
-        {
-            "recording": recording_title(record),
-            "prompt": trajectory.info.prompt,
-            "sampling": trajectory.info.sampling.model_dump(),
-            "seed": trajectory.info.seed,
-            "sinks": params.model_dump(),
-            "model": trajectory.info.model.model_dump(),
-        },
-        trajectory.info.prompt,
+        {**recording.settings(), "sinks": params.model_dump()},
+        recording.info.prompt,
     )
 
 
@@ -91,40 +82,39 @@ def _cells(values: np.ndarray, name: str) -> pd.DataFrame:
 # --- heads ------------------------------------------------------------------------------------------------------
 
 
-def _heads(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split, name: str) -> None:
+def _heads(recording: Recording, params: SinkParams, split: Split, name: str) -> None:
     metric = HEAD_METRICS[name]
     mode, slider = st.columns([2, 5], vertical_alignment="bottom")
     with mode:
         choices = [MEAN, ONE_STEP] if metric.per_step else [MEAN]
         view = st.segmented_control("Show", choices, default=MEAN, required=True, key="view", bind="query-params")
     with slider:
-        step = step_slider(trajectory)
-    values = measures.head_metric(trajectory, record.key or "", name, params.model_dump_json(), split)
+        step = step_slider(recording)
+    values = measures.head_metric(recording, name, params, split)
     shown = values if not metric.per_step else measures.over_steps(values) if view == MEAN else values[step]
-    _numbers(record, trajectory, params, split, step, view)
+    _numbers(recording, params, split, step, view)
     grid, head = st.columns([5, 6], gap="medium")
     with grid:
         one_step = step if view == ONE_STEP and metric.per_step else None
-        layer_head = _grid(record, trajectory, shown, metric, params, one_step)
+        layer_head = _grid(recording, shown, metric, params, one_step)
     with head:
-        _head(trajectory, params, split, step, *layer_head)
-    _map(record, trajectory, step, *layer_head)
+        _head(recording, params, split, step, *layer_head)
+    _map(recording, step, *layer_head)
 
 
-def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split, step: int, view: str) -> None:
-    key, rule = record.key or "", params.model_dump_json()
-    sinks = measures.counted_sinks(trajectory, key, rule, masked=split)
-    strength = measures.curve(trajectory, key, "strength", rule, masked=split)
-    lengths = np.isfinite(measures.mean_mass(trajectory, key)).sum(axis=1)
-    uniform = sink_analysis.uniform_strength(sinks, lengths, trajectory.info.model.bidirectional)
+def _numbers(recording: Recording, params: SinkParams, split: Split, step: int, view: str) -> None:
+    sinks = measures.counted_sinks(recording, params, masked=split)
+    strength = measures.curve(recording, "strength", params, masked=split)
+    lengths = np.isfinite(measures.mean_mass(recording)).sum(axis=1)
+    uniform = sink_analysis.uniform_strength(sinks, lengths, recording.info.model.bidirectional)
     rows = slice(None) if view == MEAN else slice(step, step + 1)
     count = sinks[rows].sum(axis=1).mean()
     where = "mean over steps" if view == MEAN else f"step {step}"
     first, second, third = st.columns(3)
     references = []
-    drawn = comparisons.stored_reference(record, trajectory)
+    drawn = comparisons.stored_reference(recording)
     if drawn is not None:
-        counts = measures.counted_sinks(*drawn, rule, masked=split).sum(axis=1)
+        counts = measures.counted_sinks(drawn, params, masked=split).sum(axis=1)
         references.append(f"Random weights: {counts[rows].mean():.2f}")
     if params.definition == "std" and split is None:
         expected = np.mean(sink_analysis.gaussian_reference(lengths[rows], params.k))
@@ -152,13 +142,9 @@ def _numbers(record: JobRecord, trajectory: Trajectory, params: SinkParams, spli
 
 
 def _grid(
-    record: JobRecord,
-    trajectory: Trajectory,
-    values: np.ndarray,
-    metric: HeadMetric,
-    params: SinkParams,
-    step: int | None,
+    recording: Recording, values: np.ndarray, metric: HeadMetric, params: SinkParams, step: int | None
 ) -> tuple[int, int]:
+    trajectory = recording.trajectory
     plot = st.container()  # above the boxes, whose values it outlines
     left, right = st.columns(2)
     strongest = highest(values, st.session_state.get("layer"), st.session_state.get("head"))
@@ -174,7 +160,7 @@ def _grid(
     labels = trajectory.labels(step)
     strongest_tokens = [
         [f"‘{labels[position]}’ at {position}" for position in row]
-        for row in measures.strongest_position(trajectory, record.key or "", step).tolist()
+        for row in measures.strongest_position(recording, step).tolist()
     ]
     with plot:
         chart(
@@ -201,7 +187,7 @@ def _axis_box(column: DeltaGenerator, name: str, size: int, strongest: int) -> i
 
 
 def _head(
-    trajectory: Trajectory,
+    recording: Recording,
     params: SinkParams,
     split: Split,
     step: int | None,
@@ -209,8 +195,9 @@ def _head(
     head: int,
     key: str = "mass_over_steps",
 ) -> None:
+    trajectory = recording.trajectory
     mass = trajectory.mass[:, layer, head]
-    own = measures.sinks_of_head(trajectory, params, layer, head, split)
+    flags = measures.sinks_of_head(recording, params, layer, head, split)
     names = [trajectory.labels(index) for index in range(trajectory.steps)] if mass.size <= MAX_NAMED_CELLS else None
     table = pd.DataFrame(mass, columns=[str(position) for position in range(mass.shape[1])])
     table.insert(0, "step", np.arange(len(mass)))
@@ -219,26 +206,26 @@ def _head(
         "Each row is a denoising step, each column a position; bright cells soak up this head's attention.",
         "Attention mass $m_{t,s} = \\sum_q p_t(q, s)$ of this head alone. Squares mark the positions that are sinks "
         "by this head's own mass. The colours end at the 99.5th percentile.\n\n" + definition_formula(params),
-        figures.mass_over_steps(mass, trajectory.labels(), own, names, step),
+        figures.mass_over_steps(mass, trajectory.labels(), flags, names, step),
         key,
         table,
     )
 
 
-def _map(record: JobRecord, trajectory: Trajectory, step: int, layer: int, head: int) -> None:
+def _map(recording: Recording, step: int, layer: int, head: int) -> None:
     st.divider()
     wanted = st.toggle(
         "Full attention map",
         key="full_map",
         bind="query-params",
         on_change=permission.allow,
-        args=(record.spec["model"]["source"],),
+        args=(recording.model.source,),
         help="Recordings keep the mass, not the maps. One forward of the model fetches the map of a head at a step.",
     )
     if not wanted:
         return
-    model = record.parameters().model
-    problem = comparisons.why_no_model(trajectory, model.source)
+    model, trajectory = recording.model, recording.trajectory
+    problem = comparisons.why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return
@@ -268,16 +255,17 @@ def _map(record: JobRecord, trajectory: Trajectory, step: int, layer: int, head:
 # --- chosen steps -----------------------------------------------------------------------------------------------
 
 
-def _chosen_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split, name: str) -> None:
+def _chosen_steps(recording: Recording, params: SinkParams, split: Split, name: str) -> None:
     metric = HEAD_METRICS[name]
     if not metric.per_step:
         st.info(f"{metric.title} is measured over all steps together. Choose another metric to compare steps.")
         return
-    default = sorted({round(share * (trajectory.steps - 1)) for share in (0, 1 / 3, 2 / 3, 1)})
-    among("steps", range(trajectory.steps))
+    every_step = range(recording.trajectory.steps)
+    default = sorted({round(share * (len(every_step) - 1)) for share in (0, 1 / 3, 2 / 3, 1)})
+    among("steps", every_step)
     steps = st.multiselect(
         "Steps",
-        range(trajectory.steps),
+        every_step,
         default=default,
         key="steps",
         bind="query-params",
@@ -287,7 +275,7 @@ def _chosen_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams,
     if not steps:
         st.info("Choose at least one step.")
         return
-    values = measures.head_metric(trajectory, record.key or "", name, params.model_dump_json(), split)
+    values = measures.head_metric(recording, name, params, split)
     grids = {f"step {step}": values[step] for step in sorted(steps)}
     table = pd.concat([_cells(grid, metric.title).assign(step=title) for title, grid in grids.items()])
     chart(
@@ -303,13 +291,14 @@ def _chosen_steps(record: JobRecord, trajectory: Trajectory, params: SinkParams,
 # --- ranking ----------------------------------------------------------------------------------------------------
 
 
-def _ranking(record: JobRecord, trajectory: Trajectory, params: SinkParams, split: Split, name: str) -> None:
+def _ranking(recording: Recording, params: SinkParams, split: Split, name: str) -> None:
     metric = HEAD_METRICS[name]
     columns = {}
-    for other, one in HEAD_METRICS.items():
-        values = measures.head_metric(trajectory, record.key or "", other, params.model_dump_json(), split)
-        columns[one.title] = (measures.over_steps(values) if one.per_step else values).ravel()
-    table = _cells(np.zeros((trajectory.layers, trajectory.heads)), "unused").drop(columns="unused").assign(**columns)
+    for other, column_metric in HEAD_METRICS.items():
+        values = measures.head_metric(recording, other, params, split)
+        columns[column_metric.title] = (measures.over_steps(values) if column_metric.per_step else values).ravel()
+    grid = np.zeros((recording.trajectory.layers, recording.trajectory.heads))
+    table = _cells(grid, "unused").drop(columns="unused").assign(**columns)
     table = table.sort_values(metric.title, ascending=False, na_position="last", ignore_index=True)
     heading(
         f"Heads by {metric.title.lower()}",
@@ -341,7 +330,7 @@ def _ranking(record: JobRecord, trajectory: Trajectory, params: SinkParams, spli
     for column, name in zip(st.columns(len(pinned), gap="medium"), pinned, strict=True):
         layer, head = heads[name]
         with column:
-            _head(trajectory, params, split, None, int(layer), int(head), f"pinned_{layer}_{head}")
+            _head(recording, params, split, None, int(layer), int(head), f"pinned_{layer}_{head}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,12 @@ def code(text: object) -> str:
     return f"{fence}{pad}{line}{pad}{fence}"
 
 
+def shortened(text: str, length: int = 32) -> str:
+    """Text on one line, cut to a length."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
 def _encodable(text: str) -> str:
     """Text that can be sent: half a surrogate pair, as file names and JSON can hold, becomes a question mark."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.jobs import JOBS
-from pages.parts.plain import plain
+from pages.parts.plain import plain, shortened
 from pages.parts.session import engine, others_wait, restart
 from pages.parts.trouble import EXPECTED, why
 
@@ -21,12 +21,6 @@ def job_title(record: JobRecord) -> str:
     else:
         subject = shortened(spec.get("model", {}).get("source", ""))
     return f"{JOBS[record.kind].title} · {subject}" if subject else JOBS[record.kind].title
-
-
-def shortened(text: str, length: int = 32) -> str:
-    """Text on one line, cut to a length."""
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def duration(seconds: float) -> str:

@@ -1,12 +1,7 @@
-"""What this server and this visitor have at hand: the engine, the model in use, the recording being looked at."""
+"""What this server and this visitor have at hand: the engine, this visitor's jobs, the model in use."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
 
-import numpy as np
 import streamlit as st
 from pydantic import ValidationError
 from streamlit import runtime
@@ -14,14 +9,13 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine import Engine, JobRecord
 from analysis.models.registry import MODELS, Model, entry
-from analysis.recording.trajectory import Trajectory, open_trajectory
 from analysis.specs import ModelSpec, Spec, sentence
 from cache import environment
 from cache.store import Store
 from pages.parts.plain import plain
 from pages.parts.trouble import EXPECTED, why
 
-_MODEL, _RECORDING = "model_in_use", "recording_shown"
+_MODEL = "model_in_use"
 
 
 @st.cache_resource(show_spinner=False)
@@ -121,90 +115,3 @@ def use_model(spec: ModelSpec) -> None:
 def model_entry(spec: ModelSpec) -> Model:
     """The registry's entry for a model, or a plain one for a checkpoint it does not list."""
     return entry(spec.source) or Model(spec.source, spec.source, "", prompt=MODELS["llada-8b-base"].prompt)
-
-
-# --- the recording shown ----------------------------------------------------------------------------------------
-
-
-def show_recording(job_id: str) -> None:
-    """Makes this recording the one that every page shows, and puts it in the address."""
-    st.session_state[_RECORDING] = job_id
-    st.query_params["recording"] = job_id
-
-
-def shown_recording() -> JobRecord | None:
-    """The recording job this visitor looks at: by the address, else as last chosen, else the newest that runs or is
-    finished.
-    """
-    asked = st.query_params.get("recording") or st.session_state.get(_RECORDING)
-    record = engine().job(asked) if asked else None
-    if asked and (record is None or record.kind != "record"):
-        st.warning("The recording in this address is not in the store. Here is the newest one instead.")
-    if record is None or record.kind != "record":
-        jobs = engine().jobs("record")
-        record = next((job for job in jobs if not job.ended or engine().has_result(job)), None)
-    if record is not None:
-        show_recording(record.id)
-    return record
-
-
-def prefer_recording(fits: Callable[[JobRecord], bool]) -> None:
-    """Shows the newest recording that fits, where this visitor has not come to one yet."""
-    if "recording" not in st.query_params and _RECORDING not in st.session_state:
-        found = next(filter(fits, finished_recordings()), None)
-        if found is not None:
-            show_recording(found.id)
-
-
-def finished_recordings() -> list[JobRecord]:
-    """Recordings that can be opened, newest first."""
-    return [record for record in engine().jobs("record") if engine().has_result(record)]
-
-
-def open_recording(record: JobRecord) -> Trajectory | None:
-    """The trajectory a finished job left, shared and read-only; None if it was evicted. Raises UserError if damaged."""
-    result = engine().result(record)
-    return None if result is None or result.file is None else _open(str(result.file), record.key or "")
-
-
-@st.cache_resource(show_spinner="Opening the recording…", max_entries=2)
-def _open(path: str, key: str) -> Trajectory:
-    trajectory = open_trajectory(Path(path), "The stored recording")
-    # NumPy computes on float32 several times faster than on float16, so the mass, which every number needs, is widened.
-    trajectory = replace(trajectory, mass=trajectory.mass.astype(np.float32))
-    for name in ("tokens", "masked", "confidence", "mass", "value_norm", "final"):
-        getattr(trajectory, name).flags.writeable = False
-    return trajectory
-
-
-def recording_titles(records: list[JobRecord], short: bool = False) -> dict[str, str]:
-    """The title of each recording by its id. Those that read the same are numbered, as widgets go by what is read."""
-    titles: dict[str, str] = {}
-    for record in records:
-        title = whole = short_title(record) if short else recording_title(record)
-        count = 1
-        while title in titles.values():
-            count += 1
-            title = f"{whole} ({count})"
-        titles[record.id] = title
-    return titles
-
-
-def short_title(record: JobRecord) -> str:
-    """A recording in a few words, for legends."""
-    prompt = " ".join(record.spec["prompt"].split())
-    prompt = prompt if len(prompt) <= 24 else prompt[:23] + "…"
-    return f"{record.spec['model']['source']} · “{prompt}” · seed {record.spec['seed']}"
-
-
-def recording_title(record: JobRecord) -> str:
-    """A recording in one line: when, which model, which prompt, which seed."""
-    spec = record.spec
-    when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M")
-    prompt = " ".join(spec["prompt"].split())
-    prompt = prompt if len(prompt) <= 48 else prompt[:47] + "…"
-    steps = record.summary.get("steps", "")
-    source = Path(spec["model"]["source"])
-    return (
-        f"{when} · {source.name if source.is_absolute() else source} · “{prompt}” · {steps} steps · seed {spec['seed']}"
-    )

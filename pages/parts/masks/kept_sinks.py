@@ -7,7 +7,6 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.masks import over_depth
-from analysis.recording.trajectory import Trajectory
 from analysis.sinks.definitions import kept_share, shared_inputs, uniform_strength
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import permission
@@ -16,7 +15,7 @@ from pages.parts.masks.runs import Pruned
 from pages.parts.plain import plain
 from pages.parts.recordings import comparisons, measures
 from pages.parts.recordings.choice import definition_formula, opened, recording_to_look_at, sink_controls
-from pages.parts.session import prefer_recording
+from pages.parts.recordings.recording import Recording, prefer_recording
 
 _OURS = "The paper gives no formula for sink strength: this one is ours."
 
@@ -27,12 +26,11 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
         "The sinks are those of the dense model's recording. Both pruned models denoise the same prompt with the same "
         "settings and seed; shown is what they still pay to those positions."
     )
-    models = {one.run.model for one in (first, second)} - {""}
+    models = {first.run.model, second.run.model} - {""}
     prefer_recording(lambda record: record.summary.get("fingerprint") in models)
-    looked_at = recording_to_look_at()
-    if looked_at is None:
+    dense = recording_to_look_at()
+    if dense is None:
         return
-    record, dense = looked_at
     problem = _why_not(first, second, dense)
     if problem:
         st.info(plain(problem))
@@ -43,31 +41,35 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
         key="pruned_recordings",
         bind="query-params",
         on_change=permission.allow,
-        args=tuple(str(one.masks.folder) for one in (first, second)),
+        args=(str(first.masks.folder), str(second.masks.folder)),
         help="Two recordings are made where they are not in the store yet. It takes as long as recording did.",
     )
     if not wanted:
         return
     # Both are asked before either is waited for, so that one is next when the other is done.
-    asked = [_ask(one, record, dense, slot) for one, slot in ((first, "first"), (second, "second"))]
-    shown = {"dense": (dense, record.key or "")}
-    for one, slot, job in zip((first, second), ("first", "second"), asked, strict=True):
-        trajectory = opened(job) if job is not None else None
-        if job is None or trajectory is None:
+    slots = {"first": first, "second": second}
+    jobs = [_ask(pruned, dense, slot) for slot, pruned in slots.items()]
+    recordings = {"dense": dense}
+    for (slot, pruned), job in zip(slots.items(), jobs, strict=True):
+        recording = opened(job) if job is not None else None
+        if recording is None:
             return
-        shown[f"{slot}: {one.label}"] = (trajectory, job.key or "")
-    rule, key = params.model_dump_json(), record.key or ""
-    strength = {name: measures.strength_at(*one, dense, key, rule) for name, one in shown.items()}
-    flags = measures.sinks(dense, key, rule)
+        recordings[f"{slot}: {pruned.label}"] = recording
+    strength = {name: measures.strength_at(recording, dense, params) for name, recording in recordings.items()}
+    flags = measures.sinks(dense, params)
     if not flags.any():
         st.info("The dense recording has no sinks by this definition. Lower the threshold.")
         return
-    lengths = np.isfinite(measures.mean_mass(dense, key)).sum(axis=1)
+    lengths = np.isfinite(measures.mean_mass(dense)).sum(axis=1)
     uniform = uniform_strength(flags, lengths, dense.info.model.bidirectional)
     _over_steps(strength, uniform, definition_formula(params))
-    by_layer = {name: measures.layer_strength_at(*one, dense, key, rule) for name, one in shown.items()}
+    by_layer = {name: measures.layer_strength_at(recording, dense, params) for name, recording in recordings.items()}
     _over_layers(by_layer, float(uniform.mean()), definition_formula(params))
-    same = {name: shared_inputs(one.tokens, dense.tokens) for name, (one, _) in list(shown.items())[1:]}
+    same = {
+        name: shared_inputs(recording.trajectory.tokens, dense.trajectory.tokens)
+        for name, recording in recordings.items()
+        if recording is not dense
+    }
     st.caption(
         "Pruned models write their own text. Of the tokens that go into a step, "
         + " and ".join(f"{value:.0%} ({plain(name)})" for name, value in same.items())
@@ -75,32 +77,34 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
     )
 
 
-def _why_not(first: Pruned, second: Pruned, dense: Trajectory) -> str:
+def _why_not(first: Pruned, second: Pruned, dense: Recording) -> str:
     """Why the recording shown is not the dense model's of these two, or nothing."""
-    geometry = first.masks.geometry
-    if (geometry.layers, geometry.heads) != (dense.layers, dense.heads):
+    geometry, recorded = first.masks.geometry, dense.trajectory
+    if (geometry.layers, geometry.heads) != (recorded.layers, recorded.heads):
         return (
-            f"This recording is of a model with {dense.layers} layers of {dense.heads} heads; these masks are of one "
-            f"with {geometry.layers} layers of {geometry.heads}. Choose a recording of the model they were pruned from."
+            f"This recording is of a model with {recorded.layers} layers of {recorded.heads} heads; these masks are "
+            f"of one with {geometry.layers} layers of {geometry.heads}. Choose a "
+            "recording of the model they were pruned from."
         )
-    models = {one.run.model for one in (first, second)} - {""}
+    models = {first.run.model, second.run.model} - {""}
     if models and models != {dense.info.model.fingerprint}:
         return "These were pruned from another model than the one recorded. Record a prompt with that one first."
     return ""
 
 
-def _ask(one: Pruned, record: JobRecord, dense: Trajectory, slot: str) -> JobRecord | None:
-    asked = record.parameters(RecordSpec)
+def _ask(pruned: Pruned, dense: Recording, slot: str) -> JobRecord | None:
+    request = dense.request()
+    model = request.model
     spec = RecordSpec(
-        model=ModelSpec(source=str(one.masks.folder), device=asked.model.device, dtype=asked.model.dtype),
-        prompt=dense.info.prompt,
+        model=ModelSpec(source=str(pruned.masks.folder), device=model.device, dtype=model.dtype),
+        prompt=request.prompt,
         # A folder's name does not say whether its model is tuned for a template; the recording knows.
         chat_template="on" if dense.info.chat_template else "off",
-        sampling=dense.info.sampling,
-        seed=dense.info.seed,
-        mass_dtype=asked.mass_dtype,
+        sampling=request.sampling,
+        seed=request.seed,
+        mass_dtype=request.mass_dtype,
     )
-    return comparisons.ask("record", spec, f"Recording {one.label}", f"masks_{slot}")
+    return comparisons.ask("record", spec, f"Recording {pruned.label}", f"masks_{slot}")
 
 
 def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition: str) -> None:

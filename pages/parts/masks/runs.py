@@ -1,10 +1,9 @@
-"""The pruned models at hand, and what is measured about their masks, computed once and kept.
+"""The pruned models at hand, and what is measured about their masks, computed once and kept."""
 
-Arguments whose names begin with `_` are not part of a cache key; the folders' stamps are.
-"""
-
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -35,6 +34,10 @@ class Pruned:
         return Path(self.name).name
 
 
+BY_STAMP: dict[str | type[Any], Callable[[Any], Any]] = {Pruned: lambda pruned: pruned.key}
+"""How caches tell pruned models apart; see `Recording`."""
+
+
 def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:
     """The pruned model of a name or path, or None after saying on the page why it cannot be read."""
     try:
@@ -59,26 +62,18 @@ def _run(folder: str, changed: int) -> PrunedRun:
 # --- measures ---------------------------------------------------------------------------------------------------
 
 
+@st.cache_data(max_entries=64, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")
 def compared(first: Pruned, second: Pruned) -> masks.Comparison:
     """Two masks, counted."""
-    return _compared(first.masks, second.masks, first.key, second.key)
+    geometry = first.masks.geometry
+    pairs = masks_file.pairs(first.masks, second.masks)
+    return masks.compare(pairs, geometry.layers, first.masks.names, geometry.heads, geometry.kv_heads)
 
 
-@st.cache_data(max_entries=64, show_spinner="Reading and comparing the masks…")
-def _compared(_first: MaskFolder, _second: MaskFolder, first_key: str, second_key: str) -> masks.Comparison:
-    geometry = _first.geometry
-    pairs = masks_file.pairs(_first, _second)
-    return masks.compare(pairs, geometry.layers, _first.names, geometry.heads, geometry.kv_heads)
-
-
+@st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")
 def overlap(runs: list[Pruned]) -> np.ndarray:
     """The four counts of every two of several runs, (K, K, 4)."""
-    return _overlap([run.masks for run in runs], [run.key for run in runs])
-
-
-@st.cache_data(max_entries=16, show_spinner="Reading and comparing the masks…")
-def _overlap(_folders: list[MaskFolder], keys: list[str]) -> np.ndarray:
-    return masks.pairs_of(*masks.overlap(masks_file.groups(_folders), len(_folders)))
+    return masks.pairs_of(*masks.overlap(masks_file.groups([run.masks for run in runs]), len(runs)))
 
 
 Window = tuple[tuple[int, int], tuple[int, int]]
@@ -91,30 +86,16 @@ def part_shape(first: Pruned, layer: int, name: str, head: int | None) -> tuple[
     return shape if head is None else masks.slice_shape(shape, name, geometry.heads, geometry.kv_heads)
 
 
+@st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading the masks…")
 def pictures(
     first: Pruned, second: Pruned, layer: int, name: str, head: int | None, window: Window, most: tuple[int, int]
 ) -> tuple[np.ndarray, int, int]:
     """Shares of two masks in at most `most` blocks, and of where they differ, (3, rows, columns), with a block's height
     and width.
     """
-    return _pictures(first.masks, second.masks, first.key, second.key, layer, name, head, window, most)
-
-
-@st.cache_data(max_entries=16, show_spinner="Reading the masks…")
-def _pictures(
-    _first: MaskFolder,
-    _second: MaskFolder,
-    first_key: str,
-    second_key: str,
-    layer: int,
-    name: str,
-    head: int | None,
-    window: Window,
-    most: tuple[int, int],
-) -> tuple[np.ndarray, int, int]:
-    pair = [one.pruned(layer, name) for one in (_first, _second)]
+    pair = [run.masks.pruned(layer, name) for run in (first, second)]
     if head is not None:
-        geometry = _first.geometry
+        geometry = first.masks.geometry
         pair = [masks.head_slice(mask, name, head, geometry.heads, geometry.kv_heads) for mask in pair]
     (top, bottom), (left, right) = window
     pair = [mask[top : bottom + 1, left : right + 1] for mask in pair]

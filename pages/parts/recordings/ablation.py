@@ -5,7 +5,6 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
-from analysis.recording.trajectory import Trajectory
 from analysis.specs import AblateSpec, SinkParams
 from cache.keys import content_key
 from pages.parts import controls, tokens
@@ -13,6 +12,7 @@ from pages.parts.charts import chart, heading
 from pages.parts.plain import plain
 from pages.parts.recordings import comparisons
 from pages.parts.recordings.choice import opened
+from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.selection import autoregressive_reference
 
 _ASKED = "ablation_asked"
@@ -22,14 +22,14 @@ _METHOD = (
 )
 
 
-def ablation(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> None:
+def ablation(recording: Recording, params: SinkParams) -> None:
     """Draws the view: its controls, and the outcome for each model once asked for."""
     st.caption(
         "Denoises the prompt again while no token may attend to the strongest sinks of each step, and compares with "
         "controls: as many random positions, as many of the heaviest non-sinks, and the first token alone. Reports say "
         "that diffusion models barely care and autoregressive ones break: see whether yours does."
     )
-    problem = comparisons.why_no_model(trajectory, record.spec["model"]["source"])
+    problem = comparisons.why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return
@@ -37,27 +37,27 @@ def ablation(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> N
     with count:
         blocked = controls.draw(AblateSpec, "count", "ablate_count", bind="query-params")
     with reference:
-        beside = autoregressive_reference(record, trajectory)
-    models = [(record, trajectory)]
+        beside = autoregressive_reference(recording)
+    recordings = [recording]
     causal = opened(beside) if beside is not None else None
-    if beside is not None and causal is not None:
-        problem = comparisons.why_no_model(causal, beside.spec["model"]["source"])
+    if causal is not None:
+        problem = comparisons.why_no_model(causal)
         if problem:
             st.info(plain(problem))
         else:
-            models.append((beside, causal))
-    specs = [_spec(one, shown, blocked, params) for one, shown in models]
+            recordings.append(causal)
+    specs = [_spec(each, blocked, params) for each in recordings]
     # Another setting is another question, to be asked by hand.
     question = content_key(specs=[spec.model_dump(mode="json") for spec in specs])[:12]
     if button.button(
         "Run the ablation", key="run_ablation", icon=":material/science:", width="stretch", type="primary"
     ):
         st.session_state[_ASKED] = question
-    asked = st.session_state.get(_ASKED) == question
-    if not asked and not all(comparisons.at_hand("ablate", spec) for spec in specs):
+    by_hand = st.session_state.get(_ASKED) == question
+    if not by_hand and not all(comparisons.at_hand("ablate", spec) for spec in specs):
         return
     answers = [
-        comparisons.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index), asked)
+        comparisons.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index), by_hand)
         for index, spec in enumerate(specs)
     ]
     jobs = [(spec.model.source, job) for spec, job in zip(specs, answers, strict=True) if job is not None]
@@ -65,12 +65,12 @@ def ablation(record: JobRecord, trajectory: Trajectory, params: SinkParams) -> N
         _outcome(jobs, blocked)
 
 
-def _spec(record: JobRecord, trajectory: Trajectory, blocked: int, params: SinkParams) -> AblateSpec:
-    info = trajectory.info
+def _spec(recording: Recording, blocked: int, params: SinkParams) -> AblateSpec:
+    info = recording.info
     return AblateSpec(
-        model=record.parameters().model,
-        prompt=tuple(trajectory.final[: info.prompt_length].tolist()),
-        sampling=info.sampling,
+        model=recording.model,
+        prompt=tuple(recording.trajectory.final[: info.prompt_length].tolist()),
+        sampling=recording.request().sampling,
         count=blocked,
         sinks=params,
         seed=info.seed,

@@ -6,19 +6,19 @@ from typing import Any
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.recording.trajectory import Trajectory
 from analysis.sinks.definitions import DEFINITIONS
 from analysis.specs import SinkParams
 from pages.parts import controls
 from pages.parts.plain import plain
-from pages.parts.session import (
-    engine,
+from pages.parts.recordings.recording import (
+    Recording,
     finished_recordings,
     open_recording,
     recording_titles,
     show_recording,
     shown_recording,
 )
+from pages.parts.session import engine
 from pages.parts.trouble import EXPECTED, why
 
 SPLITS: dict[str, bool | None] = {"all tokens": None, "[MASK] only": True, "without [MASK]": False}
@@ -27,15 +27,15 @@ _TAKEN_IN = "files_taken_in"
 
 def choose_recording(shown: JobRecord | None) -> None:
     """A box of all finished recordings; choosing one shows it."""
-    records = finished_recordings()
-    if not records:
+    jobs = finished_recordings()
+    if not jobs:
         _open_file()
         return
     box, share = st.columns([6, 1], vertical_alignment="bottom")
     with share.popover("Share", icon=":material/share:", width="stretch"):
         _download(shown)
         _open_file()
-    titles = recording_titles(records)
+    titles = recording_titles(jobs)
     ids = list(titles)
     current = shown.id if shown is not None and shown.id in titles else None
 
@@ -59,7 +59,7 @@ def choose_recording(shown: JobRecord | None) -> None:
 def _download(shown: JobRecord | None) -> None:
     """The file of the recording shown. It opens on any SinkScope, without the model."""
     result = engine().result(shown) if shown is not None else None
-    if result is not None and result.file is not None:
+    if shown is not None and result is not None and result.file is not None:
         st.download_button(
             f"Download this recording ({result.file.stat().st_size / 1e6:.1f} MB)",
             result.file.read_bytes,
@@ -82,47 +82,46 @@ def _open_file() -> None:
     if dropped is None:
         return
     try:
-        record = engine().receive_recording(dropped.getbuffer(), dropped.name)
+        job = engine().receive_recording(dropped.getbuffer(), dropped.name)
     except EXPECTED as error:
         st.error(plain(why(error)))
     else:
         st.session_state[_TAKEN_IN] += 1
-        show_recording(record.id)
+        show_recording(job.id)
         st.rerun()
 
 
-def opened(record: JobRecord) -> Trajectory | None:
+def opened(job: JobRecord) -> Recording | None:
     """The recording, or None after saying on the page why it cannot be opened."""
     try:
-        trajectory = open_recording(record)
+        recording = open_recording(job)
     except EXPECTED as error:
         st.error(plain(why(error)))
         st.button(
             "Remove this recording",
-            key=f"remove_{record.id}",
+            key=f"remove_{job.id}",
             icon=":material/delete:",
             on_click=engine().forget_result,  # otherwise asking again would find the file that cannot be opened
-            args=(record,),
+            args=(job,),
             help="Its file is deleted. The same prompt can then be recorded again.",
         )
         return None
-    if trajectory is None:
+    if recording is None:
         st.warning("This recording is no longer in the store. Record it again on the Denoise page.")
-    return trajectory
+    return recording
 
 
-def recording_to_look_at() -> tuple[JobRecord, Trajectory] | None:
+def recording_to_look_at() -> Recording | None:
     """The box to choose a recording, and the one shown; None after saying on the page why there is none to look at."""
-    record = shown_recording()
-    if record is None or record.state != "done":
-        waiting = record is not None and not record.ended
+    job = shown_recording()
+    if job is None or job.state != "done":
+        waiting = job is not None and not job.ended
         st.info("The recording is still running." if waiting else "There is no recording to look at yet.")
         st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
-        choose_recording(record)
+        choose_recording(job)
         return None
-    choose_recording(record)
-    trajectory = opened(record)
-    return None if trajectory is None else (record, trajectory)
+    choose_recording(job)
+    return opened(job)
 
 
 def within(key: str, last: int) -> None:
@@ -136,22 +135,22 @@ def within(key: str, last: int) -> None:
 
 def among(key: str, options: Collection[Any]) -> None:
     """Drops from a list kept for a widget what is not among its options any more."""
-    kept = [one for one in st.session_state.get(key, []) if one in options]
+    kept = [choice for choice in st.session_state.get(key, []) if choice in options]
     if key in st.session_state and kept != st.session_state[key]:
         st.session_state[key] = kept
 
 
-def step_slider(trajectory: Trajectory, key: str = "step") -> int:
+def step_slider(recording: Recording) -> int:
     """The denoising step looked at, counted from 0."""
-    last = trajectory.steps - 1
+    last = recording.trajectory.steps - 1
     if last == 0:
         return 0
-    within(key, last)
+    within("step", last)
     return st.slider(
         "Denoising step",
         0,
         last,
-        key=key,
+        key="step",
         bind="query-params",
         help="Step 0 is the first forward. What is shown is what went INTO the step.",
     )

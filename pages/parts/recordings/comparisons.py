@@ -5,30 +5,28 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.jobs import known_key
 from analysis.models.checkpoint import find, fingerprint
-from analysis.recording.trajectory import Trajectory
 from analysis.specs import ModelSpec, NoiseSpec, ReferenceSpec, Spec
 from pages.parts import permission
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.session import engine, leave, open_recording, submit
+from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
+from pages.parts.session import engine, leave, submit
 from pages.parts.trouble import EXPECTED, why
 
 _ASKED = "comparison_jobs"
 QUICK = 100e6  # bytes of weights up to which the random-weight reference is drawn without being asked for
 
-Opened = tuple[Trajectory, str]
-"""A trajectory and the key its measures are kept by."""
 
-
-def why_no_model(trajectory: Trajectory, source: str) -> str:
+def why_no_model(recording: Recording) -> str:
     """Why the recorded model cannot be run, or nothing."""
+    source = recording.model.source
     try:
-        found = find(source)
+        checkpoint = find(source)
     except EXPECTED as error:
         return f"This needs the recorded model. {why(error)}"
-    if found is None:
+    if checkpoint is None:
         return f"This needs the recorded model, and '{source}' is not on this disk. Load it in the sidebar first."
-    if fingerprint(found) != trajectory.info.model.fingerprint:
+    if fingerprint(checkpoint) != recording.info.model.fingerprint:
         return f"This needs the recorded model, and '{source}' has changed since. Record again to look into it."
     return ""
 
@@ -95,13 +93,13 @@ def follow(job_id: str, what: str) -> None:
 # --- random weights ---------------------------------------------------------------------------------------------
 
 
-def reference_toggle(record: JobRecord, trajectory: Trajectory) -> Opened | None:
+def reference_toggle(recording: Recording) -> Recording | None:
     """The switch for the random-weight reference, and the reference; None where it is off or not there (yet).
 
     It is on by default for a small model, whose reference takes a moment.
     """
-    source = record.spec["model"]["source"]
-    problem = why_no_model(trajectory, source)
+    source = recording.model.source
+    problem = why_no_model(recording)
     wanted = st.toggle(
         "Random-weight reference",
         value=not problem and _is_small(source),
@@ -116,56 +114,50 @@ def reference_toggle(record: JobRecord, trajectory: Trajectory) -> Opened | None
     if problem:
         st.info(plain(problem))
         return None
-    return _opened(ask("reference", _reference(trajectory, record), "Observing the same inputs with random weights"))
+    spec = _reference_spec(recording, recording.model)
+    return _opened(ask("reference", spec, "Observing the same inputs with random weights"))
 
 
-def stored_reference(record: JobRecord, trajectory: Trajectory) -> Opened | None:
+def stored_reference(recording: Recording) -> Recording | None:
     """The random-weight reference of a recording where it has been observed before; nothing is run."""
-    if why_no_model(trajectory, record.spec["model"]["source"]):
+    if why_no_model(recording):
         return None
-    model = record.parameters().model
-    key = _reference_key(trajectory, record.key or "", model.model_dump_json(), fingerprint(find(model.source)))
+    key = _reference_key(recording, recording.model, recording.info.model.fingerprint)
     return _opened(engine().answered("reference", key))
 
 
 def _is_small(source: str) -> bool:
-    found = find(source)
-    return found is not None and sum(file.stat().st_size for file in found.weight_files) <= QUICK
+    checkpoint = find(source)
+    return checkpoint is not None and sum(file.stat().st_size for file in checkpoint.weight_files) <= QUICK
 
 
-def _reference(trajectory: Trajectory, record: JobRecord) -> ReferenceSpec:
-    return _reference_spec(trajectory, record.key or "", record.parameters().model.model_dump_json())
+@st.cache_resource(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
+def _reference_spec(recording: Recording, model: ModelSpec) -> ReferenceSpec:
+    trajectory = recording.trajectory
+    inputs = tuple(trajectory.input_tokens(step) for step in range(trajectory.steps))
+    return ReferenceSpec(model=model, inputs=inputs, prompt_length=recording.info.prompt_length)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _reference_spec(_trajectory: Trajectory, key: str, model: str) -> ReferenceSpec:
-    inputs = tuple(_trajectory.input_tokens(step) for step in range(_trajectory.steps))
-    return ReferenceSpec(
-        model=ModelSpec.model_validate_json(model), inputs=inputs, prompt_length=_trajectory.info.prompt_length
-    )
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _reference_key(_trajectory: Trajectory, key: str, model: str, content: str) -> str | None:
-    """The name of a reference's result. content: the model's fingerprint, on which it depends."""
-    return known_key("reference", _reference_spec(_trajectory, key, model))
+@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
+def _reference_key(recording: Recording, model: ModelSpec, content: str) -> str | None:
+    """The name of a reference's result. content: the fingerprint of the model there now, on which it depends."""
+    return known_key("reference", _reference_spec(recording, model))
 
 
 # --- noised text ------------------------------------------------------------------------------------------------
 
 
-def noised(record: JobRecord, trajectory: Trajectory) -> Opened | None:
+def noised(recording: Recording) -> Recording | None:
     """The finished text noised forward, or None while it is not there."""
     spec = NoiseSpec(
-        model=record.parameters().model,
-        tokens=tuple(trajectory.final.tolist()),
-        prompt_length=trajectory.info.prompt_length,
+        model=recording.model,
+        tokens=tuple(recording.trajectory.final.tolist()),
+        prompt_length=recording.info.prompt_length,
         step_interval=2,
-        seed=record.spec["seed"],
+        seed=recording.job.spec["seed"],
     )
     return _opened(ask("noise", spec, "Observing the noised text"))
 
 
-def _opened(job: JobRecord | None) -> Opened | None:
-    trajectory = open_recording(job) if job is not None else None
-    return None if trajectory is None or job is None else (trajectory, job.key or "")
+def _opened(job: JobRecord | None) -> Recording | None:
+    return None if job is None else open_recording(job)

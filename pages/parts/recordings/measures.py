@@ -1,15 +1,12 @@
-"""Measures of a recording, computed once and kept: pages ask for numbers here and do no maths of their own.
-
-Arguments whose names begin with `_` are not part of a cache key; the recording's own key is.
-"""
+"""Measures of a recording, computed once and kept: pages ask for numbers here and do no maths of their own."""
 
 import numpy as np
 import streamlit as st
 
-from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks import metrics
 from analysis.specs import SinkParams
+from pages.parts.recordings.recording import BY_KEY, Recording
 
 Scope = tuple[int | None, int | None]
 """A layer and a head; None for all of them."""
@@ -18,131 +15,128 @@ Split = bool | None
 """Whether only what is (True) or is not (False) [MASK] is looked at; None for all."""
 
 
-@st.cache_data(max_entries=64, show_spinner="Adding up the attention mass…")
-def mean_mass(_trajectory: Trajectory, key: str, scope: Scope = WHOLE) -> np.ndarray:
+@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner="Adding up the attention mass…")
+def mean_mass(recording: Recording, scope: Scope = WHOLE) -> np.ndarray:
     """Mass averaged over the heads of a scope, (T, S)."""
     layer, head = scope
     layers = slice(None) if layer is None else slice(layer, layer + 1)
     heads = slice(None) if head is None else slice(head, head + 1)
-    return sink_analysis.mean_mass(_trajectory.mass[:, layers, heads])
+    return sink_analysis.mean_mass(recording.trajectory.mass[:, layers, heads])
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def sinks(_trajectory: Trajectory, key: str, params: str, scope: Scope = WHOLE) -> np.ndarray:
+@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
+def sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE) -> np.ndarray:
     """Which positions are sinks in each step, (T, S) bool, judged on the mass of a scope."""
-    mass = mean_mass(_trajectory, key, scope)
-    return sink_analysis.find_sinks(mass, SinkParams.model_validate_json(params), _trajectory.info.model.bidirectional)
+    mass = mean_mass(recording, scope)
+    return sink_analysis.find_sinks(mass, params, recording.info.model.bidirectional)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Measuring every head…")
-def _moments(_trajectory: Trajectory, key: str) -> sink_analysis.Moments:
-    return metrics.head_moments(_trajectory.mass)
+@st.cache_resource(max_entries=4, hash_funcs=BY_KEY, show_spinner="Measuring every head…")
+def _moments(recording: Recording) -> sink_analysis.Moments:
+    return metrics.head_moments(recording.trajectory.mass)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Measuring every head…")
-def _value_totals(_trajectory: Trajectory, key: str) -> np.ndarray:
-    return metrics.value_totals(_trajectory.value_norm)
+@st.cache_resource(max_entries=4, hash_funcs=BY_KEY, show_spinner="Measuring every head…")
+def _value_totals(recording: Recording) -> np.ndarray:
+    return metrics.value_totals(recording.trajectory.value_norm)
 
 
-def counted(trajectory: Trajectory, masked: bool | None) -> np.ndarray | None:
+def counted(recording: Recording, masked: Split) -> np.ndarray | None:
     """Where tokens are (True) or are not (False) [MASK], (T, S); None for everywhere."""
-    return None if masked is None else trajectory.masked == masked
+    return None if masked is None else recording.trajectory.masked == masked
 
 
-def head_metric(trajectory: Trajectory, key: str, name: str, params: str, masked: bool | None = None) -> np.ndarray:
+def head_metric(recording: Recording, name: str, params: SinkParams, masked: Split = None) -> np.ndarray:
     """A metric of every head: (T, L, H), or (L, H) for one over all steps. masked: as in `curve`."""
     if metrics.HEAD_METRICS[name].reads_sinks:
-        return _head_metric(trajectory, key, name, params, masked)
-    return _head_metric(trajectory, key, name, SinkParams().model_dump_json(), None)
+        return _head_metric(recording, name, params, masked)
+    return _head_metric(recording, name, SinkParams(), None)
 
 
-@st.cache_data(max_entries=64, show_spinner="Measuring every head…")
-def _head_metric(_trajectory: Trajectory, key: str, name: str, params: str, masked: bool | None) -> np.ndarray:
+@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner="Measuring every head…")
+def _head_metric(recording: Recording, name: str, params: SinkParams, masked: Split) -> np.ndarray:
     heads = metrics.Heads(
-        _trajectory.mass,
-        counted_sinks(_trajectory, key, params, WHOLE, masked),
-        SinkParams.model_validate_json(params),
-        _trajectory.info.model.bidirectional,
-        _trajectory.value_norm,
-        _moments(_trajectory, key),
-        _value_totals(_trajectory, key) if name == "value-norm" else None,
-        counted(_trajectory, masked),
+        recording.trajectory.mass,
+        counted_sinks(recording, params, WHOLE, masked),
+        params,
+        recording.info.model.bidirectional,
+        recording.trajectory.value_norm,
+        _moments(recording),
+        _value_totals(recording) if name == "value-norm" else None,
+        counted(recording, masked),
     )
     return metrics.HEAD_METRICS[name].compute(heads)
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def kinds(_trajectory: Trajectory, key: str) -> np.ndarray:
+@st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
+def kinds(recording: Recording) -> np.ndarray:
     """The kind of every token, (T, S) indices into `analysis.sinks.definitions.KINDS`."""
-    info = _trajectory.info
-    return sink_analysis.token_kinds(_trajectory.tokens, _trajectory.masked, info.tokens, info.model.end_tokens)
+    trajectory, info = recording.trajectory, recording.info
+    return sink_analysis.token_kinds(trajectory.tokens, trajectory.masked, info.tokens, info.model.end_tokens)
 
 
-def counted_sinks(
-    trajectory: Trajectory, key: str, params: str, scope: Scope = WHOLE, masked: bool | None = None
-) -> np.ndarray:
+def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE, masked: Split = None) -> np.ndarray:
     """The sinks that are (True) or are not (False) [MASK] in their step, (T, S); all of them for None."""
-    flags, where = sinks(trajectory, key, params, scope), counted(trajectory, masked)
-    return flags if where is None else flags & where
+    return _where(sinks(recording, params, scope), counted(recording, masked))
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
+def _where(flags: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    return flags if mask is None else flags & mask
+
+
+@st.cache_data(max_entries=256, hash_funcs=BY_KEY, show_spinner=False)
 def curve(
-    _trajectory: Trajectory, key: str, name: str, params: str, scope: Scope = WHOLE, masked: bool | None = None
+    recording: Recording, name: str, params: SinkParams, scope: Scope = WHOLE, masked: Split = None
 ) -> np.ndarray:
     """A number a step, (T,). masked: look only at what is (True) or is not (False) [MASK]; None looks at all."""
-    flags = counted_sinks(_trajectory, key, params, scope, masked)
-    where = counted(_trajectory, masked)
-    looked_at = np.ones_like(flags) if where is None else where
-    return metrics.CURVES[name].compute(mean_mass(_trajectory, key, scope), flags, looked_at)
+    flags = counted_sinks(recording, params, scope, masked)
+    mask = counted(recording, masked)
+    looked_at = np.ones_like(flags) if mask is None else mask
+    return metrics.CURVES[name].compute(mean_mass(recording, scope), flags, looked_at)
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def strength_at(_trajectory: Trajectory, key: str, _dense: Trajectory, dense_key: str, params: str) -> np.ndarray:
+@st.cache_data(max_entries=32, hash_funcs=BY_KEY, show_spinner=False)
+def strength_at(recording: Recording, dense: Recording, params: SinkParams) -> np.ndarray:
     """Share of attention a recording pays, by step, to the sinks of another, dense one, (T,)."""
-    return sink_analysis.strength_at(mean_mass(_trajectory, key), sinks(_dense, dense_key, params))
+    return sink_analysis.strength_at(mean_mass(recording), sinks(dense, params))
 
 
-@st.cache_data(max_entries=32, show_spinner="Measuring every layer…")
-def layer_strength_at(_trajectory: Trajectory, key: str, _dense: Trajectory, dense_key: str, params: str) -> np.ndarray:
+@st.cache_data(max_entries=32, hash_funcs=BY_KEY, show_spinner="Measuring every layer…")
+def layer_strength_at(recording: Recording, dense: Recording, params: SinkParams) -> np.ndarray:
     """The same for each layer, averaged over the steps, (L,)."""
-    flags = sinks(_dense, dense_key, params)
+    flags = sinks(dense, params)
     rows = [
-        sink_analysis.strength_at(mean_mass(_trajectory, key, (layer, None)), flags)
-        for layer in range(_trajectory.layers)
+        sink_analysis.strength_at(mean_mass(recording, (layer, None)), flags)
+        for layer in range(recording.trajectory.layers)
     ]
     return np.mean(rows, axis=1)
 
 
-@st.cache_data(max_entries=16, show_spinner="Measuring how sinks move…")
+@st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner="Measuring how sinks move…")
 def variances(
-    _trajectory: Trajectory, key: str, params: str, by_head: bool, masked: bool | None = None
+    recording: Recording, params: SinkParams, by_head: bool, masked: Split = None
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Spatial variance of the corrected share and temporal variance of the centroid of each layer or head, and names.
 
     Sinks are judged on the corrected share, so that causal and bidirectional models compare. masked: as in `curve`.
     """
-    rule, bidirectional = SinkParams.model_validate_json(params), _trajectory.info.model.bidirectional
-    known = _moments(_trajectory, key) if by_head and bidirectional else None
-    return metrics.variance_points(_trajectory.mass, rule, bidirectional, by_head, counted(_trajectory, masked), known)
+    bidirectional, mass = recording.info.model.bidirectional, recording.trajectory.mass
+    moments = _moments(recording) if by_head and bidirectional else None
+    return metrics.variance_points(mass, params, bidirectional, by_head, counted(recording, masked), moments)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def strongest_position(_trajectory: Trajectory, key: str, step: int | None) -> np.ndarray:
+@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
+def strongest_position(recording: Recording, step: int | None) -> np.ndarray:
     """The position each head pays most attention to, in a step or over all of them, (L, H)."""
-    return metrics.strongest_position(_trajectory.mass if step is None else _trajectory.mass[step : step + 1])
+    mass = recording.trajectory.mass
+    return metrics.strongest_position(mass if step is None else mass[step : step + 1])
 
 
-def sinks_of_head(
-    trajectory: Trajectory, params: SinkParams, layer: int, head: int, masked: bool | None = None
-) -> np.ndarray:
+def sinks_of_head(recording: Recording, params: SinkParams, layer: int, head: int, masked: Split = None) -> np.ndarray:
     """The sinks of one head by its own mass, (T, S). masked: as in `curve`."""
-    mass = trajectory.mass[:, layer, head]
-    own, where = (
-        sink_analysis.find_sinks(mass, params, trajectory.info.model.bidirectional),
-        counted(trajectory, masked),
-    )
-    return own if where is None else own & where
+    mass = recording.trajectory.mass[:, layer, head]
+    flags = sink_analysis.find_sinks(mass, params, recording.info.model.bidirectional)
+    return _where(flags, counted(recording, masked))
 
 
 def over_steps(values: np.ndarray) -> np.ndarray:

@@ -3,12 +3,12 @@
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.recording.trajectory import Trajectory
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSpec
 from pages.parts.plain import plain
 from pages.parts.recordings import comparisons
 from pages.parts.recordings.choice import among
-from pages.parts.session import engine, finished_recordings, not_in_address, recording_titles, submit
+from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
+from pages.parts.session import engine, not_in_address, submit
 from pages.parts.trouble import EXPECTED, why
 
 TWIN = "bundled-ar"
@@ -16,42 +16,43 @@ NONE = "none"
 _COMPARED, _ADDRESS_READ, _PROBLEM = "compare_choice", "reference_address_read", "reference_problem"
 
 
-def compared_recordings(record: JobRecord) -> list[JobRecord]:
+def compared_recordings(recording: Recording) -> list[JobRecord]:
     """The box of other recordings to compare with, and those chosen."""
-    records = {other.id: other for other in finished_recordings() if other.id != record.id}
-    titles = recording_titles(list(records.values()), short=True)
+    shown = recording.job.id
+    jobs = {job.id: job for job in finished_recordings() if job.id != shown}
+    titles = recording_titles(list(jobs.values()), short=True)
     if _COMPARED not in st.session_state:
-        asked = st.query_params.get("compare", "").split(",")
-        st.session_state[_COMPARED] = [job for job in asked if job in records]
-        unknown = [job for job in asked if job and job not in records and job != record.id]
+        named = st.query_params.get("compare", "").split(",")
+        st.session_state[_COMPARED] = [job_id for job_id in named if job_id in jobs]
+        unknown = [job_id for job_id in named if job_id and job_id not in jobs and job_id != shown]
         if unknown:
             not_in_address(f"no recording {', '.join(unknown)} to compare with.")
-    among(_COMPARED, records)
+    among(_COMPARED, jobs)
     chosen = st.multiselect(
         "Compare with",
-        list(records),
+        list(jobs),
         key=_COMPARED,
         persist_state="session",
         max_selections=8,
-        format_func=lambda job: titles.get(job, job),
+        format_func=lambda job_id: titles.get(job_id, job_id),
         placeholder="other recordings",
         help="Recordings of one model become one line with a band; another model gets a line of its own.",
     )
     _to_address("compare", ",".join(chosen))
-    return [records[job] for job in chosen]
+    return [jobs[job_id] for job_id in chosen]
 
 
-def autoregressive_reference(record: JobRecord, trajectory: Trajectory) -> JobRecord | None:
+def autoregressive_reference(recording: Recording) -> JobRecord | None:
     """The box of autoregressive recordings to stand beside a diffusion model's, and the one chosen.
 
     One of the same prompt is chosen by itself; where there is none, a button records it with the bundled autoregressive
     model. None where none is chosen, while it runs, and beside an autoregressive recording.
     """
-    if trajectory.info.model.mask_token is None:
+    if recording.info.model.mask_token is None:
         return None
-    records = {job.id: job for job in finished_recordings() if job.spec["sampling"]["sampler"] == "autoregressive"}
-    same = [job for job, other in records.items() if other.spec["prompt"] == record.spec["prompt"]]
-    chosen = _choose(record, records, same)
+    jobs = {job.id: job for job in finished_recordings() if job.spec["sampling"]["sampler"] == "autoregressive"}
+    same_prompt = [job_id for job_id, job in jobs.items() if job.spec["prompt"] == recording.job.spec["prompt"]]
+    chosen = _choose(recording.job, jobs, same_prompt)
     job = engine().job(chosen) if chosen != NONE else None
     if job is None or job.state == "done":
         return job
@@ -62,47 +63,47 @@ def autoregressive_reference(record: JobRecord, trajectory: Trajectory) -> JobRe
     return None
 
 
-def _choose(record: JobRecord, records: dict[str, JobRecord], same: list[str]) -> str:
+def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]) -> str:
     """Draws the box and the button; the id of the job chosen, which may still run, or NONE."""
-    key = f"reference_{record.id}"
-    asked = st.session_state.get(key)
-    if asked is None and not st.session_state.get(_ADDRESS_READ):
-        asked = st.query_params.get("reference")
+    key = f"reference_{shown.id}"
+    wanted = st.session_state.get(key)
+    if wanted is None and not st.session_state.get(_ADDRESS_READ):
+        wanted = st.query_params.get("reference")
     st.session_state[_ADDRESS_READ] = True
-    running = engine().job(asked) if asked else None
-    options = [NONE, *records]
-    if running is not None and running.kind == "record" and running.id not in records and running.state != "done":
+    running = engine().job(wanted) if wanted else None
+    options = [NONE, *jobs]
+    if running is not None and running.kind == "record" and running.id not in jobs and running.state != "done":
         options.append(running.id)
-    if asked not in options:
-        if asked is not None and key not in st.session_state:
-            not_in_address(f"no autoregressive recording {asked}.")
-        asked = same[0] if same else NONE
-    if st.session_state.get(key) != asked:
-        st.session_state[key] = asked
+    if wanted not in options:
+        if wanted is not None and key not in st.session_state:
+            not_in_address(f"no autoregressive recording {wanted}.")
+        wanted = same_prompt[0] if same_prompt else NONE
+    if st.session_state.get(key) != wanted:
+        st.session_state[key] = wanted
 
     def record_twin() -> None:
         try:
             spec = RecordSpec(
                 model=ModelSpec(source=TWIN),
-                prompt=record.spec["prompt"],
-                sampling=AutoregressiveSampling(gen_length=record.spec["sampling"]["gen_length"]),
-                seed=record.spec["seed"],
+                prompt=shown.spec["prompt"],
+                sampling=AutoregressiveSampling(gen_length=shown.spec["sampling"]["gen_length"]),
+                seed=shown.spec["seed"],
             )
             st.session_state[key] = submit("record", spec).id
         except EXPECTED as error:
             st.session_state[_PROBLEM] = why(error)
 
-    titles = {NONE: "none"} | recording_titles(list(records.values()), short=True)
-    box, button = st.columns([3, 1] if not same else [1, 0.001], vertical_alignment="bottom")
+    titles = {NONE: "none"} | recording_titles(list(jobs.values()), short=True)
+    box, button = st.columns([3, 1] if not same_prompt else [1, 0.001], vertical_alignment="bottom")
     chosen = box.selectbox(
         "Autoregressive reference",
         options,
         key=key,
         persist_state="session",
-        format_func=lambda job: titles.get(job, "being recorded"),
+        format_func=lambda job_id: titles.get(job_id, "being recorded"),
         help="Any causal language model: load it in the sidebar, record a prompt on the Denoise page, choose it here.",
     )
-    if not same and asked not in options[len(records) + 1 :]:
+    if not same_prompt and wanted not in options[len(jobs) + 1 :]:
         button.button(
             f"Record with {TWIN}",
             key="record_twin",

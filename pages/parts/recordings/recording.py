@@ -1,0 +1,148 @@
+"""Recordings that can be looked at: which there are, which one is shown, opening one, and what it is called."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.recording.trajectory import Info, Trajectory, open_trajectory
+from analysis.specs import ModelSpec, RecordSpec
+from pages.parts.plain import shortened
+from pages.parts.session import engine
+
+_SHOWN = "recording_shown"
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A finished job and the trajectory it left, read-only. key: of the job's result, which names its content.
+
+    Functions that cache what they compute from one take it with `hash_funcs=BY_KEY`, so that it stands in their caches
+    by its key; Streamlit would otherwise read through all of its arrays.
+    """
+
+    job: JobRecord
+    key: str
+    trajectory: Trajectory
+
+    @property
+    def info(self) -> Info:
+        return self.trajectory.info
+
+    @property
+    def model(self) -> ModelSpec:
+        """The model as it was asked for; `info.model` says what it was."""
+        return ModelSpec.model_validate(self.job.spec["model"])
+
+    def request(self) -> RecordSpec:
+        """The parameters of a recorded generation. Raises TypeError for references and noised text."""
+        return self.job.parameters(RecordSpec)
+
+    def settings(self) -> dict[str, Any]:
+        """What an exported page says of it."""
+        return {
+            "recording": recording_title(self.job),
+            "prompt": self.info.prompt,
+            "sampling": self.info.sampling.model_dump(),
+            "seed": self.info.seed,
+            "model": self.info.model.model_dump(),
+        }
+
+
+BY_KEY: dict[str | type[Any], Callable[[Any], Any]] = {Recording: lambda recording: recording.key}
+"""How caches tell recordings apart."""
+
+
+# --- opening ----------------------------------------------------------------------------------------------------
+
+
+def open_recording(job: JobRecord) -> Recording | None:
+    """What a finished job left; None if it was evicted. Raises UserError if it is damaged."""
+    result = engine().result(job)
+    if result is None or result.file is None or job.key is None:
+        return None
+    return Recording(job, job.key, _open(str(result.file), job.key))
+
+
+@st.cache_resource(show_spinner="Opening the recording…", max_entries=2)
+def _open(path: str, key: str) -> Trajectory:
+    trajectory = open_trajectory(Path(path), "The stored recording")
+    # NumPy computes on float32 several times faster than on float16, so the mass, which every number needs, is widened.
+    trajectory = replace(trajectory, mass=trajectory.mass.astype(np.float32))
+    for name in ("tokens", "masked", "confidence", "mass", "value_norm", "final"):
+        getattr(trajectory, name).flags.writeable = False
+    return trajectory
+
+
+def finished_recordings() -> list[JobRecord]:
+    """Recordings that can be opened, newest first."""
+    return [job for job in engine().jobs("record") if engine().has_result(job)]
+
+
+# --- the recording shown ----------------------------------------------------------------------------------------
+
+
+def show_recording(job_id: str) -> None:
+    """Makes this recording the one that every page shows, and puts it in the address."""
+    st.session_state[_SHOWN] = job_id
+    st.query_params["recording"] = job_id
+
+
+def shown_recording() -> JobRecord | None:
+    """The recording job this visitor looks at: by the address, else as last chosen, else the newest that runs or is
+    finished.
+    """
+    wanted = st.query_params.get("recording") or st.session_state.get(_SHOWN)
+    job = engine().job(wanted) if wanted else None
+    if wanted and (job is None or job.kind != "record"):
+        st.warning("The recording in this address is not in the store. Here is the newest one instead.")
+    if job is None or job.kind != "record":
+        jobs = engine().jobs("record")
+        job = next((job for job in jobs if not job.ended or engine().has_result(job)), None)
+    if job is not None:
+        show_recording(job.id)
+    return job
+
+
+def prefer_recording(fits: Callable[[JobRecord], bool]) -> None:
+    """Shows the newest recording that fits, where this visitor has not come to one yet."""
+    if "recording" not in st.query_params and _SHOWN not in st.session_state:
+        newest = next(filter(fits, finished_recordings()), None)
+        if newest is not None:
+            show_recording(newest.id)
+
+
+# --- titles -----------------------------------------------------------------------------------------------------
+
+
+def recording_titles(jobs: list[JobRecord], short: bool = False) -> dict[str, str]:
+    """The title of each recording by its id. Those that read the same are numbered, as widgets go by what is read."""
+    titles: dict[str, str] = {}
+    for job in jobs:
+        title = whole = short_title(job) if short else recording_title(job)
+        count = 1
+        while title in titles.values():
+            count += 1
+            title = f"{whole} ({count})"
+        titles[job.id] = title
+    return titles
+
+
+def short_title(job: JobRecord) -> str:
+    """A recording in a few words, for legends."""
+    return f"{job.spec['model']['source']} · “{shortened(job.spec['prompt'], 24)}” · seed {job.spec['seed']}"
+
+
+def recording_title(job: JobRecord) -> str:
+    """A recording in one line: when, which model, which prompt, which seed."""
+    when = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
+    source = Path(job.spec["model"]["source"])
+    return (
+        f"{when} · {source.name if source.is_absolute() else source} · “{shortened(job.spec['prompt'], 48)}” · "
+        f"{job.summary.get('steps', '')} steps · seed {job.spec['seed']}"
+    )
