@@ -149,25 +149,23 @@ def server(home: Path):
 
 def save_pruned(model: Any, folder: Path, *, mask_file: bool = True, report: dict[str, Any] | None = None) -> Path:
     """Writes a pruned model the way pruning does: checkpoint, packed masks with their shapes, report."""
-    import numpy as np
-    from safetensors.numpy import save_file
     from safetensors.torch import load_file
+
+    from analysis.pruned import report_file
+    from analysis.pruned.masks_file import MaskWriter
 
     model.network.save_pretrained(folder)
     if model.tokenizer is not None:
         model.tokenizer.save_pretrained(folder)
     if mask_file:
         weights = load_file(folder / "model.safetensors")
-        kept = {
-            name: (weight != 0).numpy()
-            for name, weight in weights.items()
-            if weight.ndim == 2 and (".blocks." in name or ".layers." in name)
-        }
-        shapes = json.dumps({name: mask.shape for name, mask in kept.items()})
-        packed = {name: np.packbits(mask) for name, mask in kept.items()}
-        save_file(packed, folder / "masks.safetensors", metadata={"shapes": shapes})
+        masks = MaskWriter()
+        for name, weight in weights.items():
+            if weight.ndim == 2 and (".blocks." in name or ".layers." in name):
+                masks.add(name, (weight != 0).numpy())
+        masks.save(folder)
     if report is not None:
-        (folder / "report.json").write_text(json.dumps(report))
+        report_file.write_report(report, folder)
     return folder
 
 
@@ -183,7 +181,9 @@ def pruned_run(precision: str = "float32", device: str = "cpu", model: str = "f"
 
 def write_report(folder: str | Path, run: "PrunedRun") -> None:
     """Writes the part of a pruning's report that says how it was done."""
+    from analysis.pruned import report_file
+
     parameters = {**run.settings, "calibration": {**run.settings["calibration"], "seed": run.seed}}
     model = {"fingerprint": run.model, "dtype": run.precision, "device": run.device}
     report = {"parameters": parameters, "model": model, "environment": {"versions": run.versions}}
-    (Path(folder) / "report.json").write_text(json.dumps(report))
+    report_file.write_report(report, Path(folder))

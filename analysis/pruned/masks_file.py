@@ -1,4 +1,4 @@
-"""Reading the mask of a pruned checkpoint, one projection at a time. Imports no torch.
+"""The mask of a pruned checkpoint, written and read one projection at a time. Imports no torch.
 
 A folder pruned here has a masks.safetensors; of any other, zeros are the mask. Where head groups or channels were cut
 out, masks have the dense model's shapes, and everything here is said of those.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from analysis.errors import UserError
 from analysis.models.architectures import Geometry
@@ -19,6 +20,8 @@ from analysis.models.checkpoint import Checkpoint, find, open_folder
 from analysis.models.weight_files import tensors
 
 MASK_FILE = "masks.safetensors"
+_SHAPES = "shapes"  # the metadata that holds the shape of every matrix, as JSON
+_PACKED_DTYPE = "U8"
 _CHUNK = 32 * 2**20  # bytes of weights read at a time
 _BLOCK_WEIGHT = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)\.(.+)\.weight$")
 _INNER = re.compile(r"^(?:self_attn\.|mlp\.)?(\w+)$")
@@ -83,12 +86,37 @@ class MaskFolder:
             return _zeros(tensor)
         if tensor.mask_start is None:  # left dense
             return np.zeros(tensor.shape, bool)
-        size = tensor.shape[0] * tensor.shape[1]
-        packed = _read(self.folder / MASK_FILE, tensor.mask_start, np.dtype(np.uint8), -(-size // 8))
-        pruned = np.unpackbits(packed, count=size).reshape(tensor.shape) == 0
+        packed = _read(self.folder / MASK_FILE, tensor.mask_start, np.dtype(np.uint8), _packed_bytes(*tensor.shape))
+        pruned = ~unpack(packed, tensor.shape)
         if tensor.left is not None and _left(pruned) != tensor.left:
             raise _mixed_up(f"{name} of layer {layer}", self.folder, tensor.shape, tensor.left)
         return pruned
+
+
+class MaskWriter:
+    """The mask file of a folder: the kept weights of every pruned matrix as bits, their shapes in the header."""
+
+    def __init__(self) -> None:
+        self._packed: dict[str, np.ndarray] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def add(self, name: str, kept: np.ndarray) -> None:
+        """Takes in the flags of one matrix, bool (out, in), under the name of its weight in the checkpoint."""
+        self._packed[name] = np.packbits(kept)
+        self._shapes[name] = kept.shape
+
+    def save(self, folder: Path) -> None:
+        """Writes what was taken in."""
+        save_file(self._packed, folder / MASK_FILE, {_SHAPES: json.dumps(self._shapes)})
+
+
+def unpack(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The flags that `np.packbits` made bits of, row by row: bool of this shape, True where the weight is kept."""
+    return np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).astype(bool)
+
+
+def _packed_bytes(rows: int, columns: int) -> int:
+    return -(-rows * columns // 8)
 
 
 def open_masks(source: str) -> MaskFolder:
@@ -216,12 +244,12 @@ def _packed(path: Path) -> dict[str, tuple[int, tuple[int, int]]] | None:
         return None
     header, start = tensors(path)
     try:
-        shapes = json.loads(header.pop("__metadata__")["shapes"])
+        shapes = json.loads(header.pop("__metadata__")[_SHAPES])
         found = {}
         for name, item in header.items():
             rows, columns = (int(size) for size in shapes[name])
             begin, end = item["data_offsets"]
-            if item["dtype"] != "U8" or begin < 0 or end - begin != -(-rows * columns // 8):
+            if item["dtype"] != _PACKED_DTYPE or begin < 0 or end - begin != _packed_bytes(rows, columns):
                 raise ValueError(name)
             found[name] = (start + begin, (rows, columns))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

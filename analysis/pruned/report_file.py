@@ -1,21 +1,70 @@
-"""What a pruned folder says about itself, and which two differ in their calibration seed alone. Imports no torch."""
+"""What a pruned folder says about itself, written and read, and which differ in their seed alone. Imports no torch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from analysis import outputs
 from analysis.specs import PruneSpec
 
 REPORT_FILE = "report.json"
+FORMAT = "sinkscope-prune-1"
 # What belongs to a checkpoint beside its weights: config, tokenizer, the authors' own code.
 COMPANION_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".py"}
 _WHERE_AND_HOW = ("model", "byte_budget", "streaming", "out", "overwrite")
 SETTINGS = tuple(name for name in PruneSpec.model_fields if name not in _WHERE_AND_HOW)
 """What says how a model was pruned; where that was done, in how much memory, and what it measured do not."""
+
+
+class ReportedModel(TypedDict):
+    """The dense model of a pruning. run: whether it ran in memory or from its files."""
+
+    source: str
+    architecture: str
+    fingerprint: str
+    dtype: str
+    device: str
+    run: str
+
+
+class ReportedSparsity(TypedDict):
+    """What was removed, as counts and as shares of weights; `grid` by layer and projection, None where nothing was
+    pruned; `by_head` by projection, layer and head.
+    """
+
+    pruned_weights: int
+    weights: int
+    overall: float
+    asked_by_layer: list[float]
+    by_layer: dict[str, float]
+    by_projection: dict[str, float]
+    projections: list[str]
+    grid: list[list[float | None]]
+    by_head: dict[str, list[list[float]]]
+
+
+class Report(TypedDict):
+    """report.json of a pruned folder. Beside these fields it holds what a method has learned on its way."""
+
+    format: str
+    method: str
+    parameters: dict[str, Any]
+    seed: int
+    model: ReportedModel
+    sparsity: ReportedSparsity
+    phases: list[dict[str, Any]]
+    notes: list[str]
+    command: str
+    created: str
+    environment: dict[str, Any]
+
+
+def write_report(report: Mapping[str, Any], folder: Path) -> None:
+    """Writes a `Report` for `read_report` to read."""
+    (folder / REPORT_FILE).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -26,19 +26,13 @@ from analysis.models.checkpoint import weight_bytes
 from analysis.models.files import StoredTensor, block_prefix, require, stored_tensors
 from analysis.models.load import LoadedModel, free_bytes, require_opens
 from analysis.phases import Phases
+from analysis.pruned.masks_file import MaskWriter
+from analysis.pruned.report_file import write_report
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio
 from analysis.pruning.methods import METHODS, Calibration, InputNorms, Method, Prepared
 from analysis.pruning.removal import Removal, removal_for, require_finite, rows_of
 from analysis.pruning.report import Tally, build
-from analysis.pruning.saving import (
-    MASKS,
-    CheckpointWriter,
-    MaskWriter,
-    check_target,
-    copy_companions,
-    finished_folder,
-    write_report,
-)
+from analysis.pruning.saving import CheckpointWriter, check_target, copy_companions, finished_folder
 from analysis.pruning.scores import wanda_score
 from analysis.pruning.scratch import load_prepared, save_prepared
 from analysis.specs import PruneSpec
@@ -257,7 +251,7 @@ def _prune_blocks(
             here = f"{prefix}.{layer}."
             for name, gone in prune_block(run, layer, block, statistics, prepared).items():
                 turned = isinstance(block.get_submodule(name), Conv1D)
-                masks.add(run.stored[f"{here}{name}.weight"].name, ~gone.T if turned else ~gone)
+                masks.add(run.stored[f"{here}{name}.weight"].name, ~(gone.T if turned else gone).cpu().numpy())
                 tally.add(layer, name, gone)
             for name in sorted(name for name in inside if name.startswith(here)):
                 stored = run.stored[name]
@@ -267,7 +261,7 @@ def _prune_blocks(
     with run.phase("saving"):
         run.tell("saving", layers, layers)
         writer.finish()
-        masks.save(folder / MASKS)
+        masks.save(folder)
         copy_companions(model.checkpoint, folder, run.removal.config_changes())
         _open_again(folder)
     notes, facts = [*run.notes, *run.removal.notes()], run.facts | run.removal.facts()

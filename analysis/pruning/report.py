@@ -10,6 +10,7 @@ import torch
 
 from analysis.models.load import LoadedModel
 from analysis.provenance import environment
+from analysis.pruned.report_file import FORMAT, Report
 from analysis.specs import ModelSpec, PruneSpec
 
 _HEAD_ROWS = ("q_proj", "k_proj", "v_proj")
@@ -75,8 +76,8 @@ def build(
     facts: dict[str, Any],
 ) -> dict[str, Any]:
     """report.json. run_from: whether the model ran in memory or from its files; facts: learned on the way."""
-    return {
-        "format": "sinkscope-prune-1",
+    report: Report = {
+        "format": FORMAT,
         "method": spec.method,
         "parameters": spec.model_dump(mode="json"),
         "seed": spec.calibration.seed,
@@ -101,11 +102,11 @@ def build(
         },
         "phases": rows,
         "notes": notes,
-        **facts,
         "command": command(spec, model.dtype),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(),
     }
+    return {**report, **facts}
 
 
 def command(spec: PruneSpec, dtype: str) -> str:

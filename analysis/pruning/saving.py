@@ -1,4 +1,4 @@
-"""Writing a pruned checkpoint: the original's parameter names and precision, the masks, and a report.
+"""Writing a pruned checkpoint: the original's parameter names and precision, and what belongs to it.
 
 Everything goes to a folder with a temporary name that is renamed at the end: an interrupted run leaves nothing that
 looks finished.
@@ -14,21 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
 from analysis import outputs
 from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint
 from analysis.pruned import report_file
-from analysis.pruned.report_file import COMPANION_SUFFIXES
+from analysis.pruned.report_file import COMPANION_SUFFIXES, REPORT_FILE
 
-REPORT = "report.json"
-MASKS = "masks.safetensors"
 SHARD_BYTES = 2 * 2**30
-_NOT_KEPT = {"model.safetensors.index.json", REPORT, "training.json", "measurements.json"}
+_NOT_KEPT = {"model.safetensors.index.json", REPORT_FILE, "training.json", "measurements.json"}
 
 
 def check_target(out: Path, source: Path, overwrite: bool, need: int) -> None:
@@ -126,24 +122,3 @@ def copy_companions(source: Checkpoint, folder: Path, config_changes: Mapping[st
         merged = source.config | config_changes
         config = {name: value for name, value in merged.items() if value is not None or name not in config_changes}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-class MaskWriter:
-    """The kept weights of every pruned matrix as bits: `np.packbits` over the row-major flags; shapes in the header."""
-
-    def __init__(self) -> None:
-        self._bits: dict[str, np.ndarray] = {}
-        self._shapes: dict[str, list[int]] = {}
-
-    def add(self, name: str, kept: torch.Tensor) -> None:
-        """Takes in the flags of one matrix, bool, in the layout of its tensor in the file."""
-        self._bits[name] = np.packbits(kept.cpu().numpy())
-        self._shapes[name] = list(kept.shape)
-
-    def save(self, path: Path) -> None:
-        save_arrays(self._bits, path, {"shapes": json.dumps(self._shapes)})
-
-
-def write_report(report: dict[str, Any], folder: Path) -> None:
-    """report.json, written last."""
-    (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -24,6 +24,8 @@ from analysis.jobs.pruning import model_to_prune
 from analysis.models.files import native_name, stored_tensors
 from analysis.models.load import load
 from analysis.models.streaming import skeleton
+from analysis.pruned.masks_file import MASK_FILE
+from analysis.pruned.report_file import REPORT_FILE, read_report
 from analysis.pruning import pipeline, saving
 from analysis.pruning.estimate import estimate
 from analysis.pruning.methods import METHODS, Calibration
@@ -52,7 +54,7 @@ def written(folder, model) -> dict[str, torch.Tensor]:
     """The tensors of a folder by their native names."""
     tensors = {}
     for file in sorted(folder.glob("*.safetensors")):
-        if file.name != saving.MASKS:
+        if file.name != MASK_FILE:
             tensors |= load_file(file)
     return {native_name(model.checkpoint.config["model_type"], name): tensor for name, tensor in tensors.items()}
 
@@ -169,6 +171,10 @@ def test_the_folder_loads_and_says_what_was_done(golden, tmp_path):
     assert report == json.loads((tmp_path / "p" / "report.json").read_text())
     assert PruneSpec.model_validate(report["parameters"]) == spec
     assert report["model"]["fingerprint"] == model.fingerprint
+    run = read_report(tmp_path / "p")  # every field is found again
+    assert run.settings["calibration"] | {"seed": run.seed} == report["parameters"]["calibration"]
+    assert (run.model, run.precision, run.device) == (model.fingerprint, "float32", "cpu")
+    assert run.versions["torch"] == torch.__version__
     assert [row["phase"] for row in report["phases"]] == [
         "calibration text",
         "activations of the dense model",
@@ -203,7 +209,7 @@ def test_the_masks_are_packed_and_heads_counted(golden, tmp_path):
     model, expected, _ = golden
     report = pipeline.prune(model, spec_for(model, tmp_path / "p"), QuietContext(tmp_path), published_text(expected))
     tensors = written(tmp_path / "p", model)
-    with safe_open(tmp_path / "p" / saving.MASKS, "np") as masks:
+    with safe_open(tmp_path / "p" / MASK_FILE, "np") as masks:
         shapes = json.loads(masks.metadata()["shapes"])
         assert len(shapes) == 7 * model.geometry.layers
         for name, shape in shapes.items():
@@ -417,7 +423,7 @@ def test_the_folder_is_as_open_as_the_umask_says(bundled, tmp_path, umask):
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "p").iterdir()}
-    assert {"model.safetensors", saving.MASKS, saving.REPORT, "config.json"} <= modes.keys()
+    assert {"model.safetensors", MASK_FILE, REPORT_FILE, "config.json"} <= modes.keys()
     assert set(modes.values()) == {0o666 & ~umask}, modes
     assert stat.S_IMODE((tmp_path / "p").stat().st_mode) == 0o777 & ~umask
 

@@ -71,7 +71,7 @@ def test_streaming_writes_the_same_bits(golden, tmp_path, method):
     changes = {"allocation": "depth", "sparsity": 0.4}
     for name, network in (("whole", model), ("streamed", skeleton(model.spec))):
         prune(network, tmp_path / name, method, published_text(expected), **changes)
-    for file in ("model.safetensors", saving.MASKS, "config.json"):
+    for file in ("model.safetensors", masks_file.MASK_FILE, "config.json"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "streamed" / file).read_bytes(), file
 
 
@@ -112,7 +112,7 @@ def test_masks_are_compared_with_those_of_any_other_pattern(golden, tmp_path):
     assert 0.3 < compare.disagreement(found.total()) < 0.6
     # A mask whose kept rows are not as many as the weight's belongs to another folder.
     prune(model, tmp_path / "c", "wanda", text, sparsity=0.3)
-    (tmp_path / "a" / saving.MASKS).write_bytes((tmp_path / "c" / saving.MASKS).read_bytes())
+    (tmp_path / "a" / masks_file.MASK_FILE).write_bytes((tmp_path / "c" / masks_file.MASK_FILE).read_bytes())
     mixed = masks_file.open_masks(str(tmp_path / "a"))
     with pytest.raises(UserError, match="do not belong together"):
         mixed.pruned(0, "up_proj")
@@ -352,7 +352,7 @@ def test_the_estimate_counts_the_smaller_files(bundled, tmp_path, method):
     assert 0 < found["total_seconds"] < 600
     assert found["memory_bytes"] == whole["memory_bytes"]
     pipeline.prune(bundled, spec, QuietContext(tmp_path))
-    files = sum((tmp_path / "p" / name).stat().st_size for name in ("model.safetensors", saving.MASKS))
+    files = sum((tmp_path / "p" / name).stat().st_size for name in ("model.safetensors", masks_file.MASK_FILE))
     assert found["disk_bytes"] == pytest.approx(files, rel=0.02)
     assert found["disk_bytes"] < 0.8 * whole["disk_bytes"]
 
