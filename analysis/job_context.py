@@ -1,8 +1,10 @@
-"""What a job is given beside its spec: where to leave its files, and whom to tell how far it is."""
+"""What a job is given beside its spec: where to leave its files, what earlier ones left, whom to tell how far it is."""
 
 import contextlib
 from pathlib import Path
 from typing import Any, Protocol
+
+from cache.stores import Stores
 
 
 class Cancelled(Exception):
@@ -14,6 +16,7 @@ class Context(Protocol):
 
     folder: Path  # where it leaves its file or folder
     workers: int  # how many workers share this machine's cores
+    stores: Stores  # results, answers and trials of earlier jobs
 
     @property
     def scratch(self) -> Path:
@@ -40,7 +43,29 @@ class Context(Protocol):
 
     def grows(self, file: Path) -> None:
         """Says that a file in `folder` grows by whole lines, UTF-8, so that pages read it meanwhile on any disk."""
+        return
 
     def within(self, seconds: float, reason: str) -> contextlib.AbstractContextManager[None]:
         """Around what may hang: after so many seconds the job fails with `reason` and its worker is ended."""
         return contextlib.nullcontext()
+
+
+class SilentContext(Context):
+    """The context of a job in this process whose progress nobody hears. stores: those of the environment, where none
+    are given."""
+
+    def __init__(self, folder: Path, stores: Stores | None = None) -> None:
+        self.folder, self.workers = folder, 1
+        self.stores = stores or Stores()
+
+    @property
+    def scratch(self) -> Path:
+        path = self.folder / "scratch"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        return
+
+    def log(self, text: str) -> None:
+        return

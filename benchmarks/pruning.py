@@ -24,7 +24,7 @@ from analysis import threads
 from analysis.calibration.activations import feature_scores
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident
-from analysis.job_context import Context
+from analysis.job_context import SilentContext
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
 from analysis.models.load import LoadedModel, load, register
 from analysis.pruning import pipeline
@@ -46,23 +46,6 @@ class Cost(NamedTuple):
 
     wall: float
     processor: float
-
-
-class Silent(Context):
-    """A job context that nobody listens to."""
-
-    workers = 1
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def scratch(self) -> Path:
-        return self.folder
-
-    def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None: ...
-
-    def log(self, text: str) -> None: ...
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -155,7 +138,7 @@ def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int
     """Prints both phases of sink-sparsegpt and their sum, on as many clean sequences noised at ten levels each."""
     text, weights = random_text(model, sequences, length, 5), {}
     spec = PruneSpec(model=model.spec, method="sink-sparsegpt", out=str(folder / "unwritten"))
-    run = pipeline.start(model, spec, Silent(folder))
+    run = pipeline.start(model, spec, SilentContext(folder))
     run.removal.share_out(np.full(model.geometry.layers, spec.sparsity))
 
     def token_weights(ours: bool) -> None:

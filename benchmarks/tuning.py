@@ -12,26 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.job_context import Context
-
-
-class _Quiet(Context):
-    """A job context that says nothing."""
-
-    workers = 1
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def scratch(self) -> Path:
-        return self.folder
-
-    def progress(self, phase: str, done: int = 0, total: int = 0, **details: object) -> None:
-        pass
-
-    def log(self, text: str) -> None:
-        pass
+from analysis.job_context import SilentContext
 
 
 def main() -> None:
@@ -53,7 +34,7 @@ def main() -> None:
             model=ModelSpec(device="cpu"), calibration=CalibrationParams(samples=options.samples, seq_len=64)
         )
         started = time.perf_counter()
-        outcome = JOBS["calibrate"].run(spec, _Quiet(Path(folder)))
+        outcome = JOBS["calibrate"].run(spec, SilentContext(Path(folder)))
         print(f"storing: {time.perf_counter() - started:.1f} s, {outcome.summary['bytes'] / 1e6:,.0f} MB")
         stored = open_statistics(outcome.file)
         info, steps = stored.info, np.ones(len(stored.info.levels))

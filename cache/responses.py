@@ -16,7 +16,7 @@ LIMIT = 4 * 2**30  # bytes
 READ_WHOLE = 64 * 2**20  # bytes of database up to which all of it is checked when it is opened
 
 
-class Answers:
+class Responses:
     """A store of small JSON records beside the other two. Safe across threads and processes; every write is atomic."""
 
     def __init__(self, root: Path | None = None) -> None:
@@ -46,7 +46,7 @@ class Answers:
     def close(self) -> None:
         self._cache.close()
 
-    def __enter__(self) -> "Answers":
+    def __enter__(self) -> "Responses":
         return self
 
     def __exit__(self, *error: Any) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from analysis.job_context import Context
+from analysis.job_context import SilentContext
+from cache.stores import Stores
 
 if TYPE_CHECKING:
     from analysis.pruned.report_file import PrunedRun
@@ -33,22 +34,14 @@ TINY = {
 }
 
 
-class QuietContext(Context):
-    """A job context that keeps what it is told."""
+class QuietContext(SilentContext):
+    """A job context that keeps what it is told. home: where its stores lie; in `folder`, where none is given."""
 
-    workers = 1
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, home: Path | None = None) -> None:
+        super().__init__(folder, Stores(home or folder / "home"))
         self.said: list[tuple[str, int, int, dict[str, Any]]] = []
         self.logged: list[str] = []
         self.stop = False
-
-    @property
-    def scratch(self) -> Path:
-        path = self.folder / "scratch"
-        path.mkdir(exist_ok=True)
-        return path
 
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
         self.said.append((phase, done, total, details))

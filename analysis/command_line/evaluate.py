@@ -61,9 +61,8 @@ def run(options: argparse.Namespace) -> int:
     from analysis.jobs import evaluation
 
     with folder_beside(out, ".evaluation-") as folder:
-        context = Terminal(folder)
-        outcome = evaluation.evaluate(spec, context)
-        context.end()
+        with Terminal(folder) as context:
+            outcome = evaluation.evaluate(spec, context)
         text = json.dumps({**outcome.summary, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)
         whole = folder / "summary.json"
         whole.write_text(text + "\n", encoding="utf-8")

@@ -7,13 +7,14 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from analysis import outputs
 from analysis.errors import UserError, shorten
-from analysis.job_context import Context
+from analysis.job_context import SilentContext
 from analysis.specs import Spec
 from analysis.specs.base import in_bytes
 
@@ -81,20 +82,21 @@ def folder_beside(out: Path, prefix: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-class Terminal(Context):
-    """A job's context in the command line: progress on stderr."""
+class Terminal(SilentContext):
+    """A job's context in the command line: progress on stderr, the stores of the environment. Leaving it ends the line
+    and closes them."""
 
-    workers = 1
+    _line = ""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._line = ""
+    def __enter__(self) -> "Terminal":
+        return self
 
-    @property
-    def scratch(self) -> Path:
-        path = self.folder / "scratch"
-        path.mkdir(exist_ok=True)
-        return path
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None and sys.stderr.isatty():
+            print(file=sys.stderr)
+        self.stores.close()
 
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
         line = f"{phase} {done}/{total}" if total else phase
@@ -106,7 +108,3 @@ class Terminal(Context):
 
     def log(self, text: str) -> None:
         print(f"\r\033[K{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if sys.stderr.isatty():
-            print(file=sys.stderr)

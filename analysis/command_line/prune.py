@@ -41,10 +41,8 @@ def run(options: argparse.Namespace) -> int:
         **{name: value for name, value in given(PruneSpec, options).items() if name != "calibration"},
     )
     outputs.check(Path(spec.out), spec.overwrite, report_file.refusal)
-    with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
-        context = Terminal(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder, Terminal(Path(folder)) as context:
         report = prune(spec, context).summary["report"]
-        context.end()
     if options.json:
         print(json.dumps(report, ensure_ascii=False))
         return 0

@@ -61,9 +61,8 @@ def run(options: argparse.Namespace) -> int:
     summaries = []
     for spec, out in zip(specs, outs, strict=True):
         with folder_beside(out, ".recording-") as folder:
-            context = Terminal(folder)
-            outcome = recordings.record(spec, context)
-            context.end()
+            with Terminal(folder) as context:
+                outcome = recordings.record(spec, context)
             outputs.place(outcome.file, out, options.overwrite, refusal)
         summaries.append({"out": str(out), **outcome.summary})
     if options.json:

@@ -56,10 +56,8 @@ def run(options: argparse.Namespace) -> int:
         setting=TuneParams(discount=DiscountParams(**given(DiscountParams, options)), **given(TuneParams, options)),
         **given(SuggestSpec, options),
     )
-    with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
-        context = Terminal(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder, Terminal(Path(folder)) as context:
         summary = suggest(spec, context).summary
-        context.end()
     if options.json:
         print(json.dumps(summary, ensure_ascii=False))
         return 0

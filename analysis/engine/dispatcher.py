@@ -318,6 +318,7 @@ class Dispatcher:
             scratch=str(self.store.scratch),
             guest=host is not None,
             workers=place.workers,
+            home="" if cluster.remote else str(self.store.root.absolute()),
             code=code_version(),
             limit=wire_limit(),
         )

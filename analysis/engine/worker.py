@@ -24,6 +24,7 @@ from analysis.jobs import JOBS, known_key
 from analysis.models.resident import is_resident, resident_spec
 from analysis.specs import Spec
 from cache.keys import code_version, content_key
+from cache.stores import Stores
 
 TOPIC = "sinkscope-progress"
 PROGRESS_INTERVAL = 0.1  # seconds
@@ -37,7 +38,8 @@ class Order(BaseModel):
     id: the job's. run: name of this try, by which it is cancelled.
     folder: where the server would like the job's files; mark: what the file MARK holds there, if the worker sees the
     same disk. scratch: the folder of all jobs' scratch folders. guest: runs between another job's steps. workers: how
-    many share that machine's cores. code: version of the server's code. limit: bytes that may come back by the wire.
+    many share that machine's cores. home: the server's store, for workers of its own; others have their machine's.
+    code: version of the server's code. limit: bytes that may come back by the wire.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Order(BaseModel):
     scratch: str
     guest: bool
     workers: int
+    home: str
     code: str
     limit: int
 
@@ -81,6 +84,7 @@ class WorkerContext(Context):
         from distributed import get_worker
 
         self.workers = order.workers
+        self.stores = Stores(Path(order.home) if order.home else None)
         self._order, self._spec, self._worker = order, spec, get_worker()
         mark = Path(order.folder) / MARK
         self.shared = mark.is_file() and mark.read_text() == order.mark
@@ -225,6 +229,7 @@ def run_job(text: str) -> dict[str, Any]:
         _stop_requests.discard(order.run)
         if context is not None:
             context.tell({})  # says which model is held
+            context.stores.close()
             if not context.shared:
                 shutil.rmtree(context.folder, ignore_errors=True)
 

@@ -20,7 +20,7 @@ from analysis.models.load import LoadedModel, pick_device
 from analysis.specs import ModelSpec
 from analysis.specs.evaluation import WINDOW
 from cache.keys import code_version, content_key
-from cache.responses import Answers
+from cache.responses import Responses
 
 
 class Stopped(Exception):
@@ -94,7 +94,7 @@ def run(
     benchmarks: Sequence[Benchmark],
     seats: Sequence[Seat],
     settings: Callable[[Benchmark], Settings],
-    answers: Answers,
+    answers: Responses,
     lines: Lines,
     together: bool,
     on_step: Callable[[Tally], None],
@@ -167,7 +167,7 @@ def _ask(
     settings: Settings,
     benchmark: Benchmark,
     documents: Sequence[Document],
-    answers: Answers,
+    answers: Responses,
     keep: Callable[[Document, dict[str, Any], bool], None],
     tally: Tally,
     on_step: Callable[[Tally], None],

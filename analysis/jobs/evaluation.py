@@ -19,7 +19,6 @@ from analysis.models.resident import free_memory, loaded, resident_model
 from analysis.pruned.report_file import read_report
 from analysis.specs import EvaluateSpec, ModelSpec
 from cache.keys import code_version, content_key
-from cache.responses import Answers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -120,16 +119,15 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         )
 
     try:
-        with Answers() as answers:
-            live.run(
-                benchmarks,
-                seats,
-                lambda benchmark: live.settings_of(benchmark, spec.seed, chat is not None, spec.early_draws),
-                answers,
-                lines,
-                models.together,
-                on_step,
-            )
+        live.run(
+            benchmarks,
+            seats,
+            lambda benchmark: live.settings_of(benchmark, spec.seed, chat is not None, spec.early_draws),
+            context.stores.responses,
+            lines,
+            models.together,
+            on_step,
+        )
     except live.Stopped:
         stopped = True
     finally:

@@ -24,7 +24,6 @@ from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import CalibrateSpec, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, StepParams, SuggestSpec
 from analysis.tuning import effects as tuning
 from analysis.tuning.statistics_file import open_statistics
-from cache.store import Store
 
 Tell = Callable[[str], None]
 Facts = dict[str, Any]
@@ -55,7 +54,7 @@ class _Part(Context):
     """The context of a job that runs as a part of this one, with a folder of its own."""
 
     def __init__(self, whole: Context, folder: Path, tell: Tell) -> None:
-        self.folder, self.workers = folder, whole.workers
+        self.folder, self.workers, self.stores = folder, whole.workers, whole.stores
         self._log, self._within, self._tell = whole.log, whole.within, tell
 
     @property
@@ -134,16 +133,12 @@ class ErrorJudge:
 
 
 def _statistics(spec: SuggestSpec, content: str, context: Context, tell: Tell) -> Path:
-    """The file of statistics: from the store where this process sees it, else made here once. content: the model's
+    """The file of statistics: from the results where they are there, else made here once. content: the model's
     fingerprint.
     """
     asked = CalibrateSpec(model=spec.model, **dict(spec.statistics))
     key = result_key("calibrate", asked, content)
-    store = Store()
-    try:
-        stored = store.result(key)
-    finally:
-        store.close()
+    stored = context.stores.results.result(key)
     if stored is not None and stored.file is not None:
         return stored.file
     path = context.scratch / f"{key}.safetensors"

@@ -16,7 +16,7 @@ from analysis.jobs.summaries import Searched, SuggestSummary
 from analysis.models.checkpoint import fingerprint
 from analysis.specs import DiscountParams, SuggestSpec
 from cache.keys import code_version, content_key
-from cache.responses import Answers
+from cache.responses import Responses
 
 
 class _Stopped(Exception):
@@ -59,9 +59,9 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
     stopped = False
     try:
         judge = judge_of(spec, content, context, told)
-        with Answers() as answers:
-            _try_all(spec, judge, answers, study, told, rows, findings)
-            findings["comparison"] = _compared(spec, judge, answers, study, told, rows)
+        responses = context.stores.responses
+        _try_all(spec, judge, responses, study, told, rows, findings)
+        findings["comparison"] = _compared(spec, judge, responses, study, told, rows)
     except _Stopped:
         stopped = True
     maximise = spec.judge == "accuracy"
@@ -85,7 +85,7 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
 def _try_all(
     spec: SuggestSpec,
     judge: Judge,
-    answers: Answers,
+    responses: Responses,
     study: str,
     told: _Told,
     rows: list[dict[str, Any]],
@@ -106,13 +106,13 @@ def _try_all(
         told.done = number
         name, discount = references[number] if number < len(references) else ("", None)
         key = content_key(kind="trial", study=study, number=number)
-        row = answers.get(key)
+        row = responses.get(key)
         if row is None:
             discount = discount or search.ask()
             told("")
             row = {"number": number, "name": name, **_tried(judge, discount, rows, told)}
             row["published"] = rows[0]["value"] if rows else row["value"]
-            answers.put(key, row)
+            responses.put(key, row)
         rows.append(row)
         tried = DiscountParams(**row["discount"])
         if search.holds(tried):
@@ -123,7 +123,7 @@ def _try_all(
 
 
 def _compared(
-    spec: SuggestSpec, judge: Judge, answers: Answers, study: str, told: _Told, rows: list[dict[str, Any]]
+    spec: SuggestSpec, judge: Judge, responses: Responses, study: str, told: _Told, rows: list[dict[str, Any]]
 ) -> dict[str, Any] | None:
     """The best setting, and the references unlike it, on what no trial has seen."""
     told.phase, told.done, told.total = "comparing on items that no trial has seen", 0, 0
@@ -131,12 +131,12 @@ def _compared(
     references = {row["name"]: row["discount"] for row in rows if row["name"] and row["discount"] != best}
     settings = {"best": best, **references}
     key = content_key(kind="comparison", study=study, settings=settings, limit=spec.reported_limit)
-    stored = answers.get(key)
+    stored = responses.get(key)
     if stored is not None:
         return stored
     compared = judge.compare({name: DiscountParams(**one) for name, one in settings.items()}, told)
     if compared is not None:
-        answers.put(key, compared)
+        responses.put(key, compared)
     return compared
 
 

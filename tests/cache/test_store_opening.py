@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cache.opening import DATABASE, StoreError, open_cache
-from cache.responses import Answers
+from cache.responses import Responses
 from cache.store import Store, default_root
 
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
@@ -104,10 +104,10 @@ def test_damaged_results_leave_the_jobs_alone(tmp_path):
 
 
 def test_damaged_answers_are_begun_anew(tmp_path):
-    with Answers(tmp_path) as answers:
+    with Responses(tmp_path) as answers:
         answers.put("key", {"a": 1})
     halve(tmp_path / "answers" / DATABASE)
-    with Answers(tmp_path) as answers:
+    with Responses(tmp_path) as answers:
         assert answers.get("key") is None
         answers.put("key", {"a": 2})
         assert answers.get("key") == {"a": 2}

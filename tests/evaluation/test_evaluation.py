@@ -33,18 +33,11 @@ from analysis.models.load import load, register
 from analysis.pruning.scores import pruned_copy
 from analysis.recording.denoising import denoise
 from analysis.specs import EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec
-from cache import responses as answer_store
 from tests.evaluation.every_order import EveryOrder
 from tests.helpers import QuietContext, pruned_run, save_tiny, tiny_llada, write_report
 from training import measure
 
 QUICK = ("bundled_agreement", "bundled_knowledge")
-
-
-@pytest.fixture(autouse=True)
-def _own_answers(tmp_path, monkeypatch):
-    """Every test starts with no answer known."""
-    monkeypatch.setattr(answer_store, "default_root", lambda: tmp_path / "home")
 
 
 @pytest.fixture(autouse=True)
@@ -75,9 +68,10 @@ def spec(tiny):
     return lambda **changes: EvaluateSpec(**{**usual, **changes})
 
 
-def evaluated(folder, asked: EvaluateSpec, context=None) -> results.Results:
+def evaluated(folder, asked: EvaluateSpec, context=None, home="home") -> results.Results:
+    """What an evaluation in `folder` finds; those beside it with the same home know each other's answers."""
     folder.mkdir(exist_ok=True)
-    outcome = evaluation.evaluate(asked, context or QuietContext(folder))
+    outcome = evaluation.evaluate(asked, context or QuietContext(folder, folder.parent / home))
     return results.read(outcome.file)
 
 
@@ -258,9 +252,8 @@ def test_rolling_windows_score_every_token_once():
 def test_batch_sizes_do_not_change_choices(tmp_path, spec, monkeypatch):
     asked = spec(tasks=("bundled_knowledge",), limit=48, draws=4)
     whole = evaluated(tmp_path / "one", asked)
-    monkeypatch.setattr(answer_store, "default_root", lambda: tmp_path / "another home")
     monkeypatch.setattr(Budget, "of", classmethod(lambda cls, model: cls(tokens=40)))
-    parts = evaluated(tmp_path / "two", asked)
+    parts = evaluated(tmp_path / "two", asked, home="another home")
     assert len(whole.answers) == 48
     assert choices(parts) == choices(whole)
     assert {key: answer.values for key, answer in parts.answers.items()} == values(whole)
@@ -270,7 +263,7 @@ class Interrupting(QuietContext):
     """A context that is cancelled after some items."""
 
     def __init__(self, folder, after: int) -> None:
-        super().__init__(folder)
+        super().__init__(folder, folder.parent / "home")
         self.after = after
 
     def progress(self, phase, done=0, total=0, **details):
@@ -291,8 +284,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, spec, monkeypatch):
     resumed = evaluated(tmp_path / "second", asked)
     assert sum(answer.restored for answer in resumed.answers.values()) == 50
     assert len({(request.task_name, request.doc_id) for request in forwards}) == 160 - 50
-    monkeypatch.setattr(answer_store, "default_root", lambda: tmp_path / "another home")
-    whole = evaluated(tmp_path / "third", asked)
+    whole = evaluated(tmp_path / "third", asked, home="another home")
     assert not any(answer.restored for answer in whole.answers.values())
     assert choices(resumed) == choices(whole)
     assert {key: answer.values for key, answer in resumed.answers.items()} == values(whole)
@@ -307,7 +299,7 @@ def test_stopping_keeps_what_is_there(tmp_path, spec):
             if phase == "evaluating" and done == 30:
                 self.stop = True
 
-    found = evaluated(tmp_path / "job", spec(), Stopping(tmp_path / "job"))
+    found = evaluated(tmp_path / "job", spec(), Stopping(tmp_path / "job", tmp_path / "home"))
     assert found.ended
     assert found.end["stopped"]
     there = len(found.answers)
@@ -323,8 +315,7 @@ def test_a_dense_evaluation_is_the_same_after_pruning(tmp_path, spec, monkeypatc
     model = resident.resident_model(spec().model, QuietContext(tmp_path))
     pruned_copy(model, "magnitude", 0.7)
     pruned_copy(model, "wanda", 0.5, [torch.arange(5, 69).reshape(2, 32)])
-    monkeypatch.setattr(answer_store, "default_root", lambda: tmp_path / "another home")
-    after = evaluated(tmp_path / "after", spec())
+    after = evaluated(tmp_path / "after", spec(), home="another home")
     assert {key: answer.values for key, answer in after.answers.items()} == {
         key: answer.values for key, answer in before.answers.items()
     }

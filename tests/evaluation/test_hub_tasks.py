@@ -16,7 +16,6 @@ from analysis.jobs import evaluation
 from analysis.models.dream import DreamConfig, DreamModel
 from analysis.models.load import load
 from analysis.specs import EvaluateSpec, ModelSpec
-from cache import responses as answer_store
 from tests.evaluation import hub_datasets
 from tests.helpers import QuietContext, save_tiny, tiny_llada
 
@@ -41,7 +40,6 @@ def _in_the_hub(hub, tmp_path, monkeypatch):
     """`load_dataset` finds a folder before it asks the hub. Of lm-eval's thousands of files only these are read."""
     monkeypatch.chdir(hub)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", hub / "cache")
-    monkeypatch.setattr(answer_store, "default_root", lambda: tmp_path / "home")
     monkeypatch.setattr(tasks, "_reaches_hub", lambda: False)
     real = tasks.TaskManager
     folders = [str(LM_EVAL / name) for name in FOLDERS]

@@ -24,19 +24,11 @@ from analysis.specs import (
 from analysis.tuning import effects as tuning
 from analysis.tuning.search_space import Search, space
 from analysis.tuning.statistics_file import open_statistics
-from cache import responses, store
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, tiny_llada
 from tests.tuning.test_tuning import token_file
 
 NAMES = ("sink_std", "sink_alpha", "alpha_unit", "discount_strength")
-
-
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path, monkeypatch):
-    """Every test starts with nothing stored."""
-    for module in (responses, store):
-        monkeypatch.setattr(module, "default_root", lambda: tmp_path / "home")
 
 
 @pytest.fixture
@@ -52,9 +44,10 @@ def spec(tmp_path):
     return lambda **changes: SuggestSpec(**{**usual, **changes})
 
 
-def suggested(spec, folder, context=None):
+def suggested(spec, folder, context=None, home="home"):
+    """What a search in `folder` finds; those beside it with the same home know each other's trials."""
     folder.mkdir(exist_ok=True)
-    return JOBS["suggest"].run(spec, context or QuietContext(folder)).summary
+    return JOBS["suggest"].run(spec, context or QuietContext(folder, folder.parent / home)).summary
 
 
 def tried(summary):
@@ -137,7 +130,7 @@ def test_a_search_that_is_stopped_cancelled_and_asked_for_more_is_the_one_withou
         """Ends at a trial, as the panel or the engine would end it."""
 
         def __init__(self, folder, at, how):
-            super().__init__(folder)
+            super().__init__(folder, folder.parent / "home")
             self.at, self.how = at, how
 
         def progress(self, phase, done=0, total=0, **details):
@@ -163,9 +156,7 @@ def test_a_search_that_is_stopped_cancelled_and_asked_for_more_is_the_one_withou
     assert len(judged) == 14
     more = suggested(spec(trials=17), part)
     assert tried(more)[:14] == tried(ended) and len(judged) == 17
-    for module in (responses, store):
-        monkeypatch.setattr(module, "default_root", lambda: tmp_path / "another home")
-    assert tried(suggested(spec(trials=17), tmp_path / "whole")) == tried(more)
+    assert tried(suggested(spec(trials=17), tmp_path / "whole", home="another home")) == tried(more)
     assert tried(suggested(spec(seed=1), tmp_path / "seed"))[2:] != tried(ended)[2:]
 
 
