@@ -104,12 +104,15 @@ def test_weights_equal_the_published_ones(golden, tmp_path, method):
             _, layer, name, _ = key.split("|")
             native = NATIVE.get(name, name if "." in name else f"self_attn.{name}")
             found = tensors[f"model.layers.{layer}.{native}.weight"]
-            both = (found != 0) & (weight != 0)
-            same += int(((found != 0) == (weight != 0)).sum())
+            equal = (found != 0) == (weight != 0)
+            # Rounding, which threads change, may turn a close decision, and that moves what is left of its row.
+            both = (found != 0) & (weight != 0) & equal.all(dim=1, keepdim=True)
+            same += int(equal.sum())
             close += int(torch.isclose(found, weight, rtol=1e-3, atol=1e-7)[both].sum())
             kept += int(both.sum())
             total += weight.numel()
     assert same / total >= 0.9999
+    assert kept >= 0.49 * total
     assert close / kept >= 0.9999
 
 
