@@ -43,8 +43,8 @@ def choose_recording(shown: JobRecord | None) -> None:
         if st.session_state["recording_choice"]:
             show_recording(st.session_state["recording_choice"])
 
-    if st.session_state.get("recording_choice") != current:
-        st.session_state["recording_choice"] = current
+    # Always: another page's box of this key may hold the same choice, which this page's new box would not show.
+    st.session_state["recording_choice"] = current
     box.selectbox(
         "Recording",
         ids,
