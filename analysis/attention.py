@@ -7,7 +7,7 @@ probabilities in chunks of queries: no layer's S×S tensor is ever held.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -209,9 +209,11 @@ def observed_attention(
         kwargs["is_causal"] = causal = False
     if attn_observer is not None:
         with torch.no_grad():
-            attn_observer(module.layer_idx, AttentionInputs(query, key, value, attention_mask, scaling, causal))
+            inputs = AttentionInputs(query, key, value, attention_mask, scaling, causal)
+            attn_observer(cast(int, module.layer_idx), inputs)
     if attn_blocked is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    assert attention_mask is not None  # made above of the blocked keys
     alone = ~attention_mask.any(dim=-1, keepdim=True)
     output, _ = sdpa_attention_forward(module, query, key, value, attention_mask | alone, scaling=scaling, **kwargs)
     return output.masked_fill(alone.transpose(1, 2), 0), None

@@ -27,8 +27,9 @@ def allotted_cpus() -> int:
 
 def count(workers: int = 1) -> int:
     """Threads for this process: as many as the user asked for, else its share of the CPUs allotted to `workers`."""
-    if _given[_COUNT] and not _set_by_dask():
-        return environment.VARIABLES[_COUNT].read(_given[_COUNT])
+    asked_for = _given[_COUNT]
+    if asked_for and not _set_by_dask():
+        return environment.VARIABLES[_COUNT].read(asked_for)
     return max(1, allotted_cpus() // workers)
 
 

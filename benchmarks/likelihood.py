@@ -39,7 +39,7 @@ from analysis.evaluation.likelihood import (
 from analysis.models.load import LoadedModel, load
 from analysis.pruning.scores import pruned_copy
 from analysis.specs import ModelSpec
-from training.measure import calibration, read_items
+from training.measure import calibration, read_items, token_ids
 from training.tasks import TASKS
 
 LENGTH = 8
@@ -72,10 +72,10 @@ def short_items(model: LoadedModel, task: str, limit: int | None = None) -> list
 def long_items(model: LoadedModel, count: int) -> list[Item]:
     """Items whose answer is the last `LENGTH` tokens of context and choice, from several tasks in turn."""
     columns = [_long(model, task) for task in LONG_TASKS]
-    found: list[Item] = []
-    while len(found) < count:
-        found += [next(column) for column in columns]
-    return found[:count]
+    items: list[Item] = []
+    while len(items) < count:
+        items += [next(column) for column in columns]
+    return items[:count]
 
 
 def _long(model: LoadedModel, task: str) -> Iterator[Item]:
@@ -89,10 +89,10 @@ def _long(model: LoadedModel, task: str) -> Iterator[Item]:
 def _split(
     model: LoadedModel, context: str, choice: str, length: int | None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    before = model.tokenizer(context)["input_ids"]
-    whole = model.tokenizer(f"{context} {choice}")["input_ids"]
+    before = token_ids(model, context, True)
+    whole = token_ids(model, f"{context} {choice}", True)
     at = len(before) if length is None else len(whole) - length
-    return tuple(whole[:at]), tuple(whole[at:])
+    return whole[:at], whole[at:]
 
 
 def table(model: LoadedModel, items: list[Item]) -> Table:
@@ -182,18 +182,22 @@ def compare(tables: list[Table], items: list[Item], draws: int, seeds: int) -> N
     print(f"\n{len(items)} items with answers of {LENGTH} tokens, {seeds} seeds, {draws} draws an answer and model")
     for number, sparsity in enumerate(SPARSITIES, start=1):
         true = float(difference(tables, items, exact, draws, 1, number)[0])
-        mine = difference(tables, items, ours, draws, seeds, number)
-        theirs = difference(tables, items, published, draws, seeds, number)
-        (own, error), (other, _) = spread(mine), spread(theirs)
-        ratio = own / other
+        our_differences = difference(tables, items, ours, draws, seeds, number)
+        their_differences = difference(tables, items, published, draws, seeds, number)
+        (our_error, relative), (their_error, _) = spread(our_differences), spread(their_differences)
+        ratio = our_error / their_error
         print(f"\nsparsity {sparsity:.0%}: exact difference {100 * true:+.2f} points")
-        for name, values, deviation in (("ours", mine, own), ("published", theirs, other)):
+        for name, values, deviation in (
+            ("ours", our_differences, our_error),
+            ("published", their_differences, their_error),
+        ):
             shift, sure = values.mean() - true, values.std(ddof=1) / math.sqrt(seeds)
             print(
                 f"  {name:<10} standard error {100 * deviation:.2f} points, bias {100 * shift:+.2f} ± {196 * sure:.2f}"
             )
-        print(f"  ratio {ratio:.2f} (± {1.96 * ratio * error * math.sqrt(2):.2f})")
-        print(f"  the published scheme needs {_needed(tables, items, own, draws, seeds, number)} as many forwards")
+        print(f"  ratio {ratio:.2f} (± {1.96 * ratio * relative * math.sqrt(2):.2f})")
+        needed = _needed(tables, items, our_error, draws, seeds, number)
+        print(f"  the published scheme needs {needed} as many forwards")
 
 
 def _needed(tables: list[Table], items: list[Item], goal: float, draws: int, seeds: int, pruned: int) -> str:
@@ -227,8 +231,8 @@ def bias(name: str, tables: list[Table], items: list[Item], seeds: int) -> None:
         ]
         rows.setdefault(tuple(cells), []).append(draws)
         _our_draws.cache_clear()
-    for cells, same in rows.items():
-        print(f"| {', '.join(map(str, same))} | {' | '.join(cells)} |", flush=True)
+    for row, alike in rows.items():
+        print(f"| {', '.join(map(str, alike))} | {' | '.join(row)} |", flush=True)
 
 
 def _cell(values: np.ndarray) -> str:
@@ -259,8 +263,9 @@ def main(words: list[str] | None = None) -> None:
         return
     bias("8-token answers", tables, items, options.seeds)
     for task in TASKS:
-        some = short_items(dense, task, options.limit)
-        bias(f"bundled_{task}", [table(model, some) for model in models], some, min(options.seeds, 100))
+        task_items = short_items(dense, task, options.limit)
+        task_tables = [table(model, task_items) for model in models]
+        bias(f"bundled_{task}", task_tables, task_items, min(options.seeds, 100))
     print(f"\nIn brackets the exact values. It took {time.perf_counter() - began:.0f} s.")
 
 

@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     def masks(seed: int, noise: str, discount: DiscountParams | None, draw: int | None = None) -> np.ndarray:
         """All bits, (weights,) bool. draw: the seed of the noise, where not that of the text."""
-        params = CalibrationParams(
-            data=options.data, samples=options.samples, seq_len=options.seq_len, seed=seed, noise=noise
+        params = CalibrationParams.model_validate(
+            {"data": options.data, "samples": options.samples, "seq_len": options.seq_len, "seed": seed, "noise": noise}
         )
         tokens = calibration_text(params, model.tokenizer, geometry.max_length, geometry.vocabulary).tokens
         drawn = params if draw is None else params.model_copy(update={"seed": draw})
@@ -51,8 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
             ]
         )
 
-    def told(what: str, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-        shares = [float((one != other).mean()) for one, other in pairs]
+    def print_shares(what: str, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        shares = [float((first != second).mean()) for first, second in pairs]
         print(f"{what:58} {np.mean(shares):8.3%}   {min(shares):.3%} to {max(shares):.3%}", flush=True)
 
     seeds = range(max(2, options.seeds))
@@ -62,13 +62,15 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{options.samples} sequences of {length} tokens, {len(seeds)} seeds")
     print("mask bits that differ: mean, range over seeds")
     for noise in NOISES:
-        own = [plain[noise, seed] for seed in seeds]
-        told(f"noise '{noise}': another calibration seed", pairwise([*own, own[0]]))
+        controls = [plain[noise, seed] for seed in seeds]
+        print_shares(f"noise '{noise}': another calibration seed", pairwise([*controls, controls[0]]))
         again = (masks(seed, noise, None, 1000 + seed) for seed in seeds)
-        told(f"noise '{noise}': the same text, its noise drawn again", zip(own, again, strict=True))
+        print_shares(f"noise '{noise}': the same text, its noise drawn again", zip(controls, again, strict=True))
         discounted = (masks(seed, noise, DiscountParams()) for seed in seeds)
-        told(f"noise '{noise}': the published discount", zip(own, discounted, strict=True))
-    told("noise 'uniform' in place of 'steps'", ((plain["steps", seed], plain["uniform", seed]) for seed in seeds))
+        print_shares(f"noise '{noise}': the published discount", zip(controls, discounted, strict=True))
+    print_shares(
+        "noise 'uniform' in place of 'steps'", ((plain["steps", seed], plain["uniform", seed]) for seed in seeds)
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 import argparse
 import statistics
 import time
+from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -22,16 +23,17 @@ def main() -> None:
     threads.apply()
     torch.manual_seed(0)
     attention.register()
-    config = LlamaConfig(
-        vocab_size=8192,
-        hidden_size=768,
-        intermediate_size=2048,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        max_position_embeddings=options.length,
-        is_causal=False,
-        attn_implementation=attention.IMPLEMENTATION,
-    )
+    fields: dict[str, Any] = {
+        "vocab_size": 8192,
+        "hidden_size": 768,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": options.length,
+        "is_causal": False,
+        "attn_implementation": attention.IMPLEMENTATION,
+    }
+    config = LlamaConfig(**fields)
     network = LlamaForCausalLM(config).eval()
     parameters = sum(weight.numel() for weight in network.parameters())
     tokens = torch.randint(0, config.vocab_size, (1, options.length))

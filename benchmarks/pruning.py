@@ -28,7 +28,7 @@ from analysis.job_context import SilentContext
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
 from analysis.models.load import LoadedModel, load, register
 from analysis.pruning import pipeline
-from analysis.pruning.methods import Calibration
+from analysis.pruning.methods import Calibration, Prepared
 from analysis.pruning.patterns import pruned_mask
 from analysis.pruning.scores import wanda_score
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"\n{rounds} rounds in {time.perf_counter() - began:.0f} s; load average at the end {load_average}.")
 
 
-def random_llada(folder: Path, shape: dict[str, int], length: int, precision: str) -> LoadedModel:
+def random_llada(folder: Path, shape: dict[str, Any], length: int, precision: str) -> LoadedModel:
     """A LLaDA of this shape with random weights, loaded as any checkpoint is."""
     register()
     torch.manual_seed(0)
@@ -89,7 +89,7 @@ def random_llada(folder: Path, shape: dict[str, int], length: int, precision: st
         **shape, max_sequence_length=length, pad_token_id=0, eos_token_id=1, mask_token_id=shape["vocab_size"] - 1
     )
     LLaDAModelLM(config).to(getattr(torch, precision)).save_pretrained(folder)
-    return load(ModelSpec(source=str(folder), device="cpu", dtype=precision))
+    return load(ModelSpec.model_validate({"source": str(folder), "device": "cpu", "dtype": precision}))
 
 
 def random_text(model: LoadedModel, sequences: int, length: int, interval: int) -> Calibration:
@@ -122,9 +122,9 @@ def compare_scores(model: LoadedModel, length: int, rounds: int) -> None:
     kept = {"one forward": results["one forward"].kept_bytes, "two passes": 0}
     equal = {name: require_equal(_masks(model, results[name].scores), theirs) for name in kept}
     costs = alternate(procedures, rounds)
-    for name, own in costs.items():
-        faster = [_ratio(costs["published"], own, index) for index in range(2)]
-        wall, processor = (statistics.median(cost[index] for cost in own) / len(noised) for index in range(2))
+    for name, runs in costs.items():
+        faster = [_ratio(costs["published"], runs, index) for index in range(2)]
+        wall, processor = (statistics.median(cost[index] for cost in runs) / len(noised) for index in range(2))
         against = extra[name] / extra["published"] if extra["published"] else float("nan")
         print(
             f"| {model.dtype} | {length} | {name} | {wall:.2f} | {faster[0]:.2f} | {processor:.2f} | {faster[1]:.2f} "
@@ -136,23 +136,27 @@ def compare_scores(model: LoadedModel, length: int, rounds: int) -> None:
 
 def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int, sequences: int) -> None:
     """Prints both phases of sink-sparsegpt and their sum, on as many clean sequences noised at ten levels each."""
-    text, weights = random_text(model, sequences, length, 5), {}
+    text = random_text(model, sequences, length, 5)
+    prepared: list[Prepared] = []
+    published_weights: list[torch.Tensor] = []
     spec = PruneSpec(model=model.spec, method="sink-sparsegpt", out=str(folder / "unwritten"))
     run = pipeline.start(model, spec, SilentContext(folder))
     run.removal.share_out(np.full(model.geometry.layers, spec.sparsity))
 
     def token_weights(ours: bool) -> None:
-        weights[ours] = (
-            pipeline.prepare(run, text) if ours else published.token_weights(model, text.noised, spec.discount)
-        )
+        if ours:
+            prepared[:] = [pipeline.prepare(run, text)]
+        else:
+            assert text.noised is not None
+            published_weights[:] = [published.token_weights(model, text.noised, spec.discount)]
 
     def solve(ours: bool) -> dict[published.Place, torch.Tensor]:
         if not ours:
-            return published.sparsegpt(model, text.clean, weights[ours], spec.sparsity)
+            return published.sparsegpt(model, text.clean, published_weights[0], spec.sparsity)
         return {
             (layer, name): flags
-            for layer, block, statistics in pipeline.blocks(run, text, weights[ours])
-            for name, flags in pipeline.prune_block(run, layer, block, statistics, weights[ours]).items()
+            for layer, block, statistics in pipeline.blocks(run, text, prepared[0])
+            for name, flags in pipeline.prune_block(run, layer, block, statistics, prepared[0]).items()
         }
 
     def both(phase: Callable[[bool], Any]) -> dict[str, Callable[[], Any]]:
@@ -162,7 +166,7 @@ def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int
     # A weight that goes changes all columns after it, so rounding turns close decisions and those turn others. It may
     # not turn more of ours than of the published procedure's own.
     ours, theirs = solve(True), solve(False)
-    exact = published.sparsegpt(model, text.clean, weights[False], spec.sparsity, torch.float64)
+    exact = published.sparsegpt(model, text.clean, published_weights[0], spec.sparsity, torch.float64)
     shares = [_agreement(ours, exact), _agreement(theirs, exact)]
     assert 1 - shares[0] <= 2 * (1 - shares[1]) + 1e-4, shares
     costs["layer by layer"] = alternate(both(solve), rounds)

@@ -144,13 +144,13 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor, sparsity: float) -> tuple
     for start in range(0, columns, 128):
         end = min(start + 128, columns)
         part, errors = weight[:, start:end].clone(), torch.zeros_like(weight[:, start:end])
-        own = upper[start:end, start:end]
-        score = part.square() / own.diagonal().square()
+        corner = upper[start:end, start:end]
+        score = part.square() / corner.diagonal().square()
         chosen = score <= score.flatten().sort().values[int(score.numel() * sparsity)]
         for column in range(end - start):
             kept = part[:, column].masked_fill(chosen[:, column], 0)
-            errors[:, column] = (part[:, column] - kept) / own[column, column]
-            part[:, column:] -= errors[:, column : column + 1] @ own[column : column + 1, column:]
+            errors[:, column] = (part[:, column] - kept) / corner[column, column]
+            part[:, column:] -= errors[:, column : column + 1] @ corner[column : column + 1, column:]
             part[:, column] = kept
         weight[:, start:end], flags[:, start:end] = part, chosen
         weight[:, end:] -= errors @ upper[start:end, end:]

@@ -66,9 +66,9 @@ def _prune(flags: list[str], variables: dict[str, str], outs: list[Path]) -> flo
         )
         for out in outs
     ]
-    told = [process.communicate()[1] for process in running]
+    error_texts = [process.communicate()[1] for process in running]
     took = time.perf_counter() - began
-    for process, errors in zip(running, told, strict=True):
+    for process, errors in zip(running, error_texts, strict=True):
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, process.args, stderr=errors.decode())
     return took

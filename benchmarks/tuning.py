@@ -36,9 +36,12 @@ def main() -> None:
         started = time.perf_counter()
         outcome = JOBS["calibrate"].run(spec, SilentContext(Path(folder)))
         print(f"storing: {time.perf_counter() - started:.1f} s, {outcome.summary['bytes'] / 1e6:,.0f} MB")
+        assert outcome.file is not None
         stored = open_statistics(outcome.file)
         info, steps = stored.info, np.ones(len(stored.info.levels))
-        wall, cpu, each = [], [], []
+        wall: list[float] = []
+        cpu: list[float] = []
+        layer_seconds: list[float] = []
         plain = [effects.plain_layer(stored.layer(n, DiscountParams()), steps, 0.5) for n in range(info.layers)]
         for turn in range(options.rounds + 1):
             discount = DiscountParams(sink_std=1 + 0.1 * turn)
@@ -47,15 +50,17 @@ def main() -> None:
             for layer in range(info.layers):
                 began = time.perf_counter()
                 effects.layer_effect(stored.layer(layer, discount), plain[layer], weights, steps, 0.5)
-                each.append(time.perf_counter() - began)
+                layer_seconds.append(time.perf_counter() - began)
             wall.append(time.perf_counter() - started)
             cpu.append(time.process_time() - busy)
-        wall, cpu, each = wall[1:], cpu[1:], each[info.layers :]  # the first turn reads the file from the disk
+        # The first turn reads the file from the disk.
+        wall, cpu, layer_seconds = wall[1:], cpu[1:], layer_seconds[info.layers :]
         noised = stored.arrays["noised"].astype(np.int64)
         started = time.perf_counter()
         feature_scores(Resident(load(spec.model)), noised, DiscountParams(), 2**31)
         exact = time.perf_counter() - started
-        print(f"one layer:   median {1e3 * statistics.median(each):.0f} ms, most {1e3 * max(each):.0f} ms")
+        layer_median, layer_most = 1e3 * statistics.median(layer_seconds), 1e3 * max(layer_seconds)
+        print(f"one layer:   median {layer_median:.0f} ms, most {layer_most:.0f} ms")
         print(
             f"whole model: median {statistics.median(wall):.2f} s, most {max(wall):.2f} s; "
             f"of the processor {statistics.median(cpu):.2f} s"

@@ -78,7 +78,7 @@ def environment_rows(shared: bool) -> str:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    extra = field.json_schema_extra or {}
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     default = "required" if field.is_required() else "none" if field.default is None else f"`{field.default}`"
     unit = f" {extra['unit']}" if extra.get("unit") else ""
     return f"| `{name}` | {default}{unit} | {_range(field)} | {field.description} | {extra.get('source') or ''} |"

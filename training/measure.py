@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import stats
+from transformers import PreTrainedTokenizerFast
 
 from analysis.attention import MassObserver
 from analysis.bundled.grammar import document, question, sentence
@@ -57,7 +58,7 @@ def correct(model: LoadedModel, task: str, split: str, limit: int | None = None)
     """Which items of a multiple-choice task the model answers right, bool (N,)."""
     items = read_items(task, split)[:limit]
     requests = [
-        Request(_ids(model, item["context"], True), _ids(model, " " + choice, False), task)
+        Request(token_ids(model, item["context"], True), token_ids(model, " " + choice, False), task)
         for item in items
         for choice in item["choices"]
     ]
@@ -69,13 +70,13 @@ def correct(model: LoadedModel, task: str, split: str, limit: int | None = None)
 def solved(model: LoadedModel, split: str, limit: int | None = None) -> np.ndarray:
     """Which word problems the model answers right with text it writes itself, bool (N,)."""
     items = read_items("problems", split)[:limit]
-    prompts = [_ids(model, item["context"], True) for item in items]
+    prompts = [token_ids(model, item["context"], True) for item in items]
     right = np.zeros(len(items), bool)
     for length in sorted({len(prompt) for prompt in prompts}):
         rows = [index for index, prompt in enumerate(prompts) if len(prompt) == length]
         *_, step = denoise(model, torch.tensor([prompts[row] for row in rows]), _sampling(model, _ANSWER_TOKENS), 0)
         for row, tokens in zip(rows, step.choice.output[:, length:].tolist(), strict=True):
-            right[row] = _result(model.tokenizer.decode(tokens)) == items[row]["result"]
+            right[row] = _result(str(tokenizer_of(model).decode(tokens))) == items[row]["result"]
     return right
 
 
@@ -87,10 +88,11 @@ def names_copied(model: LoadedModel) -> dict[str, Any]:
     Over `NAME_TEXTS` beginnings of training documents; values are means with their 95 % bootstrap interval.
     """
     random = Random("names copied")
-    names = [_ids(model, person.name, False)[0] for person in PEOPLE]
-    rights, alls = [], []
-    while len(rights) < NAME_TEXTS:
-        tokens = torch.tensor(_ids(model, document(random).text, True)[:NAME_TOKENS])
+    names = [token_ids(model, person.name, False)[0] for person in PEOPLE]
+    right_probabilities: list[float] = []
+    name_probabilities: list[float] = []
+    while len(right_probabilities) < NAME_TEXTS:
+        tokens = torch.tensor(token_ids(model, document(random).text, True)[:NAME_TOKENS])
         spoken = [(at, token) for at, token in enumerate(tokens.tolist()) if token in names]
         again = [at for number, (at, token) in enumerate(spoken) if token in [other for _, other in spoken[:number]]]
         if not again:
@@ -99,12 +101,12 @@ def names_copied(model: LoadedModel) -> dict[str, Any]:
         if model.mask_token is not None:
             tokens[at] = model.mask_token
         probability = model.predict(tokens[None])[0, at if model.mask_token is not None else at - 1].softmax(-1)
-        rights.append(float(probability[right]))
-        alls.append(float(probability[names].sum()))
+        right_probabilities.append(float(probability[right]))
+        name_probabilities.append(float(probability[names].sum()))
     return {
         "texts": NAME_TEXTS,
-        "right": bootstrap(np.array(rights)),
-        "names": bootstrap(np.array(alls)),
+        "right": bootstrap(np.array(right_probabilities)),
+        "names": bootstrap(np.array(name_probabilities)),
         "uniform": 1 / len(names),
     }
 
@@ -121,8 +123,15 @@ def _sampling(model: LoadedModel, tokens: int) -> Any:
     return LLaDASampling(gen_length=tokens, steps=tokens)
 
 
-def _ids(model: LoadedModel, text: str, start: bool) -> tuple[int, ...]:
-    return tuple(model.tokenizer(text, add_special_tokens=start)["input_ids"])
+def tokenizer_of(model: LoadedModel) -> PreTrainedTokenizerFast:
+    """The tokenizer that comes with a model of the pair."""
+    assert isinstance(model.tokenizer, PreTrainedTokenizerFast)
+    return model.tokenizer
+
+
+def token_ids(model: LoadedModel, text: str, start: bool) -> tuple[int, ...]:
+    """The tokens of a text, [BOS] in front where it is the start of a document."""
+    return tuple(tokenizer_of(model)(text, add_special_tokens=start)["input_ids"])
 
 
 def wilson(right: np.ndarray) -> list[float]:
@@ -152,7 +161,7 @@ def loss(model: LoadedModel, batches: int = LOSS_BATCHES) -> float:
     total = 0.0
     for number in range(batches):
         generator = torch.Generator().manual_seed(number)
-        tokens = batch(train.VALIDATION_SEED, number, model.tokenizer)
+        tokens = batch(train.VALIDATION_SEED, number, tokenizer_of(model))
         inputs, chosen, expected, weight = train.TARGETS[kind](tokens, model.mask_token, generator)
         logits = model.predict(inputs).flatten(0, 1)[chosen].float()
         total += float((torch.nn.functional.cross_entropy(logits, expected, reduction="none") * weight).sum())
@@ -161,14 +170,14 @@ def loss(model: LoadedModel, batches: int = LOSS_BATCHES) -> float:
 
 def calibration(model: LoadedModel) -> list[torch.Tensor]:
     """Clean training text for Wanda."""
-    return [batch(CALIBRATION_SEED, number, model.tokenizer) for number in range(CALIBRATION_BATCHES)]
+    return [batch(CALIBRATION_SEED, number, tokenizer_of(model)) for number in range(CALIBRATION_BATCHES)]
 
 
 def pruning_curve(model: LoadedModel, split: str, limit: int | None, report: Report) -> dict[str, Any]:
     """Accuracy and loss of the dense model and at every sparsity by both methods."""
     texts = calibration(model)
     results: dict[str, dict[str, np.ndarray]] = {}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for method, sparsity in [("dense", 0.0), *((m, s) for s in SPARSITIES for m in METHODS)]:
         pruned = model if method == "dense" else pruned_copy(model, method, sparsity, texts)
         right = {task: correct(pruned, task, split, limit) for task in TASKS}
@@ -252,11 +261,11 @@ def sink_statistics(model: LoadedModel, report: Report) -> dict[str, Any]:
 
 def _trajectories(model: LoadedModel) -> Iterator[dict[str, Any]]:
     for text in prompts():
-        ids = list(_ids(model, text, True))
+        ids = list(token_ids(model, text, True))
         sampling = _sampling(model, NEW_TOKENS)
         steps = denoise(model, torch.tensor([ids]), sampling, 0)
         run = trajectory.record(steps, NEW_TOKENS, len(ids) + NEW_TOKENS, "float32")
-        run["text"] = model.tokenizer.decode(run["final"].tolist())
+        run["text"] = tokenizer_of(model).decode(run["final"].tolist())
         yield run
 
 
@@ -282,27 +291,27 @@ def _measures(
 ) -> dict[str, Any]:
     bidirectional = model.architecture.bidirectional
     mean = definitions.mean_mass(mass)
-    found = definitions.find_sinks(mean, SinkParams(), bidirectional)
+    sinks = definitions.find_sinks(mean, SinkParams(), bidirectional)
     share = np.nan_to_num(definitions.corrected_share(mean, bidirectional))
-    found &= share > level
+    sinks &= share > level
     ids = np.unique(run["tokens"])
     names = token_strings(model.tokenizer, [token for token in ids.tolist() if token != trajectory.PADDING])
     kinds = definitions.token_kinds(run["tokens"], run["masked"], names, ends)
-    counts = definitions.count_by_kind(found, kinds)
-    centroid = definitions.sink_centroid(np.nan_to_num(definitions.total_mass(mass)), found)
+    counts = definitions.count_by_kind(sinks, kinds)
+    centroid = definitions.sink_centroid(np.nan_to_num(definitions.total_mass(mass)), sinks)
     centroid *= mass.shape[-1] / definitions.lengths(mass)  # positions of the step, not of the finished text
-    moves = definitions.turnover(found)
-    have = np.isfinite(centroid)
+    turnover = definitions.turnover(sinks)
+    with_centroid = np.isfinite(centroid)
     return {
-        "steps": len(found),
-        "sinks": float(found.sum(axis=1).mean()),
-        "without": float((found.sum(axis=1) == 0).mean()),
-        "distinct": int(found.any(axis=0).sum()),
-        "turnover": float(np.nanmean(moves)) if np.isfinite(moves).any() else float("nan"),
-        "centroid": float(centroid[have].mean()) if have.any() else float("nan"),
-        "centroid_variance": float(centroid[have].var()) if have.sum() > 1 else float("nan"),
-        "share": float(share[found].mean()) if found.any() else float("nan"),
-        "strength": float(definitions.sink_strength(mass, found).mean()),
+        "steps": len(sinks),
+        "sinks": float(sinks.sum(axis=1).mean()),
+        "without": float((sinks.sum(axis=1) == 0).mean()),
+        "distinct": int(sinks.any(axis=0).sum()),
+        "turnover": float(np.nanmean(turnover)) if np.isfinite(turnover).any() else float("nan"),
+        "centroid": float(centroid[with_centroid].mean()) if with_centroid.any() else float("nan"),
+        "centroid_variance": float(centroid[with_centroid].var()) if with_centroid.sum() > 1 else float("nan"),
+        "share": float(share[sinks].mean()) if sinks.any() else float("nan"),
+        "strength": float(definitions.sink_strength(mass, sinks).mean()),
         **{f"kind {name}": float(counts[:, index].mean()) for index, name in enumerate(definitions.KINDS)},
     }
 

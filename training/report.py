@@ -123,30 +123,30 @@ def _training(kind: str, training: Numbers, size: int) -> str:
 
 def _budget(kind: str) -> str:
     """How the two runs compare: the same stream of batches, and how much of it each was given."""
-    own, other = read(kind, TRAINING), read(_OTHER[kind], TRAINING)
+    training, twin = read(kind, TRAINING), read(_OTHER[kind], TRAINING)
     text = f"Its twin, the {_OTHER[kind]} model, has the same blocks and the same stream of batches"
-    if own is None or other is None:
+    if training is None or twin is None:
         return f"{text}."
     return (
-        f"{text}. This model was given {own['tokens'] / 1e6:.1f} M tokens in {own['step']:,} batches, the twin "
-        f"{other['tokens'] / 1e6:.1f} M in {other['step']:,}."
+        f"{text}. This model was given {training['tokens'] / 1e6:.1f} M tokens in {training['step']:,} batches, "
+        f"the twin {twin['tokens'] / 1e6:.1f} M in {twin['step']:,}."
     )
 
 
 def _names(measured: Numbers, kind: str) -> str:
     """How well the model copies a name it has seen."""
-    found = measured["names"]
+    names = measured["names"]
     seen = "everything else" if kind == "diffusion" else "what is to its left"
     return (
         f"Where a character is named again, the model sees {seen} and gives the right name a probability of "
-        f"{number(found['right'])}, all {len(PEOPLE)} names together {number(found['names'])}; were they all alike, "
-        f"the right one would get {found['uniform']:.3f} ({found['texts']} training documents, cut at 64 tokens)."
+        f"{number(names['right'])}, all {len(PEOPLE)} names together {number(names['names'])}; were they all alike, "
+        f"the right one would get {names['uniform']:.3f} ({names['texts']} training documents, cut at 64 tokens)."
     )
 
 
 def _removed(both: dict[str, Numbers]) -> str:
     """How many of the sinks that stand out of their step the reference level takes away."""
-    shares = {kind: _removed_share(found["sinks"]) for kind, found in both.items()}
+    shares = {kind: _removed_share(numbers["sinks"]) for kind, numbers in both.items()}
     listed = ", ".join(f"{share:.1%} ({kind})" for kind, share in shares.items())
     text = f"The level removes {listed} of them"
     if max(shares.values()) == 0:
@@ -283,13 +283,13 @@ def _variance_verdict(both: dict[str, Numbers]) -> str:
 
     pairs = np.array(
         [
-            (one, two)
-            for one, two in zip(
+            (diffusion, twin)
+            for diffusion, twin in zip(
                 both["diffusion"]["sinks"]["centroid_variance_by_prompt"],
                 both["autoregressive"]["sinks"]["centroid_variance_by_prompt"],
                 strict=True,
             )
-            if math.isfinite(one) and math.isfinite(two)
+            if math.isfinite(diffusion) and math.isfinite(twin)
         ]
     )
     if len(pairs) < 2:
@@ -310,12 +310,12 @@ def card(kind: str) -> str:
     training, measured = read(kind, TRAINING), read(kind, MEASUREMENTS)
     if training is None or measured is None:
         raise FileNotFoundError(f"{FOLDERS[kind]} lacks {TRAINING} or {MEASUREMENTS}: train and measure it first")
-    both = {name: found for name in FOLDERS if (found := read(name, MEASUREMENTS)) is not None}
+    both = {name: numbers for name in FOLDERS if (numbers := read(name, MEASUREMENTS)) is not None}
     size = sum(path.stat().st_size for path in FOLDERS[kind].glob("*.safetensors"))
     sampled, pruning = measured["sinks"], measured["pruning"]
-    levels = ", ".join(f"{found['sinks']['reference_level']:.2f} ({name})" for name, found in both.items())
+    levels = ", ".join(f"{numbers['sinks']['reference_level']:.2f} ({name})" for name, numbers in both.items())
     plain = ", ".join(
-        f"{number(found['sinks']['without_reference']['sinks'])} ({name})" for name, found in both.items()
+        f"{number(numbers['sinks']['without_reference']['sinks'])} ({name})" for name, numbers in both.items()
     )
     seeds = ", ".join(map(str, sampled["reference_seeds"]))
     lines = "\n".join(f"- {line}" for line in verdicts(both))

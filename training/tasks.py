@@ -138,7 +138,7 @@ def _groups(units: list[Unit], size: int, random: Random) -> Iterator[list[Unit]
     by_pool: dict[str, list[dict[str, list[Unit]]]] = defaultdict(list)
     for (pool, _), by_answer in whole.items():
         by_pool[pool].append(by_answer)
-    pools = [pool for pool, found in by_pool.items() if len(found) >= size // 2]
+    pools = [pool for pool, lure_pairs in by_pool.items() if len(lure_pairs) >= size // 2]
     while True:
         drawn = random.sample(by_pool[random.choice(pools)], size // 2)
         group = [random.choice(options) for by_answer in drawn for options in by_answer.values()]
@@ -166,10 +166,14 @@ def _free_groups(units: list[Unit], size: int, random: Random) -> Iterator[list[
 _NUMBERS = {word: n for n, word in enumerate(NUMBER_WORDS, start=1)}
 
 
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else _NUMBERS.get(text)
+
+
 def _comparable(first: str, second: str) -> bool:
     """Numbers are offered beside near ones; anything else beside anything of its pool."""
-    one, two = (_NUMBERS.get(text.strip(), int(text) if text.strip().isdigit() else None) for text in (first, second))
-    return one is None or two is None or abs(one - two) <= _NEAR // 2
+    left, right = _number(first.strip()), _number(second.strip())
+    return left is None or right is None or abs(left - right) <= _NEAR // 2
 
 
 def write(out: Path, seed: int = 0) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -77,43 +78,45 @@ def build(kind: str, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: i
     """A fresh model: LLaDA's config and names for the diffusion model, plain Llama for the twin."""
     load.register()
     torch.manual_seed(seed)
-    ids = {
+    ids: dict[str, Any] = {
         name: tokenizer.convert_tokens_to_ids(token)
         for name, token in (("pad_token_id", PAD), ("bos_token_id", BOS), ("eos_token_id", EOS))
     }
     if kind == "diffusion":
-        config: Any = llada.LLaDAConfig(
-            d_model=recipe.hidden,
-            n_layers=recipe.layers,
-            n_heads=recipe.heads,
-            n_kv_heads=recipe.heads,
-            mlp_hidden_size=recipe.mlp,
-            max_sequence_length=MAX_LENGTH,
-            vocab_size=len(tokenizer),
-            embedding_size=len(tokenizer),
-            rope_theta=10000.0,
-            mask_token_id=tokenizer.convert_tokens_to_ids(MASK),
-            block_type="llama",
-            layer_norm_type="rms",
-            rope=True,
-            alibi=False,
+        fields = {
+            "d_model": recipe.hidden,
+            "n_layers": recipe.layers,
+            "n_heads": recipe.heads,
+            "n_kv_heads": recipe.heads,
+            "mlp_hidden_size": recipe.mlp,
+            "max_sequence_length": MAX_LENGTH,
+            "vocab_size": len(tokenizer),
+            "embedding_size": len(tokenizer),
+            "rope_theta": 10000.0,
+            "mask_token_id": tokenizer.convert_tokens_to_ids(MASK),
+            "block_type": "llama",
+            "layer_norm_type": "rms",
+            "rope": True,
+            "alibi": False,
             **ids,
-        )
+        }
+        config: Any = llada.LLaDAConfig(**fields)
         network: PreTrainedModel = llada.LLaDAModelLM._from_config(config, attn_implementation=ATTENTION)
     else:
-        config = LlamaConfig(
-            hidden_size=recipe.hidden,
-            num_hidden_layers=recipe.layers,
-            num_attention_heads=recipe.heads,
-            num_key_value_heads=recipe.heads,
-            intermediate_size=recipe.mlp,
-            max_position_embeddings=MAX_LENGTH,
-            vocab_size=len(tokenizer),
-            rms_norm_eps=1e-5,
-            tie_word_embeddings=False,
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        fields = {
+            "hidden_size": recipe.hidden,
+            "num_hidden_layers": recipe.layers,
+            "num_attention_heads": recipe.heads,
+            "num_key_value_heads": recipe.heads,
+            "intermediate_size": recipe.mlp,
+            "max_position_embeddings": MAX_LENGTH,
+            "vocab_size": len(tokenizer),
+            "rms_norm_eps": 1e-5,
+            "tie_word_embeddings": False,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
             **ids,
-        )
+        }
+        config = LlamaConfig(**fields)
         network = LlamaForCausalLM._from_config(config, attn_implementation=ATTENTION)
     with torch.no_grad():
         for name, weight in network.named_parameters():
@@ -242,7 +245,8 @@ def train(
     recipe = recipe or Recipe()
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
-    network = build(kind, tokenizer, recipe, seed).to("cuda" if torch.cuda.is_available() else "cpu").train()
+    network = build(kind, tokenizer, recipe, seed).train()
+    nn.Module.to(network, "cuda" if torch.cuda.is_available() else "cpu")
     optimizing = optimizers(network, recipe)
     checkpoint, log_path = out / "checkpoint.pt", out / "log.jsonl"
     progress = Progress()
@@ -339,7 +343,7 @@ def _save_checkpoint(
 
 def export(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Writes config, bf16 weights (under the authors' names for LLaDA), tokenizer and generation config."""
-    network = network.to(torch.bfloat16)
+    nn.Module.to(network, torch.bfloat16)
     config = network.config
     network.generation_config = GenerationConfig(
         bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id

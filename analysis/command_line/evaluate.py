@@ -37,7 +37,7 @@ def add(verbs: Any) -> None:
     add_flags(verb, EvaluateSpec, "", {"compare", "names", "tasks"})
 
 
-def asked(options: argparse.Namespace) -> EvaluateSpec:
+def spec_of(options: argparse.Namespace) -> EvaluateSpec:
     """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
     how = given(ModelSpec, options)
     listed = {name: getattr(options, name) for name in ("names", "tasks") if getattr(options, name)}
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     outputs.check(out, options.overwrite, refusal)
     items = out.with_suffix(".items.jsonl")
     outputs.check(items, options.overwrite, results.refusal)
-    spec = asked(options)
+    spec = spec_of(options)
     from analysis.jobs import evaluation
 
     with folder_beside(out, ".evaluation-") as folder:
@@ -66,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
         text = json.dumps({**outcome.summary, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)
         whole = folder / "summary.json"
         whole.write_text(text + "\n", encoding="utf-8")
+        assert outcome.file is not None
         outputs.place(outcome.file, items, options.overwrite, results.refusal)
         outputs.place(whole, out, options.overwrite, refusal)
     if options.json:

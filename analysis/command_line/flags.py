@@ -33,7 +33,7 @@ def add_flags(parser: argparse.ArgumentParser, spec: type[Spec], note: str, seen
             continue
         seen.add(name)
         kinds = get_args(field.annotation)
-        kind = field.annotation
+        kind: Any = field.annotation
         if get_origin(kind) in (Union, types.UnionType):
             kind = next(part for part in kinds if part is not type(None))
         flag = f"--{name.replace('_', '-')}"

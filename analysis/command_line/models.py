@@ -16,7 +16,7 @@ def add(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Lists them."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, model in MODELS.items():
         there = find(name) is not None
         rows.append({"name": name, "source": model.source, "here": there, "summary": model.summary})

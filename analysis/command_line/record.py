@@ -11,7 +11,7 @@ from analysis.errors import UserError, os_sentence, shorten
 from analysis.jobs import recordings
 from analysis.models.checkpoint import describe
 from analysis.recording.trajectory import refusal
-from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec
+from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Sampling
 
 PROMPTS_BYTES = 64 * 2**20
 
@@ -35,16 +35,16 @@ def add(verbs: Any) -> None:
         add_flags(record, kind, f" [{name}]", seen)
 
 
-def _sampling(options: argparse.Namespace) -> Spec:
+def _sampling(options: argparse.Namespace) -> Sampling:
     """The sampler's parameters. Raises UserError for a flag that belongs to another sampler than the model's."""
     named = describe(options.model).sampler
-    own = SAMPLINGS[named]
+    sampling = SAMPLINGS[named]
     every = {name for kind in SAMPLINGS.values() for name in kind.model_fields} - NOT_FLAGS
-    foreign = sorted(name for name in every if name in options and name not in own.model_fields)
+    foreign = sorted(name for name in every if name in options and name not in sampling.model_fields)
     if foreign:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
         raise UserError(f"'{options.model}' is sampled with '{named}', which has no {flags}.")
-    return own(**given(own, options))
+    return sampling(**given(sampling, options))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,14 +63,15 @@ def run(options: argparse.Namespace) -> int:
         with folder_beside(out, ".recording-") as folder:
             with Terminal(folder) as context:
                 outcome = recordings.record(spec, context)
+            assert outcome.file is not None
             outputs.place(outcome.file, out, options.overwrite, refusal)
         summaries.append({"out": str(out), **outcome.summary})
     if options.json:
         print(json.dumps(summaries[0] if options.prompts is None else summaries, ensure_ascii=False))
     else:
         for summary in summaries:
-            steps, asked = summary["steps"], summary["steps_asked"]
-            early = "" if steps == asked else f" of {asked}, as nothing was left to decide"
+            steps, steps_asked = summary["steps"], summary["steps_asked"]
+            early = "" if steps == steps_asked else f" of {steps_asked}, as nothing was left to decide"
             print(f"{summary['out']}: {steps} steps{early}, {summary['bytes'] / 1e6:.1f} MB. {summary['text']}")
     return 0
 

@@ -86,7 +86,7 @@ class LoadedModel:
         raise UserError(f"No list of {self.geometry.layers} blocks was found in this {self.architecture.name} model.")
 
     @staticmethod
-    def projections(block: nn.Module) -> dict[str, nn.Module]:
+    def projections(block: nn.Module) -> dict[str, nn.Linear | Conv1D]:
         """The weight matrices of one block by their name in it: those a pruning method may touch."""
         return {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear | Conv1D)}
 

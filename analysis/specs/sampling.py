@@ -143,7 +143,7 @@ class AutoregressiveSampling(Spec):
         return self.gen_length
 
 
-SAMPLINGS: dict[str, type[Spec]] = {
+SAMPLINGS: dict[str, type[LLaDASampling | DreamSampling | AutoregressiveSampling]] = {
     "llada": LLaDASampling,
     "dream": DreamSampling,
     "autoregressive": AutoregressiveSampling,

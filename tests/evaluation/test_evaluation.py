@@ -663,7 +663,7 @@ def test_the_command_that_is_shown_asks_the_same_again():
     ):
         words = shlex.split(command(asked))
         assert words[:4] == ["python", "-m", "analysis", "evaluate"]
-        assert evaluate.asked(parser.parse_args(words[3:])) == asked
+        assert evaluate.spec_of(parser.parse_args(words[3:])) == asked
 
 
 def test_damaged_files_are_named(tmp_path):
