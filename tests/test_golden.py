@@ -9,8 +9,8 @@ from safetensors import safe_open
 from analysis.attention import MassObserver
 from analysis.models.load import load
 from analysis.recording.denoising import denoise
-from analysis.sinks.definitions import soft_sink_score
-from analysis.specs import DreamSampling, LLaDASampling, ModelSpec
+from analysis.sinks.discount import sink_scores
+from analysis.specs import DiscountParams, DreamSampling, LLaDASampling, ModelSpec
 from tests.conftest import GOLDEN
 
 
@@ -36,7 +36,7 @@ def test_attention_mass_and_soft_sink_scores_equal_the_authors(golden):
     model.predict(noisy.flatten(0, 1), observer)
     mass = observer.take().mass.sum(dim=2).view(expected["attention_mass"].shape)
     assert (mass - expected["attention_mass"]).abs().max() < 1e-4
-    score = soft_sink_score(mass.sum(dim=2).numpy(), k=2, alpha=5)
+    score = sink_scores(mass.sum(dim=2).numpy(), DiscountParams())
     assert abs(score - expected["soft_sink_score"].numpy()).max() < 1e-4
 
 

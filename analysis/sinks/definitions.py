@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 from scipy.stats import norm
 
 from analysis.specs import SinkParams
@@ -176,11 +175,6 @@ def find_sinks(
     visible = visible_queries(np.isfinite(mass) if present is None else present, bidirectional)
     row = moments(mass) if known is None else known
     return mass > definition.threshold(row, visible, getattr(params, definition.parameter))
-
-
-def soft_sink_score(total: np.ndarray, k: float = 2.0, alpha: float = 5.0) -> np.ndarray:
-    """φ = sigmoid(α·(M − (mean + k·std))), (…, S), from total mass (arXiv 2602.17664)."""
-    return expit(alpha * (total - deviation_threshold(total, k)))
 
 
 def gaussian_reference(length: int | np.ndarray, k: float) -> float | np.ndarray:

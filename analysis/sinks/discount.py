@@ -1,32 +1,35 @@
 """From attention mass to how much each calibration token counts: ω = 1 − λ·φ (arXiv 2602.17664). NumPy only.
 
-Shapes: N sequences, T noise levels, L layers, S positions.
+Every page and every pruning computes φ by `sink_scores` and ω by `discounted`. Shapes: N sequences, T noise levels,
+L layers, S positions.
 """
 
 import numpy as np
 from scipy.special import expit
 
-from analysis.sinks.definitions import moments
+from analysis.sinks.definitions import Moments, moments
 from analysis.specs import DiscountParams
 
 
-def sink_scores(mass: np.ndarray, params: DiscountParams) -> np.ndarray:
-    """φ over the last axis, float32, of total mass (…, S): how surely each position is a sink of its row.
+def sink_scores(mass: np.ndarray, params: DiscountParams, known: Moments | None = None) -> np.ndarray:
+    """φ of total mass (…, S), float32: how surely each position is a sink of its row.
 
     soft: sigmoid(α·(M − (mean + k·std))), or sigmoid(α·(z − k)) where α counts in std; hard: 1 above the threshold,
-    else 0.
+    else 0. known: the moments of the rows, (…, 1) each, where the mass given is not all of a row's; else computed.
     """
     mass = np.asarray(mass, np.float32)
-    found = moments(mass)
-    mean, std = found.mean, found.std
+    row = moments(mass) if known is None else known
     if params.alpha_unit == "std" and params.sink_score == "soft":
-        # Equal masses have no deviation beyond rounding, so none of them stands out.
-        z = np.divide(mass - mean, std, out=np.zeros_like(mass), where=std > 1e-6 * mean)
-        return expit(params.sink_alpha * (z - params.sink_std))
-    above = mass - (mean + params.sink_std * std)
+        return expit(params.sink_alpha * (standardised(mass, row) - params.sink_std))
+    above = mass - (row.mean + params.sink_std * row.std)
     if params.sink_score == "hard":
         return (above > 0).astype(np.float32)
     return expit(params.sink_alpha * above)
+
+
+def discounted(scores: np.ndarray, params: DiscountParams) -> np.ndarray:
+    """ω = 1 − λ·φ of the scores φ, float32 of their shape."""
+    return np.float32(1) - np.float32(params.discount_strength) * scores
 
 
 def token_weights(mass: np.ndarray, params: DiscountParams) -> np.ndarray:
@@ -34,8 +37,21 @@ def token_weights(mass: np.ndarray, params: DiscountParams) -> np.ndarray:
 
     mass (N, T, L, S): attention mass summed over heads. With `sink_steps` mean, T is 1: one weight for all levels.
     """
-    scored = mass if params.sink_scope == "layer" else mass.sum(axis=2, keepdims=True, dtype=np.float32)
-    scores = sink_scores(scored, params)
+    scores = sink_scores(scored_mass(mass, params.sink_scope), params)
     if params.sink_steps == "mean":
         scores = scores.mean(axis=1, keepdims=True, dtype=np.float32)
-    return np.float32(1) - np.float32(params.discount_strength) * scores
+    return discounted(scores, params)
+
+
+def scored_mass(mass: np.ndarray, scope: str) -> np.ndarray:
+    """The mass whose rows sinks are found in: (N, T, L, S) with scope 'layer', else all layers' sum (N, T, 1, S)."""
+    return mass if scope == "layer" else mass.sum(axis=2, keepdims=True, dtype=np.float32)
+
+
+def standardised(mass: np.ndarray, row: Moments) -> np.ndarray:
+    """z = (M − mean)/std of mass (…, S), float32. row: its moments, (…, 1) each.
+
+    Equal masses have no deviation beyond rounding, so z is 0: none of them stands out.
+    """
+    above = mass - row.mean
+    return np.divide(above, row.std, out=np.zeros_like(above), where=row.std > 1e-6 * row.mean)

@@ -51,11 +51,6 @@ def gini(mass: np.ndarray) -> np.ndarray:
     return weighted / (count[..., 0] * np.nansum(ordered, axis=-1))
 
 
-def spatial_variance(share: np.ndarray) -> np.ndarray:
-    """Var_i(mean_t share[t, i]): how unevenly attention lies over positions. (T, …, S) -> (…)."""
-    return _nanvar(_nanmean(share, axis=0))
-
-
 def position_variance(share: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
     """Var_t(share[t, s]) of each position over the steps, or over those counted. (T, …, S) -> (…, S)."""
     if counted is not None:
@@ -80,15 +75,15 @@ def mean_over_steps(values: np.ndarray) -> np.ndarray:
     return _nanmean(values, axis=0)
 
 
+# A masked mean of nothing is masked, where np.nanmean warns, which only a filter that all threads share can silence.
 def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
-    """np.nanmean without its warning for slices that are all NaN."""
-    count = np.isfinite(values).sum(axis=axis)
-    return np.nansum(values, axis=axis) / np.where(count > 0, count, np.nan)
+    """The mean of what is finite, NaN where nothing is."""
+    return np.ma.filled(np.ma.masked_invalid(values).mean(axis=axis), np.nan)
 
 
 def _nanvar(values: np.ndarray) -> np.ndarray:
-    """np.nanvar over the last axis without its warning for rows that are all NaN, which stay NaN."""
-    return _nanmean(np.square(values - _nanmean(values, axis=-1)[..., None]), axis=-1)
+    """The variance over the last axis of what is finite, NaN where nothing is."""
+    return np.ma.filled(np.ma.masked_invalid(values).var(axis=-1), np.nan)
 
 
 def strongest_position(mass: np.ndarray) -> np.ndarray:
@@ -114,14 +109,6 @@ def highest(values: np.ndarray, layer: int | None = None, head: int | None = Non
 def lifetimes(sinks: np.ndarray) -> np.ndarray:
     """In how many steps each position is a sink, (T, …, S) -> (…, S)."""
     return sinks.sum(axis=0)
-
-
-def mean_lifetime(sinks: np.ndarray) -> np.ndarray:
-    """How many consecutive steps a sink lasts on average, (T, …, S) -> (…). NaN without sinks."""
-    starts = sinks.copy()
-    starts[1:] &= ~sinks[:-1]
-    runs = starts.sum(axis=(0, -1))
-    return sinks.sum(axis=(0, -1)) / np.where(runs > 0, runs, np.nan)
 
 
 # --- one number a step ------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from analysis.models.files import stored_tensors
 from analysis.specs import CalibrateSpec
 from analysis.tuning import statistics_file as stored
 from analysis.tuning.bin_error import BinError, Probes
-from analysis.tuning.effects import BINS, EDGES, LayerStatistics, bins_of, scores_by_step, standardised
+from analysis.tuning.effects import BINS, EDGES, LayerStatistics, bins_of, scores_by_step, standardised_mass
 
 ALL_ROWS = 10_000_000  # weights of a layer up to which every row is stored
 SAMPLED_ROWS = 256  # of each projection, above that
@@ -195,7 +195,7 @@ def fill(
             for scope, count in scope_layers.items():
                 summed = own
                 if found.grouping == "bins":
-                    z = standardised(arrays["mass"][members[:1], level : level + 1], scope)[0, 0]
+                    z = standardised_mass(arrays["mass"][members[:1], level : level + 1], scope)[0, 0]
                     place = torch.from_numpy(bins_of(z[layer if count > 1 else 0])).to(own.device)
                     summed = own.new_zeros(BINS, own.shape[1]).index_add_(0, place, own)
                 arrays[f"squares.{scope}.{layer}.{name}"][members, level] = summed.cpu().numpy()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.sinks.definitions import moments
-from analysis.sinks.discount import token_weights
+from analysis.sinks.discount import discounted, scored_mass, sink_scores, standardised, token_weights
 from analysis.specs import DiscountParams, StepParams
 
 # Of z, between bins; below and above lie one bin each. Every threshold k that can be set is an edge; below them φ is
@@ -27,14 +27,13 @@ BINS = len(EDGES) + 1
 # --- tokens -----------------------------------------------------------------------------------------------------
 
 
-def standardised(mass: np.ndarray, scope: str) -> np.ndarray:
+def standardised_mass(mass: np.ndarray, scope: str) -> np.ndarray:
     """z of every token, float32: (N, T, 1, S) of all layers' mass together, (N, T, L, S) with scope 'layer'.
 
-    mass: (N, T, L, S). Rows of equal masses have z = 0.
+    mass: (N, T, L, S).
     """
-    scored = mass if scope == "layer" else mass.sum(axis=2, keepdims=True, dtype=np.float32)
-    found = moments(scored)
-    return np.divide(scored - found.mean, found.std, out=np.zeros_like(scored), where=found.std > 1e-6 * found.mean)
+    scored = scored_mass(mass, scope)
+    return standardised(scored, moments(scored))
 
 
 def bins_of(z: np.ndarray, edges: Sequence[float] = EDGES) -> np.ndarray:
@@ -71,7 +70,7 @@ def group_weights(
     squared = np.broadcast_to(squared, (sequences, levels, *squared.shape[2:]))
     if grouping == "tokens":
         return squared
-    bins, groups = bins_of(standardised(mass, discount.sink_scope), edges), len(edges) + 1
+    bins, groups = bins_of(standardised_mass(mass, discount.sink_scope), edges), len(edges) + 1
     rows = int(np.prod(bins.shape[:-1]))
     place = (np.arange(rows)[:, None] * groups + bins.reshape(rows, -1)).ravel()
     count = np.bincount(place, minlength=rows * groups)
@@ -107,20 +106,13 @@ def discount_curve(mass: np.ndarray, discount: DiscountParams, steps: np.ndarray
 
     What a step's own mass gives; with `sink_steps` mean, ω is then averaged over the steps.
     """
-    used = mass[:, steps > 0]
-    used = used[:, :, layer : layer + 1] if discount.sink_scope == "layer" else used
-    scored = used.sum(axis=2, dtype=np.float32)
-    spread = moments(scored).std.ravel()
+    scored = scored_mass(mass[:, steps > 0], discount.sink_scope)
+    scored = scored[:, :, layer if discount.sink_scope == "layer" else 0].reshape(-1, mass.shape[-1])
+    row = moments(scored)
     z = np.linspace(-2, 8, 201, dtype=np.float32)
-    # Rows of mass that hold every z of the grid: their own mean and deviation would differ, so φ is written out.
-    above = z - np.float32(discount.sink_std)
-    if discount.sink_score == "hard":
-        phi = np.broadcast_to((above > 0).astype(np.float32), (len(spread), len(z)))
-    else:
-        scale = spread[:, None] if discount.alpha_unit == "raw" else np.ones((len(spread), 1), np.float32)
-        phi = 1 / (1 + np.exp(-np.clip(discount.sink_alpha * scale * above, -60, 60)))
-    low, median, high = np.quantile(1 - discount.discount_strength * phi, [0.1, 0.5, 0.9], axis=0)
-    tokens = np.clip(standardised(used, "model").ravel(), z[0], z[-1])
+    scores = sink_scores(row.mean + row.std * z, discount, row)
+    low, median, high = np.quantile(discounted(scores, discount), [0.1, 0.5, 0.9], axis=0)
+    tokens = np.clip(standardised(scored, row).ravel(), z[0], z[-1])
     return Curve(z, low, median, high, np.histogram(tokens, z)[0])
 
 
@@ -128,8 +120,8 @@ def seen_tokens(
     mass: np.ndarray, discount: DiscountParams, sequence: int, level: int, layer: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """ω and z of one sequence's tokens at one noise level, (S,) each. layer: used with scope 'layer'."""
-    own = mass[sequence : sequence + 1]
-    weights, z = token_weights(own, discount)[0], standardised(own, discount.sink_scope)[0]
+    masses = mass[sequence : sequence + 1]
+    weights, z = token_weights(masses, discount)[0], standardised_mass(masses, discount.sink_scope)[0]
     layer = layer if discount.sink_scope == "layer" else 0
     return weights[level if len(weights) > 1 else 0, layer], z[level, layer]
 

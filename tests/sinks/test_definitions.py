@@ -133,31 +133,6 @@ def test_half_precision_mass_is_summed_in_float32():
     np.testing.assert_allclose(total[0], 32 * 64 * mass[0, 0, 0].astype(np.float32), rtol=1e-6)
 
 
-def test_soft_score_is_half_at_the_threshold_and_steep():
-    """Of 1, 2, 3, 6 the mean is 3 and the deviation √3.5: with k = 3/√3.5 the last lies on the threshold of 6."""
-    total = np.array([[1.0, 2.0, 3.0, 6.0]], np.float32)
-    k = 3 / math.sqrt(3.5)
-    for alpha in (0.5, 2.0, 5.0):
-        score = definitions.soft_sink_score(total, k, alpha)[0]
-        expected = [1 / (1 + math.exp(alpha * (6 - value))) for value in (1, 2, 3)]
-        assert score == pytest.approx([*expected, 0.5], abs=1e-5)
-    assert definitions.soft_sink_score(total, k - 1, 5.0)[0, 3] > 0.999, "√3.5 above the threshold"
-
-
-@settings(max_examples=80, deadline=None)
-@given(masses(), st.floats(0, 3), st.floats(0.1, 10))
-def test_soft_scores_equal_a_loop(case, k, alpha):
-    total = definitions.total_mass(case[0])
-    scores = definitions.soft_sink_score(total, k, alpha)
-    for step, row in enumerate(total):
-        values = [float(row[index]) for index in present(row)]
-        mean = sum(values) / len(values)
-        std = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
-        for index, value in zip(present(row), values, strict=True):
-            argument = max(-100.0, min(100.0, alpha * (value - (mean + k * std))))
-            assert scores[step, index] == pytest.approx(1 / (1 + math.exp(-argument)), abs=5e-3)
-
-
 def test_gaussian_reference_counts_what_noise_would_give():
     rng = np.random.default_rng(0)
     noise = rng.normal(10, 1, (4000, 48)).astype(np.float32)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from analysis.sinks.definitions import moments
 from analysis.sinks.discount import sink_scores, token_weights
 from analysis.specs import DiscountParams
 
@@ -41,6 +42,31 @@ def test_soft_scores_equal_the_formula(mass, k, alpha, unit):
         if unit == "std" and 0 < np.std(row) < 1e-3 * np.mean(row):
             continue  # float32 cannot tell so small a deviation from none
         assert found[index] == pytest.approx(slow_score(row, params), abs=2e-3)
+
+
+def test_soft_score_is_half_at_the_threshold_and_steep():
+    """Of 1, 2, 3, 6 the mean is 3 and the deviation √3.5: with k = 3/√3.5 the last lies on the threshold of 6."""
+    mass = np.array([[1.0, 2.0, 3.0, 6.0]], np.float32)
+    k = 3 / math.sqrt(3.5)
+    for alpha in (0.5, 2.0, 5.0):
+        score = sink_scores(mass, DiscountParams(sink_std=k, sink_alpha=alpha))[0]
+        expected = [1 / (1 + math.exp(alpha * (6 - value))) for value in (1, 2, 3)]
+        assert score == pytest.approx([*expected, 0.5], abs=1e-5)
+    assert sink_scores(mass, DiscountParams(sink_std=k - 1))[0, 3] > 0.999, "√3.5 above the threshold"
+
+
+@given(MASS, st.integers(1, 5))
+def test_positions_that_are_not_there_change_no_score(mass, missing):
+    params = DiscountParams()
+    padded = np.concatenate([mass, np.full((*mass.shape[:-1], missing), np.nan, np.float32)], axis=-1)
+    assert sink_scores(padded, params)[..., :6] == pytest.approx(sink_scores(mass, params), abs=2e-3)
+
+
+@given(MASS, st.sampled_from(["raw", "std"]), st.sampled_from(["soft", "hard"]))
+def test_scores_by_the_known_moments_of_a_row_are_those_of_the_row(mass, unit, score):
+    params = DiscountParams(alpha_unit=unit, sink_score=score, sink_std=1.0)
+    some = sink_scores(mass[..., 2:4], params, moments(mass))
+    assert np.array_equal(some, sink_scores(mass, params)[..., 2:4])
 
 
 def test_hard_scores_are_one_above_the_threshold_alone():

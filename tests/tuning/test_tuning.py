@@ -24,6 +24,7 @@ from analysis.models.load import load
 from analysis.pruning.patterns import pruned_mask
 from analysis.pruning.scores import wanda_score
 from analysis.pruning.selection import lowest
+from analysis.sinks.discount import token_weights
 from analysis.specs import (
     CalibrateSpec,
     CalibrationParams,
@@ -496,9 +497,26 @@ def test_the_lowest_of_rows_are_those_pruning_takes(score, count):
 def test_the_curve_is_the_weight_of_the_tokens_on_it(stored, discount):
     mass = stored[0].mass[:1, :1]  # one row, so that the curve has no spread
     curve = effects.discount_curve(mass, discount, np.ones(1), 0)
-    z = effects.standardised(mass, "model").ravel()
+    z = effects.standardised_mass(mass, "model").ravel()
     weights = np.sqrt(effects.group_weights(mass, "tokens", discount)).ravel()
     between = np.interp(z, curve.z, curve.median)
     near = np.abs(z - discount.sink_std) > 0.1  # not on the step of a hard score
     assert between[near] == pytest.approx(weights[near], abs=0.02)
     assert curve.counts.sum() == z.size and np.array_equal(curve.low, curve.high)
+
+
+@pytest.mark.parametrize("discount", [*DISCOUNTS.values(), DiscountParams(discount_strength=0.3)], ids=str)
+def test_the_curve_lies_among_the_weights_of_every_row(stored, discount):
+    """Each step's tokens lie on a curve of their own; the curve shown is the middle of these."""
+    if discount.sink_steps == "mean":
+        discount = discount.model_copy(update={"sink_steps": "each"})  # the curve is of a step's own scores
+    mass, layer = stored[0].mass, 1
+    curve = effects.discount_curve(mass, discount, np.ones(mass.shape[1]), layer)
+    shown = layer if discount.sink_scope == "layer" else 0
+    z = effects.standardised_mass(mass, discount.sink_scope)[:, :, shown]
+    weights = token_weights(mass, discount)[:, :, shown]
+    near = np.abs(z - discount.sink_std) > 0.1
+    low, high = (np.interp(z, curve.z, line) for line in (curve.low, curve.high))
+    inside = (weights >= low - 0.01) & (weights <= high + 0.01)
+    assert inside[near].mean() > 0.75, "the band holds the middle 80 % of steps"
+    assert curve.counts.sum() == z.size
