@@ -37,9 +37,8 @@ from analysis.evaluation.likelihood import (
     seed_of,
 )
 from analysis.models.load import LoadedModel, load
-from analysis.pruning.scores import pruned_copy
 from analysis.specs import ModelSpec
-from training.measure import calibration, read_items, token_ids
+from training.measure import calibration, pruned_copy, read_items, token_ids
 from training.tasks import TASKS
 
 LENGTH = 8

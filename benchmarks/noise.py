@@ -22,13 +22,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args(arguments)
     from analysis.calibration.activations import feature_scores
-    from analysis.calibration.noise import NOISES, noised_sequences
+    from analysis.calibration.noise import noised_sequences
     from analysis.calibration.runners import Resident
     from analysis.calibration.text import calibration_text
     from analysis.models.load import load
     from analysis.pruning.patterns import pruned_mask
-    from analysis.pruning.scores import wanda_score
-    from analysis.specs import CalibrationParams, DiscountParams, ModelSpec
+    from analysis.pruning.wanda import wanda_score
+    from analysis.specs import NOISES, CalibrationParams, DiscountParams, ModelSpec
 
     model = load(ModelSpec(source=options.model, device="cpu", dtype="float32"))
     runner, geometry = Resident(model), model.geometry

@@ -28,9 +28,9 @@ from analysis.job_context import SilentContext
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
 from analysis.models.load import LoadedModel, load, register
 from analysis.pruning import pipeline
-from analysis.pruning.methods import Calibration, Prepared
+from analysis.pruning.algorithm import Calibration, Prepared
 from analysis.pruning.patterns import pruned_mask
-from analysis.pruning.scores import wanda_score
+from analysis.pruning.wanda import wanda_score
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec
 from benchmarks import published
 

@@ -1,7 +1,6 @@
 """Writes docs/parameters.md from the specs: `python -m docs.parameters`."""
 
 from pathlib import Path
-from typing import Literal, get_args, get_origin
 
 import annotated_types
 from pydantic.fields import FieldInfo
@@ -21,6 +20,8 @@ from analysis.specs import (
     StepParams,
     SuggestSpec,
     TuneParams,
+    choices,
+    help_text,
 )
 from cache.environment import VARIABLES
 
@@ -81,12 +82,12 @@ def _row(name: str, field: FieldInfo) -> str:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     default = "required" if field.is_required() else "none" if field.default is None else f"`{field.default}`"
     unit = f" {extra['unit']}" if extra.get("unit") else ""
-    return f"| `{name}` | {default}{unit} | {_range(field)} | {field.description} | {extra.get('source') or ''} |"
+    return f"| `{name}` | {default}{unit} | {_range(field)} | {help_text(field)} | {extra.get('source') or ''} |"
 
 
 def _range(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    if choices(field):
+        return ", ".join(f"`{choice}`" for choice in choices(field))
     return ", ".join(
         f"{sign} {getattr(rule, bound)}"
         for rule in field.metadata

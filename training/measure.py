@@ -4,7 +4,8 @@ Every function returns plain JSON. Multiple-choice answers are scored by log-lik
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -21,13 +22,15 @@ from analysis.bundled.units import arithmetic, given, moved, reference, trouble
 from analysis.bundled.world import PEOPLE
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import Request, log_likelihoods
-from analysis.models.load import LoadedModel, random_like
+from analysis.job_context import SilentContext
+from analysis.models.load import LoadedModel, load, random_like
 from analysis.models.tokenizer import token_strings
-from analysis.pruning.scores import pruned_copy
+from analysis.pruning.algorithm import Calibration
+from analysis.pruning.pipeline import prune
 from analysis.recording import trajectory
 from analysis.recording.denoising import denoise, stop_tokens
 from analysis.sinks import definitions
-from analysis.specs import AutoregressiveSampling, LLaDASampling, SinkParams
+from analysis.specs import AutoregressiveSampling, LLaDASampling, PruneSpec, SinkParams
 from training import train
 from training.stream import batch
 from training.tasks import TASKS
@@ -171,6 +174,19 @@ def loss(model: LoadedModel, batches: int = LOSS_BATCHES) -> float:
 def calibration(model: LoadedModel) -> list[torch.Tensor]:
     """Clean training text for Wanda."""
     return [batch(CALIBRATION_SEED, number, tokenizer_of(model)) for number in range(CALIBRATION_BATCHES)]
+
+
+def pruned_copy(model: LoadedModel, method: str, sparsity: float, texts: Sequence[torch.Tensor] = ()) -> LoadedModel:
+    """The model as a pruning job prunes it, in memory; the one given is left as it was.
+
+    texts: clean token ids (B, S), of any lengths, for a method that reads them.
+    """
+    arrays = [text.numpy() for text in texts]
+    text = Calibration(arrays[0], other_lengths=tuple(arrays[1:])) if arrays else None
+    with tempfile.TemporaryDirectory() as folder:
+        spec = PruneSpec(model=model.spec, method=method, sparsity=sparsity, out=str(Path(folder) / "pruned"))
+        prune(model, spec, SilentContext(Path(folder)), text)
+        return load(model.spec.model_copy(update={"source": spec.out}))
 
 
 def pruning_curve(model: LoadedModel, split: str, limit: int | None, report: Report) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """Forward noise: text with tokens replaced by [MASK], as calibration sees it. NumPy only.
 
-A noise is one row of `NOISES`. Shapes: N sequences, T noise steps, S positions.
+How a noise of `NOISES` (analysis/specs/pruning_choices.py) masks is one function of `MASKINGS`.
+Shapes: N sequences, T noise steps, S positions.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.specs import CalibrationParams, StepParams
+from analysis.registry import Attached
+from analysis.specs import NOISES, CalibrationParams, StepParams
 
 
 def noise_levels(diffusion_steps: int, step_interval: int) -> list[int]:
@@ -26,19 +27,8 @@ def noised(tokens: np.ndarray, probability: float, mask_token: int, rng: np.rand
     return np.where(rng.random(tokens.shape) < probability, mask_token, tokens).astype(tokens.dtype)
 
 
-Masked = Callable[[np.ndarray, int, CalibrationParams, np.random.Generator], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Noise:
-    """masked: (levels t (T,), S, params, rng) -> which tokens of one sequence are [MASK] at each step, bool (T, S).
-
-    by_step: whether a step says how much is masked, so that steps can be told apart. title: for people.
-    """
-
-    title: str
-    masked: Masked
-    by_step: bool = True
+Masking = Callable[[np.ndarray, int, CalibrationParams, np.random.Generator], np.ndarray]
+"""(levels t (T,), S, params, rng) -> which tokens of one sequence are [MASK] at each step, bool (T, S)."""
 
 
 def _by_steps(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
@@ -54,10 +44,7 @@ def _uniformly(levels: np.ndarray, length: int, params: CalibrationParams, rng: 
     return masked
 
 
-NOISES: dict[str, Noise] = {
-    "steps": Noise("by steps", _by_steps),
-    "uniform": Noise("uniformly, its ends kept", _uniformly, by_step=False),
-}
+MASKINGS: Attached[Masking] = Attached(NOISES, {"steps": _by_steps, "uniform": _uniformly})
 
 
 def noised_sequences(tokens: np.ndarray, params: CalibrationParams, mask_token: int) -> np.ndarray:
@@ -66,7 +53,7 @@ def noised_sequences(tokens: np.ndarray, params: CalibrationParams, mask_token: 
     Each sequence draws from a generator of its own, so that a sample is the same however many there are.
     """
     levels = np.array(noise_levels(params.diffusion_steps, params.step_interval)[::-1])
-    masked = NOISES[params.noise].masked
+    masked = MASKINGS[params.noise]
     return np.stack(
         [
             np.where(masked(levels, len(sequence), params, rng), mask_token, sequence).astype(tokens.dtype)

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from analysis import outputs
 from analysis.errors import UserError, shorten
 from analysis.job_context import SilentContext
-from analysis.specs import Spec
+from analysis.specs import Spec, choices, help_text
 from analysis.specs.base import in_bytes
 
 NOT_FLAGS = {"model", "sampling", "sampler", "prompt", "source"}
@@ -38,20 +38,20 @@ def add_flags(parser: argparse.ArgumentParser, spec: type[Spec], note: str, seen
             kind = next(part for part in kinds if part is not type(None))
         flag = f"--{name.replace('_', '-')}"
         if kind is bool:
-            help_text = str(field.description).replace("%", "%%")
-            parser.add_argument(flag, dest=name, action="store_true", default=argparse.SUPPRESS, help=help_text)
+            description = help_text(field).replace("%", "%%")
+            parser.add_argument(flag, dest=name, action="store_true", default=argparse.SUPPRESS, help=description)
             continue
         listed = get_origin(kind) is tuple
-        choices = list(get_args(kind)) if get_origin(kind) is Literal else None
+        allowed = list(choices(field)) or None
         default = "none" if field.default in (None, ()) else field.default
         parser.add_argument(
             flag,
             dest=name,
-            type=listed_words if listed else str if choices or in_bytes(spec, name) else kind,
-            choices=choices,
+            type=listed_words if listed else str if allowed or in_bytes(spec, name) else kind,
+            choices=allowed,
             default=argparse.SUPPRESS,
-            metavar=None if choices else f"{name.upper()},…" if listed else name.upper(),
-            help=f"{field.description} Default: {default}.{note}".replace("%", "%%"),
+            metavar=None if allowed else f"{name.upper()},…" if listed else name.upper(),
+            help=f"{help_text(field)} Default: {default}.{note}".replace("%", "%%"),
         )
 
 

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.pruned.report_file import SETTINGS, PrunedRun
-from analysis.pruning.methods import METHODS
-from analysis.specs import CalibrationParams, DiscountParams, PruneSpec, StepParams
+from analysis.specs import ALLOCATIONS, METHODS, CalibrationParams, DiscountParams, PruneSpec, StepParams
 
 Conditions = Mapping[str, Any]
 """By name, as `calibration.seed`. Two can be compared on the names that both have."""
@@ -53,19 +52,17 @@ def conditions(run: PrunedRun) -> dict[str, Any]:
 
 def _unread(name: str, found: Conditions) -> bool:
     """Whether the method, or the allocation, does not look at this."""
-    method, allocation = METHODS[found[METHOD]], found["allocation"]
+    method, allocation = METHODS[found[METHOD]], ALLOCATIONS.get(str(found["allocation"]))
     part, _, rest = name.rpartition(".")
     if part == "calibration":
-        return not (method.calibrated or allocation == "owl") if rest in _TEXT else not method.noised
+        needs_text = method.calibrated or (allocation is not None and allocation.needs_outliers)
+        return not needs_text if rest in _TEXT else not method.noised
     if part == "discount":
         return not method.discounted
     if part == "steps":
         return not method.weighs_steps
-    if name == "magnitude_over":
-        return method.calibrated
-    if name == "owl_threshold":
-        return allocation != "owl"
-    return name == "allocation_range" and allocation == "uniform"
+    readers = [row for row in (*METHODS.values(), *ALLOCATIONS.values()) if name in row.reads]
+    return allocation is not None and bool(readers) and method not in readers and allocation not in readers
 
 
 def _plain(value: Any) -> Any:

@@ -89,9 +89,9 @@ class PrunedRun:
         parts = [str(self.settings.get("method", "unknown method"))]
         if isinstance(self.settings.get("sparsity"), int | float):
             parts.append(f"{self.settings['sparsity']:.0%}")
-        parts += (
-            [str(self.settings["pattern"])] if self.settings.get("pattern", "unstructured") != "unstructured" else []
-        )
+        unless_told = PruneSpec.model_fields["pattern"].default
+        if (pattern := self.settings.get("pattern", unless_told)) != unless_told:
+            parts.append(str(pattern))
         return " · ".join([*parts, *([f"seed {self.seed}"] if self.seed is not None else [])])
 
     def budget(self) -> tuple[Any, ...]:

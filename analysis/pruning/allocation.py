@@ -1,31 +1,24 @@
 """How the overall sparsity is shared out over the layers. NumPy, but for counting outliers.
 
-An allocation is one row of `ALLOCATIONS`: a preference a layer, which is shifted until the overall sparsity is met.
+What an allocation of `ALLOCATIONS` (analysis/specs/pruning_choices.py) computes is one function of `PREFERENCES`: a
+preference a layer, which is shifted until the overall sparsity is met.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from analysis.errors import UserError
+from analysis.registry import Attached
+from analysis.specs import ALLOCATIONS
 
 CEILING = 0.99  # no layer is emptied for the sake of the others
 
 
-@dataclass(frozen=True)
-class Allocation:
-    """prefer: (layer numbers (A,), outlier ratios (A,) or None) of the layers pruned -> (A,) within −1…1, more where
-    a layer should be sparser. exact: the overall sparsity is met to one weight; else every matrix is rounded as the
-    method's authors round it.
-    """
-
-    title: str
-    help: str
-    prefer: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
-    needs_outliers: bool = False
-    exact: bool = True
+Preference = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+"""(layer numbers (A,), outlier ratios (A,) or None) of the layers pruned -> (A,) within −1…1, more where a layer should
+be sparser."""
 
 
 def _uniform(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
@@ -49,13 +42,7 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return np.zeros(len(values)) if high == low else 2 * (values - low) / (high - low) - 1
 
 
-ALLOCATIONS: dict[str, Allocation] = {
-    "uniform": Allocation("uniform", "The same sparsity in every layer.", _uniform, exact=False),
-    "owl": Allocation(
-        "by outliers (OWL)", "Less where more scores are outliers (arXiv 2310.05175).", _owl, needs_outliers=True
-    ),
-    "depth": Allocation("by depth", "A linear ramp: earlier layers sparser (reported to help: 2605.06366).", _depth),
-}
+PREFERENCES: Attached[Preference] = Attached(ALLOCATIONS, {"uniform": _uniform, "owl": _owl, "depth": _depth})
 
 
 def layer_sparsities(
@@ -71,6 +58,7 @@ def layer_sparsities(
     """
     if allocation not in ALLOCATIONS:
         raise UserError(f"Unknown allocation '{allocation}'. Known: {', '.join(ALLOCATIONS)}.")
+    row = ALLOCATIONS[allocation]
     if not 0 <= sparsity < 1:
         raise UserError(f"A sparsity lies between 0 and 1, and 1 would leave nothing; {sparsity} does not serve.")
     sizes = np.asarray(sizes, dtype=float)
@@ -80,8 +68,7 @@ def layer_sparsities(
     outliers = None if outlier_ratios is None else np.asarray(outlier_ratios, dtype=float)[layers]
     if outliers is not None and not np.isfinite(outliers).all():
         raise UserError("The outlier ratios of some layers are not numbers. Check the checkpoint's weights.")
-    row = ALLOCATIONS[allocation]
-    preference = spread * row.prefer(layers, outliers if row.needs_outliers else None)
+    preference = spread * PREFERENCES[allocation](layers, outliers if row.needs_outliers else None)
     low, high = max(0.0, sparsity - spread), max(sparsity, min(CEILING, sparsity + spread))
     shares = np.zeros(len(sizes))
     weights = sizes[layers] / sizes[layers].sum()

@@ -13,8 +13,8 @@ from analysis.job_context import Context
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.load import LoadedModel, free_bytes
 from analysis.pruning import pipeline
+from analysis.pruning.algorithm import Calibration
 from analysis.pruning.allocation import layer_sparsities
-from analysis.pruning.methods import Calibration
 from analysis.specs import PruneSpec
 
 
@@ -31,7 +31,7 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     probe = _probe(run, size, length)
     seconds: dict[str, float] = {}
     prepared = None
-    if run.method.prepare is not None:
+    if run.algorithm.prepare is not None:
         context.progress("timing one step")
         levels = noise_levels(spec.calibration.diffusion_steps, spec.calibration.step_interval)
         # The level that masks every token is one row for all sequences.
@@ -46,7 +46,7 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     blocks.close()
     memory = _memory(run, size * length, batches, block)
     reading = feeding = 0.0
-    given = pipeline.first_input(model, torch.from_numpy(probe.clean)) if run.method.statistic is not None else None
+    given = pipeline.first_input(model, torch.from_numpy(probe.clean)) if run.algorithm.statistic is not None else None
     if given is not None:
         reading, _ = _timed(lambda: pipeline.run_block(block, given))
     run.removal.share_out(layer_sparsities("uniform", spec.sparsity, run.sizes()))
@@ -85,17 +85,19 @@ def _probe(run: pipeline.Run, rows: int, length: int) -> Calibration:
 
 
 def _memory(run: pipeline.Run, tokens: int, batches: int, block: torch.nn.Module) -> int:
-    """Bytes beside the model: kept inputs or states between blocks, one private block, Hessians."""
+    """Bytes beside the model: kept inputs or states between blocks, one private block, statistics."""
     model = run.model
     width = model.network.dtype.itemsize
     private = sum(weight.numel() * weight.element_size() for weight in block.parameters())
-    states = tokens * batches * model.geometry.hidden * width if run.method.statistic is not None else 0
+    states = tokens * batches * model.geometry.hidden * width if run.algorithm.statistic is not None else 0
     kept = 0
-    if run.method.prepare is not None and run.method.discounted and run.method.statistic is None:
+    if run.algorithm.prepare is not None and run.method.discounted and run.algorithm.statistic is None:
         need = kept_bytes(run.runner, tokens)
         kept = need if need <= pipeline.budget(run.spec, model) else 0
-    hessians = 0
-    if "sparsegpt" in run.spec.method:
+    statistics = 0
+    if run.algorithm.statistic is not None:
         modules = model.projections(block)
-        hessians = sum(input_features(modules[name]) ** 2 * 4 for name in run.runner.groups[0])
-    return private + max(states + hessians, kept)
+        statistics = sum(
+            run.algorithm.statistic.bytes_for(input_features(modules[name])) for name in run.runner.groups[0]
+        )
+    return private + max(states + statistics, kept)

@@ -1,62 +1,37 @@
 """Which weights of a matrix may go: any, or N of every M neighbours of a row.
 
-A pattern is one row of `PATTERNS`. Cutting out whole heads and channels is no pattern of a matrix: see `structured`.
+A pattern is one row of `PATTERNS` (analysis/specs/pruning_choices.py). Cutting out whole heads and channels is no
+pattern of a matrix: see `structured`.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from analysis.errors import UserError
-from analysis.pruning.scores import pruned_a_row
-from analysis.pruning.selection import lowest, lowest_of_each, lowest_spread, up_to_threshold
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """kept of every `group` neighbours of a row stay; both None: any weights may go."""
-
-    title: str
-    help: str
-    kept: int | None = None
-    group: int | None = None
-
-    @property
-    def sparsity(self) -> float | None:
-        """The share of weights the pattern itself removes; None where that is a free choice."""
-        return None if self.kept is None or self.group is None else 1 - self.kept / self.group
-
-
-PATTERNS: dict[str, Pattern] = {
-    "unstructured": Pattern("unstructured", "Any weights: the most accurate, and no faster to run."),
-    "2:4": Pattern("2:4", "Two of every four neighbours of a row stay, which GPUs from Ampere on can use.", 2, 4),
-    "4:8": Pattern("4:8", "Four of every eight neighbours of a row stay: freer than 2:4.", 4, 8),
-}
-
-
-def find_pattern(name: str) -> Pattern:
-    """The row of `PATTERNS`. Raises UserError for an unknown name."""
-    if name not in PATTERNS:
-        raise UserError(f"Unknown pattern '{name}'. Known: {', '.join(PATTERNS)}.")
-    return PATTERNS[name]
+from analysis.pruning.selection import lowest, lowest_of_each, lowest_spread, pruned_a_row, up_to_threshold
+from analysis.specs import PATTERNS, Pattern
 
 
 def check(pattern: str, shape: tuple[int, ...], sparsity: float) -> Pattern:
     """The pattern, if it can remove this share of a matrix (out, in). Raises UserError if not."""
-    found = find_pattern(pattern)
+    if pattern not in PATTERNS:
+        raise UserError(f"Unknown pattern '{pattern}'. Known: {', '.join(PATTERNS)}.")
+    row = PATTERNS[pattern]
+    if row.cuts_units:
+        raise UserError(f"The pattern {pattern} cuts out whole units of a block, not weights of one matrix.")
     if len(shape) != 2 or 0 in shape:
         raise UserError(f"A projection of shape {tuple(shape)} has no weights to prune. Leave it dense.")
     if not 0 <= sparsity < 1:
         raise UserError(f"A sparsity lies between 0 and 1, and 1 would leave nothing; {sparsity} does not serve.")
-    if found.group and shape[1] % found.group:
+    if row.group and shape[1] % row.group:
         raise UserError(
-            f"The pattern {pattern} needs rows of a multiple of {found.group} weights; this projection's width is "
+            f"The pattern {pattern} needs rows of a multiple of {row.group} weights; this projection's width is "
             f"{shape[1]}. Leave it dense, or choose another pattern."
         )
-    if found.sparsity is not None and abs(sparsity - found.sparsity) > 1e-9:
-        raise UserError(f"The pattern {pattern} removes exactly {found.sparsity:g} of the weights, not {sparsity:g}.")
-    return found
+    if row.sparsity is not None and abs(sparsity - row.sparsity) > 1e-9:
+        raise UserError(f"The pattern {pattern} removes exactly {row.sparsity:g} of the weights, not {sparsity:g}.")
+    return row
 
 
 def pruned_mask(
@@ -70,15 +45,15 @@ def pruned_mask(
     neighbours of a row, whatever else is given. Raises UserError for a width that N:M does not divide, a matrix without
     weights, a sparsity the pattern cannot have, and scores that are not numbers.
     """
-    found = check(pattern, tuple(score.shape), sparsity)
+    row = check(pattern, tuple(score.shape), sparsity)
     score = score.float()
     if torch.isnan(score).any():
         raise UserError(
             "Scores of this projection are not numbers (NaN): its weights or activations are broken. Check the "
             "checkpoint, or run in float32."
         )
-    if found.kept is not None and found.group is not None:
-        return lowest_of_each(score, found.group - found.kept, found.group)
+    if row.kept is not None and row.group is not None:
+        return lowest_of_each(score, row.group - row.kept, row.group)
     if over == "matrix":
         flat = score.reshape(1, -1)
         if count is not None:

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from analysis.calibration.activations import TOKENS_A_FORWARD
-from analysis.calibration.noise import NOISES, noised_sequences
+from analysis.calibration.activations import Scores
+from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident, Runner, Streamed, hooked
 from analysis.calibration.text import calibration_text
 from analysis.errors import UserError
@@ -28,24 +28,32 @@ from analysis.models.load import LoadedModel, free_bytes, require_opens
 from analysis.phases import Phases
 from analysis.pruned.masks_file import MaskWriter
 from analysis.pruned.report_file import write_report
+from analysis.pruning.algorithm import Algorithm, Calibration, Prepared
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio
-from analysis.pruning.methods import METHODS, Calibration, InputNorms, Method, Prepared
+from analysis.pruning.methods import ALGORITHMS
 from analysis.pruning.removal import Removal, removal_for, require_finite, rows_of
 from analysis.pruning.report import Tally, build
 from analysis.pruning.saving import CheckpointWriter, check_target, copy_companions, finished_folder
-from analysis.pruning.scores import wanda_score
 from analysis.pruning.scratch import load_prepared, save_prepared
-from analysis.specs import PruneSpec
+from analysis.pruning.wanda import InputNorms, wanda_score
+from analysis.specs import ALLOCATIONS, METHODS, NOISES, Method, PruneSpec, either
 from cache.keys import content_key
+
+DENSE, OUTLIERS, PRUNING = "activations of the dense model", "outliers of the dense model", "pruning"
+"""The phases that take long, as reports and estimates name them."""
 
 
 @dataclass
 class Run:
-    """One pruning: what it reads, and what it learns on the way for its report."""
+    """One pruning: what it reads, and what it learns on the way for its report.
+
+    method: what the method can do. algorithm: how it does it.
+    """
 
     spec: PruneSpec
     model: LoadedModel
     method: Method
+    algorithm: Algorithm
     runner: Runner
     removal: Removal
     stored: dict[str, StoredTensor]
@@ -96,11 +104,11 @@ def prune(
 
 def start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
     """Checks everything that can be checked before any work."""
-    method = METHODS[spec.method]
+    method, algorithm = METHODS[spec.method], ALGORITHMS[spec.method]
     if method.noised and model.mask_token is None:
         raise UserError(
             f"{method.title} reads noised text, and this {model.architecture.name} model has no mask token. Choose "
-            "magnitude, wanda or sparsegpt."
+            f"{either(name for name, row in METHODS.items() if not row.noised)}."
         )
     layers = model.geometry.layers
     beyond = [layer for layer in spec.skip_layers if not 0 <= layer < layers]
@@ -110,7 +118,7 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
     unknown = sorted(set(spec.skip_projections) - names)
     if unknown:
         raise UserError(f"There is no projection '{unknown[0]}' to leave dense. Known: {', '.join(sorted(names))}.")
-    removal = removal_for(model, spec, method)
+    removal = removal_for(model, spec, algorithm)
     if not any(removal.targets(layer) for layer in range(layers)):
         raise UserError("Every layer or projection is left dense, so there is nothing to prune.")
     removal.check()
@@ -119,7 +127,7 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
     runner: Runner = Resident(model) if whole else Streamed(model, budget(spec, model))
     prefix = block_prefix(model)
     require(stored, (f"{prefix}.{layer}.{name}.weight" for layer in range(layers) for name in removal.targets(layer)))
-    return Run(spec, model, method, runner, removal, stored, context)
+    return Run(spec, model, method, algorithm, runner, removal, stored, context)
 
 
 def budget(spec: PruneSpec, model: LoadedModel) -> int:
@@ -129,7 +137,7 @@ def budget(spec: PruneSpec, model: LoadedModel) -> int:
 def _text(run: Run) -> Calibration | None:
     """The calibration sequences, noised where the method asks for it; None where nothing reads text."""
     spec, model = run.spec, run.model
-    if not run.method.calibrated and spec.allocation != "owl":
+    if not run.method.calibrated and not ALLOCATIONS[spec.allocation].needs_outliers:
         return None
     with run.phase("calibration text"):
         run.tell("calibration text")
@@ -162,12 +170,11 @@ def _masked(noised: np.ndarray, mask_token: int | None) -> np.ndarray:
 
 def prepare(run: Run, text: Calibration | None) -> Prepared:
     """What the dense model tells the method."""
-    if run.method.prepare is None or text is None:
+    if run.algorithm.prepare is None or text is None:
         return Prepared()
-    phase = "activations of the dense model"
-    with run.phase(phase):
-        prepared = run.method.prepare(
-            run.runner, text, run.spec, budget(run.spec, run.model), lambda done, of: run.tell(phase, done, of)
+    with run.phase(DENSE):
+        prepared = run.algorithm.prepare(
+            run.runner, text, run.spec, budget(run.spec, run.model), lambda done, of: run.tell(DENSE, done, of)
         )
     for layer, scores in enumerate(prepared.scores or []):
         for name, score in scores.items():
@@ -177,7 +184,7 @@ def prepare(run: Run, text: Calibration | None) -> Prepared:
 
 def _prepare_once(run: Run, text: Calibration | None) -> Prepared:
     """`prepare`, or what it had told before the same job was cut off."""
-    if run.method.prepare is None:
+    if run.algorithm.prepare is None:
         return Prepared()
     asked = run.spec.model_dump(mode="json", include={"method", "calibration", "discount", "steps"})
     kept = run.context.scratch / f"{content_key(model=run.model.fingerprint, **asked)}.safetensors"
@@ -193,33 +200,36 @@ def _prepare_once(run: Run, text: Calibration | None) -> Prepared:
 
 def _allocate(run: Run, text: Calibration | None, prepared: Prepared) -> np.ndarray:
     """The sparsity of every layer, (L,)."""
-    spec, model = run.spec, run.model
+    spec = run.spec
     ratios = None
-    if spec.allocation == "owl":
+    if ALLOCATIONS[spec.allocation].needs_outliers:
         assert text is not None
-        with run.phase("outliers of the dense model"):
-            scores = prepared.scores
-            scores = _input_norms(run, text) if scores is None else scores
-            ratios = np.array([_outliers(run, layer, scores[layer]) for layer in range(model.geometry.layers)])
+        with run.phase(OUTLIERS):
+            ratios = outlier_ratios(run, feature_scores(run, text) if prepared.scores is None else prepared.scores)
         run.facts["outlier_ratios"] = ratios.tolist()
     return layer_sparsities(spec.allocation, spec.sparsity, run.sizes(), ratios, spec.allocation_range)
 
 
-def _input_norms(run: Run, text: Calibration) -> list[dict[str, torch.Tensor]]:
+def feature_scores(run: Run, text: Calibration) -> Scores:
     """Wanda's ‖X_j‖ of the dense model on clean text, by layer and projection."""
-    batches = [torch.from_numpy(text.clean[batch]) for batch in _batches(text)]
+    batches = [batch.tokens for batch in text.batches()]
     groups = run.runner.groups
     norms = {(layer, first): InputNorms() for layer, group in enumerate(groups) for first in group}
     forwards = itertools.count(1)
     run.runner.inputs(
         batches,
         lambda batch, layer, name, inputs: norms[layer, name].add(inputs, None),
-        lambda: run.tell("outliers of the dense model", next(forwards), len(batches)),
+        lambda: run.tell(OUTLIERS, next(forwards), len(batches)),
     )
     return [
         {name: norms[layer, first].done() for first, together in group.items() for name in together}
         for layer, group in enumerate(groups)
     ]
+
+
+def outlier_ratios(run: Run, scores: Scores) -> np.ndarray:
+    """D of OWL of every layer (L,), from the feature scores of the dense model."""
+    return np.array([_outliers(run, layer, by_name) for layer, by_name in enumerate(scores)])
 
 
 def _outliers(run: Run, layer: int, scores: dict[str, torch.Tensor]) -> float:
@@ -242,8 +252,8 @@ def _prune_blocks(
     writer, masks, tally = CheckpointWriter(folder), MaskWriter(), Tally(model)
     prefix, layers = block_prefix(model), model.geometry.layers
     inside = {name for name in run.stored if name.startswith(f"{prefix}.")}
-    steps = len(_batches(text)) if text is not None and run.method.statistic is not None else 1  # a block
-    with run.phase("pruning"):
+    steps = len(text.batches()) if text is not None and run.algorithm.statistic is not None else 1  # a block
+    with run.phase(PRUNING):
         for name, stored in run.stored.items():
             if name not in inside:
                 writer.add(stored.name, stored.read())
@@ -257,7 +267,7 @@ def _prune_blocks(
                 stored = run.stored[name]
                 tensor = run.removal.stored(layer, block, name.removeprefix(here), stored.read())
                 writer.add(stored.name, tensor)
-            run.tell("pruning", (layer + 1) * steps, layers * steps, layers=tally.grid(), projections=tally.names)
+            run.tell(PRUNING, (layer + 1) * steps, layers * steps, layers=tally.grid(), projections=tally.names)
     with run.phase("saving"):
         run.tell("saving", layers, layers)
         writer.finish()
@@ -290,19 +300,19 @@ def blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[t
     The caller prunes the copy; the next block's inputs then come from the pruned one.
     """
     model, layers = run.model, run.model.geometry.layers
-    if run.method.statistic is None:
+    if run.algorithm.statistic is None:
         for layer in range(layers):
             yield layer, private_block(model, layer, run.stored), {}
         return
     assert text is not None
-    batches = _batches(text)
-    given = [first_input(model, torch.from_numpy(text.clean[batch])) for batch in batches]
+    batches = text.batches()
+    given = [first_input(model, batch.tokens) for batch in batches]
     for layer in range(layers):
         block = private_block(model, layer, run.stored)
-        gathered = {name: run.method.statistic() for name in run.runner.groups[layer]}
+        gathered = {name: run.algorithm.statistic() for name in run.runner.groups[layer]}
         for number, (batch, inputs) in enumerate(zip(batches, given, strict=True)):
-            run.tell("pruning", layer * len(batches) + number, layers * len(batches))
-            weights = _batch_weights(prepared, batch, layer, model.device)
+            run.tell(PRUNING, layer * len(batches) + number, layers * len(batches))
+            weights = _batch_weights(prepared, batch.rows, layer, model.device)
 
             def take(_: int, name: str, states: torch.Tensor, weights: torch.Tensor | None = weights) -> None:
                 gathered[name].add(states, weights)  # noqa: B023 - called within this turn of the loop
@@ -313,23 +323,16 @@ def blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[t
         for first, together in run.runner.groups[layer].items():
             statistic = gathered[first].done()
             statistics |= dict.fromkeys(together, statistic)
-            damping = getattr(statistic, "damping", None)
-            if damping is not None:
-                run.facts.setdefault("damping", []).append({"layer": layer, "input": first, "damping": damping})
+            for fact, value in gathered[first].facts.items():
+                run.facts.setdefault(fact, []).append({"layer": layer, "input": first, fact: value})
         yield layer, block, statistics
         if layer + 1 < layers:
             for inputs in given:
                 inputs.states = run_block(block, inputs)
 
 
-def _batches(text: Calibration) -> list[slice]:
-    """Which sequences are run together."""
-    size = max(1, TOKENS_A_FORWARD // text.clean.shape[1])
-    return [slice(start, start + size) for start in range(0, len(text.clean), size)]
-
-
-def _batch_weights(prepared: Prepared, batch: slice, layer: int, device: torch.device) -> torch.Tensor | None:
+def _batch_weights(prepared: Prepared, rows: slice, layer: int, device: torch.device) -> torch.Tensor | None:
     if prepared.token_weights is None:
         return None
-    own = prepared.token_weights[batch]
-    return torch.from_numpy(own[:, layer if own.shape[1] > 1 else 0]).to(device)
+    weights = prepared.token_weights[rows]
+    return torch.from_numpy(weights[:, layer if weights.shape[1] > 1 else 0]).to(device)

@@ -16,11 +16,9 @@ from analysis.models.files import block_prefix
 from analysis.models.load import LoadedModel
 from analysis.models.shapes import parameter_shapes
 from analysis.pruning import patterns, structured
-from analysis.pruning.allocation import ALLOCATIONS, layer_sparsities, weight_counts
-from analysis.pruning.methods import Method
-from analysis.specs import PruneSpec
-
-STRUCTURED = "structured"
+from analysis.pruning.algorithm import Algorithm
+from analysis.pruning.allocation import layer_sparsities, weight_counts
+from analysis.specs import ALLOCATIONS, PATTERNS, PruneSpec
 
 
 class Removal(Protocol):
@@ -57,16 +55,16 @@ class Removal(Protocol):
         """Fields for the report."""
 
 
-def removal_for(model: LoadedModel, spec: PruneSpec, method: Method) -> Removal:
+def removal_for(model: LoadedModel, spec: PruneSpec, algorithm: Algorithm) -> Removal:
     """The way of the pattern. Raises UserError for blocks that have no such units."""
-    return CutsUnits(model, spec) if spec.pattern == STRUCTURED else ZeroesWeights(model, spec, method)
+    return CutsUnits(model, spec) if PATTERNS[spec.pattern].cuts_units else ZeroesWeights(model, spec, algorithm)
 
 
 class ZeroesWeights:
     """The method decides weight by weight; matrices keep their shapes."""
 
-    def __init__(self, model: LoadedModel, spec: PruneSpec, method: Method) -> None:
-        self.model, self.spec, self.method = model, spec, method
+    def __init__(self, model: LoadedModel, spec: PruneSpec, algorithm: Algorithm) -> None:
+        self.model, self.spec, self.algorithm = model, spec, algorithm
         self.sparsities = np.zeros(model.geometry.layers)
         self.counts: dict[tuple[int, str], int] = {}  # exact ones by layer and projection, if the allocation has any
         self.gone: dict[str, torch.Tensor] = {}  # of the block pruned last
@@ -89,7 +87,7 @@ class ZeroesWeights:
 
     def share_out(self, sparsities: np.ndarray) -> None:
         self.sparsities = sparsities
-        if ALLOCATIONS[self.spec.allocation].exact:
+        if not ALLOCATIONS[self.spec.allocation].even:
             sizes = {
                 (layer, name): module.weight.numel()
                 for layer in range(len(sparsities))
@@ -103,7 +101,7 @@ class ZeroesWeights:
         for name in self.targets(layer):
             weight = rows_of(self.model.projections(block)[name])
             sparsity, count = float(self.sparsities[layer]), self.counts.get((layer, name))
-            done = self.method.prune(weight.float(), scores.get(name), sparsity, count, self.spec)
+            done = self.algorithm.prune(weight.float(), scores.get(name), sparsity, count, self.spec)
             require_finite(done.weight, layer, name)
             weight.copy_(done.weight)
             flags[name] = done.pruned
@@ -114,7 +112,7 @@ class ZeroesWeights:
         projection, _, part = name.rpartition(".")
         if part != "weight" or projection not in self.targets(layer):
             return original
-        if self.method.updates:
+        if self.algorithm.updates:
             return block.get_parameter(name).detach().to("cpu", original.dtype)
         # What stays is written as it was, whatever precision the model ran in.
         gone = self.gone[projection].cpu()
@@ -156,7 +154,7 @@ class CutsUnits:
         spec, sizes = self.spec, np.array(self.scope.weights(self.shapes))
         self.one_width = not self._holds_widths()
         layers = len(self.scope.channel_layers)
-        if self.one_width and layers and (spec.allocation != "uniform" or layers < len(self.shapes)):
+        if self.one_width and layers and (not ALLOCATIONS[spec.allocation].even or layers < len(self.shapes)):
             raise UserError(
                 f"The MLPs of {self.model.architecture.name} models have one width for all blocks, so all must lose "
                 "the same number of channels. Share the sparsity uniformly and leave no layers dense."

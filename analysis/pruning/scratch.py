@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from analysis.pruning.methods import Prepared
+from analysis.pruning.algorithm import Prepared
 
 
 def save_prepared(prepared: Prepared, path: Path) -> None:

@@ -1,21 +1,63 @@
 """SparseGPT (Frantar and Alistarh, arXiv 2301.00774): prune columns in order and let the later ones make up for it.
 
-Pure functions of one matrix. A Hessian belongs to an input, so projections that share an input (q, k and v; gate and
-up) share the Hessian and its factorization. Sinks enter through the Hessian alone, as weights of its tokens.
+A Hessian belongs to an input, so projections that share an input (q, k and v; gate and up) share the Hessian and its
+factorization. Sinks enter through the Hessian alone, as weights of its tokens.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
+from analysis.calibration.activations import mean_token_weights
+from analysis.calibration.runners import Runner
 from analysis.errors import UserError
+from analysis.pruning.algorithm import Algorithm, Calibration, Prepared, PrunedProjection
 from analysis.pruning.patterns import check
 from analysis.pruning.selection import lowest, lowest_of_each, up_to_threshold
+from analysis.specs import PruneSpec
 
 BLOCK = 128  # columns that share a threshold and are compensated together
 _DAMPING_GROWTH = 10.0
 _LARGEST_DAMPING = 1e4
+
+
+class Hessian:
+    """H = (2/n)·Σ (ω ⊙ X)ᵀ(ω ⊙ X) over n sequences, then factorized. ω is 1 if not given."""
+
+    def __init__(self) -> None:
+        self.sum: torch.Tensor | None = None
+        self.sequences = 0
+        self.facts: dict[str, float] = {}
+
+    def add(self, inputs: torch.Tensor, weights: torch.Tensor | None) -> None:
+        """Takes in inputs (B, S, F), their tokens weighted by weights (B, S)."""
+        rows = inputs.float() if weights is None else inputs.float() * weights[..., None]
+        flat = rows.flatten(0, -2)
+        if self.sum is None:
+            self.sum = flat.new_zeros(flat.shape[1], flat.shape[1])
+        self.sum.addmm_(flat.T, flat)
+        self.sequences += len(inputs)
+
+    def done(self) -> "Factor":
+        """The factor; the sum is let go. Raises UserError where there was no input, and as `factorize` does."""
+        if self.sum is None:
+            raise UserError("SparseGPT needs at least one calibration sequence.")
+        hessian, self.sum = self.sum.mul_(2 / self.sequences), None
+        factor = factorize(hessian)
+        self.facts["damping"] = factor.damping
+        return factor
+
+    @staticmethod
+    def bytes_for(features: int) -> int:
+        """The sum, then the factor in its place."""
+        return 4 * features**2
+
+    @staticmethod
+    def bytes_to_finish(features: int) -> int:
+        """Of `factorize` in float32: three matrices beside the sum."""
+        return 3 * 4 * features**2
 
 
 @dataclass(frozen=True)
@@ -105,12 +147,12 @@ def prune(
     first of them is reached. Weights of dead features are zero. The matrix given is left as it was. Raises UserError as
     `patterns.check` does, and for weights that are not finite.
     """
-    found = check(pattern, tuple(weight.shape), sparsity)
+    row = check(pattern, tuple(weight.shape), sparsity)
     columns = weight.shape[1]
     if len(factor.upper) != columns:
         raise ValueError(f"A matrix of {columns} columns does not fit a factor of {len(factor.upper)} features.")
-    if found.group and block % found.group:
-        raise ValueError(f"Blocks of {block} columns cannot be split into groups of {found.group}.")
+    if row.group and block % row.group:
+        raise ValueError(f"Blocks of {block} columns cannot be split into groups of {row.group}.")
     if not torch.isfinite(weight).all():
         raise UserError("This projection has weights that are not finite. Check the checkpoint.")
     # Transposed, so that the columns worked through are contiguous.
@@ -123,7 +165,7 @@ def prune(
         end = min(start + block, columns)
         part, chosen, upper = work[start:end], pruned[start:end], factor.upper[start:end, start:end]
         scale = upper.diagonal().square()[:, None]
-        if found.group is None:
+        if row.group is None:
             score = (part.square() / scale).view(1, -1)
             if count is None:
                 chosen.copy_(up_to_threshold(score, sparsity).view_as(chosen))
@@ -132,10 +174,10 @@ def prune(
                 chosen.copy_(lowest(score, due).view_as(chosen))
         errors = torch.empty_like(part)
         for column in range(end - start):
-            if found.group is not None and column % found.group == 0:
-                group = slice(column, column + found.group)
+            if row.group is not None and column % row.group == 0:
+                group = slice(column, column + row.group)
                 score = (part[group].square() / scale[group]).t().contiguous()
-                chosen[group] = lowest_of_each(score, found.group - found.kept, found.group).t()
+                chosen[group] = lowest_of_each(score, row.group - row.kept, row.group).t()
             error = errors[column]
             torch.mul(part[column], chosen[column], out=error)
             error /= upper[column, column]
@@ -144,3 +186,23 @@ def prune(
         part.masked_fill_(chosen, 0)
         work[end:].addmm_(factor.upper[start:end, end:].t(), errors, alpha=-1)
     return Solved(work.t().to(weight.device, weight.dtype).contiguous(), pruned.t().contiguous().to(weight.device))
+
+
+def _prune_projection(
+    weight: torch.Tensor, factor: Factor, sparsity: float, count: int | None, spec: PruneSpec
+) -> PrunedProjection:
+    solved = prune(weight, factor, sparsity, spec.pattern, count=count)
+    return PrunedProjection(solved.weight, solved.pruned)
+
+
+def _mean_weights(
+    runner: Runner, text: Calibration, spec: PruneSpec, budget: int, on_forward: Callable[[int, int], None]
+) -> Prepared:
+    """ω̄_n = 1 − λ·mean_t φ_{n,t}, the weights of the clean tokens in the Hessian."""
+    assert text.noised is not None
+    weights = mean_token_weights(runner, text.noised, spec.discount, on_forward)
+    return Prepared(token_weights=weights, facts={"mean_token_weight": float(weights.mean())})
+
+
+SPARSEGPT = Algorithm(_prune_projection, statistic=Hessian, updates=True)
+SINK_SPARSEGPT = Algorithm(_prune_projection, prepare=_mean_weights, statistic=Hessian, updates=True)

@@ -4,7 +4,17 @@ The pages draw widgets from these models, the command line draws flags from them
 from them, and a job carries one of them. Adding a parameter is one field here.
 """
 
-from analysis.specs.base import DREAM_SOURCE, LLADA_SOURCE, SINK_AWARE_SOURCE, Spec, parameter
+from analysis.specs.base import (
+    DREAM_SOURCE,
+    LLADA_SOURCE,
+    SINK_AWARE_SOURCE,
+    OneOf,
+    Spec,
+    choices,
+    either,
+    help_text,
+    parameter,
+)
 from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec
@@ -28,19 +38,25 @@ from analysis.specs.pruning import (
     PruneSpec,
     StepParams,
 )
+from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, Allocation, Method, Noise, Pattern
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import SinkParams
 from analysis.specs.suggestion import SuggestSpec
 from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, TuneParams
 
 __all__ = [
+    "ALLOCATIONS",
     "CALIBRATION_PRESETS",
     "DREAM_SOURCE",
     "LLADA_SOURCE",
+    "METHODS",
+    "NOISES",
+    "PATTERNS",
     "PRESETS",
     "SAMPLINGS",
     "SINK_AWARE_SOURCE",
     "AblateSpec",
+    "Allocation",
     "AttentionMapSpec",
     "AutoregressiveSampling",
     "CalibrateSpec",
@@ -54,8 +70,12 @@ __all__ = [
     "JobSpec",
     "LLaDASampling",
     "LoadSpec",
+    "Method",
     "ModelSpec",
+    "Noise",
     "NoiseSpec",
+    "OneOf",
+    "Pattern",
     "PruneSpec",
     "RecordSpec",
     "ReferenceSpec",
@@ -68,6 +88,9 @@ __all__ = [
     "SuggestSpec",
     "TuneParams",
     "UnloadSpec",
+    "choices",
+    "either",
+    "help_text",
     "parameter",
     "sentence",
     "told_apart",

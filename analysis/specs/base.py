@@ -1,9 +1,15 @@
 """What every spec is made of: strict models whose fields know how to be drawn."""
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from analysis.registry import Registry
 from cache.sizes import parse_size
 
 LLADA_SOURCE = "LLaDA, arXiv 2502.09992"
@@ -51,3 +57,48 @@ def parameter(
     """
     extra = {"unit": unit, "source": source, "step": step, "empty": empty}
     return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
+
+
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """Marks a field of text as the name of a registry's row: `Annotated[str, OneOf(METHODS)]`.
+
+    The rows are asked for when a value is checked, so one that is added later is a choice too.
+    """
+
+    rows: Registry[Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, name: str) -> str:
+        if name not in self.rows:
+            known = either(f"'{row}'" for row in self.rows)
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": known})
+        return name
+
+
+def choices(field: FieldInfo) -> tuple[Any, ...]:
+    """What a field can be: the values of its Literal, or the names of its registry. Empty for one without a list."""
+    registry = _registry(field)
+    if registry is not None:
+        return tuple(registry)
+    kinds = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else (field.annotation,)
+    return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
+
+
+def help_text(field: FieldInfo) -> str:
+    """The description of a field, with what each row of its registry is."""
+    registry = _registry(field)
+    rows = [] if registry is None else [f"{name}: {row.help}" for name, row in registry.items()]
+    return " ".join([field.description or "", *rows])
+
+
+def _registry(field: FieldInfo) -> Registry[Any] | None:
+    return next((rule.rows for rule in field.metadata if isinstance(rule, OneOf)), None)
+
+
+def either(names: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

@@ -1,11 +1,12 @@
 """How a model is pruned: the calibration text, the discount of sinks, the method and where it writes."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from analysis.specs.base import SINK_AWARE_SOURCE, Spec, parameter
+from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, Spec, either, parameter
 from analysis.specs.models import JobSpec
+from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS
 
 WANDA_SOURCE = "Wanda, arXiv 2306.11695"
 SPARSEGPT_SOURCE = "SparseGPT, arXiv 2301.00774"
@@ -45,13 +46,8 @@ class CalibrationParams(Spec):
     step_interval: int = parameter(
         5, "Step interval", "Text is noised at every so many of the T steps.", ge=1, source=SINK_AWARE_SOURCE
     )
-    noise: Literal["steps", "uniform"] = parameter(
-        "steps",
-        "Noise",
-        "steps: step t masks tokens with p = (1 − ε)·t/T + ε, as the authors' script for LLaDA does. uniform: each "
-        "sequence and step draws u from [0, 1) and masks with p = (1 − ε)·u + ε, but never the first and the last "
-        "token, as their script for Dream does; there the steps are mere repetitions.",
-        source=SINK_AWARE_SOURCE,
+    noise: Annotated[str, OneOf(NOISES)] = parameter(
+        "steps", "Noise", "Which tokens are masked at each step.", source=SINK_AWARE_SOURCE
     )
     noise_eps: float = parameter(
         1e-3,
@@ -160,41 +156,29 @@ class StepParams(Spec):
         return self
 
 
-Method = Literal["magnitude", "wanda", "wanda-noised", "sink-wanda", "sparsegpt", "sink-sparsegpt"]
-Pattern = Literal["unstructured", "2:4", "4:8", "structured"]
-Allocation = Literal["uniform", "owl", "depth"]
-
-
 class PruneSpec(JobSpec):
     """Remove weights from every block's projections and write the pruned checkpoint to a folder."""
 
-    method: Method = parameter(
+    method: Annotated[str, OneOf(METHODS)] = parameter(
         "sink-wanda",
         "Method",
-        "magnitude: |W|. wanda: |W|·‖X‖ on clean text, layer by layer. wanda-noised: the control, noised text without "
-        "a discount. sink-wanda: noised text with sinks discounted. sparsegpt, sink-sparsegpt: the rest of the weights "
-        "make up for what is removed.",
+        "What decides which weights go.",
         source=f"{SINK_AWARE_SOURCE}; {WANDA_SOURCE}; {SPARSEGPT_SOURCE}",
     )
     sparsity: float = parameter(
         0.5,
         "Sparsity",
-        "Share of each projection's weights that is removed; structured: of a block's. 2:4 and 4:8 always remove half.",
+        "Share of each projection's weights that is removed; structured: of a block's. N:M patterns fix it: 2:4 "
+        "and 4:8 remove half.",
         ge=0,
         le=0.95,
         step=0.05,
     )
-    pattern: Pattern = parameter(
-        "unstructured",
-        "Pattern",
-        "unstructured: any weights. 2:4, 4:8: half of every 4 (8) neighbours of a row. structured: whole key/value "
-        "head groups and MLP channels are cut out, so the model gets smaller and faster.",
-    )
-    allocation: Allocation = parameter(
+    pattern: Annotated[str, OneOf(PATTERNS)] = parameter("unstructured", "Pattern", "Which weights may go.")
+    allocation: Annotated[str, OneOf(ALLOCATIONS)] = parameter(
         "uniform",
         "Sparsity over layers",
-        "uniform: the same everywhere. owl: less where more scores are outliers. depth: earlier layers sparser. "
-        "These two keep the overall sparsity to one weight.",
+        "How the layers share the sparsity. All but uniform keep the overall sparsity to one weight.",
         source=f"{OWL_SOURCE}; depth: arXiv 2605.06366",
     )
     owl_threshold: float = parameter(
@@ -249,12 +233,18 @@ class PruneSpec(JobSpec):
 
     @model_validator(mode="after")
     def _combination_exists(self) -> "PruneSpec":
-        if self.pattern in ("2:4", "4:8") and self.sparsity != 0.5:
-            raise ValueError(f"The pattern {self.pattern} removes exactly half: set the sparsity to 0.5.")
-        if self.pattern in ("2:4", "4:8") and self.allocation != "uniform":
-            raise ValueError(f"The pattern {self.pattern} fixes every layer's sparsity: choose the allocation uniform.")
-        if self.pattern == "structured" and self.method in ("sparsegpt", "sink-sparsegpt"):
-            raise ValueError("Structured pruning scores features: choose magnitude, wanda, wanda-noised or sink-wanda.")
+        pattern = PATTERNS[self.pattern]
+        if pattern.sparsity is not None and abs(self.sparsity - pattern.sparsity) > 1e-9:
+            share = "half" if pattern.sparsity == 0.5 else f"{pattern.sparsity:g}"
+            raise ValueError(
+                f"The pattern {self.pattern} removes exactly {share}: set the sparsity to {pattern.sparsity:g}."
+            )
+        if pattern.sparsity is not None and not ALLOCATIONS[self.allocation].even:
+            even = either(name for name, row in ALLOCATIONS.items() if row.even)
+            raise ValueError(f"The pattern {self.pattern} fixes every layer's sparsity: choose the allocation {even}.")
+        if pattern.cuts_units and not METHODS[self.method].structured:
+            structured = either(name for name, row in METHODS.items() if row.structured)
+            raise ValueError(f"Structured pruning scores features: choose {structured}.")
         return self
 
 

@@ -13,9 +13,8 @@ import annotated_types
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from analysis.calibration.noise import NOISES
 from analysis.sinks.discount import token_weights
-from analysis.specs import CalibrationParams, DiscountParams, TuneParams
+from analysis.specs import NOISES, CalibrationParams, DiscountParams, TuneParams
 from analysis.tuning.effects import LayerStatistics, group_weights, pruned_mask, scores_by_step, step_weights
 
 PROBES = 8

@@ -2,13 +2,13 @@
 
 import types
 from collections.abc import Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 import annotated_types
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from analysis.specs import Spec
+from analysis.specs import Spec, choices, help_text
 from cache.sizes import size_text
 
 
@@ -26,13 +26,13 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
         options |= {"key": key, "help": _help(field), "placeholder": extra.get("empty") or "2 GiB"}
         return st.text_input(field.title, value=text, **options).strip() or None
     label = f"{field.title}{unit}"
-    help_text = _help(field)
+    help_shown = _help(field)
     kind = _plain_type(field)
-    if get_origin(kind) is Literal:
-        choices = list(get_args(kind))
-        return st.selectbox(label, choices, index=choices.index(default), key=key, help=help_text, **options)
+    allowed = choices(field)
+    if allowed:
+        return st.selectbox(label, allowed, index=allowed.index(default), key=key, help=help_shown, **options)
     if kind is bool:
-        return st.toggle(label, value=default, key=key, help=help_text, **options)
+        return st.toggle(label, value=default, key=key, help=help_shown, **options)
     if kind in (int, float):
         bounds = _bounds(field, kind)
         return st.number_input(
@@ -40,13 +40,13 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
             value=default,
             step=extra.get("step") or kind(1),
             key=key,
-            help=help_text,
+            help=help_shown,
             placeholder=extra.get("empty") or None,
             format=_format(extra.get("step")),
             **bounds,
             **options,
         )
-    return st.text_input(label, value=default, key=key, help=help_text, **options)
+    return st.text_input(label, value=default, key=key, help=help_shown, **options)
 
 
 def draw_slider(spec: type[Spec], name: str, key: str, **options: Any) -> Any:
@@ -55,14 +55,14 @@ def draw_slider(spec: type[Spec], name: str, key: str, **options: Any) -> Any:
     kind = _plain_type(field)
     extra = field.json_schema_extra or {}
     bounds = _bounds(field, kind)
-    help_text = _help(field)
+    help_shown = _help(field)
     step = kind(extra.get("step") or 1)
     return st.slider(
         field.title,
         value=kind(field.default),
         step=step,
         key=key,
-        help=help_text,
+        help=help_shown,
         format="%.1f" if step in (0.1, 0.5) else None,
         **bounds,
         **options,
@@ -76,7 +76,7 @@ def _format(step: float | None) -> str | None:
 
 def _help(field: FieldInfo) -> str:
     source = (field.json_schema_extra or {}).get("source")
-    return f"{field.description}\n\n*Source: {source}*" if source else str(field.description)
+    return f"{help_text(field)}\n\n*Source: {source}*" if source else help_text(field)
 
 
 def _plain_type(field: FieldInfo) -> Any:

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis.models.checkpoint import find
-from analysis.pruning.scores import pruned_copy
 from tests.helpers import save_pruned, server
+from training.measure import pruned_copy
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,7 @@ import pytest
 
 from analysis.evaluation.conditions import RELATIONS, conditions, counterpart, differing, nearest, sheet, title
 from analysis.pruned.report_file import PrunedRun
-from analysis.pruning.methods import METHODS
-from analysis.specs import DiscountParams
+from analysis.specs import METHODS, DiscountParams
 from tests.helpers import pruned_run
 
 

@@ -30,12 +30,12 @@ from analysis.jobs.pruning import prune
 from analysis.models import resident
 from analysis.models.dream import DreamConfig, DreamModel
 from analysis.models.load import load, register
-from analysis.pruning.scores import pruned_copy
 from analysis.recording.denoising import denoise
 from analysis.specs import EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec
 from tests.evaluation.every_order import EveryOrder
 from tests.helpers import QuietContext, pruned_run, save_tiny, tiny_llada, write_report
 from training import measure
+from training.measure import pruned_copy
 
 QUICK = ("bundled_agreement", "bundled_knowledge")
 

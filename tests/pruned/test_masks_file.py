@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from analysis.errors import UserError
 from analysis.models.load import load
 from analysis.pruned import compare, masks_file
-from analysis.pruning.scores import pruned_copy
 from analysis.specs import ModelSpec
 from tests.conftest import GOLDEN
 from tests.helpers import save_pruned
+from training.measure import pruned_copy
 
 
 @pytest.fixture(scope="module")

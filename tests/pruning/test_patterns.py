@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as arrays
 
 from analysis.errors import UserError
 from analysis.pruning import selection
-from analysis.pruning.patterns import PATTERNS, pruned_mask
-from analysis.pruning.scores import lowest_in_rows
+from analysis.pruning.patterns import pruned_mask
+from analysis.specs import PATTERNS
 
 # Few distinct values, so that ties are common.
 SCORES = arrays.arrays(
@@ -34,7 +34,6 @@ def test_rows_are_a_stable_sort(score, percent):
     rows = pruned_mask(torch.from_numpy(score), sparsity, "unstructured")
     count = score.shape[1] * percent // 100
     assert np.array_equal(rows.numpy(), stable_lowest(score, count))
-    assert torch.equal(rows, lowest_in_rows(torch.from_numpy(score), sparsity))
 
 
 @settings(max_examples=60, deadline=None)
@@ -93,7 +92,17 @@ def test_pieces_and_precisions_change_nothing(dtype, seed):
 
 
 def test_every_pattern_says_what_it_removes():
-    assert {name: row.sparsity for name, row in PATTERNS.items()} == {"unstructured": None, "2:4": 0.5, "4:8": 0.5}
+    assert {name: row.sparsity for name, row in PATTERNS.items()} == {
+        "unstructured": None,
+        "2:4": 0.5,
+        "4:8": 0.5,
+        "structured": None,
+    }
+
+
+def test_whole_units_are_no_mask_of_one_matrix():
+    with pytest.raises(UserError, match="whole units"):
+        pruned_mask(torch.ones(4, 8), 0.5, "structured")
 
 
 @pytest.mark.parametrize(("pattern", "width"), [("2:4", 6), ("4:8", 12)])
@@ -108,7 +117,7 @@ def test_a_matrix_without_weights_is_refused(shape):
         pruned_mask(torch.ones(shape), 0.5, "unstructured")
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", [name for name, row in PATTERNS.items() if not row.cuts_units])
 def test_scores_that_are_no_numbers_are_refused(pattern):
     score = torch.ones(4, 8)
     score[2, 3] = torch.nan

@@ -16,13 +16,12 @@ from analysis.models.streaming import skeleton
 from analysis.pruned import compare, masks_file
 from analysis.pruning import pipeline, removal, saving, structured
 from analysis.pruning.estimate import estimate
-from analysis.pruning.methods import METHODS
-from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
+from analysis.specs import METHODS, LLaDASampling, ModelSpec, RecordSpec
 from tests.helpers import QuietContext, edit_config, save_tiny
 from tests.pruning.test_pruning import published_text, spec_for, weights_hash, written
 from training import measure
 
-UNIT_METHODS = ("magnitude", "wanda", "wanda-noised", "sink-wanda")
+UNIT_METHODS = tuple(name for name, row in METHODS.items() if row.structured)
 
 
 def prune(model, out, method="wanda", text=None, **changes):

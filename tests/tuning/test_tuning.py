@@ -22,7 +22,6 @@ from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.models.load import load
 from analysis.pruning.patterns import pruned_mask
-from analysis.pruning.scores import wanda_score
 from analysis.pruning.selection import lowest
 from analysis.sinks.discount import token_weights
 from analysis.specs import (

@@ -2,12 +2,12 @@
 
 import pytest
 
-from analysis.pruning.scores import pruned_copy
 from analysis.specs import CalibrateSpec, LLaDASampling, ModelSpec, RecordSpec
 from cache.keys import content_key
 from pages.parts.session import engine
 from tests.helpers import save_pruned
 from tests.ui.helpers import app, texts
+from training.measure import pruned_copy
 
 pytestmark = pytest.mark.slow
 SAMPLING = LLaDASampling(gen_length=6, steps=3)

@@ -8,11 +8,11 @@ import pytest
 
 from analysis.models.checkpoint import find, fingerprint
 from analysis.pruned import compare, masks_file
-from analysis.pruning.scores import pruned_copy
 from analysis.specs import LLaDASampling, PruneSpec, RecordSpec
 from pages.parts.session import engine
 from tests.helpers import save_pruned
 from tests.ui.helpers import app, texts
+from training.measure import pruned_copy
 
 pytestmark = pytest.mark.slow
 

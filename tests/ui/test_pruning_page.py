@@ -3,8 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.pruning.methods import METHODS
-from analysis.specs import CalibrationParams, FootprintSpec, ModelSpec, PruneSpec
+from analysis.specs import METHODS, CalibrationParams, FootprintSpec, ModelSpec, PruneSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, texts
 

@@ -7,8 +7,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.evaluation.presets import PRESETS
-from analysis.pruning.methods import METHODS
-from analysis.specs import EvaluateSpec, ModelSpec, PruneSpec, told_apart
+from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, told_apart
 from pages.parts import controls
 from pages.parts.accuracy.panel import accuracy_panel
 from pages.parts.plain import plain
@@ -176,7 +175,7 @@ def _runs(model: ModelSpec) -> dict[str, tuple[str, str]]:
 def _name_and_label(spec: dict[str, Any]) -> tuple[str, str]:
     """What a run is called in results, and in the box to choose it from."""
     name = f"{spec['method']} {spec['sparsity']:.0%}"
-    if spec["pattern"] != "unstructured" or spec["allocation"] != "uniform":
+    if any(spec[part] != PruneSpec.model_fields[part].default for part in ("pattern", "allocation")):
         name += f" {spec['pattern']} {spec['allocation']}"
     return name, f"{METHODS[spec['method']].title} · {name.partition(' ')[2]} · seed {spec['calibration']['seed']}"
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.calibration.noise import NOISES
 from analysis.models.checkpoint import Checkpoint
-from analysis.specs import CALIBRATION_PRESETS, CalibrationParams
+from analysis.specs import CALIBRATION_PRESETS, NOISES, CalibrationParams
 from pages.parts.plain import plain
 
 

@@ -4,8 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.models.checkpoint import find
-from analysis.pruning.methods import METHODS
-from analysis.specs import CalibrationParams, EstimateSpec, PruneSpec
+from analysis.specs import METHODS, PATTERNS, CalibrationParams, DiscountParams, EstimateSpec, PruneSpec
 from pages.parts import permission
 from pages.parts.plain import plain
 from pages.parts.progress import duration
@@ -66,10 +65,12 @@ def _submit(question: EstimateSpec) -> str:
 
 def _question(spec: PruneSpec) -> EstimateSpec:
     """Only what matters to how long it takes, so that moving a slider asks nothing again."""
-    matters = spec.model_dump(include={"model", "method", "pattern", "allocation", "streaming"})
-    if spec.pattern == "structured":  # what is cut out takes no time and no room
+    matters = spec.model_dump(include={"model", "method", "pattern", "allocation", "streaming", "byte_budget"})
+    if PATTERNS[spec.pattern].cuts_units:  # what is cut out takes no time and no room
         matters["sparsity"] = spec.sparsity
     sizes = spec.calibration.model_dump(include={"samples", "seq_len", "diffusion_steps", "step_interval", "noise"})
+    if METHODS[spec.method].discounted:  # averaging over steps takes a second forward
+        matters["discount"] = DiscountParams(sink_steps=spec.discount.sink_steps)
     return EstimateSpec(**matters, calibration=CalibrationParams(**sizes))
 
 

@@ -10,8 +10,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.figures import pruning as figures
-from analysis.pruning.methods import METHODS
-from analysis.specs import PruneSpec, told_apart
+from analysis.specs import METHODS, PruneSpec, told_apart
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.footprints import footprint_of

@@ -4,16 +4,23 @@ import streamlit as st
 from pydantic import ValidationError
 
 from analysis.models.checkpoint import Checkpoint, find
-from analysis.pruning.methods import METHODS
-from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams, sentence
+from analysis.specs import (
+    ALLOCATIONS,
+    METHODS,
+    PATTERNS,
+    CalibrationParams,
+    DiscountParams,
+    ModelSpec,
+    PruneSpec,
+    StepParams,
+    sentence,
+)
 from pages.parts import controls
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import noise_note, preset_box
 from pages.parts.trouble import EXPECTED, why
 
-PRESELECTED = ("sink-wanda", "wanda", "wanda-noised")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-_FIXED = ("2:4", "4:8")
 _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _DISCOUNT = tuple(DiscountParams.model_fields)
 
@@ -51,7 +58,7 @@ def _methods(found: Checkpoint | None) -> list[str]:
     methods = st.multiselect(
         "Methods",
         names,
-        default=[name for name in PRESELECTED if name in names],
+        default=[name for name in _preselected() if name in names],
         key="prune_methods_causal" if causal else "prune_methods",
         bind="query-params",
         format_func=lambda name: METHODS[name].title,
@@ -59,12 +66,20 @@ def _methods(found: Checkpoint | None) -> list[str]:
     )
     if causal:
         st.caption("This model has no mask token, so methods that read noised text are not offered.")
-    elif "sink-wanda" in methods and "wanda-noised" not in methods:
-        st.caption(
-            ":material/info: Without the control *Wanda, noised* a gain of Sink-Wanda cannot be put down to the sinks: "
-            "noise, order and norm differ from Wanda as well."
-        )
+    for method in methods:
+        row = METHODS[method]
+        if row.control is not None and row.control != row.published and row.control not in methods:
+            st.caption(
+                f":material/info: Without *{plain(METHODS[row.control].title)}* a gain of {plain(row.title)} cannot be "
+                "put down to the sinks: it differs from what it was published against in more than its discount."
+            )
     return methods
+
+
+def _preselected() -> list[str | None]:
+    """The default method, what it was published against, and its control."""
+    default = PruneSpec.model_fields["method"].default
+    return [default, METHODS[default].published, METHODS[default].control]
 
 
 def _what(found: Checkpoint | None) -> dict:
@@ -72,18 +87,19 @@ def _what(found: Checkpoint | None) -> dict:
     columns = st.columns([2, 1, 1])
     with columns[1]:
         pattern = controls.draw(PruneSpec, "pattern", "prune_pattern", bind="query-params")
-    fixed = pattern in _FIXED
+    fixed = PATTERNS[pattern].sparsity
     with columns[2]:
-        if fixed:
+        if fixed is not None:
+            allocation = next(name for name, row in ALLOCATIONS.items() if row.even)
             fixes = f"{plain(pattern)} fixes every layer's."
-            st.selectbox("Sparsity over layers", ["uniform"], disabled=True, help=fixes)
-            allocation = "uniform"
+            st.selectbox("Sparsity over layers", [allocation], disabled=True, help=fixes)
         else:
             allocation = controls.draw(PruneSpec, "allocation", "prune_allocation", bind="query-params")
     with columns[0]:
-        if fixed:
-            st.slider("Sparsity", 0.0, 0.95, 0.5, disabled=True, help=f"{plain(pattern)} removes exactly half.")
-            sparsity = 0.5
+        if fixed is not None:
+            removes = f"{plain(pattern)} removes exactly {fixed:.4g} of the weights."
+            st.slider("Sparsity", 0.0, 0.95, fixed, disabled=True, help=removes)
+            sparsity = fixed
         else:
             sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity", bind="query-params")
     chosen = {"pattern": pattern, "allocation": allocation, "sparsity": sparsity}
@@ -110,12 +126,10 @@ def _what(found: Checkpoint | None) -> dict:
                 )
             )
         with right:
-            for name in ("magnitude_over", "streaming"):
+            for name in (*dict.fromkeys(name for row in METHODS.values() for name in row.reads), "streaming"):
                 chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}", persist_state="session")
-            if allocation != "uniform":
-                chosen["allocation_range"] = controls.draw(PruneSpec, "allocation_range", "prune_range")
-            if allocation == "owl":
-                chosen["owl_threshold"] = controls.draw(PruneSpec, "owl_threshold", "prune_owl")
+            for name in ALLOCATIONS[allocation].reads:
+                chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}")
     return chosen
 
 
@@ -145,10 +159,11 @@ def _calibration(methods: list[str], found: Checkpoint | None) -> CalibrationPar
 
 
 def _steps(methods: list[str]) -> StepParams:
-    if not any(METHODS[method].noised and METHODS[method].statistic is None for method in methods):
+    if not any(METHODS[method].weighs_steps for method in methods):
         return StepParams()
     with st.expander("Noise steps that count"):
-        st.caption("In the scores of Sink-Wanda and its control. The paper counts all steps alike.")
+        weighing = [plain(row.title) for row in METHODS.values() if row.weighs_steps]
+        st.caption(f"In the scores of {' and '.join(weighing)}. The paper counts all steps alike.")
         values = {}
         for column, name in zip(st.columns(4), StepParams.model_fields, strict=False):
             with column:

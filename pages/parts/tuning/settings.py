@@ -5,8 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.calibration.noise import NOISES
-from analysis.specs import PRESETS, DiscountParams, TuneParams
+from analysis.specs import NOISES, PRESETS, DiscountParams, TuneParams
 from analysis.tuning.statistics_file import Info
 from pages.parts import controls
 from pages.parts.session import not_in_address

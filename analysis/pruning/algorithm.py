@@ -1,0 +1,112 @@
+"""What a pruning method is made of: what it reads, what it gathers, and how it prunes one projection.
+
+Shapes: N sequences, T noise steps, S positions, L layers, F features.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from analysis.calibration.activations import TOKENS_A_FORWARD, Scores
+from analysis.calibration.runners import Runner
+from analysis.specs import PruneSpec
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids (B, S) of one forward, and which sequences of the calibration they are."""
+
+    rows: slice
+    tokens: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """clean (N, S) and noised (N, T, S) token ids; noised is None for a method or model without noise.
+
+    other_lengths: further clean sequences, each array (M, S') of a length of its own. Their noise is nobody's.
+    """
+
+    clean: np.ndarray
+    noised: np.ndarray | None = None
+    other_lengths: tuple[np.ndarray, ...] = ()
+
+    def batches(self) -> list[Batch]:
+        """The clean sequences as they are run together, at most `TOKENS_A_FORWARD` tokens at once."""
+        batches: list[Batch] = []
+        first = 0
+        for sequences in (self.clean, *self.other_lengths):
+            size = max(1, TOKENS_A_FORWARD // sequences.shape[1])
+            for start in range(0, len(sequences), size):
+                tokens = torch.from_numpy(sequences[start : start + size])
+                batches.append(Batch(slice(first, first + len(tokens)), tokens))
+                first += len(tokens)
+        return batches
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the dense model told: feature scores by layer and projection, or token weights ω̄ (N, 1 or L, S).
+
+    facts: for the report.
+    """
+
+    scores: Scores | None = None
+    token_weights: np.ndarray | None = None
+    facts: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class PrunedProjection:
+    """weight (out, in), with zeros where `pruned` is True."""
+
+    weight: torch.Tensor
+    pruned: torch.Tensor
+
+
+class Statistic(Protocol):
+    """Gathers what a method needs of one input of a block. facts: numbers for the report, known when it is done."""
+
+    facts: Mapping[str, float]
+
+    def add(self, inputs: torch.Tensor, weights: torch.Tensor | None) -> None:
+        """inputs (B, S, F), weights (B, S) or None."""
+
+    def done(self) -> Any:
+        """What `prune` of the method is given. Called once."""
+
+    @staticmethod
+    def bytes_for(features: int) -> int:
+        """Bytes that are held for an input of so many features, until the block is pruned."""
+
+    @staticmethod
+    def bytes_to_finish(features: int) -> int:
+        """Bytes that `done` takes for a while beside them."""
+
+
+Prune = Callable[[torch.Tensor, Any, float, int | None, PruneSpec], PrunedProjection]
+Prepare = Callable[[Runner, Calibration, PruneSpec, int, Callable[[int, int], None]], Prepared]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """How a method of `METHODS` works.
+
+    prune: weight (out, in) float32, the prepared score or the statistic, sparsity, how many weights go exactly or None
+    for the authors' own rounding, spec. prepare: from the dense model on noised text, or None; a budget of bytes for
+    kept inputs, and told how many forwards are done. statistic: gathered while the blocks are run one after the other,
+    each fed by the pruned ones before it, or None. updates: the weights that stay are changed.
+    """
+
+    prune: Prune
+    prepare: Prepare | None = None
+    statistic: type[Statistic] | None = None
+    updates: bool = False
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it reads any text."""
+        return self.prepare is not None or self.statistic is not None
