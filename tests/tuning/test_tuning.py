@@ -23,6 +23,7 @@ from analysis.jobs import JOBS
 from analysis.models.load import load
 from analysis.pruning.patterns import pruned_mask
 from analysis.pruning.selection import lowest
+from analysis.pruning.wanda import wanda_score
 from analysis.sinks.discount import token_weights
 from analysis.specs import (
     CalibrateSpec,
