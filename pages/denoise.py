@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from analysis.engine import JobRecord
 from analysis.figures import sinks as figures
 from analysis.models.checkpoint import describe, find
-from analysis.recording.trajectory import recording_bytes
+from analysis.recording.trajectory import planned_bytes
 from analysis.sinks import definitions as sink_analysis
-from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, SinkParams, Spec, sentence
+from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, Sampling, SinkParams, Spec, sentence
 from pages.parts import controls, permission, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
@@ -92,7 +92,7 @@ def _ask() -> None:
     if sampling is not None:
         steps, asked = sampling.forwards(), getattr(sampling, "steps", sampling.gen_length)
         rest = f" (the rest of {asked:d} would decide nothing)" if steps < asked else ""
-        size = _recording_size(model.source, prompt, steps, sampling.gen_length, stored)
+        size = _recording_size(model.source, prompt, sampling, stored)
         about = f" The recording takes about {size / 1e6:,.1f} MB." if size else ""
         note.caption(
             f"{sampling.gen_length:d} new tokens in {steps:d} steps{rest} with {code(model.source)}, "
@@ -117,7 +117,7 @@ def _sampling_type(source: str) -> type[Spec]:
     return LLaDASampling if sampler is None else SAMPLINGS[sampler]
 
 
-def _recording_size(source: str, prompt: str, steps: int, gen_length: int, stored: str) -> int | None:
+def _recording_size(source: str, prompt: str, sampling: Sampling, stored: str) -> int | None:
     """About how many bytes it will take, or None for a model that is not on this disk. A word counts as 1.5 tokens."""
     try:
         found = find(source)
@@ -125,9 +125,7 @@ def _recording_size(source: str, prompt: str, steps: int, gen_length: int, store
         return None
     if found is None:
         return None
-    shape = found.geometry
-    positions = int(1.5 * len(prompt.split())) + gen_length
-    return recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, stored)
+    return planned_bytes(sampling, found.geometry, int(1.5 * len(prompt.split())), 0, stored)
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner="Asking what this model is…")

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given, listed_words
-from analysis.evaluation import results
+from analysis.evaluation import items_file
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.significance import p_words, points
 from analysis.specs import EvaluateSpec, ModelSpec
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.out
     outputs.check(out, options.overwrite, refusal)
     items = out.with_suffix(".items.jsonl")
-    outputs.check(items, options.overwrite, results.refusal)
+    outputs.check(items, options.overwrite, items_file.refusal)
     spec = spec_of(options)
     from analysis.jobs import evaluation
 
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         whole = folder / "summary.json"
         whole.write_text(text + "\n", encoding="utf-8")
         assert outcome.file is not None
-        outputs.place(outcome.file, items, options.overwrite, results.refusal)
+        outputs.place(outcome.file, items, options.overwrite, items_file.refusal)
         outputs.place(whole, out, options.overwrite, refusal)
     if options.json:
         print(json.dumps({"out": str(out), "items": str(items), **outcome.summary}, ensure_ascii=False))

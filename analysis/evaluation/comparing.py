@@ -28,7 +28,7 @@ def conditions_of(results: Results) -> list[dict[str, Any]]:
     """How every model was pruned, by its report, and in what precision and where it was scored so far."""
     found = []
     for run, model, (precision, device) in zip(results.runs, results.models, results.scored_with, strict=True):
-        own = {conditions.DENSE: str(model.get("fingerprint", ""))} | conditions.conditions(run)
+        own = {conditions.DENSE: model.fingerprint} | conditions.conditions(run)
         scored = {conditions.SCORED_IN: precision, conditions.SCORED_ON: device}
         found.append(own | {name: value for name, value in scored.items() if value})
     return found

@@ -11,7 +11,7 @@ from analysis.evaluation.results import AVERAGE, Results, begun, scores
 
 
 @dataclass(frozen=True)
-class Curve:
+class RunningMean:
     """A running mean over items 1 … n with its band, each (n,)."""
 
     name: str
@@ -21,25 +21,22 @@ class Curve:
     high: np.ndarray
 
 
-def running_accuracy(values: np.ndarray, name: str) -> Curve:
+def running_accuracy(values: np.ndarray, name: str) -> RunningMean:
     """The accuracy of the first 1 … n items with Wilson's band."""
     items = np.arange(1, len(values) + 1)
     sums = np.cumsum(values)
     if not len(values):
-        return Curve(name, items, sums, sums, sums)
+        return RunningMean(name, items, sums, sums, sums)
     if significance.is_binary(values):
         low, high = significance.wilson(sums, items)
-        return Curve(name, items, sums / items, low, high)
-    return _running_mean(values, name, least=0)
+        return RunningMean(name, items, sums / items, low, high)
+    return running_mean(values, name, least=0)
 
 
-def running_difference(first: np.ndarray, second: np.ndarray, name: str) -> Curve:
-    """The mean difference over the first 1 … n items with the interval of the paired differences."""
-    return _running_mean(first - second, name, least=-1)
-
-
-def _running_mean(values: np.ndarray, name: str, least: float) -> Curve:
-    """least: of scores 0, of differences −1, as in `significance.inside`."""
+def running_mean(values: np.ndarray, name: str, least: float) -> RunningMean:
+    """The mean of the first 1 … n values with Student's band. least: of scores 0, of differences −1, as in
+    `significance.inside`.
+    """
     from scipy import stats
 
     items = np.arange(1, len(values) + 1)
@@ -50,10 +47,10 @@ def _running_mean(values: np.ndarray, name: str, least: float) -> Curve:
     if len(items):
         half = np.where(spread > 1e-9, half, significance.reach(items))
     half = np.where(items > 1, half, np.nan)
-    return Curve(name, items, mean, *significance.inside(mean - half, mean + half, values, least))
+    return RunningMean(name, items, mean, *significance.inside(mean - half, mean + half, values, least))
 
 
-def average_curve(rows: Sequence[np.ndarray], name: str, least: float = 0) -> Curve:
+def average_curve(rows: Sequence[np.ndarray], name: str, least: float = 0) -> RunningMean:
     """The mean over benchmarks of the running means, after the same number of items of each, with a normal band.
 
     A benchmark that has no more items keeps its last mean. least: of scores 0, of differences −1.
@@ -68,7 +65,7 @@ def average_curve(rows: Sequence[np.ndarray], name: str, least: float = 0) -> Cu
     normal = stats.norm.ppf(0.5 + significance.LEVEL / 2)
     means, variances = [], []
     for row in rows:
-        curve = _running_mean(row, "", least)
+        curve = running_mean(row, "", least)
         own = np.minimum(items, len(row)) - 1
         squares = (np.cumsum(row**2) / curve.items)[own]
         means.append(curve.mean[own])
@@ -77,10 +74,10 @@ def average_curve(rows: Sequence[np.ndarray], name: str, least: float = 0) -> Cu
     mean = np.mean(means, axis=0)
     half = normal * np.sqrt(np.sum(variances, axis=0)) / len(rows)
     half = np.where(items > 1, half, np.nan)
-    return Curve(name, items, mean, *significance.inside(mean - half, mean + half, np.concatenate(rows), least))
+    return RunningMean(name, items, mean, *significance.inside(mean - half, mean + half, np.concatenate(rows), least))
 
 
-def accuracy_curves(results: Results, task: str) -> list[Curve]:
+def accuracy_curves(results: Results, task: str) -> list[RunningMean]:
     """The running accuracy of every model on a benchmark, or averaged over those begun."""
     curves = []
     for model, name in enumerate(results.names):
@@ -91,7 +88,7 @@ def accuracy_curves(results: Results, task: str) -> list[Curve]:
     return curves
 
 
-def difference_curves(results: Results, task: str, some: Sequence[tuple[int, int]]) -> list[Curve]:
+def difference_curves(results: Results, task: str, some: Sequence[tuple[int, int]]) -> list[RunningMean]:
     """The running paired difference of pairs of models on a benchmark, or averaged over those begun."""
     curves = []
     for pair in some:
@@ -99,5 +96,5 @@ def difference_curves(results: Results, task: str, some: Sequence[tuple[int, int
         if task == AVERAGE:
             curves.append(average_curve([paired(results, b.name, pair) for b in begun(results)], name, least=-1))
         else:
-            curves.append(_running_mean(paired(results, task, pair), name, least=-1))
+            curves.append(running_mean(paired(results, task, pair), name, least=-1))
     return curves

@@ -5,17 +5,16 @@ together, every model finishes a window before the next is begun; otherwise one 
 appear as the second does. Every finished item goes into the answer store and, scored, into a file of JSON lines.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
+from analysis.evaluation.items_file import Answer, LineWriter, Reply
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Likelihood
-from analysis.evaluation.tasks import Benchmark, Document, described, scored
+from analysis.evaluation.tasks import Benchmark, TaskItem, described, scored
 from analysis.models.load import LoadedModel, pick_device
 from analysis.specs import ModelSpec
 from analysis.specs.evaluation import WINDOW
@@ -39,14 +38,13 @@ class Seat:
 
 
 @dataclass
-class Tally:
+class EvaluationProgress:
     """How far an evaluation is. fresh: answers that models gave in this run, not read from the store."""
 
     total: int
     done: int = 0
     fresh: int = 0
     busy: float = 0.0  # seconds that models were at work
-    sums: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     @property
     def rate(self) -> float | None:
@@ -54,22 +52,7 @@ class Tally:
         return self.fresh / self.busy if self.fresh and self.busy else None
 
 
-class Lines:
-    """The results file: JSON lines, each whole before the next."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8")
-
-    def write(self, kind: str, **content: Any) -> None:
-        """Adds a line that readers of the growing file see at once."""
-        self._file.write(json.dumps({"line": kind, **content}, ensure_ascii=False) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def windows(documents: Sequence[Document], size: int = WINDOW) -> list[list[Document]]:
+def windows(documents: Sequence[TaskItem], size: int = WINDOW) -> list[list[TaskItem]]:
     """The shuffled items cut into windows, each sorted by length so that batches are even."""
     return [
         sorted(documents[start : start + size], key=lambda document: (document.length, document.place))
@@ -95,64 +78,53 @@ def run(
     seats: Sequence[Seat],
     settings: Callable[[Benchmark], Settings],
     answers: Responses,
-    lines: Lines,
+    lines: LineWriter,
     together: bool,
-    on_step: Callable[[Tally], None],
-) -> Tally:
+    on_step: Callable[[EvaluationProgress], None],
+) -> EvaluationProgress:
     """Evaluates every seat on every item, writing each answer as it comes.
 
     on_step: called after every item and before every forward; it may raise `Stopped`, or anything else to abort.
     """
-    tally = Tally(total=len(seats) * sum(len(benchmark.documents) for benchmark in benchmarks))
-    told: set[str] = set()
+    progress = EvaluationProgress(total=len(seats) * sum(len(benchmark.documents) for benchmark in benchmarks))
+    written: set[str] = set()
     for benchmark, window, seat in _order(benchmarks, seats, together):
         chosen = settings(benchmark)
         missing = []
 
         def keep(
-            document: Document,
-            record: dict[str, Any],
-            restored: bool,
-            benchmark: Benchmark = benchmark,
-            seat: Seat = seat,
+            document: TaskItem, reply: Reply, restored: bool, benchmark: Benchmark = benchmark, seat: Seat = seat
         ) -> None:
-            if document.key not in told:
-                told.add(document.key)
-                lines.write(
-                    "document",
-                    key=document.key,
-                    benchmark=benchmark.name,
-                    place=document.place,
-                    **described(benchmark, document),
-                )
-            responses = [tuple(one) if isinstance(one, list) else one for one in record["responses"]]
-            metrics = scored(benchmark, document, responses)
-            lines.write(
-                "answer", key=document.key, model=seats.index(seat), metrics=metrics, restored=restored, **record
+            if document.key not in written:
+                written.add(document.key)
+                lines.write(described(benchmark, document))
+            responses = [tuple(one) if isinstance(one, list) else one for one in reply.responses]
+            answer = Answer(
+                **dict(reply),
+                key=document.key,
+                model=seats.index(seat),
+                metrics=scored(benchmark, document, responses),
+                restored=restored,
             )
-            tally.done += 1
-            tally.fresh += not restored
-            sums = tally.sums.setdefault(benchmark.name, {}).setdefault(seat.name, [0, 0.0])
-            value = metrics.get(benchmark.metric)
-            if isinstance(value, int | float):
-                sums[0] += 1
-                sums[1] += value
-            on_step(tally)
+            lines.write(answer)
+            progress.done += 1
+            progress.fresh += not restored
+            on_step(progress)
 
         for document in window:
             record = answers.get(_key(seat, chosen, document))
             if record is None:
                 missing.append(document)
             else:
-                keep(document, record, True)
+                keep(document, Reply.model_validate(record), True)
         if missing:
-            _ask(seat, chosen, benchmark, missing, answers, keep, tally, on_step)
-    return tally
+            _ask(seat, chosen, benchmark, missing, answers, keep, progress, on_step)
+    return progress
 
 
 def _order(
     benchmarks: Sequence[Benchmark], seats: Sequence[Seat], together: bool
-) -> Iterator[tuple[Benchmark, list[Document], Seat]]:
+) -> Iterator[tuple[Benchmark, list[TaskItem], Seat]]:
     """Windows of the benchmarks in turn, so that each has its share of what is there."""
     columns = [[(benchmark, window) for window in windows(benchmark.documents)] for benchmark in benchmarks]
     turns = [one for row in zip_longest(*columns) for one in row if one is not None]
@@ -166,11 +138,11 @@ def _ask(
     seat: Seat,
     settings: Settings,
     benchmark: Benchmark,
-    documents: Sequence[Document],
+    documents: Sequence[TaskItem],
     answers: Responses,
-    keep: Callable[[Document, dict[str, Any], bool], None],
-    tally: Tally,
-    on_step: Callable[[Tally], None],
+    keep: Callable[[TaskItem, Reply, bool], None],
+    progress: EvaluationProgress,
+    on_step: Callable[[EvaluationProgress], None],
 ) -> None:
     """Puts items to a model; each is stored and told of when the last of its requests is answered."""
     model = seat.load()
@@ -180,7 +152,7 @@ def _ask(
     owner = [document for document in documents for _ in document.requests]
     waiting = {document.key: len(document.requests) for document in documents}
     slots: dict[str, list[Any]] = {document.key: [None] * len(document.requests) for document in documents}
-    first = {}
+    first: dict[str, int] = {}
     for number, document in enumerate(owner):
         first.setdefault(document.key, number)
     began = time.perf_counter()
@@ -193,29 +165,28 @@ def _ask(
         if waiting[document.key]:
             return
         replies = slots[document.key]
-        record: dict[str, Any] = {
-            "responses": [reply for reply, _ in replies],
-            "precision": model.dtype,
-            "device": model.device.type,
-        }
         start = first[document.key]
-        if not asked.cut.isdisjoint(range(start, start + len(replies))):
-            record["cut"] = True
-        if replies[0][1] is not None:
-            record["draws"] = [one.draws for _, one in replies]
-            record["exact"] = all(one.exact for _, one in replies)
-        answers.put(_key(seat, settings, document), record)
-        tally.busy += time.perf_counter() - began
+        likelihoods = [likelihood for _, likelihood in replies if likelihood is not None]
+        reply = Reply(
+            responses=tuple(response for response, _ in replies),
+            draws=tuple(likelihood.draws for likelihood in likelihoods),
+            exact=bool(likelihoods) and all(likelihood.exact for likelihood in likelihoods),
+            cut=not asked.cut.isdisjoint(range(start, start + len(replies))),
+            precision=model.dtype,
+            device=model.device.type,
+        )
+        answers.put(_key(seat, settings, document), reply.model_dump())
+        progress.busy += time.perf_counter() - began
         began = time.perf_counter()
-        keep(document, record, False)
+        keep(document, reply, False)
 
     asked.on_response = answered
-    asked.on_forward = lambda: on_step(tally)
+    asked.on_forward = lambda: on_step(progress)
     # A multiple-choice item is several likelihoods.
     getattr(asked, documents[0].requests[0].request_type)(requests)
 
 
-def _key(seat: Seat, settings: Settings, document: Document) -> str:
+def _key(seat: Seat, settings: Settings, document: TaskItem) -> str:
     """Names an answer by everything it depends on: the model's content, the settings and the very text asked."""
     return content_key(
         kind="answer",

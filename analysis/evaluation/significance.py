@@ -8,6 +8,7 @@ one family, adjusted by Holm, and every verdict goes by the adjusted p.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,14 @@ def estimate(values: np.ndarray) -> Estimate:
         return Estimate(float(values.mean()), float(low[0]), float(high[0]), count)
     low, high = inside(*_student(values), values, 0)
     return Estimate(float(values.mean()), float(low), float(high), count)
+
+
+def as_json(estimate: Estimate | Difference) -> dict[str, Any]:
+    """Its numbers by name, None for what is not finite."""
+    return {
+        name: None if isinstance(value, float) and not np.isfinite(value) else value
+        for name, value in vars(estimate).items()
+    }
 
 
 def wilson(right: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

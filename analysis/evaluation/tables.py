@@ -8,7 +8,8 @@ import numpy as np
 
 from analysis.evaluation import comparing, conditions, significance
 from analysis.evaluation.comparing import Pair
-from analysis.evaluation.results import AVERAGE, PERPLEXITY, Answer, Document, Results, begun, scores
+from analysis.evaluation.items_file import Answer, EvaluatedItem
+from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, scores
 from analysis.evaluation.significance import Difference, Estimate, p_words, points
 
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
@@ -26,11 +27,16 @@ def accuracy_grid(results: Results) -> list[dict[str, str]]:
     for model, name in enumerate(results.names):
         row = {"model": name}
         if len(results.accuracies) > 1:
-            row[title] = _percent(significance.average([scores(results, one.name, model)[0] for one in counted]))
+            row[title] = _percent(_average(results, model))
         for one in results.accuracies:
             row[one.title] = _percent(significance.estimate(scores(results, one.name, model)[0]))
         rows.append(row)
     return rows
+
+
+def _average(results: Results, model: int) -> Estimate:
+    """A model's accuracy over the benchmarks that are begun, each with the same weight."""
+    return significance.average([scores(results, benchmark.name, model)[0] for benchmark in begun(results)])
 
 
 def _percent(one: Estimate) -> str:
@@ -48,7 +54,7 @@ def accuracy_table(results: Results) -> list[dict[str, Any]]:
             rows.append(_row(benchmark.title, name, one, benchmark.planned, benchmark.draws))
     if len(results.accuracies) > 1:
         for model, name in enumerate(results.names):
-            one = significance.average([scores(results, b.name, model)[0] for b in begun(results)])
+            one = _average(results, model)
             rows.append(_row(MEAN, name, one, sum(b.planned for b in results.accuracies), None))
     return rows
 
@@ -218,7 +224,7 @@ def summary(results: Results) -> dict[str, Any]:
             row["models"] = [
                 {
                     "model": name,
-                    **_json(significance.estimate(scores(results, benchmark.name, index)[0])),
+                    **significance.as_json(significance.estimate(scores(results, benchmark.name, index)[0])),
                     "draws_used": used.get((benchmark.name, index)),
                 }
                 for index, name in enumerate(results.names)
@@ -227,12 +233,11 @@ def summary(results: Results) -> dict[str, Any]:
                 _compared(results, relations, pair, found[benchmark.name]) for pair, found in by_pair.items()
             ]
         tasks.append(row)
-    counted = begun(results)
     return {
         "models": list(results.names),
         "tasks": tasks,
         "average": [
-            {"model": name, **_json(significance.average([scores(results, b.name, index)[0] for b in counted]))}
+            {"model": name, **significance.as_json(_average(results, index))}
             for index, name in enumerate(results.names)
         ],
         "average_differences": [
@@ -254,8 +259,8 @@ def summary(results: Results) -> dict[str, Any]:
             for index in range(len(results.names))
         ),
         "problems": list(results.problems),
-        "seed": results.header.get("seed"),
-        "end": results.end,
+        "seed": results.header.seed,
+        "end": results.end.model_dump(exclude={"line"}) if results.end is not None else None,
     }
 
 
@@ -264,7 +269,7 @@ def _compared(results: Results, relations: dict[str, list[Pair]], pair: Pair, on
     return {
         "model": results.names[pair[0]],
         "than": results.names[pair[1]],
-        **_json(one),
+        **significance.as_json(one),
         "words": one.words,
         "as": [relation for relation, some in relations.items() if pair in some],
         "also_differs": comparing.mismatch(results, pair),
@@ -285,13 +290,6 @@ def _mean_draws(results: Results) -> dict[tuple[str, int], float]:
         if answer.draws:
             used[results.documents[key].benchmark, model].append(sum(answer.draws) / len(answer.draws))
     return {where: sum(draws) / len(draws) for where, draws in used.items()}
-
-
-def _json(one: Estimate | Difference) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not np.isfinite(value) else value
-        for name, value in vars(one).items()
-    }
 
 
 def disagreements(results: Results, first: int, second: int, benchmark: str | None = None) -> list[dict[str, Any]]:
@@ -345,7 +343,7 @@ def choice_table(results: Results, item: str, first: int, second: int) -> list[d
     ]
 
 
-def _chosen(document: Document, answer: Answer) -> str:
+def _chosen(document: EvaluatedItem, answer: Answer) -> str:
     values = answer.values
     if document.choices and len(values) >= len(document.choices):
         return document.choices[int(np.argmax(values[: len(document.choices)]))]

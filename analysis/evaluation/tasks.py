@@ -25,6 +25,7 @@ from lm_eval.tasks import TaskManager
 
 from analysis.errors import UserError, shorten
 from analysis.evaluation.bundled.data import FOLDER
+from analysis.evaluation.items_file import EvaluatedItem
 from analysis.evaluation.lm_eval_fixes import nothing_remembered, settle
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
 from analysis.specs import EvaluateSpec
@@ -42,7 +43,7 @@ for _name in ("lm_eval", "datasets", "huggingface_hub"):
 
 
 @dataclass(frozen=True)
-class Document:
+class TaskItem:
     """One item. id: its place in the task's split. requests: what a model is asked. place: in the seeded shuffle."""
 
     benchmark: str
@@ -75,7 +76,7 @@ class Benchmark:
     metric: str
     kind: str  # lm-eval's output type
     tasks: dict[str, Task]
-    documents: tuple[Document, ...]
+    documents: tuple[TaskItem, ...]
 
     @property
     def needs_greedy(self) -> bool:
@@ -158,7 +159,7 @@ def fitting(
     return found, problems
 
 
-def _answer_tokens(benchmark: Benchmark, document: Document, longest: int, tokens: Callable[[str], int]) -> int:
+def _answer_tokens(benchmark: Benchmark, document: TaskItem, longest: int, tokens: Callable[[str], int]) -> int:
     """The length of an item's longest answer; 0 where answers are written or texts are read in windows."""
     if benchmark.kind not in ("loglikelihood", "multiple_choice"):
         return 0
@@ -270,9 +271,9 @@ def samples(benchmark: Benchmark) -> dict[str, list[int]]:
 
 def _documents(
     name: str, tasks: dict[str, Task], chosen: list[tuple[str, int]], chat: ChatTemplate | None
-) -> tuple[Document, ...]:
+) -> tuple[TaskItem, ...]:
     places = {item: place for place, item in enumerate(chosen)}
-    documents: list[Document] = []
+    documents: list[TaskItem] = []
     for task_name, task in tasks.items():
         ids = sorted(index for other, index in chosen if other == task_name)
         if not ids:
@@ -289,7 +290,7 @@ def _documents(
         for request in task.instances:
             requests[ids[request.doc_id]].append(request)  # lm-eval numbers the items of a subset from 0
         documents += [
-            Document(name, task_name, index, places[task_name, index], tuple(sorted(asked, key=lambda r: r.idx)))
+            TaskItem(name, task_name, index, places[task_name, index], tuple(sorted(asked, key=lambda r: r.idx)))
             for index, asked in requests.items()
         ]
     return tuple(sorted(documents, key=lambda document: document.place))
@@ -298,7 +299,7 @@ def _documents(
 # --- scoring ----------------------------------------------------------------------------------------------------
 
 
-def scored(benchmark: Benchmark, document: Document, responses: Sequence[Any]) -> dict[str, Any]:
+def scored(benchmark: Benchmark, document: TaskItem, responses: Sequence[Any]) -> dict[str, Any]:
     """lm-eval's metrics of one item, as JSON. A metric of a named filter is `metric,filter`."""
     task = benchmark.tasks[document.task]
     instances = [
@@ -320,10 +321,11 @@ def scored(benchmark: Benchmark, document: Document, responses: Sequence[Any]) -
     return metrics
 
 
-def described(benchmark: Benchmark, document: Document) -> dict[str, Any]:
-    """The item for people, as JSON: its question, its choices, and which is right (an index, or text)."""
+def described(benchmark: Benchmark, document: TaskItem) -> EvaluatedItem:
+    """The item for people: its question, its choices, and which is right (an index, or text)."""
     task, first = benchmark.tasks[document.task], document.requests[0]
-    choices, right = [], None
+    choices: list[str] = []
+    right = None
     if benchmark.kind == "multiple_choice":
         choices = [str(choice) for choice in task.doc_to_choice(first.doc)]
     if not benchmark.is_perplexity:
@@ -334,7 +336,14 @@ def described(benchmark: Benchmark, document: Document) -> dict[str, Any]:
         question = f"…{first.args[1]}"
     else:  # what is asked of this item, without the examples before it
         question = task.doc_to_text(first.doc) or first.args[0]
-    return {"question": str(question)[-1200:], "choices": choices, "right": _plain(right)}
+    return EvaluatedItem(
+        key=document.key,
+        benchmark=benchmark.name,
+        place=document.place,
+        question=str(question)[-1200:],
+        choices=tuple(choices),
+        right=_plain(right),
+    )
 
 
 def _plain(value: Any) -> Any:

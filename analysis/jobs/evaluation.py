@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from analysis.errors import UserError
-from analysis.evaluation.results import DOCUMENTS, read
+from analysis.evaluation.items_file import DOCUMENTS, End, EvaluatedBenchmark, EvaluatedModel, Header, LineWriter
+from analysis.evaluation.results import read
 from analysis.evaluation.tables import summary
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome
@@ -23,7 +24,7 @@ from cache.keys import code_version, content_key
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from analysis.evaluation.live import Tally
+    from analysis.evaluation.live import EvaluationProgress
     from analysis.evaluation.tasks import ChatTemplate
     from analysis.models.load import LoadedModel
 
@@ -56,14 +57,14 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     )
     problems += too_long
     prints = [fingerprint(checkpoint) for checkpoint in found]
-    runs = [asdict(read_report(checkpoint.folder)) for checkpoint in found]
+    runs = [read_report(checkpoint.folder) for checkpoint in found]
     key = content_key(
         kind="evaluate",
         fingerprints=prints,
         parameters=spec.model_dump(mode="json", exclude={"model", "compare"}),
         items=[document.key for benchmark in benchmarks for document in benchmark.documents],
         precision=[[pick_device(model.device), model.dtype] for model in spec.models],
-        runs=runs,
+        runs=[asdict(run) for run in runs],
         code=code_version(),
     )
     models = _Models(spec.models, found, context)
@@ -72,50 +73,51 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         for name, model, print_, load in zip(names, spec.models, prints, models.loaders(), strict=True)
     ]
     path = context.folder / DOCUMENTS
-    lines = live.Lines(path)
+    lines = LineWriter(path)
     context.grows(path)
     lines.write(
-        "header",
-        names=list(names),
-        models=[
-            {"source": model.source, "fingerprint": content, "pruning": run}
-            for model, content, run in zip(spec.models, prints, runs, strict=True)
-        ],
-        benchmarks=[
-            {
-                "name": b.name,
-                "title": b.preset.title,
-                "metric": b.metric,
-                "kind": b.kind,
-                "planned": len(b.documents),
-                "draws": b.draws,
-                "shots": b.shots,
-                "guidance": b.guidance,
-                "gen_length": b.gen_length,
-                "source": b.preset.source,
-            }
-            for b in benchmarks
-        ],
-        problems=problems,
-        seed=spec.seed,
-        together=models.together,
-        early_draws=spec.early_draws,
-        created=datetime.now(UTC).isoformat(timespec="microseconds"),
+        Header(
+            names=names,
+            models=tuple(
+                EvaluatedModel(source=model.source, fingerprint=content, pruning=run)
+                for model, content, run in zip(spec.models, prints, runs, strict=True)
+            ),
+            benchmarks=tuple(
+                EvaluatedBenchmark(
+                    name=benchmark.name,
+                    title=benchmark.preset.title,
+                    metric=benchmark.metric,
+                    kind=benchmark.kind,
+                    planned=len(benchmark.documents),
+                    draws=benchmark.draws,
+                    shots=benchmark.shots,
+                    guidance=benchmark.guidance,
+                    gen_length=benchmark.gen_length,
+                    source=benchmark.preset.source,
+                )
+                for benchmark in benchmarks
+            ),
+            problems=tuple(problems),
+            seed=spec.seed,
+            together=models.together,
+            early_draws=spec.early_draws,
+            created=datetime.now(UTC).isoformat(timespec="microseconds"),
+        )
     )
     stopped = False
 
-    def on_step(tally: "Tally") -> None:
+    def on_step(progress: "EvaluationProgress") -> None:
         if context.stopping:
             raise live.Stopped
-        rate = tally.rate
-        left = (tally.total - tally.done) / rate if rate else None
+        rate = progress.rate
+        left = (progress.total - progress.done) / rate if rate else None
         context.progress(
             "evaluating",
-            tally.done,
-            tally.total,
+            progress.done,
+            progress.total,
             items_per_second=rate,
             seconds_left=left,
-            restored=tally.done - tally.fresh,
+            restored=progress.done - progress.fresh,
         )
 
     try:
@@ -132,7 +134,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         stopped = True
     finally:
         models.release()
-        lines.write("end", stopped=stopped, seconds=round(time.perf_counter() - began, 2), environment=environment())
+        lines.write(End(stopped=stopped, seconds=round(time.perf_counter() - began, 2), environment=environment()))
         lines.close()
     results = read(path)
     numbers = cast(EvaluateSummary, {**summary(results), "key": key, "fingerprint": prints[0]})

@@ -198,7 +198,9 @@ class AccuracyJudge:
             for task, one in (same if pair in alike else tested)[pair].items():
                 title = task if task == results.AVERAGE else found.benchmark(task).title
                 words = "the same masks" if pair in alike else one.words
-                rows.append({"task": title, "setting": first, "than": second, **_json(one), "words": words})
+                rows.append(
+                    {"task": title, "setting": first, "than": second, **significance.as_json(one), "words": words}
+                )
             if results.AVERAGE not in (same if pair in alike else tested)[pair]:
                 rows.append({**rows[-1], "task": results.AVERAGE})
         accuracies = [
@@ -250,10 +252,3 @@ class AccuracyJudge:
             return outcome.summary, prints, results.read(outcome.file)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _json(one: significance.Difference) -> Facts:
-    return {
-        name: None if isinstance(value, float) and not np.isfinite(value) else value
-        for name, value in vars(one).items()
-    }

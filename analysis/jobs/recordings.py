@@ -30,10 +30,9 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
 
     ids, chat = model.encode(spec.prompt, spec.chat_template)
     prompt = torch.tensor([ids], dtype=torch.long)
-    planned = spec.sampling.forwards(ids.count(model.mask_token))
-    geometry, positions = model.geometry, len(ids) + spec.sampling.gen_length
-    shape = (planned, geometry.layers, geometry.heads, geometry.kv_heads, positions)
-    need = trajectories.recording_bytes(*shape, spec.mass_dtype)
+    masks = ids.count(model.mask_token)
+    planned, positions = spec.sampling.forwards(masks), len(ids) + spec.sampling.gen_length
+    need = trajectories.planned_bytes(spec.sampling, model.geometry, len(ids), masks, spec.mass_dtype)
     there = free_memory()
     if need > there:
         raise UserError(

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from analysis import outputs
 from analysis.errors import UserError
+from analysis.models.architectures import Geometry
 from analysis.specs import RecordSpec, Replay, Sampling
 
 if TYPE_CHECKING:
@@ -111,6 +112,16 @@ class Trajectory:
         """Token ids that went into a step's forward, without padding."""
         row = self.tokens[step]
         return tuple(row[row != PADDING].tolist())
+
+
+def planned_bytes(sampling: Sampling, shape: Geometry, prompt_length: int, masks: int, mass_dtype: str) -> int:
+    """Bytes a recording will take in memory and on disk, but for its text, before it is made.
+
+    prompt_length: tokens of the prompt, of which `masks` are [MASK]. A text that ends early, as autoregressive ones do,
+    takes less.
+    """
+    positions, steps = prompt_length + sampling.gen_length, sampling.forwards(masks)
+    return recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, mass_dtype)
 
 
 def recording_bytes(steps: int, layers: int, heads: int, kv_heads: int, positions: int, mass_dtype: str) -> int:

@@ -15,6 +15,7 @@ import pytest
 from analysis.engine import Engine
 from analysis.errors import UserError
 from analysis.evaluation import results
+from analysis.evaluation.items_file import DOCUMENTS
 from analysis.recording.trajectory import open_trajectory
 from analysis.specs import (
     AttentionMapSpec,
@@ -269,7 +270,7 @@ def test_evaluations_and_searches_are_followed_and_stopped_on_another_disk(addre
     with engine_at(tmp_path / "store", address, tls) as engine:
         asked = EvaluateSpec(model=CPU, tasks=("bundled",), draws=128)
         job = engine.submit("evaluate", asked)
-        copy = engine.store.incoming / job.id / results.DOCUMENTS
+        copy = engine.store.incoming / job.id / DOCUMENTS
         growing = results.Growing(copy)
         until(lambda: copy.is_file() and copy.stat().st_size and growing.read().answers)
         engine.finish_early(job.id)

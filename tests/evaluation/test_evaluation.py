@@ -21,6 +21,7 @@ from analysis.errors import UserError
 from analysis.evaluation import comparing, early_draws, language_model, live, results, tables, tasks
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.command import command
+from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Request, log_likelihoods
 from analysis.evaluation.presets import PRESETS, SUITES, expand
@@ -301,7 +302,7 @@ def test_stopping_keeps_what_is_there(tmp_path, spec):
 
     found = evaluated(tmp_path / "job", spec(), Stopping(tmp_path / "job", tmp_path / "home"))
     assert found.ended
-    assert found.end["stopped"]
+    assert found.end.stopped
     there = len(found.answers)
     assert 30 <= there <= 32
     assert not tables.summary(found)["complete"]
@@ -362,11 +363,11 @@ def test_models_take_turns_window_by_window(tmp_path, spec, other, monkeypatch, 
     monkeypatch.setattr(evaluation._Models, "_all_fit", lambda self, found: together)
     asked = spec(compare=(ModelSpec(source=other, device="cpu"),), tasks=("bundled_agreement",), limit=70)
     found = evaluated(tmp_path / "job", asked)
-    lines = (tmp_path / "job" / results.DOCUMENTS).read_text().splitlines()
+    lines = (tmp_path / "job" / DOCUMENTS).read_text().splitlines()
     order = [line["model"] for line in map(json.loads, lines) if line["line"] == "answer"]
     turns = [order[0], *(b for a, b in itertools.pairwise(order) if a != b)]
     assert turns == ([0, 1, 0, 1] if together else [0, 1])
-    assert found.header["together"] is together
+    assert found.header.together is together
     first = [document.length for document in live.windows(tasks.load_benchmarks(asked, None)[0][0].documents)[0]]
     assert len(first) == 64
     assert first == sorted(first)

@@ -106,7 +106,7 @@ def test_questions_are_shown_without_the_examples_before_them():
     for benchmark in loaded(tasks=("gpqa", "winogrande", "gsm8k", "mmlu"), limit=2):
         assert benchmark.shots == 5
         for document in benchmark.documents:
-            shown = tasks.described(benchmark, document)["question"]
+            shown = tasks.described(benchmark, document).question
             asked = (
                 "".join(document.requests[0].args) if benchmark.name == "winogrande" else document.requests[0].args[0]
             )

@@ -131,12 +131,12 @@ HOSTILE = "<a href='http://evil.test'>x</a> <b>%{x}</b> &lt;"
 
 def hostile_figures():
     """Every figure that shows names or tokens, given hostile ones."""
-    from analysis.evaluation.curves import Curve
+    from analysis.evaluation.curves import RunningMean
     from analysis.figures import accuracy, masks, pruning, suggestion, tuning
 
     mass, grid, flags = np.ones((2, 3), np.float32), np.full((2, 2), 0.5), np.ones((2, 3), bool)
     labels, line = [HOSTILE] * 3, np.linspace(0, 1, 3)
-    curve = Curve(HOSTILE, np.arange(1, 4), line, line, line)
+    curve = RunningMean(HOSTILE, np.arange(1, 4), line, line, line)
     return [
         figures.head_grid(grid, "strength", None, tokens=[labels[:2]] * 2),
         figures.mass_over_steps(mass, labels, flags, [labels] * 2),

@@ -13,10 +13,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis import jobs
 from analysis.errors import UserError
+from analysis.models.checkpoint import find
+from analysis.models.load import load
 from analysis.recording import trajectory
 from analysis.recording import trajectory as trajectory_module
 from analysis.recording.denoising import Choice
-from analysis.recording.trajectory import PADDING, open_trajectory, recording_bytes, save
+from analysis.recording.trajectory import PADDING, open_trajectory, planned_bytes, recording_bytes, save
 from analysis.sinks import definitions
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from tests.helpers import QuietContext, save_tiny
@@ -309,6 +311,39 @@ def test_the_size_of_a_recording_is_known_beforehand(trajectory, tmp_path):
     shape = (trajectory.steps, trajectory.layers, trajectory.heads, trajectory.info.model.kv_heads)
     expected = recording_bytes(*shape, trajectory.positions, "auto")
     assert expected == pytest.approx((tmp_path / "file").stat().st_size, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("source", "mass_dtype", "sampling"),
+    [
+        ("bundled", "auto", LLaDASampling(gen_length=24, steps=24)),
+        ("bundled", "float16", LLaDASampling(gen_length=32, steps=16, block_length=8, cfg=0.5)),
+        ("bundled", "float32", LLaDASampling(gen_length=24, steps=48)),  # half of the steps would decide nothing
+        ("bundled-ar", "auto", AutoregressiveSampling(gen_length=20)),
+    ],
+)
+def test_the_file_is_as_large_as_was_said_before_it_was_recorded(tmp_path, source, mass_dtype, sampling):
+    """From the spec and the checkpoint's config alone, as the page and the job's check of memory say it."""
+    spec = RecordSpec(
+        model=ModelSpec(source=source, device="cpu"),
+        prompt="ben has 3 red balls",
+        sampling=sampling,
+        mass_dtype=mass_dtype,
+    )
+    model = load(spec.model)
+    prompt = len(model.encode(spec.prompt, spec.chat_template)[0])
+    expected = planned_bytes(sampling, find(source).geometry, prompt, 0, mass_dtype)
+    outcome = jobs.record(spec, QuietContext(tmp_path))
+    with outcome.file.open("rb") as file:
+        description = 8 + int.from_bytes(file.read(8), "little")
+    recording = open_trajectory(outcome.file)
+    written = outcome.file.stat().st_size - description
+    final = 4 * recording.positions
+    if recording.positions == prompt + sampling.gen_length:
+        assert expected == written - final
+    else:  # an autoregressive text ends where it ends
+        assert sampling.sampler == "autoregressive"
+        assert written - final <= expected
 
 
 def test_a_recording_larger_than_memory_is_refused_before_it_starts(monkeypatch, tmp_path):

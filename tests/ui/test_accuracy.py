@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.evaluation import results, tables
+from analysis.evaluation.items_file import DOCUMENTS
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts.session import engine
@@ -174,7 +175,7 @@ def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypat
 
 def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
     record = engine().submit("evaluate", asked.model_copy(update={"limit": None, "seed": 5}))
-    path = engine().store.incoming / record.id / results.DOCUMENTS
+    path = engine().store.incoming / record.id / DOCUMENTS
     for _ in range(1200):
         if path.is_file() and len(path.read_text().splitlines()) > 60:
             break
@@ -197,7 +198,7 @@ def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
 
 def test_a_cancelled_evaluation_that_is_resumed_shows_what_comes_in(asked):
     record = engine().submit("evaluate", asked.model_copy(update={"limit": None, "seed": 6}))
-    path = engine().store.incoming / record.id / results.DOCUMENTS
+    path = engine().store.incoming / record.id / DOCUMENTS
 
     def comes_in(lines: int) -> bool:
         assert not engine().job(record.id).ended, engine().job(record.id).reason

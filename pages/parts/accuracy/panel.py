@@ -12,7 +12,8 @@ from analysis.engine import JobRecord
 from analysis.evaluation import results as evaluations
 from analysis.evaluation import tables
 from analysis.evaluation.command import command
-from analysis.evaluation.results import DOCUMENTS, Results
+from analysis.evaluation.items_file import DOCUMENTS
+from analysis.evaluation.results import Results
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.results import accuracies, differences, perplexity
 from pages.parts.charts import export_button

@@ -1,0 +1,202 @@
+"""The file of an evaluation: JSON lines, one for every item and answer as it comes. Written and read here alone.
+
+A header comes first, an item before its first answer, and an end line when the evaluation has ended. Files of before
+lack what has a default here. Imports no torch.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from analysis import outputs
+from analysis.errors import UserError
+from analysis.pruned.report_file import PrunedRun
+
+DOCUMENTS = "documents.jsonl"  # in the job's folder
+HEADER_BYTES = 2**20  # more than the first line of such a file can take
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+
+class EvaluatedModel(_Record):
+    """A model of an evaluation. pruning: how it was pruned, by its report; an empty one for a model that has none."""
+
+    source: str = ""
+    fingerprint: str = ""
+    pruning: PrunedRun = PrunedRun({}, None, "")
+
+
+class EvaluatedBenchmark(_Record):
+    """A benchmark as it was run. planned: the number of items fixed before the start. kind: lm-eval's output type."""
+
+    name: str
+    title: str
+    metric: str
+    kind: str
+    planned: int
+    draws: int
+    shots: int
+    guidance: float
+    gen_length: int | None
+    source: str
+
+
+class Header(_Record):
+    """The first line. problems: sentences on what was left out. together: whether the models took turns."""
+
+    line: Literal["header"] = "header"
+    names: tuple[str, ...]
+    models: tuple[EvaluatedModel, ...]
+    benchmarks: tuple[EvaluatedBenchmark, ...]
+    problems: tuple[str, ...]
+    seed: int | None = None
+    together: bool = False
+    early_draws: bool = False
+    created: str = ""
+
+
+class EvaluatedItem(_Record):
+    """An item for people. right: index of a choice, or text. place: in the seeded shuffle of its benchmark."""
+
+    line: Literal["document"] = "document"
+    key: str
+    benchmark: str
+    place: int
+    question: str
+    choices: tuple[str, ...]
+    right: Any
+
+
+class Reply(_Record):
+    """What a model says of an item, before it is scored. responses: as lm-eval takes them: (log-likelihood, greedy) a
+    choice, or text.
+
+    draws, exact: of each log-likelihood. cut: the prompt was too long for the model and was cut from the left.
+    precision, device: of the weights as it was asked, as `bfloat16` and `cuda`; '' in files that do not say.
+    """
+
+    responses: tuple[Any, ...]
+    draws: tuple[int, ...] = ()
+    exact: bool = False
+    cut: bool = False
+    precision: str = ""
+    device: str = ""
+
+    @property
+    def values(self) -> list[float]:
+        """Log-likelihoods of the choices, in nats."""
+        return [response[0] for response in self.responses if isinstance(response, list | tuple)]
+
+
+class Answer(Reply):
+    """A model's reply to an item, scored. model: its number in the header. restored: read from the answer store."""
+
+    line: Literal["answer"] = "answer"
+    key: str
+    model: int
+    metrics: Mapping[str, Any]
+    restored: bool
+
+
+class End(_Record):
+    """The last line. stopped: whether it ended before its last item. seconds: of the whole evaluation."""
+
+    line: Literal["end"] = "end"
+    stopped: bool = False
+    seconds: float = 0.0
+    environment: dict[str, Any] = Field(default_factory=dict)
+
+
+Line = Header | EvaluatedItem | Answer | End
+_LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="line")])
+
+
+class LineWriter:
+    """The file as it is written, each line whole before the next."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+
+    def write(self, line: Line) -> None:
+        """Adds a line that readers of the growing file see at once."""
+        self._file.write(json.dumps({"line": line.line, **line.model_dump()}, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class LineReader:
+    """A file that is read again and again while it grows, each of its lines once.
+
+    Where another file has taken its place, as when a run is started again, it is read from its beginning.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._at = 0
+        self._first = b""  # its first line, which says when it was begun
+        self._header: Header | None = None
+        self._end: End | None = None
+        self._items: dict[str, EvaluatedItem] = {}
+        self._answers: dict[tuple[str, int], Answer] = {}
+
+    def lines(self) -> tuple[Header, dict[str, EvaluatedItem], dict[tuple[str, int], Answer], End | None]:
+        """Header, items by key, answers by item and model, and the end line, if it is there yet.
+
+        Raises UserError for a file that holds no evaluation.
+        """
+        with self._lock:
+            try:
+                with self._path.open("rb") as file:
+                    if file.read(len(self._first)) != self._first or file.seek(0, os.SEEK_END) < self._at:
+                        self._forget()
+                    file.seek(self._at)
+                    text = file.read()
+            except OSError as error:
+                raise UserError(f"The results of this evaluation cannot be read: {error}.") from error
+            whole = text[: text.rfind(b"\n") + 1]  # what follows is being written
+            damaged = "This file holds no evaluation, or a damaged one. Evaluate again."
+            try:
+                for line in whole.splitlines():
+                    self._take(_LINE.validate_json(line))
+            except ValueError as error:
+                raise UserError(damaged) from error
+            if self._header is None:
+                raise UserError(damaged)
+            self._first = self._first or whole[: whole.find(b"\n") + 1]
+            self._at += len(whole)
+            return self._header, dict(self._items), dict(self._answers), self._end
+
+    def _take(self, line: Line) -> None:
+        if isinstance(line, Header):
+            self._header = line
+        elif isinstance(line, EvaluatedItem):
+            self._items[line.key] = line
+        elif isinstance(line, Answer):
+            self._answers[line.key, line.model] = line
+        else:
+            self._end = line
+
+
+def refusal(path: Path) -> str:
+    """Why an evaluation's items may not replace what is at `path`, as the end of a sentence; nothing where they may."""
+
+    def wrote(path: Path) -> bool:
+        try:
+            with path.open("rb") as file:
+                return isinstance(_LINE.validate_json(file.readline(HEADER_BYTES)), Header)
+        except (OSError, ValueError):
+            return False
+
+    return outputs.file_judge(wrote)(path)
