@@ -16,7 +16,8 @@ def main() -> None:
     st.markdown(
         "Diffusion language models write by filling in a masked text, step by step. A few tokens soak up most of the "
         "attention: **attention sinks**. In these models they move from step to step. SinkScope records attention "
-        "over the whole denoising trajectory and shows where the sinks are, how strong they are and how they move."
+        "over the whole denoising trajectory and shows where the sinks are, how strong they are and how they move; and it prunes models with and without a discount on "
+        "sinks, and compares what becomes of them."
     )
     _next_steps()
     left, right = st.columns([2, 3], gap="large")
@@ -50,6 +51,19 @@ def _next_steps() -> None:
             disabled=not ready,
             help=hint,
         )
+    tune, prune, masks = st.columns(3, gap="medium")
+    with tune.container(border=True, height="stretch"):
+        st.subheader("4 · Discount them", anchor=False)
+        st.markdown("Let sinks count less when weights are scored, and see at once which weights that spares.")
+        st.page_link("pages/tuning.py", label="**Tune the discount**", icon=":material/tune:")
+    with prune.container(border=True, height="stretch"):
+        st.subheader("5 · Prune", anchor=False)
+        st.markdown("Prune with and without the discount, and compare the accuracy of the pruned models.")
+        st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
+    with masks.container(border=True, height="stretch"):
+        st.subheader("6 · Compare masks", anchor=False)
+        st.markdown("See where two pruned models keep different weights, and what becomes of the sinks.")
+        st.page_link("pages/masks.py", label="**Compare two masks**", icon=":material/grid_on:")
 
 
 def _model() -> None:
@@ -79,7 +93,7 @@ def _model() -> None:
             "Longest text": f"{geometry.max_length:,} tokens",
         }
     told = {"": [plain(name) for name in facts], " ": [plain(fact) for fact in facts.values()]}
-    st.table(told, border="horizontal", hide_index=True)
+    st.table(told, border="horizontal", hide_index=True, hide_header=True)
     if known.summary:
         st.caption(plain(known.summary))
     st.caption("Change it in the sidebar: LLaDA, Dream, converted Qwen models, a local folder or any hub id.")

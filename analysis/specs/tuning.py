@@ -20,7 +20,7 @@ class StatisticsParams(Spec):
     )
     layer_scope: bool = parameter(
         False,
-        "Bins for each layer's own sinks too",
+        "Bins by layer too",
         "Bins belong to one way of finding sinks. This stores a second set, for layers that discount their own; tokens "
         "serve both anyway.",
     )

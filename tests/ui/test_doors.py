@@ -151,6 +151,14 @@ def test_ids_that_are_not_in_the_store_are_said(recording):
     test = visit("pages/dynamics.py", recording=recording.id, compare=f"nothing,{PICTURE}", reference="nobody")
     assert "no recording nothing" in told(test) and "no autoregressive recording nobody" in told(test)
     assert "not in the store" in told(visit("pages/sinks.py", recording=PICTURE))
+    assert "newest one instead" in told(visit("pages/denoise.py", recording="nothing"))
+
+
+def test_nothing_is_promised_instead_where_the_store_has_none(monkeypatch):
+    monkeypatch.setattr(type(engine()), "jobs", lambda *_: [])
+    for path, name in (("pages/denoise.py", "recording"), ("pages/pruning.py", "evaluation")):
+        warned = told(visit(path, **{name: "nothing"}))
+        assert "not in the store" in warned and "newest" not in warned, path
 
 
 def test_a_recording_full_of_markup_is_shown_as_text(recording, tmp_path):

@@ -117,11 +117,12 @@ def _evaluate(spec: EvaluateSpec) -> None:
 def _shown() -> JobRecord | None:
     """The evaluation in the address, else the newest; with the others to choose from."""
     records = {record.id: record for record in engine().jobs("evaluate")}
-    if not records:
-        return None
     asked = st.query_params.get("evaluation")
     if asked and asked not in records:
-        st.warning("The evaluation in this address is not in the store. Here is the newest one instead.")
+        instead = " Here is the newest one instead." if records else ""
+        st.warning(f"The evaluation in this address is not in the store.{instead}")
+    if not records:
+        return None
     shown = asked if asked in records else next(iter(records))
     if len(records) > 1:
         st.session_state["evaluation_shown"] = shown

@@ -68,14 +68,17 @@ def how_to_prune(known: dict[str, Path]) -> None:
     where = engine().models_folder
     if len(known) < 2:
         st.info(
-            "Masks are compared in pairs. Prune a model twice, for instance with and without the discount of sinks:"
+            "Masks are compared in pairs. Prune a model twice, for instance with and without the discount of sinks: on "
+            "the Pruning page, or from the command line."
         )
+        st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
         st.code(
             "\n".join(
                 f'python -m analysis prune --model bundled --method {method} --sparsity 0.5 --out "{where / method}"'
                 for method in ("wanda-noised", "sink-wanda")
             ),
             language="bash",
+            wrap_lines=True,
         )
         st.caption(
             f"What lies in {code(where)} is offered above; of any other pruned checkpoint, type the folder's path."

@@ -20,11 +20,12 @@ def preset_box(prefix: str, found: Checkpoint | None) -> None:
 
     st.selectbox(
         "Preset",
-        [None, *CALIBRATION_PRESETS],
+        list(CALIBRATION_PRESETS),
+        index=None,
         key=f"{prefix}_preset",
         on_change=preset,
         persist_state="session",
-        format_func=lambda name: name or "choose a preset",
+        placeholder="choose a preset",
         help="Sets the calibration as the authors' scripts do (arXiv 2602.17664): WikiText-2, 128 sequences of 4,096 "
         "tokens or as many as the model takes, and the noise of the family.",
     )

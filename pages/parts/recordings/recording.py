@@ -99,11 +99,12 @@ def shown_recording() -> JobRecord | None:
     """
     wanted = st.query_params.get("recording") or st.session_state.get(_SHOWN)
     job = engine().job(wanted) if wanted else None
-    if wanted and (job is None or job.kind != "record"):
-        st.warning("The recording in this address is not in the store. Here is the newest one instead.")
     if job is None or job.kind != "record":
         jobs = engine().jobs("record")
         job = next((job for job in jobs if not job.ended or engine().has_result(job)), None)
+        if wanted:
+            instead = " Here is the newest one instead." if job is not None else ""
+            st.warning(f"The recording in this address is not in the store.{instead}")
     if job is not None:
         show_recording(job.id)
     return job

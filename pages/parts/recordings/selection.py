@@ -94,7 +94,7 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
             st.session_state[_PROBLEM] = why(error)
 
     titles = {NONE: "none"} | recording_titles(list(jobs.values()), short=True)
-    box, button = st.columns([3, 1] if not same_prompt else [1, 0.001], vertical_alignment="bottom")
+    box, button = st.columns([1, 1] if not same_prompt else [1, 0.001], vertical_alignment="bottom")
     chosen = box.selectbox(
         "Autoregressive reference",
         options,
