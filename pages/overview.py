@@ -16,8 +16,8 @@ def main() -> None:
     st.markdown(
         "Diffusion language models write by filling in a masked text, step by step. A few tokens soak up most of the "
         "attention: **attention sinks**. In these models they move from step to step. SinkScope records attention "
-        "over the whole denoising trajectory and shows where the sinks are, how strong they are and how they move; and it prunes models with and without a discount on "
-        "sinks, and compares what becomes of them."
+        "over the whole denoising trajectory and shows where the sinks are, how strong they are and how they move; and "
+        "it prunes models with and without a discount on sinks, and compares what becomes of them."
     )
     _next_steps()
     left, right = st.columns([2, 3], gap="large")
