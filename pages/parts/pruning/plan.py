@@ -66,7 +66,8 @@ def _submit(question: EstimateSpec) -> str:
 def _question(spec: PruneSpec) -> EstimateSpec:
     """Only what matters to how long it takes, so that moving a slider asks nothing again."""
     matters = spec.model_dump(include={"model", "method", "pattern", "allocation", "streaming", "byte_budget"})
-    if PATTERNS[spec.pattern].cuts_units:  # what is cut out takes no time and no room
+    pattern = PATTERNS[spec.pattern]
+    if pattern.cuts_units or pattern.sparsity is not None:  # what is cut out takes no time and no room
         matters["sparsity"] = spec.sparsity
     sizes = spec.calibration.model_dump(include={"samples", "seq_len", "diffusion_steps", "step_interval", "noise"})
     if METHODS[spec.method].discounted:  # averaging over steps takes a second forward

@@ -1,0 +1,63 @@
+"""A method, a pattern, an allocation and a noise that only tests have. Workers take them in as a preload of dask."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.calibration.noise import MASKINGS
+from analysis.pruning.algorithm import Algorithm, PrunedProjection
+from analysis.pruning.allocation import PREFERENCES
+from analysis.pruning.methods import ALGORITHMS
+from analysis.pruning.patterns import pruned_mask
+from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, Allocation, Method, Noise, Pattern, PruneSpec
+
+METHOD = Method("largest", "Largest", "The largest weights go, for a test.", calibrated=False)
+PATTERN = Pattern("3:4", "3:4", "Three of every four neighbours stay, for a test.", 3, 4)
+ALLOCATION = Allocation("late", "late", "Later layers sparser, for a test.")
+NOISE = Noise("odd", "at odd positions", "Every second token is masked, for a test.", by_step=False)
+
+
+def prune_largest(
+    weight: torch.Tensor, statistic: Any, sparsity: float, count: int | None, spec: PruneSpec
+) -> PrunedProjection:
+    pruned = pruned_mask(-weight.abs(), sparsity, spec.pattern, count=count)
+    return PrunedProjection(weight.masked_fill(pruned, 0), pruned)
+
+
+def later(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
+    return np.linspace(-1, 1, len(layers))
+
+
+def odd(levels: np.ndarray, length: int, params: Any, rng: np.random.Generator) -> np.ndarray:
+    return np.tile(np.arange(length) % 2 == 1, (len(levels), 1))
+
+
+def dask_setup(worker: Any) -> None:
+    """Adds all of them; dask calls it in every worker."""
+    for rows, row in ((METHODS, METHOD), (PATTERNS, PATTERN), (ALLOCATIONS, ALLOCATION), (NOISES, NOISE)):
+        rows.add(row)
+    ALGORITHMS[METHOD.name] = Algorithm(prune_largest)
+    PREFERENCES[ALLOCATION.name] = later
+    MASKINGS[NOISE.name] = odd
+
+
+@contextmanager
+def added() -> Iterator[None]:
+    """All of them in this process, for as long as it is open."""
+    dask_setup(None)
+    try:
+        yield
+    finally:
+        for table, row in (
+            (ALGORITHMS, METHOD),
+            (PREFERENCES, ALLOCATION),
+            (MASKINGS, NOISE),
+            (METHODS, METHOD),
+            (PATTERNS, PATTERN),
+            (ALLOCATIONS, ALLOCATION),
+            (NOISES, NOISE),
+        ):
+            del table[row.name]
