@@ -20,7 +20,7 @@ for file in sys.argv[1:]:
 
 
 def test_every_example_runs(tmp_path):
-    """In a process of their own, since they change the tables for good. The last file printed is the one that failed."""
+    """In a process of their own, since they change the tables for good. The last file printed is that which failed."""
     files = []
     for section, code in EXAMPLES.items():
         assert "assert " in code, section

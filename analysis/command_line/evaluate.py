@@ -11,6 +11,7 @@ from analysis.command_line.flags import Terminal, add_flags, field_of, folder_be
 from analysis.evaluation import items_file
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.significance import p_words, points
+from analysis.jobs.summaries import EvaluateSummary
 from analysis.specs import EvaluateSpec, ModelSpec
 
 SUMMARY_BYTES = 64 * 2**20  # more than a summary can take
@@ -90,7 +91,7 @@ def refusal(path: Path) -> str:
     return outputs.file_judge(wrote)(path)
 
 
-def _print(summary: dict[str, Any]) -> None:
+def _print(summary: EvaluateSummary) -> None:
     for task in summary["tasks"]:
         print(f"{task['title']} ({task['draws']} draws)")
         if task["truncated"]:

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     specs = [
         RecordSpec(model=model, prompt=prompt, sampling=sampling, **given(RecordSpec, options)) for prompt in prompts
     ]
-    summaries = []
+    summaries: list[dict[str, Any]] = []
     for spec, out in zip(specs, outs, strict=True):
         with folder_beside(out, ".recording-") as folder:
             with Terminal(folder) as context:

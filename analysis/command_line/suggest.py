@@ -9,6 +9,7 @@ from typing import Any
 from analysis.command_line.flags import Terminal, add_flags, field_of, given
 from analysis.evaluation.significance import points
 from analysis.jobs.suggestion import suggest
+from analysis.jobs.summaries import SuggestSummary
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, StatisticsParams, SuggestSpec, TuneParams
 
 
@@ -69,8 +70,9 @@ def _text() -> CalibrationParams:
     return StatisticsParams().calibration
 
 
-def _print(summary: dict[str, Any]) -> None:
+def _print(summary: SuggestSummary) -> None:
     measure = "accuracy on the items for tuning" if summary["maximise"] else "output error"
+    assert summary["best"] is not None  # of at least two trials
     trials, best = summary["trials"], summary["trials"][summary["best"]]
     print(f"{len(trials)} trials by {measure}, seed {summary['seed']}, calibration seed {summary['calibration_seed']}")
     for name, row in {"best": best, **{row["name"]: row for row in trials if row["name"]}}.items():
