@@ -41,6 +41,17 @@ def os_sentence(error: OSError, named: str = "") -> str:
     return " ".join(f"{where}{what.rstrip('.')}. {_ADVICE.get(error.errno or 0, '')}".split())
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; the name of its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def named_line(error: BaseException) -> str:
+    """The kind of an error with the first line of what it says, if it says anything."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"
+
+
 def shorten(text: str, width: int = 80) -> str:
     """Text for a message, cut to `width` characters."""
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from analysis.errors import UserError
+from analysis import hub
+from analysis.errors import UserError, named_line
 
-TIMEOUT = 10.0  # seconds
 _WAY_OUT = "Use the bundled text or a file of your own"
 
 
@@ -33,25 +33,21 @@ def hub_text(path: str, shuffled: bool = False, **options: Any) -> Callable[[int
 def _rows(path: str, **options: Any) -> Any:
     try:
         import datasets
-        from huggingface_hub import HfApi
     except ImportError as error:
         raise UserError(
             f"The calibration text '{path}' needs the package 'datasets', which cannot be imported ({error}). Install "
             f"what requirements.txt names. {_WAY_OUT}."
         ) from error
     try:
-        HfApi().dataset_info(path, timeout=TIMEOUT)
+        hub.ask(path, "dataset")
     except Exception as asked:
-        # Without the hub only what was fetched before can serve; asked at once, where downloads retry half a minute.
-        offline, datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE, True
         try:
-            return datasets.load_dataset(path, split="train", **options)
+            with hub.offline():  # without the hub only what was fetched before can serve
+                return datasets.load_dataset(path, split="train", **options)
         except (FileNotFoundError, ConnectionError, ValueError) as error:
             raise UserError(
                 f"The calibration text '{path}' is not on this disk, and {_refusal(asked)}. {_WAY_OUT}."
             ) from error
-        finally:
-            datasets.config.HF_HUB_OFFLINE = offline
     return datasets.load_dataset(path, split="train", **options)
 
 
@@ -77,5 +73,4 @@ def _cause(error: Exception) -> str:
         error = error.__cause__
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+    return named_line(error).rstrip(".")

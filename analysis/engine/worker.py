@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from analysis import threads
 from analysis.engine.interleaving import Turns
 from analysis.engine.transfer import load_up, piece_of
-from analysis.errors import UserError, os_sentence
+from analysis.errors import UserError, first_line, named_line, os_sentence
 from analysis.job_context import Cancelled, Context
 from analysis.jobs import JOBS, known_key
 from analysis.models.resident import is_resident, resident_spec
@@ -236,16 +236,17 @@ def run_job(text: str) -> dict[str, Any]:
 
 def reason(error: BaseException) -> str:
     """One line on why a job failed."""
-    first = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, UserError):
-        return first
+        return first_line(error)
     if _is_out_of_memory(error):
-        return f"The machine ran out of memory. Take a smaller model or less text. ({type(error).__name__}: {first})"
+        return f"The machine ran out of memory. Take a smaller model or less text. ({named_line(error)})"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full: {first}. Free some space, or move SinkScope's folder with SINKSCOPE_HOME."
+        return (
+            f"The disk is full: {first_line(error)}. Free some space, or move SinkScope's folder with SINKSCOPE_HOME."
+        )
     if isinstance(error, OSError) and error.strerror:
         return os_sentence(error)
-    return f"{type(error).__name__}: {first}"
+    return named_line(error)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

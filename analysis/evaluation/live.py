@@ -14,6 +14,7 @@ from typing import Any
 from analysis.evaluation.items_file import Answer, LineWriter, Reply
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Likelihood
+from analysis.evaluation.lm_eval_fixes import quiet
 from analysis.evaluation.tasks import Benchmark, TaskItem, described, scored
 from analysis.models.load import LoadedModel, pick_device
 from analysis.specs import ModelSpec
@@ -73,6 +74,7 @@ def settings_of(benchmark: Benchmark, seed: int, chat: bool, early_draws: bool) 
     )
 
 
+@quiet()
 def run(
     benchmarks: Sequence[Benchmark],
     seats: Sequence[Seat],

@@ -1,11 +1,38 @@
-"""Tasks of lm-eval that ask the same text every time they are loaded, and never show an item its own answer."""
+"""Tasks of lm-eval that ask the same text every time they are loaded, never show an item its own answer, and are quiet.
 
+Nothing is changed by importing this: what is patched is patched around a call, and put back.
+"""
+
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import datasets
+import lm_eval.api.task
 from lm_eval.api.task import ConfigurableTask, Task
+
+_TALKATIVE = ("lm_eval", "datasets", "huggingface_hub")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without bars and warnings of lm-eval, `datasets` and the hub: jobs report their own progress and problems."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels, bars = [logger.level for logger in loggers], lm_eval.api.task.tqdm
+    shown = not datasets.are_progress_bars_disabled()
+    lm_eval.api.task.tqdm = lambda items, **options: items
+    datasets.disable_progress_bars()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        lm_eval.api.task.tqdm = bars
+        if shown:
+            datasets.enable_progress_bars()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -5,41 +5,29 @@ Prompts, filters and metrics are lm-eval's own functions, called item by item.
 
 import hashlib
 import json
-import logging
-import os
 import random
-import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import datasets
-import huggingface_hub.constants
-import lm_eval.api.task
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
-from analysis.errors import UserError, shorten
+from analysis import hub
+from analysis.errors import UserError, first_line, named_line, shorten
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.items_file import EvaluatedItem
-from analysis.evaluation.lm_eval_fixes import nothing_remembered, settle
+from analysis.evaluation.lm_eval_fixes import nothing_remembered, quiet, settle
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
 from analysis.specs import EvaluateSpec
 
 FEWSHOT_SEED = 1234  # lm-eval's own default
 TUNING_SHARE = 4  # one item in so many is kept for choosing settings
 DEFAULT_NEW_TOKENS = 256  # lm-eval's own, where a task names none
-_HUB = ("huggingface.co", 443)
-_HUB_TIMEOUT = 5.0  # seconds
-
-lm_eval.api.task.tqdm = lambda items, **options: items  # no bars of its own: jobs report their progress
-datasets.disable_progress_bars()
-for _name in ("lm_eval", "datasets", "huggingface_hub"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -100,6 +88,7 @@ class ChatTemplate:
     name: str
 
 
+@quiet()
 def load_benchmarks(
     spec: EvaluateSpec, chat: ChatTemplate | None, progress: Callable[[str], None] = lambda phase: None
 ) -> tuple[list[Benchmark], list[str]]:
@@ -208,7 +197,8 @@ def _benchmark(
             f"There is no task '{row.task}'. `python -m lm_eval ls tasks` lists lm-eval's, --include-path adds yours; "
             "the bundled tasks are bundled_knowledge, bundled_story and so on."
         )
-    with _network_or_none(row.task), _seeded(), nothing_remembered():
+    elsewhere = not row.task.startswith(BUNDLED_PREFIX) and not hub.reachable()
+    with hub.offline() if elsewhere else nullcontext(), _seeded(), nothing_remembered():
         tasks: dict[str, Task] = manager.load([row.task])["tasks"]
         for task in tasks.values():
             settle(task)
@@ -368,34 +358,12 @@ def _seeded() -> Iterator[None]:
         random.setstate(before)
 
 
-# --- the network ------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _network_or_none(task: str) -> Any:
-    """Without a network the hub is not asked five times over: only what is on this disk is looked for."""
-    if task.startswith(BUNDLED_PREFIX) or _reaches_hub():
-        yield
-        return
-    before = huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
-    huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
-
-
-def _reaches_hub() -> bool:
-    try:
-        with socket.create_connection(_HUB, _HUB_TIMEOUT):
-            return True
-    except OSError:
-        return bool(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or os.environ.get("HF_ENDPOINT"))
+# --- what cannot be had ------------------------------------------------------------------------------------------
 
 
 def _problem(row: Preset, manager: TaskManager, error: Exception) -> str:
     """Why a benchmark cannot be run, and what to do."""
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    text = first_line(error)
     name = type(error).__name__.lower()
     words = ("connect", "offline", "reach", "resolve host", "timed out", "localentrynotfound")
     if any(word in f"{name} {text}".lower() for word in words):
@@ -408,4 +376,4 @@ def _problem(row: Preset, manager: TaskManager, error: Exception) -> str:
             f"{row.title} was left out: its authors ask you to accept their terms on the Hugging Face hub first, and "
             f"to log in with `hf auth login`. {row.alternative} needs neither."
         )
-    return f"{row.title} was left out: {type(error).__name__}: {text}"
+    return f"{row.title} was left out: {named_line(error)}"

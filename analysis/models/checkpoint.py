@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from analysis import hub
 from analysis.errors import UserError, shorten
 from analysis.models.architectures import Architecture, Geometry, identify
 from analysis.models.registry import resolve
@@ -36,7 +37,6 @@ _TEXT_FILES = (
     "generation_config.json",
 )
 _SAMPLED_ABOVE = 2**30  # bytes; larger files are fingerprinted by samples
-_HUB_TIMEOUT = 10.0  # seconds
 _JSON_LIMIT = 16 * 2**20  # bytes; an index of a hundred thousand tensors takes less
 
 
@@ -102,7 +102,7 @@ def describe(source: str) -> Architecture:
         return found.architecture
     target = resolve(source)
     try:
-        _ask_hub(target)
+        hub.ask(target, "model")
         return identify(_remote_config(target), target)
     except UserError:
         raise
@@ -164,7 +164,7 @@ def remote_bytes(source: str, bytes_per_parameter: int | None) -> int:
 
     target = resolve(source)
     try:
-        _ask_hub(target)
+        hub.ask(target, "model")
         config = _remote_config(target)
         identify(config, target).geometry(config)
         check_config(config)
@@ -298,13 +298,6 @@ def read_json(path: Path) -> Any:
         if isinstance(error, UserError):
             raise
         raise UserError(f"'{path}' is not readable JSON ({error}).") from error
-
-
-def _ask_hub(target: str) -> None:
-    """Asked before anything else, because it fails at once without a network, where downloads retry half a minute."""
-    from huggingface_hub import HfApi
-
-    HfApi().model_info(target, timeout=_HUB_TIMEOUT)
 
 
 def _remote_config(target: str) -> dict[str, Any]:

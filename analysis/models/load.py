@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from analysis import attention
-from analysis.errors import NotEnoughMemory, UserError
+from analysis.errors import NotEnoughMemory, UserError, first_line
 from analysis.models import checkpoint as checkpoints
 from analysis.models import converted, dream, llada, sliced
 from analysis.models.architectures import ARCHITECTURES, SUPPORTED, Architecture, Geometry
@@ -293,7 +293,7 @@ def config_of(found: Checkpoint, fits: bool = True) -> Any:
     except Exception as error:
         model_type, name = found.config.get("model_type"), found.architecture.name
         raise UserError(
-            f"The {name} config in '{found.folder}' cannot be run: {_first_line(error)} (model type '{model_type}'). "
+            f"The {name} config in '{found.folder}' cannot be run: {first_line(error)} (model type '{model_type}'). "
             f"Supported: {SUPPORTED}."
         ) from error
 
@@ -312,7 +312,7 @@ def _network(found: Checkpoint, config: Any, width: int | None, device_map: str 
         )
     except Exception as error:
         raise UserError(
-            f"The weights in '{found.folder}' do not load as {found.architecture.name}: {_first_line(error)}"
+            f"The weights in '{found.folder}' do not load as {found.architecture.name}: {first_line(error)}"
         ) from error
     for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         # Rotary frequencies are computed from the config; old checkpoints carry them all the same.
@@ -364,13 +364,9 @@ def _check_observable(model: LoadedModel) -> None:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"The attention of this {name} model cannot be observed: {_first_line(error)}") from error
+        raise UserError(f"The attention of this {name} model cannot be observed: {first_line(error)}") from error
     if seen != model.geometry.layers:
         raise UserError(
             f"Only {seen} of {model.geometry.layers} layers of this {name} model have attention that can be observed. "
             "SinkScope needs softmax attention in every layer."
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2Tokenizer
 
-from analysis.errors import UserError
+from analysis.errors import UserError, named_line
 from analysis.models.checkpoint import read_json, shorten
 from analysis.models.registry import entry
 
@@ -48,8 +48,7 @@ def _one_sentence(what: str, hint: str) -> Iterator[None]:
         # The tokenizers library panics outside the hierarchy of ordinary exceptions.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise UserError(f"{what}: {type(error).__name__}: {shorten(first, 200)} ({hint})") from error
+        raise UserError(f"{what}: {shorten(named_line(error), 240)} ({hint})") from error
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -> list[int]:

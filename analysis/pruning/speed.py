@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy import stats
 from torch import nn
 
+from analysis.errors import first_line
 from analysis.models.load import LoadedModel, load
 from analysis.specs import FootprintParams, ModelSpec
 
@@ -154,7 +155,7 @@ def use_kernels_(model: LoadedModel) -> tuple[int, str]:
                 sparse = torch.sparse.to_sparse_semi_structured(module.weight.data.contiguous())
                 nn.functional.linear(module.weight.new_ones(8, module.in_features), sparse)
             except (RuntimeError, NotImplementedError, ValueError) as error:
-                refusals.append((str(error).strip().splitlines() or [type(error).__name__])[0])
+                refusals.append(first_line(error))
                 continue
             module.weight = nn.Parameter(sparse, requires_grad=False)
             converted += 1

@@ -15,6 +15,7 @@ import torch
 from lm_eval.api.instance import Instance
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from analysis import hub
 from analysis.__main__ import main
 from analysis.command_line import evaluate
 from analysis.errors import UserError
@@ -490,7 +491,7 @@ def test_presets_are_the_scripts():
 
 
 def test_without_a_network_the_rest_goes_on(tmp_path, spec, monkeypatch):
-    monkeypatch.setattr(tasks, "_reaches_hub", lambda: False)
+    monkeypatch.setattr(hub, "reachable", lambda: False)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     arc = Path(lm_eval.tasks.__file__).parent / "arc"
     asked = spec(tasks=("arc_easy", "bundled_knowledge", "nonsense"), include_path=str(arc))

@@ -40,7 +40,7 @@ def _in_the_hub(hub, tmp_path, monkeypatch):
     """`load_dataset` finds a folder before it asks the hub. Of lm-eval's thousands of files only these are read."""
     monkeypatch.chdir(hub)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", hub / "cache")
-    monkeypatch.setattr(tasks, "_reaches_hub", lambda: False)
+    monkeypatch.setattr(tasks.hub, "reachable", lambda: False)
     real = tasks.TaskManager
     folders = [str(LM_EVAL / name) for name in FOLDERS]
     monkeypatch.setattr(

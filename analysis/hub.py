@@ -1,0 +1,42 @@
+"""Whether the Hugging Face hub answers, asked before anything else: where there is no network this fails at once, and
+downloads try again for half a minute.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+TIMEOUT = 10.0  # seconds
+
+
+def ask(name: str, kind: Literal["model", "dataset"]) -> None:
+    """Asks what is known of a repository. Raises huggingface_hub's errors: gated, unknown, out of reach."""
+    from huggingface_hub import HfApi
+
+    HfApi().repo_info(name, repo_type=kind, timeout=TIMEOUT)
+
+
+def reachable() -> bool:
+    """Whether the hub answers at all, by the proxy or the mirror that is set up."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
+    except Exception:  # of the HTTP library, or that the hub must not be asked
+        return False
+    return True
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Only what is on this disk is looked for: the hub is not asked five times over before that is done."""
+    import datasets
+    import huggingface_hub.constants
+
+    before = huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
