@@ -7,7 +7,9 @@ from playwright.sync_api import expect, sync_playwright
 
 from tests.helpers import server
 
-expect.set_options(timeout=30_000)
+# Of what happens, not of how fast: the suite also runs beside other work.
+PATIENCE = 180_000  # ms
+expect.set_options(timeout=PATIENCE)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 
 
@@ -30,7 +32,7 @@ def chromium():
 @pytest.fixture
 def page(chromium):
     context = chromium.new_context(viewport={"width": 1280, "height": 1600})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE)
     opened = context.new_page()
     yield opened
     context.close()

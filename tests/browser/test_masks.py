@@ -36,7 +36,7 @@ def test_a_click_on_a_cell_opens_its_masks_and_the_address_brings_them_back(page
         page.wait_for_timeout(1000)
         cells.nth(4 * 7 + 6).click(force=True)
         try:
-            expect(opened).to_be_visible(timeout=5_000)
+            expect(opened).to_be_visible(timeout=20_000)
             break
         except AssertionError:
             continue

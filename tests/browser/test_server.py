@@ -53,7 +53,7 @@ def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path)
         seed.press("Enter")
         expect(page.get_by_text("seed 5.")).to_be_visible()
         page.get_by_role("button", name="Record", exact=True).click()
-        expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"), timeout=90_000)
+        expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"))
         expect(page.get_by_text("Text at step 0")).to_be_visible()
         assert worker_of(address) != worker
 
