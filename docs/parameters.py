@@ -23,6 +23,7 @@ from analysis.specs import (
     choices,
     help_text,
 )
+from analysis.specs.fields import extra
 from cache.environment import VARIABLES
 
 PATH = Path(__file__).with_name("parameters.md")
@@ -79,10 +80,10 @@ def environment_rows(shared: bool) -> str:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    declared = extra(field)
     default = "required" if field.is_required() else "none" if field.default is None else f"`{field.default}`"
-    unit = f" {extra['unit']}" if extra.get("unit") else ""
-    return f"| `{name}` | {default}{unit} | {_range(field)} | {help_text(field)} | {extra.get('source') or ''} |"
+    unit = f" {declared['unit']}" if declared.get("unit") else ""
+    return f"| `{name}` | {default}{unit} | {_range(field)} | {help_text(field)} | {declared.get('source') or ''} |"
 
 
 def _range(field: FieldInfo) -> str:

@@ -9,18 +9,20 @@ from pydantic import ValidationError
 
 from analysis.engine import JobRecord
 from analysis.figures import sinks as figures
+from analysis.jobs import RecordPartial
 from analysis.models.checkpoint import describe, find
 from analysis.recording.trajectory import planned_bytes
 from analysis.sinks import definitions as sink_analysis
-from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, Sampling, SinkParams, Spec, sentence
+from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, Sampling, SinkParams, sentence
 from pages.parts import controls, permission, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.recordings import comparisons, measures
+from pages.parts.recordings import measures
 from pages.parts.recordings.choice import choose_recording, definition_formula, opened, sink_controls, step_slider
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
+from pages.parts.recordings.references import stored_reference
 from pages.parts.session import engine, model_entry, model_in_use, submit
 from pages.parts.trouble import EXPECTED, told
 
@@ -57,7 +59,7 @@ def _ask() -> None:
     model = model_in_use()
     known = model_entry(model)
     prompt = st.text_area(
-        RecordSpec.model_fields["prompt"].title,
+        RecordSpec.model_fields["prompt"].title or "Prompt",
         value=known.prompt,
         key=f"prompt_{model.source}",
         height=90,
@@ -65,7 +67,7 @@ def _ask() -> None:
         help=RecordSpec.model_fields["prompt"].description,
     )
     sampling_type = _sampling_type(model.source)
-    with st.expander(f"Settings · {sampling_type.__doc__.split(':')[0].strip('.')}"):
+    with st.expander(f"Settings · {(sampling_type.__doc__ or '').split(':')[0].strip('.')}"):
         try:
             sampling = _sampling(sampling_type, model.source, dict(known.sampling))
             problem = ""
@@ -90,8 +92,8 @@ def _ask() -> None:
         disabled=bool(problem),
     )
     if sampling is not None:
-        steps, asked = sampling.forwards(), getattr(sampling, "steps", sampling.gen_length)
-        rest = f" (the rest of {asked:d} would decide nothing)" if steps < asked else ""
+        steps, given = sampling.forwards(), getattr(sampling, "steps", sampling.gen_length)
+        rest = f" (the rest of {given:d} would decide nothing)" if steps < given else ""
         size = _recording_size(model.source, prompt, sampling, stored)
         about = f" The recording takes about {size / 1e6:,.1f} MB." if size else ""
         note.caption(
@@ -111,7 +113,7 @@ def _ask() -> None:
             st.rerun()
 
 
-def _sampling_type(source: str) -> type[Spec]:
+def _sampling_type(source: str) -> type[Sampling]:
     """The sampler's parameters for a model; LLaDA's where the hub cannot be asked what it is."""
     sampler = _sampler(source)
     return LLaDASampling if sampler is None else SAMPLINGS[sampler]
@@ -136,7 +138,7 @@ def _sampler(source: str) -> str | None:
         return None
 
 
-def _sampling(kind: type[Spec], source: str, defaults: dict[str, int]) -> Spec:
+def _sampling(kind: type[Sampling], source: str, defaults: dict[str, int]) -> Sampling:
     """Draws the sampler's parameters, three in a row. Raises ValidationError where they do not fit together."""
     names = [name for name in kind.model_fields if name != "sampler"]
     values = {}
@@ -163,7 +165,7 @@ def _follow(job_id: str) -> None:
         "Shade is the probability of each token when it was chosen.",
     )
     progress_bar(record)
-    live = engine().progress(job_id).details
+    live = engine().progress(job_id).details_as(RecordPartial)
     if live.get("tokens"):
         chosen = [value is not None for value in live["confidence"]]
         tokens.show(
@@ -214,11 +216,11 @@ def _show(recording: Recording) -> None:
 
 def _references(recording: Recording, params: SinkParams) -> dict[str, np.ndarray]:
     """What the number of sinks of each step stands beside, name -> (T,)."""
-    references = {}
+    references: dict[str, np.ndarray] = {}
     if params.definition == "std":
         lengths = np.isfinite(measures.mean_mass(recording)).sum(axis=1)
-        references["Gaussian reference"] = sink_analysis.gaussian_reference(lengths, params.k)
-    drawn = comparisons.stored_reference(recording)
+        references["Gaussian reference"] = np.asarray(sink_analysis.gaussian_reference(lengths, params.k))
+    drawn = stored_reference(recording)
     if drawn is not None:
         references["random weights"] = measures.sinks(drawn, params).sum(axis=1)
     return references

@@ -15,11 +15,11 @@ from analysis.specs import SinkParams
 from pages.parts.charts import chart, export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import plain
-from pages.parts.recordings import comparisons, measures
+from pages.parts.recordings import measures, references
+from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
 from pages.parts.recordings.choice import definition_formula, opened, recording_to_look_at, sink_and_split_controls
 from pages.parts.recordings.measures import Scope, Split
 from pages.parts.recordings.recording import Recording, recording_title, short_title
-from pages.parts.recordings.selection import autoregressive_reference, compared_recordings
 
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
 RANDOM, GAUSSIAN = "random weights", "Gaussian reference"
@@ -74,7 +74,7 @@ def _over_steps(recording: Recording, params: SinkParams, split: Split) -> None:
         others = compared_recordings(recording)
     left, right = st.columns([2, 3], vertical_alignment="center", gap="medium")
     with left:
-        drawn = comparisons.reference_toggle(recording)
+        drawn = references.reference_toggle(recording)
     with right:
         beside = autoregressive_reference(recording)
     groups = _groups([recording.job, *others, *([beside] if beside is not None else [])], scope)
@@ -191,7 +191,7 @@ def _stable_or_moving(recording: Recording, params: SinkParams, split: Split) ->
         beside = autoregressive_reference(recording)
     left, right = st.columns([2, 3])
     with left:
-        drawn = comparisons.reference_toggle(recording)
+        drawn = references.reference_toggle(recording)
     log = right.toggle("Log axes", value=True, key="log_axes", bind="query-params")
     jobs = {job.id: job for job in (recording.job, *([beside] if beside is not None else []), *others)}
     recordings = [(short_title(job), member) for job in jobs.values() if (member := opened(job)) is not None]
@@ -240,7 +240,7 @@ def _positions(recording: Recording, params: SinkParams, split: Split) -> None:
     with left:
         scope = _scope(recording)
     with right:
-        drawn = comparisons.reference_toggle(recording)
+        drawn = references.reference_toggle(recording)
     trajectory = recording.trajectory
     flags = measures.counted_sinks(recording, params, scope, split)
     labels = trajectory.labels()
@@ -318,12 +318,12 @@ def _noised_against_real(recording: Recording, params: SinkParams, split: Split)
     if recording.info.model.mask_token is None:
         st.info("This recording is of an autoregressive model, which has no forward noise.")
         return
-    problem = comparisons.why_no_model(recording)
+    problem = references.why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return
     scope = _scope(recording)
-    noised = comparisons.noised(recording)
+    noised = references.noised(recording)
     if noised is None:
         return
     pair = {"real trajectory": recording, "noised text": noised}

@@ -11,10 +11,10 @@ from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import MEASURES, Comparison, Measure
 from pages.parts.charts import card, chart, export_button, start_exhibits
 from pages.parts.frame import run
-from pages.parts.masks import runs as pruned
+from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
 from pages.parts.masks.kept_sinks import attention_to_sinks
-from pages.parts.masks.runs import Pruned, open_pruned, run_of
+from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
 from pages.parts.session import engine
@@ -262,7 +262,7 @@ def _projections(first: Pruned, second: Pruned, comparison: Comparison, floor: C
     _picture(first, second, layer, name, None if part == WHOLE_MATRIX else parts.index(part) - 1)
 
 
-def _window(shape: tuple[int, int]) -> pruned.Window:
+def _window(shape: tuple[int, int]) -> mask_measures.Window:
     """The part of a matrix that is looked at. Keys carry the size, so that a kept range always lies inside."""
     ranges = []
     for column, side, size in zip(st.columns(2, gap="large"), ("output", "input"), shape, strict=True):
@@ -284,10 +284,10 @@ def _window(shape: tuple[int, int]) -> pruned.Window:
 
 
 def _picture(first: Pruned, second: Pruned, layer: int, name: str, head: int | None) -> None:
-    window = _window(pruned.part_shape(first, layer, name, head))
+    window = _window(mask_measures.part_shape(first, layer, name, head))
     (top, bottom), (left, right) = window
     most = figures.room(bottom - top + 1, right - left + 1)
-    (a, b, differ), height, width = pruned.pictures(first, second, layer, name, head, window, most)
+    (a, b, differ), height, width = mask_measures.pictures(first, second, layer, name, head, window, most)
     exact = height == width == 1
     shown = [
         figures.Picture("first", a),
@@ -375,7 +375,7 @@ def _several(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
     if len(runs) < 2:
         st.info("Choose at least two runs of one architecture.")
         return
-    counts = pruned.overlap(runs)
+    counts = mask_measures.overlap(runs)
     similarity, chance = compare.jaccard(counts), compare.independent_jaccard(counts)
     labels = [one.label for one in runs]
     titles = [f"{one.label}: {one.run.title}" for one in runs]

@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis.specs import PruneSpec
 from pages.parts import permission
-from pages.parts.accuracy.of_runs import prune_accuracy
+from pages.parts.accuracy.choice import prune_accuracy
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain

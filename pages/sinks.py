@@ -13,11 +13,11 @@ from analysis.figures.style import MASS_SCALE, MAX_NAMED_CELLS
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric, highest
 from analysis.specs import AttentionMapSpec, SinkParams, sentence
-from pages.parts import permission
+from pages.parts import asking, permission
 from pages.parts.charts import card, chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import plain
-from pages.parts.recordings import comparisons, measures
+from pages.parts.recordings import measures
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import (
     among,
@@ -29,6 +29,7 @@ from pages.parts.recordings.choice import (
 )
 from pages.parts.recordings.measures import Split
 from pages.parts.recordings.recording import Recording
+from pages.parts.recordings.references import stored_reference, why_no_model
 from pages.parts.session import engine
 
 ONE_STEP, MEAN = "One step", "Mean over steps"
@@ -111,8 +112,8 @@ def _numbers(recording: Recording, params: SinkParams, split: Split, step: int, 
     count = sinks[rows].sum(axis=1).mean()
     where = "mean over steps" if view == MEAN else f"step {step}"
     first, second, third = st.columns(3)
-    references = []
-    drawn = comparisons.stored_reference(recording)
+    references: list[str] = []
+    drawn = stored_reference(recording)
     if drawn is not None:
         counts = measures.counted_sinks(drawn, params, masked=split).sum(axis=1)
         references.append(f"Random weights: {counts[rows].mean():.2f}")
@@ -225,7 +226,7 @@ def _map(recording: Recording, step: int, layer: int, head: int) -> None:
     if not wanted:
         return
     model, trajectory = recording.model, recording.trajectory
-    problem = comparisons.why_no_model(recording)
+    problem = why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return
@@ -234,11 +235,11 @@ def _map(recording: Recording, step: int, layer: int, head: int) -> None:
     except ValidationError as error:
         st.info(f"This map cannot be fetched. {plain(sentence(error))}")
         return
-    job = comparisons.ask("attention_map", spec, "Fetching the attention map")
-    result = engine().result(job) if job is not None else None
-    if result is None or result.file is None:
+    job = asking.ask("attention_map", spec, "Fetching the attention map")
+    file = engine().result_file(job) if job is not None else None
+    if file is None:
         return
-    values = load_file(result.file)["map"]
+    values = load_file(file)["map"]
     table = pd.DataFrame(values, columns=[str(position) for position in range(len(values))])
     table.insert(0, "query", np.arange(len(values)))
     chart(

@@ -9,7 +9,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
-from analysis.specs import TuneParams
+from analysis.specs import CalibrateSpec, TuneParams
 from analysis.tuning import bin_error, statistics_file
 from analysis.tuning import effects as tuning
 from analysis.tuning.effects import Effects, LayerEffect, Total
@@ -78,7 +78,7 @@ def _page(job: JobRecord) -> None:
     elif view == "Text":
         _text(statistics, setting)
     elif view == "Suggest":
-        suggest_view(job.parameters(), setting, statistics.info.levels)
+        suggest_view(job.parameters(CalibrateSpec), setting, statistics.info.levels)
     else:
         effects = {
             name: tune_effects.every_layer(statistics, job.key or "", one, name, GROWING.get(view))
@@ -103,13 +103,13 @@ def _page(job: JobRecord) -> None:
 
 
 @st.cache_resource(show_spinner="Opening the statistics…", max_entries=2)
-def _open(path: str, key: str) -> StoredStatistics:
+def _open(path: str, key: str | None) -> StoredStatistics:
     return statistics_file.open_statistics(Path(path))
 
 
 def _opened(job: JobRecord) -> StoredStatistics | None:
-    result = engine().result(job)
-    return None if result is None or result.file is None else _open(str(result.file), job.key or "")
+    file = engine().result_file(job)
+    return None if file is None else _open(str(file), job.key)
 
 
 def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
@@ -331,10 +331,10 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
 
 
 def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]]) -> None:
-    names = {}
+    projections: dict[str, list[str]] = {}
     for projection, given in statistics.info.inputs.items():
-        names.setdefault(given, []).append(projection.split(".")[-1])
-    names = {given: "input of " + ", ".join(own) for given, own in names.items()}
+        projections.setdefault(given, []).append(projection.split(".")[-1])
+    names = {given: "input of " + ", ".join(short) for given, short in projections.items()}
     for name, layers in effects.items():
         quantiles = [tuning.shift_quantiles(layer.shifts) for layer in layers]
         rows = [

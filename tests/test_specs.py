@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from analysis import specs
 from analysis.jobs import JOBS
-from analysis.specs import DreamSampling, LLaDASampling, RecordSpec, SinkParams, sentence
+from analysis.specs import DreamSampling, LLaDASampling, RecordSpec, SinkParams, Spec, parameter, sentence
+from analysis.specs.fields import bounds, extra
 from docs.parameters import PATH, document
 
 
@@ -37,6 +38,24 @@ def test_every_parameter_is_labelled_and_explained():
             if name not in nested:
                 assert field.title, (spec, name)
                 assert field.description.endswith("."), (spec, name)
+
+
+class _Numbers(Spec):
+    inner: float = Field(0.5, gt=0, lt=1)
+    least: int = Field(3, ge=0)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    free: float = 0.0
+    said: int = parameter(1, "A count", "Things.", ge=1, unit="things", step=2)
+
+
+def test_the_range_of_a_field_ends_inside_what_it_excludes():
+    fields = _Numbers.model_fields
+    assert bounds(fields["inner"], 0.25) == (0.25, 0.75, True)
+    assert bounds(fields["least"], 1) == (0, None, False)
+    assert bounds(fields["seed"], 1).high == 2**63 - 1, "an integer is not rounded"
+    assert bounds(fields["free"], 1) == (None, None, False)
+    assert extra(fields["free"]) == {}
+    assert (extra(fields["said"])["unit"], extra(fields["said"])["step"]) == ("things", 2)
 
 
 def test_specs_survive_the_wire():

@@ -267,6 +267,11 @@ class Engine:
         """What a finished job left, or None: it failed, has no lasting result, or that was evicted."""
         return self.store.result(record.key) if record.key and record.state == "done" else None
 
+    def result_file(self, record: JobRecord) -> Path | None:
+        """The file that a finished job left, or None; valid until the result is evicted."""
+        result = self.result(record)
+        return None if result is None else result.file
+
     def answered(self, kind: str, key: str | None) -> JobRecord | None:
         """The finished job whose result of this key is in the store, or None; nothing is run."""
         jobs = (job for job in self.jobs(kind) if key and job.key == key)

@@ -16,11 +16,16 @@ MAX_POINTS = 400  # a curve; more would be finer than the screen
 class Band(Protocol):
     """A running mean over items 1 … n with its interval, each (n,)."""
 
-    name: str
-    items: np.ndarray
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    @property
+    def name(self) -> str: ...
+    @property
+    def items(self) -> np.ndarray: ...
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def low(self) -> np.ndarray: ...
+    @property
+    def high(self) -> np.ndarray: ...
 
 
 def color_of(model: int) -> str:

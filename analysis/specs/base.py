@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from analysis.registry import Registry
+from analysis.specs.fields import extra
 from cache.sizes import parse_size
 
 LLADA_SOURCE = "LLaDA, arXiv 2502.09992"
@@ -37,7 +38,7 @@ class Spec(BaseModel):
 
 def in_bytes(spec: type[BaseModel], name: str) -> bool:
     """Whether a field of a spec is a size, which can be given as text with a unit."""
-    return (spec.model_fields[name].json_schema_extra or {}).get("unit") == "bytes"
+    return extra(spec.model_fields[name]).get("unit") == "bytes"
 
 
 def parameter(
@@ -55,8 +56,8 @@ def parameter(
 
     empty: what no value means, shown in the empty widget.
     """
-    extra = {"unit": unit, "source": source, "step": step, "empty": empty}
-    return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
+    declared = {"unit": unit, "source": source, "step": step, "empty": empty}
+    return Field(default, title=label, description=help, json_schema_extra=declared, **bounds)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args, get_origin
 
-import annotated_types
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from analysis.sinks.discount import token_weights
 from analysis.specs import NOISES, CalibrationParams, DiscountParams, TuneParams
+from analysis.specs.fields import bounds, extra
 from analysis.tuning.effects import LayerStatistics, group_weights, pruned_mask, scores_by_step, step_weights
 
 PROBES = 8
@@ -98,16 +98,9 @@ def _drawn(name: str, rng: np.random.Generator) -> float | str:
     if get_origin(field.annotation) is Literal:
         choices = get_args(field.annotation)
         return choices[rng.integers(len(choices))]
-    step = float(field.json_schema_extra["step"])  # type: ignore[index, call-overload, arg-type]
-    low = high = 0.0
-    by_logarithm = False
-    for rule in field.metadata:
-        if isinstance(rule, annotated_types.Ge):
-            low = float(rule.ge)
-        elif isinstance(rule, annotated_types.Gt):
-            low, by_logarithm = float(rule.gt) + step, True
-        elif isinstance(rule, annotated_types.Le):
-            high = float(rule.le)
+    step = float(extra(field)["step"])
+    low, high, by_logarithm = bounds(field, step)
+    low, high = low or 0.0, high or 0.0
     drawn = np.exp(rng.uniform(np.log(low), np.log(high))) if by_logarithm else rng.uniform(low, high)
     return round(round(drawn / step) * step, 6)
 

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
-import annotated_types
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -16,6 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.samplers import TPESampler
 
 from analysis.specs import DiscountParams
+from analysis.specs.fields import bounds, extra
 
 FOR_IMPORTANCE = 8  # trials before importances are told
 TOP = 0.25  # share of the trials that importance explains
@@ -39,18 +39,11 @@ def space(names: Sequence[str], leave_out: Mapping[str, Sequence[Any]] | None = 
             if len(choices) > 1:
                 found[name] = CategoricalDistribution(choices)
             continue
-        step = float((field.json_schema_extra or {})["step"])
-        bounds: dict[str, float] = {}
-        for rule in field.metadata:
-            if isinstance(rule, annotated_types.Ge):
-                bounds["low"] = float(rule.ge)
-            elif isinstance(rule, annotated_types.Gt):
-                bounds["low"] = float(rule.gt) + step
-            elif isinstance(rule, annotated_types.Le):
-                bounds["high"] = float(rule.le)
-            elif isinstance(rule, annotated_types.Lt):
-                bounds["high"] = float(rule.lt) - step
-        found[name] = FloatDistribution(**bounds, step=step)
+        step = float(extra(field)["step"])
+        low, high, _ = bounds(field, step)
+        if low is None or high is None:
+            raise ValueError(f"'{name}' has no range to search. Give its field a least and a largest value.")
+        found[name] = FloatDistribution(low, high, step=step)
     return found
 
 

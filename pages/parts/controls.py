@@ -1,14 +1,13 @@
 """Widgets drawn from a spec: label, range, default and help text come from its fields, nowhere else."""
 
 import types
-from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin
 
-import annotated_types
 import streamlit as st
 from pydantic.fields import FieldInfo
 
 from analysis.specs import Spec, choices, help_text
+from analysis.specs.fields import bounds, extra
 from cache.sizes import size_text
 
 
@@ -19,13 +18,13 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
     """
     field = spec.model_fields[name]
     default = field.default if default is None else default
-    extra = field.json_schema_extra or {}
-    unit = f" ({extra['unit']})" if extra.get("unit") and extra["unit"] not in field.title.lower() else ""
-    if extra.get("unit") == "bytes":
+    declared, title = extra(field), field.title or name
+    unit = f" ({declared['unit']})" if declared.get("unit") and declared["unit"] not in title.lower() else ""
+    if declared.get("unit") == "bytes":
         text = "" if default is None else size_text(default)
-        options |= {"key": key, "help": _help(field), "placeholder": extra.get("empty") or "2 GiB"}
-        return st.text_input(field.title, value=text, **options).strip() or None
-    label = f"{field.title}{unit}"
+        options |= {"key": key, "help": _help(field), "placeholder": declared.get("empty") or "2 GiB"}
+        return st.text_input(title, value=text, **options).strip() or None
+    label = f"{title}{unit}"
     help_shown = _help(field)
     kind = _plain_type(field)
     allowed = choices(field)
@@ -34,16 +33,15 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
     if kind is bool:
         return st.toggle(label, value=default, key=key, help=help_shown, **options)
     if kind in (int, float):
-        bounds = _bounds(field, kind)
         return st.number_input(
             label,
             value=default,
-            step=extra.get("step") or kind(1),
+            step=declared.get("step") or kind(1),
             key=key,
             help=help_shown,
-            placeholder=extra.get("empty") or None,
-            format=_format(extra.get("step")),
-            **bounds,
+            placeholder=declared.get("empty") or None,
+            format=_format(declared.get("step")),
+            **_range(field, kind),
             **options,
         )
     return st.text_input(label, value=default, key=key, help=help_shown, **options)
@@ -53,18 +51,15 @@ def draw_slider(spec: type[Spec], name: str, key: str, **options: Any) -> Any:
     """Draws a bounded number as a slider."""
     field = spec.model_fields[name]
     kind = _plain_type(field)
-    extra = field.json_schema_extra or {}
-    bounds = _bounds(field, kind)
-    help_shown = _help(field)
-    step = kind(extra.get("step") or 1)
+    step = kind(extra(field).get("step") or 1)
     return st.slider(
-        field.title,
+        field.title or name,
         value=kind(field.default),
         step=step,
         key=key,
-        help=help_shown,
+        help=_help(field),
         format="%.1f" if step in (0.1, 0.5) else None,
-        **bounds,
+        **_range(field, kind),
         **options,
     )
 
@@ -75,7 +70,7 @@ def _format(step: float | None) -> str | None:
 
 
 def _help(field: FieldInfo) -> str:
-    source = (field.json_schema_extra or {}).get("source")
+    source = extra(field).get("source")
     return f"{help_text(field)}\n\n*Source: {source}*" if source else help_text(field)
 
 
@@ -86,17 +81,8 @@ def _plain_type(field: FieldInfo) -> Any:
     return field.annotation
 
 
-def _bounds(field: FieldInfo, kind: type) -> Mapping[str, Any]:
+def _range(field: FieldInfo, kind: type) -> dict[str, Any]:
     """min_value and max_value for a widget. An open bound moves inside by as little as matters."""
-    bounds: dict[str, Any] = {}
-    inside = 1 if kind is int else 1e-6
-    for rule in field.metadata:
-        if isinstance(rule, annotated_types.Ge):
-            bounds["min_value"] = kind(rule.ge)
-        elif isinstance(rule, annotated_types.Gt):
-            bounds["min_value"] = kind(rule.gt + inside)
-        elif isinstance(rule, annotated_types.Le):
-            bounds["max_value"] = kind(rule.le)
-        elif isinstance(rule, annotated_types.Lt):
-            bounds["max_value"] = kind(rule.lt - inside)
-    return bounds
+    low, high, _ = bounds(field, 1 if kind is int else 1e-6)
+    ends = {"min_value": low, "max_value": high}
+    return {name: kind(end) for name, end in ends.items() if end is not None}

@@ -87,9 +87,9 @@ def others_wait(job_id: str) -> bool:
 def model_in_use() -> ModelSpec:
     """The model this visitor works with: by the address, else as last chosen, else the bundled one."""
     if _MODEL not in st.session_state:
-        asked = {name: st.query_params[name] for name in ModelSpec.model_fields if name in st.query_params}
+        named = {name: st.query_params[name] for name in ModelSpec.model_fields if name in st.query_params}
         try:
-            st.session_state[_MODEL] = ModelSpec(**asked)
+            st.session_state[_MODEL] = ModelSpec.model_validate(named)
         except ValidationError as error:
             st.session_state[_MODEL] = ModelSpec()
             not_in_address(f"no such model ({sentence(error)}); {ModelSpec().source} is in use instead.")

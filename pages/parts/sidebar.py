@@ -77,7 +77,7 @@ def _model_panel() -> None:
 def _ask_for(source: str, device: str, dtype: str) -> None:
     st.session_state.pop(_MESSAGE, None)
     try:
-        spec = ModelSpec(source=source.strip(), device=device, dtype=dtype)
+        spec = ModelSpec.model_validate({"source": source.strip(), "device": device, "dtype": dtype})
         find(spec.source)  # what is wrong with a name or a local folder is said at once, without a worker
         permission.allow(spec.source)
         st.session_state[_LOADING] = submit("load", LoadSpec(model=spec)).id
@@ -95,7 +95,7 @@ def _follow_loading(job_id: str) -> None:
         return
     st.session_state.pop(_LOADING, None)
     if record is not None and record.state == "done":
-        use_model(record.parameters().model)
+        use_model(record.parameters(LoadSpec).model)
         loaded = f"{record.summary['architecture']} loaded on {record.summary['device']}."
         st.toast(plain(loaded), icon=":material/check:")
     elif record is not None and record.state != "cancelled":

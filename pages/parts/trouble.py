@@ -27,7 +27,7 @@ def why(error: Exception) -> str:
             return sentence(error)
         case json.JSONDecodeError():
             return f"This is not readable JSON: {error}."
-        case UnicodeError():
+        case UnicodeDecodeError() | UnicodeEncodeError():
             return f"This text is not readable as UTF-8 ({error.reason}). Save it as UTF-8 and try again."
         case OSError():
             return _of_system(error)

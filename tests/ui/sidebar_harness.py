@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
-from pages.parts.recordings.comparisons import ask
+from pages.parts.asking import ask
 from pages.parts.session import submit
 from pages.parts.sidebar import show_what_began, sidebar
 

@@ -12,7 +12,7 @@ from streamlit.runtime.caching.cache_utils import CachedFunc
 import pages.parts
 from analysis.engine import JobRecord
 from analysis.specs import SinkParams
-from pages.parts.masks.runs import Pruned
+from pages.parts.masks.pruned_models import Pruned
 from pages.parts.recordings import measures
 from pages.parts.recordings.recording import Recording
 

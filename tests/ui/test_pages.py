@@ -147,7 +147,7 @@ def test_the_full_map_is_fetched_on_demand(recording):
 
 
 def test_a_map_needs_the_model_that_was_recorded(recording, monkeypatch):
-    monkeypatch.setattr("pages.parts.recordings.comparisons.fingerprint", lambda found: "another")
+    monkeypatch.setattr("pages.parts.recordings.references.fingerprint", lambda found: "another")
     test = app("pages/sinks.py", recording=recording.id)
     test.toggle(key="full_map").set_value(True).run()
     assert "has changed since" in test.info[0].value

@@ -20,7 +20,9 @@ def disagreements(found: Results) -> None:
     others = [name for name in names if name != first]
     second = other.selectbox("Second", others, key="disagree_second", bind="query-params")
     titles = {_ALL: "all"} | {benchmark.name: benchmark.title for benchmark in found.accuracies}
-    task = of.selectbox("Of task", list(titles), format_func=titles.get, key="disagree_task", bind="query-params")
+    task = of.selectbox(
+        "Of task", list(titles), format_func=titles.__getitem__, key="disagree_task", bind="query-params"
+    )
     side = who.selectbox("Right is", [_ANYONE, first, second, _NEITHER], key="disagree_right", bind="query-params")
     text = words.text_input("With the words", key="disagree_text", placeholder="any", bind="query-params")
     models = names.index(first), names.index(second)

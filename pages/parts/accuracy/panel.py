@@ -14,6 +14,8 @@ from analysis.evaluation import tables
 from analysis.evaluation.command import command
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.results import Results
+from analysis.jobs import EvaluatePartial
+from analysis.specs import EvaluateSpec
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.results import accuracies, differences, perplexity
 from pages.parts.charts import export_button
@@ -75,8 +77,8 @@ def _guarded(record: JobRecord) -> Results | None:
     """What is there so far, or None."""
     try:
         if record.state == "done":
-            file = _file(record)
-            return None if file is None else _whole(str(file), record.key or "")
+            file = engine().result_file(record)
+            return None if file is None else _whole(str(file), record.key)
         growing = engine().growing_file(record, DOCUMENTS)
         return None if growing is None else _growing(str(growing), record.run).read()
     except EXPECTED as error:
@@ -85,7 +87,7 @@ def _guarded(record: JobRecord) -> Results | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _whole(path: str, key: str) -> Results:
+def _whole(path: str, key: str | None) -> Results:
     return evaluations.read(Path(path))
 
 
@@ -93,11 +95,6 @@ def _whole(path: str, key: str) -> Results:
 def _growing(path: str, run: str) -> evaluations.Growing:
     """run: the job's try, as the next one writes another file of the same name."""
     return evaluations.Growing(Path(path))
-
-
-def _file(record: JobRecord) -> Path | None:
-    result = engine().result(record)
-    return None if result is None else result.file
 
 
 def _how_it_ended(record: JobRecord, found: Results | None) -> None:
@@ -152,10 +149,10 @@ def _state(job_id: str) -> None:
     if record is None or record.ended:
         st.rerun()
     now = engine().progress(record.id)
-    details = now.details
-    evaluating = "restored" in details and now.total > 0
+    partial = now.details_as(EvaluatePartial)
+    evaluating = "restored" in partial and now.total > 0
     if evaluating:
-        rate, left, restored = (details[name] for name in ("items_per_second", "seconds_left", "restored"))
+        rate, left, restored = partial["items_per_second"], partial["seconds_left"], partial["restored"]
         parts = [
             f"{now.done:,} of {now.total:,} answers",
             f"{rate:.1f} items/s" if rate else "",
@@ -191,10 +188,10 @@ def _cut(found: Results) -> None:
 
 
 def _take_away(record: JobRecord) -> None:
-    spec = record.parameters()
+    spec = record.parameters(EvaluateSpec)
     st.markdown("**The command that repeats it**")
     st.code(command(spec), language="bash", wrap_lines=True)
-    file = _file(record)
+    file = engine().result_file(record)
     with st.container(horizontal=True):
         names = list(record.summary["models"])
         export_button("SinkScope: accuracy", {"names": names, **record.spec}, " ".join(names))
@@ -207,12 +204,13 @@ def _take_away(record: JobRecord) -> None:
             icon=":material/download:",
             help="Accuracies, differences, tests, settings, versions and hardware.",
         )
-        st.download_button(
-            "Items (JSONL)",
-            file.read_bytes,
-            "accuracy.items.jsonl",
-            "application/jsonl",
-            key="accuracy_items",
-            icon=":material/download:",
-            help="One line for every item and every answer.",
-        )
+        if file is not None:
+            st.download_button(
+                "Items (JSONL)",
+                file.read_bytes,
+                "accuracy.items.jsonl",
+                "application/jsonl",
+                key="accuracy_items",
+                icon=":material/download:",
+                help="One line for every item and every answer.",
+            )

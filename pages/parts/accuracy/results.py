@@ -73,7 +73,7 @@ def differences(found: Results) -> None:
     titles = {AVERAGE: "Average over tasks"} if len(found.accuracies) > 1 else {}
     titles |= {benchmark.name: benchmark.title for benchmark in found.accuracies}
     task = st.selectbox(
-        "Task", list(titles), format_func=titles.get, key="accuracy_task", bind="query-params", width=320
+        "Task", list(titles), format_func=titles.__getitem__, key="accuracy_task", bind="query-params", width=320
     )
     st.caption(_settings(found, task) + ("" if comparing.all_final(found, task) else "  ·  **interim**"))
     left, right = st.columns(2)

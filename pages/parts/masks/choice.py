@@ -7,8 +7,8 @@ import streamlit as st
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import Comparison
 from analysis.pruned.report_file import first_pair, seed_pair
-from pages.parts.masks import runs
-from pages.parts.masks.runs import Pruned, open_pruned, run_of
+from pages.parts.masks import measures
+from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of
 from pages.parts.plain import code, plain
 from pages.parts.session import engine
 
@@ -42,7 +42,7 @@ def two_runs(known: dict[str, Path]) -> tuple[Pruned, Pruned] | None:
     start = first_pair([run_of(folder) for folder in known.values()])
     # The newer of the two is the second: differences then read as 'since then'.
     defaults = (names[start[1]], names[start[0]]) if start else (None, None)
-    opened = []
+    runs: list[Pruned] = []
     for column, label, key, default in zip(
         st.columns(2, gap="medium"), ("First", "Second"), ("first", "second"), defaults, strict=True
     ):
@@ -55,12 +55,12 @@ def two_runs(known: dict[str, Path]) -> tuple[Pruned, Pruned] | None:
                 "A pruned model of the store, or the path of any checkpoint: without a mask file its zeros are the "
                 "mask.",
             )
-            one = open_pruned(name, known) if name else None
-            if one is not None:
-                stored = "mask file" if one.masks.stored else "zeros of the weights"
-                st.caption(f"{plain(one.run.title)} · {plain(one.masks.architecture)} · read from the {stored}")
-            opened.append(one)
-    return None if None in opened else (opened[0], opened[1])
+            run = open_pruned(name, known) if name else None
+            if run is not None:
+                stored = "mask file" if run.masks.stored else "zeros of the weights"
+                st.caption(f"{plain(run.run.title)} · {plain(run.masks.architecture)} · read from the {stored}")
+                runs.append(run)
+    return (runs[0], runs[1]) if len(runs) == 2 else None
 
 
 def how_to_prune(known: dict[str, Path]) -> None:
@@ -97,7 +97,7 @@ def compared_if_alike(first: Pruned, second: Pruned) -> Comparison | None:
         st.info("First and second are the same files, so nothing differs. Choose another one.")
     if first.run.model and second.run.model and first.run.model != second.run.model:
         st.warning("These were pruned from two different dense models, so their masks differ for that reason as well.")
-    comparison = runs.compared(first, second)
+    comparison = measures.compared(first, second)
     total = comparison.total()
     p, q = compare.sparsities(total)
     if abs(p - q) <= ALIKE:
@@ -124,40 +124,45 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparis
             "difference between methods means something only above it.",
         )
         names = _seed_pair(first, second, known) if choice == AUTOMATIC else _chosen_pair(known)
-    pair = [open_pruned(name, known) for name in names] if names else [None]
-    if None in pair:
+    pair = [run for name in names or () if (run := open_pruned(name, known)) is not None]
+    if len(pair) < 2:
         return None
-    problem = next(filter(None, (masks_file.why_not_comparable(first.masks, one.masks) for one in pair)), "")
+    problem = next(filter(None, (masks_file.why_not_comparable(first.masks, run.masks) for run in pair)), "")
     if problem:
         st.error(f"These two seeds cannot be the floor. {plain(problem)}")
         return None
-    floor = runs.compared(*pair)
-    if {one.key for one in pair} == {first.key, second.key}:
+    floor = measures.compared(*pair)
+    if {run.key for run in pair} == {first.key, second.key}:
         st.caption("First and second differ in their calibration seed alone, so what is shown is the floor itself.")
     else:
-        said = " and ".join(code(one.name) for one in pair)
-        st.caption(f"Two calibration seeds: {said} ({plain(pair[0].run.title)} and {plain(pair[1].run.title)}).")
-    if abs(compare.sparsities(floor.total())[0] - compare.sparsities(runs.compared(first, second).total())[0]) > ALIKE:
+        names_in_words = " and ".join(code(run.name) for run in pair)
+        st.caption(
+            f"Two calibration seeds: {names_in_words} ({plain(pair[0].run.title)} and {plain(pair[1].run.title)})."
+        )
+    sparsity, seeds_sparsity = (
+        compare.sparsities(comparison.total())[0] for comparison in (measures.compared(first, second), floor)
+    )
+    if abs(seeds_sparsity - sparsity) > ALIKE:
         st.warning("These two seeds have another sparsity than the runs compared, so they are no floor for them.")
     return floor
 
 
 def _seed_pair(first: Pruned, second: Pruned, known: dict[str, Path]) -> tuple[str, str] | None:
     names = list(known)
-    found = seed_pair([run_of(folder) for folder in known.values()], first.run, second.run)
-    if found is None:
+    indices = seed_pair([run_of(folder) for folder in known.values()], first.run, second.run)
+    if indices is None:
         st.caption(
             "No two runs of this model, sparsity and pattern differ in their calibration seed alone. Prune once more "
             "with the same settings and `--seed 1` (or another number) to see how much of the difference is chance."
         )
         return None
-    return names[found[0]], names[found[1]]
+    return names[indices[0]], names[indices[1]]
 
 
 def _chosen_pair(known: dict[str, Path]) -> tuple[str, str] | None:
     left, right = st.columns(2)
     with left:
-        one = _box("One seed", "floor_first", known, None, "A run, or the path of a folder.")
+        seed = _box("One seed", "floor_first", known, None, "A run, or the path of a folder.")
     with right:
         other = _box("Another seed", "floor_second", known, None, "The same method with another calibration seed.")
-    return (one, other) if one and other else None
+    return (seed, other) if seed and other else None

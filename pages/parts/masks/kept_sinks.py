@@ -9,11 +9,11 @@ from analysis.figures.dynamics import Series, curves
 from analysis.figures.masks import over_depth
 from analysis.sinks.definitions import kept_share, shared_inputs, uniform_strength
 from analysis.specs import ModelSpec, RecordSpec
-from pages.parts import permission
+from pages.parts import asking, permission
 from pages.parts.charts import card, chart
-from pages.parts.masks.runs import Pruned
+from pages.parts.masks.pruned_models import Pruned
 from pages.parts.plain import plain
-from pages.parts.recordings import comparisons, measures
+from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, opened, recording_to_look_at, sink_controls
 from pages.parts.recordings.recording import Recording, prefer_recording
 
@@ -104,7 +104,7 @@ def _ask(pruned: Pruned, dense: Recording, slot: str) -> JobRecord | None:
         seed=request.seed,
         mass_dtype=request.mass_dtype,
     )
-    return comparisons.ask("record", spec, f"Recording {pruned.label}", f"masks_{slot}")
+    return asking.ask("record", spec, f"Recording {pruned.label}", f"masks_{slot}")
 
 
 def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition: str) -> None:

@@ -5,10 +5,9 @@ import streamlit as st
 
 from analysis.models.checkpoint import find
 from analysis.specs import METHODS, PATTERNS, CalibrationParams, DiscountParams, EstimateSpec, PruneSpec
-from pages.parts import permission
+from pages.parts import asking, permission
 from pages.parts.plain import plain
 from pages.parts.progress import duration
-from pages.parts.recordings import comparisons
 from pages.parts.session import engine, leave, submit
 from pages.parts.trouble import EXPECTED, why
 
@@ -26,7 +25,7 @@ def plan(specs: list[PruneSpec]) -> None:
     source = specs[0].model.source
     try:
         may_ask = permission.allowed(source) or all(
-            comparisons.at_hand("estimate", question) for question in questions.values()
+            asking.at_hand("estimate", question) for question in questions.values()
         )
     except EXPECTED as error:
         st.error(plain(why(error)))

@@ -7,13 +7,13 @@ from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
 from analysis.specs import AblateSpec, SinkParams
 from cache.keys import content_key
-from pages.parts import controls, tokens
+from pages.parts import asking, controls, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.plain import plain
-from pages.parts.recordings import comparisons
+from pages.parts.recordings import references
+from pages.parts.recordings.beside import autoregressive_reference
 from pages.parts.recordings.choice import opened
 from pages.parts.recordings.recording import Recording
-from pages.parts.recordings.selection import autoregressive_reference
 
 _ASKED = "ablation_asked"
 _METHOD = (
@@ -29,7 +29,7 @@ def ablation(recording: Recording, params: SinkParams) -> None:
         "controls: as many random positions, as many of the heaviest non-sinks, and the first token alone. Reports say "
         "that diffusion models barely care and autoregressive ones break: see whether yours does."
     )
-    problem = comparisons.why_no_model(recording)
+    problem = references.why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return
@@ -41,7 +41,7 @@ def ablation(recording: Recording, params: SinkParams) -> None:
     recordings = [recording]
     causal = opened(beside) if beside is not None else None
     if causal is not None:
-        problem = comparisons.why_no_model(causal)
+        problem = references.why_no_model(causal)
         if problem:
             st.info(plain(problem))
         else:
@@ -54,10 +54,10 @@ def ablation(recording: Recording, params: SinkParams) -> None:
     ):
         st.session_state[_ASKED] = question
     by_hand = st.session_state.get(_ASKED) == question
-    if not by_hand and not all(comparisons.at_hand("ablate", spec) for spec in specs):
+    if not by_hand and not all(asking.at_hand("ablate", spec) for spec in specs):
         return
     answers = [
-        comparisons.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index), by_hand)
+        asking.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index), by_hand)
         for index, spec in enumerate(specs)
     ]
     jobs = [(spec.model.source, job) for spec, job in zip(specs, answers, strict=True) if job is not None]
@@ -107,7 +107,7 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
         (right, "confidence", "Confidence", "The mean probability of the tokens chosen.", False),
     ):
         bars = {
-            source: dict(zip(rows["title"], rows[name], strict=True))
+            str(source): dict(zip(rows["title"], rows[name], strict=True))
             for source, rows in table.groupby("model", sort=False)
         }
         with column:

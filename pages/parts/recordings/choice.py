@@ -58,11 +58,11 @@ def choose_recording(shown: JobRecord | None) -> None:
 
 def _download(shown: JobRecord | None) -> None:
     """The file of the recording shown. It opens on any SinkScope, without the model."""
-    result = engine().result(shown) if shown is not None else None
-    if shown is not None and result is not None and result.file is not None:
+    file = engine().result_file(shown) if shown is not None else None
+    if shown is not None and file is not None:
         st.download_button(
-            f"Download this recording ({result.file.stat().st_size / 1e6:.1f} MB)",
-            result.file.read_bytes,
+            f"Download this recording ({file.stat().st_size / 1e6:.1f} MB)",
+            file.read_bytes,
             f"recording-{shown.id}.safetensors",
             key="download_recording",
             icon=":material/download:",

@@ -63,10 +63,8 @@ BY_KEY: dict[str | type[Any], Callable[[Any], Any]] = {Recording: lambda recordi
 
 def open_recording(job: JobRecord) -> Recording | None:
     """What a finished job left; None if it was evicted. Raises UserError if it is damaged."""
-    result = engine().result(job)
-    if result is None or result.file is None or job.key is None:
-        return None
-    return Recording(job, job.key, _open(str(result.file), job.key))
+    file = engine().result_file(job)
+    return None if file is None or job.key is None else Recording(job, job.key, _open(str(file), job.key))
 
 
 @st.cache_resource(show_spinner="Opening the recording…", max_entries=2)

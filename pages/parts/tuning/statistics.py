@@ -8,10 +8,9 @@ from analysis.jobs import known_key
 from analysis.models.checkpoint import Checkpoint, find
 from analysis.specs import CalibrateSpec, CalibrationParams, sentence
 from cache.keys import content_key
-from pages.parts import controls
+from pages.parts import asking, controls
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import noise_note, preset_box
-from pages.parts.recordings import comparisons
 from pages.parts.session import engine, model_in_use
 
 _TEXT = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
@@ -38,7 +37,7 @@ def statistics_job() -> JobRecord | None:
     if ready is not None:
         return ready
     question = content_key(spec=spec.model_dump(mode="json"))[:12]
-    if st.session_state.get(_ASKED) != question and not comparisons.at_hand("calibrate", spec):
+    if st.session_state.get(_ASKED) != question and not asking.at_hand("calibrate", spec):
         st.info(
             "Nothing is stored for this model and calibration yet. One job runs the dense model over noised text; from "
             "then on every setting is computed without the model."
@@ -47,7 +46,7 @@ def statistics_job() -> JobRecord | None:
             st.session_state[_ASKED] = question
             st.rerun()
         return None
-    return comparisons.ask("calibrate", spec, f"Storing statistics of {model.source}", by_hand=True)
+    return asking.ask("calibrate", spec, f"Storing statistics of {model.source}", by_hand=True)
 
 
 def _spec(found: Checkpoint | None) -> CalibrateSpec | None:

@@ -4,8 +4,8 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSpec
+from pages.parts import asking
 from pages.parts.plain import plain
-from pages.parts.recordings import comparisons
 from pages.parts.recordings.choice import among
 from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
 from pages.parts.session import engine, not_in_address, submit
@@ -57,7 +57,7 @@ def autoregressive_reference(recording: Recording) -> JobRecord | None:
     if job is None or job.state == "done":
         return job
     if not job.ended:
-        comparisons.follow(job.id, f"Recording the same prompt with {TWIN}")
+        asking.follow(job.id, f"Recording the same prompt with {TWIN}")
     else:
         st.error(plain(job.reason) or "The autoregressive recording was cancelled.")
     return None

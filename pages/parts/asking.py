@@ -1,0 +1,73 @@
+"""Questions that pages ask of a model as jobs: asking, and following until the answer is there."""
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.jobs import known_key
+from analysis.specs import JobSpec
+from pages.parts import permission
+from pages.parts.plain import code, plain
+from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.session import engine, leave, submit
+from pages.parts.trouble import EXPECTED, why
+
+_ASKED = "comparison_jobs"
+
+
+def at_hand(kind: str, spec: JobSpec) -> bool:
+    """Whether asking starts nothing: the answer is stored, or the job that will give it waits or runs. Raises UserError
+    for a bad model source."""
+    return engine().knows(kind, known_key(kind, spec))
+
+
+def ask(kind: str, spec: JobSpec, what: str, place: str = "", by_hand: bool = False) -> JobRecord | None:
+    """The finished job that answers a question, asking it if need be; None while it runs or after it failed.
+
+    by_hand: whether the visitor pressed a button to ask this. Otherwise, of a model that the visitor has not run by
+    hand, a question without an answer at hand is not asked: a button offers it, as it may come from a link.
+    A question that failed is not asked again by every rerun of the page, only by its button. A question of the same
+    kind that this visitor asked before at the same place and that is not answered yet is cancelled: nobody looks at it.
+    """
+    asked = st.session_state.setdefault(_ASKED, {})
+    question = f"{kind}:{place}:{spec.model_dump_json()}"
+    for earlier, job_id in asked.items():
+        if earlier != question and earlier.startswith(f"{kind}:{place}:"):
+            leave(job_id)
+    try:
+        job = engine().job(asked[question]) if question in asked else None
+        may_run = by_hand or permission.allowed(spec.model.source)
+        if job is None and not may_run and not at_hand(kind, spec):
+            _offer(f"offer_{kind}_{place}", spec.model.source, what)
+            return None
+        job = job or submit(kind, spec)
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return None
+    asked[question] = job.id
+    if not job.ended:
+        follow(job.id, what)
+        return None
+    if job.state == "done" and engine().result(job) is not None:
+        return job
+    st.error(plain(job.reason) if job.reason else "This was cancelled, or is no longer in the store.")
+    if st.button("Try again", key=f"retry_{job.id}", icon=":material/refresh:"):
+        permission.allow(spec.model.source)
+        del asked[question]
+        st.rerun()
+    return None
+
+
+def _offer(key: str, source: str, what: str) -> None:
+    st.caption(f"{plain(what)} takes a run of {code(source)}. It is not in the store yet.")
+    st.button("Run", key=key, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
+
+
+@st.fragment(run_every=0.4)
+def follow(job_id: str, what: str) -> None:
+    """A job's progress, with a button to cancel it; the page is drawn again when it has ended."""
+    record = engine().job(job_id)
+    if record is None or record.ended:
+        st.rerun()
+    st.caption(plain(what))
+    progress_bar(record)
+    cancel_button(record, f"cancel_{job_id}")

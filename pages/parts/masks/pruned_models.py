@@ -1,0 +1,57 @@
+"""Pruned models to look at: opening one by its name or path, and what its folder says about itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from analysis.pruned import masks_file
+from analysis.pruned.masks_file import MaskFolder
+from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report
+from pages.parts.plain import plain
+from pages.parts.trouble import EXPECTED, why
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A pruned model to look at. name: what it is called in boxes and addresses; a path where it was typed."""
+
+    name: str
+    masks: MaskFolder
+    run: PrunedRun
+
+    @property
+    def key(self) -> str:
+        return self.masks.stamp
+
+    @property
+    def label(self) -> str:
+        """Its name as a legend shows it."""
+        return Path(self.name).name
+
+
+BY_STAMP: dict[str | type[Any], Callable[[Any], Any]] = {Pruned: lambda pruned: pruned.key}
+"""How caches tell pruned models apart; see `Recording`."""
+
+
+def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:
+    """The pruned model of a name or path, or None after saying on the page why it cannot be read."""
+    try:
+        folder = masks_file.open_masks(str(known.get(name, name)))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return None
+    return Pruned(name, folder, run_of(folder.folder))
+
+
+def run_of(folder: Path) -> PrunedRun:
+    """What a folder says about itself."""
+    path = folder / REPORT_FILE
+    return _run(str(folder), path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _run(folder: str, changed: int) -> PrunedRun:
+    return read_report(Path(folder))
