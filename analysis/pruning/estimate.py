@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.calibration.activations import TOKENS_A_FORWARD, input_features, kept_bytes
+from analysis.calibration.activations import TOKENS_A_FORWARD, input_features
 from analysis.calibration.noise import noise_levels, shared_levels
 from analysis.job_context import Context
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.load import LoadedModel, free_bytes
 from analysis.pruning import pipeline
-from analysis.pruning.algorithm import Calibration
+from analysis.pruning.algorithm import Calibration, Prepared
 from analysis.pruning.allocation import layer_sparsities
-from analysis.specs import PruneSpec
+from analysis.pruning.saving import SHARD_BYTES
+from analysis.specs import ALLOCATIONS, PruneSpec
 
 
 @torch.no_grad()
@@ -36,15 +37,22 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
         levels = noise_levels(spec.calibration.diffusion_steps, spec.calibration.step_interval)
         # The level that masks every token is one row for all sequences.
         full = len(levels) - shared_levels(spec.calibration)
-        one, prepared = _timed(lambda: pipeline.prepare(run, probe))
-        seconds["activations of the dense model"] = one * (full * batches + (len(levels) - full) / size)
+        level_seconds, prepared = _timed(lambda: pipeline.prepare(run, probe))
+        seconds[pipeline.DENSE] = level_seconds * (full * batches + (len(levels) - full) / size)
     if prepared is None:
-        prepared = pipeline.Prepared()
+        prepared = Prepared()
+    if ALLOCATIONS[spec.allocation].needs_outliers:
+        context.progress("timing the outliers")
+        forward, scores = 0.0, prepared.scores
+        if scores is None:
+            forward, scores = _timed(lambda: pipeline.feature_scores(run, probe))
+        counting, _ = _timed(lambda: pipeline.outlier_ratios(run, scores))
+        seconds[pipeline.OUTLIERS] = batches * forward + counting
     context.progress("timing one block")
     blocks = pipeline.blocks(run, probe, prepared)
     reached, (layer, block, statistics) = _timed(lambda: next(blocks))
     blocks.close()
-    memory = _memory(run, size * length, batches, block)
+    memory = _memory(run, spec.calibration.samples * length, block, prepared)
     reading = feeding = 0.0
     given = pipeline.first_input(model, torch.from_numpy(probe.clean)) if run.algorithm.statistic is not None else None
     if given is not None:
@@ -54,7 +62,9 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     if given is not None:
         feeding, _ = _timed(lambda: pipeline.run_block(block, given))
     layers = model.geometry.layers
-    seconds["pruning"] = layers * (batches * (reading + feeding) + max(0.0, reached - reading) + solving)
+    # What the last block gives is nobody's input.
+    through_blocks = batches * (layers * reading + (layers - 1) * feeding)
+    seconds[pipeline.PRUNING] = through_blocks + layers * (max(0.0, reached - reading) + solving)
     dense_bytes = weight_bytes(model.checkpoint, None)
     lost_bytes = run.removal.lost_weights() * dense_bytes // weight_bytes(model.checkpoint, 1)
     return {
@@ -84,20 +94,19 @@ def _probe(run: pipeline.Run, rows: int, length: int) -> Calibration:
     return Calibration(tokens, tokens[:, None] if run.method.noised else None)
 
 
-def _memory(run: pipeline.Run, tokens: int, batches: int, block: torch.nn.Module) -> int:
-    """Bytes beside the model: kept inputs or states between blocks, one private block, statistics."""
+def _memory(run: pipeline.Run, tokens: int, block: torch.nn.Module, prepared: Prepared) -> int:
+    """Bytes beside the model, of what is held for long: kept inputs while the dense model is read; later a private
+    block, the states of all `tokens` between blocks, statistics of a block's inputs, and what waits to be written.
+    """
     model = run.model
-    width = model.network.dtype.itemsize
     private = sum(weight.numel() * weight.element_size() for weight in block.parameters())
-    states = tokens * batches * model.geometry.hidden * width if run.algorithm.statistic is not None else 0
-    kept = 0
-    if run.algorithm.prepare is not None and run.method.discounted and run.algorithm.statistic is None:
-        need = kept_bytes(run.runner, tokens)
-        kept = need if need <= pipeline.budget(run.spec, model) else 0
-    statistics = 0
+    unwritten = min(weight_bytes(model.checkpoint, None), SHARD_BYTES)
+    states = gathered = 0
     if run.algorithm.statistic is not None:
+        states = tokens * model.geometry.hidden * model.network.dtype.itemsize
         modules = model.projections(block)
-        statistics = sum(
-            run.algorithm.statistic.bytes_for(input_features(modules[name])) for name in run.runner.groups[0]
-        )
-    return private + max(states + statistics, kept)
+        features = [input_features(modules[name]) for name in run.runner.groups[0]]
+        gathered = sum(map(run.algorithm.statistic.bytes_for, features))
+        gathered += max(map(run.algorithm.statistic.bytes_to_finish, features))
+    kept = (prepared.facts or {}).get("kept_bytes", 0)
+    return max(kept, private + states + gathered + unwritten)

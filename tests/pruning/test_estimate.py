@@ -1,0 +1,87 @@
+"""What an estimate says, against what a pruning then does: phases, work and bytes are counted, nothing is timed."""
+
+import pytest
+from torch.profiler import ProfilerActivity, profile
+
+from analysis.pruning import estimate as estimating
+from analysis.pruning import pipeline
+from analysis.pruning.estimate import estimate
+from analysis.specs import METHODS, CalibrationParams, PruneSpec
+from tests.helpers import QuietContext
+
+# As many batches of one size, so that none is cut short.
+TEXT = CalibrationParams(samples=16, seq_len=128, step_interval=10)
+LONG = (pipeline.DENSE, pipeline.OUTLIERS, pipeline.PRUNING)
+
+
+@pytest.fixture
+def clock(monkeypatch, bundled):
+    """A clock that goes on by one for every sequence that passes through a block, private copies included."""
+    passed = [0.0]
+    kind = type(bundled.blocks[0])
+    forward = kind.forward
+
+    def counted(self, states, *arguments, **options):
+        passed[0] += len(states)
+        return forward(self, states, *arguments, **options)
+
+    monkeypatch.setattr(kind, "forward", counted)
+    monkeypatch.setattr(estimating.time, "perf_counter", lambda: passed[0])
+    return passed
+
+
+def peak_bytes(run, mapped: set[int]) -> int:
+    """The most bytes that tensors allocated while `run` works held at once, as the allocator counts them.
+
+    mapped: sizes of files that are mapped, which the allocator counts as if they were memory.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        if abs(event.nbytes()) not in mapped:
+            held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "owl"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypatch, clock, method, allocation):
+    spec = PruneSpec(
+        model=bundled.spec, method=method, allocation=allocation, calibration=TEXT, out=str(tmp_path / "p")
+    )
+    estimated = estimate(bundled, spec, QuietContext(tmp_path))["seconds"]
+    done: dict[str, float] = {}
+    measured_phase = pipeline.Run.phase
+
+    def counted_phase(run, name):
+        started = clock[0]
+        context = measured_phase(run, name)
+        leave = context.__exit__
+
+        class Counted:
+            def __enter__(self):
+                return context.__enter__()
+
+            def __exit__(self, *error):
+                done[name] = clock[0] - started
+                return leave(*error)
+
+        return Counted()
+
+    monkeypatch.setattr(pipeline.Run, "phase", counted_phase)
+    pipeline.prune(bundled, spec, QuietContext(tmp_path))
+    assert set(estimated) == set(done) & set(LONG)
+    for phase, work in estimated.items():
+        assert work == pytest.approx(done[phase], rel=0.02, abs=0.02), phase
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_memory_is_what_tensors_then_hold(bundled, tmp_path, method):
+    spec = PruneSpec(model=bundled.spec, method=method, calibration=TEXT, out=str(tmp_path / "p"))
+    estimated = estimate(bundled, spec, QuietContext(tmp_path))["memory_bytes"]
+    files = {file.stat().st_size for file in bundled.checkpoint.weight_files}
+    peak = peak_bytes(lambda: pipeline.prune(bundled, spec, QuietContext(tmp_path)), files)
+    assert 0.6 * peak < estimated < 1.3 * peak
