@@ -22,7 +22,7 @@ from pages.parts.session import engine
 from pages.parts.tuning import discounted_text
 from pages.parts.tuning import effects as tune_effects
 from pages.parts.tuning import settings as tune_settings
-from pages.parts.tuning.settings import in_words, kept_a
+from pages.parts.tuning.settings import kept_a, setting_in_words
 from pages.parts.tuning.statistics import statistics_job
 from pages.parts.tuning.suggestions import suggest_view
 
@@ -63,7 +63,7 @@ def _page(job: JobRecord) -> None:
     a = kept_a()
     named = {"this setting" if a is None else "B, this setting": setting} | ({"A": a} if a is not None else {})
     if a is not None:
-        st.caption(f"**A** {plain(in_words(a))}  \n**B** {plain(in_words(setting))}")
+        st.caption(f"**A** {plain(setting_in_words(a))}  \n**B** {plain(setting_in_words(setting))}")
     problem = _problem(statistics, setting)
     if problem:
         st.warning(plain(problem))
@@ -94,7 +94,7 @@ def _page(job: JobRecord) -> None:
             _scores(statistics, effects)
     _hand_over(statistics, setting)
     asked = statistics.info.spec
-    settings = {name: in_words(one) for name, one in named.items()}
+    settings = {name: setting_in_words(shown) for name, shown in named.items()}
     export_button(
         f"SinkScope: tuning, {view.lower()}",
         {**settings, "stored from": asked.model_dump(mode="json")},

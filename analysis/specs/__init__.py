@@ -18,7 +18,7 @@ from analysis.specs.base import (
 from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec
-from analysis.specs.naming import told_apart
+from analysis.specs.naming import in_words, short_label, told_apart
 from analysis.specs.observing import (
     AblateSpec,
     AttentionMapSpec,
@@ -91,7 +91,9 @@ __all__ = [
     "choices",
     "either",
     "help_text",
+    "in_words",
     "parameter",
     "sentence",
+    "short_label",
     "told_apart",
 ]

@@ -1,10 +1,25 @@
-"""What tells specs apart whose short names are the same."""
+"""Specs in words: a setting in a line, and what tells specs apart whose short names are the same."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from analysis.specs.base import Spec
+
+
+def in_words(spec: Spec, always: Collection[str] = (), leave_out: Collection[str] = ()) -> str:
+    """A spec in one line, by the labels of its fields: those named in `always`, and all that are not at their default.
+
+    So two specs that differ read differently. leave_out: fields that are not told.
+    """
+    values = {
+        name: value
+        for name, value in spec.model_dump(mode="json").items()
+        if name not in leave_out and (name in always or getattr(spec, name) != type(spec).model_fields[name].default)
+    }
+    return " · ".join(f"{label} {value}" for label, value in _labelled(values, type(spec)).items())
 
 
 def told_apart(names: Sequence[str], specs: Sequence[Mapping[str, Any]], kind: type[Spec]) -> list[str]:
@@ -34,12 +49,17 @@ def _labelled(spec: Mapping[str, Any], kind: type[Spec] | None) -> dict[str, str
         if isinstance(value, Mapping):
             shown |= _labelled(value, nested if nested is not None and issubclass(nested, Spec) else None)
         else:
-            label = (field.title if field is not None and field.title else name).partition(" (")[0]
-            shown[f"{label[0].lower()}{label[1:]}"] = _as_text(value)
+            shown[short_label(name, field)] = _as_text(value)
     return shown
+
+
+def short_label(name: str, field: FieldInfo | None) -> str:
+    """A field's label without what stands in brackets, as it reads within a sentence; its name where it has none."""
+    label = (field.title if field is not None and field.title else name).partition(" (")[0]
+    return f"{label[0].lower()}{label[1:]}"
 
 
 def _as_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_as_text, value)) or "none"
-    return "unset" if value in (None, "") else f"{value:g}" if isinstance(value, float) else str(value)
+    return "unset" if value in (None, "") else f"{value:.12g}" if isinstance(value, float) else str(value)

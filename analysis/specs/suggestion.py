@@ -4,14 +4,23 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from analysis.specs.base import parameter
+from analysis.specs.base import choices, parameter
+from analysis.specs.fields import bounds, extra
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning import DiscountParams
 from analysis.specs.tuning import StatisticsParams, TuneParams
 
-SEARCHABLE = tuple(DiscountParams.model_fields)
 REFERENCES = 2  # the first trials of every search: the published setting and no discount
 _OF_ACCURACY = {"tasks", "limit", "reported_limit", "draws", "include_path"}
+
+
+def searchable() -> tuple[str, ...]:
+    """The parameters of the discount that can be searched: numbers with a range and a step, and choices."""
+    return tuple(
+        name
+        for name, field in DiscountParams.model_fields.items()
+        if choices(field) or (extra(field).get("step") and None not in bounds(field, 0)[:2])
+    )
 
 
 class SuggestSpec(JobSpec):
@@ -86,10 +95,11 @@ class SuggestSpec(JobSpec):
     @field_validator("searched")
     @classmethod
     def _in_order(cls, searched: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in searched if name not in SEARCHABLE]
+        allowed = searchable()
+        unknown = [name for name in searched if name not in allowed]
         if unknown:
-            raise ValueError(f"'{unknown[0]}' is no parameter of the discount. Choose among {', '.join(SEARCHABLE)}.")
-        return tuple(name for name in SEARCHABLE if name in searched)
+            raise ValueError(f"'{unknown[0]}' is no parameter of the discount. Choose among {', '.join(allowed)}.")
+        return tuple(name for name in allowed if name in searched)
 
     @property
     def base(self) -> DiscountParams:

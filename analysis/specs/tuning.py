@@ -1,7 +1,9 @@
 """What is stored for tuning the discount of sinks, and a setting that is tried on it."""
 
+from dataclasses import dataclass
 from typing import Literal
 
+from analysis.registry import Registry
 from analysis.specs.base import Spec, parameter
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning import CalibrationParams, DiscountParams, StepParams
@@ -63,11 +65,19 @@ class TuneParams(StepParams):
     )
 
 
-PRESETS: dict[str, DiscountParams] = {
-    "published": DiscountParams(),
-    "hard threshold": DiscountParams(sink_score="hard"),
-    "α in standard deviations": DiscountParams(alpha_unit="std"),
-    "each layer's own sinks": DiscountParams(sink_scope="layer"),
-    "no discount": DiscountParams(discount_strength=0.0),
-}
+@dataclass(frozen=True)
+class DiscountPreset:
+    """A discount to begin with, by its name for people."""
+
+    name: str
+    discount: DiscountParams
+
+
+PRESETS: Registry[DiscountPreset] = Registry(
+    DiscountPreset("published", DiscountParams()),
+    DiscountPreset("hard threshold", DiscountParams(sink_score="hard")),
+    DiscountPreset("α in standard deviations", DiscountParams(alpha_unit="std")),
+    DiscountPreset("each layer's own sinks", DiscountParams(sink_scope="layer")),
+    DiscountPreset("no discount", DiscountParams(discount_strength=0.0)),
+)
 """Discounts to begin with. published: the authors' scripts for LLaDA and Dream alike."""

@@ -7,14 +7,14 @@ Shapes as in `analysis.tuning.effects`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from analysis.sinks.discount import token_weights
-from analysis.specs import NOISES, CalibrationParams, DiscountParams, TuneParams
+from analysis.specs import NOISES, CalibrationParams, DiscountParams, TuneParams, choices
 from analysis.specs.fields import bounds, extra
+from analysis.specs.suggestion import searchable
 from analysis.tuning.effects import LayerStatistics, group_weights, pruned_mask, scores_by_step, step_weights
 
 PROBES = 8
@@ -79,7 +79,7 @@ def random_settings(
     rng = np.random.default_rng((seed, 1))
     settings = []
     for index in range(count):
-        values = {name: _drawn(name, rng) for name in DiscountParams.model_fields}
+        values = {name: _drawn(name, rng) for name in searchable()}
         if index % 2 == 0:
             values |= {"sink_score": "soft", "alpha_unit": "std"}
         values |= {"sink_steps": "each", "sink_scope": scopes[rng.integers(len(scopes))]}
@@ -95,9 +95,9 @@ def random_settings(
 
 def _drawn(name: str, rng: np.random.Generator) -> float | str:
     field = DiscountParams.model_fields[name]
-    if get_origin(field.annotation) is Literal:
-        choices = get_args(field.annotation)
-        return choices[rng.integers(len(choices))]
+    allowed = choices(field)
+    if allowed:
+        return allowed[rng.integers(len(allowed))]
     step = float(extra(field)["step"])
     low, high, by_logarithm = bounds(field, step)
     low, high = low or 0.0, high or 0.0

@@ -287,6 +287,13 @@ def _plain(arrays: dict[str, np.ndarray], found: Plan, told: Callable[[str, int,
             arrays[f"plain.{layer}.{name}"][:] = scores_by_step(own, ones, np.ones(own.shape[1]))
 
 
+def chosen_rows(rows: int, kept: int, seed: tuple[int, ...]) -> np.ndarray:
+    """Which of a matrix's rows are stored, (kept,) in order: drawn without replacement, all where all are kept."""
+    if kept == rows:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, kept, replace=False))
+
+
 def _weights(arrays: dict[str, np.ndarray], runner: Runner, found: Plan, seed: int) -> None:
     model = runner.model
     files = stored_tensors(model)
@@ -294,10 +301,7 @@ def _weights(arrays: dict[str, np.ndarray], runner: Runner, found: Plan, seed: i
         modules = model.projections(private_block(model, layer, files))
         for index, (name, rows) in enumerate(outputs.items()):
             kept = arrays[f"weight.{layer}.{name}"]
-            chosen = np.arange(rows)
-            if len(kept) < rows:
-                draw = np.random.default_rng((seed, layer, index))
-                chosen = np.sort(draw.choice(rows, len(kept), replace=False))
+            chosen = chosen_rows(rows, len(kept), (seed, layer, index))
             weight = modules[name].weight.detach()
             weight = weight.T if isinstance(modules[name], Conv1D) else weight
             kept[:] = weight[torch.from_numpy(chosen).to(weight.device)].float().cpu().numpy()

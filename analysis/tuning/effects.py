@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t as student
 
 from analysis.sinks.definitions import moments
 from analysis.sinks.discount import discounted, scored_mass, sink_scores, standardised, token_weights
@@ -252,10 +253,15 @@ def layer_effect(
 
 
 def _spread(by_row: np.ndarray, outputs: int) -> float:
-    """Half the width of the 95 % interval of a mean over some of a matrix's rows, drawn without replacement."""
-    if len(by_row) == outputs:
+    """Half the width of the 95 % interval of a mean over some of a matrix's rows, drawn without replacement.
+
+    t₀.₉₇₅(n − 1)·s·√((1 − n/N)/n) for n of N rows (Cochran, Sampling Techniques, §2.8): Student's, as few rows make s
+    itself uncertain.
+    """
+    rows = len(by_row)
+    if rows == outputs:
         return 0.0
-    return float(1.96 * by_row.std(ddof=1) * np.sqrt((1 - len(by_row) / outputs) / len(by_row)))
+    return float(student.ppf(0.975, rows - 1) * by_row.std(ddof=1) * np.sqrt((1 - rows / outputs) / rows))
 
 
 def _shift(scores: np.ndarray, plain: np.ndarray) -> np.ndarray:

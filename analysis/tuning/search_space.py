@@ -6,15 +6,15 @@ those trials alone. So a search that goes on from stored trials draws what one w
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.samplers import TPESampler
 
-from analysis.specs import DiscountParams
+from analysis.specs import DiscountParams, choices
 from analysis.specs.fields import bounds, extra
 
 FOR_IMPORTANCE = 8  # trials before importances are told
@@ -30,28 +30,30 @@ def space(names: Sequence[str], leave_out: Mapping[str, Sequence[Any]] | None = 
 
     A bound that its field excludes is one step inside. What has one choice left is not in the space.
     """
-    found: Space = {}
+    ranges: Space = {}
     for name in names:
         field = DiscountParams.model_fields[name]
-        if get_origin(field.annotation) is Literal:
-            unwanted = (leave_out or {}).get(name, ())
-            choices = [choice for choice in get_args(field.annotation) if choice not in unwanted]
-            if len(choices) > 1:
-                found[name] = CategoricalDistribution(choices)
+        allowed = [choice for choice in choices(field) if choice not in (leave_out or {}).get(name, ())]
+        if len(allowed) > 1:
+            ranges[name] = CategoricalDistribution(allowed)
+        if choices(field):
             continue
-        step = float(extra(field)["step"])
+        step = extra(field)["step"]
         low, high, _ = bounds(field, step)
         if low is None or high is None:
             raise ValueError(f"'{name}' has no range to search. Give its field a least and a largest value.")
-        found[name] = FloatDistribution(low, high, step=step)
-    return found
+        if field.annotation is int:
+            ranges[name] = IntDistribution(int(low), int(high), step=int(step))
+        else:
+            ranges[name] = FloatDistribution(float(low), float(high), step=float(step))
+    return ranges
 
 
-def _lies_in(one: BaseDistribution, value: Any) -> bool:
-    if isinstance(one, CategoricalDistribution):
-        return value in one.choices
-    assert isinstance(one, FloatDistribution)
-    return one.low <= value <= one.high
+def _lies_in(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return distribution.low <= value <= distribution.high
 
 
 class Search:
@@ -67,7 +69,7 @@ class Search:
         values = self._searched(discount)
         if self._base.model_copy(update=values) != discount:
             return False
-        return all(_lies_in(one, values[name]) for name, one in self._space.items())
+        return all(_lies_in(distribution, values[name]) for name, distribution in self._space.items())
 
     def tell(self, discount: DiscountParams, value: float) -> None:
         """Takes in what a setting of the space is worth."""

@@ -47,6 +47,13 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
     return st.text_input(label, value=default, key=key, help=help_shown, **options)
 
 
+def slides(spec: type[Spec], name: str) -> bool:
+    """Whether a field is a number between two bounds, for `draw_slider`."""
+    field = spec.model_fields[name]
+    kind = _plain_type(field)
+    return kind in (int, float) and set(_range(field, kind)) == {"min_value", "max_value"}
+
+
 def draw_slider(spec: type[Spec], name: str, key: str, **options: Any) -> Any:
     """Draws a bounded number as a slider."""
     field = spec.model_fields[name]

@@ -1,5 +1,6 @@
 """Stored statistics and what is computed from them, against the exact path of pruning."""
 
+import dataclasses
 import gc
 import json
 import re
@@ -36,7 +37,7 @@ from analysis.specs import (
 )
 from analysis.tuning import effects
 from analysis.tuning.bin_error import GENTLE, PROBES, random_settings, shares
-from analysis.tuning.collect import plan
+from analysis.tuning.collect import chosen_rows, plan
 from analysis.tuning.statistics_file import FIRST_EDGES, create, finish, open_statistics
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
@@ -468,6 +469,45 @@ def test_no_discount_changes_nothing_and_the_floor_stands_beside_it(stored):
     assert np.array_equal(found.error, found.plain_error)
     discounted = effect(stored[0], 0, TuneParams())
     assert (discounted.changed > 0).all() and not np.array_equal(discounted.error, found.error)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.6])
+def test_the_interval_of_sampled_rows_holds_the_share_of_all_rows_as_often_as_it_says(stored, share):
+    """Rows are drawn again and again from a model whose rows are all stored, so that the share is known."""
+    params = TuneParams(discount=DISCOUNTS["weak and low"])
+    statistics = stored[0]
+    steps = effects.step_weights(statistics.info.levels, statistics.info.spec.calibration.diffusion_steps, params)
+    groups = statistics.group_weights(params.discount)[:, :, 0]
+    held = []
+    for index in range(statistics.info.layers):
+        layer = statistics.layer(index, params.discount)
+        truth = effect(statistics, index, params).changed
+        for seed in range(150):
+            weights = {
+                name: weight[chosen_rows(len(weight), round(share * len(weight)), (seed, index, place))]
+                for place, (name, weight) in enumerate(layer.weights.items())
+            }
+            drawn = dataclasses.replace(layer, weights=weights, grams={})
+            found = effects.layer_effect(
+                drawn, effects.plain_layer(drawn, steps, params.sparsity), groups, steps, params.sparsity
+            )
+            held.append(np.abs(found.changed - truth) <= found.spread)
+    assert 0.93 <= np.mean(held) <= 0.97
+
+
+def test_a_large_model_stores_some_rows_and_says_how_far_its_shares_may_be_off(stored, tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.tuning.collect.ALL_ROWS", 0)
+    monkeypatch.setattr("analysis.tuning.collect.SAMPLED_ROWS", 24)
+    params = TuneParams(discount=DISCOUNTS["weak and low"])
+    statistics = calibrated(stored[0].info.spec, tmp_path)
+    assert statistics.sampled and not stored[0].sampled
+    near = []
+    for index in range(statistics.info.layers):
+        found, truth = effect(statistics, index, params), effect(stored[0], index, params)
+        whole = np.array(list(statistics.info.outputs[index].values()))
+        assert ((found.spread > 0) == (whole > 24)).all()
+        near.append(np.abs(found.changed - truth.changed) <= 2 * found.spread + 1e-12)
+    assert np.mean(near) > 0.9
 
 
 def test_steps_left_out_do_not_count(stored):

@@ -5,14 +5,33 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
+from pydantic.fields import FieldInfo
 
+from analysis.__main__ import main
 from analysis.jobs import known_key
-from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec, TuneParams
+from analysis.pruned.report_file import read_report
+from analysis.sinks import discount
+from analysis.specs import (
+    PRESETS,
+    CalibrateSpec,
+    CalibrationParams,
+    DiscountParams,
+    EstimateSpec,
+    ModelSpec,
+    PruneSpec,
+    SuggestSpec,
+    TuneParams,
+    parameter,
+)
+from analysis.specs.suggestion import searchable
+from analysis.specs.tuning import DiscountPreset
 from analysis.tuning import effects as tuning
 from analysis.tuning.bin_error import shares
+from analysis.tuning.search_space import space
 from analysis.tuning.statistics_file import open_statistics
 from pages.parts.session import engine
 from pages.parts.tuning import effects as tune_effects
+from tests.conftest import GOLDEN
 from tests.ui.helpers import app, texts
 
 pytestmark = pytest.mark.slow
@@ -119,6 +138,76 @@ def test_presets_undo_and_a_setting_kept_beside_another(statistics):
     test.button(key="tuning_swap").click().run()
     assert check(test).slider(key="tune_sink_std").value == 2.0
     assert json.loads(test.query_params["tuning_a"])["discount"]["sink_std"] == 3.0
+
+
+def test_a_preset_that_is_added_can_be_chosen(statistics, monkeypatch):
+    row = DiscountPreset("half as strong", DiscountParams(discount_strength=0.5, sink_score="hard"))
+    monkeypatch.setitem(PRESETS, row.name, row)
+    test = check(page())
+    test.selectbox(key="tuning_preset").set_value(row.name).run()
+    assert check(test).metric[0].value == f"{total(statistics, TuneParams(discount=row.discount)).changed:.3%}"
+    with pytest.raises(ValueError, match="already"):
+        PRESETS.add(DiscountPreset("published", DiscountParams()))
+
+
+@pytest.fixture
+def floor(monkeypatch):
+    """One field more in `DiscountParams` and what it does in φ: a score below the floor counts as none."""
+    specs = (DiscountParams, TuneParams, PruneSpec, EstimateSpec, SuggestSpec)
+    help_text = "A score below it is none."
+    field = FieldInfo.from_annotated_attribute(float, parameter(0.0, "Floor of φ", help_text, ge=0, le=1, step=0.1))
+    original = discount.sink_scores
+
+    def sink_scores(mass, params, known=None):
+        scores = original(mass, params, known)
+        return np.where(scores < params.floor, np.float32(0), scores)
+
+    for module in (discount, tuning):
+        monkeypatch.setattr(module, "sink_scores", sink_scores)
+    DiscountParams.model_fields["floor"] = field
+    for spec in specs:
+        spec.model_rebuild(force=True)
+    yield field
+    del DiscountParams.model_fields["floor"]
+    for spec in specs:
+        spec.model_rebuild(force=True)
+
+
+def test_a_parameter_of_the_discount_that_is_added_is_drawn_told_computed_and_handed_over(statistics, floor):
+    test = check(page(tune_alpha_unit="std", tune_sink_alpha="1.0"))
+    test.button(key="tuning_keep").click().run()
+    test.slider(key="tune_floor").set_value(0.5).run()
+    a = TuneParams(discount=DiscountParams(alpha_unit="std", sink_alpha=1.0))
+    b = TuneParams(discount=DiscountParams(alpha_unit="std", sink_alpha=1.0, floor=0.5))
+    numbers = {metric.label: metric.value for metric in check(test).metric}
+    shown = {name: numbers[f"Mask bits changed, {name}"] for name in ("A", "B, this setting")}
+    assert shown == {
+        "A": f"{total(statistics, a).changed:.3%}",
+        "B, this setting": f"{total(statistics, b).changed:.3%}",
+    }
+    assert shown["A"] != shown["B, this setting"]
+    assert "floor of φ 0 · sparsity" in texts(test) and "floor of φ 0.5" in texts(test)
+    assert dict(parse_qsl(prune_link(test).query_string))["prune_floor"] == "0.5"
+    test.segmented_control(key="tuning_view").set_value("Discount").run()
+    test.toggle(key="tuning_curve_table").set_value(True).run()
+    curve = check(test).dataframe[0].value
+    below = curve["z"] < 1.9  # where φ < 0.5, k = 2
+    assert (curve["ω median, B, this setting"][below] == 1).all() and (curve["ω median, A"][below] < 1).all()
+    test.segmented_control(key="tuning_view").set_value("Suggest").run()
+    assert "Floor of φ" in check(test).multiselect(key="suggest_searched").options
+    pruning = app("pages/pruning.py", prune_floor="0.5")
+    assert not pruning.exception and pruning.number_input(key="prune_floor").value == 0.5
+
+
+def test_a_parameter_of_the_discount_that_is_added_is_a_flag_and_searched(floor, tmp_path):
+    text = tmp_path / "text.jsonl"
+    text.write_text("".join(json.dumps({"input_ids": [*range(row, row + 32)]}) + "\n" for row in range(4)))
+    small = ["--calibration", str(text), "--samples", "2", "--seq-len", "32", "--step-interval", "25"]
+    asked = ["prune", "--model", str(GOLDEN / "llada-gqa"), "--method", "sink-wanda", *small]
+    assert main([*asked, "--alpha-unit", "std", "--floor", "0.5", "--out", str(tmp_path / "pruned")]) == 0
+    assert read_report(tmp_path / "pruned").settings["discount"]["floor"] == 0.5
+    ranges = space(searchable())
+    assert (ranges["floor"].low, ranges["floor"].high, ranges["floor"].step) == (0, 1, 0.1)
 
 
 @pytest.mark.parametrize("view", ["Output error", "Discount", "Text", "Scores"])

@@ -1,20 +1,21 @@
 """The setting being tuned: its controls, presets, undo, and the one it is compared with."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from analysis.specs import NOISES, PRESETS, DiscountParams, TuneParams
+from analysis.specs import NOISES, PRESETS, DiscountParams, TuneParams, in_words
 from analysis.tuning.statistics_file import Info
 from pages.parts import controls
 from pages.parts.session import not_in_address
 from pages.parts.trouble import EXPECTED, why
 
 _HISTORY, _A = "tuning_history", "tuning_a"
-_SLIDERS = ("sink_std", "sink_alpha", "discount_strength")
-_CHOICES = ("sink_score", "alpha_unit", "sink_scope", "sink_steps")
 _STEPS = "tune_steps"
+_IN_A_ROW = 4
 MOST_UNDONE = 100
 
 
@@ -27,18 +28,29 @@ def draw(info: Info) -> TuneParams:
     """Draws the controls and returns the setting."""
     _keep_steps_known(info.levels)
     values: dict[str, Any] = {}
-    columns = st.columns(4)
-    for column, name in zip(columns, _SLIDERS, strict=False):
+    sliders = _sliders()
+    for name, column in _columns([*sliders, "sparsity"]):
+        spec = DiscountParams if name in sliders else TuneParams
         with column:
-            values[name] = controls.draw_slider(DiscountParams, name, key_of(name), bind="query-params")
-    with columns[3]:
-        sparsity = controls.draw_slider(TuneParams, "sparsity", key_of("sparsity"), bind="query-params")
-    for column, name in zip(st.columns(4), _CHOICES, strict=True):
+            values[name] = controls.draw_slider(spec, name, key_of(name), bind="query-params")
+    sparsity = values.pop("sparsity")
+    for name, column in _columns([name for name in DiscountParams.model_fields if name not in sliders]):
         with column:
             values[name] = controls.draw(DiscountParams, name, key_of(name), bind="query-params")
     setting = TuneParams(discount=DiscountParams(**values), sparsity=sparsity, **_steps(info))
     _remember(setting)
     return setting
+
+
+def _sliders() -> list[str]:
+    """The parameters of the discount that are numbers between two bounds."""
+    return [name for name in DiscountParams.model_fields if controls.slides(DiscountParams, name)]
+
+
+def _columns(names: list[str]) -> Iterator[tuple[str, DeltaGenerator]]:
+    """Each name with the column that its control is drawn in."""
+    for first in range(0, len(names), _IN_A_ROW):
+        yield from zip(names[first : first + _IN_A_ROW], st.columns(_IN_A_ROW), strict=False)
 
 
 def _steps(info: Info) -> dict[str, Any]:
@@ -113,7 +125,8 @@ def actions(info: Info) -> None:
     def preset() -> None:
         name = st.session_state["tuning_preset"]
         if name:
-            apply(TuneParams(discount=PRESETS[name], sparsity=st.session_state.get(key_of("sparsity"), 0.5)), levels)
+            sparsity = st.session_state.get(key_of("sparsity"), TuneParams().sparsity)
+            apply(TuneParams(discount=PRESETS[name].discount, sparsity=sparsity), levels)
 
     def undo() -> None:
         history = st.session_state[_HISTORY]
@@ -192,24 +205,16 @@ def _short(setting: TuneParams) -> str:
     return json.dumps(setting.model_dump(exclude_defaults=True))
 
 
-def in_words(setting: TuneParams) -> str:
-    """A setting in one line."""
+def setting_in_words(setting: TuneParams) -> str:
+    """A setting in one line; settings that differ read differently."""
     return f"{discount_in_words(setting.discount)} · {rest_in_words(setting)}"
 
 
 def discount_in_words(discount: DiscountParams) -> str:
-    """A discount in one line."""
-    parts = [f"k {discount.sink_std:g}", f"λ {discount.discount_strength:g}", discount.sink_score]
-    if discount.sink_score == "soft":
-        parts.insert(1, f"α {discount.sink_alpha:g}" + (" per std" if discount.alpha_unit == "std" else ""))
-    parts += ["each layer's sinks"] if discount.sink_scope == "layer" else []
-    parts += ["mean over steps"] if discount.sink_steps == "mean" else []
-    return " · ".join(parts)
+    """A discount in one line: its numbers, and what else is not as published."""
+    return in_words(discount, always=_sliders())
 
 
 def rest_in_words(setting: TuneParams) -> str:
     """What a setting holds beside its discount, in one line."""
-    parts = [f"steps from {setting.first_step}"] if setting.first_step else []
-    parts += [f"steps up to {setting.last_step}"] if setting.last_step < 1000 else []
-    parts += [f"{setting.step_weighting} steps count more"] if setting.step_weighting != "even" else []
-    return " · ".join([*parts, f"sparsity {setting.sparsity:.0%}"])
+    return in_words(setting, always=("sparsity",), leave_out=("discount",))

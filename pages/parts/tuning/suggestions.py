@@ -9,8 +9,16 @@ from pydantic import ValidationError
 from analysis.engine import JobRecord
 from analysis.evaluation.presets import PRESETS, SUITES
 from analysis.figures import suggestion as figures
-from analysis.specs import CalibrateSpec, DiscountParams, StatisticsParams, SuggestSpec, TuneParams, sentence
-from analysis.specs.suggestion import SEARCHABLE
+from analysis.specs import (
+    CalibrateSpec,
+    DiscountParams,
+    StatisticsParams,
+    SuggestSpec,
+    TuneParams,
+    sentence,
+    short_label,
+)
+from analysis.specs.suggestion import searchable
 from pages.parts import controls
 from pages.parts.charts import chart, heading
 from pages.parts.plain import plain
@@ -93,7 +101,7 @@ def _spec(asked: CalibrateSpec, setting: TuneParams) -> tuple[SuggestSpec | None
     field = SuggestSpec.model_fields["searched"]
     values["searched"] = columns[1].multiselect(
         field.title,
-        SEARCHABLE,
+        searchable(),
         default=field.default,
         key="suggest_searched",
         bind="query-params",
@@ -141,8 +149,9 @@ def _what(spec: SuggestSpec) -> str:
 
 def _held(spec: SuggestSpec) -> str:
     """What all trials of a search have in common."""
-    held = [name for name in SEARCHABLE if name not in spec.searched]
-    fixed = [f"{_title(name)[0].lower()}{_title(name)[1:]} {getattr(spec.setting.discount, name)}" for name in held]
+    held = [name for name in searchable() if name not in spec.searched]
+    fields = DiscountParams.model_fields
+    fixed = [f"{short_label(name, fields[name])} {getattr(spec.setting.discount, name)}" for name in held]
     return ", ".join([settings.rest_in_words(spec.setting).replace(" · ", ", "), *fixed])
 
 
