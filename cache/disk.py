@@ -15,7 +15,7 @@ class RefusedRow(ValueError):
     """A row that this store never writes: it was put there by something else and is not opened."""
 
 
-class PlainDisk(diskcache.Disk):
+class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     """Keys are text; values are text, bytes or files. Everything else raises TypeError, or RefusedRow on reading."""
 
     def put(self, key: Any) -> tuple[str, bool]:
@@ -31,7 +31,8 @@ class PlainDisk(diskcache.Disk):
     def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, str | None, Any]:
         if type(value) not in (str, bytes) and not (read and hasattr(value, "read")):
             raise TypeError(f"Values of the store are text, bytes or files, not {type(value).__name__}.")
-        return super().store(value, read, key)
+        row: tuple[int, int, str | None, Any] = super().store(value, read, key)
+        return row
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
         if mode not in (MODE_RAW, MODE_BINARY, MODE_TEXT):

@@ -37,7 +37,8 @@ def default_root() -> Path:
 
 def _named(variable: str) -> Path | None:
     try:
-        return environment.value(variable)
+        path: Path | None = environment.value(variable)
+        return path
     except environment.VariableError as error:
         raise StoreError(str(error)) from error
 

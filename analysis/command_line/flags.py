@@ -4,7 +4,7 @@ import argparse
 import sys
 import tempfile
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -47,12 +47,18 @@ def add_flags(parser: argparse.ArgumentParser, spec: type[Spec], note: str, seen
         parser.add_argument(
             flag,
             dest=name,
-            type=listed_words if listed else str if allowed or in_bytes(spec, name) else kind,
+            type=_reader(listed, bool(allowed) or in_bytes(spec, name), kind),
             choices=allowed,
             default=argparse.SUPPRESS,
             metavar=None if allowed else f"{name.upper()},…" if listed else name.upper(),
             help=f"{help_text(field)} Default: {default}.{note}".replace("%", "%%"),
         )
+
+
+def _reader(listed: bool, as_text: bool, kind: Any) -> Callable[[str], Any]:
+    """What makes a field's value of a word on the command line."""
+    reader: Callable[[str], Any] = listed_words if listed else str if as_text else kind
+    return reader
 
 
 def listed_words(text: str) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class Cluster:
     @property
     def connected(self) -> bool:
         """Whether the scheduler is still there."""
-        return self.client.status == "running"
+        return bool(self.client.status == "running")
 
     def places(self) -> dict[str, Place]:
         """The workers there are, by address."""

@@ -269,8 +269,10 @@ class Dispatcher:
                 work = Work(list(self._running.values()), self._held, self._refused)
                 place = free_place(record, cluster.places(), work)
                 host = host_for(record, work) if place is None and JOBS[record.kind].short else None
-                if place is not None or host is not None:
-                    self._hand_over(cluster, record, place or host.place, host)
+                if host is not None:
+                    place = host.place
+                if place is not None:
+                    self._hand_over(cluster, record, place, host)
                 elif JOBS[record.kind].short:
                     self.book.update(record.id, waits_for=obstacle(record, work))
             except Exception as error:
@@ -391,7 +393,7 @@ class Dispatcher:
         if run.cancelled and run.told is None:
             run.told = now
             cluster.tell(run.place.address, request_cancel, run.record.run)
-        elif run.cancelled and not run.guest and not run.killed and now - run.told > CANCEL_GRACE:
+        elif run.told is not None and not run.guest and not run.killed and now - run.told > CANCEL_GRACE:
             # A guest is never killed: that would take its host along.
             run.killed = True
             cluster.kill(run.place.address)
@@ -446,9 +448,12 @@ class Dispatcher:
         from distributed import CancelledError, KilledWorker
 
         try:
-            return run.future.result()  # however long it travels; `_watch` cancels it if its worker goes
+            outcome: dict[str, Any] = (
+                run.future.result()
+            )  # however long it travels; `_watch` cancels it if its worker goes
         except (KilledWorker, CancelledError):
             return None
+        return outcome
 
     def _after_death(self, cluster: Cluster, run: Running) -> None:
         """The worker is gone. A host fails; a guest, or a job that had not begun, is tried once more."""

@@ -15,9 +15,9 @@ from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.job_store import Book
 from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives, new_owner
 from analysis.errors import UserError
-from analysis.jobs import known_key
+from analysis.jobs import RecordSummary, known_key
 from analysis.recording.trajectory import open_trajectory
-from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, Spec, sentence
+from analysis.specs import ModelSpec, RecordSpec, Replay, Spec, sentence
 from cache import environment
 from cache.keys import content_key
 from cache.store import Result, Store
@@ -80,9 +80,9 @@ class Engine:
                 reason = f"SinkScope was stopped while this job ran.{where}"
                 self._book.finish(record.id, "interrupted", reason=reason)
         for path in self.store.incoming.iterdir():
-            record = self.job(path.name)
-            stale = record is None and path.stat().st_mtime < time.time() - _ABANDONED
-            if stale or (record is not None and record.ended):
+            leaver = self.job(path.name)
+            stale = leaver is None and path.stat().st_mtime < time.time() - _ABANDONED
+            if stale or (leaver is not None and leaver.ended):
                 shutil.rmtree(path, ignore_errors=True)
                 path.unlink(missing_ok=True) if path.is_file() else None
         self.store.remove_old_scratch()
@@ -177,7 +177,7 @@ class Engine:
         called = called or f"'{file.name}'"
         trajectory = open_trajectory(file, called)
         info = trajectory.info
-        if info.sampling.sampler not in SAMPLINGS:
+        if isinstance(info.sampling, Replay):
             raise UserError("This file holds forwards over given inputs, not a recorded generation. Open one of those.")
         with file.open("rb") as content:
             key = f"imported-{content_key(digest=hashlib.file_digest(content, 'sha256').hexdigest())}"
@@ -191,7 +191,7 @@ class Engine:
             )
         except ValidationError as error:
             raise UserError(f"{called} cannot be taken in: {sentence(error)}") from error
-        summary = {
+        summary: RecordSummary = {
             "source": info.model.source,
             "text": info.final_text,
             "steps": trajectory.steps,
@@ -199,7 +199,7 @@ class Engine:
             "fingerprint": info.model.fingerprint,
             "imported": True,
         }
-        self.store.add_result(key, summary, file)
+        self.store.add_result(key, dict(summary), file)
         now = time.time()
         record = JobRecord(
             id=uuid.uuid4().hex[:12],
@@ -209,7 +209,7 @@ class Engine:
             created=now,
             finished=now,
             key=key,
-            summary=summary,
+            summary=dict(summary),
             cached=True,
             owner=self._owner,
         )
@@ -279,7 +279,7 @@ class Engine:
 
     def has_result(self, record: JobRecord) -> bool:
         """Whether `result` would find something, without reading it."""
-        return bool(record.key) and record.state == "done" and self.store.has_result(record.key)
+        return record.key is not None and record.state == "done" and self.store.has_result(record.key)
 
     def knows(self, kind: str, key: str | None) -> bool:
         """Whether the result of this key is in the store, or a job that will give it waits or runs."""

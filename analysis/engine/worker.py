@@ -22,7 +22,7 @@ from analysis.errors import UserError, first_line, named_line, os_sentence
 from analysis.job_context import Cancelled, Context
 from analysis.jobs import JOBS, known_key
 from analysis.models.resident import is_resident, resident_spec
-from analysis.specs import Spec
+from analysis.specs import JobSpec, Spec
 from cache.keys import code_version, content_key
 from cache.stores import Stores
 
@@ -207,7 +207,7 @@ def run_job(text: str) -> dict[str, Any]:
         context = WorkerContext(order, spec)
         context.tell({"phase": "starting"})
         with _turns.guest(context.check) if order.guest else _turns.host():
-            if order.guest and not is_resident(spec.model):
+            if order.guest and not (isinstance(spec, JobSpec) and is_resident(spec.model)):
                 return {"not_resident": True}
             outcome = JOBS[order.kind].run(spec, context)
         freight = load_up(outcome, context.folder, context.shared, order.limit)

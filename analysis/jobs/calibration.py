@@ -44,7 +44,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
     memory = free_bytes(model.device.type) // 2
     runner: Runner = Resident(model) if whole else Streamed(model, memory)
     context.progress("calibration text")
-    texts, note = _texts(model, spec)
+    texts, note = _texts(model, model.mask_token, spec)
     found = plan(runner, spec, texts.noised.shape[1], texts.noised.shape[2])
     texts = replace(texts, **{name: getattr(texts, name)[: found.sequences] for name in ("clean", "noised", "other")})
     names = token_strings(model.tokenizer, np.unique([*np.unique(texts.noised), *np.unique(texts.clean)]).tolist())
@@ -104,7 +104,7 @@ def _other(params: CalibrationParams, number: int) -> CalibrationParams:
     return params.model_copy(update={"seed": (params.seed + number) % 2**31})
 
 
-def _texts(model: "LoadedModel", spec: CalibrateSpec) -> tuple["Texts", str]:
+def _texts(model: "LoadedModel", mask_token: int, spec: CalibrateSpec) -> tuple["Texts", str]:
     """The text that a pruning with these parameters reads, that of another seed, and sequences that are in neither."""
     from analysis.calibration.text import calibration_text
     from analysis.tuning.collect import Texts
@@ -128,7 +128,7 @@ def _texts(model: "LoadedModel", spec: CalibrateSpec) -> tuple["Texts", str]:
             "sequence length, or more text."
         )
     rows = [
-        noised_sequences(tokens, own, model.mask_token)
-        for tokens, own in ((clean, params), (unlike, other), (np.stack(unseen), apart))
+        noised_sequences(tokens, calibration, mask_token)
+        for tokens, calibration in ((clean, params), (unlike, other), (np.stack(unseen), apart))
     ]
     return Texts(clean, *rows), note

@@ -20,6 +20,7 @@ from analysis.jobs.calibration import calibrate
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.outcome import result_key
 from analysis.jobs.pruning import prune
+from analysis.jobs.summaries import EvaluateSummary
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import CalibrateSpec, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, StepParams, SuggestSpec
 from analysis.tuning import effects as tuning
@@ -27,6 +28,7 @@ from analysis.tuning.statistics_file import open_statistics
 
 Tell = Callable[[str], None]
 Facts = dict[str, Any]
+Part = Literal["tuning", "reported"]
 
 
 class Judge(Protocol):
@@ -210,8 +212,8 @@ class AccuracyJudge:
         return {"accuracies": accuracies, "differences": rows, "problems": summary["problems"]}
 
     def _evaluated(
-        self, settings: dict[str, DiscountParams], part: str, limit: int | None, tell: Tell
-    ) -> tuple[Facts, list[str], results.Results]:
+        self, settings: dict[str, DiscountParams], part: Part, limit: int | None, tell: Tell
+    ) -> tuple[EvaluateSummary, list[str], results.Results]:
         """The summary of the dense model and these settings on a part, fingerprints of the pruned, and the items."""
         spec = self._spec
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -221,7 +223,7 @@ class AccuracyJudge:
             steps = StepParams(**{name: getattr(spec.setting, name) for name in StepParams.model_fields})
             for number, discount in enumerate(settings.values()):
                 folders.append(self._folder / f"pruned-{number}")
-                asked = PruneSpec(
+                pruning = PruneSpec(
                     model=spec.model,
                     method="sink-wanda",
                     sparsity=spec.setting.sparsity,
@@ -231,11 +233,11 @@ class AccuracyJudge:
                     streaming=spec.statistics.streaming,
                     out=str(folders[-1]),
                 )
-                prune(asked, _Part(self._context, self._folder, tell))
+                prune(pruning, _Part(self._context, self._folder, tell))
             sources = [
                 ModelSpec(source=str(folder), device=spec.model.device, dtype=spec.model.dtype) for folder in folders
             ]
-            asked = EvaluateSpec(
+            evaluation = EvaluateSpec(
                 model=spec.model,
                 compare=tuple(sources),
                 names=("dense", *settings),
@@ -246,7 +248,7 @@ class AccuracyJudge:
                 part=part,
                 seed=spec.seed,
             )
-            outcome = evaluate(asked, _Part(self._context, self._folder, tell))
+            outcome = evaluate(evaluation, _Part(self._context, self._folder, tell))
             assert outcome.file is not None
             prints = [fingerprint(checkpoint) for checkpoint in map(find, map(str, folders)) if checkpoint is not None]
             return outcome.summary, prints, results.read(outcome.file)

@@ -30,7 +30,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
 
     ids, chat = model.encode(spec.prompt, spec.chat_template)
     prompt = torch.tensor([ids], dtype=torch.long)
-    masks = ids.count(model.mask_token)
+    masks = 0 if model.mask_token is None else ids.count(model.mask_token)
     planned, positions = spec.sampling.forwards(masks), len(ids) + spec.sampling.gen_length
     need = trajectories.planned_bytes(spec.sampling, model.geometry, len(ids), masks, spec.mass_dtype)
     there = free_memory()
@@ -135,7 +135,7 @@ def _recording(
 def written(model: "LoadedModel", tokens: list[int], ends: set[int]) -> str:
     """What the model wrote, up to the first end-of-text token."""
     stop = next((index for index, token in enumerate(tokens) if token in ends), len(tokens))
-    return "" if model.tokenizer is None else model.tokenizer.decode(tokens[:stop], skip_special_tokens=True)
+    return "" if model.tokenizer is None else str(model.tokenizer.decode(tokens[:stop], skip_special_tokens=True))
 
 
 def reference(spec: ReferenceSpec, context: Context) -> Outcome[ReplaySummary]:

@@ -6,6 +6,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -56,7 +57,7 @@ def parameter(
 
     empty: what no value means, shown in the empty widget.
     """
-    declared = {"unit": unit, "source": source, "step": step, "empty": empty}
+    declared: JsonDict = {"unit": unit, "source": source, "step": step, "empty": empty}
     return Field(default, title=label, description=help, json_schema_extra=declared, **bounds)
 
 

@@ -7,6 +7,7 @@ then where they fit: one forward; else the model runs twice. Shapes as in `analy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class Plan:
     of every input, outputs: rows of every projection, both by layer. notes: what was cut.
     """
 
-    grouping: str
+    grouping: Literal["tokens", "bins"]
     scopes: tuple[str, ...]
     sequences: int
     groups: int
@@ -82,10 +83,11 @@ def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Plan:
     scopes = ("model", "layer") if spec.layer_scope else ("model",)
     by_token = 4 * levels * length * features
     by_bin = 4 * levels * BINS * features * len(scopes)
-    grouping = spec.grouping
-    if grouping == "auto":
+    if spec.grouping == "auto":
         fits = by_token * spec.calibration.samples <= (spec.byte_budget or _fitted(by_token))
-        grouping = "tokens" if fits or by_token <= by_bin else "bins"
+        grouping: Literal["tokens", "bins"] = "tokens" if fits or by_token <= by_bin else "bins"
+    else:
+        grouping = spec.grouping
     each = by_token if grouping == "tokens" else by_bin
     budget = spec.byte_budget or _fitted(each)
     sequences = min(spec.calibration.samples, budget // each)
