@@ -134,5 +134,7 @@ def tests(of: Family) -> int:
 
 def paired(results: Results, benchmark: str, pair: Pair) -> np.ndarray:
     """First minus second on the items that both have answered."""
-    first, second = (scores(results, benchmark, model, [other])[0] for model, other in (pair, pair[::-1]))
-    return first - second
+    first, _ = scores(results, benchmark, pair[0], [pair[1]])
+    second, _ = scores(results, benchmark, pair[1], [pair[0]])
+    difference: np.ndarray = first - second
+    return difference

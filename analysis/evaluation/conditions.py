@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.pruned.report_file import SETTINGS, PrunedRun
-from analysis.specs import ALLOCATIONS, METHODS, CalibrationParams, DiscountParams, PruneSpec, StepParams
+from analysis.specs import ALLOCATIONS, METHODS, CalibrationParams, DiscountParams, PruneSpec, Spec, StepParams
 
 Conditions = Mapping[str, Any]
 """By name, as `calibration.seed`. Two can be compared on the names that both have."""
@@ -20,7 +20,7 @@ SCORED_IN, SCORED_ON = "scored_in", "scored_on"
 _VERSIONS = "versions."
 _DISCOUNT = "discount."
 _TEXT = ("data", "samples", "seq_len", "seed")  # of the calibration; the rest is about noise
-_PARTS = {"calibration": CalibrationParams, "discount": DiscountParams, "steps": StepParams}
+_PARTS: dict[str, type[Spec]] = {"calibration": CalibrationParams, "discount": DiscountParams, "steps": StepParams}
 _TITLES = {
     DENSE: "Dense model",
     PRUNED_IN: "Precision of the pruning",
@@ -61,8 +61,12 @@ def _unread(name: str, found: Conditions) -> bool:
         return not method.discounted
     if part == "steps":
         return not method.weighs_steps
-    readers = [row for row in (*METHODS.values(), *ALLOCATIONS.values()) if name in row.reads]
-    return allocation is not None and bool(readers) and method not in readers and allocation not in readers
+    if allocation is None:
+        return False
+    read_by_some = any(name in row.reads for row in METHODS.values()) or any(
+        name in row.reads for row in ALLOCATIONS.values()
+    )
+    return read_by_some and name not in method.reads and name not in allocation.reads
 
 
 def _plain(value: Any) -> Any:

@@ -95,7 +95,8 @@ class LanguageModel(TemplateLM):
 
     def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         self._origins = [(request.task_name or "", request.doc_id) for request in requests]
-        return super().loglikelihood(list(requests), disable_tqdm=True)
+        answers: list[tuple[float, bool]] = super().loglikelihood(list(requests), disable_tqdm=True)
+        return answers
 
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, list[int], list[int]]], **kwargs: Any
@@ -114,7 +115,7 @@ class LanguageModel(TemplateLM):
             responses[index] = (result.value, greedy)
             self.on_response(index, responses[index], result)
 
-        options = {
+        options: dict[str, Any] = {
             "draws": self.settings.draws,
             "seed": self.settings.seed,
             "on_result": finished,
@@ -237,10 +238,11 @@ class LanguageModel(TemplateLM):
 
         def texts(output: torch.Tensor) -> tuple[list[str], bool]:
             rows = output[:, prompt.shape[1] :].tolist()
-            found, over = [], True
+            found: list[str] = []
+            over = True
             for row, stop in zip(rows, stops, strict=True):
                 end = next((i for i, token in enumerate(row) if token in ends), None)
-                text = self.tokenizer.decode(row[:end], skip_special_tokens=True)
+                text = str(self.tokenizer.decode(row[:end], skip_special_tokens=True))
                 cut = min((text.find(mark) for mark in stop if mark and mark in text), default=None)
                 over = over and (end is not None or cut is not None)
                 found.append(text if cut is None else text[:cut])
@@ -276,6 +278,7 @@ def _stops(request: Instance) -> list[str]:
 
 def _start_tokens(model: LoadedModel) -> list[int]:
     """What the tokenizer puts before every text: what `with special tokens` has before `without`."""
+    assert model.tokenizer is not None
     plain = list(model.tokenizer("a", add_special_tokens=False)["input_ids"])
     whole = list(model.tokenizer("a")["input_ids"])
     at = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)

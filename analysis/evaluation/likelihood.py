@@ -89,7 +89,7 @@ class Budget:
 
 def is_exact(length: int, draws: int) -> bool:
     """Whether an answer of this many tokens is enumerated with this many draws."""
-    return 2**length - 1 <= draws
+    return bool(2**length - 1 <= draws)
 
 
 def all_sets(length: int) -> list[MaskedSet]:

@@ -8,12 +8,12 @@ one family, adjusted by Holm, and every verdict goes by the adjusted p.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 LEVEL = 0.95
-Ends = float | np.ndarray
+Ends = TypeVar("Ends", float, np.ndarray)
 SHOWN = ("better", "worse")  # the verdicts that say that there is a difference
 
 
@@ -68,8 +68,8 @@ def estimate(values: np.ndarray) -> Estimate:
     if not count:
         return Estimate(np.nan, np.nan, np.nan, 0)
     if is_binary(values):
-        low, high = wilson(np.array([values.sum()]), np.array([count]))
-        return Estimate(float(values.mean()), float(low[0]), float(high[0]), count)
+        lows, highs = wilson(np.array([values.sum()]), np.array([count]))
+        return Estimate(float(values.mean()), float(lows[0]), float(highs[0]), count)
     low, high = inside(*_student(values), values, 0)
     return Estimate(float(values.mean()), float(low), float(high), count)
 
@@ -126,7 +126,7 @@ def inside(low: Ends, high: Ends, values: np.ndarray, least: float) -> tuple[End
     """
     if not len(values) or values.min() < least or values.max() > 1:
         return low, high
-    return np.maximum(low, least), np.minimum(high, 1.0)
+    return np.maximum(low, least), np.minimum(high, 1.0)  # floats of NumPy are floats
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2Tokenizer
 
-from analysis.errors import UserError, named_line
-from analysis.models.checkpoint import read_json, shorten
+from analysis.errors import UserError, named_line, shorten
+from analysis.models.checkpoint import read_json
 from analysis.models.registry import entry
 
 
@@ -89,7 +89,7 @@ def chat_text(
     """
     if not getattr(tokenizer, "chat_template", None):
         raise UserError("This model's tokenizer has no chat template. Switch the chat template off.")
-    options = {
+    options: dict[str, Any] = {
         "tokenize": False,
         "add_generation_prompt": add_generation_prompt,
         "continue_final_message": not add_generation_prompt,

@@ -161,7 +161,7 @@ def seed_pair(runs: Sequence[PrunedRun], first: PrunedRun, second: PrunedRun) ->
     if not pairs:
         return None
     a, b = min(pairs, key=rank)
-    return (a, b) if runs[a].seed < runs[b].seed else (b, a)
+    return (a, b) if (runs[a].seed or 0) < (runs[b].seed or 0) else (b, a)
 
 
 def first_pair(runs: Sequence[PrunedRun]) -> tuple[int, int] | None:
