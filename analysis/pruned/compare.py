@@ -143,7 +143,7 @@ class Comparison:
 
     def head_parts(self) -> dict[str, np.ndarray]:
         """Counts of the heads' slices: all of them together, then projection by projection, each (L, H, 4)."""
-        return {WHOLE_HEAD: sum(self.heads.values()), **self.heads} if self.heads else {}
+        return {WHOLE_HEAD: np.sum(list(self.heads.values()), axis=0), **self.heads} if self.heads else {}
 
     def fixed_parts(self, part: str) -> tuple[dict[str, list[str]], list[str]]:
         """Of a head's part (a projection or `WHOLE_HEAD`): projections whose sparsity a head cannot move, by what
@@ -187,8 +187,8 @@ def compare(
         groups = kv_heads if name in SHARED else heads
         axis = HEAD_AXIS.get(name)
         if axis is None or first.shape[axis] % groups:
-            counted = [first.size, *(np.count_nonzero(mask) for mask in (first, second, both))]
-            projections[layer, names.index(name)] = counted
+            counts = [first.size, *(int(np.count_nonzero(mask)) for mask in (first, second, both))]
+            projections[layer, names.index(name)] = counts
             continue
         sums = [mask.sum(axis=1 - axis, dtype=np.int64) for mask in (first, second, both)]
         slices = np.stack([part.reshape(groups, -1).sum(axis=1) for part in sums], axis=-1)
