@@ -285,7 +285,9 @@ def _toggle_play(last: int) -> None:
     """A callback, so that Pause takes effect before another step is taken: the step that is seen stays."""
     starting = not st.session_state.get(_PLAYING, False)
     if not starting:
-        st.session_state["step"] = st.session_state[_POSITION]
+        # Either side may be a step behind what is seen: the browser's slider, or a run that was cut short.
+        shown, position = st.session_state["step"], st.session_state[_POSITION]
+        st.session_state["step"] = max(shown, position) if abs(shown - position) <= LATE_STEPS else shown
         st.session_state[_HELD_SINCE] = time.monotonic()
     elif st.session_state.get("step", 0) >= last:
         st.session_state["step"] = 0
@@ -335,7 +337,8 @@ def _charts(
         counts = sinks.sum(axis=1)
         chart(
             "How many sinks each step has",
-            f"The line counts the sinks of every step{', beside ' + ' and '.join(references) if references else ''}.",
+            "The line counts the sinks of every step."
+            + (f" Dashed: {' and '.join(references)}." if references else ""),
             definition_formula(params)
             + ("\n\nGaussian reference: $S\\,(1 - \\Phi(k))$ for $S$ positions." if by_deviation else ""),
             figures.sinks_over_steps(counts, references, step),

@@ -390,10 +390,12 @@ def _several(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
             f"These runs' sparsities lie up to {100 * spread:.1f} points apart. Masks of different sparsity overlap "
             "less for that reason alone; compare each cell with the independent masks of its own sparsities."
         )
+    low, high = (f"{end:.2f}" for end in (np.nanmin(chance), np.nanmax(chance)))
+    reach = low if low == high else f"{low} to {high}"
     chart(
         "Overlap of the pruned weights",
         "The Jaccard index of every two runs: 1 where they prune the same weights (our measure). "
-        f"Independent masks of their sparsities: {np.nanmin(chance):.2f} at least, {np.nanmax(chance):.2f} at most.",
+        f"Independent masks of their sparsities: {reach}.",
         "$$J = \\frac{|A \\cap B|}{|A \\cup B|}, \\quad \\text{independent masks: } \\frac{pq}{p + q - pq}$$\n\n"
         f"over all projections. {OURS}",
         figures.overlap_matrix(similarity, labels, figures.overlap_lines(similarity, chance, titles)),

@@ -121,11 +121,11 @@ def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
 
 
 def _log_axis(values: Sequence[np.ndarray]) -> dict:
-    """A logarithmic axis with every tick in full: powers of ten, with the 2 and 5 between where they are few."""
+    """A logarithmic axis with every tick in full: powers of ten, with the digits between where they are few."""
     numbers = np.concatenate([np.ravel(part) for part in values])
     numbers = numbers[np.isfinite(numbers) & (numbers > 0)]
     decades = np.ptp(np.log10(numbers)) if len(numbers) else 0
-    return {"type": "log", "dtick": "D2" if decades < 4 else 1, "tickformat": "~g"}
+    return {"type": "log", "dtick": "D1" if decades < 1 else "D2" if decades < 4 else 1, "tickformat": "~g"}
 
 
 def raster(

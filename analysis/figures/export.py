@@ -18,7 +18,8 @@ from analysis.figures.style import CLICK_HINT
 
 _STYLE = """body{font-family:system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c2433}
 h2{margin:2rem 0 .2rem}pre{background:#f3f5f9;padding:1rem;white-space:pre-wrap;overflow-wrap:anywhere}
-table{border-collapse:collapse;font-size:.9rem}td,th{border:1px solid #d5dbe5;padding:.25rem .6rem;text-align:left}
+table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}summary{cursor:pointer}
+td,th{border:1px solid #d5dbe5;padding:.25rem .6rem;text-align:left}
 .cards{display:flex;flex-wrap:wrap;gap:1rem}.card{border:1px solid #d5dbe5;border-radius:.5rem;padding:.6rem 1rem}
 .card b{display:block;font-size:1.6rem}.card small{color:#5a6577}"""
 # Plotly's script is 4.8 MB; packed it is 1.9. Browsers unpack it without a network.
@@ -68,6 +69,7 @@ def page_html(title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibi
     """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON."""
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
+        "<meta name='viewport' content='width=device-width'>",
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>",
     ]
     if cards:
@@ -81,7 +83,10 @@ def page_html(title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibi
         if exhibit.figure is not None:
             parts.append(f"<div></div><script class='figure' type='application/json'>{_json(exhibit.figure)}</script>")
         if exhibit.table is not None:
-            parts.append(exhibit.table.to_html(index=False, na_rep="", border=0, float_format="{:.4g}".format))
+            table = exhibit.table.to_html(index=False, na_rep="", border=0, float_format="{:.4g}".format)
+            # Beneath a plot the numbers are folded, as they are on the page; a table of its own is open.
+            folded = exhibit.figure is not None
+            parts.append(f"<details><summary>Table</summary>{table}</details>" if folded else table)
     text = json.dumps(settings, indent=2, ensure_ascii=False, default=str)
     parts.append(f"<h2>Settings</h2><pre>{escape(text)}</pre>")
     if any(exhibit.figure is not None for exhibit in exhibits):

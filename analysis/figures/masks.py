@@ -108,8 +108,8 @@ def _cells(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) ->
         coloraxis="coloraxis",
         text=_hover(grid, name, columns, signed).tolist(),
         hovertemplate="%{text}<extra></extra>",
+        # Of no size, so that the browser fits it into the cells, also on a phone.
         texttemplate=("%{z:+.2~f}" if signed else "%{z:.3~p}") if written else None,
-        textfont={"size": 11},
         xgap=1,
         ygap=1,
     )

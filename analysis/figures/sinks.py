@@ -41,7 +41,6 @@ def head_grid(
             zmin=0 if percent else None,
             colorbar=color_bar(name, percent),
             texttemplate=number if layers * heads <= 64 else None,
-            textfont={"size": 11},
             hoverinfo="skip",
             xgap=1 if layers * heads <= 256 else 0,
             ygap=1 if layers * heads <= 256 else 0,

@@ -1,6 +1,7 @@
 """An exported page in a real browser: it opens from the disk, draws, fetches nothing, and is small."""
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from playwright.sync_api import expect
@@ -16,7 +17,8 @@ def test_an_exported_page_draws_without_a_network(page, tmp_path):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     grid = figures.head_grid(np.random.default_rng(0).random((6, 6)), "strength", (1, 2))
-    exhibits = [Exhibit("Grid", "A grid.", grid), Exhibit("Bars", "Bars.", go.Figure(go.Bar(y=[1, 2])))]
+    numbers = pd.DataFrame({f"a long name of column {index}": [index] for index in range(12)})
+    exhibits = [Exhibit("Grid", "A grid.", grid, numbers), Exhibit("Bars", "Bars.", go.Figure(go.Bar(y=[1, 2])))]
     html = page_html("Title", {"prompt": "</script><b>x"}, exhibits, [Card("Sinks", "2.50", "Random weights: 1.00")])
     path = tmp_path / "export.html"
     path.write_text(html, encoding="utf-8")
@@ -26,5 +28,10 @@ def test_an_exported_page_draws_without_a_network(page, tmp_path):
     expect(page.locator(".js-plotly-plot .barlayer path")).to_have_count(2)
     expect(page.get_by_text("2.50")).to_be_visible()
     expect(page.locator("pre")).to_contain_text("</script><b>x")
+    expect(page.locator("table")).to_be_hidden()
+    page.get_by_text("Table", exact=True).click()
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(page.locator("table")).to_be_visible()
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")  # a wide table scrolls in itself
     assert errors == [] and asked == [path.as_uri()]
     assert path.stat().st_size < 2_000_000

@@ -112,6 +112,7 @@ def test_log_axes_name_as_many_ticks_as_there_is_room_for():
     far = dynamics.Cloud("b", np.array([1e-6, np.nan]), np.array([0.1, 0.2]), ["x", "y"])
     figure = dynamics.variances([near, far], log=True)
     assert (figure.layout.xaxis.dtick, figure.layout.yaxis.dtick) == (1, "D2")
+    assert dynamics.variances([near], log=True).layout.xaxis.dtick == "D1"  # less than a decade has one 2 or 5, or none
     assert dynamics.variances([near], log=False).layout.xaxis.type is None
 
 

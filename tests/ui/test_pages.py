@@ -96,6 +96,17 @@ def test_pause_keeps_the_step_that_is_seen_though_the_browser_lags(recording):
     assert f"Text at step {seen - 1}" in texts(test)
 
 
+def test_pause_keeps_the_step_that_is_seen_though_a_run_was_cut_short(recording):
+    """The browser has shown step 3, and what the run that showed it noted was lost."""
+    test = app("pages/denoise.py", recording=recording.id)
+    test.button(key="play").click().run()
+    test.session_state["denoise_position"] = 2
+    test.slider(key="step").set_value(3)
+    test.button(key="play").click().run()
+    assert test.session_state["denoise_playing"] is False
+    assert test.session_state["step"] == 3
+
+
 def test_replay_stops_at_the_last_step(recording):
     test = app("pages/denoise.py", recording=recording.id)
     test.slider(key="step").set_value(4).run()
