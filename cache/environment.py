@@ -160,13 +160,7 @@ VARIABLES: dict[str, Variable] = {
             shared=True,
         ),
         Variable(
-            "HTTPS_PROXY",
-            "How the Hugging Face hub is reached. Where it or HF_ENDPOINT is set, an evaluation takes the hub for "
-            "reachable.",
-            "a proxy's address",
-            str,
-            "directly",
-            shared=True,
+            "HTTPS_PROXY", "How the Hugging Face hub is reached.", "a proxy's address", str, "directly", shared=True
         ),
         Variable("HF_ENDPOINT", "A mirror of the hub.", "an address", str, "https://huggingface.co", shared=True),
     )

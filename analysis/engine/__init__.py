@@ -1,6 +1,6 @@
 """The job engine: a queue of its own in the store, and the workers that run it. Imports no torch.
 
-`engine` is what pages ask, `dispatcher` hands jobs to workers, `assignment` chooses which; `book` keeps what is known
+`engine` is what pages ask, `dispatcher` hands jobs to workers, `placement` chooses which; `job_store` keeps what is known
 about every job, `cluster` starts or finds the workers, `records` says what a job looks like.
 """
 

@@ -89,7 +89,7 @@ def test_every_variable_that_is_read_is_in_the_table():
                 read.add(name.value.upper())
     for path in (ROOT / "docs").glob("*.md"):
         read |= set(re.findall(r"SINKSCOPE_\w+", path.read_text(encoding="utf-8")))
-    assert {"SINKSCOPE_WIRE_LIMIT", "CUDA_VISIBLE_DEVICES", "HF_ENDPOINT"} <= read
+    assert {"SINKSCOPE_WIRE_LIMIT", "CUDA_VISIBLE_DEVICES"} <= read
     assert read - set(VARIABLES) == set()
     assert {name for name, row in VARIABLES.items() if not row.shared} <= read | {"SINKSCOPE_HOME"}
     assert environment.value("SINKSCOPE_SCHEDULER") is None
