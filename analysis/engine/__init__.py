@@ -1,7 +1,8 @@
 """The job engine: a queue of its own in the store, and the workers that run it. Imports no torch.
 
-`engine` is what pages ask, `dispatcher` hands jobs to workers, `placement` chooses which; `job_store` keeps what is known
-about every job, `cluster` starts or finds the workers, `records` says what a job looks like.
+`engine` is what pages ask, `dispatcher` hands jobs to workers, `placement` chooses which; `job_store` keeps what is
+known about every job, `cluster` starts or finds the workers, `records` says what a job looks like; `worker` is how a
+job runs there, `interleaving` lets short jobs in between the steps of a long one, `transfer` brings what they leave.
 """
 
 from analysis.engine.engine import Engine
