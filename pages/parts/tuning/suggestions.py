@@ -168,10 +168,12 @@ def _shown(asked: CalibrateSpec) -> JobRecord | None:
     record = engine().job(st.query_params[_SEARCH]) if _SEARCH in st.query_params else None
     if record is not None and record.kind == "suggest":
         return record
-    if _SEARCH in st.query_params:
-        not_in_address(f"no search {st.query_params[_SEARCH]}. Here is the newest one of this model instead.")
     own = asked.model.model_dump(mode="json")
-    return next((job for job in engine().jobs("suggest") if job.spec.get("model") == own), None)
+    newest = next((job for job in engine().jobs("suggest") if job.spec.get("model") == own), None)
+    if _SEARCH in st.query_params:
+        instead = " Here is the newest one of this model instead." if newest is not None else ""
+        not_in_address(f"no search {st.query_params[_SEARCH]}.{instead}")
+    return newest
 
 
 # --- following --------------------------------------------------------------------------------------------------
