@@ -41,7 +41,7 @@ def test_a_click_on_a_cell_opens_its_masks_and_the_address_brings_them_back(page
         except AssertionError:
             continue
     expect(opened).to_be_visible()
-    expect(page.locator(".st-key-mask_picture .js-plotly-plot")).to_be_visible()
+    expect(page.locator(".st-key-mask_picture .js-plotly-plot").first).to_be_visible()
     page.wait_for_url(re.compile("mask_layer=4"))
     page.reload()
     expect(opened).to_be_visible()
