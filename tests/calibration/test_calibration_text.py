@@ -120,7 +120,7 @@ def test_held_out_sequences_of_a_large_file_share_no_token_with_the_others(big):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("analysis.jobs.calibration.noised_sequences", keep)
-        _texts(model, CalibrateSpec(calibration=calibration, heldout=16))
+        _texts(model, model.mask_token, CalibrateSpec(calibration=calibration, heldout=16))
     assert len(rows[2]) == 16 * 32 and not rows[2] & (rows[0] | rows[1])
 
 

@@ -335,7 +335,7 @@ def test_the_output_error_is_that_of_the_outputs(stored, tmp_path):
 def _heldout(model, spec):
     from analysis.jobs.calibration import _texts
 
-    texts, _ = _texts(model, spec)
+    texts, _ = _texts(model, model.mask_token, spec)
     rows = {row.tobytes() for row in texts.noised[:, 0]} | {row.tobytes() for row in texts.other[:, 0]}
     assert not rows & {row.tobytes() for row in texts.heldout[:, 0]}
     return texts.heldout
