@@ -22,7 +22,6 @@ from pages.parts.trouble import EXPECTED, why
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
-_DISCOUNT = tuple(DiscountParams.model_fields)
 
 
 def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
@@ -181,7 +180,7 @@ def _discount(methods: list[str]) -> DiscountParams:
     with st.expander("Discount of sinks: ω = 1 − λ·φ"):
         columns = st.columns(4)
         values = {}
-        for index, name in enumerate(_DISCOUNT):
+        for index, name in enumerate(DiscountParams.model_fields):
             with columns[index % 4]:
                 values[name] = controls.draw(DiscountParams, name, f"prune_{name}", bind="query-params")
         return DiscountParams(**values)
