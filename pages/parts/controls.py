@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from analysis.specs import Spec, choices, help_text
 from analysis.specs.fields import bounds, extra
 from cache.sizes import size_text
+from pages.parts.plain import plain
 
 
 def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: Any) -> Any:
@@ -18,7 +19,7 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
     """
     field = spec.model_fields[name]
     default = field.default if default is None else default
-    declared, title = extra(field), field.title or name
+    declared, title = extra(field), field.title or plain(name)
     unit = f" ({declared['unit']})" if declared.get("unit") and declared["unit"] not in title.lower() else ""
     if declared.get("unit") == "bytes":
         text = "" if default is None else size_text(default)
@@ -60,7 +61,7 @@ def draw_slider(spec: type[Spec], name: str, key: str, **options: Any) -> Any:
     kind = _plain_type(field)
     step = kind(extra(field).get("step") or 1)
     return st.slider(
-        field.title or name,
+        field.title or plain(name),
         value=kind(field.default),
         step=step,
         key=key,
