@@ -13,7 +13,7 @@ from analysis.jobs import RecordPartial
 from analysis.models.checkpoint import describe, find
 from analysis.recording.trajectory import planned_bytes
 from analysis.sinks import definitions as sink_analysis
-from analysis.specs import SAMPLINGS, LLaDASampling, RecordSpec, Sampling, SinkParams, sentence
+from analysis.specs import SAMPLINGS, LLaDASampling, ModelSpec, RecordSpec, Sampling, SinkParams, sentence
 from pages.parts import controls, permission, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
@@ -66,7 +66,7 @@ def _ask() -> None:
         persist_state="session",
         help=RecordSpec.model_fields["prompt"].description,
     )
-    sampling_type = _sampling_type(model.source)
+    sampling_type = _sampling_type(model)
     with st.expander(f"Settings · {(sampling_type.__doc__ or '').split(':')[0].strip('.')}"):
         try:
             sampling = _sampling(sampling_type, model.source, dict(known.sampling))
@@ -94,7 +94,7 @@ def _ask() -> None:
     if sampling is not None:
         steps, given = sampling.forwards(), getattr(sampling, "steps", sampling.gen_length)
         rest = f" (the rest of {given:d} would decide nothing)" if steps < given else ""
-        size = _recording_size(model.source, prompt, sampling, stored)
+        size = _recording_size(model, prompt, sampling, stored)
         about = f" The recording takes about {size / 1e6:,.1f} MB." if size else ""
         note.caption(
             f"{sampling.gen_length:d} new tokens in {steps:d} steps{rest} with {code(model.source)}, "
@@ -113,16 +113,16 @@ def _ask() -> None:
             st.rerun()
 
 
-def _sampling_type(source: str) -> type[Sampling]:
+def _sampling_type(model: ModelSpec) -> type[Sampling]:
     """The sampler's parameters for a model; LLaDA's where the hub cannot be asked what it is."""
-    sampler = _sampler(source)
+    sampler = _sampler(model.source, model.paradigm)
     return LLaDASampling if sampler is None else SAMPLINGS[sampler]
 
 
-def _recording_size(source: str, prompt: str, sampling: Sampling, stored: str) -> int | None:
+def _recording_size(model: ModelSpec, prompt: str, sampling: Sampling, stored: str) -> int | None:
     """About how many bytes it will take, or None for a model that is not on this disk. A word counts as 1.5 tokens."""
     try:
-        found = find(source)
+        found = find(model.source, model.paradigm)
     except EXPECTED:
         return None
     if found is None:
@@ -131,9 +131,9 @@ def _recording_size(source: str, prompt: str, sampling: Sampling, stored: str) -
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner="Asking what this model is…")
-def _sampler(source: str) -> str | None:
+def _sampler(source: str, paradigm: str) -> str | None:
     try:
-        return describe(source).sampler
+        return describe(source, paradigm).sampler
     except EXPECTED:
         return None
 

@@ -71,7 +71,7 @@ def _model() -> None:
     spec = model_in_use()
     known = model_entry(spec)
     try:
-        found = find(spec.source)
+        found = find(spec.source, spec.paradigm)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
@@ -87,7 +87,7 @@ def _model() -> None:
         geometry, architecture = found.geometry, found.architecture
         facts |= {
             "Architecture": architecture.name,
-            "Attention": "bidirectional" if architecture.bidirectional else "causal",
+            "Attention": architecture.attends,
             "Layers × heads": f"{geometry.layers} × {geometry.heads}",
             "Vocabulary": f"{geometry.vocabulary:,} tokens",
             "Longest text": f"{geometry.max_length:,} tokens",

@@ -23,7 +23,7 @@ def test_logits_equal_the_authors(golden):
 def test_dream_logits_are_shifted_to_the_token_they_predict(golden):
     model, expected, _ = golden
     aligned = model.predict(expected["clean_ids"])
-    if model.architecture.shifted:
+    if model.architecture.shift:
         assert torch.equal(aligned[:, 1:], model.network(input_ids=expected["clean_ids"]).logits[:, :-1])
     else:
         assert torch.equal(aligned, model.network(input_ids=expected["clean_ids"]).logits)

@@ -37,7 +37,7 @@ def add(verbs: Any) -> None:
 
 def _sampling(options: argparse.Namespace) -> Sampling:
     """The sampler's parameters. Raises UserError for a flag that belongs to another sampler than the model's."""
-    named = describe(options.model).sampler
+    named = describe(options.model, getattr(options, "paradigm", "auto")).sampler
     sampling = SAMPLINGS[named]
     every = {name for kind in SAMPLINGS.values() for name in kind.model_fields} - NOT_FLAGS
     foreign = sorted(name for name in every if name in options and name not in sampling.model_fields)

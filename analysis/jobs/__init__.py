@@ -122,5 +122,5 @@ def known_key(kind: str, spec: Spec) -> str | None:
     """The result's name before running, where the model is on this disk. Raises UserError for a bad source."""
     if not JOBS[kind].stored or not isinstance(spec, JobSpec):
         return None
-    checkpoint = find(spec.model.source)
+    checkpoint = find(spec.model.source, spec.model.paradigm)
     return result_key(kind, spec, fingerprint(checkpoint)) if checkpoint else None

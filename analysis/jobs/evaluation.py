@@ -143,7 +143,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
 
 def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:
     """The model's checkpoint, downloaded if need be. Raises UserError for a bad source."""
-    found = find(model.source)
+    found = find(model.source, model.paradigm)
     if found is None:
         context.progress(f"downloading {model.source}")
         found = checkpoints.download(model.source)

@@ -34,6 +34,7 @@ def result_key(kind: str, spec: JobSpec, model_fingerprint: str) -> str:
         fingerprint=model_fingerprint,
         device=model["device"],
         dtype=model["dtype"],
+        paradigm=model["paradigm"],
         instruct=known.instruct if known else None,
         parameters=parameters,
         code=code_version(),

@@ -43,7 +43,7 @@ def footprint(spec: FootprintSpec, context: Context) -> Outcome[FootprintSummary
     pruned = spec.model.model_copy(update={"source": spec.pruned})
     params = FootprintParams(**spec.model_dump(include=set(FootprintParams.model_fields)))
     measured = measure(spec.model, pruned, params, lambda done, total: context.progress("timing forwards", done, total))
-    dense = find(spec.model.source)
+    dense = find(spec.model.source, spec.model.paradigm)
     key = result_key("footprint", spec, fingerprint(dense)) if dense is not None else None
     return Outcome({"footprint": measured.model_dump(mode="json")}, key=key)
 

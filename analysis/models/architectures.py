@@ -1,168 +1,76 @@
-"""What a checkpoint is, by its config.json and its name: family, sampler, head geometry. Loads nothing.
+"""What a checkpoint is, by its config.json and its name: which row of `ARCHITECTURES`. Loads nothing.
 
-An architecture is one row of `ARCHITECTURES`. Class names (`architectures`) decide before `model_type`: families share
-a type, and block-diffusion models wear causal class names. What is no known family is refused, never guessed.
+Class names (`architectures`) decide before `model_type`: families share a type, and block-diffusion models wear causal
+class names. What is no known family is refused, never guessed.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from analysis.errors import UserError
+from analysis.models.families import ARCHITECTURES, GPT2_FIELDS, NATIVE_BIDIRECTIONAL, SUPPORTED, Architecture, Paradigm
 from analysis.models.foreign import Foreign, foreign
 
-
-@dataclass(frozen=True)
-class Geometry:
-    """Sizes of a checkpoint. heads: query heads a layer; kv_heads: key/value heads they share; max_length in tokens.
-
-    vocabulary: rows of the embedding, which is what token ids must stay below.
-    """
-
-    layers: int
-    heads: int
-    kv_heads: int
-    hidden: int
-    vocabulary: int
-    max_length: int
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How a family is run.
-
-    sampler: key of `analysis.specs.SAMPLINGS`. shifted: the logits at i − 1 predict the token at i.
-    bidirectional: every query sees every key. fields: config names of the sizes, where they differ from Llama's.
-    classes: class names its checkpoints carry. two_trainings: the same class was also trained block by block (BD3LM).
-    calibration_noise: of `CalibrationParams.noise`, that of the published pruning of this family.
-    """
-
-    name: str
-    sampler: str
-    bidirectional: bool = True
-    shifted: bool = False
-    fields: Mapping[str, str] = ()  # type: ignore[assignment]
-    classes: tuple[str, ...] = ()
-    two_trainings: bool = False
-    calibration_noise: str = "steps"
-
-    def field(self, size: str) -> str:
-        """The config's name for a size: layers, heads, kv_heads, hidden, mlp, vocabulary, rows or max_length."""
-        return dict(_LLAMA_FIELDS, **dict(self.fields))[size]
-
-    def geometry(self, config: Mapping[str, Any]) -> Geometry:
-        """Reads the sizes. Raises UserError naming the field a config lacks."""
-
-        def read(size: str, default: int | None = None) -> int:
-            name = self.field(size)
-            value = config.get(name)
-            value = default if value is None else value
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UserError(
-                    f"This {self.name} config has no usable '{name}' ({config.get(name)!r}). It is "
-                    f"incomplete, or of a variant that is not supported. Supported: {SUPPORTED}."
-                )
-            return value
-
-        heads = read("heads")
-        layers, kv_heads, hidden = read("layers"), read("kv_heads", heads), read("hidden")
-        vocabulary = read("vocabulary")
-        # A LLaDA's embedding may have more rows than its vocabulary has tokens; its logits are about all of them.
-        rows = config.get(self.field("rows"))
-        if isinstance(rows, int) and not isinstance(rows, bool):
-            vocabulary = max(vocabulary, rows)
-        return Geometry(layers, heads, kv_heads, hidden, vocabulary, read("max_length", 2**31))
-
-
-_LLAMA_FIELDS = {
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "kv_heads": "num_key_value_heads",
-    "hidden": "hidden_size",
-    "mlp": "intermediate_size",
-    "vocabulary": "vocab_size",
-    "rows": "",
-    "max_length": "max_position_embeddings",
-}
-_LLADA_FIELDS = {
-    "layers": "n_layers",
-    "heads": "n_heads",
-    "kv_heads": "n_kv_heads",
-    "hidden": "d_model",
-    "mlp": "mlp_hidden_size",
-    "rows": "embedding_size",
-    "max_length": "max_sequence_length",
-}
-_GPT2_FIELDS = {"layers": "n_layer", "heads": "n_head", "hidden": "n_embd", "max_length": "n_positions"}
-
-ARCHITECTURES: dict[str, Architecture] = {
-    "llada": Architecture("LLaDA", "llada", fields=_LLADA_FIELDS, classes=("LLaDAModelLM",)),
-    "mmada": Architecture("MMaDA", "llada", fields=_LLADA_FIELDS, classes=("MMadaModelLM",)),
-    "Dream": Architecture("Dream", "dream", shifted=True, calibration_noise="uniform", classes=("DreamModel",)),
-    "a2d-llama": Architecture(
-        "Llama turned into a diffusion model", "llada", classes=("A2DLlamaLMHeadModel",), two_trainings=True
-    ),
-    "a2d-qwen2": Architecture(
-        "Qwen2 turned into a diffusion model", "llada", classes=("A2DQwen2LMHeadModel",), two_trainings=True
-    ),
-    "a2d-qwen3": Architecture(
-        "Qwen3 turned into a diffusion model", "llada", classes=("A2DQwen3LMHeadModel",), two_trainings=True
-    ),
-}
-# Native classes that run bidirectionally when their config says `is_causal: false`.
-NATIVE_BIDIRECTIONAL = {
-    "llama": Architecture("Llama, bidirectional", "llada", classes=("LlamaForCausalLM",)),
-    "qwen2": Architecture("Qwen2, bidirectional", "llada", classes=("Qwen2ForCausalLM",)),
-    "qwen3": Architecture("Qwen3, bidirectional", "llada", classes=("Qwen3ForCausalLM",)),
-}
 # What a causal reference can never be, whatever its config: named, so that the refusal can be too.
 _ENCODERS = {"bert", "roberta", "distilbert", "albert", "electra", "deberta", "deberta-v2", "modernbert", "xlm-roberta"}
 
-SUPPORTED = (
-    "LLaDA, MMaDA and Dream checkpoints, Llama/Qwen2/Qwen3 turned into diffusion models (a2d-* trained as MDLM, or "
-    "saved with is_causal: false and a mask token), and causal language models of transformers"
-)
-
-# Fields of models that are trained to write block by block, whatever their class is called.
+# Fields of models that are trained to write block by block, whatever their class is called; the first give the size.
+_BLOCK_SIZES = re.compile(r"block_size|bd_size")
 _BLOCK_FIELDS = re.compile(r"block_size|bd_size|canvas_length|(.*_)?(dlm|dllm|bd3lm|wedlm)(_.*)?")
 # Fields that no autoregressive model has, beside those.
 _DIFFUSION_FIELDS = re.compile(r"mask_token(_id)?|mask_id|(.*_)?(diffusion|mdlm)(_.*)?")
 
 
-def identify(config: Mapping[str, Any], name: str = "") -> Architecture:
+def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") -> Architecture:
     """The architecture of a checkpoint by its config and its name. Raises UserError for one that cannot be run here.
 
     name: what the checkpoint is called (hub id or folder), for where its config does not say how it was trained.
+    paradigm: of `ModelSpec.paradigm`, for where neither says; ignored by families that have one training.
     """
     model_type, classes = config.get("model_type"), _class_names(config)
     if not isinstance(model_type, str):
         raise UserError(f"The config has no 'model_type', so its architecture is unknown. Supported: {SUPPORTED}.")
     names = [text for text in (config.get("_name_or_path"), name) if isinstance(text, str)]
+    rows = [
+        row
+        for row in ARCHITECTURES.values()
+        if model_type == row.model_type and (not classes or set(classes) & set(row.classes))
+    ]
+    if rows:
+        family = rows[0] if rows[0].paradigm is None else _by_training(rows, config, classes, names, paradigm)
+        return _as_configured(family, config, classes)
     known = foreign([*classes, model_type])
     if known is not None:
         raise _refused_by_name(known, classes, model_type)
-    for own_type, family in ARCHITECTURES.items():
-        if model_type == own_type or set(classes) & set(family.classes):
-            _check_class(family, own_type, classes, model_type)
-            _check_no_blocks(family, config, classes)
-            return _with_training(family, classes, names) if family.two_trainings else family
+    for row in ARCHITECTURES.values():
+        if model_type == row.model_type or set(classes) & set(row.classes):
+            raise _contradiction(row, classes, model_type)
     if not isinstance(config.get("is_causal", True), bool | None):
         raise UserError(f"'is_causal' of the config is {config['is_causal']!r}; true or false was expected.")
     if config.get("is_causal") is False:
         if model_type not in NATIVE_BIDIRECTIONAL:
             raise UserError(f"Bidirectional '{model_type}' is not supported. Supported: {SUPPORTED}.")
         family = NATIVE_BIDIRECTIONAL[model_type]
-        _check_class(family, model_type, classes, model_type)
-        _check_no_blocks(family, config, classes)
+        if classes and not set(classes) & set(family.classes):
+            raise _contradiction(family, classes, model_type)
         _check_name(classes, names)
         _check_no_own_code(config, classes)
-        return family
+        return _as_configured(family, config, classes)
     if model_type in _ENCODERS or config.get("is_encoder_decoder") or not _claims_causal_lm(classes):
         raise UserError(f"The architecture '{model_type}' is not supported. Supported: {SUPPORTED}.")
     _check_autoregressive(config, classes, names)
-    fields = _GPT2_FIELDS if "n_head" in config and "num_attention_heads" not in config else {}
-    return Architecture(f"{model_type}, causal", "autoregressive", bidirectional=False, fields=fields, classes=classes)
+    fields = GPT2_FIELDS if "n_head" in config and "num_attention_heads" not in config else {}
+    return Architecture(
+        f"{model_type}, causal",
+        "autoregressive",
+        attention="causal",
+        noise=None,
+        fields=fields,
+        model_type=model_type,
+        classes=classes,
+    )
 
 
 def _class_names(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -178,24 +86,50 @@ def _claims_causal_lm(classes: tuple[str, ...]) -> bool:
     return any(one.endswith(("CausalLM", "LMHeadModel")) for one in classes)
 
 
-def _check_class(family: Architecture, own_type: str, classes: tuple[str, ...], model_type: str) -> None:
+def _contradiction(family: Architecture, classes: tuple[str, ...], model_type: str) -> UserError:
     """Class name and model type must both be the family's; either alone may belong to another model."""
-    if model_type != own_type or (classes and not set(classes) & set(family.classes)):
+    return UserError(
+        f"The config's class {_called(classes)} and its model type '{model_type}' do not belong together: "
+        f"{family.name} is {' or '.join(family.classes)} of type '{family.model_type}'. Supported: {SUPPORTED}."
+    )
+
+
+def _as_configured(family: Architecture, config: Mapping[str, Any], classes: tuple[str, ...]) -> Architecture:
+    """The family with the block size that the config says.
+
+    Raises UserError for a family without blocks whose config says that it was trained by blocks, and for a variant.
+    """
+    differing = [
+        f"'{field}' = {_short(config[field])}"
+        for field, allowed in family.requires.items()
+        if config.get(field) is not None and config[field] not in allowed
+    ]
+    if differing:
         raise UserError(
-            f"The config's class {_called(classes)} and its model type '{model_type}' do not belong together: "
-            f"{family.name} is {' or '.join(family.classes)} of type '{own_type}'. Supported: {SUPPORTED}."
+            f"This {family.name} checkpoint ({_called(classes)}) is of a variant that is not supported: "
+            f"{', '.join(differing)}. Supported: {SUPPORTED}."
         )
-
-
-def _check_no_blocks(family: Architecture, config: Mapping[str, Any], classes: tuple[str, ...]) -> None:
-    """Raises UserError where the config says that the model was trained block by block."""
-    field = _field(config, _BLOCK_FIELDS)
-    if field is not None:
+    field = _field(config, _BLOCK_FIELDS, but=(*family.block_fields, *family.requires))
+    if field is not None and (family.paradigm is not None or not family.by_blocks):
         raise UserError(
             f"This {family.name} checkpoint ({_called(classes)}) carries '{field}' = {_short(config[field])}: it was "
             "trained to write block by block, and run with every query seeing every key it would show attention it "
             f"never had. Supported: {SUPPORTED}."
         )
+    return _with_block_size(family, config) if family.by_blocks else family
+
+
+def _with_block_size(family: Architecture, config: Mapping[str, Any]) -> Architecture:
+    field = next((field for field in family.block_fields if config.get(field) is not None), None)
+    if field is None:
+        return family
+    size = config[field]
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise UserError(
+            f"'{field}' of this {family.name} config is {_short(size)}; the tokens of a block, a whole number from 1, "
+            "were expected. Correct its config.json."
+        )
+    return replace(family, block_size=size)
 
 
 def _check_name(classes: tuple[str, ...], names: list[str]) -> None:
@@ -205,12 +139,54 @@ def _check_name(classes: tuple[str, ...], names: list[str]) -> None:
         raise _refused_by_name(known, classes, names[-1])
 
 
-def _with_training(family: Architecture, classes: tuple[str, ...], names: list[str]) -> Architecture:
-    """A family of two trainings by its name: refused as BD3LM, and where the name says neither, said to be assumed."""
-    _check_name(classes, names)
-    if any("mdlm" in _last_part(text).lower() for text in names):
-        return family
-    return replace(family, name=f"{family.name} (taken for MDLM, its files do not say)")
+def _by_training(
+    rows: list[Architecture], config: Mapping[str, Any], classes: tuple[str, ...], names: list[str], paradigm: str
+) -> Architecture:
+    """The row of a class with several trainings: by its config, its name, or as asked for where neither says.
+
+    Raises UserError where nothing says, and where what was asked contradicts them.
+    """
+    stated = stated_paradigm(config, names)
+    if stated is not None and paradigm not in ("auto", stated):
+        raise UserError(
+            f"This {rows[0].name} ({_called(classes)}) was trained as {stated.upper()} by its config or name, and "
+            f"{paradigm.upper()} was asked for. Leave the training at auto, or rename the folder."
+        )
+    training = stated if paradigm == "auto" else paradigm
+    if training is None:
+        raise UserError(
+            f"Neither config nor name of this {rows[0].name} ({_called(classes)}) says how it was trained: on whole "
+            "texts (MDLM) or block by block (BD3LM). Choose the training beside the model, or give --paradigm mdlm or "
+            "--paradigm bd3lm."
+        )
+    row = next((row for row in rows if row.paradigm == training), None)
+    if row is None:
+        known = foreign([training])
+        if known is None:
+            raise UserError(f"The training '{training}' of {rows[0].name} is not supported. Supported: {SUPPORTED}.")
+        raise _refused_by_name(known, classes, rows[0].model_type)
+    return row
+
+
+def stated_paradigm(config: Mapping[str, Any], names: list[str]) -> Paradigm | None:
+    """How a class of two trainings was trained, where its config or, after it, its name says it.
+
+    Raises UserError where a block size stands beside the word that there are no blocks.
+    """
+    field = _field(config, _BLOCK_SIZES)
+    by_config: Paradigm | None = _PARADIGMS.get(str(config.get("dlm_paradigm"))) or (None if field is None else "bd3lm")
+    called = " ".join(_last_part(text).lower() for text in names)
+    by_name = next((training for word, training in _PARADIGMS.items() if word in called), None)
+    if field is not None and "mdlm" in (by_config, by_name):
+        other = "name" if by_config == "bd3lm" else "'dlm_paradigm'"
+        raise UserError(
+            f"The config carries '{field}' = {_short(config[field])}, as models trained block by block (BD3LM) do, and "
+            f"its {other} says MDLM, on whole texts. Correct whichever is wrong."
+        )
+    return by_config or by_name
+
+
+_PARADIGMS: dict[str, Paradigm] = {"bd3lm": "bd3lm", "mdlm": "mdlm"}
 
 
 def _check_autoregressive(config: Mapping[str, Any], classes: tuple[str, ...], names: list[str]) -> None:
@@ -250,9 +226,10 @@ def _refused_by_name(known: Foreign, classes: tuple[str, ...], told_by: str) -> 
     return UserError(f"This is {known.name} ({shown}), which is not supported. {known.why} Supported: {SUPPORTED}.")
 
 
-def _field(config: Mapping[str, Any], pattern: re.Pattern[str]) -> str | None:
-    """The first field of the config with such a name and a value."""
-    return next((name for name, value in config.items() if value is not None and pattern.fullmatch(name)), None)
+def _field(config: Mapping[str, Any], pattern: re.Pattern[str], but: tuple[str, ...] = ()) -> str | None:
+    """The first field of the config with such a name and a value, other than those of `but`."""
+    named = (name for name, value in config.items() if value is not None and name not in but)
+    return next((name for name in named if pattern.fullmatch(name)), None)
 
 
 def _last_part(name: str) -> str:

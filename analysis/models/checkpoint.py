@@ -17,7 +17,8 @@ from typing import Any
 
 from analysis import hub
 from analysis.errors import UserError, shorten
-from analysis.models.architectures import Architecture, Geometry, identify
+from analysis.models.architectures import identify
+from analysis.models.families import Architecture, Geometry
 from analysis.models.registry import resolve
 from analysis.models.sanity import check_config
 from analysis.models.weight_files import bytes_of, count_blocks, header, is_float
@@ -50,6 +51,15 @@ class Checkpoint:
     geometry: Geometry
 
     @property
+    def training(self) -> dict[str, str]:
+        """The field of a config that says how a class of two trainings was trained; a copy under another name needs it.
+
+        Empty for every other class.
+        """
+        paradigm = self.architecture.paradigm
+        return {} if paradigm is None else {"dlm_paradigm": paradigm}
+
+    @property
     def weight_files(self) -> list[Path]:
         """The safetensors files with weights, in order of name: those of the index, else the one whole file."""
         indexed = sorted(self.folder / name for name in _indexed_files(self.folder))
@@ -57,8 +67,10 @@ class Checkpoint:
         return indexed or ([whole] if whole.is_file() else [])
 
 
-def find(source: str) -> Checkpoint | None:
+def find(source: str, paradigm: str = "auto") -> Checkpoint | None:
     """The checkpoint `source` names, if it is on this disk; None for a hub id that is not downloaded.
+
+    paradigm: of `ModelSpec.paradigm`.
 
     Raises UserError for a source that is neither, and for a config that cannot be run.
     """
@@ -69,7 +81,7 @@ def find(source: str) -> Checkpoint | None:
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home, a NUL
         raise UserError(f"'{shorten(source)}' is neither a model's name nor a path that can be read.") from error
     if is_folder:
-        return open_folder(folder)
+        return open_folder(folder, paradigm=paradigm)
     if is_file:
         raise UserError(f"'{source}' is a file. Give the folder that holds config.json and the safetensors files.")
     if not _is_hub_id(target):
@@ -78,7 +90,7 @@ def find(source: str) -> Checkpoint | None:
             "owner/name."
         )
     snapshot = _cached_snapshot(target)
-    return open_folder(snapshot, target) if snapshot else None
+    return open_folder(snapshot, target, paradigm) if snapshot else None
 
 
 def _is_hub_id(target: str) -> bool:
@@ -92,32 +104,33 @@ def _is_hub_id(target: str) -> bool:
     return target.count("/") == 1
 
 
-def describe(source: str) -> Architecture:
+def describe(source: str, paradigm: str = "auto") -> Architecture:
     """The architecture `source` names, by the hub's config where it is not downloaded yet.
 
     Raises UserError as `find` does, and when the hub cannot be reached.
     """
-    found = find(source)
+    found = find(source, paradigm)
     if found is not None:
         return found.architecture
     target = resolve(source)
     try:
         hub.ask(target, "model")
-        return identify(_remote_config(target), target)
+        return identify(_remote_config(target), target, paradigm)
     except UserError:
         raise
     except Exception as error:
         raise _hub_error(target, error) from error
 
 
-def open_folder(folder: Path, hub_id: str = "") -> Checkpoint:
+def open_folder(folder: Path, hub_id: str = "", paradigm: str = "auto") -> Checkpoint:
     """Reads and checks a local folder. Raises UserError naming what is missing, damaged or not supported.
 
     hub_id: what the checkpoint is called, where it came from the hub; else its folder's name counts.
+    paradigm: of `ModelSpec.paradigm`.
     """
     with _readable(folder):
         config = _read_config(folder / "config.json")
-        architecture = identify(config, hub_id or _name_of(folder))
+        architecture = identify(config, hub_id or _name_of(folder), paradigm)
         check_config(config)
         checkpoint = Checkpoint(folder, config, architecture, architecture.geometry(config))
         _check_files(checkpoint)
@@ -140,7 +153,7 @@ def _readable(folder: Path) -> Iterator[None]:
         raise UserError(f"'{where}' cannot be read: {error.strerror or error}. Check its permissions.") from error
 
 
-def download(source: str) -> Checkpoint:
+def download(source: str, paradigm: str = "auto") -> Checkpoint:
     """Fetches a hub checkpoint into the hub's own cache. Raises UserError when there is no network or no such model."""
     from huggingface_hub import HfApi, snapshot_download
 
@@ -151,10 +164,10 @@ def download(source: str) -> Checkpoint:
         folder = snapshot_download(target, allow_patterns=["config.json", _INDEX, *shards, *_TEXT_FILES])
     except Exception as error:
         raise _hub_error(target, error) from error
-    return open_folder(Path(folder), target)
+    return open_folder(Path(folder), target, paradigm)
 
 
-def remote_bytes(source: str, bytes_per_parameter: int | None) -> int:
+def remote_bytes(source: str, bytes_per_parameter: int | None, paradigm: str = "auto") -> int:
     """Bytes the weights of a hub checkpoint will take in memory, known before downloading them.
 
     bytes_per_parameter None keeps the checkpoint's own precision. Raises UserError as `download` does.
@@ -166,7 +179,7 @@ def remote_bytes(source: str, bytes_per_parameter: int | None) -> int:
     try:
         hub.ask(target, "model")
         config = _remote_config(target)
-        identify(config, target).geometry(config)
+        identify(config, target, paradigm).geometry(config)
         check_config(config)
         counts = get_safetensors_metadata(target).parameter_count
     except NotASafetensorsRepoError as error:

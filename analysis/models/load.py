@@ -20,8 +20,8 @@ from analysis import attention
 from analysis.errors import NotEnoughMemory, UserError, first_line
 from analysis.models import checkpoint as checkpoints
 from analysis.models import converted, dream, llada, sliced
-from analysis.models.architectures import ARCHITECTURES, SUPPORTED, Architecture, Geometry
 from analysis.models.checkpoint import Checkpoint
+from analysis.models.families import ARCHITECTURES, SUPPORTED, Architecture, Geometry
 from analysis.models.soundness import check_finite, check_fits, check_logits, state
 from analysis.models.tokenizer import encode_prompt, load_tokenizer, uses_chat
 from analysis.specs import ModelSpec
@@ -106,13 +106,13 @@ class LoadedModel:
         """
         given = {"attn_observer": observer, "attn_blocked": blocked}
         options = {name: value for name, value in given.items() if value is not None}
-        shifted = self.architecture.shifted
+        shift = self.architecture.shift
         keep = None if keep is None or keep >= tokens.shape[1] else keep
         if keep is not None and self._leaves_out_logits:
-            options["logits_to_keep"] = keep + shifted
+            options["logits_to_keep"] = keep + shift
         logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
         check_logits(logits, self.dtype)
-        if shifted:
+        if shift:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         return logits if keep is None else logits[:, -keep:]
 
@@ -141,7 +141,7 @@ def register() -> None:
     for model_type in ("llada", "mmada"):
         register_checkpoint_conversion_mapping(model_type, llada.RENAMES, overwrite=True)
     for config, network in _NATIVE_CLASSES:
-        if config.model_type in ARCHITECTURES:
+        if any(config.model_type == row.model_type for row in ARCHITECTURES.values()):
             AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModelForCausalLM.register(config, network, exist_ok=True)
 
@@ -194,14 +194,14 @@ def fetched(
 
     Raises UserError for a bad source, and where there is no room.
     """
-    found = checkpoints.find(spec.source)
+    found = checkpoints.find(spec.source, spec.paradigm)
     if found is None:
         device = pick_device(spec.device)
         progress("asking the hub")
-        need = checkpoints.remote_bytes(spec.source, _width(spec, device))
+        need = checkpoints.remote_bytes(spec.source, _width(spec, device), spec.paradigm)
         placement(int(need * _HEADROOM), device, _reclaimable(held, device), spec)
         progress(f"downloading {need / 1e9:.1f} GB")
-        found = checkpoints.download(spec.source)
+        found = checkpoints.download(spec.source, spec.paradigm)
     return found
 
 
@@ -327,7 +327,7 @@ def _network(found: Checkpoint, config: Any, width: int | None, device_map: str 
 
 
 def mask_token_of(found: Checkpoint, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
-    if not found.architecture.bidirectional:
+    if found.architecture.noise is None:
         return None
     token = getattr(config, "mask_token_id", None)
     if token is None and tokenizer is not None:

@@ -22,7 +22,7 @@ def skeleton(spec: ModelSpec) -> LoadedModel:
 
     register()
     device = pick_device(spec.device)
-    found = checkpoints.find(spec.source)
+    found = checkpoints.find(spec.source, spec.paradigm)
     if found is None:
         raise UserError(f"'{spec.source}' is not on this disk. Download it first; it is then read block by block.")
     config = config_of(found)

@@ -15,8 +15,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from analysis.errors import UserError
-from analysis.models.architectures import Geometry
 from analysis.models.checkpoint import Checkpoint, find, open_folder
+from analysis.models.families import Geometry
 from analysis.models.weight_files import tensors
 
 MASK_FILE = "masks.safetensors"

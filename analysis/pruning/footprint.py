@@ -64,7 +64,7 @@ def footprint(
     Both models are loaded here, privately. Raises UserError for a source that is not on this disk or cannot be opened,
     for two models of different families, and for texts longer than they take.
     """
-    before, after = _on_disk(dense.source), _on_disk(pruned.source)
+    before, after = _on_disk(dense), _on_disk(pruned)
     if (before.geometry.layers, before.geometry.hidden) != (after.geometry.layers, after.geometry.hidden):
         raise UserError(
             f"'{pruned.source}' is no pruned '{dense.source}': their numbers of layers or hidden sizes differ. Name "
@@ -88,10 +88,10 @@ def footprint(
     )
 
 
-def _on_disk(source: str) -> Checkpoint:
-    found = checkpoints.find(source)
+def _on_disk(model: ModelSpec) -> Checkpoint:
+    found = checkpoints.find(model.source, model.paradigm)
     if found is None:
-        raise UserError(f"'{source}' is not on this disk. Load it once, or give a local folder.")
+        raise UserError(f"'{model.source}' is not on this disk. Load it once, or give a local folder.")
     return found
 
 

@@ -113,7 +113,11 @@ class CheckpointWriter:
 
 
 def copy_companions(source: Checkpoint, folder: Path, config_changes: Mapping[str, Any] | None = None) -> None:
-    """Config, tokenizer and the like, as they were but for these fields of the config; None removes one."""
+    """Config, tokenizer and the like, as they were but for these fields of the config; None removes one.
+
+    The config of a class of two trainings says afterwards which it was, whatever the folder is called.
+    """
+    config_changes = {**source.training, **(config_changes or {})}
     for file in source.folder.iterdir():
         if file.is_file() and file.suffix in COMPANION_SUFFIXES and file.name not in _NOT_KEPT:
             shutil.copyfile(file, folder / file.name)

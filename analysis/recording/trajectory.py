@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from analysis import outputs
 from analysis.errors import UserError
-from analysis.models.architectures import Geometry
+from analysis.models.families import Geometry
 from analysis.specs import RecordSpec, Replay, Sampling
 
 if TYPE_CHECKING:

@@ -20,6 +20,13 @@ class ModelSpec(Spec):
         "auto keeps the checkpoint's own precision on an accelerator and takes float32 on a CPU, "
         "where half precision is slower.",
     )
+    paradigm: Literal["auto", "mdlm", "bd3lm"] = parameter(
+        "auto",
+        "Training",
+        "How a converted model (a2d-*) was trained, where neither its config nor its name says it: on whole texts "
+        "(mdlm: every query sees every key) or block by block (bd3lm). auto asks for it where it is not said. Other "
+        "models have one training and ignore it.",
+    )
 
 
 class JobSpec(Spec):

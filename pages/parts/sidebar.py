@@ -57,8 +57,11 @@ def _model_panel() -> None:
             st.caption(MODELS[chosen].summary)
         device = controls.draw(ModelSpec, "device", "model_device")
         dtype = controls.draw(ModelSpec, "dtype", "model_dtype")
+        # The registry's names say how their models were trained.
+        asked = chosen not in MODELS
+        paradigm = controls.draw(ModelSpec, "paradigm", "model_paradigm") if asked else "auto"
         if st.button("Load", key="load_model", type="primary", width="stretch", disabled=_LOADING in st.session_state):
-            _ask_for(chosen, device, dtype)
+            _ask_for(chosen, device, dtype, paradigm)
         if _LOADING in st.session_state:
             _follow_loading(st.session_state[_LOADING])
         message = st.session_state.get(_MESSAGE)
@@ -76,11 +79,15 @@ def _model_panel() -> None:
             st.rerun()
 
 
-def _ask_for(source: str, device: str, dtype: str) -> None:
+def _ask_for(source: str, device: str, dtype: str, paradigm: str) -> None:
     st.session_state.pop(_MESSAGE, None)
     try:
-        spec = ModelSpec.model_validate({"source": source.strip(), "device": device, "dtype": dtype})
-        find(spec.source)  # what is wrong with a name or a local folder is said at once, without a worker
+        spec = ModelSpec.model_validate(
+            {"source": source.strip(), "device": device, "dtype": dtype, "paradigm": paradigm}
+        )
+        find(
+            spec.source, spec.paradigm
+        )  # what is wrong with a name or a local folder is said at once, without a worker
         permission.allow(spec.source)
         st.session_state[_LOADING] = submit("load", LoadSpec(model=spec)).id
     except EXPECTED as error:

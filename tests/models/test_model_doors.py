@@ -24,6 +24,7 @@ from analysis.models.soundness import is_finite
 from analysis.models.streaming import skeleton
 from analysis.models.tokenizer import chat_text, encode_prompt, load_tokenizer
 from analysis.models.weight_files import HEADER_LIMIT, count_blocks, header
+from analysis.pruning.saving import copy_companions
 from analysis.recording.denoising import denoise
 from analysis.specs import AutoregressiveSampling, DiscountParams, LLaDASampling, ModelSpec, RecordSpec
 from tests.conftest import GOLDEN
@@ -246,9 +247,15 @@ def test_a_bd3lm_is_not_run_as_what_it_is_not(tmp_path):
     save_tiny(hub, converted.A2DQwen3LMHeadModel, converted.A2DQwen3Config)
     assert "BD3LM" in refusal(lambda: load(cpu(hub)))
     save_tiny(tmp_path / "Qwen3-mdlm", converted.A2DQwen3LMHeadModel, converted.A2DQwen3Config)
-    assert load(cpu(tmp_path / "Qwen3-mdlm")).architecture.name == "Qwen3 turned into a diffusion model"
+    assert load(cpu(tmp_path / "Qwen3-mdlm")).architecture.paradigm == "mdlm"
     save_tiny(tmp_path / "plain", converted.A2DQwen3LMHeadModel, converted.A2DQwen3Config)
-    assert "taken for MDLM" in load(cpu(tmp_path / "plain")).architecture.name
+    assert "--paradigm" in refusal(lambda: load(cpu(tmp_path / "plain")))
+    asked = load(ModelSpec(source=str(tmp_path / "plain"), device="cpu", paradigm="mdlm"))
+    assert "MDLM" in asked.architecture.name
+    (tmp_path / "copy").mkdir()
+    copy_companions(asked.checkpoint, tmp_path / "copy")
+    (tmp_path / "copy" / "model.safetensors").symlink_to(tmp_path / "plain" / "model.safetensors")
+    assert load(cpu(tmp_path / "copy")).architecture == asked.architecture
 
 
 @pytest.mark.parametrize(

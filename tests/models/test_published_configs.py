@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+import transformers
 
 from analysis.errors import UserError
 from analysis.models.architectures import identify
+from analysis.models.families import ARCHITECTURES, NATIVE_BIDIRECTIONAL
 from analysis.models.foreign import FOREIGN
 from analysis.models.sanity import check_config
 from analysis.specs import SAMPLINGS
@@ -20,9 +22,9 @@ ROWS = [
 CAUSAL = next(row["config"] for row in ROWS if row["checkpoint"] == "Qwen/Qwen3-0.6B")
 
 
-def refusal(config, name="") -> str:
+def refusal(config, name="", paradigm="auto") -> str:
     with pytest.raises(UserError) as caught:
-        identify(config, name)
+        identify(config, name, paradigm)
     message = str(caught.value)
     assert len(message) < 600
     assert "\n" not in message
@@ -31,14 +33,14 @@ def refusal(config, name="") -> str:
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["checkpoint"].split("/")[-1] for row in ROWS])
 def test_a_real_config_becomes_what_it_is(row):
-    config, name = row["config"], row["checkpoint"]
+    config, name, paradigm = row["config"], row["checkpoint"], row.get("paradigm", "auto")
     if "refused_with" in row:
-        message = refusal(config, name)
+        message = refusal(config, name, paradigm)
         assert [word for word in row["refused_with"] if word not in message] == []
-        assert "Supported: LLaDA" in message
+        assert "Supported: LLaDA" in message or "--paradigm" in message
         return
     check_config(config)
-    architecture = identify(config, name)
+    architecture = identify(config, name, paradigm)
     geometry = architecture.geometry(config)
     assert architecture.sampler in SAMPLINGS
     expected = row["becomes"]
@@ -80,6 +82,52 @@ def test_a_family_of_ours_that_was_trained_by_blocks_is_not_run_bidirectionally(
     config = next(row["config"] for row in ROWS if row["checkpoint"].endswith(name))
     assert identify(config, name).bidirectional
     assert f"'{next(iter(value))}'" in refusal({**config, **value}, name)
+
+
+A2D = next(row["config"] for row in ROWS if row["checkpoint"] == "my-finetune")
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "asked"),
+    [
+        ({}, "Qwen3-diffusion-mdlm", "auto"),
+        ({}, "my-finetune", "mdlm"),
+        ({"dlm_paradigm": "mdlm"}, "my-finetune", "auto"),
+        ({"dlm_paradigm": "mdlm"}, "better-than-bd3lm", "auto"),
+        ({"_name_or_path": "runs/mdlm-7"}, "my-finetune", "auto"),
+    ],
+)
+def test_how_a_converted_model_was_trained_is_read_from_config_then_name_then_asked_for(field, name, asked):
+    family = identify({**A2D, **field}, name, asked)
+    assert (family.paradigm, family.attention, "MDLM" in family.name) == ("mdlm", "bidirectional", True)
+
+
+def test_a_converted_model_of_which_nothing_says_the_training_is_asked_about_not_guessed():
+    message = refusal(A2D, "my-finetune")
+    assert "--paradigm mdlm" in message
+    assert "block by block" in message
+
+
+def test_what_is_asked_for_or_named_against_the_config_is_refused():
+    assert "was trained as MDLM" in refusal({**A2D, "dlm_paradigm": "mdlm"}, "x", "bd3lm")
+    assert "'block_size' = 32" in refusal({**A2D, "block_size": 32}, "Qwen3-diffusion-mdlm")
+    assert "'dlm_paradigm' says MDLM" in refusal({**A2D, "block_size": 32, "dlm_paradigm": "mdlm"}, "x")
+
+
+def test_families_of_one_training_ignore_what_is_asked_of_others():
+    config = next(row["config"] for row in ROWS if row["checkpoint"] == "GSAI-ML/LLaDA-8B-Base")
+    assert identify(config, "x", "bd3lm") == identify(config, "x")
+    assert identify(CAUSAL, "x", "mdlm") == identify(CAUSAL, "x")
+
+
+def test_every_row_says_how_it_is_run():
+    for row in (*ARCHITECTURES.values(), *NATIVE_BIDIRECTIONAL.values()):
+        assert row.model_type
+        assert row.classes
+        assert hasattr(transformers, row.native)
+        assert (row.block_size is None) == (row.anchor is None) == (row.attention in ("bidirectional", "causal"))
+    pairs = [(row.model_type, kind, row.paradigm or "") for row in ARCHITECTURES.values() for kind in row.classes]
+    assert len(set(pairs)) == len(pairs)
 
 
 def test_class_and_model_type_that_contradict_each_other_are_refused():

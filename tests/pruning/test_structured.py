@@ -38,7 +38,7 @@ GOLDENS = ("llada-mha", "llada-gqa", "dream-gqa")
 
 
 def open_cpu(folder):
-    return load(ModelSpec(source=str(folder), device="cpu"))
+    return load(ModelSpec(source=str(folder), device="cpu", paradigm="mdlm"))
 
 
 @pytest.fixture(params=[*GOLDENS, *FAMILIES])

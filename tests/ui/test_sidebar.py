@@ -54,3 +54,13 @@ def test_moving_a_slider_cancels_a_question_only_when_nobody_else_waits_for_it(v
     assert engine().job(job.id).state == "cancelled"
     for job in engine().jobs():
         engine().cancel(job.id)
+
+
+def test_how_a_model_was_trained_is_asked_of_those_the_registry_does_not_list():
+    test = page("asks").run()
+    assert [box.key for box in test.selectbox if box.key == "model_paradigm"] == []
+    test.selectbox(key="model_choice").set_value(test.selectbox(key="model_choice").options[-1]).run()
+    training = test.selectbox(key="model_paradigm")
+    assert list(training.options) == ["auto", "mdlm", "bd3lm"]
+    assert "block by block" in training.help
+    assert not test.exception

@@ -33,7 +33,7 @@ def preset_box(prefix: str, found: Checkpoint | None) -> None:
 
 def noise_note(params: CalibrationParams, found: Checkpoint | None) -> None:
     """Says where the noise is not the one published for the model's family."""
-    if found is None or not found.architecture.bidirectional:
+    if found is None or found.architecture.noise is None:
         return
     published = found.architecture.calibration_noise
     if params.noise != published:

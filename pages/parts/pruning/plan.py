@@ -16,7 +16,7 @@ _ASKED = "prune_estimates"
 
 def plan(specs: list[PruneSpec]) -> None:
     """A table of time, memory and disk by method, once asked for. It fills in as the probes answer."""
-    if find(specs[0].model.source) is None:
+    if find(specs[0].model.source, specs[0].model.paradigm) is None:
         st.info("This model is not on this disk. Load it in the sidebar; then this says what pruning it takes.")
         return
     asked: dict[str, tuple[str, str]] = st.session_state.get(_ASKED, {})

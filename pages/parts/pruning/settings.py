@@ -46,13 +46,13 @@ def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
 
 def _found(model: ModelSpec) -> Checkpoint | str | None:
     try:
-        return find(model.source)
+        return find(model.source, model.paradigm)
     except EXPECTED as error:
         return why(error)
 
 
 def _methods(found: Checkpoint | None) -> list[str]:
-    causal = found is not None and not found.architecture.bidirectional
+    causal = found is not None and found.architecture.noise is None
     names = [name for name, method in METHODS.items() if not (causal and method.noised)]
     methods = st.multiselect(
         "Methods",

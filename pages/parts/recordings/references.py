@@ -20,7 +20,7 @@ def why_no_model(recording: Recording) -> str:
     """Why the recorded model cannot be run, or nothing."""
     source = recording.model.source
     try:
-        checkpoint = find(source)
+        checkpoint = find(source, recording.model.paradigm)
     except EXPECTED as error:
         return f"This needs the recorded model. {why(error)}"
     if checkpoint is None:
@@ -42,7 +42,7 @@ def reference_toggle(recording: Recording) -> Recording | None:
     problem = why_no_model(recording)
     wanted = st.toggle(
         "Random-weight reference",
-        value=not problem and _is_small(source),
+        value=not problem and _is_small(recording.model),
         key="random_reference",
         bind="query-params",
         on_change=permission.allow,
@@ -66,8 +66,8 @@ def stored_reference(recording: Recording) -> Recording | None:
     return _opened(engine().answered("reference", key))
 
 
-def _is_small(source: str) -> bool:
-    checkpoint = find(source)
+def _is_small(model: ModelSpec) -> bool:
+    checkpoint = find(model.source, model.paradigm)
     return checkpoint is not None and sum(file.stat().st_size for file in checkpoint.weight_files) <= QUICK
 
 

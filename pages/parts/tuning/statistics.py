@@ -21,8 +21,8 @@ _ASKED = "statistics_asked"
 def statistics_job() -> JobRecord | None:
     """The finished job of the statistics that the controls describe; None while there is none."""
     model = model_in_use()
-    found = find(model.source)
-    if found is not None and not found.architecture.bidirectional:
+    found = find(model.source, model.paradigm)
+    if found is not None and found.architecture.noise is None:
         st.info(
             f"{plain(model.source)} writes from left to right: there is no noised text to discount sinks on. Choose a "
             "diffusion model in the sidebar."

@@ -1,0 +1,200 @@
+"""How each family of checkpoints attends and writes: one frozen row a family, which everything else asks.
+
+A row is found by `analysis.models.architectures.identify`. No torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from analysis.errors import UserError
+
+Attention = Literal["bidirectional", "block-causal", "open-block", "causal"]
+"""What a query sees. bidirectional: every key. block-causal: its own block and those before it. open-block: the keys
+up to its own, but in the open block, the last one, all of the block as well. causal: the keys up to its own."""
+
+Anchor = Literal["start", "padded-prompt", "prompt-end"]
+"""Where blocks begin. start: at multiples of the block from position 0. padded-prompt: the prompt is padded on its left
+to whole blocks, so a block begins where it ends and the first may be short. prompt-end: at the prompt's end; the prompt
+itself has none."""
+
+Noise = Literal["mask", "uniform"]
+"""What an undecided position holds: the mask token, or a random one."""
+
+Paradigm = Literal["mdlm", "bd3lm"]
+"""How a class that does not say it was trained: on whole texts (arXiv 2406.07524), or block by block (2503.09573)."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of a checkpoint. heads: query heads a layer; kv_heads: key/value heads they share; max_length in tokens.
+
+    vocabulary: rows of the embedding, which is what token ids must stay below.
+    """
+
+    layers: int
+    heads: int
+    kv_heads: int
+    hidden: int
+    vocabulary: int
+    max_length: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family, as one checkpoint of it is run.
+
+    sampler: key of `analysis.specs.SAMPLINGS`. noise None: autoregressive.
+    block_size: tokens a block of a family that attends by blocks, where its config does not say; block_fields: config
+    fields that say it, the first that is there. anchor: where blocks begin.
+    shift: how many positions before a token its logits lie: 0 or 1. edits: whether committed tokens can change.
+    mask_token: its id where neither config, generation config nor tokenizer names one.
+    fields: config names of the sizes, where they differ from Llama's. blocks: path of the blocks in the network.
+    model_type, classes: what its checkpoints say. native: the class of transformers that runs it, under their names.
+    paradigm: which of two trainings of one class. requires: values that a field must have where it is there.
+    calibration_noise: of `CalibrationParams.noise`, that of the published pruning of this family.
+    note: what was not checked, for pages and docs.
+    """
+
+    name: str
+    sampler: str
+    attention: Attention = "bidirectional"
+    noise: Noise | None = "mask"
+    block_size: int | None = None
+    block_fields: tuple[str, ...] = ()
+    anchor: Anchor | None = None
+    shift: int = 0
+    edits: bool = False
+    mask_token: int | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    blocks: str = "model.layers"
+    model_type: str = ""
+    classes: tuple[str, ...] = ()
+    native: str = ""
+    paradigm: Paradigm | None = None
+    requires: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    calibration_noise: str = "steps"
+    note: str = ""
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether every query sees every key."""
+        return self.attention == "bidirectional"
+
+    @property
+    def attends(self) -> str:
+        """How it attends, in one line for pages."""
+        return {
+            "bidirectional": "every token sees every other",
+            "block-causal": f"a token sees its own block of {self.block_size} and those before it",
+            "open-block": f"causal, but the open block of {self.block_size} sees all of itself",
+            "causal": "a token sees those before it",
+        }[self.attention]
+
+    @property
+    def by_blocks(self) -> bool:
+        """Whether it attends and writes block by block."""
+        return self.anchor is not None
+
+    def field(self, size: str) -> str:
+        """The config's name for a size: layers, heads, kv_heads, hidden, mlp, vocabulary, rows or max_length."""
+        return {**_LLAMA_FIELDS, **self.fields}[size]
+
+    def geometry(self, config: Mapping[str, Any]) -> Geometry:
+        """Reads the sizes. Raises UserError naming the field a config lacks."""
+
+        def read(size: str, default: int | None = None) -> int:
+            name = self.field(size)
+            value = config.get(name)
+            value = default if value is None else value
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UserError(
+                    f"This {self.name} config has no usable '{name}' ({config.get(name)!r}). It is "
+                    f"incomplete, or of a variant that is not supported. Supported: {SUPPORTED}."
+                )
+            return value
+
+        heads = read("heads")
+        layers, kv_heads, hidden = read("layers"), read("kv_heads", heads), read("hidden")
+        vocabulary = read("vocabulary")
+        # A LLaDA's embedding may have more rows than its vocabulary has tokens; its logits are about all of them.
+        rows = config.get(self.field("rows"))
+        if isinstance(rows, int) and not isinstance(rows, bool):
+            vocabulary = max(vocabulary, rows)
+        return Geometry(layers, heads, kv_heads, hidden, vocabulary, read("max_length", 2**31))
+
+
+_LLAMA_FIELDS = {
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "hidden": "hidden_size",
+    "mlp": "intermediate_size",
+    "vocabulary": "vocab_size",
+    "rows": "",
+    "max_length": "max_position_embeddings",
+}
+_LLADA_FIELDS = {
+    "layers": "n_layers",
+    "heads": "n_heads",
+    "kv_heads": "n_kv_heads",
+    "hidden": "d_model",
+    "mlp": "mlp_hidden_size",
+    "rows": "embedding_size",
+    "max_length": "max_sequence_length",
+}
+GPT2_FIELDS = {"layers": "n_layer", "heads": "n_head", "hidden": "n_embd", "max_length": "n_positions"}
+
+
+def _converted(backbone: str) -> Architecture:
+    """A native model made bidirectional by the dLLM project and trained on whole texts."""
+    return Architecture(
+        f"{backbone} turned into a diffusion model (MDLM)",
+        "llada",
+        model_type=f"a2d-{backbone.lower()}",
+        classes=(f"A2D{backbone}LMHeadModel",),
+        native=f"{backbone}ForCausalLM",
+        paradigm="mdlm",
+        requires={"dlm_paradigm": ("mdlm",)},
+    )
+
+
+def _native(backbone: str) -> Architecture:
+    """A native class that runs bidirectionally, since its config says `is_causal: false`."""
+    kind = f"{backbone}ForCausalLM"
+    return Architecture(
+        f"{backbone}, bidirectional", "llada", model_type=backbone.lower(), classes=(kind,), native=kind
+    )
+
+
+# By a name of their own; several can share a model type.
+ARCHITECTURES: dict[str, Architecture] = {
+    "llada": Architecture(
+        "LLaDA", "llada", fields=_LLADA_FIELDS, model_type="llada", classes=("LLaDAModelLM",), native="LlamaForCausalLM"
+    ),
+    "mmada": Architecture(
+        "MMaDA", "llada", fields=_LLADA_FIELDS, model_type="mmada", classes=("MMadaModelLM",), native="LlamaForCausalLM"
+    ),
+    "Dream": Architecture(
+        "Dream",
+        "dream",
+        shift=1,
+        calibration_noise="uniform",
+        model_type="Dream",
+        classes=("DreamModel",),
+        native="Qwen2ForCausalLM",
+    ),
+    "a2d-llama": _converted("Llama"),
+    "a2d-qwen2": _converted("Qwen2"),
+    "a2d-qwen3": _converted("Qwen3"),
+}
+NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
+    "llama": _native("Llama"),
+    "qwen2": _native("Qwen2"),
+    "qwen3": _native("Qwen3"),
+}
+
+SUPPORTED = (
+    "LLaDA, MMaDA and Dream checkpoints, Llama/Qwen2/Qwen3 turned into diffusion models (a2d-* trained as MDLM, or "
+    "saved with is_causal: false and a mask token), and causal language models of transformers"
+)
