@@ -202,8 +202,13 @@ def _show(recording: Recording) -> None:
     with left:
         params = sink_controls()
     with right:
-        if st.button("Show its sinks", key="show_sinks", icon=":material/grid_view:", width="stretch"):
-            st.switch_page("pages/sinks.py", query_params={"recording": recording.job.id})
+        st.page_link(
+            "pages/sinks.py",
+            label="**Show its sinks**",
+            icon=":material/grid_view:",
+            width="stretch",
+            query_params={"recording": recording.job.id},
+        )
     if info.unknown_tokens:
         st.warning(
             f"{info.unknown_tokens:d} token{'s' if info.unknown_tokens > 1 else ''} of the prompt are unknown to this "

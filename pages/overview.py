@@ -5,7 +5,7 @@ import streamlit as st
 from analysis.models.checkpoint import find
 from pages.parts.frame import run
 from pages.parts.plain import plain
-from pages.parts.recordings.recording import finished_recordings, recording_title, show_recording
+from pages.parts.recordings.recording import finished_recordings, recording_title
 from pages.parts.session import model_entry, model_in_use
 from pages.parts.trouble import EXPECTED, why
 
@@ -106,11 +106,9 @@ def _recordings() -> None:
         st.info("Nothing recorded yet. Your recordings appear here and stay after a restart.")
         return
     for record in records[:6]:
-        row, button = st.columns([5, 1], vertical_alignment="center")
+        row, link = st.columns([5, 1], vertical_alignment="center")
         row.text(recording_title(record))
-        if button.button("Open", key=f"open_{record.id}", width="stretch"):
-            show_recording(record.id)
-            st.switch_page("pages/denoise.py", query_params={"recording": record.id})
+        link.page_link("pages/denoise.py", label="**Open**", query_params={"recording": record.id})
 
 
 if __name__ == "__main__":

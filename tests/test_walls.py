@@ -66,3 +66,10 @@ def test_pages_ask_the_engine_and_never_reach_into_the_store():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         reached = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "store"}
         assert not reached, f"{path}: lines {sorted(reached)}"
+
+
+def test_pages_lead_to_each_other_by_links():
+    """The browser stops a page's refreshes as a link is followed; `st.switch_page` lets one through, which empties
+    the page that was opened."""
+    for path in (ROOT / "pages").rglob("*.py"):
+        assert "st.switch_page" not in path.read_text(encoding="utf-8"), path

@@ -17,9 +17,8 @@ from pages.parts.trouble import EXPECTED, why
 _ANOTHER = "another model …"
 _LOADING, _MESSAGE = "loading_job", "model_message"
 _DISMISSED, _SHOWN_BUSY = "dismissed_troubles", "shown_busy"
-# Seconds. A job that this visitor begins is shown at once (`show_what_began`), others' at the next look; looking more
-# often than this while idle runs into visits to another page, which then stays empty.
-BUSY_REFRESH, IDLE_REFRESH = 1.0, 5.0
+# Seconds. A job that this visitor begins is shown at once (`show_what_began`), others' at the next look.
+BUSY_REFRESH, IDLE_REFRESH = 1.0, 0.8
 RECENT = 86400  # seconds for which a job that was cut off is shown
 SHOWN_TROUBLES = 5
 

@@ -11,6 +11,19 @@ from analysis.models.checkpoint import find
 pytestmark = pytest.mark.slow
 
 
+# What the server says reaches the page late, as over a slow line: `window.lag` milliseconds.
+LAGGING = """
+const Direct = window.WebSocket;
+window.WebSocket = class extends Direct {
+  set onmessage(handler) { super.onmessage = (event) => setTimeout(() => handler(event), window.lag || 0); }
+  addEventListener(type, handler, options) {
+    const late = (event) => setTimeout(() => handler(event), window.lag || 0);
+    super.addEventListener(type, type === "message" ? late : handler, options);
+  }
+};
+"""
+
+
 def record(page: Page) -> None:
     page.get_by_role("button", name="Record", exact=True).click()
 
@@ -22,7 +35,7 @@ def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, 
     page.get_by_text("Record a prompt").click()
     page.get_by_role("textbox", name="Prompt").fill("mia goes to the park with her cat .")
     record(page)
-    page.get_by_role("button", name="Show its sinks").click()
+    page.get_by_role("link", name="Show its sinks").click()
     expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
     expect(page.locator(".st-key-head_grid .heatmaplayer image, .st-key-head_grid .hm image").first).to_be_attached()
     print(f"three clicks took {time.monotonic() - began:.1f} s on a cold server")
@@ -54,7 +67,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     expect(masks).to_have_count(before - 9)
     assert "step=9" in page.url
 
-    page.get_by_role("button", name="Show its sinks").click()
+    page.get_by_role("link", name="Show its sinks").click()
     expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
     cells = page.locator(".st-key-head_grid .scatterlayer path.point")
     geometry = find("bundled").geometry
@@ -110,6 +123,22 @@ def test_play_moves_through_the_steps_and_pause_holds(page, address):
     held = page.get_by_text(re.compile("Text at step")).inner_text()
     page.wait_for_timeout(1500)
     assert page.get_by_text(re.compile("Text at step")).inner_text() == held
+
+
+def test_a_page_opened_over_a_slow_line_while_another_refreshes_itself_is_not_emptied(page, address):
+    page.add_init_script(LAGGING)
+    page.goto(f"{address}/denoise")
+    expect(page.get_by_text("Text at step 0")).to_be_visible()
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_text(re.compile("Text at step [3-9]"))).to_be_visible()
+    page.evaluate("window.lag = 700")
+    page.get_by_role("link", name="Show its sinks").click()
+    title = page.get_by_text("Sink strength by layer and head")
+    expect(title).to_be_visible()
+    page.evaluate("window.lag = 0")
+    for _ in range(6):  # over some refreshes of the sidebar
+        page.wait_for_timeout(500)
+        expect(title).to_be_visible(timeout=1)
 
 
 @pytest.mark.parametrize("path", ["", "denoise", "sinks"])

@@ -38,7 +38,8 @@ def test_overview_describes_the_model_and_lists_recordings(recording):
     test = app()
     assert test.title[0].value == "SinkScope"
     assert "mia has a dog ." in texts(test)
-    assert test.button(key=f"open_{recording.id}")
+    links = [link.proto for link in test.get("page_link")]
+    assert any(link.page == "denoise" and recording.id in link.query_string for link in links)
 
 
 def test_denoise_records_the_prompt_and_shows_it():
