@@ -83,6 +83,7 @@ def run(folder: Path, rounds: int) -> None:
     from streamlit.testing.v1 import AppTest
 
     from analysis.sinks.metrics import HEAD_METRICS
+    from analysis.specs import DEFINITIONS
     from pages.parts.recordings.choice import SPLITS
     from pages.parts.session import engine
 
@@ -139,9 +140,10 @@ def run(folder: Path, rounds: int) -> None:
         timed(f"sinks: {view}, split", [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(SPLITS)])
     timed("sinks: pinned", [lambda: test.multiselect(key="pinned").set_value(["layer 1, head 2", "layer 3, head 4"])])
     test.segmented_control(key="sinks_view").set_value("Heads").run()
-    for metric in ("temporal-variance", "lifetime"):
+    first, *others = DEFINITIONS
+    for metric in (name for name, row in HEAD_METRICS.items() if not row.per_step):
         test.selectbox(key="metric").set_value(metric).run()
-        for definition in ("mean-attention", "above-others", "std"):
+        for definition in (*others, first):
             move = [lambda d=definition: test.selectbox(key="definition").set_value(d)]
             timed(f"sinks: {definition}, {metric}", move)
 

@@ -30,6 +30,7 @@ PLAY_INTERVAL = 0.35  # seconds a step
 HOLD, LATE_STEPS = 1.0, 3  # seconds after Pause, and steps, in which the browser may lag
 _PLAYING, _POSITION, _HELD_SINCE = "denoise_playing", "denoise_position", "denoise_held_since"
 _STARTED = "denoise_started"
+_GAUSSIAN = "Gaussian reference"
 
 
 def main() -> None:
@@ -222,9 +223,10 @@ def _show(recording: Recording) -> None:
 def _references(recording: Recording, params: SinkParams) -> dict[str, np.ndarray]:
     """What the number of sinks of each step stands beside, name -> (T,)."""
     references: dict[str, np.ndarray] = {}
-    if params.definition == "std":
-        lengths = np.isfinite(measures.mean_mass(recording)).sum(axis=1)
-        references["Gaussian reference"] = np.asarray(sink_analysis.gaussian_reference(lengths, params.k))
+    lengths = np.isfinite(measures.mean_mass(recording)).sum(axis=1)
+    expected = sink_analysis.gaussian_reference(lengths, params)
+    if expected is not None:
+        references[_GAUSSIAN] = expected
     drawn = stored_reference(recording)
     if drawn is not None:
         references["random weights"] = measures.sinks(drawn, params).sum(axis=1)
@@ -265,7 +267,8 @@ def _replay(recording: Recording, params: SinkParams, references: dict[str, np.n
         definition_formula(params),
     )
     tokens.show(_text(recording, step, sinks[step], mass[step]), tokens.legend())
-    _charts(params, step, mass, sinks, references, recording.trajectory.labels(step))
+    threshold = sink_analysis.common_threshold(mass[step], params, recording.info.model.bidirectional)
+    _charts(params, step, mass, sinks, threshold, references, recording.trajectory.labels(step))
 
 
 def _advance(last: int) -> None:
@@ -320,13 +323,12 @@ def _charts(
     step: int,
     mass: np.ndarray,
     sinks: np.ndarray,
+    threshold: float | None,
     references: dict[str, np.ndarray],
     labels: list[str],
 ) -> None:
-    by_deviation = params.definition == "std"
     left, right = st.columns([3, 2], gap="large")
     with left:
-        threshold = float(sink_analysis.deviation_threshold(mass[step], params.k)[0]) if by_deviation else None
         chart(
             f"Where attention goes in step {step}",
             "Each bar is the attention a position receives, averaged over all layers and heads; sinks stand out.",
@@ -345,7 +347,7 @@ def _charts(
             "The line counts the sinks of every step."
             + (f" Dashed: {' and '.join(references)}." if references else ""),
             definition_formula(params)
-            + ("\n\nGaussian reference: $S\\,(1 - \\Phi(k))$ for $S$ positions." if by_deviation else ""),
+            + ("\n\nGaussian reference: $S\\,(1 - \\Phi(k))$ for $S$ positions." if _GAUSSIAN in references else ""),
             figures.sinks_over_steps(counts, references, step),
             "sinks_over_steps",
             pd.DataFrame({"step": np.arange(len(counts)), "sinks": counts} | references),

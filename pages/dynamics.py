@@ -85,10 +85,11 @@ def _over_steps(recording: Recording, params: SinkParams, split: Split) -> None:
     several = len({member.trajectory.steps for members in groups.values() for member in members}) > 1
     for column, name in _in_pairs(_curve_names(split)):
         series = [_series(label, members, name, params, scope, split, several) for label, members in groups.items()]
-        if name == "count" and params.definition == "std" and split is None:
-            mass = measures.mean_mass(recording, scope)
-            expected = np.asarray(gaussian_reference(np.isfinite(mass).sum(axis=1), params.k), np.float32)[None]
-            series.append(figures.Series(GAUSSIAN, _axis(expected.shape[1], several), expected, True))
+        if CURVES[name].counts_sinks and split is None:
+            present = np.isfinite(measures.mean_mass(recording, scope)).sum(axis=1)
+            expected = gaussian_reference(present, params)
+            if expected is not None:
+                series.append(figures.Series(GAUSSIAN, _axis(len(expected), several), expected[None], True))
         with column:
             _curve(f"curve_{name}", name, series, params, "share of the steps" if several else "denoising step")
 
@@ -328,8 +329,8 @@ def _noised_against_real(recording: Recording, params: SinkParams, split: Split)
         return
     pair = {"real trajectory": recording, "noised text": noised}
     _kinds(pair, params, scope, split, "step, from most to fewest masks")
-    # Noised steps are drawn independently: they have no step before, so no turnover.
-    for column, name in _in_pairs([name for name in _curve_names(split) if name != "turnover"]):
+    # Noised steps are drawn independently: they have no step before.
+    for column, name in _in_pairs([name for name in _curve_names(split) if not CURVES[name].compares_steps]):
         series = [
             figures.Series(
                 label, member.trajectory.masked.mean(axis=1), measures.curve(member, name, params, scope, split)[None]

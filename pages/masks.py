@@ -9,6 +9,7 @@ import streamlit as st
 from analysis.figures import masks as figures
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import MEASURES, Comparison, Measure
+from analysis.specs import PATTERNS
 from pages.parts.charts import card, chart, export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.masks import measures as mask_measures
@@ -67,7 +68,7 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
 def _numbers(comparison: Comparison, floor: Comparison | None) -> None:
     total = comparison.total()
     p, q = compare.sparsities(total)
-    for column, measure in zip(st.columns(3), [*MEASURES.values(), None], strict=True):
+    for column, measure in zip(st.columns(len(MEASURES) + 1), [*MEASURES.values(), None], strict=True):
         if measure is None:
             weights = f"Of {int(total[0]):,} weights in all projections"
             card(column, "Sparsity, first and second", f"{p:.1%} · {q:.1%}", note=weights)
@@ -174,7 +175,7 @@ def _heads(first: Pruned, comparison: Comparison, floor: Comparison | None) -> N
 def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) -> None:
     title = f"Sparsity of each head, second minus first, {part}"
     stuck, free = comparison.fixed_parts(part)
-    note = " ".join(f"{', '.join(names)}: {_WHY_FIXED[why]}." for why, names in stuck.items())
+    note = " ".join(f"{', '.join(names)}: {_why_fixed(why)}." for why, names in stuck.items())
     if not free:
         st.markdown(f"**{plain(title)}**")
         st.info(plain(f"A head's sparsity cannot differ here, so there is nothing to draw. {note}"))
@@ -204,9 +205,18 @@ def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) 
 _WHY_FIXED = {
     "dense": "neither run prunes it",
     "rows": "every row loses the same number of weights in both runs, as per-row pruning does",
-    "2:4": "the 2:4 pattern removes half of every four neighbours, whatever is chosen",
-    "4:8": "the 4:8 pattern removes half of every eight neighbours, whatever is chosen",
 }
+
+
+def _why_fixed(reason: str) -> str:
+    """Why a head's sparsity is the same in both masks, for one of `Comparison.fixed`."""
+    if reason in PATTERNS:
+        pattern = PATTERNS[reason]
+        return (
+            f"the {pattern.title} pattern keeps {pattern.kept} of every {pattern.group} neighbours, whatever is chosen"
+        )
+    return _WHY_FIXED[reason]
+
 
 # --- projections ------------------------------------------------------------------------------------------------
 

@@ -117,9 +117,9 @@ def _numbers(recording: Recording, params: SinkParams, split: Split, step: int, 
     if drawn is not None:
         counts = measures.counted_sinks(drawn, params, masked=split).sum(axis=1)
         references.append(f"Random weights: {counts[rows].mean():.2f}")
-    if params.definition == "std" and split is None:
-        expected = np.mean(sink_analysis.gaussian_reference(lengths[rows], params.k))
-        references.append(f"Gaussian reference: {expected:.2f}")
+    expected = sink_analysis.gaussian_reference(lengths[rows], params)
+    if expected is not None and split is None:
+        references.append(f"Gaussian reference: {expected.mean():.2f}")
     card(
         first,
         f"Sinks, {where}",

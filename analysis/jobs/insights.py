@@ -8,7 +8,7 @@ from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.recordings import written
 from analysis.jobs.summaries import AblateSummary, AttentionMapSummary
 from analysis.models.resident import resident_model
-from analysis.specs import AblateSpec, AttentionMapSpec
+from analysis.specs import TARGETS, AblateSpec, AttentionMapSpec
 
 
 def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[AttentionMapSummary]:
@@ -47,7 +47,7 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
     from analysis.recording.denoising import denoise, stop_tokens
 
     prompt = torch.tensor([spec.prompt], dtype=torch.long)
-    total = len(ablation.TARGETS) + 1
+    total = len(TARGETS) + 1
     context.progress("denoising untouched", 0, total)
     untouched = list(denoise(model, prompt, spec.sampling, spec.seed))
     ends = stop_tokens(model)
@@ -59,7 +59,7 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
             **ablation.compare(untouched, untouched, len(spec.prompt)),
         }
     ]
-    for index, (name, target) in enumerate(ablation.TARGETS.items(), start=1):
+    for index, (name, target) in enumerate(TARGETS.items(), start=1):
         context.progress(f"blocking {target.title}", index, total)
         steps, share = ablation.ablated_steps(model, prompt, spec.sampling, spec.seed, name, spec.count, spec.sinks)
         changed = ablation.compare(steps, untouched, len(spec.prompt))

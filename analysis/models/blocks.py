@@ -16,6 +16,7 @@ from analysis.errors import UserError
 from analysis.models.files import StoredTensor, block_prefix, require
 from analysis.models.load import LoadedModel
 from analysis.models.soundness import check_finite
+from analysis.specs import METHODS, either
 
 
 @dataclass
@@ -41,8 +42,8 @@ def first_input(model: LoadedModel, tokens: torch.Tensor) -> BlockInput:
     if len(kinds) > 1:
         raise UserError(
             f"The blocks of this {model.architecture.name} model attend in different ways "
-            f"({', '.join(sorted(kinds))}), so it cannot be run block by block. Choose wanda-noised, sink-wanda or "
-            "magnitude."
+            f"({', '.join(sorted(kinds))}), so it cannot be run block by block. Choose "
+            f"{either(name for name, method in METHODS.items() if not method.layerwise)}."
         )
     caught: list[BlockInput] = []
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.registry import Registry
+from analysis.specs import PATTERNS
+
 COUNTED = ("weights", "first", "second", "both")
 """How many weights a slice has, how many the first mask prunes, the second, and both."""
 
@@ -95,6 +98,7 @@ def least_disagreement(counts: np.ndarray) -> np.ndarray:
 class Measure:
     """How different two masks are: a share of 0 … 1 by slice. compute and independent: counts (…, 4) -> (…)."""
 
+    name: str
     title: str
     sentence: str
     formula: str
@@ -102,22 +106,24 @@ class Measure:
     independent: Callable[[np.ndarray], np.ndarray]
 
 
-MEASURES: dict[str, Measure] = {
-    "disagreement": Measure(
+MEASURES: Registry[Measure] = Registry(
+    Measure(
+        "disagreement",
         "Mask disagreement",
         "Share of the weights that one run prunes and the other keeps",
         r"\frac{|A \,\triangle\, B|}{n}, \quad \text{independent masks: } p(1-q) + q(1-p) = 2p(1-p)\ \text{for}\ p = q",
         disagreement,
         independent_disagreement,
     ),
-    "jaccard": Measure(
+    Measure(
+        "jaccard",
         "1 − Jaccard of the pruned sets",
         "Of the weights that at least one run prunes, the share that only one of them does",
         r"1 - \frac{|A \cap B|}{|A \cup B|}, \quad \text{independent masks: } 1 - \frac{pq}{p + q - pq}",
         jaccard_distance,
         independent_jaccard_distance,
     ),
-}
+)
 
 # --- counting ---------------------------------------------------------------------------------------------------
 
@@ -128,8 +134,8 @@ class Comparison:
 
     names: the projections of a block. projections: (L, P, 4). heads: (L, H, 4) of each attention projection whose
     slices belong to heads; a shared key/value head counts for every query head that reads it. fixed: what makes a
-    head's sparsity the same in both masks, for each of those projections: 'rows' (all rows lose equally many), '2:4',
-    '4:8', 'dense' (neither mask touches it), or '' where it may differ.
+    head's sparsity the same in both masks, for each of those projections: 'rows' (all rows lose equally many), the name
+    of a pattern, 'dense' (neither mask touches it), or '' where it may differ.
     """
 
     names: tuple[str, ...]
@@ -207,20 +213,22 @@ def _fixed(first: np.ndarray, second: np.ndarray, axis: int, groups: int, sums: 
     if not (sums[0].any() or sums[1].any()):
         return "dense"
     width = first.shape[1] if axis == 0 else first.shape[1] // groups
-    for pattern, size in (("2:4", 4), ("4:8", 8)):
-        if width % size == 0 and all(half_of_every(mask, size) for mask in (first, second)):
-            return pattern
+    for pattern in PATTERNS.values():
+        if pattern.kept is None or pattern.group is None or width % pattern.group:
+            continue
+        if all(keeps_of_every(mask, pattern.kept, pattern.group) for mask in (first, second)):
+            return pattern.name
     same = axis == 0 and (sums[0] == sums[0][0]).all() and (sums[1] == sums[0][0]).all()
     return "rows" if same else ""
 
 
-def half_of_every(mask: np.ndarray, size: int) -> bool:
-    """Whether exactly half of every `size` (4 or 8) neighbours of each row are pruned."""
-    if mask.shape[1] % size:
+def keeps_of_every(mask: np.ndarray, kept: int, group: int) -> bool:
+    """Whether exactly `kept` of every `group` neighbours of each row of a mask stay."""
+    if mask.shape[1] % group:
         return False
 
     def holds(rows: np.ndarray) -> bool:
-        return bool((rows.reshape(-1, size).sum(axis=1, dtype=np.int8) == size // 2).all())
+        return bool((rows.reshape(-1, group).sum(axis=1, dtype=np.int16) == group - kept).all())
 
     return holds(mask[:1]) and holds(mask)  # a mask without the pattern shows it in its first row
 

@@ -1,11 +1,10 @@
 """Blocking attention to chosen positions during denoising, to see what a model needs its sinks for.
 
-A way of choosing is one row of `TARGETS`. Positions are chosen anew in every step, from an untouched forward of the
-same input.
+A way of choosing is one row of `TARGETS` (analysis/specs/targets.py), and its function in `CHOOSERS`. Positions are
+chosen anew in every step, from an untouched forward of the same input.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,12 @@ import torch
 from analysis.attention import Observed
 from analysis.models.load import LoadedModel
 from analysis.recording.denoising import Step, denoise
+from analysis.registry import Attached
 from analysis.sinks import definitions as sink_analysis
-from analysis.specs import SinkParams, Spec
+from analysis.specs import TARGETS, SinkParams, Spec
 
-
-@dataclass(frozen=True)
-class Target:
-    """How positions are chosen. choose: (total mass (S,), sinks (S,) bool, how many, rng) -> positions."""
-
-    title: str
-    choose: Callable[[np.ndarray, np.ndarray, int, np.random.Generator], np.ndarray]
+Chooser = Callable[[np.ndarray, np.ndarray, int, np.random.Generator], np.ndarray]
+"""(total mass (S,), sinks (S,) bool, how many, rng) -> positions."""
 
 
 def _strongest(total: np.ndarray, sinks: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -46,12 +41,9 @@ def _first(total: np.ndarray, sinks: np.ndarray, count: int, rng: np.random.Gene
     return np.array([0])
 
 
-TARGETS: dict[str, Target] = {
-    "sinks": Target("strongest sinks", _strongest),
-    "random": Target("random positions", _random),
-    "others": Target("heaviest non-sinks", _strongest_others),
-    "first": Target("first token alone", _first),
-}
+CHOOSERS: Attached[Chooser] = Attached(
+    TARGETS, {"sinks": _strongest, "random": _random, "others": _strongest_others, "first": _first}
+)
 
 
 def ablated_steps(
@@ -66,10 +58,10 @@ def ablated_steps(
 
     def block(observed: Observed) -> torch.Tensor:
         mass = observed.mass[:1].numpy()
-        found = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), params, model.architecture.bidirectional)[0]
+        sinks = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), params, model.architecture.bidirectional)[0]
         blocked = torch.zeros(mass.shape[-1], dtype=torch.bool)
         total = sink_analysis.total_mass(mass)[0]
-        chosen = TARGETS[target].choose(total, found, count, rng)
+        chosen = CHOOSERS[target](total, sinks, count, rng)
         blocked[chosen] = True
         shares.append(float(total[chosen].sum() / total.sum()))
         return blocked

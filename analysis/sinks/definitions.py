@@ -1,7 +1,8 @@
 """Attention sinks: what they are, where they are, how strong they are and how they move. NumPy only.
 
 Shapes: T steps, L layers, H heads, S positions. Mass may be float16 and is NaN where an autoregressive text has not
-got to. "Visible" counts the queries that can see a key. A sink definition is one row of `DEFINITIONS`.
+got to. "Visible" counts the queries that can see a key. A sink definition is one row of `DEFINITIONS`
+(analysis/specs/sinks.py), its threshold one function of `THRESHOLDS`.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from analysis.specs import SinkParams
+from analysis.registry import Attached
+from analysis.specs import DEFINITIONS, SinkParams
 
 KINDS = ("[MASK]", "first", "last", "end of text", "punctuation", "word")
 
@@ -103,20 +105,6 @@ def moments(mass: np.ndarray) -> Moments:
     return Moments(np.full_like(mean, mass.shape[-1]), mean, np.sqrt(variance))
 
 
-@dataclass(frozen=True)
-class SinkDefinition:
-    """A rule for what a sink is: a position whose mass lies above a threshold.
-
-    parameter: the field of `SinkParams` it reads. formula: LaTeX. threshold: (moments of the rows, queries that can see
-    each key (…, S), the parameter) -> what the mass must exceed, (…, 1) or (…, S); NaN where nothing is a sink.
-    """
-
-    title: str
-    parameter: str
-    formula: str
-    threshold: Callable[[Moments, np.ndarray, float], np.ndarray]
-
-
 def _deviations(row: Moments, visible: np.ndarray, k: float) -> np.ndarray:
     return row.mean + np.float32(k) * row.std
 
@@ -131,31 +119,44 @@ def _above_others(row: Moments, visible: np.ndarray, epsilon: float) -> np.ndarr
     return np.where(row.count > 1, above, np.float32(epsilon))
 
 
-DEFINITIONS: dict[str, SinkDefinition] = {
-    "std": SinkDefinition(
-        "Mass above mean + k·std",
-        "k",
-        r"M_{t,s} > \operatorname{mean}_s(M_t) + k\,\operatorname{std}_s(M_t)",
-        _deviations,
-    ),
-    "mean-attention": SinkDefinition(
-        "Mean attention above a level",
-        "attention_level",
-        r"\frac{m_{t,s}}{\#\{q\ \text{that see}\ s\}} > \varepsilon",
-        _mean_attention,
-    ),
-    "above-others": SinkDefinition(
-        "Mass above the others by ε",
-        "epsilon",
-        r"m_{t,s} - \operatorname{mean}_{i \neq s}(m_{t,i}) > \varepsilon",
-        _above_others,
-    ),
-}
+Threshold = Callable[[Moments, np.ndarray, float], np.ndarray]
+"""(moments of the rows, queries that can see each key (…, S), the definition's parameter) -> what the mass must exceed,
+(…, 1) or (…, S); NaN where nothing is a sink.
+"""
+
+THRESHOLDS: Attached[Threshold] = Attached(
+    DEFINITIONS, {"std": _deviations, "mean-attention": _mean_attention, "above-others": _above_others}
+)
 
 
-def deviation_threshold(mass: np.ndarray, k: float) -> np.ndarray:
-    """mean + k·std over positions (population std, NaN left out), (…, 1)."""
-    return _deviations(moments(mass), np.empty(0), k)
+def thresholds(
+    mass: np.ndarray,
+    params: SinkParams,
+    bidirectional: bool,
+    known: Moments | None = None,
+    present: np.ndarray | None = None,
+) -> np.ndarray:
+    """What the mass (…, S) of a sink must exceed, (…, 1) or (…, S); NaN where nothing is a sink.
+
+    known: the moments of the mass, and present: flags of the positions there are, that broadcast to its shape; both are
+    computed where not given.
+    """
+    mass = np.asarray(mass, np.float32)
+    visible = visible_queries(np.isfinite(mass) if present is None else present, bidirectional)
+    row = moments(mass) if known is None else known
+    return THRESHOLDS[params.definition](row, visible, threshold_parameter(params))
+
+
+def threshold_parameter(params: SinkParams) -> float:
+    """The value of the parameter that the definition in use reads."""
+    return float(getattr(params, DEFINITIONS[params.definition].parameter))
+
+
+def common_threshold(mass: np.ndarray, params: SinkParams, bidirectional: bool) -> float | None:
+    """The threshold of one step's mass (S,), None where each position has another."""
+    levels = thresholds(mass, params, bidirectional)
+    levels = levels[np.isfinite(levels)]
+    return float(levels[0]) if len(levels) and (levels == levels[0]).all() else None
 
 
 def find_sinks(
@@ -167,19 +168,20 @@ def find_sinks(
 ) -> np.ndarray:
     """Which positions are sinks, bool of the shape of `mass` (…, S); False at NaN.
 
-    mass is one head's own, or averaged over the heads to be judged together (`mean_mass`). known: its moments, and
-    present: flags of the positions there are, that broadcast to its shape; both are computed where not given.
+    mass is one head's own, or averaged over the heads to be judged together (`mean_mass`). known and present: as in
+    `thresholds`.
     """
     mass = np.asarray(mass, np.float32)
-    definition = DEFINITIONS[params.definition]
-    visible = visible_queries(np.isfinite(mass) if present is None else present, bidirectional)
-    row = moments(mass) if known is None else known
-    return mass > definition.threshold(row, visible, getattr(params, definition.parameter))
+    return mass > thresholds(mass, params, bidirectional, known, present)
 
 
-def gaussian_reference(length: int | np.ndarray, k: float) -> float | np.ndarray:
-    """S·(1 − Φ(k)): how many positions lie above mean + k·std where mass is Gaussian noise."""
-    return length * norm.sf(k)
+def gaussian_reference(length: np.ndarray, params: SinkParams) -> np.ndarray | None:
+    """S·(1 − Φ(k)): how many of `length` positions lie above mean + k·std where mass is Gaussian noise, in the shape of
+    `length`. None for a definition that does not count standard deviations.
+    """
+    if not DEFINITIONS[params.definition].in_deviations:
+        return None
+    return np.asarray(length * norm.sf(threshold_parameter(params)))
 
 
 # --- measures ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from analysis import threads
+from analysis.registry import Registry
 from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SinkParams
 
@@ -120,8 +121,11 @@ class Curve:
     positions are looked at (T, S)) -> (T,).
 
     by_kind: whether it can be split into [MASK] and other tokens; sinks are then those among the positions looked at.
+    counts_sinks: it is the number of sinks, which the Gaussian reference is too. compares_steps: it looks at the step
+    before, which steps that are drawn independently do not have.
     """
 
+    name: str
     title: str
     axis: str
     sentence: str
@@ -129,6 +133,8 @@ class Curve:
     compute: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     by_kind: bool = False
     percent: bool = False
+    counts_sinks: bool = False
+    compares_steps: bool = False
 
 
 def _strength(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
@@ -143,16 +149,19 @@ def _share_variance(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) 
     return _nanvar(np.where(looked_at, sink_analysis.attention_share(mass), np.nan))
 
 
-CURVES: dict[str, Curve] = {
-    "count": Curve(
+CURVES: Registry[Curve] = Registry(
+    Curve(
+        "count",
         "Number of sinks",
         "number of sinks",
         "How many positions are sinks in each step.",
         r"\#\{s : s \in \text{sinks}_t\}",
         lambda mass, sinks, looked_at: sinks.sum(axis=-1).astype(np.float32),
         by_kind=True,
+        counts_sinks=True,
     ),
-    "strength": Curve(
+    Curve(
+        "strength",
         "Total sink strength",
         "share of attention",
         "Which share of all attention goes to the sinks of the step.",
@@ -161,7 +170,8 @@ CURVES: dict[str, Curve] = {
         by_kind=True,
         percent=True,
     ),
-    "centroid": Curve(
+    Curve(
+        "centroid",
         "Sink centroid",
         "centroid / length",
         "Where the sinks are on average: 0 is the start of the text, 1 its end. Gaps are steps without sinks.",
@@ -169,29 +179,34 @@ CURVES: dict[str, Curve] = {
         lambda mass, sinks, looked_at: sink_analysis.sink_centroid(mass, sinks),
         by_kind=True,
     ),
-    "turnover": Curve(
+    Curve(
+        "turnover",
         "Turnover",
         "1 − Jaccard",
         "How much the set of sinks changes from the step before: 0 the same sinks, 1 none in common.",
         r"1 - \frac{|\text{sinks}_{t-1} \cap \text{sinks}_t|}{|\text{sinks}_{t-1} \cup \text{sinks}_t|}",
         _turnover,
         by_kind=True,
+        compares_steps=True,
     ),
-    "entropy": Curve(
+    Curve(
+        "entropy",
         "Entropy of the mass",
         "entropy / log S",
         "How evenly attention is spread over positions: 1 is uniform, 0 all on one position.",
         r"-\frac{1}{\log S}\sum_s a_{t,s} \log a_{t,s}",
         lambda mass, sinks, looked_at: entropy(mass),
     ),
-    "gini": Curve(
+    Curve(
+        "gini",
         "Gini coefficient of the mass",
         "Gini coefficient",
         "How unequally attention is spread over positions: 0 is uniform, near 1 all on one position.",
         r"\frac{\sum_i (2i - S - 1)\,m_{(i)}}{S \sum_i m_{(i)}}",
         lambda mass, sinks, looked_at: gini(mass),
     ),
-    "share-variance": Curve(
+    Curve(
+        "share-variance",
         "Variance of the share over positions",
         "variance",
         "How far the attention shares of the positions lie apart in each step.",
@@ -199,7 +214,7 @@ CURVES: dict[str, Curve] = {
         _share_variance,
         by_kind=True,
     ),
-}
+)
 
 
 # --- one number a head ------------------------------------------------------------------------------------------
@@ -263,9 +278,10 @@ def value_totals(value_norm: np.ndarray) -> np.ndarray:
 class HeadMetric:
     """A number a head. formula: LaTeX. compute -> (T, L, H) where `per_step`, else (L, H) over all steps.
 
-    reads_sinks: whether it changes with what counts as a sink.
+    reads_sinks: whether it changes with what counts as a sink. reads_values: whether it looks at the value norms.
     """
 
+    name: str
     title: str
     sentence: str
     formula: str
@@ -273,6 +289,7 @@ class HeadMetric:
     per_step: bool = True
     percent: bool = False
     reads_sinks: bool = True
+    reads_values: bool = False
 
 
 def _first_share(heads: Heads) -> np.ndarray:
@@ -331,15 +348,17 @@ def _value_norm_ratio(heads: Heads) -> np.ndarray:
     return ratio.repeat(heads.mass.shape[2] // norm.shape[2], axis=2)
 
 
-HEAD_METRICS: dict[str, HeadMetric] = {
-    "strength": HeadMetric(
+HEAD_METRICS: Registry[HeadMetric] = Registry(
+    HeadMetric(
+        "strength",
         "Sink strength",
         "The share of each head's attention that goes to the sinks",
         r"\text{strength}_{t,l,h} = \frac{\sum_{s \in \text{sinks}_t} m_{t,l,h,s}}{\sum_s m_{t,l,h,s}}",
         _strength_of_heads,
         percent=True,
     ),
-    "first": HeadMetric(
+    HeadMetric(
+        "first",
         "First token's share",
         "The share of each head's attention that goes to the first token",
         r"\frac{m_{t,l,h,0}}{S}",
@@ -347,35 +366,40 @@ HEAD_METRICS: dict[str, HeadMetric] = {
         percent=True,
         reads_sinks=False,
     ),
-    "entropy": HeadMetric(
+    HeadMetric(
+        "entropy",
         "Entropy",
         "How evenly each head spreads its attention: 1 is uniform, 0 all on one position",
         r"-\frac{1}{\log S}\sum_s a_{t,l,h,s} \log a_{t,l,h,s}",
         _entropy_of_heads,
         reads_sinks=False,
     ),
-    "temporal-variance": HeadMetric(
+    HeadMetric(
+        "temporal-variance",
         "Temporal variance",
         "How much the centroid of each head's own sinks moves over the steps: high means unstable",
         r"\operatorname{Var}_t\!\left(c_{t,l,h} / S\right)",
         _head_centroid_variance,
         per_step=False,
     ),
-    "lifetime": HeadMetric(
+    HeadMetric(
+        "lifetime",
         "Sink lifetime",
         "For how many consecutive steps a sink of each head lasts on average",
         r"\frac{\text{steps as a sink}}{\text{times of becoming one}}",
         _head_lifetime,
         per_step=False,
     ),
-    "value-norm": HeadMetric(
+    HeadMetric(
+        "value-norm",
         "Value norm of the sinks",
         "How large the values of the sinks are beside those of the other tokens: below 1 they are smaller",
         r"\frac{\operatorname{mean}_{s \in \text{sinks}_t} \lVert v_s \rVert}"
         r"{\operatorname{mean}_{s \notin \text{sinks}_t} \lVert v_s \rVert}",
         _value_norm_ratio,
+        reads_values=True,
     ),
-}
+)
 
 
 # --- spatial against temporal variance --------------------------------------------------------------------------

@@ -40,13 +40,15 @@ from analysis.specs.pruning import (
 )
 from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, Allocation, Method, Noise, Pattern
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
-from analysis.specs.sinks import SinkParams
+from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
 from analysis.specs.suggestion import SuggestSpec
+from analysis.specs.targets import TARGETS, Target
 from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, TuneParams
 
 __all__ = [
     "ALLOCATIONS",
     "CALIBRATION_PRESETS",
+    "DEFINITIONS",
     "DREAM_SOURCE",
     "LLADA_SOURCE",
     "METHODS",
@@ -55,6 +57,7 @@ __all__ = [
     "PRESETS",
     "SAMPLINGS",
     "SINK_AWARE_SOURCE",
+    "TARGETS",
     "AblateSpec",
     "Allocation",
     "AttentionMapSpec",
@@ -81,11 +84,13 @@ __all__ = [
     "ReferenceSpec",
     "Replay",
     "Sampling",
+    "SinkDefinition",
     "SinkParams",
     "Spec",
     "StatisticsParams",
     "StepParams",
     "SuggestSpec",
+    "Target",
     "TuneParams",
     "UnloadSpec",
     "choices",

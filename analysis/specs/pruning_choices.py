@@ -15,10 +15,11 @@ class Method:
     """How the weights that go are chosen.
 
     calibrated: it reads text. noised: it reads noised text, so the model needs a mask token. discounted: it reads the
-    discount parameters. weighs_steps: its scores are sums over noise steps, which `StepParams` choose and weigh.
-    structured: it scores the features of a projection's input, or asks the weights alone, so that whole units can be
-    cut out. control: the method that differs in the discount alone. published: the one that it was published against.
-    reads: fields of `PruneSpec` that this method looks at and others do not.
+    discount parameters. layerwise: it runs the blocks one after the other, each fed by the pruned ones before it, which
+    needs blocks that attend alike. weighs_steps: its scores are sums over noise steps, which `StepParams` choose and
+    weigh. structured: it scores the features of a projection's input, or asks the weights alone, so that whole units
+    can be cut out. control: the method that differs in the discount alone. published: the one that it was published
+    against. reads: fields of `PruneSpec` that this method looks at and others do not.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Method:
     calibrated: bool = True
     noised: bool = False
     discounted: bool = False
+    layerwise: bool = False
     weighs_steps: bool = False
     structured: bool = False
     control: str | None = None
@@ -47,6 +49,7 @@ METHODS: Registry[Method] = Registry(
         "wanda",
         "Wanda",
         "|W|·‖X‖ on clean text, layer by layer, each fed by the pruned ones before it.",
+        layerwise=True,
         structured=True,
     ),
     Method(
@@ -72,6 +75,7 @@ METHODS: Registry[Method] = Registry(
         "sparsegpt",
         "SparseGPT",
         "Removes what the Hessian of clean inputs says costs least; the weights left make up for it.",
+        layerwise=True,
     ),
     Method(
         "sink-sparsegpt",
@@ -79,6 +83,7 @@ METHODS: Registry[Method] = Registry(
         "SparseGPT with clean tokens weighted by how little of a sink they were on noised text.",
         noised=True,
         discounted=True,
+        layerwise=True,
         control="sparsegpt",
         published="sparsegpt",
     ),

@@ -1,19 +1,59 @@
-"""What counts as an attention sink."""
+"""What counts as an attention sink: the definitions, and the threshold that each of them reads."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated
 
-from analysis.specs.base import SINK_AWARE_SOURCE, Spec, parameter
+from analysis.registry import Registry
+from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, Spec, parameter
+
+
+@dataclass(frozen=True)
+class SinkDefinition:
+    """A rule for what a sink is: a position whose mass lies above a threshold, which is computed in `THRESHOLDS`
+    (analysis/sinks/definitions.py).
+
+    parameter: the field of `SinkParams` that it reads. formula: LaTeX. in_deviations: the parameter counts standard
+    deviations above the mean, so that the number of sinks in Gaussian noise is known.
+    """
+
+    name: str
+    title: str
+    help: str
+    parameter: str
+    formula: str
+    in_deviations: bool = False
+
+
+DEFINITIONS: Registry[SinkDefinition] = Registry(
+    SinkDefinition(
+        "std",
+        "Mass above mean + k·std",
+        "attention mass above mean + k·std over the positions of a step.",
+        "k",
+        r"M_{t,s} > \operatorname{mean}_s(M_t) + k\,\operatorname{std}_s(M_t)",
+        in_deviations=True,
+    ),
+    SinkDefinition(
+        "mean-attention",
+        "Mean attention above a level",
+        "mean attention, over the queries that can see the token, above a level.",
+        "attention_level",
+        r"\frac{m_{t,s}}{\#\{q\ \text{that see}\ s\}} > \varepsilon",
+    ),
+    SinkDefinition(
+        "above-others",
+        "Mass above the others by ε",
+        "mass above the mean of the others by ε.",
+        "epsilon",
+        r"m_{t,s} - \operatorname{mean}_{i \neq s}(m_{t,i}) > \varepsilon",
+    ),
+)
 
 
 class SinkParams(Spec):
     """What counts as an attention sink. Each definition reads its own threshold."""
 
-    definition: Literal["std", "mean-attention", "above-others"] = parameter(
-        "std",
-        "Sink definition",
-        "std: attention mass above mean + k·std over the positions of a step. mean-attention: mean attention, over "
-        "the queries that can see the token, above a level. above-others: mass above the mean of the others by ε.",
-    )
+    definition: Annotated[str, OneOf(DEFINITIONS)] = parameter("std", "Sink definition", "Which positions are sinks.")
     k: float = parameter(
         2.0,
         "k (standard deviations)",

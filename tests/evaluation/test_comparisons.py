@@ -11,9 +11,10 @@ from analysis.calibration import noise as calibration
 from analysis.errors import UserError
 from analysis.models.load import load
 from analysis.models.resident import resident_model
-from analysis.recording.ablation import TARGETS
+from analysis.recording.ablation import CHOOSERS
 from analysis.recording.trajectory import open_trajectory
 from analysis.specs import (
+    TARGETS,
     AblateSpec,
     AutoregressiveSampling,
     LLaDASampling,
@@ -138,10 +139,10 @@ def test_targets_choose_what_they_say():
     total = np.array([1.0, 9.0, 2.0, 8.0, 7.0, 3.0])
     sinks = np.array([False, True, False, True, False, False])
     rng = np.random.default_rng(0)
-    assert set(TARGETS["sinks"].choose(total, sinks, 2, rng)) == {1, 3}
-    assert set(TARGETS["others"].choose(total, sinks, 2, rng)) == {4, 5}
-    assert set(TARGETS["first"].choose(total, sinks, 2, rng)) == {0}
-    assert len(set(TARGETS["random"].choose(total, sinks, 3, rng))) == 3
+    assert set(CHOOSERS["sinks"](total, sinks, 2, rng)) == {1, 3}
+    assert set(CHOOSERS["others"](total, sinks, 2, rng)) == {4, 5}
+    assert set(CHOOSERS["first"](total, sinks, 2, rng)) == {0}
+    assert len(set(CHOOSERS["random"](total, sinks, 3, rng))) == 3
 
 
 def test_ablation_compares_sinks_with_their_controls(bundled, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.sinks import definitions
-from analysis.specs import SinkParams
+from analysis.specs import DEFINITIONS, SinkParams
 
 
 @st.composite
@@ -137,8 +137,30 @@ def test_gaussian_reference_counts_what_noise_would_give():
     rng = np.random.default_rng(0)
     noise = rng.normal(10, 1, (4000, 48)).astype(np.float32)
     counted = definitions.find_sinks(noise, SinkParams(k=2.0), True).sum(-1).mean()
-    assert definitions.gaussian_reference(48, 2.0) == pytest.approx(1.092, abs=1e-3)
-    assert counted == pytest.approx(definitions.gaussian_reference(48, 2.0), rel=0.1)
+    expected = definitions.gaussian_reference(np.array([48]), SinkParams(k=2.0))
+    assert expected == pytest.approx(1.092, abs=1e-3)
+    assert counted == pytest.approx(expected[0], rel=0.1)
+    assert definitions.gaussian_reference(np.array([48]), SinkParams(definition="mean-attention")) is None
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS)
+def test_a_definition_names_its_parameter_and_has_its_threshold(definition):
+    assert DEFINITIONS[definition].parameter in SinkParams.model_fields
+    assert definition in definitions.THRESHOLDS
+
+
+@settings(max_examples=60, deadline=None)
+@given(masses(), st.sampled_from(list(DEFINITIONS)))
+def test_a_common_threshold_divides_the_sinks_of_a_step_from_the_rest(case, definition):
+    mass, bidirectional = case
+    params = SinkParams(definition=definition)
+    for row in definitions.mean_mass(mass):
+        level = definitions.common_threshold(row, params, bidirectional)
+        if level is None:
+            assert DEFINITIONS[definition].parameter == "attention_level" and not bidirectional
+        else:
+            sinks = definitions.find_sinks(row, params, bidirectional)
+            np.testing.assert_array_equal(sinks, row > np.float32(level))
 
 
 def test_kinds_follow_masking_then_position_then_text():

@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import Comparison
 from analysis.pruned.report_file import first_pair, seed_pair
+from analysis.specs import METHODS, PruneSpec
 from pages.parts.masks import measures
 from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of
 from pages.parts.plain import code, plain
@@ -72,10 +73,11 @@ def how_to_prune(known: dict[str, Path]) -> None:
             "the Pruning page, or from the command line."
         )
         st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
+        discounted = PruneSpec.model_fields["method"].default
         st.code(
             "\n".join(
                 f'python -m analysis prune --model bundled --method {method} --sparsity 0.5 --out "{where / method}"'
-                for method in ("wanda-noised", "sink-wanda")
+                for method in (METHODS[discounted].control, discounted)
             ),
             language="bash",
             wrap_lines=True,

@@ -5,7 +5,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
-from analysis.specs import AblateSpec, SinkParams
+from analysis.specs import TARGETS, AblateSpec, SinkParams
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
 from pages.parts.charts import chart, heading
@@ -24,10 +24,14 @@ _METHOD = (
 
 def ablation(recording: Recording, params: SinkParams) -> None:
     """Draws the view: its controls, and the outcome for each model once asked for."""
+    blocked_in_turn, controls_beside = (
+        ", ".join(plain(target.help) for target in TARGETS.values() if target.control == control)
+        for control in (False, True)
+    )
     st.caption(
-        "Denoises the prompt again while no token may attend to the strongest sinks of each step, and compares with "
-        "controls: as many random positions, as many of the heaviest non-sinks, and the first token alone. Reports say "
-        "that diffusion models barely care and autoregressive ones break: see whether yours does."
+        f"Denoises the prompt again while no token may attend to {blocked_in_turn}, and compares with controls: "
+        f"{controls_beside}. Reports say that diffusion models barely care and autoregressive ones break: see whether "
+        "yours does."
     )
     problem = references.why_no_model(recording)
     if problem:

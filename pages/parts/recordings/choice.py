@@ -6,8 +6,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.sinks.definitions import DEFINITIONS
-from analysis.specs import SinkParams
+from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import controls
 from pages.parts.plain import plain
 from pages.parts.recordings.recording import (

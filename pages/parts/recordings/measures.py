@@ -62,7 +62,7 @@ def _head_metric(recording: Recording, name: str, params: SinkParams, masked: Sp
         recording.info.model.bidirectional,
         recording.trajectory.value_norm,
         _moments(recording),
-        _value_totals(recording) if name == "value-norm" else None,
+        _value_totals(recording) if metrics.HEAD_METRICS[name].reads_values else None,
         counted(recording, masked),
     )
     return metrics.HEAD_METRICS[name].compute(heads)

@@ -1,0 +1,72 @@
+"""What docs/architecture.md says of adding a sink definition, a metric, a measure of masks and a target, done."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from analysis import jobs
+from analysis.pruned.compare import MEASURES
+from analysis.recording.ablation import CHOOSERS
+from analysis.sinks.definitions import THRESHOLDS, find_sinks
+from analysis.sinks.metrics import CURVES, HEAD_METRICS
+from analysis.specs import DEFINITIONS, TARGETS, AblateSpec, LLaDASampling, ModelSpec, SinkParams
+from docs.parameters import document
+from tests.helpers import QuietContext
+from tests.sinks import additions
+
+ADDED = (
+    (DEFINITIONS, additions.DEFINITION),
+    (TARGETS, additions.TARGET),
+    (CURVES, additions.CURVE),
+    (HEAD_METRICS, additions.HEAD_METRIC),
+    (MEASURES, additions.MEASURE),
+)
+
+
+@pytest.fixture
+def added():
+    with additions.added():
+        yield
+
+
+def test_an_added_definition_is_a_choice_that_finds_sinks_and_is_documented(added):
+    params = SinkParams(definition="multiple", epsilon=2)
+    mass = np.array([[1, 1, 1, 6, np.nan]], np.float32)
+    assert find_sinks(mass, params, True).tolist() == [[False, False, False, True, False]]
+    assert not find_sinks(mass, SinkParams(definition="multiple", epsilon=3), True).any()
+    assert f"multiple: {additions.DEFINITION.help}" in document() and "`multiple`" in document()
+
+
+def test_without_its_row_a_definition_is_refused():
+    with pytest.raises(ValidationError, match="Input should be 'std', 'mean-attention' or 'above-others'"):
+        SinkParams(definition="multiple")
+
+
+def test_an_ablation_blocks_an_added_target_by_an_added_definition(added, tmp_path):
+    spec = AblateSpec(
+        model=ModelSpec(device="cpu"),
+        prompt=(7, 8, 9, 10),
+        sampling=LLaDASampling(gen_length=4, steps=2),
+        sinks=SinkParams(definition="multiple", epsilon=1.5),
+    )
+    rows = {row["target"]: row for row in jobs.ablate(spec, QuietContext(tmp_path)).summary["rows"]}
+    assert list(rows) == ["untouched", *TARGETS]
+    assert rows["lightest"]["title"] == "lightest positions"
+    assert (
+        0
+        < rows["lightest"]["blocked_share"]
+        == min(row["blocked_share"] for name, row in rows.items() if name != "untouched")
+    )
+
+
+def test_a_registry_refuses_duplicates_and_what_has_no_row(added):
+    for registry, row in ADDED:
+        with pytest.raises(ValueError, match="already"):
+            registry.add(row)
+    for table in (THRESHOLDS, CHOOSERS):
+        with pytest.raises(ValueError, match="Add the row first"):
+            table["unlisted"] = next(iter(table.values()))
+
+
+def test_every_target_has_its_chooser():
+    assert set(CHOOSERS) == set(TARGETS)
