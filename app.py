@@ -13,9 +13,12 @@ import streamlit as st
 @contextlib.asynccontextmanager
 async def lifespan(server: st.App) -> AsyncIterator[None]:
     """Around the time the server runs: the engine starts with it, so that what waits in its queue runs."""
+    from pages.parts import door
     from pages.parts.session import start_engine
 
     start_engine()
+    for address in door.addresses():
+        print(f"SinkScope is at {address}", flush=True)
     yield
 
 
@@ -24,4 +27,6 @@ if __name__ == "__main__":
 
     show()
 elif __name__ == "app":
-    app = st.App(__file__, lifespan=lifespan)
+    from pages.parts import door
+
+    app = st.App(__file__, lifespan=lifespan, middleware=door.middleware())

@@ -4,6 +4,7 @@ It lies beside the store, which reads some of them and stands on the ground.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,12 @@ def _threads(text: str) -> int:
     return counts[0]
 
 
+def _token(text: str) -> str:
+    if text != "none" and not re.fullmatch(r"[A-Za-z0-9_-]{16,}", text):
+        raise ValueError("Too short, or other characters.")
+    return text
+
+
 _SIZE = "a size such as 2GB or 512MiB"
 
 VARIABLES: dict[str, Variable] = {
@@ -103,6 +110,13 @@ VARIABLES: dict[str, Variable] = {
             "and one for 2 and 3 together",
             _devices,
             "one worker for each CUDA device, or one for the CPU",
+        ),
+        Variable(
+            "SINKSCOPE_TOKEN",
+            "The access token in the address that is printed at the start; `none` lets in every user of this machine.",
+            "at least 16 letters, digits, - or _, or none",
+            _token,
+            "a new one at every start",
         ),
         Variable(
             "SINKSCOPE_MEMORY_LIMIT",

@@ -110,13 +110,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(home: Path):
-    """The real dashboard as its own process; yields its address. Its output is shown if it does not come up."""
+def server(home: Path, token: str = "none"):
+    """The real dashboard as its own process; yields its address. Its output is shown if it does not come up.
+
+    token: the access token it asks for.
+    """
     port = free_port()
     log = (home / "server.log").open("w+")
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "SINKSCOPE_HOME": str(home)}, stdout=log, stderr=subprocess.STDOUT
+        command,
+        cwd=ROOT,
+        env={**os.environ, "SINKSCOPE_HOME": str(home), "SINKSCOPE_TOKEN": token},
+        stdout=log,
+        stderr=subprocess.STDOUT,
     )
     try:
         deadline = time.monotonic() + 60

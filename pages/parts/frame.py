@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.parts import door
 from pages.parts.plain import plain
 from pages.parts.session import why_no_engine
 from pages.parts.sidebar import show_what_began, sidebar
@@ -34,6 +35,10 @@ def show() -> None:
         ]
     )
     st.html(STYLE)
+    if door.wants_log_in() and not st.user.is_logged_in:
+        st.title("SinkScope")
+        st.button("Log in", on_click=st.login, type="primary")
+        return
     problem = why_no_engine()
     if problem:
         st.title(plain(page.title))

@@ -38,6 +38,17 @@ def test_a_fresh_server_opened_at_a_pages_address_shows_the_whole_app(page, tmp_
         expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
 
 
+def test_the_printed_address_opens_every_page_and_no_other_does(page, tmp_path):
+    with server(tmp_path, token="a-token-for-this-test") as address:
+        page.goto(f"{address}/sinks")
+        expect(page.get_by_text("The access token is missing in this address.")).to_be_visible()
+        page.goto(f"{address}/sinks?token=a-token-for-this-test")
+        expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
+        assert "token" not in page.url
+        page.goto(f"{address}/denoise")
+        expect(page.get_by_role("button", name="Record", exact=True)).to_be_visible()
+
+
 def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
     with server(tmp_path) as address:
         page.goto(f"{address}/denoise")

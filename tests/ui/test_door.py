@@ -1,0 +1,171 @@
+"""Who may come in: the access token, the password and its delay, and servers that must not start."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from pages.parts import door
+from tests.helpers import ROOT, free_port
+
+KEY = "a-key-of-this-server"
+
+
+def ask(guard: door.Door, path: str = "/", kind: str = "http", method: str = "GET", body: bytes = b"", **more):
+    """Status, headers and body of one request to a guarded app that answers "inside"."""
+    path, _, query = path.partition("?")
+    sent: list[dict] = []
+    scope = {
+        "type": kind,
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(b"cookie", more["cookie"].encode())] if "cookie" in more else [],
+        "server": ("localhost", 8501),
+        "scheme": more.get("scheme", "http"),
+    }
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(guard(scope, receive, send))
+    if kind == "websocket":
+        return sent
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message["body"] for message in sent[1:])
+
+
+async def inside(scope, receive, send):
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"inside"})
+
+
+@pytest.fixture
+def guard():
+    return door.Door(inside, KEY)
+
+
+@pytest.mark.parametrize("path", ["/", "/sinks?recording=ab", "/media/x.png", "/_stcore/host-config", "/?token=wrong"])
+def test_without_the_token_nothing_is_served(guard, path):
+    status, headers, body = ask(guard, path)
+    assert status == 403
+    assert b"inside" not in body and b"access token" in body
+    assert b"set-cookie" not in headers and headers[b"x-frame-options"] == b"DENY"
+
+
+def test_the_token_gives_a_cookie_and_leads_to_the_address_without_it(guard):
+    status, headers, _ = ask(guard, f"/sinks?recording=ab&token={KEY}&step=3")
+    assert status == 303
+    assert headers[b"location"] == b"/sinks?recording=ab&step=3"
+    cookie = headers[b"set-cookie"].decode()
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and "Secure" not in cookie
+    assert ask(guard, "/sinks", cookie=cookie.split(";")[0])[2] == b"inside"
+    assert "Secure" in ask(guard, f"/?token={KEY}", scheme="https")[1][b"set-cookie"].decode()
+
+
+def test_a_path_of_two_slashes_leads_to_no_other_server(guard):
+    assert ask(guard, f"//elsewhere.example/x?token={KEY}")[1][b"location"] == b"/elsewhere.example/x"
+
+
+@pytest.mark.parametrize("cookie", ["sinkscope-8501=other", "sinkscope-8502=" + KEY, "=;;\x00", "sinkscope-8501"])
+def test_other_cookies_open_nothing(guard, cookie):
+    assert ask(guard, cookie=cookie)[0] == 403
+
+
+def test_the_websocket_is_closed_without_the_cookie_and_opened_with_it(guard):
+    assert ask(guard, "/_stcore/stream", kind="websocket") == [{"type": "websocket.close", "code": 1008}]
+    opened = ask(guard, "/_stcore/stream", kind="websocket", cookie=f"sinkscope-8501={KEY}")
+    assert opened == [{"type": "websocket.accept"}]
+
+
+def test_whether_the_server_is_up_may_be_asked_by_anybody(guard):
+    assert ask(guard, door.HEALTH)[2] == b"inside"
+
+
+def test_a_wrong_password_waits_twice_as_long_each_time_and_a_right_one_comes_in(monkeypatch):
+    waited = []
+
+    async def sleep(seconds):
+        waited.append(seconds)
+
+    monkeypatch.setattr(door.asyncio, "sleep", sleep)
+    guard = door.Door(inside, KEY, password="correct horse")
+    assert ask(guard)[0] == 401 and b"<form" in ask(guard)[2]
+    for _ in range(9):
+        status, headers, _ = ask(guard, method="POST", body=b"password=wrong")
+        assert status == 401 and b"set-cookie" not in headers
+    assert waited == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    status, headers, _ = ask(guard, "/sinks?step=2", method="POST", body=b"password=correct+horse")
+    assert status == 303 and headers[b"location"] == b"/sinks?step=2"
+    assert ask(guard, cookie=headers[b"set-cookie"].decode().split(";")[0])[2] == b"inside"
+    ask(guard, method="POST", body=b"password=wrong")
+    assert waited[-1] == 0.5
+
+
+def test_an_endless_form_is_read_to_a_bound():
+    read = []
+
+    async def receive():
+        read.append(1)
+        return {"body": b"x" * 1000, "more_body": True}
+
+    assert len(asyncio.run(door._body(receive))) == door.LONGEST_FORM
+    assert len(read) == 5
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.1", False),
+        ("node7", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_server_that_others_reach_wants_a_password_or_a_log_in(monkeypatch, address, loopback):
+    monkeypatch.setattr(door, "_secrets", lambda section: {})
+    assert door.is_loopback(address) == loopback
+    assert bool(door.why_closed(address)) == (not loopback)
+    for section, found in (("sinkscope", {"password": "x"}), ("auth", {"client_id": "x"})):
+        monkeypatch.setattr(
+            door, "_secrets", lambda asked, section=section, found=found: found if asked == section else {}
+        )
+        assert door.why_closed(address) == ""
+
+
+def test_a_server_that_others_reach_does_not_start_without_either(tmp_path):
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(free_port())]
+    done = subprocess.run(
+        [*command, "--server.address", "0.0.0.0", "--secrets.files", str(tmp_path / "none.toml")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert "SinkScope did not start: the address 0.0.0.0 is reached from other machines" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_token_is_new_at_every_start_or_as_set(monkeypatch):
+    monkeypatch.delenv("SINKSCOPE_TOKEN", raising=False)
+    assert len(door.token()) >= 32
+    monkeypatch.setenv("SINKSCOPE_TOKEN", "0123456789abcdef")
+    assert door.token() == "0123456789abcdef"
+    monkeypatch.setenv("SINKSCOPE_TOKEN", "none")
+    assert door.token() == ""
+    monkeypatch.setenv("SINKSCOPE_TOKEN", "short")
+    with pytest.raises(SystemExit, match="at least 16"):
+        door.middleware()
