@@ -2,7 +2,7 @@
 
 Only what SinkScope wrote is replaced, and only when asked. Where the system can exchange two names (Linux), the new one
 takes the place of the old in one step, so that every reader finds one or the other, whole; what stood there is then
-judged again, and put back if it is no longer what it was when the work began.
+asked about again, and put back if it is no longer what it was when the work began.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from analysis.errors import UserError, os_sentence, shorten
 
-Judge = Callable[[Path], str]
+Refusal = Callable[[Path], str]
 """Says why what stands at a path may not be replaced, as the end of a sentence; nothing where it may."""
 
 NOT_IN_ONE_STEP = (
@@ -34,24 +34,24 @@ _KINDS = (
 )
 
 
-def file_judge(wrote: Callable[[Path], bool]) -> Judge:
+def file_refusal(wrote: Callable[[Path], bool]) -> Refusal:
     """Lets empty files be replaced, and regular ones whose content `wrote` knows as SinkScope's."""
 
-    def judge(path: Path) -> str:
+    def refusal_of(path: Path) -> str:
         there = path.lstat()
         if not stat.S_ISREG(there.st_mode):
             kind = next((name for is_kind, name in _KINDS if is_kind(there.st_mode)), "a device")
             return f"is {kind} and no regular file"
         return "" if there.st_size == 0 or wrote(path) else FOREIGN
 
-    return judge
+    return refusal_of
 
 
-def folder_judge(wrote: Callable[[Path], bool], names: Callable[[str], bool]) -> Judge:
+def folder_refusal(wrote: Callable[[Path], bool], names: Callable[[str], bool]) -> Refusal:
     """Lets empty folders be replaced, and those `wrote` knows as SinkScope's that hold nothing but regular files whose
     names it may have written."""
 
-    def judge(path: Path) -> str:
+    def refusal_of(path: Path) -> str:
         if not stat.S_ISDIR(path.lstat().st_mode):
             return "is no folder"
         with os.scandir(path) as entries:
@@ -61,7 +61,7 @@ def folder_judge(wrote: Callable[[Path], bool], names: Callable[[str], bool]) ->
         foreign = [entry.name for entry in held if not entry.is_file(follow_symlinks=False) or not names(entry.name)]
         return f"holds '{shorten(min(foreign))}', which {FOREIGN}" if foreign else ""
 
-    return judge
+    return refusal_of
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def told(out: Path) -> Iterator[None]:
         raise UserError(f"'{shorten(str(out))}' cannot be written: {os_sentence(error, str(out))}") from error
 
 
-def check(out: Path, overwrite: bool, judge: Judge) -> None:
+def check(out: Path, overwrite: bool, refusal_of: Refusal) -> None:
     """Raises UserError where `place` would refuse; asked before any work is done, and by `place` again."""
     name = shorten(str(out))
     if not out.name:
@@ -90,9 +90,9 @@ def check(out: Path, overwrite: bool, judge: Judge) -> None:
     if not overwrite:
         raise UserError(f"'{name}' exists. Choose another --out, or replace it with --overwrite.")
     with told(out):
-        refusal = judge(out)
-    if refusal:
-        raise UserError(f"'{name}' {refusal}, so it is not replaced. Choose another --out, or remove it yourself.")
+        reason = refusal_of(out)
+    if reason:
+        raise UserError(f"'{name}' {reason}, so it is not replaced. Choose another --out, or remove it yourself.")
 
 
 def _require_writable(folder: Path) -> None:
@@ -103,13 +103,13 @@ def _require_writable(folder: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
-def place(finished: Path, out: Path, overwrite: bool, judge: Judge) -> str:
+def place(finished: Path, out: Path, overwrite: bool, refusal_of: Refusal) -> str:
     """Moves `finished`, a file or folder on the same disk, to `out`, and removes what it replaces.
 
     Returns what a user should know about how, or nothing. Raises UserError where something stands there that may not be
     replaced, however late it came; it stays, and so does `finished`.
     """
-    check(out, overwrite, judge)
+    check(out, overwrite, refusal_of)
     with told(out):
         if not os.path.lexists(out):
             if not _renameat2(finished, out, _NOREPLACE):
@@ -117,10 +117,10 @@ def place(finished: Path, out: Path, overwrite: bool, judge: Judge) -> str:
             return ""
         if not _renameat2(finished, out, _EXCHANGE):
             return _replace_in_steps(finished, out)
-        refusal = judge(finished)
-        if refusal:
+        reason = refusal_of(finished)
+        if reason:
             _renameat2(finished, out, _EXCHANGE)
-            raise UserError(f"'{shorten(str(out))}' {refusal}, so it was not replaced. Choose another --out.")
+            raise UserError(f"'{shorten(str(out))}' {reason}, so it was not replaced. Choose another --out.")
         _remove(finished)
     return ""
 

@@ -24,7 +24,7 @@ def ours(path: Path) -> bool:
     return path.read_text().startswith("sinkscope")
 
 
-JUDGE = outputs.file_judge(ours)
+REFUSAL = outputs.file_refusal(ours)
 
 
 def pruned(folder: Path, mark: str) -> Path:
@@ -53,7 +53,7 @@ def special(kind: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a link", "a folder"])
-@pytest.mark.parametrize("refusal", [JUDGE, trajectory.refusal, items_file.refusal])
+@pytest.mark.parametrize("refusal", [REFUSAL, trajectory.refusal, items_file.refusal])
 def test_only_regular_files_are_replaced(kind, refusal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a socket's name must be short
     out = Path("out")
@@ -76,12 +76,12 @@ def test_only_files_that_sinkscope_wrote_are_replaced(tmp_path):
         out.write_text(content)
         if not replaced:
             with pytest.raises(UserError, match="was not written by SinkScope"):
-                outputs.place(new, out, True, JUDGE)
+                outputs.place(new, out, True, REFUSAL)
             assert out.read_text() == content
             continue
         with pytest.raises(UserError, match="--overwrite"):
-            outputs.place(new, out, False, JUDGE)
-        assert outputs.place(new, out, True, JUDGE) == ""
+            outputs.place(new, out, False, REFUSAL)
+        assert outputs.place(new, out, True, REFUSAL) == ""
         assert out.read_text() == "sinkscope: new"
         assert not new.exists()
 
@@ -94,11 +94,11 @@ def test_what_came_in_the_last_moment_is_put_back(tmp_path, monkeypatch):
     out.write_text("thesis")
     monkeypatch.setattr(outputs, "check", lambda *_: None)
     with pytest.raises(UserError, match="was not replaced"):
-        outputs.place(new, out, True, JUDGE)
+        outputs.place(new, out, True, REFUSAL)
     assert (new.read_text(), out.read_text()) == ("sinkscope: new", "thesis")
     monkeypatch.setattr(outputs.os.path, "lexists", lambda path: False)
     with pytest.raises(UserError, match="File exists"):
-        outputs.place(new, out, False, JUDGE)
+        outputs.place(new, out, False, REFUSAL)
     assert (new.read_text(), out.read_text()) == ("sinkscope: new", "thesis")
 
 
@@ -168,7 +168,7 @@ def test_names_that_cannot_be_written_are_said_before_the_work(name, said, tmp_p
     (tmp_path / "file").write_text("")
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(UserError, match=said):
-        outputs.check(tmp_path / name if name else Path(name), False, JUDGE)
+        outputs.check(tmp_path / name if name else Path(name), False, REFUSAL)
 
 
 def test_a_file_that_ended_elsewhere_is_still_in_place_after_an_interruption(tmp_path):

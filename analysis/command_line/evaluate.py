@@ -88,7 +88,7 @@ def refusal(path: Path) -> str:
             return False
         return isinstance(written, dict) and written.keys() >= {"models", "tasks", "answers", "parameters"}
 
-    return outputs.file_judge(wrote)(path)
+    return outputs.file_refusal(wrote)(path)
 
 
 def _print(summary: EvaluateSummary) -> None:

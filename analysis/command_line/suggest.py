@@ -10,7 +10,15 @@ from analysis.command_line.flags import Terminal, add_flags, field_of, given
 from analysis.evaluation.significance import points
 from analysis.jobs.suggestion import suggest
 from analysis.jobs.summaries import SuggestSummary
-from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, StatisticsParams, SuggestSpec, TuneParams
+from analysis.specs import (
+    OBJECTIVES,
+    CalibrationParams,
+    DiscountParams,
+    ModelSpec,
+    StatisticsParams,
+    SuggestSpec,
+    TuneParams,
+)
 
 
 def add(verbs: Any) -> None:
@@ -36,6 +44,9 @@ def add(verbs: Any) -> None:
             help=help_text,
         )
     verb.add_argument("--json", action="store_true", help="print the summary as JSON")
+    # What `--objective` was called in earlier versions.
+    judge = {"dest": "objective", "choices": list(OBJECTIVES), "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    verb.add_argument("--judge", **judge)
     seen = {"statistics", "setting", "calibration", "discount", "data", "samples", "seq_len"}
     for spec in (SuggestSpec, TuneParams, DiscountParams, StatisticsParams, CalibrationParams, ModelSpec):
         add_flags(verb, spec, "", seen)
@@ -71,10 +82,11 @@ def _text() -> CalibrationParams:
 
 
 def _print(summary: SuggestSummary) -> None:
-    measure = "accuracy on the items for tuning" if summary["maximise"] else "output error"
+    objective = OBJECTIVES[summary["objective"]]
     assert summary["best"] is not None  # of at least two trials
     trials, best = summary["trials"], summary["trials"][summary["best"]]
-    print(f"{len(trials)} trials by {measure}, seed {summary['seed']}, calibration seed {summary['calibration_seed']}")
+    seeds = f"seed {summary['seed']}, calibration seed {summary['calibration_seed']}"
+    print(f"{len(trials)} trials by {objective.title}, {seeds}")
     for name, row in {"best": best, **{row["name"]: row for row in trials if row["name"]}}.items():
         setting = ", ".join(f"{key} {value}" for key, value in row["discount"].items())
         print(f"  {name:<12} {row['value']:.4%}  trial {row['number']}: {setting}")

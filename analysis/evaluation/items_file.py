@@ -199,4 +199,4 @@ def refusal(path: Path) -> str:
         except (OSError, ValueError):
             return False
 
-    return outputs.file_judge(wrote)(path)
+    return outputs.file_refusal(wrote)(path)

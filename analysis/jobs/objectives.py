@@ -1,6 +1,7 @@
 """What a setting of the discount is judged by in a search: the output error of its masks, or benchmark items.
 
-A judge gives every setting a number and facts as JSON. Whatever takes long in it goes on from where it was cut off.
+An objective function gives every setting a number and facts as JSON, and belongs to a row of `OBJECTIVES`
+(analysis/specs/suggestion.py). Whatever takes long in it goes on from where it was cut off.
 """
 
 import shutil
@@ -22,7 +23,17 @@ from analysis.jobs.outcome import result_key
 from analysis.jobs.pruning import prune
 from analysis.jobs.summaries import EvaluateSummary
 from analysis.models.checkpoint import find, fingerprint
-from analysis.specs import CalibrateSpec, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, StepParams, SuggestSpec
+from analysis.registry import Attached
+from analysis.specs import (
+    OBJECTIVES,
+    CalibrateSpec,
+    DiscountParams,
+    EvaluateSpec,
+    ModelSpec,
+    PruneSpec,
+    StepParams,
+    SuggestSpec,
+)
 from analysis.tuning import effects as tuning
 from analysis.tuning.statistics_file import open_statistics
 
@@ -31,25 +42,19 @@ Facts = dict[str, Any]
 Part = Literal["tuning", "reported"]
 
 
-class Judge(Protocol):
-    """maximise: whether more is better. notes: sentences on what was left out."""
+class ObjectiveFunction(Protocol):
+    """What a search asks. notes: sentences on what was left out."""
 
-    maximise: bool
     notes: list[str]
 
     def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
         """By parameter, the choices that cannot be judged."""
 
-    def judge(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
+    def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
         """What a setting is worth, and facts about it. tell: called at every step, and may raise to stop."""
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
         """The finished search's settings by name on what no trial has seen, 'best' first; None where there is none."""
-
-
-def judge_of(spec: SuggestSpec, content: str, context: Context, tell: Tell) -> Judge:
-    """The judge that a search asks for. content: the model's fingerprint. Raises UserError where it cannot judge."""
-    return AccuracyJudge(spec, context) if spec.judge == "accuracy" else ErrorJudge(spec, content, context, tell)
 
 
 class _Part(Context):
@@ -76,10 +81,8 @@ class _Part(Context):
 # --- output error -----------------------------------------------------------------------------------------------
 
 
-class ErrorJudge:
+class OutputError:
     """The mean output error over all projections on the held-out text, from stored statistics; no model runs."""
-
-    maximise = False
 
     def __init__(self, spec: SuggestSpec, content: str, context: Context, tell: Tell) -> None:
         self.notes: list[str] = []
@@ -114,7 +117,7 @@ class ErrorJudge:
                     self.notes.append(f"{name} {choice} was left out. {reason}")
         return left_out
 
-    def judge(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
+    def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
         statistics = self._statistics
         weights = statistics.group_weights(discount)
         effects = []
@@ -154,16 +157,14 @@ def _statistics(spec: SuggestSpec, content: str, context: Context, tell: Tell) -
 # --- accuracy ---------------------------------------------------------------------------------------------------
 
 
-class AccuracyJudge:
+class TaskAccuracy:
     """The mean accuracy over tasks of the model pruned by Sink-Wanda with a setting, on the items kept for tuning.
 
     Every setting gets the same items with the same masks, and goes the whole way of a pruning. Answers are stored by
     content, so the dense model, and a setting whose masks are known, are not asked again.
     """
 
-    maximise = True
-
-    def __init__(self, spec: SuggestSpec, context: Context) -> None:
+    def __init__(self, spec: SuggestSpec, content: str, context: Context, tell: Tell) -> None:
         self.notes: list[str] = []
         self._spec, self._context = spec, context
         self._folder = context.scratch / "trial"
@@ -171,7 +172,7 @@ class AccuracyJudge:
     def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
         return {}
 
-    def judge(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
+    def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
         summary, prints, _ = self._evaluated({"this setting": discount}, "tuning", self._spec.limit, tell)
         for problem in summary["problems"]:
             if problem not in self.notes:
@@ -254,3 +255,9 @@ class AccuracyJudge:
             return outcome.summary, prints, results.read(outcome.file)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+OBJECTIVE_FUNCTIONS: Attached[Callable[[SuggestSpec, str, Context, Tell], ObjectiveFunction]] = Attached(
+    OBJECTIVES, {"error": OutputError, "accuracy": TaskAccuracy}
+)
+"""(spec, the model's fingerprint, context, tell) -> the objective function. Raises UserError where it cannot judge."""

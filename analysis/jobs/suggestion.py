@@ -10,11 +10,11 @@ from typing import Any
 from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.evaluation import checkpoint_of
-from analysis.jobs.objectives import Judge, judge_of
+from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS, ObjectiveFunction
 from analysis.jobs.outcome import Outcome
 from analysis.jobs.summaries import Searched, SuggestSummary
 from analysis.models.checkpoint import fingerprint
-from analysis.specs import DiscountParams, SuggestSpec
+from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
 from cache.keys import code_version, content_key
 from cache.responses import Responses
 
@@ -58,15 +58,15 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
     findings: Searched = {"searched": [], "importance": {}, "notes": [], "comparison": None}
     stopped = False
     try:
-        judge = judge_of(spec, content, context, told)
+        objective = OBJECTIVE_FUNCTIONS[spec.objective](spec, content, context, told)
         responses = context.stores.responses
-        _try_all(spec, judge, responses, study, told, rows, findings)
-        findings["comparison"] = _compared(spec, judge, responses, study, told, rows)
+        _try_all(spec, objective, responses, study, told, rows, findings)
+        findings["comparison"] = _compared(spec, objective, responses, study, told, rows)
     except _Stopped:
         stopped = True
-    maximise = spec.judge == "accuracy"
+    maximise = OBJECTIVES[spec.objective].maximise
     summary: SuggestSummary = {
-        "judge": spec.judge,
+        "objective": spec.objective,
         "maximise": maximise,
         "trials": rows,
         "planned": spec.trials,
@@ -84,7 +84,7 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
 
 def _try_all(
     spec: SuggestSpec,
-    judge: Judge,
+    objective: ObjectiveFunction,
     responses: Responses,
     study: str,
     told: _Told,
@@ -95,12 +95,12 @@ def _try_all(
     told("starting Optuna")
     from analysis.tuning.search_space import Search, space
 
-    ranges = space(spec.searched, judge.unserved(spec.searched))
+    ranges = space(spec.searched, objective.unserved(spec.searched))
     if not ranges:
-        raise UserError(f"Nothing is left to search. {' '.join(judge.notes)} Search another parameter too.")
-    search = Search(ranges, spec.base, spec.seed, judge.maximise)
+        raise UserError(f"Nothing is left to search. {' '.join(objective.notes)} Search another parameter too.")
+    search = Search(ranges, spec.base, spec.seed, OBJECTIVES[spec.objective].maximise)
     references = list(spec.references.items())
-    findings.update({"searched": list(ranges), "notes": judge.notes})
+    findings.update({"searched": list(ranges), "notes": objective.notes})
     told.phase, told.total = "trying settings", spec.trials
     for number in range(spec.trials):
         told.done = number
@@ -110,7 +110,7 @@ def _try_all(
         if row is None:
             discount = discount or search.ask()
             told("")
-            row = {"number": number, "name": name, **_tried(judge, discount, rows, told)}
+            row = {"number": number, "name": name, **_tried(objective, discount, rows, told)}
             row["published"] = rows[0]["value"] if rows else row["value"]
             responses.put(key, row)
         rows.append(row)
@@ -123,31 +123,38 @@ def _try_all(
 
 
 def _compared(
-    spec: SuggestSpec, judge: Judge, responses: Responses, study: str, told: _Told, rows: list[dict[str, Any]]
+    spec: SuggestSpec,
+    objective: ObjectiveFunction,
+    responses: Responses,
+    study: str,
+    told: _Told,
+    rows: list[dict[str, Any]],
 ) -> dict[str, Any] | None:
     """The best setting, and the references unlike it, on what no trial has seen."""
     told.phase, told.done, told.total = "comparing on items that no trial has seen", 0, 0
-    best = rows[_best(rows, judge.maximise)]["discount"]
+    best = rows[_best(rows, OBJECTIVES[spec.objective].maximise)]["discount"]
     references = {row["name"]: row["discount"] for row in rows if row["name"] and row["discount"] != best}
     settings = {"best": best, **references}
     key = content_key(kind="comparison", study=study, settings=settings, limit=spec.reported_limit)
     stored = responses.get(key)
     if stored is not None:
         return stored
-    compared = judge.compare({name: DiscountParams(**one) for name, one in settings.items()}, told)
+    compared = objective.compare({name: DiscountParams(**one) for name, one in settings.items()}, told)
     if compared is not None:
         responses.put(key, compared)
     return compared
 
 
-def _tried(judge: Judge, discount: DiscountParams, rows: list[dict[str, Any]], told: _Told) -> dict[str, Any]:
+def _tried(
+    objective: ObjectiveFunction, discount: DiscountParams, rows: list[dict[str, Any]], told: _Told
+) -> dict[str, Any]:
     """What a setting is worth; one that was tried before is not judged again."""
     asked = discount.model_dump(mode="json")
     before = next((row for row in rows if row["discount"] == asked), None)
     if before is not None:
         return {"discount": asked, "value": before["value"], "facts": before["facts"], "seconds": 0.0}
     began = time.perf_counter()
-    value, facts = judge.judge(discount, told)
+    value, facts = objective.value(discount, told)
     return {"discount": asked, "value": value, "facts": facts, "seconds": round(time.perf_counter() - began, 3)}
 
 

@@ -168,7 +168,7 @@ class Searched(TypedDict):
 class SuggestSummary(Searched):
     """A search. best: the number of the best trial. maximise: whether more is better."""
 
-    judge: str
+    objective: str
     maximise: bool
     trials: list[dict[str, Any]]
     planned: int

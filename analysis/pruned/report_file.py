@@ -128,7 +128,7 @@ def read_report(folder: Path) -> PrunedRun:
 def refusal(folder: Path) -> str:
     """Why a folder may not be replaced by a pruned checkpoint, as the end of a sentence; nothing where it may."""
     suffixes = {*COMPANION_SUFFIXES, ".safetensors"}
-    return outputs.folder_judge(
+    return outputs.folder_refusal(
         wrote=lambda path: bool(read_report(path).settings), names=lambda name: Path(name).suffix in suffixes
     )(folder)
 

@@ -287,7 +287,7 @@ def refusal(path: Path) -> str:
         except (SafetensorError, OSError):
             return False
 
-    return outputs.file_judge(wrote)(path)
+    return outputs.file_refusal(wrote)(path)
 
 
 def _check_format(text: str, called: str) -> None:

@@ -41,7 +41,7 @@ from analysis.specs.pruning import (
 from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, Allocation, Method, Noise, Pattern
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
-from analysis.specs.suggestion import SuggestSpec
+from analysis.specs.suggestion import OBJECTIVES, Objective, SuggestSpec
 from analysis.specs.targets import TARGETS, Target
 from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, TuneParams
 
@@ -53,6 +53,7 @@ __all__ = [
     "LLADA_SOURCE",
     "METHODS",
     "NOISES",
+    "OBJECTIVES",
     "PATTERNS",
     "PRESETS",
     "SAMPLINGS",
@@ -77,6 +78,7 @@ __all__ = [
     "ModelSpec",
     "Noise",
     "NoiseSpec",
+    "Objective",
     "OneOf",
     "Pattern",
     "PruneSpec",

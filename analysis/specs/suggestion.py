@@ -1,17 +1,68 @@
 """How the parameters of the discount are searched for: which, by what they are judged, and for how many trials."""
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
-from analysis.specs.base import choices, parameter
+from analysis.registry import Registry
+from analysis.specs.base import OneOf, choices, parameter
 from analysis.specs.fields import bounds, extra
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning import DiscountParams
 from analysis.specs.tuning import StatisticsParams, TuneParams
 
 REFERENCES = 2  # the first trials of every search: the published setting and no discount
-_OF_ACCURACY = {"tasks", "limit", "reported_limit", "draws", "include_path"}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the settings of a search are judged by; its value is computed by what is attached to its name in
+    `OBJECTIVE_FUNCTIONS` (analysis/jobs/objectives.py).
+
+    title: as in 'judged by …'. formula: how the value comes about, may hold LaTeX. caveat: what the best value of many
+    does not say. maximise: more is better. decimals: of a value in per cent. reads: fields of `SuggestSpec` that it
+    looks at and others do not. reads_statistics: it reads the stored statistics, else their calibration text alone.
+    compares: at the end the best setting is compared with the references on what no trial has seen.
+    """
+
+    name: str
+    title: str
+    help: str
+    formula: str
+    caveat: str
+    maximise: bool = False
+    decimals: int = 2
+    reads: tuple[str, ...] = ()
+    reads_statistics: bool = False
+    compares: bool = False
+
+
+OBJECTIVES: Registry[Objective] = Registry(
+    Objective(
+        "error",
+        "output error",
+        "the output error on held-out calibration text, from stored statistics, without running the model.",
+        "The mean over all projections of $\\lVert WX - \\tilde W X \\rVert / \\lVert WX \\rVert$ on held-out noised "
+        "sequences.",
+        "On the held-out text on which the best was chosen: the best of many looks better than it is, and an output "
+        "error is not an accuracy. A search by accuracy compares on items of its own.",
+        decimals=4,
+        reads_statistics=True,
+    ),
+    Objective(
+        "accuracy",
+        "accuracy",
+        "every setting prunes the model, which then answers benchmark items kept apart for tuning.",
+        "The mean over tasks of the share of right answers of the model pruned with the setting, on the items kept for "
+        "tuning.",
+        "On the items kept for tuning, on which the best was chosen: the best of many looks better than it is. What "
+        "counts is the comparison on the other items.",
+        maximise=True,
+        reads=("tasks", "limit", "reported_limit", "draws", "include_path"),
+        compares=True,
+    ),
+)
 
 
 def searchable() -> tuple[str, ...]:
@@ -28,12 +79,7 @@ class SuggestSpec(JobSpec):
 
     statistics: StatisticsParams = StatisticsParams()
     setting: TuneParams = TuneParams()
-    judge: Literal["error", "accuracy"] = parameter(
-        "error",
-        "Judged by",
-        "error: the output error on held-out calibration text, from stored statistics, without running the model. "
-        "accuracy: every setting prunes the model, which then answers benchmark items kept apart for tuning.",
-    )
+    objective: Annotated[str, OneOf(OBJECTIVES)] = parameter("error", "Judged by", "What a setting is worth.")
     searched: tuple[str, ...] = parameter(
         ("sink_std", "sink_alpha", "alpha_unit", "discount_strength"),
         "Searched",
@@ -92,6 +138,14 @@ class SuggestSpec(JobSpec):
         empty="none",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_name(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "judge" in given and "objective" not in given:
+            given = {**given, "objective": given["judge"]}
+            del given["judge"]
+        return given
+
     @field_validator("searched")
     @classmethod
     def _in_order(cls, searched: tuple[str, ...]) -> tuple[str, ...]:
@@ -115,10 +169,12 @@ class SuggestSpec(JobSpec):
 
     def question(self) -> dict[str, Any]:
         """What a trial depends on beside the model's content, as JSON: the same whatever the number of trials."""
-        left_out = {"model", "trials", "reported_limit"} | (_OF_ACCURACY if self.judge == "error" else set())
+        objective = OBJECTIVES[self.objective]
+        unread = {name for other in OBJECTIVES.values() for name in other.reads} - set(objective.reads)
+        left_out = {"model", "trials", "reported_limit"} | unread
         asked = self.model_dump(mode="json", exclude=left_out)
         for name in self.searched:
             del asked["setting"]["discount"][name]
-        if self.judge == "accuracy":
+        if not objective.reads_statistics:
             asked["statistics"] = asked["statistics"]["calibration"]
         return asked

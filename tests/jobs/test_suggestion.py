@@ -4,14 +4,17 @@ import json
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from analysis.__main__ import main
 from analysis.errors import UserError
 from analysis.evaluation import tasks
 from analysis.job_context import Cancelled
 from analysis.jobs import JOBS, objectives
+from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS
 from analysis.models.load import register
 from analysis.specs import (
+    OBJECTIVES,
     CalibrateSpec,
     CalibrationParams,
     DiscountParams,
@@ -24,8 +27,10 @@ from analysis.specs import (
 from analysis.tuning import effects as tuning
 from analysis.tuning.search_space import Search, space
 from analysis.tuning.statistics_file import open_statistics
+from docs.parameters import document
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, tiny_llada
+from tests.jobs import added_objective
 from tests.tuning.test_tuning import token_file
 
 NAMES = ("sink_std", "sink_alpha", "alpha_unit", "discount_strength")
@@ -141,8 +146,8 @@ def test_a_search_that_is_stopped_cancelled_and_asked_for_more_is_the_one_withou
                 self.stop = True
 
     judged = []
-    real = objectives.ErrorJudge.judge
-    monkeypatch.setattr(objectives.ErrorJudge, "judge", lambda self, *rest: judged.append(1) or real(self, *rest))
+    real = objectives.OutputError.value
+    monkeypatch.setattr(objectives.OutputError, "value", lambda self, *rest: judged.append(1) or real(self, *rest))
     part = tmp_path / "part"
     part.mkdir()
     stopped = suggested(spec(), part, Breaking(part, 4, "stop"))
@@ -203,7 +208,7 @@ def test_by_accuracy_settings_prune_the_model_and_the_best_is_compared_on_other_
     asked = spec(
         model=model,
         statistics=StatisticsParams(calibration=calibration),
-        judge="accuracy",
+        objective="accuracy",
         trials=3,
         tasks=("bundled_agreement", "bundled_knowledge"),
         limit=24,
@@ -253,3 +258,46 @@ def test_the_verb_searches_and_prints_what_the_job_found(tmp_path, capsys):
     assert "published" in capsys.readouterr().out
     assert main(["suggest", "--searched", "nonsense"]) == 2
     assert "'nonsense' is no parameter of the discount" in capsys.readouterr().err
+
+
+# --- an added objective -----------------------------------------------------------------------------------------
+
+
+def test_an_added_objective_is_searched_by_from_the_command_line(capsys):
+    words = ["suggest", "--device", "cpu", "--objective", "far", "--limit", "2", "--trials", "20", "--json"]
+    with added_objective.added():
+        assert main(words) == 0
+        summary = json.loads(capsys.readouterr().out)
+        with pytest.raises(SystemExit):
+            main(["suggest", "--help"])
+        assert f"far: {added_objective.OBJECTIVE.help}" in " ".join(capsys.readouterr().out.split())
+        assert f"far: {added_objective.OBJECTIVE.help}" in document()
+    assert (summary["objective"], summary["maximise"]) == ("far", True)
+    values = [min(abs(row["discount"]["sink_std"] - 3), 2) for row in summary["trials"]]
+    assert [row["value"] for row in summary["trials"]] == pytest.approx(values)
+    assert summary["trials"][summary["best"]]["value"] == max(values) > values[0] == 1
+    assert "alpha_unit" not in summary["searched"] and summary["notes"] == ["alpha_unit std was left out, for a test."]
+    with pytest.raises(ValidationError, match="Input should be 'error' or 'accuracy'"):
+        SuggestSpec(objective="far")
+
+
+def test_what_an_objective_alone_reads_is_part_of_no_other_question():
+    with added_objective.added():
+        assert SuggestSpec(objective="far", limit=3).question() != SuggestSpec(objective="far").question()
+        assert SuggestSpec(objective="far", draws=3).question() == SuggestSpec(objective="far").question()
+    assert SuggestSpec(limit=3).question() == SuggestSpec().question()
+    assert set(OBJECTIVE_FUNCTIONS) == set(OBJECTIVES)
+
+
+def test_the_earlier_name_of_the_objective_is_read(spec, tmp_path):
+    stored = spec(objective="accuracy").model_dump(mode="json")
+    stored["judge"] = stored.pop("objective")
+    assert SuggestSpec.model_validate(stored) == spec(objective="accuracy")
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        SuggestSpec(judge="error", objective="error")
+
+
+def test_the_earlier_flag_of_the_objective_works(tmp_path, capsys):
+    with added_objective.added():
+        assert main(["suggest", "--device", "cpu", "--judge", "far", "--trials", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["objective"] == "far"

@@ -1,0 +1,190 @@
+"""What a search of the discount found: its numbers, its trials, what matters, and the comparison at its end."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures import suggestion as figures
+from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
+from pages.parts.charts import chart, heading
+from pages.parts.plain import plain
+from pages.parts.tuning import settings
+from pages.parts.tuning.search_settings import parameter_title
+
+_SAMPLER = "Settings are drawn by a tree-structured Parzen estimator (TPE), the first ten at random."
+_IMPORTANCE = (
+    "PED-ANOVA (arXiv 2304.10255): with $p_{\\mathrm{top}}$ and $p$ a parameter's densities over the best quarter of "
+    "the trials and over all,\n\n$$\\sum_x p(x)\\left(\\frac{p_{\\mathrm{top}}(x)}{p(x)} - 1\\right)^2$$\n\n"
+    "as a share of the sum over the parameters."
+)
+_DIFFERENCE = (
+    "Accuracy of the first less that of the other on the same items, with Student's interval of the paired "
+    "differences; p is McNemar's, adjusted over the tasks (Holm)."
+)
+
+
+def numbers(spec: SuggestSpec, rows: list[dict[str, Any]], best: dict[str, Any]) -> None:
+    """The best trial beside those with a name, and what its value does not say."""
+    objective = OBJECTIVES[spec.objective]
+    form, label = f".{objective.decimals}%", objective.title.capitalize()
+    columns = st.columns(4)
+    change = f"{100 * (best['value'] - rows[0]['value']):+.2g} points against published"
+    columns[0].metric(
+        f"{label}, best (trial {best['number']:d})",
+        f"{best['value']:{form}}",
+        None if best["value"] == rows[0]["value"] else change,
+        delta_color="off",
+    )
+    for column, row in zip(columns[1:], [row for row in rows if row["name"]], strict=False):
+        column.metric(f"{label}, {plain(row['name'])}", f"{row['value']:{form}}")
+    if "dense" in rows[0]["facts"]:
+        columns[3].metric(f"{label}, dense model", f"{rows[0]['facts']['dense']:{form}}")
+    if best["value"] == rows[0]["value"]:
+        st.caption("No setting tried so far is better than the published one.")
+    else:
+        st.caption(plain(objective.caveat))
+
+
+def use_controls(spec: SuggestSpec, rows: list[dict[str, Any]], best: dict[str, Any], levels: tuple[int, ...]) -> None:
+    """Takes a trial's setting over into the controls above."""
+    order = [best["number"], *(row["number"] for row in rows if row is not best)]
+    names = {row["number"]: _named(spec, row, best) for row in rows}
+    left, right = st.columns([5, 1.4], vertical_alignment="bottom")
+    chosen = left.selectbox(
+        "Trial",
+        order,
+        format_func=lambda number: names.get(number, str(number)),
+        key="suggest_trial",
+        help="The best first. Type to find a number.",
+    )
+    setting = spec.setting.model_copy(update={"discount": DiscountParams(**rows[chosen]["discount"])})
+    pressed = right.button(
+        "Use this setting",
+        key="suggest_use",
+        icon=":material/tune:",
+        width="stretch",
+        on_click=settings.apply,
+        args=(setting, levels),
+        help="Sets the controls above to this trial, its sparsity and steps included. Undo takes it back.",
+    )
+    if pressed:
+        st.rerun()  # the controls lie outside this fragment
+
+
+def _named(spec: SuggestSpec, row: dict[str, Any], best: dict[str, Any]) -> str:
+    name = f" ({row['name']})" if row["name"] else ""
+    value = f"{row['value']:.{OBJECTIVES[spec.objective].decimals}%}"
+    first = "best, trial" if row is best else "trial"
+    return f"{first} {row['number']}{name} · {value} · {_in_words(row)}"
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    return settings.discount_in_words(DiscountParams(**row["discount"]))
+
+
+def charts(spec: SuggestSpec, rows: list[dict[str, Any]], shares: dict[str, float]) -> None:
+    """How the search went, and which parameters matter. shares: the importance of each."""
+    objective = OBJECTIVES[spec.objective]
+    left, right = st.columns([3, 2])
+    with left:
+        chart(
+            "Trials",
+            "What each setting is worth, and the best so far. Lines: the published setting and no discount. "
+            + ("Higher is better." if objective.maximise else "Lower is better."),
+            f"{objective.formula} {_SAMPLER}",
+            figures.history(
+                [row["value"] for row in rows],
+                [_in_words(row) for row in rows],
+                {row["name"]: row["value"] for row in rows if row["name"]},
+                objective.title,
+                objective.maximise,
+                spec.trials,
+            ),
+            "suggest_history",
+            _table(rows, objective.title),
+        )
+    with right:
+        if not shares:
+            heading("Importance of the parameters", "Which of them tell good trials from the rest.", _IMPORTANCE)
+            st.caption("Told from eight trials on, where trials differ.")
+            return
+        named = {parameter_title(name): share for name, share in shares.items()}
+        chart(
+            "Importance of the parameters",
+            "How much each one's values in the best quarter of the trials differ from those in all.",
+            _IMPORTANCE,
+            figures.importances(named),
+            "suggest_importance",
+            pd.DataFrame({"parameter": list(named), "importance": list(named.values())}),
+        )
+
+
+def _table(rows: list[dict[str, Any]], measure: str) -> pd.DataFrame:
+    """A row a trial: what it and the published setting are worth in per cent, every parameter, what else is known."""
+    return pd.DataFrame(
+        [
+            {
+                "trial": row["number"],
+                "name": row["name"],
+                f"{measure}, %": 100 * row["value"],
+                "published, %": 100 * row["published"],
+                **row["discount"],
+                **({"mask bits changed": row["facts"]["changed"]} if "changed" in row["facts"] else {}),
+                **row["facts"].get("tasks", {}),
+                "seconds": row["seconds"],
+            }
+            for row in rows
+        ]
+    )
+
+
+def comparison_table(found: dict[str, Any]) -> None:
+    """The best setting and the references on what no trial has seen."""
+    heading(
+        "On items that no trial has seen",
+        "Accuracy in points, first less other, on the same items. An interval that holds 0 shows no difference, which "
+        "is not to say that there is none.",
+        _DIFFERENCE,
+    )
+    accuracies = {row["model"]: row for row in found["accuracies"]}
+    for column, (name, row) in zip(st.columns(4), accuracies.items(), strict=False):
+        interval = f"95 %: {row['low']:.2%} to {row['high']:.2%}"
+        column.metric(f"Accuracy, {plain(name)}", f"{row['value']:.2%}", help=interval)
+    table = pd.DataFrame(
+        [
+            {
+                "setting": row["setting"],
+                "than": row["than"],
+                "task": row["task"],
+                **{
+                    name: None if row[key] is None else 100 * row[key]
+                    for name, key in (("points", "value"), ("low", "low"), ("high", "high"))
+                },
+                "items": row["n"],
+                "p (Holm)": row.get("p_holm"),
+                "in words": row["words"],
+            }
+            for row in sorted(found["differences"], key=lambda row: row["task"] != "average")
+        ]
+    )
+    st.dataframe(
+        table,
+        hide_index=True,
+        key="suggest_comparison",
+        height=320,
+        column_config={
+            **{name: st.column_config.NumberColumn(name, format="%+.2f") for name in ("points", "low", "high")},
+            "p (Holm)": st.column_config.NumberColumn(format="%.3g"),
+        },
+    )
+    st.download_button(
+        "CSV",
+        lambda: table.to_csv(index=False),
+        "suggest_comparison.csv",
+        "text/csv",
+        key="suggest_comparison_csv",
+        icon=":material/download:",
+    )
+    for problem in found["problems"]:
+        st.warning(plain(problem), icon=":material/cloud_off:")

@@ -1,0 +1,97 @@
+"""What is searched and by what it is judged: the controls of a search, and a search in words."""
+
+from typing import Any
+
+import streamlit as st
+from pydantic import ValidationError
+
+from analysis.evaluation.presets import PRESETS, SUITES
+from analysis.specs import (
+    OBJECTIVES,
+    CalibrateSpec,
+    DiscountParams,
+    StatisticsParams,
+    SuggestSpec,
+    TuneParams,
+    sentence,
+    short_label,
+)
+from analysis.specs.suggestion import searchable
+from pages.parts import controls
+from pages.parts.plain import plain
+from pages.parts.tuning import settings
+
+_TASKS = "tasks"
+_ONLY_TYPED = "include_path"  # a folder whose functions are run is given on the command line alone
+
+
+def search_controls(asked: CalibrateSpec, setting: TuneParams) -> tuple[SuggestSpec | None, str]:
+    """The controls of a search around `setting` with the statistics of `asked`: its spec, or why there is none."""
+    values: dict[str, Any] = {}
+    columns = st.columns([1, 3, 1, 1])
+    with columns[0]:
+        values["objective"] = controls.draw(
+            SuggestSpec,
+            "objective",
+            "suggest_judge",  # as addresses have it
+            bind="query-params",
+            format_func=lambda name: OBJECTIVES[name].title,
+        )
+    field = SuggestSpec.model_fields["searched"]
+    values["searched"] = columns[1].multiselect(
+        field.title,
+        searchable(),
+        default=field.default,
+        key="suggest_searched",
+        bind="query-params",
+        format_func=parameter_title,
+        help=field.description,
+    )
+    for column, name in zip(columns[2:], ("trials", "seed"), strict=True):
+        with column:
+            values[name] = controls.draw(SuggestSpec, name, f"suggest_{name}", bind="query-params")
+    reads = OBJECTIVES[values["objective"]].reads
+    drawn = [name for name in reads if name not in (_TASKS, _ONLY_TYPED)]
+    columns = st.columns([3, *(1 for _ in drawn)]) if reads else []
+    if _TASKS in reads:
+        field = SuggestSpec.model_fields[_TASKS]
+        values[_TASKS] = columns[0].multiselect(
+            field.title,
+            [*SUITES, *PRESETS],
+            default=field.default,
+            key="suggest_tasks",
+            persist_state="session",
+            accept_new_options=True,
+            help=field.description,
+        )
+    for column, name in zip(columns[1:], drawn, strict=True):
+        with column:
+            values[name] = controls.draw(SuggestSpec, name, f"suggest_{name}", bind="query-params")
+    statistics = StatisticsParams(**{name: getattr(asked, name) for name in StatisticsParams.model_fields})
+    try:
+        return SuggestSpec(model=asked.model, statistics=statistics, setting=setting, **values), ""
+    except ValidationError as error:
+        return None, sentence(error)
+
+
+def parameter_title(name: str) -> str:
+    """A parameter's label without what stands in brackets."""
+    return str(DiscountParams.model_fields[name].title).partition(" (")[0]
+
+
+def search_in_words(spec: SuggestSpec) -> str:
+    """What a search does and holds, in a line."""
+    objective = OBJECTIVES[spec.objective]
+    by = f"{objective.title} on {', '.join(spec.tasks)}" if _TASKS in objective.reads else objective.title
+    return plain(
+        f"Judged by {by} · held: {held_in_words(spec)} · search seed {spec.seed} · "
+        f"calibration seed {spec.statistics.calibration.seed}"
+    )
+
+
+def held_in_words(spec: SuggestSpec) -> str:
+    """What all trials of a search have in common."""
+    held = [name for name in searchable() if name not in spec.searched]
+    fields = DiscountParams.model_fields
+    fixed = [f"{short_label(name, fields[name])} {getattr(spec.setting.discount, name)}" for name in held]
+    return ", ".join([settings.rest_in_words(spec.setting).replace(" · ", ", "), *fixed])
