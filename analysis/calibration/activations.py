@@ -19,6 +19,7 @@ from torch import nn
 
 from analysis.calibration.runners import Groups, Resident, Runner
 from analysis.errors import UserError
+from analysis.models.load import Projection
 from analysis.sinks.discount import token_weights
 from analysis.specs import DiscountParams
 
@@ -191,7 +192,7 @@ def kept_bytes(runner: Runner, tokens: int) -> int:
     return features * tokens * runner.model.network.dtype.itemsize
 
 
-def input_features(module: nn.Module) -> int:
+def input_features(module: Projection) -> int:
     """The width of a projection's input."""
     return module.in_features if isinstance(module, nn.Linear) else module.weight.shape[0]
 

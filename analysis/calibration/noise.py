@@ -5,6 +5,7 @@ Shapes: N sequences, T noise steps, S positions.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,8 +18,11 @@ def noise_levels(diffusion_steps: int, step_interval: int) -> list[int]:
     return list(range(step_interval, diffusion_steps + 1, step_interval))[::-1]
 
 
-def mask_probability(step: float, diffusion_steps: int, eps: float) -> float:
-    """p = (1 − ε)·t/T + ε (arXiv 2602.17664)."""
+Steps = TypeVar("Steps", float, np.ndarray)
+
+
+def mask_probability(step: Steps, diffusion_steps: int, eps: float) -> Steps:
+    """p = (1 − ε)·t/T + ε (arXiv 2602.17664), of one step t or of each."""
     return (1 - eps) * step / diffusion_steps + eps
 
 

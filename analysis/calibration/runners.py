@@ -3,7 +3,7 @@
 Shapes: B rows of a forward, L layers, S positions, F features.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
@@ -128,11 +128,11 @@ def shared_inputs(model: LoadedModel) -> Groups:
 
 
 def together_by_input(
-    projections: Callable[[nn.Module], dict[str, nn.Module]], block: nn.Module, forward: Callable[[], Any]
+    projections: Callable[[nn.Module], Mapping[str, nn.Module]], block: nn.Module, forward: Callable[[], Any]
 ) -> dict[str, tuple[str, ...]]:
     """The projections of a block that read the same tensor during `forward`, named by the first of them."""
     seen: dict[str, torch.Tensor] = {}
-    alone = {name: (name,) for name in projections(block)}
+    alone: dict[str, tuple[str, ...]] = {name: (name,) for name in projections(block)}
     with hooked(projections, [(0, block)], [alone], lambda layer, name, inputs: seen.__setitem__(name, inputs)):
         forward()
     by_tensor: dict[int, list[str]] = {}
@@ -143,7 +143,7 @@ def together_by_input(
 
 @contextmanager
 def hooked(
-    projections: Callable[[nn.Module], dict[str, nn.Module]],
+    projections: Callable[[nn.Module], Mapping[str, nn.Module]],
     blocks: Iterable[tuple[int, nn.Module]],
     groups: Groups,
     take: Callable[[int, str, torch.Tensor], None],

@@ -23,7 +23,7 @@ from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
 from analysis.models.load import LoadedModel
 from analysis.models.tokenizer import chat_text
 from analysis.recording.denoising import SAMPLERS, stop_tokens
-from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Spec
+from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Sampling
 
 
 @dataclass(frozen=True)
@@ -222,14 +222,14 @@ class LanguageModel(TemplateLM):
                     self.on_response(index, text, None)
         return texts
 
-    def _sampling(self, length: int, temperature: float) -> Spec:
+    def _sampling(self, length: int, temperature: float) -> Sampling:
         if self.model.architecture.sampler == "dream":
             return DreamSampling(gen_length=length, steps=length, temperature=temperature)
         if self.model.mask_token is None:
             return AutoregressiveSampling(gen_length=length, temperature=temperature)
         return LLaDASampling(gen_length=length, steps=length, temperature=temperature, cfg=self.guidance)
 
-    def _write(self, prompts: list[list[int]], sampling: Spec, seed: int, stops: list[list[str]]) -> list[str]:
+    def _write(self, prompts: list[list[int]], sampling: Sampling, seed: int, stops: list[list[str]]) -> list[str]:
         model, ends = self.model, stop_tokens(self.model)
         prompt = torch.tensor(prompts, device=model.device)
         generator = torch.Generator(device=model.device).manual_seed(seed)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 from transformers import LlamaForCausalLM, PreTrainedConfig
-from transformers.core_model_loading import WeightRenaming
+from transformers.core_model_loading import WeightConverter, WeightRenaming
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from analysis.models.sliced import SlicedMLPs
@@ -111,7 +111,8 @@ class LLaDARotaryEmbedding(LlamaRotaryEmbedding):
 class LLaDAModelLM(SlicedMLPs, LlamaForCausalLM):
     """Named as the authors' class, so that `architectures` is written back unchanged."""
 
-    config: LLaDAConfig
+    # No subclass of Llama's, whose fields it has by other names: its attribute map answers to Llama's.
+    config: LLaDAConfig  # type: ignore[assignment]
 
     def __init__(self, config: LLaDAConfig) -> None:
         padding = config.pad_token_id
@@ -119,7 +120,7 @@ class LLaDAModelLM(SlicedMLPs, LlamaForCausalLM):
             config.pad_token_id = None  # the native embedding refuses it; the authors' knows no padding
         super().__init__(config)
         config.pad_token_id = padding
-        self.model.rotary_emb = LLaDARotaryEmbedding(config)
+        self.model.rotary_emb = LLaDARotaryEmbedding(config)  # type: ignore[arg-type] # as above
         rows = config.embedding_size or config.vocab_size
         if rows != config.vocab_size:
             # The authors' embedding and head have so many rows, whatever the vocabulary: logits are about all of them.
@@ -151,4 +152,4 @@ NAMES = (
     (r"\.attn_norm\.", ".input_layernorm."),
     (r"\.ff_norm\.", ".post_attention_layernorm."),
 )
-RENAMES = [WeightRenaming(theirs, native) for theirs, native in NAMES]
+RENAMES: list[WeightConverter | WeightRenaming] = [WeightRenaming(theirs, native) for theirs, native in NAMES]

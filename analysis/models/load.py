@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import torch
@@ -41,6 +41,10 @@ _NATIVE_CLASSES = (
 _HEADROOM = 1.05
 
 
+Projection = nn.Linear | Conv1D
+"""A module of one weight matrix: (out, in) in a Linear, (in, out) in GPT-2's Conv1D."""
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A model in memory and everything needed to denoise with it and look inside.
@@ -66,7 +70,7 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where input tokens go."""
-        return self.network.get_input_embeddings().weight.device
+        return self.network.get_input_embeddings().get_parameter("weight").device
 
     @property
     def dtype(self) -> str:
@@ -86,9 +90,9 @@ class LoadedModel:
         raise UserError(f"No list of {self.geometry.layers} blocks was found in this {self.architecture.name} model.")
 
     @staticmethod
-    def projections(block: nn.Module) -> dict[str, nn.Linear | Conv1D]:
+    def projections(block: nn.Module) -> dict[str, Projection]:
         """The weight matrices of one block by their name in it: those a pruning method may touch."""
-        return {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+        return {name: module for name, module in block.named_modules() if isinstance(module, Projection)}
 
     @torch.no_grad()
     def predict(
@@ -104,8 +108,11 @@ class LoadedModel:
         can leave them out. For diffusion models logits[:, i] are about the token at i (Dream's are shifted so that they
         are); for autoregressive ones about the token at i + 1. Raises UserError where they are not finite.
         """
-        given = {"attn_observer": observer, "attn_blocked": blocked}
-        options = {name: value for name, value in given.items() if value is not None}
+        options: dict[str, attention.Observer | torch.Tensor | int] = {}
+        if observer is not None:
+            options["attn_observer"] = observer
+        if blocked is not None:
+            options["attn_blocked"] = blocked
         shift = self.architecture.shift
         keep = None if keep is None or keep >= tokens.shape[1] else keep
         if keep is not None and self._leaves_out_logits:
@@ -282,9 +289,11 @@ def config_of(found: Checkpoint, fits: bool = True) -> Any:
     fits False: for a folder that holds a config and no weights.
     """
     try:
-        kind = sliced.config_class(found.config) or AutoConfig
-        options = {"trust_remote_code": False} if kind is AutoConfig else {}
-        config = kind.from_pretrained(found.folder, **options)
+        sliced_config = sliced.config_class(found.config)
+        if sliced_config is None:
+            config = AutoConfig.from_pretrained(found.folder, trust_remote_code=False)
+        else:
+            config = sliced_config.from_pretrained(found.folder)
         if fits:
             check_fits(found, config)
         return config
@@ -301,7 +310,7 @@ def config_of(found: Checkpoint, fits: bool = True) -> Any:
 def _network(found: Checkpoint, config: Any, width: int | None, device_map: str | dict[str, Any]) -> PreTrainedModel:
     dtype = {2: torch.bfloat16, 4: torch.float32, None: "auto"}[width]
     try:
-        network, report = AutoModelForCausalLM.from_pretrained(
+        loaded = AutoModelForCausalLM.from_pretrained(
             found.folder,
             config=config,
             dtype=dtype,
@@ -314,6 +323,8 @@ def _network(found: Checkpoint, config: Any, width: int | None, device_map: str 
         raise UserError(
             f"The weights in '{found.folder}' do not load as {found.architecture.name}: {first_line(error)}"
         ) from error
+    # transformers' annotation knows the call without `output_loading_info` only.
+    network, report = cast(tuple[PreTrainedModel, dict[str, set[Any]]], loaded)
     for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         # Rotary frequencies are computed from the config; old checkpoints carry them all the same.
         names = sorted(str(name) for name in report[kind] if "inv_freq" not in str(name))
@@ -349,7 +360,8 @@ def make_bidirectional(model: LoadedModel) -> None:
     if model.architecture.bidirectional:
         for module in model.blocks.modules():
             if hasattr(module, "is_causal"):
-                module.is_causal = False
+                # torch has it that every attribute of a module is a tensor or a module.
+                module.is_causal = False  # type: ignore[assignment]
 
 
 def _check_observable(model: LoadedModel) -> None:

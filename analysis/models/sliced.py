@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import transformers
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 MLP_PER_BLOCK = "mlp_per_block"
 
 
-class SlicedMLPs:
+class SlicedMLPs(PreTrainedModel):
     """Comes before a native class: every block's MLP gets the width its config lists, if it lists any."""
 
     def __init__(self, config: PreTrainedConfig) -> None:
@@ -73,5 +73,5 @@ def config_class(config: Mapping[str, Any]) -> type[PreTrainedConfig] | None:
     heads, hidden = config.get("num_attention_heads"), config.get("hidden_size")
     uneven = isinstance(heads, int) and isinstance(hidden, int) and heads > 0 and hidden % heads != 0
     if config.get(MLP_PER_BLOCK) is not None or uneven:
-        return _NATIVE.get(config.get("model_type"))
+        return _NATIVE.get(config.get("model_type", ""))
     return None

@@ -68,9 +68,11 @@ class PrunedProjection:
 
 
 class Statistic(Protocol):
-    """Gathers what a method needs of one input of a block. facts: numbers for the report, known when it is done."""
+    """Gathers what a method needs of one input of a block."""
 
-    facts: Mapping[str, float]
+    @property
+    def facts(self) -> Mapping[str, float]:
+        """Numbers for the report, known when it is done."""
 
     def add(self, inputs: torch.Tensor, weights: torch.Tensor | None) -> None:
         """inputs (B, S, F), weights (B, S) or None."""

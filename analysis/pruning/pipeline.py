@@ -4,7 +4,7 @@ The model is only read. Blocks are pruned on private copies, so that nothing els
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -294,7 +294,9 @@ def prune_block(
     return run.removal.prune(layer, block, statistics if prepared.scores is None else prepared.scores[layer])
 
 
-def blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[tuple[int, nn.Module, dict[str, Any]]]:
+def blocks(
+    run: Run, text: Calibration | None, prepared: Prepared
+) -> Generator[tuple[int, nn.Module, dict[str, Any]], None, None]:
     """Each block as a private copy, with the statistics of its inputs where the method gathers any.
 
     The caller prunes the copy; the next block's inputs then come from the pruned one.
@@ -319,7 +321,7 @@ def blocks(run: Run, text: Calibration | None, prepared: Prepared) -> Iterator[t
 
             with torch.no_grad(), hooked(model.projections, [(layer, block)], run.runner.groups, take):
                 run_block(block, inputs)
-        statistics = {}
+        statistics: dict[str, Any] = {}
         for first, together in run.runner.groups[layer].items():
             statistic = gathered[first].done()
             statistics |= dict.fromkeys(together, statistic)

@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from analysis.errors import UserError
 from analysis.models.files import block_prefix
-from analysis.models.load import LoadedModel
+from analysis.models.load import LoadedModel, Projection
 from analysis.models.shapes import parameter_shapes
 from analysis.pruning import patterns, structured
 from analysis.pruning.algorithm import Algorithm
@@ -24,7 +24,7 @@ from analysis.specs import ALLOCATIONS, PATTERNS, PruneSpec
 class Removal(Protocol):
     """One way. `check` comes first, `share_out` before the first block, and the last three after the last block."""
 
-    def targets(self, layer: int) -> dict[str, nn.Module]:
+    def targets(self, layer: int) -> dict[str, Projection]:
         """The projections of a block that may lose weights, by name."""
 
     def check(self) -> None:
@@ -69,7 +69,7 @@ class ZeroesWeights:
         self.counts: dict[tuple[int, str], int] = {}  # exact ones by layer and projection, if the allocation has any
         self.gone: dict[str, torch.Tensor] = {}  # of the block pruned last
 
-    def targets(self, layer: int) -> dict[str, nn.Module]:
+    def targets(self, layer: int) -> dict[str, Projection]:
         if layer in self.spec.skip_layers:
             return {}
         every = self.model.projections(self.model.blocks[layer])
@@ -144,11 +144,12 @@ class CutsUnits:
         self.cuts: dict[int, dict[str, structured.Cut]] = {}
         self.small: dict[int, dict[str, list[int]]] = {}
 
-    def targets(self, layer: int) -> dict[str, nn.Module]:
+    def targets(self, layer: int) -> dict[str, Projection]:
         names = (structured.ATTENTION if self.scope.heads else ()) + (
             structured.MLP if layer in self.scope.channel_layers else ()
         )
-        return {name: self.model.blocks[layer].get_submodule(name) for name in names}
+        every = self.model.projections(self.model.blocks[layer])
+        return {name: every[name] for name in names}
 
     def check(self) -> None:
         spec, sizes = self.spec, np.array(self.scope.weights(self.shapes))
@@ -199,7 +200,7 @@ class CutsUnits:
     def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         targets = self.targets(layer)
         for name in targets:
-            require_finite(block.get_submodule(name).weight, layer, name)
+            require_finite(block.get_parameter(f"{name}.weight"), layer, name)
             if name in scores:
                 require_finite(scores[name], layer, name)
         shape = self.shapes[layer]
@@ -240,7 +241,7 @@ class CutsUnits:
         }
 
 
-def rows_of(module: nn.Module) -> torch.Tensor:
+def rows_of(module: Projection) -> torch.Tensor:
     """A projection's weight as (out, in), whichever way the module keeps it. A view."""
     return module.weight.data.T if isinstance(module, Conv1D) else module.weight.data
 

@@ -55,14 +55,18 @@ class Tally:
             for layer in range(self.geometry.layers)
         ]
 
-    def by(self, index: int) -> dict[str, float]:
-        """Sparsity by layer (index 0) or projection (1)."""
-        keys = sorted({key[index] for key in self.pruned}, key=lambda key: key if index == 0 else self.names.index(key))
-        return {
-            str(key): sum(count for place, count in self.pruned.items() if place[index] == key)
-            / sum(count for place, count in self.sizes.items() if place[index] == key)
-            for key in keys
-        }
+    def by_layer(self) -> dict[str, float]:
+        """Sparsity of every layer that has a pruned projection, by its number."""
+        layers = sorted({layer for layer, _ in self.pruned})
+        return {str(layer): self._share([key for key in self.pruned if key[0] == layer]) for layer in layers}
+
+    def by_projection(self) -> dict[str, float]:
+        """Sparsity of every pruned projection over all layers, in the order of a block."""
+        names = sorted({name for _, name in self.pruned}, key=self.names.index)
+        return {name: self._share([key for key in self.pruned if key[1] == name]) for name in names}
+
+    def _share(self, matrices: list[tuple[int, str]]) -> float:
+        return sum(self.pruned[key] for key in matrices) / sum(self.sizes[key] for key in matrices)
 
 
 def build(
@@ -94,8 +98,8 @@ def build(
             "weights": sum(tally.sizes.values()),
             "overall": sum(tally.pruned.values()) / sum(tally.sizes.values()),
             "asked_by_layer": sparsities.tolist(),
-            "by_layer": tally.by(0),
-            "by_projection": tally.by(1),
+            "by_layer": tally.by_layer(),
+            "by_projection": tally.by_projection(),
             "projections": tally.names,
             "grid": tally.grid(),
             "by_head": tally.heads,

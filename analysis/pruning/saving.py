@@ -95,7 +95,7 @@ class CheckpointWriter:
             return
         self._flush()
         count = len(self._shards)
-        weight_map = {}
+        weight_map: dict[str, str] = {}
         for number, names in enumerate(self._shards, start=1):
             final = f"model-{number:05d}-of-{count:05d}.safetensors"
             self._part(number).rename(self.folder / final)
@@ -123,6 +123,6 @@ def copy_companions(source: Checkpoint, folder: Path, config_changes: Mapping[st
             shutil.copyfile(file, folder / file.name)
     if config_changes:
         # By hand, for transformers refuses to save numbers of heads that do not divide the hidden size.
-        merged = source.config | config_changes
+        merged = {**source.config, **config_changes}
         config = {name: value for name, value in merged.items() if value is not None or name not in config_changes}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -174,7 +174,7 @@ def prune(
                 chosen.copy_(lowest(score, due).view_as(chosen))
         errors = torch.empty_like(part)
         for column in range(end - start):
-            if row.group is not None and column % row.group == 0:
+            if row.group is not None and row.kept is not None and column % row.group == 0:
                 group = slice(column, column + row.group)
                 score = (part[group].square() / scale[group]).t().contiguous()
                 chosen[group] = lowest_of_each(score, row.group - row.kept, row.group).t()

@@ -62,7 +62,7 @@ def measure(
     models = [load(dense), load(pruned.model_copy(update={"device": dense.device, "dtype": dense.dtype}))]
     device = models[0].device
     if models[1].device != device:  # two GPUs, and the second had more room
-        models[1].network.to(device)
+        models[1].network.to(device)  # type: ignore[arg-type] # transformers' wrapper takes `self` for the device
     kernels: Literal["dense", "2:4"] = "dense"
     converted, reason = 0, ""
     if two_of_four:

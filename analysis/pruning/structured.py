@@ -115,9 +115,7 @@ class Cut:
 
 def block_shape(block: nn.Module, geometry: Geometry) -> BlockShape:
     """The units of a block. Raises UserError for a block that is not Llama-shaped."""
-    weights = {
-        name: tuple(module.weight.shape) for name, module in block.named_modules() if isinstance(module, nn.Linear)
-    }
+    weights = {name: tuple(module.weight.shape) for name, module in _linears(block).items()}
     if set(weights) != {*ATTENTION, *MLP}:
         raise UserError(
             "Structured pruning knows blocks with the projections of Llama only; this one has "
@@ -229,7 +227,7 @@ def choose(
     kept = []
     for name, units, count in ((HEADS_FEED, shape.groups, groups), (CHANNELS_FEED, shape.channels, channels)):
         scores = None if feature_scores is None else feature_scores[name]
-        worth = feature_worth(block.get_submodule(name).weight, scores).view(units, -1).sum(dim=1)
+        worth = feature_worth(block.get_parameter(f"{name}.weight"), scores).view(units, -1).sum(dim=1)
         if torch.isnan(worth).any():
             raise UserError("Scores of this block are not numbers (NaN). Check the checkpoint, or run in float32.")
         kept.append((~lowest(worth[None], units - count)[0]).nonzero()[:, 0].cpu())
@@ -271,12 +269,17 @@ def shapes_after(
 @torch.no_grad()
 def slice_(block: nn.Module, shape: BlockShape, kept: Kept) -> None:
     """Cuts the units that are not kept out of a block, in place: its projections get smaller, biases with them."""
+    linears = _linears(block)
     for name, cut in cuts(shape, kept).items():
-        module = block.get_submodule(name)
+        module = linears[name]
         module.weight.data = cut.of(module.weight.data)
         if module.bias is not None:
             module.bias.data = cut.of(module.bias.data)
         module.out_features, module.in_features = module.weight.shape
+
+
+def _linears(block: nn.Module) -> dict[str, nn.Linear]:
+    return {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear)}
 
 
 def _features(units: torch.Tensor, size: int) -> torch.Tensor:

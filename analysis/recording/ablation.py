@@ -15,7 +15,7 @@ from analysis.models.load import LoadedModel
 from analysis.recording.denoising import Step, denoise
 from analysis.registry import Attached
 from analysis.sinks import definitions as sink_analysis
-from analysis.specs import TARGETS, SinkParams, Spec
+from analysis.specs import TARGETS, Sampling, SinkParams
 
 Chooser = Callable[[np.ndarray, np.ndarray, int, np.random.Generator], np.ndarray]
 """(total mass (S,), sinks (S,) bool, how many, rng) -> positions."""
@@ -47,7 +47,7 @@ CHOOSERS: Attached[Chooser] = Attached(
 
 
 def ablated_steps(
-    model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int, target: str, count: int, params: SinkParams
+    model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, target: str, count: int, params: SinkParams
 ) -> tuple[list[Step], float]:
     """Denoises one sequence with attention to the target's positions blocked in every step.
 

@@ -13,7 +13,7 @@ import torch
 from analysis.attention import MassObserver, Observed
 from analysis.errors import UserError
 from analysis.models.load import LoadedModel
-from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Spec
+from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Sampling
 
 # (B, S) token ids, and how many of the sequences to observe -> logits (B, S, V)
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
@@ -47,7 +47,7 @@ Block = Callable[[Observed], torch.Tensor]
 
 
 def denoise(
-    model: LoadedModel, prompt: torch.Tensor, sampling: Spec, seed: int, block: Block | None = None
+    model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, block: Block | None = None
 ) -> Iterator[Step]:
     """Continues `prompt` (B, P) token ids, observing the attention mass of every forward.
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
@@ -23,7 +23,7 @@ from analysis.specs import RecordSpec, Replay, Sampling
 if TYPE_CHECKING:
     from analysis.recording.denoising import Step
 
-FORMAT = "sinkscope-trajectory-2"
+FORMAT: Final = "sinkscope-trajectory-2"
 FLOAT32_LIMIT = 64 * 2**20  # bytes of mass up to which `auto` stores float32
 HEADER_LIMIT = 16 * 2**20  # bytes of a recording's description; real ones take some thousands
 PADDING = -1

@@ -423,6 +423,7 @@ def variance_points(
     rule, lengths = SinkParams(k=params.k), sink_analysis.lengths(mass)
     scale = None if bidirectional else 1 / sink_analysis.uniform_mass(lengths, positions)  # bidirectional: 1 everywhere
     shape = (layers, heads if by_head else 1)
+    of_share = known if by_head and bidirectional else None  # else the share is another mass
 
     def rows(step: int) -> np.ndarray:
         group = mass[step] if by_head else mass[step].mean(axis=1, keepdims=True)
@@ -430,8 +431,7 @@ def variance_points(
 
     def centroid(step: int) -> np.ndarray:
         share = rows(step)
-        here = by_head and bidirectional and known is not None
-        row = known.at(step) if here else sink_analysis.moments(share)
+        row = sink_analysis.moments(share) if of_share is None else of_share.at(step)
         own = sink_analysis.find_sinks(share, rule, bidirectional, row, np.arange(positions) < lengths[step])
         if counted is not None:
             own &= counted[step]
