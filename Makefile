@@ -18,6 +18,7 @@ lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/mypy
 
 docs: $(VENV)/.run-installed
 	$(BIN)/python -m docs.parameters

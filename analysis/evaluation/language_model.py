@@ -47,7 +47,7 @@ class Settings:
 OnResponse = Callable[[int, Any, Likelihood | None], None]
 
 
-class LanguageModel(TemplateLM):
+class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has no types
     """One of our models as lm-eval sees it. `on_response` is told of every request as it is finished."""
 
     def __init__(self, model: LoadedModel, settings: Settings, budget: Budget | None = None) -> None:

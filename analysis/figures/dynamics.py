@@ -150,7 +150,7 @@ def raster(
                     name=name,
                     text=None
                     if token is None
-                    else [as_text(token(*at)) for at in zip(at_step, at_position, strict=True)],
+                    else [as_text(token(*at)) for at in zip(at_step.tolist(), at_position.tolist(), strict=True)],
                     marker={"symbol": "square", "size": 7, "color": KIND_COLORS[kind % len(KIND_COLORS)]},
                     hovertemplate="step %{y}, position %{x}"
                     + ("<br>token in this step ‘%{text}’" if token is not None else "")

@@ -86,14 +86,15 @@ def grids(
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
     figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=34 if len(shown) > 1 else 12, dragmode=False)
     named = not isinstance(columns, str)
-    texts = list(map(as_text, columns)) if named else []
-    ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": texts} if named else {}
+    ticks: dict[str, object] = {"dtick": 1 if count <= 16 else 4}
+    if named:
+        ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": list(map(as_text, columns))}
     figure.update_xaxes(
         range=[-0.5, count - 0.5],
         title_text="projection" if named else columns,
         showgrid=False,
         zeroline=False,
-        **(ticks or {"dtick": 1 if count <= 16 else 4}),
+        **ticks,
     )
     figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
     figure.update_yaxes(title_text="layer", col=1)

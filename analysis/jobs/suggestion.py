@@ -5,14 +5,14 @@ also for more of them, goes on where it ended, whatever ended it.
 """
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.evaluation import checkpoint_of
 from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS, ObjectiveFunction
 from analysis.jobs.outcome import Outcome
-from analysis.jobs.summaries import Searched, SuggestSummary
+from analysis.jobs.summaries import Judged, Searched, SuggestSummary, Trial
 from analysis.models.checkpoint import fingerprint
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
 from cache.keys import code_version, content_key
@@ -54,7 +54,7 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
         question=spec.question(),
         code=code_version(),
     )
-    rows: list[dict[str, Any]] = []
+    rows: list[Trial] = []
     findings: Searched = {"searched": [], "importance": {}, "notes": [], "comparison": None}
     stopped = False
     try:
@@ -88,7 +88,7 @@ def _try_all(
     responses: Responses,
     study: str,
     told: _Told,
-    rows: list[dict[str, Any]],
+    rows: list[Trial],
     findings: Searched,
 ) -> None:
     """Fills `rows` with the trials, in order, and `findings` with what they say so far."""
@@ -106,13 +106,13 @@ def _try_all(
         told.done = number
         name, discount = references[number] if number < len(references) else ("", None)
         key = content_key(kind="trial", study=study, number=number)
-        row = responses.get(key)
+        row = cast(Trial | None, responses.get(key))
         if row is None:
-            discount = discount or search.ask()
             told("")
-            row = {"number": number, "name": name, **_tried(objective, discount, rows, told)}
-            row["published"] = rows[0]["value"] if rows else row["value"]
-            responses.put(key, row)
+            judged = _tried(objective, discount or search.ask(), rows, told)
+            published = rows[0]["value"] if rows else judged["value"]
+            row = {"number": number, "name": name, **judged, "published": published}
+            responses.put(key, dict(row))
         rows.append(row)
         tried = DiscountParams(**row["discount"])
         if search.holds(tried):
@@ -123,12 +123,7 @@ def _try_all(
 
 
 def _compared(
-    spec: SuggestSpec,
-    objective: ObjectiveFunction,
-    responses: Responses,
-    study: str,
-    told: _Told,
-    rows: list[dict[str, Any]],
+    spec: SuggestSpec, objective: ObjectiveFunction, responses: Responses, study: str, told: _Told, rows: list[Trial]
 ) -> dict[str, Any] | None:
     """The best setting, and the references unlike it, on what no trial has seen."""
     told.phase, told.done, told.total = "comparing on items that no trial has seen", 0, 0
@@ -145,9 +140,7 @@ def _compared(
     return compared
 
 
-def _tried(
-    objective: ObjectiveFunction, discount: DiscountParams, rows: list[dict[str, Any]], told: _Told
-) -> dict[str, Any]:
+def _tried(objective: ObjectiveFunction, discount: DiscountParams, rows: list[Trial], told: _Told) -> Judged:
     """What a setting is worth; one that was tried before is not judged again."""
     asked = discount.model_dump(mode="json")
     before = next((row for row in rows if row["discount"] == asked), None)
@@ -158,7 +151,7 @@ def _tried(
     return {"discount": asked, "value": value, "facts": facts, "seconds": round(time.perf_counter() - began, 3)}
 
 
-def _best(rows: list[dict[str, Any]], maximise: bool) -> int:
+def _best(rows: list[Trial], maximise: bool) -> int:
     """The number of the best trial; of equal ones the first, so that a tie goes to the published setting."""
     values = [row["value"] for row in rows]
     return values.index(max(values) if maximise else min(values))

@@ -156,6 +156,23 @@ class EvaluatePartial(TypedDict, total=False):
     restored: int
 
 
+class Judged(TypedDict):
+    """What a setting of the discount is worth. facts: beside that, as its judge has them."""
+
+    discount: dict[str, Any]
+    value: float
+    facts: dict[str, Any]
+    seconds: float
+
+
+class Trial(Judged):
+    """A trial of a search. name: of the reference it is, else empty. published: what the published setting is worth."""
+
+    number: int
+    name: str
+    published: float
+
+
 class Searched(TypedDict):
     """What the trials of a search say. searched: its parameters. comparison: on what no trial has seen."""
 
@@ -170,7 +187,7 @@ class SuggestSummary(Searched):
 
     objective: str
     maximise: bool
-    trials: list[dict[str, Any]]
+    trials: list[Trial]
     planned: int
     best: int | None
     stopped: bool
@@ -184,6 +201,6 @@ class SuggestPartial(TypedDict, total=False):
     """doing: what the trial at work does."""
 
     doing: str
-    trials: list[dict[str, Any]]
+    trials: list[Trial]
     importance: dict[str, float]
     searched: list[str]

@@ -82,14 +82,15 @@ def random_settings(
         values = {name: _drawn(name, rng) for name in searchable()}
         if index % 2 == 0:
             values |= {"sink_score": "soft", "alpha_unit": "std"}
-        values |= {"sink_steps": "each", "sink_scope": scopes[rng.integers(len(scopes))]}
-        steps = {}
+        values |= {"sink_steps": "each", "sink_scope": scopes[int(rng.integers(len(scopes)))]}
+        steps: dict[str, int | str] = {}
         if NOISES[calibration.noise].by_step:
             first, last = sorted(int(step) for step in rng.choice(levels, 2))
             weighting = ("even", "noisy", "clean")[rng.integers(3)]
             steps = {"first_step": first, "last_step": last, "step_weighting": weighting}
         sparsity = float(rng.integers(1, 20)) / 20
-        settings.append(TuneParams(discount=DiscountParams(**values), sparsity=sparsity, **steps))
+        setting = {"discount": DiscountParams.model_validate(values), "sparsity": sparsity, **steps}
+        settings.append(TuneParams.model_validate(setting))
     return settings
 
 

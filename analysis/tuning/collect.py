@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from analysis.calibration.activations import (
@@ -26,6 +25,7 @@ from analysis.calibration.runners import Resident, Runner
 from analysis.errors import UserError
 from analysis.models.blocks import private_block
 from analysis.models.files import stored_tensors
+from analysis.models.load import Projection
 from analysis.specs import CalibrateSpec
 from analysis.tuning import statistics_file as stored
 from analysis.tuning.bin_error import BinError, Probes
@@ -321,6 +321,6 @@ def _counter(phase: str, total: int, told: Callable[[str, int, int], None]) -> C
     return step
 
 
-def _shape(module: nn.Module) -> tuple[int, ...]:
+def _shape(module: Projection) -> tuple[int, ...]:
     shape = tuple(module.weight.shape)
     return shape[::-1] if isinstance(module, Conv1D) else shape

@@ -246,10 +246,12 @@ def layer_effect(
         weight, gram = layer.weights[name], layer.grams.get(given)
         mask = pruned_mask(weight, scores[given], sparsity)
         by_row = (mask != plain.masks[name]).mean(axis=1)
-        error = np.nan if gram is None else output_error(weight, mask, gram, plain.energy[name])
-        spread = _spread(by_row, layer.outputs[name])
-        rows.append((by_row.mean(), spread, plain.floor[name], error, plain.error[name]))
-    return LayerEffect(*np.array(rows).T, {name: _shift(scores[name], plain.scores[name]) for name in scores})
+        of_outputs = np.nan if gram is None else output_error(weight, mask, gram, plain.energy[name])
+        interval = _spread(by_row, layer.outputs[name])
+        rows.append((by_row.mean(), interval, plain.floor[name], of_outputs, plain.error[name]))
+    changed, spread, floor, error, plain_error = np.array(rows).T
+    shifts = {name: _shift(scores[name], plain.scores[name]) for name in scores}
+    return LayerEffect(changed, spread, floor, error, plain_error, shifts)
 
 
 def _spread(by_row: np.ndarray, outputs: int) -> float:
@@ -309,8 +311,8 @@ class Total:
 
 def total(effects: Effects, sizes: np.ndarray) -> Total:
     """sizes: weights of every projection, (L, P)."""
-    shares = (float((values * sizes).sum() / sizes.sum()) for values in (effects.changed, effects.floor))
-    return Total(*shares, float(effects.error.mean()), float(effects.plain_error.mean()))
+    changed, floor = (float((values * sizes).sum() / sizes.sum()) for values in (effects.changed, effects.floor))
+    return Total(changed, floor, float(effects.error.mean()), float(effects.plain_error.mean()))
 
 
 def shift_quantiles(shifts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

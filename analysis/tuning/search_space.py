@@ -13,6 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.samplers import TPESampler
+from optuna.study import StudyDirection
 
 from analysis.specs import DiscountParams, choices
 from analysis.specs.fields import bounds, extra
@@ -61,7 +62,7 @@ class Search:
 
     def __init__(self, ranges: Space, base: DiscountParams, seed: int, maximise: bool) -> None:
         self._space, self._base, self._seed = ranges, base, seed
-        self._direction = "maximize" if maximise else "minimize"
+        self._direction = StudyDirection.MAXIMIZE if maximise else StudyDirection.MINIMIZE
         self._trials: list[optuna.trial.FrozenTrial] = []
 
     def holds(self, discount: DiscountParams) -> bool:

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,7 +26,7 @@ from analysis.tuning.effects import LayerStatistics, group_weights
 FIRST_EDGES = tuple(step / 10 for step in range(63))
 """Edges of the bins in files that do not name theirs: all z below 0 share a bin."""
 
-FORMAT = "sinkscope-statistics-1"
+FORMAT: Final = "sinkscope-statistics-1"
 ANY = "any"
 _TYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32}
 _CODES = {np.dtype(kind): code for code, kind in _TYPES.items()}

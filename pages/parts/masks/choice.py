@@ -77,7 +77,7 @@ def how_to_prune(known: dict[str, Path]) -> None:
         st.code(
             "\n".join(
                 f'python -m analysis prune --model bundled --method {method} --sparsity 0.5 --out "{where / method}"'
-                for method in (METHODS[discounted].control, discounted)
+                for method in filter(None, (METHODS[discounted].control, discounted))
             ),
             language="bash",
             wrap_lines=True,

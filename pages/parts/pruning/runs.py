@@ -10,6 +10,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.figures import pruning as figures
+from analysis.jobs.summaries import PrunePartial
 from analysis.specs import METHODS, PruneSpec, told_apart
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
@@ -83,14 +84,14 @@ def _active(ids: list[str]) -> None:
             with right:
                 cancel_button(record, f"cancel_{record.id}")
             progress_bar(record)
-            now = engine().progress(record.id)
-            phases = [(row["phase"], row["seconds"]) for row in now.details.get("phases", [])]
+            partial = engine().progress(record.id).details_as(PrunePartial)
+            phases = [(row["phase"], row["seconds"]) for row in partial.get("phases", [])]
             if phases:
                 st.caption(" · ".join(f"{plain(name)} {seconds:.1f} s" for name, seconds in phases))
-            if now.details.get("layers"):
-                grid = np.array(now.details["layers"], np.float32)
+            if partial.get("layers"):
+                grid = np.array(partial["layers"], np.float32)
                 st.plotly_chart(
-                    figures.sparsity_grid(grid, now.details["projections"]),
+                    figures.sparsity_grid(grid, partial["projections"]),
                     key=f"live_{record.id}",
                     config={"displayModeBar": False},
                     alt="Sparsity of every layer and projection pruned so far.",

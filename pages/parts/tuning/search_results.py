@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import suggestion as figures
+from analysis.jobs.summaries import Trial
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
 from pages.parts.charts import chart, heading
 from pages.parts.plain import plain
@@ -24,7 +25,7 @@ _DIFFERENCE = (
 )
 
 
-def numbers(spec: SuggestSpec, rows: list[dict[str, Any]], best: dict[str, Any]) -> None:
+def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial) -> None:
     """The best trial beside those with a name, and what its value does not say."""
     objective = OBJECTIVES[spec.objective]
     form, label = f".{objective.decimals}%", objective.title.capitalize()
@@ -46,7 +47,7 @@ def numbers(spec: SuggestSpec, rows: list[dict[str, Any]], best: dict[str, Any])
         st.caption(plain(objective.caveat))
 
 
-def use_controls(spec: SuggestSpec, rows: list[dict[str, Any]], best: dict[str, Any], levels: tuple[int, ...]) -> None:
+def use_controls(spec: SuggestSpec, rows: list[Trial], best: Trial, levels: tuple[int, ...]) -> None:
     """Takes a trial's setting over into the controls above."""
     order = [best["number"], *(row["number"] for row in rows if row is not best)]
     names = {row["number"]: _named(spec, row, best) for row in rows}
@@ -72,18 +73,18 @@ def use_controls(spec: SuggestSpec, rows: list[dict[str, Any]], best: dict[str, 
         st.rerun()  # the controls lie outside this fragment
 
 
-def _named(spec: SuggestSpec, row: dict[str, Any], best: dict[str, Any]) -> str:
+def _named(spec: SuggestSpec, row: Trial, best: Trial) -> str:
     name = f" ({row['name']})" if row["name"] else ""
     value = f"{row['value']:.{OBJECTIVES[spec.objective].decimals}%}"
     first = "best, trial" if row is best else "trial"
     return f"{first} {row['number']}{name} · {value} · {_in_words(row)}"
 
 
-def _in_words(row: dict[str, Any]) -> str:
+def _in_words(row: Trial) -> str:
     return settings.discount_in_words(DiscountParams(**row["discount"]))
 
 
-def charts(spec: SuggestSpec, rows: list[dict[str, Any]], shares: dict[str, float]) -> None:
+def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float]) -> None:
     """How the search went, and which parameters matter. shares: the importance of each."""
     objective = OBJECTIVES[spec.objective]
     left, right = st.columns([3, 2])
@@ -120,7 +121,7 @@ def charts(spec: SuggestSpec, rows: list[dict[str, Any]], shares: dict[str, floa
         )
 
 
-def _table(rows: list[dict[str, Any]], measure: str) -> pd.DataFrame:
+def _table(rows: list[Trial], measure: str) -> pd.DataFrame:
     """A row a trial: what it and the published setting are worth in per cent, every parameter, what else is known."""
     return pd.DataFrame(
         [

@@ -39,7 +39,7 @@ def search_controls(asked: CalibrateSpec, setting: TuneParams) -> tuple[SuggestS
         )
     field = SuggestSpec.model_fields["searched"]
     values["searched"] = columns[1].multiselect(
-        field.title,
+        str(field.title),
         searchable(),
         default=field.default,
         key="suggest_searched",
@@ -56,7 +56,7 @@ def search_controls(asked: CalibrateSpec, setting: TuneParams) -> tuple[SuggestS
     if _TASKS in reads:
         field = SuggestSpec.model_fields[_TASKS]
         values[_TASKS] = columns[0].multiselect(
-            field.title,
+            str(field.title),
             [*SUITES, *PRESETS],
             default=field.default,
             key="suggest_tasks",

@@ -1,11 +1,10 @@
 """Suggesting a discount: asking for a search, and following it as it goes."""
 
-from typing import Any
-
 import streamlit as st
 from pydantic import ValidationError
 
 from analysis.engine import JobRecord
+from analysis.jobs.summaries import SuggestPartial, SuggestSummary, Trial
 from analysis.specs import OBJECTIVES, CalibrateSpec, SuggestSpec, TuneParams, sentence
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, log_drawer, progress_bar
@@ -85,10 +84,11 @@ def _panel(job_id: str, was_ended: bool, levels: tuple[int, ...]) -> None:
         st.error(f"This search was asked with parameters that changed since: {plain(sentence(error))}")
         return
     st.caption(search_in_words(spec))
-    found = record.summary if record.state == "done" else engine().progress(record.id).details
+    summary = record.summary_as(SuggestSummary) if record.state == "done" else None
+    found = engine().progress(record.id).details_as(SuggestPartial) if summary is None else summary
     rows = found.get("trials") or []
     _state(record, spec, rows)
-    for note in found.get("notes") or []:
+    for note in [] if summary is None else summary.get("notes") or []:
         st.caption(f":material/info: {plain(note)}")
     if not rows:
         return
@@ -96,16 +96,17 @@ def _panel(job_id: str, was_ended: bool, levels: tuple[int, ...]) -> None:
     search_results.numbers(spec, rows, best)
     search_results.use_controls(spec, rows, best, levels)
     search_results.charts(spec, rows, found.get("importance") or {})
-    if found.get("comparison"):
-        search_results.comparison_table(found["comparison"])
+    comparison = None if summary is None else summary.get("comparison")
+    if comparison:
+        search_results.comparison_table(comparison)
     log_drawer(record)
 
 
-def _best(rows: list[dict[str, Any]], maximise: bool) -> dict[str, Any]:
+def _best(rows: list[Trial], maximise: bool) -> Trial:
     return (max if maximise else min)(rows, key=lambda row: row["value"])
 
 
-def _state(record: JobRecord, spec: SuggestSpec, rows: list[dict[str, Any]]) -> None:
+def _state(record: JobRecord, spec: SuggestSpec, rows: list[Trial]) -> None:
     if not record.ended:
         progress_bar(record)
         stop, abort, text = st.columns([1, 1, 4], vertical_alignment="center")
@@ -121,8 +122,7 @@ def _state(record: JobRecord, spec: SuggestSpec, rows: list[dict[str, Any]]) -> 
             engine().finish_early(record.id)
         with abort:
             cancel_button(record, f"search_cancel_{record.id}")
-        doing = engine().progress(record.id).details.get("doing")
-        text.caption(plain(str(doing)) if doing else "")
+        text.caption(plain(engine().progress(record.id).details_as(SuggestPartial).get("doing", "")))
         return
     if record.state != "done":
         said = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, "failed")
