@@ -1,0 +1,94 @@
+"""Where two masks differ by layer and head, and which heads lose more in one of them."""
+
+import streamlit as st
+
+from analysis.figures import masks as figures
+from analysis.pruned import compare
+from analysis.pruned.compare import Comparison
+from analysis.specs import PATTERNS
+from pages.parts.charts import chart
+from pages.parts.masks.pruned_models import Pruned
+from pages.parts.masks.shown_measures import OURS, chance_in_words, choose_measure, formula, grids_of, table_of
+from pages.parts.plain import plain
+
+
+def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) -> None:
+    """A measure by layer and head, and how much sparser each head gets."""
+    parts = comparison.head_parts()
+    if not parts:
+        st.info("This architecture's attention projections are not laid out by head. See Projections instead.")
+        return
+    left, right = st.columns(2)
+    with left:
+        measure = choose_measure()
+    with right:
+        part = st.selectbox(
+            "Slice of a head",
+            list(parts),
+            key="mask_part",
+            bind="query-params",
+            help="Rows of the query, key and value projections, columns of the output projection (o_proj). A "
+            "key/value head that several query heads share counts for each of them.",
+        )
+    counts, beside = parts[part], None if floor is None else floor.head_parts()[part]
+    geometry = first.masks.geometry
+    shared = geometry.heads // geometry.kv_heads
+    if shared > 1 and part in compare.SHARED:
+        st.caption(f"{shared} query heads share one key/value head, so neighbouring cells are the same.")
+    table = table_of(counts, beside, "layer", "head")
+    chart(
+        f"{measure.title} by layer and head, {part}",
+        f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
+        formula(measure),
+        figures.grids(grids_of(measure, counts, beside), measure.title.lower(), "head"),
+        "mask_heads",
+        table,
+    )
+    st.divider()
+    _head_sparsity(comparison, floor, part)
+
+
+def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) -> None:
+    title = f"Sparsity of each head, second minus first, {part}"
+    stuck, free = comparison.fixed_parts(part)
+    note = " ".join(f"{', '.join(names)}: {_why_fixed(why)}." for why, names in stuck.items())
+    if not free:
+        st.markdown(f"**{plain(title)}**")
+        st.info(plain(f"A head's sparsity cannot differ here, so there is nothing to draw. {note}"))
+        return
+    counts = comparison.head_parts()[part]
+    values, spread = compare.sparsity_difference(counts), compare.independent_spread(counts)
+    shown = [figures.Grid("second − first", values, figures.spread_lines(spread))]
+    table = table_of(counts, None, "layer", "head").assign(
+        **{"second − first": values.ravel(), "spread of independent masks": spread.ravel()}
+    )
+    if floor is not None:
+        seeds = compare.sparsity_difference(floor.head_parts()[part])
+        shown.append(figures.Grid("two calibration seeds", seeds))
+        table["second − first, two seeds"] = seeds.ravel()
+    moves = f" It can move only in {', '.join(free)}. {note}" if stuck else ""
+    chart(
+        title,
+        f"Blue: the second run keeps more of this head; red: it prunes more (our measure).{moves}",
+        "$$\\frac{|B| - |A|}{n}$$\n\nof the slice's weights. Independent masks of these sparsities spread by "
+        f"$\\sqrt{{(p(1-p) + q(1-q))/n}}$ around 0, a little less where every row loses equally many. {OURS}",
+        figures.grids(shown, "sparsity, second − first", "head", signed=True),
+        "head_sparsity",
+        table,
+    )
+
+
+_WHY_FIXED = {
+    "dense": "neither run prunes it",
+    "rows": "every row loses the same number of weights in both runs, as per-row pruning does",
+}
+
+
+def _why_fixed(reason: str) -> str:
+    """Why a head's sparsity is the same in both masks, for one of `Comparison.fixed`."""
+    if reason in PATTERNS:
+        pattern = PATTERNS[reason]
+        return (
+            f"the {pattern.title} pattern keeps {pattern.kept} of every {pattern.group} neighbours, whatever is chosen"
+        )
+    return _WHY_FIXED[reason]

@@ -1,0 +1,125 @@
+"""Where two masks differ by layer and projection, and the masks themselves of one matrix or of a head's part of it."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.figures import masks as figures
+from analysis.pruned import compare
+from analysis.pruned.compare import Comparison
+from pages.parts.charts import chart
+from pages.parts.masks import measures as mask_measures
+from pages.parts.masks.pruned_models import Pruned
+from pages.parts.masks.shown_measures import chance_in_words, choose_measure, formula, grids_of, table_of
+from pages.parts.plain import plain
+from pages.parts.recordings.choice import within
+
+WHOLE_MATRIX = "whole matrix"
+
+
+def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floor: Comparison | None) -> None:
+    """A measure by layer and projection, and the masks of the one that is chosen."""
+    names = comparison.names
+    measure = choose_measure()
+    counts, beside = comparison.projections, None if floor is None else floor.projections
+    table = table_of(counts, beside, "layer", "projection")
+    table["projection"] = [names[index] for index in table["projection"]]
+    layers = first.masks.geometry.layers
+    within("mask_layer", layers - 1)
+    if st.session_state.get("mask_projection") not in (None, *names):
+        del st.session_state["mask_projection"]
+
+    def clicked() -> None:
+        points = st.session_state["mask_projections"].selection.points
+        if points and points[0].get("customdata"):
+            layer, index = points[0]["customdata"]
+            st.session_state["mask_layer"], st.session_state["mask_projection"] = layer, names[index]
+
+    plot = st.container()  # above the boxes, whose values it outlines
+    st.divider()
+    left, middle, right = st.columns(3)
+    layer = left.selectbox("Layer", range(layers), key="mask_layer", bind="query-params")
+    name = middle.selectbox("Projection", names, key="mask_projection", bind="query-params")
+    with plot:
+        chart(
+            f"{measure.title} by layer and projection",
+            f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
+            formula(measure),
+            figures.grids(
+                grids_of(measure, counts, beside),
+                measure.title.lower(),
+                names,
+                selected=(layer, names.index(name)),
+                clickable=True,
+            ),
+            "mask_projections",
+            table,
+            hint="Click a cell to open it.",
+            on_select=clicked,
+            selection_mode="points",
+        )
+    heads = range(first.masks.geometry.heads) if name in comparison.heads else ()
+    parts = [WHOLE_MATRIX, *(f"head {head}" for head in heads)]
+    if st.session_state.get("mask_slice") not in (None, *parts):
+        del st.session_state["mask_slice"]
+    part = right.selectbox("Part", parts, key="mask_slice", bind="query-params", disabled=not heads)
+    if not counts[layer, names.index(name), 0]:
+        st.info(plain(f"Layer {layer} has no {name}."))
+        return
+    _picture(first, second, layer, name, None if part == WHOLE_MATRIX else parts.index(part) - 1)
+
+
+def _window(shape: tuple[int, int]) -> mask_measures.Window:
+    """The part of a matrix that is looked at. Keys carry the size, so that a kept range always lies inside."""
+    ranges = []
+    for column, side, size in zip(st.columns(2, gap="large"), ("output", "input"), shape, strict=True):
+        last = size - 1
+        ranges.append(
+            column.slider(
+                f"{side.capitalize()} features",
+                0,
+                last,
+                (0, last),
+                key=f"mask_{side}s_{size}",
+                bind="query-params",
+                help="Narrow it down until a cell is one weight.",
+            )
+            if last
+            else (0, 0)
+        )
+    return ranges[0], ranges[1]
+
+
+def _picture(first: Pruned, second: Pruned, layer: int, name: str, head: int | None) -> None:
+    window = _window(mask_measures.part_shape(first, layer, name, head))
+    (top, bottom), (left, right) = window
+    most = figures.room(bottom - top + 1, right - left + 1)
+    (a, b, differ), height, width = mask_measures.pictures(first, second, layer, name, head, window, most)
+    exact = height == width == 1
+    shown = [
+        figures.Picture("first", a),
+        figures.Picture("second", b),
+        figures.Picture("second − first", compare.block_difference(a, b), signed=True),
+    ]
+    # Within a block what one run prunes more here and less there cancels out; what differs does not.
+    shown += [] if exact else [figures.Picture("decided differently", differ)]
+    cells = "one weight" if exact else f"{height} × {width} weights"
+    rows, columns = (axis.ravel() for axis in np.indices(a.shape))
+    table = pd.DataFrame(
+        {
+            "output": top + rows * height,
+            "input": left + columns * width,
+            "share pruned, first": a.ravel(),
+            "share pruned, second": b.ravel(),
+            "decided differently": differ.ravel(),
+        }
+    )
+    chart(
+        f"The masks of layer {layer}, {name}" + (f", head {head}" if head is not None else ""),
+        f"Bright is pruned; a cell is {cells}. Blue: the second keeps more, red: it prunes more. They zoom together.",
+        "Share of pruned weights in each block of the matrix (rows: output features, columns: input features), as many "
+        "blocks as a screen has room for, and the second share minus the first.",
+        figures.pictures(shown, height, width, (top, left)),
+        "mask_picture",
+        table,
+    )

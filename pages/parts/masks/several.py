@@ -1,0 +1,72 @@
+"""How much the pruned weights of several runs have in common, two by two."""
+
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from analysis.figures import masks as figures
+from analysis.pruned import compare, masks_file
+from pages.parts.charts import chart
+from pages.parts.masks import measures as mask_measures
+from pages.parts.masks.choice import ALIKE
+from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of
+from pages.parts.masks.shown_measures import OURS, table_of
+from pages.parts.plain import plain
+
+
+def several_runs(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
+    """The overlap of every two of several runs. known: the runs of the store, by name."""
+    options = list(dict.fromkeys([first.name, second.name, *known]))
+    if "runs" not in st.session_state:
+        alike = [name for name, folder in known.items() if run_of(folder).budget() == first.run.budget()]
+        likely = list(dict.fromkeys([first.name, second.name, *alike]))[:8]
+        st.session_state["runs"] = st.query_params.get_all("runs") or likely
+    chosen = st.multiselect(
+        "Runs",
+        options,
+        key="runs",
+        accept_new_options=True,
+        persist_state="session",
+        max_selections=12,
+        placeholder="choose runs, or type the paths of folders",
+    )
+    st.query_params["runs"] = chosen
+    runs = []
+    for name in chosen:
+        pruned = first if name == first.name else second if name == second.name else open_pruned(name, known)
+        problem = masks_file.why_not_comparable(first.masks, pruned.masks) if pruned is not None else ""
+        if problem:
+            st.caption(f"Left out: {plain(name)}. {plain(problem)}")
+        elif pruned is not None:
+            runs.append(pruned)
+    if len(runs) < 2:
+        st.info("Choose at least two runs of one architecture.")
+        return
+    counts = mask_measures.overlap(runs)
+    similarity, chance = compare.jaccard(counts), compare.independent_jaccard(counts)
+    labels = [pruned.label for pruned in runs]
+    titles = [f"{pruned.label}: {pruned.run.title}" for pruned in runs]
+    table = table_of(counts, None, "first", "second").assign(jaccard=similarity.ravel(), chance=chance.ravel())
+    table = table[table["first"] < table["second"]].rename(columns={"chance": "jaccard, independent masks"})
+    for side in ("first", "second"):
+        table[side] = [runs[index].name for index in table[side]]
+    p, _ = compare.sparsities(counts)
+    spread = float(np.ptp(np.diag(p)))
+    if spread > ALIKE:
+        st.warning(
+            f"These runs' sparsities lie up to {100 * spread:.1f} points apart. Masks of different sparsity overlap "
+            "less for that reason alone; compare each cell with the independent masks of its own sparsities."
+        )
+    low, high = (f"{end:.2f}" for end in (np.nanmin(chance), np.nanmax(chance)))
+    reach = low if low == high else f"{low} to {high}"
+    chart(
+        "Overlap of the pruned weights",
+        "The Jaccard index of every two runs: 1 where they prune the same weights (our measure). "
+        f"Independent masks of their sparsities: {reach}.",
+        "$$J = \\frac{|A \\cap B|}{|A \\cup B|}, \\quad \\text{independent masks: } \\frac{pq}{p + q - pq}$$\n\n"
+        f"over all projections. {OURS}",
+        figures.overlap_matrix(similarity, labels, figures.overlap_lines(similarity, chance, titles)),
+        "overlap",
+        table,
+    )
