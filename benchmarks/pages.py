@@ -23,6 +23,7 @@ SHAPE = {"layers": 32, "heads": 32, "positions": 512, "steps": 128}
 def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, seed: int = 0) -> None:
     """Writes a recording of random mass with a few strong positions, as float16."""
     from analysis.recording.trajectory import Info, RecordedModel, Trajectory, save
+    from analysis.sinks.token_states import mask_states
     from analysis.specs import LLaDASampling
 
     rng = np.random.default_rng(seed)
@@ -33,9 +34,9 @@ def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, s
         mass[step] = raw / raw.sum(axis=-1, keepdims=True) * positions
     prompt = positions // 8
     order = np.concatenate([np.zeros(prompt), 1 + np.arange(positions - prompt)])
-    masked = order[None] > np.linspace(0, positions - prompt, steps, endpoint=False)[:, None]
+    undecided = order[None] > np.linspace(0, positions - prompt, steps, endpoint=False)[:, None]
     final = rng.integers(2, 500, positions).astype(np.int32)
-    tokens = np.where(masked, 1, final[None]).astype(np.int32)
+    tokens = np.where(undecided, 1, final[None]).astype(np.int32)
     confidence = np.full((steps, positions), np.nan, np.float32)
     model = RecordedModel(
         source="synthetic",
@@ -43,7 +44,7 @@ def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, s
         fingerprint="0" * 32,
         dtype="float16",
         device="cpu",
-        bidirectional=True,
+        attention="bidirectional",
         kv_heads=heads,
         mask_token=1,
         end_tokens=(),
@@ -65,7 +66,9 @@ def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, s
         environment={},
     )
     norms = rng.exponential(1.0, mass.shape).astype(np.float16)
-    save(Trajectory(info, tokens, masked, confidence, mass, norms, final), path)
+    state = mask_states(undecided, np.ones_like(undecided), prompt)
+    queries, open_block = (np.tile(np.array([start, positions], np.int32), (steps, 1)) for start in (0, prompt))
+    save(Trajectory(info, tokens, state, queries, open_block, confidence, mass, norms, final), path)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from analysis.engine import JobRecord
 from analysis.figures import sinks as figures
 from analysis.jobs import RecordPartial
 from analysis.models.checkpoint import describe, find
-from analysis.recording.trajectory import planned_bytes
+from analysis.recording.collecting import planned_bytes
 from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SAMPLINGS, LLaDASampling, ModelSpec, RecordSpec, Sampling, SinkParams, sentence
 from pages.parts import controls, permission, tokens
@@ -170,7 +170,7 @@ def _follow(job_id: str) -> None:
     if live.get("tokens"):
         chosen = [value is not None for value in live["confidence"]]
         tokens.show(
-            tokens.token_text(live["tokens"], live["masked"], live["confidence"], live["prompt_length"], new=chosen),
+            tokens.token_text(live["tokens"], live["undecided"], live["confidence"], live["prompt_length"], new=chosen),
             tokens.legend(sinks=False),
         )
     cancel_button(record, "cancel_recording")
@@ -309,7 +309,7 @@ def _text(recording: Recording, step: int, sinks: np.ndarray, mass: np.ndarray) 
     chosen_with = np.where(np.isfinite(earlier), earlier, -1).max(axis=0, initial=-1)
     return tokens.token_text(
         trajectory.labels(step),
-        trajectory.masked[step].tolist(),
+        trajectory.undecided[step].tolist(),
         [float(value) if value >= 0 else None for value in chosen_with],
         recording.info.prompt_length,
         sinks=sinks.tolist(),

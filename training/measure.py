@@ -27,9 +27,10 @@ from analysis.models.load import LoadedModel, load, random_like
 from analysis.models.tokenizer import token_strings
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune
-from analysis.recording import trajectory
+from analysis.recording import collecting, trajectory
 from analysis.recording.denoising import denoise, stop_tokens
 from analysis.sinks import definitions
+from analysis.sinks.token_states import TokenState
 from analysis.specs import AutoregressiveSampling, LLaDASampling, PruneSpec, SinkParams
 from training import train
 from training.stream import batch
@@ -280,7 +281,7 @@ def _trajectories(model: LoadedModel) -> Iterator[dict[str, Any]]:
         ids = list(token_ids(model, text, True))
         sampling = _sampling(model, NEW_TOKENS)
         steps = denoise(model, torch.tensor([ids]), sampling, 0)
-        run = trajectory.record(steps, NEW_TOKENS, len(ids) + NEW_TOKENS, "float32")
+        run = collecting.record(steps, NEW_TOKENS, len(ids) + NEW_TOKENS, "float32")
         run["text"] = tokenizer_of(model).decode(run["final"].tolist())
         yield run
 
@@ -312,7 +313,7 @@ def _measures(
     sinks &= share > level
     ids = np.unique(run["tokens"])
     names = token_strings(model.tokenizer, [token for token in ids.tolist() if token != trajectory.PADDING])
-    kinds = definitions.token_kinds(run["tokens"], run["masked"], names, ends)
+    kinds = definitions.token_kinds(run["tokens"], run["state"] == TokenState.UNDECIDED, names, ends)
     counts = definitions.count_by_kind(sinks, kinds)
     centroid = definitions.sink_centroid(np.nan_to_num(definitions.total_mass(mass)), sinks)
     centroid *= mass.shape[-1] / definitions.lengths(mass)  # positions of the step, not of the finished text

@@ -13,11 +13,14 @@ from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import RecordSummary, ReplaySummary
 from analysis.models.resident import free_memory, resident_model
+from analysis.recording import collecting
 from analysis.recording import trajectory as trajectories
+from analysis.sinks.token_states import mask_states
 from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
 
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
+    from analysis.recording.denoising import Step
 
 
 def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
@@ -32,7 +35,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     prompt = torch.tensor([ids], dtype=torch.long)
     masks = 0 if model.mask_token is None else ids.count(model.mask_token)
     planned, positions = spec.sampling.forwards(masks), len(ids) + spec.sampling.gen_length
-    need = trajectories.planned_bytes(spec.sampling, model.geometry, len(ids), masks, spec.mass_dtype)
+    need = collecting.planned_bytes(spec.sampling, model.geometry, len(ids), masks, spec.mass_dtype)
     there = free_memory()
     if need > there:
         raise UserError(
@@ -41,24 +44,28 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         )
     names: dict[int, str] = {}
 
-    def on_step(step: int, tokens: np.ndarray, confidence: np.ndarray) -> None:
+    def on_step(number: int, step: "Step", tokens: np.ndarray, confidence: np.ndarray) -> None:
         new = set(tokens.tolist()) - set(names)
         names.update(token_strings(model.tokenizer, new))
         sure = [None if np.isnan(value) else round(float(value), 4) for value in confidence]
+        choice = step.choice
+        undecided = np.zeros(len(tokens), bool)
+        left = (choice.undecided & ~choice.chosen[:, : choice.tokens.shape[1]])[0].cpu().numpy()
+        undecided[: len(left)] = left[: len(tokens)]
         context.progress(
-            "denoising",
-            step + 1,
+            "denoising" if choice.blocks == 1 else f"denoising block {choice.block} of {choice.blocks}",
+            number + 1,
             planned,
             tokens=[names[token] for token in tokens.tolist()],
             confidence=sure,
-            masked=(tokens == model.mask_token).tolist(),
+            undecided=(undecided | (tokens == model.mask_token)).tolist(),
             prompt_length=len(ids),
         )
 
     context.progress("denoising", 0, planned)
     started = time.perf_counter()
     steps = denoise(model, prompt, spec.sampling, spec.seed)
-    arrays = trajectories.record(steps, planned, positions, spec.mass_dtype, on_step)
+    arrays = collecting.record(steps, planned, positions, spec.mass_dtype, on_step)
     seconds = time.perf_counter() - started
 
     unknown = getattr(model.tokenizer, "unk_token_id", None)
@@ -114,7 +121,8 @@ def _recording(
             fingerprint=model.fingerprint,
             dtype=model.dtype,
             device=str(model.device),
-            bidirectional=model.architecture.bidirectional,
+            attention=model.architecture.attention,
+            windows=_windows(model),
             kv_heads=model.geometry.kv_heads,
             mask_token=model.mask_token,
             end_tokens=tuple(sorted(ends)),
@@ -132,6 +140,15 @@ def _recording(
     return trajectories.Trajectory(info, **arrays)
 
 
+def _windows(model: "LoadedModel") -> tuple[int, ...]:
+    """How many tokens each layer sees back, 0 for all; empty where all layers see all."""
+    config, layers = model.network.config, model.geometry.layers
+    width = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * layers
+    windows = tuple(int(width or 0) if kind == "sliding_attention" else 0 for kind in kinds)
+    return windows if any(windows) else ()
+
+
 def written(model: "LoadedModel", tokens: list[int], ends: set[int]) -> str:
     """What the model wrote, up to the first end-of-text token."""
     stop = next((index for index, token in enumerate(tokens) if token in ends), len(tokens))
@@ -146,8 +163,18 @@ def reference(spec: ReferenceSpec, context: Context) -> Outcome[ReplaySummary]:
     context.progress("drawing random weights")
     drawn = random_like(model, spec.seed)
     inputs = [np.array(row, np.int64) for row in spec.inputs]
+    states = [np.array(row, np.int8) for row in spec.states] or _mask_states(inputs, model, spec.prompt_length)
     return _replay(
-        "reference", spec, model, drawn, inputs, inputs[-1], Replay(inputs="recording", weights="random"), context
+        "reference",
+        spec,
+        model,
+        drawn,
+        inputs,
+        states,
+        list(spec.open_blocks),
+        inputs[-1],
+        Replay(inputs="recording", weights="random"),
+        context,
     )
 
 
@@ -164,7 +191,20 @@ def noise(spec: NoiseSpec, context: Context) -> Outcome[ReplaySummary]:
         )
         for step in forward_noise.noise_levels(spec.diffusion_steps, spec.step_interval)
     ]
-    return _replay("noise", spec, model, model, inputs, tokens, Replay(inputs="noised", weights="own"), context)
+    states = _mask_states(inputs, model, spec.prompt_length)
+    replay = Replay(inputs="noised", weights="own")
+    return _replay("noise", spec, model, model, inputs, states, [], tokens, replay, context)
+
+
+def _mask_states(inputs: list[np.ndarray], model: "LoadedModel", prompt_length: int) -> list[np.ndarray]:
+    """The state of every token of the inputs, by where the mask token is."""
+    shape = (len(inputs), max(len(row) for row in inputs))
+    undecided, present = np.zeros(shape, bool), np.zeros(shape, bool)
+    for step, row in enumerate(inputs):
+        present[step, : len(row)] = True
+        undecided[step, : len(row)] = row == model.mask_token
+    states = mask_states(undecided, present, prompt_length)
+    return [states[step, : len(row)] for step, row in enumerate(inputs)]
 
 
 def _replay(
@@ -173,17 +213,23 @@ def _replay(
     model: "LoadedModel",
     network: "LoadedModel",
     inputs: list[np.ndarray],
+    states: list[np.ndarray],
+    open_blocks: list[tuple[int, int]],
     final: np.ndarray,
     replay: Replay,
     context: Context,
 ) -> Outcome[ReplaySummary]:
-    """One observed forward of `network` over each input, as a recording."""
+    """One observed forward of `network` over each input, as a recording.
+
+    states: of the tokens of each input. open_blocks: where each step writes; all after the prompt where none are given.
+    """
     import torch
 
     from analysis.attention import MassObserver
     from analysis.recording.denoising import Choice, Step
 
     observer = MassObserver()
+    open_blocks = open_blocks or [(min(spec.prompt_length, len(final)), len(final))] * len(inputs)
 
     def steps() -> Iterator[Step]:
         for index, row in enumerate(inputs):
@@ -191,12 +237,19 @@ def _replay(
             tokens = torch.from_numpy(row)[None]
             network.predict(tokens, observer)
             nothing = torch.zeros_like(tokens, dtype=torch.bool)
-            masked = nothing if network.mask_token is None else tokens == network.mask_token
             output = torch.from_numpy(final)[None] if index == len(inputs) - 1 else tokens
-            yield Step(Choice(tokens, masked, nothing, torch.full(tokens.shape, torch.nan), output), *observer.take())
+            choice = Choice(
+                tokens,
+                torch.from_numpy(states[index])[None],
+                nothing,
+                torch.full(tokens.shape, torch.nan),
+                output,
+                (min(open_blocks[index][0], len(final)), min(open_blocks[index][1], len(final))),
+            )
+            yield Step(choice, *observer.take())
 
     started = time.perf_counter()
-    arrays = trajectories.record(steps(), len(inputs), max(len(row) for row in inputs))
+    arrays = collecting.record(steps(), len(inputs), max(len(row) for row in inputs))
     recording = _recording(
         network,
         arrays,

@@ -53,7 +53,7 @@ class RecordPartial(TypedDict, total=False):
 
     tokens: list[str]
     confidence: list[float | None]
-    masked: list[bool]
+    undecided: list[bool]
     prompt_length: int
 
 

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from analysis.errors import UserError
-
-Attention = Literal["bidirectional", "block-causal", "open-block", "causal"]
-"""What a query sees. bidirectional: every key. block-causal: its own block and those before it. open-block: the keys
-up to its own, but in the open block, the last one, all of the block as well. causal: the keys up to its own."""
+from analysis.specs.attention_kinds import AttentionKind
 
 Anchor = Literal["start", "padded-prompt", "prompt-end"]
 """Where blocks begin. start: at multiples of the block from position 0. padded-prompt: the prompt is padded on its left
@@ -58,7 +55,7 @@ class Architecture:
 
     name: str
     sampler: str
-    attention: Attention = "bidirectional"
+    attention: AttentionKind = "bidirectional"
     noise: Noise | None = "mask"
     block_size: int | None = None
     block_fields: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ import torch
 from analysis.attention import MassObserver, Observed
 from analysis.errors import UserError
 from analysis.models.load import LoadedModel
+from analysis.sinks.token_states import TokenState
 from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Sampling
 
 # (B, S) token ids, and how many of the sequences to observe -> logits (B, S, V)
@@ -21,16 +22,42 @@ Predict = Callable[[torch.Tensor, int], torch.Tensor]
 
 @dataclass(frozen=True)
 class Choice:
-    """One step. tokens: the INPUT of its forward, (B, S). masked: which of them are [MASK]. chosen: positions written
-    in this step. confidence: the model's probability (at temperature 1) of each chosen token, NaN elsewhere.
+    """One step. tokens: the INPUT of its forward, (B, S). state: a `TokenState` each, (B, S) int8. chosen: positions
+    written in this step. confidence: the model's probability (at temperature 1) of each chosen token, NaN elsewhere.
     output: the tokens after the step, (B, S), for autoregressive decoding (B, S + 1).
+
+    open_block: the positions it writes in, from and to; it is block `block` (from 1) of `blocks`. queries: the first
+    query of its forward and one past the last, where the keys end too; None where every token is one.
     """
 
     tokens: torch.Tensor
-    masked: torch.Tensor
+    state: torch.Tensor
     chosen: torch.Tensor
     confidence: torch.Tensor
     output: torch.Tensor
+    open_block: tuple[int, int]
+    block: int = 1
+    blocks: int = 1
+    queries: tuple[int, int] | None = None
+
+    @property
+    def query_range(self) -> tuple[int, int]:
+        """The first query of the forward and one past the last."""
+        return self.queries or (0, self.tokens.shape[1])
+
+    @property
+    def undecided(self) -> torch.Tensor:
+        """Which input tokens are [MASK] or noise, (B, S) bool."""
+        return self.state == TokenState.UNDECIDED
+
+
+def written_once(tokens: torch.Tensor, given: torch.Tensor, mask_token: int | None) -> torch.Tensor:
+    """States (B, S) int8 where tokens are written once, in place of a [MASK] if there is one.
+
+    given (B, S): tokens of the prompt.
+    """
+    state = torch.where(given, int(TokenState.GIVEN), int(TokenState.COMMITTED)).to(torch.int8)
+    return state if mask_token is None else state.masked_fill(tokens == mask_token, TokenState.UNDECIDED)
 
 
 @dataclass(frozen=True)
@@ -98,7 +125,7 @@ def llada_steps(
     given = tokens != mask_token
     block = sampling.block_length or sampling.gen_length
     blocks = sampling.gen_length // block
-    for end in range(prompt.shape[1] + block, tokens.shape[1] + 1, block):
+    for number, end in enumerate(range(prompt.shape[1] + block, tokens.shape[1] + 1, block), start=1):
         count = (tokens[:, :end] == mask_token).sum(dim=1)
         steps = sampling.steps // blocks
         for step in range(min(steps, int(count.max()))):
@@ -117,7 +144,16 @@ def llada_steps(
             share = count // steps + (step < count % steps)
             chosen = _top(ranking.masked_fill(~open_, -math.inf), share)
             output = torch.where(chosen, predicted, tokens)
-            yield Choice(tokens, masked, chosen, confidence.masked_fill(~chosen, math.nan), output)
+            yield Choice(
+                tokens,
+                written_once(tokens, given, mask_token),
+                chosen,
+                confidence.masked_fill(~chosen, math.nan),
+                output,
+                (end - block, end),
+                number,
+                blocks,
+            )
             tokens = output
 
 
@@ -152,6 +188,7 @@ def dream_steps(
     Where few tokens are left for many steps, the schedule gives some steps no token at all; they are left out.
     """
     tokens = _append_masks(prompt, sampling.gen_length, mask_token)
+    given = tokens != mask_token
     levels = torch.linspace(1, sampling.eps, sampling.steps + 1)
     for step in range(sampling.steps):
         masked = tokens == mask_token
@@ -171,7 +208,8 @@ def dream_steps(
             chosen = _keep(certainty, counts, sampling.alg_temp, generator)
         output = torch.where(chosen, predicted, tokens)
         confidence = _probability(logits, predicted).masked_fill(~chosen, math.nan)
-        yield Choice(tokens, masked, chosen, confidence, output)
+        state = written_once(tokens, given, mask_token)
+        yield Choice(tokens, state, chosen, confidence, output, (prompt.shape[1], tokens.shape[1]))
         tokens = output
 
 
@@ -226,7 +264,9 @@ def autoregressive_steps(
         chosen[:, -1] = True
         confidence = torch.full(output.shape, math.nan, device=tokens.device)
         confidence[:, -1:] = _probability(logits, predicted)
-        yield Choice(tokens, torch.zeros_like(tokens, dtype=torch.bool), chosen, confidence, output)
+        length = tokens.shape[1]
+        given = torch.arange(length, device=tokens.device).expand_as(tokens) < prompt.shape[1]
+        yield Choice(tokens, written_once(tokens, given, None), chosen, confidence, output, (length, length + 1))
         tokens = output
 
 

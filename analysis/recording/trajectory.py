@@ -1,37 +1,39 @@
 """A recorded trajectory: what went into every denoising step, and where attention went in it.
 
-`tokens[t]` and `masked[t]` are the INPUT of forward t; the finished text is `final`. One safetensors file holds all
+`tokens[t]` and `state[t]` are the INPUT of forward t; the finished text is `final`. One safetensors file holds all
 of it, with the text of its tokens, so it opens without the model. Imports no torch.
 """
 
 import json
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from analysis import outputs
 from analysis.errors import UserError
-from analysis.models.families import Geometry
+from analysis.recording import older_formats
+from analysis.sinks.token_states import TokenState
 from analysis.specs import RecordSpec, Replay, Sampling
+from analysis.specs.attention_kinds import AttentionKind
 
-if TYPE_CHECKING:
-    from analysis.recording.denoising import Step
-
-FORMAT: Final = "sinkscope-trajectory-2"
-FLOAT32_LIMIT = 64 * 2**20  # bytes of mass up to which `auto` stores float32
+FORMAT: Final = "sinkscope-trajectory-3"
 HEADER_LIMIT = 16 * 2**20  # bytes of a recording's description; real ones take some thousands
-PADDING = -1
+PADDING = older_formats.PADDING
+Place = Annotated[int, Field(ge=0, le=2**31 - 1)]
 _SEEDS = RecordSpec.model_fields["seed"].metadata
 
 
 class RecordedModel(BaseModel):
-    """The model a trajectory was recorded from. mask_token None: autoregressive."""
+    """The model a trajectory was recorded from. mask_token None: autoregressive.
+
+    windows: how many tokens each layer sees back from a query's block, 0 for all; empty where all layers see all.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -40,25 +42,33 @@ class RecordedModel(BaseModel):
     fingerprint: str
     dtype: str
     device: str
-    bidirectional: bool
+    attention: AttentionKind
+    windows: tuple[Place, ...] = ()
     kv_heads: int
     mask_token: int | None
     end_tokens: tuple[int, ...]
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether every query sees every key."""
+        return self.attention == "bidirectional" and not any(self.windows)
 
 
 class Info(BaseModel):
     """Everything about a trajectory that is not an array.
 
-    mass_error: largest absolute difference between the stored mass and the float32 it was computed in.
-    tokens: text of every token id that occurs. seconds: wall time of the recording without loading.
+    block_starts: where the blocks begin that a block-causal model attends by; empty for others. mass_error: largest
+    absolute difference between the stored mass and the float32 it was computed in. tokens: text of every token id that
+    occurs. seconds: wall time of the recording without loading.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["sinkscope-trajectory-2"] = FORMAT
+    format: Literal["sinkscope-trajectory-3"] = FORMAT
     model: RecordedModel
     prompt: str
     prompt_length: int
+    block_starts: tuple[Place, ...] = ()
     chat_template: bool
     sampling: Sampling | Replay
     seed: Annotated[int, *_SEEDS]
@@ -74,14 +84,18 @@ class Info(BaseModel):
 
 @dataclass(frozen=True)
 class Trajectory:
-    """tokens (T, S) int32, PADDING where an autoregressive text has not got to; masked (T, S) bool;
-    confidence (T, S) float32, NaN where no token was chosen; mass (T, L, H, S) and value_norm (T, L, H_kv, S), the norm
-    of each key's value, float16 or float32, NaN at padding; final (S,) int32.
+    """tokens (T, S) int32 and state (T, S) int8, a `TokenState` each; PADDING where ABSENT, which is what a step's
+    forward did not hold. queries (T, 2) int32: the first query and one past the last, where the keys end too.
+    open_block (T, 2) int32: the positions a step wrote in, from and to. confidence (T, S) float32, NaN where no token
+    was chosen. mass (T, L, H, S), which sums to the number of queries, and value_norm (T, L, H_kv, S), the norm of each
+    key's value, float16 or float32, NaN where ABSENT. final (S,) int32.
     """
 
     info: Info
     tokens: np.ndarray
-    masked: np.ndarray
+    state: np.ndarray
+    queries: np.ndarray
+    open_block: np.ndarray
     confidence: np.ndarray
     mass: np.ndarray
     value_norm: np.ndarray
@@ -103,6 +117,26 @@ class Trajectory:
     def positions(self) -> int:
         return self.mass.shape[3]
 
+    @cached_property
+    def present(self) -> np.ndarray:
+        """Which tokens a step's forward held, (T, S) bool."""
+        return self.state != TokenState.ABSENT
+
+    @cached_property
+    def undecided(self) -> np.ndarray:
+        """Which of them were [MASK] or noise, (T, S) bool."""
+        return self.state == TokenState.UNDECIDED
+
+    def relative_mass(self) -> np.ndarray:
+        """m·K/Q, (T, L, H, S) float32, with K keys and Q queries in the step: what uniform attention gives is 1 on
+        average, whatever part of the text asks. Where every token is a query it is the mass itself.
+        """
+        mass = self.mass.astype(np.float32)
+        for step, factor in enumerate(self.present.sum(axis=1) / query_counts(self.present, self.queries)):
+            if factor != 1:
+                mass[step] *= np.float32(factor)
+        return mass
+
     def labels(self, step: int | None = None) -> list[str]:
         """Text of the token at each position: of the input of a step, or of the finished text."""
         row = self.final if step is None else self.tokens[step]
@@ -114,80 +148,11 @@ class Trajectory:
         return tuple(row[row != PADDING].tolist())
 
 
-def planned_bytes(sampling: Sampling, shape: Geometry, prompt_length: int, masks: int, mass_dtype: str) -> int:
-    """Bytes a recording will take in memory and on disk, but for its text, before it is made.
-
-    prompt_length: tokens of the prompt, of which `masks` are [MASK]. A text that ends early, as autoregressive ones do,
-    takes less.
-    """
-    positions, steps = prompt_length + sampling.gen_length, sampling.forwards(masks)
-    return recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, mass_dtype)
-
-
-def recording_bytes(steps: int, layers: int, heads: int, kv_heads: int, positions: int, mass_dtype: str) -> int:
-    """Bytes a recording takes in memory and on disk, but for its text."""
-    width = {"float16": 2, "float32": 4}[_stored_dtype(steps, layers, heads, positions, mass_dtype)]
-    return steps * positions * (layers * (heads + kv_heads) * width + 9)
-
-
-def _stored_dtype(steps: int, layers: int, heads: int, positions: int, mass_dtype: str) -> str:
-    if mass_dtype != "auto":
-        return mass_dtype
-    return "float32" if steps * layers * heads * positions * 4 <= FLOAT32_LIMIT else "float16"
-
-
-def record(
-    steps: Iterable["Step"],
-    planned: int,
-    positions: int,
-    mass_dtype: Literal["auto", "float16", "float32"] = "auto",
-    on_step: Callable[[int, np.ndarray, np.ndarray], None] = lambda step, tokens, confidence: None,
-) -> dict[str, Any]:
-    """Collects the steps of one sequence into the arrays of a `Trajectory`, and `mass_error`, `mass_dtype`.
-
-    planned: how many steps are expected; positions: length of the finished text. on_step is called after each step with
-    its number, the tokens (S,) after it and the confidence (S,) of those chosen in it.
-    """
-    arrays = {
-        "tokens": np.full((planned, positions), PADDING, np.int32),
-        "masked": np.zeros((planned, positions), bool),
-        "confidence": np.full((planned, positions), np.nan, np.float32),
-    }
-    error, count, output = 0.0, 0, np.empty(0, np.int32)
-    for step in steps:
-        choice, observed, value_norm = step.choice, step.mass[0].numpy(), step.value_norm[0].numpy()
-        layers, heads, length = observed.shape
-        if count == 0:
-            dtype = _stored_dtype(planned, layers, heads, positions, mass_dtype)
-            arrays["mass"] = np.full((planned, layers, heads, positions), np.nan, dtype)
-            arrays["value_norm"] = np.full((planned, layers, value_norm.shape[1], positions), np.nan, dtype)
-        if count == len(arrays["tokens"]):  # a model that writes [MASK] itself takes more steps than tokens
-            arrays = {name: np.concatenate([values, _unwritten(name, values)]) for name, values in arrays.items()}
-        arrays["tokens"][count, :length] = choice.tokens[0].cpu().numpy()
-        arrays["masked"][count, :length] = choice.masked[0].cpu().numpy()
-        chosen = choice.confidence[0].float().cpu().numpy()
-        arrays["confidence"][count, : len(chosen)] = chosen
-        stored = arrays["mass"][count, :, :, :length]
-        stored[:] = observed
-        arrays["value_norm"][count, :, :, :length] = value_norm
-        error = max(error, float(np.abs(observed - stored).max()))
-        output = choice.output[0].cpu().numpy().astype(np.int32)
-        on_step(count, output, arrays["confidence"][count])
-        count += 1
-    if count == 0:
-        raise ValueError("A trajectory needs at least one step.")
-    length = len(output)
-    return {
-        **{name: values[:count, ..., :length] for name, values in arrays.items()},
-        "final": output,
-        "mass_dtype": str(arrays["mass"].dtype),
-        "mass_error": error,
-    }
-
-
-def _unwritten(name: str, values: np.ndarray) -> np.ndarray:
-    """As many more steps as `values` holds, with nothing in them."""
-    return np.full_like(values, {"tokens": PADDING, "masked": False}.get(name, np.nan))
+def query_counts(present: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Q, how many queries each step has, (T,): the tokens there from `queries[t, 0]` up to `queries[t, 1]`."""
+    positions = np.arange(present.shape[1])
+    asking = (positions >= queries[:, :1]) & (positions < queries[:, 1:])
+    return (present & asking).sum(axis=1)
 
 
 def save(trajectory: Trajectory, path: Path) -> None:
@@ -205,7 +170,7 @@ def save(trajectory: Trajectory, path: Path) -> None:
             f"The recording was not stored, because it would not open again. {error} If it is of a model, its weights "
             "or its config may be broken."
         ) from error
-    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in _ARRAYS}
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in ARRAYS}
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(arrays, partial, metadata={"sinkscope": description})
@@ -215,9 +180,11 @@ def save(trajectory: Trajectory, path: Path) -> None:
         raise UserError(f"The recording could not be written to '{path}': {error}.") from error
 
 
-_ARRAYS: dict[str, tuple[str, ...]] = {
+ARRAYS: dict[str, tuple[str, ...]] = {
     "tokens": ("I32",),
-    "masked": ("BOOL",),
+    "state": ("I8",),
+    "queries": ("I32",),
+    "open_block": ("I32",),
     "confidence": ("F32",),
     "mass": ("F16", "F32"),
     "value_norm": ("F16", "F32"),
@@ -226,7 +193,7 @@ _ARRAYS: dict[str, tuple[str, ...]] = {
 
 
 def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
-    """Opens a recording. called: what to call the file in messages; its name by default.
+    """Opens a recording, of format 2 too. called: what to call the file in messages; its name by default.
 
     Raises UserError for a file that is damaged, hostile or something else.
     """
@@ -241,14 +208,21 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
             text = (file.metadata() or {}).get("sinkscope")
             if text is None:
                 raise UserError(f"{called} is a safetensors file, but not a SinkScope recording.")
-            info = _read_description(text, called)
-            for name, dtypes in _ARRAYS.items():
+            info, written_as = _read_description(text, called)
+            expected = ARRAYS if written_as == FORMAT else older_formats.ARRAYS_2
+            for name, dtypes in expected.items():
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in dtypes:
                     raise UserError(f"{called} is damaged: '{name}' is {dtype}, not {' or '.join(dtypes)}. {again}")
-            arrays = {name: file.get_tensor(name) for name in _ARRAYS}
+            arrays = {name: file.get_tensor(name) for name in expected}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{called} is not a whole recording: {_reason(error)}. {again}") from error
+    if written_as == older_formats.FORMAT_2:
+        block_length = getattr(info.sampling, "block_length", None)
+        try:
+            arrays = older_formats.upgraded_arrays(arrays, info.prompt_length, block_length, info.model.attention)
+        except ValueError as error:
+            raise UserError(f"{called} is damaged: {error}. {again}") from error
     trajectory = Trajectory(info, **arrays)
     _check(trajectory, called)
     return trajectory
@@ -259,12 +233,21 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).rstrip(".")
 
 
-def _read_description(text: str, called: str) -> Info:
+def _read_description(text: str, called: str) -> tuple[Info, str]:
+    """The description as this version has it, and the format it was written in."""
     if len(text.encode("utf-8", "surrogatepass")) > HEADER_LIMIT // 2:  # quoted once more, it may take twice as much
         raise UserError(f"{called} is too long to be described in a file. Record a shorter text.")
-    _check_format(text, called)
     try:
-        return Info.model_validate_json(text)
+        description = json.loads(text)
+        written_as = description["format"]
+        if written_as == older_formats.FORMAT_2:
+            text = json.dumps(older_formats.upgraded_description(description, FORMAT))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{called} is damaged: its description cannot be read. Copy or record it again.") from error
+    if written_as not in (FORMAT, older_formats.FORMAT_2):
+        raise UserError(f"{called} was written as {written_as!r}; this SinkScope reads '{FORMAT}'. Record it again.")
+    try:
+        return Info.model_validate_json(text), written_as
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -290,41 +273,75 @@ def refusal(path: Path) -> str:
     return outputs.file_refusal(wrote)(path)
 
 
-def _check_format(text: str, called: str) -> None:
-    try:
-        written = json.loads(text)["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{called} is damaged: its description cannot be read. Copy or record it again.") from error
-    if written != FORMAT:
-        raise UserError(f"{called} was written as {written!r}; this SinkScope reads '{FORMAT}'. Record it again.")
-
-
 def _inconsistency(trajectory: Trajectory) -> str | None:
+    """What contradicts itself or cannot be, as the end of a sentence; nothing where all is well."""
     if trajectory.mass.ndim != 4 or 0 in trajectory.mass.shape:
         return f"'mass' has shape {trajectory.mass.shape}, not (steps, layers, heads, positions)"
-    shape = (trajectory.steps, trajectory.positions)
-    for name in ("tokens", "masked", "confidence"):
+    return _wrong_shape(trajectory) or _wrong_place(trajectory) or _wrong_number(trajectory)
+
+
+def _wrong_shape(trajectory: Trajectory) -> str | None:
+    steps, positions, kv_heads = trajectory.steps, trajectory.positions, trajectory.info.model.kv_heads
+    if kv_heads < 1 or trajectory.heads % kv_heads:
+        return f"{trajectory.heads} heads cannot share {kv_heads} key heads"
+    for name, shape in {
+        "tokens": (steps, positions),
+        "state": (steps, positions),
+        "confidence": (steps, positions),
+        "queries": (steps, 2),
+        "open_block": (steps, 2),
+        "value_norm": (steps, trajectory.layers, kv_heads, positions),
+        "final": (positions,),
+    }.items():
         if getattr(trajectory, name).shape != shape:
             return f"'{name}' has shape {getattr(trajectory, name).shape}, not {shape}"
-    kv_heads = trajectory.info.model.kv_heads
-    expected = (trajectory.steps, trajectory.layers, kv_heads, trajectory.positions)
-    if trajectory.value_norm.shape != expected or kv_heads < 1 or trajectory.heads % kv_heads:
-        return f"'value_norm' has shape {trajectory.value_norm.shape}, not (steps, layers, key heads, positions)"
-    if trajectory.final.shape != shape[1:]:
-        return f"'final' has shape {trajectory.final.shape}, not {shape[1:]}"
-    if not 0 <= trajectory.info.prompt_length <= trajectory.positions:
-        return f"its prompt of {trajectory.info.prompt_length} tokens is longer than its text"
-    present = trajectory.tokens != PADDING
-    if (trajectory.final == PADDING).any() or not present.any(axis=1).all() or (np.diff(present.astype(int)) > 0).any():
+    windows = trajectory.info.model.windows
+    if windows and len(windows) != trajectory.layers:
+        return f"there are {len(windows)} windows for {trajectory.layers} layers"
+    return None
+
+
+def _wrong_place(trajectory: Trajectory) -> str | None:
+    """What is wrong about which tokens are there, which ask, and where the blocks are."""
+    info, positions = trajectory.info, trajectory.positions
+    if not 0 <= info.prompt_length <= positions:
+        return f"its prompt of {info.prompt_length} tokens is longer than its text"
+    if (trajectory.final == PADDING).any():
         return "its text has gaps"
+    unknown = set(np.unique(trajectory.state).tolist()) - {int(state) for state in TokenState}
+    if unknown:
+        return f"'state' holds {min(unknown)}, which is no state of a token"
+    present = trajectory.present
+    if ((trajectory.tokens != PADDING) != present).any():
+        return "'tokens' and 'state' do not agree on which tokens are there"
+    for name in ("queries", "open_block"):
+        start, end = getattr(trajectory, name).T
+        if (start < 0).any() or (end < start).any() or (end > positions).any():
+            return f"'{name}' reaches outside the text of {positions} tokens"
+    if (query_counts(present, trajectory.queries) == 0).any():
+        return "'queries' has a step in which no token asks"
+    if (present & (np.arange(positions) >= trajectory.queries[:, 1:])).any():
+        return "'queries' ends before the tokens do that are there"
+    starts = np.array(info.block_starts, np.int64)
+    if (np.diff(starts, prepend=-1) <= 0).any() or (starts >= positions).any():
+        return "its blocks do not follow each other inside the text"
+    return None
+
+
+def _wrong_number(trajectory: Trajectory) -> str | None:
+    present = trajectory.present
     for name in ("mass", "value_norm"):
         values = getattr(trajectory, name)
         sums = values.sum(axis=(1, 2), dtype=np.float64)
-        if not (np.isfinite(sums) == present).all() or (values < 0).any():
+        finite = np.isfinite(sums)
+        # A sum is NaN where one number is; where nothing is, all must be.
+        extra = not present.all() and np.isfinite(np.fmax.reduce(values, axis=(1, 2)))[~present].any()
+        if (finite != present).any() or extra or (values < 0).any():
             return f"'{name}' has missing, negative or infinite numbers"
     # Every query pays 1 in all, so what a head's keys receive is at most the number of queries; 1 % is for rounding.
     received = np.add.reduce(trajectory.mass, axis=3, dtype=np.float64, where=present[:, None, None, :])
-    if (received <= 0).any() or (received > 1.01 * present.sum(axis=1)[:, None, None]).any():
+    asking = query_counts(present, trajectory.queries)
+    if (received <= 0).any() or (received > 1.01 * asking[:, None, None]).any():
         return "'mass' is more attention, or less, than there are queries to pay it"
     chosen = trajectory.confidence[~np.isnan(trajectory.confidence)]
     if (chosen < 0).any() or (chosen > 1.001).any():

@@ -54,8 +54,23 @@ class ReferenceSpec(JobSpec):
     """The same inputs through a model of the same shape with random weights."""
 
     inputs: tuple[tuple[int, ...], ...] = parameter(..., "Inputs", "Token ids of each step.", min_length=1)
+    states: tuple[tuple[int, ...], ...] = parameter(
+        (), "States", "What each token of the inputs is: given, decided or not yet. Empty: told by the mask token."
+    )
+    open_blocks: tuple[tuple[int, int], ...] = parameter(
+        (), "Open blocks", "The positions each step writes in, from and to. Empty: all after the prompt."
+    )
     prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
     seed: int = parameter(0, "Seed", "Fixes the random weights.", ge=0, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _steps_match(self) -> "ReferenceSpec":
+        lengths = [len(row) for row in self.inputs]
+        if self.states and [len(row) for row in self.states] != lengths:
+            raise ValueError("There must be one state for every token of the inputs.")
+        if self.open_blocks and len(self.open_blocks) != len(lengths):
+            raise ValueError("There must be one open block for every step of the inputs.")
+        return self
 
 
 class NoiseSpec(JobSpec):

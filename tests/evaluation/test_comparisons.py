@@ -46,7 +46,7 @@ def test_the_reference_has_the_same_inputs_and_other_weights(trajectory, tmp_pat
     runs = [jobs.reference(reference_spec(trajectory, seed=seed), QuietContext(tmp_path)) for seed in (0, 0, 1)]
     first, again, other = (open_trajectory(run.file) for run in runs)
     np.testing.assert_array_equal(first.tokens, trajectory.tokens)
-    np.testing.assert_array_equal(first.masked, trajectory.masked)
+    np.testing.assert_array_equal(first.undecided, trajectory.undecided)
     assert first.mass.shape == trajectory.mass.shape
     np.testing.assert_array_equal(first.mass, again.mass)
     assert not np.array_equal(first.mass, other.mass)
@@ -93,12 +93,12 @@ def test_noised_text_goes_from_all_masks_to_few(trajectory, tmp_path):
         step_interval=10,
     )
     noised = open_trajectory(jobs.noise(spec, QuietContext(tmp_path)).file)
-    shares = noised.masked.mean(axis=1)
+    shares = noised.undecided.mean(axis=1)
     assert noised.steps == 5
     assert shares[0] == 1
     assert shares[-1] < 0.6
     np.testing.assert_array_equal(noised.final, trajectory.final)
-    kept = ~noised.masked
+    kept = ~noised.undecided
     assert (noised.tokens[kept] == np.broadcast_to(trajectory.final, noised.tokens.shape)[kept]).all()
 
 

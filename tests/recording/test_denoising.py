@@ -56,8 +56,8 @@ def test_every_step_records_its_input_and_what_it_chose(llada, dream, sampling):
     for step in steps:
         choice = step.choice
         assert torch.equal(choice.tokens, tokens)
-        assert torch.equal(choice.masked, tokens == model.mask_token)
-        assert not (choice.chosen & ~choice.masked).any()
+        assert torch.equal(choice.undecided, tokens == model.mask_token)
+        assert not (choice.chosen & ~choice.undecided).any()
         assert torch.equal(choice.chosen, choice.confidence.isfinite())
         assert ((choice.confidence[choice.chosen] > 0) & (choice.confidence[choice.chosen] <= 1)).all()
         assert torch.equal(choice.output[~choice.chosen], tokens[~choice.chosen])

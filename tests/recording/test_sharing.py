@@ -12,7 +12,7 @@ from analysis.engine import Engine
 from analysis.errors import UserError
 from analysis.figures import sinks as figures
 from analysis.figures.export import Exhibit, page_html
-from analysis.recording.trajectory import open_trajectory, save
+from analysis.recording.trajectory import ARRAYS, open_trajectory, save
 
 
 @pytest.fixture
@@ -63,8 +63,7 @@ def test_a_hostile_file_is_one_sentence_and_nothing_is_kept(engine, trajectory, 
             engine.add_recording(path)
     info = json.loads(trajectory.info.model_dump_json())
     info["sampling"] = {"sampler": "replay", "inputs": "noised", "weights": "own"}
-    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
-    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in names}
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in ARRAYS}
     save_file(arrays, path, metadata={"sinkscope": json.dumps(info)})
     with pytest.raises(UserError, match="not a recorded generation"):
         engine.add_recording(path)
@@ -82,8 +81,7 @@ def test_a_hostile_file_is_one_sentence_and_nothing_is_kept(engine, trajectory, 
 )
 def test_parameters_that_no_recording_has_are_one_sentence(engine, trajectory, tmp_path, change, said):
     path = tmp_path / "bad.safetensors"
-    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
-    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in names}
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in ARRAYS}
     info = {**json.loads(trajectory.info.model_dump_json()), **change}
     save_file(arrays, path, metadata={"sinkscope": json.dumps(info)})
     with pytest.raises(UserError, match=said) as caught:

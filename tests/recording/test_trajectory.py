@@ -15,10 +15,10 @@ from analysis import jobs
 from analysis.errors import UserError
 from analysis.models.checkpoint import find
 from analysis.models.load import load
-from analysis.recording import trajectory
-from analysis.recording import trajectory as trajectory_module
-from analysis.recording.denoising import Choice
-from analysis.recording.trajectory import PADDING, open_trajectory, planned_bytes, recording_bytes, save
+from analysis.recording import collecting
+from analysis.recording.collecting import planned_bytes, recording_bytes
+from analysis.recording.denoising import Choice, written_once
+from analysis.recording.trajectory import ARRAYS, PADDING, open_trajectory, save
 from analysis.sinks import definitions
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from tests.helpers import QuietContext, save_tiny
@@ -28,12 +28,12 @@ def test_a_recording_holds_each_steps_input(trajectory, bundled):
     geometry = bundled.geometry
     assert trajectory.mass.shape == (8, geometry.layers, geometry.heads, trajectory.info.prompt_length + 16)
     assert np.allclose(trajectory.mass.sum(-1), trajectory.positions, atol=1e-3)
-    assert (trajectory.masked == (trajectory.tokens == bundled.mask_token)).all()
-    assert trajectory.masked[0].sum() == 16
+    assert (trajectory.undecided == (trajectory.tokens == bundled.mask_token)).all()
+    assert trajectory.undecided[0].sum() == 16
     for step in range(7):
         chosen = np.isfinite(trajectory.confidence[step])
         assert (trajectory.tokens[step + 1][~chosen] == trajectory.tokens[step][~chosen]).all()
-        assert (trajectory.masked[step] & ~trajectory.masked[step + 1] == chosen).all()
+        assert (trajectory.undecided[step] & ~trajectory.undecided[step + 1] == chosen).all()
     assert trajectory.labels(0)[0] == "[BOS]"
     assert trajectory.labels(0)[-1] == "[MASK]"
 
@@ -59,7 +59,7 @@ def test_saving_and_opening_changes_nothing(trajectory, tmp_path):
     save(trajectory, tmp_path / "recording.safetensors")
     again = open_trajectory(tmp_path / "recording.safetensors")
     assert again.info == trajectory.info
-    for name in ("tokens", "masked", "confidence", "mass", "value_norm", "final"):
+    for name in ARRAYS:
         np.testing.assert_array_equal(getattr(again, name), getattr(trajectory, name))
     assert [path.name for path in tmp_path.iterdir()] == ["recording.safetensors"]
 
@@ -77,7 +77,7 @@ def test_half_precision_keeps_the_error_it_names(tmp_path, trajectory):
 
 
 def test_auto_precision_turns_to_half_above_its_limit(monkeypatch, tmp_path):
-    monkeypatch.setattr(trajectory, "FLOAT32_LIMIT", 1000)
+    monkeypatch.setattr(collecting, "FLOAT32_LIMIT", 1000)
     spec = RecordSpec(prompt="ben", sampling=LLaDASampling(gen_length=4, steps=2))
     assert jobs.record(spec, QuietContext(tmp_path)).summary["mass_dtype"] == "float16"
 
@@ -94,7 +94,7 @@ def test_an_autoregressive_recording_grows_and_is_padded(tmp_path):
         assert (recording.tokens[step, length + step :] == PADDING).all()
         assert np.flatnonzero(np.isfinite(recording.confidence[step])).tolist() == [length + step]
         assert len(recording.input_tokens(step)) == length + step
-    assert not recording.masked.any()
+    assert not recording.undecided.any()
     assert recording.info.model.mask_token is None
 
 
@@ -124,8 +124,7 @@ def refused(path) -> str:
 
 def rewrite(recording, path, info=None, **arrays):
     """Saves a recording with parts replaced, past every check."""
-    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
-    kept = {name: np.ascontiguousarray(arrays.get(name, getattr(recording, name))) for name in names}
+    kept = {name: np.ascontiguousarray(arrays.get(name, getattr(recording, name))) for name in ARRAYS}
     text = recording.info.model_dump_json() if info is None else info
     save_file(kept, path, metadata={"sinkscope": text})
     return path
@@ -145,7 +144,7 @@ def test_damaged_and_foreign_files_are_refused(trajectory, tmp_path):
 
 def test_recordings_that_contradict_themselves_are_refused(trajectory, tmp_path):
     path = tmp_path / "file.safetensors"
-    assert "'masked' has shape" in refused(rewrite(trajectory, path, masked=trajectory.masked[:, :-1]))
+    assert "'state' has shape" in refused(rewrite(trajectory, path, state=trajectory.state[:, :-1]))
     assert "'mass' is I64" in refused(rewrite(trajectory, path, mass=trajectory.mass.astype(np.int64)))
     assert "'mass' has shape" in refused(rewrite(trajectory, path, mass=trajectory.mass[0]))
     assert "text of token" in refused(rewrite(trajectory, path, tokens=trajectory.tokens + 100_000))
@@ -161,7 +160,7 @@ def test_recordings_that_contradict_themselves_are_refused(trajectory, tmp_path)
     assert "gaps" in refused(rewrite(trajectory, path, final=np.full_like(trajectory.final, PADDING)))
     holes = trajectory.tokens.copy()
     holes[1, 3] = PADDING
-    assert "gaps" in refused(rewrite(trajectory, path, tokens=holes))
+    assert "do not agree on which tokens are there" in refused(rewrite(trajectory, path, tokens=holes))
 
 
 def with_one(values, place, number):
@@ -258,7 +257,7 @@ def test_a_recording_ends_when_nothing_is_left_to_decide(tmp_path):
     recording = open_trajectory(outcome.file)
     assert recording.steps == outcome.summary["steps"] == 16
     assert outcome.summary["steps_asked"] == 64
-    assert recording.masked.sum(axis=1).tolist() == list(range(16, 0, -1))
+    assert recording.undecided.sum(axis=1).tolist() == list(range(16, 0, -1))
     short = RecordSpec(prompt="one day ben", sampling=LLaDASampling(gen_length=16, steps=16))
     same = open_trajectory(jobs.record(short, QuietContext(tmp_path)).file)
     params = SinkParams()
@@ -283,13 +282,14 @@ def test_a_model_that_writes_masks_itself_may_take_more_steps_than_tokens(trajec
     def steps(count):
         for number in range(count):
             tokens = torch.full((1, 4), number)
+            state, confidence = written_once(tokens, tokens > 3, 1), torch.full((1, 4), 0.5)
             yield Written(
-                Choice(tokens, tokens > 0, tokens > 0, torch.full((1, 4), 0.5), tokens),
+                Choice(tokens, state, tokens > 0, confidence, tokens, (0, 4)),
                 torch.full((1, 2, 3, 4), float(number)),
                 torch.ones(1, 2, 1, 4),
             )
 
-    grown, planned = trajectory_module.record(steps(7), 2, 4), trajectory_module.record(steps(7), 7, 4)
+    grown, planned = collecting.record(steps(7), 2, 4), collecting.record(steps(7), 7, 4)
     for name, values in planned.items():
         np.testing.assert_array_equal(grown[name], values)
 
@@ -297,8 +297,7 @@ def test_a_model_that_writes_masks_itself_may_take_more_steps_than_tokens(trajec
 def test_number_formats_numpy_does_not_know_are_refused(trajectory, tmp_path):
     from safetensors.torch import save_file as save_torch
 
-    names = ("tokens", "masked", "confidence", "mass", "value_norm", "final")
-    arrays = {name: torch.from_numpy(np.array(getattr(trajectory, name))) for name in names}
+    arrays = {name: torch.from_numpy(np.array(getattr(trajectory, name))) for name in ARRAYS}
     for dtype, name in ((torch.bfloat16, "BF16"), (torch.float8_e4m3fn, "F8_E4M3")):
         path = tmp_path / f"{name}.safetensors"
         changed = {**arrays, "mass": arrays["mass"].to(dtype)}

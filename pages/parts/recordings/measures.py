@@ -43,7 +43,7 @@ def _value_totals(recording: Recording) -> np.ndarray:
 
 def counted(recording: Recording, masked: Split) -> np.ndarray | None:
     """Where tokens are (True) or are not (False) [MASK], (T, S); None for everywhere."""
-    return None if masked is None else recording.trajectory.masked == masked
+    return None if masked is None else recording.trajectory.undecided == masked
 
 
 def head_metric(recording: Recording, name: str, params: SinkParams, masked: Split = None) -> np.ndarray:
@@ -72,7 +72,7 @@ def _head_metric(recording: Recording, name: str, params: SinkParams, masked: Sp
 def kinds(recording: Recording) -> np.ndarray:
     """The kind of every token, (T, S) indices into `analysis.sinks.definitions.KINDS`."""
     trajectory, info = recording.trajectory, recording.info
-    return sink_analysis.token_kinds(trajectory.tokens, trajectory.masked, info.tokens, info.model.end_tokens)
+    return sink_analysis.token_kinds(trajectory.tokens, trajectory.undecided, info.tokens, info.model.end_tokens)
 
 
 def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE, masked: Split = None) -> np.ndarray:

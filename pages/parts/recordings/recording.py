@@ -20,7 +20,8 @@ _SHOWN = "recording_shown"
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A finished job and the trajectory it left, read-only. key: of the job's result, which names its content.
+    """A finished job and the trajectory it left, read-only. key: of the job's result, which names its content. The
+    trajectory's mass is here the relative one, m·K/Q.
 
     Functions that cache what they compute from one take it with `hash_funcs=BY_KEY`, so that it stands in their caches
     by its key; Streamlit would otherwise read through all of its arrays.
@@ -70,10 +71,11 @@ def open_recording(job: JobRecord) -> Recording | None:
 @st.cache_resource(show_spinner="Opening the recording…", max_entries=2)
 def _open(path: str, key: str) -> Trajectory:
     trajectory = open_trajectory(Path(path), "The stored recording")
-    # NumPy computes on float32 several times faster than on float16, so the mass, which every number needs, is widened.
-    trajectory = replace(trajectory, mass=trajectory.mass.astype(np.float32))
-    for name in ("tokens", "masked", "confidence", "mass", "value_norm", "final"):
-        getattr(trajectory, name).flags.writeable = False
+    # NumPy computes on float32 several times faster than on float16, in which the mass may be stored.
+    trajectory = replace(trajectory, mass=trajectory.relative_mass())
+    for values in vars(trajectory).values():
+        if isinstance(values, np.ndarray):
+            values.flags.writeable = False
     return trajectory
 
 

@@ -74,8 +74,14 @@ def _is_small(model: ModelSpec) -> bool:
 @st.cache_resource(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
 def _reference_spec(recording: Recording, model: ModelSpec) -> ReferenceSpec:
     trajectory = recording.trajectory
-    inputs = tuple(trajectory.input_tokens(step) for step in range(trajectory.steps))
-    return ReferenceSpec(model=model, inputs=inputs, prompt_length=recording.info.prompt_length)
+    steps = range(trajectory.steps)
+    return ReferenceSpec(
+        model=model,
+        inputs=tuple(trajectory.input_tokens(step) for step in steps),
+        states=tuple(tuple(trajectory.state[step][trajectory.present[step]].tolist()) for step in steps),
+        open_blocks=tuple((start, end) for start, end in trajectory.open_block.tolist()),
+        prompt_length=recording.info.prompt_length,
+    )
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)

@@ -1,0 +1,101 @@
+"""From the steps of a sampler to the arrays of a recording, and how many bytes those will take. Imports no torch."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from analysis.models.families import Geometry
+from analysis.recording.trajectory import PADDING
+from analysis.sinks.token_states import TokenState
+from analysis.specs import Sampling
+
+if TYPE_CHECKING:
+    from analysis.recording.denoising import Step
+
+FLOAT32_LIMIT = 64 * 2**20  # bytes of mass up to which `auto` stores float32
+
+OnStep = Callable[[int, "Step", np.ndarray, np.ndarray], None]
+"""Called after each step with its number, the step, the tokens (S,) after it, the confidence (S,) of those chosen."""
+
+
+def planned_bytes(sampling: Sampling, shape: Geometry, prompt_length: int, masks: int, mass_dtype: str) -> int:
+    """Bytes a recording will take in memory and on disk, but for its text, before it is made.
+
+    prompt_length: tokens of the prompt, of which `masks` are [MASK]. A text that ends early, as autoregressive ones do,
+    takes less.
+    """
+    positions, steps = prompt_length + sampling.gen_length, sampling.forwards(masks)
+    return recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, mass_dtype)
+
+
+def recording_bytes(steps: int, layers: int, heads: int, kv_heads: int, positions: int, mass_dtype: str) -> int:
+    """Bytes a recording takes in memory and on disk, but for its text."""
+    width = {"float16": 2, "float32": 4}[_stored_dtype(steps, layers, heads, positions, mass_dtype)]
+    return steps * (positions * (layers * (heads + kv_heads) * width + 9) + 16)
+
+
+def _stored_dtype(steps: int, layers: int, heads: int, positions: int, mass_dtype: str) -> str:
+    if mass_dtype != "auto":
+        return mass_dtype
+    return "float32" if steps * layers * heads * positions * 4 <= FLOAT32_LIMIT else "float16"
+
+
+def record(
+    steps: Iterable["Step"],
+    planned: int,
+    positions: int,
+    mass_dtype: Literal["auto", "float16", "float32"] = "auto",
+    on_step: OnStep = lambda number, step, tokens, confidence: None,
+) -> dict[str, Any]:
+    """Collects the steps of one sequence into the arrays of a `Trajectory`, and `mass_error`, `mass_dtype`.
+
+    planned: how many steps are expected; there may be fewer or more. positions: most tokens of the finished text.
+    """
+    arrays: dict[str, np.ndarray] = {
+        "tokens": np.empty((planned, positions), np.int32),
+        "state": np.empty((planned, positions), np.int8),
+        "queries": np.empty((planned, 2), np.int32),
+        "open_block": np.empty((planned, 2), np.int32),
+        "confidence": np.empty((planned, positions), np.float32),
+    }
+    error, count, output = 0.0, 0, np.empty(0, np.int32)
+    for step in steps:
+        choice, observed, value_norm = step.choice, step.mass[0].numpy(), step.value_norm[0].numpy()
+        layers, heads, length = observed.shape
+        if count == 0:
+            dtype = _stored_dtype(planned, layers, heads, positions, mass_dtype)
+            arrays["mass"] = np.empty((planned, layers, heads, positions), dtype)
+            arrays["value_norm"] = np.empty((planned, layers, value_norm.shape[1], positions), dtype)
+        if count == len(arrays["tokens"]):
+            arrays = {name: np.concatenate([values, np.empty_like(values)]) for name, values in arrays.items()}
+        state = choice.state[0].cpu().numpy()
+        absent = state == TokenState.ABSENT
+        for name, values, nothing in (
+            ("tokens", np.where(absent, PADDING, choice.tokens[0].cpu().numpy()), PADDING),
+            ("state", state, TokenState.ABSENT),
+            ("confidence", choice.confidence[0].float().cpu().numpy(), np.nan),
+        ):
+            arrays[name][count, : len(values)] = values
+            arrays[name][count, len(values) :] = nothing
+        arrays["queries"][count], arrays["open_block"][count] = choice.query_range, choice.open_block
+        for name, values in (("mass", observed), ("value_norm", value_norm)):
+            arrays[name][count, ..., :length] = values
+            arrays[name][count, ..., length:] = np.nan
+            arrays[name][count][..., np.flatnonzero(absent)] = np.nan
+        rounding = np.abs(observed - arrays["mass"][count, ..., :length])
+        error = max(error, float(rounding[..., ~absent].max()))
+        output = choice.output[0].cpu().numpy().astype(np.int32)
+        on_step(count, step, output, arrays["confidence"][count])
+        count += 1
+    if count == 0:
+        raise ValueError("A trajectory needs at least one step.")
+    length = len(output)
+    ranges = {name: arrays.pop(name)[:count] for name in ("queries", "open_block")}
+    return {
+        **{name: values[:count, ..., :length] for name, values in arrays.items()},
+        **ranges,
+        "final": output,
+        "mass_dtype": str(arrays["mass"].dtype),
+        "mass_error": error,
+    }
