@@ -27,7 +27,7 @@ from analysis.calibration.runners import Resident
 from analysis.job_context import SilentContext
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
 from analysis.models.load import LoadedModel, load, register
-from analysis.pruning import pipeline
+from analysis.pruning import dense, pipeline
 from analysis.pruning.algorithm import Calibration, Prepared
 from analysis.pruning.patterns import pruned_mask
 from analysis.pruning.wanda import wanda_score
@@ -145,7 +145,7 @@ def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int
 
     def token_weights(ours: bool) -> None:
         if ours:
-            prepared[:] = [pipeline.prepare(run, text)]
+            prepared[:] = [dense.prepare(run, text)]
         else:
             assert text.noised is not None
             published_weights[:] = [published.token_weights(model, text.noised, spec.discount)]

@@ -54,6 +54,13 @@ class QuietContext(SilentContext):
         return self.stop
 
 
+def fresh_context(out: Path) -> QuietContext:
+    """A context with a scratch folder of its own, beside the folder that is written, so that no run reads another's."""
+    folder = out.with_name(f"{out.name}-scratch")
+    folder.mkdir()
+    return QuietContext(folder)
+
+
 def save_tokenizer(folder: Path, size: int = 64, mask: bool = True) -> None:
     """A word-level tokenizer of `size` words w5, w6, … with the usual special tokens."""
     special = ["[PAD]", "[MASK]", "[BOS]", "[EOS]", "[UNK]"]

@@ -53,11 +53,19 @@ class Rows:
     tokens: torch.Tensor
     members: list[np.ndarray]
     step: float = 1.0
+    level: int = 0
 
     @property
     def times(self) -> list[float]:
         """How much each row counts."""
         return [self.step * len(members) for members in self.members]
+
+    def weighed(self, weights: np.ndarray) -> Weights:
+        """The token weights of these rows, of ω (N or 1, T or 1, L or 1, S)."""
+        level = self.level if weights.shape[1] > 1 else 0
+        if len(weights) == 1:
+            return [(weights[:, level], times) for times in self.times]
+        return [(weights[members, level], self.step) for members in self.members]
 
 
 @torch.no_grad()
@@ -75,12 +83,7 @@ def feature_scores(
     of every level (T,), 1 without.
     """
     size = max(1, TOKENS_A_FORWARD // inputs.shape[-1])
-    steps = np.ones(inputs.shape[1]) if steps is None else steps
-    batches = [
-        replace(rows, step=float(step))
-        for level, step in enumerate(steps)
-        for rows in distinct_rows(inputs[:, level], size)
-    ]
+    batches = level_rows(inputs, steps)
     tokens = [rows.tokens for rows in batches]
     need = kept_bytes(runner, min(size, len(inputs)) * inputs.shape[-1])
     sums = _Sums()
@@ -105,13 +108,34 @@ def feature_scores(
 
 
 @torch.no_grad()
+def step_token_weights(
+    runner: Runner, inputs: np.ndarray, discount: DiscountParams | None, on_forward: Callable[[int, int], None]
+) -> np.ndarray:
+    """ω (N, T or 1, L or 1, S) float32 of every token of rows (N, T, S); (1, 1, 1, S) of ones without a discount."""
+    if discount is None:
+        return np.ones((1, 1, 1, inputs.shape[-1]), np.float32)
+    batches = level_rows(inputs)
+    masses = runner.masses([rows.tokens for rows in batches], _Counter(len(batches), on_forward).step)
+    return token_weights(_by_sequence(masses, batches, inputs.shape), discount)
+
+
+def level_rows(inputs: np.ndarray, steps: np.ndarray | None = None) -> list[Rows]:
+    """The distinct rows of (N, T, S), level by level, as they are run together. steps: c of every level (T,)."""
+    size = max(1, TOKENS_A_FORWARD // inputs.shape[-1])
+    steps = np.ones(inputs.shape[1]) if steps is None else steps
+    return [
+        replace(rows, step=float(step), level=level)
+        for level, step in enumerate(steps)
+        for rows in distinct_rows(inputs[:, level], size)
+    ]
+
+
+@torch.no_grad()
 def mean_token_weights(
     runner: Runner, inputs: np.ndarray, discount: DiscountParams, on_forward: Callable[[int, int], None]
 ) -> np.ndarray:
     """ω̄ (N, 1 or L, S): the weight of a token by its sink score averaged over the noise levels of rows (N, T, S)."""
-    size = max(1, TOKENS_A_FORWARD // inputs.shape[-1])
-    levels = [list(distinct_rows(inputs[:, level], size)) for level in range(inputs.shape[1])]
-    batches = [rows for level in levels for rows in level]
+    batches = level_rows(inputs)
     masses = runner.masses([rows.tokens for rows in batches], _Counter(len(batches), on_forward).step)
     mean = discount.model_copy(update={"sink_steps": "mean"})
     return token_weights(_by_sequence(masses, batches, inputs.shape), mean)[:, 0]
@@ -216,6 +240,19 @@ def _require_finite(mass: np.ndarray) -> None:
         )
 
 
+def add_norms(total: torch.Tensor, inputs: torch.Tensor, weights: Weights, layer: int) -> None:
+    """Adds Σ_rows times · Σ_m ‖ω_m ⊙ X‖₂ of a layer's inputs (B, S, F) to total (F,), in place."""
+    for row, (weight, times) in zip(inputs, weights, strict=True):
+        own = torch.from_numpy(weight[:, layer if weight.shape[1] > 1 else 0]).to(row.device)
+        total += times * (own.square() @ row.float().square()).sqrt().sum(dim=0)
+
+
+def running_sum(inputs: torch.Tensor) -> torch.Tensor:
+    """Zeros for the sum of norms of inputs (B, S, F), (F,) in double precision where the device has it."""
+    precise = torch.float32 if inputs.device.type == "mps" else torch.float64
+    return torch.zeros(inputs.shape[-1], dtype=precise, device=inputs.device)
+
+
 @dataclass
 class _Counter:
     total: int
@@ -237,12 +274,9 @@ class _Sums:
         """Adds the norms of inputs (B, S, F) whose rows have these token weights."""
         total = self.by_input.get((layer, name))
         if total is None:
-            precise = torch.float32 if inputs.device.type == "mps" else torch.float64
-            total = torch.zeros(inputs.shape[-1], dtype=precise, device=inputs.device)
+            total = running_sum(inputs)
             self.by_input[layer, name] = total
-        for row, (weight, times) in zip(inputs, weights, strict=True):
-            own = torch.from_numpy(weight[:, layer if weight.shape[1] > 1 else 0]).to(row.device)
-            total += times * (own.square() @ row.float().square()).sqrt().sum(dim=0)
+        add_norms(total, inputs, weights, layer)
 
     def done(self, groups: Groups) -> Scores:
         """By layer and projection, on the CPU."""

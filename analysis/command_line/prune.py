@@ -25,6 +25,7 @@ def add(verbs: Any) -> None:
         help=field_of(CalibrationParams, "data").description,
     )
     parser.add_argument("--out", required=True, metavar="DIR", help=field_of(PruneSpec, "out").description)
+    parser.add_argument("--magnitude-over", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # of earlier versions
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     seen = {"calibration", "discount", "steps", "data", "out"}
     for spec in (PruneSpec, CalibrationParams, DiscountParams, StepParams, ModelSpec):
@@ -33,7 +34,9 @@ def add(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prunes."""
+    former = {"magnitude_over": options.magnitude_over} if "magnitude_over" in options else {}
     spec = PruneSpec(
+        **former,
         model=ModelSpec(source=options.model, **given(ModelSpec, options)),
         calibration=CalibrationParams(**given(CalibrationParams, options)),
         discount=DiscountParams(**given(DiscountParams, options)),

@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.pruned.report_file import SETTINGS, PrunedRun
-from analysis.specs import ALLOCATIONS, METHODS, CalibrationParams, DiscountParams, PruneSpec, Spec, StepParams
+from analysis.specs import (
+    ALLOCATIONS,
+    METHODS,
+    PUBLISHED,
+    CalibrationParams,
+    DiscountParams,
+    PruneSpec,
+    Spec,
+    StepParams,
+)
 
 Conditions = Mapping[str, Any]
 """By name, as `calibration.seed`. Two can be compared on the names that both have."""
@@ -44,6 +53,11 @@ def conditions(run: PrunedRun) -> dict[str, Any]:
         stated = run.settings.get(part)
         values = spec().model_dump(mode="json") | (stated if isinstance(stated, dict) else {})
         found |= {f"{part}.{name}": value for name, value in values.items()}
+    method = METHODS[found[METHOD]]
+    # What a method does as published is no difference to another that does as it was published.
+    for name, own in (("quota_scope", None if method.rounds else method.scope), ("ranking", method.ranking)):
+        if found[name] == own:
+            found[name] = PUBLISHED
     found["calibration.seed"] = run.seed
     found |= {name: value for name, value in ((PRUNED_IN, run.precision), (PRUNED_ON, run.device)) if value}
     found |= {f"{_VERSIONS}{name}": version for name, version in run.versions.items()}
@@ -61,12 +75,11 @@ def _unread(name: str, found: Conditions) -> bool:
         return not method.discounted
     if part == "steps":
         return not method.weighs_steps
+    if name == "ranking":
+        return method.ranking is None
     if allocation is None:
         return False
-    read_by_some = any(name in row.reads for row in METHODS.values()) or any(
-        name in row.reads for row in ALLOCATIONS.values()
-    )
-    return read_by_some and name not in method.reads and name not in allocation.reads
+    return any(name in row.reads for row in ALLOCATIONS.values()) and name not in allocation.reads
 
 
 def _plain(value: Any) -> Any:

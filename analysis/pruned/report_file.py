@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from analysis import outputs
-from analysis.specs import PruneSpec
+from analysis.specs import PruneSpec, with_current_names
 
 REPORT_FILE = "report.json"
 FORMAT = "sinkscope-prune-1"
@@ -106,7 +106,10 @@ def read_report(folder: Path) -> PrunedRun:
         report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return PrunedRun({}, None, "")
-    stated = _inner(report, "parameters")
+    try:
+        stated = with_current_names(_inner(report, "parameters"))
+    except ValueError:
+        return PrunedRun({}, None, "")
     settings = {name: stated[name] for name in SETTINGS if name in stated}
     if not settings:
         return PrunedRun({}, None, "")

@@ -48,8 +48,19 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class LayerBatch:
+    """Token ids (B, S) that pass through the blocks together. weights: of a layer, as the method's statistic takes
+    them: ω (B, S) on the model's device, or by row ω (m, 1, S) and how often it counts; None where all count alike.
+    """
+
+    tokens: torch.Tensor
+    weights: Callable[[int], Any]
+
+
+@dataclass(frozen=True)
 class Prepared:
-    """What the dense model told: feature scores by layer and projection, or token weights ω̄ (N, 1 or L, S).
+    """What the dense model told: feature scores by layer and projection, or token weights, ω̄ (N, 1 or L, S) of clean
+    text or ω (N or 1, T or 1, 1 or L, S) of noised.
 
     facts: for the report.
     """
@@ -74,8 +85,8 @@ class Statistic(Protocol):
     def facts(self) -> Mapping[str, float]:
         """Numbers for the report, known when it is done."""
 
-    def add(self, inputs: torch.Tensor, weights: torch.Tensor | None) -> None:
-        """inputs (B, S, F), weights (B, S) or None."""
+    def add(self, inputs: torch.Tensor, weights: Any) -> None:
+        """inputs (B, S, F) of a `LayerBatch`, with its weights of this layer."""
 
     def done(self) -> Any:
         """What `prune` of the method is given. Called once."""
@@ -89,7 +100,8 @@ class Statistic(Protocol):
         """Bytes that `done` takes for a while beside them."""
 
 
-Prune = Callable[[torch.Tensor, Any, float, int | None, PruneSpec], PrunedProjection]
+Score = Callable[[torch.Tensor, Any], torch.Tensor]
+Solve = Callable[[torch.Tensor, Any, float, int | None, PruneSpec], PrunedProjection]
 Prepare = Callable[[Runner, Calibration, PruneSpec, int, Callable[[int, int], None]], Prepared]
 
 
@@ -97,16 +109,26 @@ Prepare = Callable[[Runner, Calibration, PruneSpec, int, Callable[[int, int], No
 class Algorithm:
     """How a method of `METHODS` works.
 
-    prune: weight (out, in) float32, the prepared score or the statistic, sparsity, how many weights go exactly or None
-    for the authors' own rounding, spec. prepare: from the dense model on noised text, or None; a budget of bytes for
-    kept inputs, and told how many forwards are done. statistic: gathered while the blocks are run one after the other,
-    each fed by the pruned ones before it, or None. updates: the weights that stay are changed.
+    score: what every weight is worth, (out, in) float32, from the weights (out, in) float32 and the prepared score or
+    the statistic; the lowest go. Or in its place solve, which chooses and changes the weights that stay: weight, the
+    same, sparsity, how many weights go exactly or None for the authors' own rounding, spec. prepare: from the dense
+    model on noised text, or None; a budget of bytes for kept inputs, and told how many forwards are done. statistic:
+    gathered while the blocks are run one after the other, or None; of noised text where the method weighs its steps.
     """
 
-    prune: Prune
+    score: Score | None = None
+    solve: Solve | None = None
     prepare: Prepare | None = None
     statistic: type[Statistic] | None = None
-    updates: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.score is None) == (self.solve is None):
+            raise ValueError("An algorithm either scores weights or solves for them.")
+
+    @property
+    def updates(self) -> bool:
+        """Whether the weights that stay are changed."""
+        return self.solve is not None
 
     @property
     def calibrated(self) -> bool:

@@ -1,7 +1,7 @@
-"""How the overall sparsity is shared out over the layers. NumPy, but for counting outliers.
+"""How the overall sparsity is shared out over the layers, or over the projections of all layers.
 
 What an allocation of `ALLOCATIONS` (analysis/specs/pruning_choices.py) computes is one function of `PREFERENCES`: a
-preference a layer, which is shifted until the overall sparsity is met.
+preference for each of them, which is shifted until the overall sparsity is met.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,11 +17,11 @@ CEILING = 0.99  # no layer is emptied for the sake of the others
 
 
 Preference = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
-"""(layer numbers (A,), outlier ratios (A,) or None) of the layers pruned -> (A,) within −1…1, more where a layer should
-be sparser."""
+"""(numbers of the layers or projections pruned (A,), what was measured of them (A,) or None) -> (A,) within −1…1, more
+where one should be sparser. Measured are outlier ratios or tail exponents, as the allocation's row says."""
 
 
-def _uniform(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
+def _uniform(layers: np.ndarray, measured: np.ndarray | None) -> np.ndarray:
     return np.zeros(len(layers))
 
 
@@ -32,7 +32,15 @@ def _owl(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
     return -_scaled(outliers)
 
 
-def _depth(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
+def _alpha(layers: np.ndarray, exponents: np.ndarray | None) -> np.ndarray:
+    """Linear in the exponent: the lighter the tail, the sparser (AlphaPruning, arXiv 2410.10912). Theirs multiplies to
+    meet the overall sparsity, here it is shifted as with every allocation."""
+    if exponents is None:
+        raise ValueError("alpha needs the tail exponent of every layer.")
+    return _scaled(exponents)
+
+
+def _depth(layers: np.ndarray, measured: np.ndarray | None) -> np.ndarray:
     return -_scaled(layers.astype(float))
 
 
@@ -42,16 +50,18 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return np.zeros(len(values)) if high == low else 2 * (values - low) / (high - low) - 1
 
 
-PREFERENCES: Attached[Preference] = Attached(ALLOCATIONS, {"uniform": _uniform, "owl": _owl, "depth": _depth})
+PREFERENCES: Attached[Preference] = Attached(
+    ALLOCATIONS, {"uniform": _uniform, "owl": _owl, "owl-projection": _owl, "alpha": _alpha, "depth": _depth}
+)
 
 
 def layer_sparsities(
-    allocation: str, sparsity: float, sizes: np.ndarray, outlier_ratios: np.ndarray | None = None, spread: float = 0.08
+    allocation: str, sparsity: float, sizes: np.ndarray, measured: np.ndarray | None = None, spread: float = 0.08
 ) -> np.ndarray:
-    """The sparsity of every layer, (L,) float64; their mean weighted by `sizes` is `sparsity`.
+    """The sparsity of every layer, or of every projection, (L,) float64; their mean weighted by `sizes` is `sparsity`.
 
-    sizes (L,): how many weights of a layer are to be pruned; a layer of size 0 is left dense and gets 0.
-    outlier_ratios (L,): D of OWL, for allocations that need them. spread λ: a layer lies within sparsity ± λ, and
+    sizes (L,): how many weights of each are to be pruned; one of size 0 is left dense and gets 0. measured (L,): what
+    the allocation needs, D of OWL or the exponents of AlphaPruning. spread λ: a layer lies within sparsity ± λ, and
     within 0 and 0.99. S_l = clip(S + λ·preference_l + c) with the one c that meets the overall sparsity: published OWL
     has no clip, so a lone layer of outliers may leave its own ± λ there.
     Raises UserError for an unknown allocation, a sparsity outside 0…1, and nothing to prune.
@@ -65,10 +75,15 @@ def layer_sparsities(
     layers = np.flatnonzero(sizes > 0)
     if not len(layers):
         raise UserError("Every layer and projection is skipped, so there is nothing to prune. Skip fewer.")
-    outliers = None if outlier_ratios is None else np.asarray(outlier_ratios, dtype=float)[layers]
-    if outliers is not None and not np.isfinite(outliers).all():
-        raise UserError("The outlier ratios of some layers are not numbers. Check the checkpoint's weights.")
-    preference = spread * PREFERENCES[allocation](layers, outliers if row.needs_outliers else None)
+    needed = None
+    if measured is not None and (row.needs_outliers or row.needs_tails):
+        needed = np.asarray(measured, dtype=float)[layers]
+        if not np.isfinite(needed).all():
+            raise UserError(
+                f"What the allocation {allocation} goes by is not a number for some layers. Check the checkpoint's "
+                "weights."
+            )
+    preference = spread * PREFERENCES[allocation](layers, needed)
     low, high = max(0.0, sparsity - spread), max(sparsity, min(CEILING, sparsity + spread))
     shares = np.zeros(len(sizes))
     weights = sizes[layers] / sizes[layers].sum()
@@ -118,3 +133,19 @@ def outlier_ratio(scores: Iterable[torch.Tensor], threshold: float) -> float:
         return 0.0
     mean = sum(score.sum(dtype=torch.float64).item() for score in matrices) / count
     return sum(int(torch.count_nonzero(score > threshold * mean)) for score in matrices) / count
+
+
+def tail_exponent(weight: torch.Tensor) -> float:
+    """Hill's exponent of the eigenvalues of WᵀW of a matrix (out, in), the upper half being the tail; NaN without one.
+
+    1 + k / Σ_{i<k} ln(λ_i / λ_k), λ falling from λ_0, k half of their number: the exponent of AlphaPruning (arXiv
+    2410.10912), which begins the tail at the spectrum's peak. Eigenvalues that are zero but for rounding are left out.
+    """
+    singular = torch.linalg.svdvals(weight.float()).double()
+    values = singular[singular > singular.max() * 1e-6].square()
+    tail = len(values) // 2
+    if tail == 0:
+        return float("nan")
+    logarithms = values.log()
+    spread = float((logarithms[:tail] - logarithms[tail]).sum())
+    return 1 + tail / spread if spread > 0 else float("inf")

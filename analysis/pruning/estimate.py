@@ -10,11 +10,12 @@ import torch
 from analysis.calibration.activations import TOKENS_A_FORWARD, input_features
 from analysis.calibration.noise import noise_levels, shared_levels
 from analysis.job_context import Context
+from analysis.models.blocks import first_input, run_block
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.load import LoadedModel, free_bytes
-from analysis.pruning import pipeline
+from analysis.pruning import dense, layer_by_layer, pipeline
 from analysis.pruning.algorithm import Calibration, Prepared
-from analysis.pruning.allocation import layer_sparsities
+from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, Run
 from analysis.pruning.saving import SHARD_BYTES
 from analysis.specs import ALLOCATIONS, PruneSpec
 
@@ -31,40 +32,35 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     batches = math.ceil(spec.calibration.samples / size)
     probe = _probe(run, size, length)
     seconds: dict[str, float] = {}
-    prepared = None
-    if run.algorithm.prepare is not None:
+    levels = noise_levels(spec.calibration.diffusion_steps, spec.calibration.step_interval)
+    # The level that masks every token is one row for all sequences.
+    full = len(levels) - shared_levels(spec.calibration)
+    noised_passes = full * batches + (len(levels) - full) / size
+    prepared = Prepared()
+    if dense.prepares(run):
         context.progress("timing one step")
-        levels = noise_levels(spec.calibration.diffusion_steps, spec.calibration.step_interval)
-        # The level that masks every token is one row for all sequences.
-        full = len(levels) - shared_levels(spec.calibration)
-        level_seconds, prepared = _timed(lambda: pipeline.prepare(run, probe))
-        seconds[pipeline.DENSE] = level_seconds * (full * batches + (len(levels) - full) / size)
-    if prepared is None:
-        prepared = Prepared()
-    if ALLOCATIONS[spec.allocation].needs_outliers:
-        context.progress("timing the outliers")
-        forward, scores = 0.0, prepared.scores
-        if scores is None:
-            forward, scores = _timed(lambda: pipeline.feature_scores(run, probe))
-        counting, _ = _timed(lambda: pipeline.outlier_ratios(run, scores))
-        seconds[pipeline.OUTLIERS] = batches * forward + counting
+        step_seconds, prepared = _timed(lambda: dense.prepare(run, probe))
+        seconds[DENSE] = step_seconds * (noised_passes if run.method.noised else batches)
+    _measured(run, probe, prepared, noised_passes if run.method.weighs_steps else batches, seconds)
     context.progress("timing one block")
-    blocks = pipeline.blocks(run, probe, prepared)
+    blocks = layer_by_layer.blocks(run, probe, prepared)
     reached, (layer, block, statistics) = _timed(lambda: next(blocks))
     blocks.close()
-    memory = _memory(run, spec.calibration.samples * length, block, prepared)
+    passes, tokens = batches * 1.0, spec.calibration.samples * length
+    if run.method.weighs_steps:
+        passes, tokens = noised_passes, (full * spec.calibration.samples + len(levels) - full) * length
+    memory = _memory(run, tokens, block, prepared)
     reading = feeding = 0.0
-    given = pipeline.first_input(model, torch.from_numpy(probe.clean)) if run.algorithm.statistic is not None else None
+    given = first_input(model, torch.from_numpy(probe.clean)) if run.gathers else None
     if given is not None:
-        reading, _ = _timed(lambda: pipeline.run_block(block, given))
-    run.removal.share_out(layer_sparsities("uniform", spec.sparsity, run.sizes()))
+        reading, _ = _timed(lambda: run_block(block, given))
     solving, _ = _timed(lambda: pipeline.prune_block(run, layer, block, statistics, prepared))
     if given is not None:
-        feeding, _ = _timed(lambda: pipeline.run_block(block, given))
+        feeding, _ = _timed(lambda: run_block(block, given))
     layers = model.geometry.layers
     # What the last block gives is nobody's input.
-    through_blocks = batches * (layers * reading + (layers - 1) * feeding)
-    seconds[pipeline.PRUNING] = through_blocks + layers * (max(0.0, reached - reading) + solving)
+    through_blocks = passes * (layers * reading + (layers - 1) * feeding)
+    seconds[PRUNING] = through_blocks + layers * (max(0.0, reached - reading) + solving)
     dense_bytes = weight_bytes(model.checkpoint, None)
     lost_bytes = run.removal.lost_weights() * dense_bytes // weight_bytes(model.checkpoint, 1)
     return {
@@ -79,6 +75,26 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     }
 
 
+def _measured(run: Run, probe: Calibration, prepared: Prepared, passes: float, seconds: dict[str, float]) -> None:
+    """Adds the seconds of what an allocation and a quota ask of the dense model, and shares the sparsity out."""
+    row = ALLOCATIONS[run.spec.allocation]
+    measured = None
+    if row.needs_outliers:
+        run.context.progress("timing the outliers")
+        forward, scores = 0.0, prepared.scores
+        if scores is None:
+            forward, scores = _timed(lambda: dense.dense_scores(run, probe, prepared))
+        counting, measured = _timed(lambda: dense.outlier_ratios(run, scores))
+        seconds[OUTLIERS] = passes * forward + counting
+    if row.needs_tails:
+        run.context.progress("timing the spectra")
+        seconds[TAILS], measured = _timed(lambda: dense.tail_exponents(run))
+    run.removal.share_out(dense.shares(run, measured))
+    seconds_of_survey, _ = _timed(lambda: dense.survey(run, prepared))
+    if dense.surveys(run):
+        seconds[QUOTA] = seconds_of_survey
+
+
 def _timed(call: Any) -> tuple[float, Any]:
     """Seconds and result of a call."""
     started = time.perf_counter()
@@ -88,13 +104,13 @@ def _timed(call: Any) -> tuple[float, Any]:
     return time.perf_counter() - started, result
 
 
-def _probe(run: pipeline.Run, rows: int, length: int) -> Calibration:
+def _probe(run: Run, rows: int, length: int) -> Calibration:
     rng = np.random.default_rng(run.spec.calibration.seed)
     tokens = rng.integers(0, run.model.geometry.vocabulary, (rows, length))
     return Calibration(tokens, tokens[:, None] if run.method.noised else None)
 
 
-def _memory(run: pipeline.Run, tokens: int, block: torch.nn.Module, prepared: Prepared) -> int:
+def _memory(run: Run, tokens: int, block: torch.nn.Module, prepared: Prepared) -> int:
     """Bytes beside the model, of what is held for long: kept inputs while the dense model is read; later a private
     block, the states of all `tokens` between blocks, statistics of a block's inputs, and what waits to be written.
     """
@@ -102,7 +118,7 @@ def _memory(run: pipeline.Run, tokens: int, block: torch.nn.Module, prepared: Pr
     private = sum(weight.numel() * weight.element_size() for weight in block.parameters())
     unwritten = min(weight_bytes(model.checkpoint, None), SHARD_BYTES)
     states = gathered = 0
-    if run.algorithm.statistic is not None:
+    if run.algorithm.statistic is not None and run.gathers:
         states = tokens * model.geometry.hidden * model.network.dtype.itemsize
         modules = model.projections(block)
         features = [input_features(modules[name]) for name in run.runner.groups[0]]

@@ -34,6 +34,15 @@ def check(pattern: str, shape: tuple[int, ...], sparsity: float) -> Pattern:
     return row
 
 
+def require_numbers(score: torch.Tensor) -> None:
+    """Raises UserError for scores that are not numbers."""
+    if torch.isnan(score).any():
+        raise UserError(
+            "Scores of this projection are not numbers (NaN): its weights or activations are broken. Check the "
+            "checkpoint, or run in float32."
+        )
+
+
 def pruned_mask(
     score: torch.Tensor, sparsity: float, pattern: str, over: Literal["row", "matrix"] = "row", count: int | None = None
 ) -> torch.Tensor:
@@ -47,11 +56,7 @@ def pruned_mask(
     """
     row = check(pattern, tuple(score.shape), sparsity)
     score = score.float()
-    if torch.isnan(score).any():
-        raise UserError(
-            "Scores of this projection are not numbers (NaN): its weights or activations are broken. Check the "
-            "checkpoint, or run in float32."
-        )
+    require_numbers(score)
     if row.kept is not None and row.group is not None:
         return lowest_of_each(score, row.group - row.kept, row.group)
     if over == "matrix":

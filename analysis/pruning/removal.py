@@ -3,8 +3,8 @@
 A run takes one of the two ways, by its pattern. Both change private copies of blocks; the model given is only read.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,11 +18,17 @@ from analysis.models.shapes import parameter_shapes
 from analysis.pruning import patterns, structured
 from analysis.pruning.algorithm import Algorithm
 from analysis.pruning.allocation import layer_sparsities, weight_counts
-from analysis.specs import ALLOCATIONS, PATTERNS, PruneSpec
+from analysis.pruning.quota import Threshold, lowest_of_all
+from analysis.specs import ALLOCATIONS, PATTERNS, PUBLISHED, PruneSpec
+
+Blocks = Callable[[], Iterator[tuple[int, nn.Module, Mapping[str, Any]]]]
+"""Every block of the dense model as a private copy, with its number and what the method knows of its inputs."""
 
 
 class Removal(Protocol):
-    """One way. `check` comes first, `share_out` before the first block, and the last three after the last block."""
+    """One way. `check` comes first, then `share_out`, then `survey` where a quota spans layers, all before the first
+    block; the last three come after the last block.
+    """
 
     def targets(self, layer: int) -> dict[str, Projection]:
         """The projections of a block that may lose weights, by name."""
@@ -31,7 +37,10 @@ class Removal(Protocol):
         """Raises UserError for what cannot be done, before any work."""
 
     def share_out(self, sparsities: np.ndarray) -> None:
-        """Takes in the sparsity of every layer, (L,)."""
+        """Takes in the sparsity of every layer (L,), or of every layer's projections (L, P)."""
+
+    def survey(self, blocks: Blocks) -> None:
+        """Reads every block, twice, since what goes from one depends on all."""
 
     def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Prunes a private block in place; which weights went, bool (out, in) of the dense shape, by projection.
@@ -65,8 +74,9 @@ class ZeroesWeights:
 
     def __init__(self, model: LoadedModel, spec: PruneSpec, algorithm: Algorithm) -> None:
         self.model, self.spec, self.algorithm = model, spec, algorithm
-        self.sparsities = np.zeros(model.geometry.layers)
-        self.counts: dict[tuple[int, str], int] = {}  # exact ones by layer and projection, if the allocation has any
+        self.sparsities: dict[tuple[int, str], float] = {}  # by layer and projection
+        self.counts: dict[tuple[int, str], int] = {}  # likewise, where they are exact
+        self.of_model: Threshold | None = None
         self.gone: dict[str, torch.Tensor] = {}  # of the block pruned last
 
     def targets(self, layer: int) -> dict[str, Projection]:
@@ -86,26 +96,69 @@ class ZeroesWeights:
                     raise UserError(f"Layer {layer}, {name}: {error}") from error
 
     def share_out(self, sparsities: np.ndarray) -> None:
-        self.sparsities = sparsities
-        if not ALLOCATIONS[self.spec.allocation].even:
-            sizes = {
-                (layer, name): module.weight.numel()
-                for layer in range(len(sparsities))
-                for name, module in self.targets(layer).items()
-            }
-            shares = np.array([sparsities[layer] for layer, _ in sizes])
-            self.counts = dict(zip(sizes, weight_counts(shares, np.array([*sizes.values()])).tolist(), strict=True))
+        names = list(self.model.projections(self.model.blocks[0]))
+        shares = np.broadcast_to(sparsities.reshape(len(sparsities), -1), (len(sparsities), len(names)))
+        sizes = self.sizes()
+        self.sparsities = {(layer, name): float(shares[layer, names.index(name)]) for layer, name in sizes}
+        by_weight = self.spec.quota_scope not in (PUBLISHED, "row")
+        if by_weight or not ALLOCATIONS[self.spec.allocation].even:
+            counts = weight_counts(np.array([*self.sparsities.values()]), np.array([*sizes.values()])).tolist()
+            self.counts = dict(zip(sizes, counts, strict=True))
+
+    def sizes(self) -> dict[tuple[int, str], int]:
+        """How many weights each projection has that may lose some, by layer and name."""
+        return {
+            (layer, name): module.weight.numel()
+            for layer in range(self.model.geometry.layers)
+            for name, module in self.targets(layer).items()
+        }
+
+    def survey(self, blocks: Blocks) -> None:
+        def every_score() -> Iterator[torch.Tensor]:
+            for layer, block, scores in blocks():
+                for name in self.targets(layer):
+                    yield self._score(layer, block, scores, name)
+
+        self.of_model = lowest_of_all(every_score, sum(self.counts.values()))
 
     def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        choose = self._solved if self.algorithm.score is None else self._lowest_scores
+        self.gone = choose(layer, block, scores)
+        return self.gone
+
+    def _lowest_scores(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        names, flags = list(self.targets(layer)), {}
+        shared = self.of_model
+        if self.spec.scope == "layer":
+            count = sum(self.counts[layer, name] for name in names)
+            shared = lowest_of_all(lambda: (self._score(layer, block, scores, name) for name in names), count)
+        for name in names:
+            score = self._score(layer, block, scores, name)
+            flags[name] = self._lowest(layer, name, score) if shared is None else shared.take(score)
+            rows_of(self.model.projections(block)[name]).masked_fill_(flags[name], 0)
+        return flags
+
+    def _score(self, layer: int, block: nn.Module, scores: Mapping[str, Any], name: str) -> torch.Tensor:
+        weight = rows_of(self.model.projections(block)[name]).float()
+        require_finite(weight, layer, name)
+        assert self.algorithm.score is not None
+        return self.algorithm.score(weight, scores.get(name))
+
+    def _lowest(self, layer: int, name: str, score: torch.Tensor) -> torch.Tensor:
+        over: Literal["row", "matrix"] = "matrix" if self.spec.scope == "projection" else "row"
+        count = self.counts.get((layer, name))
+        return patterns.pruned_mask(score, self.sparsities[layer, name], self.spec.pattern, over, count)
+
+    def _solved(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         flags = {}
+        assert self.algorithm.solve is not None
         for name in self.targets(layer):
             weight = rows_of(self.model.projections(block)[name])
-            sparsity, count = float(self.sparsities[layer]), self.counts.get((layer, name))
-            done = self.algorithm.prune(weight.float(), scores.get(name), sparsity, count, self.spec)
+            sparsity, count = self.sparsities[layer, name], self.counts.get((layer, name))
+            done = self.algorithm.solve(weight.float(), scores.get(name), sparsity, count, self.spec)
             require_finite(done.weight, layer, name)
             weight.copy_(done.weight)
             flags[name] = done.pruned
-        self.gone = flags
         return flags
 
     def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
@@ -193,6 +246,9 @@ class CutsUnits:
         """What slicing leaves, by parameter."""
         dense = {name: tuple(parameter.shape) for name, parameter in self.model.network.named_parameters()}
         return structured.shapes_after(dense, block_prefix(self.model), self.shapes, plan)
+
+    def survey(self, blocks: Blocks) -> None:
+        raise AssertionError("Units are chosen block by block.")
 
     def share_out(self, sparsities: np.ndarray) -> None:
         self.plan = structured.plan(self.shapes, self.scope, sparsities.tolist(), self.one_width)

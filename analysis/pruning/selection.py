@@ -61,9 +61,14 @@ def lowest_spread(score: torch.Tensor, count: int) -> torch.Tensor:
     each, rest = divmod(count, rows)
     chosen = lowest(score, each)
     if rest:
-        more = (2 * torch.arange(rest, device=score.device) + 1) * rows // (2 * rest)
+        more = evenly_apart(rest, rows, score.device)
         chosen[more] = lowest(score[more], each + 1)
     return chosen
+
+
+def evenly_apart(some: int, rows: int, device: torch.device) -> torch.Tensor:
+    """The numbers of `some` of so many rows, evenly apart, (some,) int64."""
+    return (2 * torch.arange(some, device=device) + 1) * rows // (2 * some)
 
 
 def lowest_of_each(score: torch.Tensor, count: int, size: int) -> torch.Tensor:

@@ -15,7 +15,7 @@ from analysis.calibration.runners import Runner
 from analysis.errors import UserError
 from analysis.pruning.algorithm import Algorithm, Calibration, Prepared, PrunedProjection
 from analysis.pruning.patterns import check
-from analysis.pruning.selection import lowest, lowest_of_each, up_to_threshold
+from analysis.pruning.selection import evenly_apart, lowest, lowest_of_each, pruned_a_row, up_to_threshold
 from analysis.specs import PruneSpec
 
 BLOCK = 128  # columns that share a threshold and are compensated together
@@ -137,15 +137,23 @@ def _inverse_factor(
 
 @torch.no_grad()
 def prune(
-    weight: torch.Tensor, factor: Factor, sparsity: float, pattern: str, block: int = BLOCK, count: int | None = None
+    weight: torch.Tensor,
+    factor: Factor,
+    sparsity: float,
+    pattern: str,
+    block: int = BLOCK,
+    count: int | None = None,
+    scope: str | None = None,
 ) -> Solved:
     """Prunes a matrix (out, in) and lets the weights right of each removed one make up for it.
 
     A weight's score is w²/U_jj². unstructured: in each block of columns every score up to the one at ⌊n · sparsity⌋
     of its n sorted scores goes, over all rows at once; as published, that is one more than ⌊n · sparsity⌋. With a count
-    exactly so many go, from each block its share. N:M: the lowest M − N of every M neighbours of a row, scored when the
-    first of them is reached. Weights of dead features are zero. The matrix given is left as it was. Raises UserError as
-    `patterns.check` does, and for weights that are not finite.
+    exactly so many go, from each block its share. scope `row`: from each row the same number in every block; a count
+    is spread over the rows. scope `projection`: the lowest `count` of the whole matrix, by the scores before anything
+    is made up for, which is a block of all columns. N:M: the lowest M − N of every M neighbours of a row, scored when
+    the first of them is reached. Weights of dead features are zero. The matrix given is left as it was. Raises
+    UserError as `patterns.check` does, and for weights that are not finite.
     """
     row = check(pattern, tuple(weight.shape), sparsity)
     columns = weight.shape[1]
@@ -161,11 +169,20 @@ def prune(
     if sparsity == 0:
         return Solved(weight.clone(), pruned.t().to(weight.device))
     work[factor.dead] = 0
+    beforehand = None
+    if row.group is None and scope == "projection":
+        count = round(sparsity * weight.numel()) if count is None else count
+        scores = work.square() / factor.upper.diagonal().square()[:, None]
+        beforehand = lowest(scores.view(1, -1), count).view_as(work)
     for start in range(0, columns, block):
         end = min(start + block, columns)
         part, chosen, upper = work[start:end], pruned[start:end], factor.upper[start:end, start:end]
         scale = upper.diagonal().square()[:, None]
-        if row.group is None:
+        if beforehand is not None:
+            chosen.copy_(beforehand[start:end])
+        elif row.group is None and scope == "row":
+            chosen.copy_(_lowest_of_rows(part.square() / scale, sparsity, count, start, columns))
+        elif row.group is None:
             score = (part.square() / scale).view(1, -1)
             if count is None:
                 chosen.copy_(up_to_threshold(score, sparsity).view_as(chosen))
@@ -188,10 +205,25 @@ def prune(
     return Solved(work.t().to(weight.device, weight.dtype).contiguous(), pruned.t().contiguous().to(weight.device))
 
 
+def _lowest_of_rows(score: torch.Tensor, sparsity: float, count: int | None, start: int, columns: int) -> torch.Tensor:
+    """True at the lowest of each row's part of a block of columns from `start` on; score (columns of it, out).
+
+    count: of the whole matrix, spread over the rows; None for ⌊in · sparsity⌋ a row. Over all blocks exactly so many.
+    """
+    rows, end = score.shape[1], start + len(score)
+    each, more = divmod(count, rows) if count is not None else (pruned_a_row(columns, sparsity), 0)
+    by_row = score.t().contiguous()
+    gone = lowest(by_row, each * end // columns - each * start // columns)
+    if more:
+        extra = evenly_apart(more, rows, score.device)
+        gone[extra] = lowest(by_row[extra], (each + 1) * end // columns - (each + 1) * start // columns)
+    return gone.t()
+
+
 def _prune_projection(
     weight: torch.Tensor, factor: Factor, sparsity: float, count: int | None, spec: PruneSpec
 ) -> PrunedProjection:
-    solved = prune(weight, factor, sparsity, spec.pattern, count=count)
+    solved = prune(weight, factor, sparsity, spec.pattern, count=count, scope=spec.scope)
     return PrunedProjection(solved.weight, solved.pruned)
 
 
@@ -204,5 +236,5 @@ def _mean_weights(
     return Prepared(token_weights=weights, facts={"mean_token_weight": float(weights.mean())})
 
 
-SPARSEGPT = Algorithm(_prune_projection, statistic=Hessian, updates=True)
-SINK_SPARSEGPT = Algorithm(_prune_projection, prepare=_mean_weights, statistic=Hessian, updates=True)
+SPARSEGPT = Algorithm(solve=_prune_projection, statistic=Hessian)
+SINK_SPARSEGPT = Algorithm(solve=_prune_projection, prepare=_mean_weights, statistic=Hessian)

@@ -6,6 +6,8 @@ of each row. They differ in s:
     wanda          ‖X_j‖ = sqrt(mean over sequences of Σ_tokens x_j²), block by block, each fed by the pruned ones
     sink-wanda     Σ_n Σ_t c_t · ‖ω_{n,t} ⊙ X_{n,t,j}‖₂ of the dense model on noised text
     wanda-noised   the same with ω = 1
+
+Each can also be ranked in the other's order. ω comes from the dense model in both.
 """
 
 from collections.abc import Callable
@@ -14,13 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.calibration.activations import feature_scores
+from analysis.calibration.activations import Weights, add_norms, feature_scores, running_sum, step_token_weights
 from analysis.calibration.noise import noise_levels, why_steps_count_alike
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
-from analysis.pruning.algorithm import Algorithm, Calibration, Prepared, PrunedProjection
+from analysis.pruning.algorithm import Algorithm, Calibration, Prepared
 from analysis.pruning.magnitude import magnitude_score
-from analysis.pruning.patterns import pruned_mask
 from analysis.specs import PruneSpec, StepParams
 from analysis.tuning.effects import step_weights
 
@@ -56,19 +57,41 @@ class InputNorms:
         return 4 * features
 
 
+class NoisedNorms:
+    """Σ_n Σ_t c_t · ‖ω_{n,t} ⊙ X_{n,t,j}‖₂ of an input, (F,) float64, gathered layer by layer."""
+
+    def __init__(self) -> None:
+        self.total: torch.Tensor | None = None
+        self.facts: dict[str, float] = {}
+
+    def add(self, inputs: torch.Tensor, weights: Weights) -> None:
+        """Takes in the norms of inputs (B, S, F). weights: by row, ω (m, 1, S) and how often it counts, times c."""
+        if self.total is None:
+            self.total = running_sum(inputs)
+        add_norms(self.total, inputs, weights, 0)
+
+    def done(self) -> torch.Tensor:
+        """The sums. Raises UserError where there was no input."""
+        if self.total is None:
+            raise UserError("Noised Wanda needs at least one calibration sequence.")
+        return self.total.double().cpu() if self.total.device.type == "mps" else self.total
+
+    @staticmethod
+    def bytes_for(features: int) -> int:
+        """The sums."""
+        return 8 * features
+
+    @staticmethod
+    def bytes_to_finish(features: int) -> int:
+        """The norms of one row."""
+        return 4 * features
+
+
 def wanda_score(weight: torch.Tensor, feature_scores: torch.Tensor) -> torch.Tensor:
     """|W_ij| · s_j, (out, in) float32. feature_scores (in,): s. Raises ValueError for another number of features."""
     if feature_scores.shape != weight.shape[1:]:
         raise ValueError(f"{tuple(weight.shape)} weights do not fit {tuple(feature_scores.shape)} feature scores")
     return magnitude_score(weight) * feature_scores.to(weight.device, torch.float32)
-
-
-def prune(
-    weight: torch.Tensor, feature_scores: torch.Tensor, sparsity: float, count: int | None, spec: PruneSpec
-) -> PrunedProjection:
-    """Zeroes the weights (out, in) of lowest score in each row, as the pattern has it. feature_scores (in,): s."""
-    pruned = pruned_mask(wanda_score(weight, feature_scores), sparsity, spec.pattern, count=count)
-    return PrunedProjection(weight.masked_fill(pruned, 0), pruned)
 
 
 def _noised_scores(discounted: bool) -> Callable[..., Prepared]:
@@ -77,7 +100,10 @@ def _noised_scores(discounted: bool) -> Callable[..., Prepared]:
     ) -> Prepared:
         assert text.noised is not None
         discount = spec.discount if discounted else None
-        collected = feature_scores(runner, text.noised, discount, budget, on_forward, _step_weights(spec))
+        if spec.layerwise:
+            weights = step_token_weights(runner, text.noised, discount, on_forward)
+            return Prepared(token_weights=weights, facts={"mean_token_weight": float(weights.mean())})
+        collected = feature_scores(runner, text.noised, discount, budget, on_forward, step_weights_of(spec))
         facts: dict[str, Any] = {
             "mode": collected.mode,
             "forwards": collected.forwards,
@@ -89,7 +115,7 @@ def _noised_scores(discounted: bool) -> Callable[..., Prepared]:
     return prepare
 
 
-def _step_weights(spec: PruneSpec) -> np.ndarray | None:
+def step_weights_of(spec: PruneSpec) -> np.ndarray | None:
     """c of every noise level of the calibration (T,), None where all count alike. Raises UserError where none does."""
     if spec.steps == StepParams():
         return None
@@ -107,6 +133,6 @@ def _step_weights(spec: PruneSpec) -> np.ndarray | None:
     return steps
 
 
-WANDA = Algorithm(prune, statistic=InputNorms)
-WANDA_NOISED = Algorithm(prune, prepare=_noised_scores(discounted=False))
-SINK_WANDA = Algorithm(prune, prepare=_noised_scores(discounted=True))
+WANDA = Algorithm(wanda_score, statistic=InputNorms)
+WANDA_NOISED = Algorithm(wanda_score, prepare=_noised_scores(discounted=False), statistic=NoisedNorms)
+SINK_WANDA = Algorithm(wanda_score, prepare=_noised_scores(discounted=True), statistic=NoisedNorms)

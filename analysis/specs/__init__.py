@@ -37,8 +37,21 @@ from analysis.specs.pruning import (
     FootprintSpec,
     PruneSpec,
     StepParams,
+    with_current_names,
 )
-from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, Allocation, Method, Noise, Pattern
+from analysis.specs.pruning_choices import (
+    ALLOCATIONS,
+    METHODS,
+    NOISES,
+    PATTERNS,
+    PUBLISHED,
+    QUOTA_SCOPES,
+    Allocation,
+    Method,
+    Noise,
+    Pattern,
+    QuotaScope,
+)
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
 from analysis.specs.suggestion import OBJECTIVES, Objective, SuggestSpec
@@ -56,6 +69,8 @@ __all__ = [
     "OBJECTIVES",
     "PATTERNS",
     "PRESETS",
+    "PUBLISHED",
+    "QUOTA_SCOPES",
     "SAMPLINGS",
     "SINK_AWARE_SOURCE",
     "TARGETS",
@@ -82,6 +97,7 @@ __all__ = [
     "OneOf",
     "Pattern",
     "PruneSpec",
+    "QuotaScope",
     "RecordSpec",
     "ReferenceSpec",
     "Replay",
@@ -103,4 +119,5 @@ __all__ = [
     "sentence",
     "short_label",
     "told_apart",
+    "with_current_names",
 ]

@@ -1,12 +1,13 @@
 """How a model is pruned: the calibration text, the discount of sinks, the method and where it writes."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, Spec, either, parameter
 from analysis.specs.models import JobSpec
-from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS
+from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, PUBLISHED, QUOTA_SCOPES
 
 WANDA_SOURCE = "Wanda, arXiv 2306.11695"
 SPARSEGPT_SOURCE = "SparseGPT, arXiv 2301.00774"
@@ -179,7 +180,7 @@ class PruneSpec(JobSpec):
         "uniform",
         "Sparsity over layers",
         "How the layers share the sparsity. All but uniform keep the overall sparsity to one weight.",
-        source=f"{OWL_SOURCE}; depth: arXiv 2605.06366",
+        source=f"{OWL_SOURCE}; AlphaPruning, arXiv 2410.10912; depth: arXiv 2605.06366",
     )
     owl_threshold: float = parameter(
         5.0,
@@ -199,12 +200,20 @@ class PruneSpec(JobSpec):
         step=0.01,
         source=OWL_SOURCE,
     )
-    magnitude_over: Literal["row", "matrix"] = parameter(
-        "row",
-        "Magnitude compares over",
-        "row: the same number goes from every output row. matrix: the smallest of the whole matrix go, up to and "
-        "including a threshold, as in the authors' code.",
-        source=SINK_AWARE_SOURCE,
+    quota_scope: Annotated[str, OneOf(QUOTA_SCOPES)] = parameter(
+        PUBLISHED,
+        "Quota over",
+        "Which weights are compared with one another: of each such set the lowest go, the sparsity's share to one "
+        "weight. N:M and structured pruning are quotas of their own.",
+        source=f"{WANDA_SOURCE}; {SPARSEGPT_SOURCE}",
+    )
+    ranking: Literal["published", "dense", "layerwise"] = parameter(
+        PUBLISHED,
+        "Ranked by",
+        "Where the statistics that rank the weights come from. published: layer by layer for Wanda and SparseGPT, the "
+        "dense model for Sink-Wanda and its control. dense: the dense model. layerwise: layer by layer, each layer fed "
+        "by the pruned ones before it. Token weights always come from the dense model.",
+        source=f"{WANDA_SOURCE}; {SINK_AWARE_SOURCE}",
     )
     skip_layers: tuple[int, ...] = parameter((), "Layers left dense", "Numbers of blocks, counted from 0.")
     skip_projections: tuple[str, ...] = parameter(
@@ -231,6 +240,48 @@ class PruneSpec(JobSpec):
     out: str = Field("", title="Folder", description="Where the pruned checkpoint is written.")
     overwrite: bool = parameter(False, "Overwrite", "Replace the folder if it exists.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_former_names(cls, given: Any) -> Any:
+        return with_current_names(given) if isinstance(given, Mapping) else given
+
+    @property
+    def scope(self) -> str | None:
+        """The quota's scope, of `QUOTA_SCOPES`; None for a method whose own is none of them."""
+        return METHODS[self.method].scope if self.quota_scope == PUBLISHED else self.quota_scope
+
+    @property
+    def layerwise(self) -> bool:
+        """Whether the method's statistics come from layers that are fed by the pruned ones before them."""
+        return (METHODS[self.method].ranking if self.ranking == PUBLISHED else self.ranking) == "layerwise"
+
+    @model_validator(mode="after")
+    def _quota_exists(self) -> "PruneSpec":
+        if self.quota_scope == PUBLISHED:
+            return self
+        method, pattern, scope = METHODS[self.method], PATTERNS[self.pattern], QUOTA_SCOPES[self.quota_scope]
+        if (pattern.group is not None or pattern.cuts_units) and self.quota_scope != method.scope:
+            counted = "whole units of a block" if pattern.cuts_units else f"every {pattern.group} neighbours of a row"
+            raise ValueError(f"The pattern {self.pattern} is a quota over {counted}: leave the quota {PUBLISHED}.")
+        if self.quota_scope not in method.scopes:
+            raise ValueError(
+                f"{method.title} chooses weights while it works through one matrix, so a quota over "
+                f"{scope.title} is not defined for it: choose {either((PUBLISHED, *method.scopes))}."
+            )
+        if scope.spans_layers and self.layerwise and method.calibrated:
+            raise ValueError(
+                f"A quota over {scope.title} compares every layer's scores before any weight goes, and {method.title} "
+                "would score a layer after those before it are pruned: rank by the dense model."
+            )
+        allocation = ALLOCATIONS[self.allocation]
+        if (scope.spans_layers and not allocation.even) or (scope.spans_projections and allocation.by_projection):
+            even = either(name for name, row in ALLOCATIONS.items() if row.even)
+            raise ValueError(
+                f"A quota over {scope.title} shares the sparsity out by the scores themselves: choose the allocation "
+                f"{even}."
+            )
+        return self
+
     @model_validator(mode="after")
     def _combination_exists(self) -> "PruneSpec":
         pattern = PATTERNS[self.pattern]
@@ -245,7 +296,24 @@ class PruneSpec(JobSpec):
         if pattern.cuts_units and not METHODS[self.method].structured:
             structured = either(name for name, row in METHODS.items() if row.structured)
             raise ValueError(f"Structured pruning scores features: choose {structured}.")
+        if pattern.cuts_units and ALLOCATIONS[self.allocation].by_projection:
+            by_layer = either(name for name, row in ALLOCATIONS.items() if not row.by_projection)
+            raise ValueError(f"Structured pruning cuts units that span projections: choose the allocation {by_layer}.")
         return self
+
+
+def with_current_names(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a pruning as an earlier version wrote them, under the names and values of today.
+
+    `magnitude_over` was the quota of `magnitude` alone: row, or matrix for the authors' threshold.
+    """
+    fields = dict(given)
+    over = fields.pop("magnitude_over", None)
+    if over is not None and fields.get("method") == "magnitude" and "quota_scope" not in fields:
+        if over not in ("row", "matrix"):
+            raise ValueError(f"Magnitude compares over row or matrix, not '{over}'.")
+        fields["quota_scope"] = "row" if over == "row" else PUBLISHED
+    return fields
 
 
 class EstimateSpec(PruneSpec):

@@ -1,4 +1,5 @@
-"""What a pruning can be told by name: methods, patterns, allocations and noises, each a row that says what it can do.
+"""What a pruning can be told by name: methods, quotas, patterns, allocations and noises, each a row that says what it
+can do.
 
 Page, command line and docs list them from here, and rules ask the row, never its name. What a row does is attached to
 its name where it is computed: `ALGORITHMS` (analysis/pruning/methods.py), `PREFERENCES`
@@ -6,8 +7,46 @@ its name where it is computed: `ALGORITHMS` (analysis/pruning/methods.py), `PREF
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from analysis.registry import Registry
+
+PUBLISHED = "published"  # the choice of a method's own quota or order
+
+
+@dataclass(frozen=True)
+class QuotaScope:
+    """The weights that are compared with one another: of each such set the lowest scores go, the sparsity's share.
+
+    spans_projections: scores of several matrices are compared. spans_layers: those of every block, so they must all be
+    known before a weight goes, and no allocation shares out what the scores themselves do.
+    """
+
+    name: str
+    title: str
+    help: str
+    spans_projections: bool = False
+    spans_layers: bool = False
+
+
+QUOTA_SCOPES: Registry[QuotaScope] = Registry(
+    QuotaScope(
+        PUBLISHED,
+        "as published",
+        "As the authors of the method do, their rounding included: Wanda and its sink-aware form over a row, magnitude "
+        "up to a threshold over a projection, SparseGPT over 128 columns.",
+    ),
+    QuotaScope("row", "each row", "The same number goes from every output row."),
+    QuotaScope("projection", "each projection", "The lowest of a whole matrix."),
+    QuotaScope("layer", "each layer", "The lowest of all projections of a block together.", spans_projections=True),
+    QuotaScope(
+        "model",
+        "the model",
+        "The lowest of all blocks together, whatever each of them then loses.",
+        spans_projections=True,
+        spans_layers=True,
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -15,11 +54,13 @@ class Method:
     """How the weights that go are chosen.
 
     calibrated: it reads text. noised: it reads noised text, so the model needs a mask token. discounted: it reads the
-    discount parameters. layerwise: it runs the blocks one after the other, each fed by the pruned ones before it, which
-    needs blocks that attend alike. weighs_steps: its scores are sums over noise steps, which `StepParams` choose and
-    weigh. structured: it scores the features of a projection's input, or asks the weights alone, so that whole units
-    can be cut out. control: the method that differs in the discount alone. published: the one that it was published
-    against. reads: fields of `PruneSpec` that this method looks at and others do not.
+    discount parameters. weighs_steps: its scores are sums over noise steps, which `StepParams` choose and weigh.
+    structured: it scores the features of a projection's input, or asks the weights alone, so that whole units can be
+    cut out. control: the method that differs in the discount alone. published: the one that it was published against.
+    scope: of `QUOTA_SCOPES`, what `published` is for it; None where it is none of them. rounds: `published` goes up to
+    and including a threshold, and not to one weight. scopes: those that are defined for it. ranking: what its scores
+    come from as published, the dense model or layer by layer, each layer fed by the pruned ones before it, which needs
+    blocks that attend alike; None without text.
     """
 
     name: str
@@ -28,12 +69,14 @@ class Method:
     calibrated: bool = True
     noised: bool = False
     discounted: bool = False
-    layerwise: bool = False
     weighs_steps: bool = False
     structured: bool = False
     control: str | None = None
     published: str | None = None
-    reads: tuple[str, ...] = ()
+    scope: str | None = "row"
+    rounds: bool = False
+    scopes: tuple[str, ...] = ("row", "projection", "layer", "model")
+    ranking: Literal["dense", "layerwise"] | None = None
 
 
 METHODS: Registry[Method] = Registry(
@@ -43,14 +86,15 @@ METHODS: Registry[Method] = Registry(
         "The smallest weights go. Looks at no text.",
         calibrated=False,
         structured=True,
-        reads=("magnitude_over",),
+        scope="projection",
+        rounds=True,
     ),
     Method(
         "wanda",
         "Wanda",
         "|W|·‖X‖ on clean text, layer by layer, each fed by the pruned ones before it.",
-        layerwise=True,
         structured=True,
+        ranking="layerwise",
     ),
     Method(
         "wanda-noised",
@@ -59,6 +103,7 @@ METHODS: Registry[Method] = Registry(
         noised=True,
         weighs_steps=True,
         structured=True,
+        ranking="dense",
     ),
     Method(
         "sink-wanda",
@@ -70,12 +115,15 @@ METHODS: Registry[Method] = Registry(
         structured=True,
         control="wanda-noised",
         published="wanda",
+        ranking="dense",
     ),
     Method(
         "sparsegpt",
         "SparseGPT",
         "Removes what the Hessian of clean inputs says costs least; the weights left make up for it.",
-        layerwise=True,
+        scope=None,
+        scopes=("row", "projection"),
+        ranking="layerwise",
     ),
     Method(
         "sink-sparsegpt",
@@ -83,9 +131,11 @@ METHODS: Registry[Method] = Registry(
         "SparseGPT with clean tokens weighted by how little of a sink they were on noised text.",
         noised=True,
         discounted=True,
-        layerwise=True,
         control="sparsegpt",
         published="sparsegpt",
+        scope=None,
+        scopes=("row", "projection"),
+        ranking="layerwise",
     ),
 )
 
@@ -125,10 +175,11 @@ PATTERNS: Registry[Pattern] = Registry(
 
 @dataclass(frozen=True)
 class Allocation:
-    """How the sparsity is shared out over the layers.
+    """How the sparsity is shared out over the layers, or over the projections of all layers.
 
     even: every layer gets the same, and every matrix is rounded as its method's authors round it; else the overall
-    sparsity is met to one weight. needs_outliers: it is told the outlier ratio of every layer. reads: fields of
+    sparsity is met to one weight. by_projection: it shares out over projections. needs_outliers, needs_tails: it is
+    told the outlier ratio, or the exponent of the spectrum's tail, of all that it shares out over. reads: fields of
     `PruneSpec` that it looks at.
     """
 
@@ -136,7 +187,9 @@ class Allocation:
     title: str
     help: str
     even: bool = False
+    by_projection: bool = False
     needs_outliers: bool = False
+    needs_tails: bool = False
     reads: tuple[str, ...] = ("allocation_range",)
 
 
@@ -148,6 +201,21 @@ ALLOCATIONS: Registry[Allocation] = Registry(
         "Less where more scores are outliers (arXiv 2310.05175).",
         needs_outliers=True,
         reads=("allocation_range", "owl_threshold"),
+    ),
+    Allocation(
+        "owl-projection",
+        "by outliers of projections",
+        "OWL's ratio of each projection against its own mean, so that projections of one layer differ too (ours).",
+        by_projection=True,
+        needs_outliers=True,
+        reads=("allocation_range", "owl_threshold"),
+    ),
+    Allocation(
+        "alpha",
+        "by spectra (AlphaPruning)",
+        "Less where the eigenvalues of WᵀW have the heavier tail: Hill's exponent of the upper half, its mean over a "
+        "layer's projections (arXiv 2410.10912, which begins the tail at the spectrum's peak). Reads no text.",
+        needs_tails=True,
     ),
     Allocation("depth", "by depth", "A linear ramp: earlier layers sparser (reported to help: 2605.06366)."),
 )

@@ -32,7 +32,7 @@ def test_what_a_method_does_not_read_is_no_condition():
         "steps.first_step"
     ]
     assert differing(of(method="sparsegpt", steps={"first_step": 9}), of(method="sink-sparsegpt")) == []
-    assert differing(of(method="wanda", magnitude_over="matrix"), of(method="sink-wanda")) == []
+    assert differing(of(method="magnitude", ranking="dense"), of(method="wanda")) == []
     assert differing(of(method="wanda", owl_threshold=9), of(method="sink-wanda")) == []
     assert differing(of(method="wanda", allocation="owl", owl_threshold=9), of(allocation="owl")) == ["owl_threshold"]
     assert differing(of(method="magnitude", calibration={"data": "c4"}), of(method="wanda")) == []
@@ -42,10 +42,27 @@ def test_what_a_method_does_not_read_is_no_condition():
     assert "calibration.data" not in of(method="magnitude")
 
 
+def test_a_scope_or_order_that_is_the_methods_own_is_the_published_one():
+    assert differing(of(method="wanda", quota_scope="row"), of(method="sink-wanda")) == []
+    assert differing(of(method="wanda", ranking="layerwise"), of(method="sink-wanda", ranking="dense")) == []
+    assert differing(of(method="wanda", ranking="dense"), of(method="sink-wanda", ranking="dense")) == ["ranking"]
+    assert differing(of(method="magnitude", quota_scope="projection"), of(method="magnitude")) == ["quota_scope"]
+    assert differing(of(method="sparsegpt", quota_scope="row"), of(method="sink-sparsegpt")) == ["quota_scope"]
+
+
+@pytest.mark.parametrize("changes", [{"quota_scope": "layer"}, {"ranking": "layerwise"}])
+def test_the_control_of_a_scope_or_order_is_of_the_same(changes):
+    sink, same, published = of(**changes), of(method="wanda-noised", **changes), of(method="wanda-noised")
+    assert counterpart([sink, published, same], 0, "control") == 2
+    assert counterpart([sink, published], 0, "control") is None
+
+
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
         ({"sparsity": 0.6}, "sparsity"),
+        ({"quota_scope": "projection"}, "quota_scope"),
+        ({"ranking": "layerwise"}, "ranking"),
         ({"pattern": "2:4"}, "pattern"),
         ({"allocation": "depth"}, "allocation"),
         ({"skip_layers": (0,)}, "skip_layers"),

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 
 from analysis.calibration.noise import MASKINGS
-from analysis.pruning.algorithm import Algorithm, PrunedProjection
+from analysis.pruning.algorithm import Algorithm
 from analysis.pruning.allocation import PREFERENCES
 from analysis.pruning.methods import ALGORITHMS
-from analysis.pruning.patterns import pruned_mask
-from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, Allocation, Method, Noise, Pattern, PruneSpec
+from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, Allocation, Method, Noise, Pattern
 
 METHOD = Method("largest", "Largest", "The largest weights go, for a test.", calibrated=False)
 PATTERN = Pattern("3:4", "3:4", "Three of every four neighbours stay, for a test.", 3, 4)
@@ -20,14 +19,11 @@ ALLOCATION = Allocation("late", "late", "Later layers sparser, for a test.")
 NOISE = Noise("odd", "at odd positions", "Every second token is masked, for a test.", by_step=False)
 
 
-def prune_largest(
-    weight: torch.Tensor, statistic: Any, sparsity: float, count: int | None, spec: PruneSpec
-) -> PrunedProjection:
-    pruned = pruned_mask(-weight.abs(), sparsity, spec.pattern, count=count)
-    return PrunedProjection(weight.masked_fill(pruned, 0), pruned)
+def smallness(weight: torch.Tensor, statistic: Any) -> torch.Tensor:
+    return -weight.abs()
 
 
-def later(layers: np.ndarray, outliers: np.ndarray | None) -> np.ndarray:
+def later(layers: np.ndarray, measured: np.ndarray | None) -> np.ndarray:
     return np.linspace(-1, 1, len(layers))
 
 
@@ -39,7 +35,7 @@ def dask_setup(worker: Any) -> None:
     """Adds all of them; dask calls it in every worker."""
     for rows, row in ((METHODS, METHOD), (PATTERNS, PATTERN), (ALLOCATIONS, ALLOCATION), (NOISES, NOISE)):
         rows.add(row)
-    ALGORITHMS[METHOD.name] = Algorithm(prune_largest)
+    ALGORITHMS[METHOD.name] = Algorithm(smallness)
     PREFERENCES[ALLOCATION.name] = later
     MASKINGS[NOISE.name] = odd
 

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.errors import UserError
-from analysis.pruning.allocation import ALLOCATIONS, CEILING, layer_sparsities, outlier_ratio, weight_counts
+from analysis.pruning.allocation import (
+    ALLOCATIONS,
+    CEILING,
+    layer_sparsities,
+    outlier_ratio,
+    tail_exponent,
+    weight_counts,
+)
 
 COUNTS = st.integers(1, 12)
 SPARSITY = st.floats(0, 0.95)
@@ -55,7 +62,13 @@ def test_later_layers_are_never_sparser_by_depth(case, sparsity, spread):
 
 
 @settings(max_examples=100, deadline=None)
-@given(allocation=st.sampled_from(["owl", "depth"]), case=cases(), sparsity=SPARSITY, spread=SPREAD, matrices=st.data())
+@given(
+    allocation=st.sampled_from(["owl", "owl-projection", "alpha", "depth"]),
+    case=cases(),
+    sparsity=SPARSITY,
+    spread=SPREAD,
+    matrices=st.data(),
+)
 def test_counted_weights_meet_the_overall_sparsity_to_one_weight(allocation, case, sparsity, spread, matrices):
     sizes, ratios = case
     shares = layer_sparsities(allocation, sparsity, sizes, ratios, spread)
@@ -77,6 +90,31 @@ def test_owl_is_the_published_formula_where_nothing_is_clipped():
     np.testing.assert_allclose(shares, 0.5 - 0.16 * (ratios - 0.03) / 0.04, atol=1e-12)
 
 
+def test_alpha_is_linear_in_the_exponent():
+    shares = layer_sparsities("alpha", 0.5, np.full(3, 100), np.array([2.0, 3.0, 4.0]), 0.1)
+    np.testing.assert_allclose(shares, [0.4, 0.5, 0.6])
+    with pytest.raises(ValueError, match="alpha needs"):
+        layer_sparsities("alpha", 0.5, np.ones(2))
+
+
+@pytest.mark.parametrize("exponent", [1.5, 2.5, 4.0])
+def test_the_tail_exponent_is_that_of_a_power_law(exponent):
+    """A matrix whose eigenvalues are the quantiles of p(λ) ∝ λ^−α: Hill's estimate is α."""
+    count = 400
+    quantiles = (np.arange(count) + 0.5) / count
+    eigenvalues = (1 - quantiles) ** (-1 / (exponent - 1))
+    assert tail_exponent(torch.diag(torch.from_numpy(eigenvalues).sqrt())) == pytest.approx(exponent, rel=0.05)
+
+
+def test_the_tail_exponent_ignores_scale_layout_and_rank():
+    weight = torch.randn(40, 24, generator=torch.Generator().manual_seed(0))
+    exponent = tail_exponent(weight)
+    assert tail_exponent(7 * weight) == pytest.approx(exponent, rel=1e-4)
+    assert tail_exponent(weight.T) == pytest.approx(exponent, rel=1e-4)
+    assert tail_exponent(torch.cat([weight, weight])) == pytest.approx(exponent, rel=1e-3)
+    assert np.isnan(tail_exponent(torch.zeros(4, 4)))
+
+
 def test_depth_is_a_linear_ramp():
     np.testing.assert_allclose(layer_sparsities("depth", 0.5, np.full(5, 7), None, 0.08), [0.58, 0.54, 0.5, 0.46, 0.42])
     skipped = layer_sparsities("depth", 0.5, np.array([0, 7, 7, 7]), None, 0.08)
@@ -94,13 +132,13 @@ def test_a_lone_layer_of_outliers_stays_within_the_range():
 
 
 def test_refusals():
-    with pytest.raises(UserError, match="Known: uniform, owl, depth"):
+    with pytest.raises(UserError, match="Known: uniform, owl, owl-projection, alpha, depth"):
         layer_sparsities("random", 0.5, np.ones(2))
     with pytest.raises(UserError, match="nothing to prune"):
         layer_sparsities("uniform", 0.5, np.zeros(2))
     with pytest.raises(UserError, match="between 0 and 1"):
         layer_sparsities("uniform", 1.0, np.ones(2))
-    with pytest.raises(UserError, match="not numbers"):
+    with pytest.raises(UserError, match="not a number"):
         layer_sparsities("owl", 0.5, np.ones(2), np.array([np.nan, 0]))
     with pytest.raises(ValueError, match="owl needs"):
         layer_sparsities("owl", 0.5, np.ones(2))

@@ -6,12 +6,13 @@ from torch.profiler import ProfilerActivity, profile
 from analysis.pruning import estimate as estimating
 from analysis.pruning import pipeline
 from analysis.pruning.estimate import estimate
+from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, Run
 from analysis.specs import METHODS, CalibrationParams, PruneSpec
 from tests.helpers import QuietContext
 
 # As many batches of one size, so that none is cut short.
 TEXT = CalibrationParams(samples=16, seq_len=128, step_interval=10)
-LONG = (pipeline.DENSE, pipeline.OUTLIERS, pipeline.PRUNING)
+LONG = (DENSE, OUTLIERS, TAILS, QUOTA, PRUNING)
 
 
 @pytest.fixture
@@ -46,15 +47,23 @@ def peak_bytes(run, mapped: set[int]) -> int:
     return peak
 
 
-@pytest.mark.parametrize("allocation", ["uniform", "owl"])
-@pytest.mark.parametrize("method", METHODS)
-def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypatch, clock, method, allocation):
-    spec = PruneSpec(
-        model=bundled.spec, method=method, allocation=allocation, calibration=TEXT, out=str(tmp_path / "p")
-    )
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        *((method, {}) for method in METHODS),
+        *((method, {"allocation": "owl"}) for method in METHODS),
+        ("wanda", {"ranking": "dense", "quota_scope": "model"}),
+        ("sparsegpt", {"ranking": "dense"}),
+        ("sink-wanda", {"ranking": "layerwise", "allocation": "owl-projection"}),
+        ("magnitude", {"allocation": "alpha"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value.values()),
+)
+def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypatch, clock, method, options):
+    spec = PruneSpec(model=bundled.spec, method=method, calibration=TEXT, out=str(tmp_path / "p"), **options)
     estimated = estimate(bundled, spec, QuietContext(tmp_path))["seconds"]
     done: dict[str, float] = {}
-    measured_phase = pipeline.Run.phase
+    measured_phase = Run.phase
 
     def counted_phase(run, name):
         started = clock[0]
@@ -71,16 +80,19 @@ def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypa
 
         return Counted()
 
-    monkeypatch.setattr(pipeline.Run, "phase", counted_phase)
+    monkeypatch.setattr(Run, "phase", counted_phase)
     pipeline.prune(bundled, spec, QuietContext(tmp_path))
     assert set(estimated) == set(done) & set(LONG)
     for phase, work in estimated.items():
         assert work == pytest.approx(done[phase], rel=0.02, abs=0.02), phase
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_memory_is_what_tensors_then_hold(bundled, tmp_path, method):
-    spec = PruneSpec(model=bundled.spec, method=method, calibration=TEXT, out=str(tmp_path / "p"))
+@pytest.mark.parametrize(
+    ("method", "ranking"),
+    [*((method, "published") for method in METHODS), ("wanda", "dense"), ("sink-wanda", "layerwise")],
+)
+def test_the_memory_is_what_tensors_then_hold(bundled, tmp_path, method, ranking):
+    spec = PruneSpec(model=bundled.spec, method=method, ranking=ranking, calibration=TEXT, out=str(tmp_path / "p"))
     estimated = estimate(bundled, spec, QuietContext(tmp_path))["memory_bytes"]
     files = {file.stat().st_size for file in bundled.checkpoint.weight_files}
     peak = peak_bytes(lambda: pipeline.prune(bundled, spec, QuietContext(tmp_path)), files)

@@ -30,7 +30,7 @@ from analysis.pruning.algorithm import Calibration
 from analysis.pruning.estimate import estimate
 from analysis.pruning.methods import ALGORITHMS
 from analysis.specs import METHODS, CalibrationParams, ModelSpec, PruneSpec, StepParams
-from tests.helpers import ROOT, QuietContext
+from tests.helpers import ROOT, QuietContext, fresh_context
 
 SMALL = CalibrationParams(samples=4, seq_len=48)
 NATIVE = {
@@ -148,9 +148,8 @@ def test_the_same_seed_gives_the_same_bits(bundled, tmp_path, method):
 def test_streaming_writes_the_same_bits(golden, tmp_path, method):
     model, expected, _ = golden
     for name, network in (("whole", model), ("streamed", skeleton(model.spec))):
-        pipeline.prune(
-            network, spec_for(model, tmp_path / name, method), QuietContext(tmp_path), published_text(expected)
-        )
+        out = tmp_path / name
+        pipeline.prune(network, spec_for(model, out, method), fresh_context(out), published_text(expected))
     first, second = (written(tmp_path / name, model) for name in ("whole", "streamed"))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -249,12 +248,12 @@ def test_layers_and_projections_can_be_left_dense(golden, tmp_path):
     assert report["sparsity"]["grid"][0] == [None] * 7
 
 
-@pytest.mark.parametrize("allocation", ["owl", "depth"])
+@pytest.mark.parametrize("allocation", ["owl", "owl-projection", "alpha", "depth"])
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
         ("magnitude", {"sparsity": 0.45}),
-        ("magnitude", {"sparsity": 0.45, "magnitude_over": "matrix"}),
+        ("magnitude", {"sparsity": 0.45, "quota_scope": "row"}),
         ("wanda", {"sparsity": 0.5}),
         ("sink-wanda", {"sparsity": 0.637, "skip_layers": (2,), "skip_projections": ("up_proj",)}),
         ("sparsegpt", {"sparsity": 0.45}),
@@ -277,7 +276,12 @@ def test_allocations_keep_the_overall_sparsity_to_one_weight(bundled, tmp_path, 
     assert abs(sum(zeros.values()) - spec.sparsity * weights) <= 1
     assert report["sparsity"]["pruned_weights"] == sum(zeros.values())
     asked = [share for layer, share in enumerate(report["sparsity"]["asked_by_layer"]) if layer not in spec.skip_layers]
-    assert max(asked) - min(asked) > 0.01
+    assert max(asked) - min(asked) > 0.01 or allocation == "owl-projection"
+    by_projection = report.get("asked_by_projection")
+    assert (by_projection is not None) == (allocation == "owl-projection")
+    if by_projection is not None:
+        counted = [share for share in np.array(by_projection, float).ravel() if share > 0]
+        assert max(counted) - min(counted) > 0.01
     found = list(report["sparsity"]["by_layer"].values())
     assert found == pytest.approx(asked, abs=1e-4)
     if allocation == "depth":
@@ -287,7 +291,7 @@ def test_allocations_keep_the_overall_sparsity_to_one_weight(bundled, tmp_path, 
 @pytest.mark.parametrize("sparsity", [0.0, 0.37, 0.5])
 def test_magnitude_over_a_matrix_is_the_authors_rule(golden, tmp_path, sparsity):
     model, _, _ = golden
-    spec = spec_for(model, tmp_path / "p", "magnitude", sparsity=sparsity, magnitude_over="matrix")
+    spec = spec_for(model, tmp_path / "p", "magnitude", sparsity=sparsity)
     pipeline.prune(model, spec, QuietContext(tmp_path))
     tensors = written(tmp_path / "p", model)
     for name, stored in stored_tensors(model).items():

@@ -73,7 +73,9 @@ def test_the_model_is_left_alone_and_what_stays_is_as_it_was(model, texts, metho
         for name, module in pruned.projections(block).items():
             weight, old = module.weight, model.projections(original)[name].weight
             gone = weight == 0
-            assert (gone.sum(dim=1) == weight.shape[1] // 2).all()
+            if method == "wanda":
+                assert (gone.sum(dim=1) == weight.shape[1] // 2).all()
+            assert abs(int(gone.sum()) - weight.numel() // 2) <= 1
             assert torch.equal(weight[~gone], old[~gone])
     untouched = "model.embed_tokens.weight"
     assert torch.equal(pruned.network.state_dict()[untouched], before[untouched])

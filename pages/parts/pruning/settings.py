@@ -102,7 +102,7 @@ def _what(found: Checkpoint | None) -> dict:
         else:
             sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity", bind="query-params")
     chosen = {"pattern": pattern, "allocation": allocation, "sparsity": sparsity}
-    with st.expander("More: what is left dense, allocation, memory"):
+    with st.expander("More: quota, order, what is left dense, allocation, memory"):
         left, right = st.columns(2)
         with left:
             layers = range(found.geometry.layers if found is not None else 0)
@@ -125,8 +125,9 @@ def _what(found: Checkpoint | None) -> dict:
                 )
             )
         with right:
-            for name in (*dict.fromkeys(name for row in METHODS.values() for name in row.reads), "streaming"):
-                chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}", persist_state="session")
+            for name in ("quota_scope", "ranking"):
+                chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}", bind="query-params")
+            chosen["streaming"] = controls.draw(PruneSpec, "streaming", "prune_streaming", persist_state="session")
             for name in ALLOCATIONS[allocation].reads:
                 chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}")
     return chosen

@@ -1,0 +1,179 @@
+"""What the dense model tells before a weight goes: scores or token weights, how the layers share the sparsity, and the
+threshold of a quota that spans layers.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from analysis.calibration.activations import Scores
+from analysis.pruning.algorithm import Calibration, Prepared
+from analysis.pruning.allocation import layer_sparsities, outlier_ratio, tail_exponent
+from analysis.pruning.removal import require_finite, rows_of
+from analysis.pruning.run import DENSE, OUTLIERS, QUOTA, TAILS, Run, budget
+from analysis.pruning.scratch import load_prepared, save_prepared
+from analysis.pruning.wanda import InputNorms, wanda_score
+from analysis.specs import ALLOCATIONS, QUOTA_SCOPES, PruneSpec
+from cache.keys import content_key
+
+
+def prepare(run: Run, text: Calibration | None) -> Prepared:
+    """What the dense model tells the method."""
+    if not prepares(run) or text is None:
+        return Prepared()
+    with run.phase(DENSE):
+        if run.algorithm.prepare is None:
+            prepared = Prepared(scores=feature_scores(run, text, DENSE), facts={"forwards": len(text.batches())})
+        else:
+            prepared = _told_by_the_dense_model(run, text, run.spec)
+    for layer, scores in enumerate(prepared.scores or []):
+        for name, score in scores.items():
+            require_finite(score, layer, name)
+    return prepared
+
+
+def prepares(run: Run) -> bool:
+    """Whether the dense model is run before anything is pruned."""
+    return run.algorithm.prepare is not None or (run.algorithm.statistic is not None and not run.gathers)
+
+
+def _told_by_the_dense_model(run: Run, text: Calibration, spec: PruneSpec) -> Prepared:
+    assert run.algorithm.prepare is not None
+    return run.algorithm.prepare(
+        run.runner, text, spec, budget(spec, run.model), lambda done, of: run.tell(DENSE, done, of)
+    )
+
+
+def prepare_once(run: Run, text: Calibration | None) -> Prepared:
+    """`prepare`, or what it had told before the same job was cut off."""
+    if not prepares(run):
+        return Prepared()
+    asked = run.spec.model_dump(mode="json", include={"method", "calibration", "discount", "steps", "ranking"})
+    kept = run.context.scratch / f"{content_key(model=run.model.fingerprint, **asked)}.safetensors"
+    if kept.is_file():
+        prepared = load_prepared(kept)
+        run.notes.append("The activations of the dense model were read from the run that was cut off.")
+    else:
+        prepared = prepare(run, text)
+        save_prepared(prepared, kept)
+    run.facts["dense_model"] = prepared.facts
+    return prepared
+
+
+def allocate(run: Run, text: Calibration | None, prepared: Prepared) -> np.ndarray:
+    """The sparsity of every layer (L,), or of every layer's projections (L, P)."""
+    row = ALLOCATIONS[run.spec.allocation]
+    measured = None
+    if row.needs_outliers:
+        assert text is not None
+        with run.phase(OUTLIERS):
+            measured = outlier_ratios(run, dense_scores(run, text, prepared))
+        run.facts["outlier_ratios"] = measured.tolist()
+    elif row.needs_tails:
+        with run.phase(TAILS):
+            measured = tail_exponents(run)
+        run.facts["tail_exponents"] = [None if np.isnan(value) else float(value) for value in measured]
+    sparsities = shares(run, measured)
+    if row.by_projection:
+        run.facts["asked_by_projection"] = sparsities.tolist()
+    return sparsities
+
+
+def shares(run: Run, measured: np.ndarray | None) -> np.ndarray:
+    """The sparsity of every layer (L,), or projection (L, P), from what was measured of them for the allocation."""
+    spec, sizes = run.spec, run.sizes()
+    flat = None if measured is None else measured.ravel()
+    found = layer_sparsities(spec.allocation, spec.sparsity, sizes.ravel(), flat, spec.allocation_range)
+    return found.reshape(sizes.shape)
+
+
+def dense_scores(run: Run, text: Calibration, prepared: Prepared) -> Scores:
+    """The feature scores of the dense model by the method's own norm, Wanda's where it has none."""
+    if prepared.scores is not None:
+        return prepared.scores
+    if run.algorithm.prepare is not None and run.algorithm.score is not None:
+        scores = _told_by_the_dense_model(run, text, run.spec.model_copy(update={"ranking": "dense"})).scores
+        assert scores is not None
+        return scores
+    return feature_scores(run, text, OUTLIERS)
+
+
+def feature_scores(run: Run, text: Calibration, phase: str) -> Scores:
+    """Wanda's ‖X_j‖ of the dense model on clean text, by layer and projection."""
+    batches = [batch.tokens for batch in text.batches()]
+    groups = run.runner.groups
+    norms = {(layer, first): InputNorms() for layer, group in enumerate(groups) for first in group}
+    forwards = itertools.count(1)
+    run.runner.inputs(
+        batches,
+        lambda batch, layer, name, inputs: norms[layer, name].add(inputs, None),
+        lambda: run.tell(phase, next(forwards), len(batches)),
+    )
+    return [
+        {
+            name: score
+            for first, together in group.items()
+            for score in [norms[layer, first].done()]
+            for name in together
+        }
+        for layer, group in enumerate(groups)
+    ]
+
+
+def outlier_ratios(run: Run, scores: Scores) -> np.ndarray:
+    """D of OWL from the feature scores of the dense model: of every layer (L,), or of its projections (L, P), each
+    against its own mean.
+    """
+    threshold = run.spec.owl_threshold
+
+    def score(layer: int, block: nn.Module, name: str) -> torch.Tensor:
+        return wanda_score(rows_of(run.model.projections(block)[name]), scores[layer][name])
+
+    rows: list[Any] = []
+    for layer, block in run.dense_blocks():
+        targets = run.removal.targets(layer)
+        if ALLOCATIONS[run.spec.allocation].by_projection:
+            rows.append(
+                [
+                    outlier_ratio([score(layer, block, name)] if name in targets else [], threshold)
+                    for name in run.model.projections(block)
+                ]
+            )
+        else:
+            rows.append(outlier_ratio((score(layer, block, name) for name in targets), threshold))
+    return np.array(rows)
+
+
+def tail_exponents(run: Run) -> np.ndarray:
+    """The mean of `tail_exponent` over the projections of every layer that may lose weights, (L,); NaN without any."""
+    means = []
+    for layer, block in run.dense_blocks():
+        modules = run.model.projections(block)
+        exponents = [tail_exponent(rows_of(modules[name])) for name in run.removal.targets(layer)]
+        means.append(np.mean(exponents) if exponents else np.nan)
+        run.tell(TAILS, layer + 1, run.model.geometry.layers)
+    return np.array(means)
+
+
+def surveys(run: Run) -> bool:
+    """Whether a quota spans layers, so that every score is read before a weight goes."""
+    return run.spec.scope is not None and QUOTA_SCOPES[run.spec.scope].spans_layers
+
+
+def survey(run: Run, prepared: Prepared) -> None:
+    """Finds the threshold of a quota over the model, where there is one, from every score of the dense model."""
+    if not surveys(run):
+        return
+    layers, passes = run.model.geometry.layers, itertools.count(1)
+
+    def scored_blocks() -> Iterator[tuple[int, nn.Module, Mapping[str, Any]]]:
+        for layer, block in run.dense_blocks():
+            yield layer, block, {} if prepared.scores is None else prepared.scores[layer]
+            run.tell(QUOTA, next(passes), 2 * layers)
+
+    with run.phase(QUOTA):
+        run.removal.survey(scored_blocks)

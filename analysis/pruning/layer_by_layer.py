@@ -1,0 +1,87 @@
+"""The blocks one after the other, with the statistics of what each of them reads."""
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from analysis.calibration.activations import Rows, level_rows
+from analysis.calibration.runners import hooked
+from analysis.models.blocks import BlockInput, first_input, private_block, run_block
+from analysis.pruning.algorithm import Calibration, LayerBatch, Prepared
+from analysis.pruning.run import PRUNING, Run
+from analysis.pruning.wanda import step_weights_of
+
+
+def blocks(
+    run: Run, text: Calibration | None, prepared: Prepared
+) -> Generator[tuple[int, nn.Module, dict[str, Any]], None, None]:
+    """Each block as a private copy, with the statistics of its inputs where the method gathers any.
+
+    The caller prunes the copy; the next block's inputs then come from the pruned one, or from the dense one where the
+    spec ranks by the dense model.
+    """
+    model, layers = run.model, run.model.geometry.layers
+    if run.algorithm.statistic is None or not run.gathers:
+        for layer, block in run.dense_blocks():
+            yield layer, block, {}
+        return
+    assert text is not None
+    batches = layer_batches(run, text, prepared)
+    given = [first_input(model, batch.tokens) for batch in batches]
+    for layer in range(layers):
+        block = private_block(model, layer, run.stored)
+        gathered = {name: run.algorithm.statistic() for name in run.runner.groups[layer]}
+        for number, (batch, inputs) in enumerate(zip(batches, given, strict=True)):
+            run.tell(PRUNING, layer * len(batches) + number, layers * len(batches))
+            weights = batch.weights(layer)
+
+            def take(_: int, name: str, states: torch.Tensor, weights: Any = weights) -> None:
+                gathered[name].add(states, weights)  # noqa: B023 - called within this turn of the loop
+
+            with torch.no_grad(), hooked(model.projections, [(layer, block)], run.runner.groups, take):
+                run_block(block, inputs)
+        statistics: dict[str, Any] = {}
+        for first, together in run.runner.groups[layer].items():
+            statistic = gathered[first].done()
+            statistics |= dict.fromkeys(together, statistic)
+            for fact, value in gathered[first].facts.items():
+                run.facts.setdefault(fact, []).append({"layer": layer, "input": first, fact: value})
+        further = given if layer + 1 < layers else []
+        if run.spec.layerwise:
+            yield layer, block, statistics
+            _feed(block, further)
+        else:
+            _feed(block, further)
+            yield layer, block, statistics
+
+
+def _feed(block: nn.Module, given: Iterable[BlockInput]) -> None:
+    """Makes what a block gives the input of the next."""
+    for inputs in given:
+        inputs.states = run_block(block, inputs)
+
+
+def layer_batches(run: Run, text: Calibration, prepared: Prepared) -> list[LayerBatch]:
+    """The rows that pass through the blocks where statistics are gathered: the clean text, or for a method that weighs
+    noise steps every distinct row of them.
+    """
+    weights = prepared.token_weights
+    if run.method.weighs_steps:
+        assert text.noised is not None and weights is not None
+        levels = level_rows(text.noised, step_weights_of(run.spec))
+        return [LayerBatch(rows.tokens, _by_row(rows, weights)) for rows in levels]
+    if weights is None:
+        return [LayerBatch(batch.tokens, lambda layer: None) for batch in text.batches()]
+    return [LayerBatch(batch.tokens, _by_token(weights[batch.rows], run.model.device)) for batch in text.batches()]
+
+
+def _by_row(rows: Rows, weights: np.ndarray) -> Callable[[int], Any]:
+    weighed = rows.weighed(weights)
+    return lambda layer: [(own[:, layer : layer + 1] if own.shape[1] > 1 else own, times) for own, times in weighed]
+
+
+def _by_token(weights: np.ndarray, device: torch.device) -> Callable[[int], Any]:
+    return lambda layer: torch.from_numpy(weights[:, layer if weights.shape[1] > 1 else 0]).to(device)

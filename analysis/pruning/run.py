@@ -1,0 +1,87 @@
+"""One pruning while it runs: what it reads, and what it learns on the way for its report."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from analysis.calibration.runners import Runner
+from analysis.job_context import Context
+from analysis.models.blocks import private_block
+from analysis.models.files import StoredTensor
+from analysis.models.load import LoadedModel, free_bytes
+from analysis.phases import Phases
+from analysis.pruning.algorithm import Algorithm
+from analysis.pruning.removal import Removal
+from analysis.specs import ALLOCATIONS, Method, PruneSpec
+
+DENSE, OUTLIERS, PRUNING = "activations of the dense model", "outliers of the dense model", "pruning"
+TAILS, QUOTA = "spectra of the dense weights", "scores of all layers"
+"""The phases that take long, as reports and estimates name them."""
+
+
+@dataclass
+class Run:
+    """One pruning: what it reads, and what it learns on the way for its report.
+
+    method: what the method can do. algorithm: how it does it.
+    """
+
+    spec: PruneSpec
+    model: LoadedModel
+    method: Method
+    algorithm: Algorithm
+    runner: Runner
+    removal: Removal
+    stored: dict[str, StoredTensor]
+    context: Context
+    phases: Phases = field(default_factory=Phases)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measures a phase and logs what it took."""
+        with self.phases.phase(name):
+            yield
+        row = self.phases.rows[-1]
+        self.context.log(f"{name}: {row['seconds']:.1f} s, peak memory {row['peak_bytes'] / 1e6:,.0f} MB")
+
+    def tell(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        """Progress, with the phases that are finished."""
+        self.context.progress(phase, done, total, phases=list(self.phases.rows), **details)
+
+    def sizes(self) -> np.ndarray:
+        """How many weights of each layer may go (L,), or of its projections where the allocation asks (L, P)."""
+        names, rows = list(self.model.projections(self.model.blocks[0])), []
+        for layer in range(self.model.geometry.layers):
+            targets = self.removal.targets(layer)
+            rows.append([targets[name].weight.numel() if name in targets else 0 for name in names])
+        by_projection = np.array(rows)
+        return by_projection if ALLOCATIONS[self.spec.allocation].by_projection else by_projection.sum(axis=1)
+
+    def by_layer(self, sparsities: np.ndarray) -> np.ndarray:
+        """The sparsity of every layer (L,), where it is given by projection (L, P) the mean over a layer's weights."""
+        if sparsities.ndim == 1:
+            return sparsities
+        sizes = self.sizes()
+        return (sparsities * sizes).sum(axis=1) / np.maximum(sizes.sum(axis=1), 1)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether statistics are gathered block by block; else all scores are known before."""
+        ahead = self.algorithm.score is not None and not self.spec.layerwise
+        return self.algorithm.statistic is not None and not ahead
+
+    def dense_blocks(self) -> Iterator[tuple[int, nn.Module]]:
+        """Every block of the dense model with its number, as a private copy."""
+        for layer in range(self.model.geometry.layers):
+            yield layer, private_block(self.model, layer, self.stored)
+
+
+def budget(spec: PruneSpec, model: LoadedModel) -> int:
+    """Bytes that kept inputs may take."""
+    return free_bytes(model.device.type) // 2 if spec.byte_budget is None else spec.byte_budget
