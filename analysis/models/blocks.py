@@ -43,7 +43,8 @@ def first_input(model: LoadedModel, tokens: torch.Tensor) -> BlockInput:
         raise UserError(
             f"The blocks of this {model.architecture.name} model attend in different ways "
             f"({', '.join(sorted(kinds))}), so it cannot be run block by block. Choose "
-            f"{either(name for name, method in METHODS.items() if method.ranking != 'layerwise')}."
+            f"{either(name for name, method in METHODS.items() if method.ranking != 'layerwise')}, ranked by the dense "
+            "model."
         )
     caught: list[BlockInput] = []
 
