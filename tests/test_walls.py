@@ -49,7 +49,14 @@ def test_importing_the_app_and_every_page_loads_nothing_heavy():
     script = f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert not loaded & {"torch", "transformers", "distributed", "dask", "accelerate", "datasets", "lm_eval", "optuna"}
+    heavy = {"torch", "transformers", "distributed", "dask", "accelerate", "datasets", "lm_eval", "optuna", "scipy"}
+    assert not loaded & heavy
+
+
+def test_the_command_line_says_what_it_can_do_before_anything_heavy_is_loaded():
+    script = "import sys, analysis.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"torch", "transformers", "dask", "lm_eval", "optuna", "scipy", "plotly"}
 
 
 def test_no_remote_code_and_no_machine_paths():

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
 from analysis.registry import Attached
 from analysis.specs import DEFINITIONS, SinkParams
@@ -181,6 +180,8 @@ def gaussian_reference(length: np.ndarray, params: SinkParams) -> np.ndarray | N
     """
     if not DEFINITIONS[params.definition].in_deviations:
         return None
+    from scipy.stats import norm
+
     return np.asarray(length * norm.sf(threshold_parameter(params)))
 
 

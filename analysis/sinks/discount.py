@@ -5,7 +5,6 @@ L layers, S positions.
 """
 
 import numpy as np
-from scipy.special import expit
 
 from analysis.sinks.definitions import Moments, moments
 from analysis.specs import DiscountParams
@@ -17,6 +16,8 @@ def sink_scores(mass: np.ndarray, params: DiscountParams, known: Moments | None 
     soft: sigmoid(α·(M − (mean + k·std))), or sigmoid(α·(z − k)) where α counts in std; hard: 1 above the threshold,
     else 0. known: the moments of the rows, (…, 1) each, where the mass given is not all of a row's; else computed.
     """
+    from scipy.special import expit  # where it is needed: SciPy takes longer to import than all else of a page
+
     mass = np.asarray(mass, np.float32)
     row = moments(mass) if known is None else known
     if params.alpha_unit == "std" and params.sink_score == "soft":

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
 from analysis.sinks.definitions import moments
 from analysis.sinks.discount import discounted, scored_mass, sink_scores, standardised, token_weights
@@ -263,6 +262,8 @@ def _spread(by_row: np.ndarray, outputs: int) -> float:
     rows = len(by_row)
     if rows == outputs:
         return 0.0
+    from scipy.stats import t as student
+
     return float(student.ppf(0.975, rows - 1) * by_row.std(ddof=1) * np.sqrt((1 - rows / outputs) / rows))
 
 
