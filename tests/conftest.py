@@ -10,6 +10,7 @@ _HOME = tempfile.mkdtemp(prefix="sinkscope-tests-")
 os.environ["SINKSCOPE_HOME"] = _HOME
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
@@ -19,6 +20,9 @@ from analysis.specs import ModelSpec  # noqa: E402
 from cache.store import Store  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "golden"
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

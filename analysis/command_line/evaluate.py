@@ -98,7 +98,7 @@ def _print(summary: EvaluateSummary) -> None:
             print(f"  note: {task['truncated']} prompts were too long for a model and were cut from the left")
         for row in task.get("models", ()):
             if row["n"]:
-                print(f"  {row['model']:<24} {row['value']:.1%} [{row['low']:.1%}, {row['high']:.1%}] of {row['n']}")
+                print(f"  {row['model']:<24} {row['value']:.1%} [{row['low']:.1%}, {row['high']:.1%}] of {_items(row)}")
         for row in task.get("perplexity", ()):
             print(f"  {row['model']:<24} perplexity {row['perplexity a word']:.2f} a word (ELBO bound)")
         _print_differences(task.get("differences", ()))
@@ -116,6 +116,11 @@ def _print(summary: EvaluateSummary) -> None:
         print(f"note: {summary['tests']['in_words']}")
     for note in (*summary["without_counterpart"], *summary["problems"]):
         print(f"note: {note}")
+
+
+def _items(row: dict[str, Any]) -> str:
+    """`504`, or `504 in 77 clusters`."""
+    return str(row["n"]) if row["clusters"] == row["n"] else f"{row['n']} in {row['clusters']} clusters"
 
 
 def _print_differences(rows: Iterable[dict[str, Any]]) -> None:

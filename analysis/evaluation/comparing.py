@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation import conditions, significance
-from analysis.evaluation.results import AVERAGE, Results, begun, scores
+from analysis.evaluation.results import AVERAGE, Results, begun, clusters, scores
 from analysis.evaluation.significance import Difference
 
 Pair = tuple[int, int]
@@ -110,10 +110,14 @@ def family(results: Results, some: Sequence[Pair] | None = None) -> Family:
         for benchmark in results.accuracies:
             first, _ = scores(results, benchmark.name, pair[0], pair[1:])
             second, _ = scores(results, benchmark.name, pair[1], pair[:1])
-            found[pair][benchmark.name] = significance.difference(first, second, final)
+            found[pair][benchmark.name] = significance.difference(
+                first, second, clusters(results, benchmark.name, pair), final
+            )
         if len(results.accuracies) > 1:
             rows = [paired(results, name, pair) for name in counted]
-            found[pair][AVERAGE] = significance.average_difference(rows, final)
+            found[pair][AVERAGE] = significance.average_difference(
+                rows, [clusters(results, name, pair) for name in counted], final
+            )
     places = [(pair, task) for pair, tasks in found.items() for task in tasks]
     adjusted = significance.holm([found[pair][task].p for pair, task in places])
     for (pair, task), p in zip(places, adjusted, strict=True):

@@ -34,7 +34,11 @@ class EvaluatedModel(_Record):
 
 
 class EvaluatedBenchmark(_Record):
-    """A benchmark as it was run. planned: the number of items fixed before the start. kind: lm-eval's output type."""
+    """A benchmark as it was run. planned: the number of items fixed before the start. kind: lm-eval's output type.
+
+    cluster: the column of its data set that says which items belong together; '' where each is on its own. chance: the
+    accuracy of a choice at random, over its items; None where there is nothing to choose from.
+    """
 
     name: str
     title: str
@@ -46,6 +50,8 @@ class EvaluatedBenchmark(_Record):
     guidance: float
     gen_length: int | None
     source: str
+    cluster: str = ""
+    chance: float | None = None
 
 
 class Header(_Record):
@@ -63,7 +69,10 @@ class Header(_Record):
 
 
 class EvaluatedItem(_Record):
-    """An item for people. right: index of a choice, or text. place: in the seeded shuffle of its benchmark."""
+    """An item for people. right: index of a choice, or text. place: in the seeded shuffle of its benchmark.
+
+    cluster: what it shares with other items of the benchmark, as their passage or subject; '' where it has its own.
+    """
 
     line: Literal["document"] = "document"
     key: str
@@ -72,6 +81,7 @@ class EvaluatedItem(_Record):
     question: str
     choices: tuple[str, ...]
     right: Any
+    cluster: str = ""
 
 
 class Reply(_Record):

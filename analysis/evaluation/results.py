@@ -87,6 +87,28 @@ class Results:
         return tables
 
     @cached_property
+    def clusters(self) -> Mapping[str, np.ndarray]:
+        """The number of every item's cluster, (items in the order of `shuffled`): its own where it has no other."""
+        numbers = {}
+        for name, documents in self.shuffled.items():
+            named = [f"cluster {item.cluster}" if item.cluster else f"item {item.key}" for item in documents]
+            numbers[name] = np.unique(named, return_inverse=True)[1] if named else np.zeros(0, int)
+        return numbers
+
+    @cached_property
+    def chance(self) -> Mapping[str, float | None]:
+        """By benchmark, the accuracy of a choice at random: as written, in older files by the choices of items seen.
+
+        None where answers are written, or nothing is known yet.
+        """
+        levels: dict[str, float | None] = {}
+        for benchmark in self.benchmarks:
+            choices = [len(item.choices) for item in self.shuffled[benchmark.name] if item.choices]
+            seen = float(np.mean([1 / count for count in choices])) if choices else None
+            levels[benchmark.name] = seen if benchmark.chance is None else benchmark.chance
+        return levels
+
+    @cached_property
     def scored_with(self) -> tuple[tuple[str, str], ...]:
         """The precision and the device of each model's answers; several with `and` between, '' where none is known."""
         seen: list[tuple[set[str], set[str]]] = [(set(), set()) for _ in self.names]
@@ -139,10 +161,20 @@ def scores(results: Results, benchmark: str, model: int, among: Sequence[int] = 
 
     among: only items that these models have answered, too.
     """
-    table = results.scored[benchmark]
-    there = np.flatnonzero(np.isfinite(table[[model, *among]]).all(axis=0))
+    there = _places(results, benchmark, (model, *among))
     documents = results.shuffled[benchmark]
-    return table[model, there], [documents[place].key for place in there]
+    return results.scored[benchmark][model, there], [documents[place].key for place in there]
+
+
+def clusters(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarray:
+    """The numbers of the clusters of the items that all of these models have answered, in the order of `scores`."""
+    numbers: np.ndarray = results.clusters[benchmark][_places(results, benchmark, models)]
+    return numbers
+
+
+def _places(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarray:
+    """Where in the shuffle the items stand that all of these models have answered."""
+    return np.flatnonzero(np.isfinite(results.scored[benchmark][list(models)]).all(axis=0))
 
 
 def begun(results: Results) -> list[EvaluatedBenchmark]:

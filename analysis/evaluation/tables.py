@@ -9,7 +9,7 @@ import numpy as np
 from analysis.evaluation import comparing, conditions, significance
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import Answer, EvaluatedItem
-from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, scores
+from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
 from analysis.evaluation.significance import Difference, Estimate, p_words, points
 
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
@@ -29,14 +29,22 @@ def accuracy_grid(results: Results) -> list[dict[str, str]]:
         if len(results.accuracies) > 1:
             row[title] = _percent(_average(results, model))
         for one in results.accuracies:
-            row[one.title] = _percent(significance.estimate(scores(results, one.name, model)[0]))
+            row[one.title] = _percent(accuracy(results, one.name, model))
         rows.append(row)
     return rows
 
 
+def accuracy(results: Results, benchmark: str, model: int) -> Estimate:
+    """A model's accuracy on a benchmark, over the items that it has answered."""
+    return significance.estimate(scores(results, benchmark, model)[0], clusters(results, benchmark, [model]))
+
+
 def _average(results: Results, model: int) -> Estimate:
     """A model's accuracy over the benchmarks that are begun, each with the same weight."""
-    return significance.average([scores(results, benchmark.name, model)[0] for benchmark in begun(results)])
+    names = [benchmark.name for benchmark in begun(results)]
+    return significance.average(
+        [scores(results, name, model)[0] for name in names], [clusters(results, name, [model]) for name in names]
+    )
 
 
 def _percent(one: Estimate) -> str:
@@ -50,7 +58,7 @@ def accuracy_table(results: Results) -> list[dict[str, Any]]:
     rows = []
     for benchmark in results.accuracies:
         for model, name in enumerate(results.names):
-            one = significance.estimate(scores(results, benchmark.name, model)[0])
+            one = accuracy(results, benchmark.name, model)
             rows.append(_row(benchmark.title, name, one, benchmark.planned, benchmark.draws))
     if len(results.accuracies) > 1:
         for model, name in enumerate(results.names):
@@ -67,6 +75,7 @@ def _row(task: str, model: str, one: Estimate, planned: int, draws: int | None) 
         "low": one.low,
         "high": one.high,
         "items": one.n,
+        "clusters": one.clusters,
         "planned": planned,
         "draws": draws,
     }
@@ -152,6 +161,7 @@ def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, A
                     "low": 100 * one.low,
                     "high": 100 * one.high,
                     "items": one.n,
+                    "clusters": one.clusters,
                     "only this model right": one.only_first,
                     "only the other right": one.only_second,
                     "p": one.p,
@@ -224,7 +234,7 @@ def summary(results: Results) -> dict[str, Any]:
             row["models"] = [
                 {
                     "model": name,
-                    **significance.as_json(significance.estimate(scores(results, benchmark.name, index)[0])),
+                    **significance.as_json(accuracy(results, benchmark.name, index)),
                     "draws_used": used.get((benchmark.name, index)),
                 }
                 for index, name in enumerate(results.names)

@@ -19,6 +19,7 @@ from lm_eval.tasks import TaskManager
 
 from analysis import hub
 from analysis.errors import UserError, first_line, named_line, shorten
+from analysis.evaluation import item_clusters
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.items_file import EvaluatedItem
 from analysis.evaluation.lm_eval_fixes import nothing_remembered, quiet, settle
@@ -32,13 +33,18 @@ DEFAULT_NEW_TOKENS = 256  # lm-eval's own, where a task names none
 
 @dataclass(frozen=True)
 class TaskItem:
-    """One item. id: its place in the task's split. requests: what a model is asked. place: in the seeded shuffle."""
+    """One item. id: its place in the task's split. requests: what a model is asked. place: in the seeded shuffle.
+
+    cluster: what it shares with other items, '' where it has its own. choices: how many there are, 0 for none.
+    """
 
     benchmark: str
     task: str
     id: int
     place: int
     requests: tuple[Instance, ...]
+    cluster: str = ""
+    choices: int = 0
 
     @property
     def key(self) -> str:
@@ -53,7 +59,10 @@ class TaskItem:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark to be run: its preset with the user's changes, lm-eval's tasks in it, and the items taken."""
+    """A benchmark to be run: its preset with the user's changes, lm-eval's tasks in it, and the items taken.
+
+    cluster: the columns that say which items belong together, '' where each is on its own.
+    """
 
     name: str
     preset: Preset
@@ -65,6 +74,13 @@ class Benchmark:
     kind: str  # lm-eval's output type
     tasks: dict[str, Task]
     documents: tuple[TaskItem, ...]
+    cluster: str = ""
+
+    @property
+    def chance(self) -> float | None:
+        """The accuracy of a choice at random, over the items taken; None where there is nothing to choose from."""
+        offered = [document.choices for document in self.documents]
+        return sum(1 / count for count in offered) / len(offered) if offered and all(offered) else None
 
     @property
     def needs_greedy(self) -> bool:
@@ -217,7 +233,8 @@ def _benchmark(
     chosen = _chosen(name, tasks, spec)
     if not chosen:
         raise UserError(f"{row.title} was left out: none of its items is in the part '{spec.part}'.")
-    documents = _documents(name, tasks, chosen, chat)
+    clustered_by = item_clusters.columns(tasks)
+    documents = _documents(name, tasks, chosen, chat, clustered_by)
     return Benchmark(
         name,
         row,
@@ -229,6 +246,7 @@ def _benchmark(
         kind=kind,
         tasks=tasks,
         documents=documents,
+        cluster=item_clusters.in_words(clustered_by.values()),
     )
 
 
@@ -260,7 +278,11 @@ def samples(benchmark: Benchmark) -> dict[str, list[int]]:
 
 
 def _documents(
-    name: str, tasks: dict[str, Task], chosen: list[tuple[str, int]], chat: ChatTemplate | None
+    name: str,
+    tasks: dict[str, Task],
+    chosen: list[tuple[str, int]],
+    chat: ChatTemplate | None,
+    clustered_by: Mapping[str, str],
 ) -> tuple[TaskItem, ...]:
     places = {item: place for place, item in enumerate(chosen)}
     documents: list[TaskItem] = []
@@ -280,10 +302,25 @@ def _documents(
         for request in task.instances:
             requests[ids[request.doc_id]].append(request)  # lm-eval numbers the items of a subset from 0
         documents += [
-            TaskItem(name, task_name, index, places[task_name, index], tuple(sorted(asked, key=lambda r: r.idx)))
+            TaskItem(
+                name,
+                task_name,
+                index,
+                places[task_name, index],
+                tuple(sorted(asked, key=lambda r: r.idx)),
+                item_clusters.cluster(asked[0].doc, clustered_by[task_name]),
+                _choices(task, asked),
+            )
             for index, asked in requests.items()
         ]
     return tuple(sorted(documents, key=lambda document: document.place))
+
+
+def _choices(task: Task, asked: Sequence[Instance]) -> int:
+    """How many choices an item has; each is asked twice where a metric needs its likelihood without the question."""
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return 0
+    return len(asked) // 2 if "acc_mutual_info" in task.aggregation() else len(asked)
 
 
 # --- scoring ----------------------------------------------------------------------------------------------------
@@ -333,6 +370,7 @@ def described(benchmark: Benchmark, document: TaskItem) -> EvaluatedItem:
         question=str(question)[-1200:],
         choices=tuple(choices),
         right=_plain(right),
+        cluster=document.cluster,
     )
 
 

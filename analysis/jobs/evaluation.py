@@ -94,6 +94,8 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
                     guidance=benchmark.guidance,
                     gen_length=benchmark.gen_length,
                     source=benchmark.preset.source,
+                    cluster=benchmark.cluster,
+                    chance=benchmark.chance,
                 )
                 for benchmark in benchmarks
             ),

@@ -24,7 +24,7 @@ def _mmlu() -> Rows:
     return [
         {
             "question": f" Where is the {animal} today?",
-            "subject": "any",
+            "subject": ("anatomy", "virology")[n // 4],
             "answer": n % 4,
             "choices": [f"In the {_PLACES[(3 * n + shift - n % 4) % 10]}" for shift in range(4)],
         }

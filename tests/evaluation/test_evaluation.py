@@ -517,8 +517,42 @@ def test_ones_own_tasks(tmp_path, spec):
     )
     found = evaluated(tmp_path / "job", spec(tasks=("my_task",), include_path=str(folder), limit=4))
     assert len(results.scores(found, "my_task", 0)[0]) == 4
+    assert found.benchmark("my_task").cluster == ""
+    assert len(set(results.clusters(found, "my_task", [0]))) == 4
     with pytest.raises(UserError, match="no folder"):
         tasks.load_benchmarks(spec(include_path=str(tmp_path / "none")), None)
+
+
+def test_a_task_of_ones_own_names_its_clusters(tmp_path, spec):
+    rows = [
+        {"q": f"The dog number {n}", "a": "is", "b": "are", "right": 0, "kind": n // 3, "all": "x"} for n in range(6)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for name in ("kind", "all", "none"):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"task: by_{name}\ndataset_path: json\n"
+            f"dataset_kwargs:\n  data_files:\n    test: {tmp_path / 'rows.jsonl'}\n"
+            'output_type: multiple_choice\ntest_split: test\ndoc_to_text: "{{q}}"\ndoc_to_choice: "{{[a, b]}}"\n'
+            "doc_to_target: right\nmetric_list:\n  - metric: acc\n    aggregation: mean\n    higher_is_better: true\n"
+            f"metadata:\n  cluster: {name}\n"
+        )
+    found = evaluated(
+        tmp_path / "job", spec(tasks=("by_kind", "by_all", "by_none"), include_path=str(tmp_path), limit=None)
+    )
+    clusters = {name: len(set(results.clusters(found, f"by_{name}", [0]))) for name in ("kind", "all", "none")}
+    assert clusters == {"kind": 2, "all": 6, "none": 6}
+    assert found.benchmark("by_kind").cluster == "kind"
+    assert {item.cluster for item in found.shuffled["by_kind"]} == {"0", "1"}
+    row = tables.summary(found)["tasks"][0]["models"][0]
+    assert (row["n"], row["clusters"]) == (6, 2)
+
+
+def test_bundled_items_with_a_key_are_one_cluster(tmp_path, spec):
+    (benchmark,), _ = tasks.load_benchmarks(spec(tasks=("bundled_physical",), limit=None), None)
+    keys = [row["key"] for row in map(json.loads, (FOLDER / "physical_test.jsonl").read_text().splitlines())]
+    assert {document.id: document.cluster for document in benchmark.documents} == dict(enumerate(keys))
+    assert benchmark.cluster == "key"
+    assert benchmark.chance == 0.5
 
 
 def test_items_with_answers_too_long_are_left_out_and_told(tmp_path, spec):

@@ -102,6 +102,39 @@ def test_every_preset_of_the_hub_is_evaluated(tmp_path):
     assert cut["arc_easy"] == 0
 
 
+def test_items_of_a_subject_source_or_passage_are_one_cluster():
+    """As the columns of the hub's data sets say; a column that parts nothing, as here GPQA's, is none."""
+    names = ("mmlu", "hellaswag", "race", "gpqa", "arc_easy", "winogrande")
+    found = {benchmark.name: benchmark for benchmark in loaded(tasks=names, shots=0, limit=40)}
+    columns = {name: benchmark.cluster for name, benchmark in found.items()}
+    assert columns == {
+        "mmlu": "subject",
+        "hellaswag": "source_id",
+        "race": "article",
+        "gpqa": "",
+        "arc_easy": "",
+        "winogrande": "",
+    }
+    of = {name: {document.cluster for document in benchmark.documents} for name, benchmark in found.items()}
+    assert of["mmlu"] == {"anatomy", "virology"}
+    assert of["hellaswag"] == {f"wikihow~{n}" for n in range(hub_datasets.ITEMS)}
+    assert len(of["race"]) == hub_datasets.ITEMS
+    assert all(len(name) == 32 for name in of["race"])  # not the whole article
+    assert of["gpqa"] == of["arc_easy"] == of["winogrande"] == {""}
+    assert {document.key: document.cluster for document in found["mmlu"].documents} == {
+        document.key: tasks.described(found["mmlu"], document).cluster for document in found["mmlu"].documents
+    }
+
+
+def test_chance_goes_by_the_number_of_choices():
+    found = {one.name: one for one in loaded(tasks=("arc_easy", "piqa", "winogrande", "gsm8k", "wikitext"), shots=0)}
+    choices = [len(row["choices"]["text"]) for row in hub_datasets.DATASETS["allenai/ai2_arc"][3]]
+    assert set(choices) == {3, 4, 5}
+    assert found["arc_easy"].chance == pytest.approx(np.mean([1 / count for count in choices]))
+    assert found["piqa"].chance == found["winogrande"].chance == 0.5
+    assert found["gsm8k"].chance is found["wikitext"].chance is None
+
+
 def test_questions_are_shown_without_the_examples_before_them():
     for benchmark in loaded(tasks=("gpqa", "winogrande", "gsm8k", "mmlu"), limit=2):
         assert benchmark.shots == 5

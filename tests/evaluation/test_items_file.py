@@ -33,6 +33,8 @@ HEADER = Header(
             guidance=0.5,
             gen_length=None,
             source="ours",
+            cluster="passage",
+            chance=0.5,
         ),
     ),
     problems=("B was left out.",),
@@ -40,7 +42,9 @@ HEADER = Header(
     together=True,
     created="2026-01-01",
 )
-ITEM = EvaluatedItem(key="a/0", benchmark="a", place=0, question="What is «ä»\u2028?", choices=("yes", "no"), right=0)
+ITEM = EvaluatedItem(
+    key="a/0", benchmark="a", place=0, question="What is «ä»\u2028?", choices=("yes", "no"), right=0, cluster="p"
+)
 ANSWER = Answer(
     responses=([-1.5, False], [float("-inf"), True]),  # as JSON has pairs
     draws=(32, 1),

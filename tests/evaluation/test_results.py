@@ -5,6 +5,8 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis.evaluation import comparing, curves, results, significance, tables
 from analysis.figures import accuracy as figures
@@ -94,7 +96,7 @@ def test_a_file_that_another_run_writes_anew_is_read_from_its_beginning(tmp_path
 
 def test_curves_end_at_the_estimates(found):
     for model, curve in enumerate(curves.accuracy_curves(found, "a")):
-        one = significance.estimate(results.scores(found, "a", model)[0])
+        one = tables.accuracy(found, "a", model)
         assert (curve.mean[-1], curve.low[-1], curve.high[-1], len(curve.items)) == pytest.approx(
             (one.value, one.low, one.high, one.n)
         )
@@ -103,18 +105,42 @@ def test_curves_end_at_the_estimates(found):
     one = comparing.family(found, [pair])[pair]["b"]
     assert (curve.mean[-1], curve.low[-1], curve.high[-1]) == pytest.approx((one.value, one.low, one.high))
     for model, curve in enumerate(curves.accuracy_curves(found, results.AVERAGE)):
-        mean = significance.average([results.scores(found, name, model)[0] for name in "ab"])
+        mean = significance.average(
+            [results.scores(found, name, model)[0] for name in "ab"],
+            [results.clusters(found, name, [model]) for name in "ab"],
+        )
         assert (curve.mean[-1], curve.low[-1], curve.high[-1]) == pytest.approx((mean.value, mean.low, mean.high))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.25, 1.0]), st.integers(0, 5)), min_size=1, max_size=40))
+def test_every_point_of_a_band_is_the_estimate_of_the_items_so_far(rows):
+    values, clusters = np.array(rows).T
+    accuracy = curves.running_accuracy(values.round(), clusters, "x")
+    mean = curves.average_curve([values, values[::-1]], [clusters, clusters[::-1]], "x")
+    for count in {1, 2, len(rows) // 2 + 1, len(rows)} & set(range(1, len(rows) + 1)):
+        one = significance.estimate(values[:count].round(), clusters[:count])
+        at = count - 1
+        assert (accuracy.mean[at], accuracy.low[at], accuracy.high[at]) == pytest.approx(
+            (one.value, one.low, one.high), abs=1e-7
+        )
+        if count > 1:
+            whole = significance.average(
+                [values[:count], values[::-1][:count]], [clusters[:count], clusters[::-1][:count]]
+            )
+            assert (mean.mean[at], mean.low[at], mean.high[at]) == pytest.approx(
+                (whole.value, whole.low, whole.high), abs=1e-7
+            )
 
 
 def test_bands_never_claim_certainty():
     """Items that are all alike have an interval, too, the one of the tables."""
     same = np.zeros(12)
-    curve = curves.running_mean(same - same, "x", least=-1)
-    one = significance.difference(same, same, False)
+    curve = curves.running_mean(same - same, np.arange(len(same)), "x", least=-1)
+    one = significance.difference(same, same, np.arange(len(same)), False)
     assert (curve.low[-1], curve.high[-1]) == pytest.approx((one.low, one.high))
-    mean = curves.average_curve([np.ones(12), np.ones(9)], "x")
-    whole = significance.average([np.ones(12), np.ones(9)])
+    own = [np.arange(12), np.arange(9)]
+    mean = curves.average_curve([np.ones(12), np.ones(9)], own, "x")
+    whole = significance.average([np.ones(12), np.ones(9)], own)
     assert (mean.low[-1], mean.high[-1]) == pytest.approx((whole.low, whole.high))
     assert (mean.high - mean.low)[1:].min() > 0.1
 
@@ -231,6 +257,39 @@ def test_sink_aware_runs_stand_against_their_published_baselines(tmp_path):
     assert rows["d", "b"] == ["published"]
 
 
+def test_items_that_share_a_cluster_are_counted_together(tmp_path):
+    """The same answers, with every eight items of a passage: wider intervals, and the numbers of clusters are told."""
+    found = written(tmp_path / "x.jsonl")
+    path = tmp_path / "clustered.jsonl"
+    lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()[:-1]]
+    for line in lines:
+        if line["line"] == "document":
+            line["cluster"] = f"passage {line['place'] // 8}"
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    clustered = results.read(path)
+    alone, together = (tables.summary(each)["tasks"][0] for each in (found, clustered))
+    rows = zip(alone["models"] + alone["differences"], together["models"] + together["differences"], strict=True)
+    for before, after in rows:
+        assert (before["n"], before["clusters"]) == (after["n"], before["n"])
+        assert after["clusters"] == -(-after["n"] // 8)
+        assert before["value"] == after["value"]
+    assert tables.accuracy_table(clustered)[0]["clusters"] == 5
+    assert tables.difference_table(clustered, [(1, 0)])[0]["clusters"] == 10  # of both tasks
+    assert list(results.clusters(clustered, "a", [2])) == [number // 8 for number in range(25)]
+
+
+def test_chance_stands_with_the_benchmark_or_is_read_off_the_items(tmp_path):
+    found = written(tmp_path / "x.jsonl")
+    assert found.chance == {"a": 0.5, "b": 0.5}
+    lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()[:-1]]
+    lines[0]["benchmarks"][0]["chance"] = 0.3
+    for line in lines:
+        if line.get("benchmark") == "b":
+            line["choices"] = []
+    (tmp_path / "y.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    assert results.read(tmp_path / "y.jsonl").chance == {"a": 0.3, "b": None}
+
+
 def test_a_file_without_reports_is_read_all_the_same(tmp_path):
     """As those were written before reports stood in them."""
     written(tmp_path / "x.jsonl")
@@ -266,7 +325,7 @@ def test_averages_are_over_what_every_model_has_begun(found):
     behind = without(found, *((f"b/{place}", 2) for place in range(40)))
     assert [one.name for one in results.begun(behind)] == ["a"]
     for model, row in enumerate(tables.accuracy_grid(behind)):
-        own = significance.estimate(results.scores(behind, "a", model)[0])
+        own = tables.accuracy(behind, "a", model)
         assert row["Average of 1 of 2 tasks"].startswith(f"{100 * own.value:.1f} [")
     for model, curve in enumerate(curves.accuracy_curves(behind, results.AVERAGE)):
         assert curve.mean[-1] == pytest.approx(results.scores(behind, "a", model)[0].mean())
@@ -276,7 +335,7 @@ def test_averages_are_over_what_every_model_has_begun(found):
 
 def test_the_grid_and_the_verdicts_say_what_the_estimates_say(found):
     (row, *_), (verdict, *_) = tables.accuracy_grid(found), tables.verdicts(found, [(1, 0)])
-    one = significance.estimate(results.scores(found, "a", 0)[0])
+    one = tables.accuracy(found, "a", 0)
     assert row["A"] == f"{100 * one.value:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
     mean = comparing.family(found)[1, 0][results.AVERAGE]
     sign = "−" if mean.value < 0 else "+"
@@ -347,7 +406,9 @@ def test_figures_draw_a_line_and_a_band_a_model(found):
     assert figure.data[1].y[-1] == pytest.approx(drawn[0].mean[-1])
     points = figures.running(curves.difference_curves(found, "a", [(1, 0)]), ["#000000"], "points", difference=True)
     assert points.data[1].y[-1] == pytest.approx(100 * comparing.family(found)[1, 0]["a"].value, rel=1e-5)
-    assert not figures.running([curves.running_accuracy(np.zeros(0), "none")], ["#000000"], "accuracy").data
+    assert not figures.running(
+        [curves.running_accuracy(np.zeros(0), np.zeros(0), "none")], ["#000000"], "accuracy"
+    ).data
 
 
 def test_long_curves_are_thinned_and_keep_their_end():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from analysis.evaluation import significance
 from analysis.evaluation.significance import Difference, difference, estimate, holm, mcnemar, verdict
@@ -16,7 +17,7 @@ def test_wilson_by_its_formula():
     share = right / items
     centre = (share + z**2 / (2 * items)) / (1 + z**2 / items)
     half = z / (1 + z**2 / items) * math.sqrt(share * (1 - share) / items + z**2 / (4 * items**2))
-    one = estimate(np.array([1.0] * right + [0.0] * (items - right)))
+    one = estimate(np.array([1.0] * right + [0.0] * (items - right)), np.arange(items))
     assert (one.value, one.low, one.high, one.n) == pytest.approx((share, centre - half, centre + half, items))
 
 
@@ -36,7 +37,8 @@ def test_holm_leaves_out_what_is_not_tested():
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60))
 def test_differences_are_antisymmetric_and_inside_their_interval(rows):
     first, second = np.array(rows, float).T
-    one, other = difference(first, second, True), difference(second, first, True)
+    own = np.arange(len(first))
+    one, other = difference(first, second, own, True), difference(second, first, own, True)
     assert one.value == pytest.approx(-other.value)
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
     assert one.low <= one.value <= one.high
@@ -47,7 +49,7 @@ def test_differences_are_antisymmetric_and_inside_their_interval(rows):
 
 def test_no_differing_item_is_no_proof_of_equality():
     same = np.array([1.0, 0.0, 1.0, 1.0])
-    one = difference(same, same, True)
+    one = difference(same, same, np.arange(4), True)
     assert one.value == 0
     assert one.high > 0.3
     assert one.words == "no difference shown"
@@ -63,26 +65,26 @@ def test_paired_intervals_cover():
         flip = rng.random(300) < 0.2
         second[flip] = rng.random(flip.sum()) < 0.6
         first[flip] = rng.random(flip.sum()) < 0.7
-        one = difference(first, second, False)
+        one = difference(first, second, np.arange(300), False)
         hits += one.low <= 0.1 <= one.high
     assert 0.92 < hits / 400 < 0.98
 
 
 def test_words():
-    far = Difference(0.2, 0.1, 0.3, 100, 25, 5, p=0.001, p_holm=0.01)
+    far = Difference(0.2, 0.1, 0.3, 100, 100, 25, 5, p=0.001, p_holm=0.01)
     assert verdict(far) == "better"
-    assert verdict(Difference(0.2, 0.1, 0.3, 100, 25, 5, p=0.02, p_holm=0.12)) == "no difference shown"
-    assert verdict(Difference(-0.2, -0.3, -0.1, 100, 5, 25, p=0.001)) == "worse"
-    assert verdict(Difference(-0.2, -0.3, -0.1, 100, 5, 25, final=False)) == "interim: worse so far"
-    assert verdict(Difference(0.0, -0.1, 0.1, 100, 5, 5, final=False)) == "interim: no difference shown so far"
-    assert verdict(difference(np.zeros(0), np.zeros(0), True)) == "no common items yet"
+    assert verdict(Difference(0.2, 0.1, 0.3, 100, 100, 25, 5, p=0.02, p_holm=0.12)) == "no difference shown"
+    assert verdict(Difference(-0.2, -0.3, -0.1, 100, 100, 5, 25, p=0.001)) == "worse"
+    assert verdict(Difference(-0.2, -0.3, -0.1, 100, 100, 5, 25, final=False)) == "interim: worse so far"
+    assert verdict(Difference(0.0, -0.1, 0.1, 100, 100, 5, 5, final=False)) == "interim: no difference shown so far"
+    assert verdict(difference(np.zeros(0), np.zeros(0), np.zeros(0), True)) == "no common items yet"
 
 
 def test_no_test_before_all_items_are_in():
-    first, second = np.ones(40), np.zeros(40)
-    assert difference(first, second, test=False).p is None
-    assert difference(first, second, test=True).p < 1e-9
-    shares = difference(first - 0.5, second + 0.25 * (np.arange(40) % 2), test=True)  # not right or wrong
+    first, second, own = np.ones(40), np.zeros(40), np.arange(40)
+    assert difference(first, second, own, test=False).p is None
+    assert difference(first, second, own, test=True).p < 1e-9
+    shares = difference(first - 0.5, second + 0.25 * (np.arange(40) % 2), own, test=True)  # not right or wrong
     assert shares.p < 1e-9
     assert shares.words == "better"
 
@@ -91,9 +93,9 @@ def test_scores_that_are_not_right_or_wrong_are_tested_as_their_interval_says():
     rng = np.random.default_rng(0)
     for shift in (0.0, 0.05, 0.1, 0.2):
         first, second = rng.random(30), rng.random(30) - shift
-        one = difference(first, second, test=True)
+        one = difference(first, second, np.arange(30), test=True)
         assert (one.p < 0.05) == (not one.low <= 0 <= one.high)
-    alike = difference(np.full(9, 0.5), np.full(9, 0.25), test=True)
+    alike = difference(np.full(9, 0.5), np.full(9, 0.25), np.arange(9), test=True)
     assert alike.p == pytest.approx(2 / 2**9)  # no spread: by signs
 
 
@@ -101,30 +103,30 @@ def test_scores_that_are_not_right_or_wrong_are_tested_as_their_interval_says():
 def test_intervals_end_where_differences_do(tasks):
     """However few the items: no difference of shares lies beyond −1 and 1, and no share beyond 0 and 1."""
     pairs = [np.array(rows, float).T for rows in tasks]
-    singles = [difference(first, second, True) for first, second in pairs]
-    mean = significance.average_difference([first - second for first, second in pairs], True)
+    own = [np.arange(len(first)) for first, _ in pairs]
+    singles = [difference(first, second, of, True) for (first, second), of in zip(pairs, own, strict=True)]
+    mean = significance.average_difference([first - second for first, second in pairs], own, True)
     for one in [*singles, mean]:
         if one.n:
             assert -1 <= one.low <= one.value <= one.high <= 1
             assert one.low < one.high
-    if mean.n:
-        assert (mean.p < 0.05) == (not mean.low <= 0 <= mean.high)
-    accuracy = significance.average([first for first, _ in pairs])
+            assert one.p >= 0.05 or not one.low <= 0 <= one.high
+    accuracy = significance.average([first for first, _ in pairs], own)
     assert not accuracy.n or 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
 
 
 def test_few_items_that_reached_beyond_one():
     """Seven of eight won: Student's interval alone is [+0.58, +1.17]."""
-    one = difference(np.ones(8), np.array([0.0] * 7 + [1.0]), True)
+    one = difference(np.ones(8), np.array([0.0] * 7 + [1.0]), np.arange(8), True)
     assert one.value == 0.875
     assert one.low == pytest.approx(0.579, abs=1e-3)
     assert one.high == 1.0
 
 
 def test_scores_on_a_scale_of_their_own_are_not_cut():
-    one = difference(np.array([10.0, 30, 50]), np.array([5.0, 10, 20]), True)
+    one = difference(np.array([10.0, 30, 50]), np.array([5.0, 10, 20]), np.arange(3), True)
     assert one.high > 18.4
-    assert significance.average([np.array([10.0, 90.0])]).high > 90
+    assert significance.average([np.array([10.0, 90.0])], [np.arange(2)]).high > 90
 
 
 def test_words_for_numbers():
@@ -136,16 +138,137 @@ def test_words_for_numbers():
 
 def test_scores_of_different_items_are_refused():
     with pytest.raises(ValueError, match="same items"):
-        difference(np.ones(3), np.ones(4), True)
+        difference(np.ones(3), np.ones(4), np.arange(3), True)
 
 
 def test_average_weighs_benchmarks_equally():
     rng = np.random.default_rng(1)
     small, large = (rng.random(50) < 0.9).astype(float), (rng.random(1000) < 0.5).astype(float)
-    one = significance.average([small, large])
+    own = [np.arange(50), np.arange(1000)]
+    one = significance.average([small, large], own)
     assert one.value == pytest.approx((small.mean() + large.mean()) / 2)
     spread = math.sqrt(small.var(ddof=1) / 50 + large.var(ddof=1) / 1000) / 2
-    assert one.high - one.low == pytest.approx(2 * 1.959964 * spread, rel=1e-5)
-    assert significance.average([]).n == 0
-    sure = significance.average([np.ones(20), np.ones(30)])
+    squares = [small.var(ddof=1) / 50, large.var(ddof=1) / 1000]
+    freedom = sum(squares) ** 2 / (squares[0] ** 2 / 49 + squares[1] ** 2 / 999)
+    assert one.high - one.low == pytest.approx(2 * stats.t.ppf(0.975, freedom) * spread, rel=1e-9)
+    assert (one.n, one.clusters) == (1050, 1050)
+    assert significance.average([], []).n == 0
+    sure = significance.average([np.ones(20), np.ones(30)], [np.arange(20), np.arange(30)])
     assert sure.low < 0.95
+
+
+# --- clusters ---------------------------------------------------------------------------------------------------
+
+scores_in_clusters = st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 6)), min_size=2, max_size=60)
+
+
+@given(scores_in_clusters)
+def test_the_clustered_variance_is_millers(rows):
+    """Equation 4 of arXiv 2411.00640, with the factor G / (G − 1) for few clusters."""
+    values, _, clusters = np.array(rows, float).T
+    mean = significance.clustered_mean(values, clusters)
+    rest = values - values.mean()
+    together = sum(rest[i] * rest[j] for i in range(len(rest)) for j in range(len(rest)) if clusters[i] == clusters[j])
+    count = len(set(clusters))
+    if count == 1 or together < 1e-9:
+        assert np.isnan(mean.variance)
+        assert mean.half > 0.05
+    else:
+        assert mean.variance == pytest.approx(together / len(rest) ** 2 * count / (count - 1), rel=1e-6)
+    assert mean.sums.sum() == pytest.approx(values.sum())
+    assert 1 <= mean.unlike <= mean.clusters <= mean.items
+
+
+@given(scores_in_clusters)
+def test_items_of_their_own_give_what_item_wise_formulas_give(rows):
+    first, second, _ = np.array(rows, float).T
+    count, own = len(rows), np.array([f"item {number}" for number in range(len(rows))])
+    one = difference(first, second, own, True)
+    assert one.clusters == one.n == count
+    assert one.p == mcnemar(one.only_first, one.only_second)
+    if np.ptp(first - second):
+        interval = stats.ttest_rel(first, second).confidence_interval(0.95)
+        assert (one.low, one.high) == pytest.approx((max(interval.low, -1), min(interval.high, 1)))
+    low, high = significance.wilson(np.array([first.sum()]), np.array([count]))
+    accuracy = estimate(first, own)
+    assert (accuracy.low, accuracy.high) == pytest.approx((low[0], high[0]))
+
+
+def test_the_same_items_over_again_tell_nothing_new():
+    """Five copies of every item, as names swapped in a sentence: the interval of one copy, not one of √5 less."""
+    rng = np.random.default_rng(0)
+    first, second = (rng.random(80) < 0.7).astype(float), (rng.random(80) < 0.5).astype(float)
+    keys = np.arange(80)
+    once = difference(first, second, keys, True)
+    again = difference(np.repeat(first, 5), np.repeat(second, 5), np.repeat(keys, 5), True)
+    assert (again.value, again.low, again.high) == pytest.approx((once.value, once.low, once.high))
+    assert (again.n, again.clusters) == (400, 80)
+    item_wise = difference(np.repeat(first, 5), np.repeat(second, 5), np.arange(400), True)
+    assert again.high - again.low > 2 * (item_wise.high - item_wise.low)
+    assert again.p > 100 * item_wise.p
+    accuracy, copied = estimate(first, keys), estimate(np.repeat(first, 5), np.repeat(keys, 5))
+    assert (copied.low, copied.high) == pytest.approx((accuracy.low, accuracy.high), abs=0.002)
+    mean = significance.average_difference([np.repeat(first - second, 5)], [np.repeat(keys, 5)], True)
+    assert (mean.low, mean.high, mean.clusters) == pytest.approx((once.low, once.high, 80))
+
+
+def test_clustered_intervals_cover_where_item_wise_ones_do_not():
+    """40 clusters of 1 to 12 items that mostly share their answers, a true accuracy and difference of 0.6 and 0."""
+    rng = np.random.default_rng(0)
+    hits = np.zeros(3)
+    for _ in range(300):
+        clusters = np.repeat(np.arange(40), rng.integers(1, 13, 40))
+        first, second = (
+            np.where(rng.random(len(clusters)) < 0.8, (rng.random(40) < 0.6)[clusters], rng.random(len(clusters)) < 0.6)
+            for _ in range(2)
+        )
+        accuracy, one = estimate(first.astype(float), clusters), difference(first, second, clusters, False)
+        naive = difference(first, second, np.arange(len(clusters)), False)
+        hits += [each.low <= true <= each.high for each, true in ((accuracy, 0.6), (one, 0), (naive, 0))]
+    assert 0.92 < hits[0] / 300 < 0.985
+    assert 0.92 < hits[1] / 300 < 0.985
+    assert hits[2] / 300 < 0.75
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(1, 4)), min_size=1, max_size=9))
+def test_few_clusters_are_tested_by_flipping_signs(clusters):
+    """Over all 2^G signs of the clusters' sums, those that come as far from 0."""
+    sums = np.array([total for total, _ in clusters], float)
+    signs = np.array(np.meshgrid(*[[-1, 1]] * len(sums))).reshape(len(sums), -1)
+    exact = np.mean(np.abs(signs.T @ sums) >= abs(sums.sum()))
+    assert significance.sign_flip(sums) == pytest.approx(exact)
+
+
+def test_one_cluster_is_one_observation():
+    first, second, same = np.ones(50), np.zeros(50), np.zeros(50)
+    one = difference(first, second, same, True)
+    assert (one.p, one.words, one.clusters) == (1.0, "no difference shown", 1)
+    assert one.low < 0.3
+    accuracy = estimate(first, same)
+    assert accuracy.high - accuracy.low > 0.7
+    mixed = estimate(np.array([1.0] * 25 + [0.0] * 25), same)
+    assert mixed.high - mixed.low > 0.7
+    two = difference(first, second, np.arange(50) // 25, True)
+    assert two.p == 0.5
+
+
+def test_what_is_shown_lies_beside_0():
+    """p is never smaller than Student's, which goes with the interval: a full dot's interval does not hold 0."""
+    rng = np.random.default_rng(0)
+    shown = 0
+    for _ in range(100):
+        count = int(rng.integers(4, 60))
+        clusters = rng.integers(0, count, 2 * count)
+        first = (rng.random(2 * count) < 0.8).astype(float)
+        second = (rng.random(2 * count) < 0.5).astype(float)
+        one = difference(first, second, clusters, True)
+        mean = significance.average_difference([first - second, first[:9] - second[:9]], [clusters, clusters[:9]], True)
+        for each in (one, mean):
+            assert not each.shown or not each.low <= 0 <= each.high
+        shown += one.shown
+    assert shown > 30
+
+
+def test_scores_without_their_clusters_are_refused():
+    with pytest.raises(ValueError, match="clusters"):
+        estimate(np.ones(3), np.arange(2))

@@ -13,19 +13,23 @@ from pages.parts.charts import chart, table
 from pages.parts.plain import plain
 
 _DIFFERENCE = (
-    "Over the items both models have answered, $d_i$ = 1 where the first alone is right, −1 where the other is:\n\n"
-    r"$$\bar d \pm t_{n-1}\, s_d / \sqrt{n}$$"
-    "\n\ncut at −1 and 1. The average weighs tasks equally; its interval is normal."
+    "Over the items both models have answered, in $G$ clusters of items that belong together, $d_i$ = 1 where the "
+    "first alone is right, −1 where the other is:\n\n"
+    r"$$\bar d \pm t_{G-1} \frac{1}{n} \sqrt{\frac{G}{G-1} \sum_g \Big(\sum_{i \in g} (d_i - \bar d)\Big)^2}$$"
+    "\n\ncut at −1 and 1. The average weighs tasks equally; its variance is the sum of theirs."
 )
 _TESTS = (
-    f"{_DIFFERENCE}\n\n$p$: of a task the exact McNemar test on the items that one of the two alone has right (a "
-    "paired t-test where scores are not right or wrong), of the average the normal test that goes with its interval; "
-    "all adjusted by Holm together."
+    f"{_DIFFERENCE}\n\n$p$: the t-test that goes with the interval, and where fewer than {significance.FEW} clusters "
+    "differ the larger of it and the test that flips the signs of clusters; where each item is its own cluster, the "
+    "exact McNemar test. All adjusted by Holm together."
 )
 _BASE = "accuracy_base"
 _BASES = {comparing.DENSE: "dense model", **conditions.RELATIONS}
-_ACCURACY = r"Right answers of the first $n$ items of the shuffle, $\hat p$, with Wilson's 95 % interval."
-_AVERAGE = r"The mean of the tasks' accuracies after $n$ items of each, with its 95 % normal interval."
+_ACCURACY = (
+    r"Right answers of the first $n$ items of the shuffle, $\hat p$, with Wilson's 95 % interval at as many items as "
+    "tell as much where none share a cluster."
+)
+_AVERAGE = r"The mean of the tasks' accuracies after $n$ items of each, with its clustered 95 % interval."
 
 
 def accuracies(found: Results) -> None:
@@ -45,7 +49,8 @@ def accuracies(found: Results) -> None:
         ),
         pd.DataFrame(tables.accuracy_grid(found)),
         "accuracy_grid",
-        "One task: Wilson's interval. The average weighs tasks equally; its interval is normal.",
+        "One task: Wilson's interval, at as many items as tell as much where none share a cluster. The average weighs "
+        "tasks equally; its variance is the sum of theirs.",
     )
 
 
@@ -157,7 +162,7 @@ def _running_accuracy(found: Results, task: str, title: str) -> None:
 
 
 def _whisker(row: dict) -> figures.Whisker:
-    told = f"{row['points']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] on {row['items']:,} items"
+    told = f"{row['points']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] on {_items(row)}"
     p = row.get("p (Holm)")
     return figures.Whisker(
         row["task"],
@@ -171,13 +176,22 @@ def _whisker(row: dict) -> figures.Whisker:
     )
 
 
+def _items(row: dict) -> str:
+    clusters = f" in {row['clusters']:,} clusters" if row["clusters"] != row["items"] else ""
+    return f"{row['items']:,} items{clusters}"
+
+
 def _settings(found: Results, task: str) -> str:
     chosen = found.accuracies if task == AVERAGE else [found.benchmark(task)]
     parts = []
     for label, name in (("draws", "draws"), ("examples", "shots"), ("guidance", "guidance")):
         kinds = sorted({getattr(one, name) for one in chosen})
         parts.append(f"{', '.join(f'{kind:g}' for kind in kinds)} {label}")
-    return " · ".join([f"{sum(one.planned for one in chosen):,} items", *parts])
+    clusters = [count for one in chosen if (count := len(np.unique(found.clusters[one.name])))]
+    items = f"{sum(one.planned for one in chosen):,} items"
+    if clusters and any(one.cluster for one in chosen):
+        items += f" in {sum(clusters):,} clusters"
+    return " · ".join([items, *parts])
 
 
 def perplexity(found: Results, name: str) -> None:

@@ -1,0 +1,228 @@
+"""Methods that were calibrated with several seeds: what a method differs by from another, and from itself.
+
+A calibration seed is one draw of the method, as a cluster of items is one of the task. The two are crossed, since every
+run is scored on the same items, so the variance of a mean is that of two-way clustering (Cameron, Gelbach and Miller,
+Journal of Business & Economic Statistics 29, 2011): V = V_seeds + V_clusters − V_seeds×clusters. Both of the first hold
+the last, the interaction, which is taken from what is left of each cell when its seed's and its item's means are gone.
+With items that share nothing it is (MS_seeds + MS_items − MS_rest) / (S · n), the textbook's for two crossed factors.
+
+A variance that is known from two or three seeds is not known well, and by how many degrees of freedom depends on which
+of the parts is the larger. So each part is multiplied with its own Student quantile (Banerjee, Sankhya 22, 1960), and
+half an interval is √(t²(S − 1) · V_seeds + t²(G − tasks) · (V_clusters − V_seeds×clusters)). It holds the true value at
+least as often as it says, whatever the parts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from analysis.evaluation import significance
+
+_LEAST = -69.0  # the logarithm of the least p that is told, 1e-30
+
+
+@dataclass(frozen=True)
+class CrossedDifference:
+    """First minus second method, the mean over tasks, over calibration seeds and clusters of items.
+
+    seeds, other_seeds: of the first and of the second; equal where they are paired. seed_variance, cluster_variance: of
+    the mean difference, with the degrees of freedom of each; shared_variance: the interaction, which both hold. With
+    one seed seed_variance and shared_variance are NaN, and the interval holds no noise of the seed. p: two-sided, None
+    where it is not tested. p_holm: after Holm over all tested together.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+    seeds: int
+    other_seeds: int
+    paired: bool
+    seed_variance: float
+    cluster_variance: float
+    shared_variance: float
+    seed_freedom: float
+    cluster_freedom: float
+    p: float | None = None
+    p_holm: float | None = None
+
+    @property
+    def words(self) -> str:
+        """What is shown, in words."""
+        return significance.verdict(self)
+
+    @property
+    def shown(self) -> bool:
+        """Whether a difference is shown."""
+        return self.words in significance.SHOWN
+
+    @property
+    def holds_seeds(self) -> bool:
+        """Whether the interval holds the noise of the calibration seed."""
+        return bool(np.isfinite(self.seed_variance))
+
+
+@dataclass(frozen=True)
+class SeedFloor:
+    """What two calibration seeds of one method differ by on the mean over tasks, as shares.
+
+    typical: the root mean square over all pairs of seeds. largest: the largest difference. beside: pairs of which the
+    interval over items alone lies beside 0, of so many pairs. disagreement: the share of items on which two seeds score
+    differently, the mean over tasks.
+    """
+
+    typical: float
+    largest: float
+    beside: int
+    pairs: int
+    seeds: int
+    n: int
+    clusters: int
+    disagreement: float
+
+
+def crossed_difference(
+    first: Sequence[np.ndarray], second: Sequence[np.ndarray], clusters: Sequence[np.ndarray], paired: bool, test: bool
+) -> CrossedDifference:
+    """The mean over tasks of the mean differences of two methods, over seeds and clusters crossed.
+
+    first, second: scores (seeds, items), one array a task. clusters: of the items, (items,) each. paired: whether the
+    seeds of the two stand in the same order and saw the same calibration text; then differences are taken seed by seed,
+    else the seeds of each method vary on their own. test: whether the items are those fixed before the start. p is the
+    level at which the interval ends at 0, or the sign flip's over clusters where few of them differ and it is larger.
+    Raises ValueError where tasks, seeds or items do not fit together.
+    """
+    _check(first, clusters)
+    _check(second, clusters)
+    seeds, other_seeds = len(first[0]), len(second[0])
+    if paired and seeds != other_seeds:
+        raise ValueError(f"{seeds} and {other_seeds} seeds are no pairs")
+    over_seeds = [np.mean(left, axis=0) - np.mean(right, axis=0) for left, right in zip(first, second, strict=True)]
+    means = [significance.clustered_mean(row, of) for row, of in zip(over_seeds, clusters, strict=True)]
+    by_cluster = significance.mean_of_means(means)
+    if paired:
+        samples: list[Sequence[np.ndarray]] = [[left - right for left, right in zip(first, second, strict=True)]]
+    else:
+        samples = [first, second]
+    by_seed = _by_seed(samples, clusters)
+    parts = [(by_cluster.variance, by_cluster.freedom)]
+    if by_seed.known:
+        clusters_alone = max(by_cluster.variance - by_seed.shared, 0.0) if by_seed.variance else by_cluster.variance
+        parts = [(clusters_alone, by_cluster.freedom), (by_seed.variance, by_seed.freedom)]
+    half = _half(parts, 1 - significance.LEVEL)
+    ends = [extreme(task) for task in (*first, *second) for extreme in (np.min, np.max)]
+    within = np.array([min(ends) - max(ends), max(ends) - min(ends)])
+    low, high = significance.inside(by_cluster.value - half, by_cluster.value + half, within, -1)
+    return CrossedDifference(
+        value=by_cluster.value,
+        low=low,
+        high=high,
+        n=sum(mean.items for mean in means),
+        clusters=sum(mean.clusters for mean in means),
+        seeds=seeds,
+        other_seeds=other_seeds,
+        paired=paired,
+        seed_variance=by_seed.variance,
+        cluster_variance=by_cluster.variance,
+        shared_variance=by_seed.shared,
+        seed_freedom=by_seed.freedom,
+        cluster_freedom=by_cluster.freedom,
+        p=significance.where_few(_p(by_cluster.value, parts), by_cluster.shares) if test else None,
+    )
+
+
+def seed_floor(runs: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> SeedFloor:
+    """What two seeds of one method differ by. runs: scores (seeds, items), one array a task; clusters: (items,) each.
+
+    Raises ValueError for fewer than two seeds, and where tasks or items do not fit together.
+    """
+    _check(runs, clusters)
+    seeds = len(runs[0])
+    if seeds < 2:
+        raise ValueError("One seed has nothing to differ from")
+    beside, differences, disagreements = 0, [], []
+    for one, other in combinations(range(seeds), 2):
+        rows = [task[one] - task[other] for task in runs]
+        mean = significance.average_difference(rows, clusters, test=False)
+        beside += not mean.low <= 0 <= mean.high
+        differences.append(abs(mean.value))
+        disagreements.append(np.mean([np.mean(row != 0) for row in rows]))
+    return SeedFloor(
+        typical=float(np.sqrt(np.mean(np.square(differences)))),
+        largest=float(max(differences)),
+        beside=beside,
+        pairs=len(differences),
+        seeds=seeds,
+        n=sum(task.shape[1] for task in runs),
+        clusters=sum(len(np.unique(of)) for of in clusters),
+        disagreement=float(np.mean(disagreements)),
+    )
+
+
+@dataclass(frozen=True)
+class _BySeed:
+    """The variance of a mean over seeds, and the part of it that is of seeds and clusters together."""
+
+    variance: float = np.nan
+    freedom: float = np.nan
+    shared: float = np.nan
+
+    @property
+    def known(self) -> bool:
+        return bool(np.isfinite(self.variance))
+
+
+def _by_seed(samples: Sequence[Sequence[np.ndarray]], clusters: Sequence[np.ndarray]) -> _BySeed:
+    """Of the sum of the samples' means. samples: independent ones, each with an array (seeds, items) a task."""
+    if any(len(sample[0]) < 2 for sample in samples):
+        return _BySeed()
+    variances, shared = [], 0.0
+    for sample in samples:
+        seeds, tasks = len(sample[0]), len(sample)
+        of_seed = np.mean([task.mean(axis=1) for task in sample], axis=0)
+        variances.append(float(of_seed.var(ddof=1)) / seeds)
+        for task, of in zip(sample, clusters, strict=True):
+            _, codes, sizes = np.unique(of, return_inverse=True, return_counts=True)
+            count = len(sizes)
+            if count < 2:
+                continue
+            rest = task - task.mean(axis=1, keepdims=True) - task.mean(axis=0, keepdims=True) + task.mean()
+            sums = np.stack([np.bincount(codes, weights=row, minlength=count) for row in rest]) / task.shape[1]
+            unbiased = seeds / (seeds - 1) * count / (count - 1)
+            shared += unbiased * float((sums**2).sum()) / seeds**2 / tasks**2
+    estimated = sum(variance**2 / (len(sample[0]) - 1) for variance, sample in zip(variances, samples, strict=True))
+    least = min(len(sample[0]) for sample in samples) - 1
+    return _BySeed(sum(variances), sum(variances) ** 2 / estimated if estimated else least, shared)
+
+
+def _half(parts: Sequence[tuple[float, float]], level: float) -> float:
+    """Half an interval that misses with this probability, from variances with their degrees of freedom."""
+    from scipy import stats
+
+    return float(np.sqrt(sum(variance * stats.t.isf(level / 2, freedom) ** 2 for variance, freedom in parts)))
+
+
+def _p(value: float, parts: Sequence[tuple[float, float]]) -> float:
+    """The level at which half an interval is the value."""
+    from scipy import optimize
+
+    def beyond(log_level: float) -> float:
+        return _half(parts, float(np.exp(log_level))) - abs(value)
+
+    if beyond(_LEAST) <= 0:
+        return float(np.exp(_LEAST))
+    return float(np.exp(optimize.brentq(beyond, _LEAST, 0.0))) if value else 1.0
+
+
+def _check(runs: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> None:
+    """Raises ValueError where runs are not (seeds, items) of as many seeds on every task, with a cluster an item."""
+    if not runs or len(runs) != len(clusters):
+        raise ValueError(f"{len(runs)} tasks and the clusters of {len(clusters)} do not fit together")
+    for task, of in zip(runs, clusters, strict=True):
+        if np.ndim(task) != 2 or np.shape(task) != (len(runs[0]), len(of)) or not np.size(task):
+            raise ValueError(f"Scores of shape {np.shape(task)} are not of {len(runs[0])} seeds and {len(of)} items")
+        if not np.isfinite(task).all():
+            raise ValueError("A run has no score on some item; take the items that all have answered")

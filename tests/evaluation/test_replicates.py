@@ -1,0 +1,156 @@
+"""Methods over calibration seeds: seeds and clusters crossed, and what two seeds of one method differ by."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis.evaluation import significance
+from analysis.evaluation.replicates import crossed_difference, seed_floor
+
+
+def crossed_anova(differences: np.ndarray) -> tuple[float, float, float]:
+    """The mean squares of seeds, items and what is left, by the sums of squares of a two-way table (seeds, items)."""
+    seeds, items = differences.shape
+    mean = differences.mean()
+    of_seeds = items * ((differences.mean(axis=1) - mean) ** 2).sum() / (seeds - 1)
+    of_items = seeds * ((differences.mean(axis=0) - mean) ** 2).sum() / (items - 1)
+    whole = ((differences - mean) ** 2).sum()
+    rest = whole - (seeds - 1) * of_seeds - (items - 1) * of_items
+    return of_seeds, of_items, rest / ((seeds - 1) * (items - 1))
+
+
+@given(st.integers(2, 5), st.integers(3, 12), st.integers(0, 2**31))
+def test_with_items_of_their_own_it_is_the_textbooks_two_way_table(seeds, items, number):
+    rng = np.random.default_rng(number)
+    first, second = 10 * rng.random((seeds, items)), rng.random((seeds, items)) + rng.random(items)
+    found = crossed_difference([first], [second], [np.arange(items)], paired=True, test=True)
+    of_seeds, of_items, rest = (square / (seeds * items) for square in crossed_anova(first - second))
+    assert found.value == pytest.approx((first - second).mean())
+    assert (found.seed_variance, found.cluster_variance) == pytest.approx((of_seeds, of_items))
+    assert found.shared_variance == pytest.approx(rest)
+    squares = stats.t.ppf(0.975, seeds - 1) ** 2 * of_seeds
+    squares += stats.t.ppf(0.975, items - 1) ** 2 * max(of_items - rest, 0)
+    assert found.high - found.low == pytest.approx(2 * np.sqrt(squares))
+    assert (found.p < 0.05) <= (not found.low <= 0 <= found.high)
+    assert (found.seeds, found.clusters, found.n) == (seeds, items, items)
+
+
+@given(st.integers(2, 4), st.integers(0, 2**31))
+def test_the_other_way_round_is_the_opposite(seeds, number):
+    rng = np.random.default_rng(number)
+    clusters = [rng.integers(0, 9, 30), rng.integers(0, 5, 12)]
+    first, second = ([(rng.random((seeds, len(of))) < share) * 1.0 for of in clusters] for share in (0.7, 0.5))
+    for paired in (True, False):
+        one = crossed_difference(first, second, clusters, paired, test=True)
+        other = crossed_difference(second, first, clusters, paired, test=True)
+        assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
+        assert one.p == pytest.approx(other.p)
+        assert -1 <= one.low <= one.value <= one.high <= 1
+        assert not one.shown or not one.low <= 0 <= one.high
+
+
+def test_one_seed_is_the_clustered_difference_and_says_what_it_lacks():
+    rng = np.random.default_rng(0)
+    clusters = [np.arange(60) // 2, np.arange(90) // 3]
+    first, second = ([(rng.random((1, len(of))) < share) * 1.0 for of in clusters] for share in (0.8, 0.5))
+    one = crossed_difference(first, second, clusters, paired=True, test=True)
+    mean = significance.average_difference([a[0] - b[0] for a, b in zip(first, second, strict=True)], clusters, True)
+    assert (one.value, one.low, one.high, one.p) == pytest.approx((mean.value, mean.low, mean.high, mean.p))
+    assert not one.holds_seeds
+    assert np.isnan(one.seed_variance)
+    assert (one.seeds, one.clusters, one.n) == (1, 60, 150)
+
+
+def test_unpaired_seeds_add_up():
+    """Each method's seeds vary on their own, and there can be more of one."""
+    rng = np.random.default_rng(0)
+    first, second = rng.random((4, 50)) + rng.normal(0, 0.1, (4, 1)), rng.random((3, 50))
+    found = crossed_difference([first], [second], [np.arange(50)], paired=False, test=True)
+    expected = first.mean(axis=1).var(ddof=1) / 4 + second.mean(axis=1).var(ddof=1) / 3
+    assert found.seed_variance == pytest.approx(expected)
+    assert (found.seeds, found.other_seeds) == (4, 3)
+
+
+def test_seeds_that_differ_keep_a_difference_from_being_shown():
+    """All items agree, but half of the seeds go the other way: over items alone it would be sure."""
+    one = np.tile([[0.06], [-0.02], [0.05], [-0.03]], (1, 400))
+    found = crossed_difference([0.5 + one], [np.full((4, 400), 0.5)], [np.arange(400)], paired=True, test=True)
+    assert found.value == pytest.approx(0.015)
+    assert found.words == "no difference shown"
+    assert found.low < 0 < found.high
+    assert found.holds_seeds
+
+
+def test_what_differs_nowhere_has_a_wide_interval():
+    same = np.ones((3, 20))
+    found = crossed_difference([same], [same], [np.arange(20)], paired=True, test=True)
+    assert (found.value, found.words) == (0, "no difference shown")
+    assert found.high > 0.1
+
+
+def test_the_floor_is_what_two_seeds_differ_by():
+    runs = [np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0.0]])]
+    floor = seed_floor(runs, [np.arange(4)])
+    assert floor.largest == 0.75
+    assert floor.typical == pytest.approx(np.sqrt((0.5**2 + 0.75**2 + 0.25**2) / 3))
+    assert floor.typical == pytest.approx(np.sqrt(2) * runs[0].mean(axis=1).std(ddof=1))
+    assert floor.disagreement == pytest.approx(0.5)
+    assert (floor.seeds, floor.pairs, floor.n, floor.clusters) == (3, 3, 4, 4)
+    far = seed_floor([np.repeat([[1.0], [0.0]], 100, axis=1)], [np.arange(100)])
+    assert (far.beside, far.pairs) == (1, 1)
+
+
+def test_what_does_not_fit_together_is_refused():
+    row, of = np.ones((2, 5)), np.arange(5)
+    with pytest.raises(ValueError, match="no pairs"):
+        crossed_difference([row], [row[:1]], [of], paired=True, test=True)
+    with pytest.raises(ValueError, match="items"):
+        crossed_difference([row], [row], [of[:4]], paired=True, test=True)
+    with pytest.raises(ValueError, match="tasks"):
+        crossed_difference([], [], [], paired=True, test=True)
+    with pytest.raises(ValueError, match="answered"):
+        crossed_difference([row * np.nan], [row], [of], paired=True, test=True)
+    with pytest.raises(ValueError, match="One seed"):
+        seed_floor([row[:1]], [of])
+
+
+# --- null experiments -------------------------------------------------------------------------------------------
+
+
+def experiment(
+    rng: np.random.Generator, seeds: int, effect: float = 0.0, tasks: int = 3, keys: int = 60, seed_noise: float = 0.25
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Two methods on tasks whose items share keys, each with calibration seeds. effect: of the first, as a share.
+
+    An item is right where its ease, which its key and it alone give, and what the method's seed does to it come above a
+    threshold: the seed shifts all items, keys and single items.
+    """
+    first, second, clusters = [], [], []
+    shifts = rng.normal(0, seed_noise, (2, seeds, 1))
+    for _ in range(tasks):
+        of = np.repeat(np.arange(keys), rng.integers(1, 9, keys))
+        ease = rng.normal(0, 1, keys)[of] + rng.normal(0, 0.5, len(of))
+        for method, runs in enumerate((first, second)):
+            noise = rng.normal(0, 0.4, keys)[of] + rng.normal(0, 0.5, (seeds, keys))[:, of]
+            noise = noise + rng.normal(0, 0.3, (seeds, len(of))) + shifts[method]
+            wins = rng.random((seeds, len(of))) < (effect if method == 0 else 0.0)
+            runs.append(((ease + noise > -0.5) | wins).astype(float))
+        clusters.append(of)
+    return first, second, clusters
+
+
+@pytest.mark.parametrize(("seeds", "paired"), [(3, True), (8, True), (4, False)])
+def test_200_null_experiments_with_clusters_and_seeds(seeds, paired):
+    """5 % ± 2.5 % are called different. Over items alone, with one seed, it would be many times as many."""
+    rng = np.random.default_rng(7)
+    crossed, items_alone = 0, 0
+    for _ in range(200):
+        first, second, clusters = experiment(rng, seeds)
+        crossed += crossed_difference(first, second, clusters, paired, test=True).p < 0.05
+        single = [left[0] - right[0] for left, right in zip(first, second, strict=True)]
+        own = [np.arange(len(row)) for row in single]
+        items_alone += significance.average_difference(single, own, True).p < 0.05
+    assert 0.025 <= crossed / 200 <= 0.075
+    assert items_alone / 200 > 0.3
