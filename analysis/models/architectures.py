@@ -77,13 +77,13 @@ def _class_names(config: Mapping[str, Any]) -> tuple[str, ...]:
     classes = config.get("architectures")
     if classes is None:
         return ()
-    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise UserError(f"'architectures' of the config is {_short(classes)}; a list of class names was expected.")
     return tuple(classes)
 
 
 def _claims_causal_lm(classes: tuple[str, ...]) -> bool:
-    return any(one.endswith(("CausalLM", "LMHeadModel")) for one in classes)
+    return any(name.endswith(("CausalLM", "LMHeadModel")) for name in classes)
 
 
 def _contradiction(family: Architecture, classes: tuple[str, ...], model_type: str) -> UserError:

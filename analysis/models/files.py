@@ -29,15 +29,15 @@ def stored_tensors(model: LoadedModel) -> dict[str, StoredTensor]:
     """Every tensor of the checkpoint's files by its native name, in the order of the files."""
     known = {name for name, _ in model.network.named_parameters()}
     prefix = f"{model.network.base_model_prefix}."
-    found = {}
+    tensors = {}
     for file in model.checkpoint.weight_files:
         with safe_open(file, "pt") as handle:
             for name in handle.keys():  # noqa: SIM118 - a safetensors handle is no mapping
                 native = native_name(model.checkpoint.config["model_type"], name)
                 # Some checkpoints were saved from the body alone, without the head's prefix.
                 native = prefix + native if native not in known and prefix + native in known else native
-                found[native] = StoredTensor(file, name)
-    return found
+                tensors[native] = StoredTensor(file, name)
+    return tensors
 
 
 def block_prefix(model: LoadedModel) -> str:

@@ -80,5 +80,5 @@ def free_memory() -> int:
 
 
 def _unchanged(model: "LoadedModel") -> bool:
-    found = find(model.spec.source, model.spec.paradigm)
-    return found is not None and fingerprint(found) == model.fingerprint
+    checkpoint = find(model.spec.source, model.spec.paradigm)
+    return checkpoint is not None and fingerprint(checkpoint) == model.fingerprint

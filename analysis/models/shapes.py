@@ -15,18 +15,18 @@ from analysis.models.checkpoint import Checkpoint
 from analysis.models.load import config_of, register
 
 
-def parameter_shapes(found: Checkpoint, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters by their native names, as the class that runs `found` makes them by this config.
+def parameter_shapes(checkpoint: Checkpoint, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes of all parameters by their native names, as the class that runs `checkpoint` makes them by this config.
 
     Raises UserError for a config that the class refuses.
     """
     register()
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
         (Path(folder) / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
-        read = config_of(replace(found, folder=Path(folder), config=dict(config)), fits=False)
+        read = config_of(replace(checkpoint, folder=Path(folder), config=dict(config)), fits=False)
     try:
         with init_empty_weights():
             network = AutoModelForCausalLM.from_config(read)
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise UserError(f"The {found.architecture.name} class refuses its config: {error}") from error
+        raise UserError(f"The {checkpoint.architecture.name} class refuses its config: {error}") from error
     return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}

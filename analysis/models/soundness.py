@@ -14,36 +14,38 @@ from analysis.models.checkpoint import Checkpoint, stored_shapes
 from analysis.models.names import native_name
 
 
-def check_fits(found: Checkpoint, config: Any) -> None:
+def check_fits(checkpoint: Checkpoint, config: Any) -> None:
     """Compares config and files before any memory is taken: the model is built without weights and counted.
 
     Raises UserError where the config's sizes differ, the class that runs is not the one named in the config, or the
     model has more parameters than the files hold.
     """
-    name, layers = found.architecture.name, getattr(config, "num_hidden_layers", found.geometry.layers)
-    if layers != found.geometry.layers:
+    name, layers = checkpoint.architecture.name, getattr(config, "num_hidden_layers", checkpoint.geometry.layers)
+    if layers != checkpoint.geometry.layers:
         raise UserError(
-            f"The {name} config in '{found.folder}' says {found.geometry.layers} layers in one field and {layers} in "
-            "another. Remove the one that is wrong."
+            f"The {name} config in '{checkpoint.folder}' says {checkpoint.geometry.layers} layers in one field and "
+            f"{layers} in another. Remove the one that is wrong."
         )
     with torch.device("meta"):
         network = AutoModelForCausalLM.from_config(config, attn_implementation=attention.IMPLEMENTATION)
-    runs, named = type(network).__name__, found.architecture.classes
-    if named and runs.lower() not in {one.lower() for one in named}:
+    runs, named = type(network).__name__, checkpoint.architecture.classes
+    if named and runs.lower() not in {class_name.lower() for class_name in named}:
         raise UserError(
-            f"The config in '{found.folder}' names the class {', '.join(named)}, and its model type "
-            f"'{found.config['model_type']}' runs as {runs}, which is another model. Correct whichever is wrong."
+            f"The config in '{checkpoint.folder}' names the class {', '.join(named)}, and its model type "
+            f"'{checkpoint.config['model_type']}' runs as {runs}, which is another model. Correct whichever is wrong."
         )
     wanted = sum(weight.numel() for weight in network.parameters())
-    shapes = stored_shapes(found)
+    shapes = stored_shapes(checkpoint)
     stored = sum(prod(shape) for _, shape in shapes.values())
     if wanted > stored:
-        there = {native_name(found.config["model_type"], one) for one in shapes}
-        there |= {f"{network.base_model_prefix}.{one}" for one in there}  # files saved from the body alone
-        lacking = next((one for one, _ in network.named_parameters() if one not in there), None)
+        native = {native_name(checkpoint.config["model_type"], stored_name) for stored_name in shapes}
+        native |= {
+            f"{network.base_model_prefix}.{parameter}" for parameter in native
+        }  # files saved from the body alone
+        lacking = next((parameter for parameter, _ in network.named_parameters() if parameter not in native), None)
         without = "" if lacking is None else f", without '{lacking}'"
         raise UserError(
-            f"The weights in '{found.folder}' do not fit its config: a {name} model of these sizes has {wanted:,} "
+            f"The weights in '{checkpoint.folder}' do not fit its config: a {name} model of these sizes has {wanted:,} "
             f"parameters and the files hold {stored:,}{without}. The checkpoint is incomplete, changed, or of another "
             "architecture."
         )

@@ -22,18 +22,18 @@ def skeleton(spec: ModelSpec) -> LoadedModel:
 
     register()
     device = pick_device(spec.device)
-    found = checkpoints.find(spec.source, spec.paradigm)
-    if found is None:
+    checkpoint = checkpoints.find(spec.source, spec.paradigm)
+    if checkpoint is None:
         raise UserError(f"'{spec.source}' is not on this disk. Download it first; it is then read block by block.")
-    config = config_of(found)
-    tokenizer = load_tokenizer(found.folder, config)
-    mask_token = mask_token_of(found, config, tokenizer)
-    stored_dtype = {"BF16": torch.bfloat16, "F16": torch.float16}.get(checkpoints.main_dtype(found), torch.float32)
+    config = config_of(checkpoint)
+    tokenizer = load_tokenizer(checkpoint.folder, config)
+    mask_token = mask_token_of(checkpoint, config, tokenizer)
+    stored_dtype = {"BF16": torch.bfloat16, "F16": torch.float16}.get(checkpoints.main_dtype(checkpoint), torch.float32)
     wanted = {"bfloat16": torch.bfloat16, "float32": torch.float32, "auto": stored_dtype}[spec.dtype]
     dtype = torch.float32 if spec.dtype == "auto" and device == "cpu" else wanted
     with init_empty_weights(include_buffers=False):
         network = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention.IMPLEMENTATION)
-    model = LoadedModel(spec, found, network.eval(), tokenizer, checkpoints.fingerprint(found), mask_token)
+    model = LoadedModel(spec, checkpoint, network.eval(), tokenizer, checkpoints.fingerprint(checkpoint), mask_token)
     make_bidirectional(model)
     stored, blocks = stored_tensors(model), f"{block_prefix(model)}."
     head = network.get_output_embeddings()
@@ -43,9 +43,11 @@ def skeleton(spec: ModelSpec) -> LoadedModel:
         for part, weight in list(module.named_parameters(recurse=False)):
             full = f"{name}.{part}"
             if full not in stored:
-                raise UserError(f"'{found.folder}' holds no tensor for '{full}', so it cannot be read block by block.")
+                raise UserError(
+                    f"'{checkpoint.folder}' holds no tensor for '{full}', so it cannot be read block by block."
+                )
             held = torch.nn.Parameter(stored[full].read().to(device, weight.dtype), requires_grad=False)
-            check_finite([(full, held)], f"The weights in '{found.folder}' cannot be used")
+            check_finite([(full, held)], f"The weights in '{checkpoint.folder}' cannot be used")
             setattr(module, part, held)
         for part, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, part, buffer.to(device))

@@ -75,7 +75,7 @@ def compare(steps: list[Step], untouched: list[Step], prompt_length: int) -> dic
     confidence of the chosen tokens.
     """
     written, plain = (run[-1].choice.output[0, prompt_length:].tolist() for run in (steps, untouched))
-    same = [one == other for one, other in zip(written, plain, strict=False)]
+    same = [token == untouched_token for token, untouched_token in zip(written, plain, strict=False)]
     same += [False] * (len(written) - len(same))
     confidence = torch.cat([step.choice.confidence[0][step.choice.chosen[0]] for step in steps])
     return {
