@@ -12,9 +12,9 @@ from pages.parts.pruning.plan import plan
 from pages.parts.pruning.runs import prune_runs
 from pages.parts.pruning.settings import prune_settings
 from pages.parts.session import model_in_use, submit
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.trouble import refusal_kept, say_refusal
 
-_REFUSED = "pruning_refused"
+_PLACE = "prune"
 
 
 def main() -> None:
@@ -42,9 +42,7 @@ def main() -> None:
         on_click=_launch,
         args=(specs,),
     )
-    refused = st.session_state.pop(_REFUSED, "")
-    if refused:
-        st.error(plain(refused))
+    say_refusal(_PLACE)
     st.divider()
     prune_runs()
     st.divider()
@@ -53,12 +51,10 @@ def main() -> None:
 
 def _launch(specs: list[PruneSpec]) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
-    try:
+    with refusal_kept(_PLACE):
         for spec in specs:
             permission.allow(spec.model.source)
             submit("prune", spec)
-    except EXPECTED as error:
-        st.session_state[_REFUSED] = why(error)
 
 
 if __name__ == "__main__":

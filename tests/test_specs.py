@@ -1,6 +1,7 @@
 """Parameters: their rules, their sentences, and that pages, command line and docs all read them."""
 
 import json
+import shlex
 
 import pytest
 from pydantic import Field, ValidationError
@@ -8,6 +9,7 @@ from pydantic import Field, ValidationError
 from analysis import specs
 from analysis.jobs import JOBS
 from analysis.specs import DreamSampling, LLaDASampling, RecordSpec, SinkParams, Spec, parameter, sentence
+from analysis.specs.commands import command
 from analysis.specs.fields import bounds, extra
 from docs.parameters import PATH, document
 
@@ -84,3 +86,11 @@ def test_specs_of_one_name_are_told_apart_by_what_differs():
     assert len({first, second, third}) == 3
     assert "seed" not in first, "what is equal is not said"
     assert told_apart(["a", "a"], [{"x": 1}, {"x": 1}], PruneSpec) == ["", ""]
+
+
+def test_a_command_is_quoted_for_a_shell_and_a_true_is_a_flag_alone():
+    fields = {"data": "my text.txt", "skip_layers": (1, 2), "streaming": True, "noise_eps": 0.1}
+    words = shlex.split(command("prune", "a model", fields, "out", ["b"]))
+    assert words[:8] == ["python", "-m", "analysis", "prune", "--model", "a model", "--compare", "b"]
+    assert words[8:14] == ["--calibration", "my text.txt", "--skip-layers", "1,2", "--streaming", "--noise-eps"]
+    assert words[14:] == ["0.1", "--out", "out"]

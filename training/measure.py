@@ -20,6 +20,7 @@ from analysis.attention import MassObserver
 from analysis.bundled.grammar import document, question, sentence
 from analysis.bundled.units import arithmetic, given, moved, reference, trouble
 from analysis.bundled.world import PEOPLE
+from analysis.evaluation import significance
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import Request, log_likelihoods
 from analysis.job_context import SilentContext
@@ -138,10 +139,10 @@ def token_ids(model: LoadedModel, text: str, start: bool) -> tuple[int, ...]:
     return tuple(tokenizer_of(model)(text, add_special_tokens=start)["input_ids"])
 
 
-def wilson(right: np.ndarray) -> list[float]:
+def share_right(right: np.ndarray) -> list[float]:
     """The share that is right with its 95 % Wilson interval: [share, low, high]."""
-    interval = stats.binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
-    return [float(right.mean()), float(interval.low), float(interval.high)]
+    estimate = significance.estimate(right)
+    return [estimate.value, estimate.low, estimate.high]
 
 
 def mean_over_tasks(values: Iterable[np.ndarray]) -> list[float]:
@@ -205,7 +206,7 @@ def pruning_curve(model: LoadedModel, split: str, limit: int | None, report: Rep
                 "sparsity": sparsity,
                 "loss": loss(pruned),
                 "mean": mean_over_tasks(right.values()),
-                "tasks": {task: wilson(values) for task, values in right.items()},
+                "tasks": {task: share_right(values) for task, values in right.items()},
             }
         )
         report(f"{method} {sparsity}: mean accuracy {rows[-1]['mean'][0]:.3f}, loss {rows[-1]['loss']:.3f}")
@@ -356,7 +357,7 @@ def measure(model: LoadedModel, split: str, limit: int | None, report: Report) -
     result = {"loss": loss(model), "sinks": sink_statistics(model, report)}
     right = solved(model, split, limit)
     result["names"] = names_copied(model)
-    result["problems"] = {"items": len(right), "share": wilson(right)}
+    result["problems"] = {"items": len(right), "share": share_right(right)}
     report(f"problems: {right.mean():.3f}")
     return result | {"pruning": pruning_curve(model, split, limit, report)}
 

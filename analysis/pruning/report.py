@@ -1,6 +1,5 @@
 """What a pruning run says about itself: every parameter, what was removed where, and the command that repeats it."""
 
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -12,6 +11,7 @@ from analysis.models.load import LoadedModel
 from analysis.provenance import environment
 from analysis.pruned.report_file import FORMAT, Report
 from analysis.specs import ModelSpec, PruneSpec
+from analysis.specs.commands import command
 
 _HEAD_ROWS = ("q_proj", "k_proj", "v_proj")
 
@@ -106,27 +106,26 @@ def build(
         },
         "phases": rows,
         "notes": notes,
-        "command": command(spec, model.dtype),
+        "command": prune_command(spec, model.dtype),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(),
     }
     return {**report, **facts}
 
 
-def command(spec: PruneSpec, dtype: str) -> str:
+def prune_command(spec: PruneSpec, dtype: str) -> str:
     """The command line that does the same again, into a folder of the same name where it is started.
 
     dtype: what the model ran in. It is named where it can be, for `auto` is another precision on another machine.
     """
     if dtype in get_args(ModelSpec.model_fields["dtype"].annotation):
         spec = spec.model_copy(update={"model": spec.model.model_copy(update={"dtype": dtype})})
-    words = ["python", "-m", "analysis", "prune", "--model", spec.model.source, "--method", spec.method]
     changed = spec.model_dump(exclude_defaults=True)
     nested = [changed.pop(name, {}) for name in ("model", "calibration", "discount", "steps")]
-    flat = {name: value for one in (*nested, changed) for name, value in one.items()}
-    flat = {name: value for name, value in flat.items() if name not in ("source", "method", "out", "overwrite")}
-    names = {"data": "calibration"}
-    for name, value in flat.items():
-        flag = f"--{names.get(name, name).replace('_', '-')}"
-        words += [flag, ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)]
-    return shlex.join([*words, "--out", Path(spec.out).name or f"pruned-{spec.method}"])
+    fields = {"method": spec.method} | {
+        name: value
+        for part in (*nested, changed)
+        for name, value in part.items()
+        if name not in ("source", "out", "overwrite")
+    }
+    return command("prune", spec.model.source, fields, Path(spec.out).name or f"pruned-{spec.method}")

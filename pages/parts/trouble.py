@@ -15,6 +15,7 @@ from pages.parts.plain import plain
 
 EXPECTED = (OSError, ValueError)
 """What opening, reading and validating raise: UserError, ValidationError and UnicodeError are ValueErrors."""
+_REFUSED = "refused"
 _SHOWN = 120  # characters of a path that are shown
 
 
@@ -51,3 +52,21 @@ def told() -> Iterator[None]:
         yield
     except EXPECTED as error:
         st.error(plain(why(error)))
+
+
+@contextmanager
+def refusal_kept(place: str) -> Iterator[None]:
+    """Around what a callback does for a click: an expected error ends the block, and `say_refusal` of the same place
+    says it as the page is drawn. place: what was clicked, one name for each.
+    """
+    try:
+        yield
+    except EXPECTED as error:
+        st.session_state[f"{_REFUSED}_{place}"] = why(error)
+
+
+def say_refusal(place: str) -> None:
+    """Says once why the last click at this place was refused, if it was."""
+    message = st.session_state.pop(f"{_REFUSED}_{place}", "")
+    if message:
+        st.error(plain(message))

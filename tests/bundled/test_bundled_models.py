@@ -100,8 +100,8 @@ def test_mean_over_tasks():
     assert high - mean == pytest.approx(mean - low) == pytest.approx(1.96 * (1 / 3 / 4) ** 0.5 / 2)
 
 
-def test_wilson():
-    share, low, high = measure.wilson(torch.tensor([True] * 8 + [False] * 2).numpy())
+def test_share_right():
+    share, low, high = measure.share_right(torch.tensor([True] * 8 + [False] * 2).numpy())
     assert share == pytest.approx(0.8)
     assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
 

@@ -21,7 +21,7 @@ from analysis.command_line import evaluate
 from analysis.errors import UserError
 from analysis.evaluation import comparing, early_draws, language_model, live, results, tables, tasks
 from analysis.evaluation.bundled.data import FOLDER
-from analysis.evaluation.command import command
+from analysis.evaluation.command import evaluate_command
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Request, log_likelihoods
@@ -697,7 +697,7 @@ def test_the_command_that_is_shown_asks_the_same_again():
         ),
         EvaluateSpec(early_draws=True),
     ):
-        words = shlex.split(command(asked))
+        words = shlex.split(evaluate_command(asked))
         assert words[:4] == ["python", "-m", "analysis", "evaluate"]
         assert evaluate.spec_of(parser.parse_args(words[3:])) == asked
 

@@ -12,9 +12,9 @@ from pages.parts import controls
 from pages.parts.accuracy.panel import accuracy_panel
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
-_REFUSED, _PRESELECTED, _CHOSEN = "evaluation_refused", "accuracy_preselected", "accuracy_chosen"
+_PLACE, _PRESELECTED, _CHOSEN = "evaluate", "accuracy_preselected", "accuracy_chosen"
 _RUNS = "accuracy_runs"
 _LIMIT = 64  # items a task that are preset: minutes on a laptop, and enough to see large differences
 MOST = 6  # models compared at once that are preselected
@@ -83,9 +83,7 @@ def _question(model: ModelSpec, runs: dict[str, tuple[str, str]]) -> None:
         on_click=_evaluate,
         args=(spec,),
     )
-    refused = st.session_state.pop(_REFUSED, "")
-    if refused:
-        st.error(plain(refused))
+    say_refusal(_PLACE)
 
 
 def _more() -> dict:
@@ -105,10 +103,8 @@ def _more() -> dict:
 
 def _evaluate(spec: EvaluateSpec) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
-    try:
+    with refusal_kept(_PLACE):
         st.query_params["evaluation"] = submit("evaluate", spec).id
-    except EXPECTED as error:
-        st.session_state[_REFUSED] = why(error)
 
 
 # --- the evaluation shown ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.evaluation import results as evaluations
 from analysis.evaluation import tables
-from analysis.evaluation.command import command
+from analysis.evaluation.command import evaluate_command
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.results import Results
 from analysis.jobs import EvaluatePartial
@@ -190,7 +190,7 @@ def _cut(found: Results) -> None:
 def _take_away(record: JobRecord) -> None:
     spec = record.parameters(EvaluateSpec)
     st.markdown("**The command that repeats it**")
-    st.code(command(spec), language="bash", wrap_lines=True)
+    st.code(evaluate_command(spec), language="bash", wrap_lines=True)
     file = engine().result_file(record)
     with st.container(horizontal=True):
         names = list(record.summary["models"])

@@ -8,6 +8,7 @@ from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import Comparison
 from analysis.pruned.report_file import first_pair, seed_pair
 from analysis.specs import METHODS, PruneSpec
+from analysis.specs.commands import command
 from pages.parts.masks import measures
 from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of
 from pages.parts.plain import code, plain
@@ -76,7 +77,7 @@ def how_to_prune(known: dict[str, Path]) -> None:
         discounted = PruneSpec.model_fields["method"].default
         st.code(
             "\n".join(
-                f'python -m analysis prune --model bundled --method {method} --sparsity 0.5 --out "{where / method}"'
+                command("prune", "bundled", {"method": method, "sparsity": 0.5}, str(where / method))
                 for method in filter(None, (METHODS[discounted].control, discounted))
             ),
             language="bash",

@@ -9,11 +9,11 @@ from pages.parts.plain import plain
 from pages.parts.recordings.choice import among
 from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
 from pages.parts.session import engine, not_in_address, submit
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.trouble import refusal_kept, say_refusal
 
 TWIN = "bundled-ar"
 NONE = "none"
-_COMPARED, _ADDRESS_READ, _PROBLEM = "compare_choice", "reference_address_read", "reference_problem"
+_COMPARED, _ADDRESS_READ, _PLACE = "compare_choice", "reference_address_read", "record_twin"
 
 
 def compared_recordings(recording: Recording) -> list[JobRecord]:
@@ -82,7 +82,7 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
         st.session_state[key] = wanted
 
     def record_twin() -> None:
-        try:
+        with refusal_kept(_PLACE):
             spec = RecordSpec(
                 model=ModelSpec(source=TWIN),
                 prompt=shown.spec["prompt"],
@@ -90,8 +90,6 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
                 seed=shown.spec["seed"],
             )
             st.session_state[key] = submit("record", spec).id
-        except EXPECTED as error:
-            st.session_state[_PROBLEM] = why(error)
 
     titles = {NONE: "none"} | recording_titles(list(jobs.values()), short=True)
     box, button = st.columns([1, 1] if not same_prompt else [1, 0.001], vertical_alignment="bottom")
@@ -112,8 +110,7 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
             width="stretch",
             help="Records the same prompt with the autoregressive model that ships with SinkScope.",
         )
-    if _PROBLEM in st.session_state:
-        st.error(plain(st.session_state.pop(_PROBLEM)))
+    say_refusal(_PLACE)
     _to_address("reference", chosen)
     return chosen
 

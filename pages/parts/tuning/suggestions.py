@@ -9,12 +9,12 @@ from analysis.specs import OBJECTIVES, CalibrateSpec, SuggestSpec, TuneParams, s
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, log_drawer, progress_bar
 from pages.parts.session import engine, not_in_address, restart, submit
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 from pages.parts.tuning import search_results
 from pages.parts.tuning.search_settings import held_in_words, search_controls, search_in_words
 
 REFRESH = 0.7  # seconds
-_SEARCH, _REFUSED = "search", "suggestion_refused"
+_SEARCH, _PLACE = "search", "suggest"
 
 
 def suggest_view(asked: CalibrateSpec, setting: TuneParams, levels: tuple[int, ...]) -> None:
@@ -38,9 +38,7 @@ def suggest_view(asked: CalibrateSpec, setting: TuneParams, levels: tuple[int, .
     )
     if spec is not None:
         right.caption(f"Stays as set above: {plain(held_in_words(spec))}.")
-    refused = st.session_state.pop(_REFUSED, "")
-    if refused:
-        st.error(plain(refused))
+    say_refusal(_PLACE)
     st.divider()
     record = _shown(asked)
     if record is None:
@@ -52,10 +50,8 @@ def suggest_view(asked: CalibrateSpec, setting: TuneParams, levels: tuple[int, .
 
 def _submit(spec: SuggestSpec) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
-    try:
+    with refusal_kept(_PLACE):
         st.query_params[_SEARCH] = submit("suggest", spec).id
-    except EXPECTED as error:
-        st.session_state[_REFUSED] = why(error)
 
 
 def _shown(asked: CalibrateSpec) -> JobRecord | None:
