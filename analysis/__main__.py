@@ -31,8 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         problems = environment.problems()
         if problems:
             raise UserError(" ".join(problems))
-        threads.prepare()
         options = _parser().parse_args(arguments)
+        threads.prepare()
         return VERBS[options.verb].run(options)
     except ValidationError as error:
         return _fail(sentence(error))
