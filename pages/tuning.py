@@ -121,9 +121,7 @@ def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
         f"{size:,.0f} MB · calibration seed {info.spec.calibration.seed:d}, floor from seed {info.other_seed:d}, "
         f"{info.spec.heldout:d} held-out sequences"
     )
-    st.caption(
-        st.caption("Masks lose the lowest of each row, ranked by the dense model, as published; the rest needs a run.")
-    )
+    st.caption("Masks lose the lowest of each row, ranked by the dense model, as published; the rest needs a run.")
     if info.grouping == "bins":
         st.caption(_error_of_bins(statistics))
     for note in info.notes:

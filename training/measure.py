@@ -141,8 +141,8 @@ def token_ids(model: LoadedModel, text: str, start: bool) -> tuple[int, ...]:
 
 def share_right(right: np.ndarray) -> list[float]:
     """The share that is right with its 95 % Wilson interval: [share, low, high]."""
-    estimate = significance.estimate(right)
-    return [estimate.value, estimate.low, estimate.high]
+    low, high = significance.wilson(np.array([right.sum()]), np.array([len(right)]))
+    return [float(right.mean()), float(low[0]), float(high[0])]
 
 
 def mean_over_tasks(values: Iterable[np.ndarray]) -> list[float]:
