@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from jinja2 import Environment, Template
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.figures.style import CLICK_HINT
@@ -45,6 +46,46 @@ _UNPACK = """(async () => {
   }
 })();"""
 
+# Beneath a plot the numbers are folded, as they are on the page; a table of its own is open.
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{{ title }}</title>
+<style>{{ style }}</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+{% if cards %}
+<div class="cards">
+{% for card in cards %}
+<div class="card">{{ card.label }}<b>{{ card.value }}</b><small>{{ card.note }}</small></div>
+{% endfor %}
+</div>
+{% endif %}
+{% for exhibit in exhibits %}
+<h2>{{ exhibit.title }}</h2>
+<p>{{ exhibit.sentence }}</p>
+{% if exhibit.figure %}
+<div></div><script class="figure" type="application/json">{{ exhibit.figure }}</script>
+{% endif %}
+{% if exhibit.table and exhibit.figure %}
+<details><summary>Table</summary>{{ exhibit.table }}</details>
+{% elif exhibit.table %}
+{{ exhibit.table }}
+{% endif %}
+{% endfor %}
+<h2>Settings</h2>
+<pre>{{ settings }}</pre>
+{% if packed %}
+<script id="packed" type="text/plain" data-size="{{ size }}">{{ packed }}</script>
+<script>{{ unpack }}</script>
+{% endif %}
+</body>
+</html>
+"""
+
 
 @dataclass(frozen=True)
 class Exhibit:
@@ -67,33 +108,36 @@ class Card:
 
 def page_html(title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibit], cards: Sequence[Card] = ()) -> str:
     """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON."""
-    parts = [
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
-        "<meta name='viewport' content='width=device-width'>",
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>",
+    size, packed = _plotly() if any(exhibit.figure is not None for exhibit in exhibits) else (0, "")
+    shown = [
+        {
+            "title": exhibit.title,
+            "sentence": exhibit.sentence,
+            "figure": None if exhibit.figure is None else Markup(_json(exhibit.figure)),
+            "table": None if exhibit.table is None else Markup(_table(exhibit.table)),
+        }
+        for exhibit in exhibits
     ]
-    if cards:
-        shown = (
-            f"<div class='card'>{escape(card.label)}<b>{escape(card.value)}</b><small>{escape(card.note)}</small></div>"
-            for card in cards
-        )
-        parts.append(f"<div class='cards'>{''.join(shown)}</div>")
-    for exhibit in exhibits:
-        parts.append(f"<h2>{escape(exhibit.title)}</h2><p>{escape(exhibit.sentence)}</p>")
-        if exhibit.figure is not None:
-            parts.append(f"<div></div><script class='figure' type='application/json'>{_json(exhibit.figure)}</script>")
-        if exhibit.table is not None:
-            table = exhibit.table.to_html(index=False, na_rep="", border=0, float_format="{:.4g}".format)
-            # Beneath a plot the numbers are folded, as they are on the page; a table of its own is open.
-            folded = exhibit.figure is not None
-            parts.append(f"<details><summary>Table</summary>{table}</details>" if folded else table)
-    text = json.dumps(settings, indent=2, ensure_ascii=False, default=str)
-    parts.append(f"<h2>Settings</h2><pre>{escape(text)}</pre>")
-    if any(exhibit.figure is not None for exhibit in exhibits):
-        size, packed = _plotly()
-        parts.append(f"<script id='packed' type='text/plain' data-size='{size}'>{packed}</script>")
-        parts.append(f"<script>{_UNPACK}</script>")
-    return "".join([*parts, "</body></html>"])
+    return _template().render(
+        title=title,
+        style=Markup(_STYLE),
+        cards=cards,
+        exhibits=shown,
+        settings=json.dumps(settings, indent=2, ensure_ascii=False, default=str),
+        size=size,
+        packed=Markup(packed),
+        unpack=Markup(_UNPACK),
+    )
+
+
+@cache
+def _template() -> Template:
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
+
+
+def _table(table: pd.DataFrame) -> str:
+    """A table as HTML; pandas escapes what its cells hold."""
+    return table.to_html(index=False, na_rep="", border=0, float_format="{:.4g}".format)
 
 
 def file_name(page: str, subject: str) -> str:

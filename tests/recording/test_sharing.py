@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from analysis.engine import Engine
 from analysis.errors import UserError
 from analysis.figures import sinks as figures
-from analysis.figures.export import Exhibit, page_html
+from analysis.figures.export import Card, Exhibit, page_html
 from analysis.recording.trajectory import ARRAYS, open_trajectory, save
 
 
@@ -96,7 +96,7 @@ def test_an_exported_page_holds_tables_as_text():
     html = page_html("Title", {}, [Exhibit("Numbers", "C.", None, table), bar])
     assert "&lt;i&gt;x" in html
     assert "0.3333<" in html
-    assert html.count("class='figure'") == 1
+    assert html.count('class="figure"') == 1
     assert len(html) > 1_000_000, "the script is inside, though the first exhibit needs none"
 
 
@@ -105,7 +105,7 @@ def test_an_exported_page_holds_figures_settings_and_no_markup_of_the_users():
     html = page_html("Title", {"prompt": "<script>alert(1)</script>"}, exhibits)
     assert "&lt;b&gt;One" in html
     assert "<script>alert(1)" not in html
-    assert html.count("class='figure'") == 2
+    assert html.count('class="figure"') == 2
     assert "cdn" not in html.split("<h2>")[0]
     assert len(html) > 1_000_000, "Plotly's script is inside, so that it opens without a network"
 
@@ -115,3 +115,13 @@ def test_an_exported_page_leaves_out_what_only_a_visitor_can_do():
     assert "click to open" in grid.data[1].hovertemplate
     assert "click to open" not in page_html("Title", {}, [Exhibit("Grid", "A grid.", grid)])
     assert "click to open" in grid.data[1].hovertemplate, "the page's own figure stays as it is"
+
+
+def test_nothing_on_an_exported_page_is_markup_of_its_own():
+    """Titles, sentences, cards and settings are text whatever they hold, braces of the template's own included."""
+    evil = '<img src=x onerror="alert(1)">{{ 7 * 7 }}{% if %}\''
+    table = pd.DataFrame({evil: [evil]})
+    figure = go.Figure(go.Bar(y=[1], name="</script>" + evil))
+    html = page_html(evil, {evil: evil}, [Exhibit(evil, evil, figure, table)], [Card(evil, evil, evil)])
+    assert "<img" not in html and html.count("<script") == 3 == html.count("</script>")
+    assert "49" not in html.split("packed")[0] and html.count("{{ 7 * 7 }}") >= 9
