@@ -223,7 +223,7 @@ def _show(recording: Recording) -> None:
 def _references(recording: Recording, params: SinkParams) -> dict[str, np.ndarray]:
     """What the number of sinks of each step stands beside, name -> (T,)."""
     references: dict[str, np.ndarray] = {}
-    lengths = np.isfinite(measures.mean_mass(recording)).sum(axis=1)
+    lengths = recording.trajectory.present.sum(axis=1)
     expected = sink_analysis.gaussian_reference(lengths, params)
     if expected is not None:
         references[_GAUSSIAN] = expected
@@ -267,7 +267,7 @@ def _replay(recording: Recording, params: SinkParams, references: dict[str, np.n
         definition_formula(params),
     )
     tokens.show(_text(recording, step, sinks[step], mass[step]), tokens.legend())
-    threshold = sink_analysis.common_threshold(mass[step], params, recording.info.model.bidirectional)
+    threshold = measures.threshold(recording, params, step)
     _charts(params, step, mass, sinks, threshold, references, recording.trajectory.labels(step))
 
 

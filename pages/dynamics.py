@@ -86,8 +86,7 @@ def _over_steps(recording: Recording, params: SinkParams, split: Split) -> None:
     for column, name in _in_pairs(_curve_names(split)):
         series = [_series(label, members, name, params, scope, split, several) for label, members in groups.items()]
         if CURVES[name].counts_sinks and split is None:
-            present = np.isfinite(measures.mean_mass(recording, scope)).sum(axis=1)
-            expected = gaussian_reference(present, params)
+            expected = gaussian_reference(recording.trajectory.present.sum(axis=1), params)
             if expected is not None:
                 series.append(figures.Series(GAUSSIAN, _axis(len(expected), several), expected[None], True))
         with column:
@@ -216,7 +215,7 @@ def _variances(
         "Right: attention is concentrated on few positions. Up: its sinks move over the steps, so they are unstable.",
         "Spatial: $\\operatorname{Var}_i(\\operatorname{mean}_t r_{t,i})$. Temporal: $\\operatorname{Var}_t(c_t/S)$. "
         "Both on the corrected share $r$, the share divided by what uniform attention gives under the model's mask; "
-        "sinks are the positions with $r$ above mean + k·std. So causal and bidirectional models can be compared.",
+        "sinks are the positions with $r$ above mean + k·std. So models that attend differently can be compared.",
         figures.variances(clouds, log),
         "variances",
         pd.concat(tables),

@@ -106,8 +106,8 @@ def _heads(recording: Recording, params: SinkParams, split: Split, name: str) ->
 def _numbers(recording: Recording, params: SinkParams, split: Split, step: int, view: str) -> None:
     sinks = measures.counted_sinks(recording, params, masked=split)
     strength = measures.curve(recording, "strength", params, masked=split)
-    lengths = np.isfinite(measures.mean_mass(recording)).sum(axis=1)
-    uniform = sink_analysis.uniform_strength(sinks, lengths, recording.info.model.bidirectional)
+    lengths = recording.trajectory.present.sum(axis=1)
+    uniform = measures.uniform_strength(recording, sinks)
     rows = slice(None) if view == MEAN else slice(step, step + 1)
     count = sinks[rows].sum(axis=1).mean()
     where = "mean over steps" if view == MEAN else f"step {step}"

@@ -31,6 +31,7 @@ from analysis.pruning.pipeline import prune
 from analysis.recording import collecting, trajectory
 from analysis.recording.denoising import denoise, stop_tokens
 from analysis.sinks import definitions
+from analysis.sinks.attention_pattern import AttentionPattern
 from analysis.sinks.token_states import TokenState
 from analysis.specs import AutoregressiveSampling, LLaDASampling, PruneSpec, SinkParams
 from training import train
@@ -257,7 +258,9 @@ def sink_statistics(model: LoadedModel, report: Report) -> dict[str, Any]:
     report(f"{len(runs)} trajectories recorded")
     drawn = [random_like(model, seed) for seed in REFERENCE_SEEDS]
     randoms = [[_replayed(network, run) for run in runs] for network in drawn]
-    null = np.concatenate([_corrected(model, mass) for replayed in randoms for mass in replayed])
+    null = np.concatenate(
+        [_corrected(model, mass, run) for replayed in randoms for mass, run in zip(replayed, runs, strict=True)]
+    )
     level = float(np.percentile(null, REFERENCE_PERCENTILE))
     report(f"corrected share of random weights, percentile {REFERENCE_PERCENTILE}: {level:.3f}")
     rows = [_measures(model, run["mass"], run, level, ends) for run in runs]
@@ -298,19 +301,25 @@ def _replayed(model: LoadedModel, run: dict[str, Any]) -> np.ndarray:
     return mass
 
 
-def _corrected(model: LoadedModel, mass: np.ndarray) -> np.ndarray:
+def _corrected(model: LoadedModel, mass: np.ndarray, run: dict[str, Any]) -> np.ndarray:
     """Corrected share of the mass averaged over layers and heads, finite values only, (N,)."""
-    share = definitions.corrected_share(definitions.mean_mass(mass), model.architecture.bidirectional)
+    pattern = _pattern(model, run)
+    share = definitions.corrected_share(definitions.mean_mass(mass), pattern.uniform_mass[:, 0, 0])
     return share[np.isfinite(share)]
+
+
+def _pattern(model: LoadedModel, run: dict[str, Any]) -> AttentionPattern:
+    present = run["state"] != TokenState.ABSENT
+    return AttentionPattern(model.architecture.attention, present, run["queries"], run["open_block"])
 
 
 def _measures(
     model: LoadedModel, mass: np.ndarray, run: dict[str, Any], level: float, ends: set[int]
 ) -> dict[str, Any]:
-    bidirectional = model.architecture.bidirectional
+    pattern = _pattern(model, run)
     mean = definitions.mean_mass(mass)
-    sinks = definitions.find_sinks(mean, SinkParams(), bidirectional)
-    share = np.nan_to_num(definitions.corrected_share(mean, bidirectional))
+    sinks = definitions.find_sinks(mean, SinkParams(), pattern.visible())
+    share = np.nan_to_num(definitions.corrected_share(mean, pattern.uniform_mass[:, 0, 0]))
     sinks &= share > level
     ids = np.unique(run["tokens"])
     names = token_strings(model.tokenizer, [token for token in ids.tolist() if token != trajectory.PADDING])

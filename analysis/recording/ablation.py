@@ -15,6 +15,7 @@ from analysis.models.load import LoadedModel
 from analysis.recording.denoising import Step, denoise
 from analysis.registry import Attached
 from analysis.sinks import definitions as sink_analysis
+from analysis.sinks.attention_pattern import seeing_queries
 from analysis.specs import TARGETS, Sampling, SinkParams
 
 Chooser = Callable[[np.ndarray, np.ndarray, int, np.random.Generator], np.ndarray]
@@ -58,7 +59,9 @@ def ablated_steps(
 
     def block(observed: Observed) -> torch.Tensor:
         mass = observed.mass[:1].numpy()
-        sinks = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), params, model.architecture.bidirectional)[0]
+        everywhere = np.ones(mass.shape[-1], bool)
+        visible = seeing_queries(model.architecture.attention, (), (0, len(everywhere)), everywhere)
+        sinks = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), params, visible)[0]
         blocked = torch.zeros(mass.shape[-1], dtype=torch.bool)
         total = sink_analysis.total_mass(mass)[0]
         chosen = CHOOSERS[target](total, sinks, count, rng)

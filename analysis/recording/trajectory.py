@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from analysis import outputs
 from analysis.errors import UserError
 from analysis.recording import older_formats
+from analysis.sinks.attention_pattern import AttentionPattern, query_counts
 from analysis.sinks.token_states import TokenState
 from analysis.specs import RecordSpec, Replay, Sampling
 from analysis.specs.attention_kinds import AttentionKind
@@ -47,11 +48,6 @@ class RecordedModel(BaseModel):
     kv_heads: int
     mask_token: int | None
     end_tokens: tuple[int, ...]
-
-    @property
-    def bidirectional(self) -> bool:
-        """Whether every query sees every key."""
-        return self.attention == "bidirectional" and not any(self.windows)
 
 
 class Info(BaseModel):
@@ -127,6 +123,14 @@ class Trajectory:
         """Which of them were [MASK] or noise, (T, S) bool."""
         return self.state == TokenState.UNDECIDED
 
+    @cached_property
+    def pattern(self) -> AttentionPattern:
+        """Which keys the queries of each step see."""
+        info = self.info
+        return AttentionPattern(
+            info.model.attention, self.present, self.queries, self.open_block, info.block_starts, info.model.windows
+        )
+
     def relative_mass(self) -> np.ndarray:
         """m·K/Q, (T, L, H, S) float32, with K keys and Q queries in the step: what uniform attention gives is 1 on
         average, whatever part of the text asks. Where every token is a query it is the mass itself.
@@ -146,13 +150,6 @@ class Trajectory:
         """Token ids that went into a step's forward, without padding."""
         row = self.tokens[step]
         return tuple(row[row != PADDING].tolist())
-
-
-def query_counts(present: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """Q, how many queries each step has, (T,): the tokens there from `queries[t, 0]` up to `queries[t, 1]`."""
-    positions = np.arange(present.shape[1])
-    asking = (positions >= queries[:, :1]) & (positions < queries[:, 1:])
-    return (present & asking).sum(axis=1)
 
 
 def save(trajectory: Trajectory, path: Path) -> None:

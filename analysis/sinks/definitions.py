@@ -1,8 +1,9 @@
 """Attention sinks: what they are, where they are, how strong they are and how they move. NumPy only.
 
-Shapes: T steps, L layers, H heads, S positions. Mass may be float16 and is NaN where an autoregressive text has not
-got to. "Visible" counts the queries that can see a key. A sink definition is one row of `DEFINITIONS`
-(analysis/specs/sinks.py), its threshold one function of `THRESHOLDS`.
+Shapes: T steps, L layers, H heads, S positions. Mass may be float16 and is NaN where a token is absent; it is in units
+in which uniform attention gives 1 on average: m where every token asks, else m·K/Q with K keys and Q queries. "Visible"
+is how many queries can see a key, in the same units (`AttentionPattern.largest_mass`). A sink definition is one row of
+`DEFINITIONS` (analysis/specs/sinks.py), its threshold one function of `THRESHOLDS`.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -39,39 +40,18 @@ def attention_share(mass: np.ndarray) -> np.ndarray:
     return mass.astype(np.float32) / np.maximum(present, 1)
 
 
-def uniform_share(length: int, bidirectional: bool) -> np.ndarray:
-    """The share uniform attention gives each key under the model's mask, (S,).
-
-    1/S when bidirectional; (1/S)·Σ_{q≥s} 1/(q+1) when causal.
+def corrected_share(mass: np.ndarray, uniform_mass: np.ndarray) -> np.ndarray:
+    """Share divided by what uniform attention would give under the model's mask, (T, …, S) float32: models that attend
+    differently compare on it. uniform_mass: of an `AttentionPattern`, broadcast to the mass; NaN where no query sees a
+    key.
     """
-    if bidirectional:
-        return np.full(length, 1 / length)
-    return np.cumsum((1 / np.arange(1, length + 1))[::-1])[::-1] / length
+    return mass.astype(np.float32) / np.where(uniform_mass > 0, uniform_mass, np.nan)
 
 
-def uniform_mass(lengths: np.ndarray, positions: int) -> np.ndarray:
-    """The mass uniform causal attention gives each key in steps of these lengths, (T, positions); NaN beyond them."""
-    expected = np.full((len(lengths), positions), np.nan, np.float32)
-    for step, length in enumerate(lengths):
-        expected[step, :length] = uniform_share(length, bidirectional=False) * length
-    return expected
-
-
-def corrected_share(mass: np.ndarray, bidirectional: bool) -> np.ndarray:
-    """Share divided by what uniform attention would give, (T, …, S): causal and bidirectional models compare on it."""
-    mass = mass.astype(np.float32)
-    if bidirectional:
-        return mass  # uniform attention gives every key a mass of 1
-    length = np.isfinite(mass.reshape(len(mass), -1, mass.shape[-1])[:, 0]).sum(axis=-1)
-    return mass / uniform_mass(length, mass.shape[-1]).reshape(len(mass), *[1] * (mass.ndim - 2), mass.shape[-1])
-
-
-def visible_queries(present: np.ndarray, bidirectional: bool) -> np.ndarray:
-    """How many queries can see each key, for (…, S) flags of the positions present."""
-    count = present.sum(axis=-1, keepdims=True)
-    if bidirectional:
-        return np.where(present, count, 0)
-    return np.where(present, count - np.arange(present.shape[-1]), 0)
+def seen_by_all(mass: np.ndarray) -> np.ndarray:
+    """How many queries see each key, (…, S), where every token asks and sees every token; 0 at NaN."""
+    present = np.isfinite(mass)
+    return np.where(present, present.sum(axis=-1, keepdims=True), 0)
 
 
 # --- definitions ------------------------------------------------------------------------------------------------
@@ -119,8 +99,8 @@ def _above_others(row: Moments, visible: np.ndarray, epsilon: float) -> np.ndarr
 
 
 Threshold = Callable[[Moments, np.ndarray, float], np.ndarray]
-"""(moments of the rows, queries that can see each key (…, S), the definition's parameter) -> what the mass must exceed,
-(…, 1) or (…, S); NaN where nothing is a sink.
+"""(moments of the rows, queries that can see each key (broadcast to (…, S)), the definition's parameter) -> what the
+mass must exceed, (…, 1) or (…, S); NaN where nothing is a sink.
 """
 
 THRESHOLDS: Attached[Threshold] = Attached(
@@ -129,19 +109,15 @@ THRESHOLDS: Attached[Threshold] = Attached(
 
 
 def thresholds(
-    mass: np.ndarray,
-    params: SinkParams,
-    bidirectional: bool,
-    known: Moments | None = None,
-    present: np.ndarray | None = None,
+    mass: np.ndarray, params: SinkParams, visible: np.ndarray | None = None, known: Moments | None = None
 ) -> np.ndarray:
     """What the mass (…, S) of a sink must exceed, (…, 1) or (…, S); NaN where nothing is a sink.
 
-    known: the moments of the mass, and present: flags of the positions there are, that broadcast to its shape; both are
-    computed where not given.
+    visible: the queries that can see each key, broadcast to the mass; all of them where it is not given. known: the
+    moments of the mass, computed where not given.
     """
     mass = np.asarray(mass, np.float32)
-    visible = visible_queries(np.isfinite(mass) if present is None else present, bidirectional)
+    visible = seen_by_all(mass) if visible is None else visible
     row = moments(mass) if known is None else known
     return THRESHOLDS[params.definition](row, visible, threshold_parameter(params))
 
@@ -151,27 +127,23 @@ def threshold_parameter(params: SinkParams) -> float:
     return float(getattr(params, DEFINITIONS[params.definition].parameter))
 
 
-def common_threshold(mass: np.ndarray, params: SinkParams, bidirectional: bool) -> float | None:
-    """The threshold of one step's mass (S,), None where each position has another."""
-    levels = thresholds(mass, params, bidirectional)
+def common_threshold(mass: np.ndarray, params: SinkParams, visible: np.ndarray | None = None) -> float | None:
+    """The threshold of one step's mass (S,), None where each position has another. visible: as in `thresholds`."""
+    levels = thresholds(mass, params, visible)
     levels = levels[np.isfinite(levels)]
     return float(levels[0]) if len(levels) and (levels == levels[0]).all() else None
 
 
 def find_sinks(
-    mass: np.ndarray,
-    params: SinkParams,
-    bidirectional: bool,
-    known: Moments | None = None,
-    present: np.ndarray | None = None,
+    mass: np.ndarray, params: SinkParams, visible: np.ndarray | None = None, known: Moments | None = None
 ) -> np.ndarray:
     """Which positions are sinks, bool of the shape of `mass` (…, S); False at NaN.
 
-    mass is one head's own, or averaged over the heads to be judged together (`mean_mass`). known and present: as in
+    mass is one head's own, or averaged over the heads to be judged together (`mean_mass`). visible and known: as in
     `thresholds`.
     """
     mass = np.asarray(mass, np.float32)
-    return mass > thresholds(mass, params, bidirectional, known, present)
+    return mass > thresholds(mass, params, visible, known)
 
 
 def gaussian_reference(length: np.ndarray, params: SinkParams) -> np.ndarray | None:
@@ -226,15 +198,11 @@ def shared_inputs(tokens: np.ndarray, others: np.ndarray) -> float:
     return float((a == b)[(a >= 0) & (b >= 0)].mean())
 
 
-def uniform_strength(sinks: np.ndarray, steps_length: np.ndarray, bidirectional: bool) -> np.ndarray:
-    """The sink strength uniform attention would have at these sinks, (T,): Σ_{s∈sinks_t} of its share under the mask.
-
-    sinks (T, S), steps_length (T,): positions present in each step.
+def uniform_strength(sinks: np.ndarray, uniform_share: np.ndarray) -> np.ndarray:
+    """The sink strength uniform attention would have at these sinks (T, S), (T,): Σ_{s∈sinks_t} of its share under the
+    mask, which an `AttentionPattern` knows.
     """
-    strength = np.empty(len(sinks))
-    for step, length in enumerate(steps_length):
-        strength[step] = uniform_share(int(length), bidirectional)[sinks[step, :length]].sum()
-    return strength
+    return np.where(sinks, uniform_share, 0).sum(axis=-1)
 
 
 def sink_centroid(total: np.ndarray, sinks: np.ndarray, length: np.ndarray | int | None = None) -> np.ndarray:
@@ -260,19 +228,20 @@ def turnover(sinks: np.ndarray) -> np.ndarray:
 
 
 def token_kinds(
-    tokens: np.ndarray, masked: np.ndarray, text: Mapping[int, str], end_tokens: Collection[int]
+    tokens: np.ndarray, undecided: np.ndarray, text: Mapping[int, str], end_tokens: Collection[int]
 ) -> np.ndarray:
     """The kind of each token, (T, S) indices into `KINDS`, −1 where there is none.
 
-    A masked token is [MASK] wherever it stands; then position decides (first, last), then what the token is.
+    An undecided token is [MASK] wherever it stands; then position decides (first, last), then what the token is.
     """
     present = tokens >= 0
     ids, inverse = np.unique(tokens, return_inverse=True)
     by_id = np.array([_kind_of_text(int(token), text.get(int(token), ""), end_tokens) for token in ids])
     kinds = by_id[inverse].reshape(tokens.shape)
     kinds[:, 0] = KINDS.index("first")
-    kinds[np.arange(len(tokens)), present.sum(axis=-1) - 1] = KINDS.index("last")
-    kinds[masked] = KINDS.index("[MASK]")
+    last = present.shape[1] - 1 - present[:, ::-1].argmax(axis=-1)
+    kinds[np.arange(len(tokens)), last] = KINDS.index("last")
+    kinds[undecided] = KINDS.index("[MASK]")
     kinds[~present] = -1
     return kinds
 

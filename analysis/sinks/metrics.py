@@ -1,7 +1,8 @@
 """What is measured about sinks: per step, per head, per position. NumPy only.
 
-Shapes: T steps, L layers, H heads, S positions; NaN where an autoregressive text has not got to. A metric is one row of
-`CURVES` (a number a step) or `HEAD_METRICS` (a number a head).
+Shapes: T steps, L layers, H heads, S positions; NaN where a token is absent. Mass is in units in which uniform
+attention gives 1 on average, as in `definitions`. A metric is one row of `CURVES` (a number a step) or `HEAD_METRICS`
+(a number a head).
 """
 
 from collections.abc import Callable
@@ -222,16 +223,16 @@ CURVES: Registry[Curve] = Registry(
 
 @dataclass(frozen=True)
 class Heads:
-    """What a head metric may read. mass (T, L, H, S) float32; sinks (T, S) of the whole model; value_norm
-    (T, L, H_kv, S) or None where it was not recorded; known: moments (T, L, H, 1) of the mass, value_total (T, L, H_kv)
-    the sum of the value norms over positions, both computed where not given; counted (T, S): where a head's own sinks
-    count, everywhere when None.
+    """What a head metric may read. mass (T, L, H, S) float32; sinks (T, S) of the whole model; visible: the queries
+    that can see each key, broadcast to the mass, all of them when None; value_norm (T, L, H_kv, S) or None where it was
+    not recorded; known: moments (T, L, H, 1) of the mass, value_total (T, L, H_kv) the sum of the value norms over
+    positions, both computed where not given; counted (T, S): where a head's own sinks count, everywhere when None.
     """
 
     mass: np.ndarray
     sinks: np.ndarray
     params: SinkParams
-    bidirectional: bool
+    visible: np.ndarray | None = None
     value_norm: np.ndarray | None = None
     known: sink_analysis.Moments | None = None
     value_total: np.ndarray | None = None
@@ -249,9 +250,8 @@ class Heads:
 
     def own_sinks(self, step: int) -> np.ndarray:
         """The sinks of each head in a step, by its own mass, (L, H, S)."""
-        present = np.arange(self.mass.shape[-1]) < self.lengths[step]
-        known = self.moments.at(step)
-        own = sink_analysis.find_sinks(self.mass[step], self.params, self.bidirectional, known, present)
+        visible = None if self.visible is None else self.visible[step]
+        own = sink_analysis.find_sinks(self.mass[step], self.params, visible, self.moments.at(step))
         return own if self.counted is None else own & self.counted[step]
 
 
@@ -293,8 +293,7 @@ class HeadMetric:
 
 
 def _first_share(heads: Heads) -> np.ndarray:
-    present = np.isfinite(heads.mass[:, 0, 0]).sum(axis=-1)
-    return heads.mass[..., 0] / present[:, None, None]
+    return heads.mass[..., 0] / heads.lengths[:, None, None]
 
 
 def _strength_of_heads(heads: Heads) -> np.ndarray:
@@ -408,43 +407,43 @@ HEAD_METRICS: Registry[HeadMetric] = Registry(
 def variance_points(
     mass: np.ndarray,
     params: SinkParams,
-    bidirectional: bool,
     by_head: bool,
+    uniform_mass: np.ndarray | None = None,
     counted: np.ndarray | None = None,
     known: sink_analysis.Moments | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """One point a layer, or a head: Var_i(mean_t r[t, i]) and Var_t(c_t / S), (N,), with r the corrected share.
 
     mass (T, L, H, S). Sinks are the positions with r above mean + k·std, since causal masks alone pile attention on the
-    first tokens. counted (T, S): what is looked at, for the mean of r and for the sinks; everything when None. known:
-    the moments of the mass, where they are known.
+    first tokens. uniform_mass: what uniform attention gives each key, broadcast to the mass; 1 everywhere when None.
+    counted (T, S): what is looked at, for the mean of r and for the sinks; everything when None. known: the moments of
+    the mass, where they are known.
     """
     steps, layers, heads, positions = mass.shape
     rule, lengths = SinkParams(k=params.k), sink_analysis.lengths(mass)
-    scale = None if bidirectional else 1 / sink_analysis.uniform_mass(lengths, positions)  # bidirectional: 1 everywhere
+    seen = np.isfinite(mass[:, 0, 0])
+    if uniform_mass is not None:
+        seen &= (uniform_mass > 0).all(axis=(1, 2))
     shape = (layers, heads if by_head else 1)
-    of_share = known if by_head and bidirectional else None  # else the share is another mass
+    of_share = known if by_head and uniform_mass is None else None  # else the share is another mass
 
     def rows(step: int) -> np.ndarray:
         group = mass[step] if by_head else mass[step].mean(axis=1, keepdims=True)
-        return group if scale is None else group * scale[step]
+        return group if uniform_mass is None else sink_analysis.corrected_share(group, uniform_mass[step])
 
     def centroid(step: int) -> np.ndarray:
         share = rows(step)
         row = sink_analysis.moments(share) if of_share is None else of_share.at(step)
-        own = sink_analysis.find_sinks(share, rule, bidirectional, row, np.arange(positions) < lengths[step])
+        own = sink_analysis.find_sinks(share, rule, seen[step], row)
         if counted is not None:
             own &= counted[step]
         return sink_analysis.sink_centroid(share.reshape(-1, positions), own.reshape(-1, positions), lengths[step])
 
-    looked_at = np.arange(positions) < lengths[:, None]
-    if counted is not None:
-        looked_at &= counted
+    looked_at = seen if counted is None else seen & counted
     total = np.zeros((*shape, positions), np.float32)
-    weight = looked_at.astype(np.float32)
-    for step, length in enumerate(lengths):
-        share = rows(step)[..., :length]
-        total[..., :length] += share if counted is None else share * weight[step, :length]
+    for step, flags in enumerate(looked_at):
+        share = rows(step)
+        total += share if flags.all() else np.where(flags, share, 0)
     times = looked_at.sum(axis=0)
     mean = total / np.where(times > 0, times, np.nan)
     spatial = _nanvar(mean).ravel()

@@ -268,7 +268,7 @@ def test_a_recording_ends_when_nothing_is_left_to_decide(tmp_path):
 def temporal(recording, params):
     """The centroid of the sinks over the steps, and the variance of each position's share over them."""
     mean = definitions.mean_mass(recording.mass)
-    flags = definitions.find_sinks(mean, params, True)
+    flags = definitions.find_sinks(mean, params)
     share = recording.mass.sum(axis=(1, 2)) / recording.mass.sum(axis=(1, 2, 3))[:, None]
     return definitions.sink_strength(recording.mass, flags).mean(axis=(1, 2)), share.var(axis=0)
 

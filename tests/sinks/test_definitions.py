@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.sinks import definitions
+from analysis.sinks.attention_pattern import AttentionPattern, expected_share
 from analysis.specs import DEFINITIONS, SinkParams
 
 
@@ -25,6 +26,13 @@ def masses(draw):
     return mass, not causal
 
 
+def pattern_of(mass, bidirectional):
+    """How a model attends whose mass (T, …, S) is NaN from where the text has not got to."""
+    there = np.isfinite(mass.reshape(len(mass), -1, mass.shape[-1])[:, 0])
+    queries = np.stack([np.zeros(len(mass), int), there.sum(axis=1)], axis=1)
+    return AttentionPattern("bidirectional" if bidirectional else "causal", there, queries, queries)
+
+
 def present(row):
     return [index for index, value in enumerate(row) if not math.isnan(value)]
 
@@ -34,7 +42,7 @@ def present(row):
 def test_deviation_sinks_equal_a_loop(case, k):
     mass, bidirectional = case
     total = definitions.total_mass(mass)
-    found = definitions.find_sinks(total, SinkParams(k=k), bidirectional)
+    found = definitions.find_sinks(total, SinkParams(k=k), pattern_of(mass, bidirectional).visible())
     for step, row in enumerate(total):
         values = [float(row[index]) for index in present(row)]
         mean = sum(values) / len(values)
@@ -49,11 +57,9 @@ def test_deviation_sinks_equal_a_loop(case, k):
 @given(masses(), st.floats(0.05, 0.9), st.floats(0.5, 8))
 def test_the_other_definitions_equal_loops(case, level, epsilon):
     mass, bidirectional = case
-    mean = definitions.mean_mass(mass)
-    by_attention = definitions.find_sinks(
-        mean, SinkParams(definition="mean-attention", attention_level=level), bidirectional
-    )
-    by_others = definitions.find_sinks(mean, SinkParams(definition="above-others", epsilon=epsilon), bidirectional)
+    mean, visible = definitions.mean_mass(mass), pattern_of(mass, bidirectional).visible()
+    by_attention = definitions.find_sinks(mean, SinkParams(definition="mean-attention", attention_level=level), visible)
+    by_others = definitions.find_sinks(mean, SinkParams(definition="above-others", epsilon=epsilon), visible)
     for step, row in enumerate(mean):
         there = present(row)
         for index in range(len(row)):
@@ -76,11 +82,12 @@ def test_the_other_definitions_equal_loops(case, level, epsilon):
 def test_strength_centroid_and_turnover_equal_loops(case):
     mass, bidirectional = case
     total = definitions.total_mass(mass)
-    found = definitions.find_sinks(total, SinkParams(k=0.5), bidirectional)
+    pattern = pattern_of(mass, bidirectional)
+    found = definitions.find_sinks(total, SinkParams(k=0.5), pattern.visible())
     strength = definitions.sink_strength(mass, found)
     centroid = definitions.sink_centroid(total, found)
     turned = definitions.turnover(found)
-    uniform = definitions.uniform_strength(found, definitions.lengths(mass), bidirectional)
+    uniform = definitions.uniform_strength(found, pattern.uniform_share)
     for step in range(len(mass)):
         at = np.flatnonzero(found[step])
         for layer in range(mass.shape[1]):
@@ -95,7 +102,7 @@ def test_strength_centroid_and_turnover_equal_loops(case):
             weights = [float(total[step, index]) for index in at]
             expected = sum(index * weight for index, weight in zip(at, weights, strict=True)) / sum(weights) / length
             assert centroid[step] == pytest.approx(expected, rel=1e-4)
-        shares = definitions.uniform_share(length, bidirectional)
+        shares = shares_by_formula(length, bidirectional)
         assert uniform[step] == pytest.approx(sum(shares[index] for index in at))
         if step:
             before, after = set(np.flatnonzero(found[step - 1])), set(at)
@@ -105,24 +112,23 @@ def test_strength_centroid_and_turnover_equal_loops(case):
                 assert math.isnan(turned[step - 1])
 
 
-@given(st.integers(1, 200))
-def test_uniform_shares_sum_to_one(length):
-    for bidirectional in (True, False):
-        share = definitions.uniform_share(length, bidirectional)
+def shares_by_formula(length, bidirectional):
+    """1/S for each key when bidirectional; (1/S)·Σ_{q≥s} 1/(q+1) when causal."""
+    if bidirectional:
+        return [1 / length] * length
+    return [sum(1 / (query + 1) for query in range(key, length)) / length for key in range(length)]
+
+
+@given(st.integers(1, 60))
+def test_uniform_shares_follow_their_formulas(length):
+    for kind in ("bidirectional", "causal"):
+        share = expected_share(kind, (), (0, length), np.ones(length, bool))
         assert share.sum() == pytest.approx(1)
-        assert (np.diff(share) <= 1e-12).all()
+        np.testing.assert_allclose(share, shares_by_formula(length, kind == "bidirectional"), rtol=1e-9)
 
 
 def test_uniform_causal_attention_gives_the_first_of_48_its_known_share():
-    assert definitions.uniform_share(48, bidirectional=False)[0] == pytest.approx(0.093, abs=5e-4)
-
-
-@pytest.mark.parametrize("bidirectional", [True, False])
-def test_uniform_attention_has_a_corrected_share_of_one_and_no_sinks_by_it(bidirectional):
-    mass = np.tile(definitions.uniform_share(10, bidirectional) * 10, (3, 2, 2, 1)).astype(np.float32)
-    corrected = definitions.corrected_share(mass, bidirectional)
-    assert corrected.shape == mass.shape
-    np.testing.assert_allclose(corrected, 1, rtol=1e-5)
+    assert expected_share("causal", (), (0, 48), np.ones(48, bool))[0] == pytest.approx(0.093, abs=5e-4)
 
 
 def test_half_precision_mass_is_summed_in_float32():
@@ -136,7 +142,7 @@ def test_half_precision_mass_is_summed_in_float32():
 def test_gaussian_reference_counts_what_noise_would_give():
     rng = np.random.default_rng(0)
     noise = rng.normal(10, 1, (4000, 48)).astype(np.float32)
-    counted = definitions.find_sinks(noise, SinkParams(k=2.0), True).sum(-1).mean()
+    counted = definitions.find_sinks(noise, SinkParams(k=2.0)).sum(-1).mean()
     expected = definitions.gaussian_reference(np.array([48]), SinkParams(k=2.0))
     assert expected == pytest.approx(1.092, abs=1e-3)
     assert counted == pytest.approx(expected[0], rel=0.1)
@@ -154,12 +160,13 @@ def test_a_definition_names_its_parameter_and_has_its_threshold(definition):
 def test_a_common_threshold_divides_the_sinks_of_a_step_from_the_rest(case, definition):
     mass, bidirectional = case
     params = SinkParams(definition=definition)
-    for row in definitions.mean_mass(mass):
-        level = definitions.common_threshold(row, params, bidirectional)
+    visible = pattern_of(mass, bidirectional).visible()
+    for row, seen in zip(definitions.mean_mass(mass), visible, strict=True):
+        level = definitions.common_threshold(row, params, seen)
         if level is None:
             assert DEFINITIONS[definition].parameter == "attention_level" and not bidirectional
         else:
-            sinks = definitions.find_sinks(row, params, bidirectional)
+            sinks = definitions.find_sinks(row, params, seen)
             np.testing.assert_array_equal(sinks, row > np.float32(level))
 
 
@@ -177,7 +184,7 @@ def test_kinds_follow_masking_then_position_then_text():
 
 def test_the_bundled_model_has_sinks_that_move(trajectory):
     total = definitions.total_mass(trajectory.mass)
-    found = definitions.find_sinks(total, SinkParams(), True)
+    found = definitions.find_sinks(total, SinkParams())
     assert found.any(axis=1).mean() > 0.5
     assert len({tuple(np.flatnonzero(row)) for row in found}) > 1
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analysis.sinks import definitions, metrics
 from analysis.specs import SinkParams
-from tests.sinks.test_definitions import masses
+from tests.sinks.test_definitions import masses, pattern_of
 
 
 def finite(row):
@@ -52,15 +52,16 @@ def test_variances_equal_loops(case):
 def test_head_metrics_equal_loops(case):
     mass, bidirectional = case
     params = SinkParams(k=0.5)
-    flags = definitions.find_sinks(definitions.mean_mass(mass), params, bidirectional)
-    heads = metrics.Heads(mass, flags, params, bidirectional)
+    pattern = pattern_of(mass, bidirectional)
+    flags = definitions.find_sinks(definitions.mean_mass(mass), params, pattern.visible())
+    heads = metrics.Heads(mass, flags, params, pattern.largest_mass)
     lifetime = metrics.HEAD_METRICS["lifetime"].compute(heads)
     variance = metrics.HEAD_METRICS["temporal-variance"].compute(heads)
     first = metrics.HEAD_METRICS["first"].compute(heads)
     for layer in range(mass.shape[1]):
         for head in range(mass.shape[2]):
             row = mass[:, layer, head]
-            own = definitions.find_sinks(row, params, bidirectional)
+            own = definitions.find_sinks(row, params, pattern.visible())
             runs, steps = 0, 0
             for position in range(row.shape[1]):
                 history = own[:, position].tolist()
@@ -80,7 +81,7 @@ def test_head_metrics_equal_loops(case):
 def test_every_curve_has_a_number_a_step(case):
     mass, bidirectional = case
     mean = definitions.mean_mass(mass)
-    flags = definitions.find_sinks(mean, SinkParams(k=1), bidirectional)
+    flags = definitions.find_sinks(mean, SinkParams(k=1), pattern_of(mass, bidirectional).visible())
     for name, curve in metrics.CURVES.items():
         values = curve.compute(mean, flags, np.ones_like(flags))
         assert values.shape == (len(mass),), name
@@ -95,7 +96,8 @@ def test_curves_equal_loops(case, part, seed):
     mass, bidirectional = case
     mean = definitions.mean_mass(mass)
     looked_at = np.random.default_rng(seed).random(mean.shape) < part
-    flags = definitions.find_sinks(mean, SinkParams(k=0.5), bidirectional) & looked_at
+    visible = pattern_of(mass, bidirectional).visible()
+    flags = definitions.find_sinks(mean, SinkParams(k=0.5), visible) & looked_at
     found = {name: curve.compute(mean, flags, looked_at) for name, curve in metrics.CURVES.items()}
     for step, row in enumerate(mean.astype(float)):
         there = [position for position in range(len(row)) if not math.isnan(row[position])]
@@ -118,11 +120,11 @@ def test_sinks_with_small_values_have_a_ratio_below_one():
     flags[0, 1] = True
     norms = np.ones((2, 1, 2, 5), np.float32)
     norms[:, :, 1, 1] = 0.25
-    ratio = metrics.HEAD_METRICS["value-norm"].compute(metrics.Heads(mass, flags, SinkParams(), True, norms))
+    ratio = metrics.HEAD_METRICS["value-norm"].compute(metrics.Heads(mass, flags, SinkParams(), None, norms))
     assert ratio[0, 0].tolist() == [1, 1, 0.25, 0.25]
     assert np.isnan(ratio[1]).all()
     with pytest.raises(ValueError, match="no value norms"):
-        metrics.HEAD_METRICS["value-norm"].compute(metrics.Heads(mass, flags, SinkParams(), True))
+        metrics.HEAD_METRICS["value-norm"].compute(metrics.Heads(mass, flags, SinkParams()))
 
 
 def test_a_sink_that_stays_has_no_temporal_variance_and_one_that_moves_has():
@@ -133,8 +135,8 @@ def test_a_sink_that_stays_has_no_temporal_variance_and_one_that_moves_has():
     moving[steps, 0, 0, steps + 2] = 50
     variance = []
     for mass in (still, moving):
-        flags = definitions.find_sinks(definitions.mean_mass(mass), SinkParams(), True)
-        heads = metrics.Heads(mass, flags, SinkParams(), True)
+        flags = definitions.find_sinks(definitions.mean_mass(mass), SinkParams())
+        heads = metrics.Heads(mass, flags, SinkParams())
         variance.append(float(metrics.HEAD_METRICS["temporal-variance"].compute(heads)[0, 0]))
     assert variance[0] == 0
     assert variance[1] == pytest.approx(np.var((steps + 2) / 10))
@@ -146,12 +148,12 @@ def test_variance_points_follow_a_loop_and_can_leave_positions_out():
     mass *= 12 / mass.sum(-1, keepdims=True)
     counted = rng.random((5, 12)) < 0.5
     for by_head in (True, False):
-        spatial, temporal, names = metrics.variance_points(mass, SinkParams(k=0.5), True, by_head, counted)
+        spatial, temporal, names = metrics.variance_points(mass, SinkParams(k=0.5), by_head, None, counted)
         groups = mass if by_head else mass.mean(2, keepdims=True)
         assert len(names) == groups.shape[1] * groups.shape[2]
         for index, (layer, head) in enumerate(np.ndindex(groups.shape[1:3])):
             share = groups[:, layer, head]  # the corrected share of a bidirectional head is its mass
-            own = definitions.find_sinks(share, SinkParams(k=0.5), True) & counted
+            own = definitions.find_sinks(share, SinkParams(k=0.5)) & counted
             means = [
                 share[counted[:, position], position].mean() for position in range(12) if counted[:, position].any()
             ]
@@ -175,14 +177,14 @@ def test_the_strongest_position_counts_what_is_there():
 
 @settings(max_examples=40, deadline=None)
 @given(masses())
-def test_known_moments_and_presence_change_nothing(case):
-    mass, bidirectional = case
+def test_known_moments_and_what_every_query_sees_change_nothing(case):
+    mass, _ = case
     known = metrics.head_moments(mass)
-    present = np.arange(mass.shape[-1]) < definitions.lengths(mass)[:, None]
+    visible = pattern_of(mass, True).largest_mass
     for params in (SinkParams(k=0.5), SinkParams(definition="mean-attention"), SinkParams(definition="above-others")):
         for step in range(len(mass)):
-            plain = definitions.find_sinks(mass[step], params, bidirectional)
-            quick = definitions.find_sinks(mass[step], params, bidirectional, known.at(step), present[step])
+            plain = definitions.find_sinks(mass[step], params)
+            quick = definitions.find_sinks(mass[step], params, visible[step], known.at(step))
             np.testing.assert_array_equal(plain, quick)
 
 
@@ -191,11 +193,12 @@ def test_variances_of_a_causal_model_are_of_the_corrected_share():
     mass = np.full((3, 2, 2, 6), np.nan, np.float32)
     for step in range(3):
         mass[step, :, :, : step + 4] = rng.pareto(1.5, (2, 2, step + 4)) + 0.1
-    spatial, temporal, _ = metrics.variance_points(mass, SinkParams(k=0.5), False, by_head=True)
-    share = definitions.corrected_share(mass, bidirectional=False)
+    uniform = pattern_of(mass, False).uniform_mass
+    spatial, temporal, _ = metrics.variance_points(mass, SinkParams(k=0.5), True, uniform)
+    share = definitions.corrected_share(mass, uniform)
     for index, (layer, head) in enumerate(np.ndindex(2, 2)):
         row = share[:, layer, head]
-        own = definitions.find_sinks(row, SinkParams(k=0.5), False)
+        own = definitions.find_sinks(row, SinkParams(k=0.5))
         means = np.array([np.mean(finite(column)) for column in row.T if np.isfinite(column).any()])
         assert spatial[index] == pytest.approx(np.var(means), rel=1e-4)
         expected = metrics.temporal_variance(definitions.sink_centroid(row, own))

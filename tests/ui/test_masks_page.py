@@ -222,7 +222,7 @@ def test_attention_to_the_dense_models_sinks_is_measured_on_both_pruned_models(f
     from analysis.specs import SinkParams
 
     record = open_trajectory(engine().result(dense).file)
-    sinks = find_sinks(mean_mass(record.mass), SinkParams(k=1), True)
+    sinks = find_sinks(mean_mass(record.mass), SinkParams(k=1))
     for job in asked:
         mass = open_trajectory(engine().result(engine().job(job.id)).file).mass
         slot = "first: magnitude" if "magnitude" in job.spec["model"]["source"] else "second: wanda-0"

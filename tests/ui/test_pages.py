@@ -125,7 +125,7 @@ def test_an_unknown_recording_in_the_address_falls_back_to_the_newest(recording)
 def test_sinks_page_opens_the_strongest_head_and_any_other(recording):
     test = app("pages/sinks.py", recording=recording.id)
     trajectory = open_trajectory(engine().result(recording).file)
-    flags = definitions.find_sinks(definitions.mean_mass(trajectory.mass), SinkParams(), True)
+    flags = definitions.find_sinks(definitions.mean_mass(trajectory.mass), SinkParams())
     strength = definitions.sink_strength(trajectory.mass, flags).mean(axis=0)
     layer, head = np.unravel_index(strength.argmax(), strength.shape)
     assert f"Layer {layer}, head {head}: attention over the steps" in texts(test)

@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.masks import over_depth
-from analysis.sinks.definitions import kept_share, shared_inputs, uniform_strength
+from analysis.sinks.definitions import kept_share, shared_inputs
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import asking, permission
 from pages.parts.charts import card, chart
@@ -60,8 +60,7 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
     if not flags.any():
         st.info("The dense recording has no sinks by this definition. Lower the threshold.")
         return
-    lengths = np.isfinite(measures.mean_mass(dense)).sum(axis=1)
-    uniform = uniform_strength(flags, lengths, dense.info.model.bidirectional)
+    uniform = measures.uniform_strength(dense, flags)
     _over_steps(strength, uniform, definition_formula(params))
     by_layer = {name: measures.layer_strength_at(recording, dense, params) for name, recording in recordings.items()}
     _over_layers(by_layer, float(uniform.mean()), definition_formula(params))

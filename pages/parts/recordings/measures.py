@@ -27,8 +27,21 @@ def mean_mass(recording: Recording, scope: Scope = WHOLE) -> np.ndarray:
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
 def sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE) -> np.ndarray:
     """Which positions are sinks in each step, (T, S) bool, judged on the mass of a scope."""
-    mass = mean_mass(recording, scope)
-    return sink_analysis.find_sinks(mass, params, recording.info.model.bidirectional)
+    return sink_analysis.find_sinks(mean_mass(recording, scope), params, _visible(recording, scope[0]))
+
+
+def _visible(recording: Recording, layer: int | None) -> np.ndarray:
+    return recording.trajectory.pattern.visible(layer)
+
+
+def threshold(recording: Recording, params: SinkParams, step: int) -> float | None:
+    """What the mean mass of a sink of a step must exceed; None where each position has another threshold."""
+    return sink_analysis.common_threshold(mean_mass(recording)[step], params, _visible(recording, None)[step])
+
+
+def uniform_strength(recording: Recording, flags: np.ndarray) -> np.ndarray:
+    """The share of attention that uniform attention would pay to these positions (T, S), by step, (T,)."""
+    return sink_analysis.uniform_strength(flags, recording.trajectory.pattern.uniform_share)
 
 
 @st.cache_resource(max_entries=4, hash_funcs=BY_KEY, show_spinner="Measuring every head…")
@@ -59,7 +72,7 @@ def _head_metric(recording: Recording, name: str, params: SinkParams, masked: Sp
         recording.trajectory.mass,
         counted_sinks(recording, params, WHOLE, masked),
         params,
-        recording.info.model.bidirectional,
+        recording.trajectory.pattern.largest_mass,
         recording.trajectory.value_norm,
         _moments(recording),
         _value_totals(recording) if metrics.HEAD_METRICS[name].reads_values else None,
@@ -118,11 +131,12 @@ def variances(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Spatial variance of the corrected share and temporal variance of the centroid of each layer or head, and names.
 
-    Sinks are judged on the corrected share, so that causal and bidirectional models compare. masked: as in `curve`.
+    Sinks are judged on the corrected share, so that models that attend differently compare. masked: as in `curve`.
     """
-    bidirectional, mass = recording.info.model.bidirectional, recording.trajectory.mass
-    moments = _moments(recording) if by_head and bidirectional else None
-    return metrics.variance_points(mass, params, bidirectional, by_head, counted(recording, masked), moments)
+    mass, pattern = recording.trajectory.mass, recording.trajectory.pattern
+    moments = _moments(recording) if by_head and pattern.is_even else None
+    uniform = None if pattern.is_even else pattern.uniform_mass
+    return metrics.variance_points(mass, params, by_head, uniform, counted(recording, masked), moments)
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
@@ -135,7 +149,7 @@ def strongest_position(recording: Recording, step: int | None) -> np.ndarray:
 def sinks_of_head(recording: Recording, params: SinkParams, layer: int, head: int, masked: Split = None) -> np.ndarray:
     """The sinks of one head by its own mass, (T, S). masked: as in `curve`."""
     mass = recording.trajectory.mass[:, layer, head]
-    flags = sink_analysis.find_sinks(mass, params, recording.info.model.bidirectional)
+    flags = sink_analysis.find_sinks(mass, params, _visible(recording, layer))
     return _where(flags, counted(recording, masked))
 
 
