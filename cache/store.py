@@ -17,7 +17,7 @@ from cache.opening import DATABASE, StoreError, make_folder, open_cache
 
 RESULTS_LIMIT = 20 * 2**30  # bytes
 SCRATCH_DAYS = 7  # how long finished phases of a job that did not end are kept after their last use
-_JOB, _LIVE, _FOLDER = "job:", "live:", "folder:"
+_JOB, _LIVE, _FOLDER, _LABEL = "job:", "live:", "folder:", "label:"
 
 
 @dataclass(frozen=True)
@@ -189,13 +189,17 @@ class Store:
                 yield record
 
     def _job_ids(self) -> list[str]:
+        return self._names(_JOB)
+
+    def _names(self, prefix: str) -> list[str]:
+        """What is kept under a prefix, without it."""
         # diskcache's iterator would stop at the first hostile key; a plain query passes over it.
         database = sqlite3.connect((self.root.resolve() / "runs" / DATABASE).as_uri() + "?mode=ro", uri=True)
         try:
             rows = database.execute(
-                "SELECT key FROM Cache WHERE raw = 1 AND typeof(key) = 'text' AND key LIKE ?", (f"{_JOB}%",)
+                "SELECT key FROM Cache WHERE raw = 1 AND typeof(key) = 'text' AND key LIKE ?", (f"{prefix}%",)
             )
-            return [key.removeprefix(_JOB) for (key,) in rows]
+            return [key.removeprefix(prefix) for (key,) in rows]
         finally:
             database.close()
 
@@ -203,6 +207,19 @@ class Store:
         """Forgets a job; its result stays."""
         self._runs.delete(_JOB + job_id)
         self._runs.delete(_LIVE + job_id)
+
+    def save_label(self, run_id: str, label: dict[str, Any]) -> None:
+        """Writes what a visitor says of a run, replacing what was there."""
+        self._runs.set(_LABEL + run_id, json.dumps(label))
+
+    def labels(self) -> dict[str, dict[str, Any]]:
+        """What visitors said of runs, by their ids."""
+        found = {run_id: self._run(_LABEL + run_id) for run_id in self._names(_LABEL)}
+        return {run_id: label for run_id, label in found.items() if label is not None}
+
+    def delete_label(self, run_id: str) -> None:
+        """Forgets what was said of a run."""
+        self._runs.delete(_LABEL + run_id)
 
     def remove_old_scratch(self) -> None:
         """Removes finished phases that nobody has come back to for SCRATCH_DAYS."""

@@ -60,6 +60,7 @@ def _next_steps() -> None:
         st.subheader("5 · Prune", anchor=False)
         st.markdown("Prune with and without the discount, and compare the accuracy of the pruned models.")
         st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
+        st.page_link("pages/accuracy.py", label="**Compare the accuracy**", icon=":material/monitoring:")
     with masks.container(border=True, height="stretch"):
         st.subheader("6 · Compare masks", anchor=False)
         st.markdown("See where two pruned models keep different weights, and what becomes of the sinks.")

@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis.specs import PruneSpec
 from pages.parts import permission
-from pages.parts.accuracy.choice import prune_accuracy
+from pages.parts.accuracy.link import follow_old_address, to_accuracy
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
@@ -20,6 +20,7 @@ _PLACE = "prune"
 def main() -> None:
     """Draws the page."""
     st.title("Pruning")
+    follow_old_address()
     start_exhibits()
     model = model_in_use()
     st.caption(
@@ -46,7 +47,7 @@ def main() -> None:
     st.divider()
     prune_runs()
     st.divider()
-    prune_accuracy(model)
+    to_accuracy(model)
 
 
 def _launch(specs: list[PruneSpec]) -> None:

@@ -25,11 +25,13 @@ DENSE = "dense"  # the first model, which all others are compared with
 
 
 def conditions_of(results: Results) -> list[dict[str, Any]]:
-    """How every model was pruned, by its report, and in what precision and where it was scored so far."""
+    """How every model was pruned, by its report, and under what conditions it was scored so far."""
     found = []
+    versions = results.end.environment.get("versions", {}) if results.end is not None else {}
     for run, model, (precision, device) in zip(results.runs, results.models, results.scored_with, strict=True):
         own = {conditions.DENSE: model.fingerprint} | conditions.conditions(run)
         scored = {conditions.SCORED_IN: precision, conditions.SCORED_ON: device}
+        own |= conditions.scoring(results.header, model, versions)
         found.append(own | {name: value for name, value in scored.items() if value})
     return found
 
@@ -142,3 +144,8 @@ def paired(results: Results, benchmark: str, pair: Pair) -> np.ndarray:
     second, _ = scores(results, benchmark, pair[1], [pair[0]])
     difference: np.ndarray = first - second
     return difference
+
+
+def family_with(results: Results, some: Sequence[Pair]) -> Family:
+    """The family of all pairs that are looked at by themselves and of those that are chosen besides."""
+    return family(results, list(dict.fromkeys([*pairs(results), *some])))

@@ -8,6 +8,7 @@ report says, never by its name. What the method of a run does not read is no con
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.evaluation.items_file import EvaluatedModel, Header
 from analysis.pruned.report_file import SETTINGS, PrunedRun
 from analysis.specs import (
     ALLOCATIONS,
@@ -23,15 +24,23 @@ from analysis.specs import (
 Conditions = Mapping[str, Any]
 """By name, as `calibration.seed`. Two can be compared on the names that both have."""
 
-METHOD, DENSE = "method", "dense"
+METHOD, DENSE, REVISION, SAMPLER = "method", "dense", "revision", "sampler"
 PRUNED_IN, PRUNED_ON = "pruned_in", "pruned_on"
 SCORED_IN, SCORED_ON = "scored_in", "scored_on"
-_VERSIONS = "versions."
+TASKS, ITEMS, SEED = "tasks", "items", "scoring.seed"
+_BY_TASK = {"draws": "Draws", "shots": "Examples before each item", "guidance": "Guidance scale"}
+_VERSIONS, _SCORING_VERSIONS = "versions.", "scoring_versions."
 _DISCOUNT = "discount."
 _TEXT = ("data", "samples", "seq_len", "seed")  # of the calibration; the rest is about noise
 _PARTS: dict[str, type[Spec]] = {"calibration": CalibrationParams, "discount": DiscountParams, "steps": StepParams}
 _TITLES = {
     DENSE: "Dense model",
+    REVISION: "Revision of the model",
+    SAMPLER: "Sampler",
+    TASKS: "Tasks",
+    ITEMS: "Items asked",
+    SEED: "Seed of items and masks",
+    **_BY_TASK,
     PRUNED_IN: "Precision of the pruning",
     PRUNED_ON: "Device of the pruning",
     SCORED_IN: "Precision of the scoring",
@@ -86,6 +95,35 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def scoring(header: Header, model: EvaluatedModel, versions: Mapping[str, str]) -> dict[str, Any]:
+    """What a model's score depended on beside the model; of one whose answers come from elsewhere, what is known.
+
+    versions: of packages, of the evaluation that all models of `header` shared.
+    """
+    found: dict[str, Any] = {SAMPLER: model.sampler, REVISION: model.revision}
+    found |= model.scored or scoring_of_all(header, versions)
+    return {name: _plain(value) for name, value in found.items() if value not in ("", None)}
+
+
+def scoring_of_all(header: Header, versions: Mapping[str, str]) -> dict[str, Any]:
+    """What the score of every model of an evaluation depended on."""
+    benchmarks = header.benchmarks
+    found: dict[str, Any] = {
+        TASKS: tuple(benchmark.title for benchmark in benchmarks),
+        ITEMS: by_task({benchmark.title: benchmark.planned for benchmark in benchmarks}),
+        SEED: header.seed,
+    }
+    found |= {name: by_task({one.title: getattr(one, name) for one in benchmarks}) for name in _BY_TASK}
+    return found | {f"{_SCORING_VERSIONS}{name}": version for name, version in versions.items()}
+
+
+def by_task(values: Mapping[str, Any]) -> Any:
+    """One value where all tasks have the same, else `MMLU 1, ARC-C 128`."""
+    if len(set(values.values())) == 1:
+        return next(iter(values.values()))
+    return ", ".join(f"{title} {told('', value)}" for title, value in values.items())
+
+
 # --- comparing --------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +163,17 @@ def nearest(every: Sequence[Conditions], of: int, relation: str) -> tuple[int, l
     return min(near, key=lambda one: len(one[1]), default=None)
 
 
+def chain(every: Sequence[Conditions], of: int) -> list[int]:
+    """A run's published baseline, its control, and itself: each differs from the one before in one thing more.
+
+    Where the baseline is the control, or is not there, there is one step less. Empty without a control.
+    """
+    control, published = (counterpart(every, of, relation) for relation in ("control", "published"))
+    if control is None:
+        return []
+    return list(dict.fromkeys(model for model in (published, control, of) if model is not None))
+
+
 def method_against(one: Conditions, relation: str) -> str | None:
     """The method that this run's is held against."""
     method = METHODS.get(one.get(METHOD, ""))
@@ -132,7 +181,12 @@ def method_against(one: Conditions, relation: str) -> str | None:
 
 
 def _hinder(first: Conditions, second: Conditions) -> list[str]:
-    return [name for name in differing(first, second) if not name.startswith(_VERSIONS)]
+    """What differs and keeps two from being held against each other, as other tasks do not: common items count."""
+    return [
+        name
+        for name in differing(first, second)
+        if name not in (TASKS, ITEMS) and not name.startswith((_VERSIONS, _SCORING_VERSIONS))
+    ]
 
 
 # --- in words ---------------------------------------------------------------------------------------------------
@@ -140,9 +194,9 @@ def _hinder(first: Conditions, second: Conditions) -> list[str]:
 
 def title(name: str) -> str:
     """What a condition is called on pages."""
-    part, _, rest = name.rpartition(".")
-    if f"{part}." == _VERSIONS:
-        return f"Version of {rest}"
+    part, _, rest = name.partition(".")
+    if f"{part}." in (_VERSIONS, _SCORING_VERSIONS):
+        return f"Version of {rest}" + (" at the scoring" if f"{part}." == _SCORING_VERSIONS else "")
     field = _PARTS[part].model_fields.get(rest) if part in _PARTS else PruneSpec.model_fields.get(name)
     return _TITLES.get(name) or (field.title if field is not None and field.title else name)
 
@@ -157,7 +211,7 @@ def told(name: str, value: Any) -> str:
         return str(value)[:8]
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def in_words(names: Sequence[str], first: Conditions, second: Conditions) -> str:

@@ -26,11 +26,18 @@ class _Record(BaseModel):
 
 
 class EvaluatedModel(_Record):
-    """A model of an evaluation. pruning: how it was pruned, by its report; an empty one for a model that has none."""
+    """A model of an evaluation. pruning: how it was pruned, by its report; an empty one for a model that has none.
+
+    revision: of the hub, '' for one from elsewhere. scored: conditions by name (`conditions.scoring`), where they are
+    its own and not those of all models of the file.
+    """
 
     source: str = ""
     fingerprint: str = ""
     pruning: PrunedRun = PrunedRun({}, None, "")
+    sampler: str = ""
+    revision: str = ""
+    scored: dict[str, Any] = Field(default_factory=dict)
 
 
 class EvaluatedBenchmark(_Record):

@@ -86,7 +86,7 @@ def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
 
     Every verdict goes by the p that is adjusted over all pairs of the evaluation, as the dots of the figure do.
     """
-    family = comparing.family(results)
+    family = comparing.family_with(results, some)
     sentences = []
     for pair in some:
         found = family[pair]
@@ -128,9 +128,9 @@ def _shown(one: Difference) -> str:
     return one.words if one.p_holm is None else f"{one.words}, {p_words(one.p_holm)}"
 
 
-def adjustment(results: Results) -> str:
-    """What the tests are adjusted for, or that there are none yet."""
-    family = comparing.family(results)
+def adjustment(results: Results, some: Sequence[Pair] = ()) -> str:
+    """What the tests are adjusted for, or that there are none yet. some: pairs that are chosen besides."""
+    family = comparing.family_with(results, some)
     count = comparing.tests(family)
     if not count:
         return "Tests come when all items of all models are in."
@@ -145,7 +145,7 @@ def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, A
 
     The columns of the tests stand only where there are any.
     """
-    family = comparing.family(results)
+    family = comparing.family_with(results, some)
     titles = {AVERAGE: MEAN} if len(results.accuracies) > 1 else {}
     titles |= {benchmark.name: benchmark.title for benchmark in results.accuracies}
     rows = []

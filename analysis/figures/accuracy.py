@@ -1,4 +1,4 @@
-"""Figures of an evaluation: running accuracy with bands, running differences, and all differences at a glance."""
+"""Figures of an evaluation: accuracy and differences as items come in, differences at a glance, and step by step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,14 @@ from typing import Protocol
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from analysis.figures.dynamics import SERIES_COLORS
-from analysis.figures.style import REFERENCE, as_text, layout
+from analysis.figures.style import REFERENCE, SELECTED, TOKEN, as_text, layout, shorten
 
+ONE_COLUMN = 4  # up to so many panels stand one above the other
+PANEL = 128  # pixels of a panel's height
+TITLE = 48  # characters of a panel's title
 MAX_POINTS = 400  # a curve; more would be finer than the screen
 
 
@@ -34,51 +38,158 @@ def color_of(model: int) -> str:
 
 
 def running(bands: Sequence[Band], colors: Sequence[str], y_title: str, difference: bool = False) -> go.Figure:
-    """One line and band a model over the items done. difference: around a zero line, in points."""
-    figure = go.Figure()
+    """A panel for each model, its line and band over the items done, with the others' lines faint behind it.
+
+    difference: around a zero line, in points. All panels share both axes.
+    """
     scale = 100 if difference else 1
-    for band, color in zip(bands, colors, strict=True):
-        at = thinned(len(band.items))
-        if not len(at):
+    columns = 1 if len(bands) <= ONE_COLUMN else 2
+    rows = max(1, -(-len(bands) // columns))
+    height = 60 + PANEL * rows
+    figure = make_subplots(
+        rows,
+        columns,
+        shared_xaxes="all",
+        shared_yaxes="all",
+        vertical_spacing=26 / height if rows > 1 else 0,
+        horizontal_spacing=0.03,
+        subplot_titles=[shorten(band.name, TITLE) for band in bands] or None,
+    )
+    layout(figure, "", "", height=height)
+    begun = [band for band in bands if len(band.items)]
+    for place, (band, color) in enumerate(zip(bands, colors, strict=True)):
+        row, column = place // columns + 1, place % columns + 1
+        if not len(band.items):
             continue
-        x = band.items[at]
-        mean, low, high = (scale * np.asarray(values)[at] for values in (band.mean, band.low, band.high))
-        if not difference:
-            low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
-        there = np.isfinite(low) & np.isfinite(high)
-        figure.add_trace(
-            go.Scatter(
-                x=np.concatenate([x[there], x[there][::-1]]),
-                y=np.concatenate([high[there], low[there][::-1]]).astype(np.float32),
-                fill="toself",
-                mode="none",
-                fillcolor=color,
-                opacity=0.16,
-                hoverinfo="skip",
-                showlegend=False,
-            )
-        )
-        figure.add_trace(
-            go.Scatter(
-                x=x,
-                y=mean.astype(np.float32),
-                mode="lines",
-                name=as_text(band.name),
-                line={"color": color, "width": 2},
-                customdata=np.stack([low, high], axis=1).astype(np.float32),
-                hovertemplate="%{y:+.1f} [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]"
-                if difference
-                else "%{y:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}]",
-            )
-        )
-    layout(figure, "items done", y_title, height=330)
-    figure.update_layout(hovermode="x unified", showlegend=True)
+        for other in begun:
+            if other is not band:
+                _line(figure, other, REFERENCE, scale, row, column)
+        _band(figure, band, color, scale, row, column)
+        _line(figure, band, color, scale, row, column, told="points" if difference else "share")
+    figure.update_annotations(font_size=13, yshift=-2)
+    figure.update_layout(hovermode="x", showlegend=False, margin={"t": 30})
     figure.update_xaxes(rangemode="tozero")
+    for column in range(columns):
+        last = max(place for place in range(max(len(bands), 1)) if place % columns == column or place == 0)
+        figure.update_xaxes(title_text="items done", showticklabels=True, row=last // columns + 1, col=column + 1)
+    figure.update_yaxes(title_text=y_title, col=1, title_standoff=8)
     if difference:
         figure.add_hline(y=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
         figure.update_yaxes(range=_range(bands, scale))
     else:
         figure.update_yaxes(range=_shares(bands), tickformat=".0%")
+    return figure
+
+
+def _ends(band: Band, scale: int) -> tuple[np.ndarray, ...]:
+    """Items, mean, low and high at the points that are drawn."""
+    at = thinned(len(band.items))
+    mean, low, high = (scale * np.asarray(values)[at] for values in (band.mean, band.low, band.high))
+    if scale == 1:
+        low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+    return band.items[at], mean, low, high
+
+
+def _band(figure: go.Figure, band: Band, color: str, scale: int, row: int, column: int) -> None:
+    x, _, low, high = _ends(band, scale)
+    there = np.isfinite(low) & np.isfinite(high)
+    trace = go.Scatter(
+        x=np.concatenate([x[there], x[there][::-1]]),
+        y=np.concatenate([high[there], low[there][::-1]]).astype(np.float32),
+        fill="toself",
+        mode="none",
+        fillcolor=color,
+        opacity=0.2,
+        hoverinfo="skip",
+    )
+    figure.add_trace(trace, row, column)
+
+
+def _line(figure: go.Figure, band: Band, color: str, scale: int, row: int, column: int, told: str = "") -> None:
+    """The line of a model. told: what its hover says, in points or as a share; '' for one that stands behind."""
+    x, mean, low, high = _ends(band, scale)
+    hover = {
+        "": None,
+        "points": "%{y:+.1f} [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]",
+        "share": "%{y:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}]",
+    }[told]
+    trace = go.Scatter(
+        x=x,
+        y=mean.astype(np.float32),
+        mode="lines",
+        name=as_text(band.name),
+        line={"color": color, "width": 2 if told else 1},
+        opacity=1 if told else 0.45,
+        hovertemplate=hover,
+        hoverinfo=None if told else "skip",
+        customdata=np.stack([low, high], axis=1).astype(np.float32) if told else None,
+    )
+    figure.add_trace(trace, row, column)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a waterfall, in points with its interval. total: the way from the beginning, no step of it.
+    hover: text, its lines parted by <br>.
+    """
+
+    title: str
+    value: float
+    low: float
+    high: float
+    hover: str
+    total: bool = False
+
+
+def waterfall(steps: Sequence[Step], y_title: str) -> go.Figure:
+    """Bars from one level to the next, from 0 on, each with a dot and the interval of its own step at its end."""
+    signed = [f"{step.value:+.1f}".replace("-", "−") for step in steps]
+    names = [f"{as_text(step.title)}<br>{value}" for step, value in zip(steps, signed, strict=True)]
+    starts, level = [], 0.0
+    for step in steps:
+        starts.append(0.0 if step.total else level)
+        level = starts[-1] + step.value
+    begins, values = np.array(starts), np.array([step.value for step in steps])
+    lows, highs = (np.array([getattr(step, end) for step in steps]) for end in ("low", "high"))
+    hover = ["<br>".join(map(as_text, step.hover.split("<br>"))) for step in steps]
+    colors = [REFERENCE if step.total else TOKEN for step in steps]
+    figure = go.Figure(
+        [
+            go.Bar(
+                x=names,
+                y=values.astype(np.float32),
+                base=begins.astype(np.float32),
+                width=0.62,
+                marker={"color": colors, "opacity": 0.4},
+                customdata=hover,
+                hovertemplate="%{customdata}<extra></extra>",
+            ),
+            go.Scatter(
+                x=names,
+                y=(begins + values).astype(np.float32),
+                mode="markers",
+                marker={"color": colors, "size": 9},
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": highs - values,
+                    "arrayminus": values - lows,
+                    "thickness": 2,
+                    "width": 5,
+                    "color": SELECTED,
+                },
+                hoverinfo="skip",
+            ),
+        ]
+    )
+    for place in range(len(steps) - 1):
+        if not steps[place + 1].total:
+            y = float(begins[place] + values[place])
+            line = {"color": REFERENCE, "width": 1, "dash": "dot"}
+            figure.add_shape(type="line", x0=place + 0.31, x1=place + 0.69, y0=y, y1=y, line=line)
+    layout(figure, "", y_title, height=340)
+    figure.update_layout(showlegend=False)
+    figure.add_hline(y=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
     return figure
 
 

@@ -79,8 +79,14 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         Header(
             names=names,
             models=tuple(
-                EvaluatedModel(source=model.source, fingerprint=content, pruning=run)
-                for model, content, run in zip(spec.models, prints, runs, strict=True)
+                EvaluatedModel(
+                    source=model.source,
+                    fingerprint=content,
+                    pruning=run,
+                    sampler=checkpoint.architecture.sampler,
+                    revision=checkpoint.revision,
+                )
+                for model, content, run, checkpoint in zip(spec.models, prints, runs, found, strict=True)
             ),
             benchmarks=tuple(
                 EvaluatedBenchmark(

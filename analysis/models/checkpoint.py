@@ -66,6 +66,11 @@ class Checkpoint:
         whole = self.folder / _WHOLE
         return indexed or ([whole] if whole.is_file() else [])
 
+    @property
+    def revision(self) -> str:
+        """The hub's commit that this is a snapshot of; '' for one from elsewhere."""
+        return self.folder.name if self.folder.parent.name == "snapshots" else ""
+
 
 def find(source: str, paradigm: str = "auto") -> Checkpoint | None:
     """The checkpoint `source` names, if it is on this disk; None for a hub id that is not downloaded.

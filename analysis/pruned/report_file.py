@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from analysis import outputs
 from analysis.specs import PruneSpec, with_current_names
@@ -100,12 +100,18 @@ class PrunedRun:
         return (*where, self.settings.get("sparsity"), self.settings.get("pattern"))
 
 
-def read_report(folder: Path) -> PrunedRun:
-    """The run a folder holds; an empty one where there is no readable report."""
+def load_report(folder: Path) -> Report | None:
+    """The report of a folder as it stands in its file; None where there is no readable one. Fields can be missing."""
     try:
         report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return PrunedRun({}, None, "")
+        return None
+    return cast(Report, report) if isinstance(report, dict) else None
+
+
+def read_report(folder: Path) -> PrunedRun:
+    """The run a folder holds; an empty one where there is no readable report."""
+    report = load_report(folder)
     try:
         stated = with_current_names(_inner(report, "parameters"))
     except ValueError:

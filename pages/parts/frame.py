@@ -31,6 +31,7 @@ def show() -> None:
             st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
             st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
             st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
+            st.Page("pages/accuracy.py", title="Accuracy", icon=":material/monitoring:"),
             st.Page("pages/masks.py", title="Masks", icon=":material/grid_on:"),
         ]
     )

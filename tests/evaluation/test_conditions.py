@@ -113,7 +113,7 @@ def test_the_sheet_marks_what_differs_and_shows_it_first():
     assert {"condition": "Sparsity", "first": "60 %", "second": "70 %", "differs": "differs"} in rows[:2]
     assert not any(row["differs"] for row in rows[2:])
     blank = next(row for row in rows if row["condition"] == DiscountParams.model_fields["sink_alpha"].title)
-    assert (blank["first"], blank["second"]) == ("5.0", "")
+    assert (blank["first"], blank["second"]) == ("5", "")
 
 
 def test_reports_that_lack_a_field_or_hold_another_type():

@@ -397,15 +397,26 @@ def test_disagreements(found):
     assert {row["task"] for row in tables.disagreements(found, 0, 1, "b")} == {"B"}
 
 
-def test_figures_draw_a_line_and_a_band_a_model(found):
+def told(figure) -> list:
+    """The lines that a hover tells of, one a panel; those of the others stand faint behind."""
+    return [trace for trace in figure.data if trace.mode == "lines" and trace.hovertemplate]
+
+
+def test_figures_draw_a_panel_with_a_line_and_a_band_a_model(found):
     drawn = curves.accuracy_curves(found, "a")
     figure = figures.running(drawn, [figures.color_of(model) for model in range(3)], "accuracy")
-    assert [trace.name for trace in figure.data if trace.mode == "lines"] == list(found.names)
-    assert len(figure.data) == 6
+    lines, bands = told(figure), [trace for trace in figure.data if trace.fill == "toself"]
+    assert [trace.name for trace in lines] == list(found.names)
+    assert [trace.yaxis for trace in lines] == [trace.yaxis for trace in bands] == ["y", "y2", "y3"]
+    faint = [trace for trace in figure.data if trace.mode == "lines" and not trace.hovertemplate]
+    assert {(trace.name, trace.yaxis) for trace in faint} == {
+        (name, line.yaxis) for line in lines for name in found.names if name != line.name
+    }
     assert all(np.asarray(trace.y).dtype == np.float32 for trace in figure.data)
-    assert figure.data[1].y[-1] == pytest.approx(drawn[0].mean[-1])
+    assert lines[0].y[-1] == pytest.approx(drawn[0].mean[-1])
+    assert len({tuple(axis.range) for axis in figure.select_yaxes()}) == 1
     points = figures.running(curves.difference_curves(found, "a", [(1, 0)]), ["#000000"], "points", difference=True)
-    assert points.data[1].y[-1] == pytest.approx(100 * comparing.family(found)[1, 0]["a"].value, rel=1e-5)
+    assert told(points)[0].y[-1] == pytest.approx(100 * comparing.family(found)[1, 0]["a"].value, rel=1e-5)
     assert not figures.running(
         [curves.running_accuracy(np.zeros(0), np.zeros(0), "none")], ["#000000"], "accuracy"
     ).data

@@ -181,6 +181,7 @@ def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
             break
         assert not engine().job(record.id).ended, engine().job(record.id).reason
         engine_wait(record.id)
+    until(lambda: engine().progress(record.id).total)  # word of it may come later than the lines
     test = opened(record)
     shown = texts(test)
     assert "Accuracy so far (interim)" in shown

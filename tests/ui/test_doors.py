@@ -16,7 +16,10 @@ from tests.ui.helpers import another_model, texts
 
 pytestmark = pytest.mark.slow
 
-PAGES = [f"pages/{name}.py" for name in ("overview", "denoise", "sinks", "dynamics", "tuning", "pruning", "masks")]
+PAGES = [
+    f"pages/{name}.py"
+    for name in ("overview", "denoise", "sinks", "dynamics", "tuning", "pruning", "accuracy", "masks")
+]
 PICTURE = "![x](http://evil.test/a.png)"
 NAMES = {
     "picture": PICTURE,

@@ -50,6 +50,8 @@ ADDRESSES = {
     "random weights by themselves": ("pages/dynamics.py", {}),
     "noised text": ("pages/dynamics.py", {"dynamics_view": "Noised against real"}),
     "movement": ("pages/dynamics.py", {"dynamics_view": "Stable or moving"}),
+    "accuracy": ("pages/accuracy.py", {"accuracy_limit": "3", "accuracy_base": "control"}),
+    "accuracy where it once was": ("pages/pruning.py", {"evaluation": "0123456789ab"}),
     "pruned models": ("pages/masks.py", {"masks_view": "Attention to sinks", "pruned_recordings": "true"}),
 }
 

@@ -1,8 +1,11 @@
 """The pruning page through Streamlit's own test runner, with the real engine and the bundled model."""
 
+from urllib.parse import parse_qsl
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.pruned.naming import run_name
 from analysis.specs import METHODS, CalibrationParams, FootprintSpec, ModelSpec, PruneSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, texts
@@ -102,8 +105,8 @@ def test_launching_shows_every_run_and_what_it_found():
         assert job.state == "done", job.reason
         assert engine().result(job).folder.is_dir()
     shown = texts(test)
-    assert "**Magnitude** · 30%" in shown
-    assert "**Sink-Wanda** · 30%" in shown
+    for job in mine:
+        assert f"**{run_name(job.spec)}" in shown
     assert any("python -m analysis prune" in block.value for block in test.code)
 
 
@@ -152,20 +155,18 @@ def test_a_causal_model_is_offered_the_methods_without_noise():
     assert "no mask token" in texts(test)
 
 
-def test_accuracy_is_compared_with_the_dense_model_on_the_same_page(pruned):
+def test_the_way_to_accuracy_stands_beneath_the_runs(pruned):
     assert pruned.state == "done", pruned.reason
-    test = app(PAGE)
-    runs = test.multiselect(key="accuracy_runs")
-    assert any(label.startswith("Wanda ·") for label in runs.options)
-    runs.set_value([next(label for label in runs.options if label.startswith("Wanda ·"))])
-    test.multiselect(key="accuracy_tasks").set_value(["bundled_agreement"])
-    test.number_input(key="accuracy_limit").set_value(6).run()
-    test.button(key="compare_accuracy").click().run()
-    record = engine().jobs("evaluate")[0]
-    assert record.spec["limit"] == 6
-    assert record.spec["names"][0] == "dense"
-    record = engine().wait(record.id, 240)
-    assert record.state == "done", record.reason
-    test.run()
-    assert not test.exception, test.exception
-    assert "agreement" in texts(test).lower()
+    assert "See what the pruned models have lost" in texts(app(PAGE))
+
+
+@pytest.mark.parametrize("query", [{"evaluation": "0123456789ab"}, {"accuracy_limit": "7", "disagree_right": "anyone"}])
+def test_an_address_of_the_panel_that_stood_here_leads_to_the_page_accuracy(query):
+    test = app(PAGE, **query)
+    link = next(link.proto for link in test.get("page_link") if link.proto.label == "**Show it**")
+    assert link.page.endswith("accuracy")
+    assert dict(parse_qsl(link.query_string)) == query
+
+
+def test_an_address_of_this_page_stays_here():
+    assert "on a page of its own" not in texts(app(PAGE, prune_samples="3"))

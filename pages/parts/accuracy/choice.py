@@ -1,39 +1,40 @@
 """What pruning cost: the dense model and finished runs of it on benchmark tasks, compared as the items come in."""
 
 from datetime import datetime
-from typing import Any
 
 import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.evaluation.presets import PRESETS
-from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, told_apart
+from analysis.runs import Run, known_runs
+from analysis.specs import METHODS, EvaluateSpec, ModelSpec
 from pages.parts import controls
 from pages.parts.accuracy.panel import accuracy_panel
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
-_PLACE, _PRESELECTED, _CHOSEN = "evaluate", "accuracy_preselected", "accuracy_chosen"
+_PLACE, _PRESELECTED = "evaluate", "accuracy_preselected"
 _RUNS = "accuracy_runs"
+RUNS_ASKED = "with"  # in the address: ids of runs to compare the dense model with
 _LIMIT = 64  # items a task that are preset: minutes on a laptop, and enough to see large differences
 MOST = 6  # models compared at once that are preselected
 
 
-def prune_accuracy(model: ModelSpec) -> None:
+def accuracy_of(model: ModelSpec) -> None:
     """Draws the choice of runs and tasks, and the evaluation asked for last or named in the address."""
-    runs = _runs(model)
-    st.subheader("Accuracy")
+    runs = {run.name: run for run in known_runs(engine()) if run.kind == "pruned" and run.model == model.source}
     if runs:
         _question(model, runs)
     else:
-        st.caption("When a pruning of this model has finished, compare its accuracy with the dense model here.")
+        st.info("When a pruning of this model has finished, compare its accuracy with the dense model here.")
+        st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
     shown = _shown()
     if shown is not None:
         accuracy_panel(shown)
 
 
-def _question(model: ModelSpec, runs: dict[str, tuple[str, str]]) -> None:
+def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
     _preselect(runs)
     chosen = st.multiselect(
         "Compare the dense model with",
@@ -42,7 +43,6 @@ def _question(model: ModelSpec, runs: dict[str, tuple[str, str]]) -> None:
         persist_state="session",
         help="Every model gets the same items and the same masks, so differences are paired.",
     )
-    st.session_state[_CHOSEN] = chosen
     columns = st.columns([2, 1, 1, 1])
     tasks = columns[0].multiselect(
         "Tasks",
@@ -64,8 +64,8 @@ def _question(model: ModelSpec, runs: dict[str, tuple[str, str]]) -> None:
     try:
         spec = EvaluateSpec(
             model=model,
-            compare=tuple(ModelSpec(source=runs[name][1], device=model.device, dtype=model.dtype) for name in chosen),
-            names=("dense", *(runs[name][0] for name in chosen)),
+            compare=tuple(model.model_copy(update={"source": runs[name].source}) for name in chosen),
+            names=("dense", *chosen),
             tasks=tuple(tasks) or ("bundled",),
             **values,
         )
@@ -150,40 +150,17 @@ def _title(record: JobRecord) -> str:
 # --- runs to compare --------------------------------------------------------------------------------------------
 
 
-def _runs(model: ModelSpec) -> dict[str, tuple[str, str]]:
-    """Finished runs of this model, newest first: label -> (name in the results, folder)."""
-    records = [record for record in engine().jobs("prune") if record.spec["model"]["source"] == model.source]
-    finished = [(record, result.folder) for record in records if (result := engine().result(record)) is not None]
-    kept = [(record, folder) for record, folder in finished if folder is not None]
-    named = [_name_and_label(record.spec) for record, _ in kept]
-    details = told_apart([label for _, label in named], [record.spec for record, _ in kept], PruneSpec)
-    found: dict[str, tuple[str, str]] = {}
-    for (record, folder), (name, label), detail in zip(kept, named, details, strict=True):
-        if detail:  # others read the same but for a finer setting
-            label, name = f"{label} · {detail}", f"{name} {detail}"
-        if label in found:
-            label, name = f"{label} · {record.id[:4]}", f"{name} {record.id[:4]}"
-        if any(name == other for other, _ in found.values()):
-            name = f"{name} seed {record.spec['calibration']['seed']}"
-        found[label] = (name, str(folder))
-    return found
-
-
-def _name_and_label(spec: dict[str, Any]) -> tuple[str, str]:
-    """What a run is called in results, and in the box to choose it from."""
-    name = f"{spec['method']} {spec['sparsity']:.0%}"
-    if any(spec[part] != PruneSpec.model_fields[part].default for part in ("pattern", "allocation")):
-        name += f" {spec['pattern']} {spec['allocation']}"
-    return name, f"{METHODS[spec['method']].title} · {name.partition(' ')[2]} · seed {spec['calibration']['seed']}"
-
-
-def _preselect(runs: dict[str, tuple[str, str]]) -> None:
-    """Chooses the newest run of each method. As runs finish it grows, until this visitor chooses otherwise."""
+def _preselect(runs: dict[str, Run]) -> None:
+    """Chooses the newest run of each method, or those in the address. As runs finish it grows, until this visitor
+    chooses otherwise.
+    """
+    asked = [name for name, run in runs.items() if run.id in st.query_params.get_all(RUNS_ASKED)]
     newest: dict[str, str] = {}
-    for label, (name, _) in runs.items():
-        newest.setdefault(name.partition(" ")[0], label)
-    labels = [newest[method] for method in METHODS if method in newest][:MOST]
-    chosen, before = st.session_state.get(_CHOSEN), st.session_state.get(_PRESELECTED)
-    if chosen is None or chosen == before:
-        st.session_state[_RUNS] = labels
+    for name, run in runs.items():
+        newest.setdefault(str(run.parameters.get("method")), name)
+    labels = asked or [newest[method] for method in METHODS if method in newest][:MOST]
+    chosen, before = st.session_state.get(_RUNS), st.session_state.get(_PRESELECTED)
+    if chosen is None or chosen == before or (asked and asked != before):
+        chosen = labels
+    st.session_state[_RUNS] = [name for name in chosen if name in runs]  # one may have been renamed, or removed
     st.session_state[_PRESELECTED] = labels

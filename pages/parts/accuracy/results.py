@@ -1,10 +1,12 @@
 """The numbers of an evaluation: accuracies, paired differences, how both came about item by item, and perplexities."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.evaluation import comparing, conditions, curves, significance, tables
+from analysis.evaluation import comparing, conditions, curves, decomposition, significance, tables
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results
@@ -23,8 +25,12 @@ _TESTS = (
     "differ the larger of it and the test that flips the signs of clusters; where each item is its own cluster, the "
     "exact McNemar test. All adjusted by Holm together."
 )
-_BASE = "accuracy_base"
-_BASES = {comparing.DENSE: "dense model", **conditions.RELATIONS}
+_BASE, _CHOSEN = "accuracy_base", "chosen"
+_BASES = {comparing.DENSE: "dense model", **conditions.RELATIONS, _CHOSEN: "pairs of my choice"}
+_STEPS = (
+    f"{_DIFFERENCE}\n\nEach step is the paired difference of two models on the same items, so the steps add up to the "
+    "whole. Its interval is over clusters of items alone."
+)
 _ACCURACY = (
     r"Right answers of the first $n$ items of the shuffle, $\hat p$, with Wilson's 95 % interval at as many items as "
     "tell as much where none share a cluster."
@@ -55,25 +61,12 @@ def accuracies(found: Results) -> None:
 
 
 def differences(found: Results) -> None:
-    """Who is better than whom, in words, as dots with intervals, and as running curves."""
+    """Who is better than whom, in words and as dots with intervals, step by step, and as running curves."""
     base, pairs = _pairs(found)
+    others = {found.names[other] for _, other in pairs}
+    name = others.pop() if len(others) == 1 else "the other model" if base == _CHOSEN else f"its {_BASES[base]}"
     if pairs:
-        others = {found.names[other] for _, other in pairs}
-        name = others.pop() if len(others) == 1 else f"its {_BASES[base]}"
-        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in tables.verdicts(found, pairs)))
-        rows = tables.difference_table(found, pairs)
-        colors = {found.names[model]: figures.color_of(model) for model, _ in pairs}
-        chart(
-            f"Difference to {name}",
-            "Accuracy less that of the other model on the same items, with its 95 % interval. A full dot: a difference "
-            "is shown. A hollow one: none is shown, which is not to say that there is none. "
-            f"{tables.adjustment(found)} An interval is of one difference alone, so it can lie beside 0 where the dot "
-            "is hollow.",
-            _TESTS,
-            figures.whiskers([_whisker(row) for row in rows], colors, f"points, model − {name}"),
-            "accuracy_whiskers",
-            pd.DataFrame(rows),
-        )
+        _at_a_glance(found, pairs, name)
     _conditions(found, pairs)
     titles = {AVERAGE: "Average over tasks"} if len(found.accuracies) > 1 else {}
     titles |= {benchmark.name: benchmark.title for benchmark in found.accuracies}
@@ -81,6 +74,7 @@ def differences(found: Results) -> None:
         "Task", list(titles), format_func=titles.__getitem__, key="accuracy_task", bind="query-params", width=320
     )
     st.caption(_settings(found, task) + ("" if comparing.all_final(found, task) else "  ·  **interim**"))
+    _step_by_step(found, task, titles[task])
     left, right = st.columns(2)
     with left:
         _running_accuracy(found, task, titles[task])
@@ -88,7 +82,8 @@ def differences(found: Results) -> None:
         with right:
             chart(
                 f"Running difference to {name}: {titles[task]}",
-                "The paired difference as the items came in. Where the band holds 0, none is shown.",
+                "The paired difference as the items came in, a panel a model, the others faint behind it. Where the "
+                "band holds 0, none is shown.",
                 _DIFFERENCE,
                 figures.running(
                     curves.difference_curves(found, task, pairs),
@@ -100,11 +95,37 @@ def differences(found: Results) -> None:
             )
 
 
+def _at_a_glance(found: Results, pairs: list[Pair], name: str) -> None:
+    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in tables.verdicts(found, pairs)))
+    rows = tables.difference_table(found, pairs)
+    several = len({other for _, other in pairs}) > 1
+    labels = {pair: _pair_label(found, pair) if several else found.names[pair[0]] for pair in pairs}
+    colors = {labels[pair]: figures.color_of(pair[0]) for pair in pairs}
+    whiskers = [_whisker(row, f"{row['model']} − {row['than']}" if several else row["model"]) for row in rows]
+    chart(
+        f"Difference to {name}",
+        "Accuracy less that of the other model on the same items, with its 95 % interval. A full dot: a difference "
+        "is shown. A hollow one: none is shown, which is not to say that there is none. "
+        f"{tables.adjustment(found, pairs)} An interval is of one difference alone, so it can lie beside 0 where the "
+        "dot is hollow.",
+        _TESTS,
+        figures.whiskers(whiskers, colors, "points" if several else f"points, model − {name}"),
+        "accuracy_whiskers",
+        pd.DataFrame(rows),
+    )
+
+
+def _pair_label(found: Results, pair: Pair) -> str:
+    return f"{found.names[pair[0]]} − {found.names[pair[1]]}"
+
+
 def _pairs(found: Results) -> tuple[str, list[Pair]]:
     """What is chosen to compare with, and the pairs of models that makes. Says which runs have no counterpart."""
     related = comparing.related_pairs(found)
     without = {base: comparing.missing(found, base) for base in related if base != comparing.DENSE}
     offered = [base for base in related if base == comparing.DENSE or related[base] or without[base]]
+    if len(found.names) > 2:
+        offered.append(_CHOSEN)
     base = comparing.DENSE
     if len(offered) > 1:
         names = {**_BASES, comparing.DENSE: found.names[0]}
@@ -124,9 +145,70 @@ def _pairs(found: Results) -> tuple[str, list[Pair]]:
             "Both are found in the runs' reports: model, text, seed, sparsity, precision, device and all else are "
             "equal.",
         )
+    if base == _CHOSEN:
+        return base, _chosen_pairs(found, related)
     for sentence in without.get(base, ()):
         st.caption(f":material/link_off: {plain(sentence)}")
     return base, related[base]
+
+
+def _chosen_pairs(found: Results, related: dict[str, list[Pair]]) -> list[Pair]:
+    """Any two models can be a pair; the controls and the published baselines are chosen beforehand."""
+    pairs = {_pair_label(found, pair): pair for pair in combinations(reversed(range(len(found.names))), 2)}
+    likely = [pair for relation in conditions.RELATIONS for pair in related[relation]] or related[comparing.DENSE]
+    # A run that stands before its control is held against it that way round.
+    pairs |= {_pair_label(found, pair): pair for pair in likely}
+    chosen = st.multiselect(
+        "Pairs",
+        list(pairs),
+        default=list(dict.fromkeys(_pair_label(found, pair) for pair in likely)),
+        key="accuracy_pairs",
+        bind="query-params",
+        help="Differences of any two models, the first less the second. They join the family of tests.",
+    )
+    return [pairs[label] for label in chosen]
+
+
+def _step_by_step(found: Results, task: str, title: str) -> None:
+    """The way from the dense model to a sink-aware run as a waterfall."""
+    runs = decomposition.decomposed(found)
+    if not runs:
+        return
+    names = {found.names[model]: model for model in runs}
+    chosen = next(iter(names))
+    if len(names) > 1:
+        chosen = st.selectbox("Step by step to", list(names), key="accuracy_steps", bind="query-params", width=480)
+    rows = decomposition.stages(found, names[chosen], task)
+    if not all(row.difference.n for row in rows):
+        return
+    final = all(row.difference.final for row in rows)
+    chart(
+        f"From {found.names[0]} to {chosen}, step by step: {title}",
+        "Each bar is what one step changes in accuracy, with the 95 % interval of that paired difference, over items "
+        "alone: the noise of the calibration seed is not in it."
+        + ("" if final else " Interim: until all items are in, the steps need not add up."),
+        _STEPS,
+        figures.waterfall([_step(found, row) for row in rows], f"points against {found.names[0]}"),
+        "accuracy_steps_figure",
+        pd.DataFrame(
+            {
+                "step": row.title,
+                "model": found.names[row.pair[0]],
+                "than": found.names[row.pair[1]],
+                "points": 100 * row.difference.value,
+                "low": 100 * row.difference.low,
+                "high": 100 * row.difference.high,
+                "items": row.difference.n,
+            }
+            for row in rows
+        ),
+    )
+
+
+def _step(found: Results, row: decomposition.Stage) -> figures.Step:
+    value, low, high = (100 * getattr(row.difference, end) for end in ("value", "low", "high"))
+    told = f"{value:+.1f} points [{low:+.1f}, {high:+.1f}] on {row.difference.n:,} items"
+    return figures.Step(row.title, value, low, high, f"{_pair_label(found, row.pair)}<br>{told}", row.total)
 
 
 def _conditions(found: Results, pairs: list[Pair]) -> None:
@@ -151,7 +233,8 @@ def _conditions(found: Results, pairs: list[Pair]) -> None:
 def _running_accuracy(found: Results, task: str, title: str) -> None:
     chart(
         f"Running accuracy: {title}",
-        "Right answers over the items done, in the order of the shuffle, with 95 % bands.",
+        "Right answers over the items done, in the order of the shuffle, a panel a model with its 95 % band, the "
+        "others faint behind it.",
         _AVERAGE if task == AVERAGE else _ACCURACY,
         figures.running(
             curves.accuracy_curves(found, task), [figures.color_of(m) for m in range(len(found.names))], "accuracy"
@@ -161,17 +244,17 @@ def _running_accuracy(found: Results, task: str, title: str) -> None:
     )
 
 
-def _whisker(row: dict) -> figures.Whisker:
+def _whisker(row: dict, label: str) -> figures.Whisker:
     told = f"{row['points']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] on {_items(row)}"
     p = row.get("p (Holm)")
     return figures.Whisker(
         row["task"],
-        row["model"],
+        label,
         row["points"],
         row["low"],
         row["high"],
         clear=row["in words"] in significance.SHOWN,
-        hover=f"{row['model']}, {row['task']}<br>{told}<br>{row['in words']}"
+        hover=f"{label}, {row['task']}<br>{told}<br>{row['in words']}"
         + (f", p = {p:.3g} (Holm)" if p is not None and np.isfinite(p) else ""),
     )
 

@@ -11,7 +11,8 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.figures import pruning as figures
 from analysis.jobs.summaries import PrunePartial
-from analysis.specs import METHODS, PruneSpec, told_apart
+from analysis.pruned.naming import run_name
+from analysis.runs import known_runs
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.footprints import footprint_of
@@ -55,21 +56,13 @@ def _precisions_differ(ended: list[JobRecord]) -> bool:
 
 
 def _titles(runs: list[JobRecord]) -> dict[str, str]:
-    """Each run in one line of Markdown by its id, with what tells it from others that read the same."""
-    names = [_name(record) for record in runs]
-    details = told_apart(names, [record.spec for record in runs], PruneSpec)
+    """Each run in one line of Markdown by its id: the name it has on every page, and its model."""
+    names = {run.id: run.name for run in known_runs(engine())}
     return {
-        record.id: f"{name} · {plain(detail)}" if detail else name
-        for record, name, detail in zip(runs, names, details, strict=True)
+        record.id: f"**{plain(names.get(record.id) or run_name(record.spec))}** · "
+        f"{plain(record.spec['model']['source'])}"
+        for record in runs
     }
-
-
-def _name(record: JobRecord) -> str:
-    """Method, sparsity, pattern, allocation, model and seed of a run, as Markdown."""
-    spec = record.spec
-    how = plain(f"{spec['pattern']} · {spec['allocation']}")
-    parts = [f"**{METHODS[spec['method']].title}**", f"{spec['sparsity']:.0%}", how]
-    return " · ".join([*parts, plain(spec["model"]["source"]), f"seed {spec['calibration']['seed']:d}"])
 
 
 def _active(ids: list[str]) -> None:

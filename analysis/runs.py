@@ -1,0 +1,184 @@
+"""Runs: a model, how it was pruned, and what its evaluations found; under one name wherever it is shown.
+
+Built from the engine's finished jobs and from the pruned folders it knows; what a visitor says of a run (another name,
+tags, notes, a star) is kept beside the jobs.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from analysis.engine import Engine, JobRecord
+from analysis.errors import UserError
+from analysis.pruned.naming import run_names
+from analysis.pruned.report_file import Report, load_report
+
+Kind = Literal["dense", "pruned"]
+LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters
+
+
+class Label(BaseModel):
+    """What a visitor says of a run. name: '' for the automatic one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    star: bool = False
+
+
+_NO_LABEL = Label()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run's place in an evaluation: the job, and the number of the model in its results."""
+
+    record: JobRecord
+    number: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model, how it was pruned and where it was evaluated.
+
+    id: of the pruning job, else made from its folder or source. automatic: the name it has by itself. source: what jobs
+    on it are asked with. model: source of the dense model, '' where its report does not say. parameters: of the
+    pruning, as `PruneSpec.model_dump(mode="json")`; empty for a dense model. evaluations: newest first.
+    """
+
+    id: str
+    kind: Kind
+    automatic: str
+    source: str
+    model: str
+    created: float
+    folder: Path | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    report: Report | None = None
+    record: JobRecord | None = None
+    evaluations: tuple[Scored, ...] = ()
+    label: Label = _NO_LABEL
+
+    @property
+    def name(self) -> str:
+        """What it is called: as a visitor named it, else as it is named by itself."""
+        return self.label.name or self.automatic
+
+
+def known_runs(engine: Engine) -> list[Run]:
+    """Every run whose model is there, newest first: pruned models, and dense ones that were evaluated."""
+    evaluations = _evaluations(engine)
+    pruned = _pruned(engine)
+    runs = [*pruned, *_dense(evaluations, {_place(run.source) for run in pruned})]
+    labels = {run_id: _label(fields) for run_id, fields in engine.store.labels().items()}
+    whole = [
+        Run(
+            **{
+                **vars(run),
+                "evaluations": tuple(evaluations.get(_place(run.source), ())),
+                "label": labels.get(run.id, _NO_LABEL),
+            }
+        )
+        for run in runs
+    ]
+    return sorted(whole, key=lambda run: run.created, reverse=True)
+
+
+def _pruned(engine: Engine) -> list[Run]:
+    """The pruned models of finished jobs, and those in folders that the engine offers by name, newest first."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in engine.jobs("prune"):
+        result = engine.result(record)
+        if result is not None and result.folder is not None:
+            fields = {"id": record.id, "record": record, "folder": result.folder, "parameters": record.spec}
+            fields |= {"report": record.summary.get("report"), "created": record.created}
+            found.setdefault(_place(result.folder), fields)
+    for folder in engine.pruned_models().values():
+        if _place(folder) not in found:
+            report = load_report(folder)
+            fields = {"id": _made_id(_place(folder)), "folder": folder, "report": report}
+            stated = report.get("parameters") if report is not None else None
+            fields |= {"parameters": stated if isinstance(stated, dict) else {}, "created": folder.stat().st_mtime}
+            found[_place(folder)] = fields
+    names = run_names([one["parameters"] for one in found.values()], [one["id"] for one in found.values()])
+    return [
+        Run(
+            kind="pruned",
+            automatic=name if fields["parameters"] else fields["folder"].name,
+            source=str(fields["folder"]),
+            model=((fields["report"] or {}).get("model") or {}).get("source", ""),
+            **fields,
+        )
+        for fields, name in zip(found.values(), names, strict=True)
+    ]
+
+
+def _dense(evaluations: Mapping[str, Sequence[Scored]], pruned: set[str]) -> list[Run]:
+    """The models that were evaluated and are no pruned ones, by the source they were asked with."""
+    found = []
+    for place, scored in evaluations.items():
+        source = _sources(scored[0].record)[scored[0].number]
+        if place in pruned or (Path(source).is_absolute() and not Path(source).is_dir()):
+            continue
+        name = Path(source).name if Path(source).is_absolute() else source
+        created = min(one.record.created for one in scored)
+        found.append(Run(_made_id(place), "dense", f"{name} dense", source, source, created))
+    return found
+
+
+def _evaluations(engine: Engine) -> dict[str, list[Scored]]:
+    """By the place of a model, where finished evaluations have scored it, newest first."""
+    found: dict[str, list[Scored]] = {}
+    for record in engine.jobs("evaluate"):
+        if record.state == "done" and record.summary.get("models"):
+            for number, source in enumerate(_sources(record)):
+                found.setdefault(_place(source), []).append(Scored(record, number))
+    return found
+
+
+def _sources(record: JobRecord) -> list[str]:
+    models = [record.spec.get("model", {}), *record.spec.get("compare", ())]
+    return [str(model.get("source", "")) for model in models]
+
+
+def _place(source: str | Path) -> str:
+    """One word for a folder however it is written; any other source stays as it is."""
+    path = Path(source)
+    return str(path.resolve()) if path.is_absolute() else str(source)
+
+
+def _made_id(place: str) -> str:
+    return hashlib.sha256(place.encode()).hexdigest()[:12]
+
+
+# --- what visitors say of runs ----------------------------------------------------------------------------------
+
+
+def _label(fields: Mapping[str, Any]) -> Label:
+    try:
+        return Label.model_validate(fields)
+    except ValidationError:
+        return _NO_LABEL
+
+
+def save_label(engine: Engine, run: Run, label: Label) -> None:
+    """Keeps what a visitor says of a run. A name that is the automatic one is none of its own.
+
+    Raises UserError for a name that another run has, that is too long, or that holds a comma; and for a long note.
+    """
+    name = " ".join(label.name.split())
+    name = "" if name == run.automatic else name
+    if len(name) > LONGEST_NAME or len(label.note) > LONGEST_NOTE:
+        raise UserError(f"A name takes up to {LONGEST_NAME} characters, and notes up to {LONGEST_NOTE:,}. Shorten it.")
+    if "," in name:
+        raise UserError("A name cannot hold a comma, since lists of names are written with commas. Leave it out.")
+    if name and any(name == other.name for other in known_runs(engine) if other.id != run.id):
+        raise UserError(f"Another run is called '{name}'. Choose a name of its own.")
+    tags = tuple(dict.fromkeys(tag.strip() for tag in label.tags if tag.strip()))
+    engine.store.save_label(run.id, label.model_copy(update={"name": name, "tags": tags}).model_dump(mode="json"))

@@ -1,0 +1,64 @@
+"""The page Accuracy through Streamlit's own test runner: choosing runs, asking, and where there are none."""
+
+import pytest
+
+from analysis.pruned.naming import run_name
+from analysis.specs import CalibrationParams, ModelSpec, PruneSpec
+from pages.parts.session import engine
+from tests.ui.helpers import app, texts
+
+pytestmark = pytest.mark.slow
+PAGE = "pages/accuracy.py"
+SMALL = CalibrationParams(samples=2, seq_len=32)
+
+
+def test_where_nothing_was_pruned_it_leads_to_pruning():
+    test = app(PAGE)
+    assert "When a pruning of this model has finished" in texts(test)
+    assert not [button for button in test.button if button.key == "compare_accuracy"]
+
+
+@pytest.fixture(scope="module")
+def pruned():
+    """Two finished prunings of one method, and one of another, in the app's own store."""
+    asked = [
+        PruneSpec(method=method, sparsity=sparsity, calibration=SMALL)
+        for method, sparsity in (("magnitude", 0.5), ("wanda", 0.5), ("wanda", 0.6))
+    ]
+    return [engine().wait(engine().submit("prune", spec).id, 240) for spec in asked]
+
+
+def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned):
+    assert all(job.state == "done" for job in pruned), [job.reason for job in pruned]
+    test = app(PAGE)
+    names = [run_name(job.spec) for job in pruned]
+    box = test.multiselect(key="accuracy_runs")
+    assert set(box.options) == set(names)
+    assert set(box.value) == {names[0], names[2]}  # the newest of each method
+    box.set_value(names[1:]).run()
+    assert test.multiselect(key="accuracy_runs").value == names[1:]  # also after the run that it causes
+    test.multiselect(key="accuracy_tasks").set_value(["bundled_agreement"])
+    test.number_input(key="accuracy_limit").set_value(6).run()
+    test.button(key="compare_accuracy").click().run()
+    record = engine().jobs("evaluate")[0]
+    assert record.spec["limit"] == 6
+    assert record.spec["names"] == ["dense", *names[1:]]
+    record = engine().wait(record.id, 240)
+    assert record.state == "done", record.reason
+    test.run()
+    assert not test.exception, test.exception
+    shown = texts(test)
+    assert "Finished: " in shown
+    assert f"{names[1]} against dense" in shown
+
+
+def test_runs_named_in_the_address_are_chosen(pruned):
+    test = app(PAGE, **{"with": pruned[1].id})
+    assert test.multiselect(key="accuracy_runs").value == [run_name(pruned[1].spec)]
+
+
+def test_of_another_model_its_own_runs_are_offered(pruned):
+    test = app(PAGE)
+    test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")
+    test.run()
+    assert "When a pruning of this model has finished" in texts(test)
