@@ -199,10 +199,9 @@ def remote_bytes(source: str, bytes_per_parameter: int | None, paradigm: str = "
 def stored_shapes(checkpoint: Checkpoint) -> dict[str, tuple[str, tuple[int, ...]]]:
     """dtype and shape of every tensor in the weight files, by its name there."""
     return {
-        name: (tensor["dtype"], tuple(tensor["shape"]))
+        name: (tensor.dtype, tensor.shape)
         for path in checkpoint.weight_files
-        for name, tensor in header(path).items()
-        if name != "__metadata__"
+        for name, tensor in header(path)[0].items()
     }
 
 

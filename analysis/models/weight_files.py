@@ -1,14 +1,15 @@
-"""The headers of safetensors files, read with bounds and checked entry by entry. Imports no torch."""
+"""The headers of safetensors files, read with a bound on their size. Imports no torch."""
 
-import json
 import math
 import re
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from analysis.errors import UserError
+from safetensors import SafetensorError, safe_open
+
+from analysis.errors import UserError, shorten
 
 # A hundred thousand tensors take about as much; the format itself allows a hundred megabytes.
 HEADER_LIMIT = 16 * 2**20  # bytes
@@ -36,23 +37,50 @@ _BITS = {
     "U64": 64,
     "F64": 64,
 }
-_MOST_DIMENSIONS = 16
 _FLOATS = {"F64", "F32", "F16", "BF16", "F8_E5M2", "F8_E4M3"}
 _NUMBERED = re.compile(r"(?:^|\.)(\d+)\.")
 
 
-def header(path: Path) -> dict[str, Any]:
-    """The tensors of a file by name, `__metadata__` among them if it is there.
+@dataclass(frozen=True)
+class Entry:
+    """A tensor of a file: its dtype in safetensors' words, its shape, and the byte of the file it begins at."""
 
-    Every entry has a known dtype, a shape of whole numbers and bytes of that size inside the file. Raises UserError for
-    a file that is shorter than its header promises, cannot be read or says what cannot be.
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes of the file it takes."""
+        return math.prod(self.shape) * _BITS[self.dtype] // 8
+
+
+def header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
+    """The tensors of a file by name, and its metadata.
+
+    safetensors itself checks that every entry has a known dtype, a shape of whole numbers and bytes of that size, and
+    that the entries cover the file. Raises UserError for a file that is shorter than its header promises, cannot be
+    read or says what cannot be.
     """
-    return _read(path)[0]
-
-
-def tensors(path: Path) -> tuple[dict[str, Any], int]:
-    """The header, and the byte its tensors' offsets count from. Raises UserError as `header` does."""
-    return _read(path)
+    damaged = f"'{path.name}' is not a whole safetensors file"
+    try:
+        start = 8 + _header_length(path, damaged)
+        entries: dict[str, Entry] = {}
+        with safe_open(path, "np") as file:
+            for name in file.offset_keys():  # in the order of their bytes, which leave no gap
+                tensor = file.get_slice(name)
+                entries[name] = Entry(tensor.get_dtype(), tuple(tensor.get_shape()), start)
+                start += entries[name].bytes
+            return entries, file.metadata() or {}
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror or error}. Check its permissions.") from error
+    except (SafetensorError, KeyError, OverflowError) as error:
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        if "not fully covered" in reason:
+            what = "it is truncated, or holds more than its header says"
+        else:
+            what = f"its header cannot be read ({shorten(reason)})"
+        raise UserError(f"{damaged}: {what}. Download or copy it again.") from error
 
 
 def bytes_of(dtype: str) -> float:
@@ -75,55 +103,17 @@ def count_blocks(names: Iterable[str]) -> int:
     return max(map(len, lists.values()), default=0)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], int]:
-    damaged = f"'{path.name}' is not a whole safetensors file"
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-            if length > size - 8:
-                raise UserError(f"{damaged}: its header is cut off at {size} bytes. Download or copy it again.")
-            if length > HEADER_LIMIT:
-                raise UserError(
-                    f"{damaged}: its header takes {length / 1e6:,.0f} MB, and at most {HEADER_LIMIT / 1e6:.0f} MB are "
-                    "read. Save the model in more files."
-                )
-            text = file.read(length)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {error.strerror or error}. Check its permissions.") from error
-    try:
-        entries = json.loads(text)
-        if not isinstance(entries, dict) or not isinstance(entries.get("__metadata__", {}), dict):
-            raise ValueError("no object")
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{damaged}: its header cannot be read. Download or copy it again.") from error
-    ends = [_end(entry, name, damaged) for name, entry in entries.items() if name != "__metadata__"]
-    end = max(ends, default=0)
-    if size - 8 - length < end:
+def _header_length(path: Path, damaged: str) -> int:
+    """Bytes of the header. Raises UserError, without reading it, for one that is too long or cut off."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+    length: int = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+    if length > size - 8:
+        raise UserError(f"{damaged}: its header is cut off at {size} bytes. Download or copy it again.")
+    if length > HEADER_LIMIT:
         raise UserError(
-            f"{damaged}: it holds {size} of {8 + length + end} bytes, so it is truncated. Download or copy it again."
+            f"{damaged}: its header takes {length / 1e6:,.0f} MB, and at most {HEADER_LIMIT / 1e6:.0f} MB are "
+            "read. Save the model in more files."
         )
-    return entries, 8 + length
-
-
-def _end(entry: Any, name: str, damaged: str) -> int:
-    """The byte a tensor ends at. Raises UserError for an entry that cannot be."""
-    try:
-        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        whole = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
-        fits = (
-            whole
-            and len(shape) <= _MOST_DIMENSIONS
-            and dtype in _BITS
-            and (end - begin) * 8 == math.prod(shape) * _BITS[dtype]
-        )
-    except (KeyError, TypeError, ValueError):
-        fits = False
-    if not fits:
-        shown = name if len(name) <= 60 else name[:59] + "…"
-        raise UserError(
-            f"{damaged}: its header cannot be read, for the entry of {shown!r} is none of a tensor (a known dtype, a "
-            "shape, and as many bytes). Download or copy it again."
-        )
-    return end
+    return length

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint, find, open_folder
 from analysis.models.families import Geometry
-from analysis.models.weight_files import tensors
+from analysis.models.weight_files import Entry, header
 
 MASK_FILE = "masks.safetensors"
 _SHAPES = "shapes"  # the metadata that holds the shape of every matrix, as JSON
@@ -132,13 +132,11 @@ def _opened(folder: Path) -> MaskFolder:
     packed = _packed(folder / MASK_FILE)
     found: dict[Key, _Tensor] = {}
     for path in checkpoint.weight_files:
-        header, start = tensors(path)
-        for full, item in header.items():
-            key = None if full == "__metadata__" else projection(full)
-            if key is None or len(item["shape"]) != 2 or key[0] >= checkpoint.geometry.layers:
+        for full, entry in header(path)[0].items():
+            key = projection(full)
+            if key is None or len(entry.shape) != 2 or key[0] >= checkpoint.geometry.layers:
                 continue
-            shape = (int(item["shape"][0]), int(item["shape"][1]))
-            found[key] = _tensor(path, start, full, item, shape, packed)
+            found[key] = _tensor(path, full, entry, packed)
     if not found:
         raise UserError(f"No weights of transformer blocks were found in '{folder}', so there are no masks to read.")
     files = [*checkpoint.weight_files, *([folder / MASK_FILE] if packed is not None else [])]
@@ -203,27 +201,22 @@ def _ordered(names: Iterator[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)))
 
 
-def _tensor(
-    path: Path, start: int, full: str, item: dict[str, Any], shape: tuple[int, int], packed: dict[str, Any] | None
-) -> _Tensor:
-    begin, end = item["data_offsets"]
-    magnitude = _MAGNITUDE.get(item["dtype"])
-    if magnitude is None:
-        raise UserError(
-            f"'{full}' in '{path}' is stored as {item['dtype']}, whose zeros cannot be told. Needed: floats."
-        )
-    if begin < 0 or end - begin != shape[0] * shape[1] * magnitude.itemsize or 0 in shape:
-        raise UserError(f"'{full}' in '{path}' has another size than its shape {shape}. Write the file again.")
+def _tensor(path: Path, full: str, entry: Entry, packed: dict[str, Any] | None) -> _Tensor:
+    shape = (entry.shape[0], entry.shape[1])
+    if entry.dtype not in _MAGNITUDE:
+        raise UserError(f"'{full}' in '{path}' is stored as {entry.dtype}, whose zeros cannot be told. Needed: floats.")
+    if 0 in shape:
+        raise UserError(f"'{full}' in '{path}' has the shape {shape}, so it holds no weights. Write the file again.")
     mask = (packed or {}).get(full)
     if mask is None:
-        return _Tensor(path, start + begin, item["dtype"], shape)
+        return _Tensor(path, entry.start, entry.dtype, shape)
     if mask[1] == shape:
-        return _Tensor(path, start + begin, item["dtype"], shape, mask[0])
+        return _Tensor(path, entry.start, entry.dtype, shape, mask[0])
     # Rows or columns may have been cut out, never both.
     same, larger = (shape[0] == mask[1][0], shape[1] == mask[1][1]), (mask[1][0] > shape[0], mask[1][1] > shape[1])
     if not any(same) or not any(larger):
         raise _mixed_up(f"'{full}'", path.parent, mask[1], shape)
-    return _Tensor(path, start + begin, item["dtype"], mask[1], mask[0], shape)
+    return _Tensor(path, entry.start, entry.dtype, mask[1], mask[0], shape)
 
 
 def _left(pruned: np.ndarray) -> tuple[int, int]:
@@ -242,16 +235,15 @@ def _packed(path: Path) -> dict[str, tuple[int, tuple[int, int]]] | None:
     """First byte and shape of every mask in a mask file; None without one. Raises UserError for a damaged file."""
     if not path.is_file():
         return None
-    header, start = tensors(path)
+    entries, metadata = header(path)
     try:
-        shapes = json.loads(header.pop("__metadata__")[_SHAPES])
+        shapes = json.loads(metadata[_SHAPES])
         found = {}
-        for name, item in header.items():
+        for name, entry in entries.items():
             rows, columns = (int(size) for size in shapes[name])
-            begin, end = item["data_offsets"]
-            if item["dtype"] != _PACKED_DTYPE or begin < 0 or end - begin != _packed_bytes(rows, columns):
+            if entry.dtype != _PACKED_DTYPE or min(rows, columns) < 0 or entry.bytes != _packed_bytes(rows, columns):
                 raise ValueError(name)
-            found[name] = (start + begin, (rows, columns))
+            found[name] = (entry.start, (rows, columns))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"'{path}' is not a mask file: every tensor must be packed bits with its shape in the metadata. Prune "

@@ -23,7 +23,7 @@ from analysis.models.load import load, random_like
 from analysis.models.soundness import is_finite
 from analysis.models.streaming import skeleton
 from analysis.models.tokenizer import chat_text, encode_prompt, load_tokenizer
-from analysis.models.weight_files import HEADER_LIMIT, count_blocks, header
+from analysis.models.weight_files import HEADER_LIMIT, Entry, count_blocks, header
 from analysis.pruning.saving import copy_companions
 from analysis.recording.denoising import denoise
 from analysis.specs import AutoregressiveSampling, DiscountParams, LLaDASampling, ModelSpec, RecordSpec
@@ -321,10 +321,30 @@ ENTRY = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
 )
 def test_entries_that_are_no_tensors_are_refused(tmp_path, entry):
     path = tmp_path / WEIGHTS
-    with_header(path, json.dumps({"a": ENTRY}).encode(), 500)
-    assert header(path) == {"a": ENTRY}
-    with_header(path, json.dumps({"a" * 500: entry}).encode(), 20_000)
+    whole = json.dumps({"a": ENTRY, "__metadata__": {"b": "c"}}).encode()
+    with_header(path, whole, 8 + len(whole) + 16)
+    assert header(path) == ({"a": Entry("F32", (2, 2), 8 + len(whole))}, {"b": "c"})
+    for size in (8 + len(whole) + 15, 8 + len(whole) + 17):
+        with_header(path, whole, size)
+        assert "truncated, or holds more than its header says" in refusal(lambda: header(path))
+    text = json.dumps({"a" * 500: entry}).encode()
+    with_header(path, text, 8 + len(text) + 16)
     assert "header cannot be read" in refusal(lambda: header(path))
+
+
+def test_entries_begin_where_the_bytes_of_their_tensors_lie(tmp_path):
+    numbers = torch.arange(60, dtype=torch.float32)
+    kinds = {"z": torch.bfloat16, "a": torch.float32, "m": torch.uint8, "b": torch.float16, "scalar": torch.float64}
+    tensors = {name: numbers.to(kind).reshape(3, 20) for name, kind in kinds.items() if name != "scalar"}
+    tensors["scalar"] = torch.tensor(2.5, dtype=kinds["scalar"])
+    save_file(tensors, tmp_path / WEIGHTS, {"format": "pt"})
+    entries, metadata = header(tmp_path / WEIGHTS)
+    content = (tmp_path / WEIGHTS).read_bytes()
+    assert metadata == {"format": "pt"} and set(entries) == set(tensors)
+    for name, entry in entries.items():
+        assert entry.shape == tuple(tensors[name].shape)
+        raw = bytearray(content[entry.start : entry.start + entry.bytes])
+        assert torch.equal(torch.frombuffer(raw, dtype=kinds[name]).reshape(entry.shape), tensors[name])
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b"[]", b"7", b'{"__metadata__": 3}', b"\xff\xfe", b'{"a": NaN}', b""])
