@@ -114,8 +114,8 @@ def changes(model, statistics, setting):
 
 
 def check_changes(model, statistics, settings):
-    """By token no bit is wrong but where rounding decides; in bins, of the bits a setting changes at most 5 % are missed, and at most 5 % as many
-    change falsely. A setting that changes next to nothing says nothing about shares.
+    """By token no bit is wrong but where rounding decides; in bins, of the bits a setting changes at most 5 % are
+    missed, and at most 5 % as many change falsely. A setting that changes next to nothing says nothing about shares.
     """
     bar = 0 if statistics.info.grouping == "tokens" else 0.05
     total = 0
