@@ -22,7 +22,7 @@ SHAPE = {"layers": 32, "heads": 32, "positions": 512, "steps": 128}
 
 def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, seed: int = 0) -> None:
     """Writes a recording of random mass with a few strong positions, as float16."""
-    from analysis.recording.trajectory import Info, RecordedModel, Trajectory, save
+    from analysis.recording.trajectory import RecordedModel, RecordingInfo, Trajectory, save
     from analysis.sinks.token_states import mask_states
     from analysis.specs import LLaDASampling
 
@@ -49,7 +49,7 @@ def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, s
         mask_token=1,
         end_tokens=(),
     )
-    info = Info(
+    info = RecordingInfo(
         model=model,
         prompt="synthetic",
         prompt_length=prompt,

@@ -49,7 +49,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
     texts = replace(texts, **{name: getattr(texts, name)[: found.sequences] for name in ("clean", "noised", "other")})
     names = token_strings(model.tokenizer, np.unique([*np.unique(texts.noised), *np.unique(texts.clean)]).tolist())
     params = spec.calibration
-    info = stored.Info(
+    info = stored.StatisticsInfo(
         spec=spec,
         architecture=model.architecture.name,
         fingerprint=model.fingerprint,

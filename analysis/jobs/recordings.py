@@ -114,7 +114,7 @@ def _recording(
 
     occurring = np.unique(np.concatenate([arrays["tokens"].ravel(), arrays["final"]])).tolist()
     ends = stop_tokens(model)
-    info = trajectories.Info(
+    info = trajectories.RecordingInfo(
         model=trajectories.RecordedModel(
             source=model.spec.source,
             architecture=model.architecture.name,

@@ -191,7 +191,7 @@ class CutsUnits:
         self.model, self.spec = model, spec
         self.shapes = [structured.block_shape(block, model.geometry) for block in model.blocks]
         self.scope = structured.scope(model.geometry.layers, spec.skip_layers, spec.skip_projections)
-        self.plan = structured.Plan(self.shapes[0].groups, tuple(shape.channels for shape in self.shapes))
+        self.plan = structured.UnitsKept(self.shapes[0].groups, tuple(shape.channels for shape in self.shapes))
         self.one_width = False  # whether the class holds MLPs of one width only
         self.kept: dict[int, structured.Kept] = {}
         self.cuts: dict[int, dict[str, structured.Cut]] = {}
@@ -220,7 +220,7 @@ class CutsUnits:
     def _holds_widths(self) -> bool:
         """Whether the model's class makes MLPs of a width of its own for each block."""
         first, *others = (shape.channels for shape in self.shapes)
-        uneven = structured.Plan(self.shapes[0].groups, (first + 1, *others))
+        uneven = structured.UnitsKept(self.shapes[0].groups, (first + 1, *others))
         return self._shapes_made(uneven) == self._shapes_needed(uneven)
 
     def _require_room(self) -> None:
@@ -236,13 +236,13 @@ class CutsUnits:
             f"shape {made.get(misfit)}, and {needed[misfit]} would be left. Choose {advice}."
         )
 
-    def _shapes_made(self, plan: structured.Plan) -> dict[str, tuple[int, ...]]:
+    def _shapes_made(self, plan: structured.UnitsKept) -> dict[str, tuple[int, ...]]:
         """What the config of a sliced model makes its class expect, by parameter."""
         found = self.model.checkpoint
         changes = structured.config_changes(self.model.architecture, self.shapes, plan)
         return parameter_shapes(found, found.config | changes)
 
-    def _shapes_needed(self, plan: structured.Plan) -> dict[str, tuple[int, ...]]:
+    def _shapes_needed(self, plan: structured.UnitsKept) -> dict[str, tuple[int, ...]]:
         """What slicing leaves, by parameter."""
         dense = {name: tuple(parameter.shape) for name, parameter in self.model.network.named_parameters()}
         return structured.shapes_after(dense, block_prefix(self.model), self.shapes, plan)

@@ -75,7 +75,7 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Plan:
+class UnitsKept:
     """How many head groups every block keeps, and how many channels each does."""
 
     groups: int
@@ -138,7 +138,9 @@ def scope(layers: int, skip_layers: Collection[int] = (), skip_projections: Coll
     return Scope(not skip_layers and not spared(ATTENTION), channel_layers)
 
 
-def plan(shapes: Sequence[BlockShape], may_go: Scope, sparsities: Sequence[float], one_width: bool = False) -> Plan:
+def plan(
+    shapes: Sequence[BlockShape], may_go: Scope, sparsities: Sequence[float], one_width: bool = False
+) -> UnitsKept:
     """How much each block keeps so that it loses its sparsity (L,) of the weights that may go.
 
     Head groups: the overall share of them, rounded down (to the nearest where no channels may go). Channels take the
@@ -175,7 +177,7 @@ def plan(shapes: Sequence[BlockShape], may_go: Scope, sparsities: Sequence[float
             f"{shapes[0].channel_step} channels to go here. Choose a higher one."
         )
     channels = (shape.channels - count * shape.channel_step for shape, count in zip(shapes, lost, strict=True))
-    return Plan(shapes[0].groups - groups, tuple(channels))
+    return UnitsKept(shapes[0].groups - groups, tuple(channels))
 
 
 def _in_turns(due: Sequence[float], steps: Sequence[int], free: Sequence[int]) -> list[int]:
@@ -250,7 +252,7 @@ def cuts(shape: BlockShape, kept: Kept) -> dict[str, Cut]:
 
 
 def shapes_after(
-    shapes: Mapping[str, tuple[int, ...]], prefix: str, blocks: Sequence[BlockShape], made: Plan
+    shapes: Mapping[str, tuple[int, ...]], prefix: str, blocks: Sequence[BlockShape], made: UnitsKept
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of a model's parameters after slicing, from those before; block i's begin with `{prefix}.{i}.`."""
     after = dict(shapes)
@@ -287,7 +289,7 @@ def _features(units: torch.Tensor, size: int) -> torch.Tensor:
     return (units[:, None] * size + torch.arange(size)).flatten()
 
 
-def config_changes(architecture: Architecture, shapes: Sequence[BlockShape], made: Plan) -> dict[str, Any]:
+def config_changes(architecture: Architecture, shapes: Sequence[BlockShape], made: UnitsKept) -> dict[str, Any]:
     """The fields of a config that make it load the sliced blocks, under the family's own names.
 
     `head_dim` is named wherever heads are fewer, and `mlp_per_block` where the widths of the MLPs differ.

@@ -50,7 +50,7 @@ class RecordedModel(BaseModel):
     end_tokens: tuple[int, ...]
 
 
-class Info(BaseModel):
+class RecordingInfo(BaseModel):
     """Everything about a trajectory that is not an array.
 
     block_starts: where the blocks begin that a block-causal model attends by; empty for others. mass_error: largest
@@ -87,7 +87,7 @@ class Trajectory:
     key's value, float16 or float32, NaN where ABSENT. final (S,) int32.
     """
 
-    info: Info
+    info: RecordingInfo
     tokens: np.ndarray
     state: np.ndarray
     queries: np.ndarray
@@ -230,7 +230,7 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).rstrip(".")
 
 
-def _read_description(text: str, called: str) -> tuple[Info, str]:
+def _read_description(text: str, called: str) -> tuple[RecordingInfo, str]:
     """The description as this version has it, and the format it was written in."""
     if len(text.encode("utf-8", "surrogatepass")) > HEADER_LIMIT // 2:  # quoted once more, it may take twice as much
         raise UserError(f"{called} is too long to be described in a file. Record a shorter text.")
@@ -244,7 +244,7 @@ def _read_description(text: str, called: str) -> tuple[Info, str]:
     if written_as not in (FORMAT, older_formats.FORMAT_2):
         raise UserError(f"{called} was written as {written_as!r}; this SinkScope reads '{FORMAT}'. Record it again.")
     try:
-        return Info.model_validate_json(text), written_as
+        return RecordingInfo.model_validate_json(text), written_as
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -117,7 +117,7 @@ def lifetimes(sinks: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Curve:
+class StepMetric:
     """A number a step. formula: LaTeX. compute: (mass (T, S) averaged over the chosen heads, sinks (T, S), which
     positions are looked at (T, S)) -> (T,).
 
@@ -150,8 +150,8 @@ def _share_variance(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) 
     return _nanvar(np.where(looked_at, sink_analysis.attention_share(mass), np.nan))
 
 
-CURVES: Registry[Curve] = Registry(
-    Curve(
+CURVES: Registry[StepMetric] = Registry(
+    StepMetric(
         "count",
         "Number of sinks",
         "number of sinks",
@@ -161,7 +161,7 @@ CURVES: Registry[Curve] = Registry(
         by_kind=True,
         counts_sinks=True,
     ),
-    Curve(
+    StepMetric(
         "strength",
         "Total sink strength",
         "share of attention",
@@ -171,7 +171,7 @@ CURVES: Registry[Curve] = Registry(
         by_kind=True,
         percent=True,
     ),
-    Curve(
+    StepMetric(
         "centroid",
         "Sink centroid",
         "centroid / length",
@@ -180,7 +180,7 @@ CURVES: Registry[Curve] = Registry(
         lambda mass, sinks, looked_at: sink_analysis.sink_centroid(mass, sinks),
         by_kind=True,
     ),
-    Curve(
+    StepMetric(
         "turnover",
         "Turnover",
         "1 − Jaccard",
@@ -190,7 +190,7 @@ CURVES: Registry[Curve] = Registry(
         by_kind=True,
         compares_steps=True,
     ),
-    Curve(
+    StepMetric(
         "entropy",
         "Entropy of the mass",
         "entropy / log S",
@@ -198,7 +198,7 @@ CURVES: Registry[Curve] = Registry(
         r"-\frac{1}{\log S}\sum_s a_{t,s} \log a_{t,s}",
         lambda mass, sinks, looked_at: entropy(mass),
     ),
-    Curve(
+    StepMetric(
         "gini",
         "Gini coefficient of the mass",
         "Gini coefficient",
@@ -206,7 +206,7 @@ CURVES: Registry[Curve] = Registry(
         r"\frac{\sum_i (2i - S - 1)\,m_{(i)}}{S \sum_i m_{(i)}}",
         lambda mass, sinks, looked_at: gini(mass),
     ),
-    Curve(
+    StepMetric(
         "share-variance",
         "Variance of the share over positions",
         "variance",

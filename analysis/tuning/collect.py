@@ -50,7 +50,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CollectionPlan:
     """What fits. sequences: how many are stored. groups: B. inputs: projection -> the input it reads. widths: features
     of every input, outputs: rows of every projection, both by layer. notes: what was cut.
     """
@@ -71,7 +71,7 @@ class Plan:
         return (stored.ANY,) if self.grouping == "tokens" else self.scopes
 
 
-def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Plan:
+def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> CollectionPlan:
     """How much of what was asked for fits the byte budget. Raises UserError where not one sequence does."""
     model = runner.model
     modules = [model.projections(block) for block in model.blocks]
@@ -108,7 +108,7 @@ def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Plan:
         )
     inputs = {name: first for first, together in runner.groups[0].items() for name in together}
     groups = length if grouping == "tokens" else BINS
-    return Plan(grouping, scopes, int(sequences), groups, grams, inputs, widths, outputs, tuple(notes))
+    return CollectionPlan(grouping, scopes, int(sequences), groups, grams, inputs, widths, outputs, tuple(notes))
 
 
 def _fitted(each: int) -> int:
@@ -138,7 +138,7 @@ def _what_would_fit(
     )
 
 
-def shapes(found: Plan, texts: Texts, layers: int) -> stored.Shapes:
+def shapes(found: CollectionPlan, texts: Texts, layers: int) -> stored.Shapes:
     """Every tensor of the file."""
     sequences, levels, length = texts.noised.shape
     made: dict[str, tuple[tuple[int, ...], type]] = {
@@ -164,7 +164,7 @@ def shapes(found: Plan, texts: Texts, layers: int) -> stored.Shapes:
 def fill(
     path: Path,
     runner: Runner,
-    found: Plan,
+    found: CollectionPlan,
     texts: Texts,
     info_bytes: int,
     seed: int,
@@ -242,7 +242,7 @@ def fill(
     return probes.errors(_layers(arrays, found), arrays["mass"], EDGES, found.scopes)
 
 
-def _layers(arrays: dict[str, np.ndarray], found: Plan) -> list[LayerStatistics]:
+def _layers(arrays: dict[str, np.ndarray], found: CollectionPlan) -> list[LayerStatistics]:
     """What errors of bins need of every layer in every scope."""
     return [
         LayerStatistics(
@@ -279,7 +279,7 @@ def _each_input(
     )
 
 
-def _plain(arrays: dict[str, np.ndarray], found: Plan, told: Callable[[str, int, int], None]) -> None:
+def _plain(arrays: dict[str, np.ndarray], found: CollectionPlan, told: Callable[[str, int, int], None]) -> None:
     """ω = 1 by the very sums that a setting takes, so that a discount of nothing changes nothing."""
     for layer, widths in enumerate(found.widths):
         told("sums without a discount", layer, len(found.widths))
@@ -296,7 +296,7 @@ def chosen_rows(rows: int, kept: int, seed: tuple[int, ...]) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(rows, kept, replace=False))
 
 
-def _weights(arrays: dict[str, np.ndarray], runner: Runner, found: Plan, seed: int) -> None:
+def _weights(arrays: dict[str, np.ndarray], runner: Runner, found: CollectionPlan, seed: int) -> None:
     model = runner.model
     files = stored_tensors(model)
     for layer, outputs in enumerate(found.outputs):

@@ -87,7 +87,7 @@ def step_weights(levels: tuple[int, ...], total: int, params: StepParams) -> np.
 
 
 @dataclass(frozen=True)
-class Curve:
+class DiscountCurve:
     """ω over z: the median over all rows of mass, and the tenth and ninetieth percentile, (Z,) each.
 
     Rows differ where α counts in mass: the same z is more mass where it spreads more. counts (Z − 1,): tokens between
@@ -101,7 +101,7 @@ class Curve:
     counts: np.ndarray
 
 
-def discount_curve(mass: np.ndarray, discount: DiscountParams, steps: np.ndarray, layer: int) -> Curve:
+def discount_curve(mass: np.ndarray, discount: DiscountParams, steps: np.ndarray, layer: int) -> DiscountCurve:
     """The curve of a discount over the tokens of the levels that count. layer: used with scope 'layer'.
 
     What a step's own mass gives; with `sink_steps` mean, ω is then averaged over the steps.
@@ -113,7 +113,7 @@ def discount_curve(mass: np.ndarray, discount: DiscountParams, steps: np.ndarray
     scores = sink_scores(row.mean + row.std * z, discount, row)
     low, median, high = np.quantile(discounted(scores, discount), [0.1, 0.5, 0.9], axis=0)
     tokens = np.clip(standardised(scored, row).ravel(), z[0], z[-1])
-    return Curve(z, low, median, high, np.histogram(tokens, z)[0])
+    return DiscountCurve(z, low, median, high, np.histogram(tokens, z)[0])
 
 
 def seen_tokens(

@@ -34,7 +34,7 @@ _CODES = {np.dtype(kind): code for code, kind in _TYPES.items()}
 Shapes = Mapping[str, tuple[tuple[int, ...], type]]
 
 
-class Info(BaseModel):
+class StatisticsInfo(BaseModel):
     """Everything about stored statistics that is not an array.
 
     levels: the noise step t of each level, from the least noise up. inputs: projection -> the input it reads. outputs:
@@ -73,7 +73,7 @@ class Info(BaseModel):
 class StoredStatistics:
     """An open file. arrays: by tensor name, read from the disk where they are looked at."""
 
-    info: Info
+    info: StatisticsInfo
     arrays: Mapping[str, np.ndarray]
 
     @property
@@ -163,7 +163,7 @@ def create(path: Path, shapes: Shapes, info_bytes: int) -> dict[str, np.ndarray]
     return _mapped(path, header, 8 + len(text), "r+")
 
 
-def finish(path: Path, info: Info, info_bytes: int) -> None:
+def finish(path: Path, info: StatisticsInfo, info_bytes: int) -> None:
     """Writes what the file is about into the room kept for it."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
@@ -180,7 +180,7 @@ def open_statistics(path: Path) -> StoredStatistics:
     """Opens a file. Raises UserError for one that is damaged, hostile or something else."""
     try:
         with safe_open(path, "numpy") as handle:  # checks that every tensor lies inside the file
-            info = Info.model_validate_json((handle.metadata() or {}).get("sinkscope", ""))
+            info = StatisticsInfo.model_validate_json((handle.metadata() or {}).get("sinkscope", ""))
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(size))

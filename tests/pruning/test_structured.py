@@ -19,7 +19,7 @@ from analysis.models.load import load, random_like, register
 from analysis.models.streaming import skeleton
 from analysis.pruning import structured
 from analysis.pruning.allocation import layer_sparsities
-from analysis.pruning.structured import BlockShape, Plan, Scope
+from analysis.pruning.structured import BlockShape, Scope, UnitsKept
 from analysis.specs import ModelSpec
 from tests.conftest import GOLDEN
 from tests.helpers import edit_config, save_tiny
@@ -206,7 +206,7 @@ def test_heads_are_rounded_down_and_channels_take_the_rest():
     may_go = structured.scope(3)
     for sparsity, groups in ((0.2, 4), (0.3, 3), (0.5, 2), (0.7, 2), (0.8, 1)):
         assert structured.plan(SHAPES, may_go, [sparsity] * 3).groups == groups, sparsity
-    assert structured.plan(SHAPES, may_go, [0.0] * 3) == Plan(4, (160, 160, 160))
+    assert structured.plan(SHAPES, may_go, [0.0] * 3) == UnitsKept(4, (160, 160, 160))
 
 
 def test_heads_go_beyond_their_share_where_channels_alone_cannot_do_it():
@@ -227,7 +227,7 @@ def test_what_stays_dense_decides_what_may_go():
     assert structured.scope(3, (1,)) == Scope(False, frozenset({0, 2}))
     heads_only = structured.scope(3, (), ("down_proj",))
     assert heads_only.weights(SHAPES) == [4 * SHAPES[0].group_weights] * 3
-    assert structured.plan(SHAPES, heads_only, [0.4] * 3) == Plan(2, (160, 160, 160))
+    assert structured.plan(SHAPES, heads_only, [0.4] * 3) == UnitsKept(2, (160, 160, 160))
 
 
 def test_impossible_sparsities_say_what_is_possible():
@@ -235,7 +235,7 @@ def test_impossible_sparsities_say_what_is_possible():
         structured.plan(SHAPES, structured.scope(3), [0.95] * 3)
     most = float(str(caught.value).split("allows ")[1].split(" ")[0])
     made = structured.plan(SHAPES, structured.scope(3), [most] * 3)
-    assert made == Plan(1, (8, 8, 8))
+    assert made == UnitsKept(1, (8, 8, 8))
     with pytest.raises(UserError, match="too low"):
         structured.plan(SHAPES, structured.scope(3, (), ("up_proj",)), [0.05] * 3)
 
@@ -260,7 +260,7 @@ def test_what_is_said_of_transformers_is_so(groups, channels, opens, tmp_path):
     sizes = {"hidden_size": 48, "num_attention_heads": 6, "num_key_value_heads": 6, "intermediate_size": 64}
     folder = save_tiny(tmp_path / "dense", transformers.LlamaForCausalLM, transformers.LlamaConfig, **sizes)
     model = open_cpu(folder)
-    made = Plan(groups, channels)
+    made = UnitsKept(groups, channels)
     smaller = replace(model, network=copy.deepcopy(model.network))
     for block, shape, count in zip(smaller.blocks, shapes_of(model), channels, strict=True):
         structured.slice_(block, shape, structured.choose(block, shape, groups, count, None))
@@ -282,16 +282,16 @@ def test_the_authors_code_needs_the_heads_its_hidden_size_implies(name):
     shapes = shapes_of(model)
     config = model.checkpoint.config
 
-    def said(made: Plan) -> str:
+    def said(made: UnitsKept) -> str:
         return structured.elsewhere(
             model.architecture, {**config, **structured.config_changes(model.architecture, shapes, made)}
         )
 
     whole = shapes[0].groups
-    assert "opens" in said(Plan(whole, (160, 160, 160)))
-    assert "opens" in said(Plan(whole, (80, 80, 80)))
-    assert "number of heads" in said(Plan(1, (80, 80, 80)))
-    assert "differ in width" in said(Plan(whole, (80, 72, 80)))
+    assert "opens" in said(UnitsKept(whole, (160, 160, 160)))
+    assert "opens" in said(UnitsKept(whole, (80, 80, 80)))
+    assert "number of heads" in said(UnitsKept(1, (80, 80, 80)))
+    assert "differ in width" in said(UnitsKept(whole, (80, 72, 80)))
 
 
 def test_a_list_of_widths_that_does_not_fit_is_one_sentence(tmp_path):

@@ -10,7 +10,7 @@ import torch
 
 from analysis.recording.collecting import record
 from analysis.recording.denoising import Choice, Step
-from analysis.recording.trajectory import Info, RecordedModel, Trajectory
+from analysis.recording.trajectory import RecordedModel, RecordingInfo, Trajectory
 from analysis.sinks.token_states import TokenState
 from analysis.specs import LLaDASampling
 
@@ -81,7 +81,7 @@ def block_trajectory(cached: bool = False, planned: int = 4) -> Trajectory:
         mask_token=MASK,
         end_tokens=(),
     )
-    info = Info(
+    info = RecordingInfo(
         model=model,
         prompt="w10 w11",
         prompt_length=PROMPT,

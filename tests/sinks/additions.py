@@ -11,7 +11,7 @@ import numpy as np
 from analysis.pruned.compare import MEASURES, Measure, sparsities
 from analysis.recording.ablation import CHOOSERS
 from analysis.sinks.definitions import THRESHOLDS, Moments
-from analysis.sinks.metrics import CURVES, HEAD_METRICS, Curve, HeadMetric, Heads
+from analysis.sinks.metrics import CURVES, HEAD_METRICS, HeadMetric, Heads, StepMetric
 from analysis.specs import DEFINITIONS, TARGETS, SinkDefinition, Target
 
 DEFINITION = SinkDefinition(
@@ -36,7 +36,7 @@ def heaviest(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) -> np.n
     return np.nanmax(np.where(looked_at, mass, np.nan), axis=-1)
 
 
-CURVE = Curve(
+CURVE = StepMetric(
     "heaviest",
     "Heaviest position",
     "mass",

@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.recording.trajectory import Info, Trajectory, open_trajectory
+from analysis.recording.trajectory import RecordingInfo, Trajectory, open_trajectory
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts.plain import shortened
 from pages.parts.session import engine
@@ -32,7 +32,7 @@ class Recording:
     trajectory: Trajectory
 
     @property
-    def info(self) -> Info:
+    def info(self) -> RecordingInfo:
         return self.trajectory.info
 
     @property

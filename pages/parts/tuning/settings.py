@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.specs import NOISES, PRESETS, DiscountParams, TuneParams, in_words
-from analysis.tuning.statistics_file import Info
+from analysis.tuning.statistics_file import StatisticsInfo
 from pages.parts import controls
 from pages.parts.session import not_in_address
 from pages.parts.trouble import EXPECTED, why
@@ -24,7 +24,7 @@ def key_of(name: str) -> str:
     return f"tune_{name}"
 
 
-def draw(info: Info) -> TuneParams:
+def draw(info: StatisticsInfo) -> TuneParams:
     """Draws the controls and returns the setting."""
     _keep_steps_known(info.levels)
     values: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def _columns(names: list[str]) -> Iterator[tuple[str, DeltaGenerator]]:
         yield from zip(names[first : first + _IN_A_ROW], st.columns(_IN_A_ROW), strict=False)
 
 
-def _steps(info: Info) -> dict[str, Any]:
+def _steps(info: StatisticsInfo) -> dict[str, Any]:
     """The fields of `StepParams`."""
     levels = list(info.levels)
     if not NOISES[info.spec.calibration.noise].by_step:
@@ -118,7 +118,7 @@ def apply(setting: TuneParams, levels: tuple[int, ...]) -> None:
         st.session_state[_STEPS] = _ends(setting.first_step, setting.last_step, levels)
 
 
-def actions(info: Info) -> None:
+def actions(info: StatisticsInfo) -> None:
     """Presets, undo and keeping a setting as A: after the controls, whose values they depend on and set."""
     levels = info.levels
 
