@@ -86,8 +86,8 @@ def run(folder: Path, rounds: int) -> None:
     from streamlit.testing.v1 import AppTest
 
     from analysis.sinks.metrics import HEAD_METRICS
+    from analysis.sinks.token_states import SPLITS
     from analysis.specs import DEFINITIONS
-    from pages.parts.recordings.choice import SPLITS
     from pages.parts.session import engine
 
     file = folder / "large.safetensors"
@@ -140,7 +140,10 @@ def run(folder: Path, rounds: int) -> None:
         for metric in metrics:
             timed(f"sinks: {view}, {metric}", [lambda m=metric: test.selectbox(key="metric").set_value(m)])
             timed(f"sinks: {view}, k with {metric}", k_moves(test))
-        timed(f"sinks: {view}, split", [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(SPLITS)])
+        timed(
+            f"sinks: {view}, split",
+            [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(list(SPLITS))],
+        )
     timed("sinks: pinned", [lambda: test.multiselect(key="pinned").set_value(["layer 1, head 2", "layer 3, head 4"])])
     test.segmented_control(key="sinks_view").set_value("Heads").run()
     first, *others = DEFINITIONS
@@ -154,12 +157,13 @@ def run(folder: Path, rounds: int) -> None:
     timed("dynamics: k", k_moves(test))
     timed("dynamics: layer", [lambda n=n: test.selectbox(key="scope").set_value(f"layer {n}") for n in numbers])
     timed("dynamics: head", [lambda n=n: test.selectbox(key="scope_head").set_value(f"head {n}") for n in numbers])
-    timed("dynamics: split", [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(SPLITS)])
+    timed("dynamics: split", [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(list(SPLITS))])
     for view in ("Stable or moving", "Positions"):
         timed(f"dynamics: {view}", [lambda v=view: test.segmented_control(key="dynamics_view").set_value(v)])
         timed(f"dynamics: {view}, k", k_moves(test))
         timed(
-            f"dynamics: {view}, split", [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(SPLITS)]
+            f"dynamics: {view}, split",
+            [lambda s=s: test.selectbox(key="split").set_value(s) for s in reversed(list(SPLITS))],
         )
         if view == "Stable or moving":
             timed(f"dynamics: {view}, heads", [lambda: test.segmented_control(key="point").set_value("head")])

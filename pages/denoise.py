@@ -13,6 +13,7 @@ from analysis.jobs import RecordPartial
 from analysis.models.checkpoint import describe, find
 from analysis.recording.collecting import planned_bytes
 from analysis.sinks import definitions as sink_analysis
+from analysis.sinks.token_states import TokenState
 from analysis.specs import SAMPLINGS, LLaDASampling, ModelSpec, RecordSpec, Sampling, SinkParams, sentence
 from pages.parts import controls, permission, tokens
 from pages.parts.charts import chart, heading
@@ -170,7 +171,12 @@ def _follow(job_id: str) -> None:
     if live.get("tokens"):
         chosen = [value is not None for value in live["confidence"]]
         tokens.show(
-            tokens.token_text(live["tokens"], live["undecided"], live["confidence"], live["prompt_length"], new=chosen),
+            tokens.token_text(
+                live["tokens"],
+                tokens.states_of(live["undecided"], live["prompt_length"]),
+                live["confidence"],
+                new=chosen,
+            ),
             tokens.legend(sinks=False),
         )
     cancel_button(record, "cancel_recording")
@@ -266,7 +272,7 @@ def _replay(recording: Recording, params: SinkParams, references: dict[str, np.n
         "What went into this step. Shade: the probability a token was chosen with. Outline: an attention sink.",
         definition_formula(params),
     )
-    tokens.show(_text(recording, step, sinks[step], mass[step]), tokens.legend())
+    tokens.show(_text(recording, step, sinks[step], mass[step]), _legend(recording))
     threshold = measures.threshold(recording, params, step)
     _charts(params, step, mass, sinks, threshold, references, recording.trajectory.labels(step))
 
@@ -307,14 +313,36 @@ def _text(recording: Recording, step: int, sinks: np.ndarray, mass: np.ndarray) 
     trajectory = recording.trajectory
     earlier = trajectory.confidence[:step]
     chosen_with = np.where(np.isfinite(earlier), earlier, -1).max(axis=0, initial=-1)
+    labels, before, new = trajectory.labels(step), {}, np.zeros(trajectory.positions, bool)
+    if step:
+        changes, labels_before = measures.changes(recording), trajectory.labels(step - 1)
+        changed = changes.edited[step - 1] | changes.taken_back[step - 1]
+        before = {position: labels_before[position] for position in np.flatnonzero(changed).tolist()}
+        new = np.isfinite(trajectory.confidence[step - 1])
     return tokens.token_text(
-        trajectory.labels(step),
-        trajectory.undecided[step].tolist(),
+        labels,
+        trajectory.state[step].tolist(),
         [float(value) if value >= 0 else None for value in chosen_with],
-        recording.info.prompt_length,
         sinks=sinks.tolist(),
-        new=(np.isfinite(trajectory.confidence[step - 1]) if step else np.zeros(trajectory.positions, bool)).tolist(),
+        new=new.tolist(),
         mass=mass.tolist(),
+        before=before,
+        open_block=tuple(trajectory.open_block[step].tolist()) if _has_blocks(recording) else None,
+    )
+
+
+def _has_blocks(recording: Recording) -> bool:
+    """Whether the text was written in several blocks of more than a token."""
+    blocks = np.unique(recording.trajectory.open_block, axis=0)
+    return len(blocks) > 1 and bool((np.diff(blocks, axis=1) > 1).any())
+
+
+def _legend(recording: Recording) -> str:
+    changes = measures.changes(recording)
+    return tokens.legend(
+        accepted=bool((recording.trajectory.state == TokenState.ACCEPTED).any()),
+        changed=bool(changes.edited.any() or changes.taken_back.any()),
+        blocks=_has_blocks(recording),
     )
 
 
@@ -363,8 +391,8 @@ def _facts(recording: Recording) -> None:
     )
     best = np.where(np.isfinite(trajectory.confidence), trajectory.confidence, -1).max(axis=0)
     confidence = [float(value) if value >= 0 else None for value in best]
-    nothing_masked = [False] * trajectory.positions
-    tokens.show(tokens.token_text(trajectory.labels(), nothing_masked, confidence, info.prompt_length))
+    states = tokens.states_of([False] * trajectory.positions, info.prompt_length)
+    tokens.show(tokens.token_text(trajectory.labels(), states, confidence))
     st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
     with st.expander("How this was recorded"):
         st.json(

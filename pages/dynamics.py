@@ -11,6 +11,7 @@ from analysis.engine import JobRecord
 from analysis.figures import dynamics as figures
 from analysis.sinks.definitions import KINDS, attention_share, count_by_kind, gaussian_reference
 from analysis.sinks.metrics import CURVES, lifetimes, position_variance
+from analysis.sinks.token_states import ALL, REGIONS
 from analysis.specs import SinkParams
 from pages.parts.charts import chart, export_button, start_exhibits
 from pages.parts.frame import run
@@ -82,10 +83,15 @@ def _over_steps(recording: Recording, params: SinkParams, split: Split) -> None:
         groups[RANDOM] = [drawn]
     panels = {"this recording": recording} | ({RANDOM: drawn} if drawn is not None else {})
     _kinds(panels, params, scope, split, "denoising step")
+    left, right = st.columns(2, gap="large")
+    with left:
+        _regions(recording, params, scope)
+    with right:
+        _writing(recording)
     several = len({member.trajectory.steps for members in groups.values() for member in members}) > 1
     for column, name in _in_pairs(_curve_names(split)):
         series = [_series(label, members, name, params, scope, split, several) for label, members in groups.items()]
-        if CURVES[name].counts_sinks and split is None:
+        if CURVES[name].counts_sinks and split == ALL:
             expected = gaussian_reference(recording.trajectory.present.sum(axis=1), params)
             if expected is not None:
                 series.append(figures.Series(GAUSSIAN, _axis(len(expected), several), expected[None], True))
@@ -95,7 +101,7 @@ def _over_steps(recording: Recording, params: SinkParams, split: Split) -> None:
 
 def _curve_names(split: Split) -> list[str]:
     """The curves that can be drawn under a split: entropy and Gini have none."""
-    return [name for name, metric in CURVES.items() if split is None or metric.by_kind]
+    return [name for name, metric in CURVES.items() if split == ALL or metric.by_kind]
 
 
 def _in_pairs(names: list[str]) -> Iterator[tuple[DeltaGenerator, str]]:
@@ -171,6 +177,50 @@ def _kinds(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, sp
         "kinds_over_steps",
         pd.concat(tables),
     )
+
+
+def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
+    """In which part of the text the sinks stand."""
+    counts = measures.count_by_region(recording, params, scope)
+    table = pd.DataFrame(counts, columns=list(REGIONS.values()))
+    table.insert(0, "step", np.arange(len(table)))
+    chart(
+        "Where in the text the sinks stand",
+        "The sinks of every step by what has become of their token: all of them, whatever is counted above.",
+        "Finished blocks: what was written in blocks before the open one, the block that the step writes in. A text "
+        "that is written as one block has none.\n\n" + definition_formula(params),
+        figures.kinds_over_steps({"": counts}, list(REGIONS.values())),
+        "regions_over_steps",
+        table,
+    )
+
+
+def _writing(recording: Recording) -> None:
+    """How many tokens each step wrote, edited and took back."""
+    changes = measures.changes(recording)
+    counts = {
+        "written": changes.written.sum(axis=1),
+        "edited": changes.edited.sum(axis=1),
+        "taken back": changes.taken_back.sum(axis=1),
+    }
+    steps = np.arange(recording.trajectory.steps)
+    chart(
+        "What each step changes",
+        f"{_tokens(counts['written'])} written, {_tokens(counts['edited'])} edited and "
+        f"{_tokens(counts['taken back'])} taken back in all.",
+        "Written: undecided before the step, decided after it. Edited: decided before and after, by another token. "
+        "Taken back: decided before, undecided after. LLaDA and Dream write every token once.",
+        figures.curves(
+            [figures.Series(name, steps, count[None]) for name, count in counts.items()], "denoising step", "tokens"
+        ),
+        "changes_over_steps",
+        pd.DataFrame({"step": steps} | counts),
+    )
+
+
+def _tokens(counts: np.ndarray) -> str:
+    total = int(counts.sum())
+    return f"{total:d} token{'' if total == 1 else 's'}"
 
 
 # --- stable or moving -------------------------------------------------------------------------------------------
@@ -249,9 +299,13 @@ def _positions(recording: Recording, params: SinkParams, split: Split) -> None:
     names = recording.info.tokens
     chart(
         "Where the sinks are",
-        "Each row is a step, each mark a sink, coloured by what the token was in that step.",
+        "Each row is a step, each square a sink, coloured by what the token was in that step. "
+        "Dots: where a step writes.",
         definition_formula(params),
-        figures.raster(flags, kinds, KINDS, labels, lambda at, where: names[int(trajectory.tokens[at, where])]),
+        measures.with_writing(
+            recording,
+            figures.raster(flags, kinds, KINDS, labels, lambda at, where: names[int(trajectory.tokens[at, where])]),
+        ),
         "raster",
         pd.DataFrame(
             {

@@ -12,6 +12,7 @@ from analysis.figures.dynamics import small_multiples
 from analysis.figures.style import MASS_SCALE, MAX_NAMED_CELLS
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric, highest
+from analysis.sinks.token_states import ALL
 from analysis.specs import AttentionMapSpec, SinkParams, sentence
 from pages.parts import asking, permission
 from pages.parts.charts import card, chart, export_button, heading, start_exhibits
@@ -104,8 +105,8 @@ def _heads(recording: Recording, params: SinkParams, split: Split, name: str) ->
 
 
 def _numbers(recording: Recording, params: SinkParams, split: Split, step: int, view: str) -> None:
-    sinks = measures.counted_sinks(recording, params, masked=split)
-    strength = measures.curve(recording, "strength", params, masked=split)
+    sinks = measures.counted_sinks(recording, params, split=split)
+    strength = measures.curve(recording, "strength", params, split=split)
     lengths = recording.trajectory.present.sum(axis=1)
     uniform = measures.uniform_strength(recording, sinks)
     rows = slice(None) if view == MEAN else slice(step, step + 1)
@@ -115,10 +116,10 @@ def _numbers(recording: Recording, params: SinkParams, split: Split, step: int, 
     references: list[str] = []
     drawn = stored_reference(recording)
     if drawn is not None:
-        counts = measures.counted_sinks(drawn, params, masked=split).sum(axis=1)
+        counts = measures.counted_sinks(drawn, params, split=split).sum(axis=1)
         references.append(f"Random weights: {counts[rows].mean():.2f}")
     expected = sink_analysis.gaussian_reference(lengths[rows], params)
-    if expected is not None and split is None:
+    if expected is not None and split == ALL:
         references.append(f"Gaussian reference: {expected.mean():.2f}")
     card(
         first,
@@ -204,10 +205,12 @@ def _head(
     table.insert(0, "step", np.arange(len(mass)))
     chart(
         f"Layer {layer}, head {head}: attention over the steps",
-        "Each row is a denoising step, each column a position; bright cells soak up this head's attention.",
-        "Attention mass $m_{t,s} = \\sum_q p_t(q, s)$ of this head alone. Squares mark the positions that are sinks "
-        "by this head's own mass. The colours end at the 99.5th percentile.\n\n" + definition_formula(params),
-        figures.mass_over_steps(mass, trajectory.labels(), flags, names, step),
+        "Each row is a denoising step, each column a position; bright cells soak up this head's attention. Dots: where "
+        "a step writes.",
+        "Attention mass $m_{t,s} = \\sum_q p_t(q, s)$ of this head alone, in units in which uniform attention gives 1 "
+        "on average. Squares mark the positions that are sinks by this head's own mass. The colours end at the 99.5th "
+        "percentile.\n\n" + definition_formula(params),
+        measures.with_writing(recording, figures.mass_over_steps(mass, trajectory.labels(), flags, names, step)),
         key,
         table,
     )
@@ -240,6 +243,7 @@ def _map(recording: Recording, step: int, layer: int, head: int) -> None:
     if file is None:
         return
     values = load_file(file)["map"]
+    labels, present = trajectory.labels(step), trajectory.present[step].tolist()
     table = pd.DataFrame(values, columns=[str(position) for position in range(len(values))])
     table.insert(0, "query", np.arange(len(values)))
     chart(
@@ -247,7 +251,7 @@ def _map(recording: Recording, step: int, layer: int, head: int) -> None:
         "Row: the token that attends. Column: the token attended to. A bright column is a sink.",
         "$p(q, s) = \\operatorname{softmax}_s(q \\cdot k / \\sqrt{d})$; every row sums to 1. The colours end at "
         "the 99.5th percentile.",
-        figures.attention_map(values, trajectory.labels(step)[: len(spec.tokens)]),
+        figures.attention_map(values, [label for label, there in zip(labels, present, strict=True) if there]),
         "attention_map",
         table,
     )

@@ -1,11 +1,15 @@
-"""What a token of a step's input is: given, decided or not yet; and what changes about it. NumPy only.
+"""What a token of a step's input is: given, decided or not yet; what steps change about it; where in the text it is.
 
-Shapes: T steps, S positions.
+NumPy only. Shapes: T steps, S positions.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+
+from analysis.registry import Registry
 
 
 class TokenState(IntEnum):
@@ -32,3 +36,91 @@ def mask_states(undecided: np.ndarray, present: np.ndarray, prompt_length: int) 
     given = (np.arange(undecided.shape[1]) < prompt_length) & ~filled
     states = np.where(given, TokenState.GIVEN, TokenState.COMMITTED)
     return np.where(present, np.where(undecided, TokenState.UNDECIDED, states), TokenState.ABSENT).astype(np.int8)
+
+
+# --- what steps change ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What each step did to the tokens of its input, (T, S) bool each.
+
+    written: undecided or absent before, decided after. edited: decided before and after, by another token.
+    taken_back: decided before, undecided after.
+    """
+
+    written: np.ndarray
+    edited: np.ndarray
+    taken_back: np.ndarray
+
+
+def changes(tokens: np.ndarray, state: np.ndarray, final: np.ndarray, mask_token: int | None) -> Changes:
+    """What each step changed, by the inputs (T, S) that follow each other and the finished text (S,)."""
+    decided = is_decided(state)
+    after_tokens = np.concatenate([tokens[1:], final[None]])
+    finished = np.ones(final.shape, bool) if mask_token is None else final != mask_token
+    after = np.concatenate([decided[1:], finished[None]])
+    return Changes(
+        written=~decided & after,
+        edited=decided & after & (tokens != after_tokens),
+        # A token that a later step does not hold was not taken back: it is padding there.
+        taken_back=decided & np.concatenate([state[1:] == TokenState.UNDECIDED, ~finished[None]]),
+    )
+
+
+def is_decided(state: np.ndarray) -> np.ndarray:
+    """Which tokens are given or written, of the shape of `state`."""
+    return (state != TokenState.UNDECIDED) & (state != TokenState.ABSENT)
+
+
+# --- where in the text ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of the tokens of each step, to look at sinks on. name: as it is chosen and stands in addresses.
+
+    holds: (state (T, S), open blocks (T, 2), length of the prompt) -> (T, S) bool; None: every token.
+    """
+
+    name: str
+    help: str
+    holds: Callable[[np.ndarray, np.ndarray, int], np.ndarray] | None
+
+
+def _in_prompt(state: np.ndarray, open_block: np.ndarray, prompt_length: int) -> np.ndarray:
+    return is_decided(state) & (np.arange(state.shape[1]) < prompt_length)
+
+
+def _in_finished_blocks(state: np.ndarray, open_block: np.ndarray, prompt_length: int) -> np.ndarray:
+    positions = np.arange(state.shape[1])
+    return is_decided(state) & (positions >= prompt_length) & (positions < open_block[:, :1])
+
+
+def _in_open_block(state: np.ndarray, open_block: np.ndarray, prompt_length: int) -> np.ndarray:
+    positions = np.arange(state.shape[1])
+    return is_decided(state) & (positions >= prompt_length) & (positions >= open_block[:, :1])
+
+
+ALL = "all tokens"
+SPLITS: Registry[Split] = Registry(
+    Split(ALL, "every token", None),
+    Split(
+        "[MASK] only",
+        "tokens that are not decided yet",
+        lambda state, open_block, prompt_length: state == TokenState.UNDECIDED,
+    ),
+    Split(
+        "without [MASK]", "tokens that are given or written", lambda state, open_block, prompt_length: is_decided(state)
+    ),
+    Split("in the prompt", "those of the prompt", _in_prompt),
+    Split("in finished blocks", "those written in blocks before the open one", _in_finished_blocks),
+    Split("written in the open block", "those already written in the block that is being written", _in_open_block),
+)
+REGIONS = {
+    "[MASK] only": "[MASK]",
+    "in the prompt": "prompt",
+    "in finished blocks": "finished blocks",
+    "written in the open block": "open block, written",
+}
+"""The splits that every token is in one of, and what they are called in a legend."""

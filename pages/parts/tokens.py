@@ -1,11 +1,12 @@
-"""A step's text as coloured tokens: shade = confidence, outline = sink, grey = still masked."""
+"""A step's text as coloured tokens: shade = confidence, outline = sink, dashed = not decided or not for good."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import streamlit as st
 
-from analysis.figures.style import SINK
+from analysis.figures.style import SINK, TOKEN
+from analysis.sinks.token_states import TokenState
 
 _STYLE = """<style>
 .ss-text{line-height:2.15;font-size:1rem;padding:.35rem 0}
@@ -14,12 +15,16 @@ _STYLE = """<style>
 .ss-text .mask{color:rgba(128,138,156,.85);border:2px dashed rgba(128,138,156,.4);
   background:transparent;font-size:.78em}
 .ss-text .new{font-weight:700}
+.ss-text .accepted{border:2px dashed BLOCK}
+.ss-text .edited{text-decoration:underline wavy 2px;text-underline-offset:.25em}
+.ss-text .taken{border-color:#c2255c}
+.ss-text .edge{padding:0;margin:0 .2em;border:0;border-left:3px solid BLOCK;border-radius:0}
 .ss-text .prompt{background:rgba(128,138,156,.16)}
 .ss-text .changed{background:rgba(240,160,32,.38)}
 .ss-text .sink{border:2px solid SINK;box-shadow:0 0 0 1px SINK55}
 .ss-legend{font-size:.82rem;opacity:.85}
 .ss-legend .ss-text{display:inline;padding:0;font-size:.82rem}
-</style>""".replace("SINK", SINK)
+</style>""".replace("SINK", SINK).replace("BLOCK", TOKEN)
 
 
 def confidence_color(confidence: float) -> str:
@@ -29,33 +34,52 @@ def confidence_color(confidence: float) -> str:
     return f"rgba(58,124,232,{0.10 + 0.45 * (confidence - 0.5) * 2:.2f})"
 
 
+def states_of(undecided: Sequence[bool], prompt_length: int) -> list[int]:
+    """The state of each token where a token is written once, by which are undecided."""
+    return [
+        TokenState.UNDECIDED if flag else TokenState.GIVEN if position < prompt_length else TokenState.COMMITTED
+        for position, flag in enumerate(undecided)
+    ]
+
+
 def token_text(
     labels: Sequence[str],
-    masked: Sequence[bool],
+    states: Sequence[int],
     confidence: Sequence[float | None],
-    prompt_length: int,
     sinks: Sequence[bool] | None = None,
     new: Sequence[bool] | None = None,
     mass: Sequence[float] | None = None,
+    before: Mapping[int, str] | None = None,
+    open_block: tuple[int, int] | None = None,
 ) -> str:
-    """HTML of one step. confidence: probability each token was chosen with, None where it was not (yet).
+    """HTML of one step. states: a `TokenState` each. confidence: probability each token was chosen with, None where it
+    was not (yet). before: the text of each token that the step before edited or took back, by position. open_block:
+    positions to draw its border at, from and to.
 
     All text is escaped: a model or a prompt may write markup.
     """
     spans = []
     for index, label in enumerate(labels):
+        if open_block is not None and index in open_block:
+            spans.append(_EDGE)
         if not label:
             continue
         kinds, style, notes = [], "", [f"position {index}"]
-        sure = confidence[index]
-        if masked[index]:
+        sure, undecided = confidence[index], states[index] == TokenState.UNDECIDED
+        if undecided:
             kinds.append("mask")
-        elif index < prompt_length:
+        elif states[index] == TokenState.GIVEN:
             kinds.append("prompt")
             notes.append("prompt")
         elif sure is not None:
             style = f' style="background:{confidence_color(sure)}"'
             notes.append(f"confidence {sure:.0%}")
+        if states[index] == TokenState.ACCEPTED:
+            kinds.append("accepted")
+            notes.append("may be taken back")
+        if before is not None and index in before:
+            kinds.append("taken" if undecided else "edited")
+            notes.append(f"{'taken back, was' if undecided else 'edited, was'} ‘{before[index]}’")
         if new is not None and new[index]:
             kinds.append("new")
             notes.append("chosen in this step")
@@ -64,10 +88,15 @@ def token_text(
         if sinks is not None and sinks[index]:
             kinds.append("sink")
             notes.append("attention sink")
-        text = "[MASK]" if masked[index] else (label.replace("\n", "⏎").strip() or "␣")
+        text = "[MASK]" if undecided else (label.replace("\n", "⏎").strip() or "␣")
         classes = f' class="{" ".join(kinds)}"' if kinds else ""
         spans.append(f'<span{classes}{style} title="{escape(" · ".join(notes))}">{escape(text)}</span>')
+    if open_block is not None and open_block[1] == len(labels):
+        spans.append(_EDGE)
     return f'<div class="ss-text" role="group" aria-label="Text of this step">{"".join(spans)}</div>'
+
+
+_EDGE = '<span class="edge" title="border of the open block" aria-hidden="true">&#8203;</span>'
 
 
 def changed_text(words: Sequence[str], same: Sequence[bool]) -> str:
@@ -79,8 +108,10 @@ def changed_text(words: Sequence[str], same: Sequence[bool]) -> str:
     return f'<div class="ss-text" role="group" aria-label="Text with its changes">{"".join(spans)}</div>'
 
 
-def legend(sinks: bool = True) -> str:
-    """What the shades mean."""
+def legend(sinks: bool = True, accepted: bool = False, changed: bool = False, blocks: bool = False) -> str:
+    """What the shades mean, of what there is: sinks, tokens that may be taken back, tokens that steps changed or took
+    back, and borders of blocks.
+    """
     parts = [
         '<span class="prompt">prompt</span>',
         '<span class="mask">[MASK]</span>',
@@ -88,6 +119,13 @@ def legend(sinks: bool = True) -> str:
         f'<span style="background:{confidence_color(0.97)}">sure</span>',
         '<span class="new">bold: chosen now</span>',
     ]
+    if accepted:
+        parts.append('<span class="accepted">may be taken back</span>')
+    if changed:
+        parts.append('<span class="edited">edited</span>')
+        parts.append('<span class="mask taken">taken back</span>')
+    if blocks:
+        parts.append(f"{_EDGE} open block {_EDGE}")
     if sinks:
         parts.append('<span class="sink">attention sink</span>')
     return f'<div class="ss-legend"><span class="ss-text">{"".join(parts)}</span></div>'

@@ -6,9 +6,11 @@ from typing import Any
 import streamlit as st
 
 from analysis.engine import JobRecord
+from analysis.sinks.token_states import SPLITS
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import controls
 from pages.parts.plain import plain
+from pages.parts.recordings.measures import Split
 from pages.parts.recordings.recording import (
     Recording,
     finished_recordings,
@@ -20,7 +22,6 @@ from pages.parts.recordings.recording import (
 from pages.parts.session import engine
 from pages.parts.trouble import EXPECTED, why
 
-SPLITS: dict[str, bool | None] = {"all tokens": None, "[MASK] only": True, "without [MASK]": False}
 _TAKEN_IN = "files_taken_in"
 
 
@@ -155,8 +156,8 @@ def step_slider(recording: Recording) -> int:
     )
 
 
-def sink_and_split_controls() -> tuple[SinkParams, bool | None]:
-    """The sink definition and its threshold; and whether only sinks that are (True) or are not (False) [MASK] count."""
+def sink_and_split_controls() -> tuple[SinkParams, Split]:
+    """The sink definition and its threshold; and on which tokens sinks count."""
     left, right = st.columns([4, 1])
     with left:
         params = sink_controls()
@@ -165,9 +166,10 @@ def sink_and_split_controls() -> tuple[SinkParams, bool | None]:
         list(SPLITS),
         key="split",
         bind="query-params",
-        help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart.",
+        help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart.\n\n"
+        + "\n".join(f"- {split.name}: {split.help}" for split in SPLITS.values()),
     )
-    return params, SPLITS[split]
+    return params, split
 
 
 def sink_controls() -> SinkParams:

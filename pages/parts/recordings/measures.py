@@ -1,18 +1,21 @@
 """Measures of a recording, computed once and kept: pages ask for numbers here and do no maths of their own."""
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.figures.writing import mark_writing
 from analysis.sinks import definitions as sink_analysis
-from analysis.sinks import metrics
+from analysis.sinks import metrics, token_states
+from analysis.sinks.token_states import ALL, REGIONS, SPLITS, Changes
 from analysis.specs import SinkParams
 from pages.parts.recordings.recording import BY_KEY, Recording
 
 Scope = tuple[int | None, int | None]
 """A layer and a head; None for all of them."""
 WHOLE: Scope = (None, None)
-Split = bool | None
-"""Whether only what is (True) or is not (False) [MASK] is looked at; None for all."""
+Split = str
+"""Which tokens are looked at: the name of a row of `SPLITS`."""
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner="Adding up the attention mass…")
@@ -54,29 +57,50 @@ def _value_totals(recording: Recording) -> np.ndarray:
     return metrics.value_totals(recording.trajectory.value_norm)
 
 
-def counted(recording: Recording, masked: Split) -> np.ndarray | None:
-    """Where tokens are (True) or are not (False) [MASK], (T, S); None for everywhere."""
-    return None if masked is None else recording.trajectory.undecided == masked
+def counted(recording: Recording, split: Split) -> np.ndarray | None:
+    """Where the tokens of a split are, (T, S); None for everywhere."""
+    holds, trajectory = SPLITS[split].holds, recording.trajectory
+    return None if holds is None else holds(trajectory.state, trajectory.open_block, recording.info.prompt_length)
 
 
-def head_metric(recording: Recording, name: str, params: SinkParams, masked: Split = None) -> np.ndarray:
-    """A metric of every head: (T, L, H), or (L, H) for one over all steps. masked: as in `curve`."""
+@st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
+def changes(recording: Recording) -> Changes:
+    """What each step changed."""
+    trajectory, mask_token = recording.trajectory, recording.info.model.mask_token
+    return token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, mask_token)
+
+
+def with_writing(recording: Recording, figure: go.Figure) -> go.Figure:
+    """A figure of steps and positions with the open block and what each step wrote, edited and took back."""
+    done = changes(recording)
+    return mark_writing(figure, recording.trajectory.open_block, done.written, done.edited, done.taken_back)
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
+def count_by_region(recording: Recording, params: SinkParams, scope: Scope = WHOLE) -> np.ndarray:
+    """How many sinks of each step stand in each region of the text, (T, len(REGIONS))."""
+    flags = [counted_sinks(recording, params, scope, region) for region in REGIONS]
+    return np.stack([in_region.sum(axis=1) for in_region in flags], axis=-1)
+
+
+def head_metric(recording: Recording, name: str, params: SinkParams, split: Split = ALL) -> np.ndarray:
+    """A metric of every head: (T, L, H), or (L, H) for one over all steps. split: as in `curve`."""
     if metrics.HEAD_METRICS[name].reads_sinks:
-        return _head_metric(recording, name, params, masked)
-    return _head_metric(recording, name, SinkParams(), None)
+        return _head_metric(recording, name, params, split)
+    return _head_metric(recording, name, SinkParams(), ALL)
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner="Measuring every head…")
-def _head_metric(recording: Recording, name: str, params: SinkParams, masked: Split) -> np.ndarray:
+def _head_metric(recording: Recording, name: str, params: SinkParams, split: Split) -> np.ndarray:
     heads = metrics.Heads(
         recording.trajectory.mass,
-        counted_sinks(recording, params, WHOLE, masked),
+        counted_sinks(recording, params, WHOLE, split),
         params,
         recording.trajectory.pattern.largest_mass,
         recording.trajectory.value_norm,
         _moments(recording),
         _value_totals(recording) if metrics.HEAD_METRICS[name].reads_values else None,
-        counted(recording, masked),
+        counted(recording, split),
     )
     return metrics.HEAD_METRICS[name].compute(heads)
 
@@ -88,9 +112,9 @@ def kinds(recording: Recording) -> np.ndarray:
     return sink_analysis.token_kinds(trajectory.tokens, trajectory.undecided, info.tokens, info.model.end_tokens)
 
 
-def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE, masked: Split = None) -> np.ndarray:
-    """The sinks that are (True) or are not (False) [MASK] in their step, (T, S); all of them for None."""
-    return _where(sinks(recording, params, scope), counted(recording, masked))
+def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE, split: Split = ALL) -> np.ndarray:
+    """The sinks among the tokens of a split, (T, S)."""
+    return _where(sinks(recording, params, scope), counted(recording, split))
 
 
 def _where(flags: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
@@ -98,12 +122,10 @@ def _where(flags: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 
 
 @st.cache_data(max_entries=256, hash_funcs=BY_KEY, show_spinner=False)
-def curve(
-    recording: Recording, name: str, params: SinkParams, scope: Scope = WHOLE, masked: Split = None
-) -> np.ndarray:
-    """A number a step, (T,). masked: look only at what is (True) or is not (False) [MASK]; None looks at all."""
-    flags = counted_sinks(recording, params, scope, masked)
-    mask = counted(recording, masked)
+def curve(recording: Recording, name: str, params: SinkParams, scope: Scope = WHOLE, split: Split = ALL) -> np.ndarray:
+    """A number a step, (T,). split: the tokens looked at."""
+    flags = counted_sinks(recording, params, scope, split)
+    mask = counted(recording, split)
     looked_at = np.ones_like(flags) if mask is None else mask
     return metrics.CURVES[name].compute(mean_mass(recording, scope), flags, looked_at)
 
@@ -127,16 +149,16 @@ def layer_strength_at(recording: Recording, dense: Recording, params: SinkParams
 
 @st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner="Measuring how sinks move…")
 def variances(
-    recording: Recording, params: SinkParams, by_head: bool, masked: Split = None
+    recording: Recording, params: SinkParams, by_head: bool, split: Split = ALL
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Spatial variance of the corrected share and temporal variance of the centroid of each layer or head, and names.
 
-    Sinks are judged on the corrected share, so that models that attend differently compare. masked: as in `curve`.
+    Sinks are judged on the corrected share, so that models that attend differently compare. split: as in `curve`.
     """
     mass, pattern = recording.trajectory.mass, recording.trajectory.pattern
     moments = _moments(recording) if by_head and pattern.is_even else None
     uniform = None if pattern.is_even else pattern.uniform_mass
-    return metrics.variance_points(mass, params, by_head, uniform, counted(recording, masked), moments)
+    return metrics.variance_points(mass, params, by_head, uniform, counted(recording, split), moments)
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
@@ -146,11 +168,11 @@ def strongest_position(recording: Recording, step: int | None) -> np.ndarray:
     return metrics.strongest_position(mass if step is None else mass[step : step + 1])
 
 
-def sinks_of_head(recording: Recording, params: SinkParams, layer: int, head: int, masked: Split = None) -> np.ndarray:
-    """The sinks of one head by its own mass, (T, S). masked: as in `curve`."""
+def sinks_of_head(recording: Recording, params: SinkParams, layer: int, head: int, split: Split = ALL) -> np.ndarray:
+    """The sinks of one head by its own mass, (T, S). split: as in `curve`."""
     mass = recording.trajectory.mass[:, layer, head]
     flags = sink_analysis.find_sinks(mass, params, _visible(recording, layer))
-    return _where(flags, counted(recording, masked))
+    return _where(flags, counted(recording, split))
 
 
 def over_steps(values: np.ndarray) -> np.ndarray:
