@@ -13,6 +13,7 @@ from analysis.specs import (
     DiscountParams,
     EvaluateSpec,
     ModelSpec,
+    PlanParams,
     PruneSpec,
     RecordSpec,
     SinkParams,
@@ -41,6 +42,7 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Tuning", TuneParams),
     ("Suggesting", SuggestSpec),
     ("Evaluation", EvaluateSpec),
+    ("Planning an evaluation", PlanParams),
 )
 _SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare", "statistics", "setting", "steps"}
 _SHARED = """They are checked at the start: the command line ends with one sentence, and every page shows it. So are

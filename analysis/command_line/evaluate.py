@@ -2,17 +2,20 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given, listed_words
-from analysis.evaluation import items_file
+from analysis.evaluation import items_file, planning
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.significance import p_words, points
+from analysis.evaluation.tables import CHANCE
+from analysis.evaluation.task_sizes import known_sizes
 from analysis.jobs.summaries import EvaluateSummary
-from analysis.specs import EvaluateSpec, ModelSpec
+from analysis.specs import EvaluateSpec, ModelSpec, PlanParams
 
 SUMMARY_BYTES = 64 * 2**20  # more than a summary can take
 
@@ -36,6 +39,7 @@ def add(verbs: Any) -> None:
     verb.add_argument("--json", action="store_true", help="print the summary as JSON")
     add_flags(verb, ModelSpec, "")
     add_flags(verb, EvaluateSpec, "", {"compare", "names", "tasks"})
+    add_flags(verb, PlanParams, " For the plan that is printed at the start.")
 
 
 def spec_of(options: argparse.Namespace) -> EvaluateSpec:
@@ -59,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
     items = out.with_suffix(".items.jsonl")
     outputs.check(items, options.overwrite, items_file.refusal)
     spec = spec_of(options)
+    for sentence in _planned(spec, PlanParams(**given(PlanParams, options))):
+        print(f"plan: {sentence}", file=sys.stderr)
     from analysis.jobs import evaluation
 
     with folder_beside(out, ".evaluation-") as folder:
@@ -76,6 +82,19 @@ def run(options: argparse.Namespace) -> int:
     _print(outcome.summary)
     print(f"{out}: {outcome.summary['answers']} answers, {outcome.summary['restored']} of them known before")
     return 0
+
+
+def _planned(spec: EvaluateSpec, params: PlanParams) -> list[str]:
+    """What the comparison can show and what it would need, before anything runs; nothing where none is made."""
+    if not spec.compare:
+        return []
+    tasks, unknown = known_sizes(spec.tasks)
+    notes = [f"How many items there are is not known before they are read: {', '.join(unknown)}."] if unknown else []
+    if not tasks:
+        return notes
+    tests = len(spec.compare) * (len(tasks) + (len(tasks) > 1))
+    noise = planning.assumed(params)
+    return [*planning.sentences(tasks, noise, params.target / 100, spec.limit, 1, tests), *notes]
 
 
 def refusal(path: Path) -> str:
@@ -96,6 +115,8 @@ def _print(summary: EvaluateSummary) -> None:
         print(f"{task['title']} ({task['draws']} draws)")
         if task["truncated"]:
             print(f"  note: {task['truncated']} prompts were too long for a model and were cut from the left")
+        if task.get("chance") is not None:
+            print(f"  {CHANCE:<24} {task['chance']:.1%}")
         for row in task.get("models", ()):
             if row["n"]:
                 print(f"  {row['model']:<24} {row['value']:.1%} [{row['low']:.1%}, {row['high']:.1%}] of {_items(row)}")
@@ -108,6 +129,8 @@ def _print(summary: EvaluateSummary) -> None:
             if row["n"]:
                 print(f"  {row['model']:<24} {row['value']:.1%} [{row['low']:.1%}, {row['high']:.1%}]")
         _print_differences(summary["average_differences"])
+    for row in summary.get("over_seeds", ()):
+        print(row["in_words"])
     differing = {(row["model"], row["than"]): row["also_differs"] for row in summary["average_differences"]}
     for (model, than), what in differing.items():
         if what:

@@ -1,15 +1,18 @@
 """Models against each other: which pairs are looked at, what differs beside their method, and differences and tests.
 
-Everything that is looked at together is one family of tests: all pairs, on every task and on the average.
+Everything that is looked at together is one family of tests: all pairs, on every task and on the average, and the pairs
+that differ in nothing but their calibration seed taken together.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import conditions, significance
+from analysis.evaluation import conditions, planning, replicates, significance
+from analysis.evaluation.replicates import CrossedDifference, SeedFloor
 from analysis.evaluation.results import AVERAGE, Results, begun, clusters, scores
 from analysis.evaluation.significance import Difference
 
@@ -94,15 +97,42 @@ def all_final(results: Results, task: str) -> bool:
     return all(is_final(results, benchmark.name, range(len(results.names))) for benchmark in chosen)
 
 
+@dataclass(frozen=True)
+class OverSeeds:
+    """The pairs of one method against another, or against one model, that differ in their calibration seed alone."""
+
+    pairs: tuple[Pair, ...]
+    seeds: tuple[Any, ...]
+    difference: CrossedDifference
+
+
+@dataclass(frozen=True)
+class _Compared:
+    family: Family
+    over_seeds: tuple[OverSeeds, ...]
+
+
 def family(results: Results, some: Sequence[Pair] | None = None) -> Family:
     """The paired differences of pairs of models on each benchmark of right answers and on their average.
 
     some: the pairs, those of `pairs` if not given. They are tested when all items of all of their models are in, and
-    Holm's adjustment is over all of them, so that it is the same wherever a number is shown.
+    Holm's adjustment is over all of them and those of `over_seeds`, so that it is the same wherever a number is shown.
     """
+    return _compared(results, some).family
+
+
+def over_seeds(results: Results, some: Sequence[Pair] | None = None) -> tuple[OverSeeds, ...]:
+    """The average differences over seeds and clusters crossed, wherever two or more of the pairs differ in nothing but
+    their calibration seed; of two calibrated models both have the same. some, tests: as of `family`.
+    """
+    return _compared(results, some).over_seeds
+
+
+def _compared(results: Results, some: Sequence[Pair] | None) -> _Compared:
     chosen = tuple(pairs(results) if some is None else dict.fromkeys(some))
-    if chosen in results.compared:
-        return results.compared[chosen]
+    known: _Compared | None = results.compared.get(chosen)
+    if known is not None:
+        return known
     models = sorted({model for pair in chosen for model in pair})
     final = all(is_final(results, benchmark.name, models) for benchmark in results.accuracies)
     counted = [benchmark.name for benchmark in begun(results)]
@@ -120,12 +150,96 @@ def family(results: Results, some: Sequence[Pair] | None = None) -> Family:
             found[pair][AVERAGE] = significance.average_difference(
                 rows, [clusters(results, name, pair) for name in counted], final
             )
+    groups = _crossed(results, chosen, final)
     places = [(pair, task) for pair, tasks in found.items() for task in tasks]
-    adjusted = significance.holm([found[pair][task].p for pair, task in places])
-    for (pair, task), p in zip(places, adjusted, strict=True):
+    adjusted = significance.holm(
+        [found[pair][task].p for pair, task in places] + [group.difference.p for group in groups]
+    )
+    for (pair, task), p in zip(places, adjusted, strict=False):
         found[pair][task] = replace(found[pair][task], p_holm=p)
-    results.compared[chosen] = found
-    return found
+    together = tuple(
+        replace(group, difference=replace(group.difference, p_holm=p))
+        for group, p in zip(groups, adjusted[len(places) :], strict=True)
+    )
+    compared = _Compared(found, together)
+    results.compared[chosen] = compared
+    return compared
+
+
+def _crossed(results: Results, chosen: Sequence[Pair], final: bool) -> list[OverSeeds]:
+    """The chosen pairs that differ in their seed alone, together."""
+    every = conditions_of(results)
+    members: dict[tuple[Any, Any], dict[Any, Pair]] = defaultdict(dict)
+    for first, second in chosen:
+        seed, other = every[first].get(conditions.CALIBRATION_SEED), every[second].get(conditions.CALIBRATION_SEED)
+        if seed is None or (other is not None and other != seed):
+            continue
+        against = second if other is None else conditions.but_for_the_seed(every[second])
+        members[conditions.but_for_the_seed(every[first]), against].setdefault(seed, (first, second))
+    groups = []
+    for by_seed in members.values():
+        group = [by_seed[seed] for seed in sorted(by_seed)]
+        arrays = [_runs(results, [pair[side] for pair in group], group) for side in (0, 1)]
+        if len(group) < 2 or not arrays[0]:
+            continue
+        difference = replicates.crossed_difference(
+            arrays[0], arrays[1], _clusters_of(results, group), paired=True, test=final
+        )
+        groups.append(OverSeeds(tuple(group), tuple(sorted(by_seed)), difference))
+    return groups
+
+
+def floors(results: Results) -> dict[tuple[int, ...], SeedFloor]:
+    """What two seeds of one method differ by, for all sets of two or more models that differ in their seed alone."""
+    every = conditions_of(results)
+    members: dict[Any, dict[Any, int]] = defaultdict(dict)
+    for model, of in enumerate(every):
+        if conditions.CALIBRATION_SEED in of:
+            members[conditions.but_for_the_seed(of)].setdefault(of[conditions.CALIBRATION_SEED], model)
+    measured = {}
+    for by_seed in members.values():
+        models = tuple(by_seed[seed] for seed in sorted(by_seed))
+        group = [(model, model) for model in models]
+        runs = _runs(results, models, group)
+        if len(models) > 1 and runs:
+            measured[models] = replicates.seed_floor(runs, _clusters_of(results, group))
+    return measured
+
+
+def noise(results: Results) -> planning.Noise | None:
+    """What a plan can go by: the noise of the pairs with most seeds, else of a control, else of the first pair.
+
+    None where no two models have answered the same items.
+    """
+    if groups := over_seeds(results):
+        chosen = max(groups, key=lambda group: len(group.pairs)).pairs
+    else:
+        related = related_pairs(results)
+        chosen = tuple([*related["control"], *related["published"], *related[DENSE]][:1])
+    arrays = [_runs(results, [pair[side] for pair in chosen], chosen) for side in (0, 1)] if chosen else [[], []]
+    if not arrays[0]:
+        return None
+    first, second = (results.names[model] for model in chosen[0])
+    source = f"measured on {first} against {second}" + (f" and {len(chosen) - 1} more seeds" if len(chosen) > 1 else "")
+    return planning.measured(arrays[0], arrays[1], _clusters_of(results, chosen), source)
+
+
+def _models(group: Sequence[Pair]) -> list[int]:
+    return sorted({model for pair in group for model in pair})
+
+
+def _runs(results: Results, models: Sequence[int], group: Sequence[Pair]) -> list[np.ndarray]:
+    """Scores (models, items) on every benchmark begun, over the items that all models of the group have answered."""
+    counted = _counted(results, group)
+    return [np.stack([scores(results, name, model, _models(group))[0] for model in models]) for name in counted]
+
+
+def _clusters_of(results: Results, group: Sequence[Pair]) -> list[np.ndarray]:
+    return [clusters(results, name, _models(group)) for name in _counted(results, group)]
+
+
+def _counted(results: Results, group: Sequence[Pair]) -> list[str]:
+    return [one.name for one in results.accuracies if len(clusters(results, one.name, _models(group)))]
 
 
 def overall(differences: Mapping[str, Difference]) -> Difference:
@@ -133,9 +247,10 @@ def overall(differences: Mapping[str, Difference]) -> Difference:
     return differences[AVERAGE] if AVERAGE in differences else next(iter(differences.values()))
 
 
-def tests(of: Family) -> int:
-    """How many tests a family holds; 0 until the items are in."""
-    return sum(one.p is not None for tasks in of.values() for one in tasks.values())
+def tests(of: Family, together: Sequence[OverSeeds] = ()) -> int:
+    """How many tests a family holds, with those over seeds; 0 until the items are in."""
+    alone = sum(one.p is not None for tasks in of.values() for one in tasks.values())
+    return alone + sum(group.difference.p is not None for group in together)
 
 
 def paired(results: Results, benchmark: str, pair: Pair) -> np.ndarray:
@@ -148,4 +263,9 @@ def paired(results: Results, benchmark: str, pair: Pair) -> np.ndarray:
 
 def family_with(results: Results, some: Sequence[Pair]) -> Family:
     """The family of all pairs that are looked at by themselves and of those that are chosen besides."""
-    return family(results, list(dict.fromkeys([*pairs(results), *some])))
+    return family(results, pairs_with(results, some))
+
+
+def pairs_with(results: Results, some: Sequence[Pair]) -> list[Pair]:
+    """The pairs that are looked at by themselves, and those that are chosen besides."""
+    return list(dict.fromkeys([*pairs(results), *some]))

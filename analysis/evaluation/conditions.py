@@ -25,6 +25,7 @@ Conditions = Mapping[str, Any]
 """By name, as `calibration.seed`. Two can be compared on the names that both have."""
 
 METHOD, DENSE, REVISION, SAMPLER = "method", "dense", "revision", "sampler"
+CALIBRATION_SEED = "calibration.seed"
 PRUNED_IN, PRUNED_ON = "pruned_in", "pruned_on"
 SCORED_IN, SCORED_ON = "scored_in", "scored_on"
 TASKS, ITEMS, SEED = "tasks", "items", "scoring.seed"
@@ -67,7 +68,7 @@ def conditions(run: PrunedRun) -> dict[str, Any]:
     for name, own in (("quota_scope", None if method.rounds else method.scope), ("ranking", method.ranking)):
         if found[name] == own:
             found[name] = PUBLISHED
-    found["calibration.seed"] = run.seed
+    found[CALIBRATION_SEED] = run.seed
     found |= {name: value for name, value in ((PRUNED_IN, run.precision), (PRUNED_ON, run.device)) if value}
     found |= {f"{_VERSIONS}{name}": version for name, version in run.versions.items()}
     return {name: _plain(value) for name, value in found.items() if not _unread(name, found)}
@@ -134,6 +135,15 @@ def differing(first: Conditions, second: Conditions) -> list[str]:
         for name, value in first.items()
         if name in second and second[name] != value and name != METHOD and not name.startswith(_DISCOUNT)
     ]
+
+
+def but_for_the_seed(one: Conditions) -> frozenset[tuple[str, Any]]:
+    """All conditions but the calibration seed and versions: equal for runs of one method that differ in their seed."""
+    return frozenset(
+        (name, value)
+        for name, value in one.items()
+        if name != CALIBRATION_SEED and not name.startswith((_VERSIONS, _SCORING_VERSIONS))
+    )
 
 
 def counterpart(every: Sequence[Conditions], of: int, relation: str) -> int | None:

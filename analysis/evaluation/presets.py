@@ -16,6 +16,8 @@ class Preset:
     task: lm-eval's name of it, a task or a group. shots: examples before each item; None is lm-eval's own number.
     metric: of lm-eval's metrics the one shown. gen_length: tokens written where answers are text, None for the task's.
     source: whose settings these are. alternative: the bundled task that asks something alike without a network.
+    items, clusters: how many there are on the hub, for planning alone; 0 where it is not known, or, of clusters, where
+    each item is its own.
     """
 
     title: str
@@ -27,6 +29,13 @@ class Preset:
     gen_length: int | None = None
     source: str = "ours"
     alternative: str = "bundled"
+    items: int = 0
+    clusters: int = 0
+
+    @property
+    def counts_right(self) -> bool:
+        """Whether it is about right answers, not about the likelihood of a text."""
+        return not self.metric.endswith("perplexity")
 
 
 _SCRIPTS = "LLaDA's evaluation scripts"
@@ -38,13 +47,17 @@ def _bundled(title: str, name: str) -> Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "mmlu": Preset("MMLU", "mmlu", shots=5, draws=1, source=_SCRIPTS, alternative="bundled_knowledge"),
-    "arc_challenge": Preset(
-        "ARC-C", "arc_challenge", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_knowledge"
+    "mmlu": Preset(
+        "MMLU", "mmlu", shots=5, draws=1, source=_SCRIPTS, alternative="bundled_knowledge", items=14_042, clusters=57
     ),
-    "piqa": Preset("PIQA", "piqa", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_physical"),
+    "arc_challenge": Preset(
+        "ARC-C", "arc_challenge", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_knowledge", items=1_172
+    ),
+    "piqa": Preset(
+        "PIQA", "piqa", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_physical", items=1_838
+    ),
     "winogrande": Preset(
-        "WinoGrande", "winogrande", shots=5, draws=128, source=_SCRIPTS, alternative="bundled_reference"
+        "WinoGrande", "winogrande", shots=5, draws=128, source=_SCRIPTS, alternative="bundled_reference", items=1_267
     ),
     "gsm8k": Preset(
         "GSM8K",
@@ -54,9 +67,10 @@ PRESETS: dict[str, Preset] = {
         gen_length=1024,
         source=_SCRIPTS,
         alternative="bundled_problems",
+        items=1_319,
     ),
     "hellaswag": Preset(
-        "HellaSwag", "hellaswag", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_story"
+        "HellaSwag", "hellaswag", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_story", items=10_042
     ),
     "gpqa": Preset(
         "GPQA-main",
@@ -66,6 +80,7 @@ PRESETS: dict[str, Preset] = {
         draws=128,
         source=_SCRIPTS,
         alternative="bundled_knowledge",
+        items=448,
     ),
     "race": Preset(
         "RACE",
@@ -74,8 +89,11 @@ PRESETS: dict[str, Preset] = {
         draws=128,
         source="in the paper but not in its scripts; " + _LIKE_ARC,
         alternative="bundled_story",
+        items=1_045,
     ),
-    "arc_easy": Preset("ARC-E", "arc_easy", guidance=0.5, draws=128, source=_LIKE_ARC, alternative="bundled_knowledge"),
+    "arc_easy": Preset(
+        "ARC-E", "arc_easy", guidance=0.5, draws=128, source=_LIKE_ARC, alternative="bundled_knowledge", items=2_376
+    ),
     "wikitext": Preset("WikiText-2", "wikitext", draws=32, metric="word_perplexity", alternative="bundled_text"),
     "bundled_agreement": _bundled("Agreement", "agreement"),
     "bundled_arithmetic": _bundled("Arithmetic", "arithmetic"),

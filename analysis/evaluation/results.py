@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from analysis.evaluation.items_file import (
     Header,
     LineReader,
 )
-from analysis.evaluation.significance import Difference
 from analysis.pruned.report_file import PrunedRun
 
 AVERAGE = "average"
@@ -123,8 +123,8 @@ class Results:
         return sorted({model for _, model in self.answers})
 
     @cached_property
-    def compared(self) -> dict[tuple[tuple[int, int], ...], Mapping[tuple[int, int], Mapping[str, Difference]]]:
-        """What `comparing.family` has found for pairs of models, as it takes a moment where there are many items."""
+    def compared(self) -> dict[tuple[tuple[int, int], ...], Any]:
+        """What `comparing` has found for pairs of models, as it takes a moment where there are many items."""
         return {}
 
     def benchmark(self, name: str) -> EvaluatedBenchmark:

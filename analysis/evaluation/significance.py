@@ -90,8 +90,8 @@ def estimate(values: np.ndarray, clusters: np.ndarray) -> Estimate:
     return Estimate(mean.value, low, high, mean.items, mean.clusters)
 
 
-def as_json(estimate: Estimate | Difference) -> dict[str, Any]:
-    """Its numbers by name, None for what is not finite."""
+def as_json(estimate: object) -> dict[str, Any]:
+    """The numbers by name of an estimate or a difference, None for what is not finite."""
     return {
         name: None if isinstance(value, float) and not np.isfinite(value) else value
         for name, value in vars(estimate).items()

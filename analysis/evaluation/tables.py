@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation import comparing, conditions, significance
-from analysis.evaluation.comparing import Pair
+from analysis.evaluation.comparing import OverSeeds, Pair
 from analysis.evaluation.items_file import Answer, EvaluatedItem
+from analysis.evaluation.replicates import CrossedDifference, SeedFloor
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
 from analysis.evaluation.significance import Difference, Estimate, p_words, points
 
+CHANCE = "choosing at random"
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
 
 
@@ -31,7 +33,23 @@ def accuracy_grid(results: Results) -> list[dict[str, str]]:
         for one in results.accuracies:
             row[one.title] = _percent(accuracy(results, one.name, model))
         rows.append(row)
+    if any(level is not None for level in results.chance.values()):
+        levels = {one.title: results.chance[one.name] for one in results.accuracies}
+        if len(results.accuracies) > 1:
+            levels = {title: chance_level(results, AVERAGE)} | levels
+        rows.append({"model": CHANCE} | {name: "" if at is None else f"{100 * at:.1f}" for name, at in levels.items()})
     return rows
+
+
+def chance_level(results: Results, task: str) -> float | None:
+    """The accuracy of choosing at random, on a benchmark or on the average of those begun.
+
+    None where an answer is written, so that nothing is chosen.
+    """
+    names = [benchmark.name for benchmark in begun(results)] if task == AVERAGE else [task]
+    levels = [results.chance[name] for name in names]
+    known = [level for level in levels if level is not None]
+    return float(np.mean(known)) if known and len(known) == len(levels) else None
 
 
 def accuracy(results: Results, benchmark: str, model: int) -> Estimate:
@@ -59,15 +77,17 @@ def accuracy_table(results: Results) -> list[dict[str, Any]]:
     for benchmark in results.accuracies:
         for model, name in enumerate(results.names):
             one = accuracy(results, benchmark.name, model)
-            rows.append(_row(benchmark.title, name, one, benchmark.planned, benchmark.draws))
+            level = chance_level(results, benchmark.name)
+            rows.append(_row(benchmark.title, name, one, benchmark.planned, benchmark.draws, level))
     if len(results.accuracies) > 1:
         for model, name in enumerate(results.names):
             one = _average(results, model)
-            rows.append(_row(MEAN, name, one, sum(b.planned for b in results.accuracies), None))
+            planned = sum(benchmark.planned for benchmark in results.accuracies)
+            rows.append(_row(MEAN, name, one, planned, None, chance_level(results, AVERAGE)))
     return rows
 
 
-def _row(task: str, model: str, one: Estimate, planned: int, draws: int | None) -> dict[str, Any]:
+def _row(task: str, model: str, one: Estimate, planned: int, draws: int | None, chance: float | None) -> dict[str, Any]:
     return {
         "task": task,
         "model": model,
@@ -76,17 +96,20 @@ def _row(task: str, model: str, one: Estimate, planned: int, draws: int | None) 
         "high": one.high,
         "items": one.n,
         "clusters": one.clusters,
+        "chance": chance,
         "planned": planned,
         "draws": draws,
     }
 
 
 def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
-    """One sentence a pair: the average difference, on which benchmarks there is one, and what else differs.
+    """A sentence or two a pair: the average difference, on which benchmarks there is one, what else differs, and which
+    noise is not in the interval; and one for pairs that differ in their calibration seed alone, over the seeds.
 
     Every verdict goes by the p that is adjusted over all pairs of the evaluation, as the dots of the figure do.
     """
     family = comparing.family_with(results, some)
+    floors = comparing.floors(results)
     sentences = []
     for pair in some:
         found = family[pair]
@@ -105,8 +128,77 @@ def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
         sentences.append(
             f"{who}: {where}{_interval(mean)}; {'; '.join(told)}."
             + (f" Not only the method differs: {mismatch}." if mismatch else "")
+            + _seed_noise(results, pair, floors)
         )
-    return sentences
+    together = comparing.over_seeds(results, comparing.pairs_with(results, some))
+    together = tuple(group for group in together if set(group.pairs) <= set(some))
+    return sentences + [_over_seeds(results, group) for group in together]
+
+
+def _seed_noise(results: Results, pair: Pair, floors: Mapping[tuple[int, ...], SeedFloor]) -> str:
+    """That the interval holds no noise of the calibration seed, where there is one, and how large it is found to be."""
+    every = comparing.conditions_of(results)
+    if all(conditions.CALIBRATION_SEED not in every[model] for model in pair):
+        return ""
+    measured = [
+        f"two seeds of {conditions.told(conditions.METHOD, every[models[0]][conditions.METHOD])} differ by "
+        f"{100 * floor.typical:.1f} points, in root mean square over {_pairs_of_seeds(floor)}"
+        for models, floor in floors.items()
+        if not set(models).isdisjoint(pair)
+    ]
+    told = f" ({'; '.join(measured)})" if measured else ""
+    return f" The calibration seed's own noise is not in this interval{told}."
+
+
+def _pairs_of_seeds(floor: SeedFloor) -> str:
+    return "1 pair" if floor.pairs == 1 else f"{floor.pairs} pairs"
+
+
+def _over_seeds(results: Results, group: OverSeeds) -> str:
+    """What pairs that differ in their seed alone show together."""
+    difference = group.difference
+    first, second = (results.names[model] for model in group.pairs[0])
+    seeds = ", ".join(map(str, group.seeds))
+    told = difference.words if difference.p_holm is None else f"{difference.words}, {p_words(difference.p_holm)}"
+    if difference.p is None:
+        told = "interim, no tests yet"
+    both = difference.seed_variance + max(difference.cluster_variance - difference.shared_variance, 0)
+    return (
+        f"{first} against {second} and their like, over the calibration seeds {seeds} and {difference.clusters:,} "
+        f"clusters of items: {_interval(difference)}; {told}. Of its variance the seeds make "
+        f"{difference.seed_variance / both if both else 0:.0%}."
+    )
+
+
+def seed_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Average differences over calibration seeds in points, a row for pairs that differ in their seed alone; standard
+    errors by the seeds and by the clusters of items alone.
+    """
+    rows = []
+    for group in comparing.over_seeds(results, comparing.pairs_with(results, some)):
+        if not set(group.pairs) <= set(some):
+            continue
+        difference = group.difference
+        first, second = (results.names[model] for model in group.pairs[0])
+        alone = max(difference.cluster_variance - difference.shared_variance, 0.0)
+        rows.append(
+            {
+                "model": first,
+                "than": second,
+                "seeds": ", ".join(map(str, group.seeds)),
+                "points": 100 * difference.value,
+                "low": 100 * difference.low,
+                "high": 100 * difference.high,
+                "items": difference.n,
+                "clusters": difference.clusters,
+                "standard error, seeds": 100 * float(np.sqrt(difference.seed_variance)),
+                "standard error, clusters": 100 * float(np.sqrt(alone)),
+                "p": difference.p,
+                "p (Holm)": difference.p_holm,
+                "in words": difference.words,
+            }
+        )
+    return rows
 
 
 def _shown_on(results: Results, found: Mapping[str, Difference]) -> list[str]:
@@ -119,7 +211,7 @@ def _shown_on(results: Results, found: Mapping[str, Difference]) -> list[str]:
     return told or ["on no single task is a difference shown"]
 
 
-def _interval(one: Difference) -> str:
+def _interval(one: Difference | CrossedDifference) -> str:
     return f"{points(one.value)} points [{points(one.low)}, {points(one.high)}]"
 
 
@@ -131,13 +223,15 @@ def _shown(one: Difference) -> str:
 def adjustment(results: Results, some: Sequence[Pair] = ()) -> str:
     """What the tests are adjusted for, or that there are none yet. some: pairs that are chosen besides."""
     family = comparing.family_with(results, some)
-    count = comparing.tests(family)
+    together = comparing.over_seeds(results, comparing.pairs_with(results, some))
+    count = comparing.tests(family, together)
     if not count:
         return "Tests come when all items of all models are in."
     tasks = len(results.accuracies)
     over = f"{tasks} tasks and their average" if tasks > 1 else "one task"
     pairs = "1 pair" if len(family) == 1 else f"{len(family)} pairs"
-    return f"Every p is adjusted by Holm over one family of {count} tests: {pairs} of models, {over}."
+    seeds = f", and {len(together)} over calibration seeds" if together else ""
+    return f"Every p is adjusted by Holm over one family of {count} tests: {pairs} of models, {over}{seeds}."
 
 
 def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -227,6 +321,8 @@ def summary(results: Results) -> dict[str, Any]:
             "guidance": benchmark.guidance,
             "settings_from": benchmark.source,
             "truncated": cut[benchmark.name],
+            "clustered_by": benchmark.cluster,
+            "chance": results.chance[benchmark.name],
         }
         if benchmark.kind == PERPLEXITY:
             row["perplexity"] = perplexities(results, benchmark.name)
@@ -253,7 +349,25 @@ def summary(results: Results) -> dict[str, Any]:
         "average_differences": [
             _compared(results, relations, pair, comparing.overall(found)) for pair, found in by_pair.items() if found
         ],
-        "tests": {"count": comparing.tests(by_pair), "adjusted_by": "holm", "in_words": adjustment(results)},
+        "over_seeds": [
+            {
+                "pairs": [[results.names[model] for model in pair] for pair in group.pairs],
+                "seeds": list(group.seeds),
+                **significance.as_json(group.difference),
+                "words": group.difference.words,
+                "in_words": _over_seeds(results, group),
+            }
+            for group in comparing.over_seeds(results)
+        ],
+        "seed_floors": [
+            {"models": [results.names[model] for model in models], **vars(floor)}
+            for models, floor in comparing.floors(results).items()
+        ],
+        "tests": {
+            "count": comparing.tests(by_pair, comparing.over_seeds(results)),
+            "adjusted_by": "holm",
+            "in_words": adjustment(results),
+        },
         "conditions": [
             {conditions.title(name): conditions.told(name, value) for name, value in one.items()}
             for one in comparing.conditions_of(results)

@@ -37,10 +37,13 @@ def color_of(model: int) -> str:
     return SERIES_COLORS[model % len(SERIES_COLORS)]
 
 
-def running(bands: Sequence[Band], colors: Sequence[str], y_title: str, difference: bool = False) -> go.Figure:
+def running(
+    bands: Sequence[Band], colors: Sequence[str], y_title: str, difference: bool = False, chance: float | None = None
+) -> go.Figure:
     """A panel for each model, its line and band over the items done, with the others' lines faint behind it.
 
-    difference: around a zero line, in points. All panels share both axes.
+    difference: around a zero line, in points. chance: the accuracy of choosing at random, as a dotted line. All panels
+    share both axes.
     """
     scale = 100 if difference else 1
     columns = 1 if len(bands) <= ONE_COLUMN else 2
@@ -77,7 +80,20 @@ def running(bands: Sequence[Band], colors: Sequence[str], y_title: str, differen
         figure.add_hline(y=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
         figure.update_yaxes(range=_range(bands, scale))
     else:
-        figure.update_yaxes(range=_shares(bands), tickformat=".0%")
+        figure.update_yaxes(range=_shares(bands, chance), tickformat=".0%")
+        if chance is not None and begun:
+            figure.add_hline(y=chance, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
+            figure.add_annotation(
+                x=1,
+                xref="x domain",
+                y=chance,
+                yref="y",
+                text=f"chance {chance:.0%}",
+                showarrow=False,
+                xanchor="right",
+                yanchor="bottom",
+                font={"size": 11},
+            )
     return figure
 
 
@@ -267,10 +283,12 @@ def thinned(count: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, MAX_POINTS).round().astype(int))
 
 
-def _shares(bands: Sequence[Band]) -> list[float]:
-    """The part of 0 … 1 that bands fill once the first few items are over."""
+def _shares(bands: Sequence[Band], chance: float | None) -> list[float]:
+    """The part of 0 … 1 that bands fill once the first few items are over, with the chance level."""
     ends = np.concatenate([np.zeros(0), *(end[len(end) // 8 :] for band in bands for end in (band.low, band.high))])
     ends = np.clip(ends[np.isfinite(ends)], 0, 1)
+    if chance is not None and len(ends):
+        ends = np.append(ends, chance)
     if not len(ends):
         return [-0.02, 1.02]
     room = 0.02 + 0.05 * float(np.ptp(ends))

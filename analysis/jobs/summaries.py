@@ -137,6 +137,8 @@ class EvaluateSummary(TypedDict):
     tasks: list[dict[str, Any]]
     average: list[dict[str, Any]]
     average_differences: NotRequired[list[dict[str, Any]]]
+    over_seeds: NotRequired[list[dict[str, Any]]]
+    seed_floors: NotRequired[list[dict[str, Any]]]
     tests: NotRequired[dict[str, Any]]
     conditions: NotRequired[list[dict[str, Any]]]
     without_counterpart: NotRequired[list[str]]

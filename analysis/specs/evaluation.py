@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from analysis.specs.base import LLADA_SOURCE, parameter
+from analysis.specs.base import LLADA_SOURCE, Spec, parameter
 from analysis.specs.models import JobSpec, ModelSpec
 
 WINDOW = 64  # items that every model finishes before the next are begun
@@ -120,3 +120,53 @@ class EvaluateSpec(JobSpec):
     def models(self) -> tuple[ModelSpec, ...]:
         """The model and those it is compared with."""
         return (self.model, *self.compare)
+
+
+class PlanParams(Spec):
+    """What a comparison shall show, and what is taken for its noise before anything is measured."""
+
+    target: float = parameter(
+        0.5,
+        "Difference to show",
+        "The least difference on the average over tasks that shall be found with a probability of 80 %. The published "
+        "gains of sink-aware pruning are about half a point.",
+        unit="points",
+        gt=0,
+        le=100,
+        step=0.1,
+    )
+    disagreement: float = parameter(
+        0.05,
+        "Items scored differently",
+        "Assumed share of the items on which two runs score differently.",
+        gt=0,
+        le=1,
+        step=0.01,
+    )
+    alike: float = parameter(
+        0.5,
+        "Likeness in a cluster",
+        "Assumed correlation of the differences of items that share a key, passage or subject: 0 where they have "
+        "nothing in common, 1 where they are answered alike.",
+        ge=0,
+        le=1,
+        step=0.1,
+    )
+    changing: float = parameter(
+        0.5,
+        "Changing with the seed",
+        "Assumed share of the disagreement that another calibration seed changes.",
+        ge=0,
+        le=1,
+        step=0.1,
+    )
+    seed_spread: float = parameter(
+        0.4,
+        "Spread over seeds",
+        "Assumed standard deviation, over calibration seeds, of the average difference of two methods, beside what "
+        "single items do.",
+        unit="points",
+        ge=0,
+        le=100,
+        step=0.1,
+    )

@@ -639,6 +639,10 @@ def test_the_command_line_evaluates(tmp_path, capsys, tiny, other):
     row = json.loads(out.read_text())["tasks"][0]["differences"][0]
     number = f"{100 * row['value']:+.1f}".replace("-", "−")
     assert f"  pruned − dense: {number} points [" in printed.out
+    assert "plan: 9 items in about 9 clusters and one calibration seed show" in printed.err
+    assert "plan: To show a difference of 0.5 points" in printed.err
+    assert "plan: How many items there are is not known before they are read: nonsense." in printed.err
+    assert "choosing at random" in printed.out
     assert f"], p = {row['p']:.3f} (p = {row['p_holm']:.3f} adjusted), {row['words']}" in printed.out
     assert "one family of 1 tests: 1 pair of models, one task." in printed.out
     assert "There is no task 'nonsense'" in printed.out

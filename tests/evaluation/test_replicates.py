@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.evaluation import significance
+from analysis.evaluation import planning, significance
 from analysis.evaluation.replicates import crossed_difference, seed_floor
 
 
@@ -119,26 +119,30 @@ def test_what_does_not_fit_together_is_refused():
 # --- null experiments -------------------------------------------------------------------------------------------
 
 
-def experiment(
-    rng: np.random.Generator, seeds: int, effect: float = 0.0, tasks: int = 3, keys: int = 60, seed_noise: float = 0.25
-) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Two methods on tasks whose items share keys, each with calibration seeds. effect: of the first, as a share.
+KEYS = [np.repeat(np.arange(60), 1 + np.arange(60) % 8) for _ in range(3)]  # of three tasks, 266 items each
+CUT, PARTS = -0.5, {"key": 1.0, "item": 0.5, "method and key": 0.4, "seed and key": 0.5, "seed and item": 0.3}
 
-    An item is right where its ease, which its key and it alone give, and what the method's seed does to it come above a
-    threshold: the seed shifts all items, keys and single items.
+
+def experiment(
+    rng: np.random.Generator, seeds: int, clusters: list[np.ndarray], effect: float = 0.0, seed_noise: float = 0.25
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Two methods, each with calibration seeds, on tasks whose items share keys. effect: of the first, as a share.
+
+    An item is right where the sum of what its key, it alone, the method and the seed do to it is above a cut.
     """
-    first, second, clusters = [], [], []
+    first, second = [], []
     shifts = rng.normal(0, seed_noise, (2, seeds, 1))
-    for _ in range(tasks):
-        of = np.repeat(np.arange(keys), rng.integers(1, 9, keys))
-        ease = rng.normal(0, 1, keys)[of] + rng.normal(0, 0.5, len(of))
-        for method, runs in enumerate((first, second)):
-            noise = rng.normal(0, 0.4, keys)[of] + rng.normal(0, 0.5, (seeds, keys))[:, of]
-            noise = noise + rng.normal(0, 0.3, (seeds, len(of))) + shifts[method]
-            wins = rng.random((seeds, len(of))) < (effect if method == 0 else 0.0)
-            runs.append(((ease + noise > -0.5) | wins).astype(float))
-        clusters.append(of)
-    return first, second, clusters
+    spread = np.sqrt(sum(part**2 for part in PARTS.values()) + seed_noise**2)
+    wins = effect / stats.norm.cdf(CUT / spread)  # of what is wrong without them
+    for of in clusters:
+        keys = of.max() + 1
+        ease = rng.normal(0, PARTS["key"], keys)[of] + rng.normal(0, PARTS["item"], len(of))
+        for shift, runs, won in zip(shifts, (first, second), (wins, 0), strict=True):
+            noise = rng.normal(0, PARTS["method and key"], keys)[of]
+            noise = noise + rng.normal(0, PARTS["seed and key"], (seeds, keys))[:, of]
+            noise = noise + rng.normal(0, PARTS["seed and item"], (seeds, len(of))) + shift
+            runs.append(((ease + noise > CUT) | (rng.random((seeds, len(of))) < won)).astype(float))
+    return first, second
 
 
 @pytest.mark.parametrize(("seeds", "paired"), [(3, True), (8, True), (4, False)])
@@ -147,10 +151,31 @@ def test_200_null_experiments_with_clusters_and_seeds(seeds, paired):
     rng = np.random.default_rng(7)
     crossed, items_alone = 0, 0
     for _ in range(200):
-        first, second, clusters = experiment(rng, seeds)
-        crossed += crossed_difference(first, second, clusters, paired, test=True).p < 0.05
+        first, second = experiment(rng, seeds, KEYS)
+        crossed += crossed_difference(first, second, KEYS, paired, test=True).p < 0.05
         single = [left[0] - right[0] for left, right in zip(first, second, strict=True)]
         own = [np.arange(len(row)) for row in single]
         items_alone += significance.average_difference(single, own, True).p < 0.05
     assert 0.025 <= crossed / 200 <= 0.075
     assert items_alone / 200 > 0.3
+
+
+def test_the_planned_size_finds_an_effect_of_2_points():
+    """Planned by what a pilot without an effect has measured; at least 80 % of 200 experiments show it."""
+    rng = np.random.default_rng(3)
+    clusters = [np.repeat(np.arange(700), 1 + np.arange(700) % 8) for _ in range(3)]
+    pilot = experiment(rng, 8, clusters, seed_noise=0.02)
+    noise = planning.measured(*pilot, clusters, "measured on a pilot")
+    tasks = [planning.TaskItems("a task", tuple(np.bincount(of))) for of in clusters]
+    planned = planning.needed(tasks, noise, target=0.02)
+    assert planned is not None
+    assert planned.detectable <= 0.02
+    assert planned.items_a_task < tasks[0].items
+    found = 0
+    for _ in range(200):
+        taken = [of[rng.permutation(len(of))[: planned.items_a_task]] for of in clusters]
+        assert sum(map(len, taken)) == planned.items
+        first, second = experiment(rng, planned.seeds, taken, effect=0.02, seed_noise=0.02)
+        one = crossed_difference(first, second, taken, paired=True, test=True)
+        found += one.p < 0.05 and one.value > 0
+    assert found / 200 >= 0.8

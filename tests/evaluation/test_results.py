@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.evaluation import comparing, curves, results, significance, tables
+from analysis.evaluation import comparing, curves, planning, replicates, results, significance, tables
 from analysis.figures import accuracy as figures
 from analysis.pruned.report_file import PrunedRun
+from analysis.specs import PlanParams
 from tests.helpers import pruned_run
 
 BENCHMARK = {
@@ -234,7 +235,7 @@ def test_scoring_in_another_precision_is_named_and_makes_no_control(tmp_path):
     assert comparing.related_pairs(found)["control"] == []
     assert "Precision of the scoring (float32 and bfloat16)" in comparing.missing(found, "control")[0]
     (told,) = tables.verdicts(found, [(1, 0)])
-    assert told.endswith("Not only the method differs: Precision of the scoring (bfloat16 and float32).")
+    assert "Not only the method differs: Precision of the scoring (bfloat16 and float32)." in told
     first, *rest = tables.condition_sheet(found, (1, 0))
     assert first == {
         "condition": "Precision of the scoring",
@@ -290,6 +291,100 @@ def test_chance_stands_with_the_benchmark_or_is_read_off_the_items(tmp_path):
     assert results.read(tmp_path / "y.jsonl").chance == {"a": 0.3, "b": None}
 
 
+SEEDED = (
+    PrunedRun({}, None, ""),
+    *(pruned_run(method="wanda-noised", calibration={"seed": seed}) for seed in (0, 1, 2)),
+    *(pruned_run(method="sink-wanda", calibration={"seed": seed}) for seed in (2, 0, 1)),
+)
+SEEDED_NAMES = ("dense", "noised 0", "noised 1", "noised 2", "sink 2", "sink 0", "sink 1")
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory) -> results.Results:
+    """The control and the sink-aware method at three calibration seeds each, all items answered."""
+    path = tmp_path_factory.mktemp("seeded") / "x.jsonl"
+    return written(path, (40,) * 7, SEEDED, SEEDED_NAMES, drop=0.03)
+
+
+def test_runs_that_differ_in_their_seed_alone_are_taken_together(seeded):
+    groups = comparing.over_seeds(seeded)
+    pairs = {group.pairs: group for group in groups}
+    assert set(pairs) == {((1, 0), (2, 0), (3, 0)), ((5, 0), (6, 0), (4, 0)), ((5, 1), (6, 2), (4, 3))}
+    group = pairs[(5, 1), (6, 2), (4, 3)]
+    assert group.seeds == (0, 1, 2)
+    scored = seeded.scored
+    runs = [[scored[name][list(models)] for name in "ab"] for models in ((5, 6, 4), (1, 2, 3))]
+    own = [np.arange(40)] * 2
+    expected = replicates.crossed_difference(*runs, own, paired=True, test=True)
+    assert replace(group.difference, p_holm=None) == expected
+    assert group.difference.holds_seeds
+    assert group.difference.seed_variance > 0
+    family = comparing.family(seeded)
+    ps = [one.p for tasks in family.values() for one in tasks.values()] + [each.difference.p for each in groups]
+    adjusted = [one.p_holm for tasks in family.values() for one in tasks.values()]
+    adjusted += [each.difference.p_holm for each in groups]
+    assert adjusted == pytest.approx(significance.holm(ps))
+    assert len(ps) == comparing.tests(family, groups) == 9 * 3 + 3
+    assert "30 tests: 9 pairs of models, 2 tasks and their average, and 3 over calibration seeds." in tables.adjustment(
+        seeded
+    )
+
+
+def test_a_verdict_names_the_noise_that_its_interval_lacks(seeded, found):
+    control = [(5, 1), (6, 2), (4, 3)]
+    *alone, together = tables.verdicts(seeded, control)
+    floor = comparing.floors(seeded)[5, 6, 4]
+    for sentence in alone:
+        assert "The calibration seed's own noise is not in this interval (two seeds of" in sentence
+        assert f"Sink-Wanda differ by {100 * floor.typical:.1f} points, in root mean square over 3 pairs" in sentence
+    assert together.startswith(
+        "sink 0 against noised 0 and their like, over the calibration seeds 0, 1, 2 and 80 clust"
+    )
+    assert "not in this interval" not in together
+    assert "Of its variance the seeds make " in together
+    (row,) = tables.seed_table(seeded, control)
+    assert f"{abs(row['points']):.1f} points" in together
+    assert row["in words"] in together
+    assert row["standard error, seeds"] > 0
+    assert tables.seed_table(seeded, control[:2]) == []
+    assert tables.verdicts(found, [(1, 0)])[0].endswith("The calibration seed's own noise is not in this interval.")
+    summary = tables.summary(seeded)
+    assert [row["in_words"] for row in summary["over_seeds"]][-1:] != []
+    assert together in [row["in_words"] for row in summary["over_seeds"]]
+    assert {tuple(row["models"]) for row in summary["seed_floors"]} == {
+        ("noised 0", "noised 1", "noised 2"),
+        ("sink 0", "sink 1", "sink 2"),
+    }
+    json.dumps(summary)
+
+
+def test_methods_without_a_seed_have_no_noise_of_it(tmp_path):
+    runs = (PrunedRun({}, None, ""), pruned_run(method="magnitude"))
+    found = written(tmp_path / "x.jsonl", (40, 40), runs, ("dense", "magnitude"))
+    assert "seed" not in tables.verdicts(found, [(1, 0)])[0]
+    assert comparing.over_seeds(found) == ()
+    assert comparing.floors(found) == {}
+
+
+def test_pairs_of_other_seeds_are_not_taken_together(seeded):
+    """Of the two methods each seed saw another text."""
+    assert comparing.over_seeds(seeded, [(5, 2), (6, 3)]) == ()
+
+
+def test_what_was_measured_is_what_a_plan_goes_by(seeded, found):
+    noise = comparing.noise(seeded)
+    assert noise.source == "measured on noised 0 against dense and 2 more seeds"
+    assert 0 < noise.disagreement <= 1
+    one_seed = comparing.noise(found)
+    assert one_seed.source == "measured on sink-aware against the control"
+    assert one_seed.seed_spread == planning.assumed(PlanParams()).seed_spread
+    assert comparing.noise(written_alone(found)) is None
+
+
+def written_alone(found: results.Results) -> results.Results:
+    return without(found, *((key, model) for key, model in found.answers if model))
+
+
 def test_a_file_without_reports_is_read_all_the_same(tmp_path):
     """As those were written before reports stood in them."""
     written(tmp_path / "x.jsonl")
@@ -317,14 +412,16 @@ def test_no_task_is_tested_before_the_items_of_all_are_in(whole):
     columns = [set(row) for row in tables.difference_table(early, [pair])]
     assert not any({"p", "p (Holm)"} & some for some in columns)
     assert "p (Holm)" in tables.difference_table(whole, [pair])[-1]
-    assert tables.verdicts(early, [pair])[0].endswith("interim, no tests yet.")
+    assert "interim, no tests yet." in tables.verdicts(early, [pair])[0]
 
 
 def test_averages_are_over_what_every_model_has_begun(found):
     """Else a model that is behind would be averaged over other tasks than the rest."""
     behind = without(found, *((f"b/{place}", 2) for place in range(40)))
     assert [one.name for one in results.begun(behind)] == ["a"]
-    for model, row in enumerate(tables.accuracy_grid(behind)):
+    *rows, chance = tables.accuracy_grid(behind)
+    assert chance == {"model": "choosing at random", "Average of 1 of 2 tasks": "50.0", "A": "50.0", "B": "50.0"}
+    for model, row in enumerate(rows):
         own = tables.accuracy(behind, "a", model)
         assert row["Average of 1 of 2 tasks"].startswith(f"{100 * own.value:.1f} [")
     for model, curve in enumerate(curves.accuracy_curves(behind, results.AVERAGE)):
@@ -420,6 +517,18 @@ def test_figures_draw_a_panel_with_a_line_and_a_band_a_model(found):
     assert not figures.running(
         [curves.running_accuracy(np.zeros(0), np.zeros(0), "none")], ["#000000"], "accuracy"
     ).data
+
+
+def test_running_accuracy_has_the_chance_level_in_view(found):
+    drawn = [curves.running_accuracy(np.ones(80), np.arange(80), "sure")]
+    plain, with_chance = (figures.running(drawn, ["#000000"], "accuracy", chance=chance) for chance in (None, 0.25))
+    assert {shape.y0 for shape in with_chance.layout.shapes} == {0.25}
+    assert "chance 25%" in [annotation.text for annotation in with_chance.layout.annotations]
+    assert with_chance.layout.yaxis.range[0] < 0.25 < plain.layout.yaxis.range[0]
+    assert not plain.layout.shapes
+    rows = tables.accuracy_table(found)
+    assert {row["chance"] for row in rows} == {0.5}
+    assert tables.chance_level(found, results.AVERAGE) == 0.5
 
 
 def test_long_curves_are_thinned_and_keep_their_end():

@@ -1,6 +1,7 @@
 """The live accuracy panel, with the real engine and small models."""
 
 import json
+from html import unescape
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -74,7 +75,11 @@ def test_a_finished_evaluation_is_shown_whole(finished):
     assert "sink-wanda 50 % against dense" in shown
     grid = table(test, "Knowledge")
     assert list(grid.columns) == ["model", "Average", "Agreement", "Knowledge"]
-    assert list(grid["model"]) == ["dense", "wanda-noised 50 %", "sink-wanda 50 %"]
+    assert list(grid["model"]) == ["dense", "wanda-noised 50 %", "sink-wanda 50 %", "choosing at random"]
+    assert list(grid.iloc[-1]) == ["choosing at random", "37.5", "50.0", "25.0"]
+    assert "The calibration seed's own noise is not in this interval." in shown
+    assert "40 items in " in shown
+    assert " clusters · " in shown
     rows = table(test, "in words")
     assert set(rows["than"]) == {"dense"}
     assert len(rows) == 2 * 3
@@ -167,7 +172,7 @@ def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypat
     ):
         assert f"<h2>{title}</h2>" in html
     assert html.count("<table") >= 3
-    assert "&quot;limit&quot;: 20" in html
+    assert '"limit": 20' in unescape(html)
     assert json.loads(left["accuracy.json"]) == finished.summary
     assert left["accuracy.items.jsonl"].count(b'"line": "answer"') == finished.summary["answers"]
     assert left["accuracy_grid.csv"].startswith("model,Average,Agreement,Knowledge")

@@ -1,5 +1,8 @@
 """How lm-eval reads the bundled tasks: the JSONL files beside this one, wherever the program is started from."""
 
+import json
+from collections import Counter
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +17,13 @@ def load(task: str, **metadata: Any) -> Any:
 
     files = {split: str(FOLDER / f"{task}_{name}.jsonl") for split, name in (("validation", "dev"), ("test", "test"))}
     return load_dataset("json", data_files=files)
+
+
+@cache
+def cluster_sizes(task: str) -> tuple[int, ...]:
+    """How many items of a bundled task, as `physical`, share each key."""
+    with (FOLDER / f"{task}_test.jsonl").open(encoding="utf-8") as lines:
+        return tuple(Counter(json.loads(line)["key"] for line in lines).values())
 
 
 def text(**metadata: Any) -> Any:

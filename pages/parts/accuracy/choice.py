@@ -5,11 +5,14 @@ from datetime import datetime
 import streamlit as st
 
 from analysis.engine import JobRecord
+from analysis.evaluation import comparing
+from analysis.evaluation.planning import Noise
 from analysis.evaluation.presets import PRESETS
 from analysis.runs import Run, known_runs
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec
 from pages.parts import controls
-from pages.parts.accuracy.panel import accuracy_panel
+from pages.parts.accuracy.panel import accuracy_panel, results_of
+from pages.parts.accuracy.planned import planned
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
@@ -60,6 +63,7 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
             default = _LIMIT if name == "limit" else None
             values[name] = controls.draw(EvaluateSpec, name, f"accuracy_{name}", default=default, bind="query-params")
     values |= _more()
+    planned(tasks, values["limit"], len(chosen), _measured(model))
     spec, problem = None, "" if tasks else "Choose at least one task."
     try:
         spec = EvaluateSpec(
@@ -84,6 +88,22 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
         args=(spec,),
     )
     say_refusal(_PLACE)
+
+
+def _measured(model: ModelSpec) -> Noise | None:
+    """The noise of the newest whole evaluation that compares this model with others; None where there is none."""
+    for record in engine().jobs("evaluate"):
+        spec = record.parameters(EvaluateSpec)
+        if spec.model == model and spec.compare and record.state == "done" and record.summary.get("complete"):
+            return _noise(record.key, record)
+    return None
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _noise(key: str | None, _record: JobRecord) -> Noise | None:
+    """What the result of this key says."""
+    results = results_of(_record)
+    return None if results is None else comparing.noise(results)
 
 
 def _more() -> dict:

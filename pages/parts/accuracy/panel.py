@@ -38,7 +38,7 @@ def accuracy_panel(record: JobRecord) -> None:
 
 
 def _ended(record: JobRecord) -> None:
-    found = _guarded(record)
+    found = results_of(record)
     _how_it_ended(record, found)
     if found is not None:
         _show(found)
@@ -48,7 +48,7 @@ def _ended(record: JobRecord) -> None:
 
 def _so_far(job_id: str) -> None:
     record = engine().job(job_id)
-    found = None if record is None else _guarded(record)
+    found = None if record is None else results_of(record)
     if found is not None:
         _show(found)
 
@@ -73,7 +73,7 @@ def _show(found: Results) -> None:
 # --- where it stands --------------------------------------------------------------------------------------------
 
 
-def _guarded(record: JobRecord) -> Results | None:
+def results_of(record: JobRecord) -> Results | None:
     """What is there so far, or None."""
     try:
         if record.state == "done":

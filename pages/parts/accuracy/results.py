@@ -27,6 +27,12 @@ _TESTS = (
 )
 _BASE, _CHOSEN = "accuracy_base", "chosen"
 _BASES = {comparing.DENSE: "dense model", **conditions.RELATIONS, _CHOSEN: "pairs of my choice"}
+_SEEDS = (
+    "Seeds $s$ and clusters $g$ are crossed, and each part of the variance is multiplied with its own Student quantile:"
+    "\n\n"
+    r"$$\bar d \pm \sqrt{t_{S-1}^2 V_{seeds} + t_{G-tasks}^2 (V_{clusters} - V_{seeds \times clusters})}$$"
+    "\n\nwith $V_{seeds}$ from the averages of the seeds and $V_{clusters}$ clustered, from the means over seeds."
+)
 _STEPS = (
     f"{_DIFFERENCE}\n\nEach step is the paired difference of two models on the same items, so the steps add up to the "
     "whole. Its interval is over clusters of items alone."
@@ -113,6 +119,16 @@ def _at_a_glance(found: Results, pairs: list[Pair], name: str) -> None:
         "accuracy_whiskers",
         pd.DataFrame(rows),
     )
+    over_seeds = tables.seed_table(found, pairs)
+    if over_seeds:
+        table(
+            "Over calibration seeds",
+            "Average difference of pairs that differ in nothing but their calibration seed, taken together. Its "
+            "interval holds both sources of noise, the seeds and the clusters of items.",
+            pd.DataFrame(over_seeds),
+            "accuracy_over_seeds",
+            _SEEDS,
+        )
 
 
 def _pair_label(found: Results, pair: Pair) -> str:
@@ -234,10 +250,13 @@ def _running_accuracy(found: Results, task: str, title: str) -> None:
     chart(
         f"Running accuracy: {title}",
         "Right answers over the items done, in the order of the shuffle, a panel a model with its 95 % band, the "
-        "others faint behind it.",
+        "others faint behind it. Dotted: choosing at random.",
         _AVERAGE if task == AVERAGE else _ACCURACY,
         figures.running(
-            curves.accuracy_curves(found, task), [figures.color_of(m) for m in range(len(found.names))], "accuracy"
+            curves.accuracy_curves(found, task),
+            [figures.color_of(model) for model in range(len(found.names))],
+            "accuracy",
+            chance=tables.chance_level(found, task),
         ),
         "accuracy_curves",
         pd.DataFrame(tables.accuracy_table(found)),

@@ -1,0 +1,108 @@
+"""Planning: how many items, clusters and seeds a difference needs, before anything is measured and after."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.evaluation import planning
+from analysis.evaluation.bundled.data import FOLDER
+from analysis.evaluation.planning import Noise, TaskItems, needed, plan
+from analysis.evaluation.presets import PRESETS, SUITES
+from analysis.evaluation.task_sizes import known_sizes
+from analysis.specs import PlanParams
+
+NOISE = Noise(disagreement=0.06, alike=0.4, changing=0.5, seed_spread=0.004, source="assumed")
+TASKS = [TaskItems("one", (1, 2, 3, 4) * 50), TaskItems("two", (1,) * 800)]
+
+
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=12), st.integers(0, 2**31))
+def test_the_expected_clusters_are_those_of_random_subsets(sizes, number):
+    task, rng = TaskItems("x", tuple(sizes)), np.random.default_rng(number)
+    of = np.repeat(np.arange(len(sizes)), sizes)
+    items = int(rng.integers(1, len(of) + 1))
+    drawn = [of[rng.permutation(len(of))[:items]] for _ in range(400)]
+    counts = [len(set(some)) for some in drawn]
+    assert np.mean(counts) == pytest.approx(task.clusters(items), abs=5 * np.std(counts) / 20 + 0.02)
+    pairs = [
+        np.mean(some[:, None] == some[None, :]) * items - 1 for some in drawn
+    ]  # others that share an item's cluster
+    assert np.mean(pairs) == pytest.approx((items - 1) * task.sharing, abs=5 * np.std(pairs) / 20 + 0.02)
+
+
+def test_one_unclustered_task_is_the_textbooks_formula():
+    """(z(0.975) + z(0.8))² σ² / n of a paired difference (Miller, equation 9), t where n is small."""
+    tasks = [TaskItems("x", (1,) * 4000)]
+    found = plan(tasks, replace(NOISE, disagreement=0.1), None, seeds=1)
+    assert found.detectable == pytest.approx((1.95996 + 0.84162) * np.sqrt(0.1 / 4000), rel=2e-3)
+    assert (found.items, found.clusters, found.seed_share) == (4000, 4000, 0)
+
+
+def test_more_items_clusters_and_seeds_show_less_and_more_tests_more():
+    usual = plan(TASKS, NOISE, 200, 4)
+    assert plan(TASKS, NOISE, 300, 4).detectable < usual.detectable
+    assert plan(TASKS, NOISE, 200, 8).detectable < usual.detectable
+    assert plan(TASKS, replace(NOISE, alike=1.0), 200, 4).detectable > usual.detectable
+    assert plan(TASKS, NOISE, 200, 4, tests=20).detectable > usual.detectable
+    assert usual.items == 400
+    assert plan(TASKS, NOISE, None, 4).items == 1300
+    assert 0 < usual.seed_share < 1
+    with pytest.raises(ValueError, match="needs items"):
+        plan([], NOISE, None, 1)
+
+
+def test_what_is_needed_is_enough_and_one_item_less_is_not():
+    found = needed(TASKS, NOISE, 0.02)
+    assert found.detectable <= 0.02
+    assert plan(TASKS, NOISE, found.items_a_task - 1, found.seeds).detectable > 0.02
+    assert found.seeds >= 2
+    assert needed(TASKS, NOISE, 0.0005) is None
+    assert "are too few" in planning.needed_in_words(None, 0.0005, TASKS, NOISE, 1)
+
+
+def test_few_seeds_do_not_make_a_small_spread():
+    """Runs that happen to have the same average at two seeds say nothing about other seeds."""
+    rng = np.random.default_rng(0)
+    first, second = (rng.random((2, 200)) < 0.7) * 1.0, (rng.random((2, 200)) < 0.7) * 1.0
+    assumed = planning.assumed(PlanParams())
+    measured = planning.measured([first], [second], [np.arange(200)], "x")
+    assert measured.seed_spread >= assumed.seed_spread
+    assert measured.alike == 0  # no two items share a cluster
+    one = planning.measured([first[:1]], [second[:1]], [np.arange(200)], "x")
+    assert (one.seed_spread, one.changing) == (assumed.seed_spread, assumed.changing)
+    assert one.disagreement > np.mean(first[0] != second[0])
+
+
+def test_likeness_is_measured():
+    rng = np.random.default_rng(0)
+    of = np.repeat(np.arange(400), 5)
+    alike = rng.choice([-1.0, 0.0, 1.0], (1, 400))[:, of]
+    apart = rng.choice([-1.0, 0.0, 1.0], (1, 2000))
+    zero = np.zeros((1, 2000))
+    assert planning.measured([alike], [zero], [of], "x").alike == pytest.approx(1, abs=0.01)
+    assert planning.measured([apart], [zero], [of], "x").alike < 0.05
+
+
+def test_sizes_are_known_before_anything_is_read():
+    tasks, unknown = known_sizes(("bundled", "bundled_text", "wikitext", "my_task"))
+    assert unknown == ["my_task"]
+    assert [task.title for task in tasks] == [PRESETS[name].title for name in SUITES["bundled"]]
+    rows = map(json.loads, (FOLDER / "physical_test.jsonl").read_text(encoding="utf-8").splitlines())
+    assert sorted(tasks[3].sizes) == sorted(Counter(row["key"] for row in rows).values())
+    mmlu, *rest = known_sizes(("paper",))[0]
+    assert (mmlu.items, len(mmlu.sizes)) == (14_042, 57)
+    assert len(rest) == 7
+
+
+def test_the_preset_of_64_items_says_what_it_can_show():
+    tasks, _ = known_sizes(("bundled",))
+    shown, wanted, source = planning.sentences(tasks, planning.assumed(PlanParams()), 0.005, 64, 1, tests=7)
+    assert shown.startswith("384 items in about ")
+    assert "comes on top" in shown
+    assert wanted.startswith("To show a difference of 0.5 points")
+    assert source.startswith("Noise assumed: two runs score 5.0% of the items differently")
+    assert source.endswith("Adjusted for 7 tests.")
