@@ -386,9 +386,7 @@ def _noised_against_real(recording: Recording, params: SinkParams, split: Split)
     for column, name in _in_pairs([name for name in _curve_names(split) if not CURVES[name].compares_steps]):
         series = [
             figures.Series(
-                label,
-                member.trajectory.undecided.mean(axis=1),
-                measures.curve(member, name, params, scope, split)[None],
+                label, member.trajectory.share_undecided, measures.curve(member, name, params, scope, split)[None]
             )
             for label, member in pair.items()
         ]

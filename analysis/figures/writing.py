@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 from analysis.figures.style import TOKEN
 
 MOST_MARKS = 20_000
+_LEGEND_LINE = 10  # pixels added a name
 _MARKS = {
     "written in this step": ("circle", "#ffffff", 4),
     "edited in this step": ("diamond", "#ffb000", 8),
@@ -38,7 +39,9 @@ def mark_writing(
                     hoverinfo="skip",
                 )
             )
-    figure.update_layout(showlegend=True)
+    # On a narrow screen every name in the legend takes a line of its own, from the height of the plot.
+    height = (figure.layout.height or 400) + _LEGEND_LINE * len(figure.data)
+    figure.update_layout(showlegend=True, height=height)
     return figure
 
 

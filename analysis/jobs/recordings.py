@@ -43,6 +43,8 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
             "Take fewer steps or tokens, or store float16."
         )
     names: dict[int, str] = {}
+    # Texts that end by themselves, and blocks of which a step writes what is sure enough, may take fewer steps.
+    steps_known = model.architecture.noise is not None and not model.architecture.by_blocks
 
     def on_step(number: int, step: "Step", tokens: np.ndarray, confidence: np.ndarray) -> None:
         new = set(tokens.tolist()) - set(names)
@@ -52,14 +54,17 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         undecided = np.zeros(len(tokens), bool)
         left = (choice.undecided & ~choice.chosen[:, : choice.tokens.shape[1]])[0].cpu().numpy()
         undecided[: len(left)] = left[: len(tokens)]
+        undecided |= tokens == model.mask_token
+        decided = float((len(tokens) - len(ids) - undecided.sum()) / (positions - len(ids)))
         context.progress(
             "denoising" if choice.blocks == 1 else f"denoising block {choice.block} of {choice.blocks}",
             number + 1,
             planned,
             tokens=[names[token] for token in tokens.tolist()],
             confidence=sure,
-            undecided=(undecided | (tokens == model.mask_token)).tolist(),
+            undecided=undecided.tolist(),
             prompt_length=len(ids),
+            **({} if steps_known else {"share_decided": decided}),
         )
 
     context.progress("denoising", 0, planned)

@@ -49,12 +49,15 @@ class RecordSummary(TypedDict):
 
 
 class RecordPartial(TypedDict, total=False):
-    """The text at the last step, one entry a position. confidence: None where nothing was predicted."""
+    """The text at the last step, one entry a position. confidence: None where nothing was predicted. share_decided: of
+    the new tokens, where the number of steps is not known beforehand.
+    """
 
     tokens: list[str]
     confidence: list[float | None]
     undecided: list[bool]
     prompt_length: int
+    share_decided: float
 
 
 class ReplaySummary(TypedDict):

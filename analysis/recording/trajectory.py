@@ -123,6 +123,11 @@ class Trajectory:
         """Which of them were [MASK] or noise, (T, S) bool."""
         return self.state == TokenState.UNDECIDED
 
+    @property
+    def share_undecided(self) -> np.ndarray:
+        """Which share of the tokens that are there is undecided, (T,)."""
+        return self.undecided.sum(axis=1) / self.present.sum(axis=1)
+
     @cached_property
     def pattern(self) -> AttentionPattern:
         """Which keys the queries of each step see."""

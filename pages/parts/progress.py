@@ -47,13 +47,16 @@ def progress_bar(record: JobRecord) -> None:
         return
     now = engine().progress(record.id)
     text = now.phase or "starting"
+    share = now.details.get("share_decided")  # of a text whose steps are not known beforehand
+    most = "at most " if share is not None else ""
     if now.total:
-        text += f" · step {now.done} of {now.total}"
+        text += f" · step {now.done} of {most}{now.total}"
     if now.rate:
         text += f" · {now.rate:.1f} steps/s" if now.rate >= 1 else f" · {1 / now.rate:.1f} s a step"
     if now.left is not None and now.done < now.total:
-        text += f" · {duration(now.left)} left"
-    st.progress(min(now.done / now.total, 1.0) if now.total else 0.0, text=plain(text))
+        text += f" · {most}{duration(now.left)} left"
+    part = share if isinstance(share, float) else now.done / now.total if now.total else 0.0
+    st.progress(min(part, 1.0), text=plain(text))
 
 
 def log_drawer(record: JobRecord, label: str = "Log") -> None:

@@ -76,6 +76,22 @@ def test_half_precision_keeps_the_error_it_names(tmp_path, trajectory):
     assert trajectory.info.mass_error == 0
 
 
+def test_progress_names_the_block_and_how_much_is_decided_where_steps_are_not_known(tmp_path):
+    context = QuietContext(tmp_path)
+    jobs.record(RecordSpec(prompt="ben", sampling=LLaDASampling(gen_length=8, steps=4, block_length=4)), context)
+    said = [entry for entry in context.said if entry[0].startswith("denoising block")]
+    assert [entry[:3] for entry in said] == [
+        (f"denoising block {block} of 2", 2 * (block - 1) + step, 4) for block in (1, 2) for step in (1, 2)
+    ]
+    assert [sum(entry[3]["undecided"]) for entry in said] == [6, 4, 2, 0]
+    assert all("share_decided" not in entry[3] for entry in said)
+    context = QuietContext(tmp_path)
+    model = ModelSpec(source="bundled-ar", device="cpu")
+    jobs.record(RecordSpec(model=model, prompt="ben", sampling=AutoregressiveSampling(gen_length=4)), context)
+    shares = [entry[3]["share_decided"] for entry in context.said if "share_decided" in entry[3]]
+    assert shares[:2] == [0.25, 0.5] and max(shares) <= 1
+
+
 def test_auto_precision_turns_to_half_above_its_limit(monkeypatch, tmp_path):
     monkeypatch.setattr(collecting, "FLOAT32_LIMIT", 1000)
     spec = RecordSpec(prompt="ben", sampling=LLaDASampling(gen_length=4, steps=2))
