@@ -70,6 +70,11 @@ class Run:
         """What it is called: as a visitor named it, else as it is named by itself."""
         return self.label.name or self.automatic
 
+    @property
+    def runs(self) -> bool:
+        """Whether it can be run: a sweep drops the weights of what it has scored, and keeps masks and reports."""
+        return not (self.record is not None and self.record.summary.get("dropped"))
+
 
 def known_runs(engine: Engine) -> list[Run]:
     """Every run whose model is there, newest first: pruned models, and dense ones that were evaluated."""

@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     from analysis.calibration.activations import feature_scores
     from analysis.calibration.runners import Resident
-    from analysis.jobs import JOBS
+    from analysis.jobs.calibration import calibrate
     from analysis.models.load import load
     from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec
     from analysis.tuning import effects
@@ -34,7 +34,7 @@ def main() -> None:
             model=ModelSpec(device="cpu"), calibration=CalibrationParams(samples=options.samples, seq_len=64)
         )
         started = time.perf_counter()
-        outcome = JOBS["calibrate"].run(spec, SilentContext(Path(folder)))
+        outcome = calibrate(spec, SilentContext(Path(folder)))
         print(f"storing: {time.perf_counter() - started:.1f} s, {outcome.summary['bytes'] / 1e6:,.0f} MB")
         assert outcome.file is not None
         stored = open_statistics(outcome.file)

@@ -4,7 +4,7 @@ import json
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,27 @@ class Store:
             return Result(stored["summary"], self._path(f"{key}:file") if stored["file"] else None, folder)
         except (RefusedRow, ValueError, KeyError, TypeError, OSError, sqlite3.Error):
             return None
+
+    def keep_only(self, key: str, new_key: str, names: Collection[str]) -> None:
+        """Removes all files but these from a folder that the store took in, whose result is then found by `new_key`.
+
+        Raises KeyError where there is no such result, and ValueError for a folder that lies elsewhere.
+        """
+        result = self.result(key)
+        if result is None or result.folder is None:
+            raise KeyError(key)
+        if not result.folder.resolve().is_relative_to(self.kept.resolve()):
+            raise ValueError(f"The folder '{result.folder}' is not the store's own.")
+        place = self.kept / new_key
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(mode=0o700)
+        folder = result.folder.replace(place / result.folder.name)
+        stored = {"summary": result.summary, "file": False, "folder": self._stored_place(folder)}
+        self._runs.set(_FOLDER + new_key, json.dumps(stored))
+        self.delete_result(key)
+        for path in folder.iterdir():
+            if path.name not in names:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
     def _stored_place(self, folder: Path) -> str:
         """A folder as it is stored: one in `kept` relative to `shared`, so that the store can be moved."""

@@ -20,6 +20,7 @@ from analysis.specs import (
     Spec,
     StepParams,
     SuggestSpec,
+    SweepSpec,
     TuneParams,
     choices,
     help_text,
@@ -43,8 +44,10 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Suggesting", SuggestSpec),
     ("Evaluation", EvaluateSpec),
     ("Planning an evaluation", PlanParams),
+    ("Sweep", SweepSpec),
 )
 _SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare", "statistics", "setting", "steps"}
+_SKIPPED |= {"pruning", "evaluation", "other_models"}
 _SHARED = """They are checked at the start: the command line ends with one sentence, and every page shows it. So are
 those that SinkScope shares with libraries; what you set wins over what it would choose:"""
 _SIGNS = {

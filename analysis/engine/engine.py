@@ -12,14 +12,16 @@ from pydantic import ValidationError
 
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.dispatcher import Dispatcher
+from analysis.engine.foresight import Foresight, foresee
 from analysis.engine.job_store import Book
 from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives, new_owner
+from analysis.engine.sweeps import Point, Sweeps
 from analysis.errors import UserError
-from analysis.jobs import RecordSummary, known_key
+from analysis.jobs import JOBS, RecordSummary, known_key
 from analysis.recording.trajectory import open_trajectory
-from analysis.specs import ModelSpec, RecordSpec, Replay, Spec, sentence
+from analysis.specs import ModelSpec, RecordSpec, Replay, Spec, SweepSpec, sentence
 from cache import environment
-from cache.keys import content_key
+from cache.keys import code_version, content_key
 from cache.store import Result, Store
 
 _ABANDONED = 86400  # seconds after which files in `incoming` that no job is known for are removed
@@ -29,7 +31,8 @@ class Engine:
     """One queue, and its workers, started at the first job. Methods are safe to call from any thread.
 
     scheduler: address of a running dask cluster; SINKSCOPE_SCHEDULER, else local workers. devices, memory_limit: of the
-    local workers, see `cluster.start_local`. Raises UserError for an environment variable or an
+    local workers, see `cluster.start_local`. alone: it runs what it is asked, and goes on with nothing that an engine
+    before it left. Raises UserError for an environment variable or an
     address that cannot be used.
     """
 
@@ -39,6 +42,7 @@ class Engine:
         scheduler: str | None = None,
         devices: list[str] | None = None,
         memory_limit: int | None = None,
+        alone: bool = False,
     ) -> None:
         problems = environment.problems()
         if problems:
@@ -61,17 +65,23 @@ class Engine:
             return cluster
 
         self._dispatcher = Dispatcher(self._book, self._owner, workers, self.scheduler)
+        self._sweeps = Sweeps(self, self._book, self._owner)
         self._closed = False
-        self._take_over()
+        if alone:
+            self._dispatcher.start([], [])
+        else:
+            self._take_over()
         atexit.register(self.close)
 
     def _take_over(self) -> None:
         """Goes on where an engine stopped whose process is gone: its queue, and its jobs on the cluster. What ran in
         its own workers reads interrupted."""
         left = [record for record in reversed(self._book.jobs()) if not record.ended and not lives(record.owner)]
-        queued, running = [], []
+        queued, running, planned = [], [], []
         for record in left:
-            if record.state == "queued":
+            if JOBS[record.kind].run is None:
+                planned.append(record)
+            elif record.state == "queued":
                 queued.append(self._book.update(record.id, owner=self._owner) or record)
             elif record.scheduler and record.scheduler == self.scheduler:
                 running.append(record)
@@ -88,6 +98,8 @@ class Engine:
         self.store.remove_old_scratch()
         self._book.forget_old()
         self._dispatcher.start(queued, running)
+        for record in planned:
+            self._sweeps.take_over(record)
 
     # --- asking ---
 
@@ -102,6 +114,7 @@ class Engine:
             spec=spec.model_dump(mode="json"),
             created=time.time(),
             owner=self._owner,
+            code=code_version(),
         )
         return self._enter(record, spec, asker)
 
@@ -114,7 +127,14 @@ class Engine:
         record = self.job(job_id)
         if record is None or record.state not in ENDED or record.state == "done":
             raise UserError("Only a job that failed, was cancelled or was interrupted can be started again.")
-        fresh = JobRecord(id=record.id, kind=record.kind, spec=record.spec, created=time.time(), owner=self._owner)
+        fresh = JobRecord(
+            id=record.id,
+            kind=record.kind,
+            spec=record.spec,
+            created=time.time(),
+            owner=self._owner,
+            code=code_version(),
+        )
         try:
             spec = record.parameters(Spec)
         except ValidationError as error:
@@ -122,6 +142,8 @@ class Engine:
         return self._enter(fresh, spec, asker)
 
     def _enter(self, record: JobRecord, spec: Spec, asker: str) -> JobRecord:
+        if isinstance(spec, SweepSpec):
+            return self._sweeps.enter(record, spec)
         key = known_key(record.kind, spec)
         record = record.model_copy(update={"key": key})
         stored = self.store.result(key) if key else None
@@ -230,12 +252,29 @@ class Engine:
             self._askers.pop(job_id, None)
             if self._book.finish(job_id, "cancelled"):
                 self._dispatcher.drop(job_id)
-            return True
+        record = self.job(job_id)
+        if record is not None and JOBS[record.kind].run is None:
+            self._sweeps.stop(record)
+        return True
 
     def awaited(self, job_id: str, asker: str, here: Callable[[str], bool] = bool) -> bool:
         """Whether somebody else than `asker` asked for this job and is still here."""
         with self._book.changed:
             return any(here(other) for other in self._askers.get(job_id, set()) - {asker})
+
+    def retry_failed(self, sweep_id: str) -> None:
+        """Starts the failed points of a sweep that runs again. One that has ended is started again with `restart`."""
+        record = self.job(sweep_id)
+        if record is not None and not record.ended:
+            self._sweeps.retry(record)
+
+    def foresee(self, spec: SweepSpec) -> Foresight:
+        """What a sweep will take, by what was measured. Raises UserError for a bad model source."""
+        return foresee(self, self._sweeps, spec)
+
+    def sweep_points(self, record: JobRecord) -> list[Point]:
+        """Every point of a sweep and where it stands, in the order of its grid."""
+        return self._sweeps.points(record)
 
     def finish_early(self, job_id: str) -> None:
         """Asks a running job to end with what it has; those that can are done soon, the others run on."""
@@ -344,6 +383,16 @@ class Engine:
         )
         return [text for text in (self._dispatcher.trouble, self._warning, unwritable, *self.store.notices) if text]
 
+    @property
+    def shares_store(self) -> bool:
+        """Whether jobs read the results of earlier ones, as those of local workers do."""
+        return not self.scheduler
+
+    def workers(self) -> int:
+        """How many workers there are; before the first job, as many as there will be on this machine at least."""
+        cluster = self._dispatcher.cluster
+        return 1 if cluster is None else max(1, len(cluster.places()))
+
     def has_worker(self) -> bool:
         """Whether workers were started or reached."""
         return self._dispatcher.cluster is not None
@@ -362,4 +411,5 @@ class Engine:
             if self._closed:
                 return
             self._closed = True
+        self._sweeps.close()
         self._dispatcher.close()

@@ -23,6 +23,7 @@ class JobRecord(BaseModel):
     answered from the store without running. owner: the engine whose queue it is in. waits_for: what a short job waits
     for that could not slip in. device: where it runs or ran. between: id of the job between whose steps it runs. run:
     name of this try; worker, scheduler: addresses; by these it is found again on a cluster that outlives this server.
+    code: version of the code that it was asked of; '' in older records.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +47,7 @@ class JobRecord(BaseModel):
     run: str = ""
     worker: str = ""
     scheduler: str = ""
+    code: str = ""
 
     @property
     def ended(self) -> bool:

@@ -209,7 +209,9 @@ def run_job(text: str) -> dict[str, Any]:
         with _turns.guest(context.check) if order.guest else _turns.host():
             if order.guest and not (isinstance(spec, JobSpec) and is_resident(spec.model)):
                 return {"not_resident": True}
-            outcome = JOBS[order.kind].run(spec, context)
+            run = JOBS[order.kind].run
+            assert run is not None  # others are not handed to workers
+            outcome = run(spec, context)
         freight = load_up(outcome, context.folder, context.shared, order.limit)
         scratch = context.scratch_name()
         if not context.shared:

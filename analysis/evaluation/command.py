@@ -1,7 +1,14 @@
-"""The command line that asks an evaluation's question again."""
+"""The command lines that ask an evaluation's, or a sweep's, question again."""
 
-from analysis.specs import EvaluateSpec
+import shlex
+
+from analysis.specs import EvaluateSpec, SweepSpec
 from analysis.specs.commands import command
+
+SWEEP_FLAGS = {"strengths": "discount", "step_ranges": "steps"}
+"""Flags of a sweep that are not called as their fields."""
+_BY_SWEEP = {"model", "compare", "names"}
+_BY_AXES = {"method", "sparsity", "pattern", "discount_strength", "sink_std", "first_step", "last_step", "seed"}
 
 
 def evaluate_command(spec: EvaluateSpec, out: str = "accuracy.json") -> str:
@@ -11,3 +18,17 @@ def evaluate_command(spec: EvaluateSpec, out: str = "accuracy.json") -> str:
         **spec.model_dump(exclude_defaults=True, exclude={"model", "compare"}),
     }
     return command("evaluate", spec.model.source, changed, out, (model.source for model in spec.compare))
+
+
+def sweep_command(spec: SweepSpec, out: str = "swept") -> str:
+    """`python -m analysis sweep …` with the axes and the flags that differ from their defaults; writes `out`."""
+    shared = spec.pruning.model_dump(exclude_defaults=True, exclude={"model", "out", "overwrite", *_BY_AXES})
+    nested = [shared.pop(name, {}) for name in ("calibration", "discount", "steps")]
+    fields = spec.model.model_dump(exclude_defaults=True, exclude={"source"})
+    fields |= spec.model_dump(exclude_defaults=True, exclude={"model", "other_models", "pruning", "evaluation"})
+    fields |= spec.evaluation.model_dump(exclude_defaults=True, exclude=_BY_SWEEP) | shared
+    for part in nested:
+        fields |= {name: value for name, value in part.items() if name not in _BY_AXES}
+    flags = {SWEEP_FLAGS.get(name, name): value for name, value in fields.items()}
+    further = [f" --model {shlex.quote(model.source)}" for model in spec.other_models]
+    return command("sweep", spec.model.source, flags, out) + "".join(further)

@@ -13,13 +13,14 @@ from analysis.jobs.evaluation import evaluate
 from analysis.jobs.insights import ablate, attention_map
 from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, Summary, result_key
-from analysis.jobs.pruning import estimate, footprint, prune
+from analysis.jobs.pruning import dense_statistics, estimate, footprint, prune
 from analysis.jobs.recordings import noise, record, reference
 from analysis.jobs.suggestion import suggest
 from analysis.jobs.summaries import (
     AblateSummary,
     AttentionMapSummary,
     CalibrateSummary,
+    DenseStatisticsSummary,
     EstimateSummary,
     EvaluatePartial,
     EvaluateSummary,
@@ -33,6 +34,7 @@ from analysis.jobs.summaries import (
     ReplaySummary,
     SuggestPartial,
     SuggestSummary,
+    SweepSummary,
 )
 from analysis.models.checkpoint import find, fingerprint
 from analysis.registry import Registry
@@ -40,6 +42,7 @@ from analysis.specs import (
     AblateSpec,
     AttentionMapSpec,
     CalibrateSpec,
+    DenseStatisticsSpec,
     EstimateSpec,
     EvaluateSpec,
     FootprintSpec,
@@ -51,6 +54,7 @@ from analysis.specs import (
     ReferenceSpec,
     Spec,
     SuggestSpec,
+    SweepSpec,
     UnloadSpec,
 )
 
@@ -66,6 +70,7 @@ __all__ = [
     "RecordSummary",
     "SuggestPartial",
     "SuggestSummary",
+    "SweepSummary",
     "known_key",
     "result_key",
 ]
@@ -75,14 +80,15 @@ SpecType = TypeVar("SpecType", bound=Spec)
 
 @dataclass(frozen=True)
 class Job(Generic[SpecType, Summary]):
-    """One kind of job. name: how it is asked for and stored. title: for people. summary: what it says when it is done;
-    partial: while it runs, fields of `Progress.details`. stored: whether its result is kept, so that the same question
-    is answered by reading. short: takes seconds and only looks at its spec's `model`, so it may run between the steps
-    of a long job. lasting: its records are kept, those of others only for the newest jobs."""
+    """One kind of job. name: how it is asked for and stored. title: for people. run: what a worker does, or None for
+    one that the engine works off itself by asking for others (`engine/sweeps.py`). summary: what it says when it is
+    done; partial: while it runs, fields of `Progress.details`. stored: whether its result is kept, so that the same
+    question is answered by reading. short: takes seconds and only looks at its spec's `model`, so it may run between
+    the steps of a long job. lasting: its records are kept, those of others only for the newest jobs."""
 
     name: str
     title: str
-    run: Callable[[SpecType, Context], Outcome[Summary]]
+    run: Callable[[SpecType, Context], Outcome[Summary]] | None
     spec: type[SpecType]
     summary: type[Summary]
     partial: type[Mapping[str, object]] = NoSummary
@@ -100,6 +106,14 @@ JOBS: Registry[Job[Any, Any]] = Registry(
     Job("noise", "Observe noised text", noise, NoiseSpec, ReplaySummary, short=True),
     Job("ablate", "Ablate sinks", ablate, AblateSpec, AblateSummary, short=True),
     Job("prune", "Prune a model", prune, PruneSpec, PruneSummary, PrunePartial, lasting=True),
+    Job(
+        "dense_statistics",
+        "Store statistics of the dense model",
+        dense_statistics,
+        DenseStatisticsSpec,
+        DenseStatisticsSummary,
+        PrunePartial,
+    ),
     Job("footprint", "Measure a footprint", footprint, FootprintSpec, FootprintSummary),
     Job("estimate", "Estimate a pruning", estimate, EstimateSpec, EstimateSummary, PrunePartial, short=True),
     Job("calibrate", "Store calibration statistics", calibrate, CalibrateSpec, CalibrateSummary),
@@ -115,6 +129,7 @@ JOBS: Registry[Job[Any, Any]] = Registry(
         stored=False,
         lasting=True,
     ),
+    Job("sweep", "Sweep", None, SweepSpec, SweepSummary, stored=False, lasting=True),
 )
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, cast
 from analysis.errors import NotEnoughMemory
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
-from analysis.jobs.summaries import EstimateSummary, FootprintSummary, PruneSummary
+from analysis.jobs.summaries import DenseStatisticsSummary, EstimateSummary, FootprintSummary, PruneSummary
 from analysis.models.resident import resident_model
-from analysis.specs import CalibrateSpec, EstimateSpec, FootprintParams, FootprintSpec, PruneSpec
+from analysis.specs import CalibrateSpec, DenseStatisticsSpec, EstimateSpec, FootprintParams, FootprintSpec, PruneSpec
 
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
@@ -19,10 +19,39 @@ def prune(spec: PruneSpec, context: Context) -> Outcome[PruneSummary]:
     model = model_to_prune(spec, context)
     from analysis.pruning.pipeline import prune as run
 
-    out = Path(spec.out) if spec.out else context.folder / f"pruned-{spec.method}"
-    report = run(model, spec, context, out=out)
+    out = Path(spec.out) if spec.out else context.folder / folder_name(spec)
+    report = run(model, spec, context, out=out, stored=_stored_statistics(spec, model.fingerprint, context))
     summary: PruneSummary = {"fingerprint": model.fingerprint, "report": report}
     return Outcome(summary, key=result_key("prune", spec, model.fingerprint), folder=out)
+
+
+def _stored_statistics(spec: PruneSpec, fingerprint: str, context: Context) -> Path | None:
+    """The file of what the dense model tells this pruning, if a job has left it in the store that this one reads."""
+    asked = DenseStatisticsSpec.of(spec)
+    if asked is None:
+        return None
+    result = context.stores.results.result(result_key("dense_statistics", asked, fingerprint))
+    return None if result is None else result.file
+
+
+def dense_statistics(spec: DenseStatisticsSpec, context: Context) -> Outcome[DenseStatisticsSummary]:
+    """Runs the dense model over the text of a calibration and leaves what it tells the method."""
+    model = model_to_prune(spec.pruning, context)
+    from analysis.pruning.pipeline import store_statistics
+
+    path = context.folder / "dense-statistics.safetensors"
+    told = store_statistics(model, spec.pruning, context, path)
+    summary: DenseStatisticsSummary = {
+        "fingerprint": model.fingerprint,
+        "bytes": path.stat().st_size,
+        "phases": told["phases"],
+    }
+    return Outcome(summary, path, result_key("dense_statistics", spec, model.fingerprint))
+
+
+def folder_name(spec: PruneSpec) -> str:
+    """What the folder of a pruned checkpoint that the store keeps is called."""
+    return f"pruned-{spec.method}"
 
 
 def estimate(spec: EstimateSpec, context: Context) -> Outcome[EstimateSummary]:

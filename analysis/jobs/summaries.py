@@ -84,10 +84,11 @@ class AblateSummary(TypedDict):
 
 
 class PruneSummary(TypedDict):
-    """report: as it is written beside the checkpoint."""
+    """report: as it is written beside the checkpoint. dropped: its weights were removed, its masks stay."""
 
     fingerprint: str
     report: dict[str, Any]
+    dropped: NotRequired[bool]
 
 
 class PrunePartial(TypedDict, total=False):
@@ -96,6 +97,14 @@ class PrunePartial(TypedDict, total=False):
     phases: list[dict[str, Any]]
     layers: list[list[float | None]]
     projections: list[str]
+
+
+class DenseStatisticsSummary(TypedDict):
+    """What the dense model told, stored. bytes: of the file. phases: with their seconds."""
+
+    fingerprint: str
+    bytes: int
+    phases: list[dict[str, Any]]
 
 
 class EstimateSummary(TypedDict):
@@ -176,6 +185,16 @@ class Trial(Judged):
     number: int
     name: str
     published: float
+
+
+class SweepSummary(TypedDict):
+    """children: job ids by what they are for, as `prune DIGEST`. made: the children that the sweep itself asked for
+    first, so that it may drop the checkpoints they left. done, failed: points."""
+
+    children: dict[str, str]
+    made: list[str]
+    done: int
+    failed: int
 
 
 class Searched(TypedDict):

@@ -4,6 +4,7 @@ threshold of a quota that spans layers.
 
 import itertools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,10 +49,18 @@ def _told_by_the_dense_model(run: Run, text: Calibration, spec: PruneSpec) -> Pr
     )
 
 
-def prepare_once(run: Run, text: Calibration | None) -> Prepared:
-    """`prepare`, or what it had told before the same job was cut off."""
+def prepare_once(run: Run, text: Calibration | None, stored: Path | None = None) -> Prepared:
+    """`prepare`, or what it had told before: to a job that stored it, or to this one before it was cut off.
+
+    stored: the file of the former, of the same model and text.
+    """
     if not prepares(run):
         return Prepared()
+    if stored is not None:
+        prepared = load_prepared(stored)
+        run.notes.append("The statistics of the dense model were read from the store.")
+        run.facts["dense_model"] = prepared.facts
+        return prepared
     asked = run.spec.model_dump(mode="json", include={"method", "calibration", "discount", "steps", "ranking"})
     kept = run.context.scratch / f"{content_key(model=run.model.fingerprint, **asked)}.safetensors"
     if kept.is_file():

@@ -22,23 +22,30 @@ from analysis.models.load import LoadedModel, require_opens
 from analysis.pruned.masks_file import MaskWriter
 from analysis.pruned.report_file import write_report
 from analysis.pruning.algorithm import Calibration, Prepared
-from analysis.pruning.dense import allocate, prepare_once, survey
+from analysis.pruning.dense import allocate, prepare, prepare_once, prepares, survey
 from analysis.pruning.layer_by_layer import blocks, layer_batches
 from analysis.pruning.methods import ALGORITHMS
 from analysis.pruning.removal import removal_for
 from analysis.pruning.report import Tally, build
 from analysis.pruning.run import PRUNING, Run, budget
 from analysis.pruning.saving import CheckpointWriter, check_target, copy_companions, finished_folder
+from analysis.pruning.scratch import save_prepared
 from analysis.specs import ALLOCATIONS, METHODS, NOISES, PruneSpec, either
 
 
 def prune(
-    model: LoadedModel, spec: PruneSpec, context: Context, text: Calibration | None = None, out: Path | None = None
+    model: LoadedModel,
+    spec: PruneSpec,
+    context: Context,
+    text: Calibration | None = None,
+    out: Path | None = None,
+    stored: Path | None = None,
 ) -> dict[str, Any]:
     """Writes the pruned checkpoint to `spec.out` and returns its report. Raises UserError for what cannot be done.
 
     model: whole, or the skeleton of one that does not fit its device. text: given token ids in place of those that
     `spec.calibration` describes. out: where it is written if the spec names no folder; the report does not say so.
+    stored: the file of `store_statistics` for this model and text.
     """
     out = Path(spec.out) if spec.out else out
     if out is None:
@@ -46,7 +53,7 @@ def prune(
     check_target(out, model.checkpoint.folder, spec.overwrite, weight_bytes(model.checkpoint, None))
     run = start(model, spec, context)
     text = text or _text(run)
-    prepared = prepare_once(run, text)
+    prepared = prepare_once(run, text, stored)
     sparsities = allocate(run, text, prepared)
     run.removal.share_out(sparsities)
     survey(run, prepared)
@@ -54,6 +61,19 @@ def prune(
         report = _prune_blocks(run, text, prepared, sparsities, folder)
         write_report(report, folder)
     return report
+
+
+def store_statistics(model: LoadedModel, spec: PruneSpec, context: Context, path: Path) -> dict[str, Any]:
+    """Writes what the dense model tells a method, for prunings that differ in what follows, to `path`.
+
+    Returns phases and facts. Raises UserError as `prune` does, and where the method asks the dense model nothing.
+    """
+    run = start(model, spec, context)
+    if not prepares(run):
+        raise UserError(f"{run.method.title} asks the dense model nothing, so there is nothing to store.")
+    prepared = prepare(run, _text(run))
+    save_prepared(prepared, path)
+    return {"phases": run.phases.rows, "dense_model": prepared.facts, "notes": run.notes, **run.facts}
 
 
 def start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:

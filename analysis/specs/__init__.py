@@ -31,6 +31,7 @@ from analysis.specs.observing import (
 from analysis.specs.pruning import (
     CALIBRATION_PRESETS,
     CalibrationParams,
+    DenseStatisticsSpec,
     DiscountParams,
     EstimateSpec,
     FootprintParams,
@@ -55,6 +56,17 @@ from analysis.specs.pruning_choices import (
 from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
 from analysis.specs.suggestion import OBJECTIVES, Objective, SuggestSpec
+from analysis.specs.sweep import (
+    Grid,
+    SweepSpec,
+    against,
+    grid,
+    normalised,
+    point_name,
+    setting_name,
+    step_range,
+    without_seed,
+)
 from analysis.specs.targets import TARGETS, Target
 from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, TuneParams
 
@@ -80,12 +92,14 @@ __all__ = [
     "AutoregressiveSampling",
     "CalibrateSpec",
     "CalibrationParams",
+    "DenseStatisticsSpec",
     "DiscountParams",
     "DreamSampling",
     "EstimateSpec",
     "EvaluateSpec",
     "FootprintParams",
     "FootprintSpec",
+    "Grid",
     "JobSpec",
     "LLaDASampling",
     "LoadSpec",
@@ -109,16 +123,24 @@ __all__ = [
     "StatisticsParams",
     "StepParams",
     "SuggestSpec",
+    "SweepSpec",
     "Target",
     "TuneParams",
     "UnloadSpec",
+    "against",
     "choices",
     "either",
+    "grid",
     "help_text",
     "in_words",
+    "normalised",
     "parameter",
+    "point_name",
     "sentence",
+    "setting_name",
     "short_label",
+    "step_range",
     "told_apart",
     "with_current_names",
+    "without_seed",
 ]

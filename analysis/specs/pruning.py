@@ -316,8 +316,63 @@ def with_current_names(given: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+class DenseStatisticsSpec(JobSpec):
+    """Store what the dense model tells a method on a calibration text, which prunings of any sparsity then read."""
+
+    method: Annotated[str, OneOf(METHODS)] = parameter("sink-wanda", "Method", "Whose statistics are gathered.")
+    ranking: Literal["published", "dense", "layerwise"] = parameter(
+        PUBLISHED, "Ranked by", "As of a pruning: layer by layer the dense model tells the weights of tokens alone."
+    )
+    calibration: CalibrationParams = CalibrationParams()
+    discount: DiscountParams = DiscountParams()
+    steps: StepParams = StepParams()
+    byte_budget: int | None = parameter(
+        None,
+        "Memory for kept inputs",
+        "What one step's block inputs may take, such as 2GB. Empty: from free memory.",
+        unit="bytes",
+        empty="from free memory",
+        ge=0,
+    )
+    streaming: Literal["auto", "always"] = parameter("auto", "Streaming", "As of a pruning.")
+
+    @classmethod
+    def of(cls, spec: PruneSpec) -> "DenseStatisticsSpec | None":
+        """What a pruning asks of the dense model, the same for all its sparsities; None where it asks nothing, as a
+        method that is fed layer by layer by what it has pruned."""
+        method = METHODS[spec.method]
+        if not method.calibrated or (spec.layerwise and not method.noised):
+            return None
+        asked = spec.model_dump(include=set(cls.model_fields))
+        if not method.discounted:
+            asked["discount"] = DiscountParams()
+        if not method.weighs_steps:
+            asked["steps"] = StepParams()
+        return cls(**asked)
+
+    @property
+    def pruning(self) -> PruneSpec:
+        """A pruning that asks this."""
+        return PruneSpec(**dict(self))
+
+
 class EstimateSpec(PruneSpec):
     """What a pruning will take in time, memory and disk, from one step of each of its phases."""
+
+    @classmethod
+    def of(cls, spec: PruneSpec) -> "EstimateSpec":
+        """The estimate of a pruning: only what matters to how long it takes, so that prunings that take as long share
+        one."""
+        matters = spec.model_dump(
+            include={"model", "method", "pattern", "allocation", "quota_scope", "ranking", "streaming", "byte_budget"}
+        )
+        pattern = PATTERNS[spec.pattern]
+        if pattern.cuts_units or pattern.sparsity is not None:  # what is cut out takes no time and no room
+            matters["sparsity"] = spec.sparsity
+        sizes = spec.calibration.model_dump(include={"samples", "seq_len", "diffusion_steps", "step_interval", "noise"})
+        if METHODS[spec.method].discounted:  # averaging over steps takes a second forward
+            matters["discount"] = DiscountParams(sink_steps=spec.discount.sink_steps)
+        return cls(**matters, calibration=CalibrationParams(**sizes))
 
 
 class FootprintParams(Spec):

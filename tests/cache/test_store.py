@@ -223,3 +223,30 @@ def test_the_code_version_changes_with_the_grammar_the_items_and_the_names(tmp_p
     (tmp_path / "figures" / "style.py").write_text("BLUE = 1")
     assert version() == versions[-1]
     assert len(set(versions)) == len(versions)
+
+
+def test_a_folder_can_be_thinned_to_some_files_under_another_name(store):
+    folder = store.incoming / "pruned"
+    folder.mkdir()
+    for name in ("model.safetensors", "masks.safetensors", "report.json"):
+        (folder / name).write_text(name)
+    store.add_result("whole", {"a": 1}, folder=folder)
+    store.keep_only("whole", "thin", ("masks.safetensors", "report.json"))
+    assert store.result("whole") is None and not (store.kept / "whole").exists()
+    thin = store.result("thin")
+    assert thin.summary == {"a": 1}
+    assert sorted(path.name for path in thin.folder.iterdir()) == ["masks.safetensors", "report.json"]
+    store.delete_result("thin")
+    assert not (store.kept / "thin").exists(), "what was thinned can be removed as any folder of the store"
+    with pytest.raises(KeyError):
+        store.keep_only("whole", "thin", ())
+
+
+def test_a_folder_outside_the_store_is_never_thinned(store, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "model.safetensors").write_text("mine")
+    store.add_result("mine", {}, folder=folder)
+    with pytest.raises(ValueError, match="not the store's own"):
+        store.keep_only("mine", "thin", ())
+    assert (folder / "model.safetensors").is_file()

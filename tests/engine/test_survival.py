@@ -22,6 +22,7 @@ from analysis.specs import (
     AttentionMapSpec,
     CalibrateSpec,
     CalibrationParams,
+    DenseStatisticsSpec,
     EstimateSpec,
     FootprintSpec,
     LLaDASampling,
@@ -320,6 +321,7 @@ def test_weights_of_the_resident_model_are_as_before_after_any_job(engine, tmp_p
         "prune": PruneSpec(model=CPU, method="sparsegpt", calibration=little),
         "estimate": EstimateSpec(model=CPU, method="sink-wanda", calibration=little),
         "calibrate": CalibrateSpec(model=CPU, calibration=little),
+        "dense_statistics": DenseStatisticsSpec(model=CPU, calibration=little),
         "paced": PacedSpec(tag="weights", steps=2, load=True),
         "broken": OneSpec(tag="weights"),
     }

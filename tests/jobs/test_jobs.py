@@ -50,7 +50,9 @@ def test_parameters_and_summaries_are_read_as_what_the_row_says_only():
         JobRecord(**{**STORED, "spec": {"a_parameter_of_then": 1}}).parameters()
 
 
-@pytest.mark.parametrize("job", [job for job in JOBS.values() if job.run.__module__.startswith("analysis.")])
+@pytest.mark.parametrize(
+    "job", [job for job in JOBS.values() if job.run and job.run.__module__.startswith("analysis.")]
+)
 def test_what_is_kept_or_runs_between_steps_is_asked_of_a_model(job: Job):
     assert issubclass(job.spec, JobSpec) or not (job.stored or job.short)
     assert job.spec.__doc__ and job.summary.__doc__

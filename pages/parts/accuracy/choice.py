@@ -26,7 +26,8 @@ MOST = 6  # models compared at once that are preselected
 
 def accuracy_of(model: ModelSpec) -> None:
     """Draws the choice of runs and tasks, and the evaluation asked for last or named in the address."""
-    runs = {run.name: run for run in known_runs(engine()) if run.kind == "pruned" and run.model == model.source}
+    pruned = [run for run in known_runs(engine()) if run.kind == "pruned" and run.model == model.source]
+    runs = {run.name: run for run in pruned if run.runs}
     if runs:
         _question(model, runs)
     else:

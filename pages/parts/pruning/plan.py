@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.models.checkpoint import find
-from analysis.specs import METHODS, PATTERNS, CalibrationParams, DiscountParams, EstimateSpec, PruneSpec
+from analysis.specs import METHODS, EstimateSpec, PruneSpec
 from pages.parts import asking, permission
 from pages.parts.plain import plain
 from pages.parts.progress import duration
@@ -20,7 +20,7 @@ def plan(specs: list[PruneSpec]) -> None:
         st.info("This model is not on this disk. Load it in the sidebar; then this says what pruning it takes.")
         return
     asked: dict[str, tuple[str, str]] = st.session_state.get(_ASKED, {})
-    questions = {spec.method: _question(spec) for spec in specs}
+    questions = {spec.method: EstimateSpec.of(spec) for spec in specs}
     wanted = {method: question.model_dump_json() for method, question in questions.items()}
     source = specs[0].model.source
     try:
@@ -60,18 +60,6 @@ def plan(specs: list[PruneSpec]) -> None:
 
 def _submit(question: EstimateSpec) -> str:
     return submit("estimate", question).id
-
-
-def _question(spec: PruneSpec) -> EstimateSpec:
-    """Only what matters to how long it takes, so that moving a slider asks nothing again."""
-    matters = spec.model_dump(include={"model", "method", "pattern", "allocation", "streaming", "byte_budget"})
-    pattern = PATTERNS[spec.pattern]
-    if pattern.cuts_units or pattern.sparsity is not None:  # what is cut out takes no time and no room
-        matters["sparsity"] = spec.sparsity
-    sizes = spec.calibration.model_dump(include={"samples", "seq_len", "diffusion_steps", "step_interval", "noise"})
-    if METHODS[spec.method].discounted:  # averaging over steps takes a second forward
-        matters["discount"] = DiscountParams(sink_steps=spec.discount.sink_steps)
-    return EstimateSpec(**matters, calibration=CalibrationParams(**sizes))
 
 
 def _table(asked: dict[str, str], was_waiting: bool) -> None:

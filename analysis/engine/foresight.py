@@ -1,0 +1,153 @@
+"""What a sweep will take in time, memory and disk, from measurements that are there, and what is not known of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Protocol
+
+from analysis.engine.records import JobRecord
+from analysis.engine.sweeps import LOOKAHEAD, Sweeps
+from analysis.jobs import known_key
+from analysis.models.checkpoint import find, weight_bytes
+from analysis.specs import EstimateSpec, EvaluateSpec, PruneSpec, SweepSpec, grid
+
+
+class Asked(Protocol):
+    """What is asked of the engine."""
+
+    def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
+    def answered(self, kind: str, key: str | None) -> JobRecord | None: ...
+    def workers(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What is left of a sweep. points: to prune and score; known: answered before. seconds: of what could be measured,
+    over all workers. memory_bytes: beside a model; disk_bytes: at the most; None where not known. estimates: those that
+    would make more known. unknown: sentences on what is not.
+    """
+
+    points: int
+    known: int
+    workers: int
+    seconds: float
+    memory_bytes: int | None
+    disk_bytes: int | None
+    estimates: tuple[EstimateSpec, ...]
+    unknown: tuple[str, ...]
+
+
+def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
+    """Reads earlier runs and estimates; runs nothing. Raises UserError for a bad model source."""
+    points = sweeps.unanswered(spec)
+    answered = len(grid(spec).prunings) - len(points)
+    pruning, scoring, memory, estimates, unknown = 0.0, 0.0, None, {}, []
+    unmeasured = 0
+    for point in points:
+        question = EstimateSpec.of(point)
+        estimate = engine.answered("estimate", known_key("estimate", question))
+        seconds = _seconds_before(engine.jobs("prune"), point)
+        if estimate is not None:
+            seconds = estimate.summary["total_seconds"] if seconds is None else seconds
+            memory = max(memory or 0, estimate.summary["memory_bytes"])
+        else:
+            estimates[question.model_dump_json()] = question
+        if seconds is None:
+            unmeasured += 1
+        pruning += seconds or 0.0
+    if unmeasured:
+        unknown.append(f"the time of {unmeasured} of {len(points)} prunings, until they are estimated")
+    for model in spec.models:
+        mine = [point for point in points if point.model == model]
+        seconds = _seconds_a_model(engine.jobs("evaluate"), spec.evaluation_of(model))
+        if mine and seconds is None:
+            unknown.append(f"the time of scoring {model.source} and its pruned models: these tasks were not run on it")
+        scoring += (seconds or 0.0) * (len(mine) + 1 if mine else 0)
+    if points and spec.footprints:
+        unknown.append("the time of measuring sizes and speeds")
+    workers = engine.workers()
+    disk = _disk(spec, points, workers)
+    if disk is None:
+        unknown.append("the room on the disk, until the models are downloaded")
+    return Foresight(
+        len(points), answered, workers, pruning + scoring, memory, disk, tuple(estimates.values()), tuple(unknown)
+    )
+
+
+def _seconds_before(jobs: Sequence[JobRecord], point: PruneSpec) -> float | None:
+    """What prunings took that take as long as this one; None where there was none."""
+    wanted = EstimateSpec.of(point)
+    took = [
+        job.finished - job.started
+        for job in jobs
+        if job.state == "done" and not job.cached and job.started and job.finished and _alike(job, wanted)
+    ]
+    return median(took) if took else None
+
+
+def _alike(job: JobRecord, wanted: EstimateSpec) -> bool:
+    try:
+        return EstimateSpec.of(job.parameters(PruneSpec)) == wanted
+    except ValueError:  # parameters that changed since
+        return False
+
+
+def _seconds_a_model(jobs: Sequence[JobRecord], asked: EvaluateSpec) -> float | None:
+    """What answering took a model and its pruned copies, for as many items as are asked; None where it was not done."""
+    wanted = _question(asked)
+    took = []
+    for job in jobs:
+        if job.state != "done" or not job.started or not job.finished:
+            continue
+        fresh = job.summary.get("answers", 0) - job.summary.get("restored", 0)
+        try:
+            spec = job.parameters(EvaluateSpec)
+        except ValueError:
+            continue
+        if fresh > 0 and spec.model == asked.model and _question(spec) == wanted:
+            took.append((job.finished - job.started) * job.summary["answers"] / fresh / len(spec.models))
+    return median(took) if took else None
+
+
+def _question(spec: EvaluateSpec) -> str:
+    return spec.model_dump_json(exclude={"model", "compare", "names", "seed"})
+
+
+def _disk(spec: SweepSpec, points: Sequence[PruneSpec], workers: int) -> int | None:
+    """Bytes of checkpoints and masks, at the most: with the weights dropped, those that wait to be scored."""
+    total = 0
+    for model in spec.models:
+        checkpoint = find(model.source, model.paradigm)
+        mine = sum(point.model == model for point in points)
+        if checkpoint is None:
+            if mine:
+                return None
+            continue
+        whole = weight_bytes(checkpoint, None)
+        masks = weight_bytes(checkpoint, 1) // 8  # a bit a weight
+        at_once = mine if spec.keep == "checkpoints" else min(mine, LOOKAHEAD * workers + 1)
+        total += whole * at_once + masks * mine
+    return total
+
+
+def lines(found: Foresight) -> list[str]:
+    """What a sweep will take, a sentence each."""
+    known = f"; {found.known:,} more are answered already" if found.known else ""
+    told = [f"{found.points:,} prunings to do and to score{known}."]
+    if not found.points:
+        return told
+    if found.seconds:
+        told.append(f"About {_duration(found.seconds)} of one worker's time of what is known; {found.workers} at work.")
+    if found.memory_bytes is not None:
+        told.append(f"Up to {found.memory_bytes / 1e6:,.0f} MB of memory beside a model.")
+    if found.disk_bytes is not None:
+        told.append(f"Up to {found.disk_bytes / 1e6:,.0f} MB on the disk.")
+    if found.unknown:
+        told.append(f"Not known: {'; '.join(found.unknown)}.")
+    return told
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,70 @@
+"""What is known of a sweep's points in numbers: their scores from the files of answers, and one row of a table each."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.engine.records import JobRecord
+from analysis.engine.sweeps import Point
+from analysis.evaluation.sweep_scores import PointScores, axes_of
+from analysis.specs import PruneSpec
+
+Read = Callable[[Path, PruneSpec], PointScores]
+
+
+def scored(points: Sequence[Point], file_of: Callable[[JobRecord], Path | None], read: Read) -> list[PointScores]:
+    """The scores of the points that have any. file_of: the file that a job left, or None where it was evicted."""
+    found = []
+    for point in points:
+        if point.evaluated is None or point.evaluated.state != "done":
+            continue
+        file = file_of(point.evaluated)
+        if file is not None:
+            found.append(read(file, point.pruning))
+    return found
+
+
+def point_row(point: Point) -> dict[str, Any]:
+    """A point as a row of a table: where it lies, where it stands, its accuracies, size, speed and what it took.
+
+    weights that are not 0: of the projections that are pruned; of the whole model where its size was measured. Bytes:
+    as a bit mask and the values that are left. What is not known is None.
+    """
+    pruned, evaluated = _summary(point.pruned), _summary(point.evaluated)
+    sparsity = pruned.get("report", {}).get("sparsity", {})
+    measured = _summary(point.footprint).get("footprint") or {}
+    speed = measured.get("speed") or {}
+    average = evaluated.get("average", [])
+    return {
+        **axes_of(point.pruning),
+        "seed": point.pruning.calibration.seed,
+        "state": point.state,
+        "accuracy": average[1]["value"] if len(average) > 1 else None,
+        "dense": average[0]["value"] if average else None,
+        **{
+            task["title"]: task["models"][1]["value"]
+            for task in evaluated.get("tasks", [])
+            if len(task.get("models", ())) > 1
+        },
+        "weights removed": sparsity.get("overall"),
+        "weights not 0": sparsity["weights"] - sparsity["pruned_weights"] if sparsity else None,
+        "of the model": measured["pruned"]["nonzeros"] if measured else None,
+        "bytes": measured["pruned"]["bitmask_bytes"] if measured else None,
+        "ms a forward": 1000 * speed["pruned_seconds"] if speed else None,
+        "speed beside dense": speed.get("speedup"),
+        "seconds to prune": _seconds(point.pruned),
+        "seconds to score": _seconds(point.evaluated),
+        "reason": point.reason,
+        "fingerprint": evaluated.get("fingerprint"),
+        "pruning": point.pruned.id if point.pruned is not None else None,
+        "evaluation": point.evaluated.id if point.evaluated is not None else None,
+    }
+
+
+def _summary(job: JobRecord | None) -> dict[str, Any]:
+    return job.summary if job is not None and job.state == "done" else {}
+
+
+def _seconds(job: JobRecord | None) -> float | None:
+    known = job is not None and job.state == "done" and job.started is not None and job.finished is not None
+    return round(job.finished - job.started, 3) if known and job else None  # type: ignore[operator]

@@ -1,0 +1,351 @@
+"""What a sweep has found: accuracies of its settings over calibration seeds, and differences of settings that belong
+together, over seeds and clusters of items crossed.
+
+A setting is a point without its calibration seed; its points are its seeds. Every point was scored beside its dense
+model on the same items with the same masks, so points of one model are joined item by item. Imports no torch.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.evaluation import results, significance
+from analysis.evaluation.conditions import RELATIONS
+from analysis.evaluation.replicates import CrossedDifference, SeedFloor, crossed_difference, seed_floor
+from analysis.evaluation.significance import Estimate
+from analysis.specs import METHODS, ModelSpec, PruneSpec, against, in_words, setting_name, without_seed
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """The answers of a dense model and of its pruned copy to the items of one task, (items,) each.
+
+    keys: of the items. clusters: their numbers, by item. chance: accuracy of a choice at random, None where answers are
+    written.
+    """
+
+    name: str
+    title: str
+    keys: tuple[str, ...]
+    clusters: tuple[str, ...]
+    dense: np.ndarray
+    pruned: np.ndarray
+    chance: float | None
+
+
+@dataclass(frozen=True)
+class PointScores:
+    """A scored point of a sweep."""
+
+    pruning: PruneSpec
+    tasks: tuple[TaskScores, ...]
+    problems: tuple[str, ...] = ()
+
+
+def read_scores(path: Path, pruning: PruneSpec) -> PointScores:
+    """The scores in the file of a point's evaluation. Raises UserError for a file that holds no evaluation."""
+    found = results.read(path)
+    tasks = []
+    for benchmark in found.accuracies:
+        dense, keys = results.scores(found, benchmark.name, 0, (1,))
+        pruned, _ = results.scores(found, benchmark.name, 1, (0,))
+        named = (found.documents[key] for key in keys)
+        clusters = tuple(f"cluster {item.cluster}" if item.cluster else f"item {item.key}" for item in named)
+        chance = found.chance[benchmark.name]
+        tasks.append(TaskScores(benchmark.name, benchmark.title, tuple(keys), clusters, dense, pruned, chance))
+    return PointScores(pruning, tuple(tasks), found.problems)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting and its scored seeds, in order. planned: seeds that the sweep asks of it. tasks: by name, the scores
+    (seeds, items), the dense model's (items,) and the clusters (items,), of the items that all points of the model have
+    answered.
+    """
+
+    pruning: PruneSpec
+    seeds: tuple[int, ...]
+    planned: int
+    tasks: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    titles: Mapping[str, str]
+    chances: Mapping[str, float | None]
+
+    @property
+    def name(self) -> str:
+        """Its method, sparsity and what else is not the default."""
+        return setting_name(self.pruning)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all its seeds are scored."""
+        return len(self.seeds) == self.planned
+
+    @cached_property
+    def by_seed(self) -> np.ndarray:
+        """The mean over tasks of each seed, (seeds,)."""
+        means: np.ndarray = np.mean([runs.mean(axis=1) for runs, _, _ in self.tasks.values()], axis=0)
+        return means
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over seeds of the mean over tasks."""
+        return float(self.by_seed.mean())
+
+    @cached_property
+    def dense(self) -> Estimate:
+        """The dense model's mean over tasks, with its interval over clusters."""
+        dense, clusters = zip(*((dense, clusters) for _, dense, clusters in self.tasks.values()), strict=True)
+        return significance.average(dense, clusters)
+
+    @property
+    def chance(self) -> float | None:
+        """The accuracy of a choice at random, the mean over tasks; None where some answers are written."""
+        levels = [level for level in self.chances.values() if level is not None]
+        return float(np.mean(levels)) if len(levels) == len(self.chances) and levels else None
+
+    def of_task(self, task: str) -> float:
+        """The accuracy on one task, the mean over seeds."""
+        return float(self.tasks[task][0].mean())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A setting against its control or its published baseline, all else being equal, on the seeds that both have."""
+
+    setting: Setting
+    other: Setting
+    relation: str
+    seeds: tuple[int, ...]
+    difference: CrossedDifference
+
+
+def settings(points: Sequence[PointScores], asked: Iterable[PruneSpec]) -> list[Setting]:
+    """The settings of which any seed is scored, in the order of `asked`. asked: all points of the sweep."""
+    planned: dict[str, list[PruneSpec]] = defaultdict(list)
+    for pruning in asked:
+        planned[_key(pruning)].append(pruning)
+    by_setting: dict[str, list[PointScores]] = defaultdict(list)
+    by_model: dict[str, list[PointScores]] = defaultdict(list)
+    for point in points:
+        by_setting[_key(point.pruning)].append(point)
+        by_model[point.pruning.model.source].append(point)
+    common = {model: _common(scored) for model, scored in by_model.items()}
+    found = []
+    for key, same in planned.items():
+        scored = sorted(by_setting.get(key, ()), key=lambda point: point.pruning.calibration.seed)
+        shared = common.get(same[0].model.source, {})
+        if not scored or not shared:
+            continue
+        tasks = {name: _aligned(scored, name, keys) for name, keys in shared.items()}
+        first = {task.name: task for task in scored[0].tasks}
+        found.append(
+            Setting(
+                same[0],
+                tuple(point.pruning.calibration.seed for point in scored),
+                len(same),
+                tasks,
+                {name: first[name].title for name in tasks},
+                {name: first[name].chance for name in tasks},
+            )
+        )
+    return found
+
+
+def _key(pruning: PruneSpec) -> str:
+    return without_seed(pruning).model_dump_json()
+
+
+def _common(points: Sequence[PointScores]) -> dict[str, tuple[str, ...]]:
+    """By task that every point has, the keys of the items that every point has answered."""
+    names = [task.name for task in points[0].tasks if all(any(task.name == t.name for t in p.tasks) for p in points)]
+    shared = {}
+    for name in names:
+        rows = [next(task.keys for task in point.tasks if task.name == name) for point in points]
+        everywhere = set(rows[0]).intersection(*rows[1:])
+        if everywhere:
+            shared[name] = tuple(key for key in rows[0] if key in everywhere)
+    return shared
+
+
+def _aligned(
+    points: Sequence[PointScores], name: str, keys: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows = []
+    for point in points:
+        task = next(task for task in point.tasks if task.name == name)
+        places = {key: place for place, key in enumerate(task.keys)}
+        at = [places[key] for key in keys]
+        rows.append(task.pruned[at])
+        dense, named = task.dense[at], [task.clusters[place] for place in at]
+    return np.stack(rows), dense, np.unique(named, return_inverse=True)[1]
+
+
+# --- differences ------------------------------------------------------------------------------------------------
+
+
+def comparisons(found: Sequence[Setting]) -> list[Comparison]:
+    """Every setting against its control and its published baseline where the sweep has them. Those whose seeds are all
+    in are tested, and Holm's adjustment is over all of these."""
+    by_key = {_key(setting.pruning): setting for setting in found}
+    pairs = []
+    for setting in found:
+        for relation in RELATIONS:
+            wanted = against(setting.pruning, relation)
+            other = None if wanted is None else by_key.get(_key(wanted))
+            seeds = tuple(seed for seed in setting.seeds if other is not None and seed in other.seeds)
+            if other is not None and seeds:
+                pairs.append((setting, other, relation, seeds))
+    differences = [
+        crossed_difference(
+            _rows(setting, seeds),
+            _rows(other, seeds),
+            [clusters for _, _, clusters in setting.tasks.values()],
+            paired=True,
+            test=setting.complete and other.complete,
+        )
+        for setting, other, _, seeds in pairs
+    ]
+    adjusted = significance.holm([difference.p for difference in differences])
+    return [
+        Comparison(setting, other, relation, seeds, replace(difference, p_holm=p))
+        for (setting, other, relation, seeds), difference, p in zip(pairs, differences, adjusted, strict=True)
+    ]
+
+
+def _rows(setting: Setting, seeds: Sequence[int]) -> list[np.ndarray]:
+    at = [setting.seeds.index(seed) for seed in seeds]
+    return [runs[at] for runs, _, _ in setting.tasks.values()]
+
+
+def floor(setting: Setting) -> SeedFloor | None:
+    """What two seeds of one setting differ by; None with fewer than two."""
+    if len(setting.seeds) < 2:
+        return None
+    return seed_floor(
+        [runs for runs, _, _ in setting.tasks.values()], [clusters for _, _, clusters in setting.tasks.values()]
+    )
+
+
+def verdicts(found: Sequence[Comparison]) -> list[str]:
+    """One sentence for each pair of methods of a model: what is shown at which setting, and which noise was counted."""
+    groups: dict[tuple[str, str, str, str], list[Comparison]] = defaultdict(list)
+    for one in found:
+        point = one.setting.pruning
+        groups[point.model.source, point.method, one.other.pruning.method, one.relation].append(one)
+    return [_verdict(group) for group in groups.values()]
+
+
+def _verdict(group: Sequence[Comparison]) -> str:
+    first = group[0]
+    title, other = (METHODS[side.pruning.method].title for side in (first.setting, first.other))
+    parts = []
+    for one in group:
+        told = one.difference
+        interval = f"{significance.points(told.value)} points [{significance.points(told.low)}, "
+        interval += f"{significance.points(told.high)}]"
+        point = one.setting.pruning
+        label = one.setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}")
+        parts.append(f"{_shown(told)} at {100 * point.sparsity:g} %{label} ({interval})")
+    called = RELATIONS[first.relation]
+    named = other if called in other else f"{other} ({called})"
+    subject = f"{title} − {named} on {first.setting.pruning.model.source}"
+    return f"{subject}: {'; '.join(parts)}. {noise([one.difference for one in group])}"
+
+
+def _shown(told: CrossedDifference) -> str:
+    return told.words.replace("no difference shown", "not shown")
+
+
+def noise(differences: Sequence[CrossedDifference]) -> str:
+    """Which sources of noise the intervals of these differences hold, and which they leave out."""
+    items = (
+        f"items ({_span([one.n for one in differences])} in {_span([one.clusters for one in differences])} clusters)"
+    )
+    seeds = _span([one.seeds for one in differences])
+    if all(one.holds_seeds for one in differences):
+        return f"The intervals hold two sources of noise: {items}, and the calibration seed ({seeds} seeds, paired)."
+    if any(one.holds_seeds for one in differences):
+        return (
+            f"The intervals hold the noise of {items}, and that of the calibration seed only where there are two seeds "
+            f"or more ({seeds} here)."
+        )
+    return (
+        f"The intervals hold the noise of {items} alone. They leave out the calibration seed's, which is as large or "
+        "larger: sweep several seeds."
+    )
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+# --- tables -----------------------------------------------------------------------------------------------------
+
+
+def setting_row(setting: Setting) -> dict[str, Any]:
+    """A setting as a row of a table: what it is, how many seeds, accuracies as shares."""
+    point = setting.pruning
+    spread = float(setting.by_seed.std(ddof=1)) if len(setting.seeds) > 1 else None
+    return {
+        **axes_of(point),
+        "seeds": len(setting.seeds),
+        "of": setting.planned,
+        "accuracy": setting.accuracy,
+        "lowest seed": float(setting.by_seed.min()),
+        "highest seed": float(setting.by_seed.max()),
+        "standard deviation of seeds": spread,
+        "dense": setting.dense.value,
+        "chance": setting.chance,
+        **{setting.titles[name]: setting.of_task(name) for name in setting.tasks},
+    }
+
+
+def comparison_row(one: Comparison) -> dict[str, Any]:
+    """A comparison as a row of a table, as shares."""
+    told = one.difference
+    return {
+        **axes_of(one.setting.pruning),
+        "against": one.other.pruning.method,
+        "as": RELATIONS[one.relation],
+        "difference": told.value,
+        "low": float(told.low),
+        "high": float(told.high),
+        "p": told.p,
+        "p adjusted": told.p_holm,
+        "verdict": _shown(told),
+        "seeds": told.seeds,
+        "items": told.n,
+        "clusters": told.clusters,
+        "standard error of seeds": _root(told.seed_variance),
+        "standard error of clusters": _root(told.cluster_variance),
+    }
+
+
+def _root(variance: float) -> float | None:
+    return float(np.sqrt(max(variance, 0.0))) if np.isfinite(variance) else None
+
+
+def axes_of(point: PruneSpec) -> dict[str, Any]:
+    """Where a point lies on the axes of a sweep, without its seed; what its method does not look at is None."""
+    method = METHODS[point.method]
+    return {
+        "model": point.model.source,
+        "method": point.method,
+        "sparsity": point.sparsity,
+        "pattern": point.pattern,
+        "λ": point.discount.discount_strength if method.discounted else None,
+        "k": point.discount.sink_std if method.discounted else None,
+        "noise steps": f"{point.steps.first_step}–{point.steps.last_step}" if method.weighs_steps else None,
+    }
+
+
+def model_label(model: ModelSpec) -> str:
+    """A model with what of it is not the default."""
+    told = in_words(model, leave_out=("source",))
+    return f"{model.source} · {told}" if told else model.source

@@ -1,0 +1,236 @@
+"""Sweeps: the prunings of a grid of methods, sparsities, patterns, discounts, noise steps, seeds and models.
+
+A method that does not look at an axis gets no copies along it; its row in `METHODS` says what it looks at.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import ValidationError, field_validator, model_validator
+
+from analysis.specs.base import OneOf, Spec, parameter
+from analysis.specs.evaluation import EvaluateSpec
+from analysis.specs.messages import sentence
+from analysis.specs.models import JobSpec, ModelSpec
+from analysis.specs.pruning import CalibrationParams, DiscountParams, PruneSpec, StepParams
+from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, Method
+
+MOST_POINTS = 2000
+MOST_COMBINATIONS = 50_000  # before those that a method does not tell apart are put together
+_RANGE = re.compile(r"(\d{1,4})-(\d{1,4})")
+EVERY_STEP = "0-1000"
+
+
+class SweepSpec(JobSpec):
+    """Prune with every combination of the axes and evaluate each pruned model beside its dense one."""
+
+    other_models: tuple[ModelSpec, ...] = parameter(
+        (), "More models", "Each is pruned and evaluated as the first is.", max_length=16
+    )
+    methods: tuple[Annotated[str, OneOf(METHODS)], ...] = parameter(
+        ("sink-wanda", "wanda-noised", "wanda"), "Methods", "Every method is a curve of its own.", min_length=1
+    )
+    sparsities: tuple[float, ...] = parameter(
+        (0.25, 0.5, 0.75), "Sparsities", "Shares of the weights that are removed.", min_length=1, max_length=64
+    )
+    patterns: tuple[Annotated[str, OneOf(PATTERNS)], ...] = parameter(
+        ("unstructured",), "Patterns", "Which weights may go. One that fixes the sparsity has one.", min_length=1
+    )
+    strengths: tuple[float, ...] = parameter(
+        (1.0,), "Discount strengths λ", "Of the methods that discount sinks.", min_length=1, max_length=64
+    )
+    stds: tuple[float, ...] = parameter(
+        (2.0,), "Thresholds k", "Standard deviations of the methods that discount sinks.", min_length=1, max_length=64
+    )
+    step_ranges: tuple[str, ...] = parameter(
+        (EVERY_STEP,),
+        "Noise steps",
+        "Ranges such as 0-25 of the noise steps that count, of the methods that weigh them.",
+        min_length=1,
+        max_length=64,
+    )
+    seeds: tuple[int, ...] = parameter(
+        (0,),
+        "Calibration seeds",
+        "Each takes other text and other noise; 0-7 means all from 0 to 7. One seed is one draw of a method: with two "
+        "or more, intervals hold the noise that seeds make.",
+        min_length=1,
+        max_length=256,
+    )
+    pruning: PruneSpec = PruneSpec(out="")
+    evaluation: EvaluateSpec = EvaluateSpec()
+    keep: Literal["masks", "checkpoints"] = parameter(
+        "masks",
+        "Keep",
+        "masks: a checkpoint that the sweep made is dropped when it has been scored; its masks, its report and its "
+        "answers stay. checkpoints: all stay.",
+    )
+    footprints: bool = parameter(
+        False, "Measure size and speed", "Bytes and time of a forward of every pruned model, beside the dense one."
+    )
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _spans(cls, seeds: Any) -> Any:
+        """Seeds, with spans such as 0-7 written out."""
+        if not isinstance(seeds, list | tuple):
+            return seeds
+        written: list[Any] = []
+        for seed in seeds:
+            span = _RANGE.fullmatch(seed) if isinstance(seed, str) else None
+            written += range(int(span[1]), int(span[2]) + 1) if span else [seed]
+        return tuple(written)
+
+    @field_validator("methods", "sparsities", "patterns", "strengths", "stds", "step_ranges", "seeds")
+    @classmethod
+    def _each_once(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        return tuple(dict.fromkeys(values))
+
+    @field_validator("step_ranges")
+    @classmethod
+    def _are_ranges(cls, ranges: tuple[str, ...]) -> tuple[str, ...]:
+        for text in ranges:
+            if not _RANGE.fullmatch(text):
+                raise ValueError(f"'{text}' is no range of noise steps. Give the first and the last, such as 0-25.")
+        return ranges
+
+    @model_validator(mode="after")
+    def _grid_exists(self) -> "SweepSpec":
+        noise = NOISES[self.pruning.calibration.noise]
+        weighed = [name for name in self.methods if METHODS[name].weighs_steps]
+        if weighed and not noise.by_step and self.step_ranges != (EVERY_STEP,):
+            raise ValueError(
+                f"Text noised {noise.title} has no steps to tell apart. Choose the noise steps {EVERY_STEP}."
+            )
+        if self.evaluation.early_draws:
+            raise ValueError("Drawing cannot stop early in a sweep: its models need equal draws to be compared.")
+        if len(self.models) != len({model.source for model in self.models}):
+            raise ValueError("A model is named twice. Name each once.")
+        axes = (self.models, self.methods, self.sparsities, self.patterns, self.strengths, self.stds, self.step_ranges)
+        if math.prod(map(len, axes)) * len(self.seeds) > MOST_COMBINATIONS:
+            raise ValueError(f"These axes have more than {MOST_COMBINATIONS:,} combinations. Shorten one.")
+        try:
+            count = len(grid(self).prunings)
+        except ValidationError as error:
+            raise ValueError(sentence(error)) from error
+        if not count:
+            raise ValueError("Nothing is left to prune: no method can cut out whole units. Choose another pattern.")
+        if count > MOST_POINTS:
+            raise ValueError(f"This is {count:,} prunings, and a sweep takes {MOST_POINTS:,}. Shorten an axis.")
+        return self
+
+    @property
+    def models(self) -> tuple[ModelSpec, ...]:
+        """All dense models."""
+        return (self.model, *self.other_models)
+
+    def evaluation_of(self, dense: ModelSpec, folder: str = "", name: str = "") -> EvaluateSpec:
+        """The evaluation of a dense model, or of it and the pruned checkpoint in `folder`, so called in the results."""
+        pruned = (dense.model_copy(update={"source": folder}),) if folder else ()
+        names = ("dense", name) if folder else ("dense",)
+        return self.evaluation.model_copy(update={"model": dense, "compare": pruned, "names": names})
+
+
+@dataclass(frozen=True)
+class Grid:
+    """prunings: the points, those of one model and seed together. left_out: sentences on combinations there are none
+    of."""
+
+    prunings: tuple[PruneSpec, ...]
+    left_out: tuple[str, ...]
+
+
+def grid(spec: SweepSpec) -> Grid:
+    """Every pruning of a sweep, each once."""
+    prunings: dict[str, PruneSpec] = {}
+    left_out: list[str] = []
+    for model, seed, name, pattern in product(spec.models, spec.seeds, spec.methods, spec.patterns):
+        method = METHODS[name]
+        if PATTERNS[pattern].cuts_units and not method.structured:
+            left_out.append(f"{method.title} scores no whole units, so it is left out of {pattern} pruning.")
+            continue
+        for changes in _settings(spec, pattern):
+            point = normalised(spec.pruning, {"model": model, "method": name, "pattern": pattern, **changes}, seed)
+            prunings.setdefault(point.model_dump_json(), point)
+    return Grid(tuple(prunings.values()), tuple(dict.fromkeys(left_out)))
+
+
+def _settings(spec: SweepSpec, pattern: str) -> Iterator[dict[str, object]]:
+    fixed = PATTERNS[pattern].sparsity
+    sparsities = spec.sparsities if fixed is None else (fixed,)
+    for sparsity, strength, std, steps in product(sparsities, spec.strengths, spec.stds, spec.step_ranges):
+        first, last = (int(end) for end in steps.split("-"))
+        yield {
+            "sparsity": sparsity,
+            "discount": {"discount_strength": strength, "sink_std": std},
+            "steps": {"first_step": first, "last_step": last},
+        }
+
+
+def normalised(base: PruneSpec, changes: dict[str, object], seed: int) -> PruneSpec:
+    """A pruning with what its method does not look at as it is by default, so that equal prunings are equal specs.
+
+    changes: fields of `PruneSpec`; of nested ones, the fields that change. Raises pydantic's ValidationError.
+    """
+    values = base.model_dump() | {"out": "", "overwrite": False}
+    for name, value in changes.items():
+        values[name] = values[name] | value if isinstance(value, dict) else value
+    values["calibration"] = values["calibration"] | {"seed": seed}
+    method = METHODS[str(values["method"])]
+    for name, default in _unread(method, str(values["allocation"])).items():
+        values[name] = default
+    return PruneSpec.model_validate(values)
+
+
+def _unread(method: Method, allocation: str) -> dict[str, Spec]:
+    unread: dict[str, Spec] = {}
+    if not method.discounted:
+        unread["discount"] = DiscountParams()
+    if not method.weighs_steps:
+        unread["steps"] = StepParams()
+    if not method.calibrated and not ALLOCATIONS[allocation].needs_outliers:
+        unread["calibration"] = CalibrationParams()
+    return unread
+
+
+def against(point: PruneSpec, relation: str) -> PruneSpec | None:
+    """The pruning that this one is held against: `control` or `published`, as its method's row names them, all else
+    being equal. None where the row names none."""
+    other = getattr(METHODS[point.method], relation)
+    if other is None:
+        return None
+    return normalised(point, {"method": other}, point.calibration.seed)
+
+
+def without_seed(point: PruneSpec) -> PruneSpec:
+    """A pruning's setting: points of one setting differ in their calibration seed alone."""
+    return normalised(point, {}, 0)
+
+
+def setting_name(point: PruneSpec) -> str:
+    """A point without its seed in a few words: the method, the sparsity, and what of the axes is not the default."""
+    words = [point.method, f"{point.sparsity:.3g}"]
+    if point.pattern != PruneSpec.model_fields["pattern"].default:
+        words.append(point.pattern)
+    default = DiscountParams()
+    if point.discount.discount_strength != default.discount_strength:
+        words.append(f"λ {point.discount.discount_strength:g}")
+    if point.discount.sink_std != default.sink_std:
+        words.append(f"k {point.discount.sink_std:g}")
+    if step_range(point) != EVERY_STEP:
+        words.append(f"steps {step_range(point)}")
+    return " ".join(words)
+
+
+def point_name(point: PruneSpec) -> str:
+    """What a pruned model is called in the results of its evaluation."""
+    return f"{setting_name(point)} seed {point.calibration.seed}"
+
+
+def step_range(point: PruneSpec) -> str:
+    """The noise steps that count, as `SweepSpec.step_ranges` writes them."""
+    return f"{point.steps.first_step}-{point.steps.last_step}"

@@ -1,0 +1,152 @@
+"""`python -m analysis sweep`: the engine's sweep on the command line, what it writes, and that a kill costs nothing."""
+
+import argparse
+import csv
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.__main__ import main
+from analysis.command_line import sweep
+from analysis.evaluation.command import sweep_command
+from analysis.specs import CalibrationParams, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid
+from cache.store import Store
+from tests.engine.helpers import PATIENCE, until
+from tests.helpers import ROOT
+
+SMALL = [
+    "--device",
+    "cpu",
+    "--methods",
+    "wanda-noised,sink-wanda",
+    "--sparsities",
+    "0.6",
+    "--seeds",
+    "0-1",
+    "--tasks",
+    "bundled_agreement",
+]
+SMALL += ["--limit", "4", "--samples", "2", "--seq-len", "32", "--step-interval", "25"]
+
+
+def parsed(words: list[str]) -> SweepSpec:
+    parser = argparse.ArgumentParser()
+    sweep.add(parser.add_subparsers(dest="verb"))
+    return sweep.spec_of(parser.parse_args(words))
+
+
+def test_the_flags_are_the_axes_and_what_all_points_share():
+    spec = parsed(
+        ["sweep", *SMALL, "--discount", "0.5,1", "--steps", "0-25,26-50", "--seed", "3", "--keep", "checkpoints"]
+    )
+    assert (spec.seeds, spec.strengths, spec.step_ranges) == ((0, 1), (0.5, 1.0), ("0-25", "26-50"))
+    assert (spec.pruning.calibration.samples, spec.evaluation.limit, spec.evaluation.seed) == (2, 4, 3)
+    assert (spec.keep, spec.model.device) == ("checkpoints", "cpu")
+    assert len(grid(spec).prunings) == 2 * 2 * 3
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SweepSpec(),
+        SweepSpec(
+            model=ModelSpec(device="cpu"),
+            other_models=(ModelSpec(source="bundled-ar", device="cpu"),),
+            methods=("sink-wanda", "magnitude"),
+            sparsities=(0.6,),
+            seeds=(3, 4),
+            strengths=(0.5,),
+            step_ranges=("0-25",),
+            footprints=True,
+            pruning=PruneSpec(
+                calibration=CalibrationParams(samples=64, seq_len=128),
+                discount=DiscountParams(alpha_unit="std"),
+                allocation="owl",
+            ),
+            evaluation=EvaluateSpec(tasks=("paper", "bundled_story"), limit=9, seed=2, draws=16),
+        ),
+    ],
+)
+def test_the_command_asks_the_same_sweep_again(spec):
+    words = shlex.split(sweep_command(spec))
+    assert words[:3] == ["python", "-m", "analysis"]
+    assert parsed(words[3:]) == spec
+
+
+def test_bad_input_is_one_line_and_starts_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
+
+    def refused(*words: str) -> str:
+        assert main(["sweep", *words]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert "Name the folder" in refused(*SMALL)
+    out = ["--out", str(tmp_path / "swept")]
+    assert "'none' " in refused("--methods", "none", *out) or "Input should be" in refused("--methods", "none", *out)
+    assert "less than or equal to 0.95" in refused("--sparsities", "2", *out)
+    assert "There is no model" in refused("--model", "none such", *out)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    assert "was not written by SinkScope" in refused("--out", str(mine), "--overwrite")
+    assert not (tmp_path / "swept").exists()
+
+
+def jobs(home: Path, *kinds: str) -> dict[str, dict]:
+    store = Store(home)
+    try:
+        return {job["id"]: job for job in store.jobs() if job["kind"] in kinds}
+    finally:
+        store.close()
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_the_same_command_goes_on_and_repeats_nothing(tmp_path):
+    home, out = tmp_path / "home", tmp_path / "swept"
+    words = [sys.executable, "-m", "analysis", "sweep", *SMALL, "--out", str(out)]
+    environment = {**os.environ, "SINKSCOPE_HOME": str(home)}
+
+    def done() -> dict[str, dict]:
+        found = jobs(home, "prune", "evaluate") if home.exists() else {}
+        return {job_id: job for job_id, job in found.items() if job["state"] == "done"}
+
+    with (tmp_path / "first.log").open("w") as log:
+        first = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=log, stdout=log, start_new_session=True)
+    try:
+        until(lambda: sum(job["kind"] == "evaluate" for job in done().values()) >= 2)
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    before = done()
+    assert not out.exists()
+    second = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert second.returncode == 0, second.stderr
+    after = jobs(home, "prune", "evaluate")
+    assert {job_id: after[job_id]["started"] for job_id in before} == {
+        job_id: job["started"] for job_id, job in before.items()
+    }
+    assert sorted(job["kind"] for job in after.values()) == ["evaluate"] * 5 + ["prune"] * 4
+    assert "not shown at 60 %" in second.stdout and "two sources of noise" in second.stdout
+
+    written = json.loads((out / "sweep.json").read_text())
+    assert (written["format"], written["state"], len(written["points"])) == (sweep.FORMAT, "done", 4)
+    assert SweepSpec.model_validate(written["parameters"]) == parsed(["sweep", *SMALL])
+    assert written["environment"]["versions"]["torch"]
+    with (out / "differences.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["against"], row["verdict"], row["seeds"], row["clusters"]) == ("wanda-noised", "not shown", "2", "4")
+    suffixes = sorted(path.name.partition(".6-seed-")[2] for path in out.iterdir() if ".6-seed-" in path.name)
+    kinds = ["documents.jsonl", "masks.safetensors", "report.json"]
+    assert suffixes == sorted(f"{seed}.{kind}" for seed in (0, 1) for kind in kinds for _ in range(2))
+
+    third = subprocess.run([*words, "--overwrite", "--json"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert third.returncode == 0, third.stderr
+    assert json.loads(third.stdout)["verdicts"] == written["verdicts"]
+    assert len(jobs(home, "prune", "evaluate")) == len(after), "all of it is answered by reading"

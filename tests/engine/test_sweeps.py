@@ -1,0 +1,170 @@
+"""Sweeps in a real engine: every point once, checkpoints dropped or kept, failures retried, interruptions survived."""
+
+import os
+import signal
+
+import pytest
+
+from analysis.engine import Engine, JobRecord
+from analysis.errors import UserError
+from analysis.evaluation import results
+from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec
+from tests.engine.helpers import PATIENCE, engine_in, until
+
+pytestmark = pytest.mark.slow
+CPU = ModelSpec(device="cpu")
+
+
+def small(**changes) -> SweepSpec:
+    return SweepSpec(
+        **{
+            "model": CPU,
+            "methods": ("magnitude", "wanda-noised"),
+            "sparsities": (0.5,),
+            "seeds": (0, 1),
+            "pruning": PruneSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25)),
+            "evaluation": EvaluateSpec(tasks=("bundled_agreement",), limit=2),
+            **changes,
+        }
+    )
+
+
+def ended(engine: Engine, spec: SweepSpec) -> JobRecord:
+    return engine.wait(engine.submit("sweep", spec).id, PATIENCE)
+
+
+def children(engine: Engine, kind: str) -> dict[str, tuple[str, float]]:
+    """State and beginning of every job of a kind, by its id."""
+    return {job.id: (job.state, job.created) for job in engine.jobs(kind)}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    with engine_in(tmp_path_factory.mktemp("sweeps"), devices=["cpu", "cpu"]) as made:
+        yield made
+
+
+def test_every_point_is_pruned_and_scored_once_and_its_masks_and_answers_stay(engine):
+    record = ended(engine, small())
+    assert record.state == "done", record.reason
+    points = engine.sweep_points(record)
+    assert [(point.pruning.method, point.pruning.calibration.seed) for point in points] == [
+        ("magnitude", 0),
+        ("wanda-noised", 0),
+        ("wanda-noised", 1),
+    ]
+    for point in points:
+        assert point.state == "done"
+        left = sorted(path.name for path in engine.result(point.pruned).folder.iterdir())
+        assert left == ["masks.safetensors", "report.json"]
+        answers = results.read(engine.result(point.evaluated).file)
+        assert answers.names[0] == "dense" and len(answers.answers) == 4
+        assert answers.runs[1].seed == point.pruning.calibration.seed
+    assert engine.pruned_models() == {}, "what has no weights is not offered as a model"
+    jobs = [*engine.jobs("prune"), *engine.jobs("evaluate")]
+    assert sorted(job.kind for job in jobs) == ["evaluate"] * 4 + ["prune"] * 3
+    assert {job.device for job in jobs} == {"cpu #1", "cpu #2"}
+
+    assert engine.submit("sweep", small()).id == record.id, "the same sweep is answered by reading"
+    before = children(engine, "prune") | children(engine, "evaluate")
+    wider = ended(engine, small(sparsities=(0.5, 0.6), methods=("wanda-noised",)))
+    assert wider.state == "done"
+    after = children(engine, "prune") | children(engine, "evaluate")
+    assert {job_id: after[job_id] for job_id in before} == before
+    added = [job for job in (*engine.jobs("prune"), *engine.jobs("evaluate")) if job.id not in before]
+    assert sorted(job.kind for job in added) == ["evaluate", "evaluate", "prune", "prune"]
+    assert {job.spec["sparsity"] for job in added if job.kind == "prune"} == {0.6}
+
+
+def test_checkpoints_stay_where_they_shall_or_were_there_before(engine):
+    own = small().pruning.model_copy(update={"model": CPU, "method": "wanda-noised", "sparsity": 0.3})
+    by_hand = engine.wait(engine.submit("prune", own).id, PATIENCE)
+    spec = small(methods=("wanda-noised",), seeds=(0,), sparsities=(0.3,), footprints=True)
+    dropped = ended(engine, spec)
+    assert dropped.state == "done", dropped.reason
+    (point,) = engine.sweep_points(dropped)
+    assert point.pruned.id == by_hand.id
+    assert (engine.result(engine.job(by_hand.id)).folder / "model.safetensors").is_file(), "not the sweep's to drop"
+    assert point.footprint.summary["footprint"]["pruned"]["nonzeros"] > 0
+    kept = ended(engine, small(methods=("wanda-noised",), seeds=(0,), sparsities=(0.35,), keep="checkpoints"))
+    (point,) = engine.sweep_points(kept)
+    assert engine.result(point.pruned).folder in engine.pruned_models().values()
+
+
+def test_a_point_that_failed_is_retried_alone(engine):
+    spec = small(sparsities=(0.4, 0.45), seeds=(0,), methods=("wanda-noised",), step_ranges=("0-1000", "51-60"))
+    record = ended(engine, spec)
+    assert record.state == "failed"
+    assert record.reason.startswith("2 of 4 points failed. The first: No noise step of the calibration")
+    failed = [point for point in engine.sweep_points(record) if point.state == "failed"]
+    assert len(failed) == 2 and all("Widen it" in point.reason for point in failed)
+    before = {job_id: state for job_id, state in children(engine, "prune").items() if state[0] == "done"}
+    again = engine.restart(record.id)
+    assert again.id == record.id
+    assert engine.wait(record.id, PATIENCE).state == "failed", "the reason is still there"
+    after = children(engine, "prune")
+    assert {job_id: after[job_id] for job_id in before} == before
+    tries = [engine.job(point.pruned.id) for point in failed]
+    assert all(job.created > record.created for job in tries), "they were tried again"
+
+
+def test_a_worker_that_dies_costs_one_point_and_a_retry_ends_well(engine):
+    calibration = CalibrationParams(samples=24, seq_len=128)
+    spec = small(methods=("wanda-noised",), seeds=(7, 8), pruning=PruneSpec(calibration=calibration))
+    record = engine.submit("sweep", spec)
+
+    def at_work() -> JobRecord | None:
+        running = [job for job in engine.jobs("prune") if job.state == "running" and engine.progress(job.id).done > 1]
+        return next(iter(running), None)
+
+    victim = until(at_work)
+    pids = engine._dispatcher.cluster.client.run(os.getpid)
+    os.kill(pids[victim.worker], signal.SIGKILL)
+    failed = engine.wait(record.id, PATIENCE)
+    assert failed.state == "failed" and "worker process died" in failed.reason
+    assert [point.state for point in engine.sweep_points(failed)].count("done") == 1
+    engine.restart(record.id)
+    assert engine.wait(record.id, PATIENCE).state == "done"
+
+
+def test_a_cancelled_sweep_asks_for_nothing_more_and_goes_on_when_it_is_asked_again(engine):
+    spec = small(sparsities=(0.2, 0.25, 0.3, 0.35), methods=("wanda",))
+    record = engine.submit("sweep", spec)
+    until(lambda: any(point.state == "done" for point in engine.sweep_points(engine.job(record.id))))
+    engine.cancel(record.id)
+    assert engine.job(record.id).state == "cancelled"
+    until(lambda: all(job.ended for job in engine.jobs()))
+    asked = len(engine.jobs("prune"))
+    assert asked < 8 + len([job for job in engine.jobs("prune") if job.spec["method"] != "wanda"])
+    again = engine.submit("sweep", spec)
+    assert again.id == record.id
+    assert engine.wait(record.id, PATIENCE).state == "done"
+
+
+def test_the_next_engine_goes_on_with_a_sweep_and_repeats_nothing(tmp_path):
+    spec = small(sparsities=(0.5, 0.6, 0.7), methods=("wanda-noised",))
+    with engine_in(tmp_path) as first:
+        record = first.submit("sweep", spec)
+        until(lambda: any(point.state == "done" for point in first.sweep_points(first.job(record.id))))
+    with engine_in(tmp_path) as second:
+        assert second.job(record.id).state == "running"
+        done_before = {
+            job_id: state
+            for kind in ("prune", "evaluate")
+            for job_id, state in children(second, kind).items()
+            if state[0] == "done"
+        }
+        assert done_before
+        ended_well = second.wait(record.id, PATIENCE)
+        assert ended_well.state == "done", ended_well.reason
+        after = children(second, "prune") | children(second, "evaluate")
+        assert {job_id: after[job_id] for job_id in done_before} == done_before
+        assert len(second.jobs("prune")) == 6 and len(second.jobs("evaluate")) == 7
+    with engine_in(tmp_path, alone=True) as third:
+        assert third.submit("sweep", spec).id == record.id
+        assert third.worker_pids() == [], "nothing is left to run"
+
+
+def test_a_sweep_of_a_model_that_is_none_is_refused_at_once(engine):
+    with pytest.raises(UserError, match="There is no model"):
+        engine.submit("sweep", small(model=ModelSpec(source="none such")))

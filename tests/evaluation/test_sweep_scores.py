@@ -1,0 +1,129 @@
+"""What a sweep says: settings over seeds, their counterparts found by their specs, and which noise was counted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.evaluation import sweep_scores
+from analysis.evaluation.published_results import published
+from analysis.evaluation.sweep_scores import PointScores, TaskScores
+from analysis.specs import METHODS, ModelSpec, SweepSpec, grid
+
+ITEMS, A_CLUSTER = 60, 3
+
+
+def scored(spec: SweepSpec, gain: float = 0.0, seed: int = 0) -> list[PointScores]:
+    """Scores of every point: the same for all methods of a seed but for `gain`, which sink-wanda alone gets."""
+    points = []
+    for pruning in grid(spec).prunings:
+        rng = np.random.default_rng([seed, pruning.calibration.seed, round(100 * pruning.sparsity)])
+        tasks = []
+        for name, chance in (("one", 0.5), ("two", 0.25)):
+            right = (rng.random(ITEMS) < 0.6).astype(float)
+            own = np.random.default_rng([seed, pruning.calibration.seed, len(pruning.method)])
+            flipped = np.where(own.random(ITEMS) < 0.05, 1 - right, right)
+            if pruning.method == "sink-wanda":
+                flipped = np.where(own.random(ITEMS) < gain, 1.0, flipped)
+            keys = tuple(f"{name} {item}" for item in range(ITEMS))
+            clusters = tuple(f"cluster {item // A_CLUSTER}" for item in range(ITEMS))
+            tasks.append(TaskScores(name, name.title(), keys, clusters, np.ones(ITEMS), flipped, chance))
+        points.append(PointScores(pruning, tuple(tasks)))
+    return points
+
+
+def swept(points: list[PointScores], spec: SweepSpec) -> list[sweep_scores.Setting]:
+    return sweep_scores.settings(points, grid(spec).prunings)
+
+
+SPEC = SweepSpec(methods=("sink-wanda", "wanda-noised", "wanda"), sparsities=(0.6, 0.7), seeds=tuple(range(6)))
+
+
+def test_a_setting_is_the_mean_of_its_seeds_and_knows_dense_and_chance():
+    points = scored(SPEC)
+    found = swept(points, SPEC)
+    assert [(one.name, one.seeds, one.complete) for one in found][:2] == [
+        ("sink-wanda 0.6", tuple(range(6)), True),
+        ("sink-wanda 0.7", tuple(range(6)), True),
+    ]
+    mine = [point for point in points if point.pruning.method == "sink-wanda" and point.pruning.sparsity == 0.6]
+    means = [np.mean([task.pruned.mean() for task in point.tasks]) for point in mine]
+    assert found[0].by_seed == pytest.approx(means)
+    assert found[0].accuracy == pytest.approx(np.mean(means))
+    assert (found[0].dense.value, found[0].chance) == (1.0, 0.375)
+    row = sweep_scores.setting_row(found[0])
+    assert (row["seeds"], row["of"], row["lowest seed"]) == (6, 6, pytest.approx(min(means)))
+
+
+def test_every_sink_aware_setting_stands_against_its_control_and_its_published_baseline():
+    found = sweep_scores.comparisons(swept(scored(SPEC), SPEC))
+    assert [(one.setting.pruning.sparsity, one.other.pruning.method, one.relation) for one in found] == [
+        (0.6, "wanda-noised", "control"),
+        (0.6, "wanda", "published"),
+        (0.7, "wanda-noised", "control"),
+        (0.7, "wanda", "published"),
+    ]
+    assert all(one.difference.paired and one.difference.clusters == 2 * ITEMS // A_CLUSTER for one in found)
+    assert all(one.difference.p_holm >= one.difference.p for one in found)
+
+
+def test_without_an_effect_it_says_not_shown_and_names_both_sources_of_noise():
+    told = sweep_scores.verdicts(sweep_scores.comparisons(swept(scored(SPEC), SPEC)))
+    control = next(sentence for sentence in told if "control" in sentence)
+    assert control.startswith("Sink-Wanda − Wanda, noised (control) on bundled: not shown at 60 % (")
+    assert "not shown at 70 %" in control
+    assert (
+        "hold two sources of noise: items (120 in 40 clusters), and the calibration seed (6 seeds, paired)" in control
+    )
+
+
+def test_an_effect_is_shown():
+    told = sweep_scores.comparisons(swept(scored(SPEC, gain=0.5), SPEC))
+    assert all(one.difference.words == "better" and one.difference.value > 0.1 for one in told)
+
+
+def test_with_one_seed_the_noise_of_the_seed_is_said_to_be_left_out():
+    one = SPEC.model_copy(update={"seeds": (0,)})
+    (control, _) = sweep_scores.verdicts(sweep_scores.comparisons(swept(scored(one), one)))
+    assert "leave out the calibration seed's" in control
+    assert sweep_scores.floor(swept(scored(one), one)[0]) is None
+
+
+def test_while_seeds_are_missing_a_difference_is_interim_and_on_the_seeds_that_both_have():
+    points = [
+        point for point in scored(SPEC) if point.pruning.method == "sink-wanda" or point.pruning.calibration.seed < 3
+    ]
+    found = sweep_scores.comparisons(swept(points, SPEC))
+    assert {one.seeds for one in found} == {(0, 1, 2)}
+    assert all(one.difference.p is None and one.difference.words.startswith("interim") for one in found)
+
+
+def test_points_are_joined_on_the_items_that_all_of_a_model_have_answered():
+    points = scored(SPEC)
+    short = points[3].tasks[0]
+    few = replace(
+        short, keys=short.keys[5:], clusters=short.clusters[5:], dense=short.dense[5:], pruned=short.pruned[5:]
+    )
+    points[3] = replace(points[3], tasks=(few, points[3].tasks[1]))
+    found = swept(points, SPEC)
+    assert {setting.tasks["one"][0].shape[1] for setting in found} == {ITEMS - 5}
+    assert {setting.tasks["two"][0].shape[1] for setting in found} == {ITEMS}
+    points[3] = replace(points[3], tasks=points[3].tasks[1:])
+    assert {tuple(setting.tasks) for setting in swept(points, SPEC)} == {("two",)}
+
+
+def test_models_are_not_compared_with_each_other():
+    spec = SPEC.model_copy(update={"other_models": (ModelSpec(source="bundled-ar"),)})
+    found = sweep_scores.comparisons(swept(scored(spec), spec))
+    assert len(found) == 8
+    assert all(one.setting.pruning.model == one.other.pruning.model for one in found)
+
+
+def test_published_rows_carry_their_source_and_are_shares():
+    rows = published()
+    assert all(row.source and row.model and 0 <= row.accuracy <= 1 for row in rows)
+    assert {row.method for row in rows} <= {*METHODS, "dense", "baseline", "sink-aware"}
+    replicated = [row for row in rows if "replication:" in row.source]
+    assert len(replicated) == 13 and all(row.standard_error for row in replicated)
+    cell = next(row for row in rows if (row.method, row.sparsity, row.task) == ("sink-wanda", 0.5, "average"))
+    assert cell.accuracy == pytest.approx(0.5318)
