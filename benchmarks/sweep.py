@@ -10,6 +10,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,12 @@ def main() -> None:
             if not number:
                 asked = DenseStatisticsSpec.of(spec)
                 assert asked is not None
-                stored, storing = _timed(lambda asked=asked: dense_statistics(asked, context("store", "together")))
+                stored, storing = _timed(partial(dense_statistics, asked, context("store", "together")))
                 store = Stores(Path(root) / "together").results
                 store.add_result(stored.key, dict(stored.summary), stored.file)
                 store.close()
-            apart += _timed(lambda spec=spec, number=number: prune(spec, context(f"apart {number}", "apart")))[1]
-            reading += _timed(lambda spec=spec, number=number: prune(spec, context(f"read {number}", "together")))[1]
+            apart += _timed(partial(prune, spec, context(f"apart {number}", "apart")))[1]
+            reading += _timed(partial(prune, spec, context(f"read {number}", "together")))[1]
     print(f"each its own: {apart:.2f} s; stored once: {storing:.2f} s + {reading:.2f} s")
     print(f"{apart / (storing + reading):.2f} times as fast over {options.sparsities}")
 

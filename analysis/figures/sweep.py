@@ -1,0 +1,200 @@
+"""Figures of a sweep: accuracy against sparsity or size, differences with their intervals, and maps of two axes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.figures.dynamics import SERIES_COLORS, SYMBOLS
+from analysis.figures.style import MASS_SCALE, REFERENCE, as_text, color_bar, layout
+
+DENSE_DASH, CHANCE_DASH = "dash", "dot"
+_HEIGHT = 360
+_CELL = 34  # pixels a row of a map
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracies along an axis, (N,) each, as shares. x: where; mean over seeds; low, high: the seeds' range, equal to
+    the mean for one seed; seeds: how many. reference: of another's table, drawn grey and open.
+    """
+
+    name: str
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    seeds: np.ndarray
+    reference: bool = False
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Differences along an axis, (N,) each, as shares, with their intervals. shown: of a difference that is shown,
+    drawn full, else hollow. words: what each shows.
+    """
+
+    name: str
+    x: np.ndarray
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    shown: np.ndarray
+    words: Sequence[str]
+
+
+def accuracy(
+    curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None, percent_x: bool = True
+) -> go.Figure:
+    """A line a curve with a dot a point, and a band over its seeds; the dense and the chance level as lines."""
+    figure = go.Figure()
+    _add_curves(figure, curves, colors_of([curve.name for curve in curves]))
+    _add_levels(figure, dense, chance)
+    layout(figure, x_title, "accuracy", _HEIGHT)
+    figure.update_yaxes(tickformat=".0%")
+    if percent_x:
+        figure.update_xaxes(tickformat=".0%")
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def deltas(
+    curves: Sequence[Curve],
+    found: Sequence[Delta],
+    dense: float | None,
+    chance: float | None,
+    names: Mapping[str, str] | None = None,
+) -> go.Figure:
+    """Above, the accuracies that are compared, with dense and chance; beneath, on the same sparsities, the differences
+    in points with their intervals around zero.
+
+    names: the colour of a difference is that of the curve of this name, by the difference's name.
+    """
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.08)
+    colors = colors_of([*(curve.name for curve in curves), *(delta.name for delta in found)])
+    _add_curves(figure, curves, colors, row=1)
+    _add_levels(figure, dense, chance, row=1)
+    for index, delta in enumerate(found):
+        shift = 0.004 * (index - (len(found) - 1) / 2)  # side by side where they share a sparsity
+        color = colors[(names or {}).get(delta.name, delta.name)]
+        figure.add_trace(
+            go.Scatter(
+                x=(np.asarray(delta.x) + shift).astype(np.float32),
+                y=(100 * np.asarray(delta.value)).astype(np.float32),
+                mode="markers",
+                name=as_text(delta.name),
+                marker={
+                    "color": color,
+                    "size": 10,
+                    "line": {"color": color, "width": 2},
+                    "symbol": [_symbol(index, bool(shown)) for shown in delta.shown],
+                },
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (100 * (np.asarray(delta.high) - delta.value)).astype(np.float32),
+                    "arrayminus": (100 * (np.asarray(delta.value) - delta.low)).astype(np.float32),
+                    "thickness": 2,
+                    "width": 4,
+                },
+                text=[as_text(words) for words in delta.words],
+                hovertemplate="%{text}<extra></extra>",
+            ),
+            row=2,
+            col=1,
+        )
+    layout(figure, "", "", 560)
+    figure.add_hline(y=0, line={"color": REFERENCE, "width": 1.5, "dash": DENSE_DASH}, row=2, col=1)
+    figure.update_yaxes(title_text="accuracy", tickformat=".0%", row=1, col=1)
+    figure.update_yaxes(title_text="difference (points)", zeroline=False, row=2, col=1)
+    figure.update_xaxes(tickformat=".0%")
+    figure.update_xaxes(title_text="sparsity", row=2, col=1)
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def grid_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x: str, y: str, bar: str) -> go.Figure:
+    """Shares (rows, columns) as a map with its numbers in its cells; NaN where there is none yet."""
+    values = np.asarray(values, np.float32)
+    text = [["" if not np.isfinite(cell) else f"{100 * cell:.1f}" for cell in row] for row in values]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            x=[as_text(name) for name in columns],
+            y=[as_text(name) for name in rows],
+            text=text,
+            texttemplate="%{text}",
+            colorscale=MASS_SCALE,
+            colorbar=color_bar(bar, percent=True),
+            hovertemplate="%{y}<br>%{x}<br>%{z:.1%}<extra></extra>",
+            hoverongaps=False,
+            xgap=1,
+            ygap=1,
+        )
+    )
+    layout(figure, x, y, 110 + _CELL * len(rows))
+    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_xaxes(type="category")
+    return figure
+
+
+def colors_of(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each name, in the order in which they come."""
+    return {name: SERIES_COLORS[index % len(SERIES_COLORS)] for index, name in enumerate(dict.fromkeys(names))}
+
+
+def _symbol(index: int, shown: bool) -> str:
+    symbol = SYMBOLS[index % len(SYMBOLS)]
+    return symbol if shown else f"{symbol}-open"
+
+
+def _add_curves(figure: go.Figure, curves: Sequence[Curve], colors: Mapping[str, str], row: int | None = None) -> None:
+    place = {} if row is None else {"row": row, "col": 1}
+    for index, curve in enumerate(curves):
+        color = REFERENCE if curve.reference else colors[curve.name]
+        x, mean, low, high = (np.asarray(values, np.float32) for values in (curve.x, curve.mean, curve.low, curve.high))
+        if (high > low).any():
+            figure.add_trace(
+                go.Scatter(
+                    x=np.concatenate([x, x[::-1]]),
+                    y=np.concatenate([high, low[::-1]]),
+                    fill="toself",
+                    mode="none",
+                    fillcolor=color,
+                    opacity=0.18,
+                    hoverinfo="skip",
+                    showlegend=False,
+                ),
+                **place,
+            )
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=mean,
+                mode="lines+markers",
+                name=as_text(curve.name),
+                line={"color": color, "width": 2, "dash": CHANCE_DASH if curve.reference else "solid"},
+                marker={"size": 8, "symbol": _symbol(index, not curve.reference)},
+                customdata=np.stack([low, high, np.asarray(curve.seeds, np.float32)], axis=1),
+                hovertemplate="%{y:.1%} (seeds %{customdata[0]:.1%} to %{customdata[1]:.1%}, "
+                "%{customdata[2]:d} of them)"
+                if not curve.reference
+                else "%{y:.1%}",
+            ),
+            **place,
+        )
+
+
+def _add_levels(figure: go.Figure, dense: float | None, chance: float | None, row: int | None = None) -> None:
+    place = {} if row is None else {"row": row, "col": 1}
+    for level, dash, name in ((dense, DENSE_DASH, "dense"), (chance, CHANCE_DASH, "chance")):
+        if level is not None:
+            figure.add_hline(
+                y=level,
+                line={"color": REFERENCE, "width": 1.5, "dash": dash},
+                annotation_text=f"{name} {level:.1%}",
+                annotation_position="bottom right" if name == "dense" else "top right",
+                **place,
+            )

@@ -1,0 +1,334 @@
+"""What a sweep has found so far: differences with both sources of noise, accuracies along its axes, and its points."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.engine.sweep_points import point_row
+from analysis.engine.sweeps import Point
+from analysis.evaluation import sweep_scores
+from analysis.evaluation.conditions import RELATIONS
+from analysis.evaluation.published_results import published
+from analysis.evaluation.sweep_scores import Comparison, Setting
+from analysis.figures import sweep as figures
+from analysis.specs import METHODS, PruneSpec, step_range
+from pages.parts.charts import chart, table
+from pages.parts.plain import plain
+
+_DELTA = (
+    "First minus second method on the same items, the mean over tasks and calibration seeds. Items of one cluster (a "
+    "key, a passage) and runs of one seed are not independent, so the variance is that of both, crossed:\n\n"
+    r"$$V = V_{seeds} + V_{clusters} - V_{seeds \times clusters}$$"
+    "\n\nwith Satterthwaite's degrees of freedom; tests are adjusted by Holm over all differences shown. With one seed "
+    "$V = V_{clusters}$."
+)
+_ACCURACY = "Right answers, the mean over tasks and then over calibration seeds; the band spans the seeds."
+_SIZES = {
+    "weights not 0": "weights of the pruned projections that are not 0",
+    "of the model": "weights of the model that are not 0",
+    "bytes": "bytes as a bit mask and values",
+    "ms a forward": "milliseconds a forward",
+}
+
+
+def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointScores]) -> None:
+    """Draws everything that is known."""
+    evaluations = tuple(point.evaluated.id for point in points if point.evaluated is not None)
+    settings, compared = _computed((*evaluations, str(len(scores))), [point.pruning for point in points], scores)
+    if not settings:
+        st.caption("No point is scored yet. Results appear here one by one.")
+        return
+    models = list(dict.fromkeys(setting.pruning.model.source for setting in settings))
+    chosen = models[0]
+    if len(models) > 1:
+        chosen = st.segmented_control(
+            "Model",
+            models,
+            default=models[0],
+            required=True,
+            key="sweep_model",
+            bind="query-params",
+            format_func=lambda name: plain(name),
+        )
+    mine = [setting for setting in settings if setting.pruning.model.source == chosen]
+    _differences([one for one in compared if one.setting.pruning.model.source == chosen], len(compared))
+    _accuracies(mine)
+    rows = [point_row(point) for point in points]
+    _sizes([row for row in rows if row["model"] == chosen])
+    _task_map(mine)
+    _step_map(mine)
+    _published()
+    _points(rows)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _computed(
+    key: tuple[str, ...], _asked: Sequence[PruneSpec], _scores: Sequence[sweep_scores.PointScores]
+) -> tuple[list[Setting], list[Comparison]]:
+    """Settings and comparisons, as these take a moment. key: what they come from."""
+    settings = sweep_scores.settings(_scores, _asked)
+    return settings, sweep_scores.comparisons(settings)
+
+
+def _differences(compared: Sequence[Comparison], family: int) -> None:
+    if not compared:
+        st.caption(
+            "Choose a method together with its control or its published baseline, and their differences show here."
+        )
+        return
+    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sweep_scores.verdicts(compared)))
+    floors = [_floor(setting) for setting in _controls(compared)]
+    if any(floors):
+        st.caption(plain(" ".join(filter(None, floors))))
+    groups: dict[str, list[Comparison]] = {}
+    for one in compared:
+        groups.setdefault(_pair(one), []).append(one)
+    deltas = [_delta(name, group) for name, group in groups.items()]
+    sides = {side.pruning.method: side for one in compared for side in (one.setting, one.other)}
+    curves = _curves([side for one in compared for side in (one.setting, one.other)])
+    first = compared[0].setting
+    chart(
+        "Sink-aware minus control, minus published baseline",
+        f"Above, the accuracies; beneath, their differences in points with 95 % intervals. A full mark: a difference "
+        f"is shown. A hollow one: not shown, which is not to say that there is none. Adjusted by Holm over {family} "
+        f"difference{'s' if family > 1 else ''}. {sweep_scores.noise([one.difference for one in compared])}",
+        _DELTA,
+        figures.deltas(curves, deltas, first.dense.value, first.chance),
+        "sweep_deltas",
+        pd.DataFrame([sweep_scores.comparison_row(one) for one in compared]),
+    )
+    if len(sides) > 6:
+        st.caption("Methods beyond the sixth share a colour with an earlier one.")
+
+
+def _controls(compared: Sequence[Comparison]) -> list[Setting]:
+    found = {one.other.name: one.other for one in compared if one.relation == "control"}
+    return list(found.values())
+
+
+def _floor(setting: Setting) -> str:
+    """What two seeds of one method differ by, in a sentence; nothing where there is one seed."""
+    floor = sweep_scores.floor(setting)
+    if floor is None:
+        return ""
+    return (
+        f"Two calibration seeds of {setting.name} differ by {100 * floor.typical:.2f} points typically, by "
+        f"{100 * floor.largest:.2f} at most ({floor.seeds} seeds)."
+    )
+
+
+def _pair(one: Comparison) -> str:
+    titles = [METHODS[side.pruning.method].title for side in (one.setting, one.other)]
+    detail = _detail(one.setting)
+    return f"{titles[0]} − {titles[1]} ({RELATIONS[one.relation]}){f' · {detail}' if detail else ''}"
+
+
+def _detail(setting: Setting) -> str:
+    """What of the axes but the method and the sparsity is not the default."""
+    point = setting.pruning
+    return " ".join(setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}").split())
+
+
+def _delta(name: str, group: Sequence[Comparison]) -> figures.Delta:
+    group = sorted(group, key=lambda one: one.setting.pruning.sparsity)
+    told = [one.difference for one in group]
+    rows = [sweep_scores.comparison_row(one) for one in group]
+    return figures.Delta(
+        name,
+        np.array([one.setting.pruning.sparsity for one in group]),
+        np.array([one.value for one in told]),
+        np.array([one.low for one in told]),
+        np.array([one.high for one in told]),
+        np.array([one.shown for one in told]),
+        [
+            f"{name}: {100 * row['difference']:+.2f} points [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], "
+            f"{row['verdict']}, {row['seeds']} seeds, {row['clusters']} clusters"
+            for row in rows
+        ],
+    )
+
+
+def _curves(settings: Sequence[Setting]) -> list[figures.Curve]:
+    """One curve for each method and each value of the other axes, along the sparsity."""
+    groups: dict[str, dict[float, Setting]] = {}
+    for setting in settings:
+        detail = _detail(setting)
+        name = METHODS[setting.pruning.method].title + (f" · {detail}" if detail else "")
+        groups.setdefault(name, {})[setting.pruning.sparsity] = setting
+    curves = []
+    for name, by_sparsity in groups.items():
+        rows = [by_sparsity[sparsity] for sparsity in sorted(by_sparsity)]
+        curves.append(
+            figures.Curve(
+                name,
+                np.array(sorted(by_sparsity)),
+                np.array([row.accuracy for row in rows]),
+                np.array([row.by_seed.min() for row in rows]),
+                np.array([row.by_seed.max() for row in rows]),
+                np.array([len(row.seeds) for row in rows]),
+            )
+        )
+    return curves
+
+
+def _accuracies(settings: Sequence[Setting]) -> None:
+    first = settings[0]
+    waiting = sum(setting.planned - len(setting.seeds) for setting in settings)
+    chart(
+        "Accuracy against sparsity",
+        "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items."
+        + (f" Interim: {waiting} more runs of these settings are to come." if waiting else ""),
+        _ACCURACY,
+        figures.accuracy(_curves(settings), "sparsity", first.dense.value, first.chance),
+        "sweep_accuracy",
+        pd.DataFrame([sweep_scores.setting_row(setting) for setting in settings]),
+    )
+
+
+def _sizes(rows: Sequence[dict]) -> None:
+    """Accuracy against what a pruned model weighs or takes, as far as that is known."""
+    known = [name for name in _SIZES if any(row[name] is not None for row in rows)]
+    if not known:
+        return
+    axis = st.segmented_control(
+        "Against",
+        known,
+        default=known[0],
+        required=True,
+        key="sweep_size",
+        bind="query-params",
+        format_func=lambda name: plain(name),
+        help="Sizes in bytes and times of a forward are there where the sweep measured them.",
+    )
+    there = [row for row in rows if row[axis] is not None and row["accuracy"] is not None]
+    curves = []
+    for method in dict.fromkeys(row["method"] for row in there):
+        mine = sorted((row for row in there if row["method"] == method), key=lambda row: row[axis])
+        groups: dict[tuple, list[dict]] = {}
+        for row in mine:
+            groups.setdefault((row["sparsity"], row["pattern"], row["λ"], row["k"], row["noise steps"]), []).append(row)
+        values = [([row[axis] for row in group], [row["accuracy"] for row in group]) for group in groups.values()]
+        values.sort(key=lambda pair: float(np.mean(pair[0])))
+        curves.append(
+            figures.Curve(
+                METHODS[method].title,
+                np.array([np.mean(x) for x, _ in values]),
+                np.array([np.mean(y) for _, y in values]),
+                np.array([np.min(y) for _, y in values]),
+                np.array([np.max(y) for _, y in values]),
+                np.array([len(y) for _, y in values]),
+            )
+        )
+    columns = ["method", "sparsity", "pattern", "seed", axis, "accuracy"]
+    chart(
+        f"Accuracy against {_SIZES[axis]}",
+        "A dot is the mean over calibration seeds, the band spans the seeds.",
+        _ACCURACY,
+        figures.accuracy(curves, _SIZES[axis], None, None, percent_x=False),
+        "sweep_sizes",
+        pd.DataFrame([{name: row[name] for name in columns} for row in there]),
+    )
+
+
+def _task_map(settings: Sequence[Setting]) -> None:
+    sparsities = sorted({setting.pruning.sparsity for setting in settings})
+    names = [f"{sparsity:.0%}" for sparsity in sparsities]
+    chosen = names[-1]
+    if len(names) > 1:
+        chosen = st.segmented_control(
+            "Sparsity", names, default=names[-1], required=True, key="sweep_sparsity", bind="query-params"
+        )
+    rows = [setting for setting in settings if f"{setting.pruning.sparsity:.0%}" == chosen]
+    tasks = list(rows[0].tasks)
+    dense = [float(rows[0].tasks[task][1].mean()) for task in tasks]
+    values = np.array([dense, *([setting.of_task(task) for task in tasks] for setting in rows)])
+    titles = ["dense", *(_label(setting) for setting in rows)]
+    columns = [rows[0].titles[task] for task in tasks]
+    chart(
+        f"Tasks by method at {chosen}",
+        "Accuracy in percent, the mean over calibration seeds; colours run from the lowest to the highest shown.",
+        "Right answers of the items that all models have answered.",
+        figures.grid_map(values, titles, columns, "", "", "accuracy"),
+        "sweep_task_map",
+        pd.DataFrame(values, columns=columns).assign(method=titles),
+    )
+
+
+def _label(setting: Setting) -> str:
+    detail = _detail(setting)
+    return METHODS[setting.pruning.method].title + (f" · {detail}" if detail else "")
+
+
+def _step_map(settings: Sequence[Setting]) -> None:
+    weighing = [setting for setting in settings if METHODS[setting.pruning.method].weighs_steps]
+    ranges = list(dict.fromkeys(step_range(setting.pruning) for setting in weighing))
+    if len(ranges) < 2:
+        return
+    methods = list(dict.fromkeys(setting.pruning.method for setting in weighing))
+    chosen = methods[0]
+    if len(methods) > 1:
+        chosen = st.segmented_control(
+            "Method",
+            methods,
+            default=methods[0],
+            required=True,
+            key="sweep_step_method",
+            bind="query-params",
+            format_func=lambda name: METHODS[name].title,
+        )
+    sparsities = sorted({setting.pruning.sparsity for setting in weighing})
+    cells: dict[tuple[str, float], list[float]] = {}
+    for setting in weighing:
+        if setting.pruning.method == chosen:
+            cells.setdefault((step_range(setting.pruning), setting.pruning.sparsity), []).append(setting.accuracy)
+    values = np.array([[np.mean(cells.get((steps, x), [np.nan])) for x in sparsities] for steps in ranges])
+    columns = [f"{x:.0%}" for x in sparsities]
+    chart(
+        f"Noise steps that count, by sparsity: {METHODS[chosen].title}",
+        "Accuracy in percent, the mean over calibration seeds and, where there are several, over discounts.",
+        "Right answers, the mean over tasks.",
+        figures.grid_map(values, ranges, columns, "sparsity", "noise steps", "accuracy"),
+        "sweep_step_map",
+        pd.DataFrame(values, columns=columns).assign(steps=ranges),
+    )
+
+
+def _published() -> None:
+    """Tables of others, apart from one's own."""
+    if not st.toggle(
+        "Published results", key="sweep_published", bind="query-params", help="Tables of others, as they stand there."
+    ):
+        return
+    rows = published()
+    sources = list(dict.fromkeys(row.source for row in rows))
+    titles = {f"{row.model} · {row.pattern} · {row.task}": (row.model, row.pattern, row.task) for row in rows}
+    chosen = st.selectbox("Table", list(titles), key="sweep_published_table", bind="query-params")
+    mine = [row for row in rows if (row.model, row.pattern, row.task) == titles[chosen]]
+    curves = []
+    for method in dict.fromkeys(row.method for row in mine if row.sparsity):
+        of_method = sorted((row for row in mine if row.method == method), key=lambda row: row.sparsity)
+        values = np.array([row.accuracy for row in of_method])
+        x = np.array([row.sparsity for row in of_method])
+        curves.append(figures.Curve(method, x, values, values, values, np.ones(len(x)), reference=True))
+    dense = next((row.accuracy for row in mine if not row.sparsity), None)
+    cited = "; ".join(source for source in sources if any(row.source == source for row in mine))
+    chart(
+        f"Published by others: {chosen}",
+        f"Not measured here, and not on the model, items or text of this sweep. Source: {cited}.",
+        "As the source gives it; where it has a standard error, that is in the table.",
+        figures.accuracy(curves, "sparsity", dense, None),
+        "sweep_published_chart",
+        pd.DataFrame([vars(row) for row in mine]),
+    )
+
+
+def _points(rows: Sequence[dict]) -> None:
+    table(
+        "Points",
+        "Every pruning of the sweep: where it stands, what it scores, what it weighs and what it took.",
+        pd.DataFrame(rows).dropna(axis=1, how="all"),
+        "sweep_points",
+        "Accuracies are shares; seconds are of this machine while it did whatever else it did.",
+    )

@@ -1,0 +1,231 @@
+"""Prune with every combination of methods, sparsities, seeds and more, score each, and see what holds."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.engine.foresight import Foresight, lines
+from analysis.engine.sweep_points import scored
+from analysis.evaluation import sweep_scores
+from analysis.evaluation.command import sweep_command
+from analysis.specs import PruneSpec, SweepSpec, grid, point_name
+from pages.parts import permission
+from pages.parts.charts import export_button, start_exhibits
+from pages.parts.frame import run
+from pages.parts.plain import code, plain
+from pages.parts.progress import cancel_button, progress_bar, restart_button
+from pages.parts.session import engine, model_in_use, not_in_address, submit
+from pages.parts.sweep.results import sweep_results
+from pages.parts.sweep.settings import sweep_settings
+from pages.parts.trouble import EXPECTED, why
+
+REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
+_ADDRESS, _REFUSED, _CHOSEN = "sweep", "sweep_refused", "sweep_shown"
+_SHOWN_FAILURES = 5
+
+
+def main() -> None:
+    """Draws the page."""
+    st.title("Sweep")
+    start_exhibits()
+    model = model_in_use()
+    st.caption(
+        f"Prunes {code(model.source)} with every combination of these axes and scores each pruned model beside the "
+        "dense one, on the same items with the same masks. A method gets no copies along an axis it does not look at."
+    )
+    spec, problem = sweep_settings(model)
+    if spec is None:
+        st.error(plain(problem))
+    else:
+        _plan(spec)
+    st.button(
+        "Sweep",
+        key="sweep_start",
+        type="primary",
+        icon=":material/stacked_line_chart:",
+        disabled=spec is None,
+        help=plain(problem) or "Runs on all devices. It can be stopped and goes on where it was.",
+        on_click=_launch,
+        args=(spec,),
+    )
+    refused = st.session_state.pop(_REFUSED, "")
+    if refused:
+        st.error(plain(refused))
+    st.divider()
+    record = _shown()
+    if record is None:
+        st.info("Nothing was swept yet. Choose the axes above and press **Sweep**; results show here as they come.")
+        return
+    _state(record)
+    _results(record)
+
+
+# --- before it starts -------------------------------------------------------------------------------------------
+
+
+def _plan(spec: SweepSpec) -> None:
+    """How many prunings that is, and what is known of the time, memory and disk they take."""
+    for sentence in grid(spec).left_out:
+        st.caption(f":material/info: {plain(sentence)}")
+    try:
+        foresight = engine().foresee(spec)
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return
+    st.caption(plain(" ".join(lines(foresight))))
+    if foresight.estimates:
+        st.button(
+            "Estimate time and memory",
+            key="sweep_estimate",
+            icon=":material/timer:",
+            on_click=_estimate,
+            args=(spec, foresight),
+            help="Runs one step of each phase of every kind of pruning.",
+        )
+        pending = [job for job in engine().jobs("estimate") if not job.ended]
+        if pending:
+            st.fragment(_await_estimates, run_every=REFRESH)()
+
+
+def _estimate(spec: SweepSpec, foresight: Foresight) -> None:
+    permission.allow(*(model.source for model in spec.models))
+    try:
+        for question in foresight.estimates:
+            submit("estimate", question)
+    except EXPECTED as error:
+        st.session_state[_REFUSED] = why(error)
+
+
+def _await_estimates() -> None:
+    waiting = sum(not job.ended for job in engine().jobs("estimate"))
+    if not waiting:
+        st.rerun()
+    st.caption(f"{waiting} estimates are being measured …")
+
+
+def _launch(spec: SweepSpec) -> None:
+    """A callback, so that no rerun that something else on the page asks for can lose the click."""
+    try:
+        permission.allow(*(model.source for model in spec.models))
+        st.query_params[_ADDRESS] = submit("sweep", spec).id
+    except EXPECTED as error:
+        st.session_state[_REFUSED] = why(error)
+
+
+# --- the sweep shown --------------------------------------------------------------------------------------------
+
+
+def _shown() -> JobRecord | None:
+    """The sweep in the address, else the newest; with the others to choose from."""
+    records = {record.id: record for record in engine().jobs("sweep")}
+    asked = st.query_params.get(_ADDRESS)
+    if asked and asked not in records:
+        not_in_address("a sweep that is not in the store." + (" Here is the newest one." if records else ""))
+    if not records:
+        return None
+    shown = asked if asked in records else next(iter(records))
+    if len(records) > 1:
+        st.session_state[_CHOSEN] = shown
+        shown = st.selectbox(
+            "Shown", list(records), key=_CHOSEN, on_change=_choose, format_func=lambda job: _title(records[job])
+        )
+    else:
+        st.caption(plain(_title(records[shown])))
+    return records[shown]
+
+
+def _choose() -> None:
+    st.query_params[_ADDRESS] = st.session_state[_CHOSEN]
+
+
+def _title(record: JobRecord) -> str:
+    """A sweep in one line: when, which models and methods, how many points."""
+    spec = record.parameters(SweepSpec)
+    when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
+    models = ", ".join(model.source for model in spec.models)
+    sparsities = ", ".join(f"{sparsity:.0%}" for sparsity in spec.sparsities)
+    seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+    return f"{when} · {models} · {', '.join(spec.methods)} · {sparsities} · {seeds}"
+
+
+def _state(record: JobRecord) -> None:
+    if not record.ended:
+        st.fragment(_running, run_every=REFRESH)(record.id)
+        return
+    if record.state == "done":
+        seconds = (record.finished or 0) - (record.started or record.created)
+        st.caption(f":material/check_circle: Finished in {seconds / 60:.1f} minutes.")
+        return
+    said = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, "has failed points")
+    st.warning(f"This sweep {said}. {plain(record.reason)} What was found is kept.".replace("  ", " "))
+    restart_button(
+        record, f"restart_sweep_{record.id}", "Go on" if record.state != "failed" else "Try failed points again"
+    )
+
+
+def _running(sweep_id: str) -> None:
+    """How far it is, with what failed so far and the buttons."""
+    record = engine().job(sweep_id)
+    if record is None or record.ended:
+        st.rerun()
+    progress_bar(record)
+    failed = [point for point in engine().sweep_points(record) if point.state == "failed"]
+    for point in failed[:_SHOWN_FAILURES]:
+        st.caption(f":material/error: {plain(point_name(point.pruning))}: {plain(point.reason)}")
+    with st.container(horizontal=True):
+        cancel_button(record, f"cancel_sweep_{sweep_id}", "Stop")
+        if failed and st.button("Try failed points again", key=f"retry_{sweep_id}", icon=":material/replay:"):
+            engine().retry_failed(sweep_id)
+
+
+def _results(record: JobRecord) -> None:
+    if record.ended:
+        _draw(record.id)
+        _take_away(record)
+    else:
+        st.fragment(_draw, run_every=REDRAW)(record.id)
+
+
+def _draw(sweep_id: str) -> None:
+    record = engine().job(sweep_id)
+    if record is None:
+        return
+    points = engine().sweep_points(record)
+    try:
+        scores = scored(points, engine().result_file, _read)
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return
+    sweep_results(points, scores)
+
+
+def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:
+    return _scores(str(path), path.stat().st_mtime_ns, pruning.model_dump_json())
+
+
+@st.cache_resource(max_entries=2048, show_spinner=False)
+def _scores(path: str, changed: int, pruning: str) -> sweep_scores.PointScores:
+    return sweep_scores.read_scores(Path(path), PruneSpec.model_validate_json(pruning))
+
+
+def _take_away(record: JobRecord) -> None:
+    spec = record.parameters(SweepSpec)
+    st.markdown("**The command that repeats it**")
+    st.code(sweep_command(spec), language="bash", wrap_lines=True)
+    with st.container(horizontal=True):
+        export_button("SinkScope: sweep", record.spec, " ".join(spec.methods))
+        st.download_button(
+            "Parameters (JSON)",
+            lambda: json.dumps(record.spec, indent=2, ensure_ascii=False),
+            "sweep.json",
+            "application/json",
+            key="sweep_json",
+            icon=":material/download:",
+        )
+
+
+if __name__ == "__main__":
+    run(main)

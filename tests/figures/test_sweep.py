@@ -1,0 +1,57 @@
+"""Figures of sweeps: bands over seeds, intervals of differences, levels marked, and another's numbers told apart."""
+
+import numpy as np
+
+from analysis.figures import sweep as figures
+from analysis.figures.style import REFERENCE
+
+
+def curve(name: str = "Wanda", spread: float = 0.02, reference: bool = False) -> figures.Curve:
+    mean = np.array([0.7, 0.5])
+    x = np.array([0.6, 0.7])
+    return figures.Curve(name, x, mean, mean - spread, mean + spread, np.array([8, 8]), reference)
+
+
+def test_a_curve_has_a_band_over_its_seeds_and_none_for_one_seed():
+    figure = figures.accuracy([curve(), curve("one seed", spread=0.0)], "sparsity", 0.9, 0.375)
+    assert [trace.mode for trace in figure.data] == ["none", "lines+markers", "lines+markers"]
+    band = figure.data[0]
+    np.testing.assert_allclose(band.y, [0.72, 0.52, 0.48, 0.68], rtol=1e-6)
+    assert [line.y0 for line in figure.layout.shapes] == [0.9, 0.375]
+    assert [text.text for text in figure.layout.annotations] == ["dense 90.0%", "chance 37.5%"]
+    assert len(figures.accuracy([curve()], "bytes", None, None, percent_x=False).layout.shapes) == 0
+
+
+def test_anothers_numbers_are_grey_and_open():
+    mine, theirs = figures.accuracy([curve(), curve("theirs", 0.0, reference=True)], "sparsity", None, None).data[1:]
+    assert theirs.line.color == REFERENCE != mine.line.color
+    assert theirs.marker.symbol.endswith("-open") and not mine.marker.symbol.endswith("-open")
+
+
+def test_differences_stand_beneath_the_accuracies_with_their_intervals():
+    delta = figures.Delta(
+        "Sink-Wanda − control",
+        np.array([0.6, 0.7]),
+        np.array([0.002, -0.01]),
+        np.array([-0.004, -0.02]),
+        np.array([0.009, -0.001]),
+        np.array([False, True]),
+        ["not shown", "worse <b>"],
+    )
+    figure = figures.deltas([curve()], [delta], 0.9, 0.375)
+    drawn = figure.data[-1]
+    np.testing.assert_allclose(drawn.y, [0.2, -1.0], rtol=1e-5)
+    np.testing.assert_allclose(drawn.error_y.array, [0.7, 0.9], rtol=1e-4)
+    np.testing.assert_allclose(drawn.error_y.arrayminus, [0.6, 1.0], rtol=1e-4)
+    assert [symbol.endswith("-open") for symbol in drawn.marker.symbol] == [True, False]
+    assert drawn.text[1] == "worse &lt;b&gt;"
+    assert (drawn.yaxis, figure.data[0].yaxis) == ("y2", "y")
+    assert any(line.yref == "y2" and line.y0 == 0 for line in figure.layout.shapes)
+
+
+def test_a_map_says_its_numbers_and_leaves_gaps_empty():
+    figure = figures.grid_map(np.array([[0.5, np.nan]]), ["<i>a"], ["60%", "70%"], "sparsity", "steps", "accuracy")
+    cells = figure.data[0]
+    assert list(cells.text[0]) == ["50.0", ""]
+    assert cells.y[0] == "&lt;i&gt;a"
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("sparsity", "steps")

@@ -1,0 +1,101 @@
+"""The page Sweep through Streamlit's own test runner, with the real engine and the bundled model."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec
+from pages.parts.session import engine
+from tests.ui.helpers import app, texts
+
+pytestmark = pytest.mark.slow
+PAGE = "pages/sweep.py"
+SMALL = {"sweep_samples": "2", "sweep_seq_len": "32", "sweep_step_interval": "25", "sweep_limit": "4"}
+SPEC = SweepSpec(
+    methods=("sink-wanda", "wanda-noised"),
+    sparsities=(0.7,),
+    seeds=(0, 1),
+    step_ranges=("0-25", "26-50"),
+    pruning=PruneSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25)),
+    evaluation=EvaluateSpec(tasks=("bundled_agreement", "bundled_story"), limit=2),
+)
+
+
+@pytest.fixture(scope="module")
+def swept():
+    """A finished sweep in the app's own store."""
+    record = engine().submit("sweep", SPEC)
+    return engine().wait(record.id, 600)
+
+
+def charts(test: AppTest) -> list[str]:
+    return [element.proto.id for element in test.get("plotly_chart")]
+
+
+def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
+    test = app(PAGE, **SMALL)
+    assert "Nothing was swept yet" in texts(test)
+    assert "9 prunings to do and to score" in texts(test)
+    assert "Not known: the time of 9 of 9 prunings, until they are estimated" in texts(test)
+    assert "on the disk" in texts(test)
+    test.text_input(key="sweep_seeds").set_value("0-7").run()
+    assert "72 prunings" in texts(test)
+    test.multiselect(key="sweep_patterns").set_value(["2:4"]).run()
+    assert "24 prunings" in texts(test)
+    test.multiselect(key="sweep_methods").set_value(["sink-wanda"]).run()
+    assert "cannot be put down to the sinks" in texts(test)
+    assert not engine().jobs(), "looking starts nothing"
+
+
+def test_what_does_not_go_together_is_one_sentence_and_the_button_is_off():
+    test = app(PAGE)
+    test.text_input(key="sweep_sparsities").set_value("0.5, 1.5").run()
+    assert "Sparsity: Input should be less than or equal to 0.95" in texts(test)
+    assert test.button(key="sweep_start").disabled
+    test.text_input(key="sweep_sparsities").set_value("").run()
+    assert test.button(key="sweep_start").disabled and not test.exception
+
+
+def test_the_button_starts_the_sweep_of_the_address_and_it_can_be_stopped():
+    test = app(PAGE, **SMALL, sweep_sparsities="0.3")
+    test.multiselect(key="sweep_methods").set_value(["magnitude"]).run()
+    test.button(key="sweep_start").click().run()
+    (record,) = engine().jobs("sweep")
+    assert test.query_params["sweep"] in (record.id, [record.id])
+    spec = record.parameters(SweepSpec)
+    assert (spec.methods, spec.sparsities, spec.evaluation.limit) == (("magnitude",), (0.3,), 4)
+    test.button(key=f"cancel_sweep_{record.id}").click().run()
+    assert engine().job(record.id).state == "cancelled"
+    test.run()
+    assert "This sweep was cancelled" in texts(test)
+
+
+def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
+    assert swept.state == "done", swept.reason
+    test = app(PAGE, sweep=swept.id)
+    told = texts(test)
+    assert "not shown" in told and "hold two sources of noise" in told
+    assert "Two calibration seeds of wanda\\-noised" in told or "Two calibration seeds of wanda-noised" in told
+    for title in (
+        "Sink-aware minus control, minus published baseline",
+        "Accuracy against sparsity",
+        "Tasks by method at 70%",
+        "Noise steps that count, by sparsity: Sink-Wanda",
+        "Points",
+    ):
+        assert title in told.replace("\\", "")
+    assert "python -m analysis sweep" in test.code[0].value
+    frame = test.dataframe[-1].value
+    assert len(frame) == 8 and set(frame["state"]) == {"done"}
+
+
+def test_published_results_stand_apart_with_their_source(swept):
+    test = app(PAGE, sweep=swept.id)
+    test.toggle(key="sweep_published").set_value(True).run()
+    told = texts(test).replace("\\", "")
+    assert "Published by others" in told and "Not measured here" in told and "Independent replication" in told
+    test.selectbox(key="sweep_published_table").set_value("LLaDA-8B · unstructured · average").run()
+    assert "2602.17664" in texts(test)
+
+
+def test_a_sweep_that_is_not_here_is_said(swept):
+    assert "a sweep that is not in the store" in texts(app(PAGE, sweep="0123456789ab"))
