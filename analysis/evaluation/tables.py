@@ -141,17 +141,12 @@ def _seed_noise(results: Results, pair: Pair, floors: Mapping[tuple[int, ...], S
     if all(conditions.CALIBRATION_SEED not in every[model] for model in pair):
         return ""
     measured = [
-        f"two seeds of {conditions.told(conditions.METHOD, every[models[0]][conditions.METHOD])} differ by "
-        f"{100 * floor.typical:.1f} points, in root mean square over {_pairs_of_seeds(floor)}"
+        f"{conditions.told(conditions.METHOD, every[models[0]][conditions.METHOD])} by {100 * floor.typical:.1f} points"
         for models, floor in floors.items()
         if not set(models).isdisjoint(pair)
     ]
-    told = f" ({'; '.join(measured)})" if measured else ""
+    told = f"; two seeds differ, in root mean square, with {' and '.join(measured)}" if measured else ""
     return f" The calibration seed's own noise is not in this interval{told}."
-
-
-def _pairs_of_seeds(floor: SeedFloor) -> str:
-    return "1 pair" if floor.pairs == 1 else f"{floor.pairs} pairs"
 
 
 def _over_seeds(results: Results, group: OverSeeds) -> str:
@@ -164,8 +159,8 @@ def _over_seeds(results: Results, group: OverSeeds) -> str:
         told = "interim, no tests yet"
     both = difference.seed_variance + max(difference.cluster_variance - difference.shared_variance, 0)
     return (
-        f"{first} against {second} and their like, over the calibration seeds {seeds} and {difference.clusters:,} "
-        f"clusters of items: {_interval(difference)}; {told}. Of its variance the seeds make "
+        f"{first} against {second} and their like, over the calibration seeds {seeds} crossed with "
+        f"{difference.clusters:,} clusters of items: {_interval(difference)}; {told}. Of its variance the seeds make "
         f"{difference.seed_variance / both if both else 0:.0%}."
     )
 

@@ -136,9 +136,10 @@ class PlanParams(Spec):
         step=0.1,
     )
     disagreement: float = parameter(
-        0.05,
+        0.02,
         "Items scored differently",
-        "Assumed share of the items on which two runs score differently.",
+        "Assumed share of the items on which two runs score differently: about 1 % between a sink-aware run of the "
+        "bundled model and its control, and 8 % between the dense model and either, at 60 % sparsity.",
         gt=0,
         le=1,
         step=0.01,
@@ -161,7 +162,7 @@ class PlanParams(Spec):
         step=0.1,
     )
     seed_spread: float = parameter(
-        0.4,
+        0.3,
         "Spread over seeds",
         "Assumed standard deviation, over calibration seeds, of the average difference of two methods, beside what "
         "single items do.",

@@ -335,10 +335,10 @@ def test_a_verdict_names_the_noise_that_its_interval_lacks(seeded, found):
     *alone, together = tables.verdicts(seeded, control)
     floor = comparing.floors(seeded)[5, 6, 4]
     for sentence in alone:
-        assert "The calibration seed's own noise is not in this interval (two seeds of" in sentence
-        assert f"Sink-Wanda differ by {100 * floor.typical:.1f} points, in root mean square over 3 pairs" in sentence
+        assert "The calibration seed's own noise is not in this interval; two seeds differ, in root mean sq" in sentence
+        assert f"Sink-Wanda by {100 * floor.typical:.1f} points" in sentence
     assert together.startswith(
-        "sink 0 against noised 0 and their like, over the calibration seeds 0, 1, 2 and 80 clust"
+        "sink 0 against noised 0 and their like, over the calibration seeds 0, 1, 2 crossed with 80 "
     )
     assert "not in this interval" not in together
     assert "Of its variance the seeds make " in together
@@ -373,7 +373,7 @@ def test_pairs_of_other_seeds_are_not_taken_together(seeded):
 
 def test_what_was_measured_is_what_a_plan_goes_by(seeded, found):
     noise = comparing.noise(seeded)
-    assert noise.source == "measured on noised 0 against dense and 2 more seeds"
+    assert noise.source == "measured on sink 0 against noised 0 and 2 more seeds"
     assert 0 < noise.disagreement <= 1
     one_seed = comparing.noise(found)
     assert one_seed.source == "measured on sink-aware against the control"
