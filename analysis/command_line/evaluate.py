@@ -131,6 +131,7 @@ def _print(summary: EvaluateSummary) -> None:
         _print_differences(summary["average_differences"])
     for row in summary.get("over_seeds", ()):
         print(row["in_words"])
+    _print_bounds(summary.get("bounds", {}))
     differing = {(row["model"], row["than"]): row["also_differs"] for row in summary["average_differences"]}
     for (model, than), what in differing.items():
         if what:
@@ -139,6 +140,24 @@ def _print(summary: EvaluateSummary) -> None:
         print(f"note: {summary['tests']['in_words']}")
     for note in (*summary["without_counterpart"], *summary["problems"]):
         print(f"note: {note}")
+
+
+def _print_bounds(bounds: dict[str, Any]) -> None:
+    rows = [row for row in bounds.get("models", ()) if row["nats a token"] is not None]
+    if rows:
+        print(f"negative log-likelihood of right answers ({bounds['unit']})")
+    for row in rows:
+        print(f"  {row['task']:<16} {row['model']:<24} {_nats(row)}")
+    for row in bounds.get("differences", ()):
+        if row["nats a token"] is not None:
+            tested = "" if row["p"] is None else f", {p_words(row['p'])} ({p_words(row['p (Holm)'])} adjusted)"
+            print(f"  {row['task']:<16} {row['model']} − {row['than']}: {_nats(row)}{tested}, {row['verdict']}")
+
+
+def _nats(row: dict[str, Any]) -> str:
+    """`0.123 [0.101, 0.145]`."""
+    ends = "" if row["low"] is None else f" [{row['low']:.4f}, {row['high']:.4f}]"
+    return f"{row['nats a token']:.4f}{ends}"
 
 
 def _items(row: dict[str, Any]) -> str:

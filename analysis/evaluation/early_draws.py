@@ -59,7 +59,7 @@ def log_likelihoods(
         for group in open_:
             if number * each + each > draws or _is_clear([values[index] for index in group]):
                 for index in group:
-                    done(index, Likelihood(float(np.mean(values[index])), False, number * each))
+                    done(index, Likelihood(float(np.mean(values[index])), False, number * each, tokens=drawn[0].tokens))
             else:
                 left.append(group)
         open_ = left

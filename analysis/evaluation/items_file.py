@@ -95,13 +95,15 @@ class Reply(_Record):
     """What a model says of an item, before it is scored. responses: as lm-eval takes them: (log-likelihood, greedy) a
     choice, or text.
 
-    draws, exact: of each log-likelihood. cut: the prompt was too long for the model and was cut from the left.
-    precision, device: of the weights as it was asked, as `bfloat16` and `cuda`; '' in files that do not say.
+    draws, exact, tokens: of each log-likelihood, tokens being those of its answer; empty in files that do not say them.
+    cut: the prompt was too long for the model and was cut from the left. precision, device: of the
+    weights as it was asked, as `bfloat16` and `cuda`; '' in files that do not say.
     """
 
     responses: tuple[Any, ...]
     draws: tuple[int, ...] = ()
     exact: bool = False
+    tokens: tuple[int, ...] = ()
     cut: bool = False
     precision: str = ""
     device: str = ""

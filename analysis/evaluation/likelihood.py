@@ -49,13 +49,14 @@ class Likelihood:
     """value: log-likelihood (or its bound) in nats. exact: no Monte Carlo error. draws: masked sets it is a sum of.
 
     greedy: whether every token is the likeliest one given those before it; None for a diffusion model, which has no
-    order (`greedy_match` decodes to find out).
+    order (`greedy_match` decodes to find out). tokens: of the answer.
     """
 
     value: float
     exact: bool
     draws: int
     greedy: bool | None = None
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,7 @@ def log_likelihoods(
                 exact[index],
                 len(plans[index]),
                 greedy[index] if model.mask_token is None else None,
+                len(requests[index].continuation),
             )
             on_result(index, results[index])
     return [results[index] for index in range(len(requests))]

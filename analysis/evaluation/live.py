@@ -172,6 +172,7 @@ def _ask(
         reply = Reply(
             responses=tuple(response for response, _ in replies),
             draws=tuple(likelihood.draws for likelihood in likelihoods),
+            tokens=tuple(likelihood.tokens for likelihood in likelihoods),
             exact=bool(likelihoods) and all(likelihood.exact for likelihood in likelihoods),
             cut=not asked.cut.isdisjoint(range(start, start + len(replies))),
             precision=model.dtype,

@@ -87,6 +87,24 @@ class Results:
         return tables
 
     @cached_property
+    def bounds(self) -> Mapping[str, np.ndarray]:
+        """The bound on the negative log-likelihood of the right choice in nats a token, as `scored`, NaN where there is
+        none: no choices, a guided likelihood, one of draws that ended early, or a file that does not say its tokens.
+        """
+        places = {one.key: place for documents in self.shuffled.values() for place, one in enumerate(documents)}
+        tables = {name: np.full((len(self.names), len(rows)), np.nan) for name, rows in self.shuffled.items()}
+        guided = {one.name for one in self.benchmarks if one.guidance}
+        for (key, model), answer in self.answers.items():
+            item = self.documents[key]
+            early = self.header.early_draws and not answer.exact
+            if item.benchmark in guided or early or not isinstance(item.right, int):
+                continue
+            if item.right < min(len(item.choices), len(answer.tokens)) and answer.tokens[item.right]:
+                value = -answer.values[item.right] / answer.tokens[item.right]
+                tables[item.benchmark][model, places[key]] = value
+        return tables
+
+    @cached_property
     def clusters(self) -> Mapping[str, np.ndarray]:
         """The number of every item's cluster, (items in the order of `shuffled`): its own where it has no other."""
         numbers = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import comparing, conditions, significance
+from analysis.evaluation import bounds, comparing, conditions, significance
 from analysis.evaluation.comparing import OverSeeds, Pair
 from analysis.evaluation.items_file import Answer, EvaluatedItem
 from analysis.evaluation.replicates import CrossedDifference, SeedFloor
@@ -363,6 +363,7 @@ def summary(results: Results) -> dict[str, Any]:
             "adjusted_by": "holm",
             "in_words": adjustment(results),
         },
+        "bounds": bounds.summary(results),
         "conditions": [
             {conditions.title(name): conditions.told(name, value) for name, value in one.items()}
             for one in comparing.conditions_of(results)

@@ -151,6 +151,7 @@ class EvaluateSummary(TypedDict):
     average_differences: NotRequired[list[dict[str, Any]]]
     over_seeds: NotRequired[list[dict[str, Any]]]
     seed_floors: NotRequired[list[dict[str, Any]]]
+    bounds: NotRequired[dict[str, Any]]
     tests: NotRequired[dict[str, Any]]
     conditions: NotRequired[list[dict[str, Any]]]
     without_counterpart: NotRequired[list[str]]

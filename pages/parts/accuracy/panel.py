@@ -9,14 +9,15 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.engine import JobRecord
+from analysis.evaluation import bounds, tables
 from analysis.evaluation import results as evaluations
-from analysis.evaluation import tables
 from analysis.evaluation.command import evaluate_command
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.results import Results
 from analysis.jobs import EvaluatePartial
 from analysis.specs import EvaluateSpec
 from pages.parts.accuracy.disagreements import disagreements
+from pages.parts.accuracy.likelihoods import likelihoods
 from pages.parts.accuracy.results import accuracies, differences, perplexity
 from pages.parts.charts import export_button
 from pages.parts.plain import plain
@@ -63,6 +64,8 @@ def _show(found: Results) -> None:
         accuracies(found)
         if len(found.names) > 1:
             differences(found)
+    if bounds.bounded(found):
+        likelihoods(found)
     for benchmark in found.benchmarks:
         if benchmark.kind == evaluations.PERPLEXITY:
             perplexity(found, benchmark.name)

@@ -1,0 +1,34 @@
+"""How likely the right answers are, beside the accuracy: bounds in nats a token, and paired differences."""
+
+import pandas as pd
+
+from analysis.evaluation import bounds, comparing
+from analysis.evaluation.results import Results
+from pages.parts.charts import table
+
+_BOUND = (
+    r"$b_i = -\log p(\text{right answer}) / \text{its tokens}$: for a diffusion model LLaDA's bound on it, "
+    "estimated with masks that all models share, for an autoregressive model exact. Means have Student's 95 % interval "
+    "clustered as accuracies are."
+)
+
+
+def likelihoods(found: Results) -> None:
+    """Draws the bounds of every model, and the differences of the pairs that are looked at."""
+    table(
+        "Negative log-likelihood of right answers",
+        f"Nats a token, lower is better: a unit of its own, averaged with no accuracy. {bounds.LEFT_OUT}",
+        pd.DataFrame(bounds.bound_table(found)),
+        "bound_table",
+        _BOUND,
+    )
+    pairs = comparing.pairs(found)
+    if pairs:
+        table(
+            "Differences in nats a token",
+            "First less second model on the same items with the same masks; below 0 the first finds the right answers "
+            "likelier. Every p is adjusted by Holm over this table alone.",
+            pd.DataFrame(bounds.bound_differences(found, pairs)),
+            "bound_differences",
+            _BOUND,
+        )
