@@ -176,6 +176,7 @@ def _follow(job_id: str) -> None:
                 tokens.states_of(live["undecided"], live["prompt_length"]),
                 live["confidence"],
                 new=chosen,
+                open_block=live.get("open_block"),
             ),
             tokens.legend(sinks=False),
         )
@@ -327,7 +328,7 @@ def _text(recording: Recording, step: int, sinks: np.ndarray, mass: np.ndarray) 
         new=new.tolist(),
         mass=mass.tolist(),
         before=before,
-        open_block=tuple(trajectory.open_block[step].tolist()) if _has_blocks(recording) else None,
+        open_block=trajectory.open_block[step].tolist() if _has_blocks(recording) else None,
     )
 
 

@@ -64,6 +64,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
             confidence=sure,
             undecided=undecided.tolist(),
             prompt_length=len(ids),
+            open_block=list(choice.open_block) if choice.blocks > 1 else None,
             **({} if steps_known else {"share_decided": decided}),
         )
 

@@ -49,14 +49,16 @@ class RecordSummary(TypedDict):
 
 
 class RecordPartial(TypedDict, total=False):
-    """The text at the last step, one entry a position. confidence: None where nothing was predicted. share_decided: of
-    the new tokens, where the number of steps is not known beforehand.
+    """The text at the last step, one entry a position. confidence: None where nothing was predicted. open_block: where
+    the step wrote, from and to, in a text of several blocks. share_decided: of the new tokens, where the number of
+    steps is not known beforehand.
     """
 
     tokens: list[str]
     confidence: list[float | None]
     undecided: list[bool]
     prompt_length: int
+    open_block: list[int] | None
     share_decided: float
 
 

@@ -324,6 +324,8 @@ def _wrong_place(trajectory: Trajectory) -> str | None:
         return "'queries' has a step in which no token asks"
     if (present & (np.arange(positions) >= trajectory.queries[:, 1:])).any():
         return "'queries' ends before the tokens do that are there"
+    if info.model.attention == "block-causal" and not info.block_starts:
+        return "it does not say where the blocks begin that its model attends by"
     starts = np.array(info.block_starts, np.int64)
     if (np.diff(starts, prepend=-1) <= 0).any() or (starts >= positions).any():
         return "its blocks do not follow each other inside the text"

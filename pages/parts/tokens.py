@@ -50,7 +50,7 @@ def token_text(
     new: Sequence[bool] | None = None,
     mass: Sequence[float] | None = None,
     before: Mapping[int, str] | None = None,
-    open_block: tuple[int, int] | None = None,
+    open_block: Sequence[int] | None = None,
 ) -> str:
     """HTML of one step. states: a `TokenState` each. confidence: probability each token was chosen with, None where it
     was not (yet). before: the text of each token that the step before edited or took back, by position. open_block:

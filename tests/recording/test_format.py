@@ -178,6 +178,7 @@ def test_impossible_steps_are_damage_and_are_never_stored(blocks, tmp_path, name
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"block_starts": []}, "does not say where the blocks begin"),
         ({"block_starts": [0, 4, 4]}, "its blocks do not follow each other"),
         ({"block_starts": [-1, 4]}, "block_starts.0: Input should be"),
         ({"block_starts": [0, 17]}, "its blocks do not follow each other"),

@@ -85,6 +85,8 @@ def test_progress_names_the_block_and_how_much_is_decided_where_steps_are_not_kn
     ]
     assert [sum(entry[3]["undecided"]) for entry in said] == [6, 4, 2, 0]
     assert all("share_decided" not in entry[3] for entry in said)
+    prompt = said[0][3]["prompt_length"]
+    assert [entry[3]["open_block"] for entry in said] == 2 * [[prompt, prompt + 4]] + 2 * [[prompt + 4, prompt + 8]]
     context = QuietContext(tmp_path)
     model = ModelSpec(source="bundled-ar", device="cpu")
     jobs.record(RecordSpec(model=model, prompt="ben", sampling=AutoregressiveSampling(gen_length=4)), context)
