@@ -137,7 +137,10 @@ def lines(found: Foresight) -> list[str]:
     if not found.points:
         return told
     if found.seconds:
-        told.append(f"About {_duration(found.seconds)} of one worker's time of what is known; {found.workers} at work.")
+        told.append(
+            f"At most about {_duration(found.seconds)} of one worker's time, of what is known, and less where prunings "
+            f"share statistics of the dense model; {found.workers} at work."
+        )
     if found.memory_bytes is not None:
         told.append(f"Up to {found.memory_bytes / 1e6:,.0f} MB of memory beside a model.")
     if found.disk_bytes is not None:

@@ -431,7 +431,8 @@ def _prunings(spec: SweepSpec) -> dict[str, PruneSpec]:
 
 
 def _digest(spec: Spec) -> str:
-    return content_key(point=spec.model_dump(mode="json"))[:12]
+    """A name for a question that a parameter which later versions add, at its default, does not change."""
+    return content_key(point=spec.model_dump(mode="json", exclude_defaults=True))[:12]
 
 
 def _read_by(prunings: Iterable[PruneSpec]) -> Counter[str]:
