@@ -1,17 +1,17 @@
 """An evaluation as tables, and as one summary in JSON."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from analysis.evaluation import bounds, comparing, conditions, significance
-from analysis.evaluation.comparing import OverSeeds, Pair
+from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import Answer, EvaluatedItem
-from analysis.evaluation.replicates import CrossedDifference, SeedFloor
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
-from analysis.evaluation.significance import Difference, Estimate, p_words, points
+from analysis.evaluation.significance import Difference, Estimate
+from analysis.evaluation.verdicts import adjustment, over_seeds_in_words
 
 CHANCE = "choosing at random"
 MEAN = "Average"  # how the average over benchmarks is called beside their titles
@@ -102,69 +102,6 @@ def _row(task: str, model: str, one: Estimate, planned: int, draws: int | None, 
     }
 
 
-def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
-    """A sentence or two a pair: the average difference, on which benchmarks there is one, what else differs, and which
-    noise is not in the interval; and one for pairs that differ in their calibration seed alone, over the seeds.
-
-    Every verdict goes by the p that is adjusted over all pairs of the evaluation, as the dots of the figure do.
-    """
-    family = comparing.family_with(results, some)
-    floors = comparing.floors(results)
-    sentences = []
-    for pair in some:
-        found = family[pair]
-        mean = comparing.overall(found)
-        who = f"{results.names[pair[0]]} against {results.names[pair[1]]}"
-        if not mean.n:
-            sentences.append(f"{who}: no common items yet.")
-            continue
-        told = [_shown(mean)]
-        if mean.p is None:
-            told = ["interim, no tests yet"]
-        elif AVERAGE in found:
-            told += _shown_on(results, found)
-        where = "on average " if AVERAGE in found else ""
-        mismatch = comparing.mismatch(results, pair)
-        sentences.append(
-            f"{who}: {where}{_interval(mean)}; {'; '.join(told)}."
-            + (f" Not only the method differs: {mismatch}." if mismatch else "")
-            + _seed_noise(results, pair, floors)
-        )
-    together = comparing.over_seeds(results, comparing.pairs_with(results, some))
-    together = tuple(group for group in together if set(group.pairs) <= set(some))
-    return sentences + [_over_seeds(results, group) for group in together]
-
-
-def _seed_noise(results: Results, pair: Pair, floors: Mapping[tuple[int, ...], SeedFloor]) -> str:
-    """That the interval holds no noise of the calibration seed, where there is one, and how large it is found to be."""
-    every = comparing.conditions_of(results)
-    if all(conditions.CALIBRATION_SEED not in every[model] for model in pair):
-        return ""
-    measured = [
-        f"{conditions.told(conditions.METHOD, every[models[0]][conditions.METHOD])} by {100 * floor.typical:.1f} points"
-        for models, floor in floors.items()
-        if not set(models).isdisjoint(pair)
-    ]
-    told = f"; two seeds differ, in root mean square, with {' and '.join(measured)}" if measured else ""
-    return f" The calibration seed's own noise is not in this interval{told}."
-
-
-def _over_seeds(results: Results, group: OverSeeds) -> str:
-    """What pairs that differ in their seed alone show together."""
-    difference = group.difference
-    first, second = (results.names[model] for model in group.pairs[0])
-    seeds = ", ".join(map(str, group.seeds))
-    told = difference.words if difference.p_holm is None else f"{difference.words}, {p_words(difference.p_holm)}"
-    if difference.p is None:
-        told = "interim, no tests yet"
-    both = difference.seed_variance + max(difference.cluster_variance - difference.shared_variance, 0)
-    return (
-        f"{first} against {second} and their like, over the calibration seeds {seeds} crossed with "
-        f"{difference.clusters:,} clusters of items: {_interval(difference)}; {told}. Of its variance the seeds make "
-        f"{difference.seed_variance / both if both else 0:.0%}."
-    )
-
-
 def seed_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
     """Average differences over calibration seeds in points, a row for pairs that differ in their seed alone; standard
     errors by the seeds and by the clusters of items alone.
@@ -194,39 +131,6 @@ def seed_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _shown_on(results: Results, found: Mapping[str, Difference]) -> list[str]:
-    """On which single tasks a difference is shown."""
-    sides: dict[str, list[str]] = {side: [] for side in significance.SHOWN}
-    for name, one in found.items():
-        if name != AVERAGE and one.shown:
-            sides[one.words].append(results.benchmark(name).title)
-    told = [f"{side} on {', '.join(titles)}" for side, titles in sides.items() if titles]
-    return told or ["on no single task is a difference shown"]
-
-
-def _interval(one: Difference | CrossedDifference) -> str:
-    return f"{points(one.value)} points [{points(one.low)}, {points(one.high)}]"
-
-
-def _shown(one: Difference) -> str:
-    """`better, p = 0.012`: the verdict with its adjusted p."""
-    return one.words if one.p_holm is None else f"{one.words}, {p_words(one.p_holm)}"
-
-
-def adjustment(results: Results, some: Sequence[Pair] = ()) -> str:
-    """What the tests are adjusted for, or that there are none yet. some: pairs that are chosen besides."""
-    family = comparing.family_with(results, some)
-    together = comparing.over_seeds(results, comparing.pairs_with(results, some))
-    count = comparing.tests(family, together)
-    if not count:
-        return "Tests come when all items of all models are in."
-    tasks = len(results.accuracies)
-    over = f"{tasks} tasks and their average" if tasks > 1 else "one task"
-    pairs = "1 pair" if len(family) == 1 else f"{len(family)} pairs"
-    seeds = f", and {len(together)} over calibration seeds" if together else ""
-    return f"Every p is adjusted by Holm over one family of {count} tests: {pairs} of models, {over}{seeds}."
 
 
 def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -350,7 +254,7 @@ def summary(results: Results) -> dict[str, Any]:
                 "seeds": list(group.seeds),
                 **significance.as_json(group.difference),
                 "words": group.difference.words,
-                "in_words": _over_seeds(results, group),
+                "in_words": over_seeds_in_words(results, group),
             }
             for group in comparing.over_seeds(results)
         ],

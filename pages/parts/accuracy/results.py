@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.evaluation import comparing, conditions, curves, decomposition, significance, tables
+from analysis.evaluation import comparing, conditions, curves, decomposition, significance, tables, verdicts
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results
@@ -102,7 +102,7 @@ def differences(found: Results) -> None:
 
 
 def _at_a_glance(found: Results, pairs: list[Pair], name: str) -> None:
-    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in tables.verdicts(found, pairs)))
+    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in verdicts.verdicts(found, pairs)))
     rows = tables.difference_table(found, pairs)
     several = len({other for _, other in pairs}) > 1
     labels = {pair: _pair_label(found, pair) if several else found.names[pair[0]] for pair in pairs}
@@ -112,7 +112,7 @@ def _at_a_glance(found: Results, pairs: list[Pair], name: str) -> None:
         f"Difference to {name}",
         "Accuracy less that of the other model on the same items, with its 95 % interval. A full dot: a difference "
         "is shown. A hollow one: none is shown, which is not to say that there is none. "
-        f"{tables.adjustment(found, pairs)} An interval is of one difference alone, so it can lie beside 0 where the "
+        f"{verdicts.adjustment(found, pairs)} An interval is of one difference alone, so it can lie beside 0 where the "
         "dot is hollow.",
         _TESTS,
         figures.whiskers(whiskers, colors, "points" if several else f"points, model − {name}"),
