@@ -5,7 +5,8 @@ Every function returns plain JSON. Multiple-choice answers are scored by log-lik
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -20,9 +21,9 @@ from analysis.attention import MassObserver
 from analysis.bundled.grammar import document, question, sentence
 from analysis.bundled.units import arithmetic, given, moved, reference, trouble
 from analysis.bundled.world import PEOPLE
-from analysis.evaluation import significance
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import Request, log_likelihoods
+from analysis.evaluation.significance import Difference, Estimate, average, average_difference, estimate
 from analysis.job_context import SilentContext
 from analysis.models.load import LoadedModel, load, random_like
 from analysis.models.tokenizer import token_strings
@@ -36,7 +37,7 @@ from analysis.sinks.token_states import TokenState
 from analysis.specs import AutoregressiveSampling, LLaDASampling, PruneSpec, SinkParams
 from training import train
 from training.stream import batch
-from training.tasks import TASKS
+from training.tasks import TASKS, effective_clusters
 
 DRAWS = 32
 SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -140,21 +141,14 @@ def token_ids(model: LoadedModel, text: str, start: bool) -> tuple[int, ...]:
     return tuple(tokenizer_of(model)(text, add_special_tokens=start)["input_ids"])
 
 
-def share_right(right: np.ndarray) -> list[float]:
-    """The share that is right with its 95 % Wilson interval: [share, low, high]."""
-    low, high = significance.wilson(np.array([right.sum()]), np.array([len(right)]))
-    return [float(right.mean()), float(low[0]), float(high[0])]
+def keys(task: str, split: str, limit: int | None = None) -> np.ndarray:
+    """The key of every item of a task, (N,): items of one key are one cluster."""
+    return np.array([item["key"] for item in read_items(task, split)[:limit]])
 
 
-def mean_over_tasks(values: Iterable[np.ndarray]) -> list[float]:
-    """The mean of the tasks' means with its 95 % normal interval, items being independent: [mean, low, high].
-
-    Works for right answers as for paired differences of right answers.
-    """
-    rows = [np.asarray(value, float) for value in values]
-    mean = float(np.mean([row.mean() for row in rows]))
-    error = float(np.sqrt(sum(row.var(ddof=1) / len(row) for row in rows))) / len(rows)
-    return [mean, mean - 1.96 * error, mean + 1.96 * error]
+def interval(found: Estimate | Difference) -> list[float]:
+    """[value, low, high] of an estimate with its 95 % interval, clustered by the items' keys."""
+    return [found.value, found.low, found.high]
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------
@@ -195,37 +189,56 @@ def pruned_copy(model: LoadedModel, method: str, sparsity: float, texts: Sequenc
 def pruning_curve(model: LoadedModel, split: str, limit: int | None, report: Report) -> dict[str, Any]:
     """Accuracy and loss of the dense model and at every sparsity by both methods."""
     texts = calibration(model)
-    results: dict[str, dict[str, np.ndarray]] = {}
-    rows: list[dict[str, Any]] = []
+    scored: list[Scored] = []
     for method, sparsity in [("dense", 0.0), *((m, s) for s in SPARSITIES for m in METHODS)]:
         pruned = model if method == "dense" else pruned_copy(model, method, sparsity, texts)
         right = {task: correct(pruned, task, split, limit) for task in TASKS}
-        results[f"{method} {sparsity}"] = right
-        rows.append(
-            {
-                "method": method,
-                "sparsity": sparsity,
-                "loss": loss(pruned),
-                "mean": mean_over_tasks(right.values()),
-                "tasks": {task: share_right(values) for task, values in right.items()},
-            }
-        )
-        report(f"{method} {sparsity}: mean accuracy {rows[-1]['mean'][0]:.3f}, loss {rows[-1]['loss']:.3f}")
-    differences = [
-        {
-            "sparsity": sparsity,
-            "magnitude - wanda": mean_over_tasks(
-                results[f"magnitude {sparsity}"][task].astype(float) - results[f"wanda {sparsity}"][task]
-                for task in TASKS
-            ),
-        }
-        for sparsity in SPARSITIES
-    ]
+        scored.append(Scored(method, sparsity, right, loss(pruned)))
+        mean = np.mean([values.mean() for values in right.values()])
+        report(f"{method} {sparsity}: mean accuracy {mean:.3f}, loss {scored[-1].loss:.3f}")
+    clusters = {task: keys(task, split, limit) for task in TASKS}
+    tokens = sum(text.numel() for text in texts)
     return {
         "split": split,
-        "items": {t: len(v) for t, v in results["dense 0.0"].items()},
         "draws": DRAWS,
-        "calibration": {"seed": CALIBRATION_SEED, "tokens": sum(text.numel() for text in texts)},
+        "calibration": {"seed": CALIBRATION_SEED, "tokens": tokens},
+        **summary(scored, clusters),
+    }
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model of the curve. right: whether each item is answered right, bool (N,), by task."""
+
+    method: str
+    sparsity: float
+    right: dict[str, np.ndarray]
+    loss: float
+
+
+def summary(scored: Sequence[Scored], clusters: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Accuracies and paired differences with their intervals. clusters: the key of every item (N,), by task."""
+    by_model = {(model.method, model.sparsity): model.right for model in scored}
+    of_tasks = list(clusters.values())
+    rows = [
+        {
+            "method": model.method,
+            "sparsity": model.sparsity,
+            "loss": model.loss,
+            "mean": interval(average([model.right[task].astype(float) for task in clusters], of_tasks)),
+            "tasks": {task: interval(estimate(model.right[task].astype(float), clusters[task])) for task in clusters},
+        }
+        for model in scored
+    ]
+    differences = []
+    for sparsity in SPARSITIES:
+        magnitude, wanda = (by_model[method, sparsity] for method in METHODS)
+        paired = [magnitude[task].astype(float) - wanda[task] for task in clusters]
+        difference = average_difference(paired, of_tasks, test=True)
+        differences.append({"sparsity": sparsity, "magnitude - wanda": interval(difference)})
+    return {
+        "items": {task: len(of) for task, of in clusters.items()},
+        "effective_clusters": {task: round(effective_clusters(of), 1) for task, of in clusters.items()},
         "rows": rows,
         "differences": differences,
     }
@@ -366,7 +379,8 @@ def measure(model: LoadedModel, split: str, limit: int | None, report: Report) -
     result = {"loss": loss(model), "sinks": sink_statistics(model, report)}
     right = solved(model, split, limit)
     result["names"] = names_copied(model)
-    result["problems"] = {"items": len(right), "share": share_right(right)}
+    share = estimate(right.astype(float), keys("problems", split, limit))
+    result["problems"] = {"items": len(right), "share": interval(share)}
     report(f"problems: {right.mean():.3f}")
     return result | {"pruning": pruning_curve(model, split, limit, report)}
 

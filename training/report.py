@@ -27,6 +27,7 @@ MEASUREMENTS, TRAINING = "measurements.json", "training.json"
 _OTHER = {"diffusion": "autoregressive", "autoregressive": "diffusion"}
 _TITLES = {"diffusion": "The bundled diffusion model", "autoregressive": "The bundled autoregressive twin"}
 # What the pair was built to show.
+ENOUGH_CLUSTERS = 150  # that a task should have
 DENSE_MEAN, ABOVE_CHANCE, KNEE_AT, KNEE_DROP = 0.85, 0.20, 0.7, 0.10
 
 Numbers = dict[str, Any]
@@ -162,12 +163,32 @@ def _removed_share(measured: Numbers) -> float:
 def _dense(measured: Numbers) -> str:
     dense = measured["pruning"]["rows"][0]
     items, problems = measured["pruning"]["items"], measured["problems"]
+    clusters = measured["pruning"]["effective_clusters"]
     rows = [
-        [task, str(items[task]), f"{100 / TASKS[task].choices:.0f}", percent(dense["tasks"][task])] for task in TASKS
+        [
+            task,
+            str(items[task]),
+            f"{clusters[task]:.0f}",
+            f"{100 / TASKS[task].choices:.0f}",
+            percent(dense["tasks"][task]),
+        ]
+        for task in TASKS
     ]
-    rows.append(["**mean**", "", "", f"**{percent(dense['mean'])}**"])
-    rows.append(["problems (written answer)", str(problems["items"]), "", percent(problems["share"])])
-    return table(["task", "items", "chance", "accuracy % (95 % interval)"], rows)
+    rows.append(["**mean**", "", "", "", f"**{percent(dense['mean'])}**"])
+    rows.append(["problems (written answer)", str(problems["items"]), "", "", percent(problems["share"])])
+    return table(["task", "items", "effective clusters", "chance", "accuracy % (95 % interval)"], rows)
+
+
+def _few_clusters(measured: Numbers) -> str:
+    """Which tasks are short of combinations, and what that means."""
+    few = {task: value for task, value in measured["pruning"]["effective_clusters"].items() if value < ENOUGH_CLUSTERS}
+    if not few:
+        return ""
+    listed = " and ".join(f"`{task}` ({value:.0f})" for task, value in few.items())
+    return (
+        f" The world has too few held-out combinations for {ENOUGH_CLUSTERS} effective clusters in {listed}: what can "
+        "be learned there about a model ends with them, however many items there are."
+    )
 
 
 def _curve(measured: Numbers) -> str:
@@ -343,13 +364,17 @@ held-out units of an earlier, larger cast; these items were not looked at. Choic
 (exact where an answer has at most five tokens, else {pruning["draws"]} draws), written answers by exact match of the
 number. Weights run in {measured["dtype"]}.
 
+Items of one key are one question with other names, so intervals are clustered by key; effective clusters are
+Kish's, (Σ n)² / Σ n² over the keys' items.{_few_clusters(measured)}
+
 {_dense(measured)}
 
 {_names(measured, kind)}
 
 ## Pruning
 
-Per output row, every projection of every block. Wanda is calibrated on {pruning["calibration"]["tokens"]:,} tokens of
+Every projection of every block, as published: magnitude up to a threshold over each matrix, Wanda the lowest of
+each output row. Wanda is calibrated on {pruning["calibration"]["tokens"]:,} tokens of
 clean text, block by block through the pruned blocks before. Loss is that of training, on an untrained stream.
 
 {_curve(measured)}

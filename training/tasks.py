@@ -4,14 +4,15 @@
 
 Items come in groups that share their choices, each choice being right exactly once in a group. So nothing about the
 choices themselves, neither their words nor their length, says which is right. Items for choosing the recipe (dev) and
-items that are reported (test) share no combination.
+items that are reported (test) share no combination. Items of one combination are one question with other names, so no
+combination has more of them than it takes to make the items.
 """
 
 import argparse
 import json
 import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -41,6 +42,7 @@ SIZES = {"dev": 200, "test": 504}
 _POOL = 8000  # held-out units drawn a maker
 _DEV_ONE_IN = 4
 _MOST_GROUPS = 100_000  # drawn before a maker is said to be exhausted
+_PATIENCE = 1_000  # groups in a row that have no room before every combination may have one item more
 _NEAR = 6  # numbers offered together lie within this range
 
 
@@ -56,7 +58,7 @@ TASKS: dict[str, Task] = {
     "agreement": Task(2, ((agreement, 1.0),)),
     "arithmetic": Task(4, ((arithmetic, 1.0),)),
     "knowledge": Task(4, ((category, 0.4), (property_, 0.3), (opposite, 0.3))),
-    "physical": Task(2, ((tool, 0.8), (physics, 0.2))),
+    "physical": Task(2, ((tool, 0.88), (physics, 0.12))),
     "story": Task(4, ((trouble, 0.5), (moved, 0.2), (gone, 0.15), (given, 0.15))),
     "reference": Task(2, ((reference, 1.0),)),
 }
@@ -66,6 +68,12 @@ GENERATIVE = "problems"
 def split_of(key: str) -> str:
     """dev or test, by a hash of the combination."""
     return "dev" if zlib.crc32(f"split {key}".encode()) % _DEV_ONE_IN == 0 else "test"
+
+
+def effective_clusters(keys: Iterable[str]) -> float:
+    """Kish's effective number of clusters, (Σ n_k)² / Σ n_k² over the items of each key."""
+    counts = Counter(keys).values()
+    return sum(counts) ** 2 / sum(count**2 for count in counts)
 
 
 def items(name: str, split: str, seed: int = 0) -> list[dict[str, Any]]:
@@ -80,13 +88,21 @@ def items(name: str, split: str, seed: int = 0) -> list[dict[str, Any]]:
         wanted = size - len(chosen) if last else round(size * share / task.choices) * task.choices
         groups = _groups(_pool(random, maker, split), task.choices, random)
         until = len(chosen) + wanted
+        used: Counter[str] = Counter()
+        most, misses = 1, 0
         for group in islice(groups, _MOST_GROUPS):
             if len(chosen) >= until:
                 break
             texts = [(unit.context, *sorted(other.answer for other in group)) for unit in group]
-            if seen.isdisjoint(texts):
+            if seen.isdisjoint(texts) and all(used[unit.key] < most for unit in group):
                 seen.update(texts)
+                used.update(unit.key for unit in group)
                 chosen += [_item(unit, group, random) for unit in group]
+                misses = 0
+            else:
+                misses += 1
+            if misses >= _PATIENCE:
+                most, misses = most + 1, 0
         if len(chosen) < until:
             raise ValueError(f"{name}, {split}: {maker.__name__} has too few held-out units for {wanted} items")
     return [{"id": f"{name}-{split}-{index}", **item} for index, item in enumerate(chosen)]

@@ -42,6 +42,19 @@ def test_a_world_with_too_few_combinations_is_said(monkeypatch):
 
 
 @pytest.mark.parametrize("task", ALL)
+def test_few_items_are_of_one_combination(task):
+    """Kish's effective number of clusters; physical has as many as the world has combinations for it, nearly."""
+    keys = [item["key"] for item in read(task, "test")]
+    assert tasks.effective_clusters(keys) >= (70 if task == "physical" else 150)
+
+
+def test_effective_clusters_are_kishs():
+    assert tasks.effective_clusters(["a", "b", "c"]) == 3
+    assert tasks.effective_clusters(["a"] * 4) == 1
+    assert tasks.effective_clusters(["a", "a", "b"]) == pytest.approx(9 / 5)
+
+
+@pytest.mark.parametrize("task", ALL)
 def test_dev_and_test_share_no_combination(task):
     assert {item["key"] for item in read(task, "dev")}.isdisjoint(item["key"] for item in read(task, "test"))
 
