@@ -27,6 +27,7 @@ from analysis.evaluation.significance import Difference, Estimate, average, aver
 from analysis.job_context import SilentContext
 from analysis.models.load import LoadedModel, load, random_like
 from analysis.models.tokenizer import token_strings
+from analysis.provenance import environment
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune
 from analysis.recording import collecting, trajectory
@@ -202,6 +203,7 @@ def pruning_curve(model: LoadedModel, split: str, limit: int | None, report: Rep
         "split": split,
         "draws": DRAWS,
         "calibration": {"seed": CALIBRATION_SEED, "tokens": tokens},
+        "environment": environment(),
         **summary(scored, clusters),
     }
 

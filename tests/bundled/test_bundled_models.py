@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -92,18 +93,24 @@ def test_prompts_lead_to_held_out_combinations():
 # --- the statistics of the cards --------------------------------------------------------------------------------
 
 
-def test_mean_over_tasks():
-    """Two tasks of equal weight whatever their size, with the standard error of a mean of means."""
-    one, two = torch.tensor([1.0, 0, 1, 0]).numpy(), torch.ones(10).numpy()
-    mean, low, high = measure.mean_over_tasks([one, two])
-    assert mean == pytest.approx(0.75)
-    assert high - mean == pytest.approx(mean - low) == pytest.approx(1.96 * (1 / 3 / 4) ** 0.5 / 2)
-
-
-def test_share_right():
-    share, low, high = measure.share_right(torch.tensor([True] * 8 + [False] * 2).numpy())
-    assert share == pytest.approx(0.8)
-    assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+def test_the_cards_intervals_are_clustered_by_key():
+    """Two tasks of equal weight; items of one key that are answered alike count as one, in shares and differences."""
+    right = np.array([True, True, False, False, True, True, False, True])
+    clusters = {task: np.repeat(np.arange(4), 2) for task in ("one", "two")}
+    alone = {task: np.arange(8) for task in clusters}
+    scored = [measure.Scored("dense", 0.0, dict.fromkeys(clusters, right), 1.0)]
+    for sparsity in measure.SPARSITIES:
+        for method in measure.METHODS:
+            answers = ~right if method == "magnitude" else right
+            scored.append(measure.Scored(method, sparsity, dict.fromkeys(clusters, answers), 2.0))
+    found, independent = measure.summary(scored, clusters), measure.summary(scored, alone)
+    assert found["items"] == {"one": 8, "two": 8} and found["effective_clusters"] == {"one": 4, "two": 4}
+    row, other = found["rows"][0], independent["rows"][0]
+    assert row["mean"][0] == other["mean"][0] == right.mean()
+    assert row["tasks"]["one"][2] - row["tasks"]["one"][1] > other["tasks"]["one"][2] - other["tasks"]["one"][1]
+    difference = found["differences"][0]["magnitude - wanda"]
+    assert difference[0] == (1 - 2 * right.mean())
+    assert difference[2] - difference[1] > np.diff(independent["differences"][0]["magnitude - wanda"][1:])[0]
 
 
 def test_bootstrap_covers_its_mean():
