@@ -364,7 +364,7 @@ held-out units of an earlier, larger cast; these items were not looked at. Choic
 (exact where an answer has at most five tokens, else {pruning["draws"]} draws), written answers by exact match of the
 number. Weights run in {measured["dtype"]}.
 
-Items of one key are one question with other names, so intervals of tasks with choices are clustered by key; their
+Items of one key are one question with other names, so intervals are clustered by key; the tasks'
 effective clusters are Kish's, (Σ n)² / Σ n² over the keys' items.{_few_clusters(measured)}
 
 {_dense(measured)}
