@@ -16,6 +16,7 @@ from analysis.engine import Engine, JobRecord
 from analysis.errors import UserError
 from analysis.pruned.naming import run_names
 from analysis.pruned.report_file import Report, load_report
+from analysis.storage import remove
 
 Kind = Literal["dense", "pruned"]
 LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters
@@ -64,6 +65,12 @@ class Run:
     record: JobRecord | None = None
     evaluations: tuple[Scored, ...] = ()
     label: Label = _NO_LABEL
+
+    @property
+    def sparsity(self) -> Mapping[str, Any]:
+        """What its report says was removed, as `ReportedSparsity`; empty where it says nothing."""
+        stated = self.report.get("sparsity") if self.report is not None else None
+        return stated if isinstance(stated, dict) else {}
 
     @property
     def name(self) -> str:
@@ -160,6 +167,59 @@ def _place(source: str | Path) -> str:
 
 def _made_id(place: str) -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:12]
+
+
+# --- what was measured of a run ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Score:
+    """A run's accuracy in an evaluation, its tasks weighing the same, with its 95 % interval over items."""
+
+    value: float
+    low: float
+    high: float
+    items: int
+    tasks: str
+
+
+def score(run: Run) -> Score | None:
+    """The accuracy in the newest evaluation that has one."""
+    return next((found for scored in run.evaluations if (found := score_in(scored)) is not None), None)
+
+
+def score_in(scored: Scored) -> Score | None:
+    """The accuracy that an evaluation's summary tells; None where it has none."""
+    summary = scored.record.summary
+    tasks = [task for task in summary["tasks"] if "models" in task]
+    if not tasks:
+        return None
+    row = summary["average"][scored.number] if len(tasks) > 1 else tasks[0]["models"][scored.number]
+    if not row["n"] or row["low"] is None:
+        return None
+    titles = ", ".join(str(task["title"]) for task in tasks[:3]) + (f" and {len(tasks) - 3} more" if tasks[3:] else "")
+    return Score(row["value"], row["low"], row["high"], row["n"], titles)
+
+
+def latency(engine: Engine, run: Run) -> Mapping[str, Any] | None:
+    """The newest measurement of a pruned run's speed, as `pruning.footprint.Speed` says it; None without one."""
+    for job in engine.jobs("footprint") if run.folder is not None else ():
+        if job.state == "done" and job.spec.get("pruned") == str(run.folder):
+            speed: Mapping[str, Any] | None = job.summary["footprint"]["speed"]
+            if speed is not None:
+                return speed
+    return None
+
+
+def size(run: Run) -> int:
+    """Bytes of a run's folder; 0 without one."""
+    return 0 if run.folder is None else sum(file.stat().st_size for file in run.folder.rglob("*") if file.is_file())
+
+
+def remove_run(engine: Engine, run: Run) -> None:
+    """Removes a run that a job of this store made: its folder, where the store keeps it, and what was said of it."""
+    if run.record is not None:
+        remove(engine, [run.record])
 
 
 # --- what visitors say of runs ----------------------------------------------------------------------------------

@@ -172,6 +172,16 @@ class Store:
         if (self.kept / key).parent == self.kept:
             shutil.rmtree(self.kept / key, ignore_errors=True)
 
+    def result_bytes(self, key: str) -> int:
+        """The room that a result takes in the store. A folder that lies elsewhere counts nothing."""
+        try:
+            file = self._path(f"{key}:file").stat().st_size
+        except (FileNotFoundError, RefusedRow):
+            file = 0
+        kept = self.kept / key
+        inside = kept.rglob("*") if kept.parent == self.kept and kept.is_dir() else ()
+        return file + sum(path.stat().st_size for path in inside if path.is_file())
+
     def _path(self, key: str) -> Path:
         reader = self._results.get(key, read=True)
         if not hasattr(reader, "name"):

@@ -331,6 +331,17 @@ class Engine:
         if record.key:
             self.store.delete_result(record.key)
 
+    def forget(self, job_id: str) -> None:
+        """Removes a job that has ended, and what it left, which no other job can then be answered with."""
+        record = self.job(job_id)
+        if record is not None and self._book.forget(job_id):
+            self.forget_result(record)
+
+    def keeps(self, record: JobRecord) -> bool:
+        """Whether the folder that a job left lies in the store, and goes when it is forgotten."""
+        result = self.result(record)
+        return result is not None and result.folder is not None and result.folder.is_relative_to(self.store.kept)
+
     def growing_file(self, record: JobRecord, name: str) -> Path | None:
         """A file that a job is writing, or had written when it was stopped; None while there is nothing in it."""
         file = self.store.incoming / record.id / name

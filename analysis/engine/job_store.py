@@ -88,6 +88,17 @@ class Book:
             self._records.pop(record.id, None)
             self.store.delete_job(record.id)
 
+    def forget(self, job_id: str) -> bool:
+        """Removes the record of a job that has ended. False for any other."""
+        with self.changed:
+            record = self.job(job_id)
+            if record is None or not record.ended:
+                return False
+            self._records.pop(job_id, None)
+            self._write(lambda: self.store.delete_job(job_id))
+            self.changed.notify_all()
+            return True
+
     # --- progress and logs ---
 
     def begin(self, job_id: str) -> None:

@@ -30,9 +30,10 @@ DENSE = "dense"  # the first model, which all others are compared with
 def conditions_of(results: Results) -> list[dict[str, Any]]:
     """How every model was pruned, by its report, and under what conditions it was scored so far."""
     found = []
-    versions = results.end.environment.get("versions", {}) if results.end is not None else {}
+    versions = scoring_versions(results)
     for run, model, (precision, device) in zip(results.runs, results.models, results.scored_with, strict=True):
-        own = {conditions.DENSE: model.fingerprint} | conditions.conditions(run)
+        own = {conditions.DENSE: model.fingerprint} if model.fingerprint else {}
+        own |= conditions.conditions(run)
         scored = {conditions.SCORED_IN: precision, conditions.SCORED_ON: device}
         own |= conditions.scoring(results.header, model, versions)
         found.append(own | {name: value for name, value in scored.items() if value})
@@ -271,3 +272,8 @@ def family_with(results: Results, some: Sequence[Pair]) -> Family:
 def pairs_with(results: Results, some: Sequence[Pair]) -> list[Pair]:
     """The pairs that are looked at by themselves, and those that are chosen besides."""
     return list(dict.fromkeys([*pairs(results), *some]))
+
+
+def scoring_versions(results: Results) -> dict[str, str]:
+    """The versions of packages that scored the models, by name; empty until the evaluation has ended."""
+    return {} if results.end is None else dict(results.end.environment.get("versions", {}))

@@ -229,6 +229,28 @@ def in_words(names: Sequence[str], first: Conditions, second: Conditions) -> str
     return ", ".join(f"{title(name)} ({told(name, first[name])} and {told(name, second[name])})" for name in names)
 
 
+def listed(found: Conditions) -> list[dict[str, str]]:
+    """Conditions for people, a row each."""
+    return [{"setting": title(name), "value": told(name, value)} for name, value in found.items()]
+
+
+def differing_settings(every: Sequence[Conditions], names: Sequence[str]) -> list[dict[str, str]]:
+    """The conditions of several that are not the same in all that read them, a row each, with a column a run by name.
+
+    The method is one of them. A condition that a run does not read is blank.
+    """
+    rows = []
+    for condition in dict.fromkeys(name for one in every for name in one):
+        values = [one[condition] for one in every if condition in one]
+        if any(value != values[0] for value in values):
+            shown = {
+                name: told(condition, one[condition]) if condition in one else ""
+                for name, one in zip(names, every, strict=True)
+            }
+            rows.append({"setting": title(condition), **shown})
+    return rows
+
+
 def sheet(first: Conditions, second: Conditions) -> list[dict[str, str]]:
     """The conditions of two side by side, a row each, those that differ first and marked.
 

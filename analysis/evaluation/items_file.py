@@ -79,6 +79,7 @@ class EvaluatedItem(_Record):
     """An item for people. right: index of a choice, or text. place: in the seeded shuffle of its benchmark.
 
     cluster: what it shares with other items of the benchmark, as their passage or subject; '' where it has its own.
+    prompt: lm-eval's hash of what is asked first, with examples and template; '' in files that lack it.
     """
 
     line: Literal["document"] = "document"
@@ -89,6 +90,7 @@ class EvaluatedItem(_Record):
     choices: tuple[str, ...]
     right: Any
     cluster: str = ""
+    prompt: str = ""
 
 
 class Reply(_Record):

@@ -16,6 +16,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
+from lm_eval.utils import hash_string
 
 from analysis import hub
 from analysis.errors import UserError, first_line, named_line, shorten
@@ -371,6 +372,7 @@ def described(benchmark: Benchmark, document: TaskItem) -> EvaluatedItem:
         choices=tuple(choices),
         right=_plain(right),
         cluster=document.cluster,
+        prompt=hash_string(str(first.args[0])),
     )
 
 

@@ -1,10 +1,11 @@
 """Figures of a pruning run: what was removed where, and what the time went into."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.figures.dynamics import SERIES_COLORS, SYMBOLS
 from analysis.figures.style import MASS_SCALE, TOKEN, as_text, color_bar, layout
 
 _WRITTEN_LAYERS = 16  # up to this many layers every cell carries its number
@@ -32,6 +33,31 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
     layout(figure, "layer", "projection", height)
     figure.update_xaxes(dtick=1 if layers <= 32 else None, range=[-0.5, layers - 0.5])
     figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def layer_profiles(profiles: Mapping[str, np.ndarray], height: int = 300) -> go.Figure:
+    """Sparsity over depth, a line a run: by name the share of weights removed in each layer, (L,)."""
+    figure = go.Figure()
+    for place, (name, profile) in enumerate(profiles.items()):
+        figure.add_trace(
+            go.Scatter(
+                x=list(range(len(profile))),
+                y=np.asarray(profile, np.float32),
+                mode="lines+markers",
+                name=as_text(name),
+                line={"color": SERIES_COLORS[place % len(SERIES_COLORS)], "width": 2},
+                marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8},
+                hovertemplate="layer %{x}<br>%{y:.2%} removed",
+            )
+        )
+    layout(figure, "layer", "sparsity", height)
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(dtick=1 if all(len(profile) <= 32 for profile in profiles.values()) else None)
+    ends = np.concatenate([np.zeros(0), *profiles.values()])
+    if len(ends):  # lines that are flat would be drawn on an axis beyond what a share can be
+        figure.update_yaxes(range=[max(float(ends.min()) - 0.05, -0.01), min(float(ends.max()) + 0.05, 1.01)])
+    figure.update_yaxes(tickformat=".0%")
     return figure
 
 

@@ -33,6 +33,7 @@ def show() -> None:
             st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
             st.Page("pages/accuracy.py", title="Accuracy", icon=":material/monitoring:"),
             st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
+            st.Page("pages/runs.py", title="Runs", icon=":material/table_view:"),
             st.Page("pages/masks.py", title="Masks", icon=":material/grid_on:"),
         ]
     )

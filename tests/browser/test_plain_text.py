@@ -18,7 +18,7 @@ from tests.helpers import ROOT, free_port
 
 pytestmark = pytest.mark.slow
 
-PAGES = ("", "denoise", "sinks", "dynamics", "tuning", "pruning", "accuracy", "masks")
+PAGES = ("", "denoise", "sinks", "dynamics", "tuning", "pruning", "accuracy", "runs", "masks")
 PICTURE = "![x](http://evil.test/a.png)"
 FRAGMENTS = [
     PICTURE,

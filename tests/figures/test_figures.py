@@ -158,6 +158,7 @@ def hostile_figures():
         masks.over_depth({HOSTILE: line}, {"b": line}, "share", False),
         masks.overlap_matrix(grid, [HOSTILE] * 2, masks.overlap_lines(grid, grid, [HOSTILE] * 2)),
         pruning.sparsity_grid(grid, [HOSTILE] * 2),
+        pruning.layer_profiles({HOSTILE: line}),
         pruning.phase_bar([(HOSTILE, 1.0)]),
         suggestion.history([0.1], [HOSTILE], {"published": 0.1}, "error", False, 3),
         tuning.discount_curves({HOSTILE: (line, line, line, line)}, np.ones(2), 2.0),

@@ -53,6 +53,7 @@ ADDRESSES = {
     "accuracy": ("pages/accuracy.py", {"accuracy_limit": "3", "accuracy_base": "control"}),
     "accuracy where it once was": ("pages/pruning.py", {"evaluation": "0123456789ab"}),
     "sweep": ("pages/sweep.py", {"sweep_seeds": "0-7", "sweep_limit": "9", "sweep": "0123456789ab"}),
+    "runs": ("pages/runs.py", {"run": "0123456789ab", "runs_words": "sink"}),
     "pruned models": ("pages/masks.py", {"masks_view": "Attention to sinks", "pruned_recordings": "true"}),
 }
 

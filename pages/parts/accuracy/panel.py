@@ -18,6 +18,7 @@ from analysis.jobs import EvaluatePartial
 from analysis.specs import EvaluateSpec
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.likelihoods import likelihoods
+from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.results import accuracies, differences, perplexity
 from pages.parts.charts import export_button
 from pages.parts.plain import plain
@@ -80,18 +81,12 @@ def results_of(record: JobRecord) -> Results | None:
     """What is there so far, or None."""
     try:
         if record.state == "done":
-            file = engine().result_file(record)
-            return None if file is None else _whole(str(file), record.key)
+            return finished_results(record)
         growing = engine().growing_file(record, DOCUMENTS)
         return None if growing is None else _growing(str(growing), record.run).read()
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _whole(path: str, key: str | None) -> Results:
-    return evaluations.read(Path(path))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

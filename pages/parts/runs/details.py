@@ -1,0 +1,168 @@
+"""One run, opened: its name, tags and notes, settings, report, evaluations, how to repeat it, and removing it."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.evaluation import conditions
+from analysis.figures import pruning as figures
+from analysis.pruned.report_file import read_report
+from analysis.runs import Label, Run, remove_run, save_label, score_in, size
+from pages.parts.charts import card, chart, table
+from pages.parts.plain import plain
+from pages.parts.pruning.footprints import footprint_of
+from pages.parts.runs import links
+from pages.parts.session import engine
+from pages.parts.trouble import EXPECTED, why
+
+_SAID = "run_label_said"
+
+
+def open_run(run: Run, runs: list[Run]) -> None:
+    """Draws everything about a run."""
+    st.subheader(plain(run.name))
+    if run.name != run.automatic:
+        st.caption(plain(run.automatic))
+    if run.report is not None:
+        _numbers(run)
+    with st.container(horizontal=True):
+        links.to_masks([run])
+        links.to_recordings(run)
+        if run.kind == "pruned":
+            st.page_link(
+                "pages/accuracy.py",
+                label="**Compare its accuracy**",
+                icon=":material/monitoring:",
+                query_params={"with": run.id, "source": run.model},
+            )
+    _label(run)
+    _evaluations(run)
+    if run.report is not None:
+        _report(run)
+    if run.kind == "pruned":
+        _remove(run)
+
+
+def _numbers(run: Run) -> None:
+    report: Mapping[str, Any] = run.report or {}
+    sparsity, columns = run.sparsity, st.columns(4)
+    if sparsity:
+        card(columns[0], "Sparsity", f"{sparsity['overall']:.1%}", help="Share of the prunable weights removed.")
+        card(columns[1], "Weights removed", f"{sparsity['pruned_weights']:,}")
+    card(columns[2], "Folder", f"{size(run) / 1e6:,.1f} MB", help="Checkpoint, masks, tokenizer and report.")
+    model = report.get("model") or {}
+    if model:
+        card(columns[3], "Pruned in", str(model.get("dtype", "")), note=str(model.get("device", "")))
+
+
+# --- what visitors say of it ------------------------------------------------------------------------------------
+
+
+def _label(run: Run) -> None:
+    with st.expander("Name, tags, notes", icon=":material/edit:"), st.form(f"label_{run.id}", border=False):
+        left, right = st.columns([3, 1], vertical_alignment="bottom")
+        name = left.text_input("Name", run.name, key=f"name_{run.id}", help="Empty: the automatic one.")
+        star = right.toggle("Starred", run.label.star, key=f"star_{run.id}")
+        tags = st.text_input("Tags", ", ".join(run.label.tags), key=f"tags_{run.id}", help="With commas between.")
+        note = st.text_area("Notes", run.label.note, key=f"note_{run.id}")
+        if st.form_submit_button("Save", icon=":material/save:"):
+            try:
+                label = Label(name=name, tags=tuple(tags.split(",")), note=note, star=star)
+                save_label(engine(), run, label)
+            except EXPECTED as error:
+                st.error(plain(why(error)))
+            else:
+                st.rerun()
+    if run.label.tags or run.label.note:
+        tags_shown = " · ".join(plain(tag) for tag in run.label.tags)
+        st.markdown("  \n".join(part for part in (tags_shown and f"Tags: {tags_shown}", plain(run.label.note)) if part))
+
+
+# --- what is known of it ----------------------------------------------------------------------------------------
+
+
+def _evaluations(run: Run) -> None:
+    if not run.evaluations:
+        st.caption("It has not been evaluated yet.")
+        return
+    rows = []
+    for scored in run.evaluations:
+        found = score_in(scored)
+        rows.append(
+            {
+                "when": datetime.fromtimestamp(scored.record.created),
+                "among": ", ".join(scored.record.summary["models"]),
+                "tasks": "" if found is None else found.tasks,
+                "items": None if found is None else found.items,
+                "accuracy, %": None if found is None else 100 * found.value,
+                "95 % interval": "" if found is None else f"{100 * found.low:.1f} – {100 * found.high:.1f}",
+                "complete": bool(scored.record.summary.get("complete")),
+            }
+        )
+    number = st.column_config.NumberColumn(format="%.1f")
+    table(
+        "Evaluations",
+        "Accuracy over the tasks of each evaluation, all weighing the same, with its 95 % interval over items.",
+        pd.DataFrame(rows),
+        f"evaluations_{run.id}",
+        column_config={"accuracy, %": number, "when": st.column_config.DatetimeColumn(format="D MMM HH:mm")},
+    )
+    with st.container(horizontal=True):
+        for scored, row in zip(run.evaluations[:6], rows, strict=False):
+            links.to_accuracy(scored.record.id, f"Evaluation of {row['when']:%d %b %H:%M}")
+
+
+def _report(run: Run) -> None:
+    report: Mapping[str, Any] = run.report or {}
+    sparsity = run.sparsity
+    if run.folder is not None:
+        rows = conditions.listed(conditions.conditions(read_report(run.folder)))
+        table(
+            "Settings",
+            "What the pruning depended on; what its method does not read is left out.",
+            pd.DataFrame(rows),
+            f"settings_{run.id}",
+            height=min(38 + 35 * len(rows), 320),
+        )
+    if sparsity.get("grid"):
+        chart(
+            "Sparsity by layer and projection",
+            "Removed weights over all weights of the matrix.",
+            "The share of zeros among the weights of each matrix.",
+            figures.sparsity_grid(np.array(sparsity["grid"], np.float32), sparsity["projections"]),
+            f"run_grid_{run.id}",
+        )
+    for note in report.get("notes") or ():
+        st.caption(f":material/info: {plain(note)}")
+    if run.record is not None and run.folder is not None:
+        with st.expander("Footprint: weights, bytes and time", icon=":material/speed:"):
+            footprint_of(run.record, run.folder)
+    st.markdown("**The folder**")
+    st.code(str(run.folder), language=None, wrap_lines=True)
+    if report.get("command"):
+        st.markdown("**The command that repeats it**")
+        st.code(str(report["command"]), language="bash", wrap_lines=True)
+    st.download_button(
+        "Report (JSON)",
+        lambda: json.dumps(report, indent=2, ensure_ascii=False),
+        "report.json",
+        "application/json",
+        key=f"run_report_{run.id}",
+        icon=":material/download:",
+    )
+
+
+def _remove(run: Run) -> None:
+    inside = run.record is not None and engine().keeps(run.record)
+    freed = f"It frees {size(run) / 1e6:,.1f} MB." if inside else "Its folder lies outside the store and stays."
+    with st.popover("Remove", icon=":material/delete:", key=f"remove_{run.id}"):
+        if run.record is None:
+            st.caption("No job of this store made this folder, so it is not removed here. Remove the folder itself.")
+            return
+        st.caption(f"The run goes, and what was said of it; evaluations keep their numbers. {freed}")
+        st.button("Remove it for good", key=f"remove_now_{run.id}", on_click=remove_run, args=(engine(), run))

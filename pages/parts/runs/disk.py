@@ -1,0 +1,75 @@
+"""What jobs have left on this disk, how much room it takes, and removing it."""
+
+from datetime import datetime
+
+import pandas as pd
+import streamlit as st
+
+from analysis.jobs import JOBS
+from analysis.runs import known_runs
+from analysis.storage import Stored, remove, stored_results
+from pages.parts.charts import table
+from pages.parts.progress import job_title
+from pages.parts.session import engine
+
+_TICKED = "disk_ticked"
+
+
+def disk() -> None:
+    """Draws the list of what is stored, and the button that removes what is ticked."""
+    with st.expander("Disk: recordings, statistics, pruned models and results", icon=":material/hard_drive:"):
+        everything = stored_results(engine())
+        if not everything:
+            st.caption("Nothing is stored yet.")
+            return
+        total = sum(one.bytes for one in everything)
+        kinds = list(dict.fromkeys(one.record.kind for one in everything))
+        kind = st.selectbox(
+            "Of jobs",
+            ["all", *kinds],
+            key="disk_kind",
+            format_func=lambda name: JOBS[name].title if name in JOBS else name,
+            width=320,
+        )
+        shown = [one for one in everything if kind in ("all", one.record.kind)]
+        names = {run.id: run.name for run in known_runs(engine())}
+        picked = table(
+            f"{_megabytes(sum(one.bytes for one in shown))} of {_megabytes(total)}",
+            "What finished jobs left in the store, the largest first. Tick rows to remove them. Pruned models stay "
+            "until then; all else goes by itself, the longest unused first, once it takes more than the store's limit.",
+            pd.DataFrame(_row(one, names) for one in shown),
+            f"disk_{kind}_{len(shown)}",
+            export=False,
+            on_select="rerun",
+            selection_mode="multi-row",
+            height=min(38 + 35 * len(shown), 320),
+            column_config={
+                "MB": st.column_config.NumberColumn(format="%.1f"),
+                "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
+                "what": st.column_config.TextColumn(width="large"),
+            },
+        )
+        ticked = [shown[place] for place in picked.selection.rows if place < len(shown)]
+        if ticked:
+            freed = _megabytes(sum(one.bytes for one in ticked))
+            with st.popover(f"Remove {len(ticked)} ({freed})", icon=":material/delete:", key=_TICKED):
+                st.caption("What is removed has to be computed again. Jobs that asked the same go with it.")
+                st.button("Remove for good", key="disk_remove", on_click=_remove, args=(ticked,))
+
+
+def _remove(ticked: list[Stored]) -> None:
+    remove(engine(), [one.record for one in ticked])
+
+
+def _row(one: Stored, names: dict[str, str]) -> dict[str, object]:
+    what = names.get(one.record.id)
+    return {
+        "what": f"{JOBS[one.record.kind].title} · {what}" if what else job_title(one.record),
+        "model": one.record.spec.get("model", {}).get("source", ""),
+        "MB": one.bytes / 1e6,
+        "made": datetime.fromtimestamp(one.record.created),
+    }
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

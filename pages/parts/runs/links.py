@@ -1,0 +1,51 @@
+"""The ways from runs to the other pages: their masks, their recordings and their accuracy."""
+
+import streamlit as st
+
+from analysis.runs import Run
+from pages.parts.recordings.recording import finished_recordings
+from pages.parts.session import engine
+
+
+def mask_names(runs: list[Run]) -> list[str]:
+    """What the page of masks calls these runs in its address; dense models have no masks."""
+    names = {path.resolve(): name for name, path in engine().pruned_models().items()}
+    return [names[run.folder.resolve()] for run in runs if run.folder is not None and run.folder.resolve() in names]
+
+
+def to_masks(runs: list[Run]) -> None:
+    """Two runs side by side, with all of them among the several."""
+    names = mask_names(runs)
+    if not names:
+        return
+    asked: dict[str, str | list[str]] = {"first": names[0]}
+    if len(names) > 1:
+        asked |= {"second": names[1]}
+    if len(names) > 2:
+        asked |= {"masks_view": "Several runs", "runs": names}
+    st.page_link("pages/masks.py", label="**Masks**", icon=":material/grid_on:", query_params=asked)
+
+
+def to_recordings(run: Run) -> None:
+    """The newest recording of a run's model with its sinks, else the page that records one."""
+    recording = next((job for job in finished_recordings() if job.spec["model"]["source"] == run.source), None)
+    if recording is not None:
+        st.page_link(
+            "pages/sinks.py",
+            label="**Sinks of its newest recording**",
+            icon=":material/grid_view:",
+            query_params={"recording": recording.id, "source": run.source},
+        )
+    st.page_link(
+        "pages/denoise.py",
+        label="**Record a prompt with it**",
+        icon=":material/play_circle:",
+        query_params={"source": run.source},
+    )
+
+
+def to_accuracy(evaluation: str, label: str) -> None:
+    """An evaluation on the page of accuracy. label: Markdown."""
+    st.page_link(
+        "pages/accuracy.py", label=label, icon=":material/monitoring:", query_params={"evaluation": evaluation}
+    )

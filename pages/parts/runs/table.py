@@ -1,0 +1,123 @@
+"""The table of runs: filters, columns to sort by, and which runs are chosen, by ticks or by name."""
+
+from datetime import datetime
+
+import pandas as pd
+import streamlit as st
+
+from analysis.runs import Run, latency, score, size
+from analysis.specs import METHODS
+from pages.parts.charts import table
+from pages.parts.session import engine, not_in_address
+
+MOST = 8  # runs compared at once
+_CHOSEN, _SHOWN, _ASKED = "runs_chosen", "runs_shown", "run"
+_DENSE = "dense"
+
+
+def runs_table(runs: list[Run]) -> list[Run]:
+    """Draws filters, table and box, and returns the runs that are chosen."""
+    by_id = {run.id: run for run in runs}
+    _from_address(by_id)
+    shown = _filtered(runs)
+    st.session_state[_SHOWN] = [run.id for run in shown]
+    if shown:
+        # Ticks are of places in the table, so another choice of rows is another table.
+        key = f"runs_table_{abs(hash(tuple(run.id for run in shown))):x}"
+        table(
+            f"{len(shown):,} of {len(runs):,} runs",
+            "Accuracy is that of the newest evaluation, averaged over its tasks, with its 95 % interval over items: "
+            "the noise of the calibration seed is not in it. Sort by a click on a column.",
+            pd.DataFrame(_row(run) for run in shown),
+            key,
+            on_select=lambda: _ticked(key),
+            selection_mode="multi-row",
+            height=min(38 + 35 * len(shown), 460),
+            column_config={
+                "★": st.column_config.TextColumn(width=30),
+                "run": st.column_config.TextColumn(width="large"),
+                "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
+                "sparsity, %": st.column_config.NumberColumn(format="%.1f"),
+                "size, MB": st.column_config.NumberColumn(format="%.1f"),
+                "one forward, ms": st.column_config.NumberColumn(format="%.1f"),
+                "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
+            },
+        )
+    else:
+        st.caption(f"0 of {len(runs):,} runs. Take back a filter to see them.")
+    chosen = st.multiselect(
+        "Open one, or compare up to eight",
+        list(by_id),
+        key=_CHOSEN,
+        max_selections=MOST,
+        format_func=lambda run_id: by_id[run_id].name,
+        placeholder="tick rows above, or choose by name",
+    )
+    if chosen:
+        st.query_params[_ASKED] = chosen
+    elif _ASKED in st.query_params:
+        del st.query_params[_ASKED]
+    return [by_id[run_id] for run_id in chosen]
+
+
+def _from_address(by_id: dict[str, Run]) -> None:
+    """What is chosen at first stands in the address; a run that is gone is no choice any more."""
+    if _CHOSEN not in st.session_state:
+        asked = st.query_params.get_all(_ASKED)
+        if any(run_id not in by_id for run_id in asked):
+            not_in_address("a run that is not in the store.")
+        st.session_state[_CHOSEN] = [run_id for run_id in asked if run_id in by_id][:MOST]
+    else:
+        st.session_state[_CHOSEN] = [run_id for run_id in st.session_state[_CHOSEN] if run_id in by_id]
+
+
+def _ticked(key: str) -> None:
+    shown = st.session_state[_SHOWN]
+    places = st.session_state[key].selection.rows
+    st.session_state[_CHOSEN] = [shown[place] for place in places if place < len(shown)][:MOST]
+
+
+def _filtered(runs: list[Run]) -> list[Run]:
+    words, methods, only = st.columns([3, 4, 2], vertical_alignment="bottom")
+    text = words.text_input(
+        "With the words", key="runs_words", placeholder="of name, model, tags or notes", bind="query-params"
+    )
+    kinds = list(dict.fromkeys(_method(run) for run in runs))
+    chosen = methods.multiselect("Methods", kinds, key="runs_methods", placeholder="all", bind="query-params")
+    starred = only.toggle("Starred alone", key="runs_starred", bind="query-params")
+    wanted = text.lower().split()
+    return [
+        run
+        for run in runs
+        if all(word in _words(run) for word in wanted)
+        and (not chosen or _method(run) in chosen)
+        and (run.label.star or not starred)
+    ]
+
+
+def _words(run: Run) -> str:
+    return " ".join([run.name, run.automatic, run.model, _method(run), *run.label.tags, run.label.note]).lower()
+
+
+def _method(run: Run) -> str:
+    name = str(run.parameters.get("method", _DENSE))
+    return METHODS[name].title if name in METHODS else name
+
+
+def _row(run: Run) -> dict[str, object]:
+    found, speed = score(run), latency(engine(), run)
+    sparsity = run.sparsity.get("overall")
+    return {
+        "★": "★" if run.label.star else "",
+        "run": run.name,
+        "method": _method(run),
+        "model": run.model,
+        "accuracy, %": None if found is None else 100 * found.value,
+        "95 % interval": "" if found is None else f"{100 * found.low:.1f} – {100 * found.high:.1f}",
+        "sparsity, %": None if sparsity is None else 100 * sparsity,
+        "size, MB": None if run.folder is None else size(run) / 1e6,
+        "one forward, ms": None if speed is None else 1000 * speed["pruned_seconds"],
+        "accuracy on": "" if found is None else f"{found.tasks}, {found.items:,} items",
+        "tags": ", ".join(run.label.tags),
+        "made": datetime.fromtimestamp(run.created),
+    }

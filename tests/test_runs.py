@@ -1,0 +1,139 @@
+"""Runs: which there are, what they are called, what is said of them, and removing them; with a real store."""
+
+import json
+
+import pytest
+
+from analysis.engine import Engine
+from analysis.engine.records import JobRecord
+from analysis.errors import UserError
+from analysis.pruned.naming import run_name
+from analysis.runs import Label, known_runs, remove_run, save_label, score, size
+from analysis.specs import EvaluateSpec, ModelSpec, PruneSpec
+from analysis.storage import stored_results
+from tests.helpers import pruned_run, write_report
+
+
+def finished(engine: Engine, spec, key: str, summary, folder=None) -> JobRecord:
+    """A job that has ended well, as the engine stores it."""
+    kind = "prune" if isinstance(spec, PruneSpec) else "evaluate"
+    record = JobRecord(
+        id=f"{kind}{key}"[:12],
+        kind=kind,
+        spec=spec.model_dump(mode="json"),
+        state="done",
+        created=float(len(engine.jobs()) + 1),
+        key=key,
+        summary=summary,
+    )
+    engine.store.add_result(key, summary, folder=folder)
+    engine._book.save(record)
+    return record
+
+
+@pytest.fixture
+def engine(store):
+    made = Engine(store, devices=["cpu"])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pruned(engine):
+    """Two finished prunings, their folders in the store."""
+    made = []
+    for number, method in enumerate(("wanda-noised", "sink-wanda")):
+        folder = engine.store.incoming / f"job{number}" / f"pruned-{method}"
+        folder.mkdir(parents=True)
+        write_report(folder, pruned_run(method=method))
+        (folder / "config.json").write_text("{}")
+        (folder / "weights").write_bytes(bytes(5000))
+        report = json.loads((folder / "report.json").read_text())
+        report["model"]["source"] = "bundled"
+        made.append(finished(engine, PruneSpec(method=method), f"{number}" * 8, {"report": report}, folder))
+    return made
+
+
+def test_finished_prunings_are_runs_under_their_names(engine, pruned):
+    runs = known_runs(engine)
+    assert [run.id for run in runs] == [record.id for record in reversed(pruned)]
+    assert [run.name for run in runs] == [run_name(record.spec) for record in reversed(pruned)]
+    assert {run.model for run in runs} == {"bundled"}
+    assert all(run.kind == "pruned" and size(run) > 5000 for run in runs)
+
+
+def test_folders_that_no_job_left_are_runs_too(engine):
+    folder = engine.models_folder / "elsewhere"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (run,) = known_runs(engine)
+    assert (run.name, run.record) == ("elsewhere", None)
+    write_report(folder, pruned_run(method="magnitude", sparsity=0.25))
+    assert known_runs(engine)[0].name == "Magnitude · 25 %"
+
+
+def row(value, n=100):
+    return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": n}
+
+
+def test_evaluations_join_the_runs_that_they_scored(engine, pruned):
+    folder = engine.result(pruned[0]).folder
+    spec = EvaluateSpec(model=ModelSpec(), compare=(ModelSpec(source=str(folder)),), names=("dense", "mine"))
+    tasks = [{"title": "Story", "models": [row(0.9), row(0.7)]}, {"title": "Text", "perplexity": []}]
+    record = finished(engine, spec, "e" * 8, {"models": ["dense", "mine"], "tasks": tasks, "average": [{}, {}]})
+    by_name = {run.name: run for run in known_runs(engine)}
+    dense, noised = by_name["bundled dense"], by_name[run_name(pruned[0].spec)]
+    assert [(scored.record.id, scored.number) for scored in noised.evaluations] == [(record.id, 1)]
+    assert (score(dense).value, score(noised).value, score(noised).tasks) == (0.9, 0.7, "Story")
+    assert dense.kind == "dense"
+    assert score(by_name[run_name(pruned[1].spec)]) is None
+
+
+def test_what_a_visitor_says_of_a_run_is_kept(engine, pruned):
+    run = known_runs(engine)[0]
+    save_label(engine, run, Label(name="  my  run ", tags=("a", " a", ""), note="why", star=True))
+    again = known_runs(engine)[0]
+    assert again.name == "my run"
+    assert again.automatic == run.automatic
+    assert again.label == Label(name="my run", tags=("a",), note="why", star=True)
+    save_label(engine, again, Label(name=run.automatic))
+    assert known_runs(engine)[0].label.name == ""
+
+
+@pytest.mark.parametrize("name", ["a, b", "x" * 81, run_name(PruneSpec(method="wanda-noised").model_dump(mode="json"))])
+def test_names_that_cannot_be_are_refused(engine, pruned, name):
+    run = known_runs(engine)[0]
+    with pytest.raises(UserError):
+        save_label(engine, run, Label(name=name))
+    assert known_runs(engine)[0].name == run.name
+
+
+def test_removing_a_run_frees_its_room_and_forgets_what_was_said(engine, pruned):
+    first, second = known_runs(engine)
+    save_label(engine, first, Label(note="gone"))
+    before = {one.record.id: one.bytes for one in stored_results(engine)}
+    assert before[first.id] == size(first) > 5000
+    remove_run(engine, first)
+    assert [run.id for run in known_runs(engine)] == [second.id]
+    assert not first.folder.exists() and second.folder.exists()
+    assert engine.store.labels() == {}
+    assert engine.job(first.id) is None
+    assert {one.record.id for one in stored_results(engine)} == {second.id}
+
+
+def test_a_folder_outside_the_store_stays(engine, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    record = finished(engine, PruneSpec(out=str(folder)), "f" * 8, {"report": {}}, folder)
+    assert not engine.keeps(record)
+    assert next(one.bytes for one in stored_results(engine)) == 0
+    remove_run(engine, known_runs(engine)[0])
+    assert folder.is_dir()
+
+
+def test_a_job_that_runs_is_not_forgotten(engine):
+    record = JobRecord(id="x" * 12, kind="prune", spec={}, state="running", created=1.0)
+    engine._book.save(record)
+    engine.forget(record.id)
+    assert engine.job(record.id) == record

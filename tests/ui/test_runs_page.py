@@ -1,0 +1,115 @@
+"""The page Runs through Streamlit's own test runner: the table, one run, several, and removing what is stored."""
+
+import pytest
+
+from analysis.pruned.naming import run_name
+from analysis.runs import Label, known_runs, save_label
+from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec
+from pages.parts.session import engine
+from tests.ui.helpers import app, texts
+
+pytestmark = pytest.mark.slow
+PAGE = "pages/runs.py"
+SMALL = CalibrationParams(samples=2, seq_len=32)
+
+
+def test_where_there_is_no_run_it_leads_to_pruning():
+    test = app(PAGE)
+    assert "There is no run yet" in texts(test)
+    assert {"**Prune the model**", "**Compare the accuracy**"} <= {link.proto.label for link in test.get("page_link")}
+
+
+@pytest.fixture(scope="module")
+def pruned():
+    """Two finished prunings, scored together with the dense model; and one that is not scored."""
+    specs = [
+        PruneSpec(method="magnitude", sparsity=0.3),
+        PruneSpec(method="magnitude", sparsity=0.6),
+        PruneSpec(method="wanda", calibration=SMALL),
+    ]
+    jobs = [engine().wait(engine().submit("prune", spec).id, 240) for spec in specs]
+    sources = [str(engine().result(job).folder) for job in jobs]
+    for compare in (sources[:1], sources[1:2]):  # each in an evaluation of its own
+        asked = EvaluateSpec(
+            compare=tuple(ModelSpec(source=source) for source in compare), tasks=("bundled_agreement",), limit=12
+        )
+        assert engine().wait(engine().submit("evaluate", asked).id, 240).state == "done"
+    return jobs
+
+
+def rows(test, column="run"):
+    return next(one.value for one in test.dataframe if column in one.value.columns)
+
+
+def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
+    assert all(job.state == "done" for job in pruned), [job.reason for job in pruned]
+    names = [run_name(job.spec) for job in pruned]
+    test = app(PAGE)
+    table = rows(test).set_index("run")
+    assert set(table.index) == {*names, "bundled dense"}
+    assert table.loc[names[0], "sparsity, %"] == pytest.approx(30, abs=0.5)
+    assert table.loc[names[0], "size, MB"] > 1
+    assert table.loc[names[0], "accuracy on"] == "Agreement, 12 items"
+    summary = engine().jobs("evaluate")[1].summary
+    assert table.loc[names[0], "accuracy, %"] == pytest.approx(100 * summary["tasks"][0]["models"][1]["value"])
+    test.multiselect(key="runs_methods").set_value(["Wanda"]).run()
+    assert list(rows(test)["run"]) == [names[2]]
+    test.text_input(key="runs_words").set_value("no such run").run()
+    assert "0 of 4 runs" in texts(test)
+
+
+def test_one_run_shows_everything_about_it(pruned):
+    test = app(PAGE, run=pruned[0].id)
+    shown = texts(test)
+    assert "Sparsity by layer and projection" in shown
+    assert rows(test, "setting")["setting"].iloc[0] == "Dense model"
+    assert len(rows(test, "complete")) == 1
+    assert any("python -m analysis prune" in block.value for block in test.code)
+    linked = {link.proto.label: link.proto.query_string for link in test.get("page_link")}
+    assert pruned[0].id in linked["**Compare its accuracy**"]
+    assert linked["**Masks**"].startswith("first=pruned-magnitude")
+    assert not test.exception
+
+
+def test_a_name_given_here_is_the_name_everywhere(pruned):
+    test = app(PAGE, run=pruned[2].id)
+    test.text_input(key=f"name_{pruned[2].id}").set_value("my wanda")
+    test.text_input(key=f"tags_{pruned[2].id}").set_value("first, kept")
+    next(button for button in test.button if button.label == "Save").click().run()
+    assert not test.exception
+    assert "my wanda" in list(rows(test)["run"])
+    assert "my wanda" in test.multiselect(key="runs_chosen").options
+    assert "**my wanda**" in texts(app("pages/pruning.py"))
+    assert "my wanda" in app("pages/accuracy.py").multiselect(key="accuracy_runs").options
+    run = next(run for run in known_runs(engine()) if run.id == pruned[2].id)
+    assert run.label.tags == ("first", "kept")
+    save_label(engine(), run, Label())
+
+
+def test_runs_that_were_scored_apart_are_compared_on_what_both_were_asked(pruned):
+    test = app(PAGE)
+    test.multiselect(key="runs_chosen").set_value([pruned[0].id, pruned[1].id]).run()
+    assert not test.exception, test.exception
+    shown = texts(test)
+    assert f"{run_name(pruned[1].spec)} against {run_name(pruned[0].spec)}" in shown
+    assert "Not only the method differs: Sparsity (60 % and 30 %)" in shown
+    assert list(rows(test, "setting")["setting"]) == ["Sparsity"]
+    assert "Items on which two models disagree" in shown
+
+
+def test_runs_without_an_evaluation_lead_to_one(pruned):
+    test = app(PAGE, run=[pruned[0].id, pruned[2].id])
+    assert f"Not evaluated yet: {run_name(pruned[2].spec)}" in texts(test)
+
+
+def test_a_run_in_the_address_that_is_gone_is_said(pruned):
+    assert "a run that is not in the store" in texts(app(PAGE, run="0123456789ab"))
+
+
+def test_removing_asks_first_and_then_frees_the_room(pruned):
+    test = app(PAGE, run=pruned[1].id)
+    folder = engine().result(pruned[1]).folder
+    test.button(key=f"remove_now_{pruned[1].id}").click().run()
+    assert not test.exception
+    assert not folder.exists()
+    assert run_name(pruned[1].spec) not in list(rows(test)["run"])
