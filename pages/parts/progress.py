@@ -16,7 +16,7 @@ def job_title(record: JobRecord) -> str:
     spec = record.spec
     if isinstance(spec.get("prompt"), str):
         subject = f"“{shortened(spec['prompt'])}”"
-    elif "method" in spec:
+    elif "method" in spec and "sparsity" in spec:
         subject = f"{spec['method']} {spec.get('sparsity', 0):.0%}"
     else:
         subject = shortened(spec.get("model", {}).get("source", ""))

@@ -53,7 +53,7 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
             format_func=lambda name: plain(name),
         )
     mine = [setting for setting in settings if setting.pruning.model.source == chosen]
-    _differences([one for one in compared if one.setting.pruning.model.source == chosen], len(compared))
+    _differences([one for one in compared if one.setting.pruning.model.source == chosen], len(compared), mine)
     _accuracies(mine)
     rows = [point_row(point) for point in points]
     _sizes([row for row in rows if row["model"] == chosen])
@@ -72,7 +72,7 @@ def _computed(
     return settings, sweep_scores.comparisons(settings)
 
 
-def _differences(compared: Sequence[Comparison], family: int) -> None:
+def _differences(compared: Sequence[Comparison], family: int, settings: Sequence[Setting]) -> None:
     if not compared:
         st.caption(
             "Choose a method together with its control or its published baseline, and their differences show here."
@@ -87,7 +87,7 @@ def _differences(compared: Sequence[Comparison], family: int) -> None:
         groups.setdefault(_pair(one), []).append(one)
     deltas = [_delta(name, group) for name, group in groups.items()]
     sides = {side.pruning.method: side for one in compared for side in (one.setting, one.other)}
-    curves = _curves([side for one in compared for side in (one.setting, one.other)])
+    curves = _curves(settings)  # all of them, so that a method has one colour in all plots
     first = compared[0].setting
     chart(
         "Sink-aware minus control, minus published baseline",
@@ -122,7 +122,9 @@ def _floor(setting: Setting) -> str:
 def _pair(one: Comparison) -> str:
     titles = [METHODS[side.pruning.method].title for side in (one.setting, one.other)]
     detail = _detail(one.setting)
-    return f"{titles[0]} − {titles[1]} ({RELATIONS[one.relation]}){f' · {detail}' if detail else ''}"
+    called = RELATIONS[one.relation]
+    named = titles[1] if called in titles[1] else f"{titles[1]} ({called})"
+    return f"{titles[0]} − {named}{f' · {detail}' if detail else ''}"
 
 
 def _detail(setting: Setting) -> str:
