@@ -90,8 +90,10 @@ def tiny_llada(folder: Path, seed: int) -> str:
 
     from analysis.models.checkpoint import find
     from analysis.models.llada import LLaDAConfig, LLaDAModelLM
+    from analysis.models.load import register
     from analysis.models.tokenizer import load_tokenizer
 
+    register()  # by which it is saved under the published names
     found = find("bundled")
     torch.manual_seed(seed)
     sizes = {"d_model": 32, "mlp_hidden_size": 48, "n_heads": 2, "n_kv_heads": 2, "n_layers": 2}
