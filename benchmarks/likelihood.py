@@ -27,6 +27,7 @@ import torch
 
 from analysis.evaluation.likelihood import (
     Budget,
+    Part,
     Request,
     all_sets,
     drawn_sets,
@@ -99,7 +100,8 @@ def table(model: LoadedModel, items: list[Item]) -> Table:
     requests = [request for item in items for request in item.requests]
     plans = [all_sets(len(request.continuation)) for request in requests]
     sums = [np.zeros(2 ** len(request.continuation)) for request in requests]
-    forwards = planned_forwards(model, requests, plans)
+    parts = [Part(index, request.context, request.continuation) for index, request in enumerate(requests)]
+    forwards = planned_forwards(model, parts, plans)
     for reader, value, _ in run_forwards(model, forwards, 0.0, Budget.of(model), lambda: None):
         sums[reader.request][sum(1 << position for position in reader.positions)] = value
     rows = iter(sums)

@@ -14,7 +14,7 @@ from analysis.models.checkpoint import describe, find
 from analysis.recording.collecting import planned_bytes
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.token_states import TokenState
-from analysis.specs import SAMPLINGS, LLaDASampling, ModelSpec, RecordSpec, Sampling, SinkParams, sentence
+from analysis.specs import SAMPLINGS, BlockWriting, LLaDASampling, ModelSpec, RecordSpec, Sampling, SinkParams, sentence
 from pages.parts import controls, permission, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
@@ -94,7 +94,8 @@ def _ask() -> None:
         disabled=bool(problem),
     )
     if sampling is not None:
-        steps, given = sampling.forwards(), getattr(sampling, "steps", sampling.gen_length)
+        steps = sampling.forwards()
+        given = getattr(sampling, "steps", steps if isinstance(sampling, BlockWriting) else sampling.gen_length)
         rest = f" (the rest of {given:d} would decide nothing)" if steps < given else ""
         size = _recording_size(model, prompt, sampling, stored)
         about = f" The recording takes about {size / 1e6:,.1f} MB." if size else ""
@@ -129,6 +130,7 @@ def _recording_size(model: ModelSpec, prompt: str, sampling: Sampling, stored: s
         return None
     if found is None:
         return None
+    sampling = sampling.in_blocks_of(found.architecture.block_size)
     return planned_bytes(sampling, found.geometry, int(1.5 * len(prompt.split())), 0, stored)
 
 

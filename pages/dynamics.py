@@ -372,6 +372,9 @@ def _noised_against_real(recording: Recording, params: SinkParams, split: Split)
     if recording.info.model.mask_token is None:
         st.info("This recording is of an autoregressive model, which has no forward noise.")
         return
+    if recording.info.by_blocks:
+        st.info("This model was trained on noise inside a block over clean text, which its recording shows already.")
+        return
     problem = references.why_no_model(recording)
     if problem:
         st.info(plain(problem))

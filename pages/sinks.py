@@ -234,7 +234,15 @@ def _map(recording: Recording, step: int, layer: int, head: int) -> None:
         st.info(plain(problem))
         return
     try:
-        spec = AttentionMapSpec(model=model, tokens=trajectory.input_tokens(step), layer=layer, head=head)
+        spec = AttentionMapSpec(
+            model=model,
+            tokens=trajectory.input_tokens(step),
+            layer=layer,
+            head=head,
+            prompt_length=recording.info.prompt_length if recording.info.by_blocks else 0,
+            block_length=recording.info.block_length,
+            open_from=int(trajectory.open_block[step][0]) if recording.info.by_blocks else None,
+        )
     except ValidationError as error:
         st.info(f"This map cannot be fetched. {plain(sentence(error))}")
         return

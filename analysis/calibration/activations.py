@@ -134,11 +134,17 @@ def level_rows(inputs: np.ndarray, steps: np.ndarray | None = None) -> list[Rows
 def mean_token_weights(
     runner: Runner, inputs: np.ndarray, discount: DiscountParams, on_forward: Callable[[int, int], None]
 ) -> np.ndarray:
-    """ω̄ (N, 1 or L, S): the weight of a token by its sink score averaged over the noise levels of rows (N, T, S)."""
+    """ω̄ (N, 1 or L, S): the weight of a token by its sink score averaged over the noise levels of rows (N, T, S).
+
+    Of noised text beside its clean copy, that of the copy's tokens.
+    """
     batches = level_rows(inputs)
     masses = runner.masses([rows.tokens for rows in batches], _Counter(len(batches), on_forward).step)
     mean = discount.model_copy(update={"sink_steps": "mean"})
-    return token_weights(_by_sequence(masses, batches, inputs.shape), mean)[:, 0]
+    weights = token_weights(_by_sequence(masses, batches, inputs.shape), mean)[:, 0]
+    if not runner.model.architecture.by_blocks:
+        return weights
+    return np.ascontiguousarray(weights[..., weights.shape[-1] // 2 :])
 
 
 def _two_pass_weights(

@@ -51,20 +51,26 @@ def _uniformly(levels: np.ndarray, length: int, params: CalibrationParams, rng: 
 MASKINGS: Attached[Masking] = Attached(NOISES, {"steps": _by_steps, "uniform": _uniformly})
 
 
-def noised_sequences(tokens: np.ndarray, params: CalibrationParams, mask_token: int) -> np.ndarray:
+def noised_sequences(
+    tokens: np.ndarray, params: CalibrationParams, mask_token: int, beside_clean: bool = False
+) -> np.ndarray:
     """Every sequence at every noise step, (N, T, S), from the least noise up; tokens (N, S).
 
-    Each sequence draws from a generator of its own, so that a sample is the same however many there are.
+    Each sequence draws from a generator of its own, so that a sample is the same however many there are. beside_clean:
+    for families trained block by block each is followed by its clean copy, (N, T, 2S); see `Layout.beside_clean`.
     """
     levels = np.array(noise_levels(params.diffusion_steps, params.step_interval)[::-1])
     masked = MASKINGS[params.noise]
-    return np.stack(
+    noised = np.stack(
         [
             np.where(masked(levels, len(sequence), params, rng), mask_token, sequence).astype(tokens.dtype)
             for index, sequence in enumerate(tokens)
             for rng in [np.random.default_rng((params.seed, index))]
         ]
     )
+    if not beside_clean:
+        return noised
+    return np.concatenate([noised, np.broadcast_to(tokens[:, None], noised.shape)], axis=-1)
 
 
 def shared_levels(params: CalibrationParams) -> int:

@@ -5,6 +5,7 @@ Shapes: B rows of a forward, L layers, S positions, F features.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from torch import nn
 from analysis.attention import LayerMassObserver
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
 from analysis.models.files import stored_tensors
+from analysis.models.layout import Layout, layout_of, seeing_queries
 from analysis.models.load import LoadedModel
 
 Groups = list[dict[str, tuple[str, ...]]]
@@ -31,10 +33,14 @@ class Runner(Protocol):
     groups: Groups
 
     def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
-        """Attention mass (B, L, S) of each batch."""
+        """Attention mass (B, L, S) of each batch of noised text, as `per_query` has it."""
 
-    def inputs(self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None]) -> None:
-        """Shows `take` every distinct block input."""
+    def inputs(
+        self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True
+    ) -> None:
+        """Shows `take` every distinct block input. noised: whether the text is, with its clean copy where the model
+        was trained block by block.
+        """
 
 
 class Resident:
@@ -48,23 +54,26 @@ class Resident:
         found = []
         for tokens in batches:
             observer = LayerMassObserver()
-            self.model.hidden(tokens, observer)
-            found.append(observer.take().numpy())
+            self.model.hidden(tokens, observer, noised_layout(self.model))
+            found.append(per_query(self.model, observer.take().numpy()))
             on_forward()
         return found
 
-    def inputs(self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None]) -> None:
+    def inputs(
+        self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True
+    ) -> None:
+        layout = noised_layout(self.model) if noised else None
         for batch, tokens in enumerate(batches):
             with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, partial(take, batch)):
-                self.model.hidden(tokens)
+                self.model.hidden(tokens, layout=layout)
             on_forward()
 
     def mass_and_inputs(self, tokens: torch.Tensor, take: Callable[[int, str, torch.Tensor], None]) -> np.ndarray:
-        """Attention mass (B, L, S) in the one forward that also shows `take` every distinct block input."""
+        """Attention mass (B, L, S) of noised text, in the one forward that also shows `take` every block input."""
         observer = LayerMassObserver()
         with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, take):
-            self.model.hidden(tokens, observer)
-        return observer.take().numpy()
+            self.model.hidden(tokens, observer, noised_layout(self.model))
+        return per_query(self.model, observer.take().numpy())
 
 
 class Streamed:
@@ -84,28 +93,34 @@ class Streamed:
             found[batch].append(observer.take().numpy()[:, 0])
             return states
 
-        self._walk(batches, run, on_forward)
-        return [np.stack(layers, axis=1) for layers in found]
+        self._walk(batches, run, on_forward, noised_layout(self.model))
+        return [per_query(self.model, np.stack(layers, axis=1)) for layers in found]
 
-    def inputs(self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None]) -> None:
+    def inputs(
+        self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True
+    ) -> None:
         def run(batch: int, layer: int, block: nn.Module, given: BlockInput) -> torch.Tensor:
             with hooked(self.model.projections, [(layer, block)], self.groups, partial(take, batch)):
                 return run_block(block, given)
 
-        self._walk(batches, run, on_forward)
+        self._walk(batches, run, on_forward, noised_layout(self.model) if noised else None)
 
     def _walk(
         self,
         batches: Sequence[torch.Tensor],
         run: Callable[[int, int, nn.Module, BlockInput], torch.Tensor],
         on_forward: Callable[[], None],
+        layout: Layout | None,
     ) -> None:
         states_bytes = (
             max(map(torch.Tensor.numel, batches)) * self.model.geometry.hidden * self.model.network.dtype.itemsize
         )
         together = max(1, self.budget // states_bytes)
         for start in range(0, len(batches), together):
-            given = {batch: first_input(self.model, batches[batch]) for batch in range(start, len(batches))[:together]}
+            given = {
+                batch: first_input(self.model, batches[batch], layout)
+                for batch in range(start, len(batches))[:together]
+            }
             for layer in range(self.model.geometry.layers):
                 block = private_block(self.model, layer, self.stored)
                 for batch, inputs in given.items():
@@ -117,6 +132,27 @@ class Streamed:
         block = private_block(self.model, 0, self.stored)
         given = first_input(self.model, torch.zeros(1, 2, dtype=torch.long))
         return together_by_input(self.model.projections, block, lambda: run_block(block, given))
+
+
+def noised_layout(model: LoadedModel) -> Layout | None:
+    """How noised text lies before a model: beside its clean copy where it was trained block by block."""
+    if not model.architecture.by_blocks:
+        return None
+    return replace(layout_of(model.architecture, 0), beside_clean=True)
+
+
+def per_query(model: LoadedModel, mass: np.ndarray) -> np.ndarray:
+    """Mass (B, L, S) of noised text as if every query had seen every key: the mean over those that did, times S.
+
+    Where all do it is the mass itself; under blocks a token that few queries see would never look like a sink.
+    """
+    layout = noised_layout(model)
+    if layout is None:
+        return mass
+    length = mass.shape[-1]
+    seeing = seeing_queries(model.architecture, length, layout).numpy()
+    # The clean copy of the last block is seen by itself alone, and where attention is causal its last token by one.
+    return mass * (length / seeing)
 
 
 def shared_inputs(model: LoadedModel) -> Groups:

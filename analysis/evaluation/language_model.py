@@ -20,10 +20,11 @@ from analysis.errors import UserError
 from analysis.evaluation import early_draws as adaptive
 from analysis.evaluation.likelihood import Budget, Likelihood, Request, greedy_match, log_likelihoods, seed_of
 from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
+from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
 from analysis.models.tokenizer import chat_text
-from analysis.recording.denoising import SAMPLERS, stop_tokens
-from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Sampling
+from analysis.recording.denoising import check_prompt, choices, own_sampling, stop_tokens
+from analysis.specs import SAMPLINGS, Sampling
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,8 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             context, wanted = request.args[0], dict(request.args[1])
             length = self.settings.gen_length or int(wanted.get("max_gen_toks") or DEFAULT_NEW_TOKENS)
             temperature = float(wanted.get("temperature") or 0.0) if wanted.get("do_sample") else 0.0
-            room = self.model.geometry.max_length - length
+            # Texts written by blocks end with one.
+            room = self.model.geometry.max_length - length - (self.model.architecture.block_size or 0)
             ids = self.tok_encode(context)
             if room < 1:
                 raise UserError(
@@ -223,17 +225,24 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         return texts
 
     def _sampling(self, length: int, temperature: float) -> Sampling:
-        if self.model.architecture.sampler == "dream":
-            return DreamSampling(gen_length=length, steps=length, temperature=temperature)
-        if self.model.mask_token is None:
-            return AutoregressiveSampling(gen_length=length, temperature=temperature)
-        return LLaDASampling(gen_length=length, steps=length, temperature=temperature, cfg=self.guidance)
+        """One token a step, but where the published sampler writes what is sure enough at once. Raises UserError where
+        the model's sampler has no temperature or no guidance to follow the task with.
+        """
+        kind = SAMPLINGS[self.model.architecture.sampler]
+        asked = {"steps": length, "temperature": temperature, "cfg": self.guidance}
+        unserved = [name for name in ("temperature", "cfg") if asked[name] and name not in kind.model_fields]
+        if unserved and self.model.architecture.by_blocks:
+            raise UserError(
+                f"The sampler of {self.model.architecture.name} has no {' and no '.join(unserved)}, which the task or "
+                "the settings ask for. Leave them at 0."
+            )
+        known = {name: value for name, value in asked.items() if name in kind.model_fields}
+        return kind.model_validate({"gen_length": length, **known})
 
     def _write(self, prompts: list[list[int]], sampling: Sampling, seed: int, stops: list[list[str]]) -> list[str]:
         model, ends = self.model, stop_tokens(self.model)
         prompt = torch.tensor(prompts, device=model.device)
         generator = torch.Generator(device=model.device).manual_seed(seed)
-        sampler = SAMPLERS[model.architecture.sampler]
         autoregressive = model.mask_token is None
 
         def texts(output: torch.Tensor) -> tuple[list[str], bool]:
@@ -248,12 +257,17 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
                 found.append(text if cut is None else text[:cut])
             return found, over
 
-        def predict(tokens: torch.Tensor, rows: int) -> torch.Tensor:
+        def predict(
+            tokens: torch.Tensor, rows: int, layout: Layout | None = None, aligned: bool = True
+        ) -> torch.Tensor:
             self.on_forward()
-            return model.predict(tokens)
+            return model.predict(tokens, layout=layout, aligned=aligned)
 
         output = prompt
-        for choice in sampler(predict, prompt, sampling, model.mask_token, generator):
+        sampling = own_sampling(model, sampling)
+        check_prompt(model, prompt, sampling)
+        last = torch.tensor(sorted(ends), dtype=torch.long, device=model.device)
+        for choice in choices(model, predict, prompt, sampling, generator, last):
             output = choice.output
             if autoregressive and texts(output)[1]:
                 break

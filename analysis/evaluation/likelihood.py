@@ -9,7 +9,10 @@ There are 2^L − 1 non-empty sets. Where that is no more than the draws allowed
 L / (k·L·C(L, k)) = 1 / (k·C(L, k)): the exact value. Otherwise draws are stratified over k, and within one k positions
 are balanced: successive sets are cut from shuffled decks of all positions, so that each is masked about equally often.
 
-For an autoregressive model it is the chain rule, always exact.
+For an autoregressive model it is the chain rule, always exact. For a model that writes block by block the chain rule
+holds over blocks: the log-probability of the answer's tokens in each block given the clean text before it, by the same
+estimator within the block (BD3LM, arXiv 2503.09573). The text ends where the answer ends, so that its last block may be
+short. Where a family opens a block with the likeliest token after the text so far, that token is one of the chain.
 
 Which positions a draw masks depends on the task, the item, the answer's length and the seed alone: models that are
 compared, and answers to one item that are as long, see the very same masks, whatever the order, the batch size or the
@@ -21,12 +24,13 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import torch
 
 from analysis.errors import UserError
+from analysis.models.layout import Layout, layout_of
 from analysis.models.load import LoadedModel
 
 
@@ -57,6 +61,21 @@ class Likelihood:
     draws: int
     greedy: bool | None = None
     tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of an answer that is scored on its own: all of it, or what of it lies in one block.
+
+    answer: number of the request. context, tokens: the clean text before it, and its own. layout: the blocks, if the
+    model has some. opening: it is one token, read as that after the text so far.
+    """
+
+    answer: int
+    context: tuple[int, ...]
+    tokens: tuple[int, ...]
+    layout: Layout | None = None
+    opening: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,38 +183,71 @@ def log_likelihoods(
     MemoryError when not even one sequence fits.
     """
     _check(model, requests)
-    if model.mask_token is None:
-        plans = [[MaskedSet(tuple(range(len(request.continuation))), 1.0)] for request in requests]
-        exact = [True] * len(requests)
-    else:
-        exact = [is_exact(len(request.continuation), draws) for request in requests]
-        plans = [
-            all_sets(len(request.continuation))
-            if whole
-            else drawn_sets(len(request.continuation), draws, masks_seed(request, seed))
-            for request, whole in zip(requests, exact, strict=True)
-        ]
-    parts: list[list[float]] = [[] for _ in requests]
+    if guidance and model.architecture.by_blocks:
+        raise UserError(
+            f"{model.architecture.name} is scored block by block, without guidance. Set the guidance scale to 0."
+        )
+    parts = [part for index, request in enumerate(requests) for part in answer_parts(model, index, request)]
+    exact = [True] * len(requests)
+    plans: list[Sequence[MaskedSet]] = []
+    planned = [0] * len(requests)
+    for part in parts:
+        plan, whole = _plan(model, part, requests[part.answer], draws, seed)
+        plans.append(plan)
+        planned[part.answer] += len(plan)
+        exact[part.answer] &= whole
+    sums: list[list[float]] = [[] for _ in requests]
     greedy = [model.mask_token is None] * len(requests)
     results: dict[int, Likelihood] = {}
     scored = run_forwards(
-        model, planned_forwards(model, requests, plans), guidance, budget or Budget.of(model), on_forward
+        model, planned_forwards(model, parts, plans), guidance, budget or Budget.of(model), on_forward
     )
     for reader, value, likeliest in scored:
-        parts[reader.request].append(reader.weight * value)
+        sums[reader.request].append(reader.weight * value)
         greedy[reader.request] &= likeliest
-        if len(parts[reader.request]) == len(plans[reader.request]):
+        if len(sums[reader.request]) == planned[reader.request]:
             index = reader.request
             # fsum does not depend on the order in which batches came.
             results[index] = Likelihood(
-                math.fsum(parts[index]),
+                math.fsum(sums[index]),
                 exact[index],
-                len(plans[index]),
+                planned[index],
                 greedy[index] if model.mask_token is None else None,
                 len(requests[index].continuation),
             )
             on_result(index, results[index])
     return [results[index] for index in range(len(requests))]
+
+
+def answer_parts(model: LoadedModel, index: int, request: Request) -> list[Part]:
+    """What an answer's likelihood is a sum over: one part, or those of its blocks from left to right."""
+    architecture, text = model.architecture, (*request.context, *request.continuation)
+    if not architecture.by_blocks:
+        return [Part(index, request.context, request.continuation)]
+    layout = layout_of(architecture, len(request.context))
+    parts, at = [], len(request.context)
+    while at < len(text):
+        start, end = layout.start(at), min(layout.end(at), len(text))
+        if architecture.opened and at == start and at > 0:
+            parts.append(Part(index, text[:at], text[at : at + 1], layout, opening=True))
+            at += 1
+        if at < end:
+            parts.append(Part(index, text[:at], text[at:end], replace(layout, open_from=start)))
+        at = end
+    return parts
+
+
+def _plan(model: LoadedModel, part: Part, request: Request, draws: int, seed: int) -> tuple[Sequence[MaskedSet], bool]:
+    """The masked sets of a part, and whether they are all there are."""
+    length = len(part.tokens)
+    if model.mask_token is None or part.opening:
+        return [MaskedSet(tuple(range(length)), 1.0)], True
+    if is_exact(length, draws):
+        return all_sets(length), True
+    own = masks_seed(request, seed)
+    if part.layout is not None:  # each block draws sets of its own
+        own = _hashed((own, len(part.context) - len(request.context), length))
+    return drawn_sets(length, draws, own), False
 
 
 # --- forwards ---------------------------------------------------------------------------------------------------
@@ -213,11 +265,16 @@ class Reader:
 
 @dataclass
 class Forward:
-    """An input whose last logits are about the answer's tokens, and who reads them. answer: its length in tokens."""
+    """An input whose last logits are about the answer's tokens, and who reads them. answer: its length in tokens.
+
+    layout, opening: as in `Part`.
+    """
 
     context: tuple[int, ...]
     shown: tuple[int, ...]
     answer: int
+    layout: Layout | None = None
+    opening: bool = False
     readers: list[Reader] = field(default_factory=list)
 
     @property
@@ -226,25 +283,25 @@ class Forward:
 
 
 def planned_forwards(
-    model: LoadedModel, requests: Sequence[Request], plans: Sequence[Sequence[MaskedSet]]
+    model: LoadedModel, parts: Sequence[Part], plans: Sequence[Sequence[MaskedSet]]
 ) -> Iterable[Forward]:
     """The distinct inputs. Choices of an item share one where what is masked is all they differ in.
 
     An autoregressive model reads the answer up to its last token; so one-token answers share one forward there, too.
     """
-    found: dict[tuple[tuple[int, ...], tuple[int, ...], int], Forward] = {}
-    for index, (request, plan) in enumerate(zip(requests, plans, strict=True)):
-        answer = request.continuation
+    found: dict[tuple[object, ...], Forward] = {}
+    for part, plan in zip(parts, plans, strict=True):
+        answer = part.tokens
         for masked in plan:
-            if model.mask_token is None:
+            if model.mask_token is None or part.opening:
                 shown = answer[:-1]
             else:
                 hidden = set(masked.positions)
                 shown = tuple(model.mask_token if i in hidden else token for i, token in enumerate(answer))
-            key = (request.context, shown, len(answer))
-            forward = found.setdefault(key, Forward(*key))
+            new = Forward(part.context, shown, len(answer), part.layout, part.opening)
+            forward = found.setdefault((new.context, shown, new.answer, new.layout, new.opening), new)
             tokens = tuple(answer[position] for position in masked.positions)
-            forward.readers.append(Reader(index, masked.positions, tokens, masked.weight))
+            forward.readers.append(Reader(part.answer, masked.positions, tokens, masked.weight))
     return found.values()
 
 
@@ -253,12 +310,12 @@ def run_forwards(
 ) -> Iterable[tuple[Reader, float, bool]]:
     """Every reader with its sum of log-probabilities, and whether all its tokens are the likeliest.
 
-    Inputs of one length go together, so that nothing is padded.
+    Inputs of one length go together, so that nothing is padded; of those with blocks, the ones whose blocks lie alike.
     """
-    by_length: dict[int, list[Forward]] = defaultdict(list)
+    together: dict[tuple[int, str], list[Forward]] = defaultdict(list)
     for forward in forwards:
-        by_length[forward.length].append(forward)
-    for length, rows in sorted(by_length.items()):
+        together[forward.length, repr((forward.layout, forward.opening))].append(forward)
+    for (length, _), rows in sorted(together.items()):
         start = 0
         while start < len(rows):
             kept = max(row.answer for row in rows[start:])
@@ -280,7 +337,12 @@ def run_forwards(
 
 def _scores(model: LoadedModel, batch: list[Forward], guidance: float) -> list[tuple[Reader, float, bool]]:
     kept = max(row.answer for row in batch)
-    logits = model.predict(torch.tensor([row.context + row.shown for row in batch]), keep=kept)
+    logits = model.predict(
+        torch.tensor([row.context + row.shown for row in batch]),
+        keep=kept,
+        layout=batch[0].layout,
+        aligned=not batch[0].opening,
+    )
     unconditional, factor = None, _guidance_factor(model, guidance)
     if factor != 1:
         blank = [(model.mask_token,) * len(row.context) + row.shown for row in batch]
@@ -346,20 +408,28 @@ def _free(model: LoadedModel) -> None:
 def greedy_match(model: LoadedModel, request: Request) -> bool:
     """Whether greedy decoding of as many tokens as the continuation has writes the continuation.
 
-    A diffusion model uncovers one token a step, the surest first (LLaDA's low-confidence remasking). It ends at the
-    first token that differs, so that most answers take few forwards.
+    A diffusion model uncovers one token a step, the surest first (LLaDA's low-confidence remasking), block after block
+    where it writes so. It ends at the first token that differs, so that most answers take few forwards.
     """
     if model.mask_token is None:
         return bool(log_likelihoods(model, [request])[0].greedy)
-    length = len(request.continuation)
+    return all(_greedy_part(model, part) for part in answer_parts(model, 0, request))
+
+
+def _greedy_part(model: LoadedModel, part: Part) -> bool:
+    assert model.mask_token is not None
+    if part.opening:
+        logits = model.predict(torch.tensor([part.context]), keep=1, layout=part.layout, aligned=False)
+        return int(logits[0, -1].argmax()) == part.tokens[0]
+    length = len(part.tokens)
     shown = [model.mask_token] * length
     for _ in range(length):
-        logits = model.predict(torch.tensor([[*request.context, *shown]]), keep=length)[0].float()
+        logits = model.predict(torch.tensor([[*part.context, *shown]]), keep=length, layout=part.layout)[0].float()
         probabilities, tokens = logits.softmax(dim=-1).max(dim=-1)
         hidden = torch.tensor([token == model.mask_token for token in shown], device=probabilities.device)
         position = int(probabilities.masked_fill(~hidden, -1).argmax())
         shown[position] = int(tokens[position])
-        if shown[position] != request.continuation[position]:
+        if shown[position] != part.tokens[position]:
             return False
     return True
 
@@ -370,7 +440,7 @@ def _check(model: LoadedModel, requests: Sequence[Request]) -> None:
         length = len(request.context) + len(request.continuation)
         if not request.continuation:
             raise UserError("An answer with no tokens has no likelihood. Check the task's choices.")
-        if not request.context and model.mask_token is None:
-            raise UserError("An autoregressive model needs at least one context token to score an answer.")
+        if not request.context and model.architecture.opens_causally:
+            raise UserError(f"{model.architecture.name} needs at least one context token to score an answer.")
         if length > longest:
             raise UserError(f"Context and answer make {length} tokens; this model takes {longest}. Use fewer examples.")

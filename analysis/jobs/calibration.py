@@ -33,6 +33,11 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
             f"Discounts are tuned on noised text, and this {model.architecture.name} model has no mask token. Choose a "
             "diffusion model."
         )
+    if model.architecture.by_blocks:
+        raise UserError(
+            f"{model.architecture.name} reads noised text beside its clean copy, of which no statistics are stored: "
+            "its discount cannot be tuned without runs. Prune with each setting and compare."
+        )
     from analysis.calibration.runners import Resident, Runner, Streamed
     from analysis.models.load import free_bytes
     from analysis.models.tokenizer import token_strings

@@ -49,8 +49,10 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
 
     tokenizer = _tokenizer(spec, found[0])
     chat = _chat(spec, found[0], tokenizer)
-    if spec.guidance is None and found[0].architecture.sampler == "dream":
-        spec = spec.model_copy(update={"guidance": 0.0})  # the tasks' own is on LLaDA's scale; Dream's scripts use none
+    first = found[0].architecture
+    # The tasks' own is on LLaDA's scale; Dream's scripts use none, and texts in blocks are scored without.
+    if spec.guidance is None and (first.sampler == "dream" or first.by_blocks):
+        spec = spec.model_copy(update={"guidance": 0.0})
     benchmarks, problems = load_benchmarks(spec, chat, context.progress)
     benchmarks, too_long = fitting(
         benchmarks, min(one.geometry.max_length for one in found), lambda text: len(tokenizer.tokenize(text))

@@ -1,6 +1,7 @@
 """Looking inside one input or run: the attention map of a head, and ablating sinks."""
 
 import time
+from dataclasses import replace
 
 from analysis.errors import UserError
 from analysis.job_context import Context
@@ -18,6 +19,7 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
     from safetensors.numpy import save_file
 
     from analysis.attention import MapObserver
+    from analysis.models.layout import layout_of
 
     geometry = model.geometry
     if spec.layer >= geometry.layers or spec.head >= geometry.heads:
@@ -29,7 +31,11 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
         raise UserError(f"A token lies outside this model's vocabulary of {geometry.vocabulary} tokens.")
     context.progress("one forward", 0, 1)
     observer = MapObserver(spec.layer, spec.head)
-    model.predict(torch.tensor([spec.tokens], dtype=torch.long), observer)
+    layout = None
+    if model.architecture.by_blocks:
+        placed = layout_of(model.architecture, spec.prompt_length, spec.block_length)
+        layout = replace(placed, open_from=spec.open_from)
+    model.predict(torch.tensor([spec.tokens], dtype=torch.long), observer, layout=layout)
     assert observer.map is not None
     key = result_key("attention_map", spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"

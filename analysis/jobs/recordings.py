@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
 
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
-    from analysis.recording.denoising import Step
+    from analysis.recording.steps import Step
 
 
 def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
@@ -29,13 +30,14 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     import torch
 
     from analysis.models.tokenizer import token_strings
-    from analysis.recording.denoising import denoise
+    from analysis.recording.denoising import denoise, own_sampling
 
+    sampling = own_sampling(model, spec.sampling)
     ids, chat = model.encode(spec.prompt, spec.chat_template)
     prompt = torch.tensor([ids], dtype=torch.long)
     masks = 0 if model.mask_token is None else ids.count(model.mask_token)
-    planned, positions = spec.sampling.forwards(masks), len(ids) + spec.sampling.gen_length
-    need = collecting.planned_bytes(spec.sampling, model.geometry, len(ids), masks, spec.mass_dtype)
+    planned, positions = sampling.forwards(masks), sampling.length(len(ids))
+    need = collecting.planned_bytes(sampling, model.geometry, len(ids), masks, spec.mass_dtype)
     there = free_memory()
     if need > there:
         raise UserError(
@@ -70,7 +72,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
 
     context.progress("denoising", 0, planned)
     started = time.perf_counter()
-    steps = denoise(model, prompt, spec.sampling, spec.seed)
+    steps = denoise(model, prompt, sampling, spec.seed)
     arrays = collecting.record(steps, planned, positions, spec.mass_dtype, on_step)
     seconds = time.perf_counter() - started
 
@@ -82,7 +84,8 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         prompt=spec.prompt,
         prompt_length=len(ids),
         chat_template=chat,
-        sampling=spec.sampling,
+        sampling=sampling,
+        block_length=getattr(sampling, "block_length", None),
         seed=spec.seed,
         unknown_tokens=0 if unknown is None else ids.count(unknown),
     )
@@ -95,7 +98,10 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         "source": spec.model.source,
         "text": info.final_text,
         "steps": recording.steps,
-        "steps_asked": getattr(spec.sampling, "steps", spec.sampling.gen_length),
+        # A sampler that writes what is sure enough is asked for no number.
+        "steps_asked": recording.steps
+        if model.architecture.by_blocks
+        else getattr(sampling, "steps", sampling.gen_length),
         "layers": recording.layers,
         "heads": recording.heads,
         "positions": recording.positions,
@@ -111,9 +117,16 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
 
 
 def _recording(
-    model: "LoadedModel", arrays: dict[str, Any], seconds: float, *, prompt_length: int, **facts: Any
+    model: "LoadedModel",
+    arrays: dict[str, Any],
+    seconds: float,
+    *,
+    prompt_length: int,
+    block_length: int | None,
+    **facts: Any,
 ) -> trajectories.Trajectory:
     """Arrays of `trajectory.record` with everything about the model they came from."""
+    from analysis.models.layout import layout_of
     from analysis.models.tokenizer import token_strings
     from analysis.provenance import environment
     from analysis.recording.denoising import stop_tokens
@@ -134,6 +147,9 @@ def _recording(
             end_tokens=tuple(sorted(ends)),
         ),
         prompt_length=prompt_length,
+        block_starts=layout_of(model.architecture, prompt_length, block_length).starts(len(arrays["final"]))
+        if model.architecture.attention == "block-causal"
+        else (),
         final_text=written(model, arrays["final"][prompt_length:].tolist(), ends),
         tokens=token_strings(model.tokenizer, [token for token in occurring if token != trajectories.PADDING]),
         mass_dtype=arrays.pop("mass_dtype"),
@@ -189,6 +205,11 @@ def noise(spec: NoiseSpec, context: Context) -> Outcome[ReplaySummary]:
     model = resident_model(spec.model, context)
     if model.mask_token is None:
         raise UserError(f"{model.architecture.name} has no mask token, so there is no forward noise to compare with.")
+    if model.architecture.by_blocks:
+        raise UserError(
+            f"{model.architecture.name} was trained on noise inside a block over clean text, which its recordings show "
+            "already; noise over a whole text is nothing it knows."
+        )
     rng = np.random.default_rng(spec.seed)
     tokens = np.array(spec.tokens, np.int64)
     inputs = [
@@ -232,16 +253,22 @@ def _replay(
     import torch
 
     from analysis.attention import MassObserver
-    from analysis.recording.denoising import Choice, Step
+    from analysis.models.layout import layout_of
+    from analysis.recording.steps import Choice, Step
 
     observer = MassObserver()
-    open_blocks = open_blocks or [(min(spec.prompt_length, len(final)), len(final))] * len(inputs)
+    family, given = network.architecture, min(spec.prompt_length, len(final))
+    block_length = spec.block_length if isinstance(spec, ReferenceSpec) else None
+    open_blocks = open_blocks or [(given, len(final))] * len(inputs)
 
     def steps() -> Iterator[Step]:
         for index, row in enumerate(inputs):
             context.progress("observing", index, len(inputs))
             tokens = torch.from_numpy(row)[None]
-            network.predict(tokens, observer)
+            layout = None
+            if family.by_blocks:
+                layout = replace(layout_of(family, given, block_length), open_from=open_blocks[index][0])
+            network.predict(tokens, observer, layout=layout)
             nothing = torch.zeros_like(tokens, dtype=torch.bool)
             output = torch.from_numpy(final)[None] if index == len(inputs) - 1 else tokens
             choice = Choice(
@@ -261,7 +288,8 @@ def _replay(
         arrays,
         time.perf_counter() - started,
         prompt="",
-        prompt_length=min(spec.prompt_length, len(final)),
+        prompt_length=given,
+        block_length=block_length,
         chat_template=False,
         sampling=replay,
         seed=spec.seed,

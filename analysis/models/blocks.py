@@ -14,6 +14,7 @@ from torch import nn
 from analysis.attention import Observer
 from analysis.errors import UserError
 from analysis.models.files import StoredTensor, block_prefix, require
+from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
 from analysis.models.soundness import check_finite
 from analysis.specs import METHODS, either
@@ -33,8 +34,8 @@ class _Reached(Exception):
 
 
 @torch.no_grad()
-def first_input(model: LoadedModel, tokens: torch.Tensor) -> BlockInput:
-    """The input of the first block for tokens (B, S), without running any block.
+def first_input(model: LoadedModel, tokens: torch.Tensor, layout: Layout | None = None) -> BlockInput:
+    """The input of the first block for tokens (B, S), without running any block. layout: see `LoadedModel.predict`.
 
     Raises UserError for a model whose blocks do not all attend in the same way.
     """
@@ -54,7 +55,7 @@ def first_input(model: LoadedModel, tokens: torch.Tensor) -> BlockInput:
 
     handle = model.blocks[0].register_forward_pre_hook(catch, with_kwargs=True)
     try:
-        model.hidden(tokens)
+        model.hidden(tokens, layout=layout)
     except _Reached:
         pass
     finally:

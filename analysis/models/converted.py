@@ -5,22 +5,23 @@ Parameter names and logits are the native model's; only the attention mask diffe
 
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from analysis.models.rope import PlainRope
 from analysis.models.sliced import AnyHeads, SlicedMLPs
 
 
-class A2DLlamaConfig(AnyHeads, LlamaConfig):
+class A2DLlamaConfig(PlainRope, AnyHeads, LlamaConfig):
     model_type = "a2d-llama"
     use_cache: bool = False
     is_causal: bool = False
 
 
-class A2DQwen2Config(Qwen2Config):
+class A2DQwen2Config(PlainRope, Qwen2Config):
     model_type = "a2d-qwen2"
     use_cache: bool = False
     is_causal: bool = False
 
 
-class A2DQwen3Config(Qwen3Config):
+class A2DQwen3Config(PlainRope, Qwen3Config):
     model_type = "a2d-qwen3"
     use_cache: bool = False
     is_causal: bool = False

@@ -4,10 +4,11 @@ from typing import Any
 
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from analysis.models.rope import PlainRope
 from analysis.models.sliced import SlicedMLPs
 
 
-class DreamConfig(Qwen2Config):
+class DreamConfig(PlainRope, Qwen2Config):
     """Qwen2's config plus the mask token."""
 
     model_type = "Dream"
@@ -16,12 +17,7 @@ class DreamConfig(Qwen2Config):
     is_causal: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        # The authors' code reads `rope_theta` and would fall back to 10,000 without it.
         fields = super().to_dict()
-        rope = fields.pop("rope_parameters", None) or {}
-        if rope.get("rope_type", "default") != "default":
-            fields["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
-        fields["rope_theta"] = rope.get("rope_theta")
         fields.pop("layer_types", None)
         return fields
 

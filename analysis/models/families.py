@@ -4,7 +4,7 @@ A row is found by `analysis.models.architectures.identify`. No torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from analysis.errors import UserError
@@ -45,6 +45,7 @@ class Architecture:
     block_size: tokens a block of a family that attends by blocks, where its config does not say; block_fields: config
     fields that say it, the first that is there. anchor: where blocks begin.
     shift: how many positions before a token its logits lie: 0 or 1. edits: whether committed tokens can change.
+    opened: whether the first token of every block is the likeliest after the text so far.
     mask_token: its id where neither config, generation config nor tokenizer names one.
     fields: config names of the sizes, where they differ from Llama's. blocks: path of the blocks in the network.
     model_type, classes: what its checkpoints say. native: the class of transformers that runs it, under their names.
@@ -62,6 +63,7 @@ class Architecture:
     anchor: Anchor | None = None
     shift: int = 0
     edits: bool = False
+    opened: bool = False
     mask_token: int | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     blocks: str = "model.layers"
@@ -87,6 +89,11 @@ class Architecture:
             "open-block": f"causal, but the open block of {self.block_size} sees all of itself",
             "causal": "a token sees those before it",
         }[self.attention]
+
+    @property
+    def opens_causally(self) -> bool:
+        """Whether it writes some tokens as the likeliest after the text so far, for which there must be one."""
+        return self.noise is None or self.opened
 
     @property
     def by_blocks(self) -> bool:
@@ -156,6 +163,21 @@ def _converted(backbone: str) -> Architecture:
     )
 
 
+def _by_blocks(family: Architecture) -> Architecture:
+    """The same class, trained block by block."""
+    return replace(
+        family,
+        name=family.name.replace("MDLM", "BD3LM"),
+        sampler="bd3lm",
+        attention="block-causal",
+        block_size=32,
+        block_fields=("block_size", "bd_size"),
+        anchor="padded-prompt",
+        paradigm="bd3lm",
+        requires={"dlm_paradigm": ("bd3lm",), "use_sliding_window": (False,)},
+    )
+
+
 def _native(backbone: str) -> Architecture:
     """A native class that runs bidirectionally, since its config says `is_causal: false`."""
     kind = f"{backbone}ForCausalLM"
@@ -184,6 +206,56 @@ ARCHITECTURES: dict[str, Architecture] = {
     "a2d-llama": _converted("Llama"),
     "a2d-qwen2": _converted("Qwen2"),
     "a2d-qwen3": _converted("Qwen3"),
+    "a2d-llama-bd3lm": _by_blocks(_converted("Llama")),
+    "a2d-qwen2-bd3lm": _by_blocks(_converted("Qwen2")),
+    "a2d-qwen3-bd3lm": _by_blocks(_converted("Qwen3")),
+    "sdar": Architecture(
+        "SDAR",
+        "sdar",
+        attention="block-causal",
+        block_size=4,
+        block_fields=("block_size",),
+        anchor="start",
+        model_type="sdar",
+        classes=("SDARForCausalLM",),
+        native="Qwen3ForCausalLM",
+        requires={"use_sliding_window": (False,), "hidden_act": ("silu",)},
+    ),
+    "fast-dllm-v2": Architecture(
+        "Fast-dLLM v2",
+        "fast-dllm-v2",
+        attention="block-causal",
+        block_size=32,
+        block_fields=("bd_size",),
+        anchor="start",
+        shift=1,
+        opened=True,
+        mask_token=151665,
+        model_type="Fast_dLLM_Qwen",
+        classes=("Fast_dLLM_QwenForCausalLM",),
+        native="Qwen2ForCausalLM",
+        requires={"use_sliding_window": (False,), "hidden_act": ("silu",)},
+    ),
+    "nemotron": Architecture(
+        "Nemotron-Labs-Diffusion",
+        "nemotron",
+        attention="open-block",
+        block_size=32,
+        block_fields=("block_size",),
+        anchor="prompt-end",
+        opened=True,
+        model_type="nemotron_labs_diffusion",
+        classes=("NemotronLabsDiffusionModel",),
+        native="Ministral3ForCausalLM",
+        requires={
+            "dlm_paradigm": ("bidirectional",),
+            "sliding_window": (),
+            "hidden_act": ("silu",),
+            "attention_bias": (False,),
+            "mlp_bias": (False,),
+        },
+        note="Its blocks run as transformers' Ministral3; they were not checked against NVIDIA's own file.",
+    ),
 }
 NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
     "llama": _native("Llama"),
@@ -192,6 +264,6 @@ NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
 }
 
 SUPPORTED = (
-    "LLaDA, MMaDA and Dream checkpoints, Llama/Qwen2/Qwen3 turned into diffusion models (a2d-* trained as MDLM, or "
-    "saved with is_causal: false and a mask token), and causal language models of transformers"
+    "LLaDA, MMaDA, Dream, SDAR, Fast-dLLM v2 and Nemotron-Labs-Diffusion, Llama/Qwen2/Qwen3 turned into diffusion "
+    "models (a2d-*, or with is_causal: false and a mask token), and causal language models of transformers"
 )

@@ -1,6 +1,7 @@
 """Diffusion language models that are known and not run here, so that a refusal can name them.
 
-Many of them wear a causal class name, or the model type of another family. A model is one row of `FOREIGN`.
+Many of them wear a causal class name, or the model type of another family. A model is one row of `FOREIGN`. Rows are
+looked at once class and type are no family of ours, so those of ours under other classes stand here, too.
 """
 
 import re
@@ -26,14 +27,26 @@ class Foreign:
 
 # The more special comes first.
 FOREIGN = (
-    Foreign("SDAR", r"(?<![a-z])(sdar|trado-\d)", _BLOCKS),
-    Foreign("Fast-dLLM v2", r"fast[-_]?dllm[-_]?(qwen|v2)", _BLOCKS),
+    Foreign("SDAR with experts", r"sdar[-_]?moe|(?<![a-z])sdar.*-a\d+b", _EXPERTS),
+    Foreign(
+        "SDAR under another class", r"(?<![a-z])(sdar|trado-\d)", "It is run as SDARForCausalLM of type 'sdar' alone."
+    ),
+    Foreign(
+        "Fast-dLLM v2 under another class",
+        r"fast[-_]?dllm[-_]?(qwen|v2)",
+        "It is run as Fast_dLLM_QwenForCausalLM of type 'Fast_dLLM_Qwen' alone.",
+    ),
     Foreign("WeDLM", r"wedlm", "Its causal attention runs over reordered positions."),
     Foreign("ReFusion", r"refusion", "It writes slots in any order and the tokens of a slot from left to right."),
     Foreign(
         "I-DLM", r"(?<![a-z0-9])i[-_]?dlm|introspective[-_]?diffusion", "It writes strides under causal attention."
     ),
-    Foreign("Nemotron diffusion", r"nemotron.*diffusion", _BLOCKS),
+    Foreign("Nemotron diffusion that reads images", r"nemotron.*diffusion.*vlm", _IMAGES),
+    Foreign(
+        "Nemotron diffusion under another class",
+        r"nemotron.*diffusion",
+        "It is run as NemotronLabsDiffusionModel of type 'nemotron_labs_diffusion' alone.",
+    ),
     Foreign("Efficient-DLM", r"efficient[-_]?dlm", _BLOCKS),
     Foreign("LLaDA2", r"llada-?2\.|llada2", _BLOCKS),
     Foreign("LLaDA-MoE", r"llada[-_]?moe", _EXPERTS),
@@ -44,7 +57,7 @@ FOREIGN = (
     Foreign("Stable-DiffCoder", r"diff[-_]?coder", _BLOCKS),
     Foreign("a multimodal LLaDA", r"llava[-_]?llada|lladaformultimodal|llada-v(?![a-z0-9])|lavida|dimoo", _IMAGES),
     Foreign("Dimple", r"(?<![a-z])dimple", _IMAGES),
-    Foreign("BD3LM", r"bd3[-_]?lm", _BLOCKS),
+    Foreign("BD3LM under another class", r"bd3[-_]?lm", "It is run as a Llama or Qwen of an a2d-* class alone."),
     Foreign("MDLM on a diffusion transformer", r"^(mdlm|udlm|duo)$", "Its blocks are conditioned on the noise level."),
     Foreign("DiffuLLaMA or DiffuGPT", r"diffu[-_]?(llama|gpt)", "Its causal class is run without its causal mask."),
 )

@@ -18,10 +18,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from analysis import attention
 from analysis.errors import NotEnoughMemory, UserError, first_line
+from analysis.models import blockwise, converted, dream, llada, sliced
 from analysis.models import checkpoint as checkpoints
-from analysis.models import converted, dream, llada, sliced
-from analysis.models.checkpoint import Checkpoint
+from analysis.models.checkpoint import Checkpoint, read_json
 from analysis.models.families import ARCHITECTURES, SUPPORTED, Architecture, Geometry
+from analysis.models.layout import Layout, layout_of, visible
 from analysis.models.soundness import check_finite, check_fits, check_logits, state
 from analysis.models.tokenizer import encode_prompt, load_tokenizer, uses_chat
 from analysis.specs import ModelSpec
@@ -33,6 +34,9 @@ _NATIVE_CLASSES = (
     (converted.A2DLlamaConfig, converted.A2DLlamaLMHeadModel),
     (converted.A2DQwen2Config, converted.A2DQwen2LMHeadModel),
     (converted.A2DQwen3Config, converted.A2DQwen3LMHeadModel),
+    (blockwise.SDARConfig, blockwise.SDARForCausalLM),
+    (blockwise.FastDLLMConfig, blockwise.Fast_dLLM_QwenForCausalLM),
+    (blockwise.NemotronConfig, blockwise.NemotronLabsDiffusionModel),
     (sliced.LlamaConfig, sliced.LlamaForCausalLM),
     (sliced.Qwen2Config, sliced.Qwen2ForCausalLM),
     (sliced.Qwen3Config, sliced.Qwen3ForCausalLM),
@@ -84,6 +88,8 @@ class LoadedModel:
     @cached_property
     def blocks(self) -> nn.ModuleList:
         """The transformer blocks, in order."""
+        if self.architecture.native:
+            return cast(nn.ModuleList, self.network.get_submodule(self.architecture.blocks))
         for module in self.network.modules():
             if isinstance(module, nn.ModuleList) and len(module) == self.geometry.layers:
                 return module
@@ -101,19 +107,20 @@ class LoadedModel:
         observer: attention.Observer | None = None,
         blocked: torch.Tensor | None = None,
         keep: int | None = None,
+        layout: Layout | None = None,
+        aligned: bool = True,
     ) -> torch.Tensor:
         """Logits (B, S, V) for tokens (B, S), in the model's precision. blocked (S,) bool: keys nobody attends to.
 
         keep: only the last so many positions, (B, keep, V); the others' logits are never computed where the class
         can leave them out. For diffusion models logits[:, i] are about the token at i (Dream's are shifted so that they
-        are); for autoregressive ones about the token at i + 1. Raises UserError where they are not finite.
+        are); for autoregressive ones about the token at i + 1. layout: the blocks of the text, for families that attend
+        by them; by default blocks of the model's own size from position 0, none of them open. aligned False: shifted
+        logits stay where the network gives them. Raises UserError where they are not finite.
         """
-        options: dict[str, attention.Observer | torch.Tensor | int] = {}
-        if observer is not None:
-            options["attn_observer"] = observer
-        if blocked is not None:
-            options["attn_blocked"] = blocked
-        shift = self.architecture.shift
+        given = {"attn_observer": observer, "attn_blocked": blocked}
+        options = self._placing(tokens, layout) | {name: value for name, value in given.items() if value is not None}
+        shift = self.architecture.shift if aligned else 0
         keep = None if keep is None or keep >= tokens.shape[1] else keep
         if keep is not None and self._leaves_out_logits:
             options["logits_to_keep"] = keep + shift
@@ -123,14 +130,26 @@ class LoadedModel:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         return logits if keep is None else logits[:, -keep:]
 
+    def _placing(self, tokens: torch.Tensor, layout: Layout | None) -> dict[str, Any]:
+        """What queries see, (1, 1, S, S) bool, and positions; empty where the network's own class knows them."""
+        if not self.architecture.by_blocks:
+            return {}
+        layout, length = layout or layout_of(self.architecture, 0), tokens.shape[1]
+        placing = {"attention_mask": visible(self.architecture, length, layout, self.device)[None, None]}
+        if layout.beside_clean:
+            placing["position_ids"] = torch.arange(length // 2, device=self.device).repeat(2)[None]
+        return placing
+
     @cached_property
     def _leaves_out_logits(self) -> bool:
         return "logits_to_keep" in inspect.signature(self.network.forward).parameters
 
     @torch.no_grad()
-    def hidden(self, tokens: torch.Tensor, observer: attention.Observer | None = None) -> torch.Tensor:
-        """The last block's states (B, S, hidden) for tokens (B, S), without running the language-model head."""
-        options = {} if observer is None else {"attn_observer": observer}
+    def hidden(
+        self, tokens: torch.Tensor, observer: attention.Observer | None = None, layout: Layout | None = None
+    ) -> torch.Tensor:
+        """The last block's states (B, S, hidden) for tokens (B, S), without the language-model head. See `predict`."""
+        options = self._placing(tokens, layout) | ({} if observer is None else {"attn_observer": observer})
         return self.network.base_model(input_ids=tokens.to(self.device), use_cache=False, **options).last_hidden_state
 
     def encode(self, prompt: str, chat_template: str) -> tuple[list[int], bool]:
@@ -147,6 +166,9 @@ def register() -> None:
     disable_progress_bar()  # jobs report their own progress
     for model_type in ("llada", "mmada"):
         register_checkpoint_conversion_mapping(model_type, llada.RENAMES, overwrite=True)
+    register_checkpoint_conversion_mapping(
+        blockwise.NemotronConfig.model_type, blockwise.NEMOTRON_RENAMES, overwrite=True
+    )
     for config, network in _NATIVE_CLASSES:
         if any(config.model_type == row.model_type for row in ARCHITECTURES.values()):
             AutoConfig.register(config.model_type, config, exist_ok=True)
@@ -341,12 +363,18 @@ def mask_token_of(found: Checkpoint, config: Any, tokenizer: PreTrainedTokenizer
     if found.architecture.noise is None:
         return None
     token = getattr(config, "mask_token_id", None)
+    generation = found.folder / "generation_config.json"
+    if token is None and generation.is_file():
+        fields = read_json(generation)
+        token = fields.get("mask_token_id") if isinstance(fields, dict) else None
     if token is None and tokenizer is not None:
         token = tokenizer.mask_token_id
     if token is None:
+        token = found.architecture.mask_token
+    if token is None:
         raise UserError(
-            f"'{found.folder}' is bidirectional but names no mask token, in its config (mask_token_id) or tokenizer, "
-            "so it cannot be denoised."
+            f"'{found.folder}' is a diffusion model but names no mask token, in its config or generation config "
+            "(mask_token_id) or tokenizer, so it cannot be denoised."
         )
     if not isinstance(token, int) or isinstance(token, bool):
         raise UserError(f"The mask token of '{found.folder}' is {token!r}; a token id, a whole number, was expected.")
@@ -356,8 +384,11 @@ def mask_token_of(found: Checkpoint, config: Any, tokenizer: PreTrainedTokenizer
 
 
 def make_bidirectional(model: LoadedModel) -> None:
-    """The config makes whole forwards bidirectional; this does so for a block called on its own, too."""
-    if model.architecture.bidirectional:
+    """The config frees whole forwards of causality; this frees a block called on its own, too.
+
+    What a family that attends by blocks sees is given to it as a mask.
+    """
+    if model.architecture.noise is not None:
         for module in model.blocks.modules():
             if hasattr(module, "is_causal"):
                 # torch has it that every attribute of a module is a tensor or a module.

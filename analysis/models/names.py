@@ -2,10 +2,10 @@
 
 import re
 
-from analysis.models import llada
+from analysis.models import blockwise, llada
 
 # By model type: how the authors' parameter names become native ones. Other families use the native names.
-_NAMES = {"llada": llada.NAMES, "mmada": llada.NAMES}
+_NAMES = {"llada": llada.NAMES, "mmada": llada.NAMES, blockwise.NemotronConfig.model_type: blockwise.NEMOTRON_NAMES}
 
 
 def native_name(model_type: str, name: str) -> str:

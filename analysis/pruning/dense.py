@@ -121,6 +121,7 @@ def feature_scores(run: Run, text: Calibration, phase: str) -> Scores:
         batches,
         lambda batch, layer, name, inputs: norms[layer, name].add(inputs, None),
         lambda: run.tell(phase, next(forwards), len(batches)),
+        noised=False,
     )
     return [
         {

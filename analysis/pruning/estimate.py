@@ -9,6 +9,7 @@ import torch
 
 from analysis.calibration.activations import TOKENS_A_FORWARD, input_features
 from analysis.calibration.noise import noise_levels, shared_levels
+from analysis.calibration.runners import noised_layout
 from analysis.job_context import Context
 from analysis.models.blocks import first_input, run_block
 from analysis.models.checkpoint import weight_bytes
@@ -34,7 +35,7 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     seconds: dict[str, float] = {}
     levels = noise_levels(spec.calibration.diffusion_steps, spec.calibration.step_interval)
     # The level that masks every token is one row for all sequences.
-    full = len(levels) - shared_levels(spec.calibration)
+    full = len(levels) - (0 if model.architecture.by_blocks else shared_levels(spec.calibration))
     noised_passes = full * batches + (len(levels) - full) / size
     prepared = Prepared()
     if dense.prepares(run):
@@ -46,12 +47,14 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     blocks = layer_by_layer.blocks(run, probe, prepared)
     reached, (layer, block, statistics) = _timed(lambda: next(blocks))
     blocks.close()
-    passes, tokens = batches * 1.0, spec.calibration.samples * length
+    passes, tokens, rows, layout = batches * 1.0, spec.calibration.samples * length, probe.clean, None
     if run.method.weighs_steps:
-        passes, tokens = noised_passes, (full * spec.calibration.samples + len(levels) - full) * length
+        assert probe.noised is not None
+        rows, layout = probe.noised[:, 0], noised_layout(model)
+        passes, tokens = noised_passes, (full * spec.calibration.samples + len(levels) - full) * rows.shape[1]
     memory = _memory(run, tokens, block, prepared)
     reading = feeding = 0.0
-    given = first_input(model, torch.from_numpy(probe.clean)) if run.gathers else None
+    given = first_input(model, torch.from_numpy(rows), layout) if run.gathers else None
     if given is not None:
         reading, _ = _timed(lambda: run_block(block, given))
     solving, _ = _timed(lambda: pipeline.prune_block(run, layer, block, statistics, prepared))
@@ -107,7 +110,8 @@ def _timed(call: Any) -> tuple[float, Any]:
 def _probe(run: Run, rows: int, length: int) -> Calibration:
     rng = np.random.default_rng(run.spec.calibration.seed)
     tokens = rng.integers(0, run.model.geometry.vocabulary, (rows, length))
-    return Calibration(tokens, tokens[:, None] if run.method.noised else None)
+    noised = np.tile(tokens, 2) if run.model.architecture.by_blocks else tokens
+    return Calibration(tokens, noised[:, None] if run.method.noised else None)
 
 
 def _memory(run: Run, tokens: int, block: torch.nn.Module, prepared: Prepared) -> int:

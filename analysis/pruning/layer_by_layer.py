@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from analysis.calibration.activations import Rows, level_rows
-from analysis.calibration.runners import hooked
+from analysis.calibration.runners import hooked, noised_layout
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
 from analysis.pruning.algorithm import Calibration, LayerBatch, Prepared
 from analysis.pruning.run import PRUNING, Run
@@ -30,7 +30,8 @@ def blocks(
         return
     assert text is not None
     batches = layer_batches(run, text, prepared)
-    given = [first_input(model, batch.tokens) for batch in batches]
+    layout = noised_layout(model) if run.method.weighs_steps else None
+    given = [first_input(model, batch.tokens, layout) for batch in batches]
     for layer in range(layers):
         block = private_block(model, layer, run.stored)
         gathered = {name: run.algorithm.statistic() for name in run.runner.groups[layer]}

@@ -115,7 +115,9 @@ def _text(run: Run) -> Calibration | None:
         found = calibration_text(spec.calibration, model.tokenizer, geometry.max_length, geometry.vocabulary)
         noised = None
         if run.method.noised and model.mask_token is not None:
-            noised = noised_sequences(found.tokens, spec.calibration, model.mask_token)
+            noised = noised_sequences(
+                found.tokens, spec.calibration, model.mask_token, beside_clean=model.architecture.by_blocks
+            )
     if found.note:
         run.notes.append(found.note)
     if noised is not None and spec.calibration.noise != model.architecture.calibration_noise:
@@ -128,7 +130,10 @@ def _text(run: Run) -> Calibration | None:
         "tokens": int(found.tokens.size),
         "noise_levels": 0 if noised is None else noised.shape[1],
         "noise": None if noised is None else spec.calibration.noise,
-        "masked": None if noised is None else [round(float(share), 6) for share in _masked(noised, model.mask_token)],
+        "beside_clean": noised is not None and model.architecture.by_blocks,
+        "masked": None
+        if noised is None
+        else [round(float(share), 6) for share in _masked(noised[..., : found.tokens.shape[1]], model.mask_token)],
     }
     return Calibration(found.tokens, noised)
 

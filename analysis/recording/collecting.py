@@ -25,7 +25,7 @@ def planned_bytes(sampling: Sampling, shape: Geometry, prompt_length: int, masks
     prompt_length: tokens of the prompt, of which `masks` are [MASK]. A text that ends early, as autoregressive ones do,
     takes less.
     """
-    positions, steps = prompt_length + sampling.gen_length, sampling.forwards(masks)
+    positions, steps = sampling.length(prompt_length), sampling.forwards(masks)
     return recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, mass_dtype)
 
 

@@ -1,72 +1,26 @@
 """Writing text step by step: LLaDA's and Dream's samplers and plain autoregressive decoding, as generators of steps.
 
-A sampler is one row of `SAMPLERS`. Each works on a batch of sequences of equal length and yields after every forward.
+A sampler is one row of `SAMPLERS`; those that write block by block are in `block_denoising.py`. Each works on a batch
+of sequences of equal length and yields after every forward.
 """
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from analysis.attention import MassObserver, Observed
 from analysis.errors import UserError
+from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
-from analysis.sinks.token_states import TokenState
-from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Sampling
+from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
+from analysis.recording.steps import Choice, Step, best, draw, gumbel_argmax, probability, written_once
+from analysis.specs import AutoregressiveSampling, BlockWriting, DreamSampling, LLaDASampling, Sampling, sentence
 
 # (B, S) token ids, and how many of the sequences to observe -> logits (B, S, V)
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One step. tokens: the INPUT of its forward, (B, S). state: a `TokenState` each, (B, S) int8. chosen: positions
-    written in this step. confidence: the model's probability (at temperature 1) of each chosen token, NaN elsewhere.
-    output: the tokens after the step, (B, S), for autoregressive decoding (B, S + 1).
-
-    open_block: the positions it writes in, from and to; it is block `block` (from 1) of `blocks`. queries: the first
-    query of its forward and one past the last, where the keys end too; None where every token is one.
-    """
-
-    tokens: torch.Tensor
-    state: torch.Tensor
-    chosen: torch.Tensor
-    confidence: torch.Tensor
-    output: torch.Tensor
-    open_block: tuple[int, int]
-    block: int = 1
-    blocks: int = 1
-    queries: tuple[int, int] | None = None
-
-    @property
-    def query_range(self) -> tuple[int, int]:
-        """The first query of the forward and one past the last."""
-        return self.queries or (0, self.tokens.shape[1])
-
-    @property
-    def undecided(self) -> torch.Tensor:
-        """Which input tokens are [MASK] or noise, (B, S) bool."""
-        return self.state == TokenState.UNDECIDED
-
-
-def written_once(tokens: torch.Tensor, given: torch.Tensor, mask_token: int | None) -> torch.Tensor:
-    """States (B, S) int8 where tokens are written once, in place of a [MASK] if there is one.
-
-    given (B, S): tokens of the prompt.
-    """
-    state = torch.where(given, int(TokenState.GIVEN), int(TokenState.COMMITTED)).to(torch.int8)
-    return state if mask_token is None else state.masked_fill(tokens == mask_token, TokenState.UNDECIDED)
-
-
-@dataclass(frozen=True)
-class Step:
-    """A `Choice` with what attention did in its forward: mass (B, L, H, S), value_norm (B, L, H_kv, S), on the CPU."""
-
-    choice: Choice
-    mass: torch.Tensor
-    value_norm: torch.Tensor
 
 
 # What an observed forward showed -> (S,) bool, the keys to block
@@ -82,33 +36,81 @@ def denoise(
     twice: untouched, to observe, and again with the keys it names blocked, to predict. Raises UserError when the
     sampler is not the model's own, the text would be longer than the model takes, or its numbers are not finite.
     """
-    own = model.architecture.sampler
-    if sampling.sampler != own:
-        raise UserError(f"{model.architecture.name} is sampled with '{own}', not '{sampling.sampler}'.")
-    length = prompt.shape[1] + sampling.gen_length
-    if length > model.geometry.max_length:
-        raise UserError(
-            f"Prompt ({prompt.shape[1]} tokens) and new tokens ({sampling.gen_length}) make {length} tokens; this "
-            f"model takes {model.geometry.max_length}. Shorten one of them."
-        )
-    if prompt.shape[1] == 0 and own == "autoregressive":
-        raise UserError("An autoregressive model needs at least one prompt token to start from.")
+    sampling = own_sampling(model, sampling)
+    check_prompt(model, prompt, sampling)
     observer = MassObserver()
     shown: list[Observed] = []
 
-    def predict(tokens: torch.Tensor, observed: int) -> torch.Tensor:
+    def predict(
+        tokens: torch.Tensor, observed: int, layout: Layout | None = None, aligned: bool = True
+    ) -> torch.Tensor:
         observer.rows = observed
-        logits = model.predict(tokens, observer)
+        logits = model.predict(tokens, observer, layout=layout, aligned=aligned)
         shown[:] = [observer.take()]
-        return logits if block is None else model.predict(tokens, blocked=block(shown[0]))
+        if block is None:
+            return logits
+        return model.predict(tokens, blocked=block(shown[0]), layout=layout, aligned=aligned)
 
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)
-    ends = torch.tensor(sorted(stop_tokens(model)) if own == "autoregressive" else [], device=model.device)
-    for choice in SAMPLERS[own](predict, prompt, sampling, model.mask_token, generator):
+    ends = torch.tensor(sorted(stop_tokens(model)), dtype=torch.long, device=model.device)
+    for choice in choices(model, predict, prompt, sampling, generator, ends):
         yield Step(choice, *shown[0])
-        if len(ends) and torch.isin(choice.output[:, -1], ends).all():
+        if model.architecture.noise is None and torch.isin(choice.output[:, -1], ends).all():
             return
+
+
+def own_sampling(model: LoadedModel, sampling: Sampling) -> Sampling:
+    """The parameters with what only the model knows: the length of the blocks it was trained on.
+
+    Raises UserError for those of another model's sampler, and where the model's blocks do not fit them.
+    """
+    own = model.architecture.sampler
+    if sampling.sampler != own:
+        raise UserError(f"{model.architecture.name} is sampled with '{own}', not '{sampling.sampler}'.")
+    if not isinstance(sampling, BlockWriting):
+        return sampling
+    try:
+        return type(sampling).model_validate(sampling.in_blocks_of(model.architecture.block_size).model_dump())
+    except ValidationError as error:
+        raise UserError(f"{sentence(error)} The block length is the model's own.") from error
+
+
+def check_prompt(model: LoadedModel, prompt: torch.Tensor, sampling: Sampling) -> None:
+    """Raises UserError for a prompt (B, P) that the sampler cannot go on from."""
+    given, length = prompt.shape[1], sampling.length(prompt.shape[1])
+    if length > model.geometry.max_length:
+        raise UserError(
+            f"Prompt ({given} tokens) and new tokens ({length - given}) make {length} tokens; this model takes "
+            f"{model.geometry.max_length}. Shorten one of them."
+        )
+    if given == 0 and model.architecture.opens_causally:
+        raise UserError(
+            f"{model.architecture.name} writes the likeliest token after the text so far, so it needs at least one "
+            "prompt token to start from."
+        )
+    if model.architecture.by_blocks and model.mask_token in prompt.flatten().tolist():
+        raise UserError(f"The prompt holds [MASK], which {model.architecture.name} fills in no prompt. Remove it.")
+
+
+def choices(
+    model: LoadedModel,
+    predict: Callable[..., torch.Tensor],
+    prompt: torch.Tensor,
+    sampling: Sampling,
+    generator: torch.Generator,
+    ends: torch.Tensor,
+) -> Iterator[Choice]:
+    """The steps of the model's own sampler after `prompt` (B, P), with parameters of `own_sampling`.
+
+    predict: as `Predict`, and as `BlockPredict` for families that write by blocks, which stop after the block in which
+    every text has one of `ends` (n,).
+    """
+    sampler = SAMPLERS[model.architecture.sampler]
+    if not model.architecture.by_blocks:
+        return sampler(predict, prompt, sampling, model.mask_token, generator)
+    assert model.mask_token is not None
+    return sampler(predict, prompt, sampling, Frame(model.architecture, model.mask_token, generator, ends))
 
 
 # --- LLaDA ------------------------------------------------------------------------------------------------------
@@ -131,8 +133,8 @@ def llada_steps(
         for step in range(min(steps, int(count.max()))):
             masked = tokens == mask_token
             logits = _guided(predict, tokens, given, sampling.cfg, mask_token)
-            predicted = _gumbel_argmax(logits, sampling.temperature, generator)
-            confidence = _probability(logits, predicted)
+            predicted = gumbel_argmax(logits, sampling.temperature, generator)
+            confidence = probability(logits, predicted)
             ranking = (
                 torch.rand(tokens.shape, generator=generator, device=tokens.device)
                 if sampling.remasking == "random"
@@ -142,7 +144,7 @@ def llada_steps(
             open_[:, end:] = False
             # Shared equally; where that does not divide, the first steps take one more.
             share = count // steps + (step < count % steps)
-            chosen = _top(ranking.masked_fill(~open_, -math.inf), share)
+            chosen = best(ranking.masked_fill(~open_, -math.inf), share)
             output = torch.where(chosen, predicted, tokens)
             yield Choice(
                 tokens,
@@ -163,18 +165,6 @@ def _guided(predict: Predict, tokens: torch.Tensor, given: torch.Tensor, scale: 
     unconditional = tokens.masked_fill(given, mask_token)
     with_prompt, without = predict(torch.cat([tokens, unconditional]), len(tokens)).chunk(2)
     return without + (scale + 1) * (with_prompt - without)
-
-
-def _gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
-    """Samples from softmax(logits / temperature) by adding Gumbel noise; float64, as low precision biases it.
-
-    Apple's MPS has no float64 and takes float32.
-    """
-    if temperature == 0:
-        return logits.argmax(dim=-1)
-    precise = torch.float32 if logits.device.type == "mps" else torch.float64
-    uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=precise)
-    return (logits.to(precise) - temperature * torch.log(-torch.log(uniform))).argmax(dim=-1)
 
 
 # --- Dream ------------------------------------------------------------------------------------------------------
@@ -202,12 +192,12 @@ def dream_steps(
         if not counts.any():
             continue
         logits = predict(tokens, len(tokens))
-        predicted, probabilities = _draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
+        predicted, probabilities = draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
         if sampling.alg != "origin":
             certainty = _CERTAINTY[sampling.alg](probabilities, predicted).masked_fill(~masked, -math.inf)
             chosen = _keep(certainty, counts, sampling.alg_temp, generator)
         output = torch.where(chosen, predicted, tokens)
-        confidence = _probability(logits, predicted).masked_fill(~chosen, math.nan)
+        confidence = probability(logits, predicted).masked_fill(~chosen, math.nan)
         state = written_once(tokens, given, mask_token)
         yield Choice(tokens, state, chosen, confidence, output, (prompt.shape[1], tokens.shape[1]))
         tokens = output
@@ -218,10 +208,10 @@ def _keep(
 ) -> torch.Tensor:
     """The `counts` most certain positions, or as many drawn by softmax(certainty / temperature)."""
     if temperature == 0:
-        return _top(certainty, counts)
+        return best(certainty, counts)
     # Gumbel top-k draws without replacement with exactly these probabilities.
     uniform = torch.rand(certainty.shape, generator=generator, device=certainty.device)
-    return _top(certainty / temperature - torch.log(-torch.log(uniform)), counts)
+    return best(certainty / temperature - torch.log(-torch.log(uniform)), counts)
 
 
 def _margin(probabilities: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
@@ -258,12 +248,12 @@ def autoregressive_steps(
     tokens = prompt
     for _ in range(sampling.gen_length):
         logits = predict(tokens, len(tokens))[:, -1:]
-        predicted, _ = _draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
+        predicted, _ = draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
         output = torch.cat([tokens, predicted], dim=1)
         chosen = torch.zeros_like(output, dtype=torch.bool)
         chosen[:, -1] = True
         confidence = torch.full(output.shape, math.nan, device=tokens.device)
-        confidence[:, -1:] = _probability(logits, predicted)
+        confidence[:, -1:] = probability(logits, predicted)
         length = tokens.shape[1]
         given = torch.arange(length, device=tokens.device).expand_as(tokens) < prompt.shape[1]
         yield Choice(tokens, written_once(tokens, given, None), chosen, confidence, output, (length, length + 1))
@@ -274,6 +264,7 @@ SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
     "llada": llada_steps,
     "dream": dream_steps,
     "autoregressive": autoregressive_steps,
+    **BLOCK_SAMPLERS,
 }
 
 
@@ -283,46 +274,6 @@ SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
 def _append_masks(prompt: torch.Tensor, count: int, mask_token: int) -> torch.Tensor:
     masks = torch.full((prompt.shape[0], count), mask_token, dtype=prompt.dtype, device=prompt.device)
     return torch.cat([prompt, masks], dim=1)
-
-
-def _probability(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """The probability the model gives to `tokens` at temperature 1, (B, S) float32."""
-    logits = logits.float()
-    return (logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(dim=-1)).exp()
-
-
-def _top(ranking: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """(B, S) True at the counts[b] highest entries of each row that are not −inf."""
-    chosen = torch.zeros_like(ranking, dtype=torch.bool)
-    for row, count in enumerate(counts.tolist()):
-        chosen[row, ranking[row].topk(count).indices] = True
-    return chosen & (ranking > -math.inf)
-
-
-def _draw(
-    logits: torch.Tensor, temperature: float, top_p: float | None, top_k: int | None, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens (B, S) and the probabilities (B, S, V) they were drawn from; the likeliest ones at temperature 0.
-
-    top_p keeps the smallest set of likeliest tokens reaching that probability, top_k that many tokens; top_p is first.
-    """
-    logits = logits.float()
-    if temperature > 0:
-        logits = logits / temperature
-    if top_p is not None and top_p < 1:
-        ordered, order = logits.sort(dim=-1, descending=True)
-        before = ordered.softmax(dim=-1).cumsum(dim=-1) - ordered.softmax(dim=-1)
-        drop = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before > top_p)
-        logits = logits.masked_fill(drop, -math.inf)
-    if top_k is not None and top_k < logits.shape[-1]:
-        lowest = logits.topk(top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < lowest, -math.inf)
-    probabilities = logits.softmax(dim=-1)
-    if temperature == 0:
-        return probabilities.argmax(dim=-1), probabilities
-    flat = probabilities.flatten(0, -2)
-    tokens = torch.multinomial(flat, 1, generator=generator).view(logits.shape[:-1])
-    return tokens, probabilities
 
 
 # How chat templates close a turn, which is not always the end-of-text token.

@@ -77,6 +77,16 @@ class RecordingInfo(BaseModel):
     created: str
     environment: dict[str, Any]
 
+    @property
+    def by_blocks(self) -> bool:
+        """Whether the model attends by blocks."""
+        return self.model.attention in ("block-causal", "open-block")
+
+    @property
+    def block_length(self) -> int | None:
+        """Tokens a block of a text whose model attends by blocks, where its sampler chose them."""
+        return getattr(self.sampling, "block_length", None) if self.by_blocks else None
+
 
 @dataclass(frozen=True)
 class Trajectory:

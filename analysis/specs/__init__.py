@@ -53,7 +53,19 @@ from analysis.specs.pruning_choices import (
     Pattern,
     QuotaScope,
 )
-from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
+from analysis.specs.sampling import (
+    SAMPLINGS,
+    AutoregressiveSampling,
+    BD3LMSampling,
+    BlockWriting,
+    DreamSampling,
+    FastDLLMSampling,
+    LLaDASampling,
+    NemotronSampling,
+    Replay,
+    Sampling,
+    SDARSampling,
+)
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
 from analysis.specs.suggestion import OBJECTIVES, Objective, SuggestSpec
 from analysis.specs.sweep import (
@@ -90,6 +102,8 @@ __all__ = [
     "Allocation",
     "AttentionMapSpec",
     "AutoregressiveSampling",
+    "BD3LMSampling",
+    "BlockWriting",
     "CalibrateSpec",
     "CalibrationParams",
     "DenseStatisticsSpec",
@@ -97,6 +111,7 @@ __all__ = [
     "DreamSampling",
     "EstimateSpec",
     "EvaluateSpec",
+    "FastDLLMSampling",
     "FootprintParams",
     "FootprintSpec",
     "Grid",
@@ -105,6 +120,7 @@ __all__ = [
     "LoadSpec",
     "Method",
     "ModelSpec",
+    "NemotronSampling",
     "Noise",
     "NoiseSpec",
     "Objective",
@@ -116,6 +132,7 @@ __all__ = [
     "RecordSpec",
     "ReferenceSpec",
     "Replay",
+    "SDARSampling",
     "Sampling",
     "SinkDefinition",
     "SinkParams",

@@ -16,6 +16,10 @@ from cache.sizes import parse_size
 
 LLADA_SOURCE = "LLaDA, arXiv 2502.09992"
 DREAM_SOURCE = "Dream 7B, arXiv 2508.15487"
+SDAR_SOURCE = "SDAR, arXiv 2510.06303"
+BD3LM_SOURCE = "BD3LM, arXiv 2503.09573, as in the dLLM project"
+FAST_DLLM_SOURCE = "Fast-dLLM v2, arXiv 2509.26328"
+NEMOTRON_SOURCE = "the sampler published with Nemotron-Labs-Diffusion"
 SINK_AWARE_SOURCE = "Sink-Aware Pruning, arXiv 2602.17664"
 
 

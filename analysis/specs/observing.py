@@ -1,6 +1,6 @@
 """Jobs that load a model, record it and look inside."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -42,12 +42,31 @@ class RecordSpec(JobSpec):
     )
 
 
+def _block_length() -> Any:
+    return parameter(
+        None,
+        "Block length",
+        "Tokens a block, where the model attends by blocks. Empty: as it was trained.",
+        unit="tokens",
+        empty="as trained",
+        ge=1,
+        le=1024,
+    )
+
+
 class AttentionMapSpec(JobSpec):
     """The full attention map of one head for one input."""
 
     tokens: tuple[int, ...] = parameter(..., "Tokens", "Input token ids of the step.", min_length=1, max_length=8192)
     layer: int = parameter(..., "Layer", "Counted from 0.", ge=0)
     head: int = parameter(..., "Head", "Counted from 0.", ge=0)
+    prompt_length: int = parameter(
+        0, "Prompt length", "Tokens of the prompt, by which blocks may be placed.", unit="tokens", ge=0
+    )
+    block_length: int | None = _block_length()
+    open_from: int | None = parameter(
+        None, "Open block", "Where the open block begins, if the text has one.", empty="none", ge=0
+    )
 
 
 class ReferenceSpec(JobSpec):
@@ -61,6 +80,7 @@ class ReferenceSpec(JobSpec):
         (), "Open blocks", "The positions each step writes in, from and to. Empty: all after the prompt."
     )
     prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
+    block_length: int | None = _block_length()
     seed: int = parameter(0, "Seed", "Fixes the random weights.", ge=0, le=2**31 - 1)
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +23,7 @@ from analysis.evaluation.likelihood import (
     masks_seed,
     seed_of,
 )
+from analysis.models.families import Architecture
 
 VOCABULARY, MASK = 12, 1
 
@@ -33,14 +35,20 @@ class Tiny:
         generator = torch.Generator().manual_seed(0)
         self.mask_token = None if causal else MASK
         self.device = torch.device("cpu")
-        self.architecture = SimpleNamespace(sampler="autoregressive" if causal else "llada")
+        self.architecture = (
+            Architecture("Tiny, causal", "autoregressive", attention="causal", noise=None)
+            if causal
+            else Architecture("Tiny", "llada")
+        )
         self.geometry = SimpleNamespace(max_length=64, vocabulary=VOCABULARY)
         self.embed = torch.randn(VOCABULARY, 16, generator=generator)
         self.mix = torch.randn(64, 64, 16, VOCABULARY, generator=generator) / 4
         self.causal = causal
         self.forwards = 0
 
-    def predict(self, tokens: torch.Tensor, keep: int | None = None) -> torch.Tensor:
+    def predict(
+        self, tokens: torch.Tensor, keep: int | None = None, layout: None = None, aligned: bool = True
+    ) -> torch.Tensor:
         self.forwards += len(tokens)
         length = tokens.shape[1]
         mix = self.mix[:length, :length]
@@ -193,7 +201,7 @@ def test_batches_stay_within_their_budget(diffusion):
     whole = log_likelihoods(diffusion, requests, draws=16)
     sizes: list[int] = []
     predict = diffusion.predict
-    diffusion.predict = lambda tokens, keep: sizes.append(tokens.numel()) or predict(tokens, keep)
+    diffusion.predict = lambda tokens, keep, **placing: sizes.append(tokens.numel()) or predict(tokens, keep)
     parts = log_likelihoods(diffusion, requests, draws=16, budget=Budget(tokens=20))
     assert max(sizes) <= 20
     assert [p.value for p in parts] == pytest.approx([w.value for w in whole], rel=1e-5)
@@ -207,7 +215,7 @@ def test_batches_shrink_when_memory_runs_out(diffusion, error):
     whole = log_likelihoods(diffusion, requests, draws=16)
     predict, budget = diffusion.predict, Budget()
 
-    def small_memory(tokens, keep):
+    def small_memory(tokens, keep, **placing):
         if tokens.numel() > 30:
             raise error
         return predict(tokens, keep)
@@ -221,7 +229,7 @@ def test_batches_shrink_when_memory_runs_out(diffusion, error):
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(diffusion):
-    def broken(tokens, keep):
+    def broken(tokens, keep, **placing):
         raise RuntimeError("shape mismatch")
 
     diffusion.predict = broken
@@ -247,7 +255,7 @@ def test_equal_masked_inputs_share_a_forward(diffusion):
 
 @pytest.mark.parametrize(("sampler", "factor"), [("llada", 1.5), ("dream", 0.5)])
 def test_guidance(diffusion, sampler, factor):
-    diffusion.architecture.sampler = sampler
+    diffusion.architecture = replace(diffusion.architecture, sampler=sampler)
     (result,) = log_likelihoods(diffusion, [Request((2, 5), (8,))], guidance=0.5)
     with_context = diffusion.predict(torch.tensor([[2, 5, MASK]]))[0, 2]
     without = diffusion.predict(torch.tensor([[MASK, MASK, MASK]]))[0, 2]

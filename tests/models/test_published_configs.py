@@ -37,7 +37,7 @@ def test_a_real_config_becomes_what_it_is(row):
     if "refused_with" in row:
         message = refusal(config, name, paradigm)
         assert [word for word in row["refused_with"] if word not in message] == []
-        assert "Supported: LLaDA" in message or "--paradigm" in message
+        assert any(way in message for way in ("Supported: LLaDA", "--paradigm", "Correct its config.json"))
         return
     check_config(config)
     architecture = identify(config, name, paradigm)
@@ -102,6 +102,21 @@ def test_how_a_converted_model_was_trained_is_read_from_config_then_name_then_as
     assert (family.paradigm, family.attention, "MDLM" in family.name) == ("mdlm", "bidirectional", True)
 
 
+@pytest.mark.parametrize(
+    ("field", "name", "asked", "size"),
+    [
+        ({}, "Qwen3-diffusion-bd3lm", "auto", 32),
+        ({}, "my-finetune", "bd3lm", 32),
+        ({"dlm_paradigm": "bd3lm", "block_size": 16}, "my-finetune", "auto", 16),
+        ({"bd_size": 8}, "my-finetune", "auto", 8),
+    ],
+)
+def test_a_converted_model_trained_by_blocks_attends_by_them(field, name, asked, size):
+    family = identify({**A2D, **field}, name, asked)
+    assert (family.paradigm, family.attention, family.block_size) == ("bd3lm", "block-causal", size)
+    assert "BD3LM" in family.name
+
+
 def test_a_converted_model_of_which_nothing_says_the_training_is_asked_about_not_guessed():
     message = refusal(A2D, "my-finetune")
     assert "--paradigm mdlm" in message
@@ -145,7 +160,8 @@ def test_class_names_that_are_no_list_of_names_are_refused(classes):
 def test_no_supported_name_matches_a_foreign_row():
     import re
 
-    supported = [row for row in ROWS if "becomes" in row]
+    own = {row.model_type for row in ARCHITECTURES.values()}
+    supported = [row for row in ROWS if "becomes" in row and row["config"]["model_type"] not in own]
     names = {row["checkpoint"] for row in supported} | {
         one for row in supported for one in row["config"]["architectures"]
     }

@@ -6,7 +6,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis.errors import UserError
 from analysis.models.load import load
-from analysis.recording.denoising import _draw, _gumbel_argmax, denoise
+from analysis.recording.denoising import denoise
+from analysis.recording.steps import draw, gumbel_argmax
 from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, ModelSpec
 from tests.conftest import GOLDEN
 from tests.helpers import save_tiny
@@ -136,17 +137,17 @@ def test_autoregressive_decoding_stops_at_the_end_of_text(causal):
 def test_top_k_and_top_p_keep_only_likely_tokens():
     logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05])).expand(1, 4000, 4).clone()
     generator = torch.Generator().manual_seed(0)
-    assert set(_draw(logits, 1.0, None, 2, generator)[0].unique().tolist()) == {0, 1}
-    assert set(_draw(logits, 1.0, 0.6, None, generator)[0].unique().tolist()) == {0, 1}
-    assert set(_draw(logits, 1.0, 0.4, None, generator)[0].unique().tolist()) == {0}
-    tokens, probabilities = _draw(logits, 1.0, None, None, generator)
+    assert set(draw(logits, 1.0, None, 2, generator)[0].unique().tolist()) == {0, 1}
+    assert set(draw(logits, 1.0, 0.6, None, generator)[0].unique().tolist()) == {0, 1}
+    assert set(draw(logits, 1.0, 0.4, None, generator)[0].unique().tolist()) == {0}
+    tokens, probabilities = draw(logits, 1.0, None, None, generator)
     shares = torch.bincount(tokens[0], minlength=4) / 4000
     assert torch.allclose(shares, probabilities[0, 0], atol=0.04)
 
 
 def test_gumbel_noise_samples_the_softmax_at_that_temperature():
     logits = torch.tensor([1.0, 0.0, -1.0]).expand(1, 20_000, 3)
-    tokens = _gumbel_argmax(logits, 0.5, torch.Generator().manual_seed(0))
+    tokens = gumbel_argmax(logits, 0.5, torch.Generator().manual_seed(0))
     shares = torch.bincount(tokens[0], minlength=3) / 20_000
     assert torch.allclose(shares, (logits[0, 0] / 0.5).softmax(-1), atol=0.015)
 

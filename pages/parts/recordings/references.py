@@ -81,6 +81,7 @@ def _reference_spec(recording: Recording, model: ModelSpec) -> ReferenceSpec:
         states=tuple(tuple(trajectory.state[step][trajectory.present[step]].tolist()) for step in steps),
         open_blocks=tuple((start, end) for start, end in trajectory.open_block.tolist()),
         prompt_length=recording.info.prompt_length,
+        block_length=recording.info.block_length,
     )
 
 

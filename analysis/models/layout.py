@@ -1,0 +1,76 @@
+"""What a query sees in a text that is written block by block."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from analysis.models.families import Architecture
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the blocks of a text lie.
+
+    block: tokens a block. border: a position at which a block begins; the others lie whole blocks from it, before it as
+    well. open_from: where the open block begins, for attention that treats it alone; None: the text has none.
+    beside_clean: the tokens are a noised text and its clean copy after it, in which each noised block sees itself and
+    the clean text before it, as in training (BD3LM, arXiv 2503.09573): every block is open over a clean prefix.
+    """
+
+    block: int
+    border: int = 0
+    open_from: int | None = None
+    beside_clean: bool = False
+
+    def starts(self, length: int) -> tuple[int, ...]:
+        """Where the blocks of a text of this length begin, the first one with the text."""
+        return (0, *range(self.end(0), length, self.block)) if length else ()
+
+    def start(self, position: int) -> int:
+        """Where the block of a position begins; the first block may begin before the text, and counts from 0 then."""
+        return max(0, self.border + (position - self.border) // self.block * self.block)
+
+    def end(self, position: int) -> int:
+        """Where the block of a position ends: one past its last."""
+        return self.border + ((position - self.border) // self.block + 1) * self.block
+
+
+def layout_of(architecture: Architecture, prompt_length: int, block: int | None = None) -> Layout:
+    """The blocks of a text after a prompt of this length; block: tokens a block, the model's own by default.
+
+    Raises ValueError for a family without blocks.
+    """
+    size = block or architecture.block_size
+    if architecture.anchor is None or size is None:
+        raise ValueError(f"{architecture.name} has no blocks.")
+    border = {"start": 0, "padded-prompt": prompt_length % size, "prompt-end": prompt_length}[architecture.anchor]
+    return Layout(size, border)
+
+
+def visible(
+    architecture: Architecture, length: int, layout: Layout, device: torch.device | None = None
+) -> torch.Tensor:
+    """Which key (column) a query (row) sees, (S, S) bool, of a family that attends by blocks.
+
+    block-causal: key j where the block of j is not after that of i. open-block: key j ≤ i, and from `open_from` on
+    every key. Raises ValueError for other families.
+    """
+    positions = torch.arange(length, device=device)
+    if layout.beside_clean:
+        text = length // 2
+        clean = visible(architecture, text, replace(layout, beside_clean=False, open_from=None), device)
+        blocks = torch.div(positions[:text] - layout.border, layout.block, rounding_mode="floor")
+        own, earlier = blocks[:, None] == blocks, blocks[:, None] > blocks
+        return torch.cat([torch.cat([own, earlier], dim=1), torch.cat([torch.zeros_like(own), clean], dim=1)])
+    if architecture.attention == "block-causal":
+        blocks = torch.div(positions - layout.border, layout.block, rounding_mode="floor")
+        return blocks[:, None] >= blocks
+    if architecture.attention == "open-block":
+        earlier = positions[:, None] >= positions
+        return earlier if layout.open_from is None else earlier | (positions >= layout.open_from)[:, None]
+    raise ValueError(f"{architecture.name} does not attend by blocks.")
+
+
+def seeing_queries(architecture: Architecture, length: int, layout: Layout) -> torch.Tensor:
+    """How many queries see each key, (S,) float32. Raises ValueError for a family without blocks."""
+    return visible(architecture, length, layout).sum(dim=0).float()

@@ -1,0 +1,297 @@
+"""Writing text block by block, as the samplers do that were published with SDAR, BD3LM, Fast-dLLM v2 and Nemotron.
+
+A sampler is one row of `BLOCK_SAMPLERS`: a generator of steps, as those of `denoising.py` are. Every forward is whole:
+finished blocks never see later ones, so keys kept from an earlier forward would be the same. A row of a batch that is
+complete waits for the others.
+
+Shapes: B sequences, P tokens of the prompt, S of the text so far.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from analysis.models.families import Architecture
+from analysis.models.layout import Layout, layout_of
+from analysis.recording.steps import Choice, best, draw, gumbel_argmax, probability, written_once
+from analysis.specs import BD3LMSampling, FastDLLMSampling, NemotronSampling, SDARSampling
+
+
+class BlockPredict(Protocol):
+    """(B, S) token ids, how many of the sequences to observe, the blocks of the text -> logits (B, S, V).
+
+    aligned False: as the network gives them, so that those of a shifted family at i are about the token at i + 1.
+    """
+
+    def __call__(self, tokens: torch.Tensor, observed: int, layout: Layout, aligned: bool = True) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a sampler is given beside its parameters. ends: token ids that end a text, (n,)."""
+
+    architecture: Architecture
+    mask_token: int
+    generator: torch.Generator
+    ends: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Canvas:
+    """The text so far with the open block, `start` to `end`, at its end; `number` of `blocks`. given: P."""
+
+    tokens: torch.Tensor
+    start: int
+    end: int
+    number: int
+    blocks: int
+    given: int
+    mask_token: int
+
+    @property
+    def open(self) -> torch.Tensor:
+        """Which tokens of the open block are undecided, (B, end − start) bool."""
+        return self.tokens[:, self.start : self.end] == self.mask_token
+
+    def step(self, chosen: torch.Tensor, predicted: torch.Tensor, confidence: torch.Tensor) -> Choice:
+        """The step that writes `predicted` at `chosen`, both (B, end − start), as is `confidence`."""
+        tokens, span = self.tokens, slice(self.start, self.end)
+        written = torch.zeros_like(tokens, dtype=torch.bool)
+        written[:, span] = chosen
+        sure = torch.full(tokens.shape, math.nan, device=tokens.device)
+        sure[:, span] = confidence.masked_fill(~chosen, math.nan)
+        output = tokens.clone()
+        output[:, span] = torch.where(chosen, predicted, tokens[:, span])
+        return Choice(tokens, self.state(), written, sure, output, (self.start, self.end), self.number, self.blocks)
+
+    def append(self, predicted: torch.Tensor, confidence: torch.Tensor) -> Choice:
+        """The step that writes one token (B, 1) after a text without an open block."""
+        tokens = self.tokens
+        output = torch.cat([tokens, predicted], dim=1)
+        written = torch.zeros_like(output, dtype=torch.bool)
+        written[:, -1] = True
+        sure = torch.full(output.shape, math.nan, device=tokens.device)
+        sure[:, -1:] = confidence
+        length = tokens.shape[1]
+        return Choice(tokens, self.state(), written, sure, output, (length, length + 1), self.number, self.blocks)
+
+    def state(self) -> torch.Tensor:
+        given = torch.arange(self.tokens.shape[1], device=self.tokens.device).expand_as(self.tokens) < self.given
+        return written_once(self.tokens, given, self.mask_token)
+
+
+def sdar_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: SDARSampling, frame: Frame) -> Iterator[Choice]:
+    """SDAR (arXiv 2510.06303): blocks from position 0, so that the prompt's last ones may be written to their end.
+
+    The published code's budget, where fewer tokens are left than it, also overwrites decided ones; here it does not.
+    """
+    given, block = prompt.shape[1], sampling.block
+    layout = layout_of(frame.architecture, given, block)
+    total, first = sampling.length(given), given // block * block
+    budget = _shares(block, min(sampling.steps_per_block or block, block))
+    tokens = prompt
+    for number, start in enumerate(range(first, total, block), start=1):
+        tokens = _with_masks(tokens, start + block, frame.mask_token)
+        for count in budget:
+            canvas = _Canvas(tokens, start, start + block, number, (total - first) // block, given, frame.mask_token)
+            if not canvas.open.any():
+                break
+            logits = predict(tokens, len(tokens), layout)[:, start:]
+            predicted, certainty = sdar_draw(logits, sampling, frame.generator)
+            chosen = sdar_choice(canvas.open, certainty, count, sampling)
+            choice = canvas.step(chosen, predicted, probability(logits, predicted))
+            yield choice
+            tokens = choice.output
+        if torch.isin(tokens[:, given:], frame.ends).any(dim=1).all():
+            return
+
+
+def sdar_draw(
+    logits: torch.Tensor, sampling: SDARSampling, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens (B, S) and the probability each was drawn with, among the top-k first and of those the top-p."""
+    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
+        lowest = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < lowest, -math.inf)
+    predicted, probabilities = draw(logits, sampling.temperature, sampling.top_p, None, generator)
+    return predicted, probabilities.gather(-1, predicted[..., None])[..., 0]
+
+
+def sdar_choice(open_: torch.Tensor, certainty: torch.Tensor, count: int, sampling: SDARSampling) -> torch.Tensor:
+    """Which undecided tokens (B, S) a step with a budget of `count` writes."""
+    if sampling.strategy == "sequential":
+        return open_ & (open_.cumsum(dim=1) <= count)
+    if sampling.strategy == "low-confidence-static":
+        return _surest(open_, certainty, count)
+    return _sure_enough(open_, certainty, sampling.threshold, count)
+
+
+def bd3lm_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: BD3LMSampling, frame: Frame) -> Iterator[Choice]:
+    """Block diffusion (arXiv 2503.09573) as in the dLLM project: the linear schedule gives every step its number.
+
+    There the prompt is padded on its left to whole blocks with tokens that neither see nor are seen; here its first
+    block is short, which is the same.
+    """
+    given, block = prompt.shape[1], sampling.block
+    layout, total = layout_of(frame.architecture, given, block), sampling.length(given)
+    tokens, blocks = prompt, math.ceil(sampling.gen_length / block)
+    for number, start in enumerate(range(given, total, block), start=1):
+        end = min(start + block, total)
+        tokens = _with_masks(tokens, end, frame.mask_token)
+        for count in linear_shares(end - start, sampling.steps_per_block or block):
+            canvas = _Canvas(tokens, start, end, number, blocks, given, frame.mask_token)
+            logits = _guided(predict, canvas, layout, sampling.cfg)[:, start:]
+            predicted = gumbel_argmax(logits, sampling.temperature, frame.generator)
+            confidence = probability(logits, predicted)
+            choice = canvas.step(_surest(canvas.open, confidence, count), predicted, confidence)
+            yield choice
+            tokens = choice.output
+        if torch.isin(tokens[:, start:], frame.ends).any(dim=1).all():
+            return
+
+
+def linear_shares(count: int, steps: int) -> list[int]:
+    """How many of `count` tokens each step of a block writes: round(left / steps left), half to even, without zeros."""
+    shares, left = [], count
+    for step in range(steps, 0, -1):
+        share = min(left, round(left / step))
+        left -= share
+        shares.append(share)
+    return [share for share in shares if share]
+
+
+def _guided(predict: BlockPredict, canvas: _Canvas, layout: Layout, scale: float) -> torch.Tensor:
+    tokens = canvas.tokens
+    if scale == 0:
+        return predict(tokens, len(tokens), layout)
+    unconditional = tokens.clone()
+    unconditional[:, : canvas.given] = canvas.mask_token
+    with_prompt, without = predict(torch.cat([tokens, unconditional]), len(tokens), layout).chunk(2)
+    return without + (scale + 1) * (with_prompt - without)
+
+
+def fast_dllm_steps(
+    predict: BlockPredict, prompt: torch.Tensor, sampling: FastDLLMSampling, frame: Frame
+) -> Iterator[Choice]:
+    """Fast-dLLM v2 (arXiv 2509.26328) without its block cache, which is another result.
+
+    Blocks count from position 0. The likeliest token after a finished block opens the next one. The published code
+    never shows the model a prompt of exactly one block; here it does.
+    """
+    given, block, small = prompt.shape[1], sampling.block, sampling.small_block_length
+    layout = layout_of(frame.architecture, given, block)
+    blocks = math.ceil(sampling.gen_length / block)
+    tokens = prompt
+    number = 1
+
+    def canvas(start: int, end: int) -> _Canvas:
+        return _Canvas(tokens, start, end, number, blocks, given, frame.mask_token)
+
+    if given % block == 0:
+        choice = _opening(predict, canvas(given, given), layout)
+        yield choice
+        tokens = choice.output
+    for number in range(1, blocks + 1):  # noqa: B007 - `canvas` takes it
+        if torch.isin(tokens[:, given:], frame.ends).any(dim=1).all():
+            return
+        begun = tokens.shape[1]
+        start = (begun - 1) // block * block if begun % block else begun
+        tokens = _with_masks(tokens, start + block, frame.mask_token)
+        for part in range(start, start + block, small):
+            # Each step decides a token of every unfinished row, unless the model chooses [MASK] itself.
+            for _ in range(small):
+                here = canvas(part, part + small)
+                open_ = here.open & ~_ended(tokens[:, begun:], frame)[:, None]
+                if not open_.any():
+                    break
+                logits = predict(tokens, len(tokens), layout)[:, part : part + small]
+                predicted = logits.argmax(dim=-1)
+                confidence = probability(logits, predicted)
+                choice = here.step(_sure_enough(open_, confidence, sampling.threshold, 1), predicted, confidence)
+                yield choice
+                tokens = choice.output
+        if _ended(tokens[:, begun:], frame).all():
+            return
+        choice = _opening(predict, canvas(start + block, start + block), layout)
+        yield choice
+        tokens = choice.output
+
+
+def nemotron_steps(
+    predict: BlockPredict, prompt: torch.Tensor, sampling: NemotronSampling, frame: Frame
+) -> Iterator[Choice]:
+    """Nemotron-Labs-Diffusion: blocks from the prompt's end over a causal context, each opened by its likeliest."""
+    given, block = prompt.shape[1], sampling.block
+    layout = layout_of(frame.architecture, given, block)
+    blocks = math.ceil(sampling.gen_length / block)
+    tokens = prompt
+    for number, start in enumerate(range(given, sampling.length(given), block), start=1):
+        canvas = _Canvas(tokens, start, start, number, blocks, given, frame.mask_token)
+        choice = _opening(predict, canvas, layout)
+        yield choice
+        tokens = _with_masks(choice.output, start + block, frame.mask_token)
+        for count in _shares(block - 1, min(sampling.steps_per_block or block, block)):
+            canvas = _Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token)
+            open_ = canvas.open & ~_ended(tokens[:, start:], frame)[:, None]
+            if not open_.any():
+                break
+            opened = Layout(layout.block, layout.border, open_from=start)
+            logits = predict(tokens, len(tokens), opened)[:, start:]
+            predicted = logits.argmax(dim=-1)
+            confidence = probability(logits, predicted)
+            chosen = _surest(open_, confidence, count)
+            if sampling.threshold is not None:
+                chosen = _surest(open_, confidence, 1) | open_ & (confidence >= sampling.threshold)
+            choice = canvas.step(chosen, predicted, confidence)
+            yield choice
+            tokens = choice.output
+        if torch.isin(tokens[:, given:], frame.ends).any(dim=1).all():
+            return
+
+
+BLOCK_SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
+    "sdar": sdar_steps,
+    "bd3lm": bd3lm_steps,
+    "fast-dllm-v2": fast_dllm_steps,
+    "nemotron": nemotron_steps,
+}
+
+
+# --- shared -----------------------------------------------------------------------------------------------------
+
+
+def _opening(predict: BlockPredict, canvas: _Canvas, layout: Layout) -> Choice:
+    """The step that writes the likeliest token after the text so far, without an open block."""
+    logits = predict(canvas.tokens, len(canvas.tokens), layout, aligned=False)[:, -1:]
+    predicted = logits.argmax(dim=-1)
+    return canvas.append(predicted, probability(logits, predicted))
+
+
+def _with_masks(tokens: torch.Tensor, length: int, mask_token: int) -> torch.Tensor:
+    """The tokens filled up with [MASK] to this length."""
+    return torch.nn.functional.pad(tokens, (0, length - tokens.shape[1]), value=mask_token)
+
+
+def _shares(count: int, steps: int) -> list[int]:
+    """`count` tokens shared among the steps; where that does not divide, the first steps take one more."""
+    return [count // steps + (step < count % steps) for step in range(steps)]
+
+
+def _surest(open_: torch.Tensor, confidence: torch.Tensor, count: int) -> torch.Tensor:
+    """The `count` undecided tokens of each row that are surest, all of them where there are fewer."""
+    return best(confidence.masked_fill(~open_, -math.inf), open_.sum(dim=1).clamp(max=count))
+
+
+def _sure_enough(open_: torch.Tensor, confidence: torch.Tensor, threshold: float, least: int) -> torch.Tensor:
+    """In each row every undecided token above the threshold, or the `least` surest where those are fewer."""
+    sure = open_ & (confidence > threshold)
+    return torch.where(sure.sum(dim=1, keepdim=True) >= least, sure, _surest(open_, confidence, least))
+
+
+def _ended(tokens: torch.Tensor, frame: Frame) -> torch.Tensor:
+    """Which rows (B,) hold an end with nothing undecided before it."""
+    ends, open_ = torch.isin(tokens, frame.ends), tokens == frame.mask_token
+    return (ends & (open_.cumsum(dim=1) == 0)).any(dim=1)

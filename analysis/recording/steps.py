@@ -1,0 +1,109 @@
+"""One step of writing text: what went in and what was chosen; how tokens are drawn and ranked. Shared by samplers."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from analysis.sinks.token_states import TokenState
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One step. tokens: the INPUT of its forward, (B, S). state: a `TokenState` each, (B, S) int8. chosen: positions
+    written in this step. confidence: the model's probability (at temperature 1) of each chosen token, NaN elsewhere.
+    output: the tokens after the step, (B, S), for autoregressive decoding (B, S + 1).
+
+    open_block: the positions it writes in, from and to; it is block `block` (from 1) of `blocks`. queries: the first
+    query of its forward and one past the last, where the keys end too; None where every token is one.
+    """
+
+    tokens: torch.Tensor
+    state: torch.Tensor
+    chosen: torch.Tensor
+    confidence: torch.Tensor
+    output: torch.Tensor
+    open_block: tuple[int, int]
+    block: int = 1
+    blocks: int = 1
+    queries: tuple[int, int] | None = None
+
+    @property
+    def query_range(self) -> tuple[int, int]:
+        """The first query of the forward and one past the last."""
+        return self.queries or (0, self.tokens.shape[1])
+
+    @property
+    def undecided(self) -> torch.Tensor:
+        """Which input tokens are [MASK] or noise, (B, S) bool."""
+        return self.state == TokenState.UNDECIDED
+
+
+def written_once(tokens: torch.Tensor, given: torch.Tensor, mask_token: int | None) -> torch.Tensor:
+    """States (B, S) int8 where tokens are written once, in place of a [MASK] if there is one.
+
+    given (B, S): tokens of the prompt.
+    """
+    state = torch.where(given, int(TokenState.GIVEN), int(TokenState.COMMITTED)).to(torch.int8)
+    return state if mask_token is None else state.masked_fill(tokens == mask_token, TokenState.UNDECIDED)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A `Choice` with what attention did in its forward: mass (B, L, H, S), value_norm (B, L, H_kv, S), on the CPU."""
+
+    choice: Choice
+    mass: torch.Tensor
+    value_norm: torch.Tensor
+
+
+def gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
+    """Samples from softmax(logits / temperature) by adding Gumbel noise; float64, as low precision biases it.
+
+    Apple's MPS has no float64 and takes float32.
+    """
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    precise = torch.float32 if logits.device.type == "mps" else torch.float64
+    uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=precise)
+    return (logits.to(precise) - temperature * torch.log(-torch.log(uniform))).argmax(dim=-1)
+
+
+def probability(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """The probability the model gives to `tokens` at temperature 1, (B, S) float32."""
+    logits = logits.float()
+    return (logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(dim=-1)).exp()
+
+
+def best(ranking: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """(B, S) True at the counts[b] highest entries of each row that are not −inf."""
+    chosen = torch.zeros_like(ranking, dtype=torch.bool)
+    for row, count in enumerate(counts.tolist()):
+        chosen[row, ranking[row].topk(count).indices] = True
+    return chosen & (ranking > -math.inf)
+
+
+def draw(
+    logits: torch.Tensor, temperature: float, top_p: float | None, top_k: int | None, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens (B, S) and the probabilities (B, S, V) they were drawn from; the likeliest ones at temperature 0.
+
+    top_p keeps the smallest set of likeliest tokens reaching that probability, top_k that many tokens; top_p is first.
+    """
+    logits = logits.float()
+    if temperature > 0:
+        logits = logits / temperature
+    if top_p is not None and top_p < 1:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        before = ordered.softmax(dim=-1).cumsum(dim=-1) - ordered.softmax(dim=-1)
+        drop = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before > top_p)
+        logits = logits.masked_fill(drop, -math.inf)
+    if top_k is not None and top_k < logits.shape[-1]:
+        lowest = logits.topk(top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < lowest, -math.inf)
+    probabilities = logits.softmax(dim=-1)
+    if temperature == 0:
+        return probabilities.argmax(dim=-1), probabilities
+    flat = probabilities.flatten(0, -2)
+    tokens = torch.multinomial(flat, 1, generator=generator).view(logits.shape[:-1])
+    return tokens, probabilities
