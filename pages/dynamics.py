@@ -19,7 +19,7 @@ from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
 from pages.parts.recordings.choice import definition_formula, opened, recording_to_look_at, sink_and_split_controls
-from pages.parts.recordings.measures import Scope, Split
+from pages.parts.recordings.measures import Scope, SplitName
 from pages.parts.recordings.recording import Recording, recording_title, short_title
 
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
@@ -67,7 +67,7 @@ def _scope(recording: Recording) -> Scope:
 # --- over the steps ---------------------------------------------------------------------------------------------
 
 
-def _over_steps(recording: Recording, params: SinkParams, split: Split) -> None:
+def _over_steps(recording: Recording, params: SinkParams, split: SplitName) -> None:
     left, right = st.columns([2, 3], vertical_alignment="bottom", gap="medium")
     with left:
         scope = _scope(recording)
@@ -99,7 +99,7 @@ def _over_steps(recording: Recording, params: SinkParams, split: Split) -> None:
             _curve(f"curve_{name}", name, series, params, "share of the steps" if several else "denoising step")
 
 
-def _curve_names(split: Split) -> list[str]:
+def _curve_names(split: SplitName) -> list[str]:
     """The curves that can be drawn under a split: entropy and Gini have none."""
     return [name for name, metric in CURVES.items() if split == ALL or metric.by_kind]
 
@@ -148,7 +148,7 @@ def _axis(steps: int, relative: bool) -> np.ndarray:
 
 
 def _series(
-    label: str, members: list[Recording], name: str, params: SinkParams, scope: Scope, split: Split, relative: bool
+    label: str, members: list[Recording], name: str, params: SinkParams, scope: Scope, split: SplitName, relative: bool
 ) -> figures.Series:
     """One group's curves on a common grid; where lengths differ, steps are put on a scale from 0 to 1."""
     rows = [measures.curve(member, name, params, scope, split) for member in members]
@@ -157,7 +157,7 @@ def _series(
     return figures.Series(label, x, values, reference=label == RANDOM)
 
 
-def _kinds(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: Split, x_title: str) -> None:
+def _kinds(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: SplitName, x_title: str) -> None:
     """Which tokens are sinks, a panel a recording. panels: title -> recording."""
     counts, tables = {}, []
     for title, recording in panels.items():
@@ -226,7 +226,7 @@ def _tokens(counts: np.ndarray) -> str:
 # --- stable or moving -------------------------------------------------------------------------------------------
 
 
-def _stable_or_moving(recording: Recording, params: SinkParams, split: Split) -> None:
+def _stable_or_moving(recording: Recording, params: SinkParams, split: SplitName) -> None:
     point, others_box, beside_box = st.columns([1, 2, 3], vertical_alignment="bottom", gap="medium")
     with point:
         by_head = (
@@ -253,7 +253,7 @@ def _stable_or_moving(recording: Recording, params: SinkParams, split: Split) ->
 
 
 def _variances(
-    recordings: list[tuple[str, Recording]], params: SinkParams, split: Split, by_head: bool, log: bool
+    recordings: list[tuple[str, Recording]], params: SinkParams, split: SplitName, by_head: bool, log: bool
 ) -> None:
     clouds, tables = [], []
     for title, recording in recordings:
@@ -285,7 +285,7 @@ def _points(count: int) -> str:
 # --- positions --------------------------------------------------------------------------------------------------
 
 
-def _positions(recording: Recording, params: SinkParams, split: Split) -> None:
+def _positions(recording: Recording, params: SinkParams, split: SplitName) -> None:
     left, right = st.columns([2, 1], vertical_alignment="bottom", gap="medium")
     with left:
         scope = _scope(recording)
@@ -364,7 +364,7 @@ def _positions(recording: Recording, params: SinkParams, split: Split) -> None:
 # --- noised against real ----------------------------------------------------------------------------------------
 
 
-def _noised_against_real(recording: Recording, params: SinkParams, split: Split) -> None:
+def _noised_against_real(recording: Recording, params: SinkParams, split: SplitName) -> None:
     st.caption(
         "Calibration for pruning sees finished text with random tokens masked; the model lives on its own half-written "
         "text. Both are here, at the same share of masked tokens."

@@ -95,6 +95,8 @@ def _model() -> None:
         }
     told = {"": [plain(name) for name in facts], " ": [plain(fact) for fact in facts.values()]}
     st.table(told, border="horizontal", hide_index=True, hide_header=True)
+    if found is not None and found.architecture.note:
+        st.caption(plain(found.architecture.note))
     if known.summary:
         st.caption(plain(known.summary))
     st.caption("Change it in the sidebar: LLaDA, Dream, converted Qwen models, a local folder or any hub id.")

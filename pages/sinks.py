@@ -28,7 +28,7 @@ from pages.parts.recordings.choice import (
     step_slider,
     within,
 )
-from pages.parts.recordings.measures import Split
+from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import stored_reference, why_no_model
 from pages.parts.session import engine
@@ -84,7 +84,7 @@ def _cells(values: np.ndarray, name: str) -> pd.DataFrame:
 # --- heads ------------------------------------------------------------------------------------------------------
 
 
-def _heads(recording: Recording, params: SinkParams, split: Split, name: str) -> None:
+def _heads(recording: Recording, params: SinkParams, split: SplitName, name: str) -> None:
     metric = HEAD_METRICS[name]
     mode, slider = st.columns([2, 5], vertical_alignment="bottom")
     with mode:
@@ -104,7 +104,7 @@ def _heads(recording: Recording, params: SinkParams, split: Split, name: str) ->
     _map(recording, step, *layer_head)
 
 
-def _numbers(recording: Recording, params: SinkParams, split: Split, step: int, view: str) -> None:
+def _numbers(recording: Recording, params: SinkParams, split: SplitName, step: int, view: str) -> None:
     sinks = measures.counted_sinks(recording, params, split=split)
     strength = measures.curve(recording, "strength", params, split=split)
     lengths = recording.trajectory.present.sum(axis=1)
@@ -191,7 +191,7 @@ def _axis_box(column: DeltaGenerator, name: str, size: int, strongest: int) -> i
 def _head(
     recording: Recording,
     params: SinkParams,
-    split: Split,
+    split: SplitName,
     step: int | None,
     layer: int,
     head: int,
@@ -268,7 +268,7 @@ def _map(recording: Recording, step: int, layer: int, head: int) -> None:
 # --- chosen steps -----------------------------------------------------------------------------------------------
 
 
-def _chosen_steps(recording: Recording, params: SinkParams, split: Split, name: str) -> None:
+def _chosen_steps(recording: Recording, params: SinkParams, split: SplitName, name: str) -> None:
     metric = HEAD_METRICS[name]
     if not metric.per_step:
         st.info(f"{metric.title} is measured over all steps together. Choose another metric to compare steps.")
@@ -304,7 +304,7 @@ def _chosen_steps(recording: Recording, params: SinkParams, split: Split, name: 
 # --- ranking ----------------------------------------------------------------------------------------------------
 
 
-def _ranking(recording: Recording, params: SinkParams, split: Split, name: str) -> None:
+def _ranking(recording: Recording, params: SinkParams, split: SplitName, name: str) -> None:
     metric = HEAD_METRICS[name]
     columns = {}
     for other, column_metric in HEAD_METRICS.items():

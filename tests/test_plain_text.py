@@ -59,6 +59,7 @@ OUR_TYPES = {
     "Scope",
     "DiscountParams",
     "TuneParams",
+    "Split",
 }
 """Annotations of what holds no text from outside: numbers, rows of our own tables, specs of nothing but choices."""
 OUR_WORDS = {"model_fields", "__doc__"}

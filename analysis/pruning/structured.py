@@ -308,6 +308,8 @@ def config_changes(architecture: Architecture, shapes: Sequence[BlockShape], mad
 
 def elsewhere(architecture: Architecture, config: Mapping[str, Any]) -> str:
     """Whether other code than this project opens a sliced checkpoint with this config: a sentence for the report."""
+    if architecture.by_blocks:
+        return "SinkScope opens this checkpoint; whether the authors' code does was not checked."
     heads, hidden = config[architecture.field("heads")], config[architecture.field("hidden")]
     authors = config["model_type"] in ("llada", "mmada", "Dream")
     # The authors take hidden / heads for the size of a head; of the native families only Llama minds what is left over.

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from analysis.attention import Observed
+from analysis.models.families import Architecture
+from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
 from analysis.recording.denoising import Step, denoise
 from analysis.registry import Attached
@@ -57,10 +59,9 @@ def ablated_steps(
     rng = np.random.default_rng(seed)
     shares: list[float] = []
 
-    def block(observed: Observed) -> torch.Tensor:
+    def block(observed: Observed, layout: Layout | None) -> torch.Tensor:
         mass = observed.mass[:1].numpy()
-        everywhere = np.ones(mass.shape[-1], bool)
-        visible = seeing_queries(model.architecture.attention, (), (0, len(everywhere)), everywhere)
+        visible = _seeing_queries(model.architecture, mass.shape[-1], layout)
         sinks = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), params, visible)[0]
         blocked = torch.zeros(mass.shape[-1], dtype=torch.bool)
         total = sink_analysis.total_mass(mass)[0]
@@ -71,6 +72,16 @@ def ablated_steps(
 
     steps = list(denoise(model, prompt, sampling, seed, block))
     return steps, float(np.mean(shares))
+
+
+def _seeing_queries(architecture: Architecture, length: int, layout: Layout | None) -> np.ndarray:
+    """How many queries see each key of a text of this length, (S,)."""
+    starts: tuple[int, ...] = ()
+    if layout is not None and architecture.attention == "block-causal":
+        starts = layout.starts(length)
+    elif layout is not None and layout.open_from is not None:
+        starts = (layout.open_from,)
+    return seeing_queries(architecture.attention, starts, (0, length), np.ones(length, bool))
 
 
 def compare(steps: list[Step], untouched: list[Step], prompt_length: int) -> dict[str, Any]:

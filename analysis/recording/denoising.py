@@ -23,8 +23,8 @@ from analysis.specs import AutoregressiveSampling, BlockWriting, DreamSampling, 
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
 
 
-# What an observed forward showed -> (S,) bool, the keys to block
-Block = Callable[[Observed], torch.Tensor]
+# What an observed forward showed, and the blocks of its text where it has some -> (S,) bool, the keys to block
+Block = Callable[[Observed, Layout | None], torch.Tensor]
 
 
 def denoise(
@@ -49,7 +49,7 @@ def denoise(
         shown[:] = [observer.take()]
         if block is None:
             return logits
-        return model.predict(tokens, blocked=block(shown[0]), layout=layout, aligned=aligned)
+        return model.predict(tokens, blocked=block(shown[0], layout), layout=layout, aligned=aligned)
 
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)

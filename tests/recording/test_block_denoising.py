@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -263,3 +264,32 @@ def test_finished_blocks_never_see_later_ones_so_their_masses_grow_only_by_later
     after = observer.take().mass[..., : first.shape[1]]
     assert (after >= before - 1e-5).all()
     assert visible(model.architecture, 8, Layout(4))[0].tolist() == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize("folder", ["sdar", "nemotron"])
+def test_an_ablation_judges_sinks_by_the_queries_that_see_each_key(folder, monkeypatch):
+    from analysis.models import layout as layouts
+    from analysis.recording import ablation
+    from analysis.sinks.definitions import find_sinks
+    from analysis.specs import SAMPLINGS, SinkParams
+
+    model = load(ModelSpec(source=str(GOLDEN / folder), device="cpu"))
+    expected, given = [], []
+    predict = type(model).predict
+
+    def predicted(self, tokens, *arguments, layout=None, **options):
+        if "blocked" not in options:
+            expected.append(layouts.seeing_queries(model.architecture, tokens.shape[1], layout).numpy())
+        return predict(self, tokens, *arguments, layout=layout, **options)
+
+    def judged(mass, params, visible=None, known=None):
+        given.append(visible)
+        return find_sinks(mass, params, visible, known)
+
+    monkeypatch.setattr(type(model), "predict", predicted)
+    monkeypatch.setattr(ablation.sink_analysis, "find_sinks", judged)
+    sampling = SAMPLINGS[model.architecture.sampler](gen_length=8)
+    ablation.ablated_steps(model, torch.arange(5, 11)[None], sampling, 0, "sinks", 1, SinkParams())
+    assert len(given) == len(expected) > 2
+    for counted, seeing in zip(given, expected, strict=True):
+        np.testing.assert_array_equal(counted, seeing)

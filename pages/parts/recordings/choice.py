@@ -6,11 +6,11 @@ from typing import Any
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.sinks.token_states import SPLITS
+from analysis.sinks.token_states import SPLITS, Split
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import controls
 from pages.parts.plain import plain
-from pages.parts.recordings.measures import Split
+from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import (
     Recording,
     finished_recordings,
@@ -156,7 +156,7 @@ def step_slider(recording: Recording) -> int:
     )
 
 
-def sink_and_split_controls() -> tuple[SinkParams, Split]:
+def sink_and_split_controls() -> tuple[SinkParams, SplitName]:
     """The sink definition and its threshold; and on which tokens sinks count."""
     left, right = st.columns([4, 1])
     with left:
@@ -167,9 +167,13 @@ def sink_and_split_controls() -> tuple[SinkParams, Split]:
         key="split",
         bind="query-params",
         help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart.\n\n"
-        + "\n".join(f"- {split.name}: {split.help}" for split in SPLITS.values()),
+        + "\n".join(_described(row) for row in SPLITS.values()),
     )
     return params, split
+
+
+def _described(split: Split) -> str:
+    return f"- {split.name}: {split.help}"
 
 
 def sink_controls() -> SinkParams:

@@ -14,7 +14,7 @@ from pages.parts.recordings.recording import BY_KEY, Recording
 Scope = tuple[int | None, int | None]
 """A layer and a head; None for all of them."""
 WHOLE: Scope = (None, None)
-Split = str
+SplitName = str
 """Which tokens are looked at: the name of a row of `SPLITS`."""
 
 
@@ -57,7 +57,7 @@ def _value_totals(recording: Recording) -> np.ndarray:
     return metrics.value_totals(recording.trajectory.value_norm)
 
 
-def counted(recording: Recording, split: Split) -> np.ndarray | None:
+def counted(recording: Recording, split: SplitName) -> np.ndarray | None:
     """Where the tokens of a split are, (T, S); None for everywhere."""
     holds, trajectory = SPLITS[split].holds, recording.trajectory
     return None if holds is None else holds(trajectory.state, trajectory.open_block, recording.info.prompt_length)
@@ -83,7 +83,7 @@ def count_by_region(recording: Recording, params: SinkParams, scope: Scope = WHO
     return np.stack([in_region.sum(axis=1) for in_region in flags], axis=-1)
 
 
-def head_metric(recording: Recording, name: str, params: SinkParams, split: Split = ALL) -> np.ndarray:
+def head_metric(recording: Recording, name: str, params: SinkParams, split: SplitName = ALL) -> np.ndarray:
     """A metric of every head: (T, L, H), or (L, H) for one over all steps. split: as in `curve`."""
     if metrics.HEAD_METRICS[name].reads_sinks:
         return _head_metric(recording, name, params, split)
@@ -91,7 +91,7 @@ def head_metric(recording: Recording, name: str, params: SinkParams, split: Spli
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner="Measuring every head…")
-def _head_metric(recording: Recording, name: str, params: SinkParams, split: Split) -> np.ndarray:
+def _head_metric(recording: Recording, name: str, params: SinkParams, split: SplitName) -> np.ndarray:
     heads = metrics.Heads(
         recording.trajectory.mass,
         counted_sinks(recording, params, WHOLE, split),
@@ -112,7 +112,7 @@ def kinds(recording: Recording) -> np.ndarray:
     return sink_analysis.token_kinds(trajectory.tokens, trajectory.undecided, info.tokens, info.model.end_tokens)
 
 
-def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE, split: Split = ALL) -> np.ndarray:
+def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE, split: SplitName = ALL) -> np.ndarray:
     """The sinks among the tokens of a split, (T, S)."""
     return _where(sinks(recording, params, scope), counted(recording, split))
 
@@ -122,7 +122,9 @@ def _where(flags: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 
 
 @st.cache_data(max_entries=256, hash_funcs=BY_KEY, show_spinner=False)
-def curve(recording: Recording, name: str, params: SinkParams, scope: Scope = WHOLE, split: Split = ALL) -> np.ndarray:
+def curve(
+    recording: Recording, name: str, params: SinkParams, scope: Scope = WHOLE, split: SplitName = ALL
+) -> np.ndarray:
     """A number a step, (T,). split: the tokens looked at."""
     flags = counted_sinks(recording, params, scope, split)
     mask = counted(recording, split)
@@ -149,7 +151,7 @@ def layer_strength_at(recording: Recording, dense: Recording, params: SinkParams
 
 @st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner="Measuring how sinks move…")
 def variances(
-    recording: Recording, params: SinkParams, by_head: bool, split: Split = ALL
+    recording: Recording, params: SinkParams, by_head: bool, split: SplitName = ALL
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Spatial variance of the corrected share and temporal variance of the centroid of each layer or head, and names.
 
@@ -168,7 +170,9 @@ def strongest_position(recording: Recording, step: int | None) -> np.ndarray:
     return metrics.strongest_position(mass if step is None else mass[step : step + 1])
 
 
-def sinks_of_head(recording: Recording, params: SinkParams, layer: int, head: int, split: Split = ALL) -> np.ndarray:
+def sinks_of_head(
+    recording: Recording, params: SinkParams, layer: int, head: int, split: SplitName = ALL
+) -> np.ndarray:
     """The sinks of one head by its own mass, (T, S). split: as in `curve`."""
     mass = recording.trajectory.mass[:, layer, head]
     flags = sink_analysis.find_sinks(mass, params, _visible(recording, layer))
