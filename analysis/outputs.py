@@ -73,13 +73,14 @@ def told(out: Path) -> Iterator[None]:
         raise UserError(f"'{shorten(str(out))}' cannot be written: {os_sentence(error, str(out))}") from error
 
 
-def check(out: Path, overwrite: bool, refusal_of: Refusal) -> None:
-    """Raises UserError where `place` would refuse; asked before any work is done, and by `place` again."""
+def check(out: Path, overwrite: bool, refusal_of: Refusal, flag: str = "--out") -> None:
+    """Raises UserError where `place` would refuse; asked before any work is done, and by `place` again. flag: of the
+    command line, which names `out`."""
     name = shorten(str(out))
     if not out.name:
-        raise UserError(f"'{name}' is no name of something to write. Give --out a file or folder.")
+        raise UserError(f"'{name}' is no name of something to write. Give {flag} a file or folder.")
     if "\0" in str(out):
-        raise UserError("The name given with --out holds a NUL character. Choose another.")
+        raise UserError(f"The name given with {flag} holds a NUL character. Choose another.")
     with told(out):
         try:
             out.lstat()
@@ -88,11 +89,11 @@ def check(out: Path, overwrite: bool, refusal_of: Refusal) -> None:
             return
         _require_writable(out.absolute().parent)
     if not overwrite:
-        raise UserError(f"'{name}' exists. Choose another --out, or replace it with --overwrite.")
+        raise UserError(f"'{name}' exists. Choose another {flag}, or replace it with --overwrite.")
     with told(out):
         reason = refusal_of(out)
     if reason:
-        raise UserError(f"'{name}' {reason}, so it is not replaced. Choose another --out, or remove it yourself.")
+        raise UserError(f"'{name}' {reason}, so it is not replaced. Choose another {flag}, or remove it yourself.")
 
 
 def _require_writable(folder: Path) -> None:
@@ -103,13 +104,13 @@ def _require_writable(folder: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
-def place(finished: Path, out: Path, overwrite: bool, refusal_of: Refusal) -> str:
+def place(finished: Path, out: Path, overwrite: bool, refusal_of: Refusal, flag: str = "--out") -> str:
     """Moves `finished`, a file or folder on the same disk, to `out`, and removes what it replaces.
 
     Returns what a user should know about how, or nothing. Raises UserError where something stands there that may not be
     replaced, however late it came; it stays, and so does `finished`.
     """
-    check(out, overwrite, refusal_of)
+    check(out, overwrite, refusal_of, flag)
     with told(out):
         if not os.path.lexists(out):
             if not _renameat2(finished, out, _NOREPLACE):
@@ -120,7 +121,7 @@ def place(finished: Path, out: Path, overwrite: bool, refusal_of: Refusal) -> st
         reason = refusal_of(finished)
         if reason:
             _renameat2(finished, out, _EXCHANGE)
-            raise UserError(f"'{shorten(str(out))}' {reason}, so it was not replaced. Choose another --out.")
+            raise UserError(f"'{shorten(str(out))}' {reason}, so it was not replaced. Choose another {flag}.")
         _remove(finished)
     return ""
 

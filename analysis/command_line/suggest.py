@@ -3,11 +3,14 @@
 import argparse
 import json
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from analysis.command_line.flags import Terminal, add_flags, field_of, given
+from analysis import outputs
+from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
 from analysis.evaluation.significance import points
+from analysis.jobs import study_journal
 from analysis.jobs.suggestion import suggest
 from analysis.jobs.summaries import SuggestSummary
 from analysis.specs import (
@@ -19,6 +22,8 @@ from analysis.specs import (
     SuggestSpec,
     TuneParams,
 )
+
+_JOURNAL = "--journal"
 
 
 def add(verbs: Any) -> None:
@@ -43,6 +48,10 @@ def add(verbs: Any) -> None:
             metavar=name.upper(),
             help=help_text,
         )
+    verb.add_argument(
+        _JOURNAL, type=Path, metavar="FILE", help="write the trials as an Optuna journal, which optuna-dashboard opens"
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace a journal that exists")
     verb.add_argument("--json", action="store_true", help="print the summary as JSON")
     # What `--objective` was called in earlier versions.
     judge = {"dest": "objective", "choices": list(OBJECTIVES), "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
@@ -54,6 +63,9 @@ def add(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Searches."""
+    journal: Path | None = options.journal
+    if journal is not None:
+        outputs.check(journal, options.overwrite, study_journal.refusal, _JOURNAL)
     text = _text().model_dump() | {
         name: value for name, value in given(CalibrationParams, options).items() if name != "seed"
     }
@@ -68,13 +80,20 @@ def run(options: argparse.Namespace) -> int:
         setting=TuneParams(discount=DiscountParams(**given(DiscountParams, options)), **given(TuneParams, options)),
         **given(SuggestSpec, options),
     )
-    with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder, Terminal(Path(folder)) as context:
-        summary = suggest(spec, context).summary
+    with _folder(journal) as folder, Terminal(Path(folder)) as context:
+        outcome = suggest(spec, context)
+        if journal is not None and outcome.file is not None:
+            outputs.place(outcome.file, journal, options.overwrite, study_journal.refusal, _JOURNAL)
+    summary = outcome.summary
     if options.json:
         print(json.dumps(summary, ensure_ascii=False))
         return 0
     _print(summary)
     return 0
+
+
+def _folder(journal: Path | None) -> AbstractContextManager[str | Path]:
+    return tempfile.TemporaryDirectory(prefix="sinkscope-") if journal is None else folder_beside(journal, ".search-")
 
 
 def _text() -> CalibrationParams:

@@ -9,7 +9,6 @@ from analysis.figures.dynamics import SERIES_COLORS
 from analysis.figures.style import REFERENCE, SINK, TOKEN, as_text, layout
 
 _DASHES = ("dash", "dot")
-_LEAST = {True: 2e-3, False: 2e-4}  # of the values, the least height of a history: of accuracies, of errors
 
 
 def history(
@@ -19,18 +18,21 @@ def history(
     y_title: str,
     maximise: bool,
     planned: int,
+    decimals: int,
+    least_height: float,
 ) -> go.Figure:
     """Value by trial (N,), the best so far, and a level for each reference by name. settings: each trial in words.
 
+    decimals: of a value in per cent. least_height: of the axis, as a share of the largest value.
     planned: trials in the end, so that the axis stays while the history grows. Trials far worse than the rest, which
     would leave nothing of it to see, are triangles at the edge; their hover tells their value.
     """
     numbers, worth = np.arange(len(values)), np.asarray(values, float)
     best = (np.maximum if maximise else np.minimum).accumulate(worth)
-    low, high = _window(worth, list(references.values()), maximise)
+    low, high = _window(worth, list(references.values()), maximise, least_height)
     outside = (worth < low) | (worth > high)
     ends = [0, max(planned, 2) - 1]
-    form = ".2%" if maximise else ".4%"
+    form = f".{decimals}%"
     figure = go.Figure()
     for (name, level), dash in zip(references.items(), _DASHES, strict=False):
         figure.add_trace(
@@ -73,12 +75,12 @@ def history(
     figure.update_xaxes(range=[-0.8, ends[1] + 0.8], rangemode="nonnegative")
     margin = 0.06 * (high - low)
     figure.update_yaxes(
-        tickformat=".1%" if maximise else ".3%", exponentformat=None, range=[low - margin, high + margin]
+        tickformat=f".{max(decimals - 1, 0)}%", exponentformat=None, range=[low - margin, high + margin]
     )
     return figure
 
 
-def _window(worth: np.ndarray, references: Sequence[float], maximise: bool) -> tuple[float, float]:
+def _window(worth: np.ndarray, references: Sequence[float], maximise: bool, least_height: float) -> tuple[float, float]:
     """What is shown of the values: all but those that lie beyond the quartiles on the bad side by 1.5 times their
     distance (Tukey's fences)."""
     first, third = np.quantile(worth, [0.25, 0.75])
@@ -86,7 +88,7 @@ def _window(worth: np.ndarray, references: Sequence[float], maximise: bool) -> t
     inside = worth[worth >= first - reach] if maximise else worth[worth <= third + reach]
     shown = np.concatenate([inside, references])
     low, high = float(shown.min()), float(shown.max())
-    least = _LEAST[maximise] * max(abs(low), abs(high), 1e-9)
+    least = least_height * max(abs(low), abs(high), 1e-9)
     spare = max(least - (high - low), 0.0) / 2
     return low - spare, high + spare
 

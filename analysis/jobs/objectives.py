@@ -92,7 +92,7 @@ class OutputError:
         if not self._statistics.has_grams:
             raise UserError(
                 "The Gram matrices of the held-out text were too large to store, so there is no output error to judge "
-                "by. Raise the room for squares, or judge by accuracy."
+                f"by. Raise the room for squares{_instead()}."
             )
         problem = tuning.why_needs_a_run(info.grouping, info.scopes, spec.base)
         if problem:
@@ -135,6 +135,12 @@ class OutputError:
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
         return None
+
+
+def _instead() -> str:
+    """The objectives that need no statistics, as the end of an advice."""
+    titles = [objective.title for objective in OBJECTIVES.values() if not objective.reads_statistics]
+    return f", or judge by {' or '.join(titles)}" if titles else ""
 
 
 def _statistics(spec: SuggestSpec, content: str, context: Context, tell: Tell) -> Path:

@@ -4,11 +4,14 @@ Every finished trial goes into the answer store under a name that does not hold 
 also for more of them, goes on where it ended, whatever ended it.
 """
 
+import tempfile
 import time
+from pathlib import Path
 from typing import Any, cast
 
 from analysis.errors import UserError
 from analysis.job_context import Context
+from analysis.jobs import study_journal
 from analysis.jobs.evaluation import checkpoint_of
 from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS, ObjectiveFunction
 from analysis.jobs.outcome import Outcome
@@ -39,8 +42,9 @@ class _Told:
 def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
     """Searches for the discount that costs the model least.
 
-    Its summary holds every trial, the importance of the parameters, the best trial and, judged by accuracy, what the
-    best setting, the published one and no discount score on items that no trial has seen.
+    Its summary holds every trial, the importance of the parameters, the best trial and, where its objective compares,
+    what the best setting, the published one and no discount score on items that no trial has seen. Its file is the
+    search as an Optuna journal; a search without a trial has none.
     """
     began = time.perf_counter()
     told = _Told(context)
@@ -79,7 +83,17 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
         "seconds": round(time.perf_counter() - began, 3),
     }
     key = content_key(study=study, trials=len(rows), reported=spec.reported_limit, stopped=stopped)
-    return Outcome(summary, key=key)
+    return Outcome(summary, file=_journal(summary, spec, context.folder) if rows else None, key=key)
+
+
+def _journal(summary: SuggestSummary, spec: SuggestSpec, folder: Path) -> Path:
+    """The search as an Optuna journal in a folder, under its name when it is whole."""
+    path = folder / "search.journal"
+    with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+        whole = Path(unfinished) / path.name
+        study_journal.write(whole, summary, spec.base, spec.model_dump(mode="json"))
+        whole.replace(path)
+    return path
 
 
 def _try_all(

@@ -21,7 +21,8 @@ class Objective:
     `OBJECTIVE_FUNCTIONS` (analysis/jobs/objectives.py).
 
     title: as in 'judged by …'. formula: how the value comes about, may hold LaTeX. caveat: what the best value of many
-    does not say. maximise: more is better. decimals: of a value in per cent. reads: fields of `SuggestSpec` that it
+    does not say. maximise: more is better. decimals: of a value in per cent. least_height: of the axis of a
+    history, as a share of the largest value. reads: fields of `SuggestSpec` that it
     looks at and others do not. reads_statistics: it reads the stored statistics, else their calibration text alone.
     compares: at the end the best setting is compared with the references on what no trial has seen.
     """
@@ -33,6 +34,7 @@ class Objective:
     caveat: str
     maximise: bool = False
     decimals: int = 2
+    least_height: float = 2e-3
     reads: tuple[str, ...] = ()
     reads_statistics: bool = False
     compares: bool = False
@@ -48,6 +50,7 @@ OBJECTIVES: Registry[Objective] = Registry(
         "On the held-out text on which the best was chosen: the best of many looks better than it is, and an output "
         "error is not an accuracy. A search by accuracy compares on items of its own.",
         decimals=4,
+        least_height=2e-4,
         reads_statistics=True,
     ),
     Objective(
@@ -63,6 +66,12 @@ OBJECTIVES: Registry[Objective] = Registry(
         compares=True,
     ),
 )
+
+
+def _for_readers(field: str, text: str) -> str:
+    """A help text after the titles of the objectives that read the field."""
+    titles = " or ".join(objective.title for objective in OBJECTIVES.values() if field in objective.reads)
+    return f"Judged by {titles}: {text}"
 
 
 def searchable() -> tuple[str, ...]:
@@ -101,15 +110,18 @@ class SuggestSpec(JobSpec):
     tasks: tuple[str, ...] = parameter(
         ("bundled",),
         "Tasks",
-        "Judged by accuracy: the tasks that settings are judged by, as for an evaluation.",
+        _for_readers("tasks", "the tasks that settings are judged by, as for an evaluation."),
         min_length=1,
         max_length=64,
     )
     limit: int | None = parameter(
         64,
         "Items a task",
-        "Judged by accuracy: so many of the items kept for tuning, one in four of a task, answer for every setting; "
-        "the same with the same masks. Empty takes all of them.",
+        _for_readers(
+            "limit",
+            "so many of the items kept for tuning, one in four of a task, answer for every setting; "
+            "the same with the same masks. Empty takes all of them.",
+        ),
         unit="items",
         empty="all",
         ge=1,
@@ -117,8 +129,11 @@ class SuggestSpec(JobSpec):
     reported_limit: int | None = parameter(
         None,
         "Items a task, reported",
-        "Judged by accuracy: so many of the other items compare the best setting with the published one and with no "
-        "discount at the end. Empty takes all of them.",
+        _for_readers(
+            "reported_limit",
+            "so many of the other items compare the best setting with the published one and with no "
+            "discount at the end. Empty takes all of them.",
+        ),
         unit="items",
         empty="all",
         ge=1,
@@ -126,7 +141,7 @@ class SuggestSpec(JobSpec):
     draws: int | None = parameter(
         None,
         "Draws",
-        "Judged by accuracy: masked inputs an answer is estimated with. Empty takes the task's own.",
+        _for_readers("draws", "masked inputs an answer is estimated with. Empty takes the task's own."),
         empty="the task's own",
         ge=1,
         le=4096,

@@ -160,7 +160,7 @@ def hostile_figures():
         pruning.sparsity_grid(grid, [HOSTILE] * 2),
         pruning.layer_profiles({HOSTILE: line}),
         pruning.phase_bar([(HOSTILE, 1.0)]),
-        suggestion.history([0.1], [HOSTILE], {"published": 0.1}, "error", False, 3),
+        suggestion.history([0.1], [HOSTILE], {"published": 0.1}, "error", False, 3, 4, 2e-4),
         tuning.discount_curves({HOSTILE: (line, line, line, line)}, np.ones(2), 2.0),
         tuning.score_shifts([{"a": np.arange(5.0)}], {"a": HOSTILE}),
     ]

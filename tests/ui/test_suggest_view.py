@@ -1,5 +1,7 @@
 """Suggesting a discount on the tuning page, with the real engine and statistics really stored."""
 
+import json
+
 import pytest
 
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, StatisticsParams, SuggestSpec
@@ -69,6 +71,10 @@ def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     assert shown[f"Output error, best (trial {best})"] == f"{rows[best]['value']:.4%}"
     assert shown["Output error, no discount"] == f"{rows[1]['value']:.4%}"
     assert len(test.get("plotly_chart")) == 2 and "search seed 0" in texts(test)
+    (journal,) = (button for button in test.get("download_button") if button.proto.label == "Open in optuna-dashboard")
+    assert not journal.proto.disabled
+    lines = [json.loads(line) for line in engine().result_file(record).read_text().splitlines()]
+    assert [line["value"] for line in lines if "value" in line] == [row["value"] for row in rows]
     test.toggle(key="suggest_history_table").set_value(True).run()
     table = next(one.value for one in test.dataframe if "sink_std" in one.value.columns)
     assert list(table["output error, %"]) == [100 * row["value"] for row in rows]

@@ -101,6 +101,8 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float]) -> No
                 objective.title,
                 objective.maximise,
                 spec.trials,
+                objective.decimals,
+                objective.least_height,
             ),
             "suggest_history",
             _table(rows, objective.title),

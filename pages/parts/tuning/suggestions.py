@@ -95,7 +95,24 @@ def _panel(job_id: str, was_ended: bool, levels: tuple[int, ...]) -> None:
     comparison = None if summary is None else summary.get("comparison")
     if comparison:
         search_results.comparison_table(comparison)
+    _journal_download(record)
     log_drawer(record)
+
+
+def _journal_download(record: JobRecord) -> None:
+    """Optuna's journal of a search that has ended with its trials, as long as the store holds it."""
+    file = engine().result_file(record)
+    if file is None:
+        return
+    st.download_button(
+        "Open in optuna-dashboard",
+        file.read_bytes,
+        "search.journal",
+        "application/jsonl",
+        key="suggest_journal",
+        icon=":material/download:",
+        help="All trials with what each measured, as an Optuna journal. Then: `optuna-dashboard search.journal`",
+    )
 
 
 def _best(rows: list[Trial], maximise: bool) -> Trial:
