@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from analysis.runs import known_runs
+from analysis.engine.runs import known_runs
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.runs.comparison import compare_runs

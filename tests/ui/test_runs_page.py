@@ -2,8 +2,8 @@
 
 import pytest
 
+from analysis.engine.runs import Label, known_runs, save_label
 from analysis.pruned.naming import run_name
-from analysis.runs import Label, known_runs, save_label
 from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, texts

@@ -5,10 +5,10 @@ from datetime import datetime
 import streamlit as st
 
 from analysis.engine import JobRecord
+from analysis.engine.runs import Run, known_runs
 from analysis.evaluation import comparing
 from analysis.evaluation.planning import Noise
 from analysis.evaluation.presets import PRESETS
-from analysis.runs import Run, known_runs
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec
 from pages.parts import controls
 from pages.parts.accuracy.panel import accuracy_panel, results_of

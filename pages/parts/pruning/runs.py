@@ -9,10 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine import JobRecord
+from analysis.engine.runs import known_runs
 from analysis.figures import pruning as figures
 from analysis.jobs.summaries import PrunePartial
 from analysis.pruned.naming import run_name
-from analysis.runs import known_runs
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.footprints import footprint_of

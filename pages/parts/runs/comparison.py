@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.engine.runs import Run, Scored
 from analysis.evaluation import conditions
 from analysis.evaluation.joining import Part, joined
 from analysis.evaluation.results import Results
 from analysis.figures import pruning as figures
 from analysis.pruned.report_file import read_report
-from analysis.runs import Run, Scored
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.results import accuracies, differences

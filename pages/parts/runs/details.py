@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.engine.runs import Label, Run, remove_run, save_label, score_in, size
 from analysis.evaluation import conditions
 from analysis.figures import pruning as figures
 from analysis.pruned.report_file import read_report
-from analysis.runs import Label, Run, remove_run, save_label, score_in, size
 from pages.parts.charts import card, chart, table
 from pages.parts.plain import plain
 from pages.parts.pruning.footprints import footprint_of

@@ -5,9 +5,9 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
+from analysis.engine.runs import known_runs
+from analysis.engine.storage import Stored, remove, stored_results
 from analysis.jobs import JOBS
-from analysis.runs import known_runs
-from analysis.storage import Stored, remove, stored_results
 from pages.parts.charts import table
 from pages.parts.progress import job_title
 from pages.parts.session import engine

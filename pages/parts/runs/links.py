@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from analysis.runs import Run
+from analysis.engine.runs import Run
 from pages.parts.recordings.recording import finished_recordings
 from pages.parts.session import engine
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
-from analysis.runs import Run, latency, score, size
+from analysis.engine.runs import Run, latency, score, size
 from analysis.specs import METHODS
 from pages.parts.charts import table
 from pages.parts.session import engine, not_in_address

@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from analysis.engine import Engine, JobRecord
+from analysis.engine.engine import Engine
+from analysis.engine.records import JobRecord
+from analysis.engine.storage import remove
 from analysis.errors import UserError
 from analysis.pruned.naming import run_names
 from analysis.pruned.report_file import Report, load_report
-from analysis.storage import remove
 
 Kind = Literal["dense", "pruned"]
 LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.engine import Engine, JobRecord
+from analysis.engine.engine import Engine
+from analysis.engine.records import JobRecord
 
 
 @dataclass(frozen=True)
