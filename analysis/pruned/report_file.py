@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from analysis import outputs
+from analysis.pruned.naming import run_name
 from analysis.specs import PruneSpec, with_current_names
 
 REPORT_FILE = "report.json"
@@ -83,16 +84,13 @@ class PrunedRun:
 
     @property
     def title(self) -> str:
-        """Method, sparsity, pattern and seed in one line."""
+        """What it is called on every page, by its own report."""
         if not self.settings:
             return "no report"
-        parts = [str(self.settings.get("method", "unknown method"))]
-        if isinstance(self.settings.get("sparsity"), int | float):
-            parts.append(f"{self.settings['sparsity']:.0%}")
-        unless_told = PruneSpec.model_fields["pattern"].default
-        if (pattern := self.settings.get("pattern", unless_told)) != unless_told:
-            parts.append(str(pattern))
-        return " · ".join([*parts, *([f"seed {self.seed}"] if self.seed is not None else [])])
+        calibration = _inner(self.settings, "calibration")
+        if self.seed is not None:
+            calibration = calibration | {"seed": self.seed}
+        return run_name(self.settings | {"calibration": calibration})
 
     def budget(self) -> tuple[Any, ...]:
         """What masks must share to be compared: model, precision, device, sparsity and pattern."""

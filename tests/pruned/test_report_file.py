@@ -36,13 +36,13 @@ def runs(tmp_path):
 
 
 def test_a_report_is_read_and_titled(runs, tmp_path):
-    assert runs[0].title == "wanda-noised · 50% · seed 3"
+    assert runs[0].title == "Wanda noised seed 3 · 50 %"
     assert (runs[0].seed, runs[0].model) == (3, "f" * 32)
     assert (runs[0].precision, runs[0].device, runs[0].versions["torch"]) == ("bfloat16", "cuda", "2.13.0")
     assert "seed" not in runs[0].settings["calibration"]
     assert not {"model", "out", "byte_budget"} & set(runs[0].settings)
     two_four = stated(tmp_path / "two-four", pattern="2:4")
-    assert two_four.title == "sink-wanda · 50% · 2:4 · seed 0"
+    assert two_four.title == "Sink-Wanda k2 α5 λ1 seed 0 · 50 % · 2:4"
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"method": 3}', '{"parameters": []}', "null", "[" * 100_000])
@@ -55,7 +55,7 @@ def test_a_report_of_other_types_is_titled_all_the_same(tmp_path):
     (tmp_path / "report.json").write_text(
         '{"parameters": {"method": 3, "sparsity": "x", "calibration": 1, "steps": 3}, "model": 5, "environment": [1]}'
     )
-    assert read_report(tmp_path).title == "3"
+    assert read_report(tmp_path).title == "3 · x"
 
 
 def test_a_folder_without_a_report_says_so(tmp_path):
