@@ -14,13 +14,21 @@ import traceback
 from pydantic import ValidationError
 
 from analysis import threads
-from analysis.command_line import evaluate, models, prune, record, suggest, sweep
+from analysis.command_line import evaluate, import_results, models, prune, record, suggest, sweep
 from analysis.engine.worker import reason
 from analysis.errors import UserError, os_sentence
 from analysis.specs import sentence
 from cache import environment
 
-VERBS = {"models": models, "record": record, "prune": prune, "evaluate": evaluate, "suggest": suggest, "sweep": sweep}
+VERBS = {
+    "models": models,
+    "record": record,
+    "prune": prune,
+    "evaluate": evaluate,
+    "import": import_results,
+    "suggest": suggest,
+    "sweep": sweep,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"out": str(out), "items": str(items), **outcome.summary}, ensure_ascii=False))
         return 0
-    _print(outcome.summary)
+    print_summary(outcome.summary)
     print(f"{out}: {outcome.summary['answers']} answers, {outcome.summary['restored']} of them known before")
     return 0
 
@@ -110,9 +110,10 @@ def refusal(path: Path) -> str:
     return outputs.file_refusal(wrote)(path)
 
 
-def _print(summary: EvaluateSummary) -> None:
+def print_summary(summary: EvaluateSummary) -> None:
+    """Prints accuracies, differences and what is to be known of them, a line each."""
     for task in summary["tasks"]:
-        print(f"{task['title']} ({task['draws']} draws)")
+        print(task["title"] if task["draws"] is None else f"{task['title']} ({task['draws']} draws)")
         if task["truncated"]:
             print(f"  note: {task['truncated']} prompts were too long for a model and were cut from the left")
         if task.get("chance") is not None:
@@ -121,7 +122,7 @@ def _print(summary: EvaluateSummary) -> None:
             if row["n"]:
                 print(f"  {row['model']:<24} {row['value']:.1%} [{row['low']:.1%}, {row['high']:.1%}] of {_items(row)}")
         for row in task.get("perplexity", ()):
-            print(f"  {row['model']:<24} perplexity {row['perplexity a word']:.2f} a word (ELBO bound)")
+            print(f"  {row['model']:<24} perplexity {row['perplexity a word']:.2f} a word{_bound(task)}")
         _print_differences(task.get("differences", ()))
     if len(summary["tasks"]) > 1:
         print("average over tasks")
@@ -140,6 +141,11 @@ def _print(summary: EvaluateSummary) -> None:
         print(f"note: {summary['tests']['in_words']}")
     for note in (*summary["without_counterpart"], *summary["problems"]):
         print(f"note: {note}")
+
+
+def _bound(task: dict[str, Any]) -> str:
+    """What is shown of draws is a bound; what was made elsewhere may be either."""
+    return " (ELBO bound)" if task["draws"] is not None else ""
 
 
 def _print_bounds(bounds: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ CALIBRATION_SEED = "calibration.seed"
 PRUNED_IN, PRUNED_ON = "pruned_in", "pruned_on"
 SCORED_IN, SCORED_ON = "scored_in", "scored_on"
 TASKS, ITEMS, SEED = "tasks", "items", "scoring.seed"
+TEMPLATE, EXAMPLES_SEED = "template", "examples.seed"
 _BY_TASK = {"draws": "Draws", "shots": "Examples before each item", "guidance": "Guidance scale"}
 _VERSIONS, _SCORING_VERSIONS = "versions.", "scoring_versions."
 _DISCOUNT = "discount."
@@ -41,6 +42,8 @@ _TITLES = {
     TASKS: "Tasks",
     ITEMS: "Items asked",
     SEED: "Seed of items and masks",
+    TEMPLATE: "Chat template",
+    EXAMPLES_SEED: "Seed of the examples",
     **_BY_TASK,
     PRUNED_IN: "Precision of the pruning",
     PRUNED_ON: "Device of the pruning",
@@ -115,7 +118,12 @@ def scoring_of_all(header: Header, versions: Mapping[str, str]) -> dict[str, Any
         SEED: header.seed,
     }
     found |= {name: by_task({one.title: getattr(one, name) for one in benchmarks}) for name in _BY_TASK}
-    return found | {f"{_SCORING_VERSIONS}{name}": version for name, version in versions.items()}
+    return with_versions(found, versions)
+
+
+def with_versions(found: Conditions, versions: Mapping[str, Any]) -> dict[str, Any]:
+    """Conditions of a scoring, with the versions of what scored it, by name."""
+    return {**found, **{f"{_SCORING_VERSIONS}{name}": str(version) for name, version in versions.items()}}
 
 
 def by_task(values: Mapping[str, Any]) -> Any:

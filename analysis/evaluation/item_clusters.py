@@ -5,9 +5,10 @@ A task's own YAML file names it as `metadata: {cluster: COLUMN}`; for data sets 
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lm_eval.api.task import Task
+if TYPE_CHECKING:
+    from lm_eval.api.task import Task
 
 COLUMNS: dict[tuple[str, str], str] = {
     ("cais/mmlu", ""): "subject",
@@ -27,13 +28,22 @@ COLUMNS: dict[tuple[str, str], str] = {
 _LONGEST = 64  # characters of a cluster's name; of a longer one, as a passage, the hash stands for it
 
 
-def columns(tasks: Mapping[str, Task]) -> dict[str, str]:
+def columns(tasks: Mapping[str, "Task"]) -> dict[str, str]:
     """By the name of each task of a benchmark, the column that holds its items' clusters; '' where each is on its own.
 
     A column that says the same of all items of the benchmark, as the subject where one subject alone is asked, parts
     nothing and is none.
     """
-    named = {name: _column(task) for name, task in tasks.items()}
+    named = {
+        name: column_of(
+            {
+                "metadata": task.config.metadata,
+                "dataset_path": task.config.dataset_path,
+                "dataset_name": task.config.dataset_name,
+            }
+        )
+        for name, task in tasks.items()
+    }
     parts: set[Any] = set()
     for name, task in tasks.items():
         for doc in task.eval_docs:
@@ -52,18 +62,19 @@ def cluster(doc: Mapping[str, Any], column: str) -> str:
     return text if len(text) <= _LONGEST else hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def column_of(config: Mapping[str, Any]) -> str:
+    """The column that holds the clusters of a task's items, by lm-eval's config of it; '' where each is on its own."""
+    metadata = config.get("metadata")
+    stated = metadata.get("cluster") if isinstance(metadata, Mapping) else None
+    if isinstance(stated, str):
+        return stated
+    path = str(config.get("dataset_path") or "")
+    return COLUMNS.get((path, str(config.get("dataset_name") or ""))) or COLUMNS.get((path, ""), "")
+
+
 def in_words(named: Iterable[str]) -> str:
     """The distinct columns, with commas between; '' where there is none."""
     return ", ".join(dict.fromkeys(column for column in named if column))
-
-
-def _column(task: Task) -> str:
-    config = task.config
-    stated = (config.metadata or {}).get("cluster")
-    if isinstance(stated, str):
-        return stated
-    path = str(config.dataset_path or "")
-    return COLUMNS.get((path, str(config.dataset_name or ""))) or COLUMNS.get((path, ""), "")
 
 
 def _value(doc: Mapping[str, Any], column: str) -> Any:

@@ -44,7 +44,8 @@ class EvaluatedBenchmark(_Record):
     """A benchmark as it was run. planned: the number of items fixed before the start. kind: lm-eval's output type.
 
     cluster: the column of its data set that says which items belong together; '' where each is on its own. chance: the
-    accuracy of a choice at random, over its items; None where there is nothing to choose from.
+    accuracy of a choice at random, over its items; None where there is nothing to choose from. draws: 0 where
+    answers were made elsewhere, and nothing says how many.
     """
 
     name: str

@@ -96,10 +96,14 @@ def _model(part: Part) -> EvaluatedModel:
 
 
 def _benchmark(name: str, common: int, parts: Sequence[Part]) -> EvaluatedBenchmark:
-    """A benchmark as the first part has it. Tests wait for the items that a part still has to answer."""
+    """A benchmark as the first part has it. Tests wait for the items that a part still has to answer.
+
+    Draws are not stated (0) where they are not of some part.
+    """
     first = parts[0].results.benchmark(name)
     open_items = max(part.results.benchmark(name).planned - len(_done(part, name)) for part in parts)
-    return first.model_copy(update={"planned": common + max(open_items, 0)})
+    stated = all(part.results.benchmark(name).draws for part in parts)
+    return first.model_copy(update={"planned": common + max(open_items, 0), "draws": first.draws if stated else 0})
 
 
 def _done(part: Part, benchmark: str) -> list[EvaluatedItem]:

@@ -78,7 +78,7 @@ def accuracy_table(results: Results) -> list[dict[str, Any]]:
         for model, name in enumerate(results.names):
             one = accuracy(results, benchmark.name, model)
             level = chance_level(results, benchmark.name)
-            rows.append(_row(benchmark.title, name, one, benchmark.planned, benchmark.draws, level))
+            rows.append(_row(benchmark.title, name, one, benchmark.planned, benchmark.draws or None, level))
     if len(results.accuracies) > 1:
         for model, name in enumerate(results.names):
             one = _average(results, model)
@@ -215,7 +215,7 @@ def summary(results: Results) -> dict[str, Any]:
             "title": benchmark.title,
             "metric": benchmark.metric,
             "planned": benchmark.planned,
-            "draws": benchmark.draws,
+            "draws": benchmark.draws or None,
             "shots": benchmark.shots,
             "guidance": benchmark.guidance,
             "settings_from": benchmark.source,

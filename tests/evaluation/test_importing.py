@@ -1,0 +1,242 @@
+"""What lm-eval itself has written for two tiny models, read and compared."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from analysis.__main__ import main
+from analysis.errors import UserError
+from analysis.evaluation import comparing, results
+from analysis.evaluation.importing import import_folders
+from analysis.evaluation.tables import disagreements, summary
+
+TASKS = ("bundled_knowledge", "bundled_problems", "bundled_text")
+TOKENIZER = Path("analysis/bundled/autoregressive").resolve()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> Path:
+    """--output_path of lm-eval for two models, of which the second was asked fewer items."""
+    from lm_eval import simple_evaluate
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.tasks import TaskManager
+
+    root = tmp_path_factory.mktemp("lm-eval")
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    manager = TaskManager(include_path="analysis/evaluation/bundled")
+    for seed, limit in ((0, 8), (1, 6)):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=16,
+                intermediate_size=16,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                max_position_embeddings=256,
+            )
+        )
+        source = root / f"tiny-{seed}"
+        model.save_pretrained(source)
+        tokenizer.save_pretrained(source)
+        tracker = EvaluationTracker(output_path=str(root / "out"))
+        said = simple_evaluate(
+            model="hf",
+            model_args={"pretrained": str(source)},
+            tasks=list(TASKS),
+            limit=limit,
+            task_manager=manager,
+            log_samples=True,
+            device="cpu",
+            evaluation_tracker=tracker,
+            bootstrap_iters=0,
+        )
+        samples = said.pop("samples")
+        tracker.save_results_aggregated(results=said, samples=samples)
+        for task in said["configs"]:
+            tracker.save_results_samples(task_name=task, samples=samples[task])
+    return root / "out"
+
+
+@pytest.fixture
+def folder(kept, tmp_path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(kept, tmp_path / "out"))
+
+
+def of_model(folder: Path, number: int) -> Path:
+    return next(place for place in folder.iterdir() if place.name.endswith(f"tiny-{number}"))
+
+
+def file_of(folder: Path, number: int, start: str) -> Path:
+    return next(of_model(folder, number).glob(f"{start}*"))
+
+
+def changed(file: Path, **fields: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def test_scores_are_those_that_lm_eval_has_aggregated(folder):
+    found = import_folders([of_model(folder, 0)])
+    said = json.loads(file_of(folder, 0, "results_").read_text())["results"]
+    tasks = {row["task"]: row for row in summary(found)["tasks"]}
+    assert tasks["bundled_knowledge"]["models"][0]["value"] == pytest.approx(said["bundled_knowledge"]["acc,none"])
+    assert tasks["bundled_problems"]["models"][0]["value"] == pytest.approx(
+        said["bundled_problems"]["exact_match,worked-answer"]
+    )
+    assert tasks["bundled_text"]["perplexity"][0]["perplexity a word"] == pytest.approx(
+        said["bundled_text"]["word_perplexity,none"]
+    )
+    assert {row["draws"] for row in tasks.values()} == {None}, "nothing says how many draws an answer took"
+
+
+def test_two_models_are_compared_on_the_items_both_were_asked_and_it_says_so(folder):
+    found = import_folders([folder])
+    assert found.names == ("tiny-0", "tiny-1")
+    assert {name: len(items) for name, items in found.shuffled.items()} == dict.fromkeys(TASKS, 6)
+    assert any("Knowledge is compared on the 6 items" in problem for problem in found.problems)
+    difference = comparing.family(found, [(1, 0)])[1, 0]["bundled_knowledge"]
+    rows = [
+        [json.loads(line)["acc"] for line in file_of(folder, number, "samples_bundled_knowledge").open()][:6]
+        for number in (0, 1)
+    ]
+    assert difference.value == pytest.approx((sum(rows[1]) - sum(rows[0])) / 6)
+    assert difference.p is not None
+
+
+def test_items_have_their_key_as_cluster_and_their_right_answer(folder):
+    found = import_folders([of_model(folder, 0)])
+    docs = [json.loads(line)["doc"] for line in file_of(folder, 0, "samples_bundled_knowledge").open()]
+    items = found.shuffled["bundled_knowledge"]
+    assert found.benchmark("bundled_knowledge").cluster == "key"
+    assert [item.cluster for item in items] == [doc["key"] for doc in docs]
+    assert [item.right for item in items] == [doc["answer"] for doc in docs]
+    assert [list(item.choices) for item in items] == [doc["choices"] for doc in docs]
+
+
+def test_disagreements_are_where_the_log_likelihoods_choose_differently(folder):
+    chosen = []
+    for number in (0, 1):
+        rows = [json.loads(line) for line in file_of(folder, number, "samples_bundled_knowledge").open()][:6]
+        values = [[float(response[0]) for response in row["filtered_resps"]] for row in rows]
+        chosen.append([row.index(max(row)) for row in values])
+    expected = sum(one != other for one, other in zip(*chosen, strict=True))
+    assert len(disagreements(import_folders([folder]), 0, 1, "bundled_knowledge")) == expected > 0
+
+
+def test_a_column_that_says_the_same_of_all_items_parts_nothing(folder):
+    file = file_of(folder, 0, "samples_bundled_knowledge")
+    rows = [json.loads(line) for line in file.open()]
+    file.write_text("".join(json.dumps(row | {"doc": row["doc"] | {"key": "one"}}) + "\n" for row in rows))
+    found = import_folders([of_model(folder, 0)])
+    assert found.benchmark("bundled_knowledge").cluster == ""
+    assert {item.cluster for item in found.shuffled["bundled_knowledge"]} == {""}
+
+
+def test_other_versions_are_compared_and_said(folder):
+    changed(file_of(folder, 1, "results_"), lm_eval_version="0.4.1")
+    assert "Version of lm_eval at the scoring" in comparing.mismatch(import_folders([folder]), (1, 0))
+
+
+def test_items_with_another_prompt_are_not_compared(folder):
+    file = file_of(folder, 1, "samples_bundled_knowledge")
+    rows = [json.loads(line) for line in file.open()]
+    file.write_text("".join(json.dumps(row | {"prompt_hash": "0" * 64}) + "\n" for row in rows))
+    found = import_folders([folder])
+    assert "bundled_knowledge" not in found.shuffled
+    assert any(problem.startswith("Knowledge of tiny-0 is not compared") for problem in found.problems)
+
+
+def test_the_newest_of_two_runs_of_a_task_counts(folder):
+    place = of_model(folder, 0)
+    date = file_of(folder, 0, "results_").stem.removeprefix("results_")
+    for file in list(place.iterdir()):
+        shutil.copy(file, place / file.name.replace(date, "2099" + date[4:]))
+    newest = place / f"samples_bundled_knowledge_2099{date[4:]}.jsonl"
+    newest.write_text("".join(newest.read_text().splitlines(keepends=True)[:3]))
+    found = import_folders([place])
+    assert found.names == ("tiny-0",)
+    assert len(found.shuffled["bundled_knowledge"]) == 3
+
+
+def test_a_task_without_right_and_wrong_is_left_out_and_said(folder):
+    file = file_of(folder, 0, "samples_bundled_knowledge")
+    rows = [json.loads(line) for line in file.open()]
+    file.write_text("".join(json.dumps(row | {"acc": 0.25}) + "\n" for row in rows))
+    found = import_folders([of_model(folder, 0)])
+    assert [one.name for one in found.benchmarks] == list(TASKS[1:])
+    assert any(problem.startswith("bundled_knowledge is left out") for problem in found.problems)
+
+
+def test_a_task_whose_samples_are_absent_is_said(folder):
+    file_of(folder, 0, "samples_bundled_text").unlink()
+    found = import_folders([of_model(folder, 0)])
+    assert any(problem.startswith("bundled_text is left out") for problem in found.problems)
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def _twice(file: Path) -> None:
+    file.write_text(file.read_text() * 2)
+
+
+@pytest.mark.parametrize(
+    ("start", "damage", "sentence"),
+    [
+        ("results_", _cut, "cannot be read as JSON"),
+        ("results_", lambda file: file.write_text("{}"), "no results file of lm-eval"),
+        ("results_", lambda file: file.write_text("[1]"), "no results file of lm-eval"),
+        ("results_", Path.unlink, "no file results_"),
+        ("samples_bundled_knowledge", _cut, "line 8 is no JSON"),
+        ("samples_bundled_knowledge", _twice, "holds item 0 twice"),
+        ("samples_bundled_knowledge", lambda file: file.write_text(""), "holds no sample"),
+        ("samples_bundled_knowledge", lambda file: file.write_text("{}\n"), "line 1 is no sample"),
+        ("samples_bundled_knowledge", lambda file: file.write_text("3\n"), "line 1 is no sample"),
+        ("samples_bundled_knowledge", lambda file: file.write_bytes(b"\xff\xfe\n"), "cannot be read"),
+    ],
+)
+def test_what_is_damaged_is_told_in_a_sentence(folder, start, damage, sentence):
+    damage(file_of(folder, 0, start))
+    with pytest.raises(UserError, match=sentence):
+        import_folders([of_model(folder, 0)])
+
+
+def test_a_folder_without_samples_says_how_to_make_them(folder):
+    for file in of_model(folder, 0).glob("samples_*"):
+        file.unlink()
+    with pytest.raises(UserError, match="--log_samples"):
+        import_folders([of_model(folder, 0)])
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(UserError, match="There is no folder"):
+        import_folders([tmp_path / "none"])
+
+
+def test_the_command_line_writes_what_it_has_read(folder, tmp_path, capsys):
+    out = tmp_path / "imported.json"
+    assert main(["import", str(folder), "--names", "one,two", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "two − one" in printed and "draws" not in printed.splitlines()[0]
+    written = results.read(tmp_path / "imported.items.jsonl")
+    assert written.ended and written.names == ("one", "two")
+    assert summary(written)["tasks"] == summary(import_folders([folder], ["one", "two"]))["tasks"]
+    pair = json.loads(out.read_text())["disagreements"][0]
+    assert pair["models"] == ["one", "two"]
+    assert f"choose differently on {len(pair['items'])} items" in printed
+    assert main(["import", str(folder), "--out", str(out)]) == 2, "what is there is not replaced unasked"
+
+
+def test_an_evaluation_made_here_is_joined_by_the_hash_of_its_prompts(folder, tmp_path):
+    asked = ["--model", "bundled-ar", "--tasks", "bundled_knowledge", "--limit", "504"]
+    assert main(["evaluate", *asked, "--out", str(tmp_path / "ours.json")]) == 0
+    found = import_folders([of_model(folder, 0)], beside=[tmp_path / "ours.items.jsonl"])
+    assert found.names == ("bundled-ar", "tiny-0")
+    assert len(found.shuffled["bundled_knowledge"]) == 8
+    assert found.benchmark("bundled_knowledge").draws == 0, "of one of the two nothing says it"
