@@ -60,10 +60,12 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     solving, _ = _timed(lambda: pipeline.prune_block(run, layer, block, statistics, prepared))
     if given is not None:
         feeding, _ = _timed(lambda: run_block(block, given))
+    # By the dense model's ranking a block has fed the next one before it is pruned.
+    fed_before = 0.0 if spec.layerwise else feeding
     layers = model.geometry.layers
     # What the last block gives is nobody's input.
     through_blocks = passes * (layers * reading + (layers - 1) * feeding)
-    seconds[PRUNING] = through_blocks + layers * (max(0.0, reached - reading) + solving)
+    seconds[PRUNING] = through_blocks + layers * (max(0.0, reached - reading - fed_before) + solving)
     dense_bytes = weight_bytes(model.checkpoint, None)
     lost_bytes = run.removal.lost_weights() * dense_bytes // weight_bytes(model.checkpoint, 1)
     return {

@@ -159,7 +159,7 @@ def test_ids_that_are_not_in_the_store_are_said(recording):
 
 def test_nothing_is_promised_instead_where_the_store_has_none(monkeypatch):
     monkeypatch.setattr(type(engine()), "jobs", lambda *_: [])
-    for path, name in (("pages/denoise.py", "recording"), ("pages/pruning.py", "evaluation")):
+    for path, name in (("pages/denoise.py", "recording"), ("pages/accuracy.py", "evaluation")):
         warned = told(visit(path, **{name: "nothing"}))
         assert "not in the store" in warned and "newest" not in warned, path
 

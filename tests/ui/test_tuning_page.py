@@ -15,11 +15,13 @@ from analysis.specs import (
     PRESETS,
     CalibrateSpec,
     CalibrationParams,
+    DenseStatisticsSpec,
     DiscountParams,
     EstimateSpec,
     ModelSpec,
     PruneSpec,
     SuggestSpec,
+    SweepSpec,
     TuneParams,
     parameter,
 )
@@ -153,7 +155,7 @@ def test_a_preset_that_is_added_can_be_chosen(statistics, monkeypatch):
 @pytest.fixture
 def floor(monkeypatch):
     """One field more in `DiscountParams` and what it does in φ: a score below the floor counts as none."""
-    specs = (DiscountParams, TuneParams, PruneSpec, EstimateSpec, SuggestSpec)
+    specs = (DiscountParams, TuneParams, PruneSpec, DenseStatisticsSpec, EstimateSpec, SuggestSpec, SweepSpec)
     help_text = "A score below it is none."
     field = FieldInfo.from_annotated_attribute(float, parameter(0.0, "Floor of φ", help_text, ge=0, le=1, step=0.1))
     original = discount.sink_scores
