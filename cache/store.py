@@ -126,19 +126,24 @@ class Store:
     def keep_only(self, key: str, new_key: str, names: Collection[str]) -> None:
         """Removes all files but these from a folder that the store took in, whose result is then found by `new_key`.
 
+        Cut off anywhere, the same call finishes it: the new row is written first and holds once the folder is moved.
         Raises KeyError where there is no such result, and ValueError for a folder that lies elsewhere.
         """
-        result = self.result(key)
-        if result is None or result.folder is None:
+        result, moved = self.result(key), self.result(new_key)
+        if result is not None and result.folder is not None:
+            if not result.folder.resolve().is_relative_to(self.kept.resolve()):
+                raise ValueError(f"The folder '{result.folder}' is not the store's own.")
+            place = self.kept / new_key
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(mode=0o700)
+            folder = place / result.folder.name
+            stored = {"summary": result.summary, "file": False, "folder": self._stored_place(folder)}
+            self._runs.set(_FOLDER + new_key, json.dumps(stored))
+            result.folder.replace(folder)
+        elif moved is not None and moved.folder is not None:
+            folder = moved.folder
+        else:
             raise KeyError(key)
-        if not result.folder.resolve().is_relative_to(self.kept.resolve()):
-            raise ValueError(f"The folder '{result.folder}' is not the store's own.")
-        place = self.kept / new_key
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(mode=0o700)
-        folder = result.folder.replace(place / result.folder.name)
-        stored = {"summary": result.summary, "file": False, "folder": self._stored_place(folder)}
-        self._runs.set(_FOLDER + new_key, json.dumps(stored))
         self.delete_result(key)
         for path in folder.iterdir():
             if path.name not in names:

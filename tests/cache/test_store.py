@@ -242,6 +242,25 @@ def test_a_folder_can_be_thinned_to_some_files_under_another_name(store):
         store.keep_only("whole", "thin", ())
 
 
+@pytest.mark.parametrize("where", ["replace", "delete_result"])
+def test_thinning_that_was_cut_off_is_finished_by_the_same_call(store, monkeypatch, where):
+    folder = store.incoming / "pruned"
+    folder.mkdir()
+    for name in ("model.safetensors", "report.json"):
+        (folder / name).write_text(name)
+    store.add_result("whole", {"a": 1}, folder=folder)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path if where == "replace" else type(store), where, killed)
+        store.keep_only("whole", "thin", ("report.json",))
+    store.keep_only("whole", "thin", ("report.json",))
+    assert store.result("whole") is None
+    assert [path.name for path in store.result("thin").folder.iterdir()] == ["report.json"]
+
+
 def test_a_folder_outside_the_store_is_never_thinned(store, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
