@@ -66,5 +66,6 @@ def _summary(job: JobRecord | None) -> dict[str, Any]:
 
 
 def _seconds(job: JobRecord | None) -> float | None:
-    known = job is not None and job.state == "done" and job.started is not None and job.finished is not None
-    return round(job.finished - job.started, 3) if known and job else None  # type: ignore[operator]
+    if job is None or job.state != "done" or job.started is None or job.finished is None:
+        return None
+    return round(job.finished - job.started, 3)

@@ -1,14 +1,13 @@
-"""Results that lm-eval wrote elsewhere, read as an evaluation: a folder with `results_*.json` and the `samples_*.jsonl`
-of `--log_samples`. Imports no lm-eval and no torch.
+"""Results that lm-eval wrote elsewhere, read as an evaluation. Imports no lm-eval and no torch.
 
-A model is what the results files of one folder call by one name and one set of arguments. Where a task was run more
-than once, the newest counts. Scores are shares of right answers, so a task without a metric of 0 and 1 is left out.
+`lm_eval_results` finds the files. Scores are shares of right answers, so a task without a metric of 0 and 1 is left
+out.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
@@ -27,55 +26,14 @@ from analysis.evaluation.items_file import (
     LineWriter,
 )
 from analysis.evaluation.joining import Part, joined
+from analysis.evaluation.lm_eval_results import WITHOUT_SAMPLES, ImportedModel, TaskSamples, mapping, models_in
 from analysis.evaluation.presets import PRESETS
 from analysis.evaluation.results import PERPLEXITY, Results, read
 from analysis.pruned.report_file import read_report
 
 MODELS_LIMIT = 17  # as many as an evaluation compares
-_DEPTH = 3  # folders below the one named that are looked into
 _METRICS = ("acc", "exact_match", "word_perplexity")  # which is shown, where there are several
 _LONGEST_QUESTION = 1200  # characters of a question's end that are kept
-_WITHOUT_SAMPLES = "Run lm-eval again with --log_samples, which writes every answer."
-
-
-@dataclass
-class _Task:
-    """A task of a model: its benchmark's name, lm-eval's config of it, and the file with its samples.
-
-    better: by the name of a metric, whether more of it is better.
-    """
-
-    name: str
-    benchmark: str
-    config: Mapping[str, Any]
-    shots: Any
-    version: Any
-    better: Mapping[str, Any]
-    samples: Path
-
-
-@dataclass
-class _Model:
-    """A model with results. said: what its newest results file says of the model and of how it was run. problems:
-    sentences on what is left out."""
-
-    folder: Path
-    said: Mapping[str, Any]
-    tasks: dict[str, _Task] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """What lm-eval calls the model, without the path before it."""
-        source = self.source
-        return Path(source).name or source or self.folder.name
-
-    @property
-    def source(self) -> str:
-        """What the model was loaded from, as far as the file says."""
-        arguments = _mapping(self.said.get("config")).get("model_args")
-        given = _arguments(arguments).get("pretrained") or _arguments(arguments).get("model")
-        return str(given or self.said.get("model_name") or "")
 
 
 def import_folders(folders: Sequence[Path], names: Sequence[str] = (), beside: Sequence[Path] = ()) -> Results:
@@ -85,7 +43,7 @@ def import_folders(folders: Sequence[Path], names: Sequence[str] = (), beside: S
     of evaluations made here, whose models come first, under their own names. Raises UserError for a folder without
     results or samples, for files that are none, for two equal names, and where no item is common.
     """
-    models = [model for folder in folders for model in _models(folder)]
+    models = [model for folder in folders for model in models_in(folder)]
     ours = [(name, results, number) for results in map(read, beside) for number, name in enumerate(results.names)]
     count = len(models) + len(ours)
     if count > MODELS_LIMIT:
@@ -117,95 +75,14 @@ def _told_apart(names: Sequence[str]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 
-# --- finding ----------------------------------------------------------------------------------------------------
-
-
-def _models(folder: Path) -> list[_Model]:
-    """The models whose results lie in a folder or below it, in order of their folders' names."""
-    folder = folder.expanduser()
-    if not folder.is_dir():
-        raise UserError(
-            f"There is no folder '{shorten(str(folder))}'. Give the folder that lm-eval wrote its results to."
-        )
-    groups: dict[tuple[Path, str], list[tuple[Path, Mapping[str, Any]]]] = {}
-    for file in sorted(_results_files(folder)):  # within a folder by their time, with which the names end
-        said = _results(file)
-        arguments = _mapping(said.get("config")).get("model_args")
-        told = json.dumps([said.get("model_name"), arguments], sort_keys=True, default=str)
-        groups.setdefault((file.parent, told), []).append((file, said))
-    if not groups:
-        raise UserError(
-            f"'{shorten(str(folder))}' holds no results of lm-eval: no file results_*.json was found in it. Give the "
-            "--output_path of a run."
-        )
-    return [_model(place, files) for (place, _), files in groups.items()]
-
-
-def _results_files(folder: Path) -> Iterator[Path]:
-    for depth in range(_DEPTH):
-        yield from folder.glob("*/" * depth + "results_*.json")
-
-
-def _model(folder: Path, files: Sequence[tuple[Path, Mapping[str, Any]]]) -> _Model:
-    """A model by its results files, oldest first, with the newest samples of each of its tasks."""
-    model = _Model(folder, files[-1][1])
-    missing: list[str] = []
-    for file, results in files:
-        date = file.stem.removeprefix("results_")
-        for task, config in results["configs"].items():
-            samples = folder / f"samples_{task}_{date}.jsonl"
-            if not samples.is_file():
-                missing.append(task)
-                continue
-            model.tasks[task] = _Task(
-                name=task,
-                benchmark=_benchmark_of(task, _mapping(results.get("group_subtasks"))),
-                config=_mapping(config),
-                shots=_mapping(results.get("n-shot")).get(task),
-                version=_mapping(results.get("versions")).get(task),
-                better=_mapping(_mapping(results.get("higher_is_better")).get(task)),
-                samples=samples,
-            )
-    if not model.tasks:
-        which = f" of {', '.join(missing[:3])}" if missing else ""
-        raise UserError(f"'{shorten(str(folder))}' holds no samples{which} beside its results. {_WITHOUT_SAMPLES}")
-    absent = [task for task in dict.fromkeys(missing) if task not in model.tasks]
-    model.problems += [f"{task} is left out: its file of samples is not beside its results." for task in absent]
-    return model
-
-
-def _results(file: Path) -> Mapping[str, Any]:
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"'{file.name}' cannot be read as JSON. Give a folder that lm-eval wrote.") from error
-    if not isinstance(results, dict) or not isinstance(results.get("configs"), dict):
-        raise UserError(f"'{file.name}' is no results file of lm-eval: it has no 'configs' of tasks.")
-    return results
-
-
-def _benchmark_of(task: str, groups: Mapping[str, Any]) -> str:
-    """The benchmark that a task belongs to: a group that is one here, as MMLU, else the task itself."""
-    known = {row.task: name for name, row in PRESETS.items()}
-    holding, at = [task], 0
-    while at < len(holding):
-        holding += [
-            group
-            for group, members in groups.items()
-            if isinstance(members, list) and holding[at] in members and group not in holding
-        ]
-        at += 1
-    return next((known[name] for name in holding if name in known), task)
-
-
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def _read(model: _Model, name: str) -> Results:
+def _read(model: ImportedModel, name: str) -> Results:
     """A model's answers, one evaluation with itself alone."""
     documents: dict[str, EvaluatedItem] = {}
     answers: dict[tuple[str, int], Answer] = {}
-    tasks: dict[str, list[tuple[_Task, str]]] = {}
+    tasks: dict[str, list[tuple[TaskSamples, str]]] = {}
     problems = list(model.problems)
     for task in model.tasks.values():
         rows = _rows(task)
@@ -270,7 +147,7 @@ def _read(model: _Model, name: str) -> Results:
     described = EvaluatedModel(
         source=source,
         pruning=run,
-        revision=str(_mapping(model.said.get("config")).get("model_sha") or ""),
+        revision=str(mapping(model.said.get("config")).get("model_sha") or ""),
         scored=_scored(model, benchmarks),
     )
     header = Header(
@@ -295,9 +172,9 @@ def _title(benchmark: str) -> str:
     return PRESETS[benchmark].title if benchmark in PRESETS else benchmark
 
 
-def _scored(model: _Model, benchmarks: Sequence[EvaluatedBenchmark]) -> dict[str, Any]:
+def _scored(model: ImportedModel, benchmarks: Sequence[EvaluatedBenchmark]) -> dict[str, Any]:
     """The conditions of a model's answers that its results file tells of."""
-    said, config = model.said, _mapping(model.said.get("config"))
+    said, config = model.said, mapping(model.said.get("config"))
     versions = {f"the task {task.name}": task.version for task in model.tasks.values() if task.version is not None}
     versions |= {
         package: said[f"{package}_version"] for package in ("lm_eval", "transformers") if said.get(f"{package}_version")
@@ -338,7 +215,7 @@ class _Row:
     metrics: dict[str, Any]
 
 
-def _rows(task: _Task) -> list[_Row]:
+def _rows(task: TaskSamples) -> list[_Row]:
     rows: list[_Row] = []
     number = 0
     try:
@@ -353,11 +230,11 @@ def _rows(task: _Task) -> list[_Row]:
             f"'{task.samples.name}', line {number} is no JSON: the file is damaged or cut off. Copy it again."
         ) from error
     if not rows:
-        raise UserError(f"'{task.samples.name}' holds no sample. {_WITHOUT_SAMPLES}")
+        raise UserError(f"'{task.samples.name}' holds no sample. {WITHOUT_SAMPLES}")
     return rows
 
 
-def _row(task: _Task, sample: Any, number: int) -> _Row:
+def _row(task: TaskSamples, sample: Any, number: int) -> _Row:
     try:
         return _described(task, sample)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -367,7 +244,7 @@ def _row(task: _Task, sample: Any, number: int) -> _Row:
         ) from error
 
 
-def _described(task: _Task, sample: Mapping[str, Any]) -> _Row:
+def _described(task: TaskSamples, sample: Mapping[str, Any]) -> _Row:
     asked = [tuple(_in_order(request)) for request in _in_order(sample["arguments"])]
     kind = task.config.get("output_type")
     context = str(asked[0][0])
@@ -386,7 +263,7 @@ def _described(task: _Task, sample: Mapping[str, Any]) -> _Row:
     return _Row(
         id=int(sample["doc_id"]),
         filter=str(sample.get("filter", "none")),
-        cluster=cluster(_mapping(sample.get("doc")), column_of(task.config)),
+        cluster=cluster(mapping(sample.get("doc")), column_of(task.config)),
         prompt=str(sample.get("prompt_hash") or hashlib.sha256(context.encode("utf-8", "replace")).hexdigest()),
         question=question,
         choices=choices,
@@ -424,7 +301,7 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, bool | int | float) else value
 
 
-def _metric(task: _Task, rows: Sequence[_Row]) -> str | None:
+def _metric(task: TaskSamples, rows: Sequence[_Row]) -> str | None:
     """The metric that is shown: of texts a perplexity, else one that is 0 or 1 of every item, 1 being better."""
     fits = _is_pair if task.config.get("output_type") == PERPLEXITY else _is_verdict
     fitting = [
@@ -443,14 +320,3 @@ def _is_verdict(value: Any) -> bool:
 def _is_pair(value: Any) -> bool:
     """Whether it is (log-likelihood, words)."""
     return isinstance(value, list) and len(value) == 2 and all(map(isfinite, value)) and value[1] > 0
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _arguments(arguments: Any) -> Mapping[str, Any]:
-    """The model's arguments, which lm-eval writes as it was given them: a mapping, or `name=value,…`."""
-    if isinstance(arguments, str):
-        return dict(part.partition("=")[::2] for part in arguments.split(",") if "=" in part)
-    return _mapping(arguments)

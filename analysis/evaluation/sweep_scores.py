@@ -275,8 +275,8 @@ def noise(differences: Sequence[CrossedDifference]) -> str:
             f"or more ({seeds} here)."
         )
     return (
-        f"The intervals hold the noise of {items} alone. They leave out the calibration seed's, which is as large or "
-        "larger: sweep several seeds."
+        f"The intervals hold the noise of {items} alone. They leave out the calibration seed's: sweep several "
+        "seeds to measure it."
     )
 
 

@@ -178,6 +178,19 @@ def test_a_task_whose_samples_are_absent_is_said(folder):
     assert any(problem.startswith("bundled_text is left out") for problem in found.problems)
 
 
+def test_a_tasks_name_leads_to_no_file_elsewhere(folder):
+    place = of_model(folder, 0)
+    file = file_of(folder, 0, "results_")
+    date = file.stem.removeprefix("results_")
+    (place / "samples_bundled_text").mkdir()
+    file_of(folder, 0, "samples_bundled_text_").rename(folder / f"outside_{date}.jsonl")
+    results = json.loads(file.read_text())
+    results["configs"] = {"bundled_text/../../outside": results["configs"]["bundled_text"]}
+    file.write_text(json.dumps(results))
+    with pytest.raises(UserError, match="holds no samples"):
+        import_folders([place])
+
+
 def _cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-40])
 

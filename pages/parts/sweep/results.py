@@ -8,12 +8,12 @@ import streamlit as st
 
 from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
-from analysis.evaluation import sweep_scores
+from analysis.evaluation import sweep_axes, sweep_scores
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.published_results import published
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
-from analysis.specs import METHODS, PruneSpec, step_range
+from analysis.specs import METHODS, PruneSpec
 from pages.parts.charts import chart, table
 from pages.parts.plain import plain
 
@@ -21,8 +21,8 @@ _DELTA = (
     "First minus second method on the same items, the mean over tasks and calibration seeds. Items of one cluster (a "
     "key, a passage) and runs of one seed are not independent, so the variance is that of both, crossed:\n\n"
     r"$$V = V_{seeds} + V_{clusters} - V_{seeds \times clusters}$$"
-    "\n\nwith Satterthwaite's degrees of freedom; tests are adjusted by Holm over all differences shown. With one seed "
-    "$V = V_{clusters}$."
+    "\n\nIn the interval the variance of the seeds and that of the clusters alone have a Student quantile each "
+    "(Banerjee). Tests are adjusted by Holm over all differences shown. With one seed $V = V_{clusters}$."
 )
 _ACCURACY = "Right answers, the mean over tasks and then over calibration seeds; the band spans the seeds."
 _SIZES = {
@@ -35,8 +35,10 @@ _SIZES = {
 
 def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointScores]) -> None:
     """Draws everything that is known."""
+    asked = [point.pruning for point in points]
     evaluations = tuple(point.evaluated.id for point in points if point.evaluated is not None)
-    settings, compared = _computed((*evaluations, str(len(scores))), [point.pruning for point in points], scores)
+    key = (*evaluations, str(len(scores)), *(pruning.model_dump_json() for pruning in asked))
+    settings, compared = _computed(key, asked, scores)
     if not settings:
         st.caption("No point is scored yet. Results appear here one by one.")
         return
@@ -87,7 +89,7 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
         groups.setdefault(_pair(one), []).append(one)
     deltas = [_delta(name, group) for name, group in groups.items()]
     sides = {side.pruning.method: side for one in compared for side in (one.setting, one.other)}
-    curves = _curves(settings)  # all of them, so that a method has one colour in all plots
+    curves = _curves(sweep_axes.by_sparsity(settings))  # all, so that a method has one colour in all plots
     first = compared[0].setting
     chart(
         "Sink-aware minus control, minus published baseline",
@@ -121,16 +123,10 @@ def _floor(setting: Setting) -> str:
 
 def _pair(one: Comparison) -> str:
     titles = [METHODS[side.pruning.method].title for side in (one.setting, one.other)]
-    detail = _detail(one.setting)
+    detail = sweep_axes.detail(one.setting)
     called = RELATIONS[one.relation]
     named = titles[1] if called in titles[1] else f"{titles[1]} ({called})"
     return f"{titles[0]} − {named}{f' · {detail}' if detail else ''}"
-
-
-def _detail(setting: Setting) -> str:
-    """What of the axes but the method and the sparsity is not the default."""
-    point = setting.pruning
-    return " ".join(setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}").split())
 
 
 def _delta(name: str, group: Sequence[Comparison]) -> figures.Delta:
@@ -152,27 +148,8 @@ def _delta(name: str, group: Sequence[Comparison]) -> figures.Delta:
     )
 
 
-def _curves(settings: Sequence[Setting]) -> list[figures.Curve]:
-    """One curve for each method and each value of the other axes, along the sparsity."""
-    groups: dict[str, dict[float, Setting]] = {}
-    for setting in settings:
-        detail = _detail(setting)
-        name = METHODS[setting.pruning.method].title + (f" · {detail}" if detail else "")
-        groups.setdefault(name, {})[setting.pruning.sparsity] = setting
-    curves = []
-    for name, by_sparsity in groups.items():
-        rows = [by_sparsity[sparsity] for sparsity in sorted(by_sparsity)]
-        curves.append(
-            figures.Curve(
-                name,
-                np.array(sorted(by_sparsity)),
-                np.array([row.accuracy for row in rows]),
-                np.array([row.by_seed.min() for row in rows]),
-                np.array([row.by_seed.max() for row in rows]),
-                np.array([len(row.seeds) for row in rows]),
-            )
-        )
-    return curves
+def _curves(along: Sequence[sweep_axes.Along]) -> list[figures.Curve]:
+    return [figures.Curve(**vars(curve)) for curve in along]
 
 
 def _accuracies(settings: Sequence[Setting]) -> None:
@@ -183,7 +160,7 @@ def _accuracies(settings: Sequence[Setting]) -> None:
         "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items."
         + (f" Interim: {waiting} more runs of these settings are to come." if waiting else ""),
         _ACCURACY,
-        figures.accuracy(_curves(settings), "sparsity", first.dense.value, first.chance),
+        figures.accuracy(_curves(sweep_axes.by_sparsity(settings)), "sparsity", first.dense.value, first.chance),
         "sweep_accuracy",
         pd.DataFrame([sweep_scores.setting_row(setting) for setting in settings]),
     )
@@ -205,30 +182,12 @@ def _sizes(rows: Sequence[dict]) -> None:
         help="Sizes in bytes and times of a forward are there where the sweep measured them.",
     )
     there = [row for row in rows if row[axis] is not None and row["accuracy"] is not None]
-    curves = []
-    for method in dict.fromkeys(row["method"] for row in there):
-        mine = sorted((row for row in there if row["method"] == method), key=lambda row: row[axis])
-        groups: dict[tuple, list[dict]] = {}
-        for row in mine:
-            groups.setdefault((row["sparsity"], row["pattern"], row["λ"], row["k"], row["noise steps"]), []).append(row)
-        values = [([row[axis] for row in group], [row["accuracy"] for row in group]) for group in groups.values()]
-        values.sort(key=lambda pair: float(np.mean(pair[0])))
-        curves.append(
-            figures.Curve(
-                METHODS[method].title,
-                np.array([np.mean(x) for x, _ in values]),
-                np.array([np.mean(y) for _, y in values]),
-                np.array([np.min(y) for _, y in values]),
-                np.array([np.max(y) for _, y in values]),
-                np.array([len(y) for _, y in values]),
-            )
-        )
     columns = ["method", "sparsity", "pattern", "seed", axis, "accuracy"]
     chart(
         f"Accuracy against {_SIZES[axis]}",
         "A dot is the mean over calibration seeds, the band spans the seeds.",
         _ACCURACY,
-        figures.accuracy(curves, _SIZES[axis], None, None, percent_x=False),
+        figures.accuracy(_curves(sweep_axes.by_size(rows, axis)), _SIZES[axis], None, None, percent_x=False),
         "sweep_sizes",
         pd.DataFrame([{name: row[name] for name in columns} for row in there]),
     )
@@ -243,30 +202,20 @@ def _task_map(settings: Sequence[Setting]) -> None:
             "Sparsity", names, default=names[-1], required=True, key="sweep_sparsity", bind="query-params"
         )
     rows = [setting for setting in settings if f"{setting.pruning.sparsity:.0%}" == chosen]
-    tasks = list(rows[0].tasks)
-    dense = [float(rows[0].tasks[task][1].mean()) for task in tasks]
-    values = np.array([dense, *([setting.of_task(task) for task in tasks] for setting in rows)])
-    titles = ["dense", *(_label(setting) for setting in rows)]
-    columns = [rows[0].titles[task] for task in tasks]
+    grid = sweep_axes.by_task(rows)
     chart(
         f"Tasks by method at {chosen}",
         "Accuracy in percent, the mean over calibration seeds; colours run from the lowest to the highest shown.",
         "Right answers of the items that all models have answered.",
-        figures.grid_map(values, titles, columns, "", "", "accuracy"),
+        figures.grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy"),
         "sweep_task_map",
-        pd.DataFrame(values, columns=columns).assign(method=titles),
+        pd.DataFrame(grid.values, columns=grid.columns).assign(method=grid.rows),
     )
 
 
-def _label(setting: Setting) -> str:
-    detail = _detail(setting)
-    return METHODS[setting.pruning.method].title + (f" · {detail}" if detail else "")
-
-
 def _step_map(settings: Sequence[Setting]) -> None:
-    weighing = [setting for setting in settings if METHODS[setting.pruning.method].weighs_steps]
-    ranges = list(dict.fromkeys(step_range(setting.pruning) for setting in weighing))
-    if len(ranges) < 2:
+    weighing = sweep_axes.weighing_steps(settings)
+    if len(sweep_axes.step_ranges(settings)) < 2:
         return
     methods = list(dict.fromkeys(setting.pruning.method for setting in weighing))
     chosen = methods[0]
@@ -280,20 +229,14 @@ def _step_map(settings: Sequence[Setting]) -> None:
             bind="query-params",
             format_func=lambda name: METHODS[name].title,
         )
-    sparsities = sorted({setting.pruning.sparsity for setting in weighing})
-    cells: dict[tuple[str, float], list[float]] = {}
-    for setting in weighing:
-        if setting.pruning.method == chosen:
-            cells.setdefault((step_range(setting.pruning), setting.pruning.sparsity), []).append(setting.accuracy)
-    values = np.array([[np.mean(cells.get((steps, x), [np.nan])) for x in sparsities] for steps in ranges])
-    columns = [f"{x:.0%}" for x in sparsities]
+    grid = sweep_axes.by_steps(settings, chosen)
     chart(
         f"Noise steps that count, by sparsity: {METHODS[chosen].title}",
         "Accuracy in percent, the mean over calibration seeds and, where there are several, over discounts.",
         "Right answers, the mean over tasks.",
-        figures.grid_map(values, ranges, columns, "sparsity", "noise steps", "accuracy"),
+        figures.grid_map(grid.values, grid.rows, grid.columns, "sparsity", "noise steps", "accuracy"),
         "sweep_step_map",
-        pd.DataFrame(values, columns=columns).assign(steps=ranges),
+        pd.DataFrame(grid.values, columns=grid.columns).assign(steps=grid.rows),
     )
 
 

@@ -1,0 +1,117 @@
+"""The accuracies of a sweep along its axes, as its plots show them: means over calibration seeds and what they span."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.evaluation.sweep_scores import Setting
+from analysis.specs import METHODS, step_range
+
+SAME_SETTING = ("sparsity", "pattern", "λ", "k", "noise steps")  # columns that two seeds of one setting share
+
+
+@dataclass(frozen=True)
+class Along:
+    """Accuracies along an axis, (N,) each, as shares. x: where; mean, low and high: over the seeds; seeds: how many."""
+
+    name: str
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    seeds: np.ndarray
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Accuracies of two axes, (rows, columns) as shares; NaN where there is none."""
+
+    values: np.ndarray
+    rows: list[str]
+    columns: list[str]
+
+
+def detail(setting: Setting) -> str:
+    """What of the axes but the method and the sparsity is not the default; nothing where all is."""
+    point = setting.pruning
+    return " ".join(setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}").split())
+
+
+def label(setting: Setting) -> str:
+    """Its method's title and `detail`."""
+    more = detail(setting)
+    return METHODS[setting.pruning.method].title + (f" · {more}" if more else "")
+
+
+def by_sparsity(settings: Sequence[Setting]) -> list[Along]:
+    """A curve for each method and each value of the other axes."""
+    groups: dict[str, dict[float, np.ndarray]] = defaultdict(dict)
+    for setting in settings:
+        groups[label(setting)][setting.pruning.sparsity] = setting.by_seed
+    return [_along(name, [([x], values) for x, values in group.items()]) for name, group in groups.items()]
+
+
+def by_size(rows: Sequence[Mapping[str, Any]], axis: str) -> list[Along]:
+    """A curve for each method along a column of the table of points, a dot a setting at its seeds' mean size.
+
+    rows: of `point_row`; those without an accuracy or without that column are left out.
+    """
+    groups: dict[str, dict[tuple[Any, ...], list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row[axis] is not None and row["accuracy"] is not None:
+            groups[row["method"]][tuple(row[name] for name in SAME_SETTING)].append(row)
+    return [
+        _along(
+            METHODS[method].title,
+            [([row[axis] for row in seeds], [row["accuracy"] for row in seeds]) for seeds in by_setting.values()],
+        )
+        for method, by_setting in groups.items()
+    ]
+
+
+def by_task(settings: Sequence[Setting]) -> Grid:
+    """The dense model and every setting by task. settings: at least one, all of one model."""
+    first = settings[0]
+    tasks = list(first.tasks)
+    dense = [float(first.tasks[task][1].mean()) for task in tasks]
+    values = np.array([dense, *([setting.of_task(task) for task in tasks] for setting in settings)])
+    return Grid(values, ["dense", *map(label, settings)], [first.titles[task] for task in tasks])
+
+
+def step_ranges(settings: Sequence[Setting]) -> list[str]:
+    """The ranges of noise steps that methods which weigh steps were swept over."""
+    return list(dict.fromkeys(step_range(setting.pruning) for setting in weighing_steps(settings)))
+
+
+def weighing_steps(settings: Sequence[Setting]) -> list[Setting]:
+    """The settings whose method weighs noise steps."""
+    return [setting for setting in settings if METHODS[setting.pruning.method].weighs_steps]
+
+
+def by_steps(settings: Sequence[Setting], method: str) -> Grid:
+    """A method by range of noise steps and sparsity, the mean over seeds and, where there are several, discounts."""
+    weighing = weighing_steps(settings)
+    sparsities = sorted({setting.pruning.sparsity for setting in weighing})
+    ranges = step_ranges(settings)
+    cells: dict[tuple[str, float], list[float]] = defaultdict(list)
+    for setting in weighing:
+        if setting.pruning.method == method:
+            cells[step_range(setting.pruning), setting.pruning.sparsity].append(setting.accuracy)
+    values = np.array([[np.mean(cells.get((steps, x), [np.nan])) for x in sparsities] for steps in ranges])
+    return Grid(values, ranges, [f"{sparsity:.0%}" for sparsity in sparsities])
+
+
+def _along(name: str, dots: Sequence[tuple[Sequence[float], Sequence[float] | np.ndarray]]) -> Along:
+    """A curve through dots, in order of x. dots: where the seeds of each lie, and their accuracies."""
+    dots = sorted(dots, key=lambda dot: float(np.mean(dot[0])))
+    return Along(
+        name,
+        np.array([np.mean(x) for x, _ in dots]),
+        np.array([np.mean(accuracies) for _, accuracies in dots]),
+        np.array([np.min(accuracies) for _, accuracies in dots]),
+        np.array([np.max(accuracies) for _, accuracies in dots]),
+        np.array([len(accuracies) for _, accuracies in dots]),
+    )
