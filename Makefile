@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
+# Processes of the test suite; each file's tests stay in one.
+TESTERS ?= 2
 
 .PHONY: run test fast-test lint docs clean
 
@@ -9,10 +11,10 @@ run: $(VENV)/.run-installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.dev-installed lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 fast-test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile -m "not slow"
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

@@ -12,12 +12,17 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from analysis.models.load import LoadedModel, load  # noqa: E402
 from analysis.recording.trajectory import Trajectory  # noqa: E402
 from analysis.specs import ModelSpec  # noqa: E402
+from analysis.threads import allotted_cpus  # noqa: E402
 from cache.store import Store  # noqa: E402
+
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes side by side share the CPUs
+    torch.set_num_threads(max(1, allotted_cpus() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
 
 GOLDEN = Path(__file__).parent / "golden"
 
