@@ -26,7 +26,8 @@ Paradigm = Literal["mdlm", "bd3lm"]
 class Geometry:
     """Sizes of a checkpoint. heads: query heads a layer; kv_heads: key/value heads they share; max_length in tokens.
 
-    vocabulary: rows of the embedding, which is what token ids must stay below.
+    vocabulary: rows of the embedding, which is what token ids must stay below. experts: of a layer that has some, of
+    which each token is sent to `experts_per_token`; 0 where no layer has.
     """
 
     layers: int
@@ -35,6 +36,8 @@ class Geometry:
     hidden: int
     vocabulary: int
     max_length: int
+    experts: int = 0
+    experts_per_token: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Architecture:
     fields: config names of the sizes, where they differ from Llama's. blocks: path of the blocks in the network.
     model_type, classes: what its checkpoints say. native: the class of transformers that runs it, under their names.
     paradigm: which of two trainings of one class. requires: values that a field must have where it is there.
+    mixture: whether layers have experts.
     calibration_noise: of `CalibrationParams.noise`, that of the published pruning of this family.
     note: what was not checked, for pages and docs.
     """
@@ -72,6 +76,7 @@ class Architecture:
     native: str = ""
     paradigm: Paradigm | None = None
     requires: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    mixture: bool = False
     calibration_noise: str = "steps"
     note: str = ""
 
@@ -101,7 +106,9 @@ class Architecture:
         return self.anchor is not None
 
     def field(self, size: str) -> str:
-        """The config's name for a size: layers, heads, kv_heads, hidden, mlp, vocabulary, rows or max_length."""
+        """The config's name for a size: layers, heads, kv_heads, hidden, mlp, vocabulary, rows, max_length, experts or
+        experts_per_token.
+        """
         return {**_LLAMA_FIELDS, **self.fields}[size]
 
     def geometry(self, config: Mapping[str, Any]) -> Geometry:
@@ -125,7 +132,8 @@ class Architecture:
         rows = config.get(self.field("rows"))
         if isinstance(rows, int) and not isinstance(rows, bool):
             vocabulary = max(vocabulary, rows)
-        return Geometry(layers, heads, kv_heads, hidden, vocabulary, read("max_length", 2**31))
+        experts = (read("experts"), read("experts_per_token")) if self.mixture else (0, 0)
+        return Geometry(layers, heads, kv_heads, hidden, vocabulary, read("max_length", 2**31), *experts)
 
 
 _LLAMA_FIELDS = {
@@ -137,6 +145,8 @@ _LLAMA_FIELDS = {
     "vocabulary": "vocab_size",
     "rows": "",
     "max_length": "max_position_embeddings",
+    "experts": "num_experts",
+    "experts_per_token": "num_experts_per_tok",
 }
 _LLADA_FIELDS = {
     "layers": "n_layers",
@@ -256,6 +266,63 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
         note="Its blocks run as transformers' Ministral3; they were not checked against NVIDIA's own file.",
     ),
+    "llada-moe": Architecture(
+        "LLaDA-MoE",
+        "llada",
+        mask_token=156895,
+        model_type="llada",
+        classes=("LLaDAMoEModelLM",),
+        native="Qwen3MoeForCausalLM",
+        mixture=True,
+        requires={
+            "shared_expert_intermediate_size": (0,),
+            "moe_router_enable_expert_bias": (False,),
+            "partial_rotary_factor": (1,),
+            "qk_layernorm": (True,),
+            "clip_qkv": (),
+            "rope_scaling": (),
+            "hidden_act": ("silu",),
+        },
+    ),
+    "llada2": Architecture(
+        "LLaDA2",
+        "llada2",
+        attention="block-causal",
+        block_size=32,
+        block_fields=("block_size",),
+        anchor="start",
+        edits=True,
+        mask_token=156895,
+        model_type="llada2_moe",
+        classes=("LLaDA2MoeModelLM",),
+        native="Glm4MoeForCausalLM",
+        mixture=True,
+        requires={
+            "use_bias": (False,),
+            "score_function": ("sigmoid",),
+            "moe_router_enable_expert_bias": (True,),
+            "num_nextn_predict_layers": (0,),
+            "norm_head": (False,),
+            "use_rmsnorm": (True,),
+            "use_sliding_window": (False,),
+            "rope_scaling": (),
+            "hidden_act": ("silu",),
+        },
+    ),
+    "sdar-moe": Architecture(
+        "SDAR with experts",
+        "sdar",
+        attention="block-causal",
+        block_size=4,
+        block_fields=("block_size",),
+        anchor="start",
+        model_type="sdar_moe",
+        classes=("SDARMoeForCausalLM",),
+        native="Qwen3MoeForCausalLM",
+        mixture=True,
+        requires={"use_sliding_window": (False,), "hidden_act": ("silu",)},
+        note="Its blocks run as transformers' Qwen3-MoE; they were not checked against the authors' own file.",
+    ),
 }
 NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
     "llama": _native("Llama"),
@@ -264,6 +331,7 @@ NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
 }
 
 SUPPORTED = (
-    "LLaDA, MMaDA, Dream, SDAR, Fast-dLLM v2 and Nemotron-Labs-Diffusion, Llama/Qwen2/Qwen3 turned into diffusion "
-    "models (a2d-*, or with is_causal: false and a mask token), and causal language models of transformers"
+    "LLaDA, LLaDA-MoE, LLaDA2, MMaDA, Dream, SDAR, Fast-dLLM v2 and Nemotron-Labs-Diffusion, Llama/Qwen2/Qwen3 turned "
+    "into diffusion models (a2d-*, or with is_causal: false and a mask token), and causal language models of "
+    "transformers"
 )

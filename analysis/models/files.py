@@ -33,7 +33,7 @@ def stored_tensors(model: LoadedModel) -> dict[str, StoredTensor]:
     for file in model.checkpoint.weight_files:
         with safe_open(file, "pt") as handle:
             for name in handle.keys():  # noqa: SIM118 - a safetensors handle is no mapping
-                native = native_name(model.checkpoint.config["model_type"], name)
+                native = native_name(model.architecture, name)
                 # Some checkpoints were saved from the body alone, without the head's prefix.
                 native = prefix + native if native not in known and prefix + native in known else native
                 tensors[native] = StoredTensor(file, name)

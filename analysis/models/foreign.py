@@ -27,7 +27,11 @@ class Foreign:
 
 # The more special comes first.
 FOREIGN = (
-    Foreign("SDAR with experts", r"sdar[-_]?moe|(?<![a-z])sdar.*-a\d+b", _EXPERTS),
+    Foreign(
+        "SDAR with experts under another class",
+        r"sdar[-_]?moe|(?<![a-z])sdar.*-a\d+b",
+        "It is run as SDARMoeForCausalLM of type 'sdar_moe' alone.",
+    ),
     Foreign(
         "SDAR under another class", r"(?<![a-z])(sdar|trado-\d)", "It is run as SDARForCausalLM of type 'sdar' alone."
     ),
@@ -48,8 +52,10 @@ FOREIGN = (
         "It is run as NemotronLabsDiffusionModel of type 'nemotron_labs_diffusion' alone.",
     ),
     Foreign("Efficient-DLM", r"efficient[-_]?dlm", _BLOCKS),
-    Foreign("LLaDA2", r"llada-?2\.|llada2", _BLOCKS),
-    Foreign("LLaDA-MoE", r"llada[-_]?moe", _EXPERTS),
+    Foreign(
+        "LLaDA2 under another class", r"llada-?2\.|llada2", "It is run as LLaDA2MoeModelLM of type 'llada2_moe' alone."
+    ),
+    Foreign("LLaDA-MoE under another class", r"llada[-_]?moe", "It is run as LLaDAMoEModelLM of type 'llada' alone."),
     Foreign("DiffusionGemma", r"diffusion[-_]?gemma", "Its noise is random tokens, and it writes canvas by canvas."),
     Foreign("DreamReasoner", r"^DreamForCausalLM$|dream[-_]?reasoner", _BLOCKS),
     Foreign("LFM2 block diffusion", r"lfm2.*diffusion", _BLOCKS),

@@ -18,7 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from analysis import attention
 from analysis.errors import NotEnoughMemory, UserError, first_line
-from analysis.models import blockwise, converted, dream, llada, sliced
+from analysis.models import blockwise, converted, dream, llada, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, read_json
 from analysis.models.families import ARCHITECTURES, SUPPORTED, Architecture, Geometry
@@ -37,6 +37,9 @@ _NATIVE_CLASSES = (
     (blockwise.SDARConfig, blockwise.SDARForCausalLM),
     (blockwise.FastDLLMConfig, blockwise.Fast_dLLM_QwenForCausalLM),
     (blockwise.NemotronConfig, blockwise.NemotronLabsDiffusionModel),
+    (mixtures.LLaDA2MoeConfig, mixtures.LLaDA2MoeModelLM),
+    (mixtures.LLaDAMoEConfig, mixtures.LLaDAMoEModelLM),
+    (mixtures.SDARMoeConfig, mixtures.SDARMoeForCausalLM),
     (sliced.LlamaConfig, sliced.LlamaForCausalLM),
     (sliced.Qwen2Config, sliced.Qwen2ForCausalLM),
     (sliced.Qwen3Config, sliced.Qwen3ForCausalLM),
@@ -164,13 +167,17 @@ def register() -> None:
     """Make our configs, classes and attention known to transformers' Auto classes. May be called again."""
     attention.register()
     disable_progress_bar()  # jobs report their own progress
-    for model_type in ("llada", "mmada"):
-        register_checkpoint_conversion_mapping(model_type, llada.RENAMES, overwrite=True)
+    # By class and not by model type, which a mixture of experts shares with a dense model.
+    for kind in (llada.LLaDAModelLM, llada.MMadaModelLM):
+        register_checkpoint_conversion_mapping(kind.__name__, llada.RENAMES, overwrite=True)
     register_checkpoint_conversion_mapping(
-        blockwise.NemotronConfig.model_type, blockwise.NEMOTRON_RENAMES, overwrite=True
+        blockwise.NemotronLabsDiffusionModel.__name__, blockwise.NEMOTRON_RENAMES, overwrite=True
     )
+    for class_name, conversions in mixtures.CONVERSIONS.items():
+        register_checkpoint_conversion_mapping(class_name, conversions, overwrite=True)
     for config, network in _NATIVE_CLASSES:
-        if any(config.model_type == row.model_type for row in ARCHITECTURES.values()):
+        shared = config is mixtures.LLaDAMoEConfig  # its type stays the dense LLaDA's
+        if not shared and any(config.model_type == row.model_type for row in ARCHITECTURES.values()):
             AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModelForCausalLM.register(config, network, exist_ok=True)
 
@@ -311,11 +318,13 @@ def config_of(found: Checkpoint, fits: bool = True) -> Any:
     fits False: for a folder that holds a config and no weights.
     """
     try:
-        sliced_config = sliced.config_class(found.config)
-        if sliced_config is None:
+        config_class = sliced.config_class(found.config) or mixtures.config_class(found.architecture)
+        if config_class is None:
             config = AutoConfig.from_pretrained(found.folder, trust_remote_code=False)
         else:
-            config = sliced_config.from_pretrained(found.folder)
+            config = config_class.from_pretrained(found.folder)
+        if found.architecture.mixture:
+            mixtures.choose_implementation(config)
         if fits:
             check_fits(found, config)
         return config

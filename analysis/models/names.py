@@ -2,14 +2,21 @@
 
 import re
 
-from analysis.models import blockwise, llada
+from analysis.models import blockwise, llada, mixtures
+from analysis.models.families import Architecture
 
-# By model type: how the authors' parameter names become native ones. Other families use the native names.
-_NAMES = {"llada": llada.NAMES, "mmada": llada.NAMES, blockwise.NemotronConfig.model_type: blockwise.NEMOTRON_NAMES}
+# By class: how the authors' parameter names become native ones. Other families use the native names.
+_NAMES = {
+    llada.LLaDAModelLM.__name__: llada.NAMES,
+    llada.MMadaModelLM.__name__: llada.NAMES,
+    blockwise.NemotronLabsDiffusionModel.__name__: blockwise.NEMOTRON_NAMES,
+    mixtures.LLaDA2MoeModelLM.__name__: mixtures.LLADA2_NAMES,
+}
 
 
-def native_name(model_type: str, name: str) -> str:
+def native_name(architecture: Architecture, name: str) -> str:
     """The running model's name of a tensor called `name` in the file."""
-    for theirs, native in _NAMES.get(model_type, ()):
-        name = re.sub(theirs, native, name)
+    for kind in architecture.classes:
+        for theirs, native in _NAMES.get(kind, ()):
+            name = re.sub(theirs, native, name)
     return name

@@ -14,6 +14,28 @@ def with_plain_rope(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
+class FlatRope(PreTrainedConfig):
+    """A config whose rotary embeddings stay in plain fields, as the authors' code reads them."""
+
+    @property
+    def rope_parameters(self) -> dict[str, Any]:
+        """As the native code reads them."""
+        fields = {"rope_theta": self.rope_theta, "partial_rotary_factor": getattr(self, "partial_rotary_factor", None)}
+        return {"rope_type": "default"} | {name: value for name, value in fields.items() if value is not None}
+
+    @property
+    def rope_scaling(self) -> None:
+        """None: families with plain fields take no scaling."""
+
+    @rope_scaling.setter
+    def rope_scaling(self, value: Any) -> None:
+        """transformers would move it into `rope_parameters`."""
+
+    def convert_rope_params_to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """Nothing is moved: the native code would drop the plain fields."""
+        return kwargs
+
+
 class PlainRope(PreTrainedConfig):
     """Comes before a config class of transformers."""
 

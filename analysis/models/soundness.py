@@ -38,7 +38,7 @@ def check_fits(checkpoint: Checkpoint, config: Any) -> None:
     shapes = stored_shapes(checkpoint)
     stored = sum(prod(shape) for _, shape in shapes.values())
     if wanted > stored:
-        native = {native_name(checkpoint.config["model_type"], stored_name) for stored_name in shapes}
+        native = {native_name(checkpoint.architecture, stored_name) for stored_name in shapes}
         native |= {
             f"{network.base_model_prefix}.{parameter}" for parameter in native
         }  # files saved from the body alone

@@ -79,6 +79,11 @@ def store_statistics(model: LoadedModel, spec: PruneSpec, context: Context, path
 def start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
     """Checks everything that can be checked before any work."""
     method, algorithm = METHODS[spec.method], ALGORITHMS[spec.method]
+    if model.architecture.mixture:
+        raise UserError(
+            f"{model.architecture.name} models are mixtures of experts, whose weights are not pruned here. Choose "
+            "another model."
+        )
     if method.noised and model.mask_token is None:
         raise UserError(
             f"{method.title} reads noised text, and this {model.architecture.name} model has no mask token. Choose "

@@ -1,4 +1,4 @@
-"""Writing text block by block, as the samplers do that were published with SDAR, BD3LM, Fast-dLLM v2 and Nemotron.
+"""Writing text block by block, as the samplers published with SDAR, BD3LM, LLaDA2, Fast-dLLM v2 and Nemotron do.
 
 A sampler is one row of `BLOCK_SAMPLERS`: a generator of steps, as those of `denoising.py` are. Every forward is whole:
 finished blocks never see later ones, so keys kept from an earlier forward would be the same. A row of a batch that is
@@ -17,7 +17,7 @@ import torch
 from analysis.models.families import Architecture
 from analysis.models.layout import Layout, layout_of
 from analysis.recording.steps import Choice, best, draw, gumbel_argmax, probability, written_once
-from analysis.specs import BD3LMSampling, FastDLLMSampling, NemotronSampling, SDARSampling
+from analysis.specs import BD3LMSampling, FastDLLMSampling, LLaDA2Sampling, NemotronSampling, SDARSampling
 
 
 class BlockPredict(Protocol):
@@ -110,7 +110,7 @@ def sdar_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: SDARSampli
 
 
 def sdar_draw(
-    logits: torch.Tensor, sampling: SDARSampling, generator: torch.Generator
+    logits: torch.Tensor, sampling: SDARSampling | LLaDA2Sampling, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens (B, S) and the probability each was drawn with, among the top-k first and of those the top-p."""
     if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
@@ -127,6 +127,48 @@ def sdar_choice(open_: torch.Tensor, certainty: torch.Tensor, count: int, sampli
     if sampling.strategy == "low-confidence-static":
         return _surest(open_, certainty, count)
     return _sure_enough(open_, certainty, sampling.threshold, count)
+
+
+def llada2_steps(
+    predict: BlockPredict, prompt: torch.Tensor, sampling: LLaDA2Sampling, frame: Frame
+) -> Iterator[Choice]:
+    """LLaDA2.0, and with an editing threshold LLaDA2.1, whose tokens can change until their block is finished.
+
+    Tokens of the prompt are not edited, and earlier blocks are final. A step that neither writes nor edits ends the
+    block; so do `editing_steps` steps that began with a full block, since edits can cycle.
+    """
+    given, block = prompt.shape[1], sampling.block
+    layout = layout_of(frame.architecture, given, block)
+    total, first = sampling.length(given), given // block * block
+    budget = _shares(block, min(sampling.steps_per_block or block, block))
+    edits, editing_steps = sampling.editing_threshold, sampling.editing_steps
+    tokens = prompt
+    for number, start in enumerate(range(first, total, block), start=1):
+        tokens = _with_masks(tokens, start + block, frame.mask_token)
+        editable = torch.arange(start, start + block, device=tokens.device) >= given
+        finished = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+        full_steps = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
+        for step in range(len(budget) if edits is None else block + editing_steps):
+            canvas = _Canvas(tokens, start, start + block, number, (total - first) // block, given, frame.mask_token)
+            full = ~canvas.open.any(dim=1)
+            full_steps += full
+            finished |= full & (full_steps > (0 if edits is None else editing_steps))
+            if finished.all():
+                break
+            logits = predict(tokens, len(tokens), layout)[:, start:]
+            predicted, certainty = sdar_draw(logits, sampling, frame.generator)
+            chosen = _sure_enough(canvas.open, certainty, sampling.threshold, budget[min(step, len(budget) - 1)])
+            if edits is not None:
+                other = ~canvas.open & editable & (predicted != tokens[:, start:]) & (certainty > edits)
+                chosen |= other & ~finished[:, None]
+                finished |= full & ~chosen.any(dim=1)
+            choice = canvas.step(chosen, predicted, probability(logits, predicted))
+            yield choice
+            tokens = choice.output
+            if sampling.stop == "at-once" and edits is None and _ended(tokens[:, given:], frame).all():
+                return
+        if sampling.stop != "never" and torch.isin(tokens[:, given:], frame.ends).any(dim=1).all():
+            return
 
 
 def bd3lm_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: BD3LMSampling, frame: Frame) -> Iterator[Choice]:
@@ -255,6 +297,7 @@ def nemotron_steps(
 BLOCK_SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
     "sdar": sdar_steps,
     "bd3lm": bd3lm_steps,
+    "llada2": llada2_steps,
     "fast-dllm-v2": fast_dllm_steps,
     "nemotron": nemotron_steps,
 }

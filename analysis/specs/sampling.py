@@ -9,6 +9,7 @@ from analysis.specs.base import (
     BD3LM_SOURCE,
     DREAM_SOURCE,
     FAST_DLLM_SOURCE,
+    LLADA2_SOURCE,
     LLADA_SOURCE,
     NEMOTRON_SOURCE,
     SDAR_SOURCE,
@@ -314,6 +315,55 @@ class FastDLLMSampling(BlockWriting):
         return ceil(self.gen_length / self.block) * self.block + 1
 
 
+class LLaDA2Sampling(BlockWriting):
+    """LLaDA2's sampler: in every step of a block a budget of tokens, or all that are sure enough. LLaDA2.1 also edits:
+    tokens of the open block are replaced while the model is surer of others.
+    """
+
+    sampler: Literal["llada2"] = "llada2"
+    steps_per_block: int | None = _steps_per_block(LLADA2_SOURCE)
+    threshold: float = _threshold(0.95, LLADA2_SOURCE)
+    editing_threshold: float | None = parameter(
+        None,
+        "Editing threshold",
+        "A token written in the open block is replaced when another is likelier and at least this probable; the block "
+        "goes on until nothing changes. For LLaDA2.1, which is published with 0.5 beside a confidence threshold of "
+        "0.7. Empty: tokens are written once, as in LLaDA2.0.",
+        empty="no editing",
+        ge=0,
+        le=1,
+        step=0.05,
+        source=LLADA2_SOURCE,
+    )
+    editing_steps: int = parameter(
+        16,
+        "Editing steps",
+        "Steps a block takes at most once it is full, in which tokens are only edited.",
+        ge=0,
+        le=1024,
+        source=LLADA2_SOURCE,
+    )
+    stop: Literal["after-block", "at-once", "never"] = parameter(
+        "after-block",
+        "Stop at an end token",
+        "After the block that holds one (after-block), as soon as nothing before it is undecided (at-once), or not at "
+        "all (never).",
+        source=LLADA2_SOURCE,
+    )
+    temperature: float = _temperature()
+    top_p: float | None = _top_p()
+    top_k: int | None = _top_k()
+
+    def length(self, prompt_length: int) -> int:
+        """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
+        return ceil((prompt_length + self.gen_length) / self.block) * self.block
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes, at most, where the prompt ends on a block's border; another border can take some more."""
+        editing = 0 if self.editing_threshold is None else self.editing_steps
+        return ceil(self.gen_length / self.block) * (min(self.steps_per_block or self.block, self.block) + editing)
+
+
 class NemotronSampling(BlockWriting):
     """Nemotron-Labs-Diffusion's sampler: a block's first token is the likeliest after the text so far, and the rest is
     shared among its steps, or written as it is sure enough.
@@ -335,6 +385,7 @@ AnySampling = (
     | SDARSampling
     | BD3LMSampling
     | FastDLLMSampling
+    | LLaDA2Sampling
     | NemotronSampling
 )
 SAMPLINGS: dict[str, type[AnySampling]] = {
@@ -344,6 +395,7 @@ SAMPLINGS: dict[str, type[AnySampling]] = {
     "sdar": SDARSampling,
     "bd3lm": BD3LMSampling,
     "fast-dllm-v2": FastDLLMSampling,
+    "llada2": LLaDA2Sampling,
     "nemotron": NemotronSampling,
 }
 Sampling = Annotated[AnySampling, Field(discriminator="sampler")]

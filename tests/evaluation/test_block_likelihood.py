@@ -10,12 +10,12 @@ from analysis.evaluation.likelihood import Request, all_sets, answer_parts, gree
 from analysis.models.layout import Layout
 from analysis.models.load import load
 from analysis.recording.denoising import denoise
-from analysis.specs import BD3LMSampling, ModelSpec, SDARSampling
+from analysis.specs import BD3LMSampling, LLaDA2Sampling, ModelSpec, SDARSampling
 from tests.conftest import GOLDEN
 from tests.helpers import edit_config
 
-NAMES = ("sdar", "a2d-qwen3", "fast-dllm-v2", "nemotron")
-BLOCK = {"sdar": 4, "a2d-qwen3": 4, "fast-dllm-v2": 8, "nemotron": 8}
+NAMES = ("sdar", "a2d-qwen3", "fast-dllm-v2", "nemotron", "llada2")
+BLOCK = {"sdar": 4, "a2d-qwen3": 4, "fast-dllm-v2": 8, "nemotron": 8, "llada2": 4}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -24,7 +24,7 @@ def model(request, tmp_path_factory):
     import shutil
 
     folder = shutil.copytree(GOLDEN / request.param, tmp_path_factory.mktemp("model") / "it")
-    if request.param == "a2d-qwen3":
+    if request.param in ("a2d-qwen3", "llada2"):
         edit_config(folder, block_size=4)
     model = load(ModelSpec(source=str(folder), device="cpu"))
     assert model.architecture.block_size == BLOCK[request.param]
@@ -104,8 +104,11 @@ def test_greedy_match_is_what_a_sampler_of_one_token_a_step_writes(model):
     if model.architecture.opened:
         pytest.skip("their samplers write all that is sure at once")
     prompt = torch.arange(4)[None]
-    kind = {"sdar": SDARSampling, "bd3lm": BD3LMSampling}[model.architecture.sampler]
-    params = kind(gen_length=8, **({"strategy": "low-confidence-static"} if kind is SDARSampling else {}))
+    params = {
+        "sdar": SDARSampling(gen_length=8, strategy="low-confidence-static"),
+        "bd3lm": BD3LMSampling(gen_length=8),
+        "llada2": LLaDA2Sampling(gen_length=8, threshold=1),
+    }[model.architecture.sampler]
     text = list(denoise(model, prompt, params, 0))[-1].choice.output[0].tolist()
     assert greedy_match(model, Request(tuple(text[:4]), tuple(text[4:])))
     text[7] = (text[7] + 1) % 90

@@ -28,10 +28,14 @@ CASES = [
     ("a2d-qwen3", "b8", Layout(8)),
     ("fast-dllm-v2", "b4", Layout(4)),
     ("fast-dllm-v2", "b8", Layout(8)),
+    ("llada2", "b4", Layout(4)),
+    ("llada2", "b8", Layout(8)),
+    ("llada21", "b4", Layout(4)),
+    ("llada21", "b8", Layout(8)),
     ("nemotron", "causal", Layout(8)),
     ("nemotron", "open_last8", Layout(8, open_from=24)),
 ]
-NAMES = ("sdar", "a2d-qwen3", "fast-dllm-v2", "nemotron")
+NAMES = ("sdar", "a2d-qwen3", "fast-dllm-v2", "nemotron", "llada2")
 
 
 def opened(name: str, **options):
@@ -97,7 +101,9 @@ def test_what_a_query_does_not_see_changes_nothing_and_what_it_sees_does(model):
         if shift:
             logits = torch.cat([logits[:, 1:], logits[:, -1:]], dim=1)
         for query in range(length - shift):
-            same = torch.equal(logits[0, query], plain[0, query])
+            # Products grouped by expert round a token by what else its expert is given.
+            rounding = 1e-4 if model.architecture.mixture else 0
+            same = bool((logits[0, query] - plain[0, query]).abs().max() <= rounding)
             assert same == (not bool(seen[query, changed])), (changed, query)
 
 
@@ -164,12 +170,14 @@ def test_bfloat16_stays_close(model):
     ids = torch.arange(24)[None]
     expected = model.predict(ids)
     assert rough.dtype == "bfloat16"
-    assert (rough.predict(ids).float() - expected).std() < 0.15 * expected.std()
+    # Where two experts are nearly as likely, rounding chooses the other.
+    bound = 0.4 if model.architecture.mixture else 0.15
+    assert (rough.predict(ids).float() - expected).std() < bound * expected.std()
 
 
 def test_where_mask_tokens_are_read(tmp_path):
     found = {name: opened(name).mask_token for name in NAMES}
-    assert found == {"sdar": 127, "a2d-qwen3": 127, "fast-dllm-v2": 127, "nemotron": 100}
+    assert found == {"sdar": 127, "a2d-qwen3": 127, "fast-dllm-v2": 127, "nemotron": 100, "llada2": 127}
     shutil.copytree(GOLDEN / "fast-dllm-v2", tmp_path / "plain")
     (tmp_path / "plain" / "generation_config.json").unlink()
     with pytest.raises(UserError, match="151665"):  # the authors' sampler's own, which this small vocabulary lacks
@@ -184,9 +192,9 @@ def test_the_class_that_runs_is_the_one_the_row_names(row, tmp_path):
 
     from analysis.models.load import _NATIVE_CLASSES
 
-    _, kind = next(pair for pair in _NATIVE_CLASSES if pair[0].model_type == row.model_type)
+    _, kind = next(pair for pair in _NATIVE_CLASSES if pair[1].__name__ in row.classes)
     assert issubclass(kind, getattr(transformers, row.native))
-    assert kind.__name__ in row.classes
+    assert kind.config_class.model_type == row.model_type
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def written(folder, model) -> dict[str, torch.Tensor]:
     for file in sorted(folder.glob("*.safetensors")):
         if file.name != MASK_FILE:
             tensors |= load_file(file)
-    return {native_name(model.checkpoint.config["model_type"], name): tensor for name, tensor in tensors.items()}
+    return {native_name(model.architecture, name): tensor for name, tensor in tensors.items()}
 
 
 def weights_hash(model) -> str:
@@ -211,7 +211,7 @@ def test_the_masks_are_packed_and_heads_counted(golden, tmp_path):
         assert len(shapes) == 7 * model.geometry.layers
         for name, shape in shapes.items():
             kept = np.unpackbits(masks.get_tensor(name), count=np.prod(shape)).reshape(shape).astype(bool)
-            weight = tensors[native_name(model.checkpoint.config["model_type"], name)]
+            weight = tensors[native_name(model.architecture, name)]
             assert np.array_equal(kept, weight.numpy() != 0), name
     width = model.geometry.hidden // model.geometry.heads
     for layer, shares in enumerate(report["sparsity"]["by_head"]["o_proj"]):
