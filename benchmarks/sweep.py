@@ -45,9 +45,9 @@ def main() -> None:
         for number, sparsity in enumerate(map(float, options.sparsities.split(","))):
             spec = PruneSpec(model=model, method=options.method, sparsity=sparsity, calibration=calibration, out="")
             if not number:
-                asked = DenseStatisticsSpec.of(spec)
-                assert asked is not None
-                stored, storing = _timed(partial(dense_statistics, asked, context("store", "together")))
+                statistics_spec = DenseStatisticsSpec.of(spec)
+                assert statistics_spec is not None
+                stored, storing = _timed(partial(dense_statistics, statistics_spec, context("store", "together")))
                 store = Stores(Path(root) / "together").results
                 store.add_result(stored.key, dict(stored.summary), stored.file)
                 store.close()

@@ -199,10 +199,10 @@ def value(name: str) -> Any:
 
 def problems() -> list[str]:
     """A sentence for every variable that holds what it may not. Every door asks this first."""
-    found = []
+    sentences = []
     for name in VARIABLES:
         try:
             value(name)
         except VariableError as error:
-            found.append(f"{error} Set it right, or unset it, and start SinkScope again.")
-    return found
+            sentences.append(f"{error} Set it right, or unset it, and start SinkScope again.")
+    return sentences

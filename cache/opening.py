@@ -70,13 +70,13 @@ def _damage(database: Path, thorough: bool) -> str:
         if _stays_empty(database):
             return "it is empty"
         with contextlib.closing(sqlite3.connect(database.resolve().as_uri() + "?mode=rw", uri=True)) as connection:
-            found = connection.execute("PRAGMA quick_check(1)" if thorough else "PRAGMA schema_version").fetchone()
+            answer = connection.execute("PRAGMA quick_check(1)" if thorough else "PRAGMA schema_version").fetchone()
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
             if tables and not {"Cache", "Settings"} <= tables:
                 return "it is another program's"
             if "Cache" in tables:
                 connection.execute("SELECT key, raw, mode, filename, value FROM Cache LIMIT 1").fetchone()
-            return "" if not thorough or found == ("ok",) else str(found[0]).splitlines()[-1]
+            return "" if not thorough or answer == ("ok",) else str(answer[0]).splitlines()[-1]
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in _DAMAGE:

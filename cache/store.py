@@ -250,8 +250,8 @@ class Store:
 
     def labels(self) -> dict[str, dict[str, Any]]:
         """What visitors said of runs, by their ids."""
-        found = {run_id: self._run(_LABEL + run_id) for run_id in self._names(_LABEL)}
-        return {run_id: label for run_id, label in found.items() if label is not None}
+        labels = {run_id: self._run(_LABEL + run_id) for run_id in self._names(_LABEL)}
+        return {run_id: label for run_id, label in labels.items() if label is not None}
 
     def delete_label(self, run_id: str) -> None:
         """Forgets what was said of a run."""

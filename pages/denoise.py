@@ -125,13 +125,13 @@ def _sampling_type(model: ModelSpec) -> type[Sampling]:
 def _recording_size(model: ModelSpec, prompt: str, sampling: Sampling, stored: str) -> int | None:
     """About how many bytes it will take, or None for a model that is not on this disk. A word counts as 1.5 tokens."""
     try:
-        found = find(model.source, model.paradigm)
+        checkpoint = find(model.source, model.paradigm)
     except EXPECTED:
         return None
-    if found is None:
+    if checkpoint is None:
         return None
-    sampling = sampling.in_blocks_of(found.architecture.block_size)
-    return planned_bytes(sampling, found.geometry, int(1.5 * len(prompt.split())), 0, stored)
+    sampling = sampling.in_blocks_of(checkpoint.architecture.block_size)
+    return planned_bytes(sampling, checkpoint.geometry, int(1.5 * len(prompt.split())), 0, stored)
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner="Asking what this model is…")
@@ -282,8 +282,8 @@ def _replay(recording: Recording, params: SinkParams, references: dict[str, np.n
 
 def _advance(last: int) -> None:
     """One step on. The browser's slider may lag a step, so the position is kept here; a jump is the visitor's own."""
-    asked, position = st.session_state.get("step", 0), st.session_state.get(_POSITION, 0)
-    step = asked if abs(asked - position) > 1 else position
+    chosen, position = st.session_state.get("step", 0), st.session_state.get(_POSITION, 0)
+    step = chosen if abs(chosen - position) > 1 else position
     if step >= last:
         st.session_state[_PLAYING] = False
         st.rerun()

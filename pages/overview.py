@@ -72,7 +72,7 @@ def _model() -> None:
     spec = model_in_use()
     known = model_entry(spec)
     try:
-        found = find(spec.source, spec.paradigm)
+        checkpoint = find(spec.source, spec.paradigm)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
@@ -80,12 +80,12 @@ def _model() -> None:
         "Model": known.name,
         "Source": "ships with SinkScope" if known.name.startswith("bundled") else known.source,
     }
-    if found is None:
+    if checkpoint is None:
         st.info(
             "This model is not on this disk yet. It is downloaded from the Hugging Face hub at the first recording."
         )
     else:
-        geometry, architecture = found.geometry, found.architecture
+        geometry, architecture = checkpoint.geometry, checkpoint.architecture
         facts |= {
             "Architecture": architecture.name,
             "Attention": architecture.attends,
@@ -95,8 +95,8 @@ def _model() -> None:
         }
     told = {"": [plain(name) for name in facts], " ": [plain(fact) for fact in facts.values()]}
     st.table(told, border="horizontal", hide_index=True, hide_header=True)
-    if found is not None and found.architecture.note:
-        st.caption(plain(found.architecture.note))
+    if checkpoint is not None and checkpoint.architecture.note:
+        st.caption(plain(checkpoint.architecture.note))
     if known.summary:
         st.caption(plain(known.summary))
     st.caption("Change it in the sidebar: LLaDA, Dream, converted Qwen models, a local folder or any hub id.")

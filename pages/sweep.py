@@ -121,12 +121,12 @@ def _launch(spec: SweepSpec) -> None:
 def _shown() -> JobRecord | None:
     """The sweep in the address, else the newest; with the others to choose from."""
     records = {record.id: record for record in engine().jobs("sweep")}
-    asked = st.query_params.get(_ADDRESS)
-    if asked and asked not in records:
+    sweep_id = st.query_params.get(_ADDRESS)
+    if sweep_id and sweep_id not in records:
         not_in_address("a sweep that is not in the store." + (" Here is the newest one." if records else ""))
     if not records:
         return None
-    shown = asked if asked in records else next(iter(records))
+    shown = sweep_id if sweep_id in records else next(iter(records))
     if len(records) > 1:
         st.session_state[_CHOSEN] = shown
         shown = st.selectbox(

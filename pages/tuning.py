@@ -81,10 +81,10 @@ def _page(job: JobRecord) -> None:
         suggest_view(job.parameters(CalibrateSpec), setting, statistics.info.levels)
     else:
         effects = {
-            name: tune_effects.every_layer(statistics, job.key or "", one, name, GROWING.get(view))
-            for name, one in named.items()
+            name: tune_effects.every_layer(statistics, job.key or "", variant, name, GROWING.get(view))
+            for name, variant in named.items()
         }
-        stacked = {name: tuning.together(own) for name, own in effects.items()}
+        stacked = {name: tuning.together(layers) for name, layers in effects.items()}
         _numbers(statistics, stacked)
         if view == "Masks":
             _changed(statistics, stacked)
@@ -93,12 +93,12 @@ def _page(job: JobRecord) -> None:
         else:
             _scores(statistics, effects)
     _hand_over(statistics, setting)
-    asked = statistics.info.spec
+    statistics_spec = statistics.info.spec
     settings = {name: setting_in_words(shown) for name, shown in named.items()}
     export_button(
         f"SinkScope: tuning, {view.lower()}",
-        {**settings, "stored from": asked.model_dump(mode="json")},
-        Path(asked.model.source).name,
+        {**settings, "stored from": statistics_spec.model_dump(mode="json")},
+        Path(statistics_spec.model.source).name,
     )
 
 
@@ -137,19 +137,19 @@ def _error_of_bins(statistics: StoredStatistics) -> str:
             ":material/warning: How far these bins are off was not measured when they were stored. Store the "
             "statistics again to know."
         )
-    found = bin_error.shares(errors)
-    if np.isnan(found.missed):
+    missed = bin_error.shares(errors)
+    if np.isnan(missed.missed):
         return ":material/info: How far bins are off cannot be told: none of the settings tried changes a bit."
     worst = (
         ""
-        if np.isnan(found.worst_missed)
-        else (f" (in the worst {found.worst_missed:.1%} and {found.worst_false:.1%})")
+        if np.isnan(missed.worst_missed)
+        else (f" (in the worst {missed.worst_missed:.1%} and {missed.worst_false:.1%})")
     )
     return (
-        f":material/info: Bins are an estimate. Measured here on {found.settings:d} settings, {len(bin_error.GENTLE)} "
+        f":material/info: Bins are an estimate. Measured here on {missed.settings:d} settings, {len(bin_error.GENTLE)} "
         "of them gentle, where bins err most, the others drawn over the whole range of every slider: of the mask bits "
-        f"they change, bins miss {found.missed:.1%}, and falsely change "
-        f"{found.false:.1%} as many{worst}. Squares by token are exact."
+        f"they change, bins miss {missed.missed:.1%}, and falsely change "
+        f"{missed.false:.1%} as many{worst}. Squares by token are exact."
     )
 
 
@@ -164,8 +164,8 @@ def _problem(statistics: StoredStatistics, setting: TuneParams) -> str:
 
 
 def _numbers(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
-    for name, own in effects.items():
-        total: Total = tuning.total(own, statistics.sizes)
+    for name, effect in effects.items():
+        total: Total = tuning.total(effect, statistics.sizes)
         columns = st.columns(3)
         card(columns[0], f"Mask bits changed, {name}", f"{total.changed:.3%}", help=_SCORE)
         card(columns[1], "Changed by another calibration seed", f"{total.floor:.3%}")
@@ -185,13 +185,13 @@ def _table(statistics: StoredStatistics, effects: dict[str, Effects]) -> pd.Data
     names = list(statistics.info.inputs)
     layer, projection = (axis.ravel() for axis in np.indices(statistics.sizes.shape))
     columns = {"layer": layer, "projection": [names[index] for index in projection]}
-    for name, own in effects.items():
+    for name, effect in effects.items():
         columns |= {
-            f"changed, {name}": own.changed.ravel(),
-            f"± (95 %), {name}": own.spread.ravel(),
-            f"changed by another seed, {name}": own.floor.ravel(),
-            f"output error, {name}": own.error.ravel(),
-            f"output error without discount, {name}": own.plain_error.ravel(),
+            f"changed, {name}": effect.changed.ravel(),
+            f"± (95 %), {name}": effect.spread.ravel(),
+            f"changed by another seed, {name}": effect.floor.ravel(),
+            f"output error, {name}": effect.error.ravel(),
+            f"output error without discount, {name}": effect.plain_error.ravel(),
         }
     return pd.DataFrame(columns)
 
@@ -205,7 +205,8 @@ def _short_names(statistics: StoredStatistics) -> list[str]:
 
 def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     shown = [
-        grids.Grid(name, own.changed, figures.spread_lines(own.spread, own.floor)) for name, own in effects.items()
+        grids.Grid(name, effect.changed, figures.spread_lines(effect.spread, effect.floor))
+        for name, effect in effects.items()
     ]
     shown.append(grids.Grid("another calibration seed", next(iter(effects.values())).floor))
     chart(
@@ -228,7 +229,7 @@ def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
         "$$\\frac{\\lVert WX - \\tilde W X \\rVert}{\\lVert WX \\rVert}$$\n\non the inputs $X$ of the dense model on "
         "held-out noised sequences; $\\tilde W$ is $W$ with the mask's weights at zero."
     )
-    shown = [grids.Grid(name, own.error) for name, own in effects.items()]
+    shown = [grids.Grid(name, effect.error) for name, effect in effects.items()]
     shown.append(grids.Grid("no discount", next(iter(effects.values())).plain_error))
     chart(
         "Output error of each projection",
@@ -244,7 +245,7 @@ def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
         "Blue: the discount's mask serves the outputs better; red: worse. Relative to the error without a discount.",
         formula,
         grids.grids(
-            [grids.Grid(name, own.error_change) for name, own in effects.items()],
+            [grids.Grid(name, effect.error_change) for name, effect in effects.items()],
             "output error, relative change",
             names,
             signed=True,
@@ -255,11 +256,13 @@ def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
 
 def _discount(statistics: StoredStatistics, job: JobRecord, named: dict[str, TuneParams]) -> None:
     layer = 0
-    if any(one.discount.sink_scope == "layer" for one in named.values()):
+    if any(variant.discount.sink_scope == "layer" for variant in named.values()):
         layer = _choose_layer(statistics)
     curves = {
-        name: tuning.discount_curve(statistics.mass, one.discount, tune_effects.steps_of(statistics, one), layer)
-        for name, one in named.items()
+        name: tuning.discount_curve(
+            statistics.mass, variant.discount, tune_effects.steps_of(statistics, variant), layer
+        )
+        for name, variant in named.items()
     }
     first, setting = next(iter(curves.values())), next(iter(named.values()))
     table = pd.DataFrame({"z": first.z})
@@ -274,7 +277,7 @@ def _discount(statistics: StoredStatistics, job: JobRecord, named: dict[str, Tun
         f"steps. Bars: the calibration's tokens. Dashed: k.{averaged}",
         _WEIGHT,
         figures.discount_curves(
-            {name: (one.z, one.low, one.median, one.high) for name, one in curves.items()},
+            {name: (curve.z, curve.low, curve.median, curve.high) for name, curve in curves.items()},
             first.counts,
             setting.discount.sink_std,
         ),
@@ -348,8 +351,8 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
                 "75 %": q[3],
                 "99 %": q[4],
             }
-            for layer, own in enumerate(quantiles)
-            for given, q in own.items()
+            for layer, layer_quantiles in enumerate(quantiles)
+            for given, q in layer_quantiles.items()
         ]
         chart(
             f"Feature scores moved by the discount, {name}",
@@ -368,12 +371,16 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
 def _hand_over(statistics: StoredStatistics, setting: TuneParams) -> None:
     """To the pruning page, with the calibration text and the setting in its address."""
     calibration = statistics.info.spec.calibration
-    asked = {**calibration.model_dump(), **setting.discount.model_dump(), **setting.model_dump(exclude={"discount"})}
+    parameters = {
+        **calibration.model_dump(),
+        **setting.discount.model_dump(),
+        **setting.model_dump(exclude={"discount"}),
+    }
     st.page_link(
         "pages/pruning.py",
         label="**Prune with this**",
         icon=":material/content_cut:",
-        query_params={f"prune_{name}": str(value) for name, value in asked.items()},
+        query_params={f"prune_{name}": str(value) for name, value in parameters.items()},
         help="Opens the pruning page with this calibration text and setting.",
     )
 

@@ -147,9 +147,9 @@ def keys(task: str, split: str, limit: int | None = None) -> np.ndarray:
     return np.array([item["key"] for item in read_items(task, split)[:limit]])
 
 
-def interval(found: Estimate | Difference) -> list[float]:
+def interval(estimate: Estimate | Difference) -> list[float]:
     """[value, low, high] of an estimate with its 95 % interval, clustered by the items' keys."""
-    return [found.value, found.low, found.high]
+    return [estimate.value, estimate.low, estimate.high]
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------

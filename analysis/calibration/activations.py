@@ -162,9 +162,9 @@ def _by_sequence(masses: list[np.ndarray], batches: list[Rows], shape: tuple[int
     sequences, levels, length = shape
     mass = np.empty((sequences, levels, masses[0].shape[1], length), np.float32)
     level = seen = 0
-    for own, rows in zip(masses, batches, strict=True):
-        _require_finite(own)
-        for row, members in zip(own, rows.members, strict=True):
+    for sequence_masses, rows in zip(masses, batches, strict=True):
+        _require_finite(sequence_masses)
+        for row, members in zip(sequence_masses, rows.members, strict=True):
             mass[members, level] = row
             seen += len(members)
         if seen == sequences:
@@ -249,8 +249,8 @@ def _require_finite(mass: np.ndarray) -> None:
 def add_norms(total: torch.Tensor, inputs: torch.Tensor, weights: Weights, layer: int) -> None:
     """Adds Σ_rows times · Σ_m ‖ω_m ⊙ X‖₂ of a layer's inputs (B, S, F) to total (F,), in place."""
     for row, (weight, times) in zip(inputs, weights, strict=True):
-        own = torch.from_numpy(weight[:, layer if weight.shape[1] > 1 else 0]).to(row.device)
-        total += times * (own.square() @ row.float().square()).sqrt().sum(dim=0)
+        layer_weight = torch.from_numpy(weight[:, layer if weight.shape[1] > 1 else 0]).to(row.device)
+        total += times * (layer_weight.square() @ row.float().square()).sqrt().sum(dim=0)
 
 
 def running_sum(inputs: torch.Tensor) -> torch.Tensor:

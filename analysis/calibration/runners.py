@@ -51,13 +51,13 @@ class Resident:
         self.groups = shared_inputs(model)
 
     def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
-        found = []
+        masses_by_batch = []
         for tokens in batches:
             observer = LayerMassObserver()
             self.model.hidden(tokens, observer, noised_layout(self.model))
-            found.append(per_query(self.model, observer.take().numpy()))
+            masses_by_batch.append(per_query(self.model, observer.take().numpy()))
             on_forward()
-        return found
+        return masses_by_batch
 
     def inputs(
         self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True
@@ -85,16 +85,16 @@ class Streamed:
         self.groups = [self._groups()] * model.geometry.layers
 
     def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
-        found: list[list[np.ndarray]] = [[] for _ in batches]
+        masses_by_batch: list[list[np.ndarray]] = [[] for _ in batches]
 
         def run(batch: int, layer: int, block: nn.Module, given: BlockInput) -> torch.Tensor:
             observer = LayerMassObserver()
             states = run_block(block, given, observer)
-            found[batch].append(observer.take().numpy()[:, 0])
+            masses_by_batch[batch].append(observer.take().numpy()[:, 0])
             return states
 
         self._walk(batches, run, on_forward, noised_layout(self.model))
-        return [per_query(self.model, np.stack(layers, axis=1)) for layers in found]
+        return [per_query(self.model, np.stack(layers, axis=1)) for layers in masses_by_batch]
 
     def inputs(
         self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True

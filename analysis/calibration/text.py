@@ -68,9 +68,9 @@ def calibration_text(
     source = SOURCES.get(params.data)
     if source is not None and source.shuffled:
         ids = np.fromiter(_first(tokens(source.pieces(params.seed)), count * length), np.int64)
-        windows, found = ids[: len(ids) // length * length].reshape(-1, length), len(ids)
+        windows, tokens_read = ids[: len(ids) // length * length].reshape(-1, length), len(ids)
         if draw is None:
-            _require(windows, found, params, length)
+            _require(windows, tokens_read, params, length)
         return CalibrationText(windows, note)
     if source is None:
         path, file = _file(params.data)
@@ -79,19 +79,19 @@ def calibration_text(
             if len(windows) == count or draw is not None:
                 return CalibrationText(windows, note)
         source = Source(path.name, lambda seed: file.whole(path))
-    windows, found = _windows(tokens(source.pieces(params.seed)), length)
+    windows, tokens_read = _windows(tokens(source.pieces(params.seed)), length)
     if draw is None:
-        _require(windows, found, params, length)
+        _require(windows, tokens_read, params, length)
     chosen = np.random.default_rng(params.seed).choice(len(windows), min(count, len(windows)), replace=False)
     return CalibrationText(windows[chosen].astype(np.int64), note)
 
 
-def _require(windows: np.ndarray, found: int, params: CalibrationParams, length: int) -> None:
+def _require(windows: np.ndarray, tokens_read: int, params: CalibrationParams, length: int) -> None:
     if len(windows) < params.samples:
         raise UserError(
-            f"Too little calibration text in '{params.data}': it holds {found:,} tokens, enough for {len(windows)} of "
-            f"the {params.samples} sequences of {length} tokens asked for. Take fewer samples, a shorter sequence "
-            "length, or more text."
+            f"Too little calibration text in '{params.data}': it holds {tokens_read:,} tokens, enough for "
+            f"{len(windows)} of the {params.samples} sequences of {length} tokens asked for. Take fewer samples, a "
+            "shorter sequence length, or more text."
         )
 
 
@@ -150,15 +150,15 @@ def _windows(lists: Iterable[tuple[list[int], bool]], length: int) -> tuple[np.n
     seen.
     """
     running, cut = array("i"), array("i")
-    found = 0
+    tokens_read = 0
     for ids, joins in lists:
-        found += len(ids)
+        tokens_read += len(ids)
         if joins:
             running.extend(ids)
         else:
             cut.extend(ids[: len(ids) // length * length])
     cut.extend(running[: len(running) // length * length])
-    return np.array(cut, np.int32).reshape(-1, length), found
+    return np.array(cut, np.int32).reshape(-1, length), tokens_read
 
 
 # --- large files ------------------------------------------------------------------------------------------------

@@ -137,9 +137,9 @@ def _line_start(file: BinaryIO, place: int, path: Path) -> int:
     while end > 0:
         start = max(0, end - _BLOCK)
         file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
         end = start
         if place - end > LONGEST_LINE:
             raise _too_long(f"The line at byte {place:,}", path)

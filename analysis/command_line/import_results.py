@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         for number, name in enumerate(results.names)
         if number
     ]
-    asked = {
+    request = {
         "folders": list(map(str, options.folders)),
         "names": list(options.names),
         "beside": list(map(str, options.beside)),
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     with folder_beside(out, ".import-") as folder:
         lines, whole = folder / items_file.DOCUMENTS, folder / "summary.json"
         write(results, lines)
-        text = json.dumps({**numbers, "parameters": asked}, indent=1, ensure_ascii=False)
+        text = json.dumps({**numbers, "parameters": request}, indent=1, ensure_ascii=False)
         whole.write_text(text + "\n", encoding="utf-8")
         outputs.place(lines, items, options.overwrite, items_file.refusal)
         outputs.place(whole, out, options.overwrite, refusal)

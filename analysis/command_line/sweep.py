@@ -141,11 +141,11 @@ def run(options: argparse.Namespace) -> int:
 def _foreseen(engine: Engine, spec: SweepSpec) -> Foresight:
     """What it will take; what is not known is measured first, on one step of each phase."""
     foresight = engine.foresee(spec)
-    asked = [engine.submit("estimate", question).id for question in foresight.estimates]
-    for number, job_id in enumerate(asked):
-        _say(f"estimating {number + 1}/{len(asked)}")
+    estimate_ids = [engine.submit("estimate", question).id for question in foresight.estimates]
+    for number, job_id in enumerate(estimate_ids):
+        _say(f"estimating {number + 1}/{len(estimate_ids)}")
         engine.wait(job_id, timeout=86400)
-    return engine.foresee(spec) if asked else foresight
+    return engine.foresee(spec) if estimate_ids else foresight
 
 
 def _followed(engine: Engine, spec: SweepSpec) -> JobRecord:
@@ -178,7 +178,7 @@ def _finished(engine: Engine, record: JobRecord, options: argparse.Namespace) ->
         "reason": record.reason,
         "points": [point_row(point) for point in points],
         "settings": [sweep_scores.setting_row(setting) for setting in settings],
-        "differences": [sweep_scores.comparison_row(one) for one in compared],
+        "differences": [sweep_scores.comparison_row(comparison) for comparison in compared],
         "verdicts": sweep_scores.verdicts(compared),
         "parameters": record.spec,
         "environment": _environment(points),

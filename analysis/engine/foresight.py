@@ -92,9 +92,9 @@ def _alike(job: JobRecord, wanted: EstimateSpec) -> bool:
         return False
 
 
-def _seconds_a_model(jobs: Sequence[JobRecord], asked: EvaluateSpec) -> float | None:
+def _seconds_a_model(jobs: Sequence[JobRecord], evaluation: EvaluateSpec) -> float | None:
     """What answering took a model and its pruned copies, for as many items as are asked; None where it was not done."""
-    wanted = _question(asked)
+    wanted = _question(evaluation)
     took = []
     for job in jobs:
         if job.state != "done" or not job.started or not job.finished:
@@ -104,7 +104,7 @@ def _seconds_a_model(jobs: Sequence[JobRecord], asked: EvaluateSpec) -> float | 
             spec = job.parameters(EvaluateSpec)
         except ValueError:
             continue
-        if fresh > 0 and spec.model == asked.model and _question(spec) == wanted:
+        if fresh > 0 and spec.model == evaluation.model and _question(spec) == wanted:
             took.append((job.finished - job.started) * job.summary["answers"] / fresh / len(spec.models))
     return median(took) if took else None
 
@@ -130,23 +130,23 @@ def _disk(spec: SweepSpec, points: Sequence[PruneSpec], workers: int) -> int | N
     return total
 
 
-def lines(found: Foresight) -> list[str]:
+def lines(foresight: Foresight) -> list[str]:
     """What a sweep will take, a sentence each."""
-    known = f"; {found.known:,} more are answered already" if found.known else ""
-    told = [f"{found.points:,} prunings to do and to score{known}."]
-    if not found.points:
+    known = f"; {foresight.known:,} more are answered already" if foresight.known else ""
+    told = [f"{foresight.points:,} prunings to do and to score{known}."]
+    if not foresight.points:
         return told
-    if found.seconds:
+    if foresight.seconds:
         told.append(
-            f"At most about {_duration(found.seconds)} of one worker's time, of what is known, and less where prunings "
-            f"share statistics of the dense model; {found.workers} at work."
+            f"At most about {_duration(foresight.seconds)} of one worker's time, of what is known, and less where "
+            f"prunings share statistics of the dense model; {foresight.workers} at work."
         )
-    if found.memory_bytes is not None:
-        told.append(f"Up to {found.memory_bytes / 1e6:,.0f} MB of memory beside a model.")
-    if found.disk_bytes is not None:
-        told.append(f"Up to {found.disk_bytes / 1e6:,.0f} MB on the disk.")
-    if found.unknown:
-        told.append(f"Not known: {'; '.join(found.unknown)}.")
+    if foresight.memory_bytes is not None:
+        told.append(f"Up to {foresight.memory_bytes / 1e6:,.0f} MB of memory beside a model.")
+    if foresight.disk_bytes is not None:
+        told.append(f"Up to {foresight.disk_bytes / 1e6:,.0f} MB on the disk.")
+    if foresight.unknown:
+        told.append(f"Not known: {'; '.join(foresight.unknown)}.")
     return told
 
 

@@ -105,21 +105,23 @@ def known_runs(engine: Engine) -> list[Run]:
 
 def _pruned(engine: Engine) -> list[Run]:
     """The pruned models of finished jobs, and those in folders that the engine offers by name, newest first."""
-    found: dict[str, dict[str, Any]] = {}
+    pruned_models: dict[str, dict[str, Any]] = {}
     for record in engine.jobs("prune"):
         result = engine.result(record)
         if result is not None and result.folder is not None:
             fields = {"id": record.id, "record": record, "folder": result.folder, "parameters": record.spec}
             fields |= {"report": record.summary.get("report"), "created": record.created}
-            found.setdefault(_place(result.folder), fields)
+            pruned_models.setdefault(_place(result.folder), fields)
     for folder in engine.pruned_models().values():
-        if _place(folder) not in found:
+        if _place(folder) not in pruned_models:
             report = load_report(folder)
             fields = {"id": _made_id(_place(folder)), "folder": folder, "report": report}
             stated = report.get("parameters") if report is not None else None
             fields |= {"parameters": stated if isinstance(stated, dict) else {}, "created": folder.stat().st_mtime}
-            found[_place(folder)] = fields
-    names = run_names([one["parameters"] for one in found.values()], [one["id"] for one in found.values()])
+            pruned_models[_place(folder)] = fields
+    names = run_names(
+        [pruned["parameters"] for pruned in pruned_models.values()], [pruned["id"] for pruned in pruned_models.values()]
+    )
     return [
         Run(
             kind="pruned",
@@ -128,31 +130,31 @@ def _pruned(engine: Engine) -> list[Run]:
             model=((fields["report"] or {}).get("model") or {}).get("source", ""),
             **fields,
         )
-        for fields, name in zip(found.values(), names, strict=True)
+        for fields, name in zip(pruned_models.values(), names, strict=True)
     ]
 
 
 def _dense(evaluations: Mapping[str, Sequence[Scored]], pruned: set[str]) -> list[Run]:
     """The models that were evaluated and are no pruned ones, by the source they were asked with."""
-    found = []
+    runs = []
     for place, scored in evaluations.items():
         source = _sources(scored[0].record)[scored[0].number]
         if place in pruned or (Path(source).is_absolute() and not Path(source).is_dir()):
             continue
         name = Path(source).name if Path(source).is_absolute() else source
-        created = min(one.record.created for one in scored)
-        found.append(Run(_made_id(place), "dense", f"{name} dense", source, source, created))
-    return found
+        created = min(evaluation.record.created for evaluation in scored)
+        runs.append(Run(_made_id(place), "dense", f"{name} dense", source, source, created))
+    return runs
 
 
 def _evaluations(engine: Engine) -> dict[str, list[Scored]]:
     """By the place of a model, where finished evaluations have scored it, newest first."""
-    found: dict[str, list[Scored]] = {}
+    evaluations: dict[str, list[Scored]] = {}
     for record in engine.jobs("evaluate"):
         if record.state == "done" and record.summary.get("models"):
             for number, source in enumerate(_sources(record)):
-                found.setdefault(_place(source), []).append(Scored(record, number))
-    return found
+                evaluations.setdefault(_place(source), []).append(Scored(record, number))
+    return evaluations
 
 
 def _sources(record: JobRecord) -> list[str]:
@@ -186,7 +188,7 @@ class Score:
 
 def score(run: Run) -> Score | None:
     """The accuracy in the newest evaluation that has one."""
-    return next((found for scored in run.evaluations if (found := score_in(scored)) is not None), None)
+    return next((value for scored in run.evaluations if (value := score_in(scored)) is not None), None)
 
 
 def score_in(scored: Scored) -> Score | None:

@@ -19,11 +19,11 @@ class Stored:
 
 def stored_results(engine: Engine) -> list[Stored]:
     """Everything that finished jobs left, the largest first."""
-    found: dict[str, Stored] = {}
+    results: dict[str, Stored] = {}
     for record in engine.jobs():
-        if record.key and record.key not in found and engine.has_result(record):
-            found[record.key] = Stored(record, engine.store.result_bytes(record.key))
-    return sorted(found.values(), key=lambda one: -one.bytes)
+        if record.key and record.key not in results and engine.has_result(record):
+            results[record.key] = Stored(record, engine.store.result_bytes(record.key))
+    return sorted(results.values(), key=lambda result: -result.bytes)
 
 
 def remove(engine: Engine, records: Sequence[JobRecord]) -> None:

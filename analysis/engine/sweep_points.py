@@ -14,14 +14,14 @@ Read = Callable[[Path, PruneSpec], PointScores]
 
 def scored(points: Sequence[Point], file_of: Callable[[JobRecord], Path | None], read: Read) -> list[PointScores]:
     """The scores of the points that have any. file_of: the file that a job left, or None where it was evicted."""
-    found = []
+    scores = []
     for point in points:
         if point.evaluated is None or point.evaluated.state != "done":
             continue
         file = file_of(point.evaluated)
         if file is not None:
-            found.append(read(file, point.pruning))
-    return found
+            scores.append(read(file, point.pruning))
+    return scores
 
 
 def point_row(point: Point) -> dict[str, Any]:

@@ -235,7 +235,9 @@ class Sweeps:
         if not sweep.looked_up:
             sweep.looked_up = True
             record = self._take_in_earlier(record, sweep)
-        points = {digest: self._point(sweep.spec, record, digest, one) for digest, one in sweep.prunings.items()}
+        points = {
+            digest: self._point(sweep.spec, record, digest, pruning) for digest, pruning in sweep.prunings.items()
+        }
         steps: dict[str, _Step] = {}
         shared = _read_by(point.pruning for point in points.values() if point.pruned is None)
         for digest, point in points.items():
@@ -352,10 +354,10 @@ class Sweeps:
         pruned = self._engine.answered("prune", key)
         if pruned is None and spec.keep == "masks":
             pruned = self._engine.answered("prune", _masks_key(key))
-        found = {"prune": pruned, "evaluate": finished("evaluate", _evaluation(spec, pruning, folder))}
+        records = {"prune": pruned, "evaluate": finished("evaluate", _evaluation(spec, pruning, folder))}
         if spec.footprints:
-            found["footprint"] = finished("footprint", FootprintSpec(model=pruning.model, pruned=folder))
-        return {name: job for name, job in found.items() if job is not None} if all(found.values()) else {}
+            records["footprint"] = finished("footprint", FootprintSpec(model=pruning.model, pruned=folder))
+        return {name: job for name, job in records.items() if job is not None} if all(records.values()) else {}
 
     def _finished(self) -> _Finished:
         """Finds finished jobs by their very parameters, of this version of the code and of the model as it is."""
@@ -391,9 +393,9 @@ class Sweeps:
             record = self._book.job(sweep_id)
             if record is None or record.ended:
                 return None
-            own = [*record.summary.get("made", []), *([name] if made else [])]
+            made_here = [*record.summary.get("made", []), *([name] if made else [])]
             children = {**_children(record), name: child.id}
-            return self._book.update(sweep_id, summary={**record.summary, "children": children, "made": own})
+            return self._book.update(sweep_id, summary={**record.summary, "children": children, "made": made_here})
 
     def _drop_checkpoint(self, record: JobRecord, digest: str, point: Point) -> None:
         """Removes the weights of a checkpoint that this sweep made and scored; its masks and its report stay."""

@@ -25,7 +25,7 @@ LEFT_OUT = "Not of written answers, under guidance, or where draws end early: th
 
 def bounded(results: Results) -> list[EvaluatedBenchmark]:
     """The benchmarks of which some answer has a bound."""
-    return [one for one in results.benchmarks if np.isfinite(results.bounds[one.name]).any()]
+    return [benchmark for benchmark in results.benchmarks if np.isfinite(results.bounds[benchmark.name]).any()]
 
 
 def bound_table(results: Results) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def bound_differences(results: Results, some: Sequence[Pair]) -> list[dict[str, 
     Tested when all planned items are in; p is Student's, or the sign flip's where it is larger and few clusters differ,
     adjusted by Holm over all rows.
     """
-    final = all(comparing.is_final(results, one.name, range(len(results.names))) for one in bounded(results))
+    final = all(comparing.is_final(results, scored.name, range(len(results.names))) for scored in bounded(results))
     rows: list[dict[str, Any]] = []
     ps: list[float | None] = []
     for pair in some:

@@ -29,15 +29,15 @@ DENSE = "dense"  # the first model, which all others are compared with
 
 def conditions_of(results: Results) -> list[dict[str, Any]]:
     """How every model was pruned, by its report, and under what conditions it was scored so far."""
-    found = []
+    by_model = []
     versions = scoring_versions(results)
     for run, model, (precision, device) in zip(results.runs, results.models, results.scored_with, strict=True):
-        own = {conditions.DENSE: model.fingerprint} if model.fingerprint else {}
-        own |= conditions.conditions(run)
+        model_conditions = {conditions.DENSE: model.fingerprint} if model.fingerprint else {}
+        model_conditions |= conditions.conditions(run)
         scored = {conditions.SCORED_IN: precision, conditions.SCORED_ON: device}
-        own |= conditions.scoring(results.header, model, versions)
-        found.append(own | {name: value for name, value in scored.items() if value})
-    return found
+        model_conditions |= conditions.scoring(results.header, model, versions)
+        by_model.append(model_conditions | {name: value for name, value in scored.items() if value})
+    return by_model
 
 
 def related_pairs(results: Results) -> dict[str, list[Pair]]:
@@ -45,11 +45,11 @@ def related_pairs(results: Results) -> dict[str, list[Pair]]:
     control and its published baseline, as far as they are there.
     """
     every = conditions_of(results)
-    found = {DENSE: [(model, 0) for model in range(1, len(every))]}
+    by_relation = {DENSE: [(model, 0) for model in range(1, len(every))]}
     for relation in conditions.RELATIONS:
         others = [(model, conditions.counterpart(every, model, relation)) for model in range(len(every))]
-        found[relation] = [(model, other) for model, other in others if other is not None]
-    return found
+        by_relation[relation] = [(model, other) for model, other in others if other is not None]
+    return by_relation
 
 
 def pairs(results: Results) -> list[Pair]:
@@ -137,32 +137,32 @@ def _compared(results: Results, some: Sequence[Pair] | None) -> _Compared:
     models = sorted({model for pair in chosen for model in pair})
     final = all(is_final(results, benchmark.name, models) for benchmark in results.accuracies)
     counted = [benchmark.name for benchmark in begun(results)]
-    found: dict[Pair, dict[str, Difference]] = {}
+    differences: dict[Pair, dict[str, Difference]] = {}
     for pair in chosen:
-        found[pair] = {}
+        differences[pair] = {}
         for benchmark in results.accuracies:
             first, _ = scores(results, benchmark.name, pair[0], pair[1:])
             second, _ = scores(results, benchmark.name, pair[1], pair[:1])
-            found[pair][benchmark.name] = significance.difference(
+            differences[pair][benchmark.name] = significance.difference(
                 first, second, clusters(results, benchmark.name, pair), final
             )
         if len(results.accuracies) > 1:
             rows = [paired(results, name, pair) for name in counted]
-            found[pair][AVERAGE] = significance.average_difference(
+            differences[pair][AVERAGE] = significance.average_difference(
                 rows, [clusters(results, name, pair) for name in counted], final
             )
     groups = _crossed(results, chosen, final)
-    places = [(pair, task) for pair, tasks in found.items() for task in tasks]
+    places = [(pair, task) for pair, tasks in differences.items() for task in tasks]
     adjusted = significance.holm(
-        [found[pair][task].p for pair, task in places] + [group.difference.p for group in groups]
+        [differences[pair][task].p for pair, task in places] + [group.difference.p for group in groups]
     )
     for (pair, task), p in zip(places, adjusted, strict=False):
-        found[pair][task] = replace(found[pair][task], p_holm=p)
+        differences[pair][task] = replace(differences[pair][task], p_holm=p)
     together = tuple(
         replace(group, difference=replace(group.difference, p_holm=p))
         for group, p in zip(groups, adjusted[len(places) :], strict=True)
     )
-    compared = _Compared(found, together)
+    compared = _Compared(differences, together)
     results.compared[chosen] = compared
     return compared
 
@@ -242,7 +242,9 @@ def _clusters_of(results: Results, group: Sequence[Pair]) -> list[np.ndarray]:
 
 
 def _counted(results: Results, group: Sequence[Pair]) -> list[str]:
-    return [one.name for one in results.accuracies if len(clusters(results, one.name, _models(group)))]
+    return [
+        benchmark.name for benchmark in results.accuracies if len(clusters(results, benchmark.name, _models(group)))
+    ]
 
 
 def overall(differences: Mapping[str, Difference]) -> Difference:
@@ -252,7 +254,7 @@ def overall(differences: Mapping[str, Difference]) -> Difference:
 
 def tests(of: Family, together: Sequence[OverSeeds] = ()) -> int:
     """How many tests a family holds, with those over seeds; 0 until the items are in."""
-    alone = sum(one.p is not None for tasks in of.values() for one in tasks.values())
+    alone = sum(difference.p is not None for tasks in of.values() for difference in tasks.values())
     return alone + sum(group.difference.p is not None for group in together)
 
 

@@ -58,28 +58,28 @@ def conditions(run: PrunedRun) -> dict[str, Any]:
     """What a pruning depended on; empty for a model without a report. What an older report lacks was the default."""
     if str(run.settings.get(METHOD)) not in METHODS:
         return {}
-    found: dict[str, Any] = {DENSE: run.model}
+    settings: dict[str, Any] = {DENSE: run.model}
     for name in SETTINGS:
         if name not in _PARTS:
-            found[name] = run.settings.get(name, PruneSpec.model_fields[name].default)
+            settings[name] = run.settings.get(name, PruneSpec.model_fields[name].default)
     for part, spec in _PARTS.items():
         stated = run.settings.get(part)
         values = spec().model_dump(mode="json") | (stated if isinstance(stated, dict) else {})
-        found |= {f"{part}.{name}": value for name, value in values.items()}
-    method = METHODS[found[METHOD]]
+        settings |= {f"{part}.{name}": value for name, value in values.items()}
+    method = METHODS[settings[METHOD]]
     # What a method does as published is no difference to another that does as it was published.
-    for name, own in (("quota_scope", None if method.rounds else method.scope), ("ranking", method.ranking)):
-        if found[name] == own:
-            found[name] = PUBLISHED
-    found[CALIBRATION_SEED] = run.seed
-    found |= {name: value for name, value in ((PRUNED_IN, run.precision), (PRUNED_ON, run.device)) if value}
-    found |= {f"{_VERSIONS}{name}": version for name, version in run.versions.items()}
-    return {name: _plain(value) for name, value in found.items() if not _unread(name, found)}
+    for name, default in (("quota_scope", None if method.rounds else method.scope), ("ranking", method.ranking)):
+        if settings[name] == default:
+            settings[name] = PUBLISHED
+    settings[CALIBRATION_SEED] = run.seed
+    settings |= {name: value for name, value in ((PRUNED_IN, run.precision), (PRUNED_ON, run.device)) if value}
+    settings |= {f"{_VERSIONS}{name}": version for name, version in run.versions.items()}
+    return {name: _plain(value) for name, value in settings.items() if not _unread(name, settings)}
 
 
-def _unread(name: str, found: Conditions) -> bool:
+def _unread(name: str, settings: Conditions) -> bool:
     """Whether the method, or the allocation, does not look at this."""
-    method, allocation = METHODS[found[METHOD]], ALLOCATIONS.get(str(found["allocation"]))
+    method, allocation = METHODS[settings[METHOD]], ALLOCATIONS.get(str(settings["allocation"]))
     part, _, rest = name.rpartition(".")
     if part == "calibration":
         needs_text = method.calibrated or (allocation is not None and allocation.needs_outliers)
@@ -104,26 +104,28 @@ def scoring(header: Header, model: EvaluatedModel, versions: Mapping[str, str]) 
 
     versions: of packages, of the evaluation that all models of `header` shared.
     """
-    found: dict[str, Any] = {SAMPLER: model.sampler, REVISION: model.revision}
-    found |= model.scored or scoring_of_all(header, versions)
-    return {name: _plain(value) for name, value in found.items() if value not in ("", None)}
+    settings: dict[str, Any] = {SAMPLER: model.sampler, REVISION: model.revision}
+    settings |= model.scored or scoring_of_all(header, versions)
+    return {name: _plain(value) for name, value in settings.items() if value not in ("", None)}
 
 
 def scoring_of_all(header: Header, versions: Mapping[str, str]) -> dict[str, Any]:
     """What the score of every model of an evaluation depended on."""
     benchmarks = header.benchmarks
-    found: dict[str, Any] = {
+    settings: dict[str, Any] = {
         TASKS: tuple(benchmark.title for benchmark in benchmarks),
         ITEMS: by_task({benchmark.title: benchmark.planned for benchmark in benchmarks}),
         SEED: header.seed,
     }
-    found |= {name: by_task({one.title: getattr(one, name) for one in benchmarks}) for name in _BY_TASK}
-    return with_versions(found, versions)
+    settings |= {
+        name: by_task({benchmark.title: getattr(benchmark, name) for benchmark in benchmarks}) for name in _BY_TASK
+    }
+    return with_versions(settings, versions)
 
 
-def with_versions(found: Conditions, versions: Mapping[str, Any]) -> dict[str, Any]:
+def with_versions(settings: Conditions, versions: Mapping[str, Any]) -> dict[str, Any]:
     """Conditions of a scoring, with the versions of what scored it, by name."""
-    return {**found, **{f"{_SCORING_VERSIONS}{name}": str(version) for name, version in versions.items()}}
+    return {**settings, **{f"{_SCORING_VERSIONS}{name}": str(version) for name, version in versions.items()}}
 
 
 def by_task(values: Mapping[str, Any]) -> Any:
@@ -145,11 +147,11 @@ def differing(first: Conditions, second: Conditions) -> list[str]:
     ]
 
 
-def but_for_the_seed(one: Conditions) -> frozenset[tuple[str, Any]]:
+def but_for_the_seed(settings: Conditions) -> frozenset[tuple[str, Any]]:
     """All conditions but the calibration seed and versions: equal for runs of one method that differ in their seed."""
     return frozenset(
         (name, value)
-        for name, value in one.items()
+        for name, value in settings.items()
         if name != CALIBRATION_SEED and not name.startswith((_VERSIONS, _SCORING_VERSIONS))
     )
 
@@ -178,7 +180,7 @@ def nearest(every: Sequence[Conditions], of: int, relation: str) -> tuple[int, l
         for index, other in enumerate(every)
         if wanted is not None and other.get(METHOD) == wanted
     ]
-    return min(near, key=lambda one: len(one[1]), default=None)
+    return min(near, key=lambda candidate: len(candidate[1]), default=None)
 
 
 def chain(every: Sequence[Conditions], of: int) -> list[int]:
@@ -192,9 +194,9 @@ def chain(every: Sequence[Conditions], of: int) -> list[int]:
     return list(dict.fromkeys(model for model in (published, control, of) if model is not None))
 
 
-def method_against(one: Conditions, relation: str) -> str | None:
+def method_against(settings: Conditions, relation: str) -> str | None:
     """The method that this run's is held against."""
-    method = METHODS.get(one.get(METHOD, ""))
+    method = METHODS.get(settings.get(METHOD, ""))
     return None if method is None else getattr(method, relation)
 
 
@@ -237,9 +239,9 @@ def in_words(names: Sequence[str], first: Conditions, second: Conditions) -> str
     return ", ".join(f"{title(name)} ({told(name, first[name])} and {told(name, second[name])})" for name in names)
 
 
-def listed(found: Conditions) -> list[dict[str, str]]:
+def listed(settings: Conditions) -> list[dict[str, str]]:
     """Conditions for people, a row each."""
-    return [{"setting": title(name), "value": told(name, value)} for name, value in found.items()]
+    return [{"setting": title(name), "value": told(name, value)} for name, value in settings.items()]
 
 
 def differing_settings(every: Sequence[Conditions], names: Sequence[str]) -> list[dict[str, str]]:
@@ -248,12 +250,12 @@ def differing_settings(every: Sequence[Conditions], names: Sequence[str]) -> lis
     The method is one of them. A condition that a run does not read is blank.
     """
     rows = []
-    for condition in dict.fromkeys(name for one in every for name in one):
-        values = [one[condition] for one in every if condition in one]
+    for condition in dict.fromkeys(name for settings in every for name in settings):
+        values = [settings[condition] for settings in every if condition in settings]
         if any(value != values[0] for value in values):
             shown = {
-                name: told(condition, one[condition]) if condition in one else ""
-                for name, one in zip(names, every, strict=True)
+                name: told(condition, settings[condition]) if condition in settings else ""
+                for name, settings in zip(names, every, strict=True)
             }
             rows.append({"setting": title(condition), **shown})
     return rows
@@ -267,7 +269,7 @@ def sheet(first: Conditions, second: Conditions) -> list[dict[str, str]]:
     names = list(dict.fromkeys([*first, *second]))
     rows = []
     for name in names:
-        shown = [told(name, one[name]) if name in one else "" for one in (first, second)]
+        shown = [told(name, settings[name]) if name in settings else "" for settings in (first, second)]
         differs = name in first and name in second and first[name] != second[name]
         rows.append(
             (
@@ -280,4 +282,4 @@ def sheet(first: Conditions, second: Conditions) -> list[dict[str, str]]:
                 },
             )
         )
-    return [row for _, row in sorted(rows, key=lambda one: one[0])]
+    return [row for _, row in sorted(rows, key=lambda placed: placed[0])]

@@ -45,9 +45,9 @@ def stages(results: Results, model: int, task: str) -> list[Stage]:
     if len(chain) > 2:
         titles.append("+ noise (control)")
     titles.append("+ discount")
-    found = [Stage(title, pair, _on(differences[pair], task)) for title, pair in zip(titles, pairs, strict=True)]
+    steps = [Stage(title, pair, _on(differences[pair], task)) for title, pair in zip(titles, pairs, strict=True)]
     whole = METHODS[every[model][conditions.METHOD]].title
-    return [*found, Stage(f"{whole} in all", (model, 0), _on(differences[model, 0], task), total=True)]
+    return [*steps, Stage(f"{whole} in all", (model, 0), _on(differences[model, 0], task), total=True)]
 
 
 def _on(differences: Mapping[str, Difference], task: str) -> Difference:

@@ -49,11 +49,11 @@ def log_likelihoods(
     open_ = [group for group in members.values() if group not in whole]
     values: dict[int, list[float]] = defaultdict(list)
     for number in range(1, max(1, draws // each) + 1):
-        asked = [index for group in open_ for index in group]
+        pending = [index for group in open_ for index in group]
         # Each round has seeds of its own; the task's name is part of every seed.
-        renamed = [replace(requests[i], task=f"{requests[i].task} round {number}") for i in asked]
+        renamed = [replace(requests[i], task=f"{requests[i].task} round {number}") for i in pending]
         drawn = likelihood.log_likelihoods(model, renamed, each, seed, **options)
-        for index, result in zip(asked, drawn, strict=True):
+        for index, result in zip(pending, drawn, strict=True):
             values[index].append(result.value)
         left = []
         for group in open_:

@@ -245,20 +245,20 @@ def _row(task: TaskSamples, sample: Any, number: int) -> _Row:
 
 
 def _described(task: TaskSamples, sample: Mapping[str, Any]) -> _Row:
-    asked = [tuple(_in_order(request)) for request in _in_order(sample["arguments"])]
+    requests = [tuple(_in_order(request)) for request in _in_order(sample["arguments"])]
     kind = task.config.get("output_type")
-    context = str(asked[0][0])
+    context = str(requests[0][0])
     choices: tuple[str, ...] = ()
     right: Any = sample["target"] if kind != PERPLEXITY else None
     if kind == "multiple_choice":
-        endings = [str(request[1]) for request in asked]
+        endings = [str(request[1]) for request in requests]
         together = len(set(endings)) == 1 and len(endings) > 1  # the choices stand in the context, as in WinoGrande
         choices = tuple(
-            str(request[0]) if together else ending.strip() for request, ending in zip(asked, endings, strict=True)
+            str(request[0]) if together else ending.strip() for request, ending in zip(requests, endings, strict=True)
         )
         right = _index(right, choices)
-    question = context if not choices or context not in choices else f"…{asked[0][1]}"
-    responses = tuple(_response(one, kind) for one in sample["filtered_resps"])
+    question = context if not choices or context not in choices else f"…{requests[0][1]}"
+    responses = tuple(_response(filtered, kind) for filtered in sample["filtered_resps"])
     metrics = {str(name): _number(sample[name]) for name in sample["metrics"]}
     return _Row(
         id=int(sample["doc_id"]),
@@ -297,7 +297,7 @@ def _response(response: Any, kind: Any) -> Any:
 def _number(value: Any) -> Any:
     """A metric's value of an item: a number, or the pair of numbers that a perplexity is made of."""
     if isinstance(value, list):
-        return [float(one) for one in value]
+        return [float(part) for part in value]
     return float(value) if isinstance(value, bool | int | float) else value
 
 

@@ -39,10 +39,10 @@ def joined(parts: Sequence[Part]) -> Results:
         raise UserError("Two models have the same name. Give each a name of its own.")
     answered = [_answered(part) for part in parts]
     shared = {
-        benchmark: [asked for asked in items if all(asked in other.get(benchmark, {}) for other in answered)]
+        benchmark: [question for question in items if all(question in other.get(benchmark, {}) for other in answered)]
         for benchmark, items in answered[0].items()
     }
-    shared = {benchmark: asked for benchmark, asked in shared.items() if asked}
+    shared = {benchmark: questions for benchmark, questions in shared.items() if questions}
     if not shared:
         raise UserError(
             f"No item was answered by all of {', '.join(names)}: their tasks or prompts differ. Compare models that "
@@ -51,11 +51,11 @@ def joined(parts: Sequence[Part]) -> Results:
     documents: dict[str, EvaluatedItem] = {}
     answers: dict[tuple[str, int], Answer] = {}
     for benchmark, some in shared.items():
-        for asked in some:
-            item = answered[0][benchmark][asked]
+        for question in some:
+            item = answered[0][benchmark][question]
             documents[item.key] = item
             for number, (part, items) in enumerate(zip(parts, answered, strict=True)):
-                answer = part.results.answers[items[benchmark][asked].key, part.model]
+                answer = part.results.answers[items[benchmark][question].key, part.model]
                 answers[item.key, number] = answer.model_copy(update={"key": item.key, "model": number})
     header = Header(
         names=names,
@@ -69,15 +69,15 @@ def joined(parts: Sequence[Part]) -> Results:
 
 def _answered(part: Part) -> dict[str, dict[str, EvaluatedItem]]:
     """By benchmark, the items that a part's model has answered, by what was asked. What was asked twice is numbered."""
-    found: dict[str, dict[str, EvaluatedItem]] = {}
+    by_benchmark: dict[str, dict[str, EvaluatedItem]] = {}
     for benchmark in part.results.benchmarks:
         seen: Counter[str] = Counter()
         for item in part.results.shuffled[benchmark.name]:
-            asked = asked_of(item)
-            seen[asked] += 1
+            question = asked_of(item)
+            seen[question] += 1
             if (item.key, part.model) in part.results.answers:
-                found.setdefault(benchmark.name, {})[f"{asked}/{seen[asked]}"] = item
-    return found
+                by_benchmark.setdefault(benchmark.name, {})[f"{question}/{seen[question]}"] = item
+    return by_benchmark
 
 
 def asked_of(item: EvaluatedItem) -> str:
@@ -90,9 +90,9 @@ def asked_of(item: EvaluatedItem) -> str:
 def _model(part: Part) -> EvaluatedModel:
     """The model with the conditions it was scored under, as they are not those of the others."""
     results = part.results
-    own = results.models[part.model]
-    scored = own.scored or conditions.scoring_of_all(results.header, comparing.scoring_versions(results))
-    return own.model_copy(update={"scored": scored})
+    joined_model = results.models[part.model]
+    scored = joined_model.scored or conditions.scoring_of_all(results.header, comparing.scoring_versions(results))
+    return joined_model.model_copy(update={"scored": scored})
 
 
 def _benchmark(name: str, common: int, parts: Sequence[Part]) -> EvaluatedBenchmark:

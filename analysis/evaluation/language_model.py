@@ -103,16 +103,16 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         self, requests: Sequence[tuple[Any, list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
         items = _items([texts for texts, *_ in requests], self._origins)
-        asked = [
+        questions = [
             replace(self._fitted(index, context, continuation, origin[0]), item=items[origin])
             for index, ((_, context, continuation), origin) in enumerate(zip(requests, self._origins, strict=True))
         ]
-        responses: list[tuple[float, bool]] = [(0.0, False)] * len(asked)
+        responses: list[tuple[float, bool]] = [(0.0, False)] * len(questions)
 
         def finished(index: int, result: Likelihood) -> None:
             greedy = result.greedy
             if greedy is None:
-                greedy = self.settings.greedy and greedy_match(self.model, asked[index])
+                greedy = self.settings.greedy and greedy_match(self.model, questions[index])
             responses[index] = (result.value, greedy)
             self.on_response(index, responses[index], result)
 
@@ -125,9 +125,9 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             "on_forward": self.on_forward,
         }
         if self.settings.early_draws and self.model.mask_token is not None:
-            adaptive.log_likelihoods(self.model, asked, self._origins, **options)
+            adaptive.log_likelihoods(self.model, questions, self._origins, **options)
         else:
-            log_likelihoods(self.model, asked, **options)
+            log_likelihoods(self.model, questions, **options)
         return responses
 
     @property
@@ -153,7 +153,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
 
         For a diffusion model every window's is the bound, so the sum is a bound, too.
         """
-        asked, owner = [], []
+        parts, owner = [], []
         for index, request in enumerate(requests):
             windows = get_rolling_token_windows(
                 token_list=self.tok_encode(request.args[0], add_special_tokens=False),
@@ -163,7 +163,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             )
             for window in windows:
                 context, continuation = make_disjoint_window(window)
-                asked.append(Request(tuple(context), tuple(continuation), request.task_name or ""))
+                parts.append(Request(tuple(context), tuple(continuation), request.task_name or ""))
                 owner.append(index)
         waiting = [owner.count(index) for index in range(len(requests))]
         totals = [0.0] * len(requests)
@@ -179,7 +179,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         for index in range(len(requests)):
             if not waiting[index]:  # an empty text
                 self.on_response(index, 0.0, Likelihood(0.0, True, 0))
-        log_likelihoods(self.model, asked, draws, self.settings.seed, finished, 0.0, self.budget, self.on_forward)
+        log_likelihoods(self.model, parts, draws, self.settings.seed, finished, 0.0, self.budget, self.on_forward)
         return totals
 
     # --- generation ---
@@ -229,14 +229,14 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         the model's sampler has no temperature or no guidance to follow the task with.
         """
         kind = SAMPLINGS[self.model.architecture.sampler]
-        asked = {"steps": length, "temperature": temperature, "cfg": self.guidance}
-        unserved = [name for name in ("temperature", "cfg") if asked[name] and name not in kind.model_fields]
+        settings = {"steps": length, "temperature": temperature, "cfg": self.guidance}
+        unserved = [name for name in ("temperature", "cfg") if settings[name] and name not in kind.model_fields]
         if unserved and self.model.architecture.by_blocks:
             raise UserError(
                 f"The sampler of {self.model.architecture.name} has no {' and no '.join(unserved)}, which the task or "
                 "the settings ask for. Leave them at 0."
             )
-        known = {name: value for name, value in asked.items() if name in kind.model_fields}
+        known = {name: value for name, value in settings.items() if name in kind.model_fields}
         return kind.model_validate({"gen_length": length, **known})
 
     def _write(self, prompts: list[list[int]], sampling: Sampling, seed: int, stops: list[list[str]]) -> list[str]:
@@ -247,15 +247,15 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
 
         def texts(output: torch.Tensor) -> tuple[list[str], bool]:
             rows = output[:, prompt.shape[1] :].tolist()
-            found: list[str] = []
+            answers: list[str] = []
             over = True
             for row, stop in zip(rows, stops, strict=True):
                 end = next((i for i, token in enumerate(row) if token in ends), None)
                 text = str(self.tokenizer.decode(row[:end], skip_special_tokens=True))
                 cut = min((text.find(mark) for mark in stop if mark and mark in text), default=None)
                 over = over and (end is not None or cut is not None)
-                found.append(text if cut is None else text[:cut])
-            return found, over
+                answers.append(text if cut is None else text[:cut])
+            return answers, over
 
         def predict(
             tokens: torch.Tensor, rows: int, layout: Layout | None = None, aligned: bool = True
@@ -279,10 +279,10 @@ def _items(texts: Sequence[Any], origins: Sequence[tuple[str, Any]]) -> dict[tup
 
     texts: context and answer of every request. origins: task and number of the item it belongs to.
     """
-    asked: dict[tuple[str, Any], set[str]] = defaultdict(set)
+    questions: dict[tuple[str, Any], set[str]] = defaultdict(set)
     for request, origin in zip(texts, origins, strict=True):
-        asked[origin].add(repr(tuple(request)))
-    return {origin: hashlib.sha256("\n".join(sorted(some)).encode()).hexdigest() for origin, some in asked.items()}
+        questions[origin].add(repr(tuple(request)))
+    return {origin: hashlib.sha256("\n".join(sorted(some)).encode()).hexdigest() for origin, some in questions.items()}
 
 
 def _stops(request: Instance) -> list[str]:

@@ -244,10 +244,10 @@ def _plan(model: LoadedModel, part: Part, request: Request, draws: int, seed: in
         return [MaskedSet(tuple(range(length)), 1.0)], True
     if is_exact(length, draws):
         return all_sets(length), True
-    own = masks_seed(request, seed)
+    request_seed = masks_seed(request, seed)
     if part.layout is not None:  # each block draws sets of its own
-        own = _hashed((own, len(part.context) - len(request.context), length))
-    return drawn_sets(length, draws, own), False
+        request_seed = _hashed((request_seed, len(part.context) - len(request.context), length))
+    return drawn_sets(length, draws, request_seed), False
 
 
 # --- forwards ---------------------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def planned_forwards(
 
     An autoregressive model reads the answer up to its last token; so one-token answers share one forward there, too.
     """
-    found: dict[tuple[object, ...], Forward] = {}
+    forwards: dict[tuple[object, ...], Forward] = {}
     for part, plan in zip(parts, plans, strict=True):
         answer = part.tokens
         for masked in plan:
@@ -299,10 +299,10 @@ def planned_forwards(
                 hidden = set(masked.positions)
                 shown = tuple(model.mask_token if i in hidden else token for i, token in enumerate(answer))
             new = Forward(part.context, shown, len(answer), part.layout, part.opening)
-            forward = found.setdefault((new.context, shown, new.answer, new.layout, new.opening), new)
+            forward = forwards.setdefault((new.context, shown, new.answer, new.layout, new.opening), new)
             tokens = tuple(answer[position] for position in masked.positions)
             forward.readers.append(Reader(part.answer, masked.positions, tokens, masked.weight))
-    return found.values()
+    return forwards.values()
 
 
 def run_forwards(

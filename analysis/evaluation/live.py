@@ -100,7 +100,7 @@ def run(
             if document.key not in written:
                 written.add(document.key)
                 lines.write(described(benchmark, document))
-            responses = [tuple(one) if isinstance(one, list) else one for one in reply.responses]
+            responses = [tuple(response) if isinstance(response, list) else response for response in reply.responses]
             answer = Answer(
                 **dict(reply),
                 key=document.key,
@@ -129,7 +129,7 @@ def _order(
 ) -> Iterator[tuple[Benchmark, list[TaskItem], Seat]]:
     """Windows of the benchmarks in turn, so that each has its share of what is there."""
     columns = [[(benchmark, window) for window in windows(benchmark.documents)] for benchmark in benchmarks]
-    turns = [one for row in zip_longest(*columns) for one in row if one is not None]
+    turns = [request for row in zip_longest(*columns) for request in row if request is not None]
     if together:
         yield from ((benchmark, window, seat) for benchmark, window in turns for seat in seats)
     else:
@@ -149,7 +149,7 @@ def _ask(
     """Puts items to a model; each is stored and told of when the last of its requests is answered."""
     model = seat.load()
     seat.budget = seat.budget or Budget.of(model)
-    asked = LanguageModel(model, settings, seat.budget)
+    language_model = LanguageModel(model, settings, seat.budget)
     requests = [request for document in documents for request in document.requests]
     owner = [document for document in documents for _ in document.requests]
     waiting = {document.key: len(document.requests) for document in documents}
@@ -174,7 +174,7 @@ def _ask(
             draws=tuple(likelihood.draws for likelihood in likelihoods),
             tokens=tuple(likelihood.tokens for likelihood in likelihoods),
             exact=bool(likelihoods) and all(likelihood.exact for likelihood in likelihoods),
-            cut=not asked.cut.isdisjoint(range(start, start + len(replies))),
+            cut=not language_model.cut.isdisjoint(range(start, start + len(replies))),
             precision=model.dtype,
             device=model.device.type,
         )
@@ -183,10 +183,10 @@ def _ask(
         began = time.perf_counter()
         keep(document, reply, False)
 
-    asked.on_response = answered
-    asked.on_forward = lambda: on_step(progress)
+    language_model.on_response = answered
+    language_model.on_forward = lambda: on_step(progress)
     # A multiple-choice item is several likelihoods.
-    getattr(asked, documents[0].requests[0].request_type)(requests)
+    getattr(language_model, documents[0].requests[0].request_type)(requests)
 
 
 def _key(seat: Seat, settings: Settings, document: TaskItem) -> str:

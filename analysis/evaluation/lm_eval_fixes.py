@@ -72,8 +72,8 @@ def settle(task: Task) -> None:
             return made[id(split)][1]
 
         config.process_docs = once
-    asked = config.test_split or config.validation_split
+    scored_split = config.test_split or config.validation_split
     examples = task.fewshot_cfg.split or config.training_split or config.validation_split or config.test_split
-    if examples == asked and task.fewshot_cfg.samples is None:
+    if examples == scored_split and task.fewshot_cfg.samples is None:
         task.sampler.replace_df(list(task.eval_docs))
         task.fewshot_cfg.split = config.test_split

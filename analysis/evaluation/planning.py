@@ -227,14 +227,14 @@ def sentences(
 
 def in_words(shown: Plan) -> str:
     """What a plan shows, in one sentence."""
-    found = f"a difference of {_points(shown.detectable)} points on average, or a larger one"
+    difference = f"a difference of {_points(shown.detectable)} points on average, or a larger one"
     text = f"{shown.items:,} items in about {shown.clusters:,} clusters"
     if shown.seeds == 1:
         return (
-            f"{text} and one calibration seed show {found}, with {POWER:.0%} probability. The seed's own noise comes "
-            "on top: no number of items averages it out."
+            f"{text} and one calibration seed show {difference}, with {POWER:.0%} probability. The seed's own noise "
+            "comes on top: no number of items averages it out."
         )
-    return f"{text} and {shown.seeds} calibration seeds show {found}, with {POWER:.0%} probability."
+    return f"{text} and {shown.seeds} calibration seeds show {difference}, with {POWER:.0%} probability."
 
 
 def needed_in_words(

@@ -120,7 +120,7 @@ SUITES: dict[str, tuple[str, ...]] = {
 
 def expand(names: tuple[str, ...]) -> tuple[str, ...]:
     """Suites replaced by their benchmarks, each name once, in order."""
-    return tuple(dict.fromkeys(one for name in names for one in SUITES.get(name, (name,))))
+    return tuple(dict.fromkeys(task for name in names for task in SUITES.get(name, (name,))))
 
 
 def preset(name: str) -> Preset:

@@ -64,7 +64,7 @@ class Results:
     def shuffled(self) -> Mapping[str, tuple[EvaluatedItem, ...]]:
         """The items of each benchmark that some model has answered, in the order of the shuffle."""
         rows: dict[str, list[EvaluatedItem]] = {benchmark.name: [] for benchmark in self.benchmarks}
-        for document in sorted(self.documents.values(), key=lambda one: one.place):
+        for document in sorted(self.documents.values(), key=lambda document: document.place):
             rows[document.benchmark].append(document)
         return {name: tuple(documents) for name, documents in rows.items()}
 
@@ -74,9 +74,11 @@ class Results:
 
         Of a text's perplexity: nats a word.
         """
-        places = {one.key: place for documents in self.shuffled.values() for place, one in enumerate(documents)}
+        places = {
+            document.key: place for documents in self.shuffled.values() for place, document in enumerate(documents)
+        }
         tables = {name: np.full((len(self.names), len(rows)), np.nan) for name, rows in self.shuffled.items()}
-        metrics = {one.name: one.metric for one in self.benchmarks}
+        metrics = {benchmark.name: benchmark.metric for benchmark in self.benchmarks}
         for (key, model), answer in self.answers.items():
             benchmark = self.documents[key].benchmark
             value = answer.metrics.get(metrics[benchmark])
@@ -91,9 +93,11 @@ class Results:
         """The bound on the negative log-likelihood of the right choice in nats a token, as `scored`, NaN where there is
         none: no choices, a guided likelihood, one of draws that ended early, or a file that does not say its tokens.
         """
-        places = {one.key: place for documents in self.shuffled.values() for place, one in enumerate(documents)}
+        places = {
+            document.key: place for documents in self.shuffled.values() for place, document in enumerate(documents)
+        }
         tables = {name: np.full((len(self.names), len(rows)), np.nan) for name, rows in self.shuffled.items()}
-        guided = {one.name for one in self.benchmarks if one.guidance}
+        guided = {benchmark.name for benchmark in self.benchmarks if benchmark.guidance}
         for (key, model), answer in self.answers.items():
             item = self.documents[key]
             early = self.header.early_draws and not answer.exact
@@ -147,12 +151,12 @@ class Results:
 
     def benchmark(self, name: str) -> EvaluatedBenchmark:
         """The benchmark of this name."""
-        return next(one for one in self.benchmarks if one.name == name)
+        return next(candidate for candidate in self.benchmarks if candidate.name == name)
 
     @property
     def accuracies(self) -> list[EvaluatedBenchmark]:
         """The benchmarks that count right answers, which perplexities do not."""
-        return [one for one in self.benchmarks if one.kind != PERPLEXITY]
+        return [benchmark for benchmark in self.benchmarks if benchmark.kind != PERPLEXITY]
 
 
 class Growing:
@@ -198,4 +202,8 @@ def _places(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarr
 def begun(results: Results) -> list[EvaluatedBenchmark]:
     """The benchmarks that averages are over: those of which every model at work has answered an item."""
     at_work = results.at_work
-    return [one for one in results.accuracies if at_work and len(scores(results, one.name, at_work[0], at_work)[0])]
+    return [
+        benchmark
+        for benchmark in results.accuracies
+        if at_work and len(scores(results, benchmark.name, at_work[0], at_work)[0])
+    ]

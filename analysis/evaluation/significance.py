@@ -252,10 +252,10 @@ def sign_flip(shares: np.ndarray) -> float:
     def total(values: np.ndarray, axis: int) -> np.ndarray:
         return np.asarray(values.sum(axis=axis))
 
-    found = stats.permutation_test(
+    test = stats.permutation_test(
         (differing,), total, permutation_type="samples", vectorized=True, n_resamples=FLIPS, rng=0
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def inside(low: Ends, high: Ends, values: np.ndarray, least: float) -> tuple[Ends, Ends]:

@@ -49,16 +49,16 @@ class PointScores:
 
 def read_scores(path: Path, pruning: PruneSpec) -> PointScores:
     """The scores in the file of a point's evaluation. Raises UserError for a file that holds no evaluation."""
-    found = results.read(path)
+    scores = results.read(path)
     tasks = []
-    for benchmark in found.accuracies:
-        dense, keys = results.scores(found, benchmark.name, 0, (1,))
-        pruned, _ = results.scores(found, benchmark.name, 1, (0,))
-        named = (found.documents[key] for key in keys)
+    for benchmark in scores.accuracies:
+        dense, keys = results.scores(scores, benchmark.name, 0, (1,))
+        pruned, _ = results.scores(scores, benchmark.name, 1, (0,))
+        named = (scores.documents[key] for key in keys)
         clusters = tuple(f"cluster {item.cluster}" if item.cluster else f"item {item.key}" for item in named)
-        chance = found.chance[benchmark.name]
+        chance = scores.chance[benchmark.name]
         tasks.append(TaskScores(benchmark.name, benchmark.title, tuple(keys), clusters, dense, pruned, chance))
-    return PointScores(pruning, tuple(tasks), found.problems)
+    return PointScores(pruning, tuple(tasks), scores.problems)
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,10 @@ class Comparison:
     difference: CrossedDifference
 
 
-def settings(points: Sequence[PointScores], asked: Iterable[PruneSpec]) -> list[Setting]:
-    """The settings of which any seed is scored, in the order of `asked`. asked: all points of the sweep."""
+def settings(points: Sequence[PointScores], prunings: Iterable[PruneSpec]) -> list[Setting]:
+    """The settings of which any seed is scored, in the order of `prunings`. prunings: all points of the sweep."""
     planned: dict[str, list[PruneSpec]] = defaultdict(list)
-    for pruning in asked:
+    for pruning in prunings:
         planned[_key(pruning)].append(pruning)
     by_setting: dict[str, list[PointScores]] = defaultdict(list)
     by_model: dict[str, list[PointScores]] = defaultdict(list)
@@ -135,7 +135,7 @@ def settings(points: Sequence[PointScores], asked: Iterable[PruneSpec]) -> list[
         by_setting[_key(point.pruning)].append(point)
         by_model[point.pruning.model.source].append(point)
     common = {model: _common(scored) for model, scored in by_model.items()}
-    found = []
+    settings_scored = []
     for key, same in planned.items():
         scored = sorted(by_setting.get(key, ()), key=lambda point: point.pruning.calibration.seed)
         shared = common.get(same[0].model.source, {})
@@ -143,7 +143,7 @@ def settings(points: Sequence[PointScores], asked: Iterable[PruneSpec]) -> list[
             continue
         tasks = {name: _aligned(scored, name, keys) for name, keys in shared.items()}
         first = {task.name: task for task in scored[0].tasks}
-        found.append(
+        settings_scored.append(
             Setting(
                 same[0],
                 tuple(point.pruning.calibration.seed for point in scored),
@@ -153,7 +153,7 @@ def settings(points: Sequence[PointScores], asked: Iterable[PruneSpec]) -> list[
                 {name: first[name].chance for name in tasks},
             )
         )
-    return found
+    return settings_scored
 
 
 def _key(pruning: PruneSpec) -> str:
@@ -188,12 +188,12 @@ def _aligned(
 # --- differences ------------------------------------------------------------------------------------------------
 
 
-def comparisons(found: Sequence[Setting]) -> list[Comparison]:
+def comparisons(scored: Sequence[Setting]) -> list[Comparison]:
     """Every setting against its control and its published baseline where the sweep has them. Those whose seeds are all
     in are tested, and Holm's adjustment is over all of these."""
-    by_key = {_key(setting.pruning): setting for setting in found}
+    by_key = {_key(setting.pruning): setting for setting in scored}
     pairs = []
-    for setting in found:
+    for setting in scored:
         for relation in RELATIONS:
             wanted = against(setting.pruning, relation)
             other = None if wanted is None else by_key.get(_key(wanted))
@@ -231,12 +231,14 @@ def floor(setting: Setting) -> SeedFloor | None:
     )
 
 
-def verdicts(found: Sequence[Comparison]) -> list[str]:
+def verdicts(compared: Sequence[Comparison]) -> list[str]:
     """One sentence for each pair of methods of a model: what is shown at which setting, and which noise was counted."""
     groups: dict[tuple[str, str, str, str], list[Comparison]] = defaultdict(list)
-    for one in found:
-        point = one.setting.pruning
-        groups[point.model.source, point.method, one.other.pruning.method, one.relation].append(one)
+    for comparison in compared:
+        point = comparison.setting.pruning
+        groups[point.model.source, point.method, comparison.other.pruning.method, comparison.relation].append(
+            comparison
+        )
     return [_verdict(group) for group in groups.values()]
 
 
@@ -244,17 +246,17 @@ def _verdict(group: Sequence[Comparison]) -> str:
     first = group[0]
     title, other = (METHODS[side.pruning.method].title for side in (first.setting, first.other))
     parts = []
-    for one in group:
-        told = one.difference
+    for comparison in group:
+        told = comparison.difference
         interval = f"{significance.points(told.value)} points [{significance.points(told.low)}, "
         interval += f"{significance.points(told.high)}]"
-        point = one.setting.pruning
-        label = one.setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}")
+        point = comparison.setting.pruning
+        label = comparison.setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}")
         parts.append(f"{_shown(told)} at {100 * point.sparsity:g} %{label} ({interval})")
     called = RELATIONS[first.relation]
     named = other if called in other else f"{other} ({called})"
     subject = f"{title} − {named} on {first.setting.pruning.model.source}"
-    return f"{subject}: {'; '.join(parts)}. {noise([one.difference for one in group])}"
+    return f"{subject}: {'; '.join(parts)}. {noise([comparison.difference for comparison in group])}"
 
 
 def _shown(told: CrossedDifference) -> str:
@@ -263,13 +265,12 @@ def _shown(told: CrossedDifference) -> str:
 
 def noise(differences: Sequence[CrossedDifference]) -> str:
     """Which sources of noise the intervals of these differences hold, and which they leave out."""
-    items = (
-        f"items ({_span([one.n for one in differences])} in {_span([one.clusters for one in differences])} clusters)"
-    )
-    seeds = _span([one.seeds for one in differences])
-    if all(one.holds_seeds for one in differences):
+    counts, clusters = ([getattr(difference, name) for difference in differences] for name in ("n", "clusters"))
+    items = f"items ({_span(counts)} in {_span(clusters)} clusters)"
+    seeds = _span([difference.seeds for difference in differences])
+    if all(difference.holds_seeds for difference in differences):
         return f"The intervals hold two sources of noise: {items}, and the calibration seed ({seeds} seeds, paired)."
-    if any(one.holds_seeds for one in differences):
+    if any(difference.holds_seeds for difference in differences):
         return (
             f"The intervals hold the noise of {items}, and that of the calibration seed only where there are two seeds "
             f"or more ({seeds} here)."
@@ -306,13 +307,13 @@ def setting_row(setting: Setting) -> dict[str, Any]:
     }
 
 
-def comparison_row(one: Comparison) -> dict[str, Any]:
+def comparison_row(comparison: Comparison) -> dict[str, Any]:
     """A comparison as a row of a table, as shares."""
-    told = one.difference
+    told = comparison.difference
     return {
-        **axes_of(one.setting.pruning),
-        "against": one.other.pruning.method,
-        "as": RELATIONS[one.relation],
+        **axes_of(comparison.setting.pruning),
+        "against": comparison.other.pruning.method,
+        "as": RELATIONS[comparison.relation],
         "difference": told.value,
         "low": float(told.low),
         "high": float(told.high),

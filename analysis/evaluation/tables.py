@@ -30,11 +30,11 @@ def accuracy_grid(results: Results) -> list[dict[str, str]]:
         row = {"model": name}
         if len(results.accuracies) > 1:
             row[title] = _percent(_average(results, model))
-        for one in results.accuracies:
-            row[one.title] = _percent(accuracy(results, one.name, model))
+        for benchmark in results.accuracies:
+            row[benchmark.title] = _percent(accuracy(results, benchmark.name, model))
         rows.append(row)
     if any(level is not None for level in results.chance.values()):
-        levels = {one.title: results.chance[one.name] for one in results.accuracies}
+        levels = {benchmark.title: results.chance[benchmark.name] for benchmark in results.accuracies}
         if len(results.accuracies) > 1:
             levels = {title: chance_level(results, AVERAGE)} | levels
         rows.append({"model": CHANCE} | {name: "" if at is None else f"{100 * at:.1f}" for name, at in levels.items()})
@@ -65,10 +65,10 @@ def _average(results: Results, model: int) -> Estimate:
     )
 
 
-def _percent(one: Estimate) -> str:
-    if not one.n:
+def _percent(estimate: Estimate) -> str:
+    if not estimate.n:
         return ""
-    return f"{100 * one.value:.1f} [{100 * max(one.low, 0):.1f}, {100 * min(one.high, 1):.1f}]"
+    return f"{100 * estimate.value:.1f} [{100 * max(estimate.low, 0):.1f}, {100 * min(estimate.high, 1):.1f}]"
 
 
 def accuracy_table(results: Results) -> list[dict[str, Any]]:
@@ -76,26 +76,28 @@ def accuracy_table(results: Results) -> list[dict[str, Any]]:
     rows = []
     for benchmark in results.accuracies:
         for model, name in enumerate(results.names):
-            one = accuracy(results, benchmark.name, model)
+            estimate = accuracy(results, benchmark.name, model)
             level = chance_level(results, benchmark.name)
-            rows.append(_row(benchmark.title, name, one, benchmark.planned, benchmark.draws or None, level))
+            rows.append(_row(benchmark.title, name, estimate, benchmark.planned, benchmark.draws or None, level))
     if len(results.accuracies) > 1:
         for model, name in enumerate(results.names):
-            one = _average(results, model)
+            estimate = _average(results, model)
             planned = sum(benchmark.planned for benchmark in results.accuracies)
-            rows.append(_row(MEAN, name, one, planned, None, chance_level(results, AVERAGE)))
+            rows.append(_row(MEAN, name, estimate, planned, None, chance_level(results, AVERAGE)))
     return rows
 
 
-def _row(task: str, model: str, one: Estimate, planned: int, draws: int | None, chance: float | None) -> dict[str, Any]:
+def _row(
+    task: str, model: str, estimate: Estimate, planned: int, draws: int | None, chance: float | None
+) -> dict[str, Any]:
     return {
         "task": task,
         "model": model,
-        "accuracy": one.value,
-        "low": one.low,
-        "high": one.high,
-        "items": one.n,
-        "clusters": one.clusters,
+        "accuracy": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "items": estimate.n,
+        "clusters": estimate.clusters,
         "chance": chance,
         "planned": planned,
         "draws": draws,
@@ -144,22 +146,22 @@ def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, A
     rows = []
     for task, title in titles.items():
         for pair in some:
-            one = family[pair][task]
+            difference = family[pair][task]
             rows.append(
                 {
                     "task": title,
                     "model": results.names[pair[0]],
                     "than": results.names[pair[1]],
-                    "points": 100 * one.value,
-                    "low": 100 * one.low,
-                    "high": 100 * one.high,
-                    "items": one.n,
-                    "clusters": one.clusters,
-                    "only this model right": one.only_first,
-                    "only the other right": one.only_second,
-                    "p": one.p,
-                    "p (Holm)": one.p_holm,
-                    "in words": one.words,
+                    "points": 100 * difference.value,
+                    "low": 100 * difference.low,
+                    "high": 100 * difference.high,
+                    "items": difference.n,
+                    "clusters": difference.clusters,
+                    "only this model right": difference.only_first,
+                    "only the other right": difference.only_second,
+                    "p": difference.p,
+                    "p (Holm)": difference.p_holm,
+                    "in words": difference.words,
                 }
             )
     if all(row["p"] is None for row in rows):
@@ -189,9 +191,9 @@ def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:
         metrics = [results.answers[key, model].metrics for key in keys]
         if not metrics:
             continue
-        total = sum(one["word_perplexity"][0] for one in metrics)
-        words = sum(one["word_perplexity"][1] for one in metrics)
-        bytes_ = sum(one["byte_perplexity"][1] for one in metrics if "byte_perplexity" in one)
+        total = sum(document["word_perplexity"][0] for document in metrics)
+        words = sum(document["word_perplexity"][1] for document in metrics)
+        bytes_ = sum(document["byte_perplexity"][1] for document in metrics if "byte_perplexity" in document)
         rows.append(
             {
                 "model": results.names[model],
@@ -235,7 +237,8 @@ def summary(results: Results) -> dict[str, Any]:
                 for index, name in enumerate(results.names)
             ]
             row["differences"] = [
-                _compared(results, relations, pair, found[benchmark.name]) for pair, found in by_pair.items()
+                _compared(results, relations, pair, differences[benchmark.name])
+                for pair, differences in by_pair.items()
             ]
         tasks.append(row)
     return {
@@ -246,7 +249,9 @@ def summary(results: Results) -> dict[str, Any]:
             for index, name in enumerate(results.names)
         ],
         "average_differences": [
-            _compared(results, relations, pair, comparing.overall(found)) for pair, found in by_pair.items() if found
+            _compared(results, relations, pair, comparing.overall(differences))
+            for pair, differences in by_pair.items()
+            if differences
         ],
         "over_seeds": [
             {
@@ -269,8 +274,8 @@ def summary(results: Results) -> dict[str, Any]:
         },
         "bounds": bounds.summary(results),
         "conditions": [
-            {conditions.title(name): conditions.told(name, value) for name, value in one.items()}
-            for one in comparing.conditions_of(results)
+            {conditions.title(name): conditions.told(name, value) for name, value in settings.items()}
+            for settings in comparing.conditions_of(results)
         ],
         "without_counterpart": [
             sentence for relation in conditions.RELATIONS for sentence in comparing.missing(results, relation)
@@ -288,13 +293,13 @@ def summary(results: Results) -> dict[str, Any]:
     }
 
 
-def _compared(results: Results, relations: dict[str, list[Pair]], pair: Pair, one: Difference) -> dict[str, Any]:
+def _compared(results: Results, relations: dict[str, list[Pair]], pair: Pair, difference: Difference) -> dict[str, Any]:
     """A difference as JSON. as: what the other model is to this one. also_differs: conditions beside the method."""
     return {
         "model": results.names[pair[0]],
         "than": results.names[pair[1]],
-        **significance.as_json(one),
-        "words": one.words,
+        **significance.as_json(difference),
+        "words": difference.words,
         "as": [relation for relation, some in relations.items() if pair in some],
         "also_differs": comparing.mismatch(results, pair),
     }
@@ -319,19 +324,19 @@ def _mean_draws(results: Results) -> dict[tuple[str, int], float]:
 def disagreements(results: Results, first: int, second: int, benchmark: str | None = None) -> list[dict[str, Any]]:
     """The items on which two models choose differently, one row each: what was asked, answered and right."""
     rows = []
-    for document in sorted(results.documents.values(), key=lambda one: (one.benchmark, one.place)):
-        one, other = (results.answers.get((document.key, model)) for model in (first, second))
-        if one is None or other is None or (benchmark and document.benchmark != benchmark):
+    for document in sorted(results.documents.values(), key=lambda document: (document.benchmark, document.place)):
+        ours, theirs = (results.answers.get((document.key, model)) for model in (first, second))
+        if ours is None or theirs is None or (benchmark and document.benchmark != benchmark):
             continue
         metric = results.benchmark(document.benchmark).metric
-        chosen = [_chosen(document, answer) for answer in (one, other)]
+        chosen = [_chosen(document, answer) for answer in (ours, theirs)]
         if chosen[0] == chosen[1] or results.benchmark(document.benchmark).kind == PERPLEXITY:
             continue
         right = document.right
         if isinstance(right, int) and document.choices and 0 <= right < len(document.choices):
             right = document.choices[right]
         names = results.names[first], results.names[second]
-        hits = [bool(answer.metrics.get(metric)) for answer in (one, other)]
+        hits = [bool(answer.metrics.get(metric)) for answer in (ours, theirs)]
         rows.append(
             {
                 "task": results.benchmark(document.benchmark).title,
@@ -342,7 +347,7 @@ def disagreements(results: Results, first: int, second: int, benchmark: str | No
                 "who is right": "both" if all(hits) else names[0] if hits[0] else names[1] if hits[1] else "neither",
                 **{
                     f"{name} log-likelihoods": " | ".join(f"{value:.2f}" for value in answer.values)
-                    for name, answer in zip(names, (one, other), strict=True)
+                    for name, answer in zip(names, (ours, theirs), strict=True)
                 },
                 "item": document.key,
             }

@@ -116,19 +116,19 @@ def load_benchmarks(
     names = expand(spec.tasks)
     progress("reading the tasks")
     manager = _manager(names, spec.include_path)
-    found, problems = [], []
+    benchmarks, problems = [], []
     for name in names:
         row = preset(name)
         progress(f"reading {row.title}")
         try:
-            found.append(_benchmark(name, row, spec, manager, chat))
+            benchmarks.append(_benchmark(name, row, spec, manager, chat))
         except UserError as error:
             problems.append(str(error))
         except Exception as error:  # lm-eval, datasets and task files raise everything
             problems.append(_problem(row, manager, error))
-    if not found:
+    if not benchmarks:
         raise UserError(" ".join(problems))
-    return found, problems
+    return benchmarks, problems
 
 
 def fitting(
@@ -138,10 +138,14 @@ def fitting(
 
     tokens: the length of a text. Raises UserError where no benchmark is left.
     """
-    found, problems = [], []
+    kept, problems = [], []
     for benchmark in benchmarks:
         row, written = benchmark.preset, _new_tokens(benchmark)
-        fit = tuple(one for one in benchmark.documents if _answer_tokens(benchmark, one, longest, tokens) < longest)
+        fit = tuple(
+            document
+            for document in benchmark.documents
+            if _answer_tokens(benchmark, document, longest, tokens) < longest
+        )
         left_out = len(benchmark.documents) - len(fit)
         if written >= longest:
             problems.append(
@@ -154,15 +158,15 @@ def fitting(
                 f"{row.alternative}, which ships with SinkScope."
             )
         else:
-            found.append(replace(benchmark, documents=fit))
+            kept.append(replace(benchmark, documents=fit))
             if left_out:
                 problems.append(
                     f"{row.title}: {left_out} of {len(benchmark.documents)} items were left out, as an answer of "
                     f"theirs is longer than the {longest} tokens a model takes."
                 )
-    if not found:
+    if not kept:
         raise UserError(" ".join(problems))
-    return found, problems
+    return kept, problems
 
 
 def _answer_tokens(benchmark: Benchmark, document: TaskItem, longest: int, tokens: Callable[[str], int]) -> int:
@@ -184,8 +188,8 @@ def _new_tokens(benchmark: Benchmark) -> int:
         return 0
     if benchmark.gen_length is not None:
         return benchmark.gen_length
-    asked = (request.args[1].get("max_gen_toks") for one in benchmark.documents for request in one.requests)
-    return max((int(tokens or DEFAULT_NEW_TOKENS) for tokens in asked), default=0)
+    limits = (request.args[1].get("max_gen_toks") for document in benchmark.documents for request in document.requests)
+    return max((int(tokens or DEFAULT_NEW_TOKENS) for tokens in limits), default=0)
 
 
 def _manager(names: Sequence[str], include_path: str | None) -> TaskManager:
@@ -200,9 +204,9 @@ def _manager(names: Sequence[str], include_path: str | None) -> TaskManager:
         if not there:
             raise UserError(f"There is no folder '{include_path}' with tasks. Give one that holds lm-eval YAML files.")
         folders.append(str(folder))
-    own = TaskManager(include_path=folders, include_defaults=False)
-    if all(preset(name).task in own.task_index for name in names):
-        return own
+    manager = TaskManager(include_path=folders, include_defaults=False)
+    if all(preset(name).task in manager.task_index for name in names):
+        return manager
     return TaskManager(include_path=folders)
 
 
@@ -221,8 +225,8 @@ def _benchmark(
             settle(task)
     shots = row.shots if spec.shots is None else spec.shots
     for task in tasks.values():
-        own = task.get_config("num_fewshot")
-        if own is None or (shots is not None and own != 0):  # a task that says 0 cannot take examples
+        task_shots = task.get_config("num_fewshot")
+        if task_shots is None or (shots is not None and task_shots != 0):  # a task that says 0 cannot take examples
             task.set_config("num_fewshot", shots or 0)
         task.set_fewshot_seed(FEWSHOT_SEED)
     first = next(iter(tasks.values()))
@@ -308,20 +312,20 @@ def _documents(
                 task_name,
                 index,
                 places[task_name, index],
-                tuple(sorted(asked, key=lambda r: r.idx)),
-                item_clusters.cluster(asked[0].doc, clustered_by[task_name]),
-                _choices(task, asked),
+                tuple(sorted(document_requests, key=lambda r: r.idx)),
+                item_clusters.cluster(document_requests[0].doc, clustered_by[task_name]),
+                _choices(task, document_requests),
             )
-            for index, asked in requests.items()
+            for index, document_requests in requests.items()
         ]
     return tuple(sorted(documents, key=lambda document: document.place))
 
 
-def _choices(task: Task, asked: Sequence[Instance]) -> int:
+def _choices(task: Task, requests: Sequence[Instance]) -> int:
     """How many choices an item has; each is asked twice where a metric needs its likelihood without the question."""
     if task.OUTPUT_TYPE != "multiple_choice":
         return 0
-    return len(asked) // 2 if "acc_mutual_info" in task.aggregation() else len(asked)
+    return len(requests) // 2 if "acc_mutual_info" in task.aggregation() else len(requests)
 
 
 # --- scoring ----------------------------------------------------------------------------------------------------
@@ -335,8 +339,8 @@ def scored(benchmark: Benchmark, document: TaskItem, responses: Sequence[Any]) -
         for r, response in zip(document.requests, responses, strict=True)
     ]
     filters = getattr(task, "_filters", [])
-    for one in filters:
-        one.apply(instances)
+    for metric_filter in filters:
+        metric_filter.apply(instances)
     metrics: dict[str, Any] = {}
     for number, name in enumerate(instances[0].filtered_resps):
         values = task.process_results(instances[0].doc, [each.filtered_resps[name] for each in instances])
@@ -379,9 +383,9 @@ def described(benchmark: Benchmark, document: TaskItem) -> EvaluatedItem:
 def _plain(value: Any) -> Any:
     """Numbers, text and lists of them."""
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(part) for part in value]
     if hasattr(value, "item") and not isinstance(value, str):
         return value.item()
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -19,8 +19,8 @@ def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
     floors = comparing.floors(results)
     sentences = []
     for pair in some:
-        found = family[pair]
-        mean = comparing.overall(found)
+        differences = family[pair]
+        mean = comparing.overall(differences)
         who = f"{results.names[pair[0]]} against {results.names[pair[1]]}"
         if not mean.n:
             sentences.append(f"{who}: no common items yet.")
@@ -28,9 +28,9 @@ def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
         told = [_shown(mean)]
         if mean.p is None:
             told = ["interim, no tests yet"]
-        elif AVERAGE in found:
-            told += _shown_on(results, found)
-        where = "on average " if AVERAGE in found else ""
+        elif AVERAGE in differences:
+            told += _shown_on(results, differences)
+        where = "on average " if AVERAGE in differences else ""
         mismatch = comparing.mismatch(results, pair)
         sentences.append(
             f"{who}: {where}{_interval(mean)}; {'; '.join(told)}."
@@ -86,20 +86,20 @@ def _seed_noise(results: Results, pair: Pair, floors: Mapping[tuple[int, ...], S
     return f" The calibration seed's own noise is not in this interval{told}."
 
 
-def _shown_on(results: Results, found: Mapping[str, Difference]) -> list[str]:
+def _shown_on(results: Results, differences: Mapping[str, Difference]) -> list[str]:
     """On which single tasks a difference is shown."""
     sides: dict[str, list[str]] = {side: [] for side in significance.SHOWN}
-    for name, one in found.items():
-        if name != AVERAGE and one.shown:
-            sides[one.words].append(results.benchmark(name).title)
+    for name, difference in differences.items():
+        if name != AVERAGE and difference.shown:
+            sides[difference.words].append(results.benchmark(name).title)
     told = [f"{side} on {', '.join(titles)}" for side, titles in sides.items() if titles]
     return told or ["on no single task is a difference shown"]
 
 
-def _interval(one: Difference | CrossedDifference) -> str:
-    return f"{points(one.value)} points [{points(one.low)}, {points(one.high)}]"
+def _interval(difference: Difference | CrossedDifference) -> str:
+    return f"{points(difference.value)} points [{points(difference.low)}, {points(difference.high)}]"
 
 
-def _shown(one: Difference) -> str:
+def _shown(difference: Difference) -> str:
     """`better, p = 0.012`: the verdict with its adjusted p."""
-    return one.words if one.p_holm is None else f"{one.words}, {p_words(one.p_holm)}"
+    return difference.words if difference.p_holm is None else f"{difference.words}, {p_words(difference.p_holm)}"

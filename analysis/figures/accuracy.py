@@ -224,28 +224,28 @@ class Whisker:
     hover: str
 
 
-def whiskers(found: Sequence[Whisker], colors: Mapping[str, str], x_title: str) -> go.Figure:
+def whiskers(shown: Sequence[Whisker], colors: Mapping[str, str], x_title: str) -> go.Figure:
     """One line a row, top to bottom in the order given, and on it a dot with its interval for every model.
 
     colors: by model. The first row is written bold.
     """
-    rows, models = (list(dict.fromkeys(getattr(one, name) for one in found)) for name in ("row", "model"))
+    rows, models = (list(dict.fromkeys(getattr(whisker, name) for whisker in shown)) for name in ("row", "model"))
     figure = go.Figure()
     for index, model in enumerate(models):
-        mine = [one for one in found if one.model == model and np.isfinite(one.value)]
-        values = np.array([[one.value, one.low, one.high] for one in mine], np.float32).reshape(-1, 3)
+        mine = [whisker for whisker in shown if whisker.model == model and np.isfinite(whisker.value)]
+        values = np.array([[whisker.value, whisker.low, whisker.high] for whisker in mine], np.float32).reshape(-1, 3)
         shift = (index - (len(models) - 1) / 2) * 0.7 / len(models)
         figure.add_trace(
             go.Scatter(
                 x=values[:, 0],
-                y=[rows.index(one.row) + shift for one in mine],
+                y=[rows.index(whisker.row) + shift for whisker in mine],
                 mode="markers",
                 name=as_text(model),
                 marker={
                     "color": colors[model],
                     "size": 9,
                     "line": {"color": colors[model], "width": 2},
-                    "symbol": ["circle" if one.clear else "circle-open" for one in mine],
+                    "symbol": ["circle" if whisker.clear else "circle-open" for whisker in mine],
                 },
                 error_x={
                     "type": "data",
@@ -255,7 +255,7 @@ def whiskers(found: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
                     "thickness": 2,
                     "width": 0,
                 },
-                text=["<br>".join(map(as_text, one.hover.split("<br>"))) for one in mine],
+                text=["<br>".join(map(as_text, whisker.hover.split("<br>"))) for whisker in mine],
                 hovertemplate="%{text}<extra></extra>",
             )
         )

@@ -41,18 +41,18 @@ def curves(
     dashes = ["dash", "dot", "dashdot"]
     for index, unsorted in enumerate(series):
         order = np.argsort(unsorted.x, kind="stable")
-        one = replace(unsorted, x=unsorted.x[order], values=unsorted.values[:, order])
-        color = REFERENCE if one.reference else SERIES_COLORS[index % len(SERIES_COLORS)]
-        count = np.isfinite(one.values).sum(axis=0)
-        mean = np.nansum(one.values, axis=0) / np.where(count > 0, count, np.nan)
-        several = len(one.values) > 1
+        curve = replace(unsorted, x=unsorted.x[order], values=unsorted.values[:, order])
+        color = REFERENCE if curve.reference else SERIES_COLORS[index % len(SERIES_COLORS)]
+        count = np.isfinite(curve.values).sum(axis=0)
+        mean = np.nansum(curve.values, axis=0) / np.where(count > 0, count, np.nan)
+        several = len(curve.values) > 1
         if several:
-            low = np.where(count > 0, np.min(np.nan_to_num(one.values, nan=np.inf), axis=0), np.nan)
-            high = np.where(count > 0, np.max(np.nan_to_num(one.values, nan=-np.inf), axis=0), np.nan)
+            low = np.where(count > 0, np.min(np.nan_to_num(curve.values, nan=np.inf), axis=0), np.nan)
+            high = np.where(count > 0, np.max(np.nan_to_num(curve.values, nan=-np.inf), axis=0), np.nan)
             there = count > 0
             figure.add_trace(
                 go.Scatter(
-                    x=np.concatenate([one.x[there], one.x[there][::-1]]),
+                    x=np.concatenate([curve.x[there], curve.x[there][::-1]]),
                     y=np.concatenate([high[there], low[there][::-1]]),
                     fill="toself",
                     mode="none",
@@ -62,14 +62,14 @@ def curves(
                     showlegend=False,
                 )
             )
-        name = as_text(f"{one.name}, mean and range of {len(one.values)}" if several else one.name)
+        name = as_text(f"{curve.name}, mean and range of {len(curve.values)}" if several else curve.name)
         figure.add_trace(
             go.Scatter(
-                x=one.x,
+                x=curve.x,
                 y=mean,
-                mode="lines+markers" if len(one.x) <= 20 else "lines",
+                mode="lines+markers" if len(curve.x) <= 20 else "lines",
                 name=name,
-                line={"color": color, "width": 2, "dash": dashes.pop(0) if one.reference else "solid"},
+                line={"color": color, "width": 2, "dash": dashes.pop(0) if curve.reference else "solid"},
                 hovertemplate="%{y:.1%}" if percent else "%{y:.3g}",
             )
         )

@@ -221,16 +221,16 @@ def pictures(shown: Sequence[Picture], height: int, width: int, first: tuple[int
     places = _places(len(shown), rows * height, columns * width)
     figure = make_subplots(
         *places,
-        subplot_titles=[one.title for one in shown],
+        subplot_titles=[picture.title for picture in shown],
         shared_xaxes="all",
         shared_yaxes="all",
         horizontal_spacing=0.04,
         vertical_spacing=0.08,
     )
-    for index, one in enumerate(shown):
+    for index, picture in enumerate(shown):
         # Percent in one byte a cell: a quarter of what float32 would send to the browser.
-        percent = np.rint(one.shares * 100).astype(np.int8 if one.signed else np.uint8)
-        said = "second − first %{z:+d} points" if one.signed else "%{z} %"
+        percent = np.rint(picture.shares * 100).astype(np.int8 if picture.signed else np.uint8)
+        said = "second − first %{z:+d} points" if picture.signed else "%{z} %"
         figure.add_trace(
             go.Heatmap(
                 z=percent,
@@ -238,15 +238,15 @@ def pictures(shown: Sequence[Picture], height: int, width: int, first: tuple[int
                 dx=width,
                 y0=first[0] + (height - 1) / 2,
                 dy=height,
-                coloraxis="coloraxis2" if one.signed else "coloraxis",
-                hovertemplate=f"output %{{y}}, input %{{x}}<br>{one.title}: {said}<extra></extra>",
+                coloraxis="coloraxis2" if picture.signed else "coloraxis",
+                hovertemplate=f"output %{{y}}, input %{{x}}<br>{picture.title}: {said}<extra></extra>",
             ),
             row=index // places[1] + 1,
             col=index % places[1] + 1,
         )
     tall = {1: 240, 2: 410, 3: 350}[places[1]]
     layout(figure, "", "", height=tall * places[0] + 120)
-    top = max([1, *(int(np.abs(np.rint(one.shares * 100)).max()) for one in shown if one.signed)])
+    top = max([1, *(int(np.abs(np.rint(picture.shares * 100)).max()) for picture in shown if picture.signed)])
     bars = ("share pruned (%)", "second − first (points)")
     # Two bars share the height at the right, so that the pictures keep the width.
     figure.update_layout(

@@ -62,7 +62,7 @@ def accuracy(
 
 def deltas(
     curves: Sequence[Curve],
-    found: Sequence[Delta],
+    comparisons: Sequence[Delta],
     dense: float | None,
     chance: float | None,
     names: Mapping[str, str] | None = None,
@@ -73,11 +73,11 @@ def deltas(
     names: the colour of a difference is that of the curve of this name, by the difference's name.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.08)
-    colors = colors_of([*(curve.name for curve in curves), *(delta.name for delta in found)])
+    colors = colors_of([*(curve.name for curve in curves), *(delta.name for delta in comparisons)])
     _add_curves(figure, curves, colors, row=1)
     _add_levels(figure, dense, chance, row=1)
-    for index, delta in enumerate(found):
-        shift = 0.004 * (index - (len(found) - 1) / 2)  # side by side where they share a sparsity
+    for index, delta in enumerate(comparisons):
+        shift = 0.004 * (index - (len(comparisons) - 1) / 2)  # side by side where they share a sparsity
         color = colors[(names or {}).get(delta.name, delta.name)]
         figure.add_trace(
             go.Scatter(

@@ -50,8 +50,10 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
     runner: Runner = Resident(model) if whole else Streamed(model, memory)
     context.progress("calibration text")
     texts, note = _texts(model, model.mask_token, spec)
-    found = plan(runner, spec, texts.noised.shape[1], texts.noised.shape[2])
-    texts = replace(texts, **{name: getattr(texts, name)[: found.sequences] for name in ("clean", "noised", "other")})
+    collection = plan(runner, spec, texts.noised.shape[1], texts.noised.shape[2])
+    texts = replace(
+        texts, **{name: getattr(texts, name)[: collection.sequences] for name in ("clean", "noised", "other")}
+    )
     names = token_strings(model.tokenizer, np.unique([*np.unique(texts.noised), *np.unique(texts.clean)]).tolist())
     params = spec.calibration
     info = stored.StatisticsInfo(
@@ -63,15 +65,15 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
         mask_token=model.mask_token,
         layers=model.geometry.layers,
         levels=tuple(noise_levels(params.diffusion_steps, params.step_interval)[::-1]),
-        grouping=found.grouping,
-        scopes=found.scopes,
+        grouping=collection.grouping,
+        scopes=collection.scopes,
         edges=EDGES,
-        inputs=found.inputs,
-        outputs=found.outputs,
+        inputs=collection.inputs,
+        outputs=collection.outputs,
         other_seed=_other(params, 1).seed,
         heldout_seed=_other(params, 2).seed,
         tokens=names,
-        notes=(*([note] if note else []), *found.notes),
+        notes=(*([note] if note else []), *collection.notes),
         seconds=0.0,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment(),
@@ -79,23 +81,23 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
     key = result_key("calibrate", spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     probes = None
-    if found.grouping == "bins":
-        settings = probe_settings(params.seed, found.scopes, info.levels, params)
+    if collection.grouping == "bins":
+        settings = probe_settings(params.seed, collection.scopes, info.levels, params)
         probes = Probes(settings, info.levels, params.diffusion_steps)
     # Its text is quoted once more in the file's header.
     room = 2 * len(info.model_dump_json()) + 1024 + 1024 * (len(probes.settings) if probes else 0)
     try:
-        errors = fill(path, runner, found, texts, room, params.seed, memory, probes, context.progress)
+        errors = fill(path, runner, collection, texts, room, params.seed, memory, probes, context.progress)
         done = {"bin_errors": tuple(errors), "seconds": time.perf_counter() - started}
         stored.finish(path, info.model_copy(update=done), room)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     summary: CalibrateSummary = {
-        "sequences": found.sequences,
+        "sequences": collection.sequences,
         "levels": len(info.levels),
         "positions": texts.noised.shape[2],
-        "grouping": found.grouping,
+        "grouping": collection.grouping,
         "bytes": path.stat().st_size,
         "seconds": round(time.perf_counter() - started, 3),
         "notes": list(info.notes),

@@ -39,7 +39,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     """
     began = time.perf_counter()
     context.progress("looking for the models")
-    found = [checkpoint_of(model, context) for model in spec.models]
+    opened = [checkpoint_of(model, context) for model in spec.models]
     names = spec.names or _names(spec.models)
     context.progress("starting lm-eval")
     from analysis.evaluation import live
@@ -47,19 +47,19 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     from analysis.models.load import pick_device
     from analysis.provenance import environment
 
-    tokenizer = _tokenizer(spec, found[0])
-    chat = _chat(spec, found[0], tokenizer)
-    first = found[0].architecture
+    tokenizer = _tokenizer(spec, opened[0])
+    chat = _chat(spec, opened[0], tokenizer)
+    first = opened[0].architecture
     # The tasks' own is on LLaDA's scale; Dream's scripts use none, and texts in blocks are scored without.
     if spec.guidance is None and (first.sampler == "dream" or first.by_blocks):
         spec = spec.model_copy(update={"guidance": 0.0})
     benchmarks, problems = load_benchmarks(spec, chat, context.progress)
     benchmarks, too_long = fitting(
-        benchmarks, min(one.geometry.max_length for one in found), lambda text: len(tokenizer.tokenize(text))
+        benchmarks, min(model.geometry.max_length for model in opened), lambda text: len(tokenizer.tokenize(text))
     )
     problems += too_long
-    prints = [fingerprint(checkpoint) for checkpoint in found]
-    runs = [read_report(checkpoint.folder) for checkpoint in found]
+    prints = [fingerprint(checkpoint) for checkpoint in opened]
+    runs = [read_report(checkpoint.folder) for checkpoint in opened]
     key = content_key(
         kind="evaluate",
         fingerprints=prints,
@@ -69,7 +69,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         runs=[asdict(run) for run in runs],
         code=code_version(),
     )
-    models = _Models(spec.models, found, context)
+    models = _Models(spec.models, opened, context)
     seats = [
         live.Seat(name, model, print_, load)
         for name, model, print_, load in zip(names, spec.models, prints, models.loaders(), strict=True)
@@ -88,7 +88,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
                     sampler=checkpoint.architecture.sampler,
                     revision=checkpoint.revision,
                 )
-                for model, content, run, checkpoint in zip(spec.models, prints, runs, found, strict=True)
+                for model, content, run, checkpoint in zip(spec.models, prints, runs, opened, strict=True)
             ),
             benchmarks=tuple(
                 EvaluatedBenchmark(
@@ -153,11 +153,11 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
 
 def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:
     """The model's checkpoint, downloaded if need be. Raises UserError for a bad source."""
-    found = find(model.source, model.paradigm)
-    if found is None:
+    checkpoint = find(model.source, model.paradigm)
+    if checkpoint is None:
         context.progress(f"downloading {model.source}")
-        found = checkpoints.download(model.source)
-    return found
+        checkpoint = checkpoints.download(model.source)
+    return checkpoint
 
 
 def _names(models: tuple[ModelSpec, ...]) -> tuple[str, ...]:
@@ -166,18 +166,18 @@ def _names(models: tuple[ModelSpec, ...]) -> tuple[str, ...]:
     return tuple(name if short.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(short, start=1))
 
 
-def _tokenizer(spec: EvaluateSpec, found: Checkpoint) -> "PreTrainedTokenizerBase":
+def _tokenizer(spec: EvaluateSpec, checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
     from analysis.models.load import register
     from analysis.models.tokenizer import load_tokenizer
 
     register()
-    tokenizer = load_tokenizer(found.folder)
+    tokenizer = load_tokenizer(checkpoint.folder)
     if tokenizer is None:
         raise UserError(f"'{spec.model.source}' has no tokenizer, so it cannot be evaluated. Add its files.")
     return tokenizer
 
 
-def _chat(spec: EvaluateSpec, found: Checkpoint, tokenizer: "PreTrainedTokenizerBase") -> "ChatTemplate | None":
+def _chat(spec: EvaluateSpec, checkpoint: Checkpoint, tokenizer: "PreTrainedTokenizerBase") -> "ChatTemplate | None":
     """The chat template of the first model, for all: a pruned copy must be asked what its dense model is asked."""
     from functools import partial
 
@@ -187,16 +187,16 @@ def _chat(spec: EvaluateSpec, found: Checkpoint, tokenizer: "PreTrainedTokenizer
     if not uses_chat(spec.model.source, tokenizer, spec.chat_template):
         return None
     chat_text(tokenizer, [{"role": "user", "content": "?"}])
-    return ChatTemplate(partial(chat_text, tokenizer), fingerprint(found))
+    return ChatTemplate(partial(chat_text, tokenizer), fingerprint(checkpoint))
 
 
 class _Models:
     """The models of an evaluation, loaded when first asked: all at once where they fit, else one at a time."""
 
-    def __init__(self, specs: tuple[ModelSpec, ...], found: list[Checkpoint], context: Context) -> None:
+    def __init__(self, specs: tuple[ModelSpec, ...], opened: list[Checkpoint], context: Context) -> None:
         self._specs, self._context = specs, context
         self._held: dict[int, LoadedModel] = {}
-        self.together = len(specs) == 1 or self._all_fit(found)
+        self.together = len(specs) == 1 or self._all_fit(opened)
 
     def loaders(self) -> list[Any]:
         """One function a model that returns it, in memory."""
@@ -215,11 +215,11 @@ class _Models:
         self._held.clear()
         gc.collect()
 
-    def _all_fit(self, found: list[Checkpoint]) -> bool:
+    def _all_fit(self, opened: list[Checkpoint]) -> bool:
         from analysis.models.load import free_bytes, pick_device
 
         need: dict[str, float] = {}
-        for model, checkpoint in zip(self._specs, found, strict=True):
+        for model, checkpoint in zip(self._specs, opened, strict=True):
             device = pick_device(model.device)
             width = {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else None}[model.dtype]
             need[device] = need.get(device, 0) + checkpoints.weight_bytes(checkpoint, width) * _HEADROOM

@@ -126,8 +126,10 @@ class OutputError:
             layer = statistics.layer(index, discount)
             if index not in self._plain:
                 self._plain[index] = tuning.plain_layer(layer, self._steps, self._setting.sparsity)
-            own = weights[:, :, index if weights.shape[2] > 1 else 0]
-            effects.append(tuning.layer_effect(layer, self._plain[index], own, self._steps, self._setting.sparsity))
+            layer_weights = weights[:, :, index if weights.shape[2] > 1 else 0]
+            effects.append(
+                tuning.layer_effect(layer, self._plain[index], layer_weights, self._steps, self._setting.sparsity)
+            )
         total = tuning.total(tuning.together(effects), statistics.sizes)
         if not np.isfinite(total.error):
             raise UserError("The output error is not finite: a projection gives nothing on the held-out text.")
@@ -147,14 +149,16 @@ def _statistics(spec: SuggestSpec, content: str, context: Context, tell: Tell) -
     """The file of statistics: from the results where they are there, else made here once. content: the model's
     fingerprint.
     """
-    asked = CalibrateSpec(model=spec.model, **dict(spec.statistics))
-    key = result_key("calibrate", asked, content)
+    statistics_spec = CalibrateSpec(model=spec.model, **dict(spec.statistics))
+    key = result_key("calibrate", statistics_spec, content)
     stored = context.stores.results.result(key)
     if stored is not None and stored.file is not None:
         return stored.file
     path = context.scratch / f"{key}.safetensors"
     if not path.is_file():
-        made = calibrate(asked, _Part(context, context.scratch, lambda text: tell(f"storing statistics: {text}"))).file
+        made = calibrate(
+            statistics_spec, _Part(context, context.scratch, lambda text: tell(f"storing statistics: {text}"))
+        ).file
         assert made is not None
         made.replace(path)
     return path
@@ -183,32 +187,38 @@ class TaskAccuracy:
         for problem in summary["problems"]:
             if problem not in self.notes:
                 self.notes.append(problem)
-        dense, own = summary["average"]
-        if own["value"] is None:
+        dense, pruned = summary["average"]
+        if pruned["value"] is None:
             raise UserError(
                 "These tasks count no right answers, so settings cannot be judged by them. Choose a task with choices."
             )
         tasks = {task["title"]: task["models"][1]["value"] for task in summary["tasks"] if "models" in task}
-        return own["value"], {"tasks": tasks, "items": own["n"], "dense": dense["value"], "pruned": prints[0]}
+        return pruned["value"], {"tasks": tasks, "items": pruned["n"], "dense": dense["value"], "pruned": prints[0]}
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
-        summary, prints, found = self._evaluated(settings, "reported", self._spec.reported_limit, tell)
+        summary, prints, evaluated = self._evaluated(settings, "reported", self._spec.reported_limit, tell)
         names = list(settings)
         rows = []
         pairs = {
-            (found.names.index(first), found.names.index(second)): (first, second)
+            (evaluated.names.index(first), evaluated.names.index(second)): (first, second)
             for first, second in combinations(names, 2)
         }
         alike = {pair for pair, both in pairs.items() if len({prints[names.index(name)] for name in both}) == 1}
         # Between equal masks there is nothing to test.
-        tested = comparing.family(found, [pair for pair in pairs if pair not in alike])
-        same = comparing.family(found, sorted(alike))
+        tested = comparing.family(evaluated, [pair for pair in pairs if pair not in alike])
+        same = comparing.family(evaluated, sorted(alike))
         for pair, (first, second) in pairs.items():
-            for task, one in (same if pair in alike else tested)[pair].items():
-                title = task if task == results.AVERAGE else found.benchmark(task).title
-                words = "the same masks" if pair in alike else one.words
+            for task, difference in (same if pair in alike else tested)[pair].items():
+                title = task if task == results.AVERAGE else evaluated.benchmark(task).title
+                words = "the same masks" if pair in alike else difference.words
                 rows.append(
-                    {"task": title, "setting": first, "than": second, **significance.as_json(one), "words": words}
+                    {
+                        "task": title,
+                        "setting": first,
+                        "than": second,
+                        **significance.as_json(difference),
+                        "words": words,
+                    }
                 )
             if results.AVERAGE not in (same if pair in alike else tested)[pair]:
                 rows.append({**rows[-1], "task": results.AVERAGE})

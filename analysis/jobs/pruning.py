@@ -27,10 +27,10 @@ def prune(spec: PruneSpec, context: Context) -> Outcome[PruneSummary]:
 
 def _stored_statistics(spec: PruneSpec, fingerprint: str, context: Context) -> Path | None:
     """The file of what the dense model tells this pruning, if a job has left it in the store that this one reads."""
-    asked = DenseStatisticsSpec.of(spec)
-    if asked is None:
+    statistics_spec = DenseStatisticsSpec.of(spec)
+    if statistics_spec is None:
         return None
-    result = context.stores.results.result(result_key("dense_statistics", asked, fingerprint))
+    result = context.stores.results.result(result_key("dense_statistics", statistics_spec, fingerprint))
     return None if result is None else result.file
 
 

@@ -148,7 +148,7 @@ def _compared(
     stored = responses.get(key)
     if stored is not None:
         return stored
-    compared = objective.compare({name: DiscountParams(**one) for name, one in settings.items()}, told)
+    compared = objective.compare({name: DiscountParams(**setting) for name, setting in settings.items()}, told)
     if compared is not None:
         responses.put(key, compared)
     return compared
@@ -156,13 +156,13 @@ def _compared(
 
 def _tried(objective: ObjectiveFunction, discount: DiscountParams, rows: list[Trial], told: _Told) -> Judged:
     """What a setting is worth; one that was tried before is not judged again."""
-    asked = discount.model_dump(mode="json")
-    before = next((row for row in rows if row["discount"] == asked), None)
+    setting = discount.model_dump(mode="json")
+    before = next((row for row in rows if row["discount"] == setting), None)
     if before is not None:
-        return {"discount": asked, "value": before["value"], "facts": before["facts"], "seconds": 0.0}
+        return {"discount": setting, "value": before["value"], "facts": before["facts"], "seconds": 0.0}
     began = time.perf_counter()
     value, facts = objective.value(discount, told)
-    return {"discount": asked, "value": value, "facts": facts, "seconds": round(time.perf_counter() - began, 3)}
+    return {"discount": setting, "value": value, "facts": facts, "seconds": round(time.perf_counter() - began, 3)}
 
 
 def _best(rows: list[Trial], maximise: bool) -> int:

@@ -114,9 +114,9 @@ def describe(source: str, paradigm: str = "auto") -> Architecture:
 
     Raises UserError as `find` does, and when the hub cannot be reached.
     """
-    found = find(source, paradigm)
-    if found is not None:
-        return found.architecture
+    checkpoint = find(source, paradigm)
+    if checkpoint is not None:
+        return checkpoint.architecture
     target = resolve(source)
     try:
         hub.ask(target, "model")

@@ -60,8 +60,10 @@ def visible(
         text = length // 2
         clean = visible(architecture, text, replace(layout, beside_clean=False, open_from=None), device)
         blocks = torch.div(positions[:text] - layout.border, layout.block, rounding_mode="floor")
-        own, earlier = blocks[:, None] == blocks, blocks[:, None] > blocks
-        return torch.cat([torch.cat([own, earlier], dim=1), torch.cat([torch.zeros_like(own), clean], dim=1)])
+        same_block, earlier = blocks[:, None] == blocks, blocks[:, None] > blocks
+        return torch.cat(
+            [torch.cat([same_block, earlier], dim=1), torch.cat([torch.zeros_like(same_block), clean], dim=1)]
+        )
     if architecture.attention == "block-causal":
         blocks = torch.div(positions - layout.border, layout.block, rounding_mode="floor")
         return blocks[:, None] >= blocks

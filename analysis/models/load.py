@@ -197,18 +197,18 @@ def load(
     device = pick_device(spec.device)
     reclaimable = _reclaimable(held, device)
     width = _width(spec, device)
-    found = fetched(spec, progress, held)
-    config = config_of(found)
-    need = int(checkpoints.weight_bytes(found, width) * _HEADROOM)
+    checkpoint = fetched(spec, progress, held)
+    config = config_of(checkpoint)
+    need = int(checkpoints.weight_bytes(checkpoint, width) * _HEADROOM)
     device_map = placement(need, device, reclaimable, spec)
-    tokenizer = load_tokenizer(found.folder, config)
-    mask_token = mask_token_of(found, config, tokenizer)
+    tokenizer = load_tokenizer(checkpoint.folder, config)
+    mask_token = mask_token_of(checkpoint, config, tokenizer)
     if reclaimable and need > free_bytes(device):
         release()
     progress("reading weights")
-    network = _network(found, config, width, device_map)
-    check_finite(state(network), f"The weights in '{found.folder}' cannot be used")
-    model = LoadedModel(spec, found, network, tokenizer, checkpoints.fingerprint(found), mask_token)
+    network = _network(checkpoint, config, width, device_map)
+    check_finite(state(network), f"The weights in '{checkpoint.folder}' cannot be used")
+    model = LoadedModel(spec, checkpoint, network, tokenizer, checkpoints.fingerprint(checkpoint), mask_token)
     make_bidirectional(model)
     _check_observable(model)
     return model
@@ -217,10 +217,10 @@ def load(
 def require_opens(folder: Path) -> None:
     """Raises UserError where `load` would refuse this folder. Names and shapes are compared; no weight is read."""
     register()
-    found = checkpoints.open_folder(folder)
-    config = config_of(found)
-    mask_token_of(found, config, load_tokenizer(folder, config))
-    _network(found, config, None, {"": "meta"})
+    checkpoint = checkpoints.open_folder(folder)
+    config = config_of(checkpoint)
+    mask_token_of(checkpoint, config, load_tokenizer(folder, config))
+    _network(checkpoint, config, None, {"": "meta"})
 
 
 def fetched(
@@ -230,15 +230,15 @@ def fetched(
 
     Raises UserError for a bad source, and where there is no room.
     """
-    found = checkpoints.find(spec.source, spec.paradigm)
-    if found is None:
+    checkpoint = checkpoints.find(spec.source, spec.paradigm)
+    if checkpoint is None:
         device = pick_device(spec.device)
         progress("asking the hub")
         need = checkpoints.remote_bytes(spec.source, _width(spec, device), spec.paradigm)
         placement(int(need * _HEADROOM), device, _reclaimable(held, device), spec)
         progress(f"downloading {need / 1e9:.1f} GB")
-        found = checkpoints.download(spec.source, spec.paradigm)
-    return found
+        checkpoint = checkpoints.download(spec.source, spec.paradigm)
+    return checkpoint
 
 
 def _reclaimable(held: "LoadedModel | None", device: str) -> int:
@@ -312,37 +312,39 @@ def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str 
     )
 
 
-def config_of(found: Checkpoint, fits: bool = True) -> Any:
+def config_of(checkpoint: Checkpoint, fits: bool = True) -> Any:
     """The config as its class holds it. Raises UserError for one it refuses, or that does not fit the files.
 
     fits False: for a folder that holds a config and no weights.
     """
     try:
-        config_class = sliced.config_class(found.config) or mixtures.config_class(found.architecture)
+        config_class = sliced.config_class(checkpoint.config) or mixtures.config_class(checkpoint.architecture)
         if config_class is None:
-            config = AutoConfig.from_pretrained(found.folder, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
         else:
-            config = config_class.from_pretrained(found.folder)
-        if found.architecture.mixture:
+            config = config_class.from_pretrained(checkpoint.folder)
+        if checkpoint.architecture.mixture:
             mixtures.choose_implementation(config)
         if fits:
-            check_fits(found, config)
+            check_fits(checkpoint, config)
         return config
     except UserError:
         raise
     except Exception as error:
-        model_type, name = found.config.get("model_type"), found.architecture.name
+        model_type, name = checkpoint.config.get("model_type"), checkpoint.architecture.name
         raise UserError(
-            f"The {name} config in '{found.folder}' cannot be run: {first_line(error)} (model type '{model_type}'). "
-            f"Supported: {SUPPORTED}."
+            f"The {name} config in '{checkpoint.folder}' cannot be run: {first_line(error)} (model type "
+            f"'{model_type}'). Supported: {SUPPORTED}."
         ) from error
 
 
-def _network(found: Checkpoint, config: Any, width: int | None, device_map: str | dict[str, Any]) -> PreTrainedModel:
+def _network(
+    checkpoint: Checkpoint, config: Any, width: int | None, device_map: str | dict[str, Any]
+) -> PreTrainedModel:
     dtype = {2: torch.bfloat16, 4: torch.float32, None: "auto"}[width]
     try:
         loaded = AutoModelForCausalLM.from_pretrained(
-            found.folder,
+            checkpoint.folder,
             config=config,
             dtype=dtype,
             device_map=device_map,
@@ -352,7 +354,7 @@ def _network(found: Checkpoint, config: Any, width: int | None, device_map: str 
         )
     except Exception as error:
         raise UserError(
-            f"The weights in '{found.folder}' do not load as {found.architecture.name}: {first_line(error)}"
+            f"The weights in '{checkpoint.folder}' do not load as {checkpoint.architecture.name}: {first_line(error)}"
         ) from error
     # transformers' annotation knows the call without `output_loading_info` only.
     network, report = cast(tuple[PreTrainedModel, dict[str, set[Any]]], loaded)
@@ -362,33 +364,37 @@ def _network(found: Checkpoint, config: Any, width: int | None, device_map: str 
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise UserError(
-                f"The weights in '{found.folder}' do not fit its config: {kind.replace('_', ' ')} {names[0]}{more}. "
-                "The checkpoint is incomplete, changed, or of another architecture."
+                f"The weights in '{checkpoint.folder}' do not fit its config: {kind.replace('_', ' ')} {names[0]}"
+                f"{more}. The checkpoint is incomplete, changed, or of another architecture."
             )
     return network.eval()
 
 
-def mask_token_of(found: Checkpoint, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
-    if found.architecture.noise is None:
+def mask_token_of(checkpoint: Checkpoint, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
+    if checkpoint.architecture.noise is None:
         return None
     token = getattr(config, "mask_token_id", None)
-    generation = found.folder / "generation_config.json"
+    generation = checkpoint.folder / "generation_config.json"
     if token is None and generation.is_file():
         fields = read_json(generation)
         token = fields.get("mask_token_id") if isinstance(fields, dict) else None
     if token is None and tokenizer is not None:
         token = tokenizer.mask_token_id
     if token is None:
-        token = found.architecture.mask_token
+        token = checkpoint.architecture.mask_token
     if token is None:
         raise UserError(
-            f"'{found.folder}' is a diffusion model but names no mask token, in its config or generation config "
+            f"'{checkpoint.folder}' is a diffusion model but names no mask token, in its config or generation config "
             "(mask_token_id) or tokenizer, so it cannot be denoised."
         )
     if not isinstance(token, int) or isinstance(token, bool):
-        raise UserError(f"The mask token of '{found.folder}' is {token!r}; a token id, a whole number, was expected.")
-    if not 0 <= token < found.geometry.vocabulary:
-        raise UserError(f"The mask token {token} lies outside the vocabulary of {found.geometry.vocabulary} tokens.")
+        raise UserError(
+            f"The mask token of '{checkpoint.folder}' is {token!r}; a token id, a whole number, was expected."
+        )
+    if not 0 <= token < checkpoint.geometry.vocabulary:
+        raise UserError(
+            f"The mask token {token} lies outside the vocabulary of {checkpoint.geometry.vocabulary} tokens."
+        )
     return int(token)
 
 

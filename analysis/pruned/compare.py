@@ -204,7 +204,9 @@ def compare(
             slices, heads // groups, axis=0
         )
         kinds.setdefault(name, set()).add(_fixed(first, second, axis, groups, sums))
-    fixed = {name: "" if "" in found else min(found - {"dense"}, default="dense") for name, found in kinds.items()}
+    fixed = {
+        name: "" if "" in methods else min(methods - {"dense"}, default="dense") for name, methods in kinds.items()
+    }
     return Comparison(tuple(names), projections, {name: by_head[name] for name in HEAD_AXIS if name in by_head}, fixed)
 
 
@@ -252,8 +254,8 @@ def overlap(matrices: Iterable[Sequence[np.ndarray]], masks: int) -> tuple[np.nd
 
 def pairs_of(shared: np.ndarray, weights: int) -> np.ndarray:
     """The four counts of every two masks, (K, K, 4), from what `overlap` returns."""
-    own = np.diag(shared)
-    first, second = np.broadcast_arrays(own[:, None], own[None])
+    pruned_counts = np.diag(shared)
+    first, second = np.broadcast_arrays(pruned_counts[:, None], pruned_counts[None])
     return np.stack([np.full_like(shared, weights), first, second, shared], axis=-1)
 
 

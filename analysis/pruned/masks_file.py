@@ -121,28 +121,28 @@ def _packed_bytes(rows: int, columns: int) -> int:
 
 def open_masks(source: str) -> MaskFolder:
     """The masks of a local folder or a model on this disk. Raises UserError for what is none or cannot be read."""
-    found = find(source)
-    if found is None:
+    checkpoint = find(source)
+    if checkpoint is None:
         raise UserError(f"'{source}' is not on this disk. Give the folder of a checkpoint.")
-    return _opened(found.folder)
+    return _opened(checkpoint.folder)
 
 
 def _opened(folder: Path) -> MaskFolder:
     checkpoint = open_folder(folder)
     packed = _packed(folder / MASK_FILE)
-    found: dict[Key, _Tensor] = {}
+    tensors: dict[Key, _Tensor] = {}
     for path in checkpoint.weight_files:
         for full, entry in header(path)[0].items():
             key = projection(full)
             if key is None or len(entry.shape) != 2 or key[0] >= checkpoint.geometry.layers:
                 continue
-            found[key] = _tensor(path, full, entry, packed)
-    if not found:
+            tensors[key] = _tensor(path, full, entry, packed)
+    if not tensors:
         raise UserError(f"No weights of transformer blocks were found in '{folder}', so there are no masks to read.")
     files = [*checkpoint.weight_files, *([folder / MASK_FILE] if packed is not None else [])]
     marks = [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-    geometry = _dense_geometry(checkpoint, found)
-    return MaskFolder(folder, geometry, checkpoint.architecture.name, found, packed is not None, "\n".join(marks))
+    geometry = _dense_geometry(checkpoint, tensors)
+    return MaskFolder(folder, geometry, checkpoint.architecture.name, tensors, packed is not None, "\n".join(marks))
 
 
 def _dense_geometry(checkpoint: Checkpoint, weights: dict[Key, _Tensor]) -> Geometry:
@@ -157,10 +157,10 @@ def _dense_geometry(checkpoint: Checkpoint, weights: dict[Key, _Tensor]) -> Geom
 
 def projection(weight: str) -> Key | None:
     """Layer and projection of a weight by its name in the file; None for one that is not of a block."""
-    found = _BLOCK_WEIGHT.search(weight)
-    if found is None:
+    match = _BLOCK_WEIGHT.search(weight)
+    if match is None:
         return None
-    layer, inner = int(found[1]), found[2]
+    layer, inner = int(match[1]), match[2]
     plain = _INNER.match(inner)
     return layer, _NATIVE.get(plain[1], plain[1]) if plain else inner
 
@@ -177,7 +177,7 @@ def why_not_comparable(first: MaskFolder, second: MaskFolder) -> str:
         return f"Only one of '{first.folder.name}' and '{second.folder.name}' has {name} in layer {layer}."
     for key in sorted(first.weights):
         if first.shape(key) != second.shape(key):
-            sizes = " and ".join("×".join(map(str, one.shape(key))) for one in (first, second))
+            sizes = " and ".join("×".join(map(str, masks.shape(key))) for masks in (first, second))
             return (
                 f"{key[1]} of layer {key[0]} is {sizes}: another architecture, or whole channels were cut out, and "
                 "weights that are gone have no counterpart."
@@ -194,7 +194,7 @@ def pairs(first: MaskFolder, second: MaskFolder) -> Iterator[tuple[int, str, np.
 def groups(folders: Sequence[MaskFolder]) -> Iterator[list[np.ndarray]]:
     """The masks of one projection in all folders, one projection at a time, as `masks.overlap` takes them."""
     for layer, name in sorted(folders[0].weights):
-        yield [one.pruned(layer, name) for one in folders]
+        yield [masks.pruned(layer, name) for masks in folders]
 
 
 def _ordered(names: Iterator[str]) -> tuple[str, ...]:
@@ -238,18 +238,18 @@ def _packed(path: Path) -> dict[str, tuple[int, tuple[int, int]]] | None:
     entries, metadata = header(path)
     try:
         shapes = json.loads(metadata[_SHAPES])
-        found = {}
+        packed = {}
         for name, entry in entries.items():
             rows, columns = (int(size) for size in shapes[name])
             if entry.dtype != _PACKED_DTYPE or min(rows, columns) < 0 or entry.bytes != _packed_bytes(rows, columns):
                 raise ValueError(name)
-            found[name] = (entry.start, (rows, columns))
+            packed[name] = (entry.start, (rows, columns))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"'{path}' is not a mask file: every tensor must be packed bits with its shape in the metadata. Prune "
             "again, or remove it to take zeros as the mask."
         ) from error
-    return found
+    return packed
 
 
 def _read(path: Path, start: int, dtype: np.dtype, count: int) -> np.ndarray:

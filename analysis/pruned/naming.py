@@ -38,13 +38,15 @@ def run_names(parameters: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> li
 
     ids: tell apart what has the same parameters; their first four characters are shown.
     """
-    names = [run_name(one) for one in parameters]
-    compared = [{key: value for key, value in one.items() if key not in _NO_DIFFERENCE} for one in parameters]
+    names = [run_name(settings) for settings in parameters]
+    compared = [{key: value for key, value in settings.items() if key not in _NO_DIFFERENCE} for settings in parameters]
     details = told_apart(names, compared, PruneSpec)
     names = [
         f"{name} · {detail.replace(',', '')}" if detail else name for name, detail in zip(names, details, strict=True)
     ]
-    return [f"{name} · {own[:4]}" if names.count(name) > 1 else name for name, own in zip(names, ids, strict=True)]
+    return [
+        f"{name} · {run_id[:4]}" if names.count(name) > 1 else name for name, run_id in zip(names, ids, strict=True)
+    ]
 
 
 def _inner(parameters: Mapping[str, Any], name: str) -> dict[str, Any]:

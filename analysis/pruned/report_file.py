@@ -141,8 +141,8 @@ def refusal(folder: Path) -> str:
 
 
 def _inner(values: Any, name: str) -> dict[str, Any]:
-    found = values.get(name) if isinstance(values, dict) else None
-    return found if isinstance(found, dict) else {}
+    inner = values.get(name) if isinstance(values, dict) else None
+    return inner if isinstance(inner, dict) else {}
 
 
 def seed_pair(runs: Sequence[PrunedRun], first: PrunedRun, second: PrunedRun) -> tuple[int, int] | None:

@@ -61,8 +61,8 @@ def prepare_once(run: Run, text: Calibration | None, stored: Path | None = None)
         run.notes.append("The statistics of the dense model were read from the store.")
         run.facts["dense_model"] = prepared.facts
         return prepared
-    asked = run.spec.model_dump(mode="json", include={"method", "calibration", "discount", "steps", "ranking"})
-    kept = run.context.scratch / f"{content_key(model=run.model.fingerprint, **asked)}.safetensors"
+    question = run.spec.model_dump(mode="json", include={"method", "calibration", "discount", "steps", "ranking"})
+    kept = run.context.scratch / f"{content_key(model=run.model.fingerprint, **question)}.safetensors"
     if kept.is_file():
         prepared = load_prepared(kept)
         run.notes.append("The activations of the dense model were read from the run that was cut off.")
@@ -96,8 +96,8 @@ def shares(run: Run, measured: np.ndarray | None) -> np.ndarray:
     """The sparsity of every layer (L,), or projection (L, P), from what was measured of them for the allocation."""
     spec, sizes = run.spec, run.sizes()
     flat = None if measured is None else measured.ravel()
-    found = layer_sparsities(spec.allocation, spec.sparsity, sizes.ravel(), flat, spec.allocation_range)
-    return found.reshape(sizes.shape)
+    sparsities = layer_sparsities(spec.allocation, spec.sparsity, sizes.ravel(), flat, spec.allocation_range)
+    return sparsities.reshape(sizes.shape)
 
 
 def dense_scores(run: Run, text: Calibration, prepared: Prepared) -> Scores:

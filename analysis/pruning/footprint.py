@@ -89,10 +89,10 @@ def footprint(
 
 
 def _on_disk(model: ModelSpec) -> Checkpoint:
-    found = checkpoints.find(model.source, model.paradigm)
-    if found is None:
+    checkpoint = checkpoints.find(model.source, model.paradigm)
+    if checkpoint is None:
         raise UserError(f"'{model.source}' is not on this disk. Load it once, or give a local folder.")
-    return found
+    return checkpoint
 
 
 def size_of(checkpoint: Checkpoint) -> Size:

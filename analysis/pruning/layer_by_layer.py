@@ -81,7 +81,10 @@ def layer_batches(run: Run, text: Calibration, prepared: Prepared) -> list[Layer
 
 def _by_row(rows: Rows, weights: np.ndarray) -> Callable[[int], Any]:
     weighed = rows.weighed(weights)
-    return lambda layer: [(own[:, layer : layer + 1] if own.shape[1] > 1 else own, times) for own, times in weighed]
+    return lambda layer: [
+        (row_weight[:, layer : layer + 1] if row_weight.shape[1] > 1 else row_weight, times)
+        for row_weight, times in weighed
+    ]
 
 
 def _by_token(weights: np.ndarray, device: torch.device) -> Callable[[int], Any]:

@@ -117,30 +117,30 @@ def _text(run: Run) -> Calibration | None:
     with run.phase("calibration text"):
         run.tell("calibration text")
         geometry = model.geometry
-        found = calibration_text(spec.calibration, model.tokenizer, geometry.max_length, geometry.vocabulary)
+        text = calibration_text(spec.calibration, model.tokenizer, geometry.max_length, geometry.vocabulary)
         noised = None
         if run.method.noised and model.mask_token is not None:
             noised = noised_sequences(
-                found.tokens, spec.calibration, model.mask_token, beside_clean=model.architecture.by_blocks
+                text.tokens, spec.calibration, model.mask_token, beside_clean=model.architecture.by_blocks
             )
-    if found.note:
-        run.notes.append(found.note)
+    if text.note:
+        run.notes.append(text.note)
     if noised is not None and spec.calibration.noise != model.architecture.calibration_noise:
         run.notes.append(
             f"The text was noised {NOISES[spec.calibration.noise].title}; the authors' script for "
             f"{model.architecture.name} noises it {NOISES[model.architecture.calibration_noise].title}."
         )
     run.facts["calibration"] = {
-        "sequences": len(found.tokens),
-        "tokens": int(found.tokens.size),
+        "sequences": len(text.tokens),
+        "tokens": int(text.tokens.size),
         "noise_levels": 0 if noised is None else noised.shape[1],
         "noise": None if noised is None else spec.calibration.noise,
         "beside_clean": noised is not None and model.architecture.by_blocks,
         "masked": None
         if noised is None
-        else [round(float(share), 6) for share in _masked(noised[..., : found.tokens.shape[1]], model.mask_token)],
+        else [round(float(share), 6) for share in _masked(noised[..., : text.tokens.shape[1]], model.mask_token)],
     }
-    return Calibration(found.tokens, noised)
+    return Calibration(text.tokens, noised)
 
 
 def _masked(noised: np.ndarray, mask_token: int | None) -> np.ndarray:

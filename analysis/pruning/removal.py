@@ -238,9 +238,9 @@ class CutsUnits:
 
     def _shapes_made(self, plan: structured.UnitsKept) -> dict[str, tuple[int, ...]]:
         """What the config of a sliced model makes its class expect, by parameter."""
-        found = self.model.checkpoint
+        checkpoint = self.model.checkpoint
         changes = structured.config_changes(self.model.architecture, self.shapes, plan)
-        return parameter_shapes(found, found.config | changes)
+        return parameter_shapes(checkpoint, checkpoint.config | changes)
 
     def _shapes_needed(self, plan: structured.UnitsKept) -> dict[str, tuple[int, ...]]:
         """What slicing leaves, by parameter."""

@@ -65,9 +65,9 @@ def own_sampling(model: LoadedModel, sampling: Sampling) -> Sampling:
 
     Raises UserError for those of another model's sampler, and where the model's blocks do not fit them.
     """
-    own = model.architecture.sampler
-    if sampling.sampler != own:
-        raise UserError(f"{model.architecture.name} is sampled with '{own}', not '{sampling.sampler}'.")
+    sampler = model.architecture.sampler
+    if sampling.sampler != sampler:
+        raise UserError(f"{model.architecture.name} is sampled with '{sampler}', not '{sampling.sampler}'.")
     if not isinstance(sampling, BlockWriting):
         return sampling
     try:

@@ -52,17 +52,17 @@ def key_ranges(
     window: how many tokens a layer sees back from the start of the query's block, that token included; 0 for all.
     """
     if kind == "bidirectional":
-        own, last = np.zeros_like(queries), np.full_like(queries, end)
+        start, last = np.zeros_like(queries), np.full_like(queries, end)
     else:
         starts = np.unique([0, *block_starts])
         block = np.searchsorted(starts, queries, side="right") - 1
-        own, last = starts[block], np.append(starts[1:], end)[block]
+        start, last = starts[block], np.append(starts[1:], end)[block]
         if kind == "causal" or (kind == "open-block" and not block_starts):
-            own, last = queries, queries + 1
+            start, last = queries, queries + 1
         elif kind == "open-block":
             context = queries < min(block_starts)
-            own, last = np.where(context, queries, own), np.where(context, queries + 1, last)
-    first = np.maximum(own - (window - 1), 0) if window else np.zeros_like(queries)
+            start, last = np.where(context, queries, start), np.where(context, queries + 1, last)
+    first = np.maximum(start - (window - 1), 0) if window else np.zeros_like(queries)
     return first, np.minimum(last, end)
 
 

@@ -251,8 +251,8 @@ class Heads:
     def own_sinks(self, step: int) -> np.ndarray:
         """The sinks of each head in a step, by its own mass, (L, H, S)."""
         visible = None if self.visible is None else self.visible[step]
-        own = sink_analysis.find_sinks(self.mass[step], self.params, visible, self.moments.at(step))
-        return own if self.counted is None else own & self.counted[step]
+        head_sinks = sink_analysis.find_sinks(self.mass[step], self.params, visible, self.moments.at(step))
+        return head_sinks if self.counted is None else head_sinks & self.counted[step]
 
 
 def head_moments(mass: np.ndarray) -> sink_analysis.Moments:
@@ -326,10 +326,10 @@ def _head_lifetime(heads: Heads) -> np.ndarray:
         packed[step, ..., : -(-positions // 8)] = np.packbits(heads.own_sinks(step), axis=-1)
 
     _each_step(pack, steps)
-    own = packed.view(np.uint64)
-    became = own.copy()
-    became[1:] &= ~own[:-1]
-    total, runs = (np.bitwise_count(flags).sum(axis=(0, -1), dtype=np.int64) for flags in (own, became))
+    words = packed.view(np.uint64)
+    became = words.copy()
+    became[1:] &= ~words[:-1]
+    total, runs = (np.bitwise_count(flags).sum(axis=(0, -1), dtype=np.int64) for flags in (words, became))
     return total / np.where(runs > 0, runs, np.nan)
 
 
@@ -434,10 +434,10 @@ def variance_points(
     def centroid(step: int) -> np.ndarray:
         share = rows(step)
         row = sink_analysis.moments(share) if of_share is None else of_share.at(step)
-        own = sink_analysis.find_sinks(share, rule, seen[step], row)
+        sinks = sink_analysis.find_sinks(share, rule, seen[step], row)
         if counted is not None:
-            own &= counted[step]
-        return sink_analysis.sink_centroid(share.reshape(-1, positions), own.reshape(-1, positions), lengths[step])
+            sinks &= counted[step]
+        return sink_analysis.sink_centroid(share.reshape(-1, positions), sinks.reshape(-1, positions), lengths[step])
 
     looked_at = seen if counted is None else seen & counted
     total = np.zeros((*shape, positions), np.float32)

@@ -343,12 +343,12 @@ class DenseStatisticsSpec(JobSpec):
         method = METHODS[spec.method]
         if not method.calibrated or (spec.layerwise and not method.noised):
             return None
-        asked = spec.model_dump(include=set(cls.model_fields))
+        fields = spec.model_dump(include=set(cls.model_fields))
         if not method.discounted:
-            asked["discount"] = DiscountParams()
+            fields["discount"] = DiscountParams()
         if not method.weighs_steps:
-            asked["steps"] = StepParams()
-        return cls(**asked)
+            fields["steps"] = StepParams()
+        return cls(**fields)
 
     @property
     def pruning(self) -> PruneSpec:

@@ -187,9 +187,9 @@ class SuggestSpec(JobSpec):
         objective = OBJECTIVES[self.objective]
         unread = {name for other in OBJECTIVES.values() for name in other.reads} - set(objective.reads)
         left_out = {"model", "trials", "reported_limit"} | unread
-        asked = self.model_dump(mode="json", exclude=left_out)
+        fields = self.model_dump(mode="json", exclude=left_out)
         for name in self.searched:
-            del asked["setting"]["discount"][name]
+            del fields["setting"]["discount"][name]
         if not objective.reads_statistics:
-            asked["statistics"] = asked["statistics"]["calibration"]
-        return asked
+            fields["statistics"] = fields["statistics"]["calibration"]
+        return fields

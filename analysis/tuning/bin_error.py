@@ -52,7 +52,7 @@ class Shares:
 
 def shares(errors: Sequence[BinError]) -> Shares:
     """What several settings say together."""
-    counts = np.array([(one.changed, one.missed, one.false) for one in errors], float).reshape(-1, 3)
+    counts = np.array([(error.changed, error.missed, error.false) for error in errors], float).reshape(-1, 3)
     changed, missed, false = counts.sum(axis=0)
     enough = counts[counts[:, 0] >= ENOUGH]
     worst = (enough[:, 1:] / enough[:, :1]).max(axis=0) if len(enough) else (np.nan, np.nan)
@@ -131,14 +131,14 @@ class Probes:
                     for setting, own_layer in zip(self.settings, self._scopes, strict=True)
                 ]
             )
-        found = self._by_row[key]
+        row_weights = self._by_row[key]
         if any(self._scopes):
-            found = found.copy()
+            row_weights = row_weights.copy()
             for index, setting in enumerate(self.settings):
                 if self._scopes[index]:
-                    own = mass[None, None, layer : layer + 1]
-                    found[index] = np.square(token_weights(own, setting.discount)[0, 0, 0])
-        return found
+                    layer_mass = mass[None, None, layer : layer + 1]
+                    row_weights[index] = np.square(token_weights(layer_mass, setting.discount)[0, 0, 0])
+        return row_weights
 
     def add(self, layer: int, name: str, level: int, times: int, squares: np.ndarray) -> None:
         """Adds Σ_tokens ω²x² (K, F) of a row that counts `times` times to the exact scores."""
@@ -149,15 +149,18 @@ class Probes:
         self, layers: Sequence[LayerStatistics], mass: np.ndarray, edges: Sequence[float], scopes: Sequence[str]
     ) -> list[BinError]:
         """What bins say beside the exact scores. layers: by layer and scope in the order of `scopes`."""
-        found = []
+        layer_errors = []
         for index, setting in enumerate(self.settings):
             weights = group_weights(mass, "bins", setting.discount, edges)
             scope, steps = scopes.index(setting.discount.sink_scope), self.steps[index]
             counts = np.zeros(3, int)
             for layer in range(len(layers) // len(scopes)):
                 stored = layers[layer * len(scopes) + scope]
-                own = weights[:, :, layer if weights.shape[2] > 1 else 0]
-                binned = {name: steps @ scores_by_step(one, own, steps) for name, one in stored.squares.items()}
+                layer_weights = weights[:, :, layer if weights.shape[2] > 1 else 0]
+                binned = {
+                    name: steps @ scores_by_step(squares, layer_weights, steps)
+                    for name, squares in stored.squares.items()
+                }
                 for name, given in stored.inputs.items():
                     weight = stored.weights[name]
                     before = pruned_mask(weight, steps @ stored.plain[given], setting.sparsity)
@@ -165,5 +168,5 @@ class Probes:
                     by_bins = pruned_mask(weight, binned[given], setting.sparsity) != before
                     counts += (exact.sum(), (exact & ~by_bins).sum(), (by_bins & ~exact).sum())
             changed, missed, false = map(int, counts)
-            found.append(BinError(setting=setting, changed=changed, missed=missed, false=false))
-        return found
+            layer_errors.append(BinError(setting=setting, changed=changed, missed=missed, false=false))
+        return layer_errors

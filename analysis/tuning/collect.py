@@ -75,11 +75,12 @@ def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Colle
     """How much of what was asked for fits the byte budget. Raises UserError where not one sequence does."""
     model = runner.model
     modules = [model.projections(block) for block in model.blocks]
-    outputs = tuple({name: _shape(module)[0] for name, module in own.items()} for own in modules)
+    outputs = tuple({name: _shape(module)[0] for name, module in layer.items()} for layer in modules)
     widths = [
-        {name: input_features(own[name]) for name in group} for own, group in zip(modules, runner.groups, strict=True)
+        {name: input_features(layer[name]) for name in group}
+        for layer, group in zip(modules, runner.groups, strict=True)
     ]
-    features = sum(width for own in widths for width in own.values())
+    features = sum(width for layer in widths for width in layer.values())
     scopes = ("model", "layer") if spec.layer_scope else ("model",)
     by_token = 4 * levels * length * features
     by_bin = 4 * levels * BINS * features * len(scopes)
@@ -99,7 +100,7 @@ def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Colle
             f"{sequences} of the {spec.calibration.samples} sequences fit {budget / 1e9:.2f} GB; the setting "
             "is measured on those."
         )
-    gram_bytes = 4 * sum(width**2 for own in widths for width in own.values())
+    gram_bytes = 4 * sum(width**2 for layer in widths for width in layer.values())
     grams = gram_bytes <= GRAM_SHARE * budget
     if not grams:
         notes.append(
@@ -138,7 +139,7 @@ def _what_would_fit(
     )
 
 
-def shapes(found: CollectionPlan, texts: Texts, layers: int) -> stored.Shapes:
+def shapes(collection: CollectionPlan, texts: Texts, layers: int) -> stored.Shapes:
     """Every tensor of the file."""
     sequences, levels, length = texts.noised.shape
     made: dict[str, tuple[tuple[int, ...], type]] = {
@@ -146,17 +147,17 @@ def shapes(found: CollectionPlan, texts: Texts, layers: int) -> stored.Shapes:
         "noised": ((sequences, levels, length), np.int32),
         "mass": ((sequences, levels, layers, length), np.float32),
     }
-    for layer, (widths, outputs) in enumerate(zip(found.widths, found.outputs, strict=True)):
+    for layer, (widths, outputs) in enumerate(zip(collection.widths, collection.outputs, strict=True)):
         for name, width in widths.items():
-            for scope in found.stored_scopes:
-                made[f"squares.{scope}.{layer}.{name}"] = ((sequences, levels, found.groups, width), np.float32)
+            for scope in collection.stored_scopes:
+                made[f"squares.{scope}.{layer}.{name}"] = ((sequences, levels, collection.groups, width), np.float32)
             made[f"plain.{layer}.{name}"] = made[f"other.{layer}.{name}"] = ((levels, width), np.float64)
-            if found.grams:
+            if collection.grams:
                 made[f"gram.{layer}.{name}"] = ((width, width), np.float32)
-        every = sum(rows * widths[found.inputs[name]] for name, rows in outputs.items()) <= ALL_ROWS
+        every = sum(rows * widths[collection.inputs[name]] for name, rows in outputs.items()) <= ALL_ROWS
         for name, rows in outputs.items():
             kept = rows if every else min(rows, SAMPLED_ROWS)
-            made[f"weight.{layer}.{name}"] = ((kept, widths[found.inputs[name]]), np.float32)
+            made[f"weight.{layer}.{name}"] = ((kept, widths[collection.inputs[name]]), np.float32)
     return made
 
 
@@ -164,7 +165,7 @@ def shapes(found: CollectionPlan, texts: Texts, layers: int) -> stored.Shapes:
 def fill(
     path: Path,
     runner: Runner,
-    found: CollectionPlan,
+    collection: CollectionPlan,
     texts: Texts,
     info_bytes: int,
     seed: int,
@@ -177,10 +178,10 @@ def fill(
     those planned.
     """
     layers = runner.model.geometry.layers
-    arrays = stored.create(path, shapes(found, texts, layers), info_bytes)
+    arrays = stored.create(path, shapes(collection, texts, layers), info_bytes)
     arrays["tokens"][:], arrays["noised"][:] = texts.clean, texts.noised
-    _weights(arrays, runner, found, seed)
-    scope_layers = {scope: layers if scope == "layer" else 1 for scope in found.stored_scopes}
+    _weights(arrays, runner, collection, seed)
+    scope_layers = {scope: layers if scope == "layer" else 1 for scope in collection.stored_scopes}
 
     def keep_mass(level: int, rows: Rows, mass: np.ndarray) -> None:
         if not np.isfinite(mass).all():
@@ -189,17 +190,17 @@ def fill(
             arrays["mass"][members, level] = row
 
     def squares(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
-        for own, members in zip(given.float().square(), rows.members, strict=True):
+        for row_squares, members in zip(given.float().square(), rows.members, strict=True):
             if probes is not None:
                 weights = probes.weights(members[0], level, layer, arrays["mass"][members[0], level])
-                exact = (torch.from_numpy(weights).to(own.device) @ own).double().cpu().numpy()
+                exact = (torch.from_numpy(weights).to(row_squares.device) @ row_squares).double().cpu().numpy()
                 probes.add(layer, name, level, len(members), exact)
             for scope, count in scope_layers.items():
-                summed = own
-                if found.grouping == "bins":
+                summed = row_squares
+                if collection.grouping == "bins":
                     z = standardised_mass(arrays["mass"][members[:1], level : level + 1], scope)[0, 0]
-                    place = torch.from_numpy(bins_of(z[layer if count > 1 else 0])).to(own.device)
-                    summed = own.new_zeros(BINS, own.shape[1]).index_add_(0, place, own)
+                    place = torch.from_numpy(bins_of(z[layer if count > 1 else 0])).to(row_squares.device)
+                    summed = row_squares.new_zeros(BINS, row_squares.shape[1]).index_add_(0, place, row_squares)
                 arrays[f"squares.{scope}.{layer}.{name}"][members, level] = summed.cpu().numpy()
 
     batches = _batches(texts.noised)
@@ -217,7 +218,7 @@ def fill(
         for (level, rows), mass in zip(batches, masses, strict=True):
             keep_mass(level, rows, mass)
         _each_input(runner, texts.noised, "activations", squares, told)
-    _plain(arrays, found, told)
+    _plain(arrays, collection, told)
 
     def other(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
         norms = given.float().square().sum(dim=1).sqrt().cpu().numpy().astype(np.float64)
@@ -231,7 +232,7 @@ def fill(
         flat = (given.float() * counts.sqrt()[:, None, None]).flatten(0, -2)
         arrays[f"gram.{layer}.{name}"][:] += (flat.T @ flat).cpu().numpy()
 
-    if found.grams:
+    if collection.grams:
         _each_input(runner, texts.heldout, "held-out text", gram, told)
     for array in arrays.values():
         if array.dtype != np.int32 and not np.isfinite(array).all():
@@ -239,23 +240,23 @@ def fill(
     if probes is None:
         return []
     told("error of the bins", 0, 0)
-    return probes.errors(_layers(arrays, found), arrays["mass"], EDGES, found.scopes)
+    return probes.errors(_layers(arrays, collection), arrays["mass"], EDGES, collection.scopes)
 
 
-def _layers(arrays: dict[str, np.ndarray], found: CollectionPlan) -> list[LayerStatistics]:
+def _layers(arrays: dict[str, np.ndarray], collection: CollectionPlan) -> list[LayerStatistics]:
     """What errors of bins need of every layer in every scope."""
     return [
         LayerStatistics(
-            inputs=found.inputs,
+            inputs=collection.inputs,
             squares={name: arrays[f"squares.{scope}.{layer}.{name}"] for name in widths},
             plain={name: arrays[f"plain.{layer}.{name}"] for name in widths},
             other_seed={},
-            weights={name: arrays[f"weight.{layer}.{name}"] for name in found.inputs},
-            outputs=found.outputs[layer],
+            weights={name: arrays[f"weight.{layer}.{name}"] for name in collection.inputs},
+            outputs=collection.outputs[layer],
             grams={},
         )
-        for layer, widths in enumerate(found.widths)
-        for scope in found.stored_scopes
+        for layer, widths in enumerate(collection.widths)
+        for scope in collection.stored_scopes
     ]
 
 
@@ -279,14 +280,14 @@ def _each_input(
     )
 
 
-def _plain(arrays: dict[str, np.ndarray], found: CollectionPlan, told: Callable[[str, int, int], None]) -> None:
+def _plain(arrays: dict[str, np.ndarray], collection: CollectionPlan, told: Callable[[str, int, int], None]) -> None:
     """ω = 1 by the very sums that a setting takes, so that a discount of nothing changes nothing."""
-    for layer, widths in enumerate(found.widths):
-        told("sums without a discount", layer, len(found.widths))
+    for layer, widths in enumerate(collection.widths):
+        told("sums without a discount", layer, len(collection.widths))
         for name in widths:
-            own = arrays[f"squares.{found.stored_scopes[0]}.{layer}.{name}"]
-            ones = np.ones(own.shape[:3], np.float32)
-            arrays[f"plain.{layer}.{name}"][:] = scores_by_step(own, ones, np.ones(own.shape[1]))
+            layer_squares = arrays[f"squares.{collection.stored_scopes[0]}.{layer}.{name}"]
+            ones = np.ones(layer_squares.shape[:3], np.float32)
+            arrays[f"plain.{layer}.{name}"][:] = scores_by_step(layer_squares, ones, np.ones(layer_squares.shape[1]))
 
 
 def chosen_rows(rows: int, kept: int, seed: tuple[int, ...]) -> np.ndarray:
@@ -296,10 +297,10 @@ def chosen_rows(rows: int, kept: int, seed: tuple[int, ...]) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(rows, kept, replace=False))
 
 
-def _weights(arrays: dict[str, np.ndarray], runner: Runner, found: CollectionPlan, seed: int) -> None:
+def _weights(arrays: dict[str, np.ndarray], runner: Runner, collection: CollectionPlan, seed: int) -> None:
     model = runner.model
     files = stored_tensors(model)
-    for layer, outputs in enumerate(found.outputs):
+    for layer, outputs in enumerate(collection.outputs):
         modules = model.projections(private_block(model, layer, files))
         for index, (name, rows) in enumerate(outputs.items()):
             kept = arrays[f"weight.{layer}.{name}"]

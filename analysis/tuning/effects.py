@@ -134,11 +134,11 @@ def scores_by_step(squares: np.ndarray, weights: np.ndarray, steps: np.ndarray) 
 
     Levels whose steps (T,) are 0 are left out and stay 0.
     """
-    found = np.zeros((squares.shape[1], squares.shape[3]))
+    scores = np.zeros((squares.shape[1], squares.shape[3]))
     for level in np.flatnonzero(steps):
-        for own, weight in zip(squares[:, level], weights[:, level], strict=True):
-            found[level] += np.sqrt(weight @ own)
-    return found
+        for level_squares, weight in zip(squares[:, level], weights[:, level], strict=True):
+            scores[level] += np.sqrt(weight @ level_squares)
+    return scores
 
 
 def lowest(score: np.ndarray, count: int) -> np.ndarray:
@@ -222,7 +222,9 @@ class Plain:
 
 def plain_layer(layer: LayerStatistics, steps: np.ndarray, sparsity: float) -> Plain:
     """Masks without a discount, and the floor. steps: c (T,)."""
-    scores, other = ({name: steps @ own for name, own in sums.items()} for sums in (layer.plain, layer.other_seed))
+    scores, other = (
+        {name: steps @ squares for name, squares in sums.items()} for sums in (layer.plain, layer.other_seed)
+    )
     masks, floor, error, energy = {}, {}, {}, {}
     for name, given in layer.inputs.items():
         weight, gram = layer.weights[name], layer.grams.get(given)
@@ -239,7 +241,7 @@ def layer_effect(
     """Scores and masks of one layer. plain: of the same steps and sparsity. weights: ω² of its groups (N, T, B), steps:
     c (T,).
     """
-    scores = {name: steps @ scores_by_step(own, weights, steps) for name, own in layer.squares.items()}
+    scores = {name: steps @ scores_by_step(squares, weights, steps) for name, squares in layer.squares.items()}
     rows = []
     for name, given in layer.inputs.items():
         weight, gram = layer.weights[name], layer.grams.get(given)
@@ -297,7 +299,7 @@ def together(effects: list[LayerEffect], layers: int = 0) -> Effects:
     """The layers' numbers stacked, and below them NaN for those of `layers` that are not there yet."""
     names = ("changed", "spread", "floor", "error", "plain_error")
     missing = np.full((max(0, layers - len(effects)), len(effects[0].changed)), np.nan)
-    return Effects(*(np.concatenate([[getattr(one, name) for one in effects], missing]) for name in names))
+    return Effects(*(np.concatenate([[getattr(effect, name) for effect in effects], missing]) for name in names))
 
 
 @dataclass(frozen=True)

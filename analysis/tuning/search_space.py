@@ -97,9 +97,9 @@ class Search:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it says so where few trials are in the best quarter
             evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
-            found = get_param_importances(self._study(), evaluator=evaluator, normalize=False)
-        total = sum(found.values())
-        return {name: value / total for name, value in found.items()} if total > 0 else {}
+            shares = get_param_importances(self._study(), evaluator=evaluator, normalize=False)
+        total = sum(shares.values())
+        return {name: value / total for name, value in shares.items()} if total > 0 else {}
 
     def _searched(self, discount: DiscountParams) -> dict[str, Any]:
         return {name: getattr(discount, name) for name in self._space}

@@ -122,8 +122,8 @@ class StoredStatistics:
         names = dict.fromkeys(info.inputs.values())
 
         def by_input(kind: str) -> dict[str, np.ndarray]:
-            found = {name: self.arrays.get(f"{kind}.{index}.{name}") for name in names}
-            return {name: array for name, array in found.items() if array is not None}
+            arrays = {name: self.arrays.get(f"{kind}.{index}.{name}") for name in names}
+            return {name: array for name, array in arrays.items() if array is not None}
 
         return LayerStatistics(
             inputs=info.inputs,
@@ -196,12 +196,12 @@ def open_statistics(path: Path) -> StoredStatistics:
 def _mapped(path: Path, header: Mapping[str, Any], start: int, mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
     """Every tensor as a view of one map of the file: a map each would take a file handle each."""
     whole = np.memmap(path, np.uint8, mode)
-    found = {}
+    arrays = {}
     for name, entry in header.items():
         if name != "__metadata__":
             first, end = entry["data_offsets"]
-            found[name] = whole[start + first : start + end].view(_TYPES[entry["dtype"]]).reshape(entry["shape"])
-    return found
+            arrays[name] = whole[start + first : start + end].view(_TYPES[entry["dtype"]]).reshape(entry["shape"])
+    return arrays
 
 
 def _check(statistics: StoredStatistics) -> None:

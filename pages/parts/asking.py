@@ -28,13 +28,13 @@ def ask(kind: str, spec: JobSpec, what: str, place: str = "", by_hand: bool = Fa
     A question that failed is not asked again by every rerun of the page, only by its button. A question of the same
     kind that this visitor asked before at the same place and that is not answered yet is cancelled: nobody looks at it.
     """
-    asked = st.session_state.setdefault(_ASKED, {})
+    questions = st.session_state.setdefault(_ASKED, {})
     question = f"{kind}:{place}:{spec.model_dump_json()}"
-    for earlier, job_id in asked.items():
+    for earlier, job_id in questions.items():
         if earlier != question and earlier.startswith(f"{kind}:{place}:"):
             leave(job_id)
     try:
-        job = engine().job(asked[question]) if question in asked else None
+        job = engine().job(questions[question]) if question in questions else None
         may_run = by_hand or permission.allowed(spec.model.source)
         if job is None and not may_run and not at_hand(kind, spec):
             _offer(f"offer_{kind}_{place}", spec.model.source, what)
@@ -43,7 +43,7 @@ def ask(kind: str, spec: JobSpec, what: str, place: str = "", by_hand: bool = Fa
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None
-    asked[question] = job.id
+    questions[question] = job.id
     if not job.ended:
         follow(job.id, what)
         return None
@@ -52,7 +52,7 @@ def ask(kind: str, spec: JobSpec, what: str, place: str = "", by_hand: bool = Fa
     st.error(plain(job.reason) if job.reason else "This was cancelled, or is no longer in the store.")
     if st.button("Try again", key=f"retry_{job.id}", icon=":material/refresh:"):
         permission.allow(spec.model.source)
-        del asked[question]
+        del questions[question]
         st.rerun()
     return None
 

@@ -113,8 +113,8 @@ def _has_log_in() -> bool:
 def _secrets(section: str) -> dict[str, Any]:
     if not any(map(os.path.exists, st.get_option("secrets.files"))):
         return {}
-    found = st.secrets.get(section, {})
-    return dict(found) if hasattr(found, "keys") else {}
+    values = st.secrets.get(section, {})
+    return dict(values) if hasattr(values, "keys") else {}
 
 
 class Door:

@@ -20,7 +20,7 @@ def plain(text: object) -> str:
     lines = (line.strip() for line in _encodable(str(text)).splitlines())
     whole = "\n".join(line for line in lines if line)
     for pattern in (_ICON, _LINK, _ARROW):
-        whole = pattern.sub(lambda found: found.group() + _APART, whole)
+        whole = pattern.sub(lambda match: match.group() + _APART, whole)
     return _LINE_START.sub(r"\1\\", _MARKS.sub(r"\\\g<0>", whole)).replace("\n", "  \n")
 
 

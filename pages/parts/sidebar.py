@@ -57,8 +57,8 @@ def _model_panel() -> None:
         device = controls.draw(ModelSpec, "device", "model_device")
         dtype = controls.draw(ModelSpec, "dtype", "model_dtype")
         # The registry's names say how their models were trained.
-        asked = chosen not in MODELS
-        paradigm = controls.draw(ModelSpec, "paradigm", "model_paradigm") if asked else "auto"
+        typed = chosen not in MODELS
+        paradigm = controls.draw(ModelSpec, "paradigm", "model_paradigm") if typed else "auto"
         if st.button("Load", key="load_model", type="primary", width="stretch", disabled=_LOADING in st.session_state):
             _ask_for(chosen, device, dtype, paradigm)
         if _LOADING in st.session_state:

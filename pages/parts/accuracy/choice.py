@@ -134,13 +134,13 @@ def _evaluate(spec: EvaluateSpec) -> None:
 def _shown() -> JobRecord | None:
     """The evaluation in the address, else the newest; with the others to choose from."""
     records = {record.id: record for record in engine().jobs("evaluate")}
-    asked = st.query_params.get("evaluation")
-    if asked and asked not in records:
+    evaluation_id = st.query_params.get("evaluation")
+    if evaluation_id and evaluation_id not in records:
         instead = " Here is the newest one instead." if records else ""
         st.warning(f"The evaluation in this address is not in the store.{instead}")
     if not records:
         return None
-    shown = asked if asked in records else next(iter(records))
+    shown = evaluation_id if evaluation_id in records else next(iter(records))
     if len(records) > 1:
         st.session_state["evaluation_shown"] = shown
         shown = st.selectbox(
@@ -175,13 +175,13 @@ def _preselect(runs: dict[str, Run]) -> None:
     """Chooses the newest run of each method, or those in the address. As runs finish it grows, until this visitor
     chooses otherwise.
     """
-    asked = [name for name, run in runs.items() if run.id in st.query_params.get_all(RUNS_ASKED)]
+    names = [name for name, run in runs.items() if run.id in st.query_params.get_all(RUNS_ASKED)]
     newest: dict[str, str] = {}
     for name, run in runs.items():
         newest.setdefault(str(run.parameters.get("method")), name)
-    labels = asked or [newest[method] for method in METHODS if method in newest][:MOST]
+    labels = names or [newest[method] for method in METHODS if method in newest][:MOST]
     chosen, before = st.session_state.get(_RUNS), st.session_state.get(_PRESELECTED)
-    if chosen is None or chosen == before or (asked and asked != before):
+    if chosen is None or chosen == before or (names and names != before):
         chosen = labels
     st.session_state[_RUNS] = [name for name in chosen if name in runs]  # one may have been renamed, or removed
     st.session_state[_PRESELECTED] = labels

@@ -11,22 +11,22 @@ from pages.parts.plain import plain
 _ALL, _ANYONE, _NEITHER = "all", "anyone", "neither"
 
 
-def disagreements(found: Results) -> None:
+def disagreements(results: Results) -> None:
     """Draws the two models, the filters and the items."""
     st.markdown("**Items on which two models disagree**")
-    names = list(found.names)
+    names = list(results.names)
     one, other, of, who, words = st.columns([4, 4, 3, 4, 4])
     first = one.selectbox("First", names, key="disagree_first", bind="query-params")
     others = [name for name in names if name != first]
     second = other.selectbox("Second", others, key="disagree_second", bind="query-params")
-    titles = {_ALL: "all"} | {benchmark.name: benchmark.title for benchmark in found.accuracies}
+    titles = {_ALL: "all"} | {benchmark.name: benchmark.title for benchmark in results.accuracies}
     task = of.selectbox(
         "Of task", list(titles), format_func=titles.__getitem__, key="disagree_task", bind="query-params"
     )
     side = who.selectbox("Right is", [_ANYONE, first, second, _NEITHER], key="disagree_right", bind="query-params")
     text = words.text_input("With the words", key="disagree_text", placeholder="any", bind="query-params")
     models = names.index(first), names.index(second)
-    rows = tables.disagreements(found, *models, None if task == _ALL else task)
+    rows = tables.disagreements(results, *models, None if task == _ALL else task)
     shown = tables.filtered(rows, side if side != _ANYONE else None, text)
     if not shown:
         st.caption(f"0 of {len(rows):,} items.")
@@ -44,28 +44,28 @@ def disagreements(found: Results) -> None:
     )
     chosen = picked.selection.rows
     if chosen and chosen[0] < len(shown):
-        _item(found, shown[chosen[0]], *models)
+        _item(results, shown[chosen[0]], *models)
 
 
-def _item(found: Results, row: dict, first: int, second: int) -> None:
+def _item(results: Results, row: dict, first: int, second: int) -> None:
     with st.container(border=True):
         st.markdown(f"**{plain(row['task'])} · {plain(row['item'])}**")
         st.text(row["question"])
-        choices = tables.choice_table(found, row["item"], first, second)
+        choices = tables.choice_table(results, row["item"], first, second)
         if choices:
             number = st.column_config.NumberColumn(format="%.2f", help="In nats.")
             st.dataframe(
                 pd.DataFrame(choices),
                 hide_index=True,
                 key="disagreement_choices",
-                column_config={f"{found.names[model]} log-likelihood": number for model in (first, second)},
+                column_config={f"{results.names[model]} log-likelihood": number for model in (first, second)},
             )
         else:
             st.dataframe(
                 pd.DataFrame(
                     {
-                        "who": ["right", found.names[first], found.names[second]],
-                        "answer": [row["right"], *(row[f"{found.names[model]} chose"] for model in (first, second))],
+                        "who": ["right", results.names[first], results.names[second]],
+                        "answer": [row["right"], *(row[f"{results.names[model]} chose"] for model in (first, second))],
                     }
                 ),
                 hide_index=True,

@@ -13,22 +13,22 @@ _BOUND = (
 )
 
 
-def likelihoods(found: Results) -> None:
+def likelihoods(results: Results) -> None:
     """Draws the bounds of every model, and the differences of the pairs that are looked at."""
     table(
         "Negative log-likelihood of right answers",
         f"Nats a token, lower is better: a unit of its own, averaged with no accuracy. {bounds.LEFT_OUT}",
-        pd.DataFrame(bounds.bound_table(found)),
+        pd.DataFrame(bounds.bound_table(results)),
         "bound_table",
         _BOUND,
     )
-    pairs = comparing.pairs(found)
+    pairs = comparing.pairs(results)
     if pairs:
         table(
             "Differences in nats a token",
             "First less second model on the same items with the same masks; below 0 the first finds the right answers "
             "likelier. Every p is adjusted by Holm over this table alone.",
-            pd.DataFrame(bounds.bound_differences(found, pairs)),
+            pd.DataFrame(bounds.bound_differences(results, pairs)),
             "bound_differences",
             _BOUND,
         )

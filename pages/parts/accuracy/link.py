@@ -17,8 +17,8 @@ def follow_old_address() -> None:
         return
     with st.container(border=True):
         st.markdown("This address names a comparison of accuracies. It stands on a page of its own.")
-        asked = {name: st.query_params.get_all(name) for name in named}
-        st.page_link(PAGE, label="**Show it**", icon=":material/monitoring:", query_params=asked)
+        chosen = {name: st.query_params.get_all(name) for name in named}
+        st.page_link(PAGE, label="**Show it**", icon=":material/monitoring:", query_params=chosen)
 
 
 def to_accuracy(model: ModelSpec) -> None:

@@ -40,38 +40,38 @@ def accuracy_panel(record: JobRecord) -> None:
 
 
 def _ended(record: JobRecord) -> None:
-    found = results_of(record)
-    _how_it_ended(record, found)
-    if found is not None:
-        _show(found)
+    results = results_of(record)
+    _how_it_ended(record, results)
+    if results is not None:
+        _show(results)
         if record.state == "done":
             _take_away(record)
 
 
 def _so_far(job_id: str) -> None:
     record = engine().job(job_id)
-    found = None if record is None else results_of(record)
-    if found is not None:
-        _show(found)
+    results = None if record is None else results_of(record)
+    if results is not None:
+        _show(results)
 
 
-def _show(found: Results) -> None:
-    for problem in found.problems:
+def _show(results: Results) -> None:
+    for problem in results.problems:
         st.warning(plain(problem), icon=":material/cloud_off:")
-    _cut(found)
-    if not found.answers:
+    _cut(results)
+    if not results.answers:
         return
-    if found.accuracies:
-        accuracies(found)
-        if len(found.names) > 1:
-            differences(found)
-    if bounds.bounded(found):
-        likelihoods(found)
-    for benchmark in found.benchmarks:
+    if results.accuracies:
+        accuracies(results)
+        if len(results.names) > 1:
+            differences(results)
+    if bounds.bounded(results):
+        likelihoods(results)
+    for benchmark in results.benchmarks:
         if benchmark.kind == evaluations.PERPLEXITY:
-            perplexity(found, benchmark.name)
-    if len(found.names) > 1 and found.accuracies:
-        disagreements(found)
+            perplexity(results, benchmark.name)
+    if len(results.names) > 1 and results.accuracies:
+        disagreements(results)
 
 
 # --- where it stands --------------------------------------------------------------------------------------------
@@ -95,33 +95,33 @@ def _growing(path: str, run: str) -> evaluations.Growing:
     return evaluations.Growing(Path(path))
 
 
-def _how_it_ended(record: JobRecord, found: Results | None) -> None:
+def _how_it_ended(record: JobRecord, results: Results | None) -> None:
     if record.state != "done":
         said = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, "failed")
         st.warning(
             f"This evaluation {said}. {plain(record.reason)} What was answered is remembered.".replace("  ", " ")
         )
         _resume(record)
-    elif found is None:
+    elif results is None:
         st.info("The results are no longer in the store.")
         _resume(record)
     elif record.summary.get("complete"):
         known = record.summary.get("restored", 0)
         seconds = (record.finished or 0) - (record.started or 0)
         st.caption(
-            f":material/check_circle: Finished: {len(found.answers):,} answers in {duration(seconds)}"
+            f":material/check_circle: Finished: {len(results.answers):,} answers in {duration(seconds)}"
             + (f", {known:,} of them known before." if known else ".")
         )
     else:
         st.info(
-            f"Stopped after {len(found.answers):,} of {_planned(found):,} answers: intervals only, as tests are for "
-            "the number of items fixed at the start."
+            f"Stopped after {len(results.answers):,} of {_planned(results):,} answers: intervals only, as tests are "
+            "for the number of items fixed at the start."
         )
         _resume(record)
 
 
-def _planned(found: Results) -> int:
-    return len(found.names) * sum(benchmark.planned for benchmark in found.benchmarks)
+def _planned(results: Results) -> int:
+    return len(results.names) * sum(benchmark.planned for benchmark in results.benchmarks)
 
 
 def _resume(record: JobRecord) -> None:
@@ -172,9 +172,9 @@ def _state(job_id: str) -> None:
         cancel_button(record, f"cancel_{record.id}")
 
 
-def _cut(found: Results) -> None:
-    cut = tables.cut_items(found)
-    told = ", ".join(f"{count:,} of {found.benchmark(name).title}" for name, count in cut.items() if count)
+def _cut(results: Results) -> None:
+    cut = tables.cut_items(results)
+    told = ", ".join(f"{count:,} of {results.benchmark(name).title}" for name, count in cut.items() if count)
     if told:
         st.caption(
             f":material/content_cut: Prompts that were longer than a model takes, and were asked without their "

@@ -44,46 +44,48 @@ _ACCURACY = (
 _AVERAGE = r"The mean of the tasks' accuracies after $n$ items of each, with its clustered 95 % interval."
 
 
-def accuracies(found: Results) -> None:
+def accuracies(results: Results) -> None:
     """What is known at a glance, and the running accuracy of a task."""
-    final = comparing.all_final(found, AVERAGE)
+    final = comparing.all_final(results, AVERAGE)
     done = sum(
-        len(evaluations.scores(found, one.name, model)[0])
-        for one in found.accuracies
-        for model in range(len(found.names))
+        len(evaluations.scores(results, benchmark.name, model)[0])
+        for benchmark in results.accuracies
+        for model in range(len(results.names))
     )
-    planned = len(found.names) * sum(one.planned for one in found.accuracies)
+    planned = len(results.names) * sum(benchmark.planned for benchmark in results.accuracies)
     table(
         "Accuracy" if final else "Accuracy so far (interim)",
         "Right answers in percent, with the 95 % interval in brackets. "
         + (
-            _settings(found, AVERAGE) if final else f"{done:,} of {planned:,} answers are in; tests come with the last."
+            _settings(results, AVERAGE)
+            if final
+            else f"{done:,} of {planned:,} answers are in; tests come with the last."
         ),
-        pd.DataFrame(tables.accuracy_grid(found)),
+        pd.DataFrame(tables.accuracy_grid(results)),
         "accuracy_grid",
         "One task: Wilson's interval, at as many items as tell as much where none share a cluster. The average weighs "
         "tasks equally; its variance is the sum of theirs.",
     )
 
 
-def differences(found: Results) -> None:
+def differences(results: Results) -> None:
     """Who is better than whom, in words and as dots with intervals, step by step, and as running curves."""
-    base, pairs = _pairs(found)
-    others = {found.names[other] for _, other in pairs}
+    base, pairs = _pairs(results)
+    others = {results.names[other] for _, other in pairs}
     name = others.pop() if len(others) == 1 else "the other model" if base == _CHOSEN else f"its {_BASES[base]}"
     if pairs:
-        _at_a_glance(found, pairs, name)
-    _conditions(found, pairs)
-    titles = {AVERAGE: "Average over tasks"} if len(found.accuracies) > 1 else {}
-    titles |= {benchmark.name: benchmark.title for benchmark in found.accuracies}
+        _at_a_glance(results, pairs, name)
+    _conditions(results, pairs)
+    titles = {AVERAGE: "Average over tasks"} if len(results.accuracies) > 1 else {}
+    titles |= {benchmark.name: benchmark.title for benchmark in results.accuracies}
     task = st.selectbox(
         "Task", list(titles), format_func=titles.__getitem__, key="accuracy_task", bind="query-params", width=320
     )
-    st.caption(_settings(found, task) + ("" if comparing.all_final(found, task) else "  ·  **interim**"))
-    _step_by_step(found, task, titles[task])
+    st.caption(_settings(results, task) + ("" if comparing.all_final(results, task) else "  ·  **interim**"))
+    _step_by_step(results, task, titles[task])
     left, right = st.columns(2)
     with left:
-        _running_accuracy(found, task, titles[task])
+        _running_accuracy(results, task, titles[task])
     if pairs:
         with right:
             chart(
@@ -92,7 +94,7 @@ def differences(found: Results) -> None:
                 "band holds 0, none is shown.",
                 _DIFFERENCE,
                 figures.running(
-                    curves.difference_curves(found, task, pairs),
+                    curves.difference_curves(results, task, pairs),
                     [figures.color_of(pair[0]) for pair in pairs],
                     "points",
                     difference=True,
@@ -101,25 +103,25 @@ def differences(found: Results) -> None:
             )
 
 
-def _at_a_glance(found: Results, pairs: list[Pair], name: str) -> None:
-    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in verdicts.verdicts(found, pairs)))
-    rows = tables.difference_table(found, pairs)
+def _at_a_glance(results: Results, pairs: list[Pair], name: str) -> None:
+    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in verdicts.verdicts(results, pairs)))
+    rows = tables.difference_table(results, pairs)
     several = len({other for _, other in pairs}) > 1
-    labels = {pair: _pair_label(found, pair) if several else found.names[pair[0]] for pair in pairs}
+    labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
     colors = {labels[pair]: figures.color_of(pair[0]) for pair in pairs}
     whiskers = [_whisker(row, f"{row['model']} − {row['than']}" if several else row["model"]) for row in rows]
     chart(
         f"Difference to {name}",
         "Accuracy less that of the other model on the same items, with its 95 % interval. A full dot: a difference "
         "is shown. A hollow one: none is shown, which is not to say that there is none. "
-        f"{verdicts.adjustment(found, pairs)} An interval is of one difference alone, so it can lie beside 0 where the "
-        "dot is hollow.",
+        f"{verdicts.adjustment(results, pairs)} An interval is of one difference alone, so it can lie beside 0 where "
+        "the dot is hollow.",
         _TESTS,
         figures.whiskers(whiskers, colors, "points" if several else f"points, model − {name}"),
         "accuracy_whiskers",
         pd.DataFrame(rows),
     )
-    over_seeds = tables.seed_table(found, pairs)
+    over_seeds = tables.seed_table(results, pairs)
     if over_seeds:
         table(
             "Over calibration seeds",
@@ -131,21 +133,21 @@ def _at_a_glance(found: Results, pairs: list[Pair], name: str) -> None:
         )
 
 
-def _pair_label(found: Results, pair: Pair) -> str:
-    return f"{found.names[pair[0]]} − {found.names[pair[1]]}"
+def _pair_label(results: Results, pair: Pair) -> str:
+    return f"{results.names[pair[0]]} − {results.names[pair[1]]}"
 
 
-def _pairs(found: Results) -> tuple[str, list[Pair]]:
+def _pairs(results: Results) -> tuple[str, list[Pair]]:
     """What is chosen to compare with, and the pairs of models that makes. Says which runs have no counterpart."""
-    related = comparing.related_pairs(found)
-    without = {base: comparing.missing(found, base) for base in related if base != comparing.DENSE}
+    related = comparing.related_pairs(results)
+    without = {base: comparing.missing(results, base) for base in related if base != comparing.DENSE}
     offered = [base for base in related if base == comparing.DENSE or related[base] or without[base]]
-    if len(found.names) > 2:
+    if len(results.names) > 2:
         offered.append(_CHOSEN)
     base = comparing.DENSE
     if len(offered) > 1:
-        names = {**_BASES, comparing.DENSE: found.names[0]}
-        if st.query_params.get(_BASE) in found.names[1:]:  # an address that names the control itself
+        names = {**_BASES, comparing.DENSE: results.names[0]}
+        if st.query_params.get(_BASE) in results.names[1:]:  # an address that names the control itself
             del st.query_params[_BASE]
             st.session_state[_BASE] = "control"
         base = st.segmented_control(
@@ -162,22 +164,22 @@ def _pairs(found: Results) -> tuple[str, list[Pair]]:
             "equal.",
         )
     if base == _CHOSEN:
-        return base, _chosen_pairs(found, related)
+        return base, _chosen_pairs(results, related)
     for sentence in without.get(base, ()):
         st.caption(f":material/link_off: {plain(sentence)}")
     return base, related[base]
 
 
-def _chosen_pairs(found: Results, related: dict[str, list[Pair]]) -> list[Pair]:
+def _chosen_pairs(results: Results, related: dict[str, list[Pair]]) -> list[Pair]:
     """Any two models can be a pair; the controls and the published baselines are chosen beforehand."""
-    pairs = {_pair_label(found, pair): pair for pair in combinations(reversed(range(len(found.names))), 2)}
+    pairs = {_pair_label(results, pair): pair for pair in combinations(reversed(range(len(results.names))), 2)}
     likely = [pair for relation in conditions.RELATIONS for pair in related[relation]] or related[comparing.DENSE]
     # A run that stands before its control is held against it that way round.
-    pairs |= {_pair_label(found, pair): pair for pair in likely}
+    pairs |= {_pair_label(results, pair): pair for pair in likely}
     chosen = st.multiselect(
         "Pairs",
         list(pairs),
-        default=list(dict.fromkeys(_pair_label(found, pair) for pair in likely)),
+        default=list(dict.fromkeys(_pair_label(results, pair) for pair in likely)),
         key="accuracy_pairs",
         bind="query-params",
         help="Differences of any two models, the first less the second. They join the family of tests.",
@@ -185,32 +187,32 @@ def _chosen_pairs(found: Results, related: dict[str, list[Pair]]) -> list[Pair]:
     return [pairs[label] for label in chosen]
 
 
-def _step_by_step(found: Results, task: str, title: str) -> None:
+def _step_by_step(results: Results, task: str, title: str) -> None:
     """The way from the dense model to a sink-aware run as a waterfall."""
-    runs = decomposition.decomposed(found)
+    runs = decomposition.decomposed(results)
     if not runs:
         return
-    names = {found.names[model]: model for model in runs}
+    names = {results.names[model]: model for model in runs}
     chosen = next(iter(names))
     if len(names) > 1:
         chosen = st.selectbox("Step by step to", list(names), key="accuracy_steps", bind="query-params", width=480)
-    rows = decomposition.stages(found, names[chosen], task)
+    rows = decomposition.stages(results, names[chosen], task)
     if not all(row.difference.n for row in rows):
         return
     final = all(row.difference.final for row in rows)
     chart(
-        f"From {found.names[0]} to {chosen}, step by step: {title}",
+        f"From {results.names[0]} to {chosen}, step by step: {title}",
         "Each bar is what one step changes in accuracy, with the 95 % interval of that paired difference, over items "
         "alone: the noise of the calibration seed is not in it."
         + ("" if final else " Interim: until all items are in, the steps need not add up."),
         _STEPS,
-        figures.waterfall([_step(found, row) for row in rows], f"points against {found.names[0]}"),
+        figures.waterfall([_step(results, row) for row in rows], f"points against {results.names[0]}"),
         "accuracy_steps_figure",
         pd.DataFrame(
             {
                 "step": row.title,
-                "model": found.names[row.pair[0]],
-                "than": found.names[row.pair[1]],
+                "model": results.names[row.pair[0]],
+                "than": results.names[row.pair[1]],
                 "points": 100 * row.difference.value,
                 "low": 100 * row.difference.low,
                 "high": 100 * row.difference.high,
@@ -221,45 +223,45 @@ def _step_by_step(found: Results, task: str, title: str) -> None:
     )
 
 
-def _step(found: Results, row: decomposition.Stage) -> figures.Step:
+def _step(results: Results, row: decomposition.Stage) -> figures.Step:
     value, low, high = (100 * getattr(row.difference, end) for end in ("value", "low", "high"))
     told = f"{value:+.1f} points [{low:+.1f}, {high:+.1f}] on {row.difference.n:,} items"
-    return figures.Step(row.title, value, low, high, f"{_pair_label(found, row.pair)}<br>{told}", row.total)
+    return figures.Step(row.title, value, low, high, f"{_pair_label(results, row.pair)}<br>{told}", row.total)
 
 
-def _conditions(found: Results, pairs: list[Pair]) -> None:
+def _conditions(results: Results, pairs: list[Pair]) -> None:
     """The conditions of any two models side by side."""
     with st.expander("Conditions of two models side by side", icon=":material/table_view:"):
-        names, columns = list(found.names), st.columns(2)
+        names, columns = list(results.names), st.columns(2)
         first, second = pairs[0] if pairs else (1, 0)
         left = columns[0].selectbox("One", names, index=first, key="conditions_first", bind="query-params")
         right = columns[1].selectbox("The other", names, index=second, key="conditions_second", bind="query-params")
         pair = names.index(left), names.index(right)
-        mismatch = comparing.mismatch(found, pair)
+        mismatch = comparing.mismatch(results, pair)
         table(
             "Conditions",
             f"Not only the method differs: {mismatch}."
             if mismatch
             else "Nothing that both depend on differs, but for the method and its discount. A blank is not read by it.",
-            pd.DataFrame(tables.condition_sheet(found, pair)),
+            pd.DataFrame(tables.condition_sheet(results, pair)),
             "accuracy_conditions",
         )
 
 
-def _running_accuracy(found: Results, task: str, title: str) -> None:
+def _running_accuracy(results: Results, task: str, title: str) -> None:
     chart(
         f"Running accuracy: {title}",
         "Right answers over the items done, in the order of the shuffle, a panel a model with its 95 % band, the "
         "others faint behind it. Dotted: choosing at random.",
         _AVERAGE if task == AVERAGE else _ACCURACY,
         figures.running(
-            curves.accuracy_curves(found, task),
-            [figures.color_of(model) for model in range(len(found.names))],
+            curves.accuracy_curves(results, task),
+            [figures.color_of(model) for model in range(len(results.names))],
             "accuracy",
-            chance=tables.chance_level(found, task),
+            chance=tables.chance_level(results, task),
         ),
         "accuracy_curves",
-        pd.DataFrame(tables.accuracy_table(found)),
+        pd.DataFrame(tables.accuracy_table(results)),
     )
 
 
@@ -283,27 +285,27 @@ def _items(row: dict) -> str:
     return f"{row['items']:,} items{clusters}"
 
 
-def _settings(found: Results, task: str) -> str:
-    chosen = found.accuracies if task == AVERAGE else [found.benchmark(task)]
+def _settings(results: Results, task: str) -> str:
+    chosen = results.accuracies if task == AVERAGE else [results.benchmark(task)]
     parts = []
     for label, name in (("draws", "draws"), ("examples", "shots"), ("guidance", "guidance")):
-        kinds = sorted({getattr(one, name) for one in chosen})
+        kinds = sorted({getattr(benchmark, name) for benchmark in chosen})
         parts.append(f"{', '.join(f'{kind:g}' for kind in kinds)} {label}")
-    clusters = [count for one in chosen if (count := len(np.unique(found.clusters[one.name])))]
-    items = f"{sum(one.planned for one in chosen):,} items"
-    if clusters and any(one.cluster for one in chosen):
+    clusters = [count for benchmark in chosen if (count := len(np.unique(results.clusters[benchmark.name])))]
+    items = f"{sum(benchmark.planned for benchmark in chosen):,} items"
+    if clusters and any(benchmark.cluster for benchmark in chosen):
         items += f" in {sum(clusters):,} clusters"
     return " · ".join([items, *parts])
 
 
-def perplexity(found: Results, name: str) -> None:
+def perplexity(results: Results, name: str) -> None:
     """The perplexity of every model on a text."""
-    benchmark = found.benchmark(name)
+    benchmark = results.benchmark(name)
     table(
         f"Perplexity: {benchmark.title}",
         "From the evidence lower bound (ELBO) of a diffusion model, so it is an upper bound on its perplexity; an "
         "autoregressive model's is exact. "
         f"{benchmark.draws} draws a window, over the texts that every model has read.",
-        pd.DataFrame(tables.perplexities(found, name)),
+        pd.DataFrame(tables.perplexities(results, name)),
         f"perplexity_{name}",
     )

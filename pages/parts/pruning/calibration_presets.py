@@ -9,13 +9,13 @@ from analysis.specs import CALIBRATION_PRESETS, NOISES, CalibrationParams
 from pages.parts.plain import plain
 
 
-def preset_box(prefix: str, found: Checkpoint | None) -> None:
+def preset_box(prefix: str, checkpoint: Checkpoint | None) -> None:
     """Draws the choice of a preset, which sets the widgets `PREFIX_NAME` of the calibration: draw it before them."""
 
     def preset() -> None:
         chosen = st.session_state[f"{prefix}_preset"]
         if chosen:
-            for name, value in _of(chosen, found).items():
+            for name, value in _of(chosen, checkpoint).items():
                 st.session_state[f"{prefix}_{name}"] = value
 
     st.selectbox(
@@ -31,20 +31,20 @@ def preset_box(prefix: str, found: Checkpoint | None) -> None:
     )
 
 
-def noise_note(params: CalibrationParams, found: Checkpoint | None) -> None:
+def noise_note(params: CalibrationParams, checkpoint: Checkpoint | None) -> None:
     """Says where the noise is not the one published for the model's family."""
-    if found is None or found.architecture.noise is None:
+    if checkpoint is None or checkpoint.architecture.noise is None:
         return
-    published = found.architecture.calibration_noise
+    published = checkpoint.architecture.calibration_noise
     if params.noise != published:
         st.caption(
-            f":material/info: The authors' script for {plain(found.architecture.name)} noises text "
+            f":material/info: The authors' script for {plain(checkpoint.architecture.name)} noises text "
             f"{NOISES[published].title}: choose the noise *{plain(published)}* to do the same."
         )
 
 
-def _of(preset: str, found: Checkpoint | None) -> dict[str, Any]:
+def _of(preset: str, checkpoint: Checkpoint | None) -> dict[str, Any]:
     values = CALIBRATION_PRESETS[preset].model_dump()
-    if found is not None:
-        values["seq_len"] = min(values["seq_len"], found.geometry.max_length)
+    if checkpoint is not None:
+        values["seq_len"] = min(values["seq_len"], checkpoint.geometry.max_length)
     return values

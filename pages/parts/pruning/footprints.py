@@ -30,8 +30,8 @@ def footprint_of(record: JobRecord, folder: Path) -> None:
     if answer is not None:
         _show(answer.summary["footprint"])
         return
-    own = spec.model_dump(mode="json")
-    job = next((job for job in engine().jobs("footprint") if job.spec == own), None)
+    fields = spec.model_dump(mode="json")
+    job = next((job for job in engine().jobs("footprint") if job.spec == fields), None)
     if job is not None and not job.ended:
         _follow(job.id)
         return
@@ -55,8 +55,8 @@ def _follow(job_id: str) -> None:
     cancel_button(job, f"cancel_{job_id}")
 
 
-def _show(found: dict) -> None:
-    dense, pruned, speed = found["dense"], found["pruned"], found["speed"]
+def _show(footprint: dict) -> None:
+    dense, pruned, speed = footprint["dense"], footprint["pruned"], footprint["speed"]
     rows = [
         ("weights", f"{dense['parameters']:,}", f"{pruned['parameters']:,}"),
         ("of them not zero", f"{dense['nonzeros']:,}", f"{pruned['nonzeros']:,}"),
@@ -73,7 +73,7 @@ def _show(found: dict) -> None:
             ),
         ]
     st.dataframe(pd.DataFrame(rows, columns=["", "dense", "pruned"]), hide_index=True, width="stretch")
-    st.caption(plain(found["statement"]))
+    st.caption(plain(footprint["statement"]))
     if speed is not None:
         st.caption(
             f"{speed['speedup']:.2f}× the dense model's speed, 95 % interval {speed['low']:.2f} to "

@@ -19,7 +19,7 @@ def plan(specs: list[PruneSpec]) -> None:
     if find(specs[0].model.source, specs[0].model.paradigm) is None:
         st.info("This model is not on this disk. Load it in the sidebar; then this says what pruning it takes.")
         return
-    asked: dict[str, tuple[str, str]] = st.session_state.get(_ASKED, {})
+    estimates: dict[str, tuple[str, str]] = st.session_state.get(_ASKED, {})
     questions = {spec.method: EstimateSpec.of(spec) for spec in specs}
     wanted = {method: question.model_dump_json() for method, question in questions.items()}
     source = specs[0].model.source
@@ -40,20 +40,22 @@ def plan(specs: list[PruneSpec]) -> None:
             help="Runs one step of each phase. From then on it follows the settings.",
         )
         return
-    if wanted != {method: text for method, (text, _) in asked.items()}:
+    if wanted != {method: text for method, (text, _) in estimates.items()}:
         try:
             answers = {
-                method: asked[method] if asked.get(method, ("",))[0] == text else (text, _submit(questions[method]))
+                method: estimates[method]
+                if estimates.get(method, ("",))[0] == text
+                else (text, _submit(questions[method]))
                 for method, text in wanted.items()
             }
         except EXPECTED as error:
             st.error(plain(why(error)))
             return
-        for earlier in {job for _, job in asked.values()} - {job for _, job in answers.values()}:
+        for earlier in {job for _, job in estimates.values()} - {job for _, job in answers.values()}:
             leave(earlier)  # nobody looks at it any more
         st.session_state[_ASKED] = answers
         st.rerun()  # the sidebar, drawn before this, shows them too
-    jobs = {method: job for method, (_, job) in asked.items()}
+    jobs = {method: job for method, (_, job) in estimates.items()}
     waiting = any(not record.ended for record in map(engine().job, jobs.values()) if record is not None)
     st.fragment(_table, run_every=0.7 if waiting else None)(jobs, waiting)
 
@@ -62,18 +64,18 @@ def _submit(question: EstimateSpec) -> str:
     return submit("estimate", question).id
 
 
-def _table(asked: dict[str, str], was_waiting: bool) -> None:
+def _table(estimates: dict[str, str], was_waiting: bool) -> None:
     rows, pending, problems = [], False, []
-    for method, job_id in asked.items():
+    for method, job_id in estimates.items():
         record = engine().job(job_id)
         row = {"method": METHODS[method].title, "time": "measuring …", "memory": "", "disk": ""}
         if record is not None and record.state == "done":
-            found = record.summary
-            row["time"] = f"about {duration(found['total_seconds'])}"
-            row["memory"] = f"{found['memory_bytes'] / 1e6:,.0f} MB beside the model"
-            row["disk"] = f"{found['disk_bytes'] / 1e6:,.0f} MB"
-            if found["memory_bytes"] > found["free_bytes"]:
-                free = found["free_bytes"] / 1e9
+            estimate = record.summary
+            row["time"] = f"about {duration(estimate['total_seconds'])}"
+            row["memory"] = f"{estimate['memory_bytes'] / 1e6:,.0f} MB beside the model"
+            row["disk"] = f"{estimate['disk_bytes'] / 1e6:,.0f} MB"
+            if estimate["memory_bytes"] > estimate["free_bytes"]:
+                free = estimate["free_bytes"] / 1e9
                 problems.append(f"{METHODS[method].title} needs more memory than the {free:.1f} GB that are free.")
         elif record is not None and record.ended:
             row["time"] = "not known"

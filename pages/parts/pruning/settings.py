@@ -26,13 +26,13 @@ _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_i
 
 def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
     """Draws the controls. One spec a chosen method, and why there is none where settings do not go together."""
-    found = _found(model)
-    if isinstance(found, str):
-        return [], found
-    methods = _methods(found)
+    checkpoint = _found(model)
+    if isinstance(checkpoint, str):
+        return [], checkpoint
+    methods = _methods(checkpoint)
     chosen = {
-        **_what(found),
-        "calibration": _calibration(methods, found),
+        **_what(checkpoint),
+        "calibration": _calibration(methods, checkpoint),
         "steps": _steps(methods),
         "discount": _discount(methods),
     }
@@ -51,8 +51,8 @@ def _found(model: ModelSpec) -> Checkpoint | str | None:
         return why(error)
 
 
-def _methods(found: Checkpoint | None) -> list[str]:
-    causal = found is not None and found.architecture.noise is None
+def _methods(checkpoint: Checkpoint | None) -> list[str]:
+    causal = checkpoint is not None and checkpoint.architecture.noise is None
     names = [name for name, method in METHODS.items() if not (causal and method.noised)]
     methods = st.multiselect(
         "Methods",
@@ -81,7 +81,7 @@ def _preselected() -> list[str | None]:
     return [default, METHODS[default].published, METHODS[default].control]
 
 
-def _what(found: Checkpoint | None) -> dict:
+def _what(checkpoint: Checkpoint | None) -> dict:
     """Sparsity, pattern, allocation and what is left dense."""
     columns = st.columns([2, 1, 1])
     with columns[1]:
@@ -105,7 +105,7 @@ def _what(found: Checkpoint | None) -> dict:
     with st.expander("More: quota, order, what is left dense, allocation, memory"):
         left, right = st.columns(2)
         with left:
-            layers = range(found.geometry.layers if found is not None else 0)
+            layers = range(checkpoint.geometry.layers if checkpoint is not None else 0)
             chosen["skip_layers"] = tuple(
                 st.multiselect(
                     "Layers left dense",
@@ -133,14 +133,14 @@ def _what(found: Checkpoint | None) -> dict:
     return chosen
 
 
-def _calibration(methods: list[str], found: Checkpoint | None) -> CalibrationParams:
+def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> CalibrationParams:
     if methods and not any(METHODS[method].calibrated for method in methods):
         st.caption("These methods look at the weights alone and need no calibration text.")
     with st.expander("Calibration: text, length, noise"):
-        preset_box("prune", found)
+        preset_box("prune", checkpoint)
         columns = st.columns(4)
         values = {}
-        longest = found.geometry.max_length if found is not None else None
+        longest = checkpoint.geometry.max_length if checkpoint is not None else None
         for index, name in enumerate(_CALIBRATION):
             with columns[index % 4]:
                 default = CalibrationParams.model_fields[name].default
@@ -151,7 +151,7 @@ def _calibration(methods: list[str], found: Checkpoint | None) -> CalibrationPar
                 )
         try:
             params = CalibrationParams(**values)
-            noise_note(params, found)
+            noise_note(params, checkpoint)
             return params
         except ValidationError as error:
             st.error(plain(sentence(error)))

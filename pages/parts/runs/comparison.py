@@ -27,11 +27,11 @@ def compare_runs(chosen: list[Run]) -> None:
         links.to_masks(runs)
     _settings(runs)
     _profiles(runs)
-    found = _results(runs)
-    if found is not None and found.accuracies:
-        accuracies(found)
-        differences(found)
-        disagreements(found)
+    results = _results(runs)
+    if results is not None and results.accuracies:
+        accuracies(results)
+        differences(results)
+        disagreements(results)
     export_button("SinkScope: runs", {"runs": [run.name for run in runs]}, " ".join(run.name for run in runs))
 
 
@@ -96,20 +96,23 @@ def _results(runs: list[Run]) -> Results | None:
                 st.info(f"The answers of {plain(run.name)} are no longer in the store. Evaluate it again.")
                 return None
             parts.append(Part(run.name, results, scored.number))
-        found = joined(parts)
+        together = joined(parts)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None
-    for problem in found.problems:
+    for problem in together.problems:
         st.caption(f":material/join_inner: {plain(problem)}")
-    return found
+    return together
 
 
 def _shared(runs: list[Run]) -> list[Scored]:
     """A place of each run in an evaluation: in the newest that holds all of them, else in its own newest."""
     for first in runs[0].evaluations:
-        places = [next((one for one in run.evaluations if one.record.id == first.record.id), None) for run in runs]
-        found = [place for place in places if place is not None]
-        if len(found) == len(runs):
-            return found
+        places = [
+            next((evaluation for evaluation in run.evaluations if evaluation.record.id == first.record.id), None)
+            for run in runs
+        ]
+        shared = [place for place in places if place is not None]
+        if len(shared) == len(runs):
+            return shared
     return [run.evaluations[0] for run in runs]

@@ -92,15 +92,15 @@ def _evaluations(run: Run) -> None:
         return
     rows = []
     for scored in run.evaluations:
-        found = score_in(scored)
+        accuracy = score_in(scored)
         rows.append(
             {
                 "when": datetime.fromtimestamp(scored.record.created),
                 "among": ", ".join(scored.record.summary["models"]),
-                "tasks": "" if found is None else found.tasks,
-                "items": None if found is None else found.items,
-                "accuracy, %": None if found is None else 100 * found.value,
-                "95 % interval": "" if found is None else f"{100 * found.low:.1f} – {100 * found.high:.1f}",
+                "tasks": "" if accuracy is None else accuracy.tasks,
+                "items": None if accuracy is None else accuracy.items,
+                "accuracy, %": None if accuracy is None else 100 * accuracy.value,
+                "95 % interval": "" if accuracy is None else f"{100 * accuracy.low:.1f} – {100 * accuracy.high:.1f}",
                 "complete": bool(scored.record.summary.get("complete")),
             }
         )

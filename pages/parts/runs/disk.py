@@ -22,8 +22,8 @@ def disk() -> None:
         if not everything:
             st.caption("Nothing is stored yet.")
             return
-        total = sum(one.bytes for one in everything)
-        kinds = list(dict.fromkeys(one.record.kind for one in everything))
+        total = sum(stored.bytes for stored in everything)
+        kinds = list(dict.fromkeys(stored.record.kind for stored in everything))
         kind = st.selectbox(
             "Of jobs",
             ["all", *kinds],
@@ -31,13 +31,13 @@ def disk() -> None:
             format_func=lambda name: JOBS[name].title if name in JOBS else name,
             width=320,
         )
-        shown = [one for one in everything if kind in ("all", one.record.kind)]
+        shown = [stored for stored in everything if kind in ("all", stored.record.kind)]
         names = {run.id: run.name for run in known_runs(engine())}
         picked = table(
-            f"{_megabytes(sum(one.bytes for one in shown))} of {_megabytes(total)}",
+            f"{_megabytes(sum(stored.bytes for stored in shown))} of {_megabytes(total)}",
             "What finished jobs left in the store, the largest first. Tick rows to remove them. Pruned models stay "
             "until then; all else goes by itself, the longest unused first, once it takes more than the store's limit.",
-            pd.DataFrame(_row(one, names) for one in shown),
+            pd.DataFrame(_row(stored, names) for stored in shown),
             f"disk_{kind}_{len(shown)}",
             export=False,
             on_select="rerun",
@@ -51,23 +51,23 @@ def disk() -> None:
         )
         ticked = [shown[place] for place in picked.selection.rows if place < len(shown)]
         if ticked:
-            freed = _megabytes(sum(one.bytes for one in ticked))
+            freed = _megabytes(sum(stored.bytes for stored in ticked))
             with st.popover(f"Remove {len(ticked)} ({freed})", icon=":material/delete:", key=_TICKED):
                 st.caption("What is removed has to be computed again. Jobs that asked the same go with it.")
                 st.button("Remove for good", key="disk_remove", on_click=_remove, args=(ticked,))
 
 
 def _remove(ticked: list[Stored]) -> None:
-    remove(engine(), [one.record for one in ticked])
+    remove(engine(), [stored.record for stored in ticked])
 
 
-def _row(one: Stored, names: dict[str, str]) -> dict[str, object]:
-    what = names.get(one.record.id)
+def _row(stored: Stored, names: dict[str, str]) -> dict[str, object]:
+    what = names.get(stored.record.id)
     return {
-        "what": f"{JOBS[one.record.kind].title} · {what}" if what else job_title(one.record),
-        "model": one.record.spec.get("model", {}).get("source", ""),
-        "MB": one.bytes / 1e6,
-        "made": datetime.fromtimestamp(one.record.created),
+        "what": f"{JOBS[stored.record.kind].title} · {what}" if what else job_title(stored.record),
+        "model": stored.record.spec.get("model", {}).get("source", ""),
+        "MB": stored.bytes / 1e6,
+        "made": datetime.fromtimestamp(stored.record.created),
     }
 
 

@@ -18,12 +18,12 @@ def to_masks(runs: list[Run]) -> None:
     names = mask_names(runs)
     if not names:
         return
-    asked: dict[str, str | list[str]] = {"first": names[0]}
+    parameters: dict[str, str | list[str]] = {"first": names[0]}
     if len(names) > 1:
-        asked |= {"second": names[1]}
+        parameters |= {"second": names[1]}
     if len(names) > 2:
-        asked |= {"masks_view": "Several runs", "runs": names}
-    st.page_link("pages/masks.py", label="**Masks**", icon=":material/grid_on:", query_params=asked)
+        parameters |= {"masks_view": "Several runs", "runs": names}
+    st.page_link("pages/masks.py", label="**Masks**", icon=":material/grid_on:", query_params=parameters)
 
 
 def to_recordings(run: Run) -> None:

@@ -63,10 +63,10 @@ def runs_table(runs: list[Run]) -> list[Run]:
 def _from_address(by_id: dict[str, Run]) -> None:
     """What is chosen at first stands in the address; a run that is gone is no choice any more."""
     if _CHOSEN not in st.session_state:
-        asked = st.query_params.get_all(_ASKED)
-        if any(run_id not in by_id for run_id in asked):
+        names = st.query_params.get_all(_ASKED)
+        if any(run_id not in by_id for run_id in names):
             not_in_address("a run that is not in the store.")
-        st.session_state[_CHOSEN] = [run_id for run_id in asked if run_id in by_id][:MOST]
+        st.session_state[_CHOSEN] = [run_id for run_id in names if run_id in by_id][:MOST]
     else:
         st.session_state[_CHOSEN] = [run_id for run_id in st.session_state[_CHOSEN] if run_id in by_id]
 
@@ -105,19 +105,19 @@ def _method(run: Run) -> str:
 
 
 def _row(run: Run) -> dict[str, object]:
-    found, speed = score(run), latency(engine(), run)
+    accuracy, speed = score(run), latency(engine(), run)
     sparsity = run.sparsity.get("overall")
     return {
         "★": "★" if run.label.star else "",
         "run": run.name,
         "method": _method(run),
         "model": run.model,
-        "accuracy, %": None if found is None else 100 * found.value,
-        "95 % interval": "" if found is None else f"{100 * found.low:.1f} – {100 * found.high:.1f}",
+        "accuracy, %": None if accuracy is None else 100 * accuracy.value,
+        "95 % interval": "" if accuracy is None else f"{100 * accuracy.low:.1f} – {100 * accuracy.high:.1f}",
         "sparsity, %": None if sparsity is None else 100 * sparsity,
         "size, MB": None if run.folder is None else size(run) / 1e6,
         "one forward, ms": None if speed is None else 1000 * speed["pruned_seconds"],
-        "accuracy on": "" if found is None else f"{found.tasks}, {found.items:,} items",
+        "accuracy on": "" if accuracy is None else f"{accuracy.tasks}, {accuracy.items:,} items",
         "tags": ", ".join(run.label.tags),
         "made": datetime.fromtimestamp(run.created),
     }

@@ -35,10 +35,10 @@ _SIZES = {
 
 def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointScores]) -> None:
     """Draws everything that is known."""
-    asked = [point.pruning for point in points]
+    prunings = [point.pruning for point in points]
     evaluations = tuple(point.evaluated.id for point in points if point.evaluated is not None)
-    key = (*evaluations, str(len(scores)), *(pruning.model_dump_json() for pruning in asked))
-    settings, compared = _computed(key, asked, scores)
+    key = (*evaluations, str(len(scores)), *(pruning.model_dump_json() for pruning in prunings))
+    settings, compared = _computed(key, prunings, scores)
     if not settings:
         st.caption("No point is scored yet. Results appear here one by one.")
         return
@@ -55,7 +55,11 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
             format_func=lambda name: plain(name),
         )
     mine = [setting for setting in settings if setting.pruning.model.source == chosen]
-    _differences([one for one in compared if one.setting.pruning.model.source == chosen], len(compared), mine)
+    _differences(
+        [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen],
+        len(compared),
+        mine,
+    )
     _accuracies(mine)
     rows = [point_row(point) for point in points]
     _sizes([row for row in rows if row["model"] == chosen])
@@ -85,29 +89,30 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
     if any(floors):
         st.caption(plain(" ".join(filter(None, floors))))
     groups: dict[str, list[Comparison]] = {}
-    for one in compared:
-        groups.setdefault(_pair(one), []).append(one)
+    for comparison in compared:
+        groups.setdefault(_pair(comparison), []).append(comparison)
     deltas = [_delta(name, group) for name, group in groups.items()]
-    sides = {side.pruning.method: side for one in compared for side in (one.setting, one.other)}
+    sides = {side.pruning.method: side for comparison in compared for side in (comparison.setting, comparison.other)}
     curves = _curves(sweep_axes.by_sparsity(settings))  # all, so that a method has one colour in all plots
     first = compared[0].setting
     chart(
         "Sink-aware minus control, minus published baseline",
         f"Above, the accuracies; beneath, their differences in points with 95 % intervals. A full mark: a difference "
         f"is shown. A hollow one: not shown, which is not to say that there is none. Adjusted by Holm over {family} "
-        f"difference{'s' if family > 1 else ''}. {sweep_scores.noise([one.difference for one in compared])}",
+        f"difference{'s' if family > 1 else ''}. "
+        f"{sweep_scores.noise([comparison.difference for comparison in compared])}",
         _DELTA,
         figures.deltas(curves, deltas, first.dense.value, first.chance),
         "sweep_deltas",
-        pd.DataFrame([sweep_scores.comparison_row(one) for one in compared]),
+        pd.DataFrame([sweep_scores.comparison_row(comparison) for comparison in compared]),
     )
     if len(sides) > 6:
         st.caption("Methods beyond the sixth share a colour with an earlier one.")
 
 
 def _controls(compared: Sequence[Comparison]) -> list[Setting]:
-    found = {one.other.name: one.other for one in compared if one.relation == "control"}
-    return list(found.values())
+    controls = {comparison.other.name: comparison.other for comparison in compared if comparison.relation == "control"}
+    return list(controls.values())
 
 
 def _floor(setting: Setting) -> str:
@@ -121,25 +126,25 @@ def _floor(setting: Setting) -> str:
     )
 
 
-def _pair(one: Comparison) -> str:
-    titles = [METHODS[side.pruning.method].title for side in (one.setting, one.other)]
-    detail = sweep_axes.detail(one.setting)
-    called = RELATIONS[one.relation]
+def _pair(comparison: Comparison) -> str:
+    titles = [METHODS[side.pruning.method].title for side in (comparison.setting, comparison.other)]
+    detail = sweep_axes.detail(comparison.setting)
+    called = RELATIONS[comparison.relation]
     named = titles[1] if called in titles[1] else f"{titles[1]} ({called})"
     return f"{titles[0]} − {named}{f' · {detail}' if detail else ''}"
 
 
 def _delta(name: str, group: Sequence[Comparison]) -> figures.Delta:
-    group = sorted(group, key=lambda one: one.setting.pruning.sparsity)
-    told = [one.difference for one in group]
-    rows = [sweep_scores.comparison_row(one) for one in group]
+    group = sorted(group, key=lambda comparison: comparison.setting.pruning.sparsity)
+    told = [comparison.difference for comparison in group]
+    rows = [sweep_scores.comparison_row(comparison) for comparison in group]
     return figures.Delta(
         name,
-        np.array([one.setting.pruning.sparsity for one in group]),
-        np.array([one.value for one in told]),
-        np.array([one.low for one in told]),
-        np.array([one.high for one in told]),
-        np.array([one.shown for one in told]),
+        np.array([comparison.setting.pruning.sparsity for comparison in group]),
+        np.array([comparison.value for comparison in told]),
+        np.array([comparison.low for comparison in told]),
+        np.array([comparison.high for comparison in told]),
+        np.array([comparison.shown for comparison in told]),
         [
             f"{name}: {100 * row['difference']:+.2f} points [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], "
             f"{row['verdict']}, {row['seeds']} seeds, {row['clusters']} clusters"

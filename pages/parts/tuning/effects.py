@@ -29,11 +29,11 @@ def every_layer(
     growing: title and field of `Effects` of the grid to draw meanwhile where it takes longer than a moment: the first
     layer at once, the others as they come in.
     """
-    found: list[LayerEffect] = []
+    effects_so_far: list[LayerEffect] = []
     layers, place, began = statistics.info.layers, st.empty(), time.monotonic()
     drawn = began
     for layer in range(layers):
-        found.append(_effect(statistics, key, layer, setting.model_dump_json()))
+        effects_so_far.append(_effect(statistics, key, layer, setting.model_dump_json()))
         now = time.monotonic()
         whole = (now - began) / (layer + 1) * layers
         if layer + 1 == layers or whole < PATIENCE or (layer and now - drawn < PATIENCE):
@@ -43,7 +43,7 @@ def every_layer(
             st.progress((layer + 1) / layers, text=f"{layer + 1:d} of {layers:d} layers, {plain(name)}")
             if growing:
                 title, field = growing
-                values = getattr(effects.together(found, layers), field)
+                values = getattr(effects.together(effects_so_far, layers), field)
                 columns = [projection.split(".")[-1] for projection in statistics.info.inputs]
                 st.plotly_chart(
                     grids.grids([grids.Grid(name, values)], title, columns),
@@ -52,7 +52,7 @@ def every_layer(
                     alt=f"{title} of the layers computed so far.",
                 )
     place.empty()
-    return found
+    return effects_so_far
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -64,11 +64,11 @@ def _weights(_statistics: StoredStatistics, key: str, discount: str) -> np.ndarr
 def _effect(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> LayerEffect:
     params = TuneParams.model_validate_json(setting)
     weights = _weights(_statistics, key, params.discount.model_dump_json())
-    own = weights[:, :, layer if weights.shape[2] > 1 else 0]
+    layer_weights = weights[:, :, layer if weights.shape[2] > 1 else 0]
     stored = _statistics.layer(layer, params.discount)
     undiscounted = params.model_copy(update={"discount": DiscountParams()}).model_dump_json()
     plain = _plain(_statistics, key, layer, undiscounted)
-    return effects.layer_effect(stored, plain, own, steps_of(_statistics, params), params.sparsity)
+    return effects.layer_effect(stored, plain, layer_weights, steps_of(_statistics, params), params.sparsity)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)

@@ -142,7 +142,7 @@ def _table(rows: list[Trial], measure: str) -> pd.DataFrame:
     )
 
 
-def comparison_table(found: dict[str, Any]) -> None:
+def comparison_table(comparison: dict[str, Any]) -> None:
     """The best setting and the references on what no trial has seen."""
     heading(
         "On items that no trial has seen",
@@ -150,7 +150,7 @@ def comparison_table(found: dict[str, Any]) -> None:
         "is not to say that there is none.",
         _DIFFERENCE,
     )
-    accuracies = {row["model"]: row for row in found["accuracies"]}
+    accuracies = {row["model"]: row for row in comparison["accuracies"]}
     for column, (name, row) in zip(st.columns(4), accuracies.items(), strict=False):
         interval = f"95 %: {row['low']:.2%} to {row['high']:.2%}"
         column.metric(f"Accuracy, {plain(name)}", f"{row['value']:.2%}", help=interval)
@@ -168,7 +168,7 @@ def comparison_table(found: dict[str, Any]) -> None:
                 "p (Holm)": row.get("p_holm"),
                 "in words": row["words"],
             }
-            for row in sorted(found["differences"], key=lambda row: row["task"] != "average")
+            for row in sorted(comparison["differences"], key=lambda row: row["task"] != "average")
         ]
     )
     st.dataframe(
@@ -189,5 +189,5 @@ def comparison_table(found: dict[str, Any]) -> None:
         key="suggest_comparison_csv",
         icon=":material/download:",
     )
-    for problem in found["problems"]:
+    for problem in comparison["problems"]:
         st.warning(plain(problem), icon=":material/cloud_off:")

@@ -25,7 +25,7 @@ _TASKS = "tasks"
 _ONLY_TYPED = "include_path"  # a folder whose functions are run is given on the command line alone
 
 
-def search_controls(asked: CalibrateSpec, setting: TuneParams) -> tuple[SuggestSpec | None, str]:
+def search_controls(statistics_spec: CalibrateSpec, setting: TuneParams) -> tuple[SuggestSpec | None, str]:
     """The controls of a search around `setting` with the statistics of `asked`: its spec, or why there is none."""
     values: dict[str, Any] = {}
     columns = st.columns([1, 3, 1, 1])
@@ -67,9 +67,9 @@ def search_controls(asked: CalibrateSpec, setting: TuneParams) -> tuple[SuggestS
     for column, name in zip(columns[1:], drawn, strict=True):
         with column:
             values[name] = controls.draw(SuggestSpec, name, f"suggest_{name}", bind="query-params")
-    statistics = StatisticsParams(**{name: getattr(asked, name) for name in StatisticsParams.model_fields})
+    statistics = StatisticsParams(**{name: getattr(statistics_spec, name) for name in StatisticsParams.model_fields})
     try:
-        return SuggestSpec(model=asked.model, statistics=statistics, setting=setting, **values), ""
+        return SuggestSpec(model=statistics_spec.model, statistics=statistics, setting=setting, **values), ""
     except ValidationError as error:
         return None, sentence(error)
 

@@ -21,15 +21,15 @@ _ASKED = "statistics_asked"
 def statistics_job() -> JobRecord | None:
     """The finished job of the statistics that the controls describe; None while there is none."""
     model = model_in_use()
-    found = find(model.source, model.paradigm)
-    if found is not None and found.architecture.noise is None:
+    checkpoint = find(model.source, model.paradigm)
+    if checkpoint is not None and checkpoint.architecture.noise is None:
         st.info(
             f"{plain(model.source)} writes from left to right: there is no noised text to discount sinks on. Choose a "
             "diffusion model in the sidebar."
         )
         return None
     with st.expander("Calibration text and what is stored of it"):
-        spec = _spec(found)
+        spec = _spec(checkpoint)
     if spec is None:
         return None
     spec = spec.model_copy(update={"model": model})
@@ -49,8 +49,8 @@ def statistics_job() -> JobRecord | None:
     return asking.ask("calibrate", spec, f"Storing statistics of {model.source}", by_hand=True)
 
 
-def _spec(found: Checkpoint | None) -> CalibrateSpec | None:
-    preset_box("calibrate", found)
+def _spec(checkpoint: Checkpoint | None) -> CalibrateSpec | None:
+    preset_box("calibrate", checkpoint)
     default = CalibrateSpec.model_fields["calibration"].default
     text, stored = {}, {}
     columns = st.columns(4)
@@ -68,5 +68,5 @@ def _spec(found: Checkpoint | None) -> CalibrateSpec | None:
     except ValidationError as error:
         st.error(plain(sentence(error)))
         return None
-    noise_note(spec.calibration, found)
+    noise_note(spec.calibration, checkpoint)
     return spec

@@ -17,12 +17,12 @@ REFRESH = 0.7  # seconds
 _SEARCH, _PLACE = "search", "suggest"
 
 
-def suggest_view(asked: CalibrateSpec, setting: TuneParams, levels: tuple[int, ...]) -> None:
+def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams, levels: tuple[int, ...]) -> None:
     """Draws the controls of a search around `setting`, and the search asked for last or named in the address.
 
     levels: the stored noise steps.
     """
-    spec, problem = search_controls(asked, setting)
+    spec, problem = search_controls(statistics_spec, setting)
     if problem:
         st.error(plain(problem))
     left, right = st.columns([1, 5], vertical_alignment="center")
@@ -40,7 +40,7 @@ def suggest_view(asked: CalibrateSpec, setting: TuneParams, levels: tuple[int, .
         right.caption(f"Stays as set above: {plain(held_in_words(spec))}.")
     say_refusal(_PLACE)
     st.divider()
-    record = _shown(asked)
+    record = _shown(statistics_spec)
     if record is None:
         ways = " ".join(f"By {plain(objective.title)}: {plain(objective.help)}" for objective in OBJECTIVES.values())
         st.info(f"Nothing was searched for this model yet. {ways}")
@@ -54,13 +54,13 @@ def _submit(spec: SuggestSpec) -> None:
         st.query_params[_SEARCH] = submit("suggest", spec).id
 
 
-def _shown(asked: CalibrateSpec) -> JobRecord | None:
+def _shown(statistics_spec: CalibrateSpec) -> JobRecord | None:
     """The search named in the address, else the newest of this model."""
     record = engine().job(st.query_params[_SEARCH]) if _SEARCH in st.query_params else None
     if record is not None and record.kind == "suggest":
         return record
-    own = asked.model.model_dump(mode="json")
-    newest = next((job for job in engine().jobs("suggest") if job.spec.get("model") == own), None)
+    model = statistics_spec.model.model_dump(mode="json")
+    newest = next((job for job in engine().jobs("suggest") if job.spec.get("model") == model), None)
     if _SEARCH in st.query_params:
         instead = " Here is the newest one of this model instead." if newest is not None else ""
         not_in_address(f"no search {st.query_params[_SEARCH]}.{instead}")
@@ -81,8 +81,8 @@ def _panel(job_id: str, was_ended: bool, levels: tuple[int, ...]) -> None:
         return
     st.caption(search_in_words(spec))
     summary = record.summary_as(SuggestSummary) if record.state == "done" else None
-    found = engine().progress(record.id).details_as(SuggestPartial) if summary is None else summary
-    rows = found.get("trials") or []
+    suggestions = engine().progress(record.id).details_as(SuggestPartial) if summary is None else summary
+    rows = suggestions.get("trials") or []
     _state(record, spec, rows)
     for note in [] if summary is None else summary.get("notes") or []:
         st.caption(f":material/info: {plain(note)}")
@@ -91,7 +91,7 @@ def _panel(job_id: str, was_ended: bool, levels: tuple[int, ...]) -> None:
     best = _best(rows, OBJECTIVES[spec.objective].maximise)
     search_results.numbers(spec, rows, best)
     search_results.use_controls(spec, rows, best, levels)
-    search_results.charts(spec, rows, found.get("importance") or {})
+    search_results.charts(spec, rows, suggestions.get("importance") or {})
     comparison = None if summary is None else summary.get("comparison")
     if comparison:
         search_results.comparison_table(comparison)
