@@ -1,8 +1,11 @@
 """What docs/architecture.md says of adding a sink definition, a metric, a measure of masks and a target, done."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from streamlit.testing.v1 import AppTest
 
 from analysis import jobs
 from analysis.pruned.compare import MEASURES
@@ -10,7 +13,9 @@ from analysis.recording.ablation import CHOOSERS
 from analysis.sinks.definitions import THRESHOLDS, find_sinks
 from analysis.sinks.metrics import CURVES, HEAD_METRICS
 from analysis.specs import DEFINITIONS, TARGETS, AblateSpec, LLaDASampling, ModelSpec, SinkParams
+from analysis.specs.base import parameter
 from docs.parameters import document
+from pages.parts.recordings import choice
 from tests.helpers import QuietContext
 from tests.sinks import additions
 
@@ -70,3 +75,36 @@ def test_a_registry_refuses_duplicates_and_what_has_no_row(added):
 
 def test_every_target_has_its_chooser():
     assert set(CHOOSERS) == set(TARGETS)
+
+
+class MultipleParams(SinkParams):
+    """What counts as a sink, with a field that only the added definition reads."""
+
+    multiple: float = parameter(2.0, "Times the mean", "A token is a sink above so many means.", ge=1, le=9, step=0.5)
+
+
+def _page():
+    import streamlit as st
+
+    from pages.parts.recordings.choice import sink_controls
+
+    st.write(sink_controls().model_dump_json())
+
+
+def test_a_definition_may_bring_a_field_of_its_own(monkeypatch):
+    definition = replace(additions.DEFINITION, name="times", parameter="multiple")
+    monkeypatch.setattr(choice, "SinkParams", MultipleParams)
+    DEFINITIONS.add(definition)
+    try:
+        THRESHOLDS["times"] = lambda row, visible, multiple: np.float32(multiple) * row.mean
+        page = AppTest.from_function(_page).run()
+        page.selectbox(key="definition").select("times").run()
+        (slider,) = page.slider
+        assert (slider.label, slider.value, slider.max) == ("Times the mean", 2.0, 9.0)
+        slider.set_value(2.5).run()
+        params = MultipleParams.model_validate_json(page.markdown[0].value)
+        mass = np.array([[1, 1, 1, 6, np.nan]], np.float32)  # of mean 2.25
+        assert find_sinks(mass, params).tolist() == [[False, False, False, True, False]]
+        assert not find_sinks(mass, params.model_copy(update={"multiple": 3.0})).any()
+    finally:
+        del DEFINITIONS["times"], THRESHOLDS["times"]
