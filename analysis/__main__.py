@@ -14,7 +14,7 @@ import traceback
 from pydantic import ValidationError
 
 from analysis import threads
-from analysis.command_line import evaluate, import_results, models, prune, record, suggest, sweep
+from analysis.command_line import evaluate, import_results, models, prune, record, sinks, suggest, sweep
 from analysis.engine.worker import reason
 from analysis.errors import UserError, os_sentence
 from analysis.specs import sentence
@@ -23,6 +23,7 @@ from cache import environment
 VERBS = {
     "models": models,
     "record": record,
+    "sinks": sinks,
     "prune": prune,
     "evaluate": evaluate,
     "import": import_results,

@@ -16,6 +16,7 @@ from analysis.specs import (
     PlanParams,
     PruneSpec,
     RecordSpec,
+    SetParams,
     SinkParams,
     Spec,
     StepParams,
@@ -32,6 +33,7 @@ PATH = Path(__file__).with_name("parameters.md")
 _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Model", ModelSpec),
     ("Recording", RecordSpec),
+    ("Set of recordings", SetParams),
     *((f"Sampler `{name}`", kind) for name, kind in SAMPLINGS.items()),
     ("Sinks", SinkParams),
     ("Attention map", AttentionMapSpec),

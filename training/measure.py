@@ -7,7 +7,6 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,8 +17,8 @@ from scipy import stats
 from transformers import PreTrainedTokenizerFast
 
 from analysis.attention import MassObserver
-from analysis.bundled.grammar import document, question, sentence
-from analysis.bundled.units import arithmetic, given, moved, reference, trouble
+from analysis.bundled.grammar import document
+from analysis.bundled.prompts import prompts
 from analysis.bundled.world import PEOPLE
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import Request, log_likelihoods
@@ -249,18 +248,6 @@ def summary(scored: Sequence[Scored], clusters: dict[str, np.ndarray]) -> dict[s
 # --- sinks ------------------------------------------------------------------------------------------------------
 
 
-def prompts(count: int = PROMPTS, seed: int = 0) -> list[str]:
-    """Beginnings of stories that lead up to a held-out combination."""
-    random = Random(f"sink prompts {seed}")
-    makers = (arithmetic, trouble, moved, given, reference)
-    texts = []
-    for number in range(count):
-        who = PEOPLE[number % len(PEOPLE)]
-        unit = question(random, partial(makers[number % len(makers)], who=who))
-        texts.append(f"{sentence(random, 'opening', who)} {unit.context}")
-    return texts
-
-
 def sink_statistics(model: LoadedModel, report: Report) -> dict[str, Any]:
     """How many sinks a step has, of which kinds, and how they move, on `PROMPTS` held-out prompts.
 
@@ -291,12 +278,12 @@ def sink_statistics(model: LoadedModel, report: Report) -> dict[str, Any]:
         "random": _summary(null_rows),
         "without_reference": _summary(unfiltered),
         "centroid_variance_by_prompt": [row["centroid_variance"] for row in rows],
-        "example": {"prompt": prompts()[0], "text": runs[0]["text"]},
+        "example": {"prompt": prompts(1)[0], "text": runs[0]["text"]},
     }
 
 
 def _trajectories(model: LoadedModel) -> Iterator[dict[str, Any]]:
-    for text in prompts():
+    for text in prompts(PROMPTS):
         ids = list(token_ids(model, text, True))
         sampling = _sampling(model, NEW_TOKENS)
         steps = denoise(model, torch.tensor([ids]), sampling, 0)

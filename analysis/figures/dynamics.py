@@ -1,5 +1,6 @@
 """Figures of how sinks move: curves over steps, spatial against temporal variance, where and for how long."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,12 +26,17 @@ KIND_COLORS = ("#4c86dd", "#9c5fd6", "#c2255c", "#9a7b1f", "#2f9e6e", "#e8590c")
 
 @dataclass(frozen=True)
 class Series:
-    """Curves of one group of recordings, (N, T) on a common grid x (T,). N > 1 is drawn as mean and range."""
+    """Curves of one group of recordings, (N, T) on a common grid x (T,). N > 1 is drawn as mean and range.
+
+    low, high (T,): the ends of an interval around a single curve, drawn as its band; what it is stands in the name.
+    """
 
     name: str
     x: np.ndarray
     values: np.ndarray
     reference: bool = False
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
 
 
 def curves(
@@ -38,7 +44,7 @@ def curves(
 ) -> go.Figure:
     """A line a series; a band from the smallest to the largest where a series holds several recordings."""
     figure = go.Figure()
-    dashes = ["dash", "dot", "dashdot"]
+    dashes = itertools.cycle(("dash", "dot", "dashdot"))
     for index, unsorted in enumerate(series):
         order = np.argsort(unsorted.x, kind="stable")
         curve = replace(unsorted, x=unsorted.x[order], values=unsorted.values[:, order])
@@ -46,10 +52,16 @@ def curves(
         count = np.isfinite(curve.values).sum(axis=0)
         mean = np.nansum(curve.values, axis=0) / np.where(count > 0, count, np.nan)
         several = len(curve.values) > 1
+        ends = None
         if several:
             low = np.where(count > 0, np.min(np.nan_to_num(curve.values, nan=np.inf), axis=0), np.nan)
             high = np.where(count > 0, np.max(np.nan_to_num(curve.values, nan=-np.inf), axis=0), np.nan)
-            there = count > 0
+            ends = low, high
+        elif curve.low is not None and curve.high is not None:
+            ends = curve.low[order], curve.high[order]
+        if ends is not None:
+            low, high = ends
+            there = np.isfinite(low) & np.isfinite(high)
             figure.add_trace(
                 go.Scatter(
                     x=np.concatenate([curve.x[there], curve.x[there][::-1]]),
@@ -69,7 +81,7 @@ def curves(
                 y=mean,
                 mode="lines+markers" if len(curve.x) <= 20 else "lines",
                 name=name,
-                line={"color": color, "width": 2, "dash": dashes.pop(0) if curve.reference else "solid"},
+                line={"color": color, "width": 2, "dash": next(dashes) if curve.reference else "solid"},
                 hovertemplate="%{y:.1%}" if percent else "%{y:.3g}",
             )
         )

@@ -14,6 +14,7 @@ from analysis.jobs.insights import ablate, attention_map
 from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, Summary, result_key
 from analysis.jobs.pruning import dense_statistics, estimate, footprint, prune
+from analysis.jobs.recording_sets import record_set
 from analysis.jobs.recordings import noise, record, reference
 from analysis.jobs.suggestion import suggest
 from analysis.jobs.summaries import (
@@ -30,6 +31,7 @@ from analysis.jobs.summaries import (
     PrunePartial,
     PruneSummary,
     RecordPartial,
+    RecordSetSummary,
     RecordSummary,
     ReplaySummary,
     SuggestPartial,
@@ -50,6 +52,7 @@ from analysis.specs import (
     LoadSpec,
     NoiseSpec,
     PruneSpec,
+    RecordSetSpec,
     RecordSpec,
     ReferenceSpec,
     Spec,
@@ -67,6 +70,7 @@ __all__ = [
     "PrunePartial",
     "PruneSummary",
     "RecordPartial",
+    "RecordSetSummary",
     "RecordSummary",
     "SuggestPartial",
     "SuggestSummary",
@@ -101,6 +105,7 @@ JOBS: Registry[Job[Any, Any]] = Registry(
     Job("load", "Load a model", load_model, LoadSpec, LoadSummary, stored=False, short=True),
     Job("unload", "Unload the model", unload_model, UnloadSpec, NoSummary, stored=False),
     Job("record", "Record a trajectory", record, RecordSpec, RecordSummary, RecordPartial, lasting=True),
+    Job("record_set", "Record a set of prompts", record_set, RecordSetSpec, RecordSetSummary, lasting=True),
     Job("attention_map", "Fetch an attention map", attention_map, AttentionMapSpec, AttentionMapSummary, short=True),
     Job("reference", "Observe random weights", reference, ReferenceSpec, ReplaySummary, short=True),
     Job("noise", "Observe noised text", noise, NoiseSpec, ReplaySummary, short=True),

@@ -134,18 +134,7 @@ def _recording(
     occurring = np.unique(np.concatenate([arrays["tokens"].ravel(), arrays["final"]])).tolist()
     ends = stop_tokens(model)
     info = trajectories.RecordingInfo(
-        model=trajectories.RecordedModel(
-            source=model.spec.source,
-            architecture=model.architecture.name,
-            fingerprint=model.fingerprint,
-            dtype=model.dtype,
-            device=str(model.device),
-            attention=model.architecture.attention,
-            windows=_windows(model),
-            kv_heads=model.geometry.kv_heads,
-            mask_token=model.mask_token,
-            end_tokens=tuple(sorted(ends)),
-        ),
+        model=recorded_model(model),
         prompt_length=prompt_length,
         block_starts=layout_of(model.architecture, prompt_length, block_length).starts(len(arrays["final"]))
         if model.architecture.attention == "block-causal"
@@ -162,13 +151,23 @@ def _recording(
     return trajectories.Trajectory(info, **arrays)
 
 
-def _windows(model: "LoadedModel") -> tuple[int, ...]:
-    """How many tokens each layer sees back, 0 for all; empty where all layers see all."""
-    config, layers = model.network.config, model.geometry.layers
-    width = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * layers
-    windows = tuple(int(width or 0) if kind == "sliding_attention" else 0 for kind in kinds)
-    return windows if any(windows) else ()
+def recorded_model(model: "LoadedModel") -> trajectories.RecordedModel:
+    """What a file says of the model that was recorded."""
+    from analysis.models.layout import attention_windows
+    from analysis.recording.denoising import stop_tokens
+
+    return trajectories.RecordedModel(
+        source=model.spec.source,
+        architecture=model.architecture.name,
+        fingerprint=model.fingerprint,
+        dtype=model.dtype,
+        device=str(model.device),
+        attention=model.architecture.attention,
+        windows=attention_windows(model.network.config, model.geometry.layers),
+        kv_heads=model.geometry.kv_heads,
+        mask_token=model.mask_token,
+        end_tokens=tuple(sorted(stop_tokens(model))),
+    )
 
 
 def written(model: "LoadedModel", tokens: list[int], ends: set[int]) -> str:

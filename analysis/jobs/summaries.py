@@ -62,6 +62,27 @@ class RecordPartial(TypedDict, total=False):
     share_decided: float
 
 
+class RecordSetSummary(TypedDict):
+    """A set of recordings. steps: of all prompts together. random_models: how many there was memory for. batch_rows,
+    batch_bytes: most sequences written together, and the memory planned for them. notes: what a reader should know.
+    """
+
+    source: str
+    prompts: int
+    prompts_from: str
+    layers: int
+    heads: int
+    steps: int
+    seed: int
+    random_models: int
+    batch_rows: int
+    batch_bytes: int
+    notes: list[str]
+    seconds: float
+    bytes: int
+    fingerprint: str
+
+
 class ReplaySummary(TypedDict):
     """One observed forward over each of given inputs."""
 

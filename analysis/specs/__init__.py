@@ -53,6 +53,7 @@ from analysis.specs.pruning_choices import (
     Pattern,
     QuotaScope,
 )
+from analysis.specs.recording_sets import BUNDLED_PROMPTS, OWN_PROMPTS, RecordSetSpec, SetParams
 from analysis.specs.sampling import (
     SAMPLINGS,
     AutoregressiveSampling,
@@ -85,6 +86,7 @@ from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, Tune
 
 __all__ = [
     "ALLOCATIONS",
+    "BUNDLED_PROMPTS",
     "CALIBRATION_PRESETS",
     "DEFINITIONS",
     "DREAM_SOURCE",
@@ -92,6 +94,7 @@ __all__ = [
     "METHODS",
     "NOISES",
     "OBJECTIVES",
+    "OWN_PROMPTS",
     "PATTERNS",
     "PRESETS",
     "PUBLISHED",
@@ -131,11 +134,13 @@ __all__ = [
     "PlanParams",
     "PruneSpec",
     "QuotaScope",
+    "RecordSetSpec",
     "RecordSpec",
     "ReferenceSpec",
     "Replay",
     "SDARSampling",
     "Sampling",
+    "SetParams",
     "SinkDefinition",
     "SinkParams",
     "Spec",

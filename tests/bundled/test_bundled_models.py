@@ -87,7 +87,7 @@ def test_pruning_hurts_in_the_end(pair):
 
 def test_prompts_lead_to_held_out_combinations():
     assert measure.prompts(10) == measure.prompts(10)
-    assert len(set(measure.prompts())) == measure.PROMPTS
+    assert len(set(measure.prompts(measure.PROMPTS))) == measure.PROMPTS
 
 
 # --- the statistics of the cards --------------------------------------------------------------------------------

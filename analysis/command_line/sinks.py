@@ -1,0 +1,144 @@
+"""`python -m analysis sinks`: the whole study of where sinks are and how they move, over many prompts."""
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from analysis import outputs
+from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
+from analysis.command_line.prompts import read_prompts, sampling_of
+from analysis.errors import UserError
+from analysis.figures.export import Exhibit, page_html
+from analysis.jobs.recording_sets import record_set
+from analysis.recording import set_exhibits, set_file
+from analysis.recording.set_exhibits import Shown
+from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_verdicts import NOISE
+from analysis.sinks.metrics import CURVES
+from analysis.specs import OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSetSpec, SetParams, SinkParams
+
+STUDY, PAGE = "study.json", "study.html"
+_WRITTEN = re.compile(r"study\.(json|html)|[\w.-]+\.(csv|safetensors)|figure-[\w.-]+\.json")
+
+
+def add(verbs: Any) -> None:
+    """The verb and its flags."""
+    parser = verbs.add_parser("sinks", help="record many prompts and write where the sinks are and how they move")
+    parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
+    parser.add_argument(
+        "--beside", nargs="+", default=[], metavar="SRC", help="other models on the same prompts, as bundled-ar"
+    )
+    parser.add_argument(
+        "--prompts",
+        default="bundled",
+        metavar="FILE|bundled|TASK",
+        help="a text file with one prompt a line, 'bundled', or a benchmark, whose items' contexts are taken",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    seen = {"prompts"}
+    for spec in (SetParams, SinkParams, ModelSpec):
+        add_flags(parser, spec, "", seen)
+    for name, kind in SAMPLINGS.items():
+        add_flags(parser, kind, f" [{name}]", seen)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Records a set with every model and writes the study."""
+    sources = list(dict.fromkeys([options.model, *options.beside]))
+    specs = {source: _spec(source, options) for source in sources}
+    refusal = outputs.folder_refusal(_is_study, lambda name: bool(_WRITTEN.fullmatch(name)))
+    outputs.check(options.out, options.overwrite, refusal)
+    with folder_beside(options.out, ".sinks-") as scratch:
+        folder = scratch / "study"
+        folder.mkdir()
+        sets, summaries = {}, {}
+        for source, spec in specs.items():
+            with Terminal(scratch) as context:
+                outcome = record_set(spec, context)
+            assert outcome.file is not None
+            outcome.file.replace(folder / f"{_file_name(source)}.safetensors")
+            sets[source] = set_file.open_set(folder / f"{_file_name(source)}.safetensors")
+            summaries[source] = outcome.summary
+        study: dict[str, Any] = {
+            "models": {
+                source: {**summaries[source], "spec": specs[source].model_dump(mode="json")} for source in sources
+            },
+            "shown": set_exhibits.words(sets),
+            "noise": NOISE,
+        }
+        write_study(folder, sets, study)
+        note = outputs.place(folder, options.out, options.overwrite, refusal)
+    if options.json:
+        print(json.dumps({"out": str(options.out), **study}, ensure_ascii=False))
+        return 0
+    for source, sentences in study["shown"].items():
+        summary = summaries[source]
+        print(f"{source}: {summary['prompts']} prompts, {summary['steps']} steps, {summary['seconds']:.0f} s.")
+        for sentence in sentences or ["Nothing lies beyond its nulls."]:
+            print(f"  {sentence}")
+    print(f"{options.out / PAGE} shows all of it. {note}".strip())
+    return 0
+
+
+def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, Any]) -> None:
+    """The numbers as CSV and JSON, every figure as Plotly's JSON, and one page with all of them."""
+    first = next(iter(sets.values()))
+    exhibits = [
+        set_exhibits.layers_by_kind(sets),
+        *(set_exhibits.movement(name, recordings) for name, recordings in sets.items()),
+        set_exhibits.kinds_over_steps(sets, -1),
+        *(set_exhibits.curve(sets, name, -1) for name in first.info.curves if name in CURVES),
+    ]
+    tables = {
+        "layers-by-kind": set_exhibits.kind_table(sets),
+        "movement": set_exhibits.movement_table(sets),
+        **{shown.name: shown.table for shown in exhibits if shown.name.startswith(("curve", "kinds-over"))},
+        **{f"prompts-{_file_name(name)}": set_exhibits.prompt_table(recordings) for name, recordings in sets.items()},
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    for shown in exhibits:
+        (folder / f"figure-{_figure_name(shown)}.json").write_text(shown.figure.to_json(), encoding="utf-8")
+    (folder / STUDY).write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    words = [
+        Exhibit(f"What {name} shows beyond its nulls", " ".join(sentences) or "Nothing lies beyond its nulls.", None)
+        for name, sentences in study["shown"].items()
+    ]
+    parts = [Exhibit(shown.title, shown.sentence, shown.figure) for shown in exhibits]
+    caveat = Exhibit("What these sentences leave out", f"{NOISE} {set_exhibits.CENTROID_CAVEAT}", None)
+    page = page_html("Where the sinks are", study["models"], [parts[0], *words, caveat, *parts[1:]])
+    (folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def _spec(source: str, options: argparse.Namespace) -> RecordSetSpec:
+    path = Path(options.prompts)
+    own = read_prompts(path) if path.suffix or path.is_file() else []
+    if 0 < len(own) < 2:
+        raise UserError(f"'{path.name}' holds one prompt. A set needs at least two, as its intervals are over prompts.")
+    given_params = given(SetParams, options) | {"prompts": OWN_PROMPTS if own else options.prompts}
+    return RecordSetSpec(
+        model=ModelSpec(source=source, **given(ModelSpec, options)),
+        own_prompts=tuple(own[: field_of(SetParams, "count").default if "count" not in options else options.count]),
+        sampling=sampling_of(source, options, strict=source == options.model),
+        sinks=SinkParams(**given(SinkParams, options)),
+        **given_params,
+    )
+
+
+def _file_name(source: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", source).strip("-.") or "model"
+
+
+def _figure_name(shown: Shown) -> str:
+    return shown.name if shown.name != "movement" else f"movement-{_file_name(shown.title.split()[-2])}"
+
+
+def _is_study(folder: Path) -> bool:
+    try:
+        return "shown" in json.loads((folder / STUDY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,181 @@
+"""Figures of a set of recordings: which kinds of token each layer's sinks are; how they move, beside their nulls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.figures.dynamics import KIND_COLORS
+from analysis.figures.style import REFERENCE, SINK, as_text, layout
+
+LEAST_PORTION = 0.05  # of a layer's sinks; rarer kinds have no mark of their own
+_ROW = 250  # pixels a model
+_MARKS = ("diamond-open", "square-open", "x-thin-open")
+
+
+class Band(Protocol):
+    """Values with the ends of their intervals, arrays of one shape."""
+
+    @property
+    def value(self) -> np.ndarray: ...
+    @property
+    def low(self) -> np.ndarray: ...
+    @property
+    def high(self) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class LayerKinds:
+    """One model. kinds: names. counts, shares, lives: by layer and kind, (L, K); portions (L, K): the part of a layer's
+    sinks that is of a kind. random_counts, random_shares, random_lives: of random weights, all kinds together, (L,);
+    None where there are none.
+    """
+
+    name: str
+    kinds: Sequence[str]
+    counts: Band
+    shares: Band
+    lives: Band
+    portions: np.ndarray
+    random_counts: Band | None = None
+    random_shares: Band | None = None
+    random_lives: Band | None = None
+
+
+def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
+    """A row a model: how many sinks each layer has, by kind; their corrected share; how long they live."""
+    titles = ("sinks a step", "corrected share of a sink", "life of a sink (steps)")
+    figure = make_subplots(
+        len(models),
+        3,
+        subplot_titles=[title if row == 0 else "" for row in range(len(models)) for title in titles],
+        horizontal_spacing=0.07,
+        vertical_spacing=min(0.12, 0.4 / max(len(models), 1)),
+    )
+    named: set[str] = set()
+    for row, model in enumerate(models, start=1):
+        layers = np.arange(len(model.portions))
+        for kind, name in enumerate(model.kinds):
+            if not (model.portions[:, kind] >= LEAST_PORTION).any():
+                continue
+            style = {"name": as_text(name), "legendgroup": name, "legendrank": kind}
+            figure.add_trace(
+                go.Bar(
+                    x=layers,
+                    y=_float(model.counts.value[:, kind]),
+                    marker={"color": KIND_COLORS[kind % len(KIND_COLORS)], "line": {"width": 0}},
+                    customdata=np.stack([model.counts.low[:, kind], model.counts.high[:, kind]], axis=1),
+                    hovertemplate="layer %{x}<br>%{y:.2f} a step (%{customdata[0]:.2f}–%{customdata[1]:.2f})",
+                    showlegend=name not in named,
+                    **style,
+                ),
+                row=row,
+                col=1,
+            )
+            named.add(name)
+            shown = model.portions[:, kind] >= LEAST_PORTION
+            for column, band in ((2, model.shares), (3, model.lives)):
+                values = _Column(band, kind, shown)
+                figure.add_trace(
+                    _dots(layers, values, KIND_COLORS[kind % len(KIND_COLORS)], "circle", **style), row, column
+                )
+        nulls = (model.random_counts, model.random_shares, model.random_lives)
+        for column, null in enumerate(nulls, start=1):
+            if null is not None:
+                label = "random weights"
+                dots = _dots(layers, null, REFERENCE, "diamond", name=label, legendgroup=label, legendrank=99)
+                dots.showlegend = label not in named
+                figure.add_trace(dots, row=row, col=column)
+                named.add(label)
+        figure.update_yaxes(title_text=as_text(model.name), row=row, col=1)
+        figure.add_hline(y=1, line={"color": REFERENCE, "width": 1, "dash": "dot"}, row=row, col=2)
+    layout(figure, "", "", 120 + _ROW * len(models))
+    figure.update_layout(
+        barmode="stack", showlegend=True, margin_t=84, legend={"y": 1.0, "yref": "container", "yanchor": "top"}
+    )
+    figure.update_xaxes(dtick=1 if max(len(model.portions) for model in models) <= 16 else None, zeroline=False)
+    figure.update_xaxes(title_text="layer", row=len(models))
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_annotations(font_size=13)
+    return figure
+
+
+@dataclass(frozen=True)
+class MovePanel:
+    """One measure of movement of a model, by layer, (L,). nulls: name -> the same of what it is held against."""
+
+    title: str
+    observed: Band
+    nulls: dict[str, Band]
+    percent: bool = False
+
+
+def movement(panels: Sequence[MovePanel]) -> go.Figure:
+    """A panel a measure: what was observed, with its interval, and its nulls."""
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = make_subplots(
+        rows,
+        columns,
+        subplot_titles=[as_text(panel.title) for panel in panels],
+        horizontal_spacing=0.07,
+        vertical_spacing=0.16 if rows > 1 else 0,
+    )
+    named: set[str] = set()
+    for index, panel in enumerate(panels):
+        place = {"row": index // columns + 1, "col": index % columns + 1}
+        series = [("observed", panel.observed, SINK, "circle")]
+        series += [
+            (name, band, REFERENCE, _MARKS[number % len(_MARKS)])
+            for number, (name, band) in enumerate(panel.nulls.items())
+        ]
+        for name, band, color, symbol in series:
+            dots = _dots(np.arange(len(band.value)), band, color, symbol, name=as_text(name), legendgroup=name)
+            dots.showlegend = name not in named
+            figure.add_trace(dots, **place)
+            named.add(name)
+        figure.update_yaxes(tickformat=".0%" if panel.percent else None, **place)
+    layout(figure, "", "", 90 + 240 * rows)
+    figure.update_layout(showlegend=True, margin_t=84, legend={"y": 1.0, "yref": "container", "yanchor": "top"})
+    figure.update_xaxes(zeroline=False)
+    figure.update_xaxes(title_text="layer", row=rows)
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_annotations(font_size=13)
+    return figure
+
+
+class _Column:
+    """One kind of a band by layer and kind, NaN where it is not shown."""
+
+    def __init__(self, band: Band, kind: int, shown: np.ndarray) -> None:
+        self.value, self.low, self.high = (
+            np.where(shown, part[:, kind], np.nan) for part in (band.value, band.low, band.high)
+        )
+
+
+def _dots(x: np.ndarray, band: Band, color: str, symbol: str, **style: object) -> go.Scatter:
+    return go.Scatter(
+        x=x,
+        y=_float(band.value),
+        mode="markers",
+        marker={"color": color, "symbol": symbol, "size": 9, "line": {"color": color, "width": 2}},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": _float(band.high - band.value),
+            "arrayminus": _float(band.value - band.low),
+            "thickness": 1.5,
+            "width": 3,
+        },
+        customdata=np.stack([_float(band.low), _float(band.high)], axis=1),
+        hovertemplate="layer %{x}<br>%{y:.3g} (%{customdata[0]:.3g}–%{customdata[1]:.3g})",
+        showlegend=False,
+        **style,
+    )
+
+
+def _float(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, np.float32)

@@ -1,0 +1,302 @@
+"""Recording a set of prompts: each recording is reduced as soon as it is there, and so are its nulls."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.bundled import prompts as bundled
+from analysis.errors import NotEnoughMemory, UserError, shorten
+from analysis.job_context import Context
+from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.recordings import recorded_model, written
+from analysis.jobs.summaries import RecordSetSummary
+from analysis.models.resident import free_memory, resident_model
+from analysis.recording import set_file
+from analysis.recording.set_file import RecordingSet, RecordingSetInfo, SetPrompt
+from analysis.sinks import layer_run, movement
+from analysis.sinks.layer_run import LayerRun
+from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, EvaluateSpec, RecordSetSpec
+
+if TYPE_CHECKING:
+    from analysis.models.load import LoadedModel
+    from analysis.recording.batches import PromptRun
+
+_PART_OF_MEMORY = 4  # a batch takes at most one part in so many of what is free
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """prompts: token ids. rows: sequences in a batch, which takes at most `batch_bytes`. forwards: of one prompt."""
+
+    texts: list[str]
+    prompts: list[list[int]]
+    chat: bool
+    sampling: Any
+    rows: int
+    batch_bytes: int
+    forwards: int
+    notes: list[str]
+
+
+def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummary]:
+    """Records the prompts, lets random-weight models see the same inputs, and keeps what is measured of each."""
+    model = resident_model(spec.model, context)
+    from analysis.provenance import environment
+    from analysis.recording.denoising import stop_tokens
+
+    started = time.perf_counter()
+    plan = _plan(spec, model, context)
+    count, models = len(plan.prompts), spec.random_models
+    seen_by = _turns(count, min(spec.null_prompts, count), models, spec.seed)
+    progress = _Progress(context, plan.forwards * (count + sum(len(rows) for rows in seen_by)))
+    kept: list[PromptRun | None] = [None] * count
+    arrays = _Arrays(count)
+    for recording in _recorded(model, plan, spec.seed, progress):
+        run, rng = recording.run, np.random.default_rng([spec.seed, recording.index])
+        sinks = run.sinks(spec.sinks)
+        arrays.take("trained", recording.index, _measured(run, sinks))
+        arrays.take("shuffled", recording.index, movement.shuffled(run, sinks, spec.null_draws, rng))
+        arrays.take("fixed", recording.index, movement.held_fixed(run, spec.sinks))
+        kept[recording.index] = recording.without_mass()
+    recordings = [recording for recording in kept if recording is not None]
+    seeds = _random_models(model, spec, plan, recordings, seen_by, arrays, progress)
+    steps = [recording.run.steps for recording in recordings]
+    ends = stop_tokens(model)
+    info = RecordingSetInfo(
+        model=recorded_model(model),
+        layers=model.geometry.layers,
+        heads=model.geometry.heads,
+        prompts_from=spec.prompts,
+        prompts=tuple(
+            SetPrompt(
+                text=text,
+                tokens=recording.run.prompt_length,
+                steps=recording.run.steps,
+                written=written(model, recording.run.final[recording.run.prompt_length :].tolist(), ends),
+            )
+            for text, recording in zip(plan.texts, recordings, strict=True)
+        ),
+        chat_template=plan.chat,
+        sampling=plan.sampling,
+        seed=spec.seed,
+        sinks=spec.sinks,
+        random_seeds=tuple(seeds),
+        null_draws=spec.null_draws,
+        notes=tuple(plan.notes),
+        batch_bytes=plan.batch_bytes,
+        seconds=time.perf_counter() - started,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=environment(),
+    )
+    recording_set = RecordingSet(info, arrays.stacked(len(seeds), max(steps), model.geometry.layers + 1))
+    key = result_key("record_set", spec, model.fingerprint)
+    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    set_file.save(recording_set, path)
+    return Outcome(_summary(spec, info, sum(steps), plan.rows, path.stat().st_size), path, key)
+
+
+def _summary(spec: RecordSetSpec, info: RecordingSetInfo, steps: int, rows: int, size: int) -> RecordSetSummary:
+    return {
+        "source": spec.model.source,
+        "prompts": len(info.prompts),
+        "prompts_from": spec.prompts,
+        "layers": info.layers,
+        "heads": info.heads,
+        "steps": steps,
+        "seed": spec.seed,
+        "random_models": len(info.random_seeds),
+        "batch_rows": rows,
+        "batch_bytes": info.batch_bytes,
+        "notes": list(info.notes),
+        "seconds": round(info.seconds, 3),
+        "bytes": size,
+        "fingerprint": info.model.fingerprint,
+    }
+
+
+# --- what is recorded -------------------------------------------------------------------------------------------
+
+
+def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
+    """Reads the prompts and divides the memory. Raises UserError where they cannot be had or do not fit."""
+    import torch
+
+    from analysis.recording import batches
+    from analysis.recording.denoising import check_prompt, own_sampling
+
+    sampling = own_sampling(model, spec.sampling)
+    texts, notes = _texts(spec, context)
+    encoded = [model.encode(text, spec.chat_template) for text in texts]
+    prompts = [ids for ids, _ in encoded]
+    if spec.prompts not in (BUNDLED_PROMPTS, OWN_PROMPTS):
+        fits = [sampling.length(len(ids)) <= model.geometry.max_length for ids in prompts]
+        if not all(fits):
+            notes.append(f"{fits.count(False)} contexts were left out, as they do not fit the model's length.")
+        texts = [text for text, fit in zip(texts, fits, strict=True) if fit]
+        prompts = [ids for ids, fit in zip(prompts, fits, strict=True) if fit]
+    if len(prompts) < 2:
+        raise UserError("A set needs at least two prompts that fit the model, as its intervals are over prompts.")
+    for ids in prompts:
+        check_prompt(model, torch.tensor([ids], dtype=torch.long), sampling)
+    row, there = batches.row_bytes(model, sampling, max(map(len, prompts))), free_memory()
+    if row > there:
+        raise UserError(
+            f"Not enough memory for these recordings: one at a time takes {row / 1e9:.1f} GB and there are "
+            f"{there / 1e9:.1f} GB. Take fewer steps or tokens."
+        )
+    rows = int(np.clip(there // _PART_OF_MEMORY // row, 1, batches.MOST_ROWS)) if batches.same_alone(sampling) else 1
+    context.log(
+        f"{len(prompts)} prompts, {rows} at a time at most: a batch takes up to {rows * row / 1e6:,.0f} MB of the "
+        f"{there / 1e9:.1f} GB there are. Each recording is reduced at once."
+    )
+    chat = any(wrapped for _, wrapped in encoded)
+    return _Plan(texts, prompts, chat, sampling, rows, rows * row, sampling.forwards(0), notes)
+
+
+def _texts(spec: RecordSetSpec, context: Context) -> tuple[list[str], list[str]]:
+    """The prompts, and notes on them."""
+    if spec.prompts == OWN_PROMPTS:
+        return list(spec.own_prompts), []
+    if spec.prompts == BUNDLED_PROMPTS:
+        return bundled.prompts(spec.count), []
+    from analysis.evaluation.tasks import load_benchmarks
+
+    asked = EvaluateSpec(tasks=(spec.prompts,), limit=spec.count, shots=0, seed=spec.seed)
+    found, notes = load_benchmarks(asked, None, context.progress)
+    texts = [str(item.requests[0].args[0]) for benchmark in found for item in benchmark.documents]
+    if any(benchmark.is_perplexity for benchmark in found):
+        raise UserError(
+            f"'{shorten(spec.prompts)}' has whole texts and no contexts to go on from. Take another benchmark."
+        )
+    texts = list(dict.fromkeys(texts))[: spec.count]
+    if len(texts) < spec.count:
+        notes.append(f"{len(texts)} different contexts were there of the {spec.count} asked for.")
+    return texts, notes
+
+
+def _turns(prompts: int, each: int, models: int, seed: int) -> list[list[int]]:
+    """Which prompts each random-weight model sees: `each` of them, in a seeded order in which they take turns."""
+    order = np.random.default_rng(seed).permutation(prompts).tolist()
+    return [[order[(model * each + place) % prompts] for place in range(each)] for model in range(models)]
+
+
+class _Progress:
+    """How many sequences of forwards there were of those planned."""
+
+    def __init__(self, context: Context, planned: int) -> None:
+        self.context, self.planned, self.done = context, planned, 0
+        self.phase = "recording the prompts"
+
+    def __call__(self, sequences: int) -> None:
+        self.done += sequences
+        self.context.progress(self.phase, min(self.done, self.planned), self.planned)
+
+
+def _recorded(model: "LoadedModel", plan: _Plan, seed: int, progress: _Progress) -> Any:
+    from analysis.recording.batches import recorded
+
+    progress(0)
+    return recorded(model, plan.prompts, plan.sampling, seed, plan.rows, progress)
+
+
+# --- what is kept of it -----------------------------------------------------------------------------------------
+
+
+def _measured(run: LayerRun, sinks: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        **layer_run.sums_by_kind(run, sinks),
+        **movement.movement(run, sinks),
+        "curves": layer_run.curves(run, sinks),
+        "counts": layer_run.counts_over_steps(run, sinks),
+    }
+
+
+def _random_models(
+    model: "LoadedModel",
+    spec: RecordSetSpec,
+    plan: _Plan,
+    recordings: Sequence["PromptRun"],
+    seen_by: list[list[int]],
+    arrays: "_Arrays",
+    progress: _Progress,
+) -> list[int]:
+    """Shows the inputs to random-weight models, one after the other; their seeds, fewer where memory does not do."""
+    from analysis.models.load import random_like
+    from analysis.recording.batches import replayed
+
+    seeds: list[int] = []
+    for number, rows in enumerate(seen_by):
+        progress.phase = f"random weights, model {number + 1} of {len(seen_by)}"
+        progress(0)
+        try:
+            network = random_like(model, spec.seed + number + 1)
+        except NotEnoughMemory as error:
+            plan.notes.append(f"Only {number} random-weight models were drawn. {error}")
+            break
+        seeds.append(spec.seed + number + 1)
+        for index in rows:
+            run = replayed(network, recordings[index], plan.rows, progress)
+            measured = _measured(run, run.sinks(spec.sinks))
+            del measured["counts"]
+            arrays.take(f"random{number}", index, measured)
+        del network
+    return seeds
+
+
+class _Arrays:
+    """What was measured of each prompt, by which model or null it is of."""
+
+    def __init__(self, prompts: int) -> None:
+        self.prompts = prompts
+        self.taken: dict[str, dict[int, dict[str, np.ndarray]]] = {}
+
+    def take(self, which: str, index: int, measured: dict[str, np.ndarray]) -> None:
+        """measured: arrays without the axis of the prompts."""
+        self.taken.setdefault(which, {})[index] = measured
+
+    def stacked(self, models: int, steps: int, scopes: int) -> dict[str, np.ndarray]:
+        """The arrays of the file. models: random-weight ones. steps: of the longest recording."""
+        arrays = {}
+        for name in set_file.SHAPES:
+            which, measure = name.split(".")
+            if measure == "curves" and which == "random":
+                arrays[name] = self._mean_curves(models, steps, scopes)
+            elif which == "random":
+                parts = [self._of(f"random{number}", measure, name, steps, scopes) for number in range(models)]
+                shape = self._of("trained", measure, name, steps, scopes).shape
+                arrays[name] = np.stack(parts) if parts else np.empty((0, *shape))
+            else:
+                arrays[name] = self._of(which, measure, name, steps, scopes)
+        return arrays
+
+    def _of(self, which: str, measure: str, name: str, steps: int, scopes: int) -> np.ndarray:
+        """One array, NaN (or 0 in counts) at prompts that were not seen and after the end of a recording."""
+        rows = self.taken[which]
+        over_steps = set_file.SHAPES[name].find("T") - 1
+        example = next(iter(rows.values()))[measure]
+        shape = list(example.shape)
+        if over_steps >= 0:
+            shape[over_steps] = steps
+        counts = example.dtype.kind == "u"
+        whole = np.full((self.prompts, *shape), 0 if counts else np.nan, example.dtype)
+        for index, row in rows.items():
+            values = row[measure]
+            place: list[int | slice] = [index, *[slice(None)] * values.ndim]
+            if over_steps >= 0:
+                place[over_steps + 1] = slice(values.shape[over_steps])
+            whole[tuple(place)] = values
+        return whole
+
+    def _mean_curves(self, models: int, steps: int, scopes: int) -> np.ndarray:
+        """The curves of random weights, mean over the models that saw a prompt."""
+        parts = [self._of(f"random{number}", "curves", "random.curves", steps, scopes) for number in range(models)]
+        if not parts:
+            return np.full_like(self._of("trained", "curves", "trained.curves", steps, scopes), np.nan)
+        there = np.sum([np.isfinite(part) for part in parts], axis=0)
+        total = np.sum([np.nan_to_num(part) for part in parts], axis=0)
+        mean: np.ndarray = total / np.where(there > 0, there, np.nan)
+        return mean.astype(np.float32)

@@ -1,0 +1,265 @@
+"""Recording many prompts: those of one length are written together, and each recording is reduced to its layers at
+once, so that no recording of all heads is ever held.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from analysis.attention import AttentionInputs, LayerMassObserver
+from analysis.errors import UserError
+from analysis.models.layout import attention_windows, layout_of
+from analysis.models.load import LoadedModel
+from analysis.models.tokenizer import token_strings
+from analysis.recording.denoising import check_prompt, choices, denoise, stop_tokens
+from analysis.recording.steps import Choice
+from analysis.recording.trajectory import PADDING
+from analysis.sinks.attention_pattern import AttentionPattern, query_counts
+from analysis.sinks.layer_run import LayerRun, names_of_kinds
+from analysis.sinks.token_states import TokenState
+from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Sampling
+
+MOST_ROWS = 16  # sequences in a batch; on two CPU cores more of them gain nothing
+_LOGIT_COPIES = 3  # a sampler holds the logits, their probabilities and what it ranks by
+
+OnStep = Callable[[int], None]
+"""Called with the number of sequences that went through a forward."""
+
+
+@dataclass(frozen=True)
+class PromptRun:
+    """A recorded prompt. index: its place among the prompts. tokens (T, S) int32 of every step, PADDING where absent.
+    block_length: tokens a block, where the sampler chose it.
+    """
+
+    index: int
+    run: LayerRun
+    tokens: np.ndarray
+    block_length: int | None
+
+    def without_mass(self) -> "PromptRun":
+        """What replaying needs, which is a small part of it."""
+        run = self.run
+        pattern = replace(run.pattern)  # without what it has computed
+        return replace(self, run=replace(run, mass=run.mass[:, :0], pattern=pattern))
+
+
+def same_alone(sampling: Sampling) -> bool:
+    """Whether a sampler writes the same text in a batch as alone: it draws nothing at random, and no step of it
+    depends on other sequences.
+    """
+    if isinstance(sampling, LLaDASampling):
+        return sampling.temperature == 0 and sampling.remasking == "low-confidence"
+    if isinstance(sampling, DreamSampling):
+        return sampling.temperature == 0 and sampling.alg != "origin" and sampling.alg_temp == 0
+    return isinstance(sampling, AutoregressiveSampling) and sampling.temperature == 0
+
+
+def row_bytes(model: LoadedModel, sampling: Sampling, prompt_length: int) -> int:
+    """Bytes one sequence of a batch takes at most: mass by layer of all its steps, and the logits of one."""
+    positions, steps = sampling.length(prompt_length), sampling.forwards(0)
+    mass = steps * positions * (model.geometry.layers + 4) * 4
+    guided = 2 if getattr(sampling, "cfg", 0) else 1
+    heads = model.geometry.layers * model.geometry.heads * positions * 4
+    return mass + guided * (_LOGIT_COPIES * positions * model.geometry.vocabulary * 4 + heads)
+
+
+def batches(prompts: Sequence[Sequence[int]], mask_token: int | None, rows: int) -> list[list[int]]:
+    """Indices of prompts to be written together: of one length, with as many [MASK] in them, at most `rows` each."""
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, prompt in enumerate(prompts):
+        masks = 0 if mask_token is None else list(prompt).count(mask_token)
+        groups[len(prompt), masks].append(index)
+    return [group[start : start + rows] for _, group in sorted(groups.items()) for start in range(0, len(group), rows)]
+
+
+def recorded(
+    model: LoadedModel, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int, rows: int, on_step: OnStep
+) -> Iterator[PromptRun]:
+    """Every prompt recorded, batch by batch, so not in their order. sampling: of `own_sampling`. rows: most sequences
+    in a batch. Raises UserError as `denoise` does.
+    """
+    write = _write_by_prefix if _sees_prefixes(model) else _write_by_step
+    for batch in batches(prompts, model.mask_token, rows if same_alone(sampling) else 1):
+        prompt = torch.tensor([list(prompts[index]) for index in batch], dtype=torch.long)
+        for index, steps in zip(batch, write(model, prompt, sampling, seed, on_step), strict=True):
+            yield _prompt_run(model, index, prompt.shape[1], steps, getattr(sampling, "block_length", None))
+
+
+def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnStep) -> LayerRun:
+    """The steps of a recording through another network of its family: that network's mass in place of the recorded."""
+    run = recording.run
+    inputs = [tokens[tokens != PADDING] for tokens in recording.tokens]
+    mass = np.full((run.steps, network.geometry.layers, run.state.shape[1]), np.nan, np.float32)
+    if _sees_prefixes(network):
+        [prefixes] = _prefix_masses(network, [inputs[-1]], [[len(tokens) for tokens in inputs]])
+        for step, row in enumerate(prefixes):
+            mass[step, :, : row.shape[1]] = row
+        on_step(run.steps)
+        return run.with_mass(mass)
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for step, tokens in enumerate(inputs):
+        by_length[len(tokens)].append(step)
+    blocks = network.architecture.by_blocks
+    size = 1 if blocks else rows
+    observer = LayerMassObserver()
+    for steps in by_length.values():
+        for start in range(0, len(steps), size):
+            part = steps[start : start + size]
+            layout = None
+            if blocks:
+                layout = layout_of(network.architecture, run.prompt_length, recording.block_length)
+                layout = replace(layout, open_from=int(run.pattern.open_block[part[0], 0]))
+            stacked = torch.from_numpy(np.stack([inputs[step] for step in part]).astype(np.int64))
+            network.predict(stacked, observer, keep=1, layout=layout)
+            for step, row in zip(part, observer.take().numpy(), strict=True):
+                mass[step][:, run.present[step]] = row / network.geometry.heads
+            on_step(len(part))
+    # Every token asks here, where the recording may have gone on from a cached prefix.
+    queries = np.stack([np.zeros(run.steps, np.int32), run.pattern.queries[:, 1]], axis=1)
+    same = (queries == run.pattern.queries).all()
+    return replace(run, mass=mass, pattern=run.pattern if same else replace(run.pattern, queries=queries))
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """One sequence, a list entry a step: tokens and state (S_t,), mass (L, S_t) averaged over heads, open_block and
+    queries, from and to. final: the finished text.
+    """
+
+    tokens: list[np.ndarray]
+    state: list[np.ndarray]
+    mass: list[np.ndarray]
+    open_block: list[tuple[int, int]]
+    queries: list[tuple[int, int]]
+    final: np.ndarray
+
+
+def _write_by_step(
+    model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, on_step: OnStep
+) -> list[_Steps]:
+    taken: list[tuple[Choice, np.ndarray]] = []
+    for step in denoise(model, prompt, sampling, seed):
+        taken.append((step.choice, step.mass.mean(dim=2).numpy()))
+        on_step(len(prompt))
+    return [
+        _Steps(
+            tokens=[choice.tokens[row].cpu().numpy() for choice, _ in taken],
+            state=[choice.state[row].cpu().numpy() for choice, _ in taken],
+            mass=[mass[row] for _, mass in taken],
+            open_block=[choice.open_block for choice, _ in taken],
+            queries=[choice.query_range for choice, _ in taken],
+            final=taken[-1][0].output[row].cpu().numpy(),
+        )
+        for row in range(len(prompt))
+    ]
+
+
+def _write_by_prefix(
+    model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, on_step: OnStep
+) -> list[_Steps]:
+    """Where no token sees a later one, one forward over the finished text shows what every step would: the mass of a
+    step is that of the text's first queries.
+    """
+    check_prompt(model, prompt, sampling)
+    prompt = prompt.to(model.device)
+    generator = torch.Generator(device=model.device).manual_seed(seed)
+    ends = torch.tensor(sorted(stop_tokens(model)), dtype=torch.long, device=model.device)
+    counts = torch.zeros(len(prompt), dtype=torch.long)
+    ended = torch.zeros(len(prompt), dtype=torch.bool)
+
+    def predict(tokens: torch.Tensor, observed: int) -> torch.Tensor:
+        return model.predict(tokens, keep=1)
+
+    for choice in choices(model, predict, prompt, sampling, generator, ends):
+        counts += ~ended
+        ended |= torch.isin(choice.output[:, -1], ends).cpu()
+        on_step(len(prompt))
+        output = choice.output
+        if ended.all():
+            break
+    given = prompt.shape[1]
+    texts = [row[: given + count].cpu().numpy() for row, count in zip(output, counts.tolist(), strict=True)]
+    lengths = [list(range(given, len(text))) for text in texts]
+    masses = _prefix_masses(model, [text[:-1] for text in texts], lengths)
+    return [
+        _Steps(
+            tokens=[text[:length] for length in of_text],
+            state=[np.where(np.arange(length) < given, TokenState.GIVEN, TokenState.COMMITTED) for length in of_text],
+            mass=mass,
+            open_block=[(length, length + 1) for length in of_text],
+            queries=[(0, length) for length in of_text],
+            final=text,
+        )
+        for text, of_text, mass in zip(texts, lengths, masses, strict=True)
+    ]
+
+
+def _sees_prefixes(model: LoadedModel) -> bool:
+    return model.architecture.attention == "causal" and not model.architecture.by_blocks
+
+
+class _PrefixMassObserver:
+    """What the first n queries pay to each key, averaged over heads, for the n asked for of each sequence."""
+
+    def __init__(self, lengths: Sequence[Sequence[int]]) -> None:
+        self.lengths = lengths
+        self.layers: dict[int, list[torch.Tensor]] = {}
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> None:
+        paid = torch.cat([part.mean(dim=1) for part in inputs.probabilities()], dim=1)
+        prefixes = paid.cumsum(dim=1).cpu()
+        self.layers[layer] = [rows[torch.tensor(of) - 1] for rows, of in zip(prefixes, self.lengths, strict=True)]
+
+
+def _prefix_masses(
+    network: LoadedModel, texts: Sequence[np.ndarray], lengths: Sequence[Sequence[int]]
+) -> list[list[np.ndarray]]:
+    """The mass (L, n) of the first n tokens of each text, for the lengths n asked for.
+
+    What is filled in after a shorter text is seen by none of its tokens.
+    """
+    longest = max(len(text) for text in texts)
+    tokens = torch.zeros((len(texts), longest), dtype=torch.long)
+    for row, text in enumerate(texts):
+        tokens[row, : len(text)] = torch.from_numpy(np.asarray(text, np.int64))
+    observer = _PrefixMassObserver(lengths)
+    network.predict(tokens, observer, keep=1)
+    masses = []
+    for row, of in enumerate(lengths):
+        mass = torch.stack([observer.layers[layer][row] for layer in sorted(observer.layers)], dim=1).numpy()
+        if not np.isfinite(mass).all():
+            raise UserError("The attention of this model is not finite (NaN or infinite). Run in float32.")
+        masses.append([mass[step, :, :length] for step, length in enumerate(of)])
+    return masses
+
+
+def _prompt_run(
+    model: LoadedModel, index: int, prompt_length: int, steps: _Steps, block_length: int | None
+) -> PromptRun:
+    positions = len(steps.final)
+    tokens = np.full((len(steps.tokens), positions), PADDING, np.int32)
+    state = np.full(tokens.shape, TokenState.ABSENT, np.int8)
+    mass = np.full((len(tokens), steps.mass[0].shape[0], positions), np.nan, np.float32)
+    for step, (row, states, paid) in enumerate(zip(steps.tokens, steps.state, steps.mass, strict=True)):
+        there = np.flatnonzero(states != TokenState.ABSENT)
+        tokens[step, there], state[step, there], mass[step][:, there] = row[there], states[there], paid[:, there]
+    present = state != TokenState.ABSENT
+    open_block, queries = (np.array(part, np.int32) for part in (steps.open_block, steps.queries))
+    mass *= (present.sum(axis=1) / query_counts(present, queries)).astype(np.float32)[:, None, None]
+    family = model.architecture
+    starts = (
+        layout_of(family, prompt_length, block_length).starts(positions) if family.attention == "block-causal" else ()
+    )
+    windows = attention_windows(model.network.config, model.geometry.layers)
+    pattern = AttentionPattern(family.attention, present, queries, open_block, starts, windows)
+    names = token_strings(model.tokenizer, set(np.unique(tokens).tolist()) - {PADDING})
+    kinds = names_of_kinds(tokens, state, names, stop_tokens(model))
+    run = LayerRun(mass, kinds, state, pattern, prompt_length, steps.final)
+    return PromptRun(index, run, tokens, block_length)

@@ -1,0 +1,244 @@
+"""The figures and tables of sets of recordings, for the page and the command line alike. Imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures import dynamics, layer_kinds
+from analysis.recording import set_measures, set_verdicts
+from analysis.recording.set_file import RecordingSet
+from analysis.sinks.intervals import Estimates
+from analysis.sinks.metrics import CURVES
+from analysis.sinks.movement import MOVEMENT_NULLS
+
+Sets = Mapping[str, RecordingSet]
+"""Sets by what they are called, a row of a figure each."""
+
+PANELS = ("change", "births", "deaths", "births-written", "deaths-written", "centroid-variance")
+"""The rows of `MOVES` that the figure shows; the tables hold all."""
+SUMS_LAYERS = (
+    "This sums the layers: those with the heaviest sinks decide, and the sinks of the others are hidden. Which tokens "
+    "a layer rests on is told layer by layer."
+)
+CENTROID_CAVEAT = (
+    "The temporal variance of the centroid is the published measure. It tells how far the sinks' centre moves. It does "
+    "not tell how much attention moves, and few sinks that come and go scatter as widely in random weights: read it "
+    "beside its nulls."
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One figure with its title, its sentence, its formula (Markdown) and its numbers."""
+
+    name: str
+    title: str
+    sentence: str
+    formula: str
+    figure: go.Figure
+    table: pd.DataFrame
+
+
+def layers_by_kind(sets: Sets) -> Shown:
+    """Which kinds of token each layer's sinks are: a row a model."""
+    rows = [_layer_kinds(name, recordings) for name, recordings in sets.items()]
+    prompts = ", ".join(f"{recordings.prompts} ({name})" for name, recordings in sets.items())
+    formulas = "\n\n".join(
+        f"{row.title}: {row.sentence}\n\n$${row.formula}$$"
+        for row in (set_measures.KIND_MEASURES[name] for name in ("count", "corrected-share", "life"))
+    )
+    return Shown(
+        "layers-by-kind",
+        "Which tokens each layer rests on",
+        "Bars: sinks a step by what the token was. Dots: their corrected share and life, with 95 % bootstrap intervals "
+        f"over prompts: {prompts}; kinds with less than {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks have none. "
+        "Grey: random weights on the same inputs. Dotted: uniform attention.",
+        formulas,
+        layer_kinds.layer_kinds(rows),
+        kind_table(sets),
+    )
+
+
+def movement(name: str, recordings: RecordingSet) -> Shown:
+    """How the sinks of one model move, by layer, beside the nulls."""
+    measures = [measure for measure in PANELS if measure in set_measures.MOVES]
+    panels = [
+        layer_kinds.MovePanel(
+            set_measures.MOVES[measure].title,
+            _layers(set_measures.moves(recordings, measure)),
+            {
+                null.title: _layers(set_measures.moves(recordings, measure, null.name))
+                for null in MOVEMENT_NULLS.values()
+                if null.name != "random" or recordings.info.random_seeds
+            },
+            set_measures.MOVES[measure].percent,
+        )
+        for measure in measures
+    ]
+    nulls = " ".join(f"{null.title.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
+    formulas = "\n\n".join(
+        f"{set_measures.MOVES[measure].title}: $${set_measures.MOVES[measure].formula}$$" for measure in measures
+    )
+    return Shown(
+        "movement",
+        f"How the sinks of {name} move",
+        f"Each layer over {recordings.prompts} prompts, beside what it is held against. {nulls}",
+        formulas,
+        layer_kinds.movement(panels),
+        movement_table({name: recordings}),
+    )
+
+
+def curve(sets: Sets, measure: str, scope: int) -> Shown:
+    """A row of `CURVES` over the steps, for one layer or, with −1, all together."""
+    metric, series, tables = CURVES[measure], [], []
+    for name, recordings in sets.items():
+        which = ["trained", *(["random"] if recordings.info.random_seeds else [])]
+        for part in which:
+            estimates = set_measures.curve(recordings, measure, scope, part)
+            label = name if part == "trained" else f"{name}, random weights"
+            steps = np.arange(len(estimates.value))
+            series.append(
+                dynamics.Series(label, steps, estimates.value[None], part == "random", estimates.low, estimates.high)
+            )
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "series": label,
+                        "step": steps,
+                        metric.axis: estimates.value,
+                        "low": estimates.low,
+                        "high": estimates.high,
+                    }
+                )
+            )
+    called = next(iter(sets.values())).scopes[scope]
+    return Shown(
+        f"curve-{measure}",
+        f"{metric.title}, {called}",
+        f"{metric.sentence} Mean over prompts with its 95 % bootstrap interval.",
+        f"$${metric.formula}$$",
+        dynamics.curves(series, "denoising step", metric.axis, percent=metric.percent),
+        pd.concat(tables),
+    )
+
+
+def kinds_over_steps(sets: Sets, scope: int) -> Shown:
+    """Sinks a step by kind over the steps, mean over prompts: a panel a model."""
+    counts = {name: set_measures.counts_over_steps(recordings, scope) for name, recordings in sets.items()}
+    first = next(iter(sets.values()))
+    tables = []
+    for name, rows in counts.items():
+        table = pd.DataFrame(rows, columns=list(first.info.kinds))
+        table.insert(0, "step", np.arange(len(table)))
+        table.insert(0, "model", name)
+        tables.append(table)
+    sums = f" {SUMS_LAYERS}" if scope in (-1, first.layers) else ""
+    return Shown(
+        "kinds-over-steps",
+        f"Which tokens are sinks, {first.scopes[scope]}",
+        f"The sinks of every step by kind, mean over the prompts that have the step.{sums}",
+        "A masked token is [MASK] wherever it stands; then its position decides (first, last), then its text.",
+        dynamics.kinds_over_steps(counts, first.info.kinds),
+        pd.concat(tables),
+    )
+
+
+# --- tables -----------------------------------------------------------------------------------------------------
+
+
+def kind_table(sets: Sets) -> pd.DataFrame:
+    """Every row of `KIND_MEASURES` by model, layer and kind, with intervals, of the trained and the random weights."""
+    tables = []
+    for name, recordings in sets.items():
+        for which in ("trained", *(("random",) if recordings.info.random_seeds else ())):
+            for row in set_measures.KIND_MEASURES.values():
+                estimates = set_measures.by_kind(recordings, row.name, which)
+                tables.append(
+                    pd.DataFrame(
+                        {
+                            "model": name,
+                            "weights": which,
+                            "layer": np.repeat(recordings.scopes, len(recordings.info.kinds)),
+                            "kind": list(recordings.info.kinds) * len(recordings.scopes),
+                            "measure": row.title,
+                            "value": estimates.value.ravel(),
+                            "low": estimates.low.ravel(),
+                            "high": estimates.high.ravel(),
+                        }
+                    )
+                )
+    return pd.concat(tables).dropna(subset="value").reset_index(drop=True)
+
+
+def movement_table(sets: Sets) -> pd.DataFrame:
+    """Every row of `MOVES` by model and layer, with intervals, and the same of every null."""
+    tables = []
+    for name, recordings in sets.items():
+        for row in set_measures.MOVES.values():
+            for which in ("trained", *MOVEMENT_NULLS):
+                if which == "random" and not recordings.info.random_seeds:
+                    continue
+                estimates = set_measures.moves(recordings, row.name, which)
+                tables.append(
+                    pd.DataFrame(
+                        {
+                            "model": name,
+                            "layer": recordings.scopes,
+                            "measure": row.title,
+                            "of": "observed" if which == "trained" else MOVEMENT_NULLS[which].title,
+                            "value": estimates.value,
+                            "low": estimates.low,
+                            "high": estimates.high,
+                        }
+                    )
+                )
+    return pd.concat(tables).reset_index(drop=True)
+
+
+def prompt_table(recordings: RecordingSet) -> pd.DataFrame:
+    """Every prompt, what the model wrote, and its own numbers over all layers together."""
+    arrays = set_measures.arrays_of(recordings, "trained")
+    sinks = arrays["sinks"].sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = arrays["share"][:, :-1].sum(axis=(1, 2)) / sinks[:, :-1].sum(axis=1)
+    return pd.DataFrame(
+        {
+            "prompt": [prompt.text for prompt in recordings.info.prompts],
+            "written": [prompt.written for prompt in recordings.info.prompts],
+            "tokens": [prompt.tokens for prompt in recordings.info.prompts],
+            "steps": [prompt.steps for prompt in recordings.info.prompts],
+            "sinks a step and layer": sinks[:, :-1].mean(axis=1) / arrays["steps"],
+            "corrected share of a sink": share,
+        }
+    )
+
+
+def words(sets: Sets) -> dict[str, list[str]]:
+    """What each set shows beyond its nulls, by name; an empty list where nothing does."""
+    return {
+        name: [
+            *set_verdicts.kinds_in_words(recordings),
+            *set_verdicts.movement_in_words(recordings),
+            *set_verdicts.silent_nulls(recordings),
+        ]
+        for name, recordings in sets.items()
+    }
+
+
+def _layer_kinds(name: str, recordings: RecordingSet) -> layer_kinds.LayerKinds:
+    names = ("count", "corrected-share", "life")
+    counts, shares, lives = (_layers(set_measures.by_kind(recordings, measure)) for measure in names)
+    random: list[Estimates | None] = [None] * 3
+    if recordings.info.random_seeds:
+        random = [_layers(set_measures.of_all_kinds(recordings, measure, "random")) for measure in names]
+    portions = np.nan_to_num(set_measures.by_kind(recordings, "portion").value[:-1])
+    return layer_kinds.LayerKinds(name, recordings.info.kinds, counts, shares, lives, portions, *random)
+
+
+def _layers(estimates: Estimates) -> Estimates:
+    """Without the last scope, which is all layers together."""
+    return Estimates(estimates.value[:-1], estimates.low[:-1], estimates.high[:-1])

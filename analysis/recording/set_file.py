@@ -1,0 +1,209 @@
+"""The file of a set of recordings: for every prompt, what was added up over its recording. Writer and reader; NumPy
+only, so that pages and the command line open it without a model.
+
+Shapes: N prompts, R random-weight models, G scopes (the layers, then all layers together), K kinds of token, C what
+births and deaths coincide with, M curves, T steps of the longest recording. NaN where a random-weight model did not see
+a prompt, and where a recording has ended.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from analysis import outputs
+from analysis.errors import UserError
+from analysis.recording.trajectory import RecordedModel
+from analysis.sinks.definitions import KINDS
+from analysis.sinks.metrics import CURVES
+from analysis.sinks.movement import COINCIDENCES
+from analysis.specs import Sampling, SinkParams
+
+FORMAT: Final = "sinkscope-recording-set-1"
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+BY_KIND = {
+    "steps": "",
+    "sinks": "GK",
+    "share": "GK",
+    "attention": "GK",
+    "runs": "GK",
+    "lived": "GK",
+    "tokens": "K",
+    "token_share": "GK",
+}
+"""What `layer_run.sums_by_kind` adds up, and the shape of each after the prompts."""
+MOVEMENT = {
+    "pairs": "",
+    "change_squares": "G",
+    "changes": "",
+    "births": "GC",
+    "deaths": "GC",
+    "alive": "G",
+    "centroid_variance": "G",
+}
+"""The same of `movement.movement`."""
+SHAPES: dict[str, str] = {
+    **{f"trained.{name}": f"N{shape}" for name, shape in (BY_KIND | MOVEMENT).items()},
+    **{f"random.{name}": f"RN{shape}" for name, shape in (BY_KIND | MOVEMENT).items()},
+    **{f"{null}.{name}": f"N{shape}" for null in ("shuffled", "fixed") for name, shape in MOVEMENT.items()},
+    "trained.curves": "NGMT",
+    "random.curves": "NGMT",
+    "trained.counts": "NGTK",
+}
+"""Every array of a file. random.curves: the mean over the random-weight models that saw the prompt. trained.counts:
+sinks by step and kind."""
+
+
+class SetPrompt(BaseModel):
+    """One prompt of a set. tokens: its length. steps: of its recording. written: what the model went on with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+    tokens: Count
+    steps: Count
+    written: str
+
+
+class RecordingSetInfo(BaseModel):
+    """Everything about a set that is not an array. prompts_from: where the prompts come from. random_seeds: one a
+    random-weight model. notes: what a reader should know. batch_bytes: the most memory planned for a batch.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["sinkscope-recording-set-1"] = FORMAT
+    model: RecordedModel
+    layers: Annotated[int, Field(ge=1)]
+    heads: Annotated[int, Field(ge=1)]
+    prompts_from: str
+    prompts: tuple[SetPrompt, ...]
+    chat_template: bool
+    sampling: Sampling
+    seed: Count
+    sinks: SinkParams
+    random_seeds: tuple[Count, ...]
+    null_draws: Count
+    kinds: tuple[str, ...] = KINDS
+    coincidences: tuple[str, ...] = tuple(COINCIDENCES)
+    curves: tuple[str, ...] = tuple(CURVES)
+    notes: tuple[str, ...] = ()
+    batch_bytes: Count
+    seconds: FiniteFloat
+    created: str
+    environment: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RecordingSet:
+    """A set of recordings as it was reduced. arrays: by the names of `SHAPES`."""
+
+    info: RecordingSetInfo
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def layers(self) -> int:
+        return self.info.layers
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts there are, N."""
+        return len(self.info.prompts)
+
+    @cached_property
+    def scopes(self) -> tuple[str, ...]:
+        """What each of the G scopes is called."""
+        return (*(f"layer {layer}" for layer in range(self.layers)), "all layers together")
+
+    def part(self, which: str) -> dict[str, np.ndarray]:
+        """The arrays of `trained`, `random`, `shuffled` or `fixed`, by their own names."""
+        return {
+            name.removeprefix(f"{which}."): array for name, array in self.arrays.items() if name.startswith(f"{which}.")
+        }
+
+
+def save(recordings: RecordingSet, path: Path) -> None:
+    """Writes one safetensors file. It appears whole or not at all. Raises UserError where it cannot be written."""
+    _check(recordings, "The set of recordings")
+    arrays = {name: np.ascontiguousarray(array) for name, array in recordings.arrays.items()}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        save_file(arrays, partial, metadata={"sinkscope_set": recordings.info.model_dump_json()})
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"The set of recordings could not be written to '{path}': {error}.") from error
+
+
+def open_set(path: Path, called: str | None = None) -> RecordingSet:
+    """Opens a set of recordings. called: what to call the file in messages; its name by default.
+
+    Raises UserError for a file that is damaged, hostile or something else.
+    """
+    called = called or f"'{path.name}'"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("sinkscope_set")
+            if text is None:
+                raise UserError(f"{called} is no set of recordings.")
+            info = RecordingSetInfo.model_validate_json(text)
+            missing = set(SHAPES) - set(file.keys())
+            if missing:
+                raise UserError(f"{called} is damaged: '{min(missing)}' is missing. Record the set again.")
+            arrays = {name: file.get_tensor(name) for name in SHAPES}
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{called} is no set of recordings of this version: {where}: {first['msg']}.") from error
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{called} is no whole set of recordings: {error}. Record it again.") from error
+    recordings = RecordingSet(info, arrays)
+    _check(recordings, called)
+    return recordings
+
+
+def refusal(path: Path) -> str:
+    """Why a set may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+
+    def wrote(path: Path) -> bool:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return "sinkscope_set" in (file.metadata() or {})
+        except (SafetensorError, OSError):
+            return False
+
+    return outputs.file_refusal(wrote)(path)
+
+
+def _check(recordings: RecordingSet, called: str) -> None:
+    """Raises UserError where the arrays do not fit the description or hold what cannot be."""
+    info = recordings.info
+    steps = max((prompt.steps for prompt in info.prompts), default=0)
+    sizes = {
+        "N": len(info.prompts),
+        "R": len(info.random_seeds),
+        "G": info.layers + 1,
+        "K": len(info.kinds),
+        "C": len(info.coincidences),
+        "M": len(info.curves),
+        "T": steps,
+    }
+    for name, letters in SHAPES.items():
+        array, shape = recordings.arrays[name], tuple(sizes[letter] for letter in letters)
+        if array.shape != shape or array.dtype.kind not in "fu":
+            raise UserError(
+                f"{called} is damaged: '{name}' is {array.dtype} of shape {array.shape}, not numbers of shape {shape}. "
+                "Record the set again."
+            )
+        negative = not name.endswith("curves") and (array[np.isfinite(array)] < 0).any()
+        if np.isinf(array).any() or negative:
+            raise UserError(f"{called} is damaged: '{name}' has negative or infinite numbers. Record the set again.")
+    if len(info.prompts) < 2 or steps < 1:
+        raise UserError(f"{called} is damaged: a set has at least two prompts of one step. Record the set again.")

@@ -1,0 +1,208 @@
+"""What a set of recordings shows beyond its nulls, in words. A rule is one row of `RULES`; where no interval lies
+on one side of zero, nothing is said. NumPy only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_measures import LEAST_MODELS, MOVES, arrays_of, by_kind, excess, moves
+from analysis.registry import Registry
+from analysis.sinks.intervals import Estimates, paired_difference
+from analysis.sinks.movement import MOVEMENT_NULLS
+
+LEAST_PROMPTS = 10  # below, a bootstrap over prompts is too sure of itself
+NOISE = (
+    "Each sentence holds at 95 % for all layers together, over the prompts; of random weights against each of the "
+    "models. That other prompts, lengths or samplers would show the same is not in these intervals."
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is said where a measure of movement lies above or below a null. name: `measure:null`. above, below: with
+    {layers}, {value} and {null}; empty: that direction says nothing about movement.
+    """
+
+    measure: str
+    null: str
+    above: str = ""
+    below: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.measure}:{self.null}"
+
+
+RULES: Registry[Rule] = Registry(
+    Rule(
+        "change",
+        "fixed",
+        above="{layers}: attention moves more than the writing of tokens explains; a position's corrected share "
+        "changes by {value} a step, {null} if shares were fixed for as long as a token's state stays.",
+    ),
+    Rule(
+        "change",
+        "random",
+        above="{layers}: attention moves more than in random weights ({value} against {null} a step).",
+    ),
+    Rule(
+        "births",
+        "fixed",
+        above="{layers}: more sinks are born than the writing of tokens explains ({value} against {null} a step).",
+    ),
+    Rule(
+        "births",
+        "random",
+        above="{layers}: more sinks are born than in random weights ({value} against {null} a step).",
+    ),
+    Rule(
+        "births",
+        "shuffled",
+        below="{layers}: sinks stay where they are far more than chance would have it; {value} are born a step, {null} "
+        "if as many stood at random positions of the same state.",
+    ),
+    Rule(
+        "deaths-written",
+        "shuffled",
+        above="{layers}: {value} of the deaths of sinks coincide with their own token being written, {null} by chance.",
+    ),
+    Rule(
+        "births-written",
+        "shuffled",
+        above="{layers}: {value} of the births of sinks coincide with their own token being written, {null} by chance.",
+    ),
+    Rule(
+        "births-neighbour",
+        "shuffled",
+        above="{layers}: {value} of the births coincide with a neighbour being written, {null} by chance.",
+    ),
+    Rule(
+        "deaths-neighbour",
+        "shuffled",
+        above="{layers}: {value} of the deaths coincide with a neighbour being written, {null} by chance.",
+    ),
+    Rule(
+        "births-block",
+        "shuffled",
+        above="{layers}: {value} of the births coincide with a block being opened, {null} by chance.",
+    ),
+    Rule(
+        "deaths-block",
+        "shuffled",
+        above="{layers}: {value} of the deaths coincide with a block being opened, {null} by chance.",
+    ),
+    Rule(
+        "centroid-variance",
+        "shuffled",
+        above="{layers}: the centre of the sinks moves more than that of as many sinks at random positions of the same "
+        "state (variance {value} against {null}).",
+        below="{layers}: the centre of the sinks moves less than that of as many sinks at random positions of the same "
+        "state (variance {value} against {null}).",
+    ),
+    Rule(
+        "centroid-variance",
+        "random",
+        above="{layers}: the centre of the sinks moves more than in random weights (variance {value} against {null}).",
+        below="{layers}: the centre of the sinks moves less than in random weights (variance {value} against {null}).",
+    ),
+)
+"""The null of fixed shares has no births but by writing, so that what coincides with writing is not held against it."""
+
+
+def movement_in_words(recordings: RecordingSet) -> list[str]:
+    """A sentence for every rule whose measure lies on one side of its null in at least one layer."""
+    sentences: list[str] = []
+    if recordings.prompts < LEAST_PROMPTS:
+        return sentences
+    for rule in RULES.values():
+        difference = excess(recordings, rule.measure, rule.null)
+        observed = moves(recordings, rule.measure).value
+        null = moves(recordings, rule.measure, rule.null).value
+        for template, layers in ((rule.above, _above(difference)), (rule.below, _below(difference))):
+            layers = layers[layers < recordings.layers]
+            if template and len(layers):
+                percent = MOVES[rule.measure].percent
+                sentences.append(
+                    template.format(
+                        layers=layers_in_words(layers, recordings.layers),
+                        value=_range(observed[layers], percent),
+                        null=_range(null[layers], percent),
+                    )
+                )
+    return sentences
+
+
+def silent_nulls(recordings: RecordingSet) -> list[str]:
+    """What nothing is said about, and why."""
+    if recordings.prompts < LEAST_PROMPTS:
+        return [f"Nothing is said about {recordings.prompts} prompts: a claim needs {LEAST_PROMPTS}."]
+    if len(recordings.info.random_seeds) < LEAST_MODELS:
+        return [f"Nothing is said about {MOVEMENT_NULLS['random'].title}: a claim needs {LEAST_MODELS} models."]
+    return []
+
+
+def kinds_in_words(recordings: RecordingSet) -> list[str]:
+    """For each kind of token, the layers that pay it more attention than each random-weight model does; only kinds that
+    make up at least a tenth of a layer's sinks there.
+    """
+    models = len(recordings.info.random_seeds)
+    if models < LEAST_MODELS or recordings.prompts < LEAST_PROMPTS:
+        return []
+    trained = arrays_of(recordings, "trained")
+    observed = (trained["token_share"], np.broadcast_to(trained["tokens"][:, None], trained["token_share"].shape))
+    portion = by_kind(recordings, "portion").value
+    share = by_kind(recordings, "corrected-share").value
+    sentences = []
+    for kind, name in enumerate(recordings.info.kinds):
+        above = np.ones(recordings.layers + 1, bool)
+        for model in range(models):
+            drawn = arrays_of(recordings, "random", model)
+            null = (drawn["token_share"], np.broadcast_to(drawn["tokens"][:, None], drawn["token_share"].shape))
+            first, second = ((part[0][..., kind], part[1][..., kind]) for part in (observed, null))
+            difference = paired_difference(first, second)
+            above &= np.nan_to_num(difference.low, nan=-1.0) > 0
+        layers = np.flatnonzero(above[:-1] & (np.nan_to_num(portion[:-1, kind]) >= 0.1))
+        if len(layers):
+            which = layers_in_words(layers, recordings.layers)
+            rests = "rests" if len(layers) == 1 else "rest"
+            part, times = _range(portion[layers, kind], True), _range(share[layers, kind], False)
+            sentences.append(
+                f"{which} {rests} on {_KIND_TITLES.get(name, name)}: {part} of the sinks, each with {times} times the "
+                "attention that uniform attention would give it."
+            )
+    return sentences
+
+
+_KIND_TITLES = {"first": "the first token", "last": "the last token", "word": "words"}
+
+
+def layers_in_words(layers: np.ndarray, count: int) -> str:
+    """'Layer 3', 'Layers 0–2 and 5', 'All 8 layers'."""
+    numbers = sorted(int(layer) for layer in layers)
+    if len(numbers) == count > 1:
+        return f"All {count} layers"
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}{'–' if len(run) > 2 else ', '}{run[-1]}" for run in runs]
+    *others, last = [part for piece in parts for part in piece.split(", ")]
+    return f"Layer{'s' if len(numbers) > 1 else ''} {', '.join(others) + ' and ' if others else ''}{last}"
+
+
+def _range(values: np.ndarray, percent: bool) -> str:
+    low, high = np.nanmin(values), np.nanmax(values)
+    lowest, highest = (f"{value:.0%}" if percent else f"{value:.3g}" for value in (low, high))
+    return lowest if lowest == highest else f"{lowest} to {highest}"
+
+
+def _above(difference: Estimates) -> np.ndarray:
+    return np.flatnonzero(np.nan_to_num(difference.low, nan=-1.0) > 0)
+
+
+def _below(difference: Estimates) -> np.ndarray:
+    return np.flatnonzero(np.nan_to_num(difference.high, nan=1.0) < 0)

@@ -1,0 +1,93 @@
+"""A set of recordings: many prompts through one model, beside models with random weights."""
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from analysis.specs.base import Spec, parameter
+from analysis.specs.models import JobSpec
+from analysis.specs.sampling import LLaDASampling, Sampling
+from analysis.specs.sinks import SinkParams
+
+BUNDLED_PROMPTS, OWN_PROMPTS = "bundled", "own"
+MOST_PROMPTS = 1000
+
+
+class SetParams(Spec):
+    """What a set of recordings is made of, beside the model, its sampler and the sink definition."""
+
+    prompts: str = parameter(
+        BUNDLED_PROMPTS,
+        "Prompts",
+        "bundled: beginnings of stories that come with SinkScope. own: those given. Otherwise a benchmark's name: the "
+        "contexts of its items.",
+        min_length=1,
+        max_length=200,
+    )
+    count: int = parameter(
+        50,
+        "Number of prompts",
+        "How many of them are recorded: of your own the first, of a benchmark a random part by the seed.",
+        ge=2,
+        le=MOST_PROMPTS,
+    )
+    chat_template: Literal["auto", "on", "off"] = parameter(
+        "auto",
+        "Chat template",
+        "Wrap each prompt as a user's turn. auto does so for models named Instruct or Chat that have a template.",
+    )
+    random_models: int = parameter(
+        3,
+        "Random-weight models",
+        "How many models of the same shape with random weights see the same inputs. Claims need at least 3.",
+        ge=0,
+        le=10,
+    )
+    null_prompts: int = parameter(
+        20,
+        "Prompts a random-weight model",
+        "How many of the prompts each random-weight model sees. They take turns, so that three of them see 50; "
+        "each prompt takes as long as a recording.",
+        ge=1,
+        le=MOST_PROMPTS,
+    )
+    null_draws: int = parameter(
+        10,
+        "Draws of random positions",
+        "How often the positions of each recording are shuffled for the null of random positions.",
+        ge=1,
+        le=100,
+    )
+    seed: int = parameter(
+        0, "Seed", "Fixes the sampler, the random weights, the shuffles and which items are taken.", ge=0, le=2**31 - 1
+    )
+
+
+class RecordSetSpec(SetParams, JobSpec):
+    """Record many prompts and keep what is measured of each: where sinks are by layer and kind, and how they move."""
+
+    own_prompts: tuple[str, ...] = parameter(
+        (), "Own prompts", "One text a prompt, where `prompts` is own.", max_length=MOST_PROMPTS
+    )
+    sampling: Sampling = LLaDASampling()
+    sinks: SinkParams = SinkParams()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_what_is_recorded(cls, given: Any) -> Any:
+        # Prompts beyond the number asked for are no part of the question, nor of its answer's name.
+        if isinstance(given, dict) and given.get("own_prompts"):
+            count = given.get("count", cls.model_fields["count"].default)
+            if isinstance(count, int):
+                return {**given, "own_prompts": tuple(given["own_prompts"])[:count]}
+        return given
+
+    @model_validator(mode="after")
+    def _prompts_are_given(self) -> "RecordSetSpec":
+        if (self.prompts == OWN_PROMPTS) != bool(self.own_prompts):
+            raise ValueError("Own prompts are needed where the prompts are 'own', and only there.")
+        if self.own_prompts and len(self.own_prompts) < 2:
+            raise ValueError("A set needs at least two prompts, as its intervals are over prompts.")
+        if any(len(text) > 50_000 for text in self.own_prompts):
+            raise ValueError("A prompt has at most 50,000 characters.")
+        return self

@@ -1,0 +1,38 @@
+"""The verb that writes a whole study of sinks."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.__main__ import main
+from analysis.recording.set_file import open_set
+from tests.helpers import tiny_llada
+
+
+def test_sinks_writes_numbers_figures_and_one_page(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
+    first, second = (tiny_llada(tmp_path / name, seed) for seed, name in enumerate(("first", "second")))
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("mia has a dog .\nben has a cat .\n\nthe dog is big .\n")
+    out = tmp_path / "study"
+    flags = ["--gen-length", "4", "--steps", "4", "--random-models", "1", "--null-prompts", "2", "--json"]
+    arguments = ["sinks", "--model", first, "--beside", second, "--prompts", str(prompts), "--out", str(out), *flags]
+    assert main(arguments) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert list(said["models"]) == [first, second] and said["models"][first]["prompts"] == 3
+    table = pd.read_csv(out / "layers-by-kind.csv")
+    assert set(table["model"]) == {first, second} and set(table["weights"]) == {"trained", "random"}
+    assert (table["low"] <= table["value"] + 1e-6).all()
+    assert {"observed", "random positions"} <= set(pd.read_csv(out / "movement.csv")["of"])
+    page = (out / "study.html").read_text()
+    assert (
+        "Which tokens each layer rests on" in page and "http" not in page.split("<script id=")[0].split("Settings")[0]
+    )
+    figures = list(out.glob("figure-*.json"))
+    assert len(figures) >= 5 and all("data" in json.loads(file.read_text()) for file in figures)
+    [*sets] = (open_set(file) for file in out.glob("*.safetensors"))
+    assert sorted(recordings.info.model.source for recordings in sets) == sorted([first, second])
+    assert main(arguments) == 2 and "exists" in capsys.readouterr().err
+    assert main(["sinks", "--prompts", str(tmp_path / "none.txt"), "--out", str(tmp_path / "other")]) == 2
+    assert "none.txt" in capsys.readouterr().err

@@ -1,0 +1,56 @@
+"""A set of recordings made of random numbers, in which nothing differs from its nulls."""
+
+import numpy as np
+
+from analysis.recording.set_file import SHAPES, RecordingSet, RecordingSetInfo, SetPrompt
+from analysis.recording.trajectory import RecordedModel
+from analysis.sinks.definitions import KINDS
+from analysis.sinks.metrics import CURVES
+from analysis.sinks.movement import COINCIDENCES
+from analysis.specs import LLaDASampling, SinkParams
+
+STEPS, LAYERS = 6, 4
+
+
+def a_set(seed: int, models: int = 3, prompts: int = 20) -> RecordingSet:
+    rng = np.random.default_rng(seed)
+    sizes = {"N": prompts, "R": models, "G": LAYERS + 1, "K": len(KINDS), "C": len(COINCIDENCES), "M": len(CURVES)}
+    sizes["T"] = STEPS
+    arrays = {}
+    for name, letters in SHAPES.items():
+        values = rng.gamma(20, 0.2, size=tuple(sizes[letter] for letter in letters))
+        constant = {"steps": STEPS, "pairs": STEPS - 1, "changes": 50, "tokens": 30, "alive": 10}
+        measure = name.split(".")[1]
+        if measure in constant:
+            values = np.full_like(values, constant[measure])
+        arrays[name] = values.astype(np.uint16 if measure == "counts" else np.float64)
+    info = RecordingSetInfo(
+        model=RecordedModel(
+            source="made",
+            architecture="made",
+            fingerprint="0",
+            dtype="float32",
+            device="cpu",
+            attention="bidirectional",
+            kv_heads=1,
+            mask_token=1,
+            end_tokens=(3,),
+        ),
+        layers=LAYERS,
+        heads=1,
+        prompts_from="own",
+        prompts=tuple(
+            SetPrompt(text=f"prompt {number}", tokens=4, steps=STEPS, written="text") for number in range(prompts)
+        ),
+        chat_template=False,
+        sampling=LLaDASampling(),
+        seed=0,
+        sinks=SinkParams(),
+        random_seeds=tuple(range(1, models + 1)),
+        null_draws=1,
+        batch_bytes=1,
+        seconds=1.0,
+        created="2026-01-01T00:00:00+00:00",
+        environment={},
+    )
+    return RecordingSet(info, arrays)

@@ -1,0 +1,141 @@
+"""Recording many prompts together: the same as alone; the file; the job."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from analysis.errors import UserError
+from analysis.jobs import JOBS
+from analysis.models.load import load, random_like
+from analysis.recording import set_measures
+from analysis.recording.batches import batches, recorded, replayed, same_alone
+from analysis.recording.collecting import record
+from analysis.recording.denoising import denoise
+from analysis.recording.set_file import SHAPES, RecordingSet, open_set
+from analysis.recording.trajectory import PADDING
+from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSetSpec, SinkParams
+from tests.helpers import QuietContext, tiny_llada
+
+PROMPTS = ("mia has a dog .", "ben has a red cat .", "the dog is big .", "mia and ben go home .", "the cat is red .")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    return ModelSpec(source=tiny_llada(tmp_path_factory.mktemp("tiny") / "model", 0), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def recorded_set(small: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> tuple[RecordingSet, Path, QuietContext]:
+    context = QuietContext(tmp_path_factory.mktemp("set"))
+    spec = RecordSetSpec(
+        model=small,
+        prompts="own",
+        own_prompts=PROMPTS,
+        sampling=LLaDASampling(gen_length=8, steps=8, block_length=4),
+        null_prompts=3,
+    )
+    outcome = JOBS["record_set"].run(spec, context)
+    assert outcome.file is not None and outcome.key is not None
+    return open_set(outcome.file), outcome.file, context
+
+
+@pytest.mark.parametrize(
+    ("source", "sampling"),
+    [
+        ("small", LLaDASampling(gen_length=8, steps=8, block_length=4)),
+        ("bundled-ar", AutoregressiveSampling(gen_length=5)),
+    ],
+)
+def test_prompts_recorded_together_are_recorded_as_alone(source: str, sampling, small: ModelSpec) -> None:
+    import torch
+
+    model = load(small if source == "small" else ModelSpec(source=source, device="cpu"))
+    prompts = [model.encode(text, "off")[0] for text in PROMPTS]
+    assert len(batches(prompts, model.mask_token, 16)) < len(prompts)
+    runs = {run.index: run for run in recorded(model, prompts, sampling, 0, 16, lambda sequences: None)}
+    for index, ids in enumerate(prompts):
+        steps = denoise(model, torch.tensor([ids]), sampling, 0)
+        alone = record(steps, sampling.forwards(), sampling.length(len(ids)), "float32")
+        assert runs[index].run.final.tolist() == alone["final"].tolist()
+        for name, values in (("tokens", runs[index].tokens), ("state", runs[index].run.state)):
+            assert (values == alone[name]).all(), name
+        for name in ("queries", "open_block"):
+            assert (getattr(runs[index].run.pattern, name) == alone[name]).all(), name
+        np.testing.assert_allclose(runs[index].run.mass, alone["mass"].mean(axis=2), rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("source", ["small", "bundled-ar"])
+def test_replaying_a_recording_through_its_own_model_gives_what_was_recorded(source: str, small: ModelSpec) -> None:
+    model = load(small if source == "small" else ModelSpec(source=source, device="cpu"))
+    sampling = LLaDASampling(gen_length=4, steps=4) if source == "small" else AutoregressiveSampling(gen_length=4)
+    prompts = [model.encode(PROMPTS[0], "off")[0]]
+    [run] = recorded(model, prompts, sampling, 0, 16, lambda sequences: None)
+    again = replayed(model, run.without_mass(), 3, lambda sequences: None)
+    np.testing.assert_allclose(again.mass, run.run.mass, rtol=1e-4, atol=1e-5)
+    other = replayed(random_like(model, 1), run.without_mass(), 3, lambda sequences: None)
+    assert not np.allclose(other.mass, run.run.mass, equal_nan=True)
+    assert (np.isnan(other.mass[:, 0]) == (run.tokens == PADDING)).all()
+
+
+def test_what_draws_at_random_is_recorded_one_by_one() -> None:
+    assert same_alone(LLaDASampling()) and same_alone(AutoregressiveSampling())
+    assert not same_alone(LLaDASampling(temperature=0.5))
+    assert not same_alone(LLaDASampling(remasking="random"))
+
+
+def test_a_set_holds_every_prompt_and_its_nulls(recorded_set) -> None:
+    recordings, _, context = recorded_set
+    assert [prompt.text for prompt in recordings.info.prompts] == list(PROMPTS)
+    assert recordings.info.random_seeds == (1, 2, 3)
+    seen = np.isfinite(recordings.arrays["random.steps"])
+    assert seen.sum(axis=1).tolist() == [3, 3, 3] and seen.any(axis=0).all()
+    assert any("at a time at most" in line for line in context.logged)
+    assert context.said[-1][1] == context.said[-1][2]
+    portion = set_measures.by_kind(recordings, "portion").value
+    told = np.isfinite(portion).all(axis=1)
+    np.testing.assert_allclose(portion[told].sum(axis=1), 1)
+    counts = set_measures.counts_over_steps(recordings, -1)
+    np.testing.assert_allclose(counts.sum(axis=1), set_measures.curve(recordings, "count").value, rtol=1e-6)
+    for measure in set_measures.MOVES:
+        for null in ("shuffled", "fixed", "random"):
+            assert set_measures.moves(recordings, measure, null).value.shape == (recordings.layers + 1,)
+            assert set_measures.excess(recordings, measure, null).low.shape == (recordings.layers + 1,)
+
+
+def test_a_block_that_is_opened_is_told_from_what_moves_by_itself(recorded_set) -> None:
+    recordings, _, _ = recorded_set
+    births = recordings.part("trained")["births"].sum(axis=(0, 1)) + recordings.part("trained")["deaths"].sum(
+        axis=(0, 1)
+    )
+    assert births[recordings.info.coincidences.index("block")] > 0
+
+
+def test_a_set_that_was_tampered_with_is_refused(recorded_set, tmp_path: Path) -> None:
+    recordings, path, _ = recorded_set
+    arrays = load_file(path)
+    description = {"sinkscope_set": recordings.info.model_dump_json()}
+    for name, values in (
+        ("trained.sinks", arrays["trained.sinks"][:, :, :2].copy()),
+        ("trained.share", -arrays["trained.share"] - 1),
+        ("random.lived", np.full_like(arrays["random.lived"], np.inf)),
+    ):
+        save_file({**arrays, name: values}, tmp_path / "bad.safetensors", description)
+        with pytest.raises(UserError, match=name):
+            open_set(tmp_path / "bad.safetensors")
+    save_file({name: arrays[name] for name in list(SHAPES)[1:]}, tmp_path / "bad.safetensors", description)
+    with pytest.raises(UserError, match="missing"):
+        open_set(tmp_path / "bad.safetensors")
+    save_file(arrays, tmp_path / "bad.safetensors")
+    with pytest.raises(UserError, match="no set of recordings"):
+        open_set(tmp_path / "bad.safetensors")
+
+
+def test_what_a_set_cannot_be_made_of_is_refused() -> None:
+    with pytest.raises(ValueError, match="Own prompts are needed"):
+        RecordSetSpec(prompts="own")
+    with pytest.raises(ValueError, match="at least two"):
+        RecordSetSpec(prompts="own", own_prompts=("one",))
+    cut = RecordSetSpec(prompts="own", own_prompts=PROMPTS, count=2)
+    assert cut.own_prompts == PROMPTS[:2] and cut.sinks == SinkParams()
