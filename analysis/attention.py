@@ -146,6 +146,30 @@ class MassObserver:
         return Observed(mass, norms)
 
 
+class CanvasMassObserver:
+    """Attention mass per head where layers hold different keys, the last ones of the text: one with a window drops
+    those before it. Norms of values are not taken: DiffusionGemma normalises its values, so they say nothing.
+    """
+
+    def __init__(self) -> None:
+        self._mass: dict[int, torch.Tensor] = {}
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> None:
+        self._mass[layer] = inputs.mass()
+
+    def take(self, keys: int) -> torch.Tensor:
+        """Mass (B, L, H, keys) float32 on the CPU of the forward just run, 0 where a layer holds no key.
+
+        The observer is empty afterwards. Raises UserError if it is not finite.
+        """
+        rows = [self._mass[layer].cpu() for layer in sorted(self._mass)]
+        self._mass = {}
+        mass = torch.stack([torch.nn.functional.pad(row, (keys - row.shape[-1], 0)) for row in rows], dim=1)
+        if not bool(torch.isfinite(mass).all()):
+            raise UserError("The attention is not finite (NaN or infinite). Run in float32, or check the checkpoint.")
+        return mass
+
+
 class LayerMassObserver:
     """Attention mass of each layer, summed over heads and queries: all that calibration asks for."""
 

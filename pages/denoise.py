@@ -331,6 +331,7 @@ def _text(recording: Recording, step: int, sinks: np.ndarray, mass: np.ndarray) 
         mass=mass.tolist(),
         before=before,
         open_block=trajectory.open_block[step].tolist() if _has_blocks(recording) else None,
+        noise=recording.info.model.noise == "uniform",
     )
 
 
@@ -346,6 +347,7 @@ def _legend(recording: Recording) -> str:
         accepted=bool((recording.trajectory.state == TokenState.ACCEPTED).any()),
         changed=bool(changes.edited.any() or changes.taken_back.any()),
         blocks=_has_blocks(recording),
+        noise=recording.info.model.noise == "uniform",
     )
 
 

@@ -168,9 +168,14 @@ def _kinds(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, sp
         table.insert(0, "series", title)
         tables.append(table)
     beside = f" Beside it the same for {RANDOM}." if RANDOM in panels else ""
+    moving = "Sinks on [MASK] move because masks get filled."
+    if any(panel.info.model.noise == "uniform" for panel in panels.values()):
+        moving = (
+            "What is undecided is random tokens here, named [MASK] in the plot; its sinks move because it is decided."
+        )
     chart(
         "Which tokens are sinks",
-        f"The sinks of every step by kind. Sinks on [MASK] move because masks get filled.{beside}",
+        f"The sinks of every step by kind. {moving}{beside}",
         "A masked token is [MASK] wherever it stands; then its position decides (first, last), then its text.\n\n"
         + definition_formula(params),
         figures.kinds_over_steps(counts, KINDS, x_title),
@@ -369,6 +374,9 @@ def _noised_against_real(recording: Recording, params: SinkParams, split: SplitN
         "Calibration for pruning sees finished text with random tokens masked; the model lives on its own half-written "
         "text. Both are here, at the same share of masked tokens."
     )
+    if recording.info.model.noise == "uniform":
+        st.info("This model's noise is random tokens, drawn anew in every step, which its recording shows already.")
+        return
     if recording.info.model.mask_token is None:
         st.info("This recording is of an autoregressive model, which has no forward noise.")
         return

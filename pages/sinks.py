@@ -56,7 +56,7 @@ def main() -> None:
     else:
         metric = right.selectbox(
             "Metric",
-            list(HEAD_METRICS),
+            _metrics(recording),
             key="metric",
             bind="query-params",
             format_func=lambda name: HEAD_METRICS[name].title,
@@ -68,6 +68,12 @@ def main() -> None:
         {**recording.settings(), "sinks": params.model_dump()},
         recording.info.prompt,
     )
+
+
+def _metrics(recording: Recording) -> list[str]:
+    """The metrics of heads that can be computed: those of values need their norms, which not every family's tell."""
+    norms = recording.info.model.value_norms
+    return [name for name, metric in HEAD_METRICS.items() if norms or not metric.reads_values]
 
 
 def _formula(metric: HeadMetric, params: SinkParams) -> str:
@@ -307,7 +313,7 @@ def _chosen_steps(recording: Recording, params: SinkParams, split: SplitName, na
 def _ranking(recording: Recording, params: SinkParams, split: SplitName, name: str) -> None:
     metric = HEAD_METRICS[name]
     columns = {}
-    for other, column_metric in HEAD_METRICS.items():
+    for other, column_metric in ((other, HEAD_METRICS[other]) for other in _metrics(recording)):
         values = measures.head_metric(recording, other, params, split)
         columns[column_metric.title] = (measures.over_steps(values) if column_metric.per_step else values).ravel()
     grid = np.zeros((recording.trajectory.layers, recording.trajectory.heads))

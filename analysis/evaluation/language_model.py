@@ -241,6 +241,8 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
 
     def _write(self, prompts: list[list[int]], sampling: Sampling, seed: int, stops: list[list[str]]) -> list[str]:
         model, ends = self.model, stop_tokens(self.model)
+        if model.architecture.noise == "uniform":
+            raise UserError(f"{model.architecture.name} is not evaluated here: record what it writes instead.")
         prompt = torch.tensor(prompts, device=model.device)
         generator = torch.Generator(device=model.device).manual_seed(seed)
         autoregressive = model.mask_token is None

@@ -435,6 +435,12 @@ def _greedy_part(model: LoadedModel, part: Part) -> bool:
 
 
 def _check(model: LoadedModel, requests: Sequence[Request]) -> None:
+    if model.architecture.noise == "uniform":
+        raise UserError(
+            f"No likelihood is estimated for {model.architecture.name}: the estimators here average over [MASK] in the "
+            "answer, and its noise is random tokens. A bound for such noise would be that of a process which its "
+            "sampler does not follow."
+        )
     longest = model.geometry.max_length
     for request in requests:
         length = len(request.context) + len(request.continuation)

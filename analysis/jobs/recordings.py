@@ -57,6 +57,8 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         left = (choice.undecided & ~choice.chosen[:, : choice.tokens.shape[1]])[0].cpu().numpy()
         undecided[: len(left)] = left[: len(tokens)]
         undecided |= tokens == model.mask_token
+        if model.architecture.noise == "uniform":  # what a step does not keep becomes random again
+            undecided[slice(*choice.open_block)] = ~choice.chosen[0, slice(*choice.open_block)].cpu().numpy()
         decided = float((len(tokens) - len(ids) - undecided.sum()) / (positions - len(ids)))
         context.progress(
             "denoising" if choice.blocks == 1 else f"denoising block {choice.block} of {choice.blocks}",
@@ -163,7 +165,9 @@ def recorded_model(model: "LoadedModel") -> trajectories.RecordedModel:
         dtype=model.dtype,
         device=str(model.device),
         attention=model.architecture.attention,
-        windows=attention_windows(model.network.config, model.geometry.layers),
+        windows=attention_windows(model.network.config.get_text_config(), model.geometry.layers),
+        noise=model.architecture.noise,
+        value_norms=model.architecture.noise != "uniform",
         kv_heads=model.geometry.kv_heads,
         mask_token=model.mask_token,
         end_tokens=tuple(sorted(stop_tokens(model))),

@@ -53,7 +53,8 @@ class Architecture:
     fields: config names of the sizes, where they differ from Llama's. blocks: path of the blocks in the network.
     model_type, classes: what its checkpoints say. native: the class of transformers that runs it, under their names.
     paradigm: which of two trainings of one class. requires: values that a field must have where it is there.
-    mixture: whether layers have experts.
+    mixture: whether layers have experts. text: the field under which the config holds that of its text model, if not
+    at the top.
     calibration_noise: of `CalibrationParams.noise`, that of the published pruning of this family.
     note: what was not checked, for pages and docs.
     """
@@ -77,6 +78,7 @@ class Architecture:
     paradigm: Paradigm | None = None
     requires: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     mixture: bool = False
+    text: str = ""
     calibration_noise: str = "steps"
     note: str = ""
 
@@ -91,7 +93,9 @@ class Architecture:
         return {
             "bidirectional": "every token sees every other",
             "block-causal": f"a token sees its own block of {self.block_size} and those before it",
-            "open-block": f"causal, but the open block of {self.block_size} sees all of itself",
+            "open-block": f"the open block of {self.block_size} sees all of itself and what was read before it"
+            if self.noise == "uniform"
+            else f"causal, but the open block of {self.block_size} sees all of itself",
             "causal": "a token sees those before it",
         }[self.attention]
 
@@ -113,6 +117,10 @@ class Architecture:
 
     def geometry(self, config: Mapping[str, Any]) -> Geometry:
         """Reads the sizes. Raises UserError naming the field a config lacks."""
+
+        if self.text:
+            inner = config.get(self.text)
+            config = inner if isinstance(inner, Mapping) else {}
 
         def read(size: str, default: int | None = None) -> int:
             name = self.field(size)
@@ -309,6 +317,23 @@ ARCHITECTURES: dict[str, Architecture] = {
             "hidden_act": ("silu",),
         },
     ),
+    "diffusion-gemma": Architecture(
+        "DiffusionGemma",
+        "diffusion-gemma",
+        attention="open-block",
+        noise="uniform",
+        block_size=256,
+        block_fields=("canvas_length",),
+        anchor="prompt-end",
+        fields={"experts_per_token": "top_k_experts"},
+        blocks="model.decoder.layers",
+        model_type="diffusion_gemma",
+        classes=("DiffusionGemmaForBlockDiffusion",),
+        native="DiffusionGemmaForBlockDiffusion",
+        mixture=True,
+        text="text_config",
+        note="Its images are not read.",
+    ),
     "sdar-moe": Architecture(
         "SDAR with experts",
         "sdar",
@@ -331,7 +356,7 @@ NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
 }
 
 SUPPORTED = (
-    "LLaDA, LLaDA-MoE, LLaDA2, MMaDA, Dream, SDAR, Fast-dLLM v2 and Nemotron-Labs-Diffusion, Llama/Qwen2/Qwen3 turned "
-    "into diffusion models (a2d-*, or with is_causal: false and a mask token), and causal language models of "
-    "transformers"
+    "LLaDA, LLaDA-MoE, LLaDA2, MMaDA, Dream, DiffusionGemma, SDAR, Fast-dLLM v2 and Nemotron-Labs-Diffusion, "
+    "Llama/Qwen2/Qwen3 turned into diffusion models (a2d-*, or with is_causal: false and a mask token), and causal "
+    "language models of transformers"
 )

@@ -56,7 +56,11 @@ FOREIGN = (
         "LLaDA2 under another class", r"llada-?2\.|llada2", "It is run as LLaDA2MoeModelLM of type 'llada2_moe' alone."
     ),
     Foreign("LLaDA-MoE under another class", r"llada[-_]?moe", "It is run as LLaDAMoEModelLM of type 'llada' alone."),
-    Foreign("DiffusionGemma", r"diffusion[-_]?gemma", "Its noise is random tokens, and it writes canvas by canvas."),
+    Foreign(
+        "DiffusionGemma under another class",
+        r"diffusion[-_]?gemma",
+        "It is run as DiffusionGemmaForBlockDiffusion of type 'diffusion_gemma' alone.",
+    ),
     Foreign("DreamReasoner", r"^DreamForCausalLM$|dream[-_]?reasoner", _BLOCKS),
     Foreign("LFM2 block diffusion", r"lfm2.*diffusion", _BLOCKS),
     Foreign("RND1", r"(?<![a-z])rnd1", _EXPERTS),

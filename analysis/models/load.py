@@ -11,14 +11,21 @@ import psutil
 import torch
 from distributed.system import MEMORY_LIMIT
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    DiffusionGemmaConfig,
+    DiffusionGemmaForBlockDiffusion,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from analysis import attention
 from analysis.errors import NotEnoughMemory, UserError, first_line
-from analysis.models import blockwise, converted, dream, llada, mixtures, sliced
+from analysis.models import blockwise, canvas, converted, dream, llada, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, read_json
 from analysis.models.families import ARCHITECTURES, SUPPORTED, Architecture, Geometry
@@ -40,6 +47,7 @@ _NATIVE_CLASSES = (
     (mixtures.LLaDA2MoeConfig, mixtures.LLaDA2MoeModelLM),
     (mixtures.LLaDAMoEConfig, mixtures.LLaDAMoEModelLM),
     (mixtures.SDARMoeConfig, mixtures.SDARMoeForCausalLM),
+    (DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion),
     (sliced.LlamaConfig, sliced.LlamaForCausalLM),
     (sliced.Qwen2Config, sliced.Qwen2ForCausalLM),
     (sliced.Qwen3Config, sliced.Qwen3ForCausalLM),
@@ -56,7 +64,8 @@ Projection = nn.Linear | Conv1D
 class LoadedModel:
     """A model in memory and everything needed to denoise with it and look inside.
 
-    spec: as asked for. dtype: precision of the weights. mask_token: None for autoregressive models.
+    spec: as asked for. dtype: precision of the weights. mask_token: None for autoregressive models, and for those whose
+    noise is random tokens.
     """
 
     spec: ModelSpec
@@ -121,6 +130,7 @@ class LoadedModel:
         by them; by default blocks of the model's own size from position 0, none of them open. aligned False: shifted
         logits stay where the network gives them. Raises UserError where they are not finite.
         """
+        self._require_one_text()
         given = {"attn_observer": observer, "attn_blocked": blocked}
         options = self._placing(tokens, layout) | {name: value for name, value in given.items() if value is not None}
         shift = self.architecture.shift if aligned else 0
@@ -132,6 +142,14 @@ class LoadedModel:
         if shift:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         return logits if keep is None else logits[:, -keep:]
+
+    def _require_one_text(self) -> None:
+        """Raises UserError for a family that runs forwards over a noised canvas beside what its encoder has read."""
+        if self.architecture.noise == "uniform":
+            raise UserError(
+                f"{self.architecture.name} denoises a canvas of random tokens beside what its encoder has read. This "
+                "asks for a forward over one text with [MASK] in it, which it does not have."
+            )
 
     def _placing(self, tokens: torch.Tensor, layout: Layout | None) -> dict[str, Any]:
         """What queries see, (1, 1, S, S) bool, and positions; empty where the network's own class knows them."""
@@ -152,6 +170,7 @@ class LoadedModel:
         self, tokens: torch.Tensor, observer: attention.Observer | None = None, layout: Layout | None = None
     ) -> torch.Tensor:
         """The last block's states (B, S, hidden) for tokens (B, S), without the language-model head. See `predict`."""
+        self._require_one_text()
         options = self._placing(tokens, layout) | ({} if observer is None else {"attn_observer": observer})
         return self.network.base_model(input_ids=tokens.to(self.device), use_cache=False, **options).last_hidden_state
 
@@ -371,7 +390,7 @@ def _network(
 
 
 def mask_token_of(checkpoint: Checkpoint, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
-    if checkpoint.architecture.noise is None:
+    if checkpoint.architecture.noise != "mask":
         return None
     token = getattr(config, "mask_token_id", None)
     generation = checkpoint.folder / "generation_config.json"
@@ -417,8 +436,12 @@ def _check_observable(model: LoadedModel) -> None:
     if getattr(model.network, "_supports_sdpa", True) is False:
         raise UserError(f"This {name} model does not run on plain softmax attention, so its attention is not observed.")
     try:
-        model.predict(torch.zeros(1, 2, dtype=torch.long), observer)
-        seen = observer.take().mass.shape[1]
+        tokens = torch.zeros(1, 2, dtype=torch.long)
+        if model.architecture.noise == "uniform":
+            seen = canvas.observable_layers(model.network, tokens.to(model.device))
+        else:
+            model.predict(tokens, observer)
+            seen = observer.take().mass.shape[1]
     except UserError:
         raise
     except Exception as error:

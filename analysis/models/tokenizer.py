@@ -75,7 +75,8 @@ def uses_chat(source: str, tokenizer: PreTrainedTokenizerBase | None, chat_templ
     if chat_template != "auto":
         return chat_template == "on"
     known = entry(source)
-    named = any(word in Path(source).name.lower() for word in ("instruct", "chat"))
+    name = Path(source).name.lower()
+    named = name.endswith("-it") or any(word in name for word in ("instruct", "chat"))
     return known.instruct if known else named and bool(getattr(tokenizer, "chat_template", None))
 
 

@@ -61,12 +61,17 @@ def record(
     }
     error, count, output = 0.0, 0, np.empty(0, np.int32)
     for step in steps:
-        choice, observed, value_norm = step.choice, step.mass[0].numpy(), step.value_norm[0].numpy()
-        layers, heads, length = observed.shape
+        choice, observed = step.choice, step.mass[0].numpy()
+        measured = {"mass": observed}
+        if step.value_norm is not None:
+            measured["value_norm"] = step.value_norm[0].numpy()
+        layers, _, length = observed.shape
         if count == 0:
-            dtype = _stored_dtype(planned, layers, heads, positions, mass_dtype)
-            arrays["mass"] = np.empty((planned, layers, heads, positions), dtype)
-            arrays["value_norm"] = np.empty((planned, layers, value_norm.shape[1], positions), dtype)
+            dtype = _stored_dtype(planned, layers, observed.shape[1], positions, mass_dtype)
+            arrays |= {
+                name: np.empty((planned, layers, values.shape[1], positions), dtype)
+                for name, values in measured.items()
+            }
         if count == len(arrays["tokens"]):
             arrays = {name: np.concatenate([values, np.empty_like(values)]) for name, values in arrays.items()}
         state = choice.state[0].cpu().numpy()
@@ -79,7 +84,7 @@ def record(
             arrays[name][count, : len(values)] = values
             arrays[name][count, len(values) :] = nothing
         arrays["queries"][count], arrays["open_block"][count] = choice.query_range, choice.open_block
-        for name, values in (("mass", observed), ("value_norm", value_norm)):
+        for name, values in measured.items():
             arrays[name][count, ..., :length] = values
             arrays[name][count, ..., length:] = np.nan
             arrays[name][count][..., np.flatnonzero(absent)] = np.nan
@@ -93,6 +98,7 @@ def record(
     length = len(output)
     ranges = {name: arrays.pop(name)[:count] for name in ("queries", "open_block")}
     return {
+        "value_norm": None,
         **{name: values[:count, ..., :length] for name, values in arrays.items()},
         **ranges,
         "final": output,

@@ -16,8 +16,17 @@ from analysis.errors import UserError
 from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
+from analysis.recording.canvas_denoising import canvas_steps
 from analysis.recording.steps import Choice, Step, best, draw, gumbel_argmax, probability, written_once
-from analysis.specs import AutoregressiveSampling, BlockWriting, DreamSampling, LLaDASampling, Sampling, sentence
+from analysis.specs import (
+    AutoregressiveSampling,
+    BlockWriting,
+    DiffusionGemmaSampling,
+    DreamSampling,
+    LLaDASampling,
+    Sampling,
+    sentence,
+)
 
 # (B, S) token ids, and how many of the sequences to observe -> logits (B, S, V)
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
@@ -38,6 +47,11 @@ def denoise(
     """
     sampling = own_sampling(model, sampling)
     check_prompt(model, prompt, sampling)
+    if isinstance(sampling, DiffusionGemmaSampling):
+        if block is not None:
+            raise UserError(f"Keys of {model.architecture.name} cannot be blocked: its layers hold different ones.")
+        yield from canvas_steps(model, prompt, sampling, seed)
+        return
     observer = MassObserver()
     shown: list[Observed] = []
 
@@ -84,12 +98,14 @@ def check_prompt(model: LoadedModel, prompt: torch.Tensor, sampling: Sampling) -
             f"Prompt ({given} tokens) and new tokens ({length - given}) make {length} tokens; this model takes "
             f"{model.geometry.max_length}. Shorten one of them."
         )
+    if given == 0 and model.architecture.noise == "uniform":
+        raise UserError(f"The encoder of {model.architecture.name} needs at least one prompt token to read.")
     if given == 0 and model.architecture.opens_causally:
         raise UserError(
             f"{model.architecture.name} writes the likeliest token after the text so far, so it needs at least one "
             "prompt token to start from."
         )
-    if model.architecture.by_blocks and model.mask_token in prompt.flatten().tolist():
+    if model.mask_token is not None and model.architecture.by_blocks and model.mask_token in prompt.flatten().tolist():
         raise UserError(f"The prompt holds [MASK], which {model.architecture.name} fills in no prompt. Remove it.")
 
 

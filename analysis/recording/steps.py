@@ -50,11 +50,14 @@ def written_once(tokens: torch.Tensor, given: torch.Tensor, mask_token: int | No
 
 @dataclass(frozen=True)
 class Step:
-    """A `Choice` with what attention did in its forward: mass (B, L, H, S), value_norm (B, L, H_kv, S), on the CPU."""
+    """A `Choice` with what attention did in its forward: mass (B, L, H, S), value_norm (B, L, H_kv, S), on the CPU.
+
+    value_norm None: the model normalises its values, so their norms say nothing.
+    """
 
     choice: Choice
     mass: torch.Tensor
-    value_norm: torch.Tensor
+    value_norm: torch.Tensor | None
 
 
 def gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:

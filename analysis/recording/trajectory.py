@@ -31,9 +31,11 @@ _SEEDS = RecordSpec.model_fields["seed"].metadata
 
 
 class RecordedModel(BaseModel):
-    """The model a trajectory was recorded from. mask_token None: autoregressive.
+    """The model a trajectory was recorded from. mask_token None: autoregressive, or of uniform noise.
 
-    windows: how many tokens each layer sees back from a query's block, 0 for all; empty where all layers see all.
+    noise: what an undecided token holds, [MASK] or a random one; None: autoregressive, or not said. value_norms:
+    whether norms of values were kept, which say nothing where the model normalises them. windows: how many tokens each
+    layer sees back from a query's block, 0 for all; empty where all layers see all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -46,6 +48,8 @@ class RecordedModel(BaseModel):
     attention: AttentionKind
     windows: tuple[Place, ...] = ()
     kv_heads: int
+    noise: Literal["mask", "uniform"] | None = None
+    value_norms: bool = True
     mask_token: int | None
     end_tokens: tuple[int, ...]
 
@@ -94,7 +98,7 @@ class Trajectory:
     forward did not hold. queries (T, 2) int32: the first query and one past the last, where the keys end too.
     open_block (T, 2) int32: the positions a step wrote in, from and to. confidence (T, S) float32, NaN where no token
     was chosen. mass (T, L, H, S), which sums to the number of queries, and value_norm (T, L, H_kv, S), the norm of each
-    key's value, float16 or float32, NaN where ABSENT. final (S,) int32.
+    key's value, float16 or float32, NaN where ABSENT; None where the model's `value_norms` is False. final (S,) int32.
     """
 
     info: RecordingInfo
@@ -104,7 +108,7 @@ class Trajectory:
     open_block: np.ndarray
     confidence: np.ndarray
     mass: np.ndarray
-    value_norm: np.ndarray
+    value_norm: np.ndarray | None
     final: np.ndarray
 
     @property
@@ -182,7 +186,7 @@ def save(trajectory: Trajectory, path: Path) -> None:
             f"The recording was not stored, because it would not open again. {error} If it is of a model, its weights "
             "or its config may be broken."
         ) from error
-    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in ARRAYS}
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in _stored_arrays(trajectory.info)}
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(arrays, partial, metadata={"sinkscope": description})
@@ -190,6 +194,10 @@ def save(trajectory: Trajectory, path: Path) -> None:
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
         raise UserError(f"The recording could not be written to '{path}': {error}.") from error
+
+
+def _stored_arrays(info: RecordingInfo) -> dict[str, tuple[str, ...]]:
+    return {name: dtypes for name, dtypes in ARRAYS.items() if name != "value_norm" or info.model.value_norms}
 
 
 ARRAYS: dict[str, tuple[str, ...]] = {
@@ -221,7 +229,7 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
             if text is None:
                 raise UserError(f"{called} is a safetensors file, but not a SinkScope recording.")
             info, written_as = _read_description(text, called)
-            expected = ARRAYS if written_as == FORMAT else older_formats.ARRAYS_2
+            expected = _stored_arrays(info) if written_as == FORMAT else older_formats.ARRAYS_2
             for name, dtypes in expected.items():
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in dtypes:
@@ -235,7 +243,7 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
             arrays = older_formats.upgraded_arrays(arrays, info.prompt_length, block_length, info.model.attention)
         except ValueError as error:
             raise UserError(f"{called} is damaged: {error}. {again}") from error
-    trajectory = Trajectory(info, **arrays)
+    trajectory = Trajectory(info, **{"value_norm": None, **arrays})
     _check(trajectory, called)
     return trajectory
 
@@ -296,15 +304,17 @@ def _wrong_shape(trajectory: Trajectory) -> str | None:
     steps, positions, kv_heads = trajectory.steps, trajectory.positions, trajectory.info.model.kv_heads
     if kv_heads < 1 or trajectory.heads % kv_heads:
         return f"{trajectory.heads} heads cannot share {kv_heads} key heads"
-    for name, shape in {
+    shapes: dict[str, tuple[int, ...]] = {
         "tokens": (steps, positions),
         "state": (steps, positions),
         "confidence": (steps, positions),
         "queries": (steps, 2),
         "open_block": (steps, 2),
-        "value_norm": (steps, trajectory.layers, kv_heads, positions),
         "final": (positions,),
-    }.items():
+    }
+    if trajectory.info.model.value_norms:
+        shapes["value_norm"] = (steps, trajectory.layers, kv_heads, positions)
+    for name, shape in shapes.items():
         if getattr(trajectory, name).shape != shape:
             return f"'{name}' has shape {getattr(trajectory, name).shape}, not {shape}"
     windows = trajectory.info.model.windows
@@ -344,7 +354,7 @@ def _wrong_place(trajectory: Trajectory) -> str | None:
 
 def _wrong_number(trajectory: Trajectory) -> str | None:
     present = trajectory.present
-    for name in ("mass", "value_norm"):
+    for name in ("mass", "value_norm") if trajectory.info.model.value_norms else ("mass",):
         values = getattr(trajectory, name)
         sums = values.sum(axis=(1, 2), dtype=np.float64)
         finite = np.isfinite(sums)

@@ -107,7 +107,7 @@ SPLITS: Registry[Split] = Registry(
     Split(ALL, "every token", None),
     Split(
         "[MASK] only",
-        "tokens that are not decided yet",
+        "tokens that are not decided yet: [MASK], or noise where a model's noise is random tokens",
         lambda state, open_block, prompt_length: state == TokenState.UNDECIDED,
     ),
     Split(

@@ -30,7 +30,7 @@ class RecordSpec(JobSpec):
     chat_template: Literal["auto", "on", "off"] = parameter(
         "auto",
         "Chat template",
-        "Wrap the prompt as a user's turn. auto does so for models named Instruct or Chat that have a template.",
+        "Wrap the prompt as a user's turn. auto does so for models named Instruct, Chat or -it that have a template.",
     )
     sampling: Sampling = LLaDASampling()
     seed: int = parameter(0, "Seed", "Fixes every random choice of the sampler.", ge=0, le=2**31 - 1)

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from analysis.specs.base import (
     BD3LM_SOURCE,
+    DIFFUSION_GEMMA_SOURCE,
     DREAM_SOURCE,
     FAST_DLLM_SOURCE,
     LLADA2_SOURCE,
@@ -364,6 +365,72 @@ class LLaDA2Sampling(BlockWriting):
         return ceil(self.gen_length / self.block) * (min(self.steps_per_block or self.block, self.block) + editing)
 
 
+class DiffusionGemmaSampling(BlockWriting):
+    """DiffusionGemma's sampler: a canvas of random tokens is drawn anew in every step where the model is not sure,
+    until it is stable; its likeliest tokens are then the text, and the next canvas begins.
+    """
+
+    sampler: Literal["diffusion-gemma"] = "diffusion-gemma"
+    steps_per_canvas: int = parameter(
+        48,
+        "Steps per canvas",
+        "Forward passes for each canvas, at most; a canvas that is stable and sure ends before.",
+        ge=1,
+        le=1024,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+    entropy_bound: float = parameter(
+        0.1,
+        "Entropy bound",
+        "A step accepts the surest tokens whose entropies, the largest left out, sum to at most this. The others "
+        "become random again.",
+        unit="nats",
+        ge=0,
+        le=100,
+        step=0.05,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+    temperature_start: float = parameter(
+        0.8,
+        "First temperature",
+        "Temperature of a canvas's first step.",
+        gt=0,
+        le=2,
+        step=0.1,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+    temperature_end: float = parameter(
+        0.4,
+        "Last temperature",
+        "What the temperature falls to, linearly.",
+        gt=0,
+        le=2,
+        step=0.1,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+    stable_steps: int = parameter(
+        1,
+        "Stable steps",
+        "A canvas may end once its likeliest tokens are the same as in so many steps before.",
+        ge=0,
+        le=64,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+    sure_entropy: float = parameter(
+        0.005,
+        "Sure below an entropy of",
+        "And once the mean entropy over the canvas is below this.",
+        unit="nats",
+        ge=0,
+        le=100,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes of the decoder, at most."""
+        return ceil(self.gen_length / self.block) * self.steps_per_canvas
+
+
 class NemotronSampling(BlockWriting):
     """Nemotron-Labs-Diffusion's sampler: a block's first token is the likeliest after the text so far, and the rest is
     shared among its steps, or written as it is sure enough.
@@ -386,6 +453,7 @@ AnySampling = (
     | BD3LMSampling
     | FastDLLMSampling
     | LLaDA2Sampling
+    | DiffusionGemmaSampling
     | NemotronSampling
 )
 SAMPLINGS: dict[str, type[AnySampling]] = {
@@ -396,6 +464,7 @@ SAMPLINGS: dict[str, type[AnySampling]] = {
     "bd3lm": BD3LMSampling,
     "fast-dllm-v2": FastDLLMSampling,
     "llada2": LLaDA2Sampling,
+    "diffusion-gemma": DiffusionGemmaSampling,
     "nemotron": NemotronSampling,
 }
 Sampling = Annotated[AnySampling, Field(discriminator="sampler")]

@@ -51,6 +51,7 @@ def token_text(
     mass: Sequence[float] | None = None,
     before: Mapping[int, str] | None = None,
     open_block: Sequence[int] | None = None,
+    noise: bool = False,
 ) -> str:
     """HTML of one step. states: a `TokenState` each. confidence: probability each token was chosen with, None where it
     was not (yet). before: the text of each token that the step before edited or took back, by position. open_block:
@@ -88,7 +89,7 @@ def token_text(
         if sinks is not None and sinks[index]:
             kinds.append("sink")
             notes.append("attention sink")
-        text = "[MASK]" if undecided else (label.replace("\n", "⏎").strip() or "␣")
+        text = "[MASK]" if undecided and not noise else (label.replace("\n", "⏎").strip() or "␣")
         classes = f' class="{" ".join(kinds)}"' if kinds else ""
         spans.append(f'<span{classes}{style} title="{escape(" · ".join(notes))}">{escape(text)}</span>')
     if open_block is not None and open_block[1] == len(labels):
@@ -108,13 +109,15 @@ def changed_text(words: Sequence[str], same: Sequence[bool]) -> str:
     return f'<div class="ss-text" role="group" aria-label="Text with its changes">{"".join(spans)}</div>'
 
 
-def legend(sinks: bool = True, accepted: bool = False, changed: bool = False, blocks: bool = False) -> str:
+def legend(
+    sinks: bool = True, accepted: bool = False, changed: bool = False, blocks: bool = False, noise: bool = False
+) -> str:
     """What the shades mean, of what there is: sinks, tokens that may be taken back, tokens that steps changed or took
     back, and borders of blocks.
     """
     parts = [
         '<span class="prompt">prompt</span>',
-        '<span class="mask">[MASK]</span>',
+        f'<span class="mask">{"undecided: noise" if noise else "[MASK]"}</span>',
         f'<span style="background:{confidence_color(0.1)}">unsure</span>',
         f'<span style="background:{confidence_color(0.97)}">sure</span>',
         '<span class="new">bold: chosen now</span>',

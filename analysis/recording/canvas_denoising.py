@@ -1,0 +1,140 @@
+"""Writing text canvas by canvas, as transformers' own `generate()` writes with DiffusionGemma: the same tokens at the
+same seed.
+
+A canvas begins as random tokens. Every step draws a token for each position, keeps those it is surest of, and draws the
+rest at random again. What the canvas becomes are the likeliest tokens of its last step, kept or not. Then the encoder
+reads them, and the next canvas begins. Shapes: B = 1 sequence, P tokens before the canvas, C of it, S = P + C.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from analysis.attention import CanvasMassObserver
+from analysis.errors import UserError
+from analysis.models.canvas import denoised, new_cache, read
+from analysis.models.load import LoadedModel
+from analysis.models.soundness import check_logits
+from analysis.recording.steps import Choice, Step, probability
+from analysis.sinks.token_states import TokenState
+from analysis.specs import DiffusionGemmaSampling
+
+
+def canvas_steps(
+    model: LoadedModel, prompt: torch.Tensor, sampling: DiffusionGemmaSampling, seed: int
+) -> Iterator[Step]:
+    """Continues `prompt` (1, P), observing the decoder in every step. Raises UserError for more than one sequence."""
+    if len(prompt) != 1:
+        raise UserError(f"{model.architecture.name} writes one text at a time here; {len(prompt)} were given.")
+    network, device, length = model.network, model.device, sampling.block
+    ends, padding = end_tokens(model), _padding(model)
+    generator = torch.Generator(device=device).manual_seed(seed)
+    blocks = math.ceil(sampling.gen_length / length)
+
+    def noise() -> torch.Tensor:
+        return torch.randint(0, model.geometry.vocabulary, (1, length), generator=generator, device=device)
+
+    text = fresh = prompt.to(device)
+    given, cache, observer = prompt.shape[1], new_cache(network), CanvasMassObserver()
+    for number in range(1, blocks + 1):
+        start = text.shape[1]
+        read(network, fresh, cache, start - fresh.shape[1])
+        canvas, kept = noise(), torch.zeros(1, length, dtype=torch.bool, device=device)
+        believed: torch.Tensor | None = None
+        likeliest_before: list[torch.Tensor] = []
+        for left in range(sampling.steps_per_canvas, 0, -1):
+            logits = denoised(network, canvas, cache, start, believed, observer)
+            check_logits(logits, model.dtype)
+            mass = observer.take(start + length)
+            tempered = logits / _temperature(sampling, left, device)
+            logs = tempered - tempered.logsumexp(dim=-1, keepdim=True)
+            entropy = -(logs.exp() * logs).sum(dim=-1)
+            drawn = torch.multinomial(tempered.softmax(dim=-1, dtype=torch.float32)[0], 1, generator=generator).T
+            accepted = accepted_by_entropy(entropy, sampling.entropy_bound)
+            # Drawn even in the last step, where it goes unused: the next canvas's random numbers come after it.
+            output = torch.where(accepted, drawn, noise())
+            likeliest = tempered.argmax(dim=-1)
+            recent = likeliest_before[len(likeliest_before) - sampling.stable_steps :]
+            stable = len(likeliest_before) >= sampling.stable_steps and all(
+                torch.equal(before, likeliest) for before in recent
+            )
+            last = left == 1 or (stable and bool(entropy.mean() < sampling.sure_entropy))
+            likeliest_before.append(likeliest)
+            state = _states(start, given, kept)
+            if last:
+                after, chosen, written = finished(likeliest, ends, padding), torch.ones_like(accepted), likeliest
+            else:
+                after, chosen, written = output, accepted, drawn
+            outside = torch.zeros_like(text, dtype=torch.bool)
+            sure = probability(logits, written).masked_fill(~chosen, math.nan)
+            nothing = torch.full(text.shape, math.nan, device=device)
+            choice = Choice(
+                torch.cat([text, canvas], dim=1),
+                state,
+                torch.cat([outside, chosen], dim=1),
+                torch.cat([nothing, sure], dim=1),
+                torch.cat([text, after], dim=1),
+                (start, start + length),
+                number,
+                blocks,
+                (start, start + length),
+            )
+            yield Step(choice, mass, None)
+            if last:
+                break
+            canvas, kept = output, accepted
+            # Rounded to the embedding's precision, as what the network feeds back to itself is.
+            believed = tempered.to(network.get_input_embeddings().get_parameter("weight").dtype)
+        fresh = likeliest
+        text = torch.cat([text, likeliest], dim=1)
+        if torch.isin(likeliest, ends).any():
+            return
+
+
+def accepted_by_entropy(entropy: torch.Tensor, bound: float) -> torch.Tensor:
+    """The surest positions whose entropies (B, C), the largest left out, sum to at most the bound: at least one."""
+    order = entropy.argsort(dim=-1)
+    ranked = entropy.gather(-1, order)
+    return torch.zeros_like(entropy, dtype=torch.bool).scatter(-1, order, ranked.cumsum(dim=-1) - ranked <= bound)
+
+
+def finished(canvas: torch.Tensor, ends: torch.Tensor, padding: int | None) -> torch.Tensor:
+    """A canvas (B, C) with padding in place of everything after its first end."""
+    if padding is None:
+        return canvas
+    past = torch.isin(canvas, ends).long().cumsum(dim=-1)
+    after_first = torch.nn.functional.pad(past, (1, 0))[..., :-1] > 0
+    return canvas.masked_fill(after_first, padding)
+
+
+def end_tokens(model: LoadedModel) -> torch.Tensor:
+    """The tokens that end a text, (n,): those of the generation config, else of the config."""
+    values = [getattr(config, "eos_token_id", None) for config in _configs(model)]
+    value: Any = next((value for value in values if value is not None), [])
+    return torch.tensor(value if isinstance(value, list) else [value], dtype=torch.long, device=model.device)
+
+
+def _padding(model: LoadedModel) -> int | None:
+    values = [getattr(config, "pad_token_id", None) for config in _configs(model)]
+    return next((value for value in values if value is not None), None)
+
+
+def _configs(model: LoadedModel) -> tuple[Any, ...]:
+    config = model.network.config
+    return (model.network.generation_config, config, config.get_text_config())
+
+
+def _temperature(sampling: DiffusionGemmaSampling, left: int, device: torch.device) -> torch.Tensor:
+    # In float32 as a tensor: a Python float would round differently in the last bit.
+    share = torch.tensor(left, dtype=torch.int32, device=device) / sampling.steps_per_canvas
+    return sampling.temperature_end + (sampling.temperature_start - sampling.temperature_end) * share
+
+
+def _states(start: int, given: int, kept: torch.Tensor) -> torch.Tensor:
+    """What each input token is, (1, S) int8; kept (1, C): tokens of the canvas that the step before accepted."""
+    before = torch.full((1, start), int(TokenState.COMMITTED), device=kept.device)
+    before[:, :given] = int(TokenState.GIVEN)
+    canvas = torch.where(kept, int(TokenState.ACCEPTED), int(TokenState.UNDECIDED))
+    return torch.cat([before, canvas], dim=1).to(torch.int8)
