@@ -219,6 +219,7 @@ class Engine:
             "steps": trajectory.steps,
             "seed": info.seed,
             "fingerprint": info.model.fingerprint,
+            "experts": info.model.expert_count,
             "imported": True,
         }
         self.store.add_result(key, dict(summary), file)

@@ -75,7 +75,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     context.progress("denoising", 0, planned)
     started = time.perf_counter()
     steps = denoise(model, prompt, sampling, spec.seed)
-    arrays = collecting.record(steps, planned, positions, spec.mass_dtype, on_step)
+    arrays = collecting.record(steps, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
     seconds = time.perf_counter() - started
 
     unknown = getattr(model.tokenizer, "unk_token_id", None)
@@ -106,6 +106,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         else getattr(sampling, "steps", sampling.gen_length),
         "layers": recording.layers,
         "heads": recording.heads,
+        "experts": info.model.expert_count,
         "positions": recording.positions,
         "seconds": round(seconds, 3),
         "bytes": path.stat().st_size,
@@ -128,6 +129,7 @@ def _recording(
     **facts: Any,
 ) -> trajectories.Trajectory:
     """Arrays of `trajectory.record` with everything about the model they came from."""
+    from analysis.models.experts import expert_layers
     from analysis.models.layout import layout_of
     from analysis.models.tokenizer import token_strings
     from analysis.provenance import environment
@@ -135,8 +137,10 @@ def _recording(
 
     occurring = np.unique(np.concatenate([arrays["tokens"].ravel(), arrays["final"]])).tolist()
     ends = stop_tokens(model)
+    routes = {"expert_layers": expert_layers(model.blocks), "expert_count": model.geometry.experts}
+    routes = {} if arrays["experts"] is None else routes
     info = trajectories.RecordingInfo(
-        model=recorded_model(model),
+        model=recorded_model(model).model_copy(update=routes),
         prompt_length=prompt_length,
         block_starts=layout_of(model.architecture, prompt_length, block_length).starts(len(arrays["final"]))
         if model.architecture.attention == "block-causal"

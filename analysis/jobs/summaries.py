@@ -39,6 +39,7 @@ class RecordSummary(TypedDict):
     steps_asked: NotRequired[int]
     layers: NotRequired[int]
     heads: NotRequired[int]
+    experts: NotRequired[int]
     positions: NotRequired[int]
     seconds: NotRequired[float]
     bytes: NotRequired[int]

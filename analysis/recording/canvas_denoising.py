@@ -15,6 +15,7 @@ import torch
 from analysis.attention import CanvasMassObserver
 from analysis.errors import UserError
 from analysis.models.canvas import denoised, new_cache, read
+from analysis.models.experts import RoutingObserver
 from analysis.models.load import LoadedModel
 from analysis.models.soundness import check_logits
 from analysis.recording.steps import Choice, Step, probability
@@ -28,6 +29,13 @@ def canvas_steps(
     """Continues `prompt` (1, P), observing the decoder in every step. Raises UserError for more than one sequence."""
     if len(prompt) != 1:
         raise UserError(f"{model.architecture.name} writes one text at a time here; {len(prompt)} were given.")
+    with RoutingObserver(model.blocks) as routes:
+        yield from _canvases(model, prompt, sampling, seed, routes)
+
+
+def _canvases(
+    model: LoadedModel, prompt: torch.Tensor, sampling: DiffusionGemmaSampling, seed: int, routes: RoutingObserver
+) -> Iterator[Step]:
     network, device, length = model.network, model.device, sampling.block
     ends, padding = end_tokens(model), _padding(model)
     generator = torch.Generator(device=device).manual_seed(seed)
@@ -47,7 +55,7 @@ def canvas_steps(
         for left in range(sampling.steps_per_canvas, 0, -1):
             logits = denoised(network, canvas, cache, start, believed, observer)
             check_logits(logits, model.dtype)
-            mass = observer.take(start + length)
+            mass, routing = observer.take(start + length), routes.take(1, 1)
             tempered = logits / _temperature(sampling, left, device)
             logs = tempered - tempered.logsumexp(dim=-1, keepdim=True)
             entropy = -(logs.exp() * logs).sum(dim=-1)
@@ -81,7 +89,7 @@ def canvas_steps(
                 blocks,
                 (start, start + length),
             )
-            yield Step(choice, mass, None)
+            yield Step(choice, mass, None, routing)
             if last:
                 break
             canvas, kept = output, accepted

@@ -11,6 +11,7 @@ from analysis.sinks.token_states import TokenState
 from analysis.specs import Sampling
 
 if TYPE_CHECKING:
+    from analysis.models.experts import Routing
     from analysis.recording.denoising import Step
 
 FLOAT32_LIMIT = 64 * 2**20  # bytes of mass up to which `auto` stores float32
@@ -26,13 +27,18 @@ def planned_bytes(sampling: Sampling, shape: Geometry, prompt_length: int, masks
     takes less.
     """
     positions, steps = sampling.length(prompt_length), sampling.forwards(masks)
-    return recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, mass_dtype)
+    routes = steps * shape.layers * shape.experts_per_token * positions * (_index_dtype(shape.experts).itemsize + 2)
+    return routes + recording_bytes(steps, shape.layers, shape.heads, shape.kv_heads, positions, mass_dtype)
 
 
 def recording_bytes(steps: int, layers: int, heads: int, kv_heads: int, positions: int, mass_dtype: str) -> int:
     """Bytes a recording takes in memory and on disk, but for its text."""
     width = {"float16": 2, "float32": 4}[_stored_dtype(steps, layers, heads, positions, mass_dtype)]
     return steps * (positions * (layers * (heads + kv_heads) * width + 9) + 16)
+
+
+def _index_dtype(experts: int) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if experts <= 256 else np.uint16)
 
 
 def _stored_dtype(steps: int, layers: int, heads: int, positions: int, mass_dtype: str) -> str:
@@ -47,10 +53,12 @@ def record(
     positions: int,
     mass_dtype: Literal["auto", "float16", "float32"] = "auto",
     on_step: OnStep = lambda number, step, tokens, confidence: None,
+    experts: int = 0,
 ) -> dict[str, Any]:
     """Collects the steps of one sequence into the arrays of a `Trajectory`, and `mass_error`, `mass_dtype`.
 
     planned: how many steps are expected; there may be fewer or more. positions: most tokens of the finished text.
+    experts: of a layer that has some.
     """
     arrays: dict[str, np.ndarray] = {
         "tokens": np.empty((planned, positions), np.int32),
@@ -72,6 +80,10 @@ def record(
                 name: np.empty((planned, layers, values.shape[1], positions), dtype)
                 for name, values in measured.items()
             }
+            if step.routing is not None:
+                _, routed_layers, _, chosen = step.routing.experts.shape
+                arrays["experts"] = np.empty((planned, routed_layers, chosen, positions), _index_dtype(experts))
+                arrays["expert_weights"] = np.empty((planned, routed_layers, chosen, positions), np.float16)
         if count == len(arrays["tokens"]):
             arrays = {name: np.concatenate([values, np.empty_like(values)]) for name, values in arrays.items()}
         state = choice.state[0].cpu().numpy()
@@ -88,6 +100,9 @@ def record(
             arrays[name][count, ..., :length] = values
             arrays[name][count, ..., length:] = np.nan
             arrays[name][count][..., np.flatnonzero(absent)] = np.nan
+        if step.routing is not None:
+            _keep_routes(arrays, count, step.routing, choice.query_range)
+            arrays["expert_weights"][count][..., np.flatnonzero(absent)] = np.nan
         rounding = np.abs(observed - arrays["mass"][count, ..., :length])
         error = max(error, float(rounding[..., ~absent].max()))
         output = choice.output[0].cpu().numpy().astype(np.int32)
@@ -99,9 +114,19 @@ def record(
     ranges = {name: arrays.pop(name)[:count] for name in ("queries", "open_block")}
     return {
         "value_norm": None,
+        "experts": None,
+        "expert_weights": None,
         **{name: values[:count, ..., :length] for name, values in arrays.items()},
         **ranges,
         "final": output,
         "mass_dtype": str(arrays["mass"].dtype),
         "mass_error": error,
     }
+
+
+def _keep_routes(arrays: dict[str, np.ndarray], step: int, routing: "Routing", queries: tuple[int, int]) -> None:
+    """Puts where the queries of a step were sent at their positions; nothing is sent elsewhere."""
+    arrays["experts"][step], arrays["expert_weights"][step] = 0, np.nan
+    sent = slice(*queries)
+    arrays["experts"][step, ..., sent] = routing.experts[0].transpose(1, 2).numpy()
+    arrays["expert_weights"][step, ..., sent] = routing.weights[0].transpose(1, 2).numpy()

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from analysis.attention import MassObserver, Observed
 from analysis.errors import UserError
+from analysis.models.experts import Routing, RoutingObserver
 from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
@@ -52,24 +53,36 @@ def denoise(
             raise UserError(f"Keys of {model.architecture.name} cannot be blocked: its layers hold different ones.")
         yield from canvas_steps(model, prompt, sampling, seed)
         return
+    with RoutingObserver(model.blocks) as routes:
+        yield from _observed_steps(model, prompt, sampling, seed, block, routes)
+
+
+def _observed_steps(
+    model: LoadedModel,
+    prompt: torch.Tensor,
+    sampling: Sampling,
+    seed: int,
+    block: Block | None,
+    routes: RoutingObserver,
+) -> Iterator[Step]:
     observer = MassObserver()
-    shown: list[Observed] = []
+    shown: list[tuple[Observed, Routing | None]] = []
 
     def predict(
         tokens: torch.Tensor, observed: int, layout: Layout | None = None, aligned: bool = True
     ) -> torch.Tensor:
         observer.rows = observed
         logits = model.predict(tokens, observer, layout=layout, aligned=aligned)
-        shown[:] = [observer.take()]
+        shown[:] = [(observer.take(), routes.take(observed, len(tokens)))]
         if block is None:
             return logits
-        return model.predict(tokens, blocked=block(shown[0], layout), layout=layout, aligned=aligned)
+        return model.predict(tokens, blocked=block(shown[0][0], layout), layout=layout, aligned=aligned)
 
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)
     ends = torch.tensor(sorted(stop_tokens(model)), dtype=torch.long, device=model.device)
     for choice in choices(model, predict, prompt, sampling, generator, ends):
-        yield Step(choice, *shown[0])
+        yield Step(choice, *shown[0][0], shown[0][1])
         if model.architecture.noise is None and torch.isin(choice.output[:, -1], ends).all():
             return
 

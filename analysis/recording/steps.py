@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from analysis.models.experts import Routing
 from analysis.sinks.token_states import TokenState
 
 
@@ -52,12 +53,14 @@ def written_once(tokens: torch.Tensor, given: torch.Tensor, mask_token: int | No
 class Step:
     """A `Choice` with what attention did in its forward: mass (B, L, H, S), value_norm (B, L, H_kv, S), on the CPU.
 
-    value_norm None: the model normalises its values, so their norms say nothing.
+    value_norm None: the model normalises its values, so their norms say nothing. routing: where the queries were sent,
+    of a model with experts.
     """
 
     choice: Choice
     mass: torch.Tensor
     value_norm: torch.Tensor | None
+    routing: Routing | None = None
 
 
 def gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:

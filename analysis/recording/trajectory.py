@@ -35,7 +35,8 @@ class RecordedModel(BaseModel):
 
     noise: what an undecided token holds, [MASK] or a random one; None: autoregressive, or not said. value_norms:
     whether norms of values were kept, which say nothing where the model normalises them. windows: how many tokens each
-    layer sees back from a query's block, 0 for all; empty where all layers see all.
+    layer sees back from a query's block, 0 for all; empty where all layers see all. expert_layers: the layers with
+    experts, `expert_count` each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -50,6 +51,8 @@ class RecordedModel(BaseModel):
     kv_heads: int
     noise: Literal["mask", "uniform"] | None = None
     value_norms: bool = True
+    expert_layers: tuple[Place, ...] = ()
+    expert_count: Annotated[int, Field(ge=0, le=2**16)] = 0
     mask_token: int | None
     end_tokens: tuple[int, ...]
 
@@ -99,6 +102,9 @@ class Trajectory:
     open_block (T, 2) int32: the positions a step wrote in, from and to. confidence (T, S) float32, NaN where no token
     was chosen. mass (T, L, H, S), which sums to the number of queries, and value_norm (T, L, H_kv, S), the norm of each
     key's value, float16 or float32, NaN where ABSENT; None where the model's `value_norms` is False. final (S,) int32.
+
+    experts (T, M, K, S) uint8 or uint16: the K experts each query was sent to in M layers, the one of largest weight
+    first; expert_weights (T, M, K, S) float16, NaN where a position was no query. None without experts.
     """
 
     info: RecordingInfo
@@ -110,6 +116,8 @@ class Trajectory:
     mass: np.ndarray
     value_norm: np.ndarray | None
     final: np.ndarray
+    experts: np.ndarray | None = None
+    expert_weights: np.ndarray | None = None
 
     @property
     def steps(self) -> int:
@@ -197,7 +205,8 @@ def save(trajectory: Trajectory, path: Path) -> None:
 
 
 def _stored_arrays(info: RecordingInfo) -> dict[str, tuple[str, ...]]:
-    return {name: dtypes for name, dtypes in ARRAYS.items() if name != "value_norm" or info.model.value_norms}
+    arrays = {name: dtypes for name, dtypes in ARRAYS.items() if name != "value_norm" or info.model.value_norms}
+    return arrays | (ROUTES if info.model.expert_layers else {})
 
 
 ARRAYS: dict[str, tuple[str, ...]] = {
@@ -210,6 +219,8 @@ ARRAYS: dict[str, tuple[str, ...]] = {
     "value_norm": ("F16", "F32"),
     "final": ("I32",),
 }
+ROUTES: dict[str, tuple[str, ...]] = {"experts": ("U8", "U16"), "expert_weights": ("F16",)}
+"""The arrays of a recording of a model with experts, beside the others."""
 
 
 def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
@@ -367,6 +378,8 @@ def _wrong_number(trajectory: Trajectory) -> str | None:
     asking = query_counts(present, trajectory.queries)
     if (received <= 0).any() or (received > 1.01 * asking[:, None, None]).any():
         return "'mass' is more attention, or less, than there are queries to pay it"
+    if trajectory.info.model.expert_layers and (problem := _wrong_route(trajectory)):
+        return problem
     chosen = trajectory.confidence[~np.isnan(trajectory.confidence)]
     if (chosen < 0).any() or (chosen > 1.001).any():
         return "'confidence' has numbers that are no probabilities"
@@ -374,4 +387,21 @@ def _wrong_number(trajectory: Trajectory) -> str | None:
     unnamed = ids - {PADDING} - set(trajectory.info.tokens)
     if unnamed:
         return f"the text of token {min(unnamed)} is missing"
+    return None
+
+
+def _wrong_route(trajectory: Trajectory) -> str | None:
+    experts, weights = trajectory.experts, trajectory.expert_weights
+    assert experts is not None and weights is not None
+    layers = len(trajectory.info.model.expert_layers)
+    if experts.ndim != 4 or experts.shape != (trajectory.steps, layers, experts.shape[2], trajectory.positions):
+        return f"'experts' has shape {experts.shape}, not (steps, layers with experts, chosen, positions)"
+    if weights.shape != experts.shape:
+        return f"'expert_weights' has shape {weights.shape}, not {experts.shape}"
+    if experts.size and int(experts.max()) >= trajectory.info.model.expert_count:
+        return f"'experts' names expert {int(experts.max())} of {trajectory.info.model.expert_count}"
+    positions, (start, end) = np.arange(trajectory.positions), trajectory.queries.T[:, :, None]
+    asking = trajectory.present & (positions >= start) & (positions < end)
+    if (np.isfinite(weights) != asking[:, None, None]).any():
+        return "'expert_weights' does not hold a number wherever a token asks"
     return None

@@ -5,12 +5,13 @@ from contextvars import ContextVar
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from pages.parts import door
 from pages.parts.plain import plain
-from pages.parts.session import why_no_engine
+from pages.parts.session import engine, why_no_engine
 from pages.parts.sidebar import show_what_began, sidebar
-from pages.parts.trouble import told
+from pages.parts.trouble import EXPECTED, told
 
 # A file of our own: the browser asks Google's servers for the shape of a `:material/…:` icon of a page.
 ICON = Path(__file__).parents[1] / "icon.svg"
@@ -23,20 +24,7 @@ _inside: ContextVar[bool] = ContextVar("inside_app", default=False)
 def show() -> None:
     """Navigation and sidebar; then the page that was asked for, or why there is no engine to serve it."""
     st.set_page_config(page_title="SinkScope", page_icon=str(ICON), layout="wide")
-    page = st.navigation(
-        [
-            st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
-            st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
-            st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
-            st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
-            st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
-            st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
-            st.Page("pages/accuracy.py", title="Accuracy", icon=":material/monitoring:"),
-            st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
-            st.Page("pages/runs.py", title="Runs", icon=":material/table_view:"),
-            st.Page("pages/masks.py", title="Masks", icon=":material/grid_on:"),
-        ]
-    )
+    page = st.navigation(_pages())
     st.html(STYLE)
     if door.wants_log_in() and not st.user.is_logged_in:
         st.title("SinkScope")
@@ -55,6 +43,33 @@ def show() -> None:
     finally:
         _inside.reset(inside)
     show_what_began()
+
+
+def _pages() -> list[StreamlitPage]:
+    """The pages of the navigation. That of experts is there once something of a model with experts was recorded."""
+    experts = st.Page("pages/experts.py", title="Experts", icon=":material/alt_route:")
+    return [
+        st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
+        st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
+        st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
+        st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
+        *([experts] if _has_routes() else []),
+        st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
+        st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
+        st.Page("pages/accuracy.py", title="Accuracy", icon=":material/monitoring:"),
+        st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
+        st.Page("pages/runs.py", title="Runs", icon=":material/table_view:"),
+        st.Page("pages/masks.py", title="Masks", icon=":material/grid_on:"),
+    ]
+
+
+def _has_routes() -> bool:
+    if (door.wants_log_in() and not st.user.is_logged_in) or why_no_engine():
+        return False
+    try:
+        return any(job.summary.get("experts") for job in engine().jobs("record"))
+    except EXPECTED:
+        return False  # said by the page
 
 
 def run(body: Callable[[], None]) -> None:

@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from analysis.attention import MassObserver
 from analysis.errors import UserError
 from analysis.models.checkpoint import open_folder
+from analysis.models.experts import RoutingObserver, expert_layers
+from analysis.models.layout import Layout
 from analysis.models.load import load
 from analysis.models.mixtures import SDARMoeConfig, SDARMoeForCausalLM
 from analysis.specs import ModelSpec
@@ -125,3 +127,32 @@ def test_a_list_of_layers_with_experts_that_is_too_short_is_refused(tmp_path):
     edit_config(folder, moe_layer_freq=[1, 1])
     with pytest.raises(UserError, match="'moe_layer_freq' lists 2 layers of 3"):
         opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "layout"), [("llada2", "b4", Layout(4)), ("llada21", "b8", Layout(8)), ("lladamoe", "full", None)]
+)
+def test_the_experts_of_every_token_and_their_weights_equal_the_authors(name, key, layout):
+    model, expected = opened(GOLDEN / name), load_file(GOLDEN / name / "golden.safetensors")
+    ids = expected["ids"]
+    with RoutingObserver(model.blocks) as routes:
+        model.predict(ids, layout=layout)
+        routing = routes.take(len(ids), len(ids))
+        model.predict(ids, layout=layout)
+        first = routes.take(1, len(ids))
+    assert (routing.weights[..., :-1] >= routing.weights[..., 1:]).all()
+    order = routing.experts.argsort(dim=-1)
+    assert torch.equal(routing.experts.gather(-1, order), expected[f"router_experts_{key}"].long())
+    assert (routing.weights.gather(-1, order) - expected[f"router_weights_{key}"]).abs().max() < 1e-5
+    assert torch.equal(first.experts, routing.experts[:1])
+    model.predict(ids, layout=layout)
+    assert not routes._chosen, "nothing is watched outside"
+
+
+def test_a_model_without_experts_has_no_routes():
+    dense = opened(GOLDEN / "llada-gqa")
+    with RoutingObserver(dense.blocks) as routes:
+        dense.predict(torch.arange(6)[None])
+        assert routes.take(1, 1) is None
+    assert expert_layers(dense.blocks) == ()
+    assert expert_layers(opened(GOLDEN / "llada2").blocks) == (1, 2)

@@ -54,7 +54,9 @@ def _moments(recording: Recording) -> sink_analysis.Moments:
 
 @st.cache_resource(max_entries=4, hash_funcs=BY_KEY, show_spinner="Measuring every head…")
 def _value_totals(recording: Recording) -> np.ndarray:
-    return metrics.value_totals(recording.trajectory.value_norm)
+    norms = recording.trajectory.value_norm
+    assert norms is not None  # pages offer metrics of values only where there are norms
+    return metrics.value_totals(norms)
 
 
 def counted(recording: Recording, split: SplitName) -> np.ndarray | None:

@@ -1,0 +1,161 @@
+"""Mixtures of experts: how evenly they are used, where the sinks go, how routes turn over, and one token's route."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.figures import experts as figures
+from analysis.sinks import routing
+from pages.parts.charts import chart, export_button, start_exhibits
+from pages.parts.frame import run
+from pages.parts.recordings import routes
+from pages.parts.recordings.choice import definition_formula, recording_to_look_at, sink_and_split_controls, within
+from pages.parts.recordings.recording import Recording
+
+MOST_BARS = 32
+
+
+def main() -> None:
+    """Draws the page."""
+    st.title("Experts")
+    start_exhibits()
+    recording = recording_to_look_at()
+    if recording is None:
+        return
+    layers = recording.info.model.expert_layers
+    if not layers:
+        st.info("This recording holds no routes: its model has no experts. Choose one of a mixture of experts.")
+        return
+    params, split = sink_and_split_controls()
+    _load(recording)
+    layer = st.selectbox("Layer", layers, key="expert_layer", bind="query-params", help="Of those that have experts.")
+    index = layers.index(layer)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        loads = routes.sink_loads(recording, params, split)
+        if loads is None:
+            st.info("No step has both sinks and other tokens here. Lower the threshold, or count sinks elsewhere.")
+        else:
+            _sinks(loads, index, layer, definition_formula(params))
+    with right:
+        _turnover(recording, index, layer)
+    _route(recording)
+    export_button(
+        "SinkScope: experts",
+        {**recording.settings(), "sinks": params.model_dump(), "random_tokens_seed": routes.SEED},
+        recording.info.prompt,
+    )
+
+
+def _load(recording: Recording) -> None:
+    layers, shares = recording.info.model.expert_layers, routes.mean_load(recording)
+    entropy, unused = routes.unevenness(recording)
+    lowest, most_idle = int(np.argmin(entropy)), int(np.argmax(unused))
+    grid, lines = st.columns([3, 2], gap="medium")
+    layer, expert = (axis.ravel() for axis in np.indices(shares.shape))
+    with grid:
+        chart(
+            "Load of the experts",
+            f"The share of tokens' choices that each of {shares.shape[1]} experts gets, mean over the steps, as a "
+            "multiple of an even load.",
+            "For each layer, the share of the K choices of all routed tokens of a step that go to an expert, averaged "
+            "over the steps and multiplied with the number of experts.",
+            figures.load_grid(shares, layers),
+            "expert_load",
+            pd.DataFrame({"layer": np.array(layers)[layer], "expert": expert, "share of choices": shares.ravel()}),
+        )
+    with lines:
+        chart(
+            "How evenly they are used",
+            f"Layer {layers[lowest]} is the least even, with {entropy[lowest]:.0%} of the largest entropy; in layer "
+            f"{layers[most_idle]} most experts are idle in this recording, {unused[most_idle]:.0%}.",
+            r"$$-\sum_e p_e \log p_e / \log E$$ of the load p over E experts, and the share of experts with no token. "
+            "One short text uses fewer experts than many would.",
+            figures.layer_lines({"entropy": entropy, "unused experts": unused}, layers),
+            "expert_evenness",
+            pd.DataFrame({"layer": layers, "entropy": entropy, "unused experts": unused}),
+        )
+
+
+def _sinks(loads: routes.SinkLoads, index: int, layer: int, formula: str) -> None:
+    shown = routing.most_different(loads.sinks[index], loads.others[index], MOST_BARS)
+    drawn = loads.drawn[:, index][:, shown]
+    sinks, others = loads.sinks[index][shown], loads.others[index][shown]
+    low, high = drawn.min(axis=0), drawn.max(axis=0)
+    away = loads.drawn_distance[:, index]
+    cut = f" Shown are the {MOST_BARS} experts that differ most." if len(shown) < loads.sinks.shape[1] else ""
+    chart(
+        "Where the sinks go",
+        f"In layer {layer}, {loads.distance[index]:.0%} of the sinks' choices would have to move for their load to be "
+        f"that of all other tokens; for as many random tokens of the same states it is {away.min():.0%} to "
+        f"{away.max():.0%} in {len(away)} draws.{cut}",
+        "Loads are means over the steps that have sinks. The distance is half the sum of absolute differences (total "
+        "variation); few tokens are far from any load by chance, which is why random ones stand beside. The range is "
+        f"from the smallest to the largest of the draws, of one recording: another text is not in it.\n\n{formula}",
+        figures.group_bars(sinks, others, (drawn.mean(axis=0), low, high), shown.tolist()),
+        "expert_sinks",
+        pd.DataFrame(
+            {
+                "expert": shown,
+                "sinks": sinks,
+                "all other tokens": others,
+                "random tokens, mean": drawn.mean(axis=0),
+                "lowest draw": low,
+                "highest draw": high,
+            }
+        ),
+    )
+
+
+def _turnover(recording: Recording, index: int, layer: int) -> None:
+    changed = routes.turnover(recording)
+    mean = routing.over_layers(changed)
+    told = f"{np.nanmean(mean):.0%} of a token's experts, averaged" if np.isfinite(mean).any() else "No step's experts"
+    chart(
+        "How routes turn over",
+        f"{told} over steps and layers, are not those that the step before chose for its position.",
+        "Of the K experts of a position, the share that the step before had not chosen for it, averaged over the "
+        "positions routed in both steps.",
+        figures.turnover_lines(mean, changed[:, index], layer),
+        "expert_turnover",
+        pd.DataFrame({"step": np.arange(len(mean)), "mean over layers": mean, f"layer {layer}": changed[:, index]}),
+    )
+
+
+def _route(recording: Recording) -> None:
+    positions = routes.routed_positions(recording)
+    within("expert_position", positions[-1])
+    position = st.number_input(
+        "Position",
+        positions[0],
+        positions[-1],
+        value=positions[-1],
+        key="expert_position",
+        bind="query-params",
+        help="The token of the text whose route is shown, counted from 0.",
+    )
+    layers = recording.info.model.expert_layers
+    experts, weights = routes.route(recording, int(position))
+    labels = [recording.trajectory.labels(step)[int(position)] for step in range(recording.trajectory.steps)]
+    step, layer = (axis.ravel() for axis in np.indices(experts.shape))
+    chart(
+        "One token's route",
+        f"The expert that gets most of position {position} in each step and layer, and its weight.",
+        "The first of the K experts that the router chose; the weight is what its output is multiplied with, and need "
+        "not be a share.",
+        figures.route(experts, weights, layers, labels),
+        "expert_route",
+        pd.DataFrame(
+            {
+                "step": step,
+                "layer": np.array(layers)[layer],
+                "token": np.array(labels)[step],
+                "first expert": experts.ravel(),
+                "weight": weights.ravel(),
+            }
+        ),
+    )
+
+
+if __name__ == "__main__":
+    run(main)
