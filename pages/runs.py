@@ -8,6 +8,7 @@ from pages.parts.frame import run
 from pages.parts.runs.comparison import compare_runs
 from pages.parts.runs.details import open_run
 from pages.parts.runs.disk import disk
+from pages.parts.runs.importing import import_runs
 from pages.parts.runs.table import runs_table
 from pages.parts.session import engine
 
@@ -20,6 +21,7 @@ def main() -> None:
         "A run is a model, how it was pruned, and what its evaluations found. Tick one to open it, up to eight to "
         "compare them."
     )
+    import_runs()
     runs = known_runs(engine())
     if runs:
         chosen = runs_table(runs)
@@ -28,7 +30,7 @@ def main() -> None:
         elif chosen:
             compare_runs(chosen)
     else:
-        st.info("There is no run yet. Prune a model, or evaluate one; each run stands here from then on.")
+        st.info("There is no run yet. Prune a model, evaluate one or import results; each stands here from then on.")
         with st.container(horizontal=True):
             st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
             st.page_link("pages/accuracy.py", label="**Compare the accuracy**", icon=":material/monitoring:")

@@ -14,7 +14,7 @@ from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.significance import p_words, points
 from analysis.evaluation.tables import CHANCE
 from analysis.evaluation.task_sizes import known_sizes
-from analysis.jobs.summaries import EvaluateSummary
+from analysis.jobs.summaries import EvaluateSummary, ImportSummary
 from analysis.specs import EvaluateSpec, ModelSpec, PlanParams
 
 SUMMARY_BYTES = 64 * 2**20  # more than a summary can take
@@ -110,7 +110,7 @@ def refusal(path: Path) -> str:
     return outputs.file_refusal(wrote)(path)
 
 
-def print_summary(summary: EvaluateSummary) -> None:
+def print_summary(summary: EvaluateSummary | ImportSummary) -> None:
     """Prints accuracies, differences and what is to be known of them, a line each."""
     for task in summary["tasks"]:
         print(task["title"] if task["draws"] is None else f"{task['title']} ({task['draws']} draws)")

@@ -3,31 +3,34 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from analysis import outputs
 from analysis.command_line.evaluate import print_summary, refusal
-from analysis.command_line.flags import folder_beside, listed_words
+from analysis.command_line.flags import Terminal, field_of, folder_beside, listed_words
 from analysis.evaluation import items_file
-from analysis.evaluation.importing import import_folders, write
-from analysis.evaluation.tables import disagreements, summary
-from analysis.jobs.summaries import EvaluateSummary
+from analysis.evaluation.results import read
+from analysis.evaluation.tables import disagreements
+from analysis.jobs.importing import import_results
+from analysis.specs import ImportSpec
+
+_LISTED = ("names", "filters", "metrics")
 
 
 def add(verbs: Any) -> None:
     """The verb and its flags."""
     verb = verbs.add_parser("import", help="compare what lm-eval wrote elsewhere with --log_samples")
-    verb.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="an --output_path of lm-eval")
+    verb.add_argument("folders", nargs="+", metavar="FOLDER", help=field_of(ImportSpec, "folders").description)
+    for name in _LISTED:
+        verb.add_argument(
+            f"--{name}",
+            type=listed_words,
+            default=(),
+            metavar="A,B",
+            help=f"{field_of(ImportSpec, name).description} With commas between.",
+        )
     verb.add_argument(
-        "--names", type=listed_words, default=(), metavar="A,B", help="what to call the models, with commas between"
-    )
-    verb.add_argument(
-        "--beside",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="FILE",
-        help="items files (.items.jsonl) of evaluations made here, whose models come first",
+        "--beside", nargs="+", default=[], metavar="FILE", help=field_of(ImportSpec, "beside").description
     )
     verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .json file to write")
     verb.add_argument("--overwrite", action="store_true", help="replace a file that exists")
@@ -40,30 +43,28 @@ def run(options: argparse.Namespace) -> int:
     outputs.check(out, options.overwrite, refusal)
     items = out.with_suffix(".items.jsonl")
     outputs.check(items, options.overwrite, items_file.refusal)
-    results = import_folders(options.folders, options.names, options.beside)
-    numbers = summary(results)
-    numbers["disagreements"] = [
-        {"models": [results.names[0], name], "items": disagreements(results, 0, number)}
-        for number, name in enumerate(results.names)
-        if number
-    ]
-    request = {
-        "folders": list(map(str, options.folders)),
-        "names": list(options.names),
-        "beside": list(map(str, options.beside)),
-    }
+    listed = {name: getattr(options, name) for name in _LISTED}
+    spec = ImportSpec(folders=tuple(options.folders), beside=tuple(options.beside), **listed)
     with folder_beside(out, ".import-") as folder:
-        lines, whole = folder / items_file.DOCUMENTS, folder / "summary.json"
-        write(results, lines)
-        text = json.dumps({**numbers, "parameters": request}, indent=1, ensure_ascii=False)
+        with Terminal(folder) as context:
+            outcome = import_results(spec, context)
+        assert outcome.file is not None
+        results, whole = read(outcome.file), folder / "summary.json"
+        pairs: list[dict[str, Any]] = [
+            {"models": [results.names[0], name], "items": disagreements(results, 0, number)}
+            for number, name in enumerate(results.names)
+            if number
+        ]
+        numbers = {**outcome.summary, "disagreements": pairs}
+        text = json.dumps({**numbers, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)
         whole.write_text(text + "\n", encoding="utf-8")
-        outputs.place(lines, items, options.overwrite, items_file.refusal)
+        outputs.place(outcome.file, items, options.overwrite, items_file.refusal)
         outputs.place(whole, out, options.overwrite, refusal)
     if options.json:
         print(json.dumps({"out": str(out), "items": str(items), **numbers}, ensure_ascii=False))
         return 0
-    print_summary(cast(EvaluateSummary, numbers))
-    for pair in numbers["disagreements"]:
-        print(f"{' and '.join(pair['models'])} choose differently on {len(pair['items'])} items, listed in {out}")
-    print(f"{out}: {numbers['answers']} answers")
+    print_summary(outcome.summary)
+    for pair in pairs:
+        print(f"{pair['models'][0]} and {pair['models'][1]} choose differently on {len(pair['items'])} items, in {out}")
+    print(f"{out}: {outcome.summary['answers']} answers")
     return 0

@@ -1,7 +1,7 @@
 """Runs: a model, how it was pruned, and what its evaluations found; under one name wherever it is shown.
 
-Built from the engine's finished jobs and from the pruned folders it knows; what a visitor says of a run (another name,
-tags, notes, a star) is kept beside the jobs.
+Built from the engine's finished jobs, which may have read what lm-eval scored elsewhere, and from the pruned folders it
+knows; what a visitor says of a run (another name, tags, notes, a star) is kept beside the jobs.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from analysis.errors import UserError
 from analysis.pruned.naming import run_names
 from analysis.pruned.report_file import Report, load_report
 
-Kind = Literal["dense", "pruned"]
+Kind = Literal["dense", "pruned", "imported"]
 LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters
 
 
@@ -39,7 +39,7 @@ _NO_LABEL = Label()
 
 @dataclass(frozen=True)
 class Scored:
-    """A run's place in an evaluation: the job, and the number of the model in its results."""
+    """A run's place in an evaluation or an import: the job, and the number of the model in its results."""
 
     record: JobRecord
     number: int
@@ -51,7 +51,8 @@ class Run:
 
     id: of the pruning job, else made from its folder or source. automatic: the name it has by itself. source: what jobs
     on it are asked with. model: source of the dense model, '' where its report does not say. parameters: of the
-    pruning, as `PruneSpec.model_dump(mode="json")`; empty for a dense model. evaluations: newest first.
+    pruning, as `PruneSpec.model_dump(mode="json")`; empty for a dense model, and for an imported one. record: of the
+    job that pruned or imported it. evaluations: newest first.
     """
 
     id: str
@@ -80,21 +81,23 @@ class Run:
 
     @property
     def runs(self) -> bool:
-        """Whether it can be run: a sweep drops the weights of what it has scored, and keeps masks and reports."""
-        return not (self.record is not None and self.record.summary.get("dropped"))
+        """Whether it can be run: a sweep drops the weights of what it has scored, and keeps masks and reports. An
+        imported model is somewhere else."""
+        dropped = self.record is not None and self.record.summary.get("dropped")
+        return self.kind != "imported" and not dropped
 
 
 def known_runs(engine: Engine) -> list[Run]:
-    """Every run whose model is there, newest first: pruned models, and dense ones that were evaluated."""
+    """Every run, newest first: pruned models, dense ones that were evaluated, and what was imported."""
     evaluations = _evaluations(engine)
     pruned = _pruned(engine)
-    runs = [*pruned, *_dense(evaluations, {_place(run.source) for run in pruned})]
+    runs = [*pruned, *_dense(evaluations, {_place(run.source) for run in pruned}), *_imported(engine)]
     labels = {run_id: _label(fields) for run_id, fields in engine.store.labels().items()}
     whole = [
         Run(
             **{
                 **vars(run),
-                "evaluations": tuple(evaluations.get(_place(run.source), ())),
+                "evaluations": run.evaluations or tuple(evaluations.get(_place(run.source), ())),
                 "label": labels.get(run.id, _NO_LABEL),
             }
         )
@@ -145,6 +148,29 @@ def _dense(evaluations: Mapping[str, Sequence[Scored]], pruned: set[str]) -> lis
         created = min(evaluation.record.created for evaluation in scored)
         runs.append(Run(_made_id(place), "dense", f"{name} dense", source, source, created))
     return runs
+
+
+def _imported(engine: Engine) -> list[Run]:
+    """The models of finished imports whose answers are in the store, newest first; the same answers once."""
+    found: dict[str, tuple[JobRecord, int]] = {}
+    for record in engine.jobs("import"):
+        if engine.has_result(record):
+            for number in range(len(record.summary["models"])):
+                found.setdefault(_made_id(f"import {record.key} {number}"), (record, number))
+    names = [f"{record.summary['models'][number].replace(',', ' ')} imported" for record, number in found.values()]
+    return [
+        Run(
+            run_id,
+            "imported",
+            automatic=name if names.count(name) == 1 else f"{name} · {run_id[:4]}",
+            source=record.summary["sources"][number],
+            model=record.summary["sources"][number],
+            created=record.created,
+            record=record,
+            evaluations=(Scored(record, number),),
+        )
+        for (run_id, (record, number)), name in zip(found.items(), names, strict=True)
+    ]
 
 
 def _evaluations(engine: Engine) -> dict[str, list[Scored]]:
@@ -220,9 +246,11 @@ def size(run: Run) -> int:
 
 
 def remove_run(engine: Engine, run: Run) -> None:
-    """Removes a run that a job of this store made: its folder, where the store keeps it, and what was said of it."""
+    """Removes a run that a job of this store made: its folder or answers, where the store keeps them, and what was said
+    of it."""
     if run.record is not None:
         remove(engine, [run.record])
+        engine.store.delete_label(run.id)
 
 
 # --- what visitors say of runs ----------------------------------------------------------------------------------

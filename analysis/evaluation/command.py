@@ -1,8 +1,8 @@
-"""The command lines that ask an evaluation's, or a sweep's, question again."""
+"""The command lines that ask the question of an evaluation, an import or a sweep again."""
 
 import shlex
 
-from analysis.specs import EvaluateSpec, SweepSpec
+from analysis.specs import EvaluateSpec, ImportSpec, SweepSpec
 from analysis.specs.commands import command
 
 SWEEP_FLAGS = {"strengths": "discount", "step_ranges": "steps"}
@@ -18,6 +18,16 @@ def evaluate_command(spec: EvaluateSpec, out: str = "accuracy.json") -> str:
         **spec.model_dump(exclude_defaults=True, exclude={"model", "compare"}),
     }
     return command("evaluate", spec.model.source, changed, out, (model.source for model in spec.compare))
+
+
+def import_command(spec: ImportSpec, out: str = "imported.json") -> str:
+    """`python -m analysis import …`; writes `out` where it is run."""
+    words = ["python", "-m", "analysis", "import", *spec.folders]
+    for name in ("names", "filters", "metrics"):
+        if getattr(spec, name):
+            words += [f"--{name}", ",".join(getattr(spec, name))]
+    words += ["--beside", *spec.beside] if spec.beside else []
+    return shlex.join([*words, "--out", out])
 
 
 def sweep_command(spec: SweepSpec, out: str = "swept") -> str:

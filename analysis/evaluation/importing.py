@@ -1,12 +1,10 @@
 """Results that lm-eval wrote elsewhere, read as an evaluation. Imports no lm-eval and no torch.
 
-`lm_eval_results` finds the files. Scores are shares of right answers, so a task without a metric of 0 and 1 is left
-out.
+`lm_eval_results` finds the files, `lm_eval_samples` reads them. Scores are shares of what is right, so a task without a
+metric from 0 to 1 is left out.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
@@ -15,7 +13,7 @@ from typing import Any
 
 from analysis.errors import UserError, shorten
 from analysis.evaluation import conditions
-from analysis.evaluation.item_clusters import cluster, column_of, in_words
+from analysis.evaluation.item_clusters import column_of, in_words
 from analysis.evaluation.items_file import (
     Answer,
     End,
@@ -26,22 +24,37 @@ from analysis.evaluation.items_file import (
     LineWriter,
 )
 from analysis.evaluation.joining import Part, joined
-from analysis.evaluation.lm_eval_results import WITHOUT_SAMPLES, ImportedModel, TaskSamples, mapping, models_in
+from analysis.evaluation.lm_eval_results import ImportedModel, TaskSamples, mapping, models_in
+from analysis.evaluation.lm_eval_samples import Sample, read_samples
 from analysis.evaluation.presets import PRESETS
 from analysis.evaluation.results import PERPLEXITY, Results, read
 from analysis.pruned.report_file import read_report
 
 MODELS_LIMIT = 17  # as many as an evaluation compares
 _METRICS = ("acc", "exact_match", "word_perplexity")  # which is shown, where there are several
-_LONGEST_QUESTION = 1200  # characters of a question's end that are kept
 
 
-def import_folders(folders: Sequence[Path], names: Sequence[str] = (), beside: Sequence[Path] = ()) -> Results:
+@dataclass(frozen=True)
+class Wanted:
+    """Which score of an item counts, where there are several. filters, metrics: names in order of preference."""
+
+    filters: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+
+
+def import_folders(
+    folders: Sequence[Path],
+    names: Sequence[str] = (),
+    beside: Sequence[Path] = (),
+    wanted: Wanted = Wanted(),
+    on_task: Callable[[str], None] = lambda task: None,
+) -> Results:
     """What the models in these folders answered, joined on the items that all were asked.
 
     names: of the models, in the order of the folders; by themselves they are called as lm-eval did. beside: items files
-    of evaluations made here, whose models come first, under their own names. Raises UserError for a folder without
-    results or samples, for files that are none, for two equal names, and where no item is common.
+    of evaluations made here, whose models come first, under their own names. on_task: told each task before it is read.
+    Raises UserError for a folder without results or samples, for files that are none, for two equal names, and where no
+    item is common.
     """
     models = [model for folder in folders for model in models_in(folder)]
     ours = [(name, results, number) for results in map(read, beside) for number, name in enumerate(results.names)]
@@ -53,7 +66,7 @@ def import_folders(folders: Sequence[Path], names: Sequence[str] = (), beside: S
         raise UserError(f"There are {len(models)} models ({called}) and {len(names)} names. Give one each.")
     given = list(names) or _told_apart([model.name for model in models])
     parts = [Part(name, results, number) for name, results, number in ours]
-    parts += [Part(name, _read(model, name), 0) for name, model in zip(given, models, strict=True)]
+    parts += [Part(name, _read(model, name, wanted, on_task), 0) for name, model in zip(given, models, strict=True)]
     return parts[0].results if len(parts) == 1 else joined(parts)
 
 
@@ -78,21 +91,23 @@ def _told_apart(names: Sequence[str]) -> list[str]:
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def _read(model: ImportedModel, name: str) -> Results:
+def _read(model: ImportedModel, name: str, wanted: Wanted, on_task: Callable[[str], None]) -> Results:
     """A model's answers, one evaluation with itself alone."""
     documents: dict[str, EvaluatedItem] = {}
     answers: dict[tuple[str, int], Answer] = {}
     tasks: dict[str, list[tuple[TaskSamples, str]]] = {}
     problems = list(model.problems)
     for task in model.tasks.values():
-        rows = _rows(task)
+        on_task(task.name)
+        rows = list(read_samples(task))
         filters = list(dict.fromkeys(row.filter for row in rows))
         if len(filters) > 1:
-            problems.append(f"{task.name} was scored by {len(filters)} filters: '{filters[0]}' is shown.")
-            rows = [row for row in rows if row.filter == filters[0]]
-        metric = _metric(task, rows)
+            chosen = next((name for name in wanted.filters if name in filters), filters[0])
+            problems.append(f"{task.name} was scored through the filters {', '.join(filters)}: '{chosen}' counts.")
+            rows = [row for row in rows if row.filter == chosen]
+        metric = _metric(task, rows, wanted.metrics)
         if metric is None:
-            problems.append(f"{task.name} is left out: none of its metrics says right or wrong of an item.")
+            problems.append(f"{task.name} is left out: none of its metrics is a share of what is right of each item.")
             continue
         first = tasks.setdefault(task.benchmark, [])
         if first and first[0][1] != metric:
@@ -109,7 +124,7 @@ def _read(model: ImportedModel, name: str) -> Results:
                 key=key,
                 benchmark=task.benchmark,
                 place=len(documents),
-                question=row.question[-_LONGEST_QUESTION:],
+                question=row.question,
                 choices=row.choices,
                 right=row.right,
                 cluster=row.cluster,
@@ -200,121 +215,20 @@ def _scored(model: ImportedModel, benchmarks: Sequence[EvaluatedBenchmark]) -> d
     )
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A line of a samples file. prompt: the hash of what was asked first. responses: as lm-eval's metrics take them."""
+def _metric(task: TaskSamples, rows: Sequence[Sample], wanted: Sequence[str]) -> str | None:
+    """The metric that counts: of texts a perplexity, else one that is a share of what is right, 1 being all.
 
-    id: int
-    filter: str
-    cluster: str
-    prompt: str
-    question: str
-    choices: tuple[str, ...]
-    right: Any
-    responses: tuple[Any, ...]
-    metrics: dict[str, Any]
+    Those that are wanted go first, then what is right or wrong, then what has degrees.
+    """
+    texts = task.config.get("output_type") == PERPLEXITY
+    better = [name for name in rows[0].metrics if texts or task.better.get(name) is not False]
+    shares = [name for name in better if all((_is_pair if texts else _is_share)(row.metrics.get(name)) for row in rows)]
+    verdicts = [name for name in shares if texts or all(row.metrics[name] in (0.0, 1.0) for row in rows)]
+    return next((name for name in (*wanted, *_METRICS, *verdicts, *shares) if name in shares), None)
 
 
-def _rows(task: TaskSamples) -> list[_Row]:
-    rows: list[_Row] = []
-    number = 0
-    try:
-        with task.samples.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    rows.append(_row(task, json.loads(line), number))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{task.samples.name}' cannot be read: {error}.") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(
-            f"'{task.samples.name}', line {number} is no JSON: the file is damaged or cut off. Copy it again."
-        ) from error
-    if not rows:
-        raise UserError(f"'{task.samples.name}' holds no sample. {WITHOUT_SAMPLES}")
-    return rows
-
-
-def _row(task: TaskSamples, sample: Any, number: int) -> _Row:
-    try:
-        return _described(task, sample)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise UserError(
-            f"'{task.samples.name}', line {number} is no sample of lm-eval: {type(error).__name__} at {error}. It is "
-            "written by --log_samples of lm-eval 0.4."
-        ) from error
-
-
-def _described(task: TaskSamples, sample: Mapping[str, Any]) -> _Row:
-    requests = [tuple(_in_order(request)) for request in _in_order(sample["arguments"])]
-    kind = task.config.get("output_type")
-    context = str(requests[0][0])
-    choices: tuple[str, ...] = ()
-    right: Any = sample["target"] if kind != PERPLEXITY else None
-    if kind == "multiple_choice":
-        endings = [str(request[1]) for request in requests]
-        together = len(set(endings)) == 1 and len(endings) > 1  # the choices stand in the context, as in WinoGrande
-        choices = tuple(
-            str(request[0]) if together else ending.strip() for request, ending in zip(requests, endings, strict=True)
-        )
-        right = _index(right, choices)
-    question = context if not choices or context not in choices else f"…{requests[0][1]}"
-    responses = tuple(_response(filtered, kind) for filtered in sample["filtered_resps"])
-    metrics = {str(name): _number(sample[name]) for name in sample["metrics"]}
-    return _Row(
-        id=int(sample["doc_id"]),
-        filter=str(sample.get("filter", "none")),
-        cluster=cluster(mapping(sample.get("doc")), column_of(task.config)),
-        prompt=str(sample.get("prompt_hash") or hashlib.sha256(context.encode("utf-8", "replace")).hexdigest()),
-        question=question,
-        choices=choices,
-        right=right,
-        responses=responses,
-        metrics=metrics,
-    )
-
-
-def _in_order(values: Any) -> list[Any]:
-    """The parts of a request, or the requests: a list, or a mapping as lm-eval writes it for the sake of `datasets`."""
-    return list(values.values()) if isinstance(values, dict) else list(values)
-
-
-def _index(target: Any, choices: Sequence[str]) -> Any:
-    """The number of the right choice, where the target names one. Digits are a number and no choice, as in lm-eval."""
-    text = str(target).strip()
-    if text.isdigit() and int(text) < len(choices):
-        return int(text)
-    return list(choices).index(text) if text in choices else text
-
-
-def _response(response: Any, kind: Any) -> Any:
-    """(log-likelihood, greedy) of a choice, which lm-eval writes as words, or the text that was written."""
-    if kind == "multiple_choice" or kind == "loglikelihood":
-        value, greedy = response
-        return (float(value), str(greedy) == "True")
-    return str(response)
-
-
-def _number(value: Any) -> Any:
-    """A metric's value of an item: a number, or the pair of numbers that a perplexity is made of."""
-    if isinstance(value, list):
-        return [float(part) for part in value]
-    return float(value) if isinstance(value, bool | int | float) else value
-
-
-def _metric(task: TaskSamples, rows: Sequence[_Row]) -> str | None:
-    """The metric that is shown: of texts a perplexity, else one that is 0 or 1 of every item, 1 being better."""
-    fits = _is_pair if task.config.get("output_type") == PERPLEXITY else _is_verdict
-    fitting = [
-        metric
-        for metric in rows[0].metrics
-        if task.better.get(metric) is not False or fits is _is_pair
-        if all(fits(row.metrics.get(metric)) for row in rows)
-    ]
-    return next((metric for metric in _METRICS if metric in fitting), next(iter(fitting), None))
-
-
-def _is_verdict(value: Any) -> bool:
-    return isinstance(value, float) and value in (0.0, 1.0)
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float) and 0 <= value <= 1
 
 
 def _is_pair(value: Any) -> bool:

@@ -16,7 +16,8 @@ short. Where a family opens a block with the likeliest token after the text so f
 
 Which positions a draw masks depends on the task, the item, the answer's length and the seed alone: models that are
 compared, and answers to one item that are as long, see the very same masks, whatever the order, the batch size or the
-machine. Masked inputs that are equal share one forward.
+machine. Answers to one item of unequal lengths share the strata, and the orders that decks are dealt from as far as the
+shorter goes. Masked inputs that are equal share one forward.
 """
 
 import hashlib
@@ -125,23 +126,28 @@ def drawn_sets(length: int, draws: int, seed: int) -> list[MaskedSet]:
     """`draws` sets whose weighted sum estimates the exact bound without bias.
 
     How many are masked is stratified: draw d takes k from ((u + d) / draws) of U{1..L}, with one u for all, so every k
-    occurs ⌊draws/L⌋ or ⌈draws/L⌉ times. Common random numbers: the same seed gives the same sets for every model.
+    occurs ⌊draws/L⌋ or ⌈draws/L⌉ times. Common random numbers: the same seed gives the same sets for every model, and
+    for another length the same u and, draw by draw, the same order of the positions that both have.
     """
-    generator = random.Random(seed)
-    offset = generator.random()
+    offset = random.Random(seed).random()
     counts = [min(length, 1 + int((offset + draw) / draws * length)) for draw in range(draws)]
     decks: dict[int, list[int]] = defaultdict(list)
-    return [MaskedSet(_deal(decks[count], count, length, generator), length / count / draws) for count in counts]
+    return [
+        MaskedSet(_deal(decks[count], count, length, _hashed((seed, draw))), length / count / draws)
+        for draw, count in enumerate(counts)
+    ]
 
 
-def _deal(deck: list[int], count: int, length: int, generator: random.Random) -> tuple[int, ...]:
+def _deal(deck: list[int], count: int, length: int, seed: int) -> tuple[int, ...]:
     """Takes `count` distinct positions from a deck, putting a fresh shuffled one under what is left when it runs short.
 
-    Positions are treated alike, so every set of `count` positions is equally likely.
+    Positions are treated alike, so every set of `count` positions is equally likely. The order of a fresh deck is that
+    of random numbers a position, which a longer one of the same seed begins with.
     """
     if len(deck) < count:
-        left = list(deck)
-        fresh = generator.sample(range(length), length)
+        generator, left = random.Random(seed), list(deck)
+        numbers = [generator.random() for _ in range(length)]
+        fresh = sorted(range(length), key=numbers.__getitem__, reverse=True)
         deck[:] = [p for p in fresh if p in left] + [p for p in fresh if p not in left] + left
     return tuple(sorted(deck.pop() for _ in range(count)))
 
@@ -152,12 +158,13 @@ def seed_of(request: Request, seed: int) -> int:
 
 
 def masks_seed(request: Request, seed: int) -> int:
-    """The seed of an answer's masked sets: one for all answers of a length to the same item.
+    """The seed of an answer's masked sets: one for all answers to the same item.
 
     So the choices of an item are masked alike, as the models are that are compared: what the masks alone do to a
-    likelihood is then the same in all, and goes out of the choice between them.
+    likelihood is then the same in all, and goes out of the choice between them. Of choices of unequal length it is
+    nearly so (`drawn_sets`).
     """
-    return _hashed((seed, request.task, request.item or request.context, len(request.continuation)))
+    return _hashed((seed, request.task, request.item or request.context))
 
 
 def _hashed(parts: tuple[object, ...]) -> int:
@@ -246,7 +253,7 @@ def _plan(model: LoadedModel, part: Part, request: Request, draws: int, seed: in
         return all_sets(length), True
     request_seed = masks_seed(request, seed)
     if part.layout is not None:  # each block draws sets of its own
-        request_seed = _hashed((request_seed, len(part.context) - len(request.context), length))
+        request_seed = _hashed((request_seed, len(part.context) - len(request.context)))
     return drawn_sets(length, draws, request_seed), False
 
 

@@ -1,10 +1,13 @@
-"""Finding what lm-eval wrote: folders with `results_*.json` and, beside them, the `samples_*.jsonl` of `--log_samples`.
+"""Finding what lm-eval wrote: folders with its results files and, beside them, the samples of `--log_samples`.
 
-A model is what the results files of one folder call by one name and one set of arguments. Where a task was run more
-than once, the newest counts. Imports no lm-eval.
+From 0.4.3 on they are called `results_TIME.json` (or `NAME_TIME.json`, for an `--output_path` that names a file) and
+`samples_TASK_TIME.jsonl`; before, `results.json` and `ARGUMENTS_TASK.jsonl`. A model is what the results files of one
+folder call by one name and one set of arguments. Where a task was run more than once, the newest counts. Imports no
+lm-eval.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +18,8 @@ from analysis.evaluation.presets import PRESETS
 
 WITHOUT_SAMPLES = "Run lm-eval again with --log_samples, which writes every answer."
 _DEPTH = 3  # folders below the one named that are looked into
+_DATED = re.compile(r".*_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)")  # results files, without their suffix
+_UNDATED = "results"
 
 
 @dataclass
@@ -65,7 +70,7 @@ def models_in(folder: Path) -> list[ImportedModel]:
             f"There is no folder '{shorten(str(folder))}'. Give the folder that lm-eval wrote its results to."
         )
     groups: dict[tuple[Path, str], list[tuple[Path, Mapping[str, Any]]]] = {}
-    for file in sorted(_results_files(folder)):  # within a folder by their time, with which the names end
+    for file in sorted(_results_files(folder), key=lambda file: (file.parent, _date(file))):
         said = _results(file)
         arguments = mapping(said.get("config")).get("model_args")
         told = json.dumps([said.get("model_name"), arguments], sort_keys=True, default=str)
@@ -80,7 +85,24 @@ def models_in(folder: Path) -> list[ImportedModel]:
 
 def _results_files(folder: Path) -> Iterator[Path]:
     for depth in range(_DEPTH):
-        yield from folder.glob("*/" * depth + "results_*.json")
+        for file in folder.glob("*/" * depth + "*.json"):
+            if file.stem == _UNDATED or _DATED.fullmatch(file.stem):
+                yield file
+
+
+def _date(file: Path) -> str:
+    """The time with which a results file's name ends; '' for one of before lm-eval 0.4.3."""
+    dated = _DATED.fullmatch(file.stem)
+    return dated[1] if dated else ""
+
+
+def _samples_file(file: Path, results: Mapping[str, Any], task: str) -> Path:
+    """Where the samples of a task lie beside its results file."""
+    date = _date(file)
+    arguments = re.sub("/|=", "__", str(mapping(results.get("config")).get("model_args") or ""))
+    name = f"samples_{task}_{date}.jsonl" if date else f"{arguments}_{task}.jsonl"
+    # By its last part: a task's name is text from outside, and a path in it would lead elsewhere.
+    return file.parent / Path(name).name
 
 
 def _model(folder: Path, files: Sequence[tuple[Path, Mapping[str, Any]]]) -> ImportedModel:
@@ -88,16 +110,14 @@ def _model(folder: Path, files: Sequence[tuple[Path, Mapping[str, Any]]]) -> Imp
     model = ImportedModel(folder, files[-1][1])
     missing: list[str] = []
     for file, results in files:
-        date = file.stem.removeprefix("results_")
         for task, config in results["configs"].items():
-            # By its last part: a task's name is text from outside, and a path in it would lead elsewhere.
-            samples = folder / Path(f"samples_{task}_{date}.jsonl").name
+            samples = _samples_file(file, results, task)
             if not samples.is_file():
                 missing.append(task)
                 continue
             model.tasks[task] = TaskSamples(
                 name=task,
-                benchmark=_benchmark_of(task, mapping(results.get("group_subtasks"))),
+                benchmark=_benchmark_of(task, mapping(config), mapping(results.get("group_subtasks"))),
                 config=mapping(config),
                 shots=mapping(results.get("n-shot")).get(task),
                 version=mapping(results.get("versions")).get(task),
@@ -122,10 +142,15 @@ def _results(file: Path) -> Mapping[str, Any]:
     return results
 
 
-def _benchmark_of(task: str, groups: Mapping[str, Any]) -> str:
-    """The benchmark that a task belongs to: a group that is one here, as MMLU, else the task itself."""
+def _benchmark_of(task: str, config: Mapping[str, Any], groups: Mapping[str, Any]) -> str:
+    """The benchmark that a task belongs to: a group that is one here, as MMLU, else the task itself.
+
+    Before lm-eval 0.4.3 a task names its own group, such as mmlu_stem, and nothing says what holds that.
+    """
     known = {row.task: name for name, row in PRESETS.items()}
-    holding, at = [task], 0
+    stated = config.get("group")
+    holding = [task, *([stated] if isinstance(stated, str) else stated if isinstance(stated, list) else [])]
+    at = 0
     while at < len(holding):
         holding += [
             group
@@ -133,6 +158,8 @@ def _benchmark_of(task: str, groups: Mapping[str, Any]) -> str:
             if isinstance(members, list) and holding[at] in members and group not in holding
         ]
         at += 1
+    if not groups:
+        holding += [name for name in known if any(str(group).startswith(f"{name}_") for group in holding[1:])]
     return next((known[name] for name in holding if name in known), task)
 
 

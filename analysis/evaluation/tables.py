@@ -312,6 +312,13 @@ def cut_items(results: Results) -> dict[str, int]:
     return {benchmark.name: counts[benchmark.name] for benchmark in results.benchmarks}
 
 
+def _who_is_right(names: tuple[str, str], scores_of: Sequence[float]) -> str:
+    """Of two models; where answers are right by degrees, the one that scores higher."""
+    if scores_of[0] == scores_of[1]:
+        return "both" if scores_of[0] else "neither"
+    return names[int(scores_of[1] > scores_of[0])]
+
+
 def _mean_draws(results: Results) -> dict[tuple[str, int], float]:
     """The draws an answer was estimated with, by benchmark and model."""
     used: dict[tuple[str, int], list[float]] = defaultdict(list)
@@ -336,7 +343,7 @@ def disagreements(results: Results, first: int, second: int, benchmark: str | No
         if isinstance(right, int) and document.choices and 0 <= right < len(document.choices):
             right = document.choices[right]
         names = results.names[first], results.names[second]
-        hits = [bool(answer.metrics.get(metric)) for answer in (ours, theirs)]
+        scores_of = [float(answer.metrics.get(metric) or 0) for answer in (ours, theirs)]
         rows.append(
             {
                 "task": results.benchmark(document.benchmark).title,
@@ -344,7 +351,7 @@ def disagreements(results: Results, first: int, second: int, benchmark: str | No
                 "choices": " | ".join(document.choices),
                 "right": str(right),
                 **{f"{name} chose": what for name, what in zip(names, chosen, strict=True)},
-                "who is right": "both" if all(hits) else names[0] if hits[0] else names[1] if hits[1] else "neither",
+                "who is right": _who_is_right(names, scores_of),
                 **{
                     f"{name} log-likelihoods": " | ".join(f"{value:.2f}" for value in answer.values)
                     for name, answer in zip(names, (ours, theirs), strict=True)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from analysis.job_context import Context
 from analysis.jobs.calibration import calibrate
 from analysis.jobs.evaluation import evaluate
+from analysis.jobs.importing import import_results
 from analysis.jobs.insights import ablate, attention_map
 from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, Summary, result_key
@@ -26,6 +27,7 @@ from analysis.jobs.summaries import (
     EvaluatePartial,
     EvaluateSummary,
     FootprintSummary,
+    ImportSummary,
     LoadSummary,
     NoSummary,
     PrunePartial,
@@ -48,6 +50,7 @@ from analysis.specs import (
     EstimateSpec,
     EvaluateSpec,
     FootprintSpec,
+    ImportSpec,
     JobSpec,
     LoadSpec,
     NoiseSpec,
@@ -124,6 +127,7 @@ JOBS: Registry[Job[Any, Any]] = Registry(
     Job("calibrate", "Store calibration statistics", calibrate, CalibrateSpec, CalibrateSummary),
     # The answers of an evaluation and the trials of a search are found one by one: asking again goes on where it was.
     Job("evaluate", "Evaluate", evaluate, EvaluateSpec, EvaluateSummary, EvaluatePartial, stored=False, lasting=True),
+    Job("import", "Import results of lm-eval", import_results, ImportSpec, ImportSummary, stored=False, lasting=True),
     Job(
         "suggest",
         "Suggest a discount",

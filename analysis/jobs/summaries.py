@@ -164,11 +164,10 @@ class CalibrateSummary(TypedDict):
     fingerprint: str
 
 
-class EvaluateSummary(TypedDict):
+class _Compared(TypedDict):
     """Scores, differences and their tests. restored: answers that were known before. end: the file's last line."""
 
     key: str
-    fingerprint: str
     models: list[str]
     tasks: list[dict[str, Any]]
     average: list[dict[str, Any]]
@@ -185,6 +184,18 @@ class EvaluateSummary(TypedDict):
     problems: list[str]
     seed: int | None
     end: dict[str, Any] | None
+
+
+class EvaluateSummary(_Compared):
+    """What models scored here. fingerprint: of the first."""
+
+    fingerprint: str
+
+
+class ImportSummary(_Compared):
+    """What models scored elsewhere. sources: what each was loaded from, as far as the files say."""
+
+    sources: list[str]
 
 
 class EvaluatePartial(TypedDict, total=False):

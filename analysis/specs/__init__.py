@@ -15,7 +15,7 @@ from analysis.specs.base import (
     help_text,
     parameter,
 )
-from analysis.specs.evaluation import EvaluateSpec, PlanParams
+from analysis.specs.evaluation import EvaluateSpec, ImportSpec, PlanParams
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.naming import in_words, short_label, told_apart
@@ -121,6 +121,7 @@ __all__ = [
     "FootprintParams",
     "FootprintSpec",
     "Grid",
+    "ImportSpec",
     "JobSpec",
     "LLaDA2Sampling",
     "LLaDASampling",

@@ -122,6 +122,45 @@ class EvaluateSpec(JobSpec):
         return (self.model, *self.compare)
 
 
+class ImportSpec(Spec):
+    """Compare what lm-eval wrote elsewhere with --log_samples, item by item."""
+
+    folders: tuple[str, ...] = parameter(
+        ...,
+        "Folders of lm-eval",
+        "Each an --output_path of lm-eval. All models that are found in them are compared, on the items that all were "
+        "asked.",
+        min_length=1,
+        max_length=17,
+    )
+    names: tuple[str, ...] = parameter(
+        (), "Names", "What to call the models, in the order of the folders. Empty takes lm-eval's names.", max_length=17
+    )
+    beside: tuple[str, ...] = parameter(
+        (), "Beside", "Items files (.items.jsonl) of evaluations made here, whose models come first.", max_length=17
+    )
+    filters: tuple[str, ...] = parameter(
+        (),
+        "Filters",
+        "Of a task that was scored through several filters the first of these counts that it has, such as "
+        "flexible-extract. Empty takes the first in its file.",
+        max_length=64,
+    )
+    metrics: tuple[str, ...] = parameter(
+        (),
+        "Metrics",
+        "Of several metrics from 0 to 1 the first of these counts that a task has, such as acc_norm. Empty takes acc, "
+        "then exact_match, then what is right or wrong, then what has degrees.",
+        max_length=64,
+    )
+
+    @model_validator(mode="after")
+    def _named_once(self) -> "ImportSpec":
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("Two models have the same name.")
+        return self
+
+
 class PlanParams(Spec):
     """What a comparison shall show, and what is taken for its noise before anything is measured."""
 

@@ -34,6 +34,8 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
     if kind is bool:
         return st.toggle(label, value=default, key=key, help=help_shown, **options)
     if kind in (int, float):
+        if field.default is None and default is not None:
+            options, default = _preset(key, kind, default, declared.get("empty") or "", options), None
         return st.number_input(
             label,
             value=default,
@@ -46,6 +48,21 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
             **options,
         )
     return st.text_input(label, value=default, key=key, help=help_shown, **options)
+
+
+def _preset(key: str, kind: Any, preset: Any, empty: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a number that is preset and can be emptied, which Streamlit allows only where nothing is preset: it
+    stands in the session's state, and what is chosen instead in the address, under its key."""
+    bound = options.get("bind") == "query-params"
+    if key not in st.session_state:
+        stated = st.query_params.get(key, "") if bound else ""
+        st.session_state[key] = None if stated and stated == empty else kind(stated) if stated.isdigit() else preset
+    chosen = st.session_state[key]
+    if bound and chosen != preset:
+        st.query_params[key] = empty if chosen is None else str(chosen)
+    elif bound and key in st.query_params:
+        del st.query_params[key]
+    return {name: value for name, value in options.items() if name != "bind"}
 
 
 def slides(spec: type[Spec], name: str) -> bool:

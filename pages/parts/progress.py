@@ -18,6 +18,8 @@ def job_title(record: JobRecord) -> str:
         subject = f"“{shortened(spec['prompt'])}”"
     elif "method" in spec and "sparsity" in spec:
         subject = f"{spec['method']} {spec.get('sparsity', 0):.0%}"
+    elif "folders" in spec:
+        subject = shortened(", ".join(spec["folders"]))
     else:
         subject = shortened(spec.get("model", {}).get("source", ""))
     return f"{JOBS[record.kind].title} · {subject}" if subject else JOBS[record.kind].title

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.errors import UserError
 from analysis.evaluation import results, tasks
+from analysis.evaluation.importing import import_folders
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.presets import PRESETS
 from analysis.jobs import evaluation
@@ -148,15 +149,19 @@ def test_questions_are_shown_without_the_examples_before_them():
 
 
 def test_a_scored_text_equals_lm_evals_own(tmp_path, monkeypatch):
-    """Accuracy, per item, of tasks whose choices, contexts or written answers are scored."""
+    """Accuracy, per item, of tasks whose choices, contexts or written answers are scored; and what lm-eval writes of
+    them is joined with ours."""
     from lm_eval import evaluator, simple_evaluate
+    from lm_eval.loggers import EvaluationTracker
 
     monkeypatch.setattr(evaluator, "add_env_info", lambda storage: None)  # asks every package manager there is
     model = ModelSpec(source=tiny_llada(tmp_path / "tiny", 0), device="cpu")
     names = ("arc_challenge", "winogrande", "hellaswag", "gsm8k")
     asked = EvaluateSpec(model=model, tasks=names, shots=2, draws=3, guidance=0, gen_length=4, limit=4)
-    found = results.read(evaluation.evaluate(asked, QuietContext(tmp_path)).file)
+    found_file = evaluation.evaluate(asked, QuietContext(tmp_path)).file
+    found = results.read(found_file)
     chosen = {task: ids for benchmark in loaded(tasks=names, limit=4) for task, ids in tasks.samples(benchmark).items()}
+    tracker = EvaluationTracker(output_path=str(tmp_path / "out"))
     own = simple_evaluate(
         model=LanguageModel(load(model), Settings(draws=3, gen_length=4)),
         tasks=list(names),
@@ -164,6 +169,7 @@ def test_a_scored_text_equals_lm_evals_own(tmp_path, monkeypatch):
         samples=chosen,
         bootstrap_iters=0,
         task_manager=tasks.TaskManager([]),
+        evaluation_tracker=tracker,
     )
     for name in names:
         benchmark = found.benchmark(name)
@@ -177,6 +183,15 @@ def test_a_scored_text_equals_lm_evals_own(tmp_path, monkeypatch):
                 assert answer.values == pytest.approx([resp[0][0] for resp in row["resps"]], rel=1e-4)
             else:
                 assert answer.responses[0] == row["resps"][0][0]
+    written = {name: value for name, value in own.items() if name != "samples"}
+    tracker.save_results_aggregated(results=written, samples=own["samples"])
+    for name in names:
+        tracker.save_results_samples(task_name=name, samples=own["samples"][name])
+    both = import_folders([tmp_path / "out"], ["elsewhere"], [found_file])
+    for name in names:  # with examples, through several filters, and with choices in the context
+        assert len(both.shuffled[name]) == 4, both.problems
+        here, there = both.scored[name]
+        assert here.tolist() == there.tolist()
 
 
 def test_choices_that_stand_in_the_context_share_their_masks(tmp_path):

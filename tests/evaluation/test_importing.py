@@ -10,8 +10,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from analysis.__main__ import main
 from analysis.errors import UserError
-from analysis.evaluation import comparing, results
-from analysis.evaluation.importing import import_folders
+from analysis.evaluation import comparing, lm_eval_samples, results
+from analysis.evaluation.importing import Wanted, import_folders
 from analysis.evaluation.tables import disagreements, summary
 
 TASKS = ("bundled_knowledge", "bundled_problems", "bundled_text")
@@ -163,13 +163,136 @@ def test_the_newest_of_two_runs_of_a_task_counts(folder):
     assert len(found.shuffled["bundled_knowledge"]) == 3
 
 
-def test_a_task_without_right_and_wrong_is_left_out_and_said(folder):
-    file = file_of(folder, 0, "samples_bundled_knowledge")
-    rows = [json.loads(line) for line in file.open()]
-    file.write_text("".join(json.dumps(row | {"acc": 0.25}) + "\n" for row in rows))
+def samples_of(folder: Path, task: str = "bundled_knowledge") -> tuple[Path, list[dict]]:
+    file = file_of(folder, 0, f"samples_{task}_")
+    return file, [json.loads(line) for line in file.open()]
+
+
+def rewrite(file: Path, rows: list[dict]) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_scores_with_degrees_count(folder):
+    file, rows = samples_of(folder)
+    rewrite(file, [row | {"acc": row["doc_id"] / 10} for row in rows])
+    found = import_folders([folder])
+    (row,) = [row for row in summary(found)["tasks"] if row["task"] == "bundled_knowledge"]
+    assert row["models"][0]["value"] == pytest.approx(sum(range(6)) / 60)
+    pairs = disagreements(found, 0, 1, "bundled_knowledge")
+    right = [found.answers[pair["item"], 1].metrics["acc"] for pair in pairs]
+    numbers = [int(pair["item"].rpartition("/")[2]) / 10 for pair in pairs]
+    told = [
+        "tiny-1" if other > one else "tiny-0" if one else "neither" for one, other in zip(numbers, right, strict=True)
+    ]
+    assert [pair["who is right"] for pair in pairs] == told
+
+
+def test_a_task_without_a_share_of_what_is_right_is_left_out_and_said(folder):
+    file, rows = samples_of(folder)
+    rewrite(file, [row | {"acc": 25.0} for row in rows])
     found = import_folders([of_model(folder, 0)])
     assert [one.name for one in found.benchmarks] == list(TASKS[1:])
     assert any(problem.startswith("bundled_knowledge is left out") for problem in found.problems)
+
+
+def test_of_several_filters_and_metrics_the_wanted_one_counts(folder):
+    file, rows = samples_of(folder)
+    strict = [row | {"acc": 0.0, "acc_norm": 1.0, "metrics": ["acc", "acc_norm"]} for row in rows]
+    rewrite(file, [*strict, *(row | {"filter": "loose", "acc": 1.0} for row in strict)])
+
+    def mean(wanted: Wanted) -> float:
+        found = import_folders([of_model(folder, 0)], wanted=wanted)
+        assert any("the filters none, loose" in problem for problem in found.problems)
+        return float(found.scored["bundled_knowledge"].mean())
+
+    assert mean(Wanted()) == 0
+    assert mean(Wanted(filters=("absent", "loose"))) == 1
+    assert mean(Wanted(metrics=("acc_norm",))) == 1
+
+
+def older(folder: Path) -> Path:
+    """The first model's files as lm-eval 0.4.0 to 0.4.2 wrote them."""
+    place = folder / "older"
+    place.mkdir()
+    results = json.loads(file_of(folder, 0, "results_").read_text())
+    arguments = "pretrained=some/where,dtype=float"
+    results["config"] = {"model": "hf", "model_args": arguments}
+    kept = ("results", "configs", "versions", "n-shot", "config")
+    (place / "results.json").write_text(json.dumps({name: results[name] for name in kept}, indent=2))
+    for task in TASKS:
+        _, rows = samples_of(folder, task)
+        for row in rows:
+            for name in ("filter", "metrics", "doc_hash", "prompt_hash", "target_hash"):
+                row.pop(name)
+            row["arguments"] = [list(one.values()) for one in row["arguments"].values()]
+            if results["configs"][task]["output_type"] == "multiple_choice":
+                row["target"] = int(row["target"])
+                row["filtered_resps"] = [[float(value), greedy == "True"] for value, greedy in row["filtered_resps"]]
+        text = json.dumps(rows, indent=2)
+        (place / f"pretrained__some__where,dtype__float_{task}.jsonl").write_text(text)
+    return place
+
+
+@pytest.mark.parametrize("piece", [7, 2**20])
+def test_files_of_older_versions_say_the_same_and_join(folder, monkeypatch, piece):
+    monkeypatch.setattr(lm_eval_samples, "_PIECE", piece)
+    place = older(folder)
+    now, then = (import_folders([one]) for one in (of_model(folder, 0), place))
+    assert then.names == ("where",)
+    assert [(row["task"], row.get("models"), row.get("perplexity")) for row in summary(then)["tasks"]] == [
+        (row["task"], _renamed(row.get("models")), _renamed(row.get("perplexity"))) for row in summary(now)["tasks"]
+    ]
+    both = import_folders([of_model(folder, 0), place])
+    assert {name: len(items) for name, items in both.shuffled.items()} == dict.fromkeys(TASKS, 8)
+    assert not disagreements(both, 0, 1)
+
+
+def _renamed(rows: list[dict] | None) -> list[dict] | None:
+    return None if rows is None else [row | {"model": "where"} for row in rows]
+
+
+def test_filters_of_older_files_are_told_by_their_order(folder):
+    place = older(folder)
+    results = json.loads((place / "results.json").read_text())
+    results["configs"]["bundled_knowledge"]["filter_list"] = [{"name": "strict"}, {"name": "loose"}]
+    (place / "results.json").write_text(json.dumps(results))
+    file = next(place.glob("*_bundled_knowledge.jsonl"))
+    rows = json.loads(file.read_text())
+    file.write_text(json.dumps([row | {"acc": 0.0} for row in rows] + [row | {"acc": 1.0} for row in rows]))
+    found = [import_folders([place], wanted=Wanted(filters=names)) for names in ((), ("loose",))]
+    assert [float(one.scored["bundled_knowledge"].mean()) for one in found] == [0.0, 1.0]
+
+
+def test_a_cut_array_is_told_in_a_sentence(folder):
+    place = older(folder)
+    _cut(next(place.glob("*_bundled_knowledge.jsonl")))
+    with pytest.raises(UserError, match="sample 8 is no JSON"):
+        import_folders([place])
+
+
+def test_results_of_a_path_that_names_a_file_are_found(folder):
+    file = file_of(folder, 0, "results_")
+    file.rename(file.with_name(file.name.replace("results_", "llama_")))
+    assert import_folders([of_model(folder, 0)]).names == ("tiny-0",)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"group_subtasks": {"mmlu": ["mmlu_stem"], "mmlu_stem": ["mmlu_virology", "mmlu_anatomy"]}},
+        {"group_subtasks": {}, "group": "mmlu_stem"},
+    ],
+)
+def test_the_subjects_of_mmlu_are_one_benchmark(folder, changes):
+    file = file_of(folder, 0, "results_")
+    results = json.loads(file.read_text())
+    group = changes.pop("group", None)
+    results["configs"] = {"mmlu_anatomy": results["configs"]["bundled_knowledge"] | {"group": group}}
+    samples, _ = samples_of(folder)
+    samples.rename(samples.with_name(samples.name.replace("bundled_knowledge", "mmlu_anatomy")))
+    file.write_text(json.dumps(results | changes))
+    found = import_folders([of_model(folder, 0)])
+    assert [(one.name, one.title) for one in found.benchmarks] == [("mmlu", "MMLU")]
 
 
 def test_a_task_whose_samples_are_absent_is_said(folder):

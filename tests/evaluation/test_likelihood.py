@@ -123,6 +123,19 @@ def test_choices_are_told_apart_better_for_sharing_their_masks(diffusion):
     assert np.std(one - two) < 0.7 * np.std(one - np.roll(two, 1))
 
 
+def test_choices_of_unequal_length_are_told_apart_better_for_sharing_as_far_as_the_shorter_goes(diffusion):
+    choices = [Request((2, 5, 7), answer) for answer in ((4, 9, 6, 3, 8, 10), (4, 9, 6, 3, 8, 10, 11))]
+    one, two = np.array([[r.value for r in log_likelihoods(diffusion, choices, 8, seed)] for seed in range(200)]).T
+    assert np.std(one - two) < 0.9 * np.std(one - np.roll(two, 1))
+
+
+def test_a_longer_answer_is_masked_in_the_order_of_the_shorter():
+    for seed in range(50):
+        (short,), (long,) = (drawn_sets(length, 1, seed) for length in (6, 9))
+        first, common = set(short.positions), {position for position in long.positions if position < 6}
+        assert first <= common or common <= first
+
+
 def test_every_set_of_a_size_is_equally_likely():
     """Also after the first deck has run out: the third of three draws of 2 positions from 3."""
     counts: dict[tuple[int, ...], int] = {}
@@ -184,7 +197,7 @@ def test_seeds_depend_on_what_is_asked():
         Request((2,), (3, 4), "task"),
     ]
     assert len({seed_of(one, 0) for one in [request, *others]} | {seed_of(request, 1)}) == 6
-    # Masks are those of the question and the length: a choice of the same length has the same.
+    # Masks are those of the question, whatever the choice.
     assert masks_seed(request, 0) == masks_seed(others[0], 0)
     assert len({masks_seed(one, 0) for one in [request, *others[1:]]} | {masks_seed(request, 1)}) == 5
 

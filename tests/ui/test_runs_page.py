@@ -1,10 +1,13 @@
 """The page Runs through Streamlit's own test runner: the table, one run, several, and removing what is stored."""
 
+import json
+
 import pytest
 
 from analysis.engine.runs import Label, known_runs, save_label
 from analysis.pruned.naming import run_name
 from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec
+from pages.parts.accuracy.opening import finished_results
 from pages.parts.session import engine
 from tests.ui.helpers import app, texts
 
@@ -104,6 +107,67 @@ def test_runs_without_an_evaluation_lead_to_one(pruned):
 
 def test_a_run_in_the_address_that_is_gone_is_said(pruned):
     assert "a run that is not in the store" in texts(app(PAGE, run="0123456789ab"))
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """What lm-eval writes of two models, of the items of an evaluation made here."""
+    found = finished_results(engine().jobs("evaluate")[0])
+    for name, right in (("first", 1.0), ("second", 0.0)):
+        place = tmp_path / name
+        place.mkdir()
+        said = {"model_name": f"some/{name}", "config": {"model_args": f"pretrained=some/{name}"}}
+        config = {"output_type": "multiple_choice", "metadata": {"cluster": "key"}}
+        (place / "results_2026-01-01T00-00-00.json").write_text(
+            json.dumps({**said, "configs": {"bundled_agreement": config}, "n-shot": {"bundled_agreement": 0}})
+        )
+        rows = [
+            {
+                "doc_id": number,
+                "doc": {"key": item.cluster},
+                "target": str(item.right),
+                "arguments": {
+                    f"gen_args_{at}": {"arg_0": item.question, "arg_1": f" {choice}"}
+                    for at, choice in enumerate(item.choices)
+                },
+                "filtered_resps": [[str(-float(at)), "False"] for at in range(len(item.choices))],
+                "filter": "none",
+                "metrics": ["acc"],
+                "prompt_hash": item.prompt,
+                "acc": right,
+            }
+            for number, item in enumerate(found.shuffled["bundled_agreement"])
+        ]
+        file = place / "samples_bundled_agreement_2026-01-01T00-00-00.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def test_a_folder_of_lm_evals_becomes_runs_that_are_compared_with_those_made_here(pruned, elsewhere):
+    test = app(PAGE)
+    test.text_input(key="import_folder").set_value(str(elsewhere / "none"))
+    test.button(key="import_start").click().run()
+    assert "There is no folder" in texts(test)
+    test.text_input(key="import_folder").set_value(str(elsewhere))
+    test.button(key="import_start").click().run()
+    jobs = engine().jobs("import")
+    assert len(jobs) == 2
+    assert [engine().wait(job.id, 120).state for job in jobs] == ["done", "done"], jobs
+    table = rows(app(PAGE)).set_index("run")
+    assert table.loc["first imported", "method"] == "imported"
+    assert table.loc["first imported", "accuracy, %"] == 100
+    imported = {run.name: run for run in known_runs(engine()) if run.kind == "imported"}
+    assert set(imported) == {"first imported", "second imported"}
+    opened = app(PAGE, run=imported["first imported"].id)
+    assert "Scored elsewhere by lm-eval" in texts(opened)
+    assert "**Record a prompt with it**" not in {link.proto.label for link in opened.get("page_link")}
+    compared = app(PAGE, run=[pruned[0].id, imported["second imported"].id])
+    assert "second imported against" in texts(compared)
+    assert "0 draws" not in texts(compared)
+    shown = texts(app("pages/accuracy.py", evaluation=imported["first imported"].record.id))
+    assert "Imported: 12 answers" in shown and "0 draws" not in shown
+    opened.button(key=f"remove_now_{imported['first imported'].id}").click().run()
+    assert "first imported" not in list(rows(opened)["run"])
 
 
 def test_removing_asks_first_and_then_frees_the_room(pruned):

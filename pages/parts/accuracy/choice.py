@@ -132,8 +132,9 @@ def _evaluate(spec: EvaluateSpec) -> None:
 
 
 def _shown() -> JobRecord | None:
-    """The evaluation in the address, else the newest; with the others to choose from."""
-    records = {record.id: record for record in engine().jobs("evaluate")}
+    """The evaluation or the import in the address, else the newest; with the others to choose from."""
+    every = [*engine().jobs("evaluate"), *(record for record in engine().jobs("import") if record.state == "done")]
+    records = {record.id: record for record in sorted(every, key=lambda record: -record.created)}
     evaluation_id = st.query_params.get("evaluation")
     if evaluation_id and evaluation_id not in records:
         instead = " Here is the newest one instead." if records else ""
@@ -161,8 +162,12 @@ def _choose() -> None:
 
 def _title(record: JobRecord) -> str:
     """An evaluation in one line: when, which models, which tasks, how many items."""
-    spec = record.parameters(EvaluateSpec)
     when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
+    if record.kind == "import":
+        names, tasks = ", ".join(record.summary["models"]), [task["title"] for task in record.summary["tasks"]]
+        more = f" and {len(tasks) - 3} more" if tasks[3:] else ""
+        return f"{when} · {names} · {', '.join(tasks[:3])}{more} · imported"
+    spec = record.parameters(EvaluateSpec)
     names = ", ".join(spec.names or (model.source for model in spec.models))
     limit = f"{spec.limit} items a task" if spec.limit else "all items"
     return f"{when} · {names} · {', '.join(spec.tasks)} · {limit} · seed {spec.seed}"

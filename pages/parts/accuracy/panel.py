@@ -1,6 +1,6 @@
 """An evaluation as it comes in: how far it is, its results so far, and the items on which its models disagree.
 
-`accuracy_panel(record)` draws all of it for one evaluation, running or ended.
+`accuracy_panel(record)` draws all of it for one evaluation, running or ended, or for what was imported.
 """
 
 import json
@@ -11,17 +11,17 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.evaluation import bounds, tables
 from analysis.evaluation import results as evaluations
-from analysis.evaluation.command import evaluate_command
+from analysis.evaluation.command import evaluate_command, import_command
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.results import Results
 from analysis.jobs import EvaluatePartial
-from analysis.specs import EvaluateSpec
+from analysis.specs import EvaluateSpec, ImportSpec, Spec
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.likelihoods import likelihoods
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.results import accuracies, differences, perplexity
 from pages.parts.charts import export_button
-from pages.parts.plain import plain
+from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, progress_bar
 from pages.parts.session import engine, restart, submit
 from pages.parts.trouble import EXPECTED, why
@@ -96,7 +96,9 @@ def _growing(path: str, run: str) -> evaluations.Growing:
 
 
 def _how_it_ended(record: JobRecord, results: Results | None) -> None:
-    if record.state != "done":
+    if record.kind == "import":
+        _how_it_was_imported(record, results)
+    elif record.state != "done":
         said = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, "failed")
         st.warning(
             f"This evaluation {said}. {plain(record.reason)} What was answered is remembered.".replace("  ", " ")
@@ -118,6 +120,16 @@ def _how_it_ended(record: JobRecord, results: Results | None) -> None:
             "for the number of items fixed at the start."
         )
         _resume(record)
+
+
+def _how_it_was_imported(record: JobRecord, results: Results | None) -> None:
+    if record.state != "done":
+        st.warning(plain(f"This import did not end well. {record.reason}"))
+    elif results is None:
+        st.info("These answers are no longer in the store. Import the folder again on the page Runs.")
+    else:
+        folders = ", ".join(record.parameters(ImportSpec).folders)
+        st.caption(f":material/download_done: Imported: {len(results.answers):,} answers from {code(folders)}.")
 
 
 def _planned(results: Results) -> int:
@@ -147,7 +159,7 @@ def _state(job_id: str) -> None:
     if record is None or record.ended:
         st.rerun()
     now = engine().progress(record.id)
-    partial = now.details_as(EvaluatePartial)
+    partial = now.details_as(EvaluatePartial) if record.kind == "evaluate" else EvaluatePartial()
     evaluating = "restored" in partial and now.total > 0
     if evaluating:
         rate, left, restored = partial["items_per_second"], partial["seconds_left"], partial["restored"]
@@ -161,7 +173,7 @@ def _state(job_id: str) -> None:
     else:
         progress_bar(record)
     with st.container(horizontal=True):
-        if st.button(
+        if record.kind == "evaluate" and st.button(
             "Stop here",
             key=f"end_{record.id}",
             icon=":material/stop:",
@@ -186,9 +198,12 @@ def _cut(results: Results) -> None:
 
 
 def _take_away(record: JobRecord) -> None:
-    spec = record.parameters(EvaluateSpec)
+    spec = record.parameters(Spec)
     st.markdown("**The command that repeats it**")
-    st.code(evaluate_command(spec), language="bash", wrap_lines=True)
+    repeated = (
+        import_command(spec) if isinstance(spec, ImportSpec) else evaluate_command(record.parameters(EvaluateSpec))
+    )
+    st.code(repeated, language="bash", wrap_lines=True)
     file = engine().result_file(record)
     with st.container(horizontal=True):
         names = list(record.summary["models"])

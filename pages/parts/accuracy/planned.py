@@ -1,6 +1,8 @@
 """What a comparison can show and what it would need, before anything runs."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any
 
 import streamlit as st
 
@@ -34,8 +36,17 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
                     values[name] = controls.draw(PlanParams, name, f"plan_{name}", bind="query-params")
         params = PlanParams(**values)
         noise = measured or planning.assumed(params)
-        one_seed, wanted, source = planning.sentences(tasks, noise, params.target / 100, limit, 1, tests)
+        one_seed, wanted, source = _sentences(tuple(names), astuple(noise), params.target / 100, limit, tests)
         st.markdown(f"{plain(wanted)} {plain(source)}")
         if unknown:
             st.caption(f"How many items there are is not known before they are read: {plain(', '.join(unknown))}.")
     shown.caption(f":material/calculate: {plain(one_seed)}")
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _sentences(
+    names: tuple[str, ...], noise: tuple[Any, ...], target: float, limit: int | None, tests: int
+) -> list[str]:
+    """Searching the sizes takes half a second. noise: the fields of a `Noise`; else as of `planning.sentences`."""
+    tasks, _ = known_sizes(names)
+    return list(planning.sentences(tasks, Noise(*noise), target, limit, 1, tests))

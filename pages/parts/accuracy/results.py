@@ -288,9 +288,13 @@ def _items(row: dict) -> str:
 def _settings(results: Results, task: str) -> str:
     chosen = results.accuracies if task == AVERAGE else [results.benchmark(task)]
     parts = []
+    stated = all(
+        benchmark.draws for benchmark in chosen
+    )  # of answers that were made elsewhere nothing says draws, nor guidance
     for label, name in (("draws", "draws"), ("examples", "shots"), ("guidance", "guidance")):
-        kinds = sorted({getattr(benchmark, name) for benchmark in chosen})
-        parts.append(f"{', '.join(f'{kind:g}' for kind in kinds)} {label}")
+        if stated or name == "shots":
+            kinds = sorted({getattr(benchmark, name) for benchmark in chosen})
+            parts.append(f"{', '.join(f'{kind:g}' for kind in kinds)} {label}")
     clusters = [count for benchmark in chosen if (count := len(np.unique(results.clusters[benchmark.name])))]
     items = f"{sum(benchmark.planned for benchmark in chosen):,} items"
     if clusters and any(benchmark.cluster for benchmark in chosen):
@@ -305,7 +309,8 @@ def perplexity(results: Results, name: str) -> None:
         f"Perplexity: {benchmark.title}",
         "From the evidence lower bound (ELBO) of a diffusion model, so it is an upper bound on its perplexity; an "
         "autoregressive model's is exact. "
-        f"{benchmark.draws} draws a window, over the texts that every model has read.",
+        + (f"{benchmark.draws} draws a window, over" if benchmark.draws else "Over")
+        + " the texts that every model has read.",
         pd.DataFrame(tables.perplexities(results, name)),
         f"perplexity_{name}",
     )

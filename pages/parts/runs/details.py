@@ -13,8 +13,9 @@ from analysis.engine.runs import Label, Run, remove_run, save_label, score_in, s
 from analysis.evaluation import conditions
 from analysis.figures import pruning as figures
 from analysis.pruned.report_file import read_report
+from analysis.specs import ImportSpec
 from pages.parts.charts import card, chart, table
-from pages.parts.plain import plain
+from pages.parts.plain import code, plain
 from pages.parts.pruning.footprints import footprint_of
 from pages.parts.runs import links
 from pages.parts.session import engine
@@ -32,7 +33,8 @@ def open_run(run: Run, runs: list[Run]) -> None:
         _numbers(run)
     with st.container(horizontal=True):
         links.to_masks([run])
-        links.to_recordings(run)
+        if run.runs:
+            links.to_recordings(run)
         if run.kind == "pruned":
             st.page_link(
                 "pages/accuracy.py",
@@ -40,12 +42,25 @@ def open_run(run: Run, runs: list[Run]) -> None:
                 icon=":material/monitoring:",
                 query_params={"with": run.id, "source": run.model},
             )
+    if run.kind == "imported":
+        _origin(run)
     _label(run)
     _evaluations(run)
     if run.report is not None:
         _report(run)
-    if run.kind == "pruned":
+    if run.kind != "dense":
         _remove(run)
+
+
+def _origin(run: Run) -> None:
+    """Where an imported run comes from, and what of it is not compared."""
+    if run.record is None:
+        return
+    folders = ", ".join(run.record.parameters(ImportSpec).folders)
+    said = f", which loaded {code(run.source)}" if run.source else ""
+    st.caption(f":material/download_done: Scored elsewhere by lm-eval{said}. Read from {code(folders)}.")
+    for problem in run.record.summary["problems"]:
+        st.caption(f":material/info: {plain(problem)}")
 
 
 def _numbers(run: Run) -> None:
@@ -160,6 +175,8 @@ def _report(run: Run) -> None:
 def _remove(run: Run) -> None:
     inside = run.record is not None and engine().keeps(run.record)
     freed = f"It frees {size(run) / 1e6:,.1f} MB." if inside else "Its folder lies outside the store and stays."
+    if run.kind == "imported":
+        freed = "What lm-eval wrote stays where it is. Models that were imported together go together."
     with st.popover("Remove", icon=":material/delete:", key=f"remove_{run.id}"):
         if run.record is None:
             st.caption("No job of this store made this folder, so it is not removed here. Remove the folder itself.")

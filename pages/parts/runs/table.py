@@ -100,6 +100,8 @@ def _words(run: Run) -> str:
 
 
 def _method(run: Run) -> str:
+    if run.kind == "imported":
+        return run.kind
     name = str(run.parameters.get("method", _DENSE))
     return METHODS[name].title if name in METHODS else name
 

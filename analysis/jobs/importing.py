@@ -1,0 +1,41 @@
+"""Taking in what lm-eval wrote elsewhere. No model runs."""
+
+import hashlib
+from pathlib import Path
+from typing import cast
+
+from analysis.errors import UserError
+from analysis.evaluation import importing
+from analysis.evaluation.items_file import DOCUMENTS
+from analysis.evaluation.tables import summary
+from analysis.job_context import Context
+from analysis.jobs.outcome import Outcome
+from analysis.jobs.summaries import ImportSummary
+from analysis.specs import ImportSpec
+from cache.keys import code_version, content_key
+
+
+def import_results(spec: ImportSpec, context: Context) -> Outcome[ImportSummary]:
+    """Reads folders of lm-eval's and compares the models in them. Its file holds a JSON line for every item and answer.
+
+    The key is that of what was read, so the same answers are one result wherever they lie. Raises UserError as
+    `importing.import_folders` does.
+    """
+    context.progress("looking for results")
+    results = importing.import_folders(
+        [Path(folder) for folder in spec.folders],
+        spec.names,
+        [Path(file) for file in spec.beside],
+        importing.Wanted(spec.filters, spec.metrics),
+        lambda task: context.progress(f"reading {task}"),
+    )
+    if not results.answers:
+        raise UserError("Nothing was answered in these folders. Give folders that lm-eval wrote with --log_samples.")
+    context.progress("comparing")
+    path = context.folder / DOCUMENTS
+    importing.write(results, path)
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    key = content_key(kind="import", content=content, code=code_version())
+    sources = [model.source for model in results.models]
+    return Outcome(cast(ImportSummary, {**summary(results), "key": key, "sources": sources}), path, key)

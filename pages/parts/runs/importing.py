@@ -1,0 +1,76 @@
+"""Taking in what lm-eval wrote elsewhere: a folder, and how far the reading is."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.evaluation.lm_eval_results import models_in
+from analysis.specs import ImportSpec
+from pages.parts.plain import plain
+from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.session import engine, submit
+from pages.parts.trouble import refusal_kept, say_refusal
+
+REFRESH = 1.0  # seconds between looks
+_PLACE, _FOLDER, _MINE = "import", "import_folder", "imports_asked"
+_LISTED = ("filters", "metrics")
+
+
+def import_runs() -> None:
+    """Draws the field and, while something is read, how far it is."""
+    with st.expander("Import what lm-eval wrote elsewhere", icon=":material/upload_file:", key="import_drawer"):
+        st.caption(
+            "A folder that lm-eval wrote on any machine with --output_path and --log_samples. Its models become runs "
+            "that are compared with all others, on the items whose prompts both were asked. Nothing in it is run."
+        )
+        # Neither is from the address: a link is not to say what is read from this disk.
+        left, *others = st.columns([3, 1, 1])
+        left.text_input("Folder of results", key=_FOLDER, placeholder="/path/to/output", persist_state="session")
+        for column, name in zip(others, _LISTED, strict=True):
+            field = ImportSpec.model_fields[name]
+            column.text_input(
+                field.title or name,
+                key=f"import_{name}",
+                help=f"{field.description} With commas between.",
+                placeholder="the first" if name == "filters" else "acc, exact_match",
+                persist_state="session",
+            )
+        st.button("Import", key="import_start", icon=":material/upload_file:", on_click=_ask)
+        say_refusal(_PLACE)
+        _under_way()
+
+
+def _ask() -> None:
+    """A callback, so that no rerun loses the click. Asks for each folder of results by itself, as models that were
+    asked other tasks have no item in common."""
+    with refusal_kept(_PLACE):
+        listed = {
+            name: tuple(part.strip() for part in st.session_state[f"import_{name}"].split(",") if part.strip())
+            for name in _LISTED
+        }
+        written = st.session_state[_FOLDER].strip()
+        folders = dict.fromkeys(str(model.folder) for model in models_in(Path(written or "no folder")))
+        asked = [submit("import", ImportSpec(folders=(folder,), **listed)).id for folder in folders]
+        st.session_state[_MINE] = asked
+
+
+def _under_way() -> None:
+    records = [record for job in st.session_state.get(_MINE, ()) if (record := engine().job(job)) is not None]
+    if any(not record.ended for record in records):
+        st.fragment(_progress, run_every=REFRESH)()
+        return
+    for record in records:
+        if record.state == "failed":
+            st.error(plain(record.reason))
+    read = sum(record.state == "done" for record in records)
+    if read:
+        st.caption(f":material/check_circle: {read} folder{'s were' if read > 1 else ' was'} read; see the table.")
+
+
+def _progress() -> None:
+    running = [record for job in st.session_state.get(_MINE, ()) if (record := engine().job(job)) and not record.ended]
+    if not running:
+        st.rerun()
+    for record in running:
+        progress_bar(record)
+        cancel_button(record, f"cancel_{record.id}")
