@@ -14,7 +14,7 @@ import traceback
 from pydantic import ValidationError
 
 from analysis import threads
-from analysis.command_line import evaluate, import_results, models, prune, record, sinks, suggest, sweep
+from analysis.command_line import evaluate, import_results, models, prune, record, sinks, study, suggest, sweep
 from analysis.engine.worker import reason
 from analysis.errors import UserError, os_sentence
 from analysis.specs import sentence
@@ -29,6 +29,7 @@ VERBS = {
     "import": import_results,
     "suggest": suggest,
     "sweep": sweep,
+    "study": study,
 }
 
 

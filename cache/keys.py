@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 # Code that no job runs, so it cannot change a stored number.
-_NO_NUMBERS = {"figures", "command_line", "__pycache__"}
+_NO_NUMBERS = {"figures", "command_line", "study", "__pycache__"}
 _READ = {".py", ".yaml", ".jsonl"}  # code, and the tasks and items that ship with it
 
 

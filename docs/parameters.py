@@ -20,6 +20,7 @@ from analysis.specs import (
     SinkParams,
     Spec,
     StepParams,
+    StudySpec,
     SuggestSpec,
     SweepSpec,
     TuneParams,
@@ -47,6 +48,7 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Evaluation", EvaluateSpec),
     ("Planning an evaluation", PlanParams),
     ("Sweep", SweepSpec),
+    ("Study", StudySpec),
 )
 _SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare", "statistics", "setting", "steps"}
 _SKIPPED |= {"pruning", "evaluation", "other_models"}

@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
     store = Store()
     engine = Engine(store, alone=True)
     try:
-        foresight = _foreseen(engine, spec)
+        foresight = foreseen(engine, spec)
         for line in lines(foresight):
             _say(line)
         if options.estimate:
@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
         store.close()
 
 
-def _foreseen(engine: Engine, spec: SweepSpec) -> Foresight:
+def foreseen(engine: Engine, spec: SweepSpec) -> Foresight:
     """What it will take; what is not known is measured first, on one step of each phase."""
     foresight = engine.foresee(spec)
     estimate_ids = [engine.submit("estimate", question).id for question in foresight.estimates]

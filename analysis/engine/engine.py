@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,7 +15,9 @@ from analysis.engine.cluster import Cluster, check_scheduler, connect, start_loc
 from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.foresight import Foresight, foresee
 from analysis.engine.job_store import Book
+from analysis.engine.planned import Planner
 from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives, new_owner
+from analysis.engine.studies import Part, Studies
 from analysis.engine.sweeps import Point, Sweeps
 from analysis.errors import UserError
 from analysis.jobs import JOBS, RecordSummary, known_key
@@ -66,6 +69,9 @@ class Engine:
 
         self._dispatcher = Dispatcher(self._book, self._owner, workers, self.scheduler)
         self._sweeps = Sweeps(self, self._book, self._owner)
+        self._studies = Studies(self, self._book, self._owner)
+        # In the order in which they are taken over: what others ask for goes first.
+        self._planners: dict[str, Planner[Any, Any]] = {one.kind: one for one in (self._sweeps, self._studies)}
         self._closed = False
         if alone:
             self._dispatcher.start([], [])
@@ -98,8 +104,10 @@ class Engine:
         self.store.remove_old_scratch()
         self._book.forget_old()
         self._dispatcher.start(queued, running)
-        for record in planned:
-            self._sweeps.take_over(record)
+        for kind, planner in self._planners.items():
+            for record in planned:
+                if record.kind == kind:
+                    planner.take_over(record)
 
     # --- asking ---
 
@@ -142,8 +150,8 @@ class Engine:
         return self._enter(fresh, spec, asker)
 
     def _enter(self, record: JobRecord, spec: Spec, asker: str) -> JobRecord:
-        if isinstance(spec, SweepSpec):
-            return self._sweeps.enter(record, spec)
+        if record.kind in self._planners:
+            return self._planners[record.kind].enter(record, spec)
         key = known_key(record.kind, spec)
         record = record.model_copy(update={"key": key})
         stored = self.store.result(key) if key else None
@@ -255,7 +263,7 @@ class Engine:
                 self._dispatcher.drop(job_id)
         record = self.job(job_id)
         if record is not None and JOBS[record.kind].run is None:
-            self._sweeps.stop(record)
+            self._planners[record.kind].stop(record)
         return True
 
     def awaited(self, job_id: str, asker: str, here: Callable[[str], bool] = bool) -> bool:
@@ -263,11 +271,11 @@ class Engine:
         with self._book.changed:
             return any(here(other) for other in self._askers.get(job_id, set()) - {asker})
 
-    def retry_failed(self, sweep_id: str) -> None:
-        """Starts the failed points of a sweep that runs again. One that has ended is started again with `restart`."""
-        record = self.job(sweep_id)
+    def retry_failed(self, job_id: str) -> None:
+        """Starts what failed of a running sweep or study again. One that has ended is started again with `restart`."""
+        record = self.job(job_id)
         if record is not None and not record.ended:
-            self._sweeps.retry(record)
+            self._planners[record.kind].retry(record)
 
     def foresee(self, spec: SweepSpec) -> Foresight:
         """What a sweep will take, by what was measured. Raises UserError for a bad model source."""
@@ -276,6 +284,10 @@ class Engine:
     def sweep_points(self, record: JobRecord) -> list[Point]:
         """Every point of a sweep and where it stands, in the order of its grid."""
         return self._sweeps.points(record)
+
+    def study_parts(self, record: JobRecord) -> list[Part]:
+        """Every part of a study and where it stands, in the order of the story."""
+        return self._studies.parts(record)
 
     def finish_early(self, job_id: str) -> None:
         """Asks a running job to end with what it has; those that can are done soon, the others run on."""
@@ -423,5 +435,6 @@ class Engine:
             if self._closed:
                 return
             self._closed = True
-        self._sweeps.close()
+        for planner in self._planners.values():
+            planner.close()
         self._dispatcher.close()

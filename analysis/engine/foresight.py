@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
+from analysis.engine.planned import LOOKAHEAD
 from analysis.engine.records import JobRecord
-from analysis.engine.sweeps import LOOKAHEAD, Sweeps
+from analysis.engine.sweeps import Sweeps
 from analysis.jobs import known_key
 from analysis.models.checkpoint import find, weight_bytes
 from analysis.specs import EstimateSpec, EvaluateSpec, PruneSpec, SweepSpec, grid

@@ -1,22 +1,16 @@
 """Sweeps: prunings and evaluations that the engine asks for itself, a few at a time, until every point has its answer.
 
-No task waits for tasks: a thread looks at what has ended and asks for what comes next. What a point still needs is read
-from the records of its children, so a sweep that was cut off goes on by looking at them again.
+What a point still needs is read from the records of its children (`planned`).
 """
 
 import json
-import logging
-import threading
-import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
-from analysis.engine.job_store import Book
-from analysis.engine.records import JobRecord, lives
-from analysis.engine.worker import reason
+from analysis.engine.planned import LOOKAHEAD, Planner, children, ended_well, why_ended
+from analysis.engine.records import JobRecord
 from analysis.jobs import SweepSummary, known_key
 from analysis.jobs.pruning import folder_name
 from analysis.models.checkpoint import find, fingerprint
@@ -34,34 +28,11 @@ from analysis.specs import (
     point_name,
 )
 from cache.keys import code_version, content_key
-from cache.store import Result, Store
-
-LOOKAHEAD = 2  # children a worker that wait or run: enough that none idles, few enough that others' jobs get their turn
-_TICK = 1.0  # seconds between looks where nothing was told
-_log = logging.getLogger("sinkscope")
 
 PointState = Literal["waiting", "under way", "done", "failed"]
 
 
 _Finished = Callable[[str, EvaluateSpec | FootprintSpec], JobRecord | None]
-
-
-class Asked(Protocol):
-    """What a sweep asks of the engine."""
-
-    store: Store
-
-    @property
-    def shares_store(self) -> bool: ...
-    def submit(self, kind: str, spec: Spec, asker: str = "") -> JobRecord: ...
-    def restart(self, job_id: str, asker: str = "") -> JobRecord: ...
-    def cancel(self, job_id: str, asker: str | None = None) -> bool: ...
-    def job(self, job_id: str) -> JobRecord | None: ...
-    def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
-    def result(self, record: JobRecord) -> Result | None: ...
-    def has_result(self, record: JobRecord) -> bool: ...
-    def answered(self, kind: str, key: str | None) -> JobRecord | None: ...
-    def workers(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -96,73 +67,16 @@ class _Live:
     looked_up: bool = False
 
 
-class Sweeps:
+class Sweeps(Planner[SweepSpec, _Live]):
     """Works off the sweeps of one engine, in a thread that runs while there are any."""
 
-    def __init__(self, engine: Asked, book: Book, owner: str) -> None:
-        self._engine, self._book, self._owner = engine, book, owner
-        self._live: dict[str, _Live] = {}
-        self._closed = False
-        self._thread: threading.Thread | None = None
+    kind, spec = "sweep", SweepSpec
 
-    # --- asked from any thread ---
+    def _models(self, spec: SweepSpec) -> tuple[ModelSpec, ...]:
+        return spec.models
 
-    def enter(self, record: JobRecord, spec: SweepSpec) -> JobRecord:
-        """Begins a sweep, or goes on with the one of the same parameters that was cut off, or that is under way.
-
-        Raises UserError for a bad model source.
-        """
-        for model in spec.models:
-            find(model.source, model.paradigm)
-        with self._book.changed:
-            for other in self._engine.jobs("sweep"):
-                if other.spec != record.spec or other.id == record.id:
-                    continue
-                if other.id in self._live or (not other.ended and lives(other.owner)):
-                    return other
-                if other.state == "done" and other.code == record.code and self._whole(other):
-                    return other
-                record = record.model_copy(update={"id": other.id, "summary": other.summary})
-                break
-            else:
-                earlier = self._book.job(record.id)
-                if earlier is not None:
-                    record = record.model_copy(update={"summary": earlier.summary})
-            record = record.model_copy(update={"state": "running", "started": time.time()})
-            self._book.save(record)
-        self._retry(record)
-        self._begin(record, spec)
-        return record
-
-    def take_over(self, record: JobRecord) -> None:
-        """Goes on with a sweep whose engine is gone."""
-        updated = self._book.update(record.id, owner=self._owner)
-        if updated is not None:
-            self._retry(updated, ("interrupted",))
-            self._begin(updated, updated.parameters(SweepSpec))
-
-    def retry(self, record: JobRecord) -> None:
-        """Starts the failed children of a running sweep again; those that have ended well are left as they are."""
-        self._retry(record)
-        with self._book.changed:
-            self._book.changed.notify_all()
-
-    def stop(self, record: JobRecord) -> None:
-        """Stops the children of a sweep that nobody else asked for."""
-        with self._book.changed:
-            self._live.pop(record.id, None)
-        for job_id in _children(record).values():
-            child = self._engine.job(job_id)
-            if child is not None and not child.ended:
-                self._engine.cancel(job_id, _asker(record.id))
-
-    def close(self) -> None:
-        """Ends the thread. Sweeps stay as they are, for the next engine."""
-        with self._book.changed:
-            self._closed = True
-            self._book.changed.notify_all()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
+    def _begun(self, spec: SweepSpec) -> _Live:
+        return _Live(spec, _prunings(spec))
 
     def points(self, record: JobRecord) -> list[Point]:
         """Every point of a sweep and where it stands, in the order of the grid."""
@@ -174,29 +88,6 @@ class Sweeps:
         finished = self._finished()
         return [point for point in grid(spec).prunings if not self._earlier(spec, point, finished)]
 
-    # --- beginning ---
-
-    def _begin(self, record: JobRecord, spec: SweepSpec) -> None:
-        with self._book.changed:
-            self._live[record.id] = _Live(spec, _prunings(spec))
-            self._book.begin(record.id)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="sinkscope-sweeps", daemon=True)
-                self._thread.start()
-            self._book.changed.notify_all()
-
-    def _retry(self, record: JobRecord, states: tuple[str, ...] = ("failed", "cancelled", "interrupted")) -> None:
-        """Starts children again that ended in these states, and those whose engine is gone."""
-        for name, job_id in _children(record).items():
-            child = self._engine.job(job_id)
-            if child is None:
-                continue
-            if not child.ended and not lives(child.owner):
-                self._book.finish(child.id, "interrupted", reason="SinkScope was stopped while this job ran.")
-                child = self._engine.job(job_id) or child
-            if child.ended and child.state in states:
-                self._note(record.id, name, self._engine.restart(child.id, _asker(record.id)))
-
     def _whole(self, record: JobRecord) -> bool:
         """Whether the answers of all points of a finished sweep are still in the store."""
         return all(
@@ -204,33 +95,9 @@ class Sweeps:
             for point in self.points(record)
         )
 
-    # --- the thread ---
-
-    def _work(self) -> None:
-        while True:
-            with self._book.changed:
-                while not self._live and not self._closed:
-                    self._book.changed.wait()
-                if self._closed:
-                    return
-                live = dict(self._live)
-            for sweep_id, sweep in live.items():
-                try:
-                    self._advance(sweep_id, sweep)
-                except Exception as error:  # one sweep that fails is no other's end
-                    if self._closed:
-                        return
-                    _log.exception("A sweep met an error.")
-                    self._end(sweep_id, "failed", reason=reason(error), traceback=traceback.format_exc())
-            with self._book.changed:
-                if not self._closed:
-                    self._book.changed.wait(_TICK)
-
     def _advance(self, sweep_id: str, sweep: _Live) -> None:
-        record = self._book.job(sweep_id)
-        if record is None or record.ended:
-            with self._book.changed:
-                self._live.pop(sweep_id, None)
+        record = self._running(sweep_id)
+        if record is None:
             return
         if not sweep.looked_up:
             sweep.looked_up = True
@@ -246,17 +113,17 @@ class Sweeps:
             step = self._next(sweep.spec, record, digest, point, shared)
             if step is not None:
                 steps.setdefault(step.name, step)
-        under_way = sum(not job.ended for job in map(self._engine.job, _children(record).values()) if job is not None)
-        room = LOOKAHEAD * self._engine.workers() - under_way
+        room = self._room(record)
+        idle = room == LOOKAHEAD * self._engine.workers()
         for step in sorted(steps.values(), key=lambda step: -step.urgent)[: max(0, room)]:
             record = self._ask(record, step)
-        self._tell(record, list(points.values()), finished=not steps and not under_way)
+        self._tell(record, list(points.values()), finished=not steps and idle)
 
     def _take_in_earlier(self, record: JobRecord, sweep: _Live) -> JobRecord:
         """Notes the children of points that were answered before."""
-        finished, children = self._finished(), _children(record)
+        finished, asked = self._finished(), children(record)
         for digest, pruning in sweep.prunings.items():
-            if f"prune {digest}" not in children:
+            if f"prune {digest}" not in asked:
                 for name, job in self._earlier(sweep.spec, pruning, finished).items():
                     record = self._note(record.id, f"{name} {digest}", job) or record
         return record
@@ -278,25 +145,19 @@ class Sweeps:
         many = f"{failed} of {len(points)} points failed. The first: {first}"
         self._end(record.id, "failed", reason=many, summary={**record.summary, **counts})
 
-    def _end(self, sweep_id: str, state: str, **changes: Any) -> None:
-        self._book.finish(sweep_id, state, **changes)
-        with self._book.changed:
-            self._live.pop(sweep_id, None)
-
     # --- points and their children ---
 
     def _point(self, spec: SweepSpec, record: JobRecord, digest: str, pruning: PruneSpec) -> Point:
         def child(name: str) -> JobRecord | None:
-            job_id = _children(record).get(name)
+            job_id = children(record).get(name)
             return None if job_id is None else self._engine.job(job_id)
 
         dense, pruned = child(_dense(pruning.model)), child(f"prune {digest}")
         evaluated, footprint = child(f"evaluate {digest}"), child(f"footprint {digest}")
         needed = [pruned, dense, evaluated, *([footprint] if spec.footprints else [])]
-        failed = next((job for job in needed if job is not None and job.ended and not _ended_well(job)), None)
+        failed = next((job for job in needed if job is not None and job.ended and not ended_well(job)), None)
         if failed is not None:
-            why = failed.reason or (f"It was {failed.state}." if failed.state != "done" else "It was stopped early.")
-            return Point(pruning, dense, pruned, evaluated, footprint, "failed", why)
+            return Point(pruning, dense, pruned, evaluated, footprint, "failed", why_ended(failed))
         state: PointState = "waiting" if pruned is None else "under way"
         if all(job is not None and job.ended for job in needed):
             state = "done"
@@ -333,7 +194,7 @@ class Sweeps:
         if question is None or shared[question.model_dump_json()] < 2 or not self._engine.shares_store:
             return step
         name = f"statistics {_digest(question)}"
-        job = self._engine.job(_children(record).get(name, ""))
+        job = self._engine.job(children(record).get(name, ""))
         if job is None:
             return _Step(name, "dense_statistics", question, urgent=0)
         return step if job.ended else None  # a pruning without them says why they failed
@@ -366,7 +227,7 @@ class Sweeps:
             (kind, json.dumps(job.spec, sort_keys=True)): job
             for kind, jobs in kinds.items()
             for job in reversed(jobs)
-            if job.state == "done" and job.code == code_version() and _ended_well(job)
+            if job.state == "done" and job.code == code_version() and ended_well(job)
         }
 
         def find_job(kind: str, spec: EvaluateSpec | FootprintSpec) -> JobRecord | None:
@@ -384,18 +245,8 @@ class Sweeps:
         if known is not None:
             return self._note(record.id, step.name, known) or record
         there = step.kind == "prune" and self._engine.answered("prune", known_key("prune", step.spec)) is not None
-        job = self._engine.submit(step.kind, step.spec, _asker(record.id))
+        job = self._engine.submit(step.kind, step.spec, self._asker(record.id))
         return self._note(record.id, step.name, job, made=step.kind == "prune" and not there) or record
-
-    def _note(self, sweep_id: str, name: str, child: JobRecord, made: bool = False) -> JobRecord | None:
-        """Writes a child down. made: the sweep asked for it first, so it may drop what it left."""
-        with self._book.changed:
-            record = self._book.job(sweep_id)
-            if record is None or record.ended:
-                return None
-            made_here = [*record.summary.get("made", []), *([name] if made else [])]
-            children = {**_children(record), name: child.id}
-            return self._book.update(sweep_id, summary={**record.summary, "children": children, "made": made_here})
 
     def _drop_checkpoint(self, record: JobRecord, digest: str, point: Point) -> None:
         """Removes the weights of a checkpoint that this sweep made and scored; its masks and its report stay."""
@@ -404,7 +255,7 @@ class Sweeps:
             return
         with self._book.changed:
             others = [job for job in map(self._book.job, self._live) if job is not None and job.id != record.id]
-            if any(pruned.id in _children(other).values() for other in others):
+            if any(pruned.id in children(other).values() for other in others):
                 return
             folder = self._folder(pruned)
             if any(not job.ended and folder in _folders_of(job) for job in self._engine.jobs()):
@@ -420,12 +271,6 @@ class Sweeps:
 def new_summary() -> SweepSummary:
     """The summary of a sweep that has not begun."""
     return {"children": {}, "made": [], "done": 0, "failed": 0}
-
-
-def _children(record: JobRecord) -> dict[str, str]:
-    """Job ids by what they are for."""
-    children: dict[str, str] = record.summary.get("children", {})
-    return children
 
 
 def _prunings(spec: SweepSpec) -> dict[str, PruneSpec]:
@@ -451,19 +296,10 @@ def _dense(model: ModelSpec) -> str:
     return f"dense {model.source}"
 
 
-def _ended_well(job: JobRecord) -> bool:
-    """Whether it is done, and an evaluation has asked all its items."""
-    return job.state == "done" and bool(job.summary.get("complete", True))
-
-
 def _folders_of(job: JobRecord) -> set[str]:
     """The checkpoints beside its model that a job reads."""
     compared = [model.get("source") for model in job.spec.get("compare", ()) if isinstance(model, dict)]
     return {str(name) for name in (*compared, job.spec.get("pruned"), job.spec.get("model", {}).get("source")) if name}
-
-
-def _asker(sweep_id: str) -> str:
-    return f"sweep {sweep_id}"
 
 
 def _masks_key(key: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import results, significance
+from analysis.evaluation import planning, results, significance
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.replicates import CrossedDifference, SeedFloor, crossed_difference, seed_floor
 from analysis.evaluation.significance import Estimate
@@ -200,21 +200,40 @@ def comparisons(scored: Sequence[Setting]) -> list[Comparison]:
             seeds = tuple(seed for seed in setting.seeds if other is not None and seed in other.seeds)
             if other is not None and seeds:
                 pairs.append((setting, other, relation, seeds))
-    differences = [
-        crossed_difference(
-            _rows(setting, seeds),
-            _rows(other, seeds),
-            [clusters for _, _, clusters in setting.tasks.values()],
-            paired=True,
-            test=setting.complete and other.complete,
-        )
-        for setting, other, _, seeds in pairs
-    ]
+    differences = [between(setting, other, seeds) for setting, other, _, seeds in pairs]
     adjusted = significance.holm([difference.p for difference in differences])
     return [
         Comparison(setting, other, relation, seeds, replace(difference, p_holm=p))
         for (setting, other, relation, seeds), difference, p in zip(pairs, differences, adjusted, strict=True)
     ]
+
+
+def between(setting: Setting, other: Setting, seeds: Sequence[int]) -> CrossedDifference:
+    """A setting minus another one of the same model on these seeds, which both have; tested where all seeds are in."""
+    return crossed_difference(
+        _rows(setting, seeds),
+        _rows(other, seeds),
+        [clusters for _, _, clusters in setting.tasks.values()],
+        paired=True,
+        test=setting.complete and other.complete,
+    )
+
+
+def from_dense(setting: Setting) -> CrossedDifference:
+    """A setting minus its dense model, which has no seeds of its own."""
+    runs = _rows(setting, setting.seeds)
+    dense = [
+        np.broadcast_to(scores, row.shape) for (_, scores, _), row in zip(setting.tasks.values(), runs, strict=True)
+    ]
+    clusters = [clusters for _, _, clusters in setting.tasks.values()]
+    return crossed_difference(runs, dense, clusters, paired=True, test=setting.complete)
+
+
+def noise_between(setting: Setting, other: Setting, seeds: Sequence[int]) -> planning.Noise:
+    """What a plan for the difference of two settings can go by."""
+    source = f"measured on {setting.name} against {other.name}"
+    clusters = [clusters for _, _, clusters in setting.tasks.values()]
+    return planning.measured(_rows(setting, seeds), _rows(other, seeds), clusters, source)
 
 
 def _rows(setting: Setting, seeds: Sequence[int]) -> list[np.ndarray]:

@@ -17,12 +17,22 @@ from plotly.offline import get_plotlyjs
 
 from analysis.figures.style import CLICK_HINT
 
-_STYLE = """body{font-family:system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c2433}
-h2{margin:2rem 0 .2rem}pre{background:#f3f5f9;padding:1rem;white-space:pre-wrap;overflow-wrap:anywhere}
+_STYLE = """:root{color-scheme:light dark;--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577}
+@media (prefers-color-scheme:dark){:root{--ink:#e4e9f2;--paper:#10141d;--soft:#1a202d;--line:#323b4d;--dim:#9aa5b8}}
+@media print{:root{--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577;color-scheme:light}
+body{margin:0!important;max-width:none!important}section{break-inside:avoid}details{display:none}}
+body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:var(--ink);
+background:var(--paper)}h1{line-height:1.2}
+h2{margin:2rem 0 .2rem}pre{background:var(--soft);padding:1rem;white-space:pre-wrap;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}summary{cursor:pointer}
-td,th{border:1px solid #d5dbe5;padding:.25rem .6rem;text-align:left}
-.cards{display:flex;flex-wrap:wrap;gap:1rem}.card{border:1px solid #d5dbe5;border-radius:.5rem;padding:.6rem 1rem}
-.card b{display:block;font-size:1.6rem}.card small{color:#5a6577}"""
+td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}.lead{font-size:1.15rem;font-weight:600}
+.cards{display:flex;flex-wrap:wrap;gap:1rem}.card{border:1px solid var(--line);border-radius:.5rem;padding:.6rem 1rem}
+.card b{display:block;font-size:1.6rem;overflow-wrap:anywhere}.card small{color:var(--dim)}"""
+# All that is needed is inside: nothing may be fetched, and nothing may be sent.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+    "form-action 'none'; base-uri 'none'"
+)
 # Plotly's script is 4.8 MB; packed it is 1.9. Browsers unpack it without a network.
 _UNPACK = """(async () => {
   const text = document.getElementById("packed").textContent, bytes = new Uint8Array(text.length / 5 * 4);
@@ -40,10 +50,29 @@ _UNPACK = """(async () => {
   const script = document.createElement("script");
   script.textContent = await new Response(stream).text();
   document.head.append(script);
+  const dark = matchMedia("(prefers-color-scheme: dark)"), plots = [];
+  const colors = (isDark) => {
+    const ink = isDark ? "#e4e9f2" : "#1c2433", line = isDark ? "#323b4d" : "#dfe4ec";
+    const clear = "rgba(0,0,0,0)", changed = {"font.color": ink, paper_bgcolor: clear, plot_bgcolor: clear};
+    return (layout) => {
+      for (const name of Object.keys(layout)) {
+        if (/^[xy]axis\\d*$/.test(name)) {
+          changed[name + ".gridcolor"] = changed[name + ".linecolor"] = changed[name + ".zerolinecolor"] = line;
+        }
+      }
+      return changed;
+    };
+  };
+  const recolor = (isDark) => plots.forEach((plot) => Plotly.relayout(plot, colors(isDark)(plot._fullLayout)));
   for (const element of document.querySelectorAll("script.figure")) {
-    const figure = JSON.parse(element.textContent);
-    Plotly.newPlot(element.previousElementSibling, figure.data, figure.layout, {displaylogo: false, responsive: true});
+    const figure = JSON.parse(element.textContent), place = element.previousElementSibling;
+    await Plotly.newPlot(place, figure.data, figure.layout, {displaylogo: false, responsive: true});
+    plots.push(place);
   }
+  recolor(dark.matches);
+  dark.addEventListener("change", () => recolor(dark.matches));
+  addEventListener("beforeprint", () => recolor(false));
+  addEventListener("afterprint", () => recolor(dark.matches));
 })();"""
 
 # Beneath a plot the numbers are folded, as they are on the page; a table of its own is open.
@@ -51,12 +80,16 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
 <meta name="viewport" content="width=device-width">
 <title>{{ title }}</title>
 <style>{{ style }}</style>
 </head>
 <body>
 <h1>{{ title }}</h1>
+{% for sentence in lead %}
+<p class="lead">{{ sentence }}</p>
+{% endfor %}
 {% if cards %}
 <div class="cards">
 {% for card in cards %}
@@ -65,8 +98,12 @@ _PAGE = """<!doctype html>
 </div>
 {% endif %}
 {% for exhibit in exhibits %}
+<section>
 <h2>{{ exhibit.title }}</h2>
 <p>{{ exhibit.sentence }}</p>
+{% for note in exhibit.notes %}
+<p>{{ note }}</p>
+{% endfor %}
 {% if exhibit.figure %}
 <div></div><script class="figure" type="application/json">{{ exhibit.figure }}</script>
 {% endif %}
@@ -75,6 +112,7 @@ _PAGE = """<!doctype html>
 {% elif exhibit.table %}
 {{ exhibit.table }}
 {% endif %}
+</section>
 {% endfor %}
 <h2>Settings</h2>
 <pre>{{ settings }}</pre>
@@ -89,12 +127,13 @@ _PAGE = """<!doctype html>
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One figure or table with its title and sentence."""
+    """One figure or table, or a piece of text, with its title and sentence. notes: paragraphs beneath the sentence."""
 
     title: str
     sentence: str
     figure: go.Figure | None
     table: pd.DataFrame | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,13 +145,21 @@ class Card:
     note: str = ""
 
 
-def page_html(title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibit], cards: Sequence[Card] = ()) -> str:
-    """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON."""
+def page_html(
+    title: str,
+    settings: Mapping[str, Any],
+    exhibits: Sequence[Exhibit],
+    cards: Sequence[Card] = (),
+    lead: Sequence[str] = (),
+) -> str:
+    """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON. lead: sentences
+    that stand first."""
     size, packed = _plotly() if any(exhibit.figure is not None for exhibit in exhibits) else (0, "")
     shown = [
         {
             "title": exhibit.title,
             "sentence": exhibit.sentence,
+            "notes": exhibit.notes,
             "figure": None if exhibit.figure is None else Markup(_json(exhibit.figure)),
             "table": None if exhibit.table is None else Markup(_table(exhibit.table)),
         }
@@ -122,6 +169,8 @@ def page_html(title: str, settings: Mapping[str, Any], exhibits: Sequence[Exhibi
         title=title,
         style=Markup(_STYLE),
         cards=cards,
+        lead=lead,
+        policy=_POLICY,
         exhibits=shown,
         settings=json.dumps(settings, indent=2, ensure_ascii=False, default=str),
         size=size,

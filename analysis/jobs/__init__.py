@@ -36,6 +36,7 @@ from analysis.jobs.summaries import (
     RecordSetSummary,
     RecordSummary,
     ReplaySummary,
+    StudySummary,
     SuggestPartial,
     SuggestSummary,
     SweepSummary,
@@ -59,6 +60,7 @@ from analysis.specs import (
     RecordSpec,
     ReferenceSpec,
     Spec,
+    StudySpec,
     SuggestSpec,
     SweepSpec,
     UnloadSpec,
@@ -75,6 +77,7 @@ __all__ = [
     "RecordPartial",
     "RecordSetSummary",
     "RecordSummary",
+    "StudySummary",
     "SuggestPartial",
     "SuggestSummary",
     "SweepSummary",
@@ -139,6 +142,7 @@ JOBS: Registry[Job[Any, Any]] = Registry(
         lasting=True,
     ),
     Job("sweep", "Sweep", None, SweepSpec, SweepSummary, stored=False, lasting=True),
+    Job("study", "Study", None, StudySpec, StudySummary, stored=False, lasting=True),
 )
 
 

@@ -233,6 +233,13 @@ class SweepSummary(TypedDict):
     failed: int
 
 
+class StudySummary(TypedDict):
+    """children, made: as of a sweep; children are called after what they are for, as `watch MODEL`."""
+
+    children: dict[str, str]
+    made: list[str]
+
+
 class Searched(TypedDict):
     """What the trials of a search say. searched: its parameters. comparison: on what no trial has seen."""
 

@@ -11,7 +11,8 @@ class Model:
     """One offered checkpoint.
 
     source: hub id or folder. instruct: tuned to follow a user's turn, so the chat template applies by default.
-    prompt and sampling: what the pages start with, where the model has a taste of its own.
+    prompt and sampling: what the pages start with, where the model has a taste of its own. reference: the name of an
+    autoregressive model that was trained alike.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Model:
     instruct: bool = False
     prompt: str = "Once upon a time"
     sampling: tuple[tuple[str, int], ...] = ()
+    reference: str = ""
 
 
 MODELS: dict[str, Model] = {
@@ -31,6 +33,7 @@ MODELS: dict[str, Model] = {
             "A small masked diffusion model of short stories. Ships with SinkScope, runs on any CPU.",
             prompt="It was a sunny day, and Sue was at the river. The river is not shallow. It is",
             sampling=(("gen_length", 48), ("steps", 48)),
+            reference="bundled-ar",
         ),
         Model(
             "bundled-ar",

@@ -70,6 +70,7 @@ from analysis.specs.sampling import (
     SDARSampling,
 )
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
+from analysis.specs.study import QUESTION, SIZES, STUDY_PARTS, StudyPart, StudySize, StudySpec
 from analysis.specs.suggestion import OBJECTIVES, Objective, SuggestSpec
 from analysis.specs.sweep import (
     Grid,
@@ -99,9 +100,12 @@ __all__ = [
     "PATTERNS",
     "PRESETS",
     "PUBLISHED",
+    "QUESTION",
     "QUOTA_SCOPES",
     "SAMPLINGS",
     "SINK_AWARE_SOURCE",
+    "SIZES",
+    "STUDY_PARTS",
     "TARGETS",
     "AblateSpec",
     "Allocation",
@@ -149,6 +153,9 @@ __all__ = [
     "Spec",
     "StatisticsParams",
     "StepParams",
+    "StudyPart",
+    "StudySize",
+    "StudySpec",
     "SuggestSpec",
     "SweepSpec",
     "Target",

@@ -25,6 +25,17 @@ _RANGE = re.compile(r"(\d{1,4})-(\d{1,4})")
 EVERY_STEP = "0-1000"
 
 
+def written_out(seeds: Any) -> Any:
+    """Seeds with spans such as 0-7 as all of their numbers; what is no list is left as it is."""
+    if not isinstance(seeds, list | tuple):
+        return seeds
+    written: list[Any] = []
+    for seed in seeds:
+        span = _RANGE.fullmatch(seed) if isinstance(seed, str) else None
+        written += range(int(span[1]), int(span[2]) + 1) if span else [seed]
+    return tuple(dict.fromkeys(written))
+
+
 class SweepSpec(JobSpec):
     """Prune with every combination of the axes and evaluate each pruned model beside its dense one."""
 
@@ -77,13 +88,7 @@ class SweepSpec(JobSpec):
     @classmethod
     def _spans(cls, seeds: Any) -> Any:
         """Seeds, with spans such as 0-7 written out."""
-        if not isinstance(seeds, list | tuple):
-            return seeds
-        written: list[Any] = []
-        for seed in seeds:
-            span = _RANGE.fullmatch(seed) if isinstance(seed, str) else None
-            written += range(int(span[1]), int(span[2]) + 1) if span else [seed]
-        return tuple(written)
+        return written_out(seeds)
 
     @field_validator("methods", "sparsities", "patterns", "strengths", "stds", "step_ranges", "seeds")
     @classmethod

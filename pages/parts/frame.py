@@ -45,22 +45,29 @@ def show() -> None:
     show_what_began()
 
 
-def _pages() -> list[StreamlitPage]:
-    """The pages of the navigation. That of experts is there once something of a model with experts was recorded."""
+def _pages() -> dict[str, list[StreamlitPage]]:
+    """The pages of the navigation, in two groups. That of experts is there once something of a model with experts was
+    recorded.
+    """
     experts = st.Page("pages/experts.py", title="Experts", icon=":material/alt_route:")
-    return [
-        st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
-        st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
-        st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
-        st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
-        *([experts] if _has_routes() else []),
-        st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
-        st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
-        st.Page("pages/accuracy.py", title="Accuracy", icon=":material/monitoring:"),
-        st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
-        st.Page("pages/runs.py", title="Runs", icon=":material/table_view:"),
-        st.Page("pages/masks.py", title="Masks", icon=":material/grid_on:"),
-    ]
+    return {
+        "The story": [
+            st.Page("pages/study.py", title="Study", icon=":material/auto_stories:", default=True),
+            st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
+            st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
+            st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
+            *([experts] if _has_routes() else []),
+        ],
+        "The workshop": [
+            st.Page("pages/overview.py", title="Overview", icon=":material/home:"),
+            st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
+            st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
+            st.Page("pages/accuracy.py", title="Accuracy", icon=":material/monitoring:"),
+            st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
+            st.Page("pages/runs.py", title="Runs", icon=":material/table_view:"),
+            st.Page("pages/masks.py", title="Masks", icon=":material/grid_on:"),
+        ],
+    }
 
 
 def _has_routes() -> bool:

@@ -29,7 +29,7 @@ def record(page: Page) -> None:
 
 
 def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address):
-    page.goto(address)
+    page.goto(f"{address}/overview")
     expect(page.get_by_role("heading", name="SinkScope")).to_be_visible()
     began = time.monotonic()
     page.get_by_text("Record a prompt").click()

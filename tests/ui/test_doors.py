@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 PAGES = [
     f"pages/{name}.py"
-    for name in ("overview", "denoise", "sinks", "dynamics", "tuning", "pruning", "accuracy", "runs", "masks")
+    for name in ("study", "overview", "denoise", "sinks", "dynamics", "tuning", "pruning", "accuracy", "runs", "masks")
 ]
 PICTURE = "![x](http://evil.test/a.png)"
 NAMES = {

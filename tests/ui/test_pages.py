@@ -35,7 +35,7 @@ def test_pages_open_before_anything_is_recorded(page, monkeypatch):
 
 
 def test_overview_describes_the_model_and_lists_recordings(recording):
-    test = app()
+    test = app("pages/overview.py")
     assert test.title[0].value == "SinkScope"
     assert "mia has a dog ." in texts(test)
     links = [link.proto for link in test.get("page_link")]

@@ -1,0 +1,145 @@
+"""`python -m analysis study`: do sinks matter in a model, and does discounting them help pruning?"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from analysis import outputs
+from analysis.command_line.flags import add_flags, field_of, folder_beside, given
+from analysis.command_line.sweep import foreseen
+from analysis.engine import Engine, JobRecord
+from analysis.engine.foresight import lines
+from analysis.engine.studies import new_study
+from analysis.errors import UserError
+from analysis.specs import SIZES, ModelSpec, StudySpec
+from analysis.study import rules
+from analysis.study.findings import MOST_BYTES
+from analysis.study.gather import gather
+from analysis.study.report import NUMBERS, REPORT, write_folder
+from cache.store import Store
+
+_LOOK = 0.5  # seconds between looks at how far it is
+
+
+def add(verbs: Any) -> None:
+    """The verb and its flags."""
+    verb = verbs.add_parser("study", help="ask whether sinks matter, and whether discounting them helps pruning")
+    verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
+    verb.add_argument(
+        "--reference",
+        metavar="SRC",
+        help=f"{field_of(StudySpec, 'reference').description} Default: the twin that the registry names; none: none.",
+    )
+    sizes = " ".join(f"{size.name}: {size.help}" for size in SIZES.values())
+    verb.add_argument("--size", choices=list(SIZES), default="quick", help=f"{sizes} Flags change single settings.")
+    verb.add_argument(
+        "--prompt", default=argparse.SUPPRESS, metavar="TEXT", help=field_of(StudySpec, "prompt").description
+    )
+    verb.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="the folder to write the report, figures and tables to"
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
+    verb.add_argument("--estimate", action="store_true", help="say what it will take, and do no more")
+    verb.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    add_flags(verb, StudySpec, " In the size chosen it may be another.", {"reference"})
+    add_flags(verb, ModelSpec, "", {*StudySpec.model_fields})
+
+
+def spec_of(options: argparse.Namespace) -> StudySpec:
+    """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
+    model = ModelSpec(source=options.model, **given(ModelSpec, options))
+    changes = {name: value for name, value in given(StudySpec, options).items() if name != "reference"}
+    if "prompt" in options:
+        changes["prompt"] = options.prompt
+    if options.reference is not None:
+        none = options.reference == "none"
+        changes["reference"] = None if none else model.model_copy(update={"source": options.reference})
+    return new_study(model, options.size, **changes)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Studies, on all devices, and writes what was found; the same command goes on where it was cut off."""
+    if options.out is None and not options.estimate:
+        raise UserError("Name the folder to write to with --out, or ask what it will take with --estimate.")
+    if options.out is not None:
+        outputs.check(options.out, options.overwrite, refusal)
+    spec = spec_of(options)
+    store = Store()
+    engine = Engine(store, alone=True)
+    try:
+        for line in lines(foreseen(engine, spec.sweep())):
+            say(line)
+        if options.estimate:
+            return 0
+        record = _followed(engine, spec)
+        return _finished(engine, record, options)
+    finally:
+        engine.close()
+        store.close()
+
+
+def _followed(engine: Engine, spec: StudySpec) -> JobRecord:
+    """Runs the study to its end. Interrupted, it stops its children and may be asked again."""
+    record = engine.submit("study", spec)
+    told: tuple[int, str] = (-1, "")
+    try:
+        while not record.ended:
+            now = engine.progress(record.id)
+            if (now.done, now.phase) != told and now.total:
+                told = (now.done, now.phase)
+                say(f"{now.phase} {now.done}/{now.total}")
+            time.sleep(_LOOK)
+            record = engine.job(record.id) or record
+    except KeyboardInterrupt:
+        engine.cancel(record.id)
+        raise
+    return record
+
+
+def _finished(engine: Engine, record: JobRecord, options: argparse.Namespace) -> int:
+    """Writes and prints what there is, also where some parts failed."""
+    findings = gather(record, engine)
+    with folder_beside(options.out, ".study-") as folder:
+        whole = folder / "study"
+        whole.mkdir()
+        write_folder(findings, whole)
+        note = outputs.place(whole, options.out, options.overwrite, refusal)
+    said = rules.verdicts(findings)
+    if options.json:
+        told = {"answer": rules.answer(findings), "verdicts": [asdict(one) for one in said]}
+        print(json.dumps({"out": str(options.out), "state": record.state, **told}, ensure_ascii=False))
+    else:
+        print("\n".join(rules.answer(findings)))
+        for one in said:
+            print(f"{one.title} {one.sentence} {one.numbers}")
+        if note:
+            print(note)
+        print(f"{options.out}: {REPORT}, the verdict, and all figures and tables")
+    if record.state != "done":
+        raise UserError(f"{record.reason or f'The study was {record.state}.'} The same command tries it again.")
+    return 0
+
+
+def refusal(path: Path) -> str:
+    """Why a study may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+
+    def wrote(path: Path) -> bool:
+        numbers = path / NUMBERS
+        try:
+            small = numbers.stat().st_size < MOST_BYTES
+            written = json.loads(numbers.read_text(encoding="utf-8")) if small else None
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(written, dict) and str(written.get("format", "")).startswith("sinkscope-study-")
+
+    suffixes = {".json", ".csv", ".html", ".txt"}
+    return outputs.folder_refusal(wrote=wrote, names=lambda name: Path(name).suffix in suffixes)(path)
+
+
+def say(text: str) -> None:
+    """A line on how far it is."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,227 @@
+"""Jobs that no worker runs: the engine works them off by asking for other jobs, a few at a time.
+
+No task waits for tasks: a thread looks at what has ended and asks for what comes next. What is still needed is read
+from the records of the children, so what was cut off goes on by looking at them again.
+"""
+
+import logging
+import threading
+import time
+import traceback
+from abc import ABC, abstractmethod
+from typing import Any, Generic, Protocol, TypeVar
+
+from analysis.engine.job_store import Book
+from analysis.engine.records import JobRecord, lives
+from analysis.engine.worker import reason
+from analysis.models.checkpoint import find
+from analysis.specs import JobSpec, ModelSpec, Spec
+from cache.store import Result, Store
+
+LOOKAHEAD = 2  # children a worker that wait or run: enough that none idles, few enough that others' jobs get their turn
+_TICK = 1.0  # seconds between looks where nothing was told
+_log = logging.getLogger("sinkscope")
+
+PlanSpec = TypeVar("PlanSpec", bound=JobSpec)
+LiveType = TypeVar("LiveType")
+
+
+class Asked(Protocol):
+    """What a planned job asks of the engine."""
+
+    store: Store
+
+    @property
+    def shares_store(self) -> bool: ...
+    def submit(self, kind: str, spec: Spec, asker: str = "") -> JobRecord: ...
+    def restart(self, job_id: str, asker: str = "") -> JobRecord: ...
+    def cancel(self, job_id: str, asker: str | None = None) -> bool: ...
+    def job(self, job_id: str) -> JobRecord | None: ...
+    def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
+    def result(self, record: JobRecord) -> Result | None: ...
+    def has_result(self, record: JobRecord) -> bool: ...
+    def answered(self, kind: str, key: str | None) -> JobRecord | None: ...
+    def workers(self) -> int: ...
+
+
+class Planner(ABC, Generic[PlanSpec, LiveType]):
+    """Works off the planned jobs of one kind, in a thread that runs while there are any."""
+
+    kind: str
+    spec: type[PlanSpec]
+
+    def __init__(self, engine: Asked, book: Book, owner: str) -> None:
+        self._engine, self._book, self._owner = engine, book, owner
+        self._live: dict[str, LiveType] = {}
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    # --- what a kind does itself ---
+
+    @abstractmethod
+    def _models(self, spec: PlanSpec) -> tuple[ModelSpec, ...]:
+        """Every model that is asked for, to be checked before anything begins."""
+
+    @abstractmethod
+    def _begun(self, spec: PlanSpec) -> LiveType:
+        """What is remembered of one while it is worked off."""
+
+    @abstractmethod
+    def _advance(self, job_id: str, live: LiveType) -> None:
+        """Looks at what has ended, asks for what comes next, and ends what is finished."""
+
+    @abstractmethod
+    def _whole(self, record: JobRecord) -> bool:
+        """Whether everything that a finished one found is still in the store."""
+
+    # --- asked from any thread ---
+
+    def enter(self, record: JobRecord, spec: PlanSpec) -> JobRecord:
+        """Begins one, or goes on with the one of the same parameters that was cut off, or that is under way.
+
+        Raises UserError for a bad model source.
+        """
+        for model in self._models(spec):
+            find(model.source, model.paradigm)
+        with self._book.changed:
+            for other in self._engine.jobs(self.kind):
+                if other.spec != record.spec or other.id == record.id:
+                    continue
+                if other.id in self._live or (not other.ended and lives(other.owner)):
+                    return other
+                if other.state == "done" and other.code == record.code and self._whole(other):
+                    return other
+                record = record.model_copy(update={"id": other.id, "summary": other.summary})
+                break
+            else:
+                earlier = self._book.job(record.id)
+                if earlier is not None:
+                    record = record.model_copy(update={"summary": earlier.summary})
+            record = record.model_copy(update={"state": "running", "started": time.time()})
+            self._book.save(record)
+        self._retry(record)
+        self._begin(record, spec)
+        return record
+
+    def take_over(self, record: JobRecord) -> None:
+        """Goes on with one whose engine is gone."""
+        updated = self._book.update(record.id, owner=self._owner)
+        if updated is not None:
+            self._retry(updated, ("interrupted",))
+            self._begin(updated, updated.parameters(self.spec))
+
+    def retry(self, record: JobRecord) -> None:
+        """Starts the failed children of a running one again; those that have ended well are left as they are."""
+        self._retry(record)
+        with self._book.changed:
+            self._book.changed.notify_all()
+
+    def stop(self, record: JobRecord) -> None:
+        """Stops the children that nobody else asked for."""
+        with self._book.changed:
+            self._live.pop(record.id, None)
+        for job_id in children(record).values():
+            child = self._engine.job(job_id)
+            if child is not None and not child.ended:
+                self._engine.cancel(job_id, self._asker(record.id))
+
+    def close(self) -> None:
+        """Ends the thread. What is worked off stays as it is, for the next engine."""
+        with self._book.changed:
+            self._closed = True
+            self._book.changed.notify_all()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=5)
+
+    # --- beginning ---
+
+    def _begin(self, record: JobRecord, spec: PlanSpec) -> None:
+        with self._book.changed:
+            self._live[record.id] = self._begun(spec)
+            self._book.begin(record.id)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=f"sinkscope-{self.kind}", daemon=True)
+                self._thread.start()
+            self._book.changed.notify_all()
+
+    def _retry(self, record: JobRecord, states: tuple[str, ...] = ("failed", "cancelled", "interrupted")) -> None:
+        """Starts children again that ended in these states, and those whose engine is gone."""
+        for name, job_id in children(record).items():
+            child = self._engine.job(job_id)
+            if child is None:
+                continue
+            if not child.ended and not lives(child.owner):
+                self._book.finish(child.id, "interrupted", reason="SinkScope was stopped while this job ran.")
+                child = self._engine.job(job_id) or child
+            if child.ended and child.state in states:
+                self._note(record.id, name, self._engine.restart(child.id, self._asker(record.id)))
+
+    # --- the thread ---
+
+    def _work(self) -> None:
+        while True:
+            with self._book.changed:
+                while not self._live and not self._closed:
+                    self._book.changed.wait()
+                if self._closed:
+                    return
+                under_way = dict(self._live)
+            for job_id, live in under_way.items():
+                try:
+                    self._advance(job_id, live)
+                except Exception as error:  # one that fails is no other's end
+                    if self._closed:
+                        return
+                    _log.exception("A %s met an error.", self.kind)
+                    self._end(job_id, "failed", reason=reason(error), traceback=traceback.format_exc())
+            with self._book.changed:
+                if not self._closed:
+                    self._book.changed.wait(_TICK)
+
+    def _running(self, job_id: str) -> JobRecord | None:
+        """The record of one that is worked off; None, and it is forgotten, where it has ended."""
+        record = self._book.job(job_id)
+        if record is None or record.ended:
+            with self._book.changed:
+                self._live.pop(job_id, None)
+            return None
+        return record
+
+    def _room(self, record: JobRecord) -> int:
+        """How many more children may be asked for now."""
+        jobs = map(self._engine.job, children(record).values())
+        return LOOKAHEAD * self._engine.workers() - sum(not job.ended for job in jobs if job is not None)
+
+    def _end(self, job_id: str, state: str, **changes: Any) -> None:
+        self._book.finish(job_id, state, **changes)
+        with self._book.changed:
+            self._live.pop(job_id, None)
+
+    def _note(self, job_id: str, name: str, child: JobRecord, made: bool = False) -> JobRecord | None:
+        """Writes a child down. made: it was asked for first here, so what it left may be dropped here."""
+        with self._book.changed:
+            record = self._book.job(job_id)
+            if record is None or record.ended:
+                return None
+            made_here = [*record.summary.get("made", []), *([name] if made else [])]
+            together = {**children(record), name: child.id}
+            return self._book.update(job_id, summary={**record.summary, "children": together, "made": made_here})
+
+    def _asker(self, job_id: str) -> str:
+        return f"{self.kind} {job_id}"
+
+
+def children(record: JobRecord) -> dict[str, str]:
+    """Job ids of a planned job by what they are for."""
+    named: dict[str, str] = record.summary.get("children", {})
+    return named
+
+
+def ended_well(job: JobRecord) -> bool:
+    """Whether it is done, and an evaluation has asked all its items."""
+    return job.state == "done" and bool(job.summary.get("complete", True))
+
+
+def why_ended(job: JobRecord) -> str:
+    """Why a child that has not ended well ended."""
+    return job.reason or (f"It was {job.state}." if job.state != "done" else "It was stopped early.")

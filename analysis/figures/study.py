@@ -1,0 +1,92 @@
+"""Figures of a study: the way from the dense model to a sink-aware one, and a method's accuracies over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from analysis.figures.accuracy import Step, waterfall
+from analysis.figures.style import REFERENCE, as_text, layout
+from analysis.figures.sweep import colors_of
+
+
+def way(steps: Sequence[Step], floor: float | None, control: int | None) -> go.Figure:
+    """A waterfall in points of accuracy. floor: what two calibration seeds of the control differ by, in points: a grey
+    band around the level of step number `control`.
+    """
+    figure = waterfall(steps, "change against the dense model (points)")
+    if floor is not None and control is not None:
+        level = sum(step.value for step in steps[: control + 1] if not step.total)
+        figure.add_hrect(
+            y0=level - floor,
+            y1=level + floor,
+            fillcolor=REFERENCE,
+            opacity=0.25,
+            line_width=0,
+            layer="below",
+            annotation_text="two seeds of the control",
+            annotation_position="top right",
+            annotation_font_size=11,
+        )
+    return figure
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A method at one sparsity: its mean, and the accuracy of every seed, as shares."""
+
+    name: str
+    sparsity: float
+    mean: float
+    seeds: Sequence[float]
+
+
+def seed_dots(found: Sequence[Dots], dense: float, chance: float | None) -> go.Figure:
+    """The accuracy of every calibration seed as a dot and the mean as a bar mark, a group a sparsity."""
+    figure = go.Figure()
+    names = list(dict.fromkeys(dots.name for dots in found))
+    sparsities = sorted({dots.sparsity for dots in found})
+    colors = colors_of(names)
+    for place, name in enumerate(names):
+        mine = [dots for dots in found if dots.name == name]
+        shift = 0.22 * (place - (len(names) - 1) / 2)
+        x = [sparsities.index(dots.sparsity) + shift for dots in mine for _ in dots.seeds]
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=[value for dots in mine for value in dots.seeds],
+                mode="markers",
+                name=as_text(name),
+                legendgroup=name,
+                marker={"color": colors[name], "size": 8, "opacity": 0.65},
+                hovertemplate="%{y:.1%}<extra>%{fullData.name}, one seed</extra>",
+            )
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=[sparsities.index(dots.sparsity) + shift for dots in mine],
+                y=[dots.mean for dots in mine],
+                mode="markers",
+                name=as_text(name),
+                legendgroup=name,
+                showlegend=False,
+                marker={"symbol": "line-ew", "size": 22, "line": {"width": 3, "color": colors[name]}},
+                hovertemplate="mean %{y:.1%}<extra>%{fullData.name}</extra>",
+            )
+        )
+    for level, dash, told in ((dense, "dash", "dense"), (chance, "dot", "chance")):
+        if level is not None:
+            figure.add_hline(
+                y=level,
+                line={"color": REFERENCE, "width": 1.5, "dash": dash},
+                annotation_text=f"{told} {level:.1%}",
+                annotation_position="bottom right" if told == "dense" else "top right",
+            )
+    layout(figure, "sparsity", "accuracy", height=340)
+    ticks = {"tickmode": "array", "tickvals": list(range(len(sparsities)))}
+    figure.update_xaxes(
+        ticktext=[f"{sparsity:.0%}" for sparsity in sparsities], range=[-0.6, len(sparsities) - 0.4], **ticks
+    )
+    figure.update_yaxes(tickformat=".0%")
+    figure.update_layout(showlegend=True)
+    return figure

@@ -1,0 +1,206 @@
+"""A study: do sinks matter in a model, and does discounting them help pruning? What it asks, and how large it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import field_validator, model_validator
+
+from analysis.registry import Registry
+from analysis.specs.base import OneOf, parameter
+from analysis.specs.evaluation import EvaluateSpec, PlanParams
+from analysis.specs.models import JobSpec, ModelSpec
+from analysis.specs.pruning import CalibrationParams, PruneSpec
+from analysis.specs.pruning_choices import METHODS
+from analysis.specs.sweep import SweepSpec, written_out
+
+QUESTION = "Do sinks matter in this model, and does discounting them help pruning?"
+SINK_AWARE = ("wanda", "wanda-noised", "sink-wanda")
+
+
+@dataclass(frozen=True)
+class StudyPart:
+    """A part of the story. title: its heading. question: what it asks, in plain words."""
+
+    name: str
+    title: str
+    question: str
+
+
+STUDY_PARTS: Registry[StudyPart] = Registry(
+    StudyPart("watch", "Watch it write", "What does the model look at while its text fills in?"),
+    StudyPart("sinks", "Where the sinks live", "Which tokens soak up attention, and in which layers?"),
+    StudyPart("movement", "Do they move?", "Do sinks wander from step to step more than chance has it?"),
+    StudyPart("causes", "Do they matter?", "What does the model write when nobody may look at its sinks?"),
+    StudyPart(
+        "pruning",
+        "Does discounting them help?",
+        "Is a pruned model better when sinks count less as its weights are chosen?",
+    ),
+)
+
+
+class StudySpec(JobSpec):
+    """Ask whether sinks matter in a model, and whether discounting them helps pruning."""
+
+    reference: ModelSpec | None = parameter(
+        None, "Autoregressive reference", "A model that writes from left to right, to stand beside it.", empty="none"
+    )
+    prompt: str = parameter(
+        "Once upon a time",
+        "Prompt to watch",
+        "The text that is watched being written on. The sets of recordings have prompts of their own.",
+        max_length=50_000,
+    )
+    gen_length: int = parameter(
+        48, "New tokens", "How many tokens are written after each prompt.", unit="tokens", ge=1, le=4096
+    )
+    prompts: int = parameter(
+        16, "Prompts", "How many prompts sinks are looked for and blocked on.", unit="prompts", ge=2, le=1000
+    )
+    random_models: int = parameter(
+        3,
+        "Random-weight models",
+        "How many models of the same shape with random weights see the same inputs. Claims need at least 3.",
+        ge=0,
+        le=10,
+    )
+    methods: tuple[Annotated[str, OneOf(METHODS)], ...] = parameter(
+        SINK_AWARE,
+        "Methods",
+        "A sink-aware method, its control and the method it was published against: without the control a gain cannot "
+        "be put down to the sinks.",
+        min_length=1,
+    )
+    sparsities: tuple[float, ...] = parameter(
+        (0.5, 0.7), "Sparsities", "Shares of the weights that are removed.", min_length=1, max_length=16
+    )
+    seeds: tuple[int, ...] = parameter(
+        (0, 1, 2),
+        "Calibration seeds",
+        "Each takes other text and other noise; 0-7 means all from 0 to 7. One seed is one draw of a method.",
+        min_length=1,
+        max_length=64,
+    )
+    data: str = parameter(
+        "bundled", "Calibration text", CalibrationParams.model_fields["data"].description or "", min_length=1
+    )
+    samples: int = parameter(
+        16, "Samples", "How many sequences are cut from the text.", unit="sequences", ge=1, le=4096
+    )
+    seq_len: int = parameter(
+        128,
+        "Sequence length",
+        "Tokens of each sequence; capped at what the model takes.",
+        unit="tokens",
+        ge=8,
+        le=32768,
+    )
+    tasks: tuple[str, ...] = parameter(
+        ("bundled",), "Tasks", EvaluateSpec.model_fields["tasks"].description or "", min_length=1, max_length=64
+    )
+    limit: int | None = parameter(
+        64,
+        "Items a task",
+        "A random subset of this many items, the same for every model. Empty takes all.",
+        unit="items",
+        empty="all",
+        ge=1,
+    )
+    draws: int | None = parameter(
+        None, "Draws", EvaluateSpec.model_fields["draws"].description or "", empty="the task's own", ge=1, le=4096
+    )
+    difference: float = parameter(
+        1.0,
+        "Difference asked about",
+        "The least change of the average accuracy that would matter to you. A difference whose whole interval lies "
+        "within ± this is refuted.",
+        unit="points",
+        gt=0,
+        le=100,
+        step=0.1,
+    )
+    seed: int = parameter(
+        0, "Seed", "Fixes the sampler, the random weights, the items and every mask.", ge=0, le=2**31 - 1
+    )
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _spans(cls, seeds: Any) -> Any:
+        """Seeds, with spans such as 0-7 written out."""
+        return written_out(seeds)
+
+    @model_validator(mode="after")
+    def _asks_what_can_be_swept(self) -> "StudySpec":
+        self.sweep()
+        return self
+
+    def sweep(self) -> SweepSpec:
+        """The prunings and scores that it asks for."""
+        calibration = CalibrationParams(data=self.data, samples=self.samples, seq_len=self.seq_len)
+        return SweepSpec(
+            model=self.model,
+            methods=self.methods,
+            sparsities=self.sparsities,
+            seeds=self.seeds,
+            pruning=PruneSpec(calibration=calibration, out=""),
+            evaluation=EvaluateSpec(tasks=self.tasks, limit=self.limit, draws=self.draws, seed=self.seed),
+        )
+
+    def plan(self) -> PlanParams:
+        """What its comparisons shall show."""
+        return PlanParams(target=self.difference)
+
+    @property
+    def models(self) -> tuple[ModelSpec, ...]:
+        """The model, and its reference where there is one."""
+        return (self.model,) if self.reference is None else (self.model, self.reference)
+
+
+@dataclass(frozen=True)
+class StudySize:
+    """How much a study looks at. values: fields of `StudySpec`."""
+
+    name: str
+    title: str
+    help: str
+    values: Mapping[str, Any]
+
+
+SIZES: Registry[StudySize] = Registry(
+    StudySize("quick", "Quick", "Minutes on two cores with the bundled model: a first look.", {}),
+    StudySize(
+        "standard",
+        "Standard",
+        "Eight calibration seeds, all items of the bundled tasks and the SparseGPT pair: an hour or two on two cores.",
+        {
+            "prompts": 50,
+            "methods": (*SINK_AWARE, "sparsegpt", "sink-sparsegpt"),
+            "sparsities": (0.5, 0.6, 0.7),
+            "seeds": tuple(range(8)),
+            "samples": 64,
+            "seq_len": 128,
+            "limit": None,
+            "difference": 0.5,
+        },
+    ),
+    StudySize(
+        "paper",
+        "Paper",
+        "The eight benchmarks and the calibration of the authors' scripts, for models of billions of parameters: days "
+        "on one GPU.",
+        {
+            "gen_length": 64,
+            "prompts": 50,
+            "methods": (*SINK_AWARE, "sparsegpt", "sink-sparsegpt"),
+            "sparsities": (0.25, 0.5, 0.75),
+            "seeds": (0, 1, 2),
+            "data": "wikitext2",
+            "samples": 128,
+            "seq_len": 4096,
+            "tasks": ("paper",),
+            "limit": None,
+            "difference": 0.5,
+        },
+    ),
+)

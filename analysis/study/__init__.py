@@ -1,0 +1,1 @@
+"""What a study has found, in numbers and sentences, and the report that is made of it. Imports no torch."""

@@ -1,0 +1,181 @@
+"""What a study has found, as plain numbers: what the page, the verdict and the report show is read from here.
+
+One JSON document holds it, so a finished study can be shown where neither its jobs nor its models are. Accuracies and
+differences are shares.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from analysis.errors import UserError
+
+EXAMPLE = Path(__file__).parents[1] / "bundled" / "study.json.gz"
+MOST_BYTES = 64 * 2**20  # more than findings can take, unpacked
+
+
+class Found(BaseModel):
+    """Immutable, and strict about names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Effect(Found):
+    """A difference with its 95 % interval. n: items or prompts; clusters: of them; seeds: calibration seeds, 0 where
+    there are none. p: two-sided, None where it is not tested yet; p_adjusted: after Holm over what is tested together.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+    seeds: int = 0
+    p: float | None = None
+    p_adjusted: float | None = None
+
+
+class Contrast(Found):
+    """Two methods at one sparsity, all else being equal. kind: what differs: the discount alone, the noise of the text
+    alone, or the whole recipe. needs: what it would take to show the difference asked about, in a sentence.
+    """
+
+    kind: Literal["discount", "noise", "recipe"]
+    method: str
+    against: str
+    sparsity: float
+    effect: Effect
+    needs: str = ""
+
+
+class Stage(Found):
+    """A step of the way from the dense model to a sink-aware one."""
+
+    title: str
+    effect: Effect
+
+
+class Waterfall(Found):
+    """The way to one sink-aware method at one sparsity. floor: what two calibration seeds of the control differ by, in
+    root mean square; None with one seed.
+    """
+
+    method: str
+    sparsity: float
+    dense: float
+    stages: tuple[Stage, ...]
+    floor: float | None
+
+
+class Setting(Found):
+    """A method at one sparsity: the mean accuracy of each seed."""
+
+    method: str
+    sparsity: float
+    seeds: tuple[int, ...]
+    planned: int
+    by_seed: tuple[float, ...]
+    by_task: Mapping[str, float]
+
+
+class Pruning(Found):
+    """What the sweep has found. tests: over how many differences Holm's adjustment is. noise: which sources of noise
+    the intervals hold, in a sentence.
+    """
+
+    dense: float
+    dense_low: float
+    dense_high: float
+    chance: float | None
+    items: int
+    clusters: int
+    settings: tuple[Setting, ...]
+    contrasts: tuple[Contrast, ...]
+    waterfalls: tuple[Waterfall, ...]
+    tests: int
+    noise: str
+    waiting: int
+    job: str = ""
+
+
+class Shown(Found):
+    """A figure of a part of the story. figure: Plotly's JSON. table: its numbers, a mapping a row."""
+
+    part: str
+    name: str
+    title: str
+    sentence: str
+    figure: Mapping[str, Any]
+    table: tuple[Mapping[str, Any], ...] = ()
+
+
+class Saying(Found):
+    """What a part of the story shows of a model beyond its nulls and controls: sentences, none where nothing does."""
+
+    part: str
+    model: str
+    sentences: tuple[str, ...]
+
+
+class Cause(Found):
+    """What blocking a model's sinks changes beyond blocking as many matched positions. effect: nats of divergence,
+    over prompts. shares: of the attention that was blocked, at the sinks and at the matched positions.
+    """
+
+    model: str
+    effect: Effect
+    shares: tuple[float | None, float | None]
+
+
+class PartFound(Found):
+    """Where a part of the story stands. jobs: ids of its jobs by their names."""
+
+    name: str
+    state: str
+    reason: str = ""
+    jobs: Mapping[str, str] = {}
+
+
+class Findings(Found):
+    """A study. spec: its parameters. created: when it began, ISO 8601. seconds: of all its jobs. environment: versions
+    and hardware, None until something was scored. command: that repeats it.
+    """
+
+    format: Literal["sinkscope-study-1"] = "sinkscope-study-1"
+    spec: Mapping[str, Any]
+    created: str
+    state: str
+    seconds: float
+    command: str
+    environment: Mapping[str, Any] | None
+    parts: tuple[PartFound, ...]
+    shown: tuple[Shown, ...] = ()
+    sayings: tuple[Saying, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    pruning: Pruning | None = None
+
+    def part(self, name: str) -> PartFound:
+        """A part by its name."""
+        return next(part for part in self.parts if part.name == name)
+
+
+def write(findings: Findings, path: Path) -> None:
+    """Writes findings as gzipped JSON, the same bytes for the same findings."""
+    text = json.dumps(findings.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
+    path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+
+
+def read(path: Path) -> Findings:
+    """Findings that were written. Raises UserError for a file that holds none."""
+    try:
+        with gzip.open(path) as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise ValueError("too large")
+        return Findings.model_validate_json(text)
+    except (OSError, EOFError, ValueError, ValidationError) as error:
+        raise UserError(f"'{path.name}' holds no study that this version can read.") from error

@@ -1,0 +1,237 @@
+"""Gathers what a study has found from the records of its jobs and the files they left. Nothing is run."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from analysis.engine import JobRecord
+from analysis.engine.studies import Part
+from analysis.engine.sweep_points import Read, scored
+from analysis.engine.sweeps import Point
+from analysis.evaluation import planning, significance, sweep_scores
+from analysis.evaluation.replicates import CrossedDifference
+from analysis.evaluation.task_sizes import known_sizes
+from analysis.specs import METHODS, StudySpec, against, without_seed
+from analysis.study import rules
+from analysis.study.findings import Contrast, Effect, Findings, PartFound, Pruning, Setting, Stage, Waterfall
+
+
+class Asked(Protocol):
+    """What is asked of the engine."""
+
+    def study_parts(self, record: JobRecord) -> list[Part]: ...
+    def sweep_points(self, record: JobRecord) -> list[Point]: ...
+    def result_file(self, record: JobRecord) -> Path | None: ...
+
+
+def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scores) -> Findings:
+    """What a study has found by now. read: reads the scores of a point, for those who keep what they have read.
+
+    Raises UserError for a damaged file.
+    """
+    spec = record.parameters(StudySpec)
+    parts = engine.study_parts(record)
+    jobs = [job for part in parts for job in part.jobs.values()]
+    sweep = next((job for job in jobs if job.kind == "sweep"), None)
+    points = engine.sweep_points(sweep) if sweep is not None else []
+    worked = [job for job in jobs if job.kind != "sweep"]
+    worked += [job for point in points for job in (point.pruned, point.evaluated) if job is not None]
+    return Findings(
+        spec=spec.model_dump(mode="json"),
+        created=datetime.fromtimestamp(record.created, UTC).isoformat(timespec="seconds"),
+        state=record.state,
+        seconds=sum(_seconds(job) for job in {job.id: job for job in worked}.values()),
+        command=study_command(spec),
+        environment=_environment(points),
+        parts=tuple(
+            PartFound(
+                name=part.name,
+                state=part.state,
+                reason=part.reason,
+                jobs={name: job.id for name, job in part.jobs.items()},
+            )
+            for part in parts
+        ),
+        pruning=None if sweep is None else _pruning(spec, sweep, points, engine.result_file, read),
+    )
+
+
+def study_command(spec: StudySpec, out: str = "study") -> str:
+    """`python -m analysis study …` with the settings that are not those of the quick size."""
+    words = ["python", "-m", "analysis", "study", "--model", spec.model.source]
+    reference = "none" if spec.reference is None else spec.reference.source
+    words += ["--reference", reference, "--prompt", spec.prompt]
+    fields = spec.model.model_dump(exclude_defaults=True, exclude={"source"})
+    fields |= spec.model_dump(exclude_defaults=True, exclude={"model", "reference", "prompt"})
+    for name, value in fields.items():
+        told = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        words += [f"--{name.replace('_', '-')}", told]
+    return shlex.join([*words, "--out", out])
+
+
+def _seconds(job: JobRecord) -> float:
+    return 0.0 if job.started is None or job.finished is None else round(job.finished - job.started, 1)
+
+
+def _environment(points: Sequence[Point]) -> dict[str, object] | None:
+    """Versions and hardware of the first scored point."""
+    for point in points:
+        end = point.evaluated.summary.get("end") if point.evaluated is not None else None
+        if isinstance(end, dict):
+            return dict(end.get("environment") or {})
+    return None
+
+
+# --- pruning ----------------------------------------------------------------------------------------------------
+
+
+def _pruning(
+    spec: StudySpec, sweep: JobRecord, points: Sequence[Point], file_of: Callable[[JobRecord], Path | None], read: Read
+) -> Pruning | None:
+    settings = sweep_scores.settings(scored(points, file_of, read), [point.pruning for point in points])
+    if not settings:
+        return None
+    compared = sweep_scores.comparisons(settings)
+    contrasts = [*_contrasts(spec, compared), *_noise_contrasts(spec, settings)]
+    dense = settings[0].dense
+    differences = [one.difference for one in compared]
+    return Pruning(
+        dense=dense.value,
+        dense_low=dense.low,
+        dense_high=dense.high,
+        chance=settings[0].chance,
+        items=dense.n,
+        clusters=dense.clusters,
+        settings=tuple(_setting(one) for one in settings),
+        contrasts=tuple(contrasts),
+        waterfalls=tuple(_waterfalls(settings)),
+        tests=sum(one.p is not None for one in differences),
+        noise=sweep_scores.noise(differences) if differences else "",
+        waiting=sum(point.state in ("waiting", "under way") for point in points),
+        job=sweep.id,
+    )
+
+
+def _setting(setting: sweep_scores.Setting) -> Setting:
+    return Setting(
+        method=setting.pruning.method,
+        sparsity=setting.pruning.sparsity,
+        seeds=setting.seeds,
+        planned=setting.planned,
+        by_seed=tuple(map(float, setting.by_seed)),
+        by_task={setting.titles[name]: setting.of_task(name) for name in setting.tasks},
+    )
+
+
+def _contrasts(spec: StudySpec, compared: Sequence[sweep_scores.Comparison]) -> list[Contrast]:
+    """The comparisons of the sweep, with their very numbers: a control differs in the discount alone."""
+    found = []
+    for one in compared:
+        method = METHODS[one.setting.pruning.method]
+        if one.relation == "published" and method.published == method.control:
+            continue  # the same comparison, told once
+        kind = "discount" if one.relation == "control" else "recipe"
+        found.append(_contrast(spec, kind, one.setting, one.other, one.difference, one.seeds))
+    return found
+
+
+def _noise_contrasts(spec: StudySpec, settings: Sequence[sweep_scores.Setting]) -> list[Contrast]:
+    """Each control against the method that the sink-aware one was published against, adjusted among themselves."""
+    steps = []
+    for setting in settings:
+        control, published = _counterpart(settings, setting, "control"), _counterpart(settings, setting, "published")
+        if control is not None and published is not None and control is not published:
+            seeds = tuple(seed for seed in control.seeds if seed in published.seeds)
+            if seeds:
+                steps.append((control, published, seeds, sweep_scores.between(control, published, seeds)))
+    adjusted = significance.holm([difference.p for *_, difference in steps])
+    return [
+        _contrast(spec, "noise", control, published, difference, seeds, p)
+        for (control, published, seeds, difference), p in zip(steps, adjusted, strict=True)
+    ]
+
+
+def _contrast(
+    spec: StudySpec,
+    kind: str,
+    setting: sweep_scores.Setting,
+    other: sweep_scores.Setting,
+    difference: CrossedDifference,
+    seeds: Sequence[int],
+    p: float | None = None,
+) -> Contrast:
+    effect = effect_of(difference, p)
+    open_question = rules.outcome(effect, spec.difference / 100) == "not shown"
+    return Contrast.model_validate(
+        {
+            "kind": kind,
+            "method": setting.pruning.method,
+            "against": other.pruning.method,
+            "sparsity": setting.pruning.sparsity,
+            "effect": effect,
+            "needs": _needs(spec, setting, other, seeds) if open_question else "",
+        }
+    )
+
+
+def effect_of(difference: CrossedDifference, p_adjusted: float | None = None) -> Effect:
+    """A difference as it is kept. p_adjusted: where it is not the difference's own."""
+    return Effect(
+        value=difference.value,
+        low=float(difference.low),
+        high=float(difference.high),
+        n=difference.n,
+        clusters=difference.clusters,
+        seeds=difference.seeds,
+        p=difference.p,
+        p_adjusted=difference.p_holm if p_adjusted is None else p_adjusted,
+    )
+
+
+def _needs(spec: StudySpec, setting: sweep_scores.Setting, other: sweep_scores.Setting, seeds: Sequence[int]) -> str:
+    """What it would take to show the difference asked about, by the noise that was measured."""
+    tasks, _ = known_sizes(spec.tasks)
+    if not tasks:
+        return ""
+    noise, target = sweep_scores.noise_between(setting, other, seeds), spec.difference / 100
+    return planning.needed_in_words(planning.needed(tasks, noise, target), target, tasks, noise, 1)
+
+
+def _counterpart(
+    settings: Sequence[sweep_scores.Setting], setting: sweep_scores.Setting, relation: str
+) -> sweep_scores.Setting | None:
+    wanted = against(setting.pruning, relation)
+    if wanted is None:
+        return None
+    return next((one for one in settings if without_seed(one.pruning) == without_seed(wanted)), None)
+
+
+def _waterfalls(settings: Sequence[sweep_scores.Setting]) -> list[Waterfall]:
+    """The way to every sink-aware method that has its control: published baseline, noise, discount, and in all."""
+    found = []
+    for setting in settings:
+        control, published = _counterpart(settings, setting, "control"), _counterpart(settings, setting, "published")
+        if control is None:
+            continue
+        way = list({one.name: one for one in (published, control, setting) if one is not None}.values())
+        titles = [METHODS[way[0].pruning.method].title, *(["+ noise"] if len(way) > 2 else []), "+ discount"]
+        stages = [Stage(title=titles[0], effect=effect_of(sweep_scores.from_dense(way[0])))]
+        for title, before, after in zip(titles[1:], way[:-1], way[1:], strict=True):
+            seeds = [seed for seed in after.seeds if seed in before.seeds]
+            if seeds:
+                stages.append(Stage(title=title, effect=effect_of(sweep_scores.between(after, before, seeds))))
+        whole = METHODS[setting.pruning.method].title
+        stages.append(Stage(title=f"{whole} in all", effect=effect_of(sweep_scores.from_dense(setting))))
+        floor = sweep_scores.floor(control)
+        found.append(
+            Waterfall(
+                method=setting.pruning.method,
+                sparsity=setting.pruning.sparsity,
+                dense=setting.dense.value,
+                stages=tuple(stages),
+                floor=None if floor is None else floor.typical,
+            )
+        )
+    return found

@@ -1,0 +1,92 @@
+"""The report of a study: one HTML file that needs no network, and a folder of its figures and tables."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+from analysis.figures.export import Card, Exhibit, page_html
+from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
+from analysis.study import exhibits, rules
+from analysis.study.findings import Findings
+
+NOTHING = "Nothing lies beyond its nulls."
+REPORT, NUMBERS = "report.html", "study.json"
+
+
+def report_html(findings: Findings) -> str:
+    """The whole study as one HTML document."""
+    spec = StudySpec.model_validate(findings.spec)
+    settings = {
+        "command": findings.command,
+        "made": findings.created,
+        "seconds of work": findings.seconds,
+        "parameters": findings.spec,
+        "environment": findings.environment,
+    }
+    cards = [Card("Model", spec.model.source), Card("Made", findings.created[:10])]
+    if findings.pruning is not None:
+        cards.append(Card("Dense accuracy", f"{findings.pruning.dense:.1%}", f"{findings.pruning.items:,} items"))
+    return page_html(QUESTION, settings, _exhibits(findings), cards, rules.answer(findings))
+
+
+def report_folder(findings: Findings) -> bytes:
+    """The report, its figures as HTML, its tables as CSV, the verdict as text and all numbers as JSON, zipped."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files(findings).items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def write_folder(findings: Findings, folder: Path) -> None:
+    """Writes the files of the report into a folder that is there."""
+    for name, content in files(findings).items():
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def files(findings: Findings) -> dict[str, str]:
+    """The content of every file of the report by its name."""
+    found = {
+        REPORT: report_html(findings),
+        NUMBERS: json.dumps(findings.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n",
+        "verdict.txt": "\n\n".join(_verdict_lines(findings)) + "\n",
+        "contrasts.csv": exhibits.contrasts_table(findings).to_csv(index=False),
+        "settings.csv": exhibits.settings_table(findings).to_csv(index=False),
+    }
+    every = [item for part in STUDY_PARTS for item in exhibits.part_exhibits(findings, part).items()]
+    for name, exhibit in every:
+        found[f"figure-{name}.html"] = page_html(exhibit.title, {"command": findings.command}, [exhibit])
+        if exhibit.table is not None:
+            found[f"figure-{name}.csv"] = exhibit.table.to_csv(index=False)
+    return found
+
+
+def _exhibits(findings: Findings) -> list[Exhibit]:
+    shown = []
+    for name, part in STUDY_PARTS.items():
+        said_of = exhibits.sayings(findings, name)
+        notes = tuple(f"{model}: {' '.join(told) or NOTHING}" for model, told in said_of.items())
+        figures = exhibits.part_exhibits(findings, name).values()
+        if figures or notes:
+            shown += [Exhibit(part.title, part.question, None, notes=notes), *figures]
+    said = rules.verdicts(findings)
+    if said:
+        margin = f"{100 * rules.margin_of(findings):g}"
+        sentence = f"Sentences made by rules from the numbers. The difference asked about is ±{margin} points."
+        shown.append(Exhibit("Verdict", sentence, None))
+    for one in said:
+        lines = [one.sentence, one.numbers, one.needs, f"Controlled: {one.controlled}", f"Left out: {one.left_out}"]
+        shown.append(Exhibit(one.title, "", None, notes=tuple(filter(None, lines))))
+    if findings.pruning is not None:
+        shown.append(Exhibit("All differences", "As shares.", None, exhibits.contrasts_table(findings)))
+    return shown
+
+
+def _verdict_lines(findings: Findings) -> list[str]:
+    told: list[str] = [QUESTION, *rules.answer(findings)]
+    for one in rules.verdicts(findings):
+        told.append(
+            "\n".join(filter(None, [one.title, one.sentence, one.numbers, one.needs, one.controlled, one.left_out]))
+        )
+    return told

@@ -1,0 +1,102 @@
+"""Asking a study: its size, what it asks about, what it will take, and the button that starts it."""
+
+import streamlit as st
+
+from analysis.engine.foresight import lines
+from analysis.engine.studies import new_study
+from analysis.evaluation import planning
+from analysis.evaluation.task_sizes import known_sizes
+from analysis.specs import SIZES, ModelSpec, StudySpec
+from pages.parts import controls, permission
+from pages.parts.plain import code, plain
+from pages.parts.session import engine, submit
+from pages.parts.study import choice
+from pages.parts.trouble import EXPECTED, why
+
+_REFUSED = "study_refused"
+
+
+def ask_study(model: ModelSpec) -> None:
+    """Draws the settings of a study of the model in use, what it will take, and its button."""
+    st.subheader("Ask it of your own model", anchor=False)
+    st.caption(f"The model in use is {code(model.source)}; another one is chosen in the sidebar.")
+    size = st.segmented_control(
+        "Size",
+        list(SIZES),
+        default=next(iter(SIZES)),
+        required=True,
+        key="study_size",
+        bind="query-params",
+        format_func=lambda name: SIZES[name].title,
+    )
+    st.caption(plain(SIZES[size].help))
+    spec, problem = _spec(model, size)
+    if spec is None:
+        st.error(plain(problem))
+    else:
+        _plan(spec)
+    st.button(
+        "Start the study",
+        key="study_start",
+        type="primary",
+        icon=":material/science:",
+        disabled=spec is None,
+        help=plain(problem) or "It can be stopped and goes on where it was. What was computed before is read.",
+        on_click=_launch,
+        args=(spec,),
+    )
+    refused = st.session_state.pop(_REFUSED, "")
+    if refused:
+        st.error(plain(refused))
+
+
+def _spec(model: ModelSpec, size: str) -> tuple[StudySpec | None, str]:
+    """The study asked for, or why there is none."""
+    defaults = new_study(model, size)
+    with st.expander("Settings"):
+        columns = st.columns(4)
+        values = {}
+        for index, name in enumerate(("difference", "prompts", "limit", "seed")):
+            with columns[index]:
+                values[name] = controls.draw(
+                    StudySpec, name, f"study_{size}_{name}", default=getattr(defaults, name), bind="query-params"
+                )
+        left, right = st.columns(2)
+        for column, name in ((left, "sparsities"), (right, "seeds")):
+            field = StudySpec.model_fields[name]
+            text = column.text_input(
+                field.title or "",
+                value=", ".join(map(str, getattr(defaults, name))),
+                key=f"study_{size}_{name}",
+                bind="query-params",
+                help=f"{field.description} With commas between.",
+            )
+            values[name] = tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        return new_study(model, size, **values), ""
+    except EXPECTED as error:
+        return None, why(error)
+
+
+def _plan(spec: StudySpec) -> None:
+    """What it can show, and what is known of the time, memory and disk it takes."""
+    tasks, _ = known_sizes(spec.tasks)
+    told = []
+    if tasks:
+        plan = planning.plan(tasks, planning.assumed(spec.plan()), spec.limit, len(spec.seeds))
+        told.append(planning.in_words(plan))
+    try:
+        told += lines(engine().foresee(spec.sweep()))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return
+    st.caption(plain(" ".join(told)))
+
+
+def _launch(spec: StudySpec) -> None:
+    """A callback, so that no rerun that something else on the page asks for can lose the click."""
+    try:
+        permission.allow(*(model.source for model in spec.models))
+        choice.show(submit("study", spec).id)
+    except EXPECTED as error:
+        st.session_state[_REFUSED] = why(error)

@@ -1,0 +1,47 @@
+"""What studies have found, kept while it does not change: of those in the store, and of the example that ships."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.evaluation import sweep_scores
+from analysis.specs import PruneSpec
+from analysis.study.findings import EXAMPLE, Findings, read
+from analysis.study.gather import gather
+from pages.parts.session import engine
+
+
+def of_record(record: JobRecord) -> Findings:
+    """What a study in the store has found by now. Raises UserError for a damaged file."""
+    states = [f"{job.id} {job.state}" for part in engine().study_parts(record) for job in part.jobs.values()]
+    sweeps = [job for part in engine().study_parts(record) for job in part.jobs.values() if job.kind == "sweep"]
+    points = [point for job in sweeps for point in engine().sweep_points(job)]
+    states += [f"{point.evaluated.id} {point.evaluated.state}" for point in points if point.evaluated is not None]
+    return _gathered(record.id, record.state, tuple(states))
+
+
+def example() -> Findings | None:
+    """The study that ships; None where there is none in this checkout."""
+    return _example(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _gathered(record_id: str, state: str, states: tuple[str, ...]) -> Findings:
+    record = engine().job(record_id)
+    assert record is not None
+    return gather(record, engine(), _read)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _example(path: str, changed: int) -> Findings:
+    return read(Path(path))
+
+
+def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:
+    return _scores(str(path), path.stat().st_mtime_ns, pruning.model_dump_json())
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _scores(path: str, changed: int, pruning: str) -> sweep_scores.PointScores:
+    return sweep_scores.read_scores(Path(path), PruneSpec.model_validate_json(pruning))

@@ -1,0 +1,156 @@
+"""The story of a study: the answer, the parts it rests on, the verdict with its numbers, and what can be taken away."""
+
+import json
+
+import streamlit as st
+
+from analysis.specs import METHODS, STUDY_PARTS, StudySpec
+from analysis.study import exhibits, rules
+from analysis.study.findings import Findings
+from analysis.study.report import NOTHING, report_folder, report_html
+from pages.parts.charts import chart
+from pages.parts.plain import plain
+from pages.parts.session import engine
+
+_TERMS = (
+    "Attention sink: a token that soaks up much more attention than the others. Pruning: removing weights. Wanda: a "
+    "way of choosing which weights go, by their size and what they see in a calibration text. Control: the same with "
+    "everything but the discount. Calibration seed: which text and noise the method happened to see. Interval: where "
+    "the true difference lies with 95 % confidence."
+)
+_STATES = {"waiting": "This part has not begun.", "under way": "This part is under way.", "failed": "This part failed."}
+
+
+def answer(findings: Findings) -> None:
+    """What it comes to, in the first lines of the page."""
+    sentences = rules.answer(findings)
+    with st.container(border=True, key="study_answer"):
+        st.markdown("**The answer so far**" if findings.state == "running" else "**The answer**", help=_TERMS)
+        for sentence in sentences or ["Nothing can be said yet: the first parts are under way."]:
+            st.markdown(plain(sentence))
+
+
+def story(findings: Findings) -> None:
+    """Every part of the study, in order."""
+    for number, (name, part) in enumerate(STUDY_PARTS.items(), start=1):
+        there = findings.part(name)
+        if there.state == "not asked":
+            continue
+        st.header(f"{number} · {part.title}", anchor=name)
+        st.caption(part.question)
+        if there.state in _STATES:
+            st.caption(f":material/hourglass_empty: {_STATES[there.state]} {plain(there.reason)}")
+        for model, sentences in exhibits.sayings(findings, name).items():
+            st.markdown(f"**{plain(model)}**")
+            st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences or (NOTHING,)))
+        for key, one in exhibits.part_exhibits(findings, name).items() if name not in _BODIES else ():
+            chart(one.title, one.sentence, "", one.figure, f"study_{key}", one.table)
+        if name in _BODIES:
+            _BODIES[name](findings)
+
+
+def _watch(findings: Findings) -> None:
+    spec, jobs = StudySpec.model_validate(findings.spec), findings.part("watch").jobs
+    for model in spec.models:
+        job = jobs.get(f"watch {model.source}")
+        if job is not None and engine().job(job) is not None:  # those of the example are in no store but its own
+            st.page_link(
+                "pages/denoise.py",
+                label=f"**Watch {plain(model.source)} write**",
+                icon=":material/play_circle:",
+                query_params={"recording": job},
+            )
+
+
+def _pruning(findings: Findings) -> None:
+    shown = exhibits.pruning_exhibits(findings)
+    if not shown:
+        return
+    ways = [(name, one) for name, one in shown.items() if name.startswith("way_")]
+    for first in range(0, len(ways), 2):
+        for column, (name, one) in zip(st.columns(2, gap="large"), ways[first : first + 2], strict=False):
+            with column:
+                chart(one.title, one.sentence, exhibits.WATERFALL_FORMULA, one.figure, f"study_{name}", one.table)
+    one = shown["seeds"]
+    chart(one.title, one.sentence, "Right answers, the mean over tasks.", one.figure, "study_seeds", one.table)
+    pruning = findings.pruning
+    if pruning is not None and engine().job(pruning.job) is not None:
+        st.page_link(
+            "pages/sweep.py",
+            label="**All runs of this sweep**",
+            icon=":material/stacked_line_chart:",
+            query_params={"sweep": pruning.job},
+        )
+
+
+_BODIES = {"watch": _watch, "pruning": _pruning}
+
+
+def verdict(findings: Findings) -> None:
+    """What rules say of the numbers, with what was controlled and what was not."""
+    said = rules.verdicts(findings)
+    if not said:
+        return
+    st.header(f"{len(STUDY_PARTS) + 1} · Verdict", anchor="verdict")
+    margin = f"{100 * rules.margin_of(findings):g}"
+    st.caption(f"Sentences are made by rules from the numbers. The difference asked about is ±{margin} points.")
+    for one in said:
+        with st.container(border=True):
+            st.markdown(f"**{plain(one.title)}** {plain(one.sentence)}", help=plain(rules.rule_help(one.outcome)))
+            st.caption(plain(one.numbers))
+            if one.needs:
+                st.caption(f":material/calculate: {plain(one.needs)}")
+            st.caption(f"Controlled: {plain(one.controlled)}")
+            st.caption(f"Left out: {plain(one.left_out)}")
+    with st.expander("The rules"):
+        lines = [f"- **{plain(rule.title)}**: {plain(rule.help)}" for rule in rules.RULES.values()]
+        st.markdown("\n".join(lines))
+
+
+def share(findings: Findings) -> None:
+    """The report, the folder of figures and tables, and the command."""
+    st.header("Share", anchor="share")
+    spec = StudySpec.model_validate(findings.spec)
+    name = f"sinkscope-study-{findings.created[:10]}"
+    with st.container(horizontal=True):
+        st.download_button(
+            "Report (HTML)",
+            lambda: report_html(findings),
+            f"{name}.html",
+            "text/html",
+            key="study_report",
+            type="primary",
+            icon=":material/ios_share:",
+            help="One file with the whole story. It opens anywhere, without a server or a network.",
+        )
+        st.download_button(
+            "Figures and tables (ZIP)",
+            lambda: report_folder(findings),
+            f"{name}.zip",
+            "application/zip",
+            key="study_folder",
+            icon=":material/folder_zip:",
+            help="Every figure as an HTML file of its own, every table as CSV, the verdict as text.",
+        )
+        st.download_button(
+            "Numbers (JSON)",
+            lambda: json.dumps(findings.model_dump(mode="json"), indent=1, ensure_ascii=False),
+            f"{name}.json",
+            "application/json",
+            key="study_json",
+            icon=":material/data_object:",
+        )
+    st.markdown("**The command that repeats it**")
+    st.code(findings.command, language="bash", wrap_lines=True)
+    methods = ", ".join(METHODS[method].title for method in spec.methods)
+    st.caption(
+        f"{plain(methods)} on {plain(', '.join(spec.tasks))}; {findings.seconds / 60:.0f} minutes of work in all. "
+        f"{plain(_environment(findings))}"
+    )
+
+
+def _environment(findings: Findings) -> str:
+    found = findings.environment or {}
+    versions = found.get("versions")
+    told = ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else ""
+    return f"Versions: {told}." if told else ""

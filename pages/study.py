@@ -1,0 +1,93 @@
+"""Do sinks matter in this model, and does discounting them help pruning? One story, and what it comes to."""
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
+from analysis.study.findings import Findings
+from pages.parts.charts import start_exhibits
+from pages.parts.frame import run
+from pages.parts.plain import code, plain
+from pages.parts.progress import cancel_button, progress_bar, restart_button
+from pages.parts.session import engine, model_in_use
+from pages.parts.study import choice, found
+from pages.parts.study.asking import ask_study
+from pages.parts.study.story import answer, share, story, verdict
+from pages.parts.trouble import EXPECTED, why
+
+REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
+
+
+def main() -> None:
+    """Draws the page."""
+    start_exhibits()
+    st.title(QUESTION)
+    model = model_in_use()
+    shown = choice.shown_study()
+    if shown is None:
+        st.info("Nothing was studied yet. Choose a size and press **Start the study**; every part shows as it comes.")
+        ask_study(model)
+        return
+    if isinstance(shown, JobRecord):
+        _state(shown)
+        if shown.ended:
+            _draw(shown.id)
+        else:
+            st.fragment(_draw, run_every=REDRAW)(shown.id)
+    else:
+        st.caption(
+            f"An example that comes with SinkScope, made on {plain(shown.created[:10])} with "
+            f"{code(StudySpec.model_validate(shown.spec).model.source)}. Nothing runs to show it."
+        )
+        _told(shown)
+    st.divider()
+    ask_study(model)
+
+
+def _state(record: JobRecord) -> None:
+    if not record.ended:
+        st.fragment(_running, run_every=REFRESH)(record.id)
+        return
+    if record.state == "done":
+        return
+    said = {"cancelled": "was stopped", "interrupted": "was cut off"}.get(record.state, "has failed parts")
+    st.warning(f"This study {said}. {plain(record.reason)} What was found is kept.".replace("  ", " "))
+    restart_button(
+        record, f"restart_study_{record.id}", "Go on" if record.state != "failed" else "Try failed parts again"
+    )
+
+
+def _running(study_id: str) -> None:
+    """How far it is, and what failed so far."""
+    record = engine().job(study_id)
+    if record is None or record.ended:
+        st.rerun()
+    progress_bar(record)
+    for part in engine().study_parts(record):
+        if part.state == "failed":
+            st.caption(f":material/error: {STUDY_PARTS[part.name].title}: {plain(part.reason)}")
+    cancel_button(record, f"cancel_study_{study_id}", "Stop")
+
+
+def _draw(study_id: str) -> None:
+    record = engine().job(study_id)
+    if record is None:
+        return
+    try:
+        findings = found.of_record(record)
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return
+    _told(findings)
+
+
+def _told(findings: Findings) -> None:
+    """The answer first, then the story it comes from, and what it comes to."""
+    answer(findings)
+    story(findings)
+    verdict(findings)
+    share(findings)
+
+
+if __name__ == "__main__":
+    run(main)

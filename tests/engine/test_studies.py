@@ -1,0 +1,75 @@
+"""Studies in a real engine: every part once, an interruption survived, and nothing repeated."""
+
+import pytest
+
+from analysis.engine import Engine
+from analysis.errors import UserError
+from analysis.specs import ModelSpec, StudySpec
+from analysis.study import rules
+from analysis.study.gather import gather
+from tests.engine.helpers import PATIENCE, engine_in, until
+from tests.helpers import tiny_llada
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> str:
+    return tiny_llada(tmp_path_factory.mktemp("tiny") / "model", 0)
+
+
+def small(tiny: str, **changes) -> StudySpec:
+    return StudySpec(
+        **{
+            "model": ModelSpec(source=tiny, device="cpu"),
+            "prompt": "one day ben goes to the zoo .",
+            "gen_length": 4,
+            "prompts": 2,
+            "random_models": 0,
+            "sparsities": (0.5,),
+            "seeds": (0, 1),
+            "samples": 2,
+            "seq_len": 32,
+            "tasks": ("bundled_agreement",),
+            "limit": 2,
+            **changes,
+        }
+    )
+
+
+def finished(engine: Engine) -> dict[str, tuple[float | None, float | None]]:
+    """When every job that is done began and ended, by its id; planned ones are no work of their own."""
+    return {
+        job.id: (job.started, job.finished)
+        for job in engine.jobs()
+        if job.state == "done" and job.kind not in ("study", "sweep")
+    }
+
+
+def test_a_study_that_was_cut_off_goes_on_and_repeats_nothing(tmp_path, tiny):
+    spec = small(tiny)
+    with engine_in(tmp_path) as first:
+        record = first.submit("study", spec)
+        until(lambda: any(job.kind == "evaluate" for job in first.jobs() if job.state == "done"))
+    with engine_in(tmp_path) as second:
+        assert second.job(record.id).state == "running"
+        before = finished(second)
+        assert before
+        ended = second.wait(record.id, PATIENCE)
+        assert ended.state == "done", ended.reason
+        after = finished(second)
+        assert {job_id: after[job_id] for job_id in before} == before
+        kinds = [second.job(job_id).kind for job_id in after]
+        assert (kinds.count("prune"), kinds.count("evaluate")) == (6, 7)
+        assert [part.state for part in second.study_parts(ended) if part.state != "not asked"]
+        found = gather(ended, second)
+        assert {one.claim for one in rules.verdicts(found)} == {"discount", "noise", "recipe"}
+        assert found.pruning.waiting == 0 and found.command.startswith("python -m analysis study --model")
+    with engine_in(tmp_path, alone=True) as third:
+        assert third.submit("study", spec).id == record.id
+        assert third.worker_pids() == [], "nothing is left to run"
+
+
+def test_a_study_of_a_model_that_is_none_is_refused_at_once(tmp_path, tiny):
+    with engine_in(tmp_path) as engine, pytest.raises(UserError, match="There is no model"):
+        engine.submit("study", small("none such"))
