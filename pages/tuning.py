@@ -28,6 +28,10 @@ from pages.parts.tuning.suggestions import suggest_view
 
 # What the grid shows that grows while the layers come in, by view.
 GROWING = {"Masks": ("mask bits changed", "changed"), "Output error": ("output error", "error")}
+_COPIES = {
+    "noised": "Noised: each block sees itself and the clean text of the blocks before it. Both copies count.",
+    "clean": "The clean copy that it is read beside.",
+}
 VIEWS = ("Masks", "Output error", "Discount", "Text", "Scores", "Suggest")
 _SCORE = (
     "$$s_j = \\sum_t c_t \\sum_n \\lVert \\omega_{n,t} \\odot X_{n,t,j} \\rVert_2, \\quad "
@@ -113,11 +117,13 @@ def _opened(job: JobRecord) -> StoredStatistics | None:
 
 
 def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
-    info, (sequences, levels, _, length) = statistics.info, statistics.mass.shape
+    info, (sequences, levels) = statistics.info, statistics.mass.shape[:2]
+    length = statistics.arrays["tokens"].shape[1]
+    beside = ", each beside its clean copy as in the model's training," if info.beside_clean else ""
     how = "by token, exact for every setting" if info.grouping == "tokens" else f"in {len(info.edges) + 1} bins of z"
     size = job.summary["bytes"] / 1e6
     st.caption(
-        f"{sequences:d} sequences of {length:d} tokens at {levels:d} noise steps · squares stored {how} · "
+        f"{sequences:d} sequences of {length:d} tokens{beside} at {levels:d} noise steps · squares stored {how} · "
         f"{size:,.0f} MB · calibration seed {info.spec.calibration.seed:d}, floor from seed {info.other_seed:d}, "
         f"{info.spec.heldout:d} held-out sequences"
     )
@@ -316,12 +322,21 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
         "The stronger the shade, the less a token counts. Hover for its weight and z.",
         _SCORE,
     )
-    discounted_text.show(
-        discounted_text.legend(), discounted_text.discounted_text(labels, masked, omega.tolist(), z.tolist())
-    )
+    length = statistics.arrays["tokens"].shape[1]
+    copies = {"noised": slice(0, length)} | ({"clean": slice(length, None)} if info.beside_clean else {})
+    discounted_text.show(discounted_text.legend())
+    for copy, part in copies.items():
+        if info.beside_clean:
+            st.caption(_COPIES[copy])
+        discounted_text.show(
+            discounted_text.discounted_text(labels[part], masked[part], omega[part].tolist(), z[part].tolist())
+        )
     if setting.discount.discount_strength > 0 and min(omega) > 0.99:
         st.caption("No token of this sequence is discounted at this step.")
-    table = pd.DataFrame({"position": range(len(labels)), "token": labels, "masked": masked, "z": z, "ω": omega})
+    table = pd.DataFrame({"position": np.arange(len(labels)) % length, "token": labels, "masked": masked})
+    if info.beside_clean:
+        table.insert(0, "copy", np.repeat(list(copies), length))
+    table = table.assign(z=z, ω=omega)
     if st.toggle("Table", key="tuning_text_table", bind="query-params"):
         st.dataframe(table, hide_index=True, height=220)
         st.download_button(

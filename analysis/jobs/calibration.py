@@ -33,10 +33,10 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
             f"Discounts are tuned on noised text, and this {model.architecture.name} model has no mask token. Choose a "
             "diffusion model."
         )
-    if model.architecture.by_blocks:
+    if model.architecture.mixture:
         raise UserError(
-            f"{model.architecture.name} reads noised text beside its clean copy, of which no statistics are stored: "
-            "its discount cannot be tuned without runs. Prune with each setting and compare."
+            f"{model.architecture.name} models are mixtures of experts, whose weights are not pruned here, so there is "
+            "no mask to tune. Choose another model."
         )
     from analysis.calibration.runners import Resident, Runner, Streamed
     from analysis.models.load import free_bytes
@@ -67,6 +67,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
         levels=tuple(noise_levels(params.diffusion_steps, params.step_interval)[::-1]),
         grouping=collection.grouping,
         scopes=collection.scopes,
+        beside_clean=model.architecture.by_blocks,
         edges=EDGES,
         inputs=collection.inputs,
         outputs=collection.outputs,
@@ -96,7 +97,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
     summary: CalibrateSummary = {
         "sequences": collection.sequences,
         "levels": len(info.levels),
-        "positions": texts.noised.shape[2],
+        "positions": texts.clean.shape[1],
         "grouping": collection.grouping,
         "bytes": path.stat().st_size,
         "seconds": round(time.perf_counter() - started, 3),
@@ -135,7 +136,7 @@ def _texts(model: "LoadedModel", mask_token: int, spec: CalibrateSpec) -> tuple[
             "sequence length, or more text."
         )
     rows = [
-        noised_sequences(tokens, calibration, mask_token)
+        noised_sequences(tokens, calibration, mask_token, beside_clean=model.architecture.by_blocks)
         for tokens, calibration in ((clean, params), (unlike, other), (np.stack(unseen), apart))
     ]
     return Texts(clean, *rows), note

@@ -41,7 +41,9 @@ GRAM_SHARE = 0.5  # of the byte budget that Gram matrices may take beside the sq
 
 @dataclass(frozen=True)
 class Texts:
-    """Noised token rows (N, T, S): to be stored, of another seed, and held out."""
+    """Token rows (N, text), and noised ones (N, T, S): to be stored, of another seed, and held out. S is twice the
+    text where noised text is read beside its clean copy.
+    """
 
     clean: np.ndarray
     noised: np.ndarray
@@ -72,7 +74,7 @@ class CollectionPlan:
 
 
 def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> CollectionPlan:
-    """How much of what was asked for fits the byte budget. Raises UserError where not one sequence does."""
+    """How much of what was asked for fits the byte budget. length: S. Raises UserError where not one sequence does."""
     model = runner.model
     modules = [model.projections(block) for block in model.blocks]
     outputs = tuple({name: _shape(module)[0] for name, module in layer.items()} for layer in modules)
@@ -93,7 +95,8 @@ def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Colle
     budget = spec.byte_budget or _fitted(each)
     sequences = min(spec.calibration.samples, budget // each)
     if sequences < 1:
-        raise UserError(_what_would_fit(spec, budget, each, levels, length, by_token, by_bin))
+        text = length // 2 if model.architecture.by_blocks else length
+        raise UserError(_what_would_fit(spec, budget, each, levels, text, by_token, by_bin))
     notes = []
     if sequences < spec.calibration.samples:
         notes.append(
@@ -118,18 +121,18 @@ def _fitted(each: int) -> int:
 
 
 def _what_would_fit(
-    spec: CalibrateSpec, budget: int, each: int, levels: int, length: int, by_token: int, by_bin: int
+    spec: CalibrateSpec, budget: int, each: int, levels: int, text: int, by_token: int, by_bin: int
 ) -> str:
     """Why not one sequence fits, and every single change that makes one fit. each: bytes of one, as it was to be
-    stored; by_token, by_bin: in either way.
+    stored; by_token, by_bin: in either way. text: tokens of a sequence.
     """
     ways = [f"a room of {each:,} bytes (--byte-budget {each})"]
     fewer = budget * levels // each  # noise steps that fit
     if fewer:
         interval = spec.calibration.diffusion_steps // (fewer + 1) + 1
         ways.append(f"a step interval of {interval} (--step-interval {interval})")
-    shorter = budget * length // by_token
-    if spec.grouping != "bins" and 8 <= shorter < length:
+    shorter = budget * text // by_token
+    if spec.grouping != "bins" and 8 <= shorter < text:
         ways.append(f"sequences of {shorter} tokens (--seq-len {shorter})")
     if spec.grouping == "tokens" and by_bin <= budget:
         ways.append("bins (--grouping bins)")
@@ -143,7 +146,7 @@ def shapes(collection: CollectionPlan, texts: Texts, layers: int) -> stored.Shap
     """Every tensor of the file."""
     sequences, levels, length = texts.noised.shape
     made: dict[str, tuple[tuple[int, ...], type]] = {
-        "tokens": ((sequences, length), np.int32),
+        "tokens": (texts.clean.shape, np.int32),
         "noised": ((sequences, levels, length), np.int32),
         "mass": ((sequences, levels, layers, length), np.float32),
     }

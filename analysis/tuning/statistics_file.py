@@ -2,7 +2,8 @@
 
 One safetensors file, written and read in place, so that neither side ever holds all of it. Imports no torch.
 
-Tensors: `tokens` (N, S), `noised` (N, T, S), `mass` (N, T, L, S); by layer and input `squares.SCOPE.LAYER.INPUT`
+S: positions a forward sees, which is the text, or the noised text and after it its clean copy (`beside_clean`).
+Tensors: `tokens` (N, text), `noised` (N, T, S), `mass` (N, T, L, S); by layer and input `squares.SCOPE.LAYER.INPUT`
 (N, T, B, F), `plain.LAYER.INPUT` and `other.LAYER.INPUT` (T, F), `gram.LAYER.INPUT` (F, F); by layer and projection
 `weight.LAYER.PROJECTION` (R, F). SCOPE is `any` where squares are stored by token.
 """
@@ -39,8 +40,9 @@ class StatisticsInfo(BaseModel):
 
     levels: the noise step t of each level, from the least noise up. inputs: projection -> the input it reads. outputs:
     projection -> rows of the whole matrix, by layer. tokens: text of every token id that occurs. other_seed,
-    heldout_seed: of the text for the floor and for the Gram matrices. edges: of z, between bins. bin_errors: what bins
-    say of some settings beside the exact masks; none where squares are stored by token.
+    heldout_seed: of the text for the floor and for the Gram matrices. beside_clean: whether noised text is followed by
+    its clean copy, as families trained block by block read it. edges: of z, between bins. bin_errors: what bins say of
+    some settings beside the exact masks; none where squares are stored by token.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +58,7 @@ class StatisticsInfo(BaseModel):
     levels: tuple[int, ...]
     grouping: Literal["tokens", "bins"]
     scopes: tuple[str, ...]
+    beside_clean: bool = False
     edges: tuple[float, ...] = FIRST_EDGES
     bin_errors: tuple[BinError, ...] = ()
     inputs: dict[str, str]
@@ -207,7 +210,8 @@ def _mapped(path: Path, header: Mapping[str, Any], start: int, mode: Literal["r"
 def _check(statistics: StoredStatistics) -> None:
     """Raises ValueError or KeyError where tensors are missing or do not fit each other."""
     info, arrays = statistics.info, statistics.arrays
-    sequences, length = arrays["tokens"].shape
+    sequences, text = arrays["tokens"].shape
+    length = 2 * text if info.beside_clean else text
     mass = (sequences, len(info.levels), info.layers, length)
     if arrays["mass"].shape != mass or arrays["noised"].shape != (*mass[:2], length) or len(info.outputs) != mass[2]:
         raise ValueError("tokens, mass and layers differ in shape")

@@ -8,15 +8,13 @@ from safetensors.torch import load_file
 from analysis.calibration.activations import feature_scores, mean_token_weights
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident, Streamed, noised_layout, per_query
-from analysis.errors import UserError
-from analysis.jobs.calibration import calibrate
 from analysis.models.layout import Layout, layout_of, seeing_queries, visible
 from analysis.models.load import load
 from analysis.pruning import pipeline
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.estimate import estimate
 from analysis.sinks.discount import token_weights
-from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec, PruneSpec
+from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
 
@@ -139,11 +137,6 @@ def test_the_calibration_text_is_noised_beside_its_clean_copy_by_the_pipeline(mo
     assert facts["masked"][-1] == 1.0
     guess = estimate(model, spec, QuietContext(tmp_path))
     assert guess["total_seconds"] > 0
-
-
-def test_tuning_says_that_it_does_not_serve_these_families(model, tmp_path):
-    with pytest.raises(UserError, match="beside its clean copy"):
-        calibrate(CalibrateSpec(model=model.spec), QuietContext(tmp_path))
 
 
 def test_wanda_reads_clean_text_in_the_blocks_the_model_was_trained_on(model, text):

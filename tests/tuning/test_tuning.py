@@ -22,9 +22,7 @@ from analysis.calibration.runners import Resident
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.models.load import load
-from analysis.pruning.patterns import pruned_mask
 from analysis.pruning.selection import lowest
-from analysis.pruning.wanda import wanda_score
 from analysis.sinks.discount import token_weights
 from analysis.specs import (
     CalibrateSpec,
@@ -41,92 +39,7 @@ from analysis.tuning.collect import chosen_rows, plan
 from analysis.tuning.statistics_file import FIRST_EDGES, create, finish, open_statistics
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
-
-DISCOUNTS = {
-    "published": DiscountParams(),
-    "hard": DiscountParams(sink_score="hard", sink_std=1.5),
-    "α in std": DiscountParams(alpha_unit="std", sink_alpha=3),
-    "weak and low": DiscountParams(sink_std=1.0, discount_strength=0.5),
-    "mean over steps": DiscountParams(sink_steps="mean"),
-    "own sinks a layer": DiscountParams(sink_scope="layer"),
-}
-SPARSITY = 0.5
-
-
-def calibrated(spec, folder):
-    """The statistics a job leaves."""
-    return open_statistics(JOBS["calibrate"].run(spec, QuietContext(folder)).file)
-
-
-def token_file(path, rows, length, vocabulary=250, seed=0):
-    """Random token ids, a sequence a line."""
-    draw = np.random.default_rng(seed).integers(0, vocabulary, (rows, length))
-    path.write_text("".join(json.dumps({"input_ids": row.tolist()}) + "\n" for row in draw), encoding="utf-8")
-    return str(path)
-
-
-ROUNDING = 1e-6  # relative: scores nearer to where a row is cut than a few units of float32's last place
-
-
-def exact_masks(model, noised, discount, setting):
-    """Masks by the path that pruning takes, and which of their bits rounding decides, as two scores lie at the cut but
-    for the last places of float32: by layer and projection, two bool (out, in). setting: steps and sparsity."""
-
-    def masks(score):
-        mask = pruned_mask(score, setting.sparsity, "unstructured")
-        last = score.masked_fill(~mask, -torch.inf).amax(1, keepdim=True)
-        first = score.masked_fill(mask, torch.inf).amin(1, keepdim=True)
-        cut = first <= last * (1 + ROUNDING)
-        tied = cut & ((score - last).abs() <= ROUNDING * last)
-        return mask.numpy(), tied.numpy()
-
-    levels = tuple(range(50 // noised.shape[1], 51, 50 // noised.shape[1]))
-    steps = effects.step_weights(levels, 50, setting)
-    scores = feature_scores(Resident(model), noised, discount, 2**31, steps=steps).scores
-    return [
-        {
-            name: masks(wanda_score(module.weight, scores[layer][name]))
-            for name, module in model.projections(block).items()
-        }
-        for layer, block in enumerate(model.blocks)
-    ]
-
-
-def changes(model, statistics, setting):
-    """Bits a setting changes against ω = 1 by the path of pruning; those missed, and false ones, by what is stored."""
-    noised = statistics.arrays["noised"].astype(np.int64)
-    plain, truth = (exact_masks(model, noised, discount, setting) for discount in (None, setting.discount))
-    steps = effects.step_weights(statistics.info.levels, 50, setting)
-    weights = statistics.group_weights(setting.discount)
-    counts = np.zeros(3, int)
-    for index in range(statistics.info.layers):
-        layer = statistics.layer(index, setting.discount)
-        own = weights[:, :, index if weights.shape[2] > 1 else 0]
-        for name, given_to in layer.inputs.items():
-            scores = effects.scores_by_step(layer.squares[given_to], own, steps), layer.plain[given_to]
-            ours = np.logical_xor(
-                *(effects.pruned_mask(layer.weights[name], steps @ one, setting.sparsity) for one in scores)
-            )
-            (discounted, tied), (undiscounted, tied_too) = truth[index][name], plain[index][name]
-            theirs, decided = discounted != undiscounted, ~(tied | tied_too)
-            counts += (theirs.sum(), (theirs & ~ours & decided).sum(), (ours & ~theirs & decided).sum())
-    return counts
-
-
-def check_changes(model, statistics, settings):
-    """By token no bit is wrong but where rounding decides; in bins, of the bits a setting changes at most 5 % are
-    missed, and at most 5 % as many change falsely. A setting that changes next to nothing says nothing about shares.
-    """
-    bar = 0 if statistics.info.grouping == "tokens" else 0.05
-    total = 0
-    for setting in settings:
-        changed, missed, false = changes(model, statistics, setting)
-        print(f"{statistics.info.grouping} {setting!r}: {changed} changed, {missed} missed, {false} false")
-        total += changed
-        slack = bar and 2  # bits: of a few dozen, one is more than the bar
-        assert missed <= bar * changed + slack and false <= bar * changed + slack, setting
-    assert total > 20 * len(settings)
-
+from tests.tuning.exact import DISCOUNTS, SPARSITY, calibrated, changes, check_changes, token_file
 
 # --- the bar: bits that change ----------------------------------------------------------------------------------
 
