@@ -70,6 +70,88 @@ MODELS: dict[str, Model] = {
             "Qwen2.5-Coder turned into a diffusion model. Fits a laptop.",
             instruct=True,
         ),
+        Model(
+            "diffucoder-7b-base",
+            "apple/DiffuCoder-7B-Base",
+            "DiffuCoder, 7 billion parameters, a Dream for code, pre-trained.",
+        ),
+        Model(
+            "diffucoder-7b-instruct",
+            "apple/DiffuCoder-7B-Instruct",
+            "DiffuCoder, tuned to follow instructions.",
+            instruct=True,
+        ),
+        Model(
+            "diffucoder-7b-cpgrpo",
+            "apple/DiffuCoder-7B-cpGRPO",
+            "DiffuCoder-Instruct, trained further by reinforcement.",
+            instruct=True,
+        ),
+        Model(
+            "dream-coder-7b-base",
+            "Dream-org/Dream-Coder-v0-Base-7B",
+            "Dream-Coder, 7 billion parameters, a Dream for code, pre-trained.",
+        ),
+        Model(
+            "dream-coder-7b-instruct",
+            "Dream-org/Dream-Coder-v0-Instruct-7B",
+            "Dream-Coder, tuned to follow instructions.",
+            instruct=True,
+        ),
+        Model(
+            "sdar-1.7b-chat",
+            "JetLM/SDAR-1.7B-Chat",
+            "SDAR, 1.7 billion parameters, writes in blocks of 4.",
+            instruct=True,
+        ),
+        Model(
+            "sdar-4b-chat", "JetLM/SDAR-4B-Chat", "SDAR, 4 billion parameters, writes in blocks of 4.", instruct=True
+        ),
+        Model(
+            "sdar-8b-chat", "JetLM/SDAR-8B-Chat", "SDAR, 8 billion parameters, writes in blocks of 4.", instruct=True
+        ),
+        Model(
+            "trado-4b-instruct",
+            "Gen-Verse/TraDo-4B-Instruct",
+            "TraDo: SDAR-4B, trained further by reinforcement.",
+            instruct=True,
+        ),
+        Model(
+            "trado-8b-instruct",
+            "Gen-Verse/TraDo-8B-Instruct",
+            "TraDo: SDAR-8B, trained further by reinforcement.",
+            instruct=True,
+        ),
+        Model(
+            "fast-dllm-v2-1.5b",
+            "Efficient-Large-Model/Fast_dLLM_v2_1.5B",
+            "Fast-dLLM v2: Qwen2.5-1.5B-Instruct turned into a model that writes in blocks of 32.",
+            instruct=True,
+        ),
+        Model(
+            "fast-dllm-v2-7b",
+            "Efficient-Large-Model/Fast_dLLM_v2_7B",
+            "Fast-dLLM v2: Qwen2.5-7B-Instruct turned into a model that writes in blocks of 32.",
+            instruct=True,
+        ),
+        Model(
+            "nemotron-diffusion-8b",
+            "nvidia/Nemotron-Labs-Diffusion-8B",
+            "Nemotron-Labs-Diffusion, 8 billion parameters, writes in blocks of 32 over a causal context.",
+            instruct=True,
+        ),
+        Model(
+            "qwen3-0.6b-bd3lm",
+            "dllm-hub/Qwen3-0.6B-diffusion-bd3lm-v0.1",
+            "Qwen3 turned into a diffusion model that writes block by block. Fits a laptop.",
+            instruct=True,
+        ),
+        Model(
+            "qwen2.5-coder-0.5b-bd3lm",
+            "dllm-hub/Qwen2.5-Coder-0.5B-Instruct-diffusion-bd3lm-v0.1",
+            "Qwen2.5-Coder turned into a diffusion model that writes block by block. Fits a laptop.",
+            instruct=True,
+        ),
     )
 }
 

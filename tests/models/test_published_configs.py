@@ -13,6 +13,7 @@ from analysis.errors import UserError
 from analysis.models.architectures import identify
 from analysis.models.families import ARCHITECTURES, NATIVE_BIDIRECTIONAL
 from analysis.models.foreign import FOREIGN
+from analysis.models.registry import MODELS
 from analysis.models.sanity import check_config
 from analysis.specs import SAMPLINGS
 
@@ -46,6 +47,20 @@ def test_a_real_config_becomes_what_it_is(row):
     expected = row["becomes"]
     facts = {**vars(architecture), **vars(geometry)}
     assert {field: facts[field] for field in expected} == expected
+
+
+def test_every_model_offered_by_name_becomes_a_family_that_samples():
+    configs = {row["checkpoint"]: row for row in ROWS if "becomes" in row and row["origin"] != "made up"}
+    for name, model in MODELS.items():
+        if name.startswith("bundled"):
+            continue
+        row = configs[model.source]  # none is offered whose config was not looked at
+        architecture = identify(row["config"], model.source)
+        assert architecture.noise == "mask", name
+        if "bd3lm" in name or name.startswith(("sdar", "trado", "fast", "nemotron")):
+            assert architecture.by_blocks, name
+        else:
+            assert architecture.bidirectional, name
 
 
 def test_the_table_is_large_and_knows_both_outcomes():
