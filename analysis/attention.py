@@ -38,6 +38,13 @@ class AttentionInputs:
         mask = self.mask if self.mask is None or self.mask.shape[0] == 1 else self.mask[:count]
         return replace(self, query=self.query[:count], key=self.key[:count], value=self.value[:count], mask=mask)
 
+    def queries_from(self, first: int) -> "AttentionInputs":
+        """The queries from this one on. Raises ValueError where causality counts from the first."""
+        if self.causal:
+            raise ValueError("Causal attention without a mask is that of all queries.")
+        mask = self.mask if self.mask is None or self.mask.shape[2] == 1 else self.mask[:, :, first:]
+        return replace(self, query=self.query[:, :, first:], mask=mask)
+
     def head(self, head: int) -> "AttentionInputs":
         """One query head with the key head it shares."""
         group = self.query.shape[1] // self.key.shape[1]
@@ -116,16 +123,19 @@ class MassObserver:
     """Attention mass per head: the sum over queries of the attention paid to each key; and ‖v‖ of each key's value.
 
     Only the first `rows` sequences of a batch are observed (all when None): under guidance, the conditional half.
+    first: the first query whose attention counts.
     """
 
-    def __init__(self, rows: int | None = None) -> None:
-        self.rows = rows
+    def __init__(self, rows: int | None = None, first: int = 0) -> None:
+        self.rows, self.first = rows, first
         self._mass: dict[int, torch.Tensor] = {}
         self._norms: dict[int, torch.Tensor] = {}
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
         if self.rows is not None:
             inputs = inputs.rows(self.rows)
+        if self.first:
+            inputs = inputs.queries_from(self.first)
         self._mass[layer] = inputs.mass()
         self._norms[layer] = inputs.value.float().norm(dim=-1)
 

@@ -1,28 +1,42 @@
 """What observing attention costs: a forward with the observer against the bare forward, alternating in one run.
 
 `python -m benchmarks.observing [--length 512] [--rounds 7]`: a random Llama of 98M parameters on the CPU.
+`--cached` instead writes and observes 8 blocks with a random SDAR, by whole forwards and by cached decoding.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis import attention, threads
+from analysis.models import blockwise
+from analysis.models.load import load, register
+from analysis.recording.denoising import denoise
+from analysis.specs import ModelSpec, SDARSampling
+
+BLOCKS, BLOCK, PROMPT = 8, 32, 64
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Prints medians and the ratio of paired rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--length", type=int, default=512, help="positions (default 512)")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each (default 7)")
-    options = parser.parse_args()
+    parser.add_argument("--cached", action="store_true", help="whole forwards against cached decoding")
+    parser.add_argument("--layers", type=int, default=12, help="of the model that --cached writes with (default 12)")
+    options = parser.parse_args(arguments)
     threads.apply()
     torch.manual_seed(0)
     attention.register()
+    if options.cached:
+        cached_decoding(options.layers, options.rounds)
+        return
     fields: dict[str, Any] = {
         "vocab_size": 8192,
         "hidden_size": 768,
@@ -51,6 +65,51 @@ def main() -> None:
     for name, seconds in times.items():
         print(f"{name:<9} {statistics.median(seconds):.3f} s")
     print(f"observed / bare: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def cached_decoding(layers: int, rounds: int) -> None:
+    """Writes and observes 8 blocks of 32 tokens, 8 steps each, after a prompt of 64. Raises where the texts differ."""
+    register()
+    config = blockwise.SDARConfig(
+        vocab_size=8192,
+        hidden_size=768,
+        intermediate_size=2048,
+        num_hidden_layers=layers,
+        num_attention_heads=12,
+        num_key_value_heads=12,
+        head_dim=64,
+        max_position_embeddings=1024,
+        block_size=BLOCK,
+        mask_token_id=1,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        blockwise.SDARForCausalLM(config).save_pretrained(Path(folder))
+        model = load(ModelSpec(source=folder, device="cpu"))
+    prompt = torch.randint(2, config.vocab_size, (1, PROMPT))
+    sampling = SDARSampling(
+        gen_length=BLOCKS * BLOCK, block_length=BLOCK, steps_per_block=8, strategy="low-confidence-static"
+    )
+    ways = {"whole": sampling, "cached": sampling.model_copy(update={"cached": True})}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for counted in range(-1, rounds):
+        texts = []
+        for name, asked in ways.items():
+            began = time.perf_counter()
+            steps = list(denoise(model, prompt, asked, 0))
+            if counted >= 0:
+                times[name].append(time.perf_counter() - began)
+            texts.append(steps[-1].choice.output)
+        if not torch.equal(*texts):
+            raise AssertionError("cached decoding wrote another text")
+    ratios = [whole / cached for whole, cached in zip(times["whole"], times["cached"], strict=True)]
+    parameters = sum(weight.numel() for weight in model.network.parameters())
+    print(
+        f"{parameters / 1e6:.0f}M parameters, prompt of {PROMPT}, {BLOCKS} blocks of {BLOCK}, {len(steps)} steps, "
+        f"{rounds} rounds, torch {torch.__version__}"
+    )
+    for name, seconds in times.items():
+        print(f"{name:<9} {statistics.median(seconds):.2f} s")
+    print(f"whole / cached: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":

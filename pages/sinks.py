@@ -260,9 +260,11 @@ def _map(recording: Recording, step: int, layer: int, head: int) -> None:
     labels, present = trajectory.labels(step), trajectory.present[step].tolist()
     table = pd.DataFrame(values, columns=[str(position) for position in range(len(values))])
     table.insert(0, "query", np.arange(len(values)))
+    first = int(trajectory.queries[step, 0])
+    kept = f" The step itself ran the rows from {first} on; those above were kept from earlier." if first else ""
     chart(
         f"Full attention map of layer {layer}, head {head} at step {step}",
-        "Row: the token that attends. Column: the token attended to. A bright column is a sink.",
+        "Row: the token that attends. Column: the token attended to. A bright column is a sink." + kept,
         "$p(q, s) = \\operatorname{softmax}_s(q \\cdot k / \\sqrt{d})$; every row sums to 1. The colours end at "
         "the 99.5th percentile.",
         figures.attention_map(values, [label for label, there in zip(labels, present, strict=True) if there]),

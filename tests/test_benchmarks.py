@@ -6,7 +6,7 @@ import torch
 
 from analysis.sinks.discount import sink_scores
 from analysis.specs import DiscountParams
-from benchmarks import likelihood, noise, pruning, published, threads
+from benchmarks import likelihood, noise, observing, pruning, published, threads
 from training.tasks import TASKS
 
 
@@ -42,6 +42,17 @@ def test_the_plain_sink_score_is_the_published_one(golden):
     assert abs(plain - expected["soft_sink_score"][0, 0]).max() < 1e-4
     mass = expected["attention_mass"][0, 0].sum(dim=0).numpy()
     assert abs(plain.numpy() - sink_scores(mass, DiscountParams())).max() < 1e-4
+
+
+def test_cached_decoding_is_timed_on_the_same_text(capsys):
+    count = torch.get_num_threads()
+    try:
+        observing.main(["--cached", "--layers", "1", "--rounds", "1"])
+    finally:
+        torch.set_num_threads(count)
+    printed = capsys.readouterr().out
+    assert "8 blocks of 32, 64 steps" in printed
+    assert "whole / cached: " in printed
 
 
 def test_the_noise_benchmark_counts_every_difference(capsys):

@@ -260,7 +260,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             return answers, over
 
         def predict(
-            tokens: torch.Tensor, rows: int, layout: Layout | None = None, aligned: bool = True
+            tokens: torch.Tensor, rows: int, layout: Layout | None = None, first: int = 0, aligned: bool = True
         ) -> torch.Tensor:
             self.on_forward()
             return model.predict(tokens, layout=layout, aligned=aligned)

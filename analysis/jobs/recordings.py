@@ -266,6 +266,7 @@ def _replay(
     observer = MassObserver()
     family, given = network.architecture, min(spec.prompt_length, len(final))
     block_length = spec.block_length if isinstance(spec, ReferenceSpec) else None
+    first_queries = (spec.first_queries if isinstance(spec, ReferenceSpec) else ()) or (0,) * len(inputs)
     open_blocks = open_blocks or [(given, len(final))] * len(inputs)
 
     def steps() -> Iterator[Step]:
@@ -275,6 +276,7 @@ def _replay(
             layout = None
             if family.by_blocks:
                 layout = replace(layout_of(family, given, block_length), open_from=open_blocks[index][0])
+            observer.first = first_queries[index]
             network.predict(tokens, observer, layout=layout)
             nothing = torch.zeros_like(tokens, dtype=torch.bool)
             output = torch.from_numpy(final)[None] if index == len(inputs) - 1 else tokens
@@ -285,6 +287,7 @@ def _replay(
                 torch.full(tokens.shape, torch.nan),
                 output,
                 (min(open_blocks[index][0], len(final)), min(open_blocks[index][1], len(final))),
+                queries=(observer.first, len(row)) if observer.first else None,
             )
             yield Step(choice, *observer.take())
 

@@ -116,7 +116,22 @@ def _as_configured(family: Architecture, config: Mapping[str, Any], classes: tup
             "trained to write block by block, and run with every query seeing every key it would show attention it "
             f"never had. Supported: {SUPPORTED}."
         )
+    if family.paradigm is not None:
+        family = _with_shift(family, config)
     return _with_block_size(family, config) if family.by_blocks else family
+
+
+def _with_shift(family: Architecture, config: Mapping[str, Any]) -> Architecture:
+    """The family with logits at i − 1 about the token at i, where its config says so (`right_shift_logits`, as the
+    dLLM project calls it). Raises UserError for a value that is neither true nor false.
+    """
+    shifted = config.get("right_shift_logits")
+    if shifted not in (None, True, False):
+        raise UserError(
+            f"'right_shift_logits' of this {family.name} config is {_short(shifted)}; true or false was expected. "
+            "Correct its config.json."
+        )
+    return replace(family, name=f"{family.name}, shifted logits", shift=1) if shifted else family
 
 
 def _with_block_size(family: Architecture, config: Mapping[str, Any]) -> Architecture:

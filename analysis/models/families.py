@@ -252,7 +252,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         model_type="Fast_dLLM_Qwen",
         classes=("Fast_dLLM_QwenForCausalLM",),
         native="Qwen2ForCausalLM",
-        requires={"use_sliding_window": (False,), "hidden_act": ("silu",)},
+        requires={"use_sliding_window": (False,), "hidden_act": ("silu",), "use_block_cache": (False,)},
     ),
     "nemotron": Architecture(
         "Nemotron-Labs-Diffusion",
@@ -267,6 +267,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         native="Ministral3ForCausalLM",
         requires={
             "dlm_paradigm": ("bidirectional",),
+            "causal_context": (True,),
             "sliding_window": (),
             "hidden_act": ("silu",),
             "attention_bias": (False,),

@@ -1,8 +1,8 @@
 """Writing text block by block, as the samplers published with SDAR, BD3LM, LLaDA2, Fast-dLLM v2 and Nemotron do.
 
-A sampler is one row of `BLOCK_SAMPLERS`: a generator of steps, as those of `denoising.py` are. Every forward is whole:
-finished blocks never see later ones, so keys kept from an earlier forward would be the same. A row of a batch that is
-complete waits for the others.
+A sampler is one row of `BLOCK_SAMPLERS`: a generator of steps, as those of `denoising.py` are. Forwards are whole, or
+with `cached` over the open block alone: finished blocks never see later ones, so keys kept from an earlier forward are
+the same. A row of a batch that is complete waits for the others.
 
 Shapes: B sequences, P tokens of the prompt, S of the text so far.
 """
@@ -21,12 +21,15 @@ from analysis.specs import BD3LMSampling, FastDLLMSampling, LLaDA2Sampling, Nemo
 
 
 class BlockPredict(Protocol):
-    """(B, S) token ids, how many of the sequences to observe, the blocks of the text -> logits (B, S, V).
+    """(B, S) token ids, how many of the sequences to observe, the blocks of the text -> logits (B, S − first, V).
 
-    aligned False: as the network gives them, so that those of a shifted family at i are about the token at i + 1.
+    first: the first query; what lies before it is finished, and run once. aligned False: logits as the network gives
+    them, so that those of a shifted family at i are about the token at i + 1; asked for where no block is open.
     """
 
-    def __call__(self, tokens: torch.Tensor, observed: int, layout: Layout, aligned: bool = True) -> torch.Tensor: ...
+    def __call__(
+        self, tokens: torch.Tensor, observed: int, layout: Layout, first: int = 0, aligned: bool = True
+    ) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class _Canvas:
-    """The text so far with the open block, `start` to `end`, at its end; `number` of `blocks`. given: P."""
+    """The text so far with the open block, `start` to `end`, at its end; `number` of `blocks`. given: P. first: the
+    first query of its forward.
+    """
 
     tokens: torch.Tensor
     start: int
@@ -50,6 +55,7 @@ class _Canvas:
     blocks: int
     given: int
     mask_token: int
+    first: int = 0
 
     @property
     def open(self) -> torch.Tensor:
@@ -65,7 +71,7 @@ class _Canvas:
         sure[:, span] = confidence.masked_fill(~chosen, math.nan)
         output = tokens.clone()
         output[:, span] = torch.where(chosen, predicted, tokens[:, span])
-        return Choice(tokens, self.state(), written, sure, output, (self.start, self.end), self.number, self.blocks)
+        return self._choice(written, sure, output, (self.start, self.end))
 
     def append(self, predicted: torch.Tensor, confidence: torch.Tensor) -> Choice:
         """The step that writes one token (B, 1) after a text without an open block."""
@@ -75,8 +81,14 @@ class _Canvas:
         written[:, -1] = True
         sure = torch.full(output.shape, math.nan, device=tokens.device)
         sure[:, -1:] = confidence
-        length = tokens.shape[1]
-        return Choice(tokens, self.state(), written, sure, output, (length, length + 1), self.number, self.blocks)
+        return self._choice(written, sure, output, (tokens.shape[1], tokens.shape[1] + 1))
+
+    def _choice(
+        self, written: torch.Tensor, sure: torch.Tensor, output: torch.Tensor, open_block: tuple[int, int]
+    ) -> Choice:
+        """A step from these tokens to `output`."""
+        queries = (self.first, self.tokens.shape[1]) if self.first else None
+        return Choice(self.tokens, self.state(), written, sure, output, open_block, self.number, self.blocks, queries)
 
     def state(self) -> torch.Tensor:
         given = torch.arange(self.tokens.shape[1], device=self.tokens.device).expand_as(self.tokens) < self.given
@@ -92,14 +104,14 @@ def sdar_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: SDARSampli
     layout = layout_of(frame.architecture, given, block)
     total, first = sampling.length(given), given // block * block
     budget = _shares(block, min(sampling.steps_per_block or block, block))
-    tokens = prompt
+    tokens, blocks = prompt, (total - first) // block
     for number, start in enumerate(range(first, total, block), start=1):
-        tokens = _with_masks(tokens, start + block, frame.mask_token)
+        tokens, query = _with_masks(tokens, start + block, frame.mask_token), start if sampling.cached else 0
         for count in budget:
-            canvas = _Canvas(tokens, start, start + block, number, (total - first) // block, given, frame.mask_token)
+            canvas = _Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token, query)
             if not canvas.open.any():
                 break
-            logits = predict(tokens, len(tokens), layout)[:, start:]
+            logits = predict(tokens, len(tokens), layout, query)[:, start - query :]
             predicted, certainty = sdar_draw(logits, sampling, frame.generator)
             chosen = sdar_choice(canvas.open, certainty, count, sampling)
             choice = canvas.step(chosen, predicted, probability(logits, predicted))
@@ -182,10 +194,10 @@ def bd3lm_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: BD3LMSamp
     tokens, blocks = prompt, math.ceil(sampling.gen_length / block)
     for number, start in enumerate(range(given, total, block), start=1):
         end = min(start + block, total)
-        tokens = _with_masks(tokens, end, frame.mask_token)
+        tokens, first = _with_masks(tokens, end, frame.mask_token), start if sampling.cached else 0
         for count in linear_shares(end - start, sampling.steps_per_block or block):
-            canvas = _Canvas(tokens, start, end, number, blocks, given, frame.mask_token)
-            logits = _guided(predict, canvas, layout, sampling.cfg)[:, start:]
+            canvas = _Canvas(tokens, start, end, number, blocks, given, frame.mask_token, first)
+            logits = _guided(predict, canvas, layout, sampling.cfg)[:, start - first :]
             predicted = gumbel_argmax(logits, sampling.temperature, frame.generator)
             confidence = probability(logits, predicted)
             choice = canvas.step(_surest(canvas.open, confidence, count), predicted, confidence)
@@ -208,17 +220,17 @@ def linear_shares(count: int, steps: int) -> list[int]:
 def _guided(predict: BlockPredict, canvas: _Canvas, layout: Layout, scale: float) -> torch.Tensor:
     tokens = canvas.tokens
     if scale == 0:
-        return predict(tokens, len(tokens), layout)
+        return predict(tokens, len(tokens), layout, canvas.first)
     unconditional = tokens.clone()
     unconditional[:, : canvas.given] = canvas.mask_token
-    with_prompt, without = predict(torch.cat([tokens, unconditional]), len(tokens), layout).chunk(2)
+    with_prompt, without = predict(torch.cat([tokens, unconditional]), len(tokens), layout, canvas.first).chunk(2)
     return without + (scale + 1) * (with_prompt - without)
 
 
 def fast_dllm_steps(
     predict: BlockPredict, prompt: torch.Tensor, sampling: FastDLLMSampling, frame: Frame
 ) -> Iterator[Choice]:
-    """Fast-dLLM v2 (arXiv 2509.26328) without its block cache, which is another result.
+    """Fast-dLLM v2 (arXiv 2509.26328) without the cache inside a block, which is another result.
 
     Blocks count from position 0. The likeliest token after a finished block opens the next one. The published code
     never shows the model a prompt of exactly one block; here it does.
@@ -229,11 +241,11 @@ def fast_dllm_steps(
     tokens = prompt
     number = 1
 
-    def canvas(start: int, end: int) -> _Canvas:
-        return _Canvas(tokens, start, end, number, blocks, given, frame.mask_token)
+    def canvas(start: int, end: int, first: int) -> _Canvas:
+        return _Canvas(tokens, start, end, number, blocks, given, frame.mask_token, first)
 
     if given % block == 0:
-        choice = _opening(predict, canvas(given, given), layout)
+        choice = _opening(predict, canvas(given, given, 0), layout)
         yield choice
         tokens = choice.output
     for number in range(1, blocks + 1):  # noqa: B007 - `canvas` takes it
@@ -241,15 +253,15 @@ def fast_dllm_steps(
             return
         begun = tokens.shape[1]
         start = (begun - 1) // block * block if begun % block else begun
-        tokens = _with_masks(tokens, start + block, frame.mask_token)
+        tokens, first = _with_masks(tokens, start + block, frame.mask_token), start if sampling.cached else 0
         for part in range(start, start + block, small):
             # Each step decides a token of every unfinished row, unless the model chooses [MASK] itself.
             for _ in range(small):
-                here = canvas(part, part + small)
+                here = canvas(part, part + small, first)
                 open_ = here.open & ~_ended(tokens[:, begun:], frame)[:, None]
                 if not open_.any():
                     break
-                logits = predict(tokens, len(tokens), layout)[:, part : part + small]
+                logits = predict(tokens, len(tokens), layout, first)[:, part - first : part - first + small]
                 predicted = logits.argmax(dim=-1)
                 confidence = probability(logits, predicted)
                 choice = here.step(_sure_enough(open_, confidence, sampling.threshold, 1), predicted, confidence)
@@ -257,7 +269,7 @@ def fast_dllm_steps(
                 tokens = choice.output
         if _ended(tokens[:, begun:], frame).all():
             return
-        choice = _opening(predict, canvas(start + block, start + block), layout)
+        choice = _opening(predict, canvas(start + block, start + block, first), layout)
         yield choice
         tokens = choice.output
 
@@ -269,19 +281,19 @@ def nemotron_steps(
     given, block = prompt.shape[1], sampling.block
     layout = layout_of(frame.architecture, given, block)
     blocks = math.ceil(sampling.gen_length / block)
-    tokens = prompt
+    tokens, first = prompt, 0
     for number, start in enumerate(range(given, sampling.length(given), block), start=1):
-        canvas = _Canvas(tokens, start, start, number, blocks, given, frame.mask_token)
+        canvas = _Canvas(tokens, start, start, number, blocks, given, frame.mask_token, first)
         choice = _opening(predict, canvas, layout)
         yield choice
-        tokens = _with_masks(choice.output, start + block, frame.mask_token)
+        tokens, first = _with_masks(choice.output, start + block, frame.mask_token), start if sampling.cached else 0
         for count in _shares(block - 1, min(sampling.steps_per_block or block, block)):
-            canvas = _Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token)
+            canvas = _Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token, first)
             open_ = canvas.open & ~_ended(tokens[:, start:], frame)[:, None]
             if not open_.any():
                 break
             opened = Layout(layout.block, layout.border, open_from=start)
-            logits = predict(tokens, len(tokens), opened)[:, start:]
+            logits = predict(tokens, len(tokens), opened, first)[:, start - first :]
             predicted = logits.argmax(dim=-1)
             confidence = probability(logits, predicted)
             chosen = _surest(open_, confidence, count)
@@ -308,7 +320,7 @@ BLOCK_SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
 
 def _opening(predict: BlockPredict, canvas: _Canvas, layout: Layout) -> Choice:
     """The step that writes the likeliest token after the text so far, without an open block."""
-    logits = predict(canvas.tokens, len(canvas.tokens), layout, aligned=False)[:, -1:]
+    logits = predict(canvas.tokens, len(canvas.tokens), layout, canvas.first, aligned=False)[:, -1:]
     predicted = logits.argmax(dim=-1)
     return canvas.append(predicted, probability(logits, predicted))
 

@@ -16,6 +16,7 @@ from analysis.errors import UserError
 from analysis.models.experts import Routing, RoutingObserver
 from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
+from analysis.models.prefix import PrefixCache
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.canvas_denoising import canvas_steps
 from analysis.recording.steps import Choice, Step, best, draw, gumbel_argmax, probability, written_once
@@ -67,11 +68,19 @@ def _observed_steps(
 ) -> Iterator[Step]:
     observer = MassObserver()
     shown: list[tuple[Observed, Routing | None]] = []
+    # What is blocked changes the states of the finished text as well, so an ablation runs all of it.
+    if block is not None and getattr(sampling, "cached", False):
+        sampling = sampling.model_copy(update={"cached": False})
+    prefix = PrefixCache(model) if getattr(sampling, "cached", False) else None
 
     def predict(
-        tokens: torch.Tensor, observed: int, layout: Layout | None = None, aligned: bool = True
+        tokens: torch.Tensor, observed: int, layout: Layout | None = None, first: int = 0, aligned: bool = True
     ) -> torch.Tensor:
         observer.rows = observed
+        if prefix is not None and layout is not None:
+            logits = prefix.predict(tokens, first, layout, observer, aligned)
+            shown[:] = [(observer.take(), None)]
+            return logits
         logits = model.predict(tokens, observer, layout=layout, aligned=aligned)
         shown[:] = [(observer.take(), routes.take(observed, len(tokens)))]
         if block is None:
@@ -95,6 +104,11 @@ def own_sampling(model: LoadedModel, sampling: Sampling) -> Sampling:
     sampler = model.architecture.sampler
     if sampling.sampler != sampler:
         raise UserError(f"{model.architecture.name} is sampled with '{sampler}', not '{sampling.sampler}'.")
+    if model.architecture.mixture and getattr(sampling, "cached", False):
+        raise UserError(
+            f"Cached decoding is not offered for {model.architecture.name}: where every token was sent is recorded, "
+            "which takes whole forwards. Leave it off."
+        )
     if not isinstance(sampling, BlockWriting):
         return sampling
     try:

@@ -79,6 +79,9 @@ class ReferenceSpec(JobSpec):
     open_blocks: tuple[tuple[int, int], ...] = parameter(
         (), "Open blocks", "The positions each step writes in, from and to. Empty: all after the prompt."
     )
+    first_queries: tuple[int, ...] = parameter(
+        (), "First queries", "The first position of each step that asked, after which all did. Empty: all asked."
+    )
     prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
     block_length: int | None = _block_length()
     seed: int = parameter(0, "Seed", "Fixes the random weights.", ge=0, le=2**31 - 1)
@@ -90,6 +93,10 @@ class ReferenceSpec(JobSpec):
             raise ValueError("There must be one state for every token of the inputs.")
         if self.open_blocks and len(self.open_blocks) != len(lengths):
             raise ValueError("There must be one open block for every step of the inputs.")
+        if self.first_queries and len(self.first_queries) != len(lengths):
+            raise ValueError("There must be one first query for every step of the inputs.")
+        if any(not 0 <= first < length for first, length in zip(self.first_queries, lengths, strict=False)):
+            raise ValueError("A first query lies outside its step's inputs.")
         return self
 
 

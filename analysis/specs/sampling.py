@@ -233,6 +233,16 @@ def _threshold(default: float | None, source: str) -> Any:
     )
 
 
+def _cached(source: str) -> Any:
+    return parameter(
+        False,
+        "Cached decoding",
+        "The finished text is run once and its keys are kept; each step then runs the open block alone: the same text, "
+        "faster. Recorded is the attention that the open block's tokens pay, not that of the others.",
+        source=source,
+    )
+
+
 class SDARSampling(BlockWriting):
     """SDAR's sampler: in every step of a block a budget of tokens, or all that are sure enough."""
 
@@ -249,6 +259,7 @@ class SDARSampling(BlockWriting):
     temperature: float = _temperature()
     top_p: float | None = _top_p()
     top_k: int | None = _top_k()
+    cached: bool = _cached(SDAR_SOURCE)
 
     def length(self, prompt_length: int) -> int:
         """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
@@ -266,6 +277,7 @@ class BD3LMSampling(BlockWriting):
     steps_per_block: int | None = _steps_per_block(BD3LM_SOURCE)
     temperature: float = _temperature()
     cfg: float = _guidance(BD3LM_SOURCE)
+    cached: bool = _cached(BD3LM_SOURCE)
 
     def length(self, prompt_length: int) -> int:
         """Tokens of the whole text; the last block may be short."""
@@ -294,6 +306,7 @@ class FastDLLMSampling(BlockWriting):
         source=FAST_DLLM_SOURCE,
     )
     threshold: float = _threshold(0.9, FAST_DLLM_SOURCE)
+    cached: bool = _cached(FAST_DLLM_SOURCE)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "FastDLLMSampling":
@@ -439,6 +452,7 @@ class NemotronSampling(BlockWriting):
     sampler: Literal["nemotron"] = "nemotron"
     steps_per_block: int | None = _steps_per_block(NEMOTRON_SOURCE)
     threshold: float | None = _threshold(None, NEMOTRON_SOURCE)
+    cached: bool = _cached(NEMOTRON_SOURCE)
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, at most: the first token's, and those of the rest."""

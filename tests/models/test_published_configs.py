@@ -49,6 +49,29 @@ def test_a_real_config_becomes_what_it_is(row):
     assert {field: facts[field] for field in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "field", "value"),
+    [
+        ("nvidia/Nemotron-Labs-Diffusion-8B", "causal_context", False),
+        ("Efficient-Large-Model/Fast_dLLM_v2_7B", "use_block_cache", True),
+        ("dllm-hub/Qwen3-0.6B-diffusion-bd3lm-v0.1", "right_shift_logits", "yes"),
+    ],
+)
+def test_a_way_of_attending_that_is_not_offered_is_refused_with_its_field(checkpoint, field, value):
+    config = next(row["config"] for row in ROWS if row["checkpoint"] == checkpoint)
+    assert f"'{field}'" in refusal({**config, field: value}, checkpoint)
+    identify({**config, field: not value if isinstance(value, bool) else False}, checkpoint)
+
+
+@pytest.mark.parametrize("training", ["mdlm", "bd3lm"])
+def test_a_converted_model_whose_config_says_so_has_shifted_logits(training):
+    name = f"dllm-hub/Qwen3-0.6B-diffusion-{training}-v0.1"
+    config = next(row["config"] for row in ROWS if row["checkpoint"] == name)
+    plain, shifted = (identify({**config, "right_shift_logits": value}, name) for value in (False, True))
+    assert (plain.shift, shifted.shift) == (0, 1)
+    assert "shifted" in shifted.name
+
+
 def test_every_model_offered_by_name_becomes_a_family_that_samples():
     configs = {row["checkpoint"]: row for row in ROWS if "becomes" in row and row["origin"] != "made up"}
     for name, model in MODELS.items():

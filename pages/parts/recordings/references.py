@@ -80,6 +80,7 @@ def _reference_spec(recording: Recording, model: ModelSpec) -> ReferenceSpec:
         inputs=tuple(trajectory.input_tokens(step) for step in steps),
         states=tuple(tuple(trajectory.state[step][trajectory.present[step]].tolist()) for step in steps),
         open_blocks=tuple((start, end) for start, end in trajectory.open_block.tolist()),
+        first_queries=tuple(trajectory.queries[:, 0].tolist()) if trajectory.queries[:, 0].any() else (),
         prompt_length=recording.info.prompt_length,
         block_length=recording.info.block_length,
     )
