@@ -20,6 +20,7 @@ from analysis.specs import (
     STUDY_PARTS,
     AutoregressiveSampling,
     ModelSpec,
+    RecordSetSpec,
     RecordSpec,
     Sampling,
     Spec,
@@ -88,11 +89,38 @@ def _watch(spec: StudySpec) -> list[Child]:
     ]
 
 
+def set_name(model: ModelSpec) -> str:
+    """What a study's set of recordings of a model is called among its children."""
+    return f"sinks {model.source}"
+
+
+def _sinks(spec: StudySpec) -> list[Child]:
+    """A set of recordings of each model, which tells where its sinks are and how they move."""
+    return [
+        Child(
+            set_name(model),
+            "record_set",
+            RecordSetSpec(
+                model=model,
+                count=spec.prompts,
+                random_models=spec.random_models,
+                null_prompts=max(1, -(-spec.prompts // max(spec.random_models, 1))),
+                sampling=sampling_of(model, spec),
+                seed=spec.seed,
+            ),
+            f"recording {spec.prompts} prompts with {model.source}",
+        )
+        for model in spec.models
+    ]
+
+
 def _pruning(spec: StudySpec) -> list[Child]:
     return [Child("sweep", "sweep", spec.sweep(), "pruning and scoring")]
 
 
-CHILDREN: Attached[Callable[[StudySpec], list[Child]]] = Attached(STUDY_PARTS, {"watch": _watch, "pruning": _pruning})
+CHILDREN: Attached[Callable[[StudySpec], list[Child]]] = Attached(
+    STUDY_PARTS, {"watch": _watch, "sinks": _sinks, "movement": _sinks, "pruning": _pruning}
+)
 
 
 def children_of(spec: StudySpec) -> dict[str, list[Child]]:
@@ -139,7 +167,8 @@ class Studies(Planner[StudySpec, StudySpec]):
         record = self._running(job_id)
         if record is None:
             return
-        wanted = [child for some in children_of(live).values() for child in some]
+        every = [child for some in children_of(live).values() for child in some]
+        wanted = list({child.name: child for child in every}.values())  # two parts may read one job
         missing = [child for child in wanted if child.name not in children(record)]
         room = self._room(record)
         idle = room == LOOKAHEAD * self._engine.workers()

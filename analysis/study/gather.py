@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Protocol
 
 from analysis.engine import JobRecord
-from analysis.engine.studies import Part
+from analysis.engine.studies import Part, set_name
 from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import planning, significance, sweep_scores
 from analysis.evaluation.replicates import CrossedDifference
 from analysis.evaluation.task_sizes import known_sizes
+from analysis.recording.set_file import RecordingSet, open_set
 from analysis.specs import METHODS, StudySpec, against, without_seed
 from analysis.study import rules
 from analysis.study.findings import Contrast, Effect, Findings, PartFound, Pruning, Setting, Stage, Waterfall
+from analysis.study.gather_sets import sayings_of, shown_of
 
 
 class Asked(Protocol):
@@ -38,6 +40,7 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
     points = engine.sweep_points(sweep) if sweep is not None else []
     worked = [job for job in jobs if job.kind != "sweep"]
     worked += [job for point in points for job in (point.pruned, point.evaluated) if job is not None]
+    sets = _sets(spec, parts, engine.result_file)
     return Findings(
         spec=spec.model_dump(mode="json"),
         created=datetime.fromtimestamp(record.created, UTC).isoformat(timespec="seconds"),
@@ -54,8 +57,24 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
             )
             for part in parts
         ),
+        shown=shown_of(sets),
+        sayings=sayings_of(sets),
         pruning=None if sweep is None else _pruning(spec, sweep, points, engine.result_file, read),
     )
+
+
+def _sets(
+    spec: StudySpec, parts: Sequence[Part], file_of: Callable[[JobRecord], Path | None]
+) -> dict[str, RecordingSet]:
+    """The finished sets of recordings, by their models."""
+    jobs = next((part.jobs for part in parts if part.name == "sinks"), {})
+    found = {}
+    for model in spec.models:
+        job = jobs.get(set_name(model))
+        file = file_of(job) if job is not None and job.state == "done" else None
+        if file is not None:
+            found[model.source] = open_set(file, "The stored set of recordings")
+    return found
 
 
 def study_command(spec: StudySpec, out: str = "study") -> str:

@@ -1,0 +1,50 @@
+"""What the sets of recordings of a study show: their figures as Plotly's JSON, and their sentences. Nothing is run."""
+
+import json
+from collections.abc import Mapping
+
+import pandas as pd
+
+from analysis.recording import set_exhibits
+from analysis.recording.set_file import RecordingSet
+from analysis.recording.set_verdicts import kinds_in_words, movement_in_words, silent_nulls
+from analysis.study.findings import Saying, Shown
+
+SINKS, MOVEMENT = "sinks", "movement"
+
+
+def shown_of(sets: Mapping[str, RecordingSet]) -> tuple[Shown, ...]:
+    """Where the sinks of each model are, layer by layer, and how they move beside the nulls."""
+    if not sets:
+        return ()
+    figures = [_shown(SINKS, set_exhibits.layers_by_kind(sets), "layers")]
+    for number, (name, recordings) in enumerate(sets.items()):
+        figures.append(_shown(MOVEMENT, set_exhibits.movement(name, recordings), f"movement_{number}"))
+    return tuple(figures)
+
+
+def sayings_of(sets: Mapping[str, RecordingSet]) -> tuple[Saying, ...]:
+    """What each model shows beyond its nulls, where its sinks are and how they move."""
+    found = []
+    for name, recordings in sets.items():
+        for part, sentences in ((SINKS, kinds_in_words(recordings)), (MOVEMENT, movement_in_words(recordings))):
+            told = (*sentences, *silent_nulls(recordings))
+            found.append(Saying(part=part, model=name, sentences=told))
+    return tuple(found)
+
+
+def _shown(part: str, one: set_exhibits.Shown, name: str) -> Shown:
+    return Shown(
+        part=part,
+        name=name,
+        title=one.title,
+        sentence=one.sentence,
+        figure=json.loads(one.figure.to_json()),
+        table=_rows(one.table),
+    )
+
+
+def _rows(table: pd.DataFrame) -> tuple[dict[str, object], ...]:
+    """The rows of a table as JSON has them, rounded to what is read."""
+    rows: list[dict[str, object]] = json.loads(table.to_json(orient="records", double_precision=6))
+    return tuple(rows)
