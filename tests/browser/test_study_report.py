@@ -1,0 +1,35 @@
+"""The report of a study in a real browser: it opens from the disk, draws everything and asks for nothing."""
+
+import pytest
+from playwright.sync_api import expect
+
+from analysis.study import rules
+from analysis.study.findings import EXAMPLE, read
+from analysis.study.report import report_html
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(page, tmp_path):
+    errors, asked = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: asked.append(request.url))
+    found = read(EXAMPLE)
+    path = tmp_path / "report.html"
+    path.write_text(report_html(found), encoding="utf-8")
+    page.emulate_media(color_scheme="dark")
+    page.goto(path.as_uri())
+    figures = page.locator("script.figure").count()
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(figures)
+    assert figures >= 3
+    for sentence in rules.answer(found):
+        expect(page.locator(".lead").get_by_text(sentence, exact=True)).to_be_visible()
+    expect(page.get_by_text("Does the discount itself help?").first).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
+    page.emulate_media(media="print", color_scheme="light")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert errors == [] and asked == [path.as_uri()]
+    assert path.stat().st_size < 6 * 2**20
