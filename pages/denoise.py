@@ -1,6 +1,7 @@
 """Record a prompt, watch the text fill in, and replay it step by step with its sinks marked."""
 
 import time
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,17 @@ from analysis.models.checkpoint import describe, find
 from analysis.recording.collecting import planned_bytes
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.token_states import TokenState
-from analysis.specs import SAMPLINGS, BlockWriting, LLaDASampling, ModelSpec, RecordSpec, Sampling, SinkParams, sentence
+from analysis.specs import (
+    SAMPLINGS,
+    BlockWriting,
+    DiffusionGemmaSampling,
+    LLaDASampling,
+    ModelSpec,
+    RecordSpec,
+    Sampling,
+    SinkParams,
+    sentence,
+)
 from pages.parts import controls, permission, tokens
 from pages.parts.charts import chart, heading
 from pages.parts.frame import run
@@ -82,6 +93,9 @@ def _ask() -> None:
             chat = controls.draw(RecordSpec, "chat_template", "chat_template", persist_state="session")
         with columns[2]:
             stored = controls.draw(RecordSpec, "mass_dtype", "mass_dtype", persist_state="session")
+        observe: Literal["writer", "reader"] = "writer"
+        if sampling_type is DiffusionGemmaSampling:
+            observe = controls.draw(RecordSpec, "observe", "observe", persist_state="session")
     if problem:
         st.error(plain(problem))
     button, note = st.columns([1, 5], vertical_alignment="center")
@@ -106,7 +120,13 @@ def _ask() -> None:
     if pressed and sampling is not None:
         with told():
             spec = RecordSpec(
-                model=model, prompt=prompt, sampling=sampling, seed=seed, chat_template=chat, mass_dtype=stored
+                model=model,
+                prompt=prompt,
+                sampling=sampling,
+                seed=seed,
+                chat_template=chat,
+                observe=observe,
+                mass_dtype=stored,
             )
             permission.allow(model.source)
             record = submit("record", spec)

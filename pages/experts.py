@@ -51,6 +51,8 @@ def _load(recording: Recording) -> None:
     layers, shares = recording.info.model.expert_layers, routes.mean_load(recording)
     entropy, unused = routes.unevenness(recording)
     lowest, most_idle = int(np.argmin(entropy)), int(np.argmax(unused))
+    idle = f"in layer {layers[most_idle]} most are idle in this recording, {unused[most_idle]:.0%} of them"
+    idle = idle if unused[most_idle] > 0 else "no expert is idle in this recording"
     grid, lines = st.columns([3, 2], gap="medium")
     layer, expert = (axis.ravel() for axis in np.indices(shares.shape))
     with grid:
@@ -67,8 +69,7 @@ def _load(recording: Recording) -> None:
     with lines:
         chart(
             "How evenly they are used",
-            f"Layer {layers[lowest]} is the least even, with {entropy[lowest]:.0%} of the largest entropy; in layer "
-            f"{layers[most_idle]} most experts are idle in this recording, {unused[most_idle]:.0%}.",
+            f"Layer {layers[lowest]} is the least even, with {entropy[lowest]:.0%} of the largest entropy; {idle}.",
             r"$$-\sum_e p_e \log p_e / \log E$$ of the load p over E experts, and the share of experts with no token. "
             "One short text uses fewer experts than many would.",
             figures.layer_lines({"entropy": entropy, "unused experts": unused}, layers),

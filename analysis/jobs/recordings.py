@@ -30,7 +30,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     import torch
 
     from analysis.models.tokenizer import token_strings
-    from analysis.recording.denoising import denoise, own_sampling
+    from analysis.recording.denoising import denoise, own_sampling, read_steps
 
     sampling = own_sampling(model, spec.sampling)
     ids, chat = model.encode(spec.prompt, spec.chat_template)
@@ -74,7 +74,8 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
 
     context.progress("denoising", 0, planned)
     started = time.perf_counter()
-    steps = denoise(model, prompt, sampling, spec.seed)
+    reads = spec.observe == "reader"
+    steps = (read_steps if reads else denoise)(model, prompt, sampling, spec.seed)
     arrays = collecting.record(steps, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
     seconds = time.perf_counter() - started
 
@@ -88,6 +89,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         chat_template=chat,
         sampling=sampling,
         block_length=getattr(sampling, "block_length", None),
+        reads=reads,
         seed=spec.seed,
         unknown_tokens=0 if unknown is None else ids.count(unknown),
     )
@@ -126,9 +128,10 @@ def _recording(
     *,
     prompt_length: int,
     block_length: int | None,
+    reads: bool = False,
     **facts: Any,
 ) -> trajectories.Trajectory:
-    """Arrays of `trajectory.record` with everything about the model they came from."""
+    """Arrays of `trajectory.record` with everything about the model they came from. reads: of its causal encoder."""
     from analysis.models.experts import expert_layers
     from analysis.models.layout import layout_of
     from analysis.models.tokenizer import token_strings
@@ -137,10 +140,11 @@ def _recording(
 
     occurring = np.unique(np.concatenate([arrays["tokens"].ravel(), arrays["final"]])).tolist()
     ends = stop_tokens(model)
-    routes = {"expert_layers": expert_layers(model.blocks), "expert_count": model.geometry.experts}
-    routes = {} if arrays["experts"] is None else routes
+    told: dict[str, Any] = {"attention": "causal"} if reads else {}
+    if arrays["experts"] is not None:
+        told |= {"expert_layers": expert_layers(model.blocks), "expert_count": model.geometry.experts}
     info = trajectories.RecordingInfo(
-        model=recorded_model(model).model_copy(update=routes),
+        model=recorded_model(model).model_copy(update=told),
         prompt_length=prompt_length,
         block_starts=layout_of(model.architecture, prompt_length, block_length).starts(len(arrays["final"]))
         if model.architecture.attention == "block-causal"

@@ -8,6 +8,7 @@ reads them, and the next canvas begins. Shapes: B = 1 sequence, P tokens before 
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -31,6 +32,32 @@ def canvas_steps(
         raise UserError(f"{model.architecture.name} writes one text at a time here; {len(prompt)} were given.")
     with RoutingObserver(model.blocks) as routes:
         yield from _canvases(model, prompt, sampling, seed, routes)
+
+
+def reading_steps(
+    model: LoadedModel, prompt: torch.Tensor, sampling: DiffusionGemmaSampling, seed: int
+) -> Iterator[Step]:
+    """The encoder's causal passes while `prompt` (1, P) is continued: over the prompt, and over each canvas but the
+    last, which nothing reads. Its queries are the tokens that it newly reads.
+    """
+    given, device = prompt.shape[1], model.device
+    text = prompt.to(device)
+    for step in canvas_steps(model, prompt, sampling, seed):
+        text = step.choice.output
+    borders = [0, *range(given, text.shape[1], sampling.block)]
+    layers = model.network.model.encoder.language_model.layers
+    cache, observer = new_cache(model.network), CanvasMassObserver()
+    with RoutingObserver(layers) as routes:
+        for number, (start, end) in enumerate(pairwise(borders), start=1):
+            read(model.network, text[:, start:end], cache, start, observer)
+            tokens = text[:, :end]
+            state = torch.full((1, end), int(TokenState.COMMITTED), dtype=torch.int8, device=device)
+            state[:, :given] = int(TokenState.GIVEN)
+            nothing = torch.zeros_like(tokens, dtype=torch.bool)
+            unsaid = torch.full(tokens.shape, math.nan, device=device)
+            span, count = (start, end), len(borders) - 1
+            choice = Choice(tokens, state, nothing, unsaid, tokens, span, number, count, span)
+            yield Step(choice, observer.take(end), None, routes.take(1, 1))
 
 
 def _canvases(

@@ -18,7 +18,7 @@ from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
 from analysis.models.prefix import PrefixCache
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
-from analysis.recording.canvas_denoising import canvas_steps
+from analysis.recording.canvas_denoising import canvas_steps, reading_steps
 from analysis.recording.steps import Choice, Step, best, draw, gumbel_argmax, probability, written_once
 from analysis.specs import (
     AutoregressiveSampling,
@@ -94,6 +94,17 @@ def _observed_steps(
         yield Step(choice, *shown[0][0], shown[0][1])
         if model.architecture.noise is None and torch.isin(choice.output[:, -1], ends).all():
             return
+
+
+def read_steps(model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int) -> Iterator[Step]:
+    """What the encoder does while the model continues `prompt` (1, P). Raises UserError for a model that has none."""
+    sampling = own_sampling(model, sampling)
+    check_prompt(model, prompt, sampling)
+    if not isinstance(sampling, DiffusionGemmaSampling):
+        raise UserError(
+            f"{model.architecture.name} has no encoder that reads apart from what writes. Observe the writer."
+        )
+    yield from reading_steps(model, prompt, sampling, seed)
 
 
 def own_sampling(model: LoadedModel, sampling: Sampling) -> Sampling:

@@ -34,6 +34,13 @@ class RecordSpec(JobSpec):
     )
     sampling: Sampling = LLaDASampling()
     seed: int = parameter(0, "Seed", "Fixes every random choice of the sampler.", ge=0, le=2**31 - 1)
+    observe: Literal["writer", "reader"] = parameter(
+        "writer",
+        "Observe",
+        "Whose attention is recorded, of a model that reads with an encoder and writes with a decoder, as "
+        "DiffusionGemma: the decoder's in every denoising step (writer), or the encoder's causal pass over the prompt "
+        "and each canvas that it reads (reader).",
+    )
     mass_dtype: Literal["auto", "float16", "float32"] = parameter(
         "auto",
         "Stored precision",

@@ -16,10 +16,10 @@ from analysis.models.load import load
 from analysis.models.resident import release_resident
 from analysis.models.tokenizer import uses_chat
 from analysis.recording.canvas_denoising import accepted_by_entropy, finished
-from analysis.recording.denoising import denoise
+from analysis.recording.denoising import denoise, read_steps
 from analysis.recording.trajectory import open_trajectory
 from analysis.sinks.token_states import TokenState, changes
-from analysis.specs import DiffusionGemmaSampling, ModelSpec, PruneSpec, RecordSpec
+from analysis.specs import DiffusionGemmaSampling, ModelSpec, PruneSpec, RecordSpec, SDARSampling
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, save_tokenizer
 
@@ -176,6 +176,33 @@ def test_a_recording_holds_what_each_layer_sees_and_no_norms_of_values(spec, tmp
     assert (uniform[0, 0, 0, : recording.queries[0, 0] - 9] == 0).all()
     changed = changes(recording.tokens, recording.state, recording.final, recording.info.model.mask_token)
     assert changed.taken_back.any()
+
+
+def test_the_encoders_passes_are_a_causal_recording_with_the_golden_masses(model, golden, tmp_path):
+    sampling, seed = settings("early")
+    steps = list(read_steps(model, golden["prompt_ids"].long(), sampling, seed))
+    assert len(steps) == 3
+    for number, step in enumerate(steps):
+        expected = golden[f"early|encoder_mass_{number}"]
+        start, end = step.choice.query_range
+        assert end == expected.shape[-1]
+        assert (step.mass[0] - expected).abs().max() < 2e-4
+        assert step.routing.experts.shape == (1, 6, end - start, 2)
+
+
+def test_a_recording_of_the_reader_is_causal_and_one_of_a_model_without_is_refused(spec, tmp_path):
+    sampling = DiffusionGemmaSampling(gen_length=32, steps_per_canvas=3, entropy_bound=2)
+    prompt = " ".join(f"w{index}" for index in range(10, 24))
+    asked = RecordSpec(model=spec, prompt=prompt, sampling=sampling, observe="reader")
+    recording = open_trajectory(jobs.record(asked, QuietContext(tmp_path)).file)
+    assert recording.info.model.attention == "causal"
+    assert recording.queries.tolist() == [[0, 14], [14, 30]]
+    uniform = recording.pattern.uniform_mass[0]
+    assert uniform[2, 0, 0] > uniform[2, 0, 13] > 0, "earlier tokens are read by more"
+    assert recording.experts.shape[1] == 6
+    llada = ModelSpec(source=str(GOLDEN / "sdar"), device="cpu")
+    with pytest.raises(UserError, match="no encoder"):
+        list(read_steps(load(llada), torch.zeros(1, 4, dtype=torch.long), SDARSampling(gen_length=4), 0))
 
 
 def test_what_needs_a_mask_token_is_refused_with_the_reason(spec, model, tmp_path):
