@@ -99,3 +99,13 @@ def test_published_results_stand_apart_with_their_source(swept):
 
 def test_a_sweep_that_is_not_here_is_said(swept):
     assert "a sweep that is not in the store" in texts(app(PAGE, sweep="0123456789ab"))
+
+
+def test_items_a_task_are_preset_and_can_be_emptied_which_the_address_says():
+    test = app(PAGE)
+    assert test.number_input(key="sweep_limit").value == 64 and "sweep_limit" not in test.query_params
+    test.number_input(key="sweep_limit").set_value(None).run()
+    assert test.number_input(key="sweep_limit").value is None
+    assert test.query_params["sweep_limit"] == "all"
+    assert app(PAGE, sweep_limit="all").number_input(key="sweep_limit").value is None
+    assert app(PAGE, sweep_limit="7").number_input(key="sweep_limit").value == 7
