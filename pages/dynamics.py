@@ -1,4 +1,4 @@
-"""How sinks move over the denoising steps, beside other recordings, random weights and forward-noised text."""
+"""Where sinks are and how they move: over many prompts, and in one recording beside others and its references."""
 
 from collections.abc import Iterator, Mapping
 
@@ -18,10 +18,12 @@ from pages.parts.frame import run
 from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
+from pages.parts.recordings.by_layer import by_layer
 from pages.parts.recordings.choice import definition_formula, opened, recording_to_look_at, sink_and_split_controls
 from pages.parts.recordings.measures import Scope, SplitName
 from pages.parts.recordings.recording import Recording, recording_title, short_title
 
+BY_LAYER = "By layer"
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
 RANDOM, GAUSSIAN = "random weights", "Gaussian reference"
 
@@ -30,13 +32,22 @@ def main() -> None:
     """Draws the page."""
     st.title("Dynamics")
     start_exhibits()
+    # An address that names a recording, and no set, is of a single prompt.
+    if "dynamics_view" not in st.session_state and "recording" in st.query_params:
+        st.session_state["dynamics_view"] = st.query_params.get("dynamics_view", VIEWS[0])
+    views = (BY_LAYER, *VIEWS)
+    view = st.segmented_control(
+        "View", views, default=BY_LAYER, required=True, key="dynamics_view", bind="query-params"
+    )
+    if view == BY_LAYER:
+        settings = by_layer()
+        if settings is not None:
+            export_button("SinkScope: dynamics, by layer", settings, " ".join(settings))
+        return
     recording = recording_to_look_at()
     if recording is None:
         return
     params, split = sink_and_split_controls()
-    view = st.segmented_control(
-        "View", VIEWS, default=VIEWS[0], required=True, key="dynamics_view", bind="query-params"
-    )
     body = {VIEWS[0]: _over_steps, VIEWS[1]: _stable_or_moving, VIEWS[2]: _positions, VIEWS[3]: _noised_against_real}[
         view
     ]

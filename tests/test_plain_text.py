@@ -60,6 +60,7 @@ OUR_TYPES = {
     "DiscountParams",
     "TuneParams",
     "Split",
+    "Formulas",
 }
 """Annotations of what holds no text from outside: numbers, rows of our own tables, specs of nothing but choices."""
 OUR_WORDS = {"model_fields", "__doc__"}

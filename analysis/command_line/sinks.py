@@ -4,20 +4,20 @@ import argparse
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import read_prompts, sampling_of
 from analysis.errors import UserError
-from analysis.figures.export import Exhibit, page_html
 from analysis.jobs.recording_sets import record_set
-from analysis.recording import set_exhibits, set_file
-from analysis.recording.set_exhibits import Shown
+from analysis.recording import set_file
 from analysis.recording.set_file import RecordingSet
-from analysis.recording.set_verdicts import NOISE
 from analysis.sinks.metrics import CURVES
 from analysis.specs import OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSetSpec, SetParams, SinkParams
+
+if TYPE_CHECKING:
+    from analysis.recording.set_exhibits import Shown
 
 STUDY, PAGE = "study.json", "study.html"
 _WRITTEN = re.compile(r"study\.(json|html)|[\w.-]+\.(csv|safetensors)|figure-[\w.-]+\.json")
@@ -48,6 +48,9 @@ def add(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Records a set with every model and writes the study."""
+    from analysis.recording import set_exhibits
+    from analysis.recording.set_verdicts import NOISE
+
     sources = list(dict.fromkeys([options.model, *options.beside]))
     specs = {source: _spec(source, options) for source in sources}
     refusal = outputs.folder_refusal(_is_study, lambda name: bool(_WRITTEN.fullmatch(name)))
@@ -86,6 +89,10 @@ def run(options: argparse.Namespace) -> int:
 
 def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, Any]) -> None:
     """The numbers as CSV and JSON, every figure as Plotly's JSON, and one page with all of them."""
+    from analysis.figures.export import Exhibit, page_html
+    from analysis.recording import set_exhibits
+    from analysis.recording.set_verdicts import NOISE
+
     first = next(iter(sets.values()))
     exhibits = [
         set_exhibits.layers_by_kind(sets),
@@ -133,7 +140,7 @@ def _file_name(source: str) -> str:
     return re.sub(r"[^\w.-]+", "-", source).strip("-.") or "model"
 
 
-def _figure_name(shown: Shown) -> str:
+def _figure_name(shown: "Shown") -> str:
     return shown.name if shown.name != "movement" else f"movement-{_file_name(shown.title.split()[-2])}"
 
 

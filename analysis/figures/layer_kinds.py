@@ -90,7 +90,6 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
                 dots.showlegend = label not in named
                 figure.add_trace(dots, row=row, col=column)
                 named.add(label)
-        figure.update_yaxes(title_text=as_text(model.name), row=row, col=1)
         figure.add_hline(y=1, line={"color": REFERENCE, "width": 1, "dash": "dot"}, row=row, col=2)
     layout(figure, "", "", 120 + _ROW * len(models))
     figure.update_layout(
@@ -99,6 +98,8 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
     figure.update_xaxes(dtick=1 if max(len(model.portions) for model in models) <= 16 else None, zeroline=False)
     figure.update_xaxes(title_text="layer", row=len(models))
     figure.update_yaxes(rangemode="tozero")
+    for row, model in enumerate(models, start=1):
+        figure.update_yaxes(title_text=as_text(model.name), row=row, col=1)
     figure.update_annotations(font_size=13)
     return figure
 

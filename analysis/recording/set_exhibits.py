@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NewType
 
 import numpy as np
 import pandas as pd
@@ -30,14 +31,18 @@ CENTROID_CAVEAT = (
 )
 
 
+Formulas = NewType("Formulas", str)
+"""Markdown of nothing but the words and formulas of our own rows."""
+
+
 @dataclass(frozen=True)
 class Shown:
-    """One figure with its title, its sentence, its formula (Markdown) and its numbers."""
+    """One figure with its title, its sentence, its formulas and its numbers."""
 
     name: str
     title: str
     sentence: str
-    formula: str
+    formula: Formulas
     figure: go.Figure
     table: pd.DataFrame
 
@@ -56,7 +61,7 @@ def layers_by_kind(sets: Sets) -> Shown:
         "Bars: sinks a step by what the token was. Dots: their corrected share and life, with 95 % bootstrap intervals "
         f"over prompts: {prompts}; kinds with less than {layer_kinds.LEAST_PORTION:.0%} of a layer's sinks have none. "
         "Grey: random weights on the same inputs. Dotted: uniform attention.",
-        formulas,
+        Formulas(formulas),
         layer_kinds.layer_kinds(rows),
         kind_table(sets),
     )
@@ -86,7 +91,7 @@ def movement(name: str, recordings: RecordingSet) -> Shown:
         "movement",
         f"How the sinks of {name} move",
         f"Each layer over {recordings.prompts} prompts, beside what it is held against. {nulls}",
-        formulas,
+        Formulas(formulas),
         layer_kinds.movement(panels),
         movement_table({name: recordings}),
     )
@@ -120,7 +125,7 @@ def curve(sets: Sets, measure: str, scope: int) -> Shown:
         f"curve-{measure}",
         f"{metric.title}, {called}",
         f"{metric.sentence} Mean over prompts with its 95 % bootstrap interval.",
-        f"$${metric.formula}$$",
+        Formulas(f"$${metric.formula}$$"),
         dynamics.curves(series, "denoising step", metric.axis, percent=metric.percent),
         pd.concat(tables),
     )
@@ -141,7 +146,9 @@ def kinds_over_steps(sets: Sets, scope: int) -> Shown:
         "kinds-over-steps",
         f"Which tokens are sinks, {first.scopes[scope]}",
         f"The sinks of every step by kind, mean over the prompts that have the step.{sums}",
-        "A masked token is [MASK] wherever it stands; then its position decides (first, last), then its text.",
+        Formulas(
+            "A masked token is [MASK] wherever it stands; then its position decides (first, last), then its text."
+        ),
         dynamics.kinds_over_steps(counts, first.info.kinds),
         pd.concat(tables),
     )

@@ -175,6 +175,7 @@ def kinds_in_words(recordings: RecordingSet) -> list[str]:
     return sentences
 
 
+_LEAST = 0.0001  # smaller numbers are not written out
 _KIND_TITLES = {"first": "the first token", "last": "the last token", "word": "words"}
 
 
@@ -196,8 +197,14 @@ def layers_in_words(layers: np.ndarray, count: int) -> str:
 
 def _range(values: np.ndarray, percent: bool) -> str:
     low, high = np.nanmin(values), np.nanmax(values)
-    lowest, highest = (f"{value:.0%}" if percent else f"{value:.3g}" for value in (low, high))
+    lowest, highest = (_number(value, percent) for value in (low, high))
     return lowest if lowest == highest else f"{lowest} to {highest}"
+
+
+def _number(value: float, percent: bool) -> str:
+    if percent:
+        return f"{value:.0%}"
+    return f"{value:.3g}" if value >= _LEAST or value == 0 else f"less than {_LEAST}"
 
 
 def _above(difference: Estimates) -> np.ndarray:

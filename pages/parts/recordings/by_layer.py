@@ -1,0 +1,155 @@
+"""The opening view of Dynamics: which tokens each layer rests on over many prompts, and how its sinks move."""
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from analysis.recording import set_exhibits
+from analysis.recording.set_exhibits import CENTROID_CAVEAT, Formulas, Shown
+from analysis.recording.set_verdicts import NOISE
+from analysis.sinks.metrics import CURVES
+from analysis.specs import ModelSpec, RecordSpec
+from pages.parts import permission
+from pages.parts.charts import chart, heading
+from pages.parts.plain import plain
+from pages.parts.recordings.choice import within
+from pages.parts.recordings.recording import show_recording
+from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
+from pages.parts.session import submit
+from pages.parts.trouble import refusal_kept, say_refusal
+
+_PLACE = "record_prompt_of_set"
+
+
+def by_layer() -> dict[str, Any] | None:
+    """Draws the view. What an exported page says of it; None where there is nothing to look at."""
+    opened = sets_to_look_at()
+    if not opened:
+        return None
+    sets = _named(opened)
+    _chart(_layers(sets))
+    _words(sets)
+    st.subheader("How the sinks move")
+    st.caption(CENTROID_CAVEAT)
+    for one_set in sets:
+        _chart(_movement(one_set), f"movement_{one_set.key}")
+    st.subheader("Over the steps")
+    scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
+    scope = scopes.index(st.selectbox("Sinks of", scopes, key="set_scope", bind="query-params")) - 1
+    _chart(_kinds(sets, scope))
+    names = [name for name in sets[0].recordings.info.curves if name in CURVES]
+    for index in range(0, len(names), 2):
+        for column, name in zip(st.columns(2, gap="large"), names[index : index + 2], strict=False):
+            with column:
+                _chart(_curve(sets, name, scope))
+    _prompts(sets)
+    return {
+        set_.name: {
+            "model": set_.recordings.info.model.model_dump(),
+            "prompts": len(set_.recordings.info.prompts),
+            "sampling": set_.recordings.info.sampling.model_dump(),
+            "sinks": set_.recordings.info.sinks.model_dump(),
+            "seed": set_.recordings.info.seed,
+            "random_seeds": set_.recordings.info.random_seeds,
+        }
+        for set_ in sets
+    }
+
+
+def _named(opened: list[OpenSet]) -> list[OpenSet]:
+    """Each set under a name of its own."""
+    names: list[str] = []
+    for one_set in opened:
+        same = sum(name.split(" (")[0] == one_set.name for name in names)
+        names.append(f"{one_set.name} ({same + 1})" if same else one_set.name)
+    return [replace(one_set, name=name) for one_set, name in zip(opened, names, strict=True)]
+
+
+def _chart(shown: Shown, key: str | None = None) -> None:
+    _drawn(shown, shown.formula, key or f"set_{shown.name}")
+
+
+def _drawn(shown: Shown, formulas: Formulas, key: str) -> None:
+    chart(shown.title, shown.sentence, formulas, shown.figure, key, shown.table)
+
+
+def _words(sets: list[OpenSet]) -> None:
+    """What lies beyond the nulls, and what the sentences leave out."""
+    for name, sentences in _sentences(sets).items():
+        heading(f"What {name} shows beyond its nulls", NOISE, None)
+        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences) or "Nothing lies beyond its nulls.")
+    for one_set in sets:
+        for note in one_set.recordings.info.notes:
+            st.caption(f"{plain(one_set.name)}: {plain(note)}")
+
+
+def _prompts(sets: list[OpenSet]) -> None:
+    """One prompt of the set, and the click that records it on its own."""
+    st.subheader("Single prompts")
+    one_set = sets[0]
+    prompts = one_set.recordings.info.prompts
+    st.dataframe(
+        set_exhibits.prompt_table(one_set.recordings), hide_index=True, height=260, alt="Every prompt with its numbers"
+    )
+    within("set_prompt", len(prompts) - 1)
+    box, button = st.columns([4, 1], vertical_alignment="bottom")
+    number = box.selectbox(
+        "Prompt",
+        range(len(prompts)),
+        key="set_prompt",
+        format_func=lambda index: f"{index + 1}. {prompts[index].text}",
+        help="Its recording is made again with every head, so that it can be looked at on every page.",
+    )
+
+    def record() -> None:
+        with refusal_kept(_PLACE):
+            spec = RecordSpec(
+                model=ModelSpec.model_validate(one_set.job.spec["model"]),
+                prompt=prompts[number].text,
+                sampling=one_set.recordings.info.sampling,
+                seed=one_set.recordings.info.seed,
+                chat_template="on" if one_set.recordings.info.chat_template else "off",
+            )
+            permission.allow(spec.model.source)
+            show_recording(submit("record", spec).id)
+            st.session_state["dynamics_view"] = "Over the steps"
+
+    button.button("Look at it", key="look_at_prompt", on_click=record, icon=":material/search:", width="stretch")
+    say_refusal(_PLACE)
+
+
+def _layer_counts(sets: list[OpenSet]) -> list[int]:
+    return [one_set.recordings.layers for one_set in sets]
+
+
+# --- computed once ----------------------------------------------------------------------------------------------
+
+
+def _by_name(sets: list[OpenSet]) -> set_exhibits.Sets:
+    return {one_set.name: one_set.recordings for one_set in sets}
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring every layer…")
+def _layers(sets: list[OpenSet]) -> Shown:
+    return set_exhibits.layers_by_kind(_by_name(sets))
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")
+def _sentences(sets: list[OpenSet]) -> dict[str, list[str]]:
+    return set_exhibits.words(_by_name(sets))
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")
+def _movement(one_set: OpenSet) -> Shown:
+    return set_exhibits.movement(one_set.name, one_set.recordings)
+
+
+@st.cache_data(max_entries=32, hash_funcs=BY_SET, show_spinner=False)
+def _kinds(sets: list[OpenSet], scope: int) -> Shown:
+    return set_exhibits.kinds_over_steps(_by_name(sets), scope)
+
+
+@st.cache_data(max_entries=64, hash_funcs=BY_SET, show_spinner=False)
+def _curve(sets: list[OpenSet], name: str, scope: int) -> Shown:
+    return set_exhibits.curve(_by_name(sets), name, scope)

@@ -1,0 +1,228 @@
+"""Sets of recordings: asking for them, choosing which stand beside each other, and opening them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.models.checkpoint import find
+from analysis.recording.set_file import RecordingSet, open_set
+from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSetSpec, SetParams
+from pages.parts import asking, controls, permission
+from pages.parts.plain import code, plain
+from pages.parts.recordings.choice import among
+from pages.parts.session import engine, model_in_use, not_in_address, submit
+from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
+
+PAIR = ("bundled", "bundled-ar")
+_CHOSEN, _PLACE, _ASKED = "sets_chosen", "record_set", "sets_asked"
+_BENCHMARK = "a benchmark's contexts"
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSet:
+    """A finished job and the set it left. name: as figures call it. key: of the job's result."""
+
+    name: str
+    job: JobRecord
+    key: str
+    recordings: RecordingSet
+
+
+BY_SET: dict[str | type[Any], Callable[[Any], Any]] = {OpenSet: lambda opened: (opened.key, opened.name)}
+"""How caches tell sets apart."""
+
+
+def sets_to_look_at() -> list[OpenSet]:
+    """The button that records sets, the box of those there are, and the ones chosen, opened. Empty after saying on the
+    page why there is none.
+    """
+    jobs = {job.id: job for job in engine().jobs("record_set") if engine().has_result(job)}
+    titles = set_titles(list(jobs.values()))
+    _take_from_address(jobs)
+    _take_finished(jobs)
+    among(_CHOSEN, jobs)
+    if jobs:
+        box, button = st.columns([4, 1], vertical_alignment="bottom")
+        chosen = box.multiselect(
+            "Sets of recordings",
+            list(jobs),
+            key=_CHOSEN,
+            persist_state="session",
+            max_selections=6,
+            format_func=lambda job_id: titles.get(job_id, job_id),
+            placeholder="Choose sets",
+            help="Each is one model over many prompts, and one row of the figure.",
+        )
+        with button.popover("Record a set", icon=":material/playlist_add:", width="stretch"):
+            _ask()
+    else:
+        chosen = []
+        st.info("There is no set of recordings yet. Record many prompts to see which tokens each layer rests on.")
+        _ask()
+    say_refusal(_PLACE)
+    if chosen:
+        st.query_params["set"] = ",".join(chosen)
+    elif "set" in st.query_params:
+        del st.query_params["set"]
+    _follow()
+    return [opened for job_id in chosen if (opened := _opened(jobs[job_id], titles[job_id])) is not None]
+
+
+def set_titles(jobs: list[JobRecord]) -> dict[str, str]:
+    """What each set is called, by its id: the model and its prompts, numbered where two read the same."""
+    titles: dict[str, str] = {}
+    for job in jobs:
+        source = Path(job.spec["model"]["source"])
+        name = source.name if source.is_absolute() else str(source)
+        title = whole = f"{name} · {job.summary['prompts']} prompts"
+        count = 1
+        while title in titles.values():
+            count += 1
+            title = f"{whole} ({count})"
+        titles[job.id] = title
+    return titles
+
+
+# --- asking -----------------------------------------------------------------------------------------------------
+
+
+def _ask() -> None:
+    """The form and its button. Nothing runs before it is pressed."""
+    model = model_in_use()
+    sources = PAIR if model.source in PAIR else (model.source,)
+    with st.expander("Settings", icon=":material/tune:"):
+        prompts, own = _prompts()
+        left, right = st.columns(2)
+        with left:
+            count = controls.draw(SetParams, "count", "set_count", persist_state="session")
+            random_models = controls.draw(SetParams, "random_models", "set_random_models", persist_state="session")
+        with right:
+            seed = controls.draw(SetParams, "seed", "set_seed", persist_state="session")
+            null_prompts = controls.draw(SetParams, "null_prompts", "set_null_prompts", persist_state="session")
+
+    def record() -> None:
+        with refusal_kept(_PLACE):
+            specs = [
+                RecordSetSpec(
+                    model=model.model_copy(update={"source": source}),
+                    sampling=SAMPLINGS[_sampler(source, model.paradigm)](),
+                    prompts=prompts,
+                    own_prompts=own,
+                    count=count,
+                    random_models=random_models,
+                    null_prompts=null_prompts,
+                    seed=seed,
+                )
+                for source in sources
+            ]
+            permission.allow(*sources)
+            st.session_state[_ASKED] = [submit("record_set", spec).id for spec in specs]
+
+    number = min(count, len(own)) if own else count
+    st.button(
+        f"Record {number:d} prompts",
+        key="record_set",
+        type="primary",
+        icon=":material/fiber_manual_record:",
+        on_click=record,
+    )
+    st.caption(
+        f"With {' and '.join(code(source) for source in sources)}, and {random_models:d} random-weight models each. "
+        "Every recording is reduced as soon as it is there; the log of the job says how much memory a batch takes."
+    )
+
+
+def _prompts() -> tuple[str, tuple[str, ...]]:
+    """Where the prompts come from, and the visitor's own."""
+    kinds = {"prompts that come with SinkScope": BUNDLED_PROMPTS, "your own": OWN_PROMPTS, _BENCHMARK: _BENCHMARK}
+    kind = kinds[st.selectbox("Prompts", list(kinds), key="set_prompts", persist_state="session")]
+    if kind == OWN_PROMPTS:
+        text = st.text_area("One prompt a line", key="set_own", height=140, persist_state="session")
+        own = tuple(line.strip() for line in text.splitlines() if line.strip())
+        return OWN_PROMPTS, own
+    if kind == _BENCHMARK:
+        name = st.text_input("Benchmark", value="bundled_story", key="set_benchmark", persist_state="session")
+        return name.strip(), ()
+    return BUNDLED_PROMPTS, ()
+
+
+def _sampler(source: str, paradigm: Any) -> str:
+    """The name of a model's sampler; LLaDA's where it is not on this disk. Raises UserError for a bad source."""
+    checkpoint = find(source, paradigm)
+    return checkpoint.architecture.sampler if checkpoint is not None else "llada"
+
+
+# --- following and opening --------------------------------------------------------------------------------------
+
+
+def _take_from_address(jobs: dict[str, JobRecord]) -> None:
+    """Chooses what the address names; without one the newest set, and those of other models on the same prompts."""
+    if _CHOSEN in st.session_state:
+        return
+    named = [job_id for job_id in st.query_params.get("set", "").split(",") if job_id]
+    unknown = [job_id for job_id in named if job_id not in jobs]
+    if unknown:
+        not_in_address(f"no set of recordings {', '.join(unknown)}.")
+    chosen = [job_id for job_id in named if job_id in jobs]
+    if not chosen and jobs:
+        newest = next(iter(jobs.values()))
+        chosen = [newest.id, *_beside(newest, jobs)]
+    if jobs:
+        st.session_state[_CHOSEN] = chosen
+
+
+def _beside(shown: JobRecord, jobs: dict[str, JobRecord]) -> list[str]:
+    """The newest set of each other model on the same prompts."""
+    same = ("prompts", "own_prompts", "count", "sinks", "seed")
+    found: dict[str, str] = {}
+    for job in jobs.values():
+        source = job.spec["model"]["source"]
+        if source != shown.spec["model"]["source"] and all(job.spec[name] == shown.spec[name] for name in same):
+            found.setdefault(source, job.id)
+    return list(found.values())[:5]
+
+
+def _take_finished(jobs: dict[str, JobRecord]) -> None:
+    """Shows what this visitor asked for, once all of it is there."""
+    asked = st.session_state.get(_ASKED, [])
+    records = [engine().job(job_id) for job_id in asked]
+    if asked and all(record is None or record.ended for record in records):
+        done = [job_id for job_id in asked if job_id in jobs]
+        if done:
+            st.session_state[_CHOSEN] = done
+        st.session_state[_ASKED] = []
+        for record in records:
+            if record is not None and record.state != "done":
+                st.error(plain(record.reason) or "The recording of a set was cancelled.")
+
+
+def _follow() -> None:
+    for job_id in st.session_state.get(_ASKED, []):
+        record = engine().job(job_id)
+        if record is not None and not record.ended:
+            asking.follow(job_id, f"Recording the prompts with {ModelSpec.model_validate(record.spec['model']).source}")
+
+
+def _opened(job: JobRecord, title: str) -> OpenSet | None:
+    """The set, or None after saying on the page why it cannot be opened."""
+    try:
+        file = engine().result_file(job)
+        if file is None or job.key is None:
+            st.warning("This set of recordings is no longer in the store. Record it again.")
+            return None
+        return OpenSet(title.split(" · ")[0], job, job.key, _read(str(file), job.key))
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return None
+
+
+@st.cache_resource(show_spinner="Opening the set of recordings…", max_entries=8)
+def _read(path: str, key: str) -> RecordingSet:
+    recordings = open_set(Path(path), "The stored set of recordings")
+    for values in recordings.arrays.values():
+        values.flags.writeable = False
+    return recordings

@@ -1,0 +1,69 @@
+"""The opening view of Dynamics: sets of recordings by layer, beside their nulls."""
+
+import pytest
+
+from analysis.jobs import known_key
+from analysis.recording.set_file import save
+from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSetSpec
+from pages.parts.session import engine
+from tests.recording.made_sets import LAYERS, a_set
+from tests.ui.helpers import app, texts
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    """Sets of the bundled pair as the engine keeps them, of made numbers."""
+    records = []
+    for seed, spec in enumerate(
+        (
+            RecordSetSpec(model=ModelSpec(source="bundled-ar"), sampling=AutoregressiveSampling(), count=20),
+            RecordSetSpec(model=ModelSpec(source="bundled"), count=20),
+        )
+    ):
+        path = tmp_path_factory.mktemp("set") / "set.safetensors"
+        recordings = a_set(seed)
+        recordings.arrays["trained.births"][:] *= 5  # more than under any null
+        save(recordings, path)
+        engine().store.add_result(known_key("record_set", spec), {"prompts": 20, "source": spec.model.source}, path)
+        records.append(engine().submit("record_set", spec))
+    assert all(record.state == "done" for record in records)
+    return records
+
+
+def test_without_a_set_the_page_offers_to_record_one_and_runs_nothing():
+    test = app("pages/dynamics.py")
+    assert "There is no set of recordings yet" in texts(test)
+    button = test.button(key="record_set")
+    assert button.label == "Record 50 prompts" and not engine().jobs("record_set")
+
+
+def test_a_set_that_cannot_be_is_refused_where_it_was_asked_for():
+    test = app("pages/dynamics.py")
+    test.selectbox(key="set_prompts").set_value("your own").run()
+    test.text_area(key="set_own").set_value("only one").run()
+    test.button(key="record_set").click().run()
+    assert "at least two prompts" in texts(test) and not engine().jobs("record_set")
+
+
+def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs):
+    test = app("pages/dynamics.py")
+    assert not test.exception
+    said = texts(test)
+    assert test.multiselect[0].value == [jobs[1].id, jobs[0].id]
+    assert test.query_params["set"] == [f"{jobs[1].id},{jobs[0].id}"] or test.query_params["set"] == ",".join(
+        [jobs[1].id, jobs[0].id]
+    )
+    assert "Which tokens each layer rests on" in said
+    for name in ("bundled", "bundled-ar"):
+        assert f"What {name} shows beyond its nulls" in said.replace("\\", "")
+    assert f"All {LAYERS} layers: more sinks are born than in random weights" in said.replace("\\", "")
+    assert "This sums the layers" in said.replace("\\", "")
+    test.selectbox(key="set_scope").set_value("layer 1").run()
+    assert not test.exception and "This sums the layers" not in texts(test)
+
+
+def test_an_address_of_one_set_shows_that_one_and_an_unknown_one_is_named(jobs):
+    test = app("pages/dynamics.py", set=jobs[0].id)
+    assert test.multiselect[0].value == [jobs[0].id]
+    test = app("pages/dynamics.py", set="nothing")
+    assert "no set of recordings nothing" in texts(test)
