@@ -18,6 +18,7 @@ _TERMS = (
     "everything but the discount. Calibration seed: which text and noise the method happened to see. Interval: where "
     "the true difference lies with 95 % confidence."
 )
+_FIRST = 4  # sentences of a part that are not folded away
 _STATES = {"waiting": "This part has not begun.", "under way": "This part is under way.", "failed": "This part failed."}
 
 
@@ -42,7 +43,10 @@ def story(findings: Findings) -> None:
             st.caption(f":material/hourglass_empty: {_STATES[there.state]} {plain(there.reason)}")
         for model, sentences in exhibits.sayings(findings, name).items():
             st.markdown(f"**{plain(model)}**")
-            st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences or (NOTHING,)))
+            st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences[:_FIRST] or (NOTHING,)))
+            if sentences[_FIRST:]:
+                with st.expander(f"{len(sentences) - _FIRST} more"):
+                    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences[_FIRST:]))
         for key, one in exhibits.part_exhibits(findings, name).items() if name not in _BODIES else ():
             chart(one.title, one.sentence, "", one.figure, f"study_{key}", one.table)
         if name in _BODIES:
