@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Protocol
 
 from analysis.engine import JobRecord
-from analysis.engine.studies import Part, set_name
+from analysis.engine.studies import Part, new_study, set_name
 from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import planning, significance, sweep_scores
 from analysis.evaluation.replicates import CrossedDifference
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.recording.set_file import RecordingSet, open_set
-from analysis.specs import METHODS, StudySpec, against, without_seed
+from analysis.specs import METHODS, SIZES, StudySpec, against, without_seed
 from analysis.study import rules
 from analysis.study.findings import Contrast, Effect, Findings, PartFound, Pruning, Setting, Stage, Waterfall
 from analysis.study.gather_sets import sayings_of, shown_of
@@ -78,16 +78,26 @@ def _sets(
 
 
 def study_command(spec: StudySpec, out: str = "study") -> str:
-    """`python -m analysis study …` with the settings that are not those of the quick size."""
-    words = ["python", "-m", "analysis", "study", "--model", spec.model.source]
-    reference = "none" if spec.reference is None else spec.reference.source
-    words += ["--reference", reference, "--prompt", spec.prompt]
-    fields = spec.model.model_dump(exclude_defaults=True, exclude={"source"})
-    fields |= spec.model_dump(exclude_defaults=True, exclude={"model", "reference", "prompt"})
-    for name, value in fields.items():
-        told = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-        words += [f"--{name.replace('_', '-')}", told]
+    """`python -m analysis study …` with the size that is nearest, and the settings that are not its own."""
+    settings = {name: _unlike(spec, name) for name in SIZES}
+    told = {name: fields for name, fields in settings.items() if None not in fields.values()}
+    size = min(told or settings, key=lambda name: len(settings[name]))
+    words = ["python", "-m", "analysis", "study", "--model", spec.model.source, "--size", size]
+    words += ["--reference", "none" if spec.reference is None else spec.reference.source, "--prompt", spec.prompt]
+    for name, value in (spec.model.model_dump(exclude_defaults=True, exclude={"source"}) | settings[size]).items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        words += [f"--{name.replace('_', '-')}", text]
     return shlex.join([*words, "--out", out])
+
+
+def _unlike(spec: StudySpec, size: str) -> dict[str, object]:
+    """The settings that are others than a size has."""
+    like = new_study(spec.model, size).model_dump()
+    return {
+        name: value
+        for name, value in spec.model_dump(exclude={"model", "reference", "prompt"}).items()
+        if value != like[name]
+    }
 
 
 def _seconds(job: JobRecord) -> float:
