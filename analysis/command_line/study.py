@@ -18,8 +18,6 @@ from analysis.errors import UserError
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study import rules
 from analysis.study.findings import MOST_BYTES
-from analysis.study.gather import gather
-from analysis.study.report import NUMBERS, REPORT, write_folder
 from cache.store import Store
 
 _LOOK = 0.5  # seconds between looks at how far it is
@@ -102,6 +100,9 @@ def _followed(engine: Engine, spec: StudySpec) -> JobRecord:
 
 def _finished(engine: Engine, record: JobRecord, options: argparse.Namespace) -> int:
     """Writes and prints what there is, also where some parts failed."""
+    from analysis.study.gather import gather
+    from analysis.study.report import REPORT, write_folder
+
     findings = gather(record, engine)
     with folder_beside(options.out, ".study-") as folder:
         whole = folder / "study"
@@ -126,6 +127,7 @@ def _finished(engine: Engine, record: JobRecord, options: argparse.Namespace) ->
 
 def refusal(path: Path) -> str:
     """Why a study may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    from analysis.study.report import NUMBERS
 
     def wrote(path: Path) -> bool:
         numbers = path / NUMBERS
