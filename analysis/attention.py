@@ -112,6 +112,29 @@ class Observer(Protocol):
     def __call__(self, layer: int, inputs: AttentionInputs) -> None: ...
 
 
+class Edit(Protocol):
+    """Changes what a layer attends with, after its queries, keys and values were computed. Called as an `Observer` is."""
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> AttentionInputs: ...
+
+
+@dataclass(frozen=True)
+class BlockedKeys:
+    """An `Edit`: no query attends to these keys, (S,) or (B, S) bool; one left without any key gets zero."""
+
+    keys: torch.Tensor
+
+    def __call__(self, layer: int, inputs: AttentionInputs) -> AttentionInputs:
+        queries, length = inputs.query.shape[2], inputs.key.shape[2]
+        blocked = self.keys.to(inputs.query.device).view(-1, 1, 1, length)
+        allowed = (~blocked).expand(-1, 1, queries, length)
+        if inputs.mask is not None:
+            allowed = allowed & (inputs.mask if inputs.mask.dtype == torch.bool else inputs.mask == 0)
+        elif inputs.causal:
+            allowed = allowed.tril()
+        return replace(inputs, mask=allowed, causal=False)
+
+
 class Observed(NamedTuple):
     """What a forward showed: attention mass (B, L, H, S) and the norms of the values (B, L, H_kv, S), float32, CPU."""
 
@@ -221,13 +244,10 @@ def observed_attention(
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     attn_observer: Observer | None = None,
-    attn_blocked: torch.Tensor | None = None,
+    attn_edit: Edit | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface: plain SDPA, after showing the inputs to the observer.
-
-    attn_blocked (S,) bool: keys that no query may attend to; a query left without any key gets zero.
-    """
+    """transformers' attention interface: plain SDPA on the inputs, as the edit leaves them, which the observer sees."""
     unserved = sorted(name for name in _UNSERVED if kwargs.get(name) is not None)
     if unserved:
         raise NotImplementedError(f"attention with {', '.join(unserved)} is not plain softmax attention")
@@ -238,27 +258,25 @@ def observed_attention(
     causal = getattr(module, "is_causal", True) if causal is None else causal
     # SDPA itself applies causality only where no mask is given and there is more than one query.
     causal = bool(causal) and attention_mask is None and query.shape[2] > 1
-    if attn_blocked is not None:
-        attention_mask = _without_keys(attn_blocked.to(query.device), attention_mask, query.shape[2], causal)
-        kwargs["is_causal"] = causal = False
+    inputs = AttentionInputs(query, key, value, attention_mask, scaling, causal)
+    layer = cast(int, module.layer_idx)
+    if attn_edit is not None:
+        with torch.no_grad():
+            inputs = attn_edit(layer, inputs)
     if attn_observer is not None:
         with torch.no_grad():
-            inputs = AttentionInputs(query, key, value, attention_mask, scaling, causal)
-            attn_observer(cast(int, module.layer_idx), inputs)
-    if attn_blocked is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-    assert attention_mask is not None  # made above of the blocked keys
-    alone = ~attention_mask.any(dim=-1, keepdim=True)
-    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask | alone, scaling=scaling, **kwargs)
+            attn_observer(layer, inputs)
+    if inputs.mask is attention_mask:
+        return sdpa_attention_forward(
+            module, query, inputs.key, inputs.value, attention_mask, scaling=scaling, **kwargs
+        )
+    assert inputs.mask is not None and inputs.mask.dtype == torch.bool, "an edit's mask says what may be attended to"
+    kwargs["is_causal"] = inputs.causal
+    alone = ~inputs.mask.any(dim=-1, keepdim=True)
+    output, _ = sdpa_attention_forward(
+        module, query, inputs.key, inputs.value, inputs.mask | alone, scaling=scaling, **kwargs
+    )
     return output.masked_fill(alone.transpose(1, 2), 0), None
-
-
-def _without_keys(blocked: torch.Tensor, mask: torch.Tensor | None, queries: int, causal: bool) -> torch.Tensor:
-    """A boolean mask (B or 1, 1, Q, S), True where attention is allowed."""
-    allowed = (~blocked)[None, None, None].expand(1, 1, queries, len(blocked))
-    if mask is not None:
-        return allowed & (mask if mask.dtype == torch.bool else mask == 0)
-    return allowed.tril() if causal else allowed
 
 
 def register() -> None:

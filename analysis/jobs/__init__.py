@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from analysis.job_context import Context
+from analysis.jobs.ablation import ablate_set
 from analysis.jobs.calibration import calibrate
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.importing import import_results
@@ -19,6 +20,8 @@ from analysis.jobs.recording_sets import record_set
 from analysis.jobs.recordings import noise, record, reference
 from analysis.jobs.suggestion import suggest
 from analysis.jobs.summaries import (
+    AblateSetPartial,
+    AblateSetSummary,
     AblateSummary,
     AttentionMapSummary,
     CalibrateSummary,
@@ -44,6 +47,7 @@ from analysis.jobs.summaries import (
 from analysis.models.checkpoint import find, fingerprint
 from analysis.registry import Registry
 from analysis.specs import (
+    AblateSetSpec,
     AblateSpec,
     AttentionMapSpec,
     CalibrateSpec,
@@ -116,6 +120,15 @@ JOBS: Registry[Job[Any, Any]] = Registry(
     Job("reference", "Observe random weights", reference, ReferenceSpec, ReplaySummary, short=True),
     Job("noise", "Observe noised text", noise, NoiseSpec, ReplaySummary, short=True),
     Job("ablate", "Ablate sinks", ablate, AblateSpec, AblateSummary, short=True),
+    Job(
+        "ablate_set",
+        "Ablate sinks over a set",
+        ablate_set,
+        AblateSetSpec,
+        AblateSetSummary,
+        AblateSetPartial,
+        lasting=True,
+    ),
     Job("prune", "Prune a model", prune, PruneSpec, PruneSummary, PrunePartial, lasting=True),
     Job(
         "dense_statistics",

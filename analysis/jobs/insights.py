@@ -53,7 +53,8 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
     from analysis.recording.denoising import denoise, stop_tokens
 
     prompt = torch.tensor([spec.prompt], dtype=torch.long)
-    total = len(TARGETS) + 1
+    targets = {name: target for name, target in TARGETS.items() if not target.for_sets}
+    total = len(targets) + 1
     context.progress("denoising untouched", 0, total)
     untouched = list(denoise(model, prompt, spec.sampling, spec.seed))
     ends = stop_tokens(model)
@@ -65,10 +66,13 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
             **ablation.compare(untouched, untouched, len(spec.prompt)),
         }
     ]
-    for index, (name, target) in enumerate(TARGETS.items(), start=1):
+    for index, (name, target) in enumerate(targets.items(), start=1):
         context.progress(f"blocking {target.title}", index, total)
-        steps, share = ablation.ablated_steps(model, prompt, spec.sampling, spec.seed, name, spec.count, spec.sinks)
+        conditions = [ablation.Condition(name)]
+        blocking = ablation.Ablation(model, len(spec.prompt), conditions, spec.count, spec.sinks, spec.seed)
+        steps = list(denoise(model, prompt, spec.sampling, spec.seed, blocking))
         changed = ablation.compare(steps, untouched, len(spec.prompt))
+        share = blocking.told[0].means()["share"]
         rows.append({"target": name, "title": target.title, "blocked_share": share, **changed})
     for row in rows:
         tokens = row.pop("tokens")

@@ -107,6 +107,27 @@ class AblateSummary(TypedDict):
     fingerprint: str
 
 
+class AblateSetSummary(TypedDict):
+    """rows: one an intervention, target and control, with a list of a number a prompt for each measure. effects: paired
+    differences (`evaluation/ablation_effects.py`). prompts: how many there are. layers: first and last.
+    """
+
+    rows: list[dict[str, Any]]
+    effects: list[dict[str, Any]]
+    prompts: int
+    layers: list[int]
+    seconds: float
+    seed: int
+    architecture: str
+    fingerprint: str
+
+
+class AblateSetPartial(TypedDict, total=False):
+    """prompts_done: how many prompts are finished."""
+
+    prompts_done: int
+
+
 class PruneSummary(TypedDict):
     """report: as it is written beside the checkpoint. dropped: its weights were removed, its masks stay."""
 

@@ -117,12 +117,12 @@ class LoadedModel:
         self,
         tokens: torch.Tensor,
         observer: attention.Observer | None = None,
-        blocked: torch.Tensor | None = None,
+        edit: attention.Edit | None = None,
         keep: int | None = None,
         layout: Layout | None = None,
         aligned: bool = True,
     ) -> torch.Tensor:
-        """Logits (B, S, V) for tokens (B, S), in the model's precision. blocked (S,) bool: keys nobody attends to.
+        """Logits (B, S, V) for tokens (B, S), in the model's precision. edit: what is changed about attention.
 
         keep: only the last so many positions, (B, keep, V); the others' logits are never computed where the class
         can leave them out. For diffusion models logits[:, i] are about the token at i (Dream's are shifted so that they
@@ -131,7 +131,7 @@ class LoadedModel:
         logits stay where the network gives them. Raises UserError where they are not finite.
         """
         self._require_one_text()
-        given = {"attn_observer": observer, "attn_blocked": blocked}
+        given = {"attn_observer": observer, "attn_edit": edit}
         options = self._placing(tokens, layout) | {name: value for name, value in given.items() if value is not None}
         shift = self.architecture.shift if aligned else 0
         keep = None if keep is None or keep >= tokens.shape[1] else keep

@@ -1,77 +1,242 @@
-"""Blocking attention to chosen positions during denoising, to see what a model needs its sinks for.
+"""Changing attention at chosen positions during denoising, to see what a model needs its sinks for.
 
-A way of choosing is one row of `TARGETS` (analysis/specs/targets.py), and its function in `CHOOSERS`. Positions are
-chosen anew in every step, from an untouched forward of the same input.
+A way of choosing is one row of `TARGETS` (analysis/specs/targets.py), and its function in `CHOOSERS`; what is done to
+the positions is one row of `INTERVENTIONS`. Positions are chosen from an untouched forward of the same input, in every
+step or in the first one. Rows of a batch are denoised under conditions of their own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from analysis.attention import Observed
+from analysis.attention import Edit
 from analysis.models.families import Architecture
 from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
-from analysis.recording.denoising import Step, denoise
+from analysis.models.tokenizer import token_strings
+from analysis.recording.denoising import Again, Forward, Step, stop_tokens
+from analysis.recording.interventions import EDITS, InLayers
 from analysis.registry import Attached
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.attention_pattern import seeing_queries
-from analysis.specs import TARGETS, Sampling, SinkParams
+from analysis.sinks.definitions import KINDS
+from analysis.sinks.token_states import TokenState
+from analysis.specs import INTERVENTIONS, TARGETS, SinkParams
 
-Chooser = Callable[[np.ndarray, np.ndarray, int, np.random.Generator], np.ndarray]
-"""(total mass (S,), sinks (S,) bool, how many, rng) -> positions."""
-
-
-def _strongest(total: np.ndarray, sinks: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    return np.argsort(-total)[:count]
+# --- choosing ---------------------------------------------------------------------------------------------------
 
 
-def _random(total: np.ndarray, sinks: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    return rng.choice(len(total), size=min(count, len(total)), replace=False)
+@dataclass(frozen=True)
+class Candidates:
+    """The positions of one step among which to choose, (S,) each: total mass, which are sinks, the `TokenState`, the
+    kind as an index into `KINDS`; variance: of the position's share over the steps of the untouched run. allowed: which
+    may be chosen. count: how many to choose.
+    """
+
+    total: np.ndarray
+    sinks: np.ndarray
+    state: np.ndarray
+    kinds: np.ndarray
+    variance: np.ndarray
+    allowed: np.ndarray
+    count: int
+    rng: np.random.Generator
+
+    def heaviest(self, among: np.ndarray | None = None, count: int | None = None) -> np.ndarray:
+        """The allowed positions with most mass, among those of a mask (S,): so many, or fewer where fewer are there."""
+        positions = np.flatnonzero(self.allowed if among is None else self.allowed & among)
+        return positions[np.argsort(-self.total[positions], kind="stable")][: self.count if count is None else count]
+
+    def most_varying(self, sign: int) -> np.ndarray:
+        """Of the sinks, or of twice as many heaviest positions where there are fewer, those whose share varies most
+        (sign 1) or least (−1).
+        """
+        pool = self.heaviest(count=max(2 * self.count, int((self.sinks & self.allowed).sum())))
+        return pool[np.argsort(-sign * self.variance[pool], kind="stable")][: self.count]
 
 
-def _strongest_others(total: np.ndarray, sinks: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def _random(at: Candidates) -> np.ndarray:
+    positions = np.flatnonzero(at.allowed)
+    return at.rng.choice(positions, size=min(at.count, len(positions)), replace=False)
+
+
+def _heaviest_others(at: Candidates) -> np.ndarray:
     """The non-sinks whose mass comes nearest to the sinks': the heaviest of them."""
-    taken = sinks.copy()
-    taken[_strongest(total, sinks, count, rng)] = True
-    others = np.flatnonzero(~taken)
-    return others[np.argsort(-total[others])[:count]]
+    taken = at.sinks.copy()
+    taken[at.heaviest()] = True
+    return at.heaviest(~taken)
 
 
-def _first(total: np.ndarray, sinks: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    return np.array([0])
+def _of_kind(kind: str) -> "Chooser":
+    return lambda at: at.heaviest(at.kinds == KINDS.index(kind))
 
+
+Chooser = Callable[[Candidates], np.ndarray]
+"""The positions chosen."""
 
 CHOOSERS: Attached[Chooser] = Attached(
-    TARGETS, {"sinks": _strongest, "random": _random, "others": _strongest_others, "first": _first}
+    TARGETS,
+    {
+        "sinks": lambda at: at.heaviest(),
+        "random": _random,
+        "others": _heaviest_others,
+        "first": lambda at: np.flatnonzero(at.allowed)[:1],
+        "moving": lambda at: at.most_varying(1),
+        "steady": lambda at: at.most_varying(-1),
+        "undecided": lambda at: at.heaviest(at.state == TokenState.UNDECIDED),
+        "punctuation": _of_kind("punctuation"),
+        "words": _of_kind("word"),
+    },
 )
 
 
-def ablated_steps(
-    model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, target: str, count: int, params: SinkParams
-) -> tuple[list[Step], float]:
-    """Denoises one sequence with attention to the target's positions blocked in every step.
-
-    Returns the steps, and the share of all attention that the untouched forwards paid to them, mean over steps.
+def matched(at: Candidates, chosen: np.ndarray) -> np.ndarray:
+    """As many random positions of the same states as those chosen, which are neither chosen nor, where there are
+    enough others, sinks. Where a state has too few, as the last undecided token has no other, the rest is of any state.
     """
-    rng = np.random.default_rng(seed)
-    shares: list[float] = []
+    free = at.allowed.copy()
+    free[chosen] = False
+    drawn: list[int] = []
 
-    def block(observed: Observed, layout: Layout | None) -> torch.Tensor:
-        mass = observed.mass[:1].numpy()
-        visible = _seeing_queries(model.architecture, mass.shape[-1], layout)
-        sinks = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), params, visible)[0]
-        blocked = torch.zeros(mass.shape[-1], dtype=torch.bool)
-        total = sink_analysis.total_mass(mass)[0]
-        chosen = CHOOSERS[target](total, sinks, count, rng)
-        blocked[chosen] = True
-        shares.append(float(total[chosen].sum() / total.sum()))
-        return blocked
+    def draw(state: np.ndarray, wanted: int) -> None:
+        pool = np.flatnonzero(free & state & ~at.sinks)
+        if len(pool) < wanted:
+            pool = np.flatnonzero(free & state)
+        positions = at.rng.choice(pool, size=min(wanted, len(pool)), replace=False)
+        free[positions] = False
+        drawn.extend(positions.tolist())
 
-    steps = list(denoise(model, prompt, sampling, seed, block))
-    return steps, float(np.mean(shares))
+    for state in np.unique(at.state[chosen]):
+        draw(at.state == state, int((at.state[chosen] == state).sum()))
+    draw(np.ones(len(free), bool), len(chosen) - len(drawn))
+    return np.array(drawn, np.int64)
+
+
+# --- ablating ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Which positions are chosen in one row of a batch. matched: their control (`matched`) in their place."""
+
+    target: str
+    matched: bool = False
+
+
+@dataclass
+class Told:
+    """Of one row, a number a step: the share of attention that went to the positions acted on, how many they were, and
+    the mean KL divergence in nats of the prediction from the untouched one, on the same input, over the undecided
+    tokens, or of the next token where there are none.
+    """
+
+    share: list[float] = field(default_factory=list)
+    count: list[int] = field(default_factory=list)
+    divergence: list[float] = field(default_factory=list)
+
+    def means(self) -> dict[str, float]:
+        """The mean over the steps of each."""
+        return {name: float(np.mean(values)) for name, values in vars(self).items()}
+
+
+class Ablation:
+    """A `Rerun` that acts on chosen positions, row by row under a condition of its own, and notes what that did.
+
+    prompt_length: tokens given. layers: where sinks are judged and acted on; all when None. window: the last tokens of
+    the prefix that stay, where an intervention keeps some. variance (S,): see `Candidates`.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        prompt_length: int,
+        conditions: Sequence[Condition],
+        count: int,
+        params: SinkParams,
+        seed: int,
+        intervention: str = "attention",
+        layers: range | None = None,
+        window: int = 1,
+        variance: np.ndarray | None = None,
+    ) -> None:
+        self.model, self.prompt_length, self.conditions = model, prompt_length, conditions
+        self.count, self.params, self.layers, self.window = count, params, layers, window
+        self.intervention = INTERVENTIONS[intervention]
+        self.variance = np.zeros(0) if variance is None else variance
+        self.told = [Told() for _ in conditions]
+        self._rngs = [np.random.default_rng(seed) for _ in conditions]
+        self._ends, self._names = stop_tokens(model), dict[int, str]()
+        self._edit: Edit | None = None
+        self._positions = np.zeros((len(conditions), 0), bool)
+
+    def __call__(self, forward: Forward, again: Again) -> torch.Tensor:
+        """The logits of the same forward, acted on."""
+        rows = len(self.conditions)
+        mass = forward.observed.mass[:, self.layers or slice(None)].numpy()
+        visible = _seeing_queries(self.model.architecture, mass.shape[-1], forward.layout)
+        sinks = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), self.params, visible)
+        total = sink_analysis.total_mass(mass)
+        at = self._candidates(forward.tokens[:rows].cpu().numpy(), total, sinks)
+        if self._edit is None or not self.intervention.first_step:
+            self._positions = np.stack(
+                [self._acted(row, condition) for row, condition in zip(at, self.conditions, strict=True)]
+            )
+            # Under guidance the rows stand twice, with the prompt and without.
+            repeated = torch.from_numpy(self._positions).repeat(len(forward.tokens) // rows, 1)
+            edit = EDITS[self.intervention.name](repeated)
+            self._edit = edit if self.layers is None else InLayers(edit, self.layers)
+        logits = again(self._edit)
+        for row, told in enumerate(self.told):
+            positions = np.flatnonzero(self._positions[row])
+            told.share.append(float(total[row][positions].sum() / total[row].sum()))
+            told.count.append(len(positions))
+            asked = np.flatnonzero(at[row].state == TokenState.UNDECIDED)
+            asked = asked if len(asked) else np.array([len(at[row].state) - 1])
+            told.divergence.append(_divergence(forward.logits[row, asked], logits[row, asked]))
+        return logits
+
+    def _candidates(self, tokens: np.ndarray, total: np.ndarray, sinks: np.ndarray) -> list[Candidates]:
+        undecided = (
+            tokens == self.model.mask_token if self.model.mask_token is not None else np.zeros(tokens.shape, bool)
+        )
+        self._names |= token_strings(self.model.tokenizer, set(np.unique(tokens).tolist()) - set(self._names))
+        kinds = sink_analysis.token_kinds(tokens, undecided, self._names, self._ends)
+        length = tokens.shape[1]
+        given = (np.arange(length) < self.prompt_length) & ~undecided
+        state = np.where(undecided, TokenState.UNDECIDED, np.where(given, TokenState.GIVEN, TokenState.COMMITTED))
+        variance = np.zeros(length)
+        known = min(length, len(self.variance))
+        variance[:known] = np.nan_to_num(self.variance[:known])
+        everywhere = np.ones(length, bool)
+        return [
+            Candidates(
+                total[row], sinks[row], state[row], kinds[row], variance, everywhere, self.count, self._rngs[row]
+            )
+            for row in range(len(tokens))
+        ]
+
+    def _acted(self, at: Candidates, condition: Condition) -> np.ndarray:
+        """Which positions are acted on, (S,) bool."""
+        if self.intervention.keeps:
+            undecided = np.flatnonzero(at.state == TokenState.UNDECIDED)
+            prefix = np.arange(len(at.state)) < (undecided[0] if len(undecided) else len(at.state))
+            prefix[max(0, int(prefix.sum()) - self.window) :] = False
+            at = replace(at, allowed=prefix)
+        chosen = CHOOSERS[condition.target](at)
+        if condition.matched:
+            chosen = matched(at, chosen)
+        acted = np.zeros(len(at.state), bool)
+        acted[chosen] = True
+        return at.allowed & ~acted if self.intervention.keeps else acted
+
+
+def _divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:
+    """KL(untouched ‖ changed) of the predictions (N, V) in nats, mean over N."""
+    before, after = untouched.float().log_softmax(dim=-1), changed.float().log_softmax(dim=-1)
+    return float((before.exp() * (before - after)).sum(dim=-1).mean())
 
 
 def _seeing_queries(architecture: Architecture, length: int, layout: Layout | None) -> np.ndarray:
@@ -84,14 +249,15 @@ def _seeing_queries(architecture: Architecture, length: int, layout: Layout | No
     return seeing_queries(architecture.attention, starts, (0, length), np.ones(length, bool))
 
 
-def compare(steps: list[Step], untouched: list[Step], prompt_length: int) -> dict[str, Any]:
-    """What changed: which written positions have the same token, their share (missing ones differ), and the mean
-    confidence of the chosen tokens.
+def compare(steps: list[Step], untouched: list[Step], prompt_length: int, row: int = 0) -> dict[str, Any]:
+    """What changed in a row of the steps: which written positions have the same token, their share (missing ones
+    differ), and the mean confidence of the chosen tokens.
     """
-    written, plain = (run[-1].choice.output[0, prompt_length:].tolist() for run in (steps, untouched))
+    written = steps[-1].choice.output[row, prompt_length:].tolist()
+    plain = untouched[-1].choice.output[0, prompt_length:].tolist()
     same = [token == untouched_token for token, untouched_token in zip(written, plain, strict=False)]
     same += [False] * (len(written) - len(same))
-    confidence = torch.cat([step.choice.confidence[0][step.choice.chosen[0]] for step in steps])
+    confidence = torch.cat([step.choice.confidence[row][step.choice.chosen[row]] for step in steps])
     return {
         "tokens": written,
         "same": same,

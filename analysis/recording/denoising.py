@@ -6,12 +6,14 @@ of sequences of equal length and yields after every forward.
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 
-from analysis.attention import MassObserver, Observed
+from analysis.attention import Edit, MassObserver, Observed
 from analysis.errors import UserError
 from analysis.models.experts import Routing, RoutingObserver
 from analysis.models.layout import Layout
@@ -34,28 +36,42 @@ from analysis.specs import (
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
 
 
-# What an observed forward showed, and the blocks of its text where it has some -> (S,) bool, the keys to block
-Block = Callable[[Observed, Layout | None], torch.Tensor]
+@dataclass(frozen=True)
+class Forward:
+    """One forward of a sampler: its input tokens (B, S), logits (B, S, V) and the blocks of its text, if it has some;
+    what attention did in the first B' rows, those that are observed.
+    """
+
+    tokens: torch.Tensor
+    logits: torch.Tensor
+    observed: Observed
+    layout: Layout | None
+
+
+Again = Callable[[Edit], torch.Tensor]
+"""Runs the same forward once more with an edit: its logits (B, S, V)."""
+Rerun = Callable[[Forward, Again], torch.Tensor]
+"""What a sampler predicts with in place of a forward's own logits."""
 
 
 def denoise(
-    model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, block: Block | None = None
+    model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, rerun: Rerun | None = None
 ) -> Iterator[Step]:
     """Continues `prompt` (B, P) token ids, observing the attention mass of every forward.
 
-    A step that would decide nothing is left out: its forward would repeat the one before. With `block`, every step runs
-    twice: untouched, to observe, and again with the keys it names blocked, to predict. Raises UserError when the
-    sampler is not the model's own, the text would be longer than the model takes, or its numbers are not finite.
+    A step that would decide nothing is left out: its forward would repeat the one before. With `rerun`, the sampler goes
+    on with what it returns; what is observed is the untouched forward. Raises UserError when the sampler is not the
+    model's own, the text would be longer than the model takes, or its numbers are not finite.
     """
     sampling = own_sampling(model, sampling)
     check_prompt(model, prompt, sampling)
     if isinstance(sampling, DiffusionGemmaSampling):
-        if block is not None:
+        if rerun is not None:
             raise UserError(f"Keys of {model.architecture.name} cannot be blocked: its layers hold different ones.")
         yield from canvas_steps(model, prompt, sampling, seed)
         return
     with RoutingObserver(model.blocks) as routes:
-        yield from _observed_steps(model, prompt, sampling, seed, block, routes)
+        yield from _observed_steps(model, prompt, sampling, seed, rerun, routes)
 
 
 def _observed_steps(
@@ -63,13 +79,13 @@ def _observed_steps(
     prompt: torch.Tensor,
     sampling: Sampling,
     seed: int,
-    block: Block | None,
+    rerun: Rerun | None,
     routes: RoutingObserver,
 ) -> Iterator[Step]:
     observer = MassObserver()
     shown: list[tuple[Observed, Routing | None]] = []
-    # What is blocked changes the states of the finished text as well, so an ablation runs all of it.
-    if block is not None and getattr(sampling, "cached", False):
+    # What is acted on changes the states of the finished text as well, so an ablation runs all of it.
+    if rerun is not None and getattr(sampling, "cached", False):
         sampling = sampling.model_copy(update={"cached": False})
     prefix = PrefixCache(model) if getattr(sampling, "cached", False) else None
 
@@ -81,11 +97,12 @@ def _observed_steps(
             logits = prefix.predict(tokens, first, layout, observer, aligned)
             shown[:] = [(observer.take(), None)]
             return logits
-        logits = model.predict(tokens, observer, layout=layout, aligned=aligned)
+        again = partial(model.predict, tokens, layout=layout, aligned=aligned)
+        logits = again(observer)
         shown[:] = [(observer.take(), routes.take(observed, len(tokens)))]
-        if block is None:
+        if rerun is None:
             return logits
-        return model.predict(tokens, blocked=block(shown[0][0], layout), layout=layout, aligned=aligned)
+        return rerun(Forward(tokens, logits, shown[0][0], layout), lambda edit: again(edit=edit))
 
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)

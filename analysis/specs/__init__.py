@@ -4,6 +4,7 @@ The pages draw widgets from these models, the command line draws flags from them
 from them, and a job carries one of them. Adding a parameter is one field here.
 """
 
+from analysis.specs.ablation import AblateSetSpec
 from analysis.specs.base import (
     DREAM_SOURCE,
     LLADA_SOURCE,
@@ -83,7 +84,7 @@ from analysis.specs.sweep import (
     step_range,
     without_seed,
 )
-from analysis.specs.targets import TARGETS, Target
+from analysis.specs.targets import INTERVENTIONS, TARGETS, Intervention, Target
 from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, TuneParams
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "CALIBRATION_PRESETS",
     "DEFINITIONS",
     "DREAM_SOURCE",
+    "INTERVENTIONS",
     "LLADA_SOURCE",
     "METHODS",
     "NOISES",
@@ -107,6 +109,7 @@ __all__ = [
     "SIZES",
     "STUDY_PARTS",
     "TARGETS",
+    "AblateSetSpec",
     "AblateSpec",
     "Allocation",
     "AttentionMapSpec",
@@ -126,6 +129,7 @@ __all__ = [
     "FootprintSpec",
     "Grid",
     "ImportSpec",
+    "Intervention",
     "JobSpec",
     "LLaDA2Sampling",
     "LLaDASampling",

@@ -56,6 +56,7 @@ def _pages() -> dict[str, list[StreamlitPage]]:
             st.Page("pages/denoise.py", title="Denoise", icon=":material/blur_on:"),
             st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
             st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
+            st.Page("pages/causes.py", title="Causes", icon=":material/science:"),
             *([experts] if _has_routes() else []),
         ],
         "The workshop": [

@@ -6,15 +6,14 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis import jobs
-from analysis.attention import MassObserver
+from analysis.attention import BlockedKeys, MassObserver
 from analysis.calibration import noise as calibration
 from analysis.errors import UserError
 from analysis.models.load import load
 from analysis.models.resident import resident_model
-from analysis.recording.ablation import CHOOSERS
+from analysis.recording.ablation import CHOOSERS, Candidates
 from analysis.recording.trajectory import open_trajectory
 from analysis.specs import (
-    TARGETS,
     AblateSpec,
     AutoregressiveSampling,
     LLaDASampling,
@@ -117,14 +116,14 @@ def test_nobody_attends_to_a_blocked_key(bundled, causal, kind):
     blocked = torch.zeros(20, dtype=torch.bool)
     blocked[[0, 7]] = True
     observer = MassObserver()
-    logits = model.predict(ids, observer, blocked)
+    logits = model.predict(ids, observer, BlockedKeys(blocked))
     mass = observer.take().mass
     if kind == "bundled":  # in a causal model the first query, left without any key, has no attention to speak of
         assert mass[..., blocked].abs().max() == 0
     assert torch.isfinite(logits).all()
     changed = ids.clone()
     changed[0, 7] = 40
-    other = model.predict(changed, blocked=blocked)
+    other = model.predict(changed, edit=BlockedKeys(blocked))
     untouched = [position for position in range(20) if position != 7]
     assert torch.allclose(other[0, untouched], logits[0, untouched], atol=1e-5), "a blocked key's content is not seen"
 
@@ -132,17 +131,21 @@ def test_nobody_attends_to_a_blocked_key(bundled, causal, kind):
 def test_blocking_nothing_changes_nothing(bundled):
     ids = torch.arange(5, 25)[None]
     nothing = torch.zeros(20, dtype=torch.bool)
-    assert torch.allclose(bundled.predict(ids, blocked=nothing), bundled.predict(ids), atol=1e-5)
+    assert torch.allclose(bundled.predict(ids, edit=BlockedKeys(nothing)), bundled.predict(ids), atol=1e-5)
+
+
+def candidates(total, count):
+    nothing, everywhere = np.zeros(len(total)), np.ones(len(total), bool)
+    sinks = total > 7.5
+    return Candidates(total, sinks, nothing, nothing, nothing, everywhere, count, np.random.default_rng(0))
 
 
 def test_targets_choose_what_they_say():
     total = np.array([1.0, 9.0, 2.0, 8.0, 7.0, 3.0])
-    sinks = np.array([False, True, False, True, False, False])
-    rng = np.random.default_rng(0)
-    assert set(CHOOSERS["sinks"](total, sinks, 2, rng)) == {1, 3}
-    assert set(CHOOSERS["others"](total, sinks, 2, rng)) == {4, 5}
-    assert set(CHOOSERS["first"](total, sinks, 2, rng)) == {0}
-    assert len(set(CHOOSERS["random"](total, sinks, 3, rng))) == 3
+    assert set(CHOOSERS["sinks"](candidates(total, 2))) == {1, 3}
+    assert set(CHOOSERS["others"](candidates(total, 2))) == {4, 5}
+    assert set(CHOOSERS["first"](candidates(total, 2))) == {0}
+    assert len(set(CHOOSERS["random"](candidates(total, 3)))) == 3
 
 
 def test_ablation_compares_sinks_with_their_controls(bundled, tmp_path):
@@ -150,7 +153,7 @@ def test_ablation_compares_sinks_with_their_controls(bundled, tmp_path):
     spec = AblateSpec(model=CPU, prompt=tuple(ids), sampling=LLaDASampling(gen_length=12, steps=6), count=2)
     first, again = (jobs.ablate(spec, QuietContext(tmp_path)) for _ in range(2))
     rows = {row["target"]: row for row in first.summary["rows"]}
-    assert list(rows) == ["untouched", *TARGETS]
+    assert list(rows) == ["untouched", "sinks", "random", "others", "first"]
     assert rows["untouched"]["agreement"] == 1
     for row in rows.values():
         assert len(row["same"]) == len(row["words"]) == 12

@@ -325,7 +325,7 @@ def test_an_ablation_judges_sinks_by_the_queries_that_see_each_key(folder, monke
     predict = type(model).predict
 
     def predicted(self, tokens, *arguments, layout=None, **options):
-        if "blocked" not in options:
+        if "edit" not in options:
             expected.append(layouts.seeing_queries(model.architecture, tokens.shape[1], layout).numpy())
         return predict(self, tokens, *arguments, layout=layout, **options)
 
@@ -336,7 +336,9 @@ def test_an_ablation_judges_sinks_by_the_queries_that_see_each_key(folder, monke
     monkeypatch.setattr(type(model), "predict", predicted)
     monkeypatch.setattr(ablation.sink_analysis, "find_sinks", judged)
     sampling = SAMPLINGS[model.architecture.sampler](gen_length=8)
-    ablation.ablated_steps(model, torch.arange(5, 11)[None], sampling, 0, "sinks", 1, SinkParams())
+    prompt = torch.arange(5, 11)[None]
+    blocking = ablation.Ablation(model, 6, [ablation.Condition("sinks")], 1, SinkParams(), 0)
+    list(denoise(model, prompt, sampling, 0, blocking))
     assert len(given) == len(expected) > 2
     for counted, seeing in zip(given, expected, strict=True):
         np.testing.assert_array_equal(counted, seeing)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.pruned.compare import MEASURES, Measure, sparsities
-from analysis.recording.ablation import CHOOSERS
+from analysis.recording.ablation import CHOOSERS, Candidates
 from analysis.sinks.definitions import THRESHOLDS, Moments
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, HeadMetric, Heads, StepMetric
 from analysis.specs import DEFINITIONS, TARGETS, SinkDefinition, Target
@@ -28,8 +28,8 @@ def _multiple(row: Moments, visible: np.ndarray, epsilon: float) -> np.ndarray:
     return np.float32(epsilon) * row.mean
 
 
-def _lightest(total: np.ndarray, sinks: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    return np.argsort(total)[:count]
+def _lightest(at: Candidates) -> np.ndarray:
+    return np.argsort(at.total)[: at.count]
 
 
 def heaviest(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) -> np.ndarray:

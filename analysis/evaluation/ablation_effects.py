@@ -1,0 +1,126 @@
+"""What an ablation over many prompts shows: paired differences from matched controls, and sentences about them.
+
+A prompt is one item: what a target does to it is compared with what its control does to it. All differences of one
+measure are one family of tests (`significance.holm`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from analysis.evaluation.significance import LEVEL, as_json, difference, holm
+from analysis.specs import INTERVENTIONS, TARGETS
+
+
+class Measure(NamedTuple):
+    """A number a prompt. axis: with its unit. words: of a difference in it, as in 'x more …'. percent: a share."""
+
+    title: str
+    axis: str
+    percent: bool
+
+
+MEASURES: Final[Mapping[str, Measure]] = {
+    "divergence": Measure("Change of the predictions", "KL divergence from the untouched prediction (nats)", False),
+    "agreement": Measure("Agreement with the untouched text", "share of new tokens that stayed the same", True),
+    "confidence": Measure("Confidence", "mean probability of the tokens chosen", True),
+}
+CONTRAST: Final = ("moving", "steady")
+"""The two targets that are compared with each other as well: sinks of high and of low temporal variance."""
+
+Row = Mapping[str, Any]
+"""intervention, target, matched; and a list of a number a prompt for each measure, `share` and `count`."""
+
+
+def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Target minus control for every intervention, target and measure, over the prompts in which both acted on some
+    position, as `significance.Difference` in JSON with intervention, target, against and measure.
+
+    against: 'matched', or a target: the first of `CONTRAST` is also compared with the second.
+    """
+    by_name = {(row["intervention"], row["target"], row["matched"]): row for row in rows}
+    pairs = [(key, (key[0], key[1], True), "matched") for key in by_name if not key[2]]
+    pairs += [
+        ((name, CONTRAST[0], False), (name, CONTRAST[1], False), CONTRAST[1])
+        for name in dict.fromkeys(row["intervention"] for row in rows)
+        if all((name, target, False) in by_name for target in CONTRAST)
+    ]
+    found: list[dict[str, Any]] = []
+    for measure in MEASURES:
+        family = []
+        for first_key, second_key, against in pairs:
+            first, second = by_name[first_key], by_name[second_key]
+            acted = (np.array(first["count"]) > 0) & (np.array(second["count"]) > 0)
+            target, control = (np.array(row[measure], float)[acted] for row in (first, second))
+            shares = [float(np.mean(np.array(row["share"])[acted])) if acted.any() else None for row in (first, second)]
+            compared = difference(target, control, np.arange(len(target)), test=len(target) > 1)
+            named = {"intervention": first_key[0], "target": first_key[1], "against": against, "measure": measure}
+            family.append(named | as_json(compared) | {"shares": shares})
+        for row, adjusted in zip(family, holm([row["p"] for row in family]), strict=True):
+            row["p_holm"] = adjusted
+        found += family
+    return found
+
+
+def shown(effect: Row) -> bool:
+    """Whether an effect is told from its control: by its adjusted p, and its own interval beside."""
+    p, low, high = effect["p_holm"], effect["low"], effect["high"]
+    return p is not None and p < 1 - LEVEL and low is not None and not low <= 0 <= high
+
+
+def sentence(found: Sequence[Row], measure: str = "divergence") -> str:
+    """What the effects on a measure show against matched controls, in one sentence; nothing where none is shown."""
+    those = [effect for effect in found if effect["measure"] == measure and effect["against"] == "matched"]
+    told = sorted(filter(shown, those), key=lambda effect: -abs(effect["value"]))
+    if not told:
+        return ""
+    strongest = told[0]
+    others = "" if len(told) == 1 else f" {len(told)} of {len(those)} such effects are shown, this is the largest."
+    return (
+        f"{_subject(strongest)} changes {_of(measure)} by {_number(strongest, measure)} against as many random positions "
+        f"of the same state ({strongest['n']} prompts).{others} Attention acted on: {_shares(strongest)}. "
+        "The intervals are of the choice of prompts alone; the seed of the sampler and of the controls is one."
+    )
+
+
+def contrast_sentence(found: Sequence[Row], intervention: str, measure: str = "divergence") -> str:
+    """Whether sinks of high temporal variance do other than those of low, with the interval whatever it shows; nothing
+    where they were not compared.
+    """
+    for effect in found:
+        if (effect["intervention"], effect["against"], effect["measure"]) == (intervention, CONTRAST[1], measure):
+            if effect["low"] is None:
+                return ""
+            verdict = "more" if effect["value"] > 0 else "less"
+            told = f"changes {_of(measure)} {verdict} than" if shown(effect) else "is not told apart from"
+            return (
+                f"{INTERVENTIONS[intervention].title.capitalize()}: taking the sinks that vary most {told} taking those "
+                f"that vary least, {_number(effect, measure)} over {effect['n']} prompts. They held "
+                f"{_shares(effect)} of the attention, which is a difference of its own."
+            )
+    return ""
+
+
+def _subject(effect: Row) -> str:
+    return f"{TARGETS[effect['target']].title.capitalize()}, {INTERVENTIONS[effect['intervention']].title},"
+
+
+def _of(measure: str) -> str:
+    return {"divergence": "the predictions", "agreement": "the text", "confidence": "the confidence"}[measure]
+
+
+def _number(effect: Row, measure: str) -> str:
+    """The difference with its interval."""
+    if MEASURES[measure].percent:
+        value, low, high = (f"{100 * effect[name]:+.1f}" for name in ("value", "low", "high"))
+        unit = " points"
+    else:
+        value, low, high = (f"{effect[name]:+.3g}" for name in ("value", "low", "high"))
+        unit = " nats"
+    return f"{value}{unit} ({low} to {high})".replace("-", "−")
+
+
+def _shares(effect: Row) -> str:
+    first, second = effect["shares"]
+    return f"{first:.1%} and {second:.1%}"

@@ -1,0 +1,135 @@
+"""Ablating sinks over a set of prompts, beside matched controls."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.errors import UserError
+from analysis.evaluation.ablation_effects import effects
+from analysis.job_context import Context
+from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.summaries import AblateSetSummary
+from analysis.models.resident import resident_model
+from analysis.sinks.definitions import attention_share, mean_mass
+from analysis.sinks.metrics import position_variance
+from analysis.specs import AblateSetSpec
+
+if TYPE_CHECKING:
+    from analysis.models.load import LoadedModel
+    from analysis.recording.steps import Step
+
+LOGITS_LIMIT = 10**9  # bytes that the logits of the rows of a batch may take, three times over
+
+
+def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummary]:
+    """Denoises each prompt untouched and under every condition. What is done of a prompt is kept, so that a study that
+    was cut off goes on.
+    """
+    model = resident_model(spec.model, context)
+    layers = _layers(spec, model)
+    prompts = [_encoded(prompt, spec, model) for prompt in spec.prompts]
+    started = time.perf_counter()
+    done: list[list[dict[str, Any]]] = []
+    for index, ids in enumerate(prompts):
+        path = context.scratch / f"prompt-{index}.json"
+        if not path.is_file():
+            rows = _one_prompt(spec, model, ids, layers, context, index)
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps(rows))
+            partial.replace(path)
+        done.append(json.loads(path.read_text()))
+        context.progress("ablating", index + 1, len(prompts), prompts_done=index + 1)
+    rows = [_joined([rows[number] for rows in done]) for number in range(len(done[0]))]
+    summary: AblateSetSummary = {
+        "rows": rows,
+        "effects": effects(rows),
+        "prompts": len(done),
+        "layers": [layers.start, layers.stop - 1],
+        "seconds": round(time.perf_counter() - started, 3),
+        "seed": spec.seed,
+        "architecture": model.architecture.name,
+        "fingerprint": model.fingerprint,
+    }
+    return Outcome(summary, None, result_key("ablate_set", spec, model.fingerprint))
+
+
+def _layers(spec: AblateSetSpec, model: "LoadedModel") -> range:
+    last = model.geometry.layers - 1
+    for name, layer in (("From layer", spec.first_layer), ("To layer", spec.last_layer)):
+        if layer is not None and layer > last:
+            raise UserError(f"{name} is {layer}; this model's layers are 0 to {last}.")
+    return range(spec.first_layer, (last if spec.last_layer is None else spec.last_layer) + 1)
+
+
+def _encoded(prompt: str | tuple[int, ...], spec: AblateSetSpec, model: "LoadedModel") -> list[int]:
+    if isinstance(prompt, str):
+        return model.encode(prompt, spec.chat_template)[0]
+    if not all(0 <= token < model.geometry.vocabulary for token in prompt):
+        raise UserError(f"A token lies outside this model's vocabulary of {model.geometry.vocabulary} tokens.")
+    return list(prompt)
+
+
+def _one_prompt(
+    spec: AblateSetSpec, model: "LoadedModel", ids: list[int], layers: range, context: Context, index: int
+) -> list[dict[str, Any]]:
+    """A row for every intervention and condition, with the measures of this prompt."""
+    import torch
+
+    from analysis.recording.ablation import Ablation, Condition, compare
+    from analysis.recording.denoising import denoise
+
+    def told(steps: "Iterator[Step]") -> "list[Step]":
+        kept = []
+        for step in steps:
+            kept.append(step)
+            context.progress("ablating", index, len(spec.prompts))
+        return kept
+
+    prompt = torch.tensor([ids], dtype=torch.long)
+    untouched = told(denoise(model, prompt, spec.sampling, spec.seed))
+    variance = _variance([step.mass[:1, layers.start : layers.stop].numpy() for step in untouched])
+    conditions = [Condition(target, matched) for target in spec.targets for matched in (False, True)]
+    at_once = _rows_at_once(spec, model, len(untouched[-1].choice.output[0]))
+    rows = []
+    for intervention in spec.interventions:
+        for first in range(0, len(conditions), at_once):
+            batch = conditions[first : first + at_once]
+            ablation = Ablation(
+                model, len(ids), batch, spec.count, spec.sinks, spec.seed, intervention, layers, spec.window, variance
+            )
+            steps = told(denoise(model, prompt.expand(len(batch), -1), spec.sampling, spec.seed, ablation))
+            for row, condition in enumerate(batch):
+                changed = compare(steps, untouched, len(ids), row)
+                measured = {name: changed[name] for name in ("agreement", "confidence")} | ablation.told[row].means()
+                rows.append(
+                    {"intervention": intervention, "target": condition.target, "matched": condition.matched} | measured
+                )
+    return rows
+
+
+def _variance(masses: list[np.ndarray]) -> np.ndarray:
+    """Var_t of each position's share in the untouched run, (S,), over the steps that hold it."""
+    length = max(mass.shape[-1] for mass in masses)
+    share = np.full((len(masses), length), np.nan, np.float32)
+    for step, mass in enumerate(masses):
+        share[step, : mass.shape[-1]] = attention_share(mean_mass(mass))[0]
+    return position_variance(share)
+
+
+def _rows_at_once(spec: AblateSetSpec, model: "LoadedModel", length: int) -> int:
+    """How many conditions are denoised in one batch: one where rows would share random draws or end together."""
+    sampling, family = spec.sampling, model.architecture
+    drawn = getattr(sampling, "temperature", 0) > 0 or getattr(sampling, "remasking", "") == "random"
+    drawn |= getattr(sampling, "alg", "") == "origin" or getattr(sampling, "alg_temp", 0) > 0
+    if drawn or family.noise is None or family.by_blocks:
+        return 1
+    return max(1, LOGITS_LIMIT // (3 * 4 * length * model.geometry.vocabulary))
+
+
+def _joined(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The rows of one condition, a prompt each, as one row with lists."""
+    named = {name: rows[0][name] for name in ("intervention", "target", "matched")}
+    return named | {name: [round(row[name], 6) for row in rows] for name in rows[0] if name not in named}

@@ -1,0 +1,61 @@
+"""Ablating sinks over a set of prompts."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from analysis.specs.base import OneOf, parameter
+from analysis.specs.models import JobSpec
+from analysis.specs.sampling import LLaDASampling, Sampling
+from analysis.specs.sinks import SinkParams
+from analysis.specs.targets import INTERVENTIONS, TARGETS
+
+Text = Annotated[str, Field(max_length=50_000)]
+MOST_PROMPTS = 1000
+
+
+class AblateSetSpec(JobSpec):
+    """Denoise every prompt of a set with attention to chosen positions changed, and with matched controls."""
+
+    prompts: tuple[Text | tuple[int, ...], ...] = parameter(
+        ..., "Prompts", "The texts that the model continues, or their token ids.", min_length=2, max_length=MOST_PROMPTS
+    )
+    chat_template: Literal["auto", "on", "off"] = parameter(
+        "auto", "Chat template", "Wrap prompts given as text as a user's turn. auto does so for instruct models."
+    )
+    sampling: Sampling = LLaDASampling()
+    targets: tuple[Annotated[str, OneOf(TARGETS)], ...] = parameter(
+        ("sinks", "moving", "steady"),
+        "Positions",
+        "Which positions are acted on. Each stands beside as many random positions of the same state.",
+        min_length=1,
+    )
+    interventions: tuple[Annotated[str, OneOf(INTERVENTIONS)], ...] = parameter(
+        ("attention",), "What is done to them", "Each is done to each choice of positions.", min_length=1
+    )
+    count: int = parameter(2, "Positions a step", "How many positions are chosen in every step.", ge=1, le=32)
+    first_layer: int = parameter(
+        0, "From layer", "The first layer in which sinks are judged and acted on, counted from 0.", ge=0
+    )
+    last_layer: int | None = parameter(
+        None, "To layer", "The last layer in which sinks are judged and acted on.", empty="last", ge=0
+    )
+    window: int = parameter(
+        4,
+        "Last tokens kept",
+        "How many of the last tokens of the prefix stay beside the positions kept, where only those are.",
+        unit="tokens",
+        ge=1,
+        le=4096,
+    )
+    sinks: SinkParams = SinkParams()
+    seed: int = parameter(0, "Seed", "Fixes the sampler and the random controls.", ge=0, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "AblateSetSpec":
+        if self.last_layer is not None and self.last_layer < self.first_layer:
+            raise ValueError(f"The layers end at {self.last_layer}, before they begin at {self.first_layer}.")
+        for name in ("targets", "interventions"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"The {name} name one twice.")
+        return self

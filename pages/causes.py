@@ -1,0 +1,32 @@
+"""What sinks do: what a model loses where they are taken away."""
+
+import streamlit as st
+
+from pages.parts.causes.ablation import ablation_over_prompts
+from pages.parts.charts import export_button, start_exhibits
+from pages.parts.frame import run
+from pages.parts.recordings.choice import recording_to_look_at, sink_controls
+
+VIEWS = {"Ablation over prompts": ablation_over_prompts}
+
+
+def main() -> None:
+    """Draws the page."""
+    st.title("Causes")
+    start_exhibits()
+    recording = recording_to_look_at()
+    if recording is None:
+        return
+    params = sink_controls()
+    names = list(VIEWS)
+    view = st.segmented_control("View", names, default=names[0], required=True, key="causes_view", bind="query-params")
+    VIEWS[view](recording, params)
+    export_button(
+        f"SinkScope: causes, {view.lower()}",
+        {**recording.settings(), "sinks": params.model_dump()},
+        recording.info.prompt,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""What sinks do: views of the page Causes."""

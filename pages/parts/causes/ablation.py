@@ -1,0 +1,182 @@
+"""The ablation over a set of prompts: its controls, its effects with intervals, and the numbers of every prompt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from pydantic import ValidationError
+
+from analysis.engine import JobRecord
+from analysis.evaluation.ablation_effects import MEASURES, contrast_sentence, sentence, shown
+from analysis.figures.causes import effect_intervals
+from analysis.specs import INTERVENTIONS, TARGETS, AblateSetSpec, SinkParams
+from analysis.specs import sentence as problem_sentence
+from cache.keys import content_key
+from pages.parts import asking, controls
+from pages.parts.charts import chart, table
+from pages.parts.plain import plain
+from pages.parts.recordings import references
+from pages.parts.recordings.recording import Recording, finished_recordings
+
+_ASKED = "ablate_set_asked"
+_METHOD = (
+    "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
+    "chooses the positions, a second one is acted on and predicts the tokens. Points: the mean over prompts of target "
+    "minus control, with Student's 95 % interval; filled where p after Holm, over all effects drawn, is below 0.05."
+)
+
+
+def ablation_over_prompts(recording: Recording, params: SinkParams) -> None:
+    """Draws the view. Model, sampler and seed are those of the recording shown."""
+    st.caption(
+        "Is it the sinks that the model needs? Every prompt is denoised again with attention changed at chosen "
+        "positions, beside as many random positions of the same state: given, written or undecided. Model, sampler and "
+        "seed are those of the recording above."
+    )
+    problem = references.why_no_model(recording)
+    if problem:
+        st.info(plain(problem))
+        return
+    spec = _spec(recording, params)
+    if spec is None:
+        return
+    question = content_key(spec=spec.model_dump(mode="json"))[:12]
+    if st.button("Run over the prompts", key="run_ablate_set", icon=":material/science:", type="primary"):
+        st.session_state[_ASKED] = question
+    by_hand = st.session_state.get(_ASKED) == question
+    if not by_hand and not asking.at_hand("ablate_set", spec):
+        return
+    job = asking.ask("ablate_set", spec, f"Ablating over {len(spec.prompts)} prompts", by_hand=by_hand)
+    if job is not None:
+        _outcome(job)
+
+
+def _prompts_of_recordings(recording: Recording) -> str:
+    """The prompts that were recorded with the model shown, a line each."""
+    source = recording.model.source
+    texts = [job.spec["prompt"] for job in finished_recordings() if job.spec["model"]["source"] == source]
+    return "\n".join(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
+
+
+def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
+    """The question as the controls have it; None after saying what is wrong with it."""
+    text = st.text_area(
+        "Prompts, one a line",
+        value=_prompts_of_recordings(recording),
+        key="ablate_set_prompts",
+        persist_state="session",
+        height=120,
+        help="Intervals are over prompts: with few of them they are wide. Begins with those recorded of this model.",
+    )
+    prompts = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    left, right = st.columns(2, gap="medium")
+    targets = left.multiselect(
+        "Positions",
+        list(TARGETS),
+        default=list(AblateSetSpec.model_fields["targets"].default),
+        key="ablate_set_targets",
+        bind="query-params",
+        format_func=lambda name: TARGETS[name].title,
+        help="\n".join(f"- {plain(row.title)}: {plain(row.help)}" for row in TARGETS.values()),
+    )
+    interventions = right.multiselect(
+        "What is done to them",
+        list(INTERVENTIONS),
+        default=list(AblateSetSpec.model_fields["interventions"].default),
+        key="ablate_set_interventions",
+        bind="query-params",
+        format_func=lambda name: INTERVENTIONS[name].title,
+        help="\n".join(f"- {plain(row.title)}: {plain(row.help)}" for row in INTERVENTIONS.values()),
+    )
+    values: dict[str, Any] = {}
+    for column, name in zip(st.columns(4), ("count", "first_layer", "last_layer", "window"), strict=True):
+        with column:
+            values[name] = controls.draw(AblateSetSpec, name, f"ablate_set_{name}", bind="query-params")
+    try:
+        return AblateSetSpec(
+            model=recording.model,
+            prompts=prompts,
+            chat_template="on" if recording.info.chat_template else "off",
+            sampling=recording.request().sampling,
+            targets=tuple(targets),
+            interventions=tuple(interventions),
+            sinks=params,
+            seed=recording.info.seed,
+            **values,
+        )
+    except ValidationError as error:
+        st.info(plain(problem_sentence(error)))
+        return None
+
+
+def _outcome(job: JobRecord) -> None:
+    effects = job.summary["effects"]
+    first, last = job.summary["layers"]
+    for said in (sentence(effects), *(contrast_sentence(effects, name) for name in INTERVENTIONS)):
+        if said:
+            st.markdown(plain(said))
+    columns = st.columns(2, gap="large")
+    for column, name in zip(columns, ("divergence", "agreement"), strict=True):
+        measure = MEASURES[name]
+        drawn = [effect for effect in effects if effect["measure"] == name and effect["low"] is not None]
+        if not drawn:
+            continue
+        values, low, high = (np.array([effect[end] for effect in drawn]) for end in ("value", "low", "high"))
+        with column:
+            chart(
+                f"{measure.title}: target minus control",
+                f"Right of the line: more than the control. Layers {first} to {last}, {job.summary['prompts']} prompts.",
+                _METHOD,
+                effect_intervals(
+                    [_name(effect) for effect in drawn],
+                    [INTERVENTIONS[effect["intervention"]].title for effect in drawn],
+                    values,
+                    low,
+                    high,
+                    [shown(effect) for effect in drawn],
+                    measure.axis,
+                    measure.percent,
+                ),
+                f"ablate_set_effects_{name}",
+                _effects_table(drawn),
+            )
+    table(
+        "Means over the prompts",
+        "Attention: the share that the untouched forwards paid to the positions acted on, and how many those were.",
+        _means(job.summary["rows"]),
+        "ablate_set_means",
+    )
+
+
+def _name(effect: dict[str, Any]) -> str:
+    against = "" if effect["against"] == "matched" else f" − {TARGETS[effect['against']].title}"
+    return TARGETS[effect["target"]].title + against
+
+
+def _effects_table(effects: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"positions": _name(effect), "done to them": INTERVENTIONS[effect["intervention"]].title}
+            | {name: effect[name] for name in ("value", "low", "high", "n", "p", "p_holm")}
+            for effect in effects
+        ]
+    )
+
+
+def _means(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    numbers = {"share": "attention acted on", "count": "positions acted on"} | {
+        name: measure.axis for name, measure in MEASURES.items()
+    }
+    return pd.DataFrame(
+        [
+            {
+                "positions": TARGETS[row["target"]].title,
+                "which": "matched control" if row["matched"] else "target",
+                "done to them": INTERVENTIONS[row["intervention"]].title,
+            }
+            | {title: float(np.mean(row[name])) for name, title in numbers.items()}
+            for row in rows
+        ]
+    )

@@ -1,0 +1,286 @@
+"""What an ablation chooses, what it does to attention there, and what a set of prompts shows of it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from analysis import jobs
+from analysis.attention import AttentionInputs, BlockedKeys
+from analysis.errors import UserError
+from analysis.evaluation.ablation_effects import MEASURES, contrast_sentence, effects, sentence
+from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, matched
+from analysis.recording.denoising import Forward, denoise
+from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues
+from analysis.sinks.definitions import KINDS
+from analysis.sinks.token_states import TokenState
+from analysis.specs import (
+    INTERVENTIONS,
+    TARGETS,
+    AblateSetSpec,
+    AutoregressiveSampling,
+    LLaDASampling,
+    ModelSpec,
+    SinkParams,
+)
+from tests.helpers import QuietContext
+
+CPU = ModelSpec(device="cpu")
+SAMPLING = LLaDASampling(gen_length=8, steps=4)
+PROMPTS = ("one day ben goes to the zoo .", "mia has a dog .", "leo is in the park .")
+
+
+def at_step(**changes) -> Candidates:
+    """Ten positions: five given, then five undecided; the first of each has most mass."""
+    total = np.array([9, 2, 3, 1, 2, 8, 1, 2, 1, 7], float)
+    state = np.array([TokenState.GIVEN] * 5 + [TokenState.UNDECIDED] * 5)
+    kinds = np.array([KINDS.index("word")] * 4 + [KINDS.index("punctuation")] + [KINDS.index("[MASK]")] * 5)
+    variance = np.array([0.1, 5, 5, 5, 5, 0.9, 5, 5, 5, 0.5])
+    made = Candidates(total, total > 6, state, kinds, variance, np.ones(10, bool), 2, np.random.default_rng(0))
+    return replace(made, **changes)
+
+
+def test_targets_of_a_set_look_at_variance_and_kind():
+    at = at_step(count=1)
+    assert CHOOSERS["moving"](at).tolist() == [5], "of the sinks alone, though others vary more"
+    assert CHOOSERS["steady"](at).tolist() == [0]
+    assert CHOOSERS["undecided"](at).tolist() == [5]
+    assert CHOOSERS["words"](at).tolist() == [0]
+    assert CHOOSERS["punctuation"](at).tolist() == [4]
+    none = at_step(sinks=np.zeros(10, bool))
+    assert set(CHOOSERS["moving"](none)) | set(CHOOSERS["steady"](none)) == set(none.heaviest(count=4)), "two halves"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_is_chosen_that_may_not_be(target):
+    allowed = np.zeros(10, bool)
+    allowed[[1, 4, 6]] = True
+    assert set(CHOOSERS[target](at_step(allowed=allowed))) <= {1, 4, 6}
+
+
+def test_controls_have_the_states_of_what_they_stand_beside():
+    at = at_step()
+    for _ in range(20):
+        drawn = matched(at, np.array([0, 5]))
+        assert len(set(drawn)) == 2
+        assert sorted(at.state[drawn]) == [TokenState.GIVEN, TokenState.UNDECIDED]
+        assert not at.sinks[drawn].any(), "there are enough others"
+    few = at_step(allowed=np.array([True, True] + [False] * 6 + [True, True]))
+    assert set(matched(few, np.array([0, 1]))) == {8, 9}, "there is no other given token"
+    assert matched(at, np.array([0])).tolist() not in ([0], [5], [9])
+    assert matched(at, np.empty(0, int)).tolist() == []
+
+
+# --- what is done -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inputs() -> AttentionInputs:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 2, 5, 3, generator=generator) for _ in range(3))
+    return AttentionInputs(query, key, value, None, 0.5, False)
+
+
+POSITIONS = torch.tensor([[False, True, False, False, True], [True, False, False, False, False]])
+
+
+def probabilities(inputs: AttentionInputs) -> torch.Tensor:
+    return torch.cat(list(inputs.probabilities()), dim=2)
+
+
+def test_each_row_of_a_batch_has_blocked_keys_of_its_own(inputs):
+    paid = probabilities(BlockedKeys(POSITIONS)(0, inputs))
+    for row in range(2):
+        assert paid[row][..., POSITIONS[row]].max() == 0
+        kept = probabilities(inputs)[row][..., ~POSITIONS[row]]
+        torch.testing.assert_close(paid[row][..., ~POSITIONS[row]], kept / kept.sum(-1, keepdim=True))
+
+
+def test_a_replaced_key_draws_as_an_average_one_and_keeps_its_value(inputs):
+    edited = MeanKeys(POSITIONS)(0, inputs)
+    assert edited.value is inputs.value
+    torch.testing.assert_close(edited.key[1, :, 0], inputs.key[1, :, 1:].mean(dim=1))
+    torch.testing.assert_close(edited.key[0, :, [0, 2, 3]], inputs.key[0, :, [0, 2, 3]])
+
+
+def test_a_zeroed_value_leaves_attention_as_it_was(inputs):
+    edited = ZeroValues(POSITIONS)(0, inputs)
+    torch.testing.assert_close(probabilities(edited), probabilities(inputs))
+    assert edited.value[1, :, 0].abs().max() == 0
+    torch.testing.assert_close(edited.value[1, :, 1:], inputs.value[1, :, 1:])
+
+
+def test_held_keys_stay_those_of_the_first_forward_of_their_layer(inputs):
+    edit = HeldKeys(POSITIONS)
+    assert edit(0, inputs) is inputs
+    later = replace(inputs, key=inputs.key + 1, value=inputs.value + 1)
+    edited = edit(0, later)
+    torch.testing.assert_close(edited.key[1, :, 0], inputs.key[1, :, 0])
+    torch.testing.assert_close(edited.value[0, :, 4], inputs.value[0, :, 4])
+    torch.testing.assert_close(edited.key[1, :, 1:], later.key[1, :, 1:])
+    longer = replace(later, key=torch.nn.functional.pad(later.key, (0, 0, 0, 2)), value=later.value[:, :, [0] * 7])
+    assert edit(0, longer).key.shape[2] == 7
+    assert InLayers(edit, range(1, 2))(0, later) is later
+
+
+@pytest.mark.parametrize("intervention", INTERVENTIONS)
+def test_acting_on_nothing_changes_nothing_and_on_sinks_something(bundled, intervention):
+    ids = torch.arange(5, 25)[None]
+    plain = bundled.predict(ids)
+    nothing = EDITS[intervention](torch.zeros(1, 20, dtype=torch.bool))
+    torch.testing.assert_close(bundled.predict(ids, edit=nothing), plain, atol=1e-4, rtol=1e-4)
+    some = torch.zeros(1, 20, dtype=torch.bool)
+    some[0, :3] = True
+    edit = EDITS[intervention](some)
+    first = bundled.predict(ids, edit=edit)
+    changed = ids.clone()
+    changed[0, 1] = 40
+    if intervention == "hold":
+        torch.testing.assert_close(first, plain, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(bundled.predict(changed, edit=edit), bundled.predict(changed), atol=1e-3)
+    else:
+        assert not torch.allclose(first, plain, atol=1e-3)
+
+
+def test_rows_of_a_batch_come_out_as_they_do_alone(bundled):
+    prompt = torch.tensor([bundled.encode(PROMPTS[0], "auto")[0]])
+    conditions = [Condition("sinks"), Condition("sinks", matched=True), Condition("first")]
+
+    def run(rows: list[Condition]) -> tuple[torch.Tensor, list[dict[str, float]]]:
+        ablation = Ablation(bundled, prompt.shape[1], rows, 2, SinkParams(), 3)
+        *_, last = denoise(bundled, prompt.expand(len(rows), -1), SAMPLING, 0, ablation)
+        return last.choice.output, [told.means() for told in ablation.told]
+
+    together, told = run(conditions)
+    for row, condition in enumerate(conditions):
+        alone, told_alone = run([condition])
+        assert together[row].tolist() == alone[0].tolist()
+        assert told[row] == pytest.approx(told_alone[0], rel=1e-3)
+    assert told[0]["share"] > told[1]["share"] > 0
+    assert told[0]["count"] == told[1]["count"] == 2 and told[2]["count"] == 1
+
+
+def test_guidance_is_acted_on_in_both_of_its_halves(bundled):
+    prompt = torch.tensor([bundled.encode(PROMPTS[0], "auto")[0]])
+    seen = []
+
+    class Spy(Ablation):
+        def __call__(self, forward: Forward, again):
+            def looked(edit):
+                seen.append((len(forward.tokens), edit.keys.shape[0]))
+                return again(edit)
+
+            return super().__call__(forward, looked)
+
+    sampling = LLaDASampling(gen_length=8, steps=4, cfg=1.0)
+    list(denoise(bundled, prompt, sampling, 0, Spy(bundled, prompt.shape[1], [Condition("sinks")], 1, SinkParams(), 0)))
+    assert seen and set(seen) == {(2, 2)}
+
+
+def test_keeping_acts_on_the_prefix_without_what_is_kept_and_its_last_tokens(bundled):
+    ablation = Ablation(bundled, 5, [Condition("sinks")], 2, SinkParams(), 0, "keep", window=1)
+    acted = ablation._acted(at_step(), Condition("sinks"))
+    assert np.flatnonzero(acted).tolist() == [1, 3], "0 and 2 are kept as heaviest, 4 as the last of the prefix"
+    control = ablation._acted(at_step(), Condition("sinks", matched=True))
+    assert np.flatnonzero(control).tolist() == [0, 2]
+
+
+# --- over a set -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    spec = AblateSetSpec(
+        model=CPU,
+        prompts=PROMPTS,
+        sampling=SAMPLING,
+        targets=("sinks", "moving", "steady"),
+        interventions=("attention", "hold", "keep"),
+        window=1,
+    )
+    context = QuietContext(tmp_path_factory.mktemp("study"))
+    return spec, context, jobs.ablate_set(spec, context)
+
+
+def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
+    _, _, outcome = study
+    summary = outcome.summary
+    assert json.loads(json.dumps(summary)) == summary
+    assert len(summary["rows"]) == 3 * 3 * 2 and summary["prompts"] == 3
+    for row in summary["rows"]:
+        assert all(len(row[name]) == 3 for name in (*MEASURES, "share", "count"))
+        assert all(0 <= value <= 1 for name in ("agreement", "confidence", "share") for value in row[name])
+        assert all(value >= -1e-6 for value in row["divergence"])
+    by_name = {(row["intervention"], row["target"], row["matched"]): row for row in summary["rows"]}
+    sinks, control = (by_name["attention", "sinks", matched] for matched in (False, True))
+    assert all(first > second for first, second in zip(sinks["share"], control["share"], strict=True))
+    named = {(effect["target"], effect["against"]) for effect in summary["effects"]}
+    assert named == {("sinks", "matched"), ("moving", "matched"), ("steady", "matched"), ("moving", "steady")}
+    effect = next(e for e in summary["effects"] if e["measure"] == "divergence" and e["target"] == "sinks")
+    expected = np.mean(np.subtract(sinks["divergence"], control["divergence"]))
+    assert effect["value"] == pytest.approx(expected, abs=1e-5) and effect["low"] < effect["value"] < effect["high"]
+
+
+def test_a_set_that_was_cut_off_goes_on_where_it_was(study, monkeypatch):
+    spec, context, outcome = study
+    from analysis.jobs import ablation
+
+    monkeypatch.setattr(ablation, "_one_prompt", lambda *_: pytest.fail("what is done is not done again"))
+    again = ablation.ablate_set(spec, context)
+    assert again.summary["rows"] == outcome.summary["rows"]
+
+
+def test_layers_of_a_study_are_those_of_the_model(tmp_path):
+    spec = AblateSetSpec(model=CPU, prompts=PROMPTS[:2], sampling=SAMPLING, first_layer=99)
+    with pytest.raises(UserError, match="From layer is 99; this model's layers are 0 to"):
+        jobs.ablate_set(spec, QuietContext(tmp_path))
+
+
+def test_an_autoregressive_model_is_ablated_over_token_ids(tmp_path):
+    spec = AblateSetSpec(
+        model=ModelSpec(source="bundled-ar", device="cpu"),
+        prompts=((7, 8, 9), (7, 10, 11)),
+        sampling=AutoregressiveSampling(gen_length=3),
+        targets=("sinks",),
+        last_layer=0,
+    )
+    summary = jobs.ablate_set(spec, QuietContext(tmp_path)).summary
+    assert summary["layers"] == [0, 0] and len(summary["rows"]) == 2
+
+
+# --- what is said -----------------------------------------------------------------------------------------------
+
+
+def rows_of(divergence: dict[tuple[str, bool], np.ndarray]) -> list[dict]:
+    return [
+        {"intervention": "attention", "target": target, "matched": matched, "agreement": [0.5] * len(values)}
+        | {"confidence": [0.5] * len(values), "divergence": values, "share": [0.1] * len(values)}
+        | {"count": [2] * len(values)}
+        for (target, matched), values in divergence.items()
+    ]
+
+
+def test_an_effect_is_said_with_its_interval_and_nothing_is_said_of_none():
+    rng = np.random.default_rng(0)
+    noise = [rng.normal(0, 0.1, 40).tolist() for _ in range(2)]
+    found = effects(rows_of({("sinks", False): (np.array(noise[0]) + 1).tolist(), ("sinks", True): noise[1]}))
+    told = sentence(found)
+    effect = found[0]
+    assert f"({effect['low']:+.3g} to {effect['high']:+.3g})" in told and "40 prompts" in told
+    assert sentence(found, "agreement") == ""
+    same = effects(rows_of({("sinks", False): noise[0], ("sinks", True): noise[1]}))
+    assert sentence(same) == ""
+
+
+def test_high_and_low_variance_are_compared_whatever_it_shows():
+    rng = np.random.default_rng(1)
+    values = {
+        (target, matched): rng.normal(1, 0.1, 30).tolist() for target in ("moving", "steady") for matched in (0, 1)
+    }
+    found = effects(rows_of(values))
+    assert "is not told apart from" in contrast_sentence(found, "attention")
+    values["moving", False] = (np.array(values["moving", False]) + 1).tolist()
+    assert "changes the predictions more than" in contrast_sentence(effects(rows_of(values)), "attention")
+    assert contrast_sentence(found, "value") == ""
