@@ -113,7 +113,7 @@ class Observer(Protocol):
 
 
 class Edit(Protocol):
-    """Changes what a layer attends with, after its queries, keys and values were computed. Called as an `Observer` is."""
+    """Changes what a layer attends with, when its queries, keys and values are there. Called as an `Observer` is."""
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> AttentionInputs: ...
 

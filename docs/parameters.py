@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 
 from analysis.specs import (
     SAMPLINGS,
+    AblateSetSpec,
     AttentionMapSpec,
     CalibrateSpec,
     CalibrationParams,
@@ -38,6 +39,7 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     *((f"Sampler `{name}`", kind) for name, kind in SAMPLINGS.items()),
     ("Sinks", SinkParams),
     ("Attention map", AttentionMapSpec),
+    ("Ablation over prompts", AblateSetSpec),
     ("Pruning", PruneSpec),
     ("Calibration", CalibrationParams),
     ("Discount", DiscountParams),
@@ -51,7 +53,7 @@ _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Study", StudySpec),
 )
 _SKIPPED = {"model", "sampling", "sampler", "calibration", "discount", "compare", "statistics", "setting", "steps"}
-_SKIPPED |= {"pruning", "evaluation", "other_models"}
+_SKIPPED |= {"pruning", "evaluation", "other_models", "sinks"}
 _SHARED = """They are checked at the start: the command line ends with one sentence, and every page shows it. So are
 those that SinkScope shares with libraries; what you set wins over what it would choose:"""
 _SIGNS = {

@@ -1,13 +1,23 @@
-"""What sinks do: what a model loses where they are taken away."""
+"""What sinks do: what a model loses where they are taken away, and what goes on inside it where they stand."""
 
 import streamlit as st
 
 from pages.parts.causes.ablation import ablation_over_prompts
+from pages.parts.causes.beside import beside_another
+from pages.parts.causes.geometry import geometry
+from pages.parts.causes.lens import logit_lens
+from pages.parts.causes.massive import massive_activations
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.recordings.choice import recording_to_look_at, sink_controls
 
-VIEWS = {"Ablation over prompts": ablation_over_prompts}
+VIEWS = {
+    "Ablation over prompts": ablation_over_prompts,
+    "Dense against pruned": beside_another,
+    "Massive activations": massive_activations,
+    "Logit lens": logit_lens,
+    "Geometry": geometry,
+}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import sinks as figures
 from analysis.figures.dynamics import small_multiples
-from analysis.figures.style import MASS_SCALE, MAX_NAMED_CELLS
+from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE, MAX_NAMED_CELLS
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric, highest
 from analysis.sinks.token_states import ALL
@@ -175,7 +175,9 @@ def _grid(
             f"{metric.title} by layer and head",
             f"{metric.sentence}, {where}.",
             _formula(metric, params),
-            figures.head_grid(values, metric.title.lower(), (layer, head), metric.percent, strongest_tokens),
+            figures.head_grid(
+                values, metric.title.lower(), (layer, head), metric.percent, strongest_tokens, metric.centre
+            ),
             "head_grid",
             _cells(values, metric.title),
             hint="Click a cell to open that head.",
@@ -303,7 +305,13 @@ def _chosen_steps(recording: Recording, params: SinkParams, split: SplitName, na
         f"{metric.title} at chosen steps",
         f"{metric.sentence}, step by step on one colour scale.",
         _formula(metric, params),
-        small_multiples(grids, metric.title.lower(), MASS_SCALE, metric.percent),
+        small_multiples(
+            grids,
+            metric.title.lower(),
+            MASS_SCALE if metric.centre is None else DIFFERENCE_SCALE,
+            metric.percent,
+            metric.centre,
+        ),
         "chosen_steps",
         table,
     )

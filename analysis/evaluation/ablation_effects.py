@@ -78,9 +78,9 @@ def sentence(found: Sequence[Row], measure: str = "divergence") -> str:
     strongest = told[0]
     others = "" if len(told) == 1 else f" {len(told)} of {len(those)} such effects are shown, this is the largest."
     return (
-        f"{_subject(strongest)} changes {_of(measure)} by {_number(strongest, measure)} against as many random positions "
-        f"of the same state ({strongest['n']} prompts).{others} Attention acted on: {_shares(strongest)}. "
-        "The intervals are of the choice of prompts alone; the seed of the sampler and of the controls is one."
+        f"{_named(strongest)}: {_of(measure)} by {_number(strongest, measure)} beside as many random positions of "
+        f"the same state, over {strongest['n']} prompts. They and their control held {_shares(strongest)} of the "
+        f"attention.{others} Intervals are of the choice of prompts alone: sampler and controls have one seed."
     )
 
 
@@ -93,21 +93,22 @@ def contrast_sentence(found: Sequence[Row], intervention: str, measure: str = "d
             if effect["low"] is None:
                 return ""
             verdict = "more" if effect["value"] > 0 else "less"
-            told = f"changes {_of(measure)} {verdict} than" if shown(effect) else "is not told apart from"
+            told = f"{_of(measure)} {verdict} than with" if shown(effect) else "no difference is shown from"
             return (
-                f"{INTERVENTIONS[intervention].title.capitalize()}: taking the sinks that vary most {told} taking those "
-                f"that vary least, {_number(effect, measure)} over {effect['n']} prompts. They held "
-                f"{_shares(effect)} of the attention, which is a difference of its own."
+                f"{INTERVENTIONS[intervention].title.capitalize()}, sinks that vary most: {told} those that vary "
+                f"least, {_number(effect, measure)} over {effect['n']} prompts. They held {_shares(effect)} of the "
+                "attention, so they may differ in more than how much they vary."
             )
     return ""
 
 
-def _subject(effect: Row) -> str:
-    return f"{TARGETS[effect['target']].title.capitalize()}, {INTERVENTIONS[effect['intervention']].title},"
+def _named(effect: Row) -> str:
+    return f"{TARGETS[effect['target']].title.capitalize()}, {INTERVENTIONS[effect['intervention']].title}"
 
 
 def _of(measure: str) -> str:
-    return {"divergence": "the predictions", "agreement": "the text", "confidence": "the confidence"}[measure]
+    what = {"divergence": "predictions change", "agreement": "agreement changes", "confidence": "confidence changes"}
+    return what[measure]
 
 
 def _number(effect: Row, measure: str) -> str:

@@ -1,4 +1,4 @@
-"""Figures of what sinks do: effects of an ablation with their intervals."""
+"""Figures of what sinks do: effects of an ablation with their intervals, and two texts of one prompt side by side."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,17 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.dynamics import KIND_COLORS
-from analysis.figures.style import REFERENCE, as_text, layout
+from analysis.figures.style import (
+    MASS_SCALE,
+    NARROW_TICK_LABELS,
+    REFERENCE,
+    SINK,
+    TOKEN,
+    as_text,
+    color_bar,
+    layout,
+    token_axis,
+)
 
 
 def effect_intervals(
@@ -51,8 +61,8 @@ def effect_intervals(
                 },
                 customdata=np.stack([low[at], high[at]], axis=-1),
                 text=[as_text(name) for name, member in zip(names, groups, strict=True) if member == group],
-                hovertemplate=f"%{{text}}<br>%{{x:{number}}} (%{{customdata[0]:{number}}} to %{{customdata[1]:{number}}})"
-                + "<extra>%{fullData.name}</extra>",
+                hovertemplate=f"%{{text}}<br>%{{x:{number}}} (%{{customdata[0]:{number}}} to "
+                f"%{{customdata[1]:{number}}})<extra>%{{fullData.name}}</extra>",
             )
         )
     figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5, "dash": "dash"})
@@ -66,4 +76,165 @@ def effect_intervals(
         zeroline=False,
     )
     figure.update_xaxes(zeroline=False, tickformat="~p" if percent else "~g")
+    return figure
+
+
+def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, labels: list[str]) -> go.Figure:
+    """In which step each position was filled in two texts, (2, S), −1 where in none; joined by a line, in another
+    colour where the tokens differ in the end (S,).
+    """
+    figure = go.Figure()
+    there = (filled >= 0).all(axis=0)
+    for name, color, flags in (("other token in the end", SINK, differ), ("same token", REFERENCE, ~differ)):
+        at = np.flatnonzero(there & flags)
+        gap = np.full(len(at), np.nan)
+        figure.add_trace(
+            go.Scatter(
+                x=np.stack([at, at, gap], axis=1).ravel(),
+                y=np.stack([filled[0, at], filled[1, at], gap], axis=1).ravel(),
+                mode="lines",
+                line={"color": color, "width": 3 if name != "same token" else 1.5},
+                name=name,
+                hoverinfo="skip",
+            )
+        )
+    for row, (name, color, symbol) in enumerate(
+        zip(names, (TOKEN, KIND_COLORS[2]), ("circle", "diamond"), strict=True)
+    ):
+        at = np.flatnonzero(filled[row] >= 0)
+        figure.add_trace(
+            go.Scatter(
+                x=at,
+                y=filled[row, at],
+                mode="markers",
+                marker={"color": color, "symbol": symbol, "size": 8},
+                name=as_text(name),
+                hovertemplate="position %{x}<br>filled in step %{y}<extra>%{fullData.name}</extra>",
+            )
+        )
+    layout(figure, "position (text of the first)", "step in which it was filled", height=380)
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(zeroline=False, **token_axis(labels, NARROW_TICK_LABELS))
+    return figure
+
+
+def interval_curve(
+    mean: np.ndarray, low: np.ndarray, high: np.ndarray, x_title: str, y_title: str, name: str
+) -> go.Figure:
+    """A mean over the steps, (T,), with its interval as a band."""
+    steps, there = np.arange(len(mean)), np.isfinite(low)
+    figure = go.Figure(
+        go.Scatter(
+            x=np.concatenate([steps[there], steps[there][::-1]]),
+            y=np.concatenate([high[there], low[there][::-1]]),
+            fill="toself",
+            mode="none",
+            fillcolor=TOKEN,
+            opacity=0.2,
+            name="95 % interval",
+            hoverinfo="skip",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=steps,
+            y=mean,
+            customdata=np.stack([low, high], axis=-1),
+            mode="lines+markers" if len(mean) <= 64 else "lines",
+            line={"color": TOKEN, "width": 2},
+            name=as_text(name),
+            hovertemplate="step %{x}<br>%{y:.3g} (%{customdata[0]:.3g} to %{customdata[1]:.3g})<extra></extra>",
+        )
+    )
+    layout(figure, x_title, y_title, height=300)
+    figure.update_layout(showlegend=True)
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def channel_map(
+    ratio: np.ndarray, channel: np.ndarray, carried: np.ndarray, tokens: Sequence[Sequence[str]]
+) -> go.Figure:
+    """The largest residual channel of each layer and step, (T, L): its magnitude in units of the median, coloured on a
+    logarithmic scale. carried (T, L) bool: whether its token is a sink. tokens[t][l]: that token, for the hover.
+    """
+    shown = np.log10(np.maximum(ratio, 1e-3)).T.astype(np.float32)
+    ticks = np.arange(np.floor(np.nanmin(shown)), np.ceil(np.nanmax(shown)) + 1)
+    figure = go.Figure(
+        go.Heatmap(
+            z=shown,
+            colorscale=MASS_SCALE,
+            colorbar=color_bar("times the median")
+            | {"tickvals": ticks, "ticktext": [f"{10**tick:g}" for tick in ticks]},
+            customdata=np.stack([ratio.T.round(2).astype(str), channel.T.astype(str)], axis=-1),
+            text=[[as_text(row[layer]) for row in tokens] for layer in range(ratio.shape[1])],
+            hovertemplate="step %{x}, layer %{y}<br>channel %{customdata[1]} on ‘%{text}’<br>"
+            "%{customdata[0]} times the median<extra></extra>",
+        )
+    )
+    step, layer = np.nonzero(carried)
+    figure.add_trace(
+        go.Scatter(
+            x=step,
+            y=layer,
+            mode="markers",
+            name="on a sink",
+            marker={"symbol": "square-open", "size": 9, "color": SINK, "line": {"width": 2}},
+            hoverinfo="skip",
+        )
+    )
+    layout(figure, "denoising step", "layer", height=max(300, min(620, 150 + 26 * ratio.shape[1])))
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(showgrid=False, zeroline=False)
+    figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", dtick=1 if ratio.shape[1] <= 16 else 4)
+    return figure
+
+
+def lens_map(
+    probability: np.ndarray, words: Sequence[Sequence[str]], labels: Sequence[str], sinks: np.ndarray
+) -> go.Figure:
+    """Layer × position: the probability (L, N) of the token that each position becomes. words (L, N): the likeliest
+    token, for the cells and the hover. labels (N,): position and token; sinks (N,) bool are marked on top.
+    """
+    layers, count = probability.shape
+    figure = go.Figure(
+        go.Heatmap(
+            z=np.asarray(probability, np.float32),
+            colorscale=MASS_SCALE,
+            zmin=0,
+            zmax=1,
+            colorbar=color_bar("probability", percent=True),
+            text=[[as_text(word) for word in row] for row in words],
+            texttemplate="%{text}" if count <= 24 else None,
+            customdata=[[as_text(label) for label in labels]] * layers,
+            hovertemplate="layer %{y}<br>becomes %{customdata} with %{z:.1%}<br>likeliest here: ‘%{text}’"
+            "<extra></extra>",
+            xgap=1,
+            ygap=1,
+        )
+    )
+    at = np.flatnonzero(sinks)
+    figure.add_trace(
+        go.Scatter(
+            x=at,
+            y=np.full(len(at), -0.85),
+            mode="markers",
+            name="sink of the step",
+            marker={"symbol": "triangle-down", "size": 11, "color": SINK},
+            hoverinfo="skip",
+        )
+    )
+    layout(figure, "position and what it becomes", "layer", height=max(320, min(720, 170 + 30 * layers)))
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(
+        tickmode="array",
+        tickvals=list(range(count)) if count <= 48 else [],
+        ticktext=[as_text(label) for label in labels] if count <= 48 else [],
+        tickangle=-90,
+        showgrid=False,
+        zeroline=False,
+    )
+    figure.update_yaxes(
+        range=[layers - 0.5, -1.2], showgrid=False, zeroline=False, dtick=1 if layers <= 16 else 4, tick0=0
+    )
     return figure

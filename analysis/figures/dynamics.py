@@ -248,8 +248,10 @@ def kinds_over_steps(
     return figure
 
 
-def small_multiples(grids: Mapping[str, np.ndarray], name: str, scale: Sequence[str], percent: bool) -> go.Figure:
-    """Layer × head grids side by side on one colour scale. grids: title -> (L, H)."""
+def small_multiples(
+    grids: Mapping[str, np.ndarray], name: str, scale: Sequence[str], percent: bool, centre: float | None = None
+) -> go.Figure:
+    """Layer × head grids side by side on one colour scale. grids: title -> (L, H). centre: the middle of the scale."""
     from plotly.subplots import make_subplots
 
     count = len(grids)
@@ -271,7 +273,7 @@ def small_multiples(grids: Mapping[str, np.ndarray], name: str, scale: Sequence[
             col=index % columns + 1,
         )
     layout(figure, "", "", height=250 * rows)
-    figure.update_layout(coloraxis={"colorscale": list(scale), "colorbar": color_bar(name, percent)})
+    figure.update_layout(coloraxis={"colorscale": list(scale), "cmid": centre, "colorbar": color_bar(name, percent)})
     figure.update_xaxes(showgrid=False, zeroline=False)
     figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False)
     figure.update_xaxes(title_text="head", row=rows)

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.style import (
     CLICK_HINT,
+    DIFFERENCE_SCALE,
     MASS_SCALE,
     NARROW_TICK_LABELS,
     REFERENCE,
@@ -27,9 +28,11 @@ def head_grid(
     selected: tuple[int, int] | None = None,
     percent: bool = True,
     tokens: Sequence[Sequence[str]] | None = None,
+    centre: float | None = None,
 ) -> go.Figure:
     """A layer × head heatmap of one number a head, (L, H). Each cell is a point that can be clicked: customdata is
     (layer, head). selected: the cell to outline. tokens (L, H): what each head attends to most, for the hover.
+    centre: where the colours diverge from.
     """
     values = np.asarray(values, np.float32)
     layers, heads = values.shape
@@ -37,8 +40,9 @@ def head_grid(
     figure = go.Figure(
         go.Heatmap(
             z=values,
-            colorscale=MASS_SCALE,
+            colorscale=MASS_SCALE if centre is None else DIFFERENCE_SCALE,
             zmin=0 if percent else None,
+            zmid=centre,
             colorbar=color_bar(name, percent),
             texttemplate=number if layers * heads <= 64 else None,
             hoverinfo="skip",

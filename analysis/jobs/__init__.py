@@ -12,7 +12,7 @@ from analysis.jobs.ablation import ablate_set
 from analysis.jobs.calibration import calibrate
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.importing import import_results
-from analysis.jobs.insights import ablate, attention_map
+from analysis.jobs.insights import ablate, attention_map, geometry, lens
 from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, Summary, result_key
 from analysis.jobs.pruning import dense_statistics, estimate, footprint, prune
@@ -30,7 +30,9 @@ from analysis.jobs.summaries import (
     EvaluatePartial,
     EvaluateSummary,
     FootprintSummary,
+    GeometrySummary,
     ImportSummary,
+    LensSummary,
     LoadSummary,
     NoSummary,
     PrunePartial,
@@ -55,8 +57,10 @@ from analysis.specs import (
     EstimateSpec,
     EvaluateSpec,
     FootprintSpec,
+    GeometrySpec,
     ImportSpec,
     JobSpec,
+    LensSpec,
     LoadSpec,
     NoiseSpec,
     PruneSpec,
@@ -119,6 +123,8 @@ JOBS: Registry[Job[Any, Any]] = Registry(
     Job("attention_map", "Fetch an attention map", attention_map, AttentionMapSpec, AttentionMapSummary, short=True),
     Job("reference", "Observe random weights", reference, ReferenceSpec, ReplaySummary, short=True),
     Job("noise", "Observe noised text", noise, NoiseSpec, ReplaySummary, short=True),
+    Job("geometry", "Measure geometry", geometry, GeometrySpec, GeometrySummary),
+    Job("lens", "Read layers by the head", lens, LensSpec, LensSummary, short=True),
     Job("ablate", "Ablate sinks", ablate, AblateSpec, AblateSummary, short=True),
     Job(
         "ablate_set",

@@ -2,14 +2,21 @@
 
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.recordings import written
-from analysis.jobs.summaries import AblateSummary, AttentionMapSummary
+from analysis.jobs.summaries import AblateSummary, AttentionMapSummary, GeometrySummary, LensSummary
 from analysis.models.resident import resident_model
-from analysis.specs import TARGETS, AblateSpec, AttentionMapSpec
+from analysis.specs import TARGETS, AblateSpec, AttentionMapSpec, GeometrySpec, LensSpec
+
+if TYPE_CHECKING:
+    from analysis.models.layout import Layout
+    from analysis.models.load import LoadedModel
 
 
 def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[AttentionMapSummary]:
@@ -19,7 +26,6 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
     from safetensors.numpy import save_file
 
     from analysis.attention import MapObserver
-    from analysis.models.layout import layout_of
 
     geometry = model.geometry
     if spec.layer >= geometry.layers or spec.head >= geometry.heads:
@@ -31,16 +37,91 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
         raise UserError(f"A token lies outside this model's vocabulary of {geometry.vocabulary} tokens.")
     context.progress("one forward", 0, 1)
     observer = MapObserver(spec.layer, spec.head)
-    layout = None
-    if model.architecture.by_blocks:
-        placed = layout_of(model.architecture, spec.prompt_length, spec.block_length)
-        layout = replace(placed, open_from=spec.open_from)
+    layout = _layout(model, spec.prompt_length, spec.block_length, spec.open_from)
     model.predict(torch.tensor([spec.tokens], dtype=torch.long), observer, layout=layout)
     assert observer.map is not None
     key = result_key("attention_map", spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     save_file({"map": observer.map.numpy()}, path)
     return Outcome({"positions": len(spec.tokens), "fingerprint": model.fingerprint}, path, key)
+
+
+def geometry(spec: GeometrySpec, context: Context) -> Outcome[GeometrySummary]:
+    """The geometry of every input under the model and under random weights: arrays `own_…` (T, L, H) or (T, L), and
+    `random_…` with the random models before them.
+    """
+    model = resident_model(spec.model, context)
+    import torch
+    from safetensors.numpy import save_file
+
+    from analysis.models.load import random_like
+    from analysis.recording.shapes import geometry_of
+
+    seeds = [spec.seed + number for number in range(spec.random_models)]
+    total = len(spec.inputs) * (1 + len(seeds))
+
+    def measured(network: "LoadedModel", done: int) -> dict[str, np.ndarray]:
+        rows = []
+        for step, tokens in enumerate(spec.inputs):
+            context.progress("measuring geometry", done + step, total)
+            opened = spec.open_blocks[step] if spec.open_blocks else None
+            layout = _layout(network, spec.prompt_length, spec.block_length, opened)
+            rows.append(geometry_of(network, torch.tensor([tokens], dtype=torch.long), layout))
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    arrays = {f"own_{name}": values for name, values in measured(model, 0).items()}
+    drawn = [
+        measured(random_like(model, seed), len(spec.inputs) * number) for number, seed in enumerate(seeds, start=1)
+    ]
+    if drawn:
+        arrays |= {f"random_{name}": np.stack([row[name] for row in drawn]) for name in drawn[0]}
+    context.progress("measuring geometry", total, total)
+    key = result_key("geometry", spec, model.fingerprint)
+    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    save_file(arrays, path)
+    return Outcome({"steps": len(spec.inputs), "seeds": seeds, "fingerprint": model.fingerprint}, path, key)
+
+
+def lens(spec: LensSpec, context: Context) -> Outcome[LensSummary]:
+    """One forward over given tokens, read behind every layer by the model's last norm and head."""
+    model = resident_model(spec.model, context)
+    import torch
+
+    from analysis.models.tokenizer import token_strings
+    from analysis.recording.lens import logit_lens
+
+    context.progress("one forward", 0, 1)
+    probabilities = logit_lens(
+        model,
+        torch.tensor([spec.tokens], dtype=torch.long),
+        torch.tensor(spec.positions),
+        _layout(model, spec.prompt_length, spec.block_length, spec.open_from),
+    )
+    best = probabilities.max(dim=-1)
+    final = torch.tensor(spec.becomes)
+    names = token_strings(model.tokenizer, set(best.indices.flatten().tolist()))
+    summary: LensSummary = {
+        "words": [[names[token] for token in row] for row in best.indices.tolist()],
+        "probability": [[round(value, 5) for value in row] for row in best.values.tolist()],
+        "becomes": [
+            [round(value, 5) for value in row]
+            for row in probabilities.gather(-1, final.expand(len(probabilities), -1)[..., None])[..., 0].tolist()
+        ],
+        "hits": (best.indices == final).tolist(),
+        "fingerprint": model.fingerprint,
+    }
+    return Outcome(summary, None, result_key("lens", spec, model.fingerprint))
+
+
+def _layout(
+    model: "LoadedModel", prompt_length: int, block_length: int | None, open_from: int | None
+) -> "Layout | None":
+    """Where the blocks of an input lie, of a model that attends by them."""
+    from analysis.models.layout import layout_of
+
+    if not model.architecture.by_blocks:
+        return None
+    return replace(layout_of(model.architecture, prompt_length, block_length), open_from=open_from)
 
 
 def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:

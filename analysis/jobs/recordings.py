@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     import torch
 
     from analysis.models.tokenizer import token_strings
+    from analysis.recording.activations import LargestChannels
     from analysis.recording.denoising import denoise, own_sampling, read_steps
 
     sampling = own_sampling(model, spec.sampling)
@@ -76,7 +78,9 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     started = time.perf_counter()
     reads = spec.observe == "reader"
     steps = (read_steps if reads else denoise)(model, prompt, sampling, spec.seed)
-    arrays = collecting.record(steps, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
+    with LargestChannels(model, spec.channels) if spec.channels else nullcontext() as watched:
+        watching = steps if watched is None else watched.beside(steps)
+        arrays = collecting.record(watching, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
     seconds = time.perf_counter() - started
 
     unknown = getattr(model.tokenizer, "unk_token_id", None)

@@ -99,6 +99,26 @@ class AttentionMapSummary(TypedDict):
     fingerprint: str
 
 
+class GeometrySummary(TypedDict):
+    """How many inputs were looked at, and the seeds of the models with random weights."""
+
+    steps: int
+    seeds: list[int]
+    fingerprint: str
+
+
+class LensSummary(TypedDict):
+    """words, probability: the likeliest token of each layer and position, (L, N). becomes: the probability of the token
+    that the position becomes, (L, N); hits: whether that is the likeliest.
+    """
+
+    words: list[list[str]]
+    probability: list[list[float]]
+    becomes: list[list[float]]
+    hits: list[list[bool]]
+    fingerprint: str
+
+
 class AblateSummary(TypedDict):
     """rows: one a target, 'untouched' first."""
 

@@ -68,6 +68,7 @@ def record(
         "confidence": np.empty((planned, positions), np.float32),
     }
     error, count, output = 0.0, 0, np.empty(0, np.int32)
+    activations: list[dict[str, np.ndarray]] = []
     for step in steps:
         choice, observed = step.choice, step.mass[0].numpy()
         measured = {"mass": observed}
@@ -106,6 +107,8 @@ def record(
         rounding = np.abs(observed - arrays["mass"][count, ..., :length])
         error = max(error, float(rounding[..., ~absent].max()))
         output = choice.output[0].cpu().numpy().astype(np.int32)
+        if step.activations is not None:
+            activations.append({f"largest_{name}": values for name, values in vars(step.activations).items()})
         on_step(count, step, output, arrays["confidence"][count])
         count += 1
     if count == 0:
@@ -118,6 +121,7 @@ def record(
         "expert_weights": None,
         **{name: values[:count, ..., :length] for name, values in arrays.items()},
         **ranges,
+        **({name: np.stack([kept[name] for kept in activations]) for name in activations[0]} if activations else {}),
         "final": output,
         "mass_dtype": str(arrays["mass"].dtype),
         "mass_error": error,

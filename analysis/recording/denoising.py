@@ -59,9 +59,9 @@ def denoise(
 ) -> Iterator[Step]:
     """Continues `prompt` (B, P) token ids, observing the attention mass of every forward.
 
-    A step that would decide nothing is left out: its forward would repeat the one before. With `rerun`, the sampler goes
-    on with what it returns; what is observed is the untouched forward. Raises UserError when the sampler is not the
-    model's own, the text would be longer than the model takes, or its numbers are not finite.
+    A step that would decide nothing is left out: its forward would repeat the one before. With `rerun`, the sampler
+    goes on with what it returns; what is observed is the untouched forward. Raises UserError when the sampler is not
+    the model's own, the text would be longer than the model takes, or its numbers are not finite.
     """
     sampling = own_sampling(model, sampling)
     check_prompt(model, prompt, sampling)

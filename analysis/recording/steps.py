@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from analysis.models.experts import Routing
@@ -50,17 +51,31 @@ def written_once(tokens: torch.Tensor, given: torch.Tensor, mask_token: int | No
 
 
 @dataclass(frozen=True)
+class Activations:
+    """The channels of largest magnitude behind each layer in one forward, largest first: channel and position (L, K)
+    int32 and value (L, K) float32; the median magnitude over all channels and positions, (L,) float32.
+    """
+
+    channel: np.ndarray
+    position: np.ndarray
+    value: np.ndarray
+    median: np.ndarray
+
+
+@dataclass(frozen=True)
 class Step:
     """A `Choice` with what attention did in its forward: mass (B, L, H, S), value_norm (B, L, H_kv, S), on the CPU.
 
     value_norm None: the model normalises its values, so their norms say nothing. routing: where the queries were sent,
-    of a model with experts.
+    of a model with experts. activations: the largest channels of the residual stream of the first sequence, where they
+    were watched.
     """
 
     choice: Choice
     mass: torch.Tensor
     value_norm: torch.Tensor | None
     routing: Routing | None = None
+    activations: Activations | None = None
 
 
 def gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:

@@ -27,6 +27,7 @@ FORMAT: Final = "sinkscope-trajectory-3"
 HEADER_LIMIT = 16 * 2**20  # bytes of a recording's description; real ones take some thousands
 PADDING = older_formats.PADDING
 Place = Annotated[int, Field(ge=0, le=2**31 - 1)]
+MOST_CHANNELS = 1024
 _SEEDS = RecordSpec.model_fields["seed"].metadata
 
 
@@ -105,6 +106,10 @@ class Trajectory:
 
     experts (T, M, K, S) uint8 or uint16: the K experts each query was sent to in M layers, the one of largest weight
     first; expert_weights (T, M, K, S) float16, NaN where a position was no query. None without experts.
+
+    largest_channel, largest_position (T, L, K) int32 and largest_value (T, L, K) float32: the K channels of largest
+    magnitude that each layer left in the residual stream, largest first, and the token of each; largest_median (T, L)
+    float32: the median magnitude. All None where they were not asked for.
     """
 
     info: RecordingInfo
@@ -118,6 +123,10 @@ class Trajectory:
     final: np.ndarray
     experts: np.ndarray | None = None
     expert_weights: np.ndarray | None = None
+    largest_channel: np.ndarray | None = None
+    largest_position: np.ndarray | None = None
+    largest_value: np.ndarray | None = None
+    largest_median: np.ndarray | None = None
 
     @property
     def steps(self) -> int:
@@ -194,7 +203,8 @@ def save(trajectory: Trajectory, path: Path) -> None:
             f"The recording was not stored, because it would not open again. {error} If it is of a model, its weights "
             "or its config may be broken."
         ) from error
-    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in _stored_arrays(trajectory.info)}
+    names = [*_stored_arrays(trajectory.info), *(LARGEST if trajectory.largest_channel is not None else ())]
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in names}
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(arrays, partial, metadata={"sinkscope": description})
@@ -221,6 +231,13 @@ ARRAYS: dict[str, tuple[str, ...]] = {
 }
 ROUTES: dict[str, tuple[str, ...]] = {"experts": ("U8", "U16"), "expert_weights": ("F16",)}
 """The arrays of a recording of a model with experts, beside the others."""
+LARGEST: dict[str, tuple[str, ...]] = {
+    "largest_channel": ("I32",),
+    "largest_position": ("I32",),
+    "largest_value": ("F32",),
+    "largest_median": ("F32",),
+}
+"""Arrays of a recording that kept the largest residual channels; another has none of them."""
 
 
 def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
@@ -241,6 +258,8 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
                 raise UserError(f"{called} is a safetensors file, but not a SinkScope recording.")
             info, written_as = _read_description(text, called)
             expected = _stored_arrays(info) if written_as == FORMAT else older_formats.ARRAYS_2
+            if "largest_channel" in file.keys():  # noqa: SIM118  a file of safetensors is no dict
+                expected = expected | LARGEST
             for name, dtypes in expected.items():
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in dtypes:
@@ -328,9 +347,35 @@ def _wrong_shape(trajectory: Trajectory) -> str | None:
     for name, shape in shapes.items():
         if getattr(trajectory, name).shape != shape:
             return f"'{name}' has shape {getattr(trajectory, name).shape}, not {shape}"
+    problem = _wrong_channels(trajectory)
+    if problem:
+        return problem
     windows = trajectory.info.model.windows
     if windows and len(windows) != trajectory.layers:
         return f"there are {len(windows)} windows for {trajectory.layers} layers"
+    return None
+
+
+def _wrong_channels(trajectory: Trajectory) -> str | None:
+    """What is wrong about the largest residual channels, where they were kept."""
+    channel, position = trajectory.largest_channel, trajectory.largest_position
+    value, median = trajectory.largest_value, trajectory.largest_median
+    if channel is None or position is None or value is None or median is None:
+        return None
+    shape = (trajectory.steps, trajectory.layers)
+    if channel.ndim != 3 or channel.shape[:2] != shape or not channel.shape[2] or channel.shape[2] > MOST_CHANNELS:
+        return f"'largest_channel' has shape {channel.shape}, not (steps, layers, channels)"
+    for name, values, expected in (
+        ("largest_position", position, channel.shape),
+        ("largest_value", value, channel.shape),
+        ("largest_median", median, shape),
+    ):
+        if values.shape != expected:
+            return f"'{name}' has shape {values.shape}, not {expected}"
+    if (channel < 0).any() or (position < 0).any() or (position >= trajectory.positions).any():
+        return "its largest channels lie at no position of the text"
+    if not np.isfinite(value).all() or not np.isfinite(median).all() or (median < 0).any():
+        return "its largest channels are not finite"
     return None
 
 

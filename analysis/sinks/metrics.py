@@ -279,6 +279,7 @@ class HeadMetric:
     """A number a head. formula: LaTeX. compute -> (T, L, H) where `per_step`, else (L, H) over all steps.
 
     reads_sinks: whether it changes with what counts as a sink. reads_values: whether it looks at the value norms.
+    centre: of a ratio, the value that means no difference, which the colours diverge from.
     """
 
     name: str
@@ -290,6 +291,7 @@ class HeadMetric:
     percent: bool = False
     reads_sinks: bool = True
     reads_values: bool = False
+    centre: float | None = None
 
 
 def _first_share(heads: Heads) -> np.ndarray:
@@ -397,6 +399,7 @@ HEAD_METRICS: Registry[HeadMetric] = Registry(
         r"{\operatorname{mean}_{s \notin \text{sinks}_t} \lVert v_s \rVert}",
         _value_norm_ratio,
         reads_values=True,
+        centre=1.0,
     ),
 )
 

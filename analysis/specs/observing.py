@@ -47,6 +47,14 @@ class RecordSpec(JobSpec):
         "Precision of the attention mass in the file. auto takes float32 up to 64 MiB and float16 above; "
         "the file names its error bound.",
     )
+    channels: int = parameter(
+        0,
+        "Residual channels kept",
+        "How many of the largest channels of the residual stream to keep for each layer and step, with their tokens: "
+        "massive activations. 0 keeps none.",
+        ge=0,
+        le=32,
+    )
 
 
 def _block_length() -> Any:
@@ -104,6 +112,46 @@ class ReferenceSpec(JobSpec):
             raise ValueError("There must be one first query for every step of the inputs.")
         if any(not 0 <= first < length for first, length in zip(self.first_queries, lengths, strict=False)):
             raise ValueError("A first query lies outside its step's inputs.")
+        return self
+
+
+class GeometrySpec(JobSpec):
+    """How many dimensions attention and token states take up in given inputs, beside random weights."""
+
+    inputs: tuple[tuple[int, ...], ...] = parameter(
+        ..., "Inputs", "Token ids of each step looked at.", min_length=1, max_length=64
+    )
+    open_blocks: tuple[int, ...] = parameter(
+        (), "Open blocks", "Where the open block of each step begins, of a model that attends by blocks."
+    )
+    prompt_length: int = parameter(0, "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
+    block_length: int | None = _block_length()
+    random_models: int = parameter(
+        3, "Random-weight models", "How many models of the same shape with random weights stand beside it.", ge=0, le=10
+    )
+    seed: int = parameter(0, "Seed", "Of the first model with random weights; the others follow.", ge=0, le=2**31 - 64)
+
+
+class LensSpec(JobSpec):
+    """What each layer already says about the undecided tokens of an input."""
+
+    tokens: tuple[int, ...] = parameter(..., "Tokens", "Input token ids of the step.", min_length=1, max_length=8192)
+    positions: tuple[int, ...] = parameter(
+        ..., "Positions", "Which tokens are looked at.", min_length=1, max_length=8192
+    )
+    becomes: tuple[int, ...] = parameter(..., "Becomes", "The token each of them becomes in the end.", min_length=1)
+    prompt_length: int = parameter(0, "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
+    block_length: int | None = _block_length()
+    open_from: int | None = parameter(
+        None, "Open block", "Where the open block begins, if the text has one.", empty="none", ge=0
+    )
+
+    @model_validator(mode="after")
+    def _positions_fit(self) -> "LensSpec":
+        if len(self.becomes) != len(self.positions):
+            raise ValueError("There must be one token that each of the positions becomes.")
+        if not all(0 <= position < len(self.tokens) for position in self.positions):
+            raise ValueError("The positions must lie in the text.")
         return self
 
 

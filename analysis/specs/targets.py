@@ -7,7 +7,7 @@ from analysis.registry import Registry
 
 @dataclass(frozen=True)
 class Target:
-    """A way of choosing positions of a step; what it chooses is computed in `CHOOSERS` (analysis/recording/ablation.py).
+    """A way of choosing positions of a step, computed in `CHOOSERS` (analysis/recording/ablation.py).
 
     title: as in 'blocking …'. help: which positions these are, as in 'beside …'. control: what the others are compared
     with. for_sets: chosen only where an ablation over many prompts asks for it, as it looks at kinds or at the run as

@@ -280,7 +280,7 @@ def test_high_and_low_variance_are_compared_whatever_it_shows():
         (target, matched): rng.normal(1, 0.1, 30).tolist() for target in ("moving", "steady") for matched in (0, 1)
     }
     found = effects(rows_of(values))
-    assert "is not told apart from" in contrast_sentence(found, "attention")
+    assert "no difference is shown from" in contrast_sentence(found, "attention")
     values["moving", False] = (np.array(values["moving", False]) + 1).tolist()
-    assert "changes the predictions more than" in contrast_sentence(effects(rows_of(values)), "attention")
+    assert "predictions change more than with" in contrast_sentence(effects(rows_of(values)), "attention")
     assert contrast_sentence(found, "value") == ""

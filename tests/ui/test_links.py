@@ -48,6 +48,7 @@ ADDRESSES = {
     "suggesting": ("pages/tuning.py", {"tuning_view": "Suggest", "suggest_trials": "5"}),
     "map": ("pages/sinks.py", {"full_map": "true", "layer": "1", "head": "1", "step": "2"}),
     "ablation": ("pages/sinks.py", {"sinks_view": "Ablation", "ablate_count": "2", "ablation": "0123456789ab"}),
+    "ablation over prompts": ("pages/causes.py", {"ablate_set_count": "2", "ablate_set_targets": "sinks"}),
     "random weights": ("pages/dynamics.py", {"random_reference": "true"}),
     "random weights by themselves": ("pages/dynamics.py", {}),
     "noised text": ("pages/dynamics.py", {"dynamics_view": "Noised against real"}),

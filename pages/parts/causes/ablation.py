@@ -114,6 +114,7 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
 def _outcome(job: JobRecord) -> None:
     effects = job.summary["effects"]
     first, last = job.summary["layers"]
+    whole = f"{job.summary['prompts']} prompts, layers {first} to {last}"
     for said in (sentence(effects), *(contrast_sentence(effects, name) for name in INTERVENTIONS)):
         if said:
             st.markdown(plain(said))
@@ -127,7 +128,7 @@ def _outcome(job: JobRecord) -> None:
         with column:
             chart(
                 f"{measure.title}: target minus control",
-                f"Right of the line: more than the control. Layers {first} to {last}, {job.summary['prompts']} prompts.",
+                f"Right of the line: more than the control. {whole}.",
                 _METHOD,
                 effect_intervals(
                     [_name(effect) for effect in drawn],

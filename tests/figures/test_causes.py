@@ -1,0 +1,45 @@
+"""Figures of what sinks do."""
+
+import numpy as np
+
+from analysis.figures.causes import channel_map, effect_intervals, filled_steps, interval_curve, lens_map
+
+
+def test_effects_are_filled_where_they_are_shown():
+    figure = effect_intervals(
+        ["a", "b<b>"],
+        ["blocked", "held"],
+        np.array([0.5, 0.1]),
+        np.array([0.3, -0.2]),
+        np.array([0.8, 0.3]),
+        [True, False],
+        "nats",
+    )
+    first, second = figure.data
+    assert first.marker.symbol == ("circle",) and second.marker.symbol == ("circle-open",)
+    np.testing.assert_allclose([*first.error_x.array, *first.error_x.arrayminus], [0.3, 0.2])
+    assert second.text == ("b&lt;b&gt;",) and figure.layout.yaxis.ticktext == ("a", "b&lt;b&gt;")
+
+
+def test_positions_are_joined_where_both_filled_them():
+    filled = np.array([[-1, 0, 2, 3], [-1, 1, 2, -1]])
+    figure = filled_steps(filled, ["dense", "pruned"], np.array([False, True, False, True]), ["p", "a", "b", "c"])
+    differ, same, first, second = figure.data
+    assert list(differ.x[:2]) == [1, 1] and list(differ.y[:2]) == [0, 1] and list(same.x[:2]) == [2, 2]
+    assert list(first.x) == [1, 2, 3] and list(second.x) == [1, 2]
+
+
+def test_a_band_is_drawn_only_where_there_is_an_interval():
+    band, line = interval_curve(
+        np.array([1.0, 2.0]), np.array([0.5, np.nan]), np.array([1.5, np.nan]), "step", "tokens", "mean"
+    ).data
+    assert len(band.x) == 2 and list(line.y) == [1, 2]
+
+
+def test_channels_and_lens_mark_sinks_and_show_tokens_as_text():
+    ratio = np.array([[10.0, 1000.0], [5.0, 1.0]])
+    heat, marks = channel_map(ratio, np.array([[1, 2], [3, 4]]), ratio > 50, [["<i>", "b"], ["c", "d"]]).data
+    np.testing.assert_allclose(heat.z, np.log10(ratio).T)
+    assert heat.text[0][0] == "&lt;i&gt;" and (list(marks.x), list(marks.y)) == ([0], [1])
+    heat, marks = lens_map(np.array([[0.1, 0.2]]), [["<i>", "b"]], ["0 ‘a’", "3 ‘<b>’"], np.array([False, True])).data
+    assert heat.text[0][0] == "&lt;i&gt;" and heat.customdata[0][1] == "3 ‘&lt;b&gt;’" and list(marks.x) == [1]

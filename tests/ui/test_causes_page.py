@@ -1,0 +1,79 @@
+"""The page Causes: an ablation over prompts is asked by hand, and its effects stand with intervals."""
+
+import pytest
+
+from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
+from pages.parts.session import engine
+from tests.helpers import save_pruned
+from tests.ui.helpers import app, texts
+from training.measure import pruned_copy
+
+pytestmark = pytest.mark.slow
+SAMPLING = LLaDASampling(gen_length=6, steps=3)
+OTHER = "leo is in the park ."
+
+
+@pytest.fixture(scope="module")
+def recording():
+    """A finished recording in the app's own store."""
+    record = engine().submit("record", RecordSpec(prompt="mia has a dog .", sampling=SAMPLING))
+    return engine().wait(record.id, 240)
+
+
+def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
+    test = app("pages/causes.py", recording=recording.id)
+    assert test.text_area(key="ablate_set_prompts").value == "mia has a dog ."
+    assert "at least 2" in texts(test), "one prompt has no interval"
+    written = "mia has a dog .\nleo is in the park .\n\nben has a ball ."
+    test.text_area(key="ablate_set_prompts").set_value(written).run()
+    test.button(key="run_ablate_set").click().run()
+    job = engine().wait(engine().jobs("ablate_set")[0].id, 240)
+    assert job.state == "done", job.reason
+    assert job.spec["prompts"] == ["mia has a dog .", "leo is in the park .", "ben has a ball ."]
+    test.run()
+    assert not test.exception
+    said = texts(test)
+    assert "Change of the predictions: target minus control" in said and "3 prompts, layers 0 to" in said
+    assert "sinks that vary most" in said and "They held" in said
+    means = test.dataframe[-1].value
+    assert len(means) == 6 and set(means["which"]) == {"target", "matched control"}
+
+
+def test_a_pruned_model_stands_beside_the_dense_one(recording, bundled, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pruned") / "half"
+    save_pruned(pruned_copy(bundled, "magnitude", 0.7, []), folder)
+    alone = app("pages/causes.py", recording=recording.id, causes_view="Dense against pruned")
+    assert "no other recording of this prompt" in texts(alone)
+    for source, prompt in ((str(folder), "mia has a dog ."), ("bundled", OTHER), (str(folder), OTHER)):
+        spec = RecordSpec(model=ModelSpec(source=source), prompt=prompt, sampling=SAMPLING)
+        assert engine().wait(engine().submit("record", spec).id, 240).state == "done"
+    test = app("pages/causes.py", recording=recording.id, causes_view="Dense against pruned")
+    said = texts(test)
+    assert len(test.selectbox(key="beside").options) == 1, "of the same prompt alone"
+    assert "This is one prompt: it says nothing of others." in said
+    assert "When each position is filled" in said and "sinks in common" in said.lower()
+    assert "Flips a step over 2 prompts" in said and "tokens a text come to differ" in said
+
+
+def test_the_largest_channels_are_recorded_by_hand_and_shown(recording):
+    test = app("pages/causes.py", recording=recording.id, causes_view="Massive activations")
+    assert "without its residual channels" in texts(test)
+    test.button(key="record_channels").click().run()
+    job = engine().wait(engine().jobs("record")[0].id, 240)
+    assert job.state == "done" and job.spec["channels"] == 4
+    test.run()
+    assert not test.exception
+    assert "The largest residual channel of each layer and step" in texts(test)
+    assert test.dataframe[-1].value["largest in"].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("view", "kind", "says"), [("Logit lens", "lens", "become"), ("Geometry", "geometry", "rank")])
+def test_what_looks_inside_is_asked_by_hand(recording, view, kind, says):
+    test = app("pages/causes.py", recording=recording.id, causes_view=view)
+    assert not engine().jobs(kind)
+    next(button for button in test.button if button.key and button.key.startswith(f"offer_{kind}_")).click().run()
+    job = engine().wait(engine().jobs(kind)[0].id, 240)
+    assert job.state == "done", job.reason
+    test.run()
+    assert not test.exception
+    assert says in texts(test) and len(test.get("plotly_chart")) == (1 if kind == "lens" else 2)
