@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -22,7 +22,7 @@ class BlockStates:
         self.model, self.note = model, note
         self._hooks: list[Any] = []
 
-    def __enter__(self) -> "BlockStates":
+    def __enter__(self) -> Self:
         for layer, block in enumerate(self.model.blocks):
             self._hooks.append(block.register_forward_hook(partial(self._behind, layer)))
         return self

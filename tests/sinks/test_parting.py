@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -53,26 +53,27 @@ def test_an_edited_token_counts_where_it_got_its_last_decision():
     assert filled_in_step(edited).tolist() == [NEVER, 1, 0, 0, 0]
 
 
+@settings(max_examples=10)
 @given(
-    arrays.arrays(bool, (3, 12)),
-    arrays.arrays(bool, (3, 12)),
-    arrays.arrays(np.int8, (3, 12), elements=st.integers(0, 3)),
+    arrays.arrays(bool, (2, 12)),
+    arrays.arrays(bool, (2, 12)),
+    arrays.arrays(np.int8, (2, 12), elements=st.integers(0, 3)),
     st.integers(0, 2**31),
 )
 def test_sinks_shared_by_chance_are_what_shuffling_gives(first, second, state, seed):
     rng = np.random.default_rng(seed)
     shared, expected = shared_sinks(first, second, state)
     drawn = []
-    for _ in range(400):
+    for _ in range(200):
         moved = second.copy()
-        for step in range(3):
+        for step in range(2):
             for value in range(4):
                 at = np.flatnonzero(state[step] == value)
                 moved[step, at] = second[step, rng.permutation(at)]
         drawn.append(shared_sinks(first, moved, state)[0])
     there = first.any(axis=1)
     assert np.isnan(shared[~there]).all()
-    np.testing.assert_allclose(np.mean(drawn, axis=0)[there], expected[there], atol=0.15)
+    np.testing.assert_allclose(np.mean(drawn, axis=0)[there], expected[there], atol=0.2)
 
 
 def test_an_interval_holds_the_mean_as_often_as_it_says():
