@@ -22,7 +22,9 @@ def recording():
 
 def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     test = app("pages/causes.py", recording=recording.id)
-    assert test.text_area(key="ablate_set_prompts").value == "mia has a dog ."
+    box = test.text_area(key="ablate_set_prompts")
+    assert len(box.value.splitlines()) == 50, "the bundled pair has prompts of its own"
+    box.set_value("mia has a dog .").run()
     assert "at least 2" in texts(test), "one prompt has no interval"
     written = "mia has a dog .\nleo is in the park .\n\nben has a ball ."
     test.text_area(key="ablate_set_prompts").set_value(written).run()

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 
+from analysis.bundled.prompts import prompts
 from analysis.engine import JobRecord
 from analysis.evaluation.ablation_effects import MEASURES, contrast_sentence, sentence, shown
 from analysis.figures.causes import effect_intervals
@@ -21,6 +22,7 @@ from pages.parts.recordings import references
 from pages.parts.recordings.recording import Recording, finished_recordings
 
 _ASKED = "ablate_set_asked"
+BUNDLED_PAIR, BUNDLED_PROMPTS = ("bundled", "bundled-ar"), 50
 _METHOD = (
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
     "chooses the positions, a second one is acted on and predicts the tokens. Points: the mean over prompts of target "
@@ -53,9 +55,13 @@ def ablation_over_prompts(recording: Recording, params: SinkParams) -> None:
         _outcome(job)
 
 
-def _prompts_of_recordings(recording: Recording) -> str:
-    """The prompts that were recorded with the model shown, a line each."""
+def _first_prompts(recording: Recording) -> str:
+    """What the box begins with, a line each: the bundled prompts for the bundled pair, else those recorded of the model
+    shown.
+    """
     source = recording.model.source
+    if source in BUNDLED_PAIR:
+        return "\n".join(prompts(BUNDLED_PROMPTS))
     texts = [job.spec["prompt"] for job in finished_recordings() if job.spec["model"]["source"] == source]
     return "\n".join(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
 
@@ -64,13 +70,14 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
     """The question as the controls have it; None after saying what is wrong with it."""
     text = st.text_area(
         "Prompts, one a line",
-        value=_prompts_of_recordings(recording),
+        value=_first_prompts(recording),
         key="ablate_set_prompts",
         persist_state="session",
         height=120,
-        help="Intervals are over prompts: with few of them they are wide. Begins with those recorded of this model.",
+        help="Intervals are over prompts: with few of them they are wide. The bundled pair begins with prompts of "
+        "its own, other models with those recorded.",
     )
-    prompts = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    lines = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
     left, right = st.columns(2, gap="medium")
     targets = left.multiselect(
         "Positions",
@@ -97,7 +104,7 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
     try:
         return AblateSetSpec(
             model=recording.model,
-            prompts=prompts,
+            prompts=lines,
             chat_template="on" if recording.info.chat_template else "off",
             sampling=recording.request().sampling,
             targets=tuple(targets),
