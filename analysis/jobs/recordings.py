@@ -46,6 +46,11 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
             f"Not enough memory for this recording: it takes {need / 1e9:.1f} GB and there are {there / 1e9:.1f} GB. "
             "Take fewer steps or tokens, or store float16."
         )
+    if spec.channels and model.architecture.noise == "uniform":
+        raise UserError(
+            f"{model.architecture.name} runs over a canvas beside what its encoder has read, so its residual channels "
+            "have no place in the text. Record it without them."
+        )
     names: dict[int, str] = {}
     # Texts that end by themselves, and blocks of which a step writes what is sure enough, may take fewer steps.
     steps_known = model.architecture.noise is not None and not model.architecture.by_blocks
