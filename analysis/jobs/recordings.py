@@ -46,10 +46,10 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
             f"Not enough memory for this recording: it takes {need / 1e9:.1f} GB and there are {there / 1e9:.1f} GB. "
             "Take fewer steps or tokens, or store float16."
         )
-    if spec.channels and model.architecture.noise == "uniform":
+    if spec.channels and (model.architecture.noise == "uniform" or getattr(sampling, "cached", False)):
         raise UserError(
-            f"{model.architecture.name} runs over a canvas beside what its encoder has read, so its residual channels "
-            "have no place in the text. Record it without them."
+            "Residual channels are kept where every forward runs over the whole text: not with cached decoding, nor of "
+            "a model that writes on a canvas. Record it without one of them."
         )
     names: dict[int, str] = {}
     # Texts that end by themselves, and blocks of which a step writes what is sure enough, may take fewer steps.
