@@ -33,7 +33,7 @@ def _tested(effect: Effect) -> bool:
 
 def _differs(effect: Effect) -> bool:
     p = effect.p if effect.p_adjusted is None else effect.p_adjusted
-    return p is not None and p < 1 - LEVEL
+    return effect.value != 0 and p is not None and p < 1 - LEVEL
 
 
 def _within(effect: Effect, margin: float) -> bool:

@@ -27,7 +27,7 @@ def effects(draw) -> Effect:
 @given(effects(), st.floats(0.001, 1))
 def test_a_rule_claims_no_more_than_the_interval_and_the_test_hold(one, margin):
     said = rules.outcome(one, margin)
-    significant = one.p_adjusted is not None and one.p_adjusted < 0.05
+    significant = one.value != 0 and one.p_adjusted is not None and one.p_adjusted < 0.05
     inside = -margin <= one.low and one.high <= margin
     if one.p is None:
         assert said == "waiting"
