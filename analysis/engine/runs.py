@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from analysis.engine.engine import Engine
 from analysis.engine.records import JobRecord
 from analysis.engine.storage import remove
+from analysis.engine.sweeps import whole_key
 from analysis.errors import UserError
 from analysis.pruned.naming import run_names
 from analysis.pruned.report_file import Report, load_report
@@ -97,7 +98,7 @@ def known_runs(engine: Engine) -> list[Run]:
         Run(
             **{
                 **vars(run),
-                "evaluations": run.evaluations or tuple(evaluations.get(_place(run.source), ())),
+                "evaluations": run.evaluations or tuple(evaluations.get(_scored_place(engine, run), ())),
                 "label": labels.get(run.id, _NO_LABEL),
             }
         )
@@ -186,6 +187,13 @@ def _evaluations(engine: Engine) -> dict[str, list[Scored]]:
 def _sources(record: JobRecord) -> list[str]:
     models = [record.spec.get("model", {}), *record.spec.get("compare", ())]
     return [str(model.get("source", "")) for model in models]
+
+
+def _scored_place(engine: Engine, run: Run) -> str:
+    """Where a run was when it was scored: a sweep drops weights and keeps the rest under another name."""
+    if run.record is None or not run.record.key or run.folder is None or run.runs:
+        return _place(run.source)
+    return _place(engine.store.kept / whole_key(run.record.key) / run.folder.name)
 
 
 def _place(source: str | Path) -> str:

@@ -308,3 +308,8 @@ def _masks_key(key: str) -> str:
 
 def _is_masks(key: str) -> bool:
     return key.startswith(_masks_key(""))
+
+
+def whole_key(key: str) -> str:
+    """The name that a result had before its weights were dropped; its own, where they were not."""
+    return key.removeprefix(_masks_key(""))

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from analysis.engine import Engine, JobRecord
+from analysis.engine.runs import known_runs
 from analysis.errors import UserError
 from analysis.evaluation import results
 from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec
@@ -61,6 +62,8 @@ def test_every_point_is_pruned_and_scored_once_and_its_masks_and_answers_stay(en
         assert answers.names[0] == "dense" and len(answers.answers) == 4
         assert answers.runs[1].seed == point.pruning.calibration.seed
     assert engine.pruned_models() == {}, "what has no weights is not offered as a model"
+    scored = {run.id: [place.record.id for place in run.evaluations] for run in known_runs(engine)}
+    assert all(scored[point.pruned.id] == [point.evaluated.id] for point in points)
     jobs = [*engine.jobs("prune"), *engine.jobs("evaluate")]
     assert sorted(job.kind for job in jobs) == ["evaluate"] * 4 + ["prune"] * 3
     assert {job.device for job in jobs} == {"cpu #1", "cpu #2"}
