@@ -125,7 +125,6 @@ def run(folder: Path, rounds: int) -> None:
         return [lambda: test.slider(key="k").set_value(next(fresh)) for _ in numbers]
 
     test = opened("pages/denoise.py")
-    timed("denoise: step", [lambda n=n: test.slider(key="step").set_value(7 * n) for n in numbers])
     timed("denoise: k", k_moves(test))
 
     test = opened("pages/sinks.py")

@@ -12,7 +12,8 @@ class Model:
 
     source: hub id or folder. instruct: tuned to follow a user's turn, so the chat template applies by default.
     prompt and sampling: what the pages start with, where the model has a taste of its own. reference: the name of an
-    autoregressive model that was trained alike.
+    autoregressive model that was trained alike. prompts: others it can follow. closed: it knows the words of a small
+    world and no others, each as one token.
     """
 
     name: str
@@ -22,7 +23,32 @@ class Model:
     prompt: str = "Once upon a time"
     sampling: tuple[tuple[str, int], ...] = ()
     reference: str = ""
+    prompts: tuple[str, ...] = ()
+    closed: bool = False
 
+    def examples(self) -> tuple[str, ...]:
+        """Prompts that it can follow, its first one included."""
+        return self.prompts or (_QUESTIONS if self.instruct else _BEGINNINGS)
+
+
+_BEGINNINGS = ("Once upon a time", "The three primary colors are", "def fibonacci(n):", "Water boils when")
+_QUESTIONS = (
+    "What is quantum entanglement?",
+    "Write a short poem about a river.",
+    "A train leaves at three and arrives at half past five. How long does it take?",
+    "Explain to a child why the sky is blue.",
+)
+_SMALL_WORLD = (
+    "Leo put the key in the pot. Kate moved it to the box. Now the key is in the",
+    "Mia had 3 cards. Then she got 2 more. Now she had",
+    "Emma dropped the mirror on the floor. It",
+    "The opposite of narrow is",
+    "All day Jack was stuck. So Jack",
+    "In this lesson we learn about animals. A goat",
+)
+_RIVER = "It was a sunny day, and Sue was at the river. The river is not shallow. It is"
+_HUNGRY = "Mia was hungry, so she went to the"
+_GAPS = "Emma dropped the mirror on the floor. It [MASK] [MASK] Ella was at the river. She saw a [MASK] in the water."
 
 MODELS: dict[str, Model] = {
     model.name: model
@@ -31,16 +57,20 @@ MODELS: dict[str, Model] = {
             "bundled",
             str(BUNDLED / "diffusion"),
             "A small masked diffusion model of short stories. Ships with SinkScope, runs on any CPU.",
-            prompt="It was a sunny day, and Sue was at the river. The river is not shallow. It is",
+            prompt=_RIVER,
             sampling=(("gen_length", 48), ("steps", 48)),
             reference="bundled-ar",
+            prompts=(_RIVER, *_SMALL_WORLD, _GAPS),
+            closed=True,
         ),
         Model(
             "bundled-ar",
             str(BUNDLED / "autoregressive"),
             "The bundled model's autoregressive twin: the same blocks and text, reading from left to right.",
-            prompt="Mia was hungry, so she went to the",
+            prompt=_HUNGRY,
             sampling=(("gen_length", 48),),
+            prompts=(_HUNGRY, *_SMALL_WORLD),
+            closed=True,
         ),
         Model("llada-8b-base", "GSAI-ML/LLaDA-8B-Base", "LLaDA, 8 billion parameters, pre-trained."),
         Model(

@@ -457,3 +457,9 @@ def variance_points(
         for head in range(shape[1])
     ]
     return spatial, temporal, names
+
+
+def telling_step(strength: np.ndarray) -> int | None:
+    """The step whose sinks take the greatest share of attention, strength (T,); the first of equals, None for none."""
+    strength = np.nan_to_num(strength)
+    return int(np.argmax(strength)) if strength.any() else None

@@ -1,11 +1,11 @@
-"""A step's text as coloured tokens: shade = confidence, outline = sink, dashed = not decided or not for good."""
+"""Text as coloured tokens while it is written: shade = confidence, dashed = not decided yet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
 
-from analysis.figures.style import SINK, TOKEN
+from analysis.figures.style import TOKEN
 from analysis.sinks.token_states import TokenState
 
 _STYLE = """<style>
@@ -16,15 +16,12 @@ _STYLE = """<style>
   background:transparent;font-size:.78em}
 .ss-text .new{font-weight:700}
 .ss-text .accepted{border:2px dashed BLOCK}
-.ss-text .edited{text-decoration:underline wavy 2px;text-underline-offset:.25em}
-.ss-text .taken{border-color:#c2255c}
 .ss-text .edge{padding:0;margin:0 .2em;border:0;border-left:3px solid BLOCK;border-radius:0}
 .ss-text .prompt{background:rgba(128,138,156,.16)}
 .ss-text .changed{background:rgba(240,160,32,.38)}
-.ss-text .sink{border:2px solid SINK;box-shadow:0 0 0 1px SINK55}
 .ss-legend{font-size:.82rem;opacity:.85}
 .ss-legend .ss-text{display:inline;padding:0;font-size:.82rem}
-</style>""".replace("SINK", SINK).replace("BLOCK", TOKEN)
+</style>""".replace("BLOCK", TOKEN)
 
 
 def confidence_color(confidence: float) -> str:
@@ -46,16 +43,12 @@ def token_text(
     labels: Sequence[str],
     states: Sequence[int],
     confidence: Sequence[float | None],
-    sinks: Sequence[bool] | None = None,
-    new: Sequence[bool] | None = None,
-    mass: Sequence[float] | None = None,
-    before: Mapping[int, str] | None = None,
+    new: Sequence[bool],
     open_block: Sequence[int] | None = None,
-    noise: bool = False,
 ) -> str:
-    """HTML of one step. states: a `TokenState` each. confidence: probability each token was chosen with, None where it
-    was not (yet). before: the text of each token that the step before edited or took back, by position. open_block:
-    positions to draw its border at, from and to.
+    """HTML of a text being written. states: a `TokenState` each. confidence: probability each token was chosen with,
+    None where it was not (yet). new: which the last step chose. open_block: positions to draw its border at, from and
+    to.
 
     All text is escaped: a model or a prompt may write markup.
     """
@@ -78,18 +71,10 @@ def token_text(
         if states[index] == TokenState.ACCEPTED:
             kinds.append("accepted")
             notes.append("may be taken back")
-        if before is not None and index in before:
-            kinds.append("taken" if undecided else "edited")
-            notes.append(f"{'taken back, was' if undecided else 'edited, was'} ‘{before[index]}’")
-        if new is not None and new[index]:
+        if new[index]:
             kinds.append("new")
             notes.append("chosen in this step")
-        if mass is not None:
-            notes.append(f"mass {mass[index]:.2f}")
-        if sinks is not None and sinks[index]:
-            kinds.append("sink")
-            notes.append("attention sink")
-        text = "[MASK]" if undecided and not noise else (label.replace("\n", "⏎").strip() or "␣")
+        text = "[MASK]" if undecided else (label.replace("\n", "⏎").strip() or "␣")
         classes = f' class="{" ".join(kinds)}"' if kinds else ""
         spans.append(f'<span{classes}{style} title="{escape(" · ".join(notes))}">{escape(text)}</span>')
     if open_block is not None and open_block[1] == len(labels):
@@ -109,28 +94,17 @@ def changed_text(words: Sequence[str], same: Sequence[bool]) -> str:
     return f'<div class="ss-text" role="group" aria-label="Text with its changes">{"".join(spans)}</div>'
 
 
-def legend(
-    sinks: bool = True, accepted: bool = False, changed: bool = False, blocks: bool = False, noise: bool = False
-) -> str:
-    """What the shades mean, of what there is: sinks, tokens that may be taken back, tokens that steps changed or took
-    back, and borders of blocks.
-    """
+def legend(blocks: bool = False) -> str:
+    """What the shades mean; with blocks, their borders too."""
     parts = [
         '<span class="prompt">prompt</span>',
-        f'<span class="mask">{"undecided: noise" if noise else "[MASK]"}</span>',
+        '<span class="mask">[MASK]</span>',
         f'<span style="background:{confidence_color(0.1)}">unsure</span>',
         f'<span style="background:{confidence_color(0.97)}">sure</span>',
         '<span class="new">bold: chosen now</span>',
     ]
-    if accepted:
-        parts.append('<span class="accepted">may be taken back</span>')
-    if changed:
-        parts.append('<span class="edited">edited</span>')
-        parts.append('<span class="mask taken">taken back</span>')
     if blocks:
         parts.append(f"{_EDGE} open block {_EDGE}")
-    if sinks:
-        parts.append('<span class="sink">attention sink</span>')
     return f'<div class="ss-legend"><span class="ss-text">{"".join(parts)}</span></div>'
 
 

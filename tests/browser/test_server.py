@@ -53,7 +53,7 @@ def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path)
     with server(tmp_path) as address:
         page.goto(f"{address}/denoise")
         page.get_by_role("button", name="Record", exact=True).click()
-        expect(page.get_by_text("Text at step 0")).to_be_visible(timeout=90_000)
+        expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible(timeout=90_000)
         worker = worker_of(address)
         os.kill(worker, signal.SIGKILL)
         while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
@@ -65,7 +65,7 @@ def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path)
         expect(page.get_by_text("seed 5.")).to_be_visible()
         page.get_by_role("button", name="Record", exact=True).click()
         expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"))
-        expect(page.get_by_text("Text at step 0")).to_be_visible()
+        expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
         assert worker_of(address) != worker
 
 

@@ -56,8 +56,8 @@ def test_denoise_records_the_prompt_and_shows_it():
     assert engine().wait(record.id, 120).state == "done"
     test.run()
     assert not test.exception
-    assert test.slider(key="step").max == 4
-    assert "Text at step 0" in texts(test)
+    assert "Where attention goes in step" in texts(test) and 0 <= test.session_state["step"] <= 4
+    assert test.session_state["denoise_play"] == record.id, "it plays once by itself"
 
 
 def test_settings_that_do_not_fit_cannot_be_submitted():
@@ -67,54 +67,59 @@ def test_settings_that_do_not_fit_cannot_be_submitted():
     assert test.button(key="record").disabled
 
 
-def test_denoise_replays_a_recording_from_its_address(recording):
-    test = app("pages/denoise.py", recording=recording.id)
-    test.slider(key="step").set_value(3).run()
-    assert "Text at step 3" in texts(test)
-    assert test.session_state["denoise_playing"] is False if "denoise_playing" in test.session_state else True
+def test_denoise_opens_a_recording_from_its_address_at_its_step(recording):
+    test = app("pages/denoise.py", recording=recording.id, step="3")
+    assert "Where attention goes in step 3" in texts(test)
+    assert test.text_area[0].value == recording.spec["prompt"]
     test.selectbox(key="definition").set_value("above-others").run()
     assert test.slider(key="epsilon").value == 3.0
     assert not test.exception
-    test.button(key="play").click().run()
-    assert test.session_state["denoise_playing"] is True
-    assert test.session_state["step"] == 4
+    beyond = app("pages/denoise.py", recording=recording.id, step="99")
+    assert "Where attention goes in step 5" in texts(beyond)
 
 
-def test_pause_keeps_the_step_that_is_seen_though_the_browser_lags(recording):
-    test = app("pages/denoise.py", recording=recording.id)
-    test.button(key="play").click().run()
+def test_without_a_step_a_recording_rests_where_its_sinks_are_strongest(recording):
+    test = app("pages/denoise.py", recording=recording.id, k="1")
+    trajectory = open_trajectory(engine().result(recording).file)
+    mass = definitions.mean_mass(trajectory.relative_mass())
+    shares = np.where(definitions.find_sinks(mass, SinkParams(k=1)), mass, 0).sum(axis=1) / mass.sum(axis=1)
+    assert f"Sinks are strongest in step {shares.argmax()}:" in texts(test)
+    assert test.session_state["step"] == shares.argmax()
+
+
+def test_the_box_takes_over_the_prompt_of_what_is_shown_unless_something_was_typed(recording):
+    test = app("pages/denoise.py")
+    other = RecordSpec(prompt="Sue has a cat.", sampling=LLaDASampling(gen_length=4, steps=2))
+    record = engine().wait(engine().submit("record", other).id, 120)
+    test.query_params["recording"] = record.id
     test.run()
-    seen = test.session_state["step"]
-    assert f"Text at step {seen}" in texts(test)
-    test.button(key="play").click().run()
-    assert test.session_state["denoise_playing"] is False
-    assert (test.session_state["step"], test.slider(key="step").value) == (seen, seen)
-    test.slider(key="step").set_value(seen - 1).run()  # sent before the browser had drawn the last step
-    assert test.slider(key="step").value == seen
-    assert f"Text at step {seen}" in texts(test)
-    test.session_state["denoise_held_since"] -= 60
-    test.slider(key="step").set_value(seen - 1).run()  # a visitor's own step back
-    assert f"Text at step {seen - 1}" in texts(test)
-
-
-def test_pause_keeps_the_step_that_is_seen_though_a_run_was_cut_short(recording):
-    """The browser has shown step 3, and what the run that showed it noted was lost."""
-    test = app("pages/denoise.py", recording=recording.id)
-    test.button(key="play").click().run()
-    test.session_state["denoise_position"] = 2
-    test.slider(key="step").set_value(3)
-    test.button(key="play").click().run()
-    assert test.session_state["denoise_playing"] is False
-    assert test.session_state["step"] == 3
-
-
-def test_replay_stops_at_the_last_step(recording):
-    test = app("pages/denoise.py", recording=recording.id)
-    test.slider(key="step").set_value(4).run()
-    test.button(key="play").click().run()
+    assert test.text_area[0].value == "Sue has a cat."
+    test.text_area[0].set_value("Leo is").run()
+    test.query_params["recording"] = recording.id
     test.run()
-    assert test.session_state["step"] == 5
-    assert test.session_state["denoise_playing"] is False
+    assert test.text_area[0].value == "Leo is"
+    test.selectbox(key="prompt_bundled_example").set_value("The opposite of narrow is").run()
+    assert test.text_area[0].value == "The opposite of narrow is"
+    assert test.selectbox(key="prompt_bundled_example").value is None
+
+
+def test_what_speaks_against_a_prompt_is_said_before_it_is_recorded():
+    test = app("pages/denoise.py")
+    test.text_area[0].set_value("What is quantum entanglement? mia and Sue [MASK]").run()
+    said = test.warning[0].value
+    assert "‘quantum’, ‘entanglement’, ‘mia’" in said and "‘Mia’" in said and "Sue" not in said and "MASK" not in said
+    assert not test.button(key="record").disabled
+    test.text_area[0].set_value("").run()
+    assert "prompt is empty" in test.warning[0].value and not test.button(key="record").disabled
+    test.text_area[0].set_value(" ".join(["Sue"] * 230)).run()
+    assert "takes 231 tokens and 48 would be written; this model takes 256 in all. At most 25" in test.error[0].value
+    assert test.button(key="record").disabled
+    test.text_area[0].set_value(" ".join(["Sue"] * 300)).run()
+    assert "301 tokens" in test.error[0].value and "Shorten it" in test.error[0].value
+    test.text_area[0].set_value("Sue is").run()
+    assert not test.error and not test.warning
+    test.number_input(key="bundled_gen_length").set_value(254).run()
+    assert "At most 253 new tokens fit" in test.error[0].value
 
 
 def test_an_unknown_recording_in_the_address_falls_back_to_the_newest(recording):

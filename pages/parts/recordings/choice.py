@@ -156,6 +156,16 @@ def step_slider(recording: Recording) -> int:
     )
 
 
+def shown_step(recording: Recording, first: int) -> int:
+    """The step that the address or the visitor named, for a page that has no slider for it. first: where none is."""
+    last = recording.trajectory.steps - 1
+    named = st.session_state.get("step", st.query_params.get("step", ""))
+    step = int(named) if str(named).isdecimal() else first
+    st.session_state["step"] = min(max(step, 0), last)
+    st.query_params["step"] = str(st.session_state["step"])
+    return st.session_state["step"]
+
+
 def sink_and_split_controls() -> tuple[SinkParams, SplitName]:
     """The sink definition and its threshold; and on which tokens sinks count."""
     left, right = st.columns([4, 1])
@@ -176,9 +186,9 @@ def _described(split: Split) -> str:
     return f"- {split.name}: {split.help}"
 
 
-def sink_controls() -> SinkParams:
-    """The sink definition and its own threshold."""
-    choice, threshold = st.columns([1, 1])
+def sink_controls(stacked: bool = False) -> SinkParams:
+    """The sink definition and its own threshold, side by side or one above the other."""
+    choice, threshold = (st.container(), st.container()) if stacked else st.columns([1, 1])
     with choice:
         definition = controls.draw(
             SinkParams,

@@ -1,0 +1,127 @@
+"""What the player is sent: every step of one or two recordings, packed once.
+
+Shapes: T steps, S positions. A frame is the input of a step; the last one is the finished text, which no forward sees.
+"""
+
+import base64
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+MOST_CELLS = 4_000_000  # frames times positions; longer recordings are sent with every n-th step
+# Bits of a cell's flags, which player.js reads by the same numbers.
+PRESENT, GIVEN, UNDECIDED, ACCEPTED, SINK, WRITTEN, EDITED, TAKEN_BACK = (1 << bit for bit in range(8))
+_FULL = 65535  # of values from 0 to 1 in 16 bits
+_CHOSEN = _FULL - 1  # of confidences, which follow 0 for: the model chose nothing there
+
+
+@dataclass(frozen=True)
+class Track:
+    """One recording as it is played.
+
+    tokens (T, S) and final (S,): ids, with their text in names. present, given, undecided, accepted (T, S) bool: what
+    each token of a step's input is. written, edited, taken_back (T, S) bool: what each step does to it. confidence
+    (T, S): of the tokens a step chose, NaN elsewhere. mass (T, S): mean relative mass, of which uniform attention gives
+    1, NaN where nothing is. sinks (T, S) bool. thresholds (T,): what a sink's mass exceeds, NaN where each position has
+    its own. open_block (T, 2): positions a step writes in; None where there is one block. mask_token: id, or None.
+    """
+
+    title: str
+    tokens: np.ndarray
+    final: np.ndarray
+    names: Mapping[int, str]
+    mask_token: int | None
+    present: np.ndarray
+    given: np.ndarray
+    undecided: np.ndarray
+    accepted: np.ndarray
+    written: np.ndarray
+    edited: np.ndarray
+    taken_back: np.ndarray
+    confidence: np.ndarray
+    mass: np.ndarray
+    sinks: np.ndarray
+    thresholds: np.ndarray
+    open_block: np.ndarray | None = None
+
+
+def playback(tracks: list[Track], step: int = 0, telling: int | None = None, play: str = "") -> dict[str, Any]:
+    """What the player takes, as JSON.
+
+    step: where it rests. telling: the step it offers to jump to. play: not empty: it plays once by itself, and once
+    only for this value.
+    """
+    packed = [_packed(track) for track in tracks]
+    content = sha256("".join(each["cells"] for each in packed).encode()).hexdigest()[:16]
+    return {"content": content, "tracks": packed, "step": step, "telling": telling, "play": play}
+
+
+def _packed(track: Track) -> dict[str, Any]:
+    steps, positions = track.tokens.shape
+    starts = np.arange(0, steps, max(1, -(-steps * positions // MOST_CELLS)))
+    occurring, indices = np.unique(
+        np.where(_with_last(track.present, True), _with_last(track.tokens, track.final), -1), return_inverse=True
+    )
+    indices = indices.reshape(steps + 1, positions)
+    chosen, chosen_in = _latest_choice(track.confidence)
+    frames = np.append(starts, steps)
+    highest = float(np.nanmax(track.mass, initial=0.0))
+    mass = np.nan_to_num(_with_last(track.mass, 0.0)) / (highest or 1.0)
+    sure = np.where(np.isfinite(chosen), 1 + np.rint(np.nan_to_num(chosen) * _CHOSEN), 0)
+    arrays = (
+        indices[frames].astype("<u4"),
+        np.rint(mass[frames] * _FULL).astype("<u2"),
+        sure[frames].astype("<u2"),
+        chosen_in[frames].astype("<u2"),
+        _flags(track, starts),
+    )
+    cells = b"".join(values.tobytes() for values in arrays)
+    return {
+        "title": track.title,
+        "frames": frames.tolist(),
+        "positions": positions,
+        "names": ["" if token < 0 else track.names[token] for token in occurring.tolist()],
+        "mask": next((n for n, token in enumerate(occurring.tolist()) if token == track.mask_token), -1),
+        "highest": highest,
+        "thresholds": [round(float(value), 4) if np.isfinite(value) else None for value in track.thresholds[starts]],
+        "blocks": None if track.open_block is None else track.open_block[starts].tolist(),
+        "cells": base64.b64encode(zlib.compress(cells, 9)).decode(),
+    }
+
+
+def _with_last(values: np.ndarray, last: Any) -> np.ndarray:
+    """Values by step (T, S) and those of the finished text, (T + 1, S)."""
+    return np.concatenate([values, np.broadcast_to(np.asarray(last, values.dtype), (1, values.shape[1]))])
+
+
+def _latest_choice(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """With which probability the token before each frame was chosen, NaN where the model chose none yet, and in which
+    step, (T + 1, S) each."""
+    steps = np.arange(1, len(confidence) + 1)[:, None]
+    frame = np.where(np.isfinite(confidence), steps, 0)
+    latest = np.maximum.accumulate(np.concatenate([np.zeros_like(frame[:1]), frame]), axis=0)
+    chosen_in = np.maximum(latest - 1, 0)
+    values = np.where(latest > 0, np.take_along_axis(confidence, chosen_in, axis=0), np.nan)
+    return values, chosen_in
+
+
+def _flags(track: Track, starts: np.ndarray) -> np.ndarray:
+    """One byte a cell, (frames, S). What was done between two frames stands in the later one."""
+    frames = np.append(starts, len(track.tokens))
+    left = np.zeros(len(track.final), bool) if track.mask_token is None else track.final == track.mask_token
+    flags = np.zeros((len(frames), len(track.final)), np.uint8)
+    for bit, values, last in (
+        (PRESENT, track.present, True),
+        (GIVEN, track.given, track.given[-1]),
+        (UNDECIDED, track.undecided, left),
+        (ACCEPTED, track.accepted, False),
+        (SINK, track.sinks, False),
+    ):
+        flags |= np.uint8(bit) * _with_last(values, last)[frames]
+    for bit, values in ((WRITTEN, track.written), (EDITED, track.edited), (TAKEN_BACK, track.taken_back)):
+        flags[1:] |= np.uint8(bit) * np.logical_or.reduceat(values, starts, axis=0)
+    return flags

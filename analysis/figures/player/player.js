@@ -1,0 +1,513 @@
+// Plays recordings: the text of every step with its sinks, and where attention goes in it. All that is shown was sent
+// once; playing asks nobody for anything. Texts come from models and people, so they are only ever set as textContent.
+
+const PRESENT = 1, GIVEN = 2, UNDECIDED = 4, ACCEPTED = 8, SINK = 16, WRITTEN = 32, EDITED = 64, TAKEN_BACK = 128; // as in data.py
+const FULL = 65535, CHOSEN = 65534;
+const RATES = [2, 4, 8, 16, 32, 64]; // steps a second
+const LONGEST = 25; // seconds that playing takes at the rate it begins with
+const REST = 900; // milliseconds at the end of a text that played by itself, before it goes to the most telling step
+const FADE = 0.14; // seconds in which bars and glows follow, roughly
+const STRIP = 132; // pixels
+const players = new WeakMap();
+const playedOnce = new Set();
+
+const make = (kind, name, text) => {
+  const element = document.createElement(kind);
+  if (name) element.className = name;
+  if (text) element.textContent = text;
+  return element;
+};
+const icon = (path) => {
+  const space = "http://www.w3.org/2000/svg", svg = document.createElementNS(space, "svg"), shape = document.createElementNS(space, "path");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  shape.setAttribute("d", path);
+  svg.append(shape);
+  return svg;
+};
+const ICONS = {
+  Play: "M4 2.5v11l9-5.5z", Pause: "M4 3h3v10H4zM9 3h3v10H9z", "Previous step": "M3 3h2v10H3zM13 3v10L6 8z", "Next step": "M11 3h2v10h-2zM3 3v10l7-5z",
+};
+const button = (label, act) => {
+  const made = make("button", "control");
+  made.type = "button";
+  made.addEventListener("click", act);
+  name(made, label);
+  return made;
+};
+const name = (made, label) => {
+  made.replaceChildren(icon(ICONS[label]));
+  made.setAttribute("aria-label", label);
+  made.title = label;
+};
+const visible = (label) => label.replaceAll("\n", "⏎").trim() || "␣";
+const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+const percent = (share) => `${Math.round(100 * share)} %`;
+const shade = (sure) =>
+  sure < 0.5 ? `rgba(240,160,32,${(0.15 + (0.5 - sure)).toFixed(2)})` : `rgba(58,124,232,${(0.1 + 0.9 * (sure - 0.5)).toFixed(2)})`;
+
+async function unpacked(track) {
+  const bytes = Uint8Array.from(atob(track.cells), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const buffer = await new Response(stream).arrayBuffer();
+  const cells = track.frames.length * track.positions;
+  return {
+    ...track,
+    last: track.frames.length - 1,
+    token: new Uint32Array(buffer, 0, cells),
+    mass: new Uint16Array(buffer, 4 * cells, cells),
+    confidence: new Uint16Array(buffer, 6 * cells, cells),
+    chosenIn: new Uint16Array(buffer, 8 * cells, cells),
+    flags: new Uint8Array(buffer, 10 * cells, cells),
+  };
+}
+
+// One recording's text and its bars.
+class TrackView {
+  constructor(track, place, player, titled) {
+    Object.assign(this, { track, player, shown: -1, looked: -1 });
+    this.root = make("section", "track");
+    this.told = make("span", "told");
+    if (titled) {
+      const title = make("h4", "", `${track.title} · `);
+      title.append(this.told);
+      this.root.append(title);
+    }
+    this.text = make("div", "text");
+    this.text.setAttribute("role", "group");
+    this.text.setAttribute("aria-label", titled ? `Text: ${track.title}` : "Text of this step");
+    this.strip = make("canvas", "strip");
+    this.strip.setAttribute("role", "img");
+    this.slots = Array.from({ length: track.positions }, (_, position) => this.slot(position));
+    this.text.append(...this.slots);
+    this.root.append(this.text, this.strip);
+    place.append(this.root);
+    this.height = new Float32Array(track.positions); // of the bars as they are drawn, following the step's
+    this.glow = new Float32Array(track.positions);
+    this.slots[0].tabIndex = 0;
+    this.strip.addEventListener("pointermove", (event) => this.look(this.under(event)));
+    this.strip.addEventListener("pointerleave", () => this.look(-1));
+    this.strip.addEventListener("click", (event) => this.choose(this.under(event)));
+    this.resized = new ResizeObserver(() => this.draw());
+    this.resized.observe(this.strip);
+  }
+
+  slot(position) {
+    const slot = make("button", "slot");
+    slot.type = "button";
+    slot.tabIndex = -1;
+    if (position % 10 === 0) slot.dataset.position = position;
+    slot.addEventListener("pointerdown", (event) => event.preventDefault()); // the keys stay with the player
+    slot.addEventListener("click", () => this.choose(position));
+    slot.addEventListener("pointerenter", () => this.look(position));
+    slot.addEventListener("pointerleave", () => this.look(-1));
+    slot.addEventListener("focus", () => this.look(position));
+    return slot;
+  }
+
+  // Every place is as wide as the widest token that ever stands in it, so that no line moves while it plays.
+  measure() {
+    const style = getComputedStyle(this.slots[0]), size = parseFloat(style.fontSize) || 15;
+    const pen = make("canvas").getContext("2d"), widths = new Map();
+    pen.font = `700 ${size}px ${style.fontFamily}`;
+    const width = (token) => {
+      if (!widths.has(token)) widths.set(token, token === this.track.mask ? 0 : pen.measureText(visible(this.track.names[token])).width);
+      return widths.get(token);
+    };
+    const { token, flags, positions } = this.track, widest = new Float32Array(positions);
+    for (let cell = 0; cell < token.length; cell++) {
+      if (flags[cell] & PRESENT) widest[cell % positions] = Math.max(widest[cell % positions], width(token[cell]));
+    }
+    this.slots.forEach((slot, position) => { slot.style.width = `${(Math.max(widest[position] / size, 0.9) + 0.95).toFixed(3)}em`; });
+  }
+
+  show(frame) {
+    const { track } = this, at = Math.min(frame, track.last), row = at * track.positions, before = this.shown * track.positions;
+    const block = track.blocks && at < track.last ? track.blocks[at] : null;
+    let first = -1;
+    for (let position = 0; position < track.positions; position++) {
+      const cell = row + position, flags = track.flags[cell], open = block && position >= block[0] && position < block[1];
+      if (first < 0 && flags & WRITTEN) first = position;
+      const state = flags | (open ? 256 : 0) | (track.token[cell] << 9), was = this.slots[position].state;
+      if (was === state && this.shown >= 0 && track.confidence[cell] === track.confidence[before + position]) continue;
+      this.dress(position, cell, flags, open);
+      this.slots[position].state = state;
+    }
+    this.shown = at;
+    this.told.textContent = this.summary();
+    this.strip.setAttribute("aria-label", `Attention mass by position: ${this.told.textContent}`);
+    if (first >= 0) this.follow(this.slots[first]);
+  }
+
+  dress(position, cell, flags, open) {
+    const { track } = this, slot = this.slots[position], mask = track.token[cell] === track.mask;
+    const kinds = ["slot"];
+    const add = (name, holds) => holds && kinds.push(name);
+    add("absent", !(flags & PRESENT));
+    add("given", flags & GIVEN);
+    add("undecided", flags & UNDECIDED);
+    add("accepted", flags & ACCEPTED);
+    add("sink", flags & SINK);
+    add("new", flags & WRITTEN);
+    add("edited", flags & EDITED);
+    add("taken", flags & TAKEN_BACK);
+    add("open", open);
+    slot.className = kinds.join(" ");
+    slot.textContent = mask || !(flags & PRESENT) ? "" : visible(track.names[track.token[cell]]);
+    if (mask) slot.setAttribute("aria-label", "[MASK]");
+    else slot.removeAttribute("aria-label");
+    const sure = track.confidence[cell], decided = !(flags & (GIVEN | UNDECIDED)) && flags & PRESENT;
+    slot.style.background = decided && sure ? shade((sure - 1) / CHOSEN) : "";
+  }
+
+  // Long texts scroll in their own box, to what is being written.
+  follow(slot) {
+    const box = this.text;
+    if (box.scrollHeight <= box.clientHeight + 4) return;
+    const top = slot.offsetTop - box.offsetTop;
+    if (top < box.scrollTop || top > box.scrollTop + box.clientHeight - 40) box.scrollTop = top - 40;
+  }
+
+  summary() {
+    const { track } = this, row = this.shown * track.positions;
+    if (this.shown === track.last) return "finished; no forward looks at this text";
+    let sinks = 0, held = 0, all = 0;
+    for (let cell = row; cell < row + track.positions; cell++) {
+      all += track.mass[cell];
+      if (track.flags[cell] & SINK) (sinks += 1), (held += track.mass[cell]);
+    }
+    return sinks ? `${sinks} sink${sinks > 1 ? "s take" : " takes"} ${percent(held / all)} of the attention` : "no sink";
+  }
+
+  describe(position) {
+    const { track } = this, cell = this.shown * track.positions + position, flags = track.flags[cell];
+    const quoted = (cell) => (track.token[cell] === track.mask ? "[MASK]" : `‘${visible(track.names[track.token[cell]])}’`);
+    const told = [`position ${position}`];
+    if (!(flags & PRESENT)) return `position ${position} · not there yet`;
+    told.push(quoted(cell));
+    if (flags & GIVEN) told.push("given by the prompt");
+    else if (flags & UNDECIDED) told.push("not decided yet");
+    else if (track.confidence[cell]) told.push(`chosen in step ${track.chosenIn[cell]} with ${percent((track.confidence[cell] - 1) / CHOSEN)}`);
+    else told.push("not chosen by the model");
+    if (flags & ACCEPTED) told.push("may be taken back");
+    if (flags & (EDITED | TAKEN_BACK)) told.push(`${flags & EDITED ? "edited" : "taken back"}, was ${quoted(cell - track.positions)}`);
+    if (this.shown < track.last) told.push(`mass ${((track.mass[cell] / FULL) * track.highest).toFixed(2)}`);
+    if (flags & SINK) told.push("attention sink");
+    return told.join(" · ");
+  }
+
+  look(position) {
+    this.looked = position;
+    this.player.tell(position < 0 ? "" : this.describe(position));
+    this.draw();
+  }
+
+  choose(position) {
+    if (position < 0 || position >= this.track.positions) return;
+    this.player.choose(this, position);
+  }
+
+  under(event) {
+    return Math.floor(((event.offsetX - this.left) / (this.strip.clientWidth - this.left)) * this.track.positions);
+  }
+
+  // Moves the bars and glows towards the step's; whether they still move.
+  settle(seconds) {
+    const { track } = this, row = this.shown * track.positions, part = still() ? 1 : 1 - Math.exp(-seconds / FADE);
+    let moving = false;
+    for (let position = 0; position < track.positions; position++) {
+      const mass = track.mass[row + position] / FULL, sink = track.flags[row + position] & SINK ? 1 : 0;
+      const rise = mass - this.height[position], brighten = sink - this.glow[position];
+      moving ||= Math.abs(rise) > 0.002 || Math.abs(brighten) > 0.02;
+      this.height[position] += Math.abs(rise) > 0.002 ? rise * part : rise;
+      this.glow[position] += Math.abs(brighten) > 0.02 ? brighten * part : brighten;
+    }
+    this.draw();
+    return moving;
+  }
+
+  draw() {
+    const { track, strip } = this, wide = strip.clientWidth, ratio = devicePixelRatio || 1;
+    if (!wide || this.shown < 0) return;
+    if (strip.width !== Math.round(wide * ratio)) {
+      strip.width = Math.round(wide * ratio);
+      strip.height = STRIP * ratio;
+    }
+    const pen = strip.getContext("2d"), style = getComputedStyle(strip), foot = STRIP - 17, top = 14;
+    const color = style.color, sink = style.getPropertyValue("--sink").trim(), token = style.getPropertyValue("--token").trim();
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, wide, STRIP);
+    pen.font = `11px ${style.fontFamily}`;
+    pen.fillStyle = color;
+    const high = track.highest || 1, y = (mass) => foot - (mass / high) * (foot - top);
+    const marks = [0, high / 2, high].map((mass) => [mass, mass ? mass.toPrecision(2) : "0"]);
+    this.left = 8 + Math.max(...marks.map(([, text]) => pen.measureText(text).width));
+    pen.globalAlpha = 0.75;
+    pen.textAlign = "right";
+    for (const [mass, text] of marks) pen.fillText(text, this.left - 5, y(mass) + 4);
+    pen.textAlign = "left";
+    pen.fillText("attention mass (uniform = 1)", this.left + 2, 10);
+    pen.globalAlpha = 0.2;
+    for (const [mass] of marks) pen.fillRect(this.left, Math.round(y(mass)), wide - this.left, 1);
+    const each = (wide - this.left) / track.positions, gap = each > 4 ? 1 : 0, row = this.shown * track.positions;
+    const block = track.blocks && this.shown < track.last ? track.blocks[this.shown] : null;
+    if (block) {
+      pen.globalAlpha = 0.1;
+      pen.fillStyle = token;
+      pen.fillRect(this.left + block[0] * each, top, (block[1] - block[0]) * each, foot - top);
+    }
+    for (let position = 0; position < track.positions; position++) {
+      const x = this.left + position * each, tall = this.height[position] * (foot - top), glow = this.glow[position];
+      if (position === this.looked) {
+        pen.globalAlpha = 0.14;
+        pen.fillStyle = color;
+        pen.fillRect(x, top, each, foot - top);
+      }
+      pen.globalAlpha = track.flags[row + position] & UNDECIDED ? 0.45 : 0.95;
+      pen.fillStyle = token;
+      pen.fillRect(x, foot - tall, Math.max(each - gap, 1), tall);
+      if (glow > 0.01) {
+        pen.globalAlpha = glow;
+        pen.fillStyle = sink;
+        pen.fillRect(x, foot - tall, Math.max(each - gap, 1), tall);
+        pen.globalAlpha = glow * 0.25;
+        pen.fillRect(x - 2, foot - tall - 3, Math.max(each - gap, 1) + 4, tall + 3);
+      }
+    }
+    const threshold = this.shown < track.last ? track.thresholds[this.shown] : null;
+    if (threshold !== null && threshold < high) {
+      pen.globalAlpha = 0.8;
+      pen.strokeStyle = color;
+      pen.setLineDash([4, 4]);
+      pen.beginPath();
+      pen.moveTo(this.left, y(threshold));
+      pen.lineTo(wide, y(threshold));
+      pen.stroke();
+      pen.setLineDash([]);
+    }
+    pen.fillStyle = color;
+    pen.globalAlpha = 0.75;
+    const every = [10, 20, 50, 100, 200, 500, 1000].find((count) => count * each > 28) || 2000;
+    for (let position = 0; position < track.positions; position += every) pen.fillText(position, this.left + position * each, STRIP - 4);
+    pen.globalAlpha = 1;
+  }
+}
+
+class Player {
+  constructor(place) {
+    Object.assign(this, { views: [], frame: 0, playing: false, content: "", pageStep: 0, telling: null, drawn: 0 });
+    this.root = make("div", "player");
+    this.root.tabIndex = 0;
+    this.root.setAttribute("role", "group");
+    this.root.setAttribute("aria-label", "Player. Space plays and pauses, arrow keys step, Home and End go to the first and last step.");
+    this.back = button("Previous step", () => this.jump(this.frame - 1));
+    this.toggle = button("Play", () => this.turn());
+    this.forth = button("Next step", () => this.jump(this.frame + 1));
+    this.toggle.classList.add("main");
+    this.scrub = make("input", "scrub");
+    this.scrub.type = "range";
+    this.scrub.min = 0;
+    this.scrub.setAttribute("aria-label", "Denoising step");
+    this.scrub.addEventListener("input", () => this.jump(Number(this.scrub.value)));
+    this.rate = make("select", "rate");
+    this.rate.setAttribute("aria-label", "Speed");
+    this.rate.append(...RATES.map((rate) => new Option(`${rate} steps/s`, rate)));
+    this.best = make("button", "best");
+    this.best.type = "button";
+    this.best.addEventListener("click", () => this.jump(this.frameOf(this.telling)));
+    this.status = make("div", "status");
+    this.status.setAttribute("role", "status");
+    this.info = make("div", "info");
+    this.tracks = make("div", "tracks");
+    this.legend = make("div", "legend");
+    const bar = make("div", "bar");
+    bar.append(this.back, this.toggle, this.forth, this.scrub, this.rate, this.best);
+    this.root.append(bar, this.status, this.tracks, this.info, this.legend);
+    this.root.addEventListener("keydown", (event) => this.key(event));
+    place.append(this.root);
+    this.tick = this.tick.bind(this);
+  }
+
+  async update(data, send) {
+    Object.assign(this, { send, telling: data.telling });
+    if (data.content !== this.content) {
+      const tracks = await Promise.all(data.tracks.map(unpacked));
+      const other = !this.content || tracks[0].last !== this.last;
+      this.content = data.content;
+      this.views.forEach((view) => view.resized.disconnect());
+      this.tracks.replaceChildren();
+      this.last = Math.max(...tracks.map((track) => track.last));
+      this.views = tracks.map((track) => new TrackView(track, this.tracks, this, tracks.length > 1));
+      this.tracks.classList.toggle("two", tracks.length > 1);
+      this.scrub.max = this.last;
+      this.explain(tracks);
+      if (other) {
+        this.playing = false;
+        this.rate.value = RATES.find((rate) => rate >= 8 && this.last / rate <= LONGEST) || RATES.at(-1);
+        this.frame = this.frameOf(data.step);
+      }
+      document.fonts.ready.then(() => this.views.forEach((view) => view.measure()));
+      this.views.forEach((view) => view.measure());
+      this.show();
+      this.pageStep = data.step;
+    } else if (data.step !== this.given && data.step !== this.pageStep && !this.playing) {
+      this.frame = this.frameOf(data.step); // the page went there itself
+      this.pageStep = data.step;
+      this.show();
+    }
+    this.given = data.step;
+    this.best.hidden = this.telling === null;
+    this.best.textContent = `Most telling: step ${this.telling}`;
+    if (data.play && !playedOnce.has(data.play)) {
+      playedOnce.add(data.play);
+      if (!still()) {
+        this.restAt = this.frameOf(data.step);
+        this.frame = 0;
+        this.turn(true);
+      }
+    }
+    this.views.forEach((view) => view.draw()); // the theme may have changed
+  }
+
+  frameOf(step) {
+    const frames = this.views[0].track.frames;
+    let frame = frames.length - 2;
+    while (frame > 0 && frames[frame] > step) frame--;
+    return frame;
+  }
+
+  // The page's step: that of the last forward for the finished text.
+  get step() {
+    const { frames, last } = this.views[0].track;
+    return frames[Math.min(this.frame, last - 1)];
+  }
+
+  turn(on = !this.playing) {
+    if (on && this.frame >= this.last) this.frame = 0;
+    this.playing = on;
+    if (on) this.owed = 0;
+    clearTimeout(this.resting);
+    name(this.toggle, on ? "Pause" : "Play");
+    this.status.setAttribute("aria-live", on ? "off" : "polite");
+    this.show();
+    if (!on) this.report();
+  }
+
+  jump(frame) {
+    clearTimeout(this.resting);
+    this.restAt = undefined;
+    this.frame = Math.max(0, Math.min(frame, this.last));
+    if (this.playing) this.turn(false);
+    else this.show(), this.report();
+  }
+
+  // Tells the page where it rests, once it does.
+  report() {
+    clearTimeout(this.reporting);
+    this.reporting = setTimeout(() => {
+      if (this.playing || this.step === this.pageStep) return;
+      this.pageStep = this.step;
+      this.send("step", this.step);
+    }, 200);
+  }
+
+  show() {
+    this.views.forEach((view) => view.show(this.frame));
+    this.drawn += 1;
+    this.scrub.value = this.frame;
+    this.scrub.setAttribute("aria-valuetext", this.frame === this.last ? "finished" : `step ${this.step}`);
+    this.back.disabled = this.frame === 0;
+    this.forth.disabled = this.frame === this.last;
+    const where = this.frame === this.last ? "Finished text" : `Step ${this.step} of ${this.views[0].track.frames.at(-1)}`;
+    this.status.replaceChildren(make("b", "", where));
+    if (this.views.length === 1) this.status.append(` · ${this.views[0].told.textContent}`);
+    const looked = this.views.find((view) => view.looked >= 0);
+    if (looked) this.tell(looked.describe(looked.looked));
+    if (!this.ticking) {
+      this.ticking = true;
+      requestAnimationFrame((now) => ((this.before = now), this.tick(now)));
+    }
+  }
+
+  tick(now) {
+    const seconds = Math.min((now - this.before) / 1000, 0.25);
+    this.before = now;
+    if (!this.root.isConnected) return void (this.ticking = this.playing = false);
+    if (this.playing) {
+      this.owed += seconds * Number(this.rate.value);
+      if (this.owed >= 1) {
+        this.frame = Math.min(this.frame + Math.floor(this.owed), this.last);
+        this.owed %= 1;
+        this.show();
+        if (this.frame === this.last) this.end();
+      }
+    }
+    const moving = this.views.map((view) => view.settle(seconds)).some(Boolean);
+    this.ticking = this.playing || moving;
+    if (this.ticking) requestAnimationFrame(this.tick);
+  }
+
+  end() {
+    const restAt = this.restAt;
+    this.restAt = undefined;
+    this.turn(false);
+    if (restAt === undefined) return;
+    clearTimeout(this.reporting);
+    this.resting = setTimeout(() => this.jump(restAt), REST);
+  }
+
+  tell(text) {
+    this.info.textContent = text || this.hint;
+  }
+
+  choose(view, position) {
+    if (this.playing) this.turn(false);
+    clearTimeout(this.reporting);
+    this.root.focus({ preventScroll: true });
+    const step = this.step;
+    this.pageStep = step;
+    this.send("token", { track: this.views.indexOf(view), step, finished: this.frame === this.last, position });
+  }
+
+  key(event) {
+    const on = event.target, token = on.classList.contains("slot");
+    if (event.altKey || event.ctrlKey || event.metaKey || on === this.rate) return;
+    const steps = { ArrowLeft: this.frame - 1, ArrowRight: this.frame + 1, Home: 0, End: this.last };
+    if (event.key === " " && (on === this.root || on === this.scrub || token)) this.turn();
+    else if (token && event.key.startsWith("Arrow")) this.walk(on, ["ArrowLeft", "ArrowUp"].includes(event.key) ? -1 : 1);
+    else if (event.key in steps) this.jump(steps[event.key]);
+    else return;
+    event.preventDefault();
+  }
+
+  walk(slot, by) {
+    const view = this.views.find((each) => each.slots.includes(slot)), next = view.slots[view.slots.indexOf(slot) + by];
+    if (!next) return;
+    slot.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  }
+
+  explain(tracks) {
+    const has = (bit) => tracks.some((track) => track.flags.some((flags) => flags & bit));
+    const samples = [
+      ["given", "prompt", true], ["undecided", tracks.every((track) => track.mask < 0) ? "undecided: noise" : "[MASK]", has(UNDECIDED)], ["unsure", "unsure", true], ["sure", "sure", true],
+      ["new", "bold: just written", true], ["accepted", "may be taken back", has(ACCEPTED)], ["edited", "edited", has(EDITED)],
+      ["taken", "taken back", has(TAKEN_BACK)], ["sink", "attention sink", has(SINK)], ["open", "open block", tracks.some((track) => track.blocks)],
+    ];
+    this.legend.replaceChildren(...samples.filter(([, , holds]) => holds).map(([kind, text]) => {
+      const sample = make("span", `slot ${kind}`, text);
+      if (kind === "unsure" || kind === "sure") sample.style.background = shade(kind === "sure" ? 0.97 : 0.1);
+      return sample;
+    }));
+    if (tracks.some((track) => track.thresholds.some((value) => value !== null))) this.legend.append(make("span", "rule", "┅ what a sink's mass exceeds"));
+    this.hint = "Point at a token or a bar to read it. Space plays, arrow keys step.";
+    this.tell("");
+  }
+}
+
+export default function player({ data, parentElement, setTriggerValue }) {
+  let there = players.get(parentElement);
+  if (!there) players.set(parentElement, (there = new Player(parentElement)));
+  there.update(data, setTriggerValue);
+}

@@ -1,0 +1,69 @@
+"""What a model's tokenizer makes of a prompt, before any model is loaded: its length, and words it does not know.
+
+Reads tokenizer.json alone, with the tokenizers library. Imports no torch.
+"""
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from analysis.models.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_WORD = re.compile(r"[^\W\d_]+")
+_SPACE = "▁"  # before a word, in vocabularies of SentencePiece
+
+
+def prompt_tokens(checkpoint: Checkpoint, prompt: str) -> int | None:
+    """How many tokens a prompt takes, a chat template not counted; None where no tokenizer.json can be read."""
+    tokenizer = _of(checkpoint)
+    if tokenizer is None or not _is_text(prompt):
+        return None
+    return len(tokenizer.encode(prompt).ids)
+
+
+def unknown_words(checkpoint: Checkpoint, prompt: str) -> dict[str, str]:
+    """The words of a prompt that are no token of their own, each with the spelling that is one, or ''.
+
+    Of use where every word the model was trained on is one token, as in the bundled pair.
+    """
+    tokenizer = _of(checkpoint)
+    if tokenizer is None or not _is_text(prompt):
+        return {}
+    special = "|".join(re.escape(token.content) for token in tokenizer.get_added_tokens_decoder().values())
+    words = dict.fromkeys(_WORD.findall(re.sub(special, " ", prompt) if special else prompt))
+
+    def known(word: str) -> bool:
+        return any(tokenizer.token_to_id(start + word) is not None for start in ("", _SPACE))
+
+    spellings = {word: (word.capitalize(), word.lower()) for word in words if not known(word)}
+    return {word: next(filter(known, others), "") for word, others in spellings.items()}
+
+
+def _is_text(prompt: str) -> bool:
+    """Whether it can be encoded: it may hold half a surrogate pair."""
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _of(checkpoint: Checkpoint) -> "Tokenizer | None":
+    path = checkpoint.folder / "tokenizer.json"
+    return _read(str(path), path.stat().st_mtime_ns) if path.is_file() else None
+
+
+@lru_cache(maxsize=4)
+def _read(path: str, changed: int) -> "Tokenizer | None":
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(path)
+    except BaseException as error:
+        # The library panics outside the hierarchy of ordinary exceptions on files it does not expect.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        return None

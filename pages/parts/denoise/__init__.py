@@ -1,0 +1,1 @@
+"""Parts of the page Denoise: asking for a recording, and playing it."""

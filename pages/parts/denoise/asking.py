@@ -1,0 +1,225 @@
+"""Asking for a recording: the prompt and prompts to begin with, the settings, and what speaks against them."""
+
+from typing import Literal
+
+import streamlit as st
+from pydantic import ValidationError
+
+from analysis.engine import JobRecord
+from analysis.models.checkpoint import Checkpoint, describe, find
+from analysis.models.prompts import prompt_tokens, unknown_words
+from analysis.models.registry import Model
+from analysis.recording.collecting import planned_bytes
+from analysis.specs import (
+    SAMPLINGS,
+    BlockWriting,
+    DiffusionGemmaSampling,
+    LLaDASampling,
+    ModelSpec,
+    RecordSpec,
+    Sampling,
+    sentence,
+)
+from pages.parts import controls, permission
+from pages.parts.denoise.replay import play_once
+from pages.parts.plain import code, plain
+from pages.parts.recordings.recording import show_recording
+from pages.parts.session import model_entry, model_in_use, submit
+from pages.parts.trouble import EXPECTED, told
+
+_FILLED_IN, _PROMPT_OF = "prompt_filled_in", "prompt_of"
+_SHOWN_WORDS = 6
+
+
+def ask(shown: JobRecord | None, narrow: bool) -> None:
+    """Draws the prompt, its settings and the button. shown: the recording on the page, whose prompt the box takes over
+    while nothing else was typed. narrow: in a column beside the recording.
+    """
+    model = model_in_use()
+    known = model_entry(model)
+    checkpoint = _checkpoint(model)
+    prompt = _prompt(model, known, shown)
+    sampling_type = _sampling_type(model)
+    with st.expander(f"Settings · {(sampling_type.__doc__ or '').split(':')[0].strip('.')}"):
+        problem, sampling = "", None
+        try:
+            sampling = _sampling(sampling_type, model.source, dict(known.sampling), 1 if narrow else 3)
+        except ValidationError as error:
+            problem = sentence(error)
+        columns = [st.container()] * 3 if narrow else st.columns(3)
+        with columns[0]:
+            seed = controls.draw(RecordSpec, "seed", "seed", persist_state="session")
+        with columns[1]:
+            chat = controls.draw(RecordSpec, "chat_template", "chat_template", persist_state="session")
+        with columns[2]:
+            stored = controls.draw(RecordSpec, "mass_dtype", "mass_dtype", persist_state="session")
+        observe: Literal["writer", "reader"] = "writer"
+        if sampling_type is DiffusionGemmaSampling:
+            observe = controls.draw(RecordSpec, "observe", "observe", persist_state="session")
+    given = prompt_tokens(checkpoint, prompt) if checkpoint is not None else None
+    if sampling is not None and checkpoint is not None:
+        sampling_there = sampling.in_blocks_of(checkpoint.architecture.block_size)
+        problem = _misfit(sampling_there, checkpoint, given)
+    if problem:
+        st.error(plain(problem))
+    for remark in _remarks(prompt, known, checkpoint):
+        st.warning(plain(remark))
+    button, note = (st.container(), st.container()) if narrow else st.columns([1, 5], vertical_alignment="center")
+    pressed = button.button(
+        "Record",
+        key="record",
+        type="primary",
+        icon=":material/fiber_manual_record:",
+        width="stretch",
+        disabled=bool(problem),
+    )
+    if sampling is not None:
+        note.caption(_plan(sampling, model, checkpoint, seed, given, stored))
+    if pressed and sampling is not None:
+        with told():
+            spec = RecordSpec(
+                model=model,
+                prompt=prompt,
+                sampling=sampling,
+                seed=seed,
+                chat_template=chat,
+                observe=observe,
+                mass_dtype=stored,
+            )
+            permission.allow(model.source)
+            record = submit("record", spec)
+            st.session_state.pop("step", None)
+            st.query_params.pop("step", None)
+            st.session_state[_FILLED_IN] = prompt
+            play_once(record.id)
+            show_recording(record.id)
+            st.rerun()
+
+
+# --- the prompt -------------------------------------------------------------------------------------------------
+
+
+def _prompt(model: ModelSpec, known: Model, shown: JobRecord | None) -> str:
+    key = f"prompt_{model.source}"
+    typed = st.session_state.get(key)
+    untouched = typed is None or typed == st.session_state.get(_FILLED_IN, known.prompt)
+    if shown is not None and shown.id != st.session_state.get(_PROMPT_OF):
+        st.session_state[_PROMPT_OF] = shown.id
+        if untouched and shown.spec["model"]["source"] == model.source and shown.spec["prompt"]:
+            typed = shown.spec["prompt"]
+            st.session_state[_FILLED_IN] = typed
+    st.session_state[key] = known.prompt if typed is None else typed
+    prompt = st.text_area(
+        RecordSpec.model_fields["prompt"].title or "Prompt",
+        key=key,
+        height=110,
+        persist_state="session",
+        help=RecordSpec.model_fields["prompt"].description,
+    )
+
+    def take() -> None:
+        chosen = st.session_state.pop(f"{key}_example", None)
+        if chosen:
+            st.session_state[key] = st.session_state[_FILLED_IN] = chosen
+
+    st.selectbox(
+        "Examples",
+        known.examples(),
+        index=None,
+        key=f"{key}_example",
+        on_change=take,
+        placeholder="Prompts it can follow",
+        label_visibility="collapsed",
+        format_func=plain,
+    )
+    return prompt
+
+
+def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None) -> list[str]:
+    """What is worth knowing about a prompt that can be recorded."""
+    if not prompt.strip():
+        return ["The prompt is empty: the model writes whatever it likes."]
+    unknown = unknown_words(checkpoint, prompt) if known.closed and checkpoint is not None else {}
+    if not unknown:
+        return []
+    words = ", ".join(f"‘{word}’" for word in list(unknown)[:_SHOWN_WORDS])
+    more = f" and {len(unknown) - _SHOWN_WORDS} more" if len(unknown) > _SHOWN_WORDS else ""
+    meant = [f"‘{spelling}’" for spelling in unknown.values() if spelling]
+    hint = f" It does know {', '.join(meant[:_SHOWN_WORDS])}: capital letters count." if meant else ""
+    return [
+        f"This prompt is outside the small world of this model, which does not know {words}{more}. It reads such words "
+        f"letter by letter, and goes on with a story of its own.{hint}"
+    ]
+
+
+def _misfit(sampling: Sampling, checkpoint: Checkpoint, given: int | None) -> str:
+    """Why a prompt of so many tokens cannot be recorded with these parameters, or nothing."""
+    if given is None:
+        return ""
+    most, family = checkpoint.geometry.max_length, checkpoint.architecture
+    if given == 0 and (family.noise is None or family.opens_causally):
+        return f"The prompt is empty, and {family.name} needs at least one token to go on from. Write a word."
+    if given >= most:
+        return f"The prompt takes {given:,} tokens and this model no more than {most:,} in all. Shorten it."
+    total = sampling.length(given)
+    if total > most:
+        return (
+            f"The prompt takes {given:,} tokens and {total - given:,} would be written; this model takes {most:,} in "
+            f"all. At most {most - given:,} new tokens fit."
+        )
+    return ""
+
+
+# --- the settings -----------------------------------------------------------------------------------------------
+
+
+def _checkpoint(model: ModelSpec) -> Checkpoint | None:
+    """What the model is, where it is on this disk and can be run."""
+    try:
+        return find(model.source, model.paradigm)
+    except EXPECTED:
+        return None
+
+
+def _sampling_type(model: ModelSpec) -> type[Sampling]:
+    """The sampler's parameters for a model; LLaDA's where the hub cannot be asked what it is."""
+    sampler = _sampler(model.source, model.paradigm)
+    return LLaDASampling if sampler is None else SAMPLINGS[sampler]
+
+
+@st.cache_data(ttl=60, max_entries=32, show_spinner="Asking what this model is…")
+def _sampler(source: str, paradigm: str) -> str | None:
+    try:
+        return describe(source, paradigm).sampler
+    except EXPECTED:
+        return None
+
+
+def _sampling(kind: type[Sampling], source: str, defaults: dict[str, int], in_a_row: int) -> Sampling:
+    """Draws the sampler's parameters. Raises ValidationError where they do not fit together."""
+    names = [name for name in kind.model_fields if name != "sampler"]
+    values = {}
+    columns = st.columns(in_a_row)
+    for index, name in enumerate(names):
+        with columns[index % in_a_row]:
+            values[name] = controls.draw(
+                kind, name, f"{source}_{name}", default=defaults.get(name), persist_state="session"
+            )
+    return kind(**values)
+
+
+def _plan(
+    sampling: Sampling, model: ModelSpec, checkpoint: Checkpoint | None, seed: int, given: int | None, stored: str
+) -> str:
+    """What will be recorded, in a sentence, as Markdown."""
+    steps = sampling.forwards()
+    planned = getattr(sampling, "steps", steps if isinstance(sampling, BlockWriting) else sampling.gen_length)
+    rest = f" (the rest of {planned:d} would decide nothing)" if steps < planned else ""
+    size = ""
+    if checkpoint is not None and given is not None:
+        in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
+        megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, stored) / 1e6
+        size = f" The recording takes about {megabytes:,.1f} MB."
+    return (
+        f"{sampling.gen_length:d} new tokens in {steps:d} steps{rest} with {code(model.source)}, seed {seed:d}.{size}"
+    )

@@ -1,0 +1,112 @@
+"""Playing a recording: the player, and beneath it the plots of the step in which it rests."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.figures import sinks as figures
+from analysis.sinks import definitions as sink_analysis
+from analysis.specs import SinkParams
+from pages.parts.charts import chart, heading
+from pages.parts.recordings import measures
+from pages.parts.recordings.choice import definition_formula, shown_step
+from pages.parts.recordings.player import Chosen, most_telling, player
+from pages.parts.recordings.recording import Recording
+from pages.parts.recordings.references import stored_reference
+
+_GAUSSIAN = "Gaussian reference"
+_PLAYED = "denoise_play"
+TOKEN = "denoise_token"
+
+
+def play_once(job_id: str) -> None:
+    """The recording of this job plays by itself when it is first shown."""
+    st.session_state[_PLAYED] = job_id
+
+
+@st.fragment
+def replay(recording: Recording, params: SinkParams) -> None:
+    """Draws the player and the plots. The step in which the player rests is the page's."""
+    telling = most_telling(recording, params)
+    step = shown_step(recording, telling or 0)
+    mass, sinks = measures.mean_mass(recording), measures.sinks(recording, params)
+    heading("Watch it write", _finding(recording, params, telling), definition_formula(params))
+    player(
+        recording,
+        "denoise_player",
+        params,
+        step=step,
+        play=recording.job.id if st.session_state.get(_PLAYED) == recording.job.id else "",
+        on_step=_rest,
+        on_token=_choose,
+    )
+    threshold = measures.threshold(recording, params, step)
+    _charts(params, step, mass, sinks, threshold, _references(recording, params), recording.trajectory.labels(step))
+
+
+def _rest(step: int) -> None:
+    st.session_state["step"] = step
+
+
+def _choose(chosen: Chosen) -> None:
+    _rest(chosen["step"])
+    st.session_state[TOKEN] = chosen
+
+
+def _finding(recording: Recording, params: SinkParams, telling: int | None) -> str:
+    """What is most telling about the recording, in a sentence."""
+    if telling is None:
+        return "No position is a sink in any step."
+    share = float(measures.curve(recording, "strength", params)[telling])
+    count = int(measures.sinks(recording, params)[telling].sum())
+    who = "one sink takes" if count == 1 else f"{count} sinks take"
+    return f"Sinks are strongest in step {telling}: {who} {share:.0%} of all attention there."
+
+
+def _references(recording: Recording, params: SinkParams) -> dict[str, np.ndarray]:
+    """What the number of sinks of each step stands beside, name -> (T,)."""
+    references: dict[str, np.ndarray] = {}
+    lengths = recording.trajectory.present.sum(axis=1)
+    expected = sink_analysis.gaussian_reference(lengths, params)
+    if expected is not None:
+        references[_GAUSSIAN] = expected
+    drawn = stored_reference(recording)
+    if drawn is not None:
+        references["random weights"] = measures.sinks(drawn, params).sum(axis=1)
+    return references
+
+
+def _charts(
+    params: SinkParams,
+    step: int,
+    mass: np.ndarray,
+    sinks: np.ndarray,
+    threshold: float | None,
+    references: dict[str, np.ndarray],
+    labels: list[str],
+) -> None:
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        chart(
+            f"Where attention goes in step {step}",
+            "Each bar is the attention a position receives, averaged over all layers and heads; sinks stand out.",
+            "Attention mass of key $s$: $m_{t,l,h,s} = \\sum_q p_{t,l,h}(q, s)$, averaged over layers $l$ and heads "
+            "$h$. Uniform attention gives 1.\n\n" + definition_formula(params),
+            figures.mass_of_step(mass[step], labels, sinks[step], threshold, float(np.nanmax(mass))),
+            "mass_of_step",
+            pd.DataFrame(
+                {"position": np.arange(len(labels)), "token": labels, "mass": mass[step], "sink": sinks[step]}
+            ),
+        )
+    with right:
+        counts = sinks.sum(axis=1)
+        chart(
+            "How many sinks each step has",
+            "The line counts the sinks of every step."
+            + (f" Dashed: {' and '.join(references)}." if references else ""),
+            definition_formula(params)
+            + ("\n\nGaussian reference: $S\\,(1 - \\Phi(k))$ for $S$ positions." if _GAUSSIAN in references else ""),
+            figures.sinks_over_steps(counts, references, step),
+            "sinks_over_steps",
+            pd.DataFrame({"step": np.arange(len(counts)), "sinks": counts} | references),
+        )

@@ -1,0 +1,66 @@
+"""The player in a real browser: it plays, steps, rests, shows any text as text and moves no line."""
+
+import pytest
+from playwright.sync_api import expect
+
+from analysis.figures.player import playback, player_html
+from tests.figures.test_player import NAMES, track
+
+pytestmark = pytest.mark.slow
+
+WATCH = """
+window.seen = [];
+const status = document.querySelector(".sinkscope-player").shadowRoot.querySelector(".status");
+const slots = [...status.getRootNode().querySelectorAll(".text .slot")];
+const places = () => slots.map((slot) => [slot.offsetLeft, slot.offsetTop]).join();
+window.places = places();
+new MutationObserver(() => {
+  window.seen.push(status.textContent);
+  if (places() !== window.places) window.moved = true;
+}).observe(status, { childList: true });
+"""
+
+
+def test_it_plays_to_the_end_by_keyboard_and_no_line_moves(page, tmp_path):
+    errors, asked = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    path = tmp_path / "player.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8>{player_html(playback([track(12, 9)] * 2, 3, telling=3))}")
+    page.goto(path.as_uri())
+    player, status = page.get_by_role("group", name="Player."), page.get_by_role("status")
+    expect(status).to_contain_text("Step 3 of 12")
+    player.press("Home")
+    expect(status).to_contain_text("Step 0 of 12")
+    expect(page.locator(".text .slot.undecided")).to_have_count(2 * 7)
+    player.press("ArrowRight")
+    expect(status).to_contain_text("Step 1 of 12")
+    page.evaluate(WATCH)
+    page.get_by_role("combobox", name="Speed").select_option("32")
+    player.press(" ")
+    expect(status).to_contain_text("Finished text")
+    assert len(set(page.evaluate("window.seen"))) >= 3, "it went there by steps"
+    assert not page.evaluate("Boolean(window.moved)")
+    expect(page.locator(".text .slot.undecided")).to_have_count(0)
+    edited = page.locator(".text .slot.edited").first
+    expect(edited).to_have_text(NAMES[3])
+    edited.hover()
+    expect(page.get_by_text("edited, was ‘a’")).to_be_visible()
+    page.get_by_role("button", name="Most telling: step 3").click()
+    expect(status).to_contain_text("Step 3 of 12")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+    assert errors == [] and asked == [path.as_uri()]
+
+
+def test_what_plays_by_itself_rests_on_its_step_and_not_where_motion_is_unwanted(page, tmp_path):
+    path = tmp_path / "player.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8>{player_html(playback([track(12, 9)], 3, play='once'))}")
+    page.goto(path.as_uri())
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text("Step 3 of 12")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    page.emulate_media(reduced_motion="reduce")
+    page.reload()
+    expect(page.get_by_role("status")).to_contain_text("Step 3 of 12")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
