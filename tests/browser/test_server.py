@@ -58,7 +58,9 @@ def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path)
         os.kill(worker, signal.SIGKILL)
         while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.05)
-        page.get_by_text(re.compile("^Settings")).click()
+        settings = page.get_by_text(re.compile("^Settings"))
+        expect(settings).to_have_count(1)  # those of the page before are taken away as the new one is drawn
+        settings.click()
         seed = page.get_by_role("spinbutton", name="Seed")
         seed.fill("5")
         seed.press("Enter")
