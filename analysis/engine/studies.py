@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from analysis.bundled.prompts import prompts as bundled_prompts
 from analysis.engine.planned import LOOKAHEAD, Planner, children, ended_well, why_ended
 from analysis.engine.records import JobRecord
 from analysis.models.checkpoint import describe
@@ -18,6 +19,7 @@ from analysis.specs import (
     SAMPLINGS,
     SIZES,
     STUDY_PARTS,
+    AblateSetSpec,
     AutoregressiveSampling,
     ModelSpec,
     RecordSetSpec,
@@ -114,12 +116,36 @@ def _sinks(spec: StudySpec) -> list[Child]:
     ]
 
 
+def ablation_name(model: ModelSpec) -> str:
+    """What a study's ablation of a model is called among its children."""
+    return f"causes {model.source}"
+
+
+def _causes(spec: StudySpec) -> list[Child]:
+    """An ablation of each model's sinks over the prompts of its set, beside matched positions."""
+    return [
+        Child(
+            ablation_name(model),
+            "ablate_set",
+            AblateSetSpec(
+                model=model,
+                prompts=tuple(bundled_prompts(spec.prompts)),
+                sampling=sampling_of(model, spec),
+                targets=("sinks",),
+                seed=spec.seed,
+            ),
+            f"blocking the sinks of {model.source}",
+        )
+        for model in spec.models
+    ]
+
+
 def _pruning(spec: StudySpec) -> list[Child]:
     return [Child("sweep", "sweep", spec.sweep(), "pruning and scoring")]
 
 
 CHILDREN: Attached[Callable[[StudySpec], list[Child]]] = Attached(
-    STUDY_PARTS, {"watch": _watch, "sinks": _sinks, "movement": _sinks, "pruning": _pruning}
+    STUDY_PARTS, {"watch": _watch, "sinks": _sinks, "movement": _sinks, "causes": _causes, "pruning": _pruning}
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from analysis.engine import JobRecord
-from analysis.engine.studies import Part, new_study, set_name
+from analysis.engine.studies import Part, ablation_name, new_study, set_name
 from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import planning, significance, sweep_scores
@@ -17,6 +17,7 @@ from analysis.recording.set_file import RecordingSet, open_set
 from analysis.specs import METHODS, SIZES, StudySpec, against, without_seed
 from analysis.study import rules
 from analysis.study.findings import Contrast, Effect, Findings, PartFound, Pruning, Setting, Stage, Waterfall
+from analysis.study.gather_causes import causes_of, shown_of_ablations
 from analysis.study.gather_sets import sayings_of, shown_of
 
 
@@ -41,6 +42,7 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
     worked = [job for job in jobs if job.kind != "sweep"]
     worked += [job for point in points for job in (point.pruned, point.evaluated) if job is not None]
     sets = _sets(spec, parts, engine.result_file)
+    ablations = _ablations(spec, parts)
     return Findings(
         spec=spec.model_dump(mode="json"),
         created=datetime.fromtimestamp(record.created, UTC).isoformat(timespec="seconds"),
@@ -57,10 +59,18 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
             )
             for part in parts
         ),
-        shown=shown_of(sets),
+        shown=(*shown_of(sets), *shown_of_ablations(ablations)),
+        causes=causes_of(ablations),
         sayings=sayings_of(sets),
         pruning=None if sweep is None else _pruning(spec, sweep, points, engine.result_file, read),
     )
+
+
+def _ablations(spec: StudySpec, parts: Sequence[Part]) -> dict[str, JobRecord]:
+    """The finished ablations, by their models."""
+    jobs = next((part.jobs for part in parts if part.name == "causes"), {})
+    found = {model.source: jobs.get(ablation_name(model)) for model in spec.models}
+    return {name: job for name, job in found.items() if job is not None and job.state == "done"}
 
 
 def _sets(

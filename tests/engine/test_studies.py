@@ -60,10 +60,16 @@ def test_a_study_that_was_cut_off_goes_on_and_repeats_nothing(tmp_path, tiny):
         after = finished(second)
         assert {job_id: after[job_id] for job_id in before} == before
         kinds = [second.job(job_id).kind for job_id in after]
-        assert [kinds.count(kind) for kind in ("record", "record_set", "prune", "evaluate")] == [1, 1, 6, 7]
+        assert [kinds.count(kind) for kind in ("record", "record_set", "ablate_set", "prune", "evaluate")] == [
+            1,
+            1,
+            1,
+            6,
+            7,
+        ]
         assert [part.state for part in second.study_parts(ended) if part.state != "not asked"]
         found = gather(ended, second)
-        assert {one.claim for one in rules.verdicts(found)} == {"discount", "noise", "recipe"}
+        assert {one.claim for one in rules.verdicts(found)} == {"matter", "discount", "noise", "recipe"}
         assert found.pruning.waiting == 0 and found.command.startswith("python -m analysis study --model")
     with engine_in(tmp_path, alone=True) as third:
         assert third.submit("study", spec).id == record.id
