@@ -55,6 +55,9 @@ def story(findings: Findings) -> None:
 
 def _watch(findings: Findings) -> None:
     spec, jobs = StudySpec.model_validate(findings.spec), findings.part("watch").jobs
+    if not any(engine().job(job) for job in jobs.values()):
+        st.caption(f"Its prompt: “{plain(spec.prompt)}”")
+        st.page_link("pages/denoise.py", label="**Record it and watch**", icon=":material/play_circle:")
     for model in spec.models:
         job = jobs.get(f"watch {model.source}")
         if job is not None and engine().job(job) is not None:  # those of the example are in no store but its own
