@@ -26,7 +26,7 @@ def main() -> None:
     """Draws the page."""
     st.title("Masks")
     start_exhibits()
-    known = engine().pruned_models()
+    known = engine().pruned_models(masks_alone=True)
     pair = two_runs(known)
     if pair is None:
         how_to_prune(known)

@@ -21,6 +21,8 @@ from analysis.engine.studies import Part, Studies
 from analysis.engine.sweeps import Point, Sweeps
 from analysis.errors import UserError
 from analysis.jobs import JOBS, RecordSummary, known_key
+from analysis.models.checkpoint import CONFIG_FILE
+from analysis.pruned.masks_file import only_masks
 from analysis.recording.trajectory import open_trajectory
 from analysis.specs import ModelSpec, RecordSpec, Replay, Spec, SweepSpec, sentence
 from cache import environment
@@ -360,9 +362,9 @@ class Engine:
         file = self.store.incoming / record.id / name
         return file if file.is_file() and file.stat().st_size else None
 
-    def pruned_models(self) -> dict[str, Path]:
+    def pruned_models(self, masks_alone: bool = False) -> dict[str, Path]:
         """The pruned checkpoints known here by name, newest first: those in the store's folder of models and those that
-        finished jobs left.
+        finished jobs left. masks_alone: also those whose weights a sweep has dropped, which cannot be run.
 
         A job's folder is named with the job's id where the store keeps it, as several are called the same there, and by
         its path elsewhere.
@@ -376,8 +378,12 @@ class Engine:
                 path = Path(out).resolve()
                 kept = path.is_relative_to(self.store.kept.resolve())
                 named.setdefault(path, f"{path.name} {record.id[:6]}" if kept else str(path))
-        whole = {path: (path / "config.json").stat().st_mtime for path in named if (path / "config.json").is_file()}
-        return {named[path]: path for path in sorted(whole, key=lambda path: (-whole[path], str(path)))}
+        times = {
+            path: (path / CONFIG_FILE).stat().st_mtime
+            for path in named
+            if (path / CONFIG_FILE).is_file() and (masks_alone or not only_masks(path))
+        }
+        return {named[path]: path for path in sorted(times, key=lambda path: (-times[path], str(path)))}
 
     @property
     def models_folder(self) -> Path:

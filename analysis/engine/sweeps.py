@@ -13,7 +13,7 @@ from analysis.engine.planned import LOOKAHEAD, Planner, children, ended_well, wh
 from analysis.engine.records import JobRecord
 from analysis.jobs import SweepSummary, known_key
 from analysis.jobs.pruning import folder_name
-from analysis.models.checkpoint import find, fingerprint
+from analysis.models.checkpoint import CONFIG_FILE, find, fingerprint
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import (
@@ -261,7 +261,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
             if any(not job.ended and folder in _folders_of(job) for job in self._engine.jobs()):
                 return
             key = _masks_key(pruned.key)
-            self._engine.store.keep_only(pruned.key, key, (MASK_FILE, REPORT_FILE))
+            self._engine.store.keep_only(pruned.key, key, (CONFIG_FILE, MASK_FILE, REPORT_FILE))
             self._book.save(pruned.model_copy(update={"key": key, "summary": {**pruned.summary, "dropped": True}}))
 
 

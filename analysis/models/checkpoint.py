@@ -23,6 +23,7 @@ from analysis.models.registry import resolve
 from analysis.models.sanity import check_config
 from analysis.models.weight_files import bytes_of, count_blocks, header, is_float
 
+CONFIG_FILE = "config.json"
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
 # What decides which tokens a prompt becomes, beside the weights and the config.
@@ -127,18 +128,19 @@ def describe(source: str, paradigm: str = "auto") -> Architecture:
         raise _hub_error(target, error) from error
 
 
-def open_folder(folder: Path, hub_id: str = "", paradigm: str = "auto") -> Checkpoint:
+def open_folder(folder: Path, hub_id: str = "", paradigm: str = "auto", whole: bool = True) -> Checkpoint:
     """Reads and checks a local folder. Raises UserError naming what is missing, damaged or not supported.
 
     hub_id: what the checkpoint is called, where it came from the hub; else its folder's name counts.
-    paradigm: of `ModelSpec.paradigm`.
+    paradigm: of `ModelSpec.paradigm`. whole: its weights are there, and are checked.
     """
     with _readable(folder):
-        config = _read_config(folder / "config.json")
+        config = _read_config(folder / CONFIG_FILE)
         architecture = identify(config, hub_id or _name_of(folder), paradigm)
         check_config(config)
         checkpoint = Checkpoint(folder, config, architecture, architecture.geometry(config))
-        _check_files(checkpoint)
+        if whole:
+            _check_files(checkpoint)
     return checkpoint
 
 
@@ -166,7 +168,7 @@ def download(source: str, paradigm: str = "auto") -> Checkpoint:
     try:
         weights = [name for name in HfApi().list_repo_files(target) if name in (_WHOLE, _INDEX)]
         shards = ["model-*.safetensors"] if _INDEX in weights else [_WHOLE]
-        folder = snapshot_download(target, allow_patterns=["config.json", _INDEX, *shards, *_TEXT_FILES])
+        folder = snapshot_download(target, allow_patterns=[CONFIG_FILE, _INDEX, *shards, *_TEXT_FILES])
     except Exception as error:
         raise _hub_error(target, error) from error
     return open_folder(Path(folder), target, paradigm)
@@ -320,14 +322,14 @@ def read_json(path: Path) -> Any:
 def _remote_config(target: str) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 
-    return _read_config(Path(hf_hub_download(target, "config.json")))
+    return _read_config(Path(hf_hub_download(target, CONFIG_FILE)))
 
 
 def _cached_snapshot(target: str) -> Path | None:
     """The folder of a completely downloaded hub checkpoint."""
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(target, "config.json")
+    config = try_to_load_from_cache(target, CONFIG_FILE)
     if not isinstance(config, str):
         return None
     folder = Path(config).parent

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from analysis.errors import UserError
-from analysis.models.checkpoint import Checkpoint, find, open_folder
+from analysis.models.checkpoint import CONFIG_FILE, Checkpoint, find, open_folder
 from analysis.models.families import Geometry
 from analysis.models.weight_files import Entry, header
 
@@ -120,7 +120,11 @@ def _packed_bytes(rows: int, columns: int) -> int:
 
 
 def open_masks(source: str) -> MaskFolder:
-    """The masks of a local folder or a model on this disk. Raises UserError for what is none or cannot be read."""
+    """The masks of a local folder or a model on this disk. A mask file with its config is enough, where a sweep has
+    dropped the weights. Raises UserError for what is none or cannot be read.
+    """
+    if only_masks(Path(source)):
+        return _opened_without_weights(Path(source))
     checkpoint = find(source)
     if checkpoint is None:
         raise UserError(f"'{source}' is not on this disk. Give the folder of a checkpoint.")
@@ -140,9 +144,32 @@ def _opened(folder: Path) -> MaskFolder:
     if not tensors:
         raise UserError(f"No weights of transformer blocks were found in '{folder}', so there are no masks to read.")
     files = [*checkpoint.weight_files, *([folder / MASK_FILE] if packed is not None else [])]
-    marks = [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
     geometry = _dense_geometry(checkpoint, tensors)
-    return MaskFolder(folder, geometry, checkpoint.architecture.name, tensors, packed is not None, "\n".join(marks))
+    return MaskFolder(folder, geometry, checkpoint.architecture.name, tensors, packed is not None, _stamp(files))
+
+
+def only_masks(folder: Path) -> bool:
+    """Whether a folder holds a mask file and the model's config, and no weights."""
+    weights = [path for path in folder.glob("*.safetensors") if path.name != MASK_FILE] if folder.is_dir() else []
+    return not weights and (folder / MASK_FILE).is_file() and (folder / CONFIG_FILE).is_file()
+
+
+def _opened_without_weights(folder: Path) -> MaskFolder:
+    checkpoint, file = open_folder(folder, whole=False), folder / MASK_FILE
+    tensors: dict[Key, _Tensor] = {}
+    for full, (start, shape) in (_packed(file) or {}).items():
+        key = projection(full)
+        if key is not None and key[0] < checkpoint.geometry.layers:
+            tensors[key] = _Tensor(file, start, _PACKED_DTYPE, shape, start)
+    if not tensors:
+        raise UserError(f"'{file}' holds no masks of transformer blocks. Prune again to have some.")
+    geometry = _dense_geometry(checkpoint, tensors)
+    return MaskFolder(folder, geometry, checkpoint.architecture.name, tensors, True, _stamp([file]))
+
+
+def _stamp(files: Sequence[Path]) -> str:
+    """What changes with the files."""
+    return "\n".join(f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
 
 
 def _dense_geometry(checkpoint: Checkpoint, weights: dict[Key, _Tensor]) -> Geometry:

@@ -9,6 +9,7 @@ from analysis.engine import Engine, JobRecord
 from analysis.engine.runs import known_runs
 from analysis.errors import UserError
 from analysis.evaluation import results
+from analysis.pruned.masks_file import open_masks, why_not_comparable
 from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec
 from tests.engine.helpers import PATIENCE, engine_in, until
 
@@ -57,11 +58,16 @@ def test_every_point_is_pruned_and_scored_once_and_its_masks_and_answers_stay(en
     for point in points:
         assert point.state == "done"
         left = sorted(path.name for path in engine.result(point.pruned).folder.iterdir())
-        assert left == ["masks.safetensors", "report.json"]
+        assert left == ["config.json", "masks.safetensors", "report.json"]
         answers = results.read(engine.result(point.evaluated).file)
         assert answers.names[0] == "dense" and len(answers.answers) == 4
         assert answers.runs[1].seed == point.pruning.calibration.seed
     assert engine.pruned_models() == {}, "what has no weights is not offered as a model"
+    folders = [open_masks(str(folder)) for folder in engine.pruned_models(masks_alone=True).values()]
+    assert len(folders) == 3 and all(folder.stored for folder in folders)
+    first, *others = folders
+    assert all(why_not_comparable(first, other) == "" for other in others)
+    assert 0.4 < first.pruned(0, "q_proj").mean() < 0.7
     scored = {run.id: [place.record.id for place in run.evaluations] for run in known_runs(engine)}
     assert all(scored[point.pruned.id] == [point.evaluated.id] for point in points)
     jobs = [*engine.jobs("prune"), *engine.jobs("evaluate")]

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from analysis.engine.runs import known_runs
 from analysis.models.checkpoint import find, fingerprint
 from analysis.pruned import compare, masks_file
 from analysis.specs import LLaDASampling, PruneSpec, RecordSpec
@@ -61,7 +62,7 @@ def view(test, name):
 
 
 def test_without_pruned_models_the_page_says_how_to_make_some(monkeypatch):
-    monkeypatch.setattr(type(engine()), "pruned_models", lambda self: {})
+    monkeypatch.setattr(type(engine()), "pruned_models", lambda self, masks_alone=False: {})
     test = open_page()
     assert "python -m analysis prune" in test.code[0].value
     assert "--out" in test.code[0].value
@@ -249,6 +250,9 @@ def test_what_a_prune_job_leaves_is_offered_and_read(folders):
     assert job.state == "done", job.reason
     name = f"pruned-magnitude {job.id[:6]}"
     test = open_page(first="magnitude", second=name)
-    assert name in test.selectbox(key="second").options
+    box = test.selectbox(key="second")
+    assert box.value == name
+    called = next(run.name for run in known_runs(engine()) if run.id == job.id)
+    assert called in box.options and "Magnitude" in called, "as on the page of runs"
     assert "Magnitude · 50 %" in texts(test)
     assert test.metric[0].value == "0.00%"  # the same method and sparsity, pruned in another way

@@ -10,7 +10,7 @@ from analysis.pruned.report_file import first_pair, seed_pair
 from analysis.specs import METHODS, PruneSpec
 from analysis.specs.commands import command
 from pages.parts.masks import measures
-from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of
+from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, titles_of
 from pages.parts.plain import code, plain
 from pages.parts.session import engine
 
@@ -22,10 +22,12 @@ def _box(label: str, key: str, known: dict[str, Path], default: str | None, help
     """A box of the runs known here that takes a typed path too. Its value is in the address."""
     if key not in st.session_state:
         st.session_state[key] = st.query_params.get(key) or default
+    titles = titles_of(known)
     chosen = st.selectbox(
         label,
         list(known),
         key=key,
+        format_func=lambda name: titles.get(name, name),
         accept_new_options=True,
         persist_state="session",
         help=help,

@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.masks import over_depth
+from analysis.pruned.masks_file import only_masks
 from analysis.sinks.definitions import kept_share, shared_inputs
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import asking, permission
@@ -78,6 +79,12 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
 
 def _why_not(first: Pruned, second: Pruned, dense: Recording) -> str:
     """Why the recording shown is not the dense model's of these two, or nothing."""
+    dropped = [pruned.label for pruned in (first, second) if only_masks(pruned.masks.folder)]
+    if dropped:
+        return (
+            f"A sweep has dropped the weights of {' and '.join(dropped)} and kept the masks, so nothing can be "
+            "recorded with them. Prune again, or sweep with the checkpoints kept."
+        )
     geometry, recorded = first.masks.geometry, dense.trajectory
     if (geometry.layers, geometry.heads) != (recorded.layers, recorded.heads):
         return (

@@ -7,10 +7,12 @@ from typing import Any
 
 import streamlit as st
 
+from analysis.engine.runs import known_runs
 from analysis.pruned import masks_file
 from analysis.pruned.masks_file import MaskFolder
 from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report
 from pages.parts.plain import plain
+from pages.parts.session import engine
 from pages.parts.trouble import EXPECTED, why
 
 
@@ -44,6 +46,12 @@ def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:
         st.error(plain(why(error)))
         return None
     return Pruned(name, folder, run_of(folder.folder))
+
+
+def titles_of(known: dict[str, Path]) -> dict[str, str]:
+    """What the runs are called on every page, by their names in addresses."""
+    names = {run.folder.resolve(): run.name for run in known_runs(engine()) if run.folder is not None}
+    return {name: names[path.resolve()] for name, path in known.items() if path.resolve() in names}
 
 
 def run_of(folder: Path) -> PrunedRun:

@@ -10,7 +10,7 @@ from analysis.pruned import compare, masks_file
 from pages.parts.charts import chart
 from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.choice import ALIKE
-from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of
+from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, titles_of
 from pages.parts.masks.shown_measures import OURS, table_of
 from pages.parts.plain import plain
 
@@ -22,10 +22,12 @@ def several_runs(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
         alike = [name for name, folder in known.items() if run_of(folder).budget() == first.run.budget()]
         likely = list(dict.fromkeys([first.name, second.name, *alike]))[:8]
         st.session_state["runs"] = st.query_params.get_all("runs") or likely
+    titles = titles_of(known)
     chosen = st.multiselect(
         "Runs",
         options,
         key="runs",
+        format_func=lambda name: titles.get(name, name),
         accept_new_options=True,
         persist_state="session",
         max_selections=12,

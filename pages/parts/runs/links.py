@@ -9,7 +9,7 @@ from pages.parts.session import engine
 
 def mask_names(runs: list[Run]) -> list[str]:
     """What the page of masks calls these runs in its address; dense models have no masks."""
-    names = {path.resolve(): name for name, path in engine().pruned_models().items()}
+    names = {path.resolve(): name for name, path in engine().pruned_models(masks_alone=True).items()}
     return [names[run.folder.resolve()] for run in runs if run.folder is not None and run.folder.resolve() in names]
 
 
