@@ -79,10 +79,15 @@ def sampling_of(model: ModelSpec, spec: StudySpec) -> Sampling:
     return kind.model_validate(values)
 
 
+def watch_name(model: ModelSpec) -> str:
+    """What a study's recording of a model to watch is called among its children."""
+    return f"watch {model.source}"
+
+
 def _watch(spec: StudySpec) -> list[Child]:
     return [
         Child(
-            f"watch {model.source}",
+            watch_name(model),
             "record",
             RecordSpec(model=model, prompt=spec.prompt, sampling=sampling_of(model, spec), seed=spec.seed),
             f"recording {model.source}",

@@ -15,6 +15,7 @@ from jinja2 import Environment, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from analysis.figures.player import player_html
 from analysis.figures.style import CLICK_HINT
 
 _STYLE = """:root{color-scheme:light dark;--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577}
@@ -104,6 +105,9 @@ _PAGE = """<!doctype html>
 {% for note in exhibit.notes %}
 <p>{{ note }}</p>
 {% endfor %}
+{% if exhibit.player %}
+{{ exhibit.player }}
+{% endif %}
 {% if exhibit.figure %}
 <div></div><script class="figure" type="application/json">{{ exhibit.figure }}</script>
 {% endif %}
@@ -127,13 +131,16 @@ _PAGE = """<!doctype html>
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One figure or table, or a piece of text, with its title and sentence. notes: paragraphs beneath the sentence."""
+    """One figure or table, or a piece of text, with its title and sentence. notes: paragraphs beneath the sentence.
+    playback: what the player takes (`analysis.figures.player`), where one stands beneath them.
+    """
 
     title: str
     sentence: str
     figure: go.Figure | None
     table: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
+    playback: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,7 @@ def page_html(
             "notes": exhibit.notes,
             "figure": None if exhibit.figure is None else Markup(_json(exhibit.figure)),
             "table": None if exhibit.table is None else Markup(_table(exhibit.table)),
+            "player": None if exhibit.playback is None else Markup(player_html(dict(exhibit.playback))),
         }
         for exhibit in exhibits
     ]

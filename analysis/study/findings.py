@@ -142,7 +142,8 @@ class PartFound(Found):
 
 class Findings(Found):
     """A study. spec: its parameters. created: when it began, ISO 8601. seconds: of all its jobs. environment: versions
-    and hardware, None until something was scored. command: that repeats it.
+    and hardware, None until something was scored. command: that repeats it. playback: what the
+    player takes of the recordings to watch, None until they are there.
     """
 
     format: Literal["sinkscope-study-1"] = "sinkscope-study-1"
@@ -156,6 +157,7 @@ class Findings(Found):
     shown: tuple[Shown, ...] = ()
     sayings: tuple[Saying, ...] = ()
     causes: tuple[Cause, ...] = ()
+    playback: Mapping[str, Any] | None = None
     pruning: Pruning | None = None
 
     def part(self, name: str) -> PartFound:

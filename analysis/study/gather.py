@@ -2,19 +2,22 @@
 
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from analysis.engine import JobRecord
-from analysis.engine.studies import Part, ablation_name, new_study, set_name
+from analysis.engine.studies import Part, ablation_name, new_study, set_name, watch_name
 from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import planning, significance, sweep_scores
 from analysis.evaluation.replicates import CrossedDifference
 from analysis.evaluation.task_sizes import known_sizes
+from analysis.recording.playing import played
 from analysis.recording.set_file import RecordingSet, open_set
-from analysis.specs import METHODS, SIZES, StudySpec, against, without_seed
+from analysis.recording.trajectory import open_trajectory
+from analysis.specs import METHODS, SIZES, SinkParams, StudySpec, against, without_seed
 from analysis.study import rules
 from analysis.study.findings import Contrast, Effect, Findings, PartFound, Pruning, Setting, Stage, Waterfall
 from analysis.study.gather_causes import causes_of, shown_of_ablations
@@ -62,8 +65,23 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
         shown=(*shown_of(sets), *shown_of_ablations(ablations)),
         causes=causes_of(ablations),
         sayings=sayings_of(sets),
+        playback=_playback(spec, parts, engine.result_file),
         pruning=None if sweep is None else _pruning(spec, sweep, points, engine.result_file, read),
     )
+
+
+def _playback(
+    spec: StudySpec, parts: Sequence[Part], file_of: Callable[[JobRecord], Path | None]
+) -> dict[str, object] | None:
+    """What the player takes of the finished recordings, the model's and its reference's beside it."""
+    jobs = next((part.jobs for part in parts if part.name == "watch"), {})
+    recorded = [
+        job for model in spec.models if (job := jobs.get(watch_name(model))) is not None and job.state == "done"
+    ]
+    files = [file for job in recorded if (file := file_of(job)) is not None]
+    opened = [open_trajectory(file) for file in files[:2]]
+    relative = [replace(trajectory, mass=trajectory.relative_mass()) for trajectory in opened]
+    return played(relative, SinkParams()) if relative else None
 
 
 def _ablations(spec: StudySpec, parts: Sequence[Part]) -> dict[str, JobRecord]:

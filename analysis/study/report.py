@@ -68,8 +68,9 @@ def _exhibits(findings: Findings) -> list[Exhibit]:
         said_of = exhibits.sayings(findings, name)
         notes = tuple(f"{model}: {' '.join(told) or NOTHING}" for model, told in said_of.items())
         figures = exhibits.part_exhibits(findings, name).values()
-        if figures or notes:
-            shown += [Exhibit(part.title, part.question, None, notes=notes), *figures]
+        playback = findings.playback if name == "watch" else None
+        if figures or notes or playback:
+            shown += [Exhibit(part.title, part.question, None, notes=notes, playback=playback), *figures]
     said = rules.verdicts(findings)
     if said:
         margin = f"{100 * rules.margin_of(findings):g}"

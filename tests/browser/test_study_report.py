@@ -24,6 +24,8 @@ def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(
     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(figures)
     assert figures >= 3
+    assert found.playback is not None
+    expect(page.locator(".sinkscope-player input[type=range]")).to_be_visible()
     for sentence in rules.answer(found):
         expect(page.locator(".lead").get_by_text(sentence, exact=True)).to_be_visible()
     expect(page.get_by_text("Does the discount itself help?").first).to_be_visible()

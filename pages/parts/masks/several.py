@@ -22,12 +22,12 @@ def several_runs(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
         alike = [name for name, folder in known.items() if run_of(folder).budget() == first.run.budget()]
         likely = list(dict.fromkeys([first.name, second.name, *alike]))[:8]
         st.session_state["runs"] = st.query_params.get_all("runs") or likely
-    titles = titles_of(known)
+    called = titles_of(known)
     chosen = st.multiselect(
         "Runs",
         options,
         key="runs",
-        format_func=lambda name: titles.get(name, name),
+        format_func=lambda name: called.get(name, name),
         accept_new_options=True,
         persist_state="session",
         max_selections=12,

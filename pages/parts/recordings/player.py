@@ -1,16 +1,13 @@
 """The player on a page: it plays recordings in the browser, and tells the page where it rests and what is chosen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
-import numpy as np
 import streamlit as st
 
-from analysis.figures.player import Track, playback, player_css, player_js
-from analysis.sinks.metrics import telling_step
-from analysis.sinks.token_states import TokenState
+from analysis.figures.player import player_css, player_js
+from analysis.recording.playing import played
 from analysis.specs import SinkParams
-from pages.parts.recordings import measures
 from pages.parts.recordings.recording import BY_KEY, Recording
 
 _mount = st.components.v2.component("sinkscope_player", css=player_css(), js=player_js())
@@ -68,42 +65,14 @@ def player(
 @st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner="Preparing the player…")
 def player_data(recording: Recording, params: SinkParams, beside: Recording | None = None) -> dict[str, Any]:
     """What the player takes, for a page or an exported file (`analysis.figures.player.player_html`)."""
-    tracks = [track(each, params) for each in (recording, beside) if each is not None]
-    telling = most_telling(recording, params)
-    return playback(tracks, step=telling or 0, telling=telling)
+    return played([each.trajectory for each in (recording, beside) if each is not None], params)
 
 
 def most_telling(recording: Recording, params: SinkParams) -> int | None:
     """The step whose sinks take the greatest share of attention."""
-    return telling_step(measures.curve(recording, "strength", params))
+    return player_data(recording, params)["telling"]
 
 
-def track(recording: Recording, params: SinkParams) -> Track:
-    """A recording as it is played, its sinks by `params`."""
-    trajectory, info, changes = recording.trajectory, recording.info, measures.changes(recording)
-    thresholds = [measures.threshold(recording, params, step) for step in range(trajectory.steps)]
-    return Track(
-        title=info.model.source,
-        tokens=trajectory.tokens,
-        final=trajectory.final,
-        names=info.tokens,
-        mask_token=info.model.mask_token,
-        present=trajectory.present,
-        given=trajectory.state == TokenState.GIVEN,
-        undecided=trajectory.undecided,
-        accepted=trajectory.state == TokenState.ACCEPTED,
-        written=changes.written,
-        edited=changes.edited,
-        taken_back=changes.taken_back,
-        confidence=trajectory.confidence,
-        mass=measures.mean_mass(recording),
-        sinks=measures.sinks(recording, params),
-        thresholds=np.array([np.nan if value is None else value for value in thresholds]),
-        open_block=trajectory.open_block if has_blocks(trajectory.open_block) else None,
-    )
-
-
-def has_blocks(open_block: np.ndarray) -> bool:
-    """Whether the text was written in several blocks (T, 2) of more than a token."""
-    blocks = np.unique(open_block, axis=0)
-    return len(blocks) > 1 and bool((np.diff(blocks, axis=1) > 1).any())
+def stored_player(data: Mapping[str, Any], key: str) -> None:
+    """Draws the player of recordings whose files are elsewhere, from what it takes of them."""
+    _mount(key=key, data=dict(data))

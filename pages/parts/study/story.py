@@ -4,12 +4,14 @@ import json
 
 import streamlit as st
 
+from analysis.engine.studies import watch_name
 from analysis.specs import METHODS, STUDY_PARTS, StudySpec
 from analysis.study import exhibits, rules
 from analysis.study.findings import Findings
 from analysis.study.report import NOTHING, report_folder, report_html
 from pages.parts.charts import chart
 from pages.parts.plain import plain
+from pages.parts.recordings.player import stored_player
 from pages.parts.session import engine
 
 _TERMS = (
@@ -55,11 +57,13 @@ def story(findings: Findings) -> None:
 
 def _watch(findings: Findings) -> None:
     spec, jobs = StudySpec.model_validate(findings.spec), findings.part("watch").jobs
-    if not any(engine().job(job) for job in jobs.values()):
+    if findings.playback is not None:
+        stored_player(findings.playback, "study_player")
+    elif not any(engine().job(job) for job in jobs.values()):
         st.caption(f"Its prompt: “{plain(spec.prompt)}”")
         st.page_link("pages/denoise.py", label="**Record it and watch**", icon=":material/play_circle:")
     for model in spec.models:
-        job = jobs.get(f"watch {model.source}")
+        job = jobs.get(watch_name(model))
         if job is not None and engine().job(job) is not None:  # those of the example are in no store but its own
             st.page_link(
                 "pages/denoise.py",
