@@ -16,6 +16,7 @@ from analysis.figures.style import (
     color_bar,
     layout,
     token_axis,
+    wrapped,
 )
 
 
@@ -66,12 +67,12 @@ def effect_intervals(
             )
         )
     figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5, "dash": "dash"})
-    layout(figure, x_title, "", height=150 + 34 * len(names))
+    layout(figure, wrapped(x_title, 24), "", height=170 + 36 * len(names))
     figure.update_layout(showlegend=True)
     figure.update_yaxes(
         tickmode="array",
         tickvals=rows,
-        ticktext=[as_text(name) for name in names],
+        ticktext=[wrapped(name, 24) for name in names],
         range=[len(names) - 0.5, -0.5],
         zeroline=False,
     )
@@ -235,6 +236,9 @@ def lens_map(
         zeroline=False,
     )
     figure.update_yaxes(
-        range=[layers - 0.5, -1.2], showgrid=False, zeroline=False, dtick=1 if layers <= 16 else 4, tick0=0
+        range=[layers - 0.5, -1.2],  # above the layers is the row of marks, which is none
+        showgrid=False,
+        zeroline=False,
+        tickvals=list(range(0, layers, 1 if layers <= 16 else 4)),
     )
     return figure

@@ -9,10 +9,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.dynamics import KIND_COLORS
-from analysis.figures.style import REFERENCE, SINK, as_text, layout
+from analysis.figures.style import REFERENCE, SINK, as_text, layout, wrapped
 
 LEAST_PORTION = 0.05  # of a layer's sinks; rarer kinds have no mark of their own
-_ROW = 250  # pixels a model
+_ROW = 250  # pixels a row of panels
+_TITLES = 55  # pixels of the panels' titles, which the legend stands above
 _MARKS = ("diamond-open", "square-open", "x-thin-open")
 
 
@@ -51,7 +52,7 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
     figure = make_subplots(
         len(models),
         3,
-        subplot_titles=[title if row == 0 else "" for row in range(len(models)) for title in titles],
+        subplot_titles=[wrapped(title, 15) if row == 0 else "" for row in range(len(models)) for title in titles],
         horizontal_spacing=0.07,
         vertical_spacing=min(0.12, 0.4 / max(len(models), 1)),
     )
@@ -92,15 +93,13 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
                 named.add(label)
         figure.add_hline(y=1, line={"color": REFERENCE, "width": 1, "dash": "dot"}, row=row, col=2)
     layout(figure, "", "", 120 + _ROW * len(models))
-    figure.update_layout(
-        barmode="stack", showlegend=True, margin_t=84, legend={"y": 1.0, "yref": "container", "yanchor": "top"}
-    )
-    figure.update_xaxes(dtick=1 if max(len(model.portions) for model in models) <= 16 else None, zeroline=False)
+    figure.update_layout(barmode="stack", showlegend=True, legend_y=1 + _TITLES / (_ROW * len(models)))
+    figure.update_xaxes(tickformat="d", zeroline=False)
     figure.update_xaxes(title_text="layer", row=len(models))
     figure.update_yaxes(rangemode="tozero")
     for row, model in enumerate(models, start=1):
         figure.update_yaxes(title_text=as_text(model.name), row=row, col=1)
-    figure.update_annotations(font_size=13)
+    figure.update_annotations(font_size=12)
     return figure
 
 
@@ -116,14 +115,14 @@ class MovePanel:
 
 def movement(panels: Sequence[MovePanel]) -> go.Figure:
     """A panel a measure: what was observed, with its interval, and its nulls."""
-    columns = min(3, len(panels))
+    columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = make_subplots(
         rows,
         columns,
-        subplot_titles=[as_text(panel.title) for panel in panels],
-        horizontal_spacing=0.07,
-        vertical_spacing=0.16 if rows > 1 else 0,
+        subplot_titles=[wrapped(panel.title, 22) for panel in panels],
+        horizontal_spacing=0.17,
+        vertical_spacing=0.5 / rows if rows > 1 else 0,
     )
     named: set[str] = set()
     for index, panel in enumerate(panels):
@@ -138,13 +137,13 @@ def movement(panels: Sequence[MovePanel]) -> go.Figure:
             dots.showlegend = name not in named
             figure.add_trace(dots, **place)
             named.add(name)
-        figure.update_yaxes(tickformat=".0%" if panel.percent else None, **place)
-    layout(figure, "", "", 90 + 240 * rows)
-    figure.update_layout(showlegend=True, margin_t=84, legend={"y": 1.0, "yref": "container", "yanchor": "top"})
+        figure.update_yaxes(tickformat="~p" if panel.percent else None, **place)
+    layout(figure, "", "", 120 + _ROW * rows)
+    figure.update_layout(showlegend=True, legend_y=1 + _TITLES / (_ROW * rows))
     figure.update_xaxes(zeroline=False)
     figure.update_xaxes(title_text="layer", row=rows)
     figure.update_yaxes(rangemode="tozero")
-    figure.update_annotations(font_size=13)
+    figure.update_annotations(font_size=12)
     return figure
 
 
@@ -173,6 +172,7 @@ def _dots(x: np.ndarray, band: Band, color: str, symbol: str, **style: object) -
         },
         customdata=np.stack([_float(band.low), _float(band.high)], axis=1),
         hovertemplate="layer %{x}<br>%{y:.3g} (%{customdata[0]:.3g}–%{customdata[1]:.3g})",
+        cliponaxis=False,  # what is 0 lies on the axis
         showlegend=False,
         **style,
     )

@@ -1,6 +1,7 @@
 """Colours and layout shared by every figure: one meaning, one colour, legible on light and dark pages."""
 
 from html import escape
+from textwrap import wrap
 
 import numpy as np
 import plotly.graph_objects as go
@@ -70,6 +71,11 @@ def shorten(label: str, width: int = 10) -> str:
 def as_text(label: str) -> str:
     """Text from outside as Plotly shows it literally: it reads `<…>` as markup, and `%{…}` as a number's place."""
     return escape(label, quote=False).replace("%{", "%&#123;")
+
+
+def wrapped(label: str, width: int) -> str:
+    """Text from outside in lines of at most `width` characters: Plotly cuts titles that are wider than their plot."""
+    return "<br>".join(as_text(line) for line in wrap(label, width))
 
 
 def block_reduce(values: np.ndarray, limit: int = MAX_CELLS) -> tuple[np.ndarray, int, int]:

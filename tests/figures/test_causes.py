@@ -13,9 +13,10 @@ def test_effects_are_filled_where_they_are_shown():
         np.array([0.3, -0.2]),
         np.array([0.8, 0.3]),
         [True, False],
-        "nats",
+        "KL divergence from the untouched prediction (nats)",
     )
     first, second = figure.data
+    assert max(len(line) for line in figure.layout.xaxis.title.text.split("<br>")) <= 24
     assert first.marker.symbol == ("circle",) and second.marker.symbol == ("circle-open",)
     np.testing.assert_allclose([*first.error_x.array, *first.error_x.arrayminus], [0.3, 0.2])
     assert second.text == ("b&lt;b&gt;",) and figure.layout.yaxis.ticktext == ("a", "b&lt;b&gt;")
@@ -41,5 +42,7 @@ def test_channels_and_lens_mark_sinks_and_show_tokens_as_text():
     heat, marks = channel_map(ratio, np.array([[1, 2], [3, 4]]), ratio > 50, [["<i>", "b"], ["c", "d"]]).data
     np.testing.assert_allclose(heat.z, np.log10(ratio).T)
     assert heat.text[0][0] == "&lt;i&gt;" and (list(marks.x), list(marks.y)) == ([0], [1])
-    heat, marks = lens_map(np.array([[0.1, 0.2]]), [["<i>", "b"]], ["0 ‘a’", "3 ‘<b>’"], np.array([False, True])).data
+    figure = lens_map(np.array([[0.1, 0.2]]), [["<i>", "b"]], ["0 ‘a’", "3 ‘<b>’"], np.array([False, True]))
+    heat, marks = figure.data
     assert heat.text[0][0] == "&lt;i&gt;" and heat.customdata[0][1] == "3 ‘&lt;b&gt;’" and list(marks.x) == [1]
+    assert figure.layout.yaxis.tickvals == (0,)
