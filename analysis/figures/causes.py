@@ -160,7 +160,8 @@ def channel_map(
     logarithmic scale. carried (T, L) bool: whether its token is a sink. tokens[t][l]: that token, for the hover.
     """
     shown = np.log10(np.maximum(ratio, 1e-3)).T.astype(np.float32)
-    ticks = np.arange(np.floor(np.nanmin(shown)), np.ceil(np.nanmax(shown)) + 1)
+    powers = np.arange(np.floor(np.nanmin(shown)), np.ceil(np.nanmax(shown)) + 1)
+    ticks = np.log10(np.outer(10**powers, (1, 2, 5)).ravel()) if len(powers) <= 4 else powers
     figure = go.Figure(
         go.Heatmap(
             z=shown,
@@ -186,7 +187,7 @@ def channel_map(
     )
     layout(figure, "denoising step", "layer", height=max(300, min(620, 150 + 26 * ratio.shape[1])))
     figure.update_layout(showlegend=True)
-    figure.update_xaxes(showgrid=False, zeroline=False)
+    figure.update_xaxes(showgrid=False, zeroline=False, range=[-0.5, len(ratio) - 0.5])
     figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", dtick=1 if ratio.shape[1] <= 16 else 4)
     return figure
 

@@ -39,6 +39,10 @@ def test_a_band_is_drawn_only_where_there_is_an_interval():
 
 def test_channels_and_lens_mark_sinks_and_show_tokens_as_text():
     ratio = np.array([[10.0, 1000.0], [5.0, 1.0]])
+    heat, _ = channel_map(
+        np.array([[4.0, 44.0], [20.0, 9.0]]), np.array([[1, 2], [3, 4]]), ratio > 50, [["a", "b"], ["c", "d"]]
+    ).data
+    assert {"2", "10", "20"} <= set(heat.colorbar.ticktext)
     heat, marks = channel_map(ratio, np.array([[1, 2], [3, 4]]), ratio > 50, [["<i>", "b"], ["c", "d"]]).data
     np.testing.assert_allclose(heat.z, np.log10(ratio).T)
     assert heat.text[0][0] == "&lt;i&gt;" and (list(marks.x), list(marks.y)) == ([0], [1])
