@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
-# Processes of the test suite; each file's tests stay in one.
+# Processes of the test suite; each file's tests stay in one, and the slow files come first.
 TESTERS ?= 2
 
 .PHONY: run test fast-test lint docs clean
@@ -11,10 +11,10 @@ run: $(VENV)/.run-installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.dev-installed lint
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 fast-test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
