@@ -12,7 +12,7 @@ from analysis.engine.sweep_points import scored
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
 from analysis.specs import PruneSpec, SweepSpec, grid, point_name
-from pages.parts import permission
+from pages.parts import address, permission
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
@@ -110,7 +110,7 @@ def _launch(spec: SweepSpec) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
     try:
         permission.allow(*(model.source for model in spec.models))
-        st.query_params[_ADDRESS] = submit("sweep", spec).id
+        address.write(_ADDRESS, submit("sweep", spec).id)
     except EXPECTED as error:
         st.session_state[_REFUSED] = why(error)
 
@@ -121,7 +121,7 @@ def _launch(spec: SweepSpec) -> None:
 def _shown() -> JobRecord | None:
     """The sweep in the address, else the newest; with the others to choose from."""
     records = {record.id: record for record in engine().jobs("sweep")}
-    sweep_id = st.query_params.get(_ADDRESS)
+    sweep_id = address.named(_ADDRESS)
     if sweep_id and sweep_id not in records:
         not_in_address("a sweep that is not in the store." + (" Here is the newest one." if records else ""))
     if not records:
@@ -138,7 +138,7 @@ def _shown() -> JobRecord | None:
 
 
 def _choose() -> None:
-    st.query_params[_ADDRESS] = st.session_state[_CHOSEN]
+    address.write(_ADDRESS, st.session_state[_CHOSEN])
 
 
 def _title(record: JobRecord) -> str:

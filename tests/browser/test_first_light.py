@@ -101,9 +101,10 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
         field.fill(value)
         field.press("Enter")
     expect(page.get_by_text("200 new tokens in 200 steps")).to_be_visible()
+    before = page.url
     record(page)
     expect(page.get_by_text("Denoising now")).to_be_visible()
-    page.wait_for_url(re.compile("recording="))
+    page.wait_for_url(lambda url: "recording=" in url and url != before)  # not that of the recording shown till then
     page.reload()
     page.get_by_role("link", name="Overview").click()
     expect(page.get_by_role("heading", name="SinkScope")).to_be_visible()

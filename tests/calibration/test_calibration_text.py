@@ -107,7 +107,10 @@ def test_lists_cut_to_length_beforehand_are_taken_as_they_are(tmp_path):
 
 def test_held_out_sequences_of_a_large_file_share_no_token_with_the_others(big):
     model = SimpleNamespace(
-        tokenizer=None, mask_token=4_000_001, geometry=SimpleNamespace(max_length=256, vocabulary=4_000_000)
+        tokenizer=None,
+        mask_token=4_000_001,
+        geometry=SimpleNamespace(max_length=256, vocabulary=4_000_000),
+        architecture=SimpleNamespace(by_blocks=False),
     )
     calibration = CalibrationParams(
         data=str(big / "ids.jsonl"), samples=40, seq_len=32, diffusion_steps=1, step_interval=1, noise_eps=0.0

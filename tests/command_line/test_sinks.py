@@ -34,4 +34,4 @@ def test_sinks_writes_numbers_figures_and_one_page(tmp_path: Path, capsys, monke
     assert sorted(recordings.info.model.source for recordings in sets) == sorted([first, second])
     assert main(arguments) == 2 and "exists" in capsys.readouterr().err
     assert main(["sinks", "--prompts", str(tmp_path / "none.txt"), "--out", str(tmp_path / "other")]) == 2
-    assert "none.txt" in capsys.readouterr().err
+    assert "cannot be read: No such file" in capsys.readouterr().err

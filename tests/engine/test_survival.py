@@ -18,6 +18,7 @@ from analysis.engine.dispatcher import Dispatcher
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.specs import (
+    AblateSetSpec,
     AblateSpec,
     AttentionMapSpec,
     CalibrateSpec,
@@ -25,10 +26,13 @@ from analysis.specs import (
     DenseStatisticsSpec,
     EstimateSpec,
     FootprintSpec,
+    GeometrySpec,
+    LensSpec,
     LLaDASampling,
     LoadSpec,
     NoiseSpec,
     PruneSpec,
+    RecordSetSpec,
     RecordSpec,
     ReferenceSpec,
     SinkParams,
@@ -316,6 +320,12 @@ def test_weights_of_the_resident_model_are_as_before_after_any_job(engine, tmp_p
         "record": RecordSpec(model=CPU, prompt="mia has", sampling=sampling, seed=77),
         "attention_map": AttentionMapSpec(model=CPU, tokens=tokens, layer=1, head=1),
         "reference": ReferenceSpec(model=CPU, inputs=(tokens,), prompt_length=2),
+        "record_set": RecordSetSpec(
+            model=CPU, prompts="own", own_prompts=("mia has", "ben"), sampling=sampling, random_models=0
+        ),
+        "geometry": GeometrySpec(model=CPU, inputs=(tuple(range(5, 29)),), prompt_length=3, random_models=1),
+        "lens": LensSpec(model=CPU, tokens=tokens, positions=(3,), becomes=(11,), prompt_length=2),
+        "ablate_set": AblateSetSpec(model=CPU, prompts=(tokens, tokens[::-1]), sampling=sampling, count=1),
         "noise": NoiseSpec(model=CPU, tokens=tokens, prompt_length=2, step_interval=25),
         "ablate": AblateSpec(model=CPU, prompt=tokens, sampling=sampling, count=1, sinks=SinkParams()),
         "prune": PruneSpec(model=CPU, method="sparsegpt", calibration=little),

@@ -297,6 +297,7 @@ def test_a_model_that_writes_masks_itself_may_take_more_steps_than_tokens(trajec
         mass: torch.Tensor
         value_norm: torch.Tensor
         routing: None = None
+        activations: None = None
 
     def steps(count):
         for number in range(count):

@@ -333,7 +333,9 @@ class OfSizes:
                 vocab_size=8,
             )
             block = LlamaModel(config).layers[0]
-        self.model = SimpleNamespace(blocks=[block] * layers, projections=like.projections)
+        self.model = SimpleNamespace(
+            blocks=[block] * layers, projections=like.projections, architecture=like.architecture
+        )
         self.groups = Resident(like).groups[:1] * layers
 
 

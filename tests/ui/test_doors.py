@@ -110,6 +110,9 @@ def test_any_prompt_is_taken_or_refused_in_a_sentence(prompt, recording):
     test = visit("pages/denoise.py", recording=recording.id)
     test.text_area[0].set_value(prompt).run()
     before = len(engine().jobs("record"))
+    if test.button(key="record").disabled:  # what speaks against it is said beforehand
+        assert "Shorten it" in told(test) or "empty" in told(test)
+        return
     checked(test.button(key="record").click().run())
     if len(engine().jobs("record")) == before:
         assert test.error

@@ -10,7 +10,7 @@ from analysis.evaluation import comparing
 from analysis.evaluation.planning import Noise
 from analysis.evaluation.presets import PRESETS
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec
-from pages.parts import controls
+from pages.parts import address, controls
 from pages.parts.accuracy.panel import accuracy_panel, results_of
 from pages.parts.accuracy.planned import planned
 from pages.parts.plain import plain
@@ -125,7 +125,7 @@ def _more() -> dict:
 def _evaluate(spec: EvaluateSpec) -> None:
     """A callback, so that no rerun that something else on the page asks for can lose the click."""
     with refusal_kept(_PLACE):
-        st.query_params["evaluation"] = submit("evaluate", spec).id
+        address.write("evaluation", submit("evaluate", spec).id)
 
 
 # --- the evaluation shown ---------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def _shown() -> JobRecord | None:
     """The evaluation or the import in the address, else the newest; with the others to choose from."""
     every = [*engine().jobs("evaluate"), *(record for record in engine().jobs("import") if record.state == "done")]
     records = {record.id: record for record in sorted(every, key=lambda record: -record.created)}
-    evaluation_id = st.query_params.get("evaluation")
+    evaluation_id = address.named("evaluation")
     if evaluation_id and evaluation_id not in records:
         instead = " Here is the newest one instead." if records else ""
         st.warning(f"The evaluation in this address is not in the store.{instead}")
@@ -157,7 +157,7 @@ def _shown() -> JobRecord | None:
 
 
 def _choose() -> None:
-    st.query_params["evaluation"] = st.session_state["evaluation_shown"]
+    address.write("evaluation", st.session_state["evaluation_shown"])
 
 
 def _title(record: JobRecord) -> str:

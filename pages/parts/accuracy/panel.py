@@ -16,6 +16,7 @@ from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.results import Results
 from analysis.jobs import EvaluatePartial
 from analysis.specs import EvaluateSpec, ImportSpec, Spec
+from pages.parts import address
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.likelihoods import likelihoods
 from pages.parts.accuracy.opening import finished_results
@@ -149,7 +150,7 @@ def _resume(record: JobRecord) -> None:
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
-    st.query_params["evaluation"] = new.id
+    address.write("evaluation", new.id)
     st.rerun()
 
 

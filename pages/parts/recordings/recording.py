@@ -12,6 +12,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.recording.trajectory import RecordingInfo, Trajectory, open_trajectory
 from analysis.specs import ModelSpec, RecordSpec
+from pages.parts import address
 from pages.parts.plain import shortened
 from pages.parts.session import engine
 
@@ -90,14 +91,14 @@ def finished_recordings() -> list[JobRecord]:
 def show_recording(job_id: str) -> None:
     """Makes this recording the one that every page shows, and puts it in the address."""
     st.session_state[_SHOWN] = job_id
-    st.query_params["recording"] = job_id
+    address.write("recording", job_id)
 
 
 def shown_recording() -> JobRecord | None:
     """The recording job this visitor looks at: by the address, else as last chosen, else the newest that runs or is
     finished.
     """
-    wanted = st.query_params.get("recording") or st.session_state.get(_SHOWN)
+    wanted = address.named("recording") or st.session_state.get(_SHOWN)
     job = engine().job(wanted) if wanted else None
     if job is None or job.kind != "record":
         jobs = engine().jobs("record")

@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.specs import StudySpec
 from analysis.study.findings import Findings
+from pages.parts import address
 from pages.parts.plain import plain
 from pages.parts.session import engine, not_in_address
 from pages.parts.study.found import example
@@ -20,7 +21,7 @@ def shown_study() -> JobRecord | Findings | None:
     records = {record.id: record for record in engine().jobs("study")}
     shipped = example()
     options = [*records, *([EXAMPLE] if shipped is not None else [])]
-    asked = st.query_params.get(_ADDRESS)
+    asked = address.named(_ADDRESS)
     if asked and asked not in options:
         not_in_address("a study that is not in the store." + (" Here is another one." if options else ""))
     if not options:
@@ -40,11 +41,11 @@ def shown_study() -> JobRecord | Findings | None:
 
 def show(study_id: str) -> None:
     """Shows a study, and puts it in the address."""
-    st.query_params[_ADDRESS] = study_id
+    address.write(_ADDRESS, study_id)
 
 
 def _choose() -> None:
-    st.query_params[_ADDRESS] = st.session_state[_CHOSEN]
+    address.write(_ADDRESS, st.session_state[_CHOSEN])
 
 
 def _title(record: JobRecord) -> str:

@@ -1,0 +1,30 @@
+"""What the address names, as the server last wrote it.
+
+A refresh that is on its way while the server writes the address still carries the one of before, and the rerun that
+follows would show that again. So for a short while the value that was replaced is taken for such a latecomer.
+"""
+
+import time
+
+import streamlit as st
+
+_WRITTEN = "address_written"
+LATE = 15.0  # seconds within which a refresh arrives; a visitor who goes back does so later
+
+
+def write(name: str, value: str) -> None:
+    """Puts a value into the address, where another stands there."""
+    before = st.query_params.get(name)
+    if before != value:
+        st.session_state.setdefault(_WRITTEN, {})[name] = (before, value, time.monotonic())
+        st.query_params[name] = value
+
+
+def named(name: str) -> str | None:
+    """The value in the address, or None."""
+    value = st.query_params.get(name)
+    before, written, at = st.session_state.get(_WRITTEN, {}).get(name, (None, None, 0.0))
+    if written is not None and value == before and time.monotonic() - at < LATE:
+        st.query_params[name] = written
+        return str(written)
+    return value

@@ -1,0 +1,30 @@
+"""An address that the server wrote is not undone by a refresh that was on its way with the one of before."""
+
+from streamlit.testing.v1 import AppTest
+
+
+def _page():
+    import streamlit as st
+
+    from pages.parts import address
+
+    if st.button("go", key="go"):
+        address.write("shown", "new")
+        st.rerun()
+    st.write(address.named("shown"))
+
+
+def test_a_late_refresh_with_the_old_address_does_not_show_the_old_thing_again(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("pages.parts.address.time.monotonic", lambda: clock[0])
+    page = AppTest.from_function(_page)
+    page.query_params["shown"] = "old"
+    assert page.run().markdown[0].value == "old"
+    assert page.button(key="go").click().run().markdown[0].value == "new"
+    page.query_params["shown"] = "old"  # what the browser had when it asked
+    assert page.run().markdown[0].value == "new"
+    page.query_params["shown"] = "another"
+    assert page.run().markdown[0].value == "another", "a link leads where it says"
+    clock[0] += 60
+    page.query_params["shown"] = "old"
+    assert page.run().markdown[0].value == "old", "a visitor may go back"
