@@ -24,6 +24,7 @@ from analysis.jobs.pruning import prune
 from analysis.jobs.summaries import EvaluateSummary
 from analysis.models.checkpoint import find, fingerprint
 from analysis.registry import Attached
+from analysis.sinks.discount import step_weights
 from analysis.specs import (
     OBJECTIVES,
     CalibrateSpec,
@@ -100,7 +101,7 @@ class OutputError:
         problem = why_steps_count_alike(info.spec.calibration, spec.setting)
         if problem:
             raise UserError(problem)
-        self._steps = tuning.step_weights(info.levels, info.spec.calibration.diffusion_steps, spec.setting)
+        self._steps = step_weights(info.levels, info.spec.calibration.diffusion_steps, spec.setting)
         if not self._steps.any():
             raise UserError("No stored noise step lies in the range of steps that count. Widen it.")
         self._plain: dict[int, tuning.Plain] = {}

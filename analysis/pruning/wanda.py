@@ -22,8 +22,8 @@ from analysis.calibration.runners import Runner
 from analysis.errors import UserError
 from analysis.pruning.algorithm import Algorithm, Calibration, Prepared
 from analysis.pruning.magnitude import magnitude_score
+from analysis.sinks.discount import step_weights
 from analysis.specs import PruneSpec, StepParams
-from analysis.tuning.effects import step_weights
 
 
 class InputNorms:

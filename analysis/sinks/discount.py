@@ -7,7 +7,7 @@ L layers, S positions.
 import numpy as np
 
 from analysis.sinks.definitions import Moments, moments
-from analysis.specs import DiscountParams
+from analysis.specs import DiscountParams, StepParams
 
 
 def sink_scores(mass: np.ndarray, params: DiscountParams, known: Moments | None = None) -> np.ndarray:
@@ -56,3 +56,10 @@ def standardised(mass: np.ndarray, row: Moments) -> np.ndarray:
     """
     above = mass - row.mean
     return np.divide(above, row.std, out=np.zeros_like(above), where=row.std > 1e-6 * row.mean)
+
+
+def step_weights(levels: tuple[int, ...], total: int, params: StepParams) -> np.ndarray:
+    """c of every noise level t, (T,): 0 outside the steps that count. total: the steps of the noise schedule."""
+    steps = np.array(levels, np.float64)
+    by = {"even": np.ones_like(steps), "noisy": steps / total, "clean": (total + 1 - steps) / total}
+    return np.where((steps >= params.first_step) & (steps <= params.last_step), by[params.step_weighting], 0.0)

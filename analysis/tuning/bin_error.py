@@ -11,11 +11,11 @@ from functools import cached_property
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from analysis.sinks.discount import token_weights
+from analysis.sinks.discount import step_weights, token_weights
 from analysis.specs import NOISES, CalibrationParams, DiscountParams, TuneParams, choices
 from analysis.specs.fields import bounds, extra
 from analysis.specs.suggestion import searchable
-from analysis.tuning.effects import LayerStatistics, group_weights, pruned_mask, scores_by_step, step_weights
+from analysis.tuning.effects import LayerStatistics, group_weights, pruned_mask, scores_by_step
 
 PROBES = 8
 # Where bins err most: φ that rises gently over many tokens.

@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.sinks.definitions import moments
 from analysis.sinks.discount import discounted, scored_mass, sink_scores, standardised, token_weights
-from analysis.specs import DiscountParams, StepParams
+from analysis.specs import DiscountParams
 
 # Of z, between bins; below and above lie one bin each. Every threshold k that can be set is an edge; below them φ is
 # smooth.
@@ -77,13 +77,6 @@ def group_weights(
     total = np.bincount(place, weights=squared.ravel(), minlength=rows * groups)
     mean = np.divide(total, count, out=np.ones_like(total), where=count > 0)
     return mean.astype(np.float32).reshape(*bins.shape[:-1], groups)
-
-
-def step_weights(levels: tuple[int, ...], total: int, params: StepParams) -> np.ndarray:
-    """c of every noise level t, (T,): 0 outside the steps that count. total: the steps of the noise schedule."""
-    steps = np.array(levels, np.float64)
-    by = {"even": np.ones_like(steps), "noisy": steps / total, "clean": (total + 1 - steps) / total}
-    return np.where((steps >= params.first_step) & (steps <= params.last_step), by[params.step_weighting], 0.0)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from analysis.job_context import Cancelled
 from analysis.jobs import JOBS, objectives
 from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS
 from analysis.models.load import register
+from analysis.sinks.discount import step_weights
 from analysis.specs import (
     OBJECTIVES,
     CalibrateSpec,
@@ -111,7 +112,7 @@ def test_every_trial_is_the_error_of_its_setting(spec, tmp_path):
     statistics = open_statistics(
         JOBS["calibrate"].run(CalibrateSpec(model=asked.model, **dict(asked.statistics)), QuietContext(tmp_path)).file
     )
-    steps = tuning.step_weights(statistics.info.levels, 50, asked.setting)
+    steps = step_weights(statistics.info.levels, 50, asked.setting)
     for row in summary["trials"][::4]:
         discount = DiscountParams(**row["discount"])
         weights = tuning.group_weights(statistics.mass, "tokens", discount)

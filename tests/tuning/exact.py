@@ -10,6 +10,7 @@ from analysis.calibration.runners import Resident
 from analysis.jobs import JOBS
 from analysis.pruning.patterns import pruned_mask
 from analysis.pruning.wanda import wanda_score
+from analysis.sinks.discount import step_weights
 from analysis.specs import DiscountParams
 from analysis.tuning import effects
 from analysis.tuning.statistics_file import open_statistics
@@ -54,7 +55,7 @@ def exact_masks(model, noised, discount, setting):
         return mask.numpy(), tied.numpy()
 
     levels = tuple(range(50 // noised.shape[1], 51, 50 // noised.shape[1]))
-    steps = effects.step_weights(levels, 50, setting)
+    steps = step_weights(levels, 50, setting)
     scores = feature_scores(Resident(model), noised, discount, 2**31, steps=steps).scores
     return [
         {
@@ -69,7 +70,7 @@ def changes(model, statistics, setting):
     """Bits a setting changes against ω = 1 by the path of pruning; those missed, and false ones, by what is stored."""
     noised = statistics.arrays["noised"].astype(np.int64)
     plain, truth = (exact_masks(model, noised, discount, setting) for discount in (None, setting.discount))
-    steps = effects.step_weights(statistics.info.levels, 50, setting)
+    steps = step_weights(statistics.info.levels, 50, setting)
     weights = statistics.group_weights(setting.discount)
     counts = np.zeros(3, int)
     for index in range(statistics.info.layers):

@@ -23,7 +23,7 @@ from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.models.load import load
 from analysis.pruning.selection import lowest
-from analysis.sinks.discount import token_weights
+from analysis.sinks.discount import step_weights, token_weights
 from analysis.specs import (
     CalibrateSpec,
     CalibrationParams,
@@ -160,7 +160,7 @@ def test_a_pruning_weighs_steps_as_the_tuning_does(stored, discount, steps, tmp_
     JOBS["prune"].run(asked, QuietContext(tmp_path))
     pruned = load(ModelSpec(source=asked.out, device="cpu"))
     info = statistics.info
-    levels = effects.step_weights(info.levels, spec.calibration.diffusion_steps, steps)
+    levels = step_weights(info.levels, spec.calibration.diffusion_steps, steps)
     weights = statistics.group_weights(params)[:, :, 0]
     alike = np.ones_like(levels)
     wrong = moved = 0
@@ -385,7 +385,7 @@ def test_a_model_without_a_mask_token_is_refused(tmp_path):
 def effect(statistics, index, params):
     info = statistics.info
     weights = statistics.group_weights(params.discount)
-    steps = effects.step_weights(info.levels, info.spec.calibration.diffusion_steps, params)
+    steps = step_weights(info.levels, info.spec.calibration.diffusion_steps, params)
     layer = statistics.layer(index, params.discount)
     plain = effects.plain_layer(layer, steps, params.sparsity)
     return effects.layer_effect(layer, plain, weights[:, :, 0], steps, params.sparsity)
@@ -405,7 +405,7 @@ def test_the_interval_of_sampled_rows_holds_the_share_of_all_rows_as_often_as_it
     """Rows are drawn again and again from a model whose rows are all stored, so that the share is known."""
     params = TuneParams(discount=DISCOUNTS["weak and low"])
     statistics = stored[0]
-    steps = effects.step_weights(statistics.info.levels, statistics.info.spec.calibration.diffusion_steps, params)
+    steps = step_weights(statistics.info.levels, statistics.info.spec.calibration.diffusion_steps, params)
     groups = statistics.group_weights(params.discount)[:, :, 0]
     held = []
     for index in range(statistics.info.layers):
@@ -442,9 +442,9 @@ def test_a_large_model_stores_some_rows_and_says_how_far_its_shares_may_be_off(s
 def test_steps_left_out_do_not_count(stored):
     one = effect(stored[0], 0, TuneParams(first_step=20, last_step=20))
     levels = stored[0].info.levels
-    assert effects.step_weights(levels, 50, TuneParams(first_step=20, last_step=30)).tolist() == [0, 1, 1, 0, 0]
-    noisy = effects.step_weights(levels, 50, TuneParams(step_weighting="noisy"))
-    clean = effects.step_weights(levels, 50, TuneParams(step_weighting="clean"))
+    assert step_weights(levels, 50, TuneParams(first_step=20, last_step=30)).tolist() == [0, 1, 1, 0, 0]
+    noisy = step_weights(levels, 50, TuneParams(step_weighting="noisy"))
+    clean = step_weights(levels, 50, TuneParams(step_weighting="clean"))
     assert noisy.tolist() == [0.2, 0.4, 0.6, 0.8, 1.0] and (np.diff(clean) < 0).all() and clean[-1] > 0
     assert not np.array_equal(one.floor, effect(stored[0], 0, TuneParams()).floor)
 

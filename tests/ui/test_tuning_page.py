@@ -11,6 +11,7 @@ from analysis.__main__ import main
 from analysis.jobs import known_key
 from analysis.pruned.report_file import read_report
 from analysis.sinks import discount
+from analysis.sinks.discount import step_weights
 from analysis.specs import (
     PRESETS,
     CalibrateSpec,
@@ -63,7 +64,7 @@ def page(**query):
 
 def total(statistics, setting):
     weights = tuning.group_weights(statistics.mass, "tokens", setting.discount)
-    steps = tuning.step_weights(statistics.info.levels, 50, setting)
+    steps = step_weights(statistics.info.levels, 50, setting)
     effects = []
     for index in range(statistics.info.layers):
         layer = statistics.layer(index, setting.discount)

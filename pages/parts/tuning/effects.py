@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.figures import masks as grids
+from analysis.sinks.discount import step_weights
 from analysis.specs import DiscountParams, TuneParams
 from analysis.tuning import effects
 from analysis.tuning.effects import LayerEffect
@@ -18,7 +19,7 @@ PATIENCE = 1.0  # seconds without news before what is there is drawn
 def steps_of(statistics: StoredStatistics, setting: TuneParams) -> np.ndarray:
     """How much each stored noise step counts, (T,)."""
     info = statistics.info
-    return effects.step_weights(info.levels, info.spec.calibration.diffusion_steps, setting)
+    return step_weights(info.levels, info.spec.calibration.diffusion_steps, setting)
 
 
 def every_layer(
