@@ -61,7 +61,7 @@ class Recipe:
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """What a checkpoint remembers beside weights and optimizers.
 
     seconds, cpu_seconds: wall and processor time of the training steps, without the compilation of the first of each
@@ -249,13 +249,13 @@ def train(
     nn.Module.to(network, "cuda" if torch.cuda.is_available() else "cpu")
     optimizing = optimizers(network, recipe)
     checkpoint, log_path = out / "checkpoint.pt", out / "log.jsonl"
-    progress = Progress()
+    progress = TrainingProgress()
     if resume and checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(state["network"])
         for optimizer, saved in zip(optimizing, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        progress = Progress(**state["progress"])
+        progress = TrainingProgress(**state["progress"])
     else:
         log_path.unlink(missing_ok=True)
     body = network.model
@@ -329,7 +329,7 @@ def train(
 
 
 def _save_checkpoint(
-    path: Path, network: PreTrainedModel, optimizing: list[torch.optim.Optimizer], progress: Progress
+    path: Path, network: PreTrainedModel, optimizing: list[torch.optim.Optimizer], progress: TrainingProgress
 ) -> None:
     state = {
         "network": network.state_dict(),

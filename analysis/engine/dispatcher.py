@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.engine.cluster import Cluster, Place
-from analysis.engine.job_store import Book
+from analysis.engine.job_store import JobStore
 from analysis.engine.placement import Running, Work, free_place, host_for, obstacle
 from analysis.engine.records import JobRecord, retire
 from analysis.engine.transfer import add_piece, unload, wire_limit
@@ -53,7 +53,7 @@ class Dispatcher:
     """The queue and the thread that works it off. connect: makes the connection at the first job. scheduler: address of
     the running cluster, or nothing for local workers; jobs there outlive this server."""
 
-    def __init__(self, book: Book, owner: str, connect: Callable[[], Cluster], scheduler: str = "") -> None:
+    def __init__(self, book: JobStore, owner: str, connect: Callable[[], Cluster], scheduler: str = "") -> None:
         self.book, self.store, self.owner = book, book.store, owner
         self.trouble = ""
         self.cluster: Cluster | None = None

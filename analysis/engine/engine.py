@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.foresight import Foresight, foresee
-from analysis.engine.job_store import Book
+from analysis.engine.job_store import JobStore
 from analysis.engine.planned import Planner
 from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives, new_owner
 from analysis.engine.studies import Part, Studies
@@ -56,7 +56,7 @@ class Engine:
         self.scheduler = (environment.value("SINKSCOPE_SCHEDULER") or "") if scheduler is None else scheduler
         self._warning = check_scheduler(self.scheduler) if self.scheduler else ""
         self._owner = new_owner()
-        self._book = Book(store)
+        self._book = JobStore(store)
         self._askers: dict[str, set[str]] = {}  # who waits for a job; nobody for one of a server before this one
 
         def workers() -> Cluster:

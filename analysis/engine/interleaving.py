@@ -10,7 +10,7 @@ import numpy as np
 _CHECK = 0.1  # seconds between a waiting guest's looks at whether it was cancelled
 
 
-class Turns:
+class TurnTaking:
     """One turn for all threads of a process. A host holds it for the length of its job, a guest between its steps."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ class _Live:
     unwritten: bool = False
 
 
-class Book:
+class JobStore:
     """Records, progress and logs. Read the store once; this process is the one that writes them. Safe across threads.
 
     changed: notified whenever a record changes. unwritable: why the store could not be written, or nothing.

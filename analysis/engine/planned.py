@@ -11,7 +11,7 @@ import traceback
 from abc import ABC, abstractmethod
 from typing import Any, Generic, Protocol, TypeVar
 
-from analysis.engine.job_store import Book
+from analysis.engine.job_store import JobStore
 from analysis.engine.records import JobRecord, lives
 from analysis.engine.worker import reason
 from analysis.models.checkpoint import find
@@ -50,7 +50,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
     kind: str
     spec: type[PlanSpec]
 
-    def __init__(self, engine: Asked, book: Book, owner: str) -> None:
+    def __init__(self, engine: Asked, book: JobStore, owner: str) -> None:
         self._engine, self._book, self._owner = engine, book, owner
         self._live: dict[str, LiveType] = {}
         self._closed = False

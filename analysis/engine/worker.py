@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from analysis import threads
-from analysis.engine.interleaving import Turns
+from analysis.engine.interleaving import TurnTaking
 from analysis.engine.transfer import load_up, piece_of
 from analysis.errors import UserError, first_line, named_line, os_sentence
 from analysis.job_context import Cancelled, Context
@@ -56,7 +56,7 @@ class Order(BaseModel):
     limit: int
 
 
-_turns = Turns()
+_turns = TurnTaking()
 _cancel_requests: set[str] = set()
 _stop_requests: set[str] = set()
 _piece_requests: dict[tuple[str, str], int] = {}

@@ -144,7 +144,7 @@ def _line(figure: go.Figure, band: Band, color: str, scale: int, row: int, colum
 
 
 @dataclass(frozen=True)
-class Step:
+class WaterfallStep:
     """A step of a waterfall, in points with its interval. total: the way from the beginning, no step of it.
     hover: text, its lines parted by <br>.
     """
@@ -157,7 +157,7 @@ class Step:
     total: bool = False
 
 
-def waterfall(steps: Sequence[Step], y_title: str) -> go.Figure:
+def waterfall(steps: Sequence[WaterfallStep], y_title: str) -> go.Figure:
     """Bars from one level to the next, from 0 on, each with a dot and the interval of its own step at its end."""
     signed = [f"{step.value:+.1f}".replace("-", "−") for step in steps]
     names = [f"{as_text(step.title)}<br>{value}" for step, value in zip(steps, signed, strict=True)]

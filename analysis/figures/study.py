@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.figures.accuracy import Step, waterfall
+from analysis.figures.accuracy import WaterfallStep, waterfall
 from analysis.figures.style import REFERENCE, as_text, layout
 from analysis.figures.sweep import colors_of
 
 
-def way(steps: Sequence[Step], floor: float | None, control: int | None) -> go.Figure:
+def way(steps: Sequence[WaterfallStep], floor: float | None, control: int | None) -> go.Figure:
     """A waterfall in points of accuracy. floor: what two calibration seeds of the control differ by, in points: a grey
     band around the level of step number `control`.
     """

@@ -15,14 +15,14 @@ from analysis.calibration.activations import Scores
 from analysis.pruning.algorithm import Calibration, Prepared
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio, tail_exponent
 from analysis.pruning.removal import require_finite, rows_of
-from analysis.pruning.run import DENSE, OUTLIERS, QUOTA, TAILS, Run, budget
+from analysis.pruning.run import DENSE, OUTLIERS, QUOTA, TAILS, PruningRun, budget
 from analysis.pruning.scratch import load_prepared, save_prepared
 from analysis.pruning.wanda import InputNorms, wanda_score
 from analysis.specs import ALLOCATIONS, QUOTA_SCOPES, PruneSpec
 from cache.keys import content_key
 
 
-def prepare(run: Run, text: Calibration | None) -> Prepared:
+def prepare(run: PruningRun, text: Calibration | None) -> Prepared:
     """What the dense model tells the method."""
     if not prepares(run) or text is None:
         return Prepared()
@@ -37,19 +37,19 @@ def prepare(run: Run, text: Calibration | None) -> Prepared:
     return prepared
 
 
-def prepares(run: Run) -> bool:
+def prepares(run: PruningRun) -> bool:
     """Whether the dense model is run before anything is pruned."""
     return run.algorithm.prepare is not None or (run.algorithm.statistic is not None and not run.gathers)
 
 
-def _told_by_the_dense_model(run: Run, text: Calibration, spec: PruneSpec) -> Prepared:
+def _told_by_the_dense_model(run: PruningRun, text: Calibration, spec: PruneSpec) -> Prepared:
     assert run.algorithm.prepare is not None
     return run.algorithm.prepare(
         run.runner, text, spec, budget(spec, run.model), lambda done, of: run.tell(DENSE, done, of)
     )
 
 
-def prepare_once(run: Run, text: Calibration | None, stored: Path | None = None) -> Prepared:
+def prepare_once(run: PruningRun, text: Calibration | None, stored: Path | None = None) -> Prepared:
     """`prepare`, or what it had told before: to a job that stored it, or to this one before it was cut off.
 
     stored: the file of the former, of the same model and text.
@@ -73,7 +73,7 @@ def prepare_once(run: Run, text: Calibration | None, stored: Path | None = None)
     return prepared
 
 
-def allocate(run: Run, text: Calibration | None, prepared: Prepared) -> np.ndarray:
+def allocate(run: PruningRun, text: Calibration | None, prepared: Prepared) -> np.ndarray:
     """The sparsity of every layer (L,), or of every layer's projections (L, P)."""
     row = ALLOCATIONS[run.spec.allocation]
     measured = None
@@ -92,7 +92,7 @@ def allocate(run: Run, text: Calibration | None, prepared: Prepared) -> np.ndarr
     return sparsities
 
 
-def shares(run: Run, measured: np.ndarray | None) -> np.ndarray:
+def shares(run: PruningRun, measured: np.ndarray | None) -> np.ndarray:
     """The sparsity of every layer (L,), or projection (L, P), from what was measured of them for the allocation."""
     spec, sizes = run.spec, run.sizes()
     flat = None if measured is None else measured.ravel()
@@ -100,7 +100,7 @@ def shares(run: Run, measured: np.ndarray | None) -> np.ndarray:
     return sparsities.reshape(sizes.shape)
 
 
-def dense_scores(run: Run, text: Calibration, prepared: Prepared) -> Scores:
+def dense_scores(run: PruningRun, text: Calibration, prepared: Prepared) -> Scores:
     """The feature scores of the dense model by the method's own norm, Wanda's where it has none."""
     if prepared.scores is not None:
         return prepared.scores
@@ -111,7 +111,7 @@ def dense_scores(run: Run, text: Calibration, prepared: Prepared) -> Scores:
     return feature_scores(run, text, OUTLIERS)
 
 
-def feature_scores(run: Run, text: Calibration, phase: str) -> Scores:
+def feature_scores(run: PruningRun, text: Calibration, phase: str) -> Scores:
     """Wanda's ‖X_j‖ of the dense model on clean text, by layer and projection."""
     batches = [batch.tokens for batch in text.batches()]
     groups = run.runner.groups
@@ -134,7 +134,7 @@ def feature_scores(run: Run, text: Calibration, phase: str) -> Scores:
     ]
 
 
-def outlier_ratios(run: Run, scores: Scores) -> np.ndarray:
+def outlier_ratios(run: PruningRun, scores: Scores) -> np.ndarray:
     """D of OWL from the feature scores of the dense model: of every layer (L,), or of its projections (L, P), each
     against its own mean.
     """
@@ -158,7 +158,7 @@ def outlier_ratios(run: Run, scores: Scores) -> np.ndarray:
     return np.array(rows)
 
 
-def tail_exponents(run: Run) -> np.ndarray:
+def tail_exponents(run: PruningRun) -> np.ndarray:
     """The mean of `tail_exponent` over the projections of every layer that may lose weights, (L,); NaN without any."""
     means = []
     for layer, block in run.dense_blocks():
@@ -169,12 +169,12 @@ def tail_exponents(run: Run) -> np.ndarray:
     return np.array(means)
 
 
-def surveys(run: Run) -> bool:
+def surveys(run: PruningRun) -> bool:
     """Whether a quota spans layers, so that every score is read before a weight goes."""
     return run.spec.scope is not None and QUOTA_SCOPES[run.spec.scope].spans_layers
 
 
-def survey(run: Run, prepared: Prepared) -> None:
+def survey(run: PruningRun, prepared: Prepared) -> None:
     """Finds the threshold of a quota over the model, where there is one, from every score of the dense model."""
     if not surveys(run):
         return

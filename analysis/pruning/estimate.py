@@ -16,7 +16,7 @@ from analysis.models.checkpoint import weight_bytes
 from analysis.models.load import LoadedModel, free_bytes
 from analysis.pruning import dense, layer_by_layer, pipeline
 from analysis.pruning.algorithm import Calibration, Prepared
-from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, Run
+from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, PruningRun
 from analysis.pruning.saving import SHARD_BYTES
 from analysis.specs import ALLOCATIONS, PruneSpec
 
@@ -80,7 +80,9 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     }
 
 
-def _measured(run: Run, probe: Calibration, prepared: Prepared, passes: float, seconds: dict[str, float]) -> None:
+def _measured(
+    run: PruningRun, probe: Calibration, prepared: Prepared, passes: float, seconds: dict[str, float]
+) -> None:
     """Adds the seconds of what an allocation and a quota ask of the dense model, and shares the sparsity out."""
     row = ALLOCATIONS[run.spec.allocation]
     measured = None
@@ -109,14 +111,14 @@ def _timed(call: Any) -> tuple[float, Any]:
     return time.perf_counter() - started, result
 
 
-def _probe(run: Run, rows: int, length: int) -> Calibration:
+def _probe(run: PruningRun, rows: int, length: int) -> Calibration:
     rng = np.random.default_rng(run.spec.calibration.seed)
     tokens = rng.integers(0, run.model.geometry.vocabulary, (rows, length))
     noised = np.tile(tokens, 2) if run.model.architecture.by_blocks else tokens
     return Calibration(tokens, noised[:, None] if run.method.noised else None)
 
 
-def _memory(run: Run, tokens: int, block: torch.nn.Module, prepared: Prepared) -> int:
+def _memory(run: PruningRun, tokens: int, block: torch.nn.Module, prepared: Prepared) -> int:
     """Bytes beside the model, of what is held for long: kept inputs while the dense model is read; later a private
     block, the states of all `tokens` between blocks, statistics of a block's inputs, and what waits to be written.
     """

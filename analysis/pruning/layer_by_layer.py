@@ -11,12 +11,12 @@ from analysis.calibration.activations import Rows, level_rows
 from analysis.calibration.runners import hooked, noised_layout
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
 from analysis.pruning.algorithm import Calibration, LayerBatch, Prepared
-from analysis.pruning.run import PRUNING, Run
+from analysis.pruning.run import PRUNING, PruningRun
 from analysis.pruning.wanda import step_weights_of
 
 
 def blocks(
-    run: Run, text: Calibration | None, prepared: Prepared
+    run: PruningRun, text: Calibration | None, prepared: Prepared
 ) -> Generator[tuple[int, nn.Module, dict[str, Any]], None, None]:
     """Each block as a private copy, with the statistics of its inputs where the method gathers any.
 
@@ -65,7 +65,7 @@ def _feed(block: nn.Module, given: Iterable[BlockInput]) -> None:
         inputs.states = run_block(block, inputs)
 
 
-def layer_batches(run: Run, text: Calibration, prepared: Prepared) -> list[LayerBatch]:
+def layer_batches(run: PruningRun, text: Calibration, prepared: Prepared) -> list[LayerBatch]:
     """The rows that pass through the blocks where statistics are gathered: the clean text, or for a method that weighs
     noise steps every distinct row of them.
     """

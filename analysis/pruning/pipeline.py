@@ -27,7 +27,7 @@ from analysis.pruning.layer_by_layer import blocks, layer_batches
 from analysis.pruning.methods import ALGORITHMS
 from analysis.pruning.removal import removal_for
 from analysis.pruning.report import Tally, build
-from analysis.pruning.run import PRUNING, Run, budget
+from analysis.pruning.run import PRUNING, PruningRun, budget
 from analysis.pruning.saving import CheckpointWriter, check_target, copy_companions, finished_folder
 from analysis.pruning.scratch import save_prepared
 from analysis.specs import ALLOCATIONS, METHODS, NOISES, PruneSpec, either
@@ -76,7 +76,7 @@ def store_statistics(model: LoadedModel, spec: PruneSpec, context: Context, path
     return {"phases": run.phases.rows, "dense_model": prepared.facts, "notes": run.notes, **run.facts}
 
 
-def start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
+def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
     """Checks everything that can be checked before any work."""
     method, algorithm = METHODS[spec.method], ALGORITHMS[spec.method]
     if model.architecture.mixture:
@@ -106,10 +106,10 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> Run:
     runner: Runner = Resident(model) if whole else Streamed(model, budget(spec, model))
     prefix = block_prefix(model)
     require(stored, (f"{prefix}.{layer}.{name}.weight" for layer in range(layers) for name in removal.targets(layer)))
-    return Run(spec, model, method, algorithm, runner, removal, stored, context)
+    return PruningRun(spec, model, method, algorithm, runner, removal, stored, context)
 
 
-def _text(run: Run) -> Calibration | None:
+def _text(run: PruningRun) -> Calibration | None:
     """The calibration sequences, noised where the method asks for it; None where nothing reads text."""
     spec, model = run.spec, run.model
     if not run.method.calibrated and not ALLOCATIONS[spec.allocation].needs_outliers:
@@ -149,7 +149,7 @@ def _masked(noised: np.ndarray, mask_token: int | None) -> np.ndarray:
 
 
 def _prune_blocks(
-    run: Run, text: Calibration | None, prepared: Prepared, sparsities: np.ndarray, folder: Path
+    run: PruningRun, text: Calibration | None, prepared: Prepared, sparsities: np.ndarray, folder: Path
 ) -> dict[str, Any]:
     """Prunes and writes block by block; the report."""
     model, spec = run.model, run.spec
@@ -193,7 +193,7 @@ def _open_again(folder: Path) -> None:
 
 @torch.no_grad()
 def prune_block(
-    run: Run, layer: int, block: nn.Module, statistics: dict[str, Any], prepared: Prepared
+    run: PruningRun, layer: int, block: nn.Module, statistics: dict[str, Any], prepared: Prepared
 ) -> dict[str, torch.Tensor]:
     """Prunes a private block in place; which weights of the dense one went, bool (out, in), by projection."""
     return run.removal.prune(layer, block, statistics if prepared.scores is None else prepared.scores[layer])

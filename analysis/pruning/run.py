@@ -24,7 +24,7 @@ TAILS, QUOTA = "spectra of the dense weights", "scores of all layers"
 
 
 @dataclass
-class Run:
+class PruningRun:
     """One pruning: what it reads, and what it learns on the way for its report.
 
     method: what the method can do. algorithm: how it does it.

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import study as figures
-from analysis.figures.accuracy import Step
+from analysis.figures.accuracy import WaterfallStep
 from analysis.figures.export import Exhibit
 from analysis.specs import METHODS
 from analysis.study.findings import Findings, Stage, Waterfall
@@ -82,10 +82,10 @@ def _way(one: Waterfall) -> Exhibit:
     )
 
 
-def _step(stage: Stage, total: bool) -> Step:
+def _step(stage: Stage, total: bool) -> WaterfallStep:
     effect = stage.effect
     hover = f"{stage.title}<br>{effect_words(effect)}<br>{effect.clusters} clusters, {effect.seeds} seeds"
-    return Step(stage.title, 100 * effect.value, 100 * effect.low, 100 * effect.high, hover, total)
+    return WaterfallStep(stage.title, 100 * effect.value, 100 * effect.low, 100 * effect.high, hover, total)
 
 
 def settings_table(findings: Findings) -> pd.DataFrame:

@@ -53,9 +53,9 @@ def test_without_a_control_nothing_can_be_put_down_to_the_discount(tmp_path):
 
 def test_bars_of_the_waterfall_begin_where_the_one_before_ended():
     steps = [
-        figures.Step("one", -4, -6, -2, ""),
-        figures.Step("two", 1, 0, 2, ""),
-        figures.Step("all", -3, -5, -1, "", total=True),
+        figures.WaterfallStep("one", -4, -6, -2, ""),
+        figures.WaterfallStep("two", 1, 0, 2, ""),
+        figures.WaterfallStep("all", -3, -5, -1, "", total=True),
     ]
     bars, dots = figures.waterfall(steps, "points").data
     assert list(bars.base) == [0, -4, 0]

@@ -6,7 +6,7 @@ from torch.profiler import ProfilerActivity, profile
 from analysis.pruning import estimate as estimating
 from analysis.pruning import pipeline
 from analysis.pruning.estimate import estimate
-from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, Run
+from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, PruningRun
 from analysis.specs import METHODS, CalibrationParams, PruneSpec
 from tests.helpers import QuietContext
 
@@ -63,7 +63,7 @@ def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypa
     spec = PruneSpec(model=bundled.spec, method=method, calibration=TEXT, out=str(tmp_path / "p"), **options)
     estimated = estimate(bundled, spec, QuietContext(tmp_path))["seconds"]
     done: dict[str, float] = {}
-    measured_phase = Run.phase
+    measured_phase = PruningRun.phase
 
     def counted_phase(run, name):
         started = clock[0]
@@ -80,7 +80,7 @@ def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypa
 
         return Counted()
 
-    monkeypatch.setattr(Run, "phase", counted_phase)
+    monkeypatch.setattr(PruningRun, "phase", counted_phase)
     pipeline.prune(bundled, spec, QuietContext(tmp_path))
     assert set(estimated) == set(done) & set(LONG)
     for phase, work in estimated.items():

@@ -223,10 +223,10 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
     )
 
 
-def _step(results: Results, row: decomposition.Stage) -> figures.Step:
+def _step(results: Results, row: decomposition.Stage) -> figures.WaterfallStep:
     value, low, high = (100 * getattr(row.difference, end) for end in ("value", "low", "high"))
     told = f"{value:+.1f} points [{low:+.1f}, {high:+.1f}] on {row.difference.n:,} items"
-    return figures.Step(row.title, value, low, high, f"{_pair_label(results, row.pair)}<br>{told}", row.total)
+    return figures.WaterfallStep(row.title, value, low, high, f"{_pair_label(results, row.pair)}<br>{told}", row.total)
 
 
 def _conditions(results: Results, pairs: list[Pair]) -> None:
