@@ -2,8 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
-# Processes of the test suite; each file's tests stay in one, and the slow files come first.
-TESTERS ?= 2
+# Processes of the test suite, which mostly wait for servers and workers; each file's tests stay in one, slow files first.
+TESTERS ?= 3
 
 .PHONY: run test fast-test lint docs clean
 

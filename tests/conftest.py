@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def golden(request) -> tuple[LoadedModel, dict, dict]:
     folder = GOLDEN / request.param
     model = load(ModelSpec(source=str(folder), device="cpu"))
     return model, load_file(folder / "golden.safetensors"), load_file(folder / "generate.safetensors")
+
+
+@pytest.fixture(autouse=True)
+def _main_module():
+    """A page that was run stands in as the main module, which a worker started later would run again."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_held_out_sequences_of_a_large_file_share_no_token_with_the_others(big):
     )
     rows = {}
 
-    def keep(tokens, own, mask):
+    def keep(tokens, own, mask, beside_clean):
         rows[own.seed] = set(tokens.ravel().tolist())
         return tokens[:, None]
 

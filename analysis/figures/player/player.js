@@ -300,6 +300,7 @@ class Player {
     this.root.tabIndex = 0;
     this.root.setAttribute("role", "group");
     this.root.setAttribute("aria-label", "Player. Space plays and pauses, arrow keys step, Home and End go to the first and last step.");
+    document.addEventListener("click", (event) => event.target.closest?.("a[href]") && this.leave(), true);
     this.back = button("Previous step", () => this.jump(this.frame - 1));
     this.toggle = button("Play", () => this.turn());
     this.forth = button("Next step", () => this.jump(this.frame + 1));
@@ -404,11 +405,21 @@ class Player {
   // Tells the page where it rests, once it does.
   report() {
     clearTimeout(this.reporting);
+    if (this.leaving) return;
     this.reporting = setTimeout(() => {
       if (this.playing || this.step === this.pageStep) return;
       this.pageStep = this.step;
       this.send("step", this.step);
     }, 200);
+  }
+
+  // A link was followed: what is told from now on would bring the page back that is being left.
+  leave() {
+    this.playing = false;
+    clearTimeout(this.reporting);
+    clearTimeout(this.resting);
+    this.leaving = true;
+    setTimeout(() => (this.leaving = false), 5000);
   }
 
   show() {
