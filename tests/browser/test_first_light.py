@@ -25,6 +25,7 @@ window.WebSocket = class extends Direct {
 
 
 def record(page: Page) -> None:
+    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()  # all is drawn
     page.get_by_role("button", name="Record", exact=True).click()
 
 

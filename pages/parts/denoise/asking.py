@@ -87,12 +87,13 @@ def ask(shown: JobRecord | None, narrow: bool) -> None:
                 mass_dtype=stored,
             )
             permission.allow(model.source)
-            record = submit("record", spec)
             st.session_state.pop("step", None)
-            st.query_params.pop("step", None)
             st.session_state[_FILLED_IN] = prompt
+            record = submit("record", spec)
+            # At once: a rerun that was asked for meanwhile ends this one at its next message to the browser.
             play_once(record.id)
             show_recording(record.id)
+            st.query_params.pop("step", None)
             st.rerun()
 
 
