@@ -102,6 +102,7 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
         field.fill(value)
         field.press("Enter")
     expect(page.get_by_text("200 new tokens in 200 steps")).to_be_visible()
+    page.wait_for_url(re.compile("recording="))
     before = page.url
     record(page)
     expect(page.get_by_text("Denoising now")).to_be_visible()
