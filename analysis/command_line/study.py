@@ -2,15 +2,13 @@
 
 import argparse
 import json
-import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from analysis import outputs
 from analysis.command_line.flags import add_flags, field_of, folder_beside, given
-from analysis.command_line.sweep import foreseen
+from analysis.command_line.sweep import followed, foreseen, say
 from analysis.engine import Engine, JobRecord
 from analysis.engine.foresight import lines
 from analysis.engine.studies import new_study
@@ -19,8 +17,6 @@ from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study import rules
 from analysis.study.findings import MOST_BYTES
 from cache.store import Store
-
-_LOOK = 0.5  # seconds between looks at how far it is
 
 
 def add(verbs: Any) -> None:
@@ -73,29 +69,11 @@ def run(options: argparse.Namespace) -> int:
             say(line)
         if options.estimate:
             return 0
-        record = _followed(engine, spec)
+        record = followed(engine, "study", spec)
         return _finished(engine, record, options)
     finally:
         engine.close()
         store.close()
-
-
-def _followed(engine: Engine, spec: StudySpec) -> JobRecord:
-    """Runs the study to its end. Interrupted, it stops its children and may be asked again."""
-    record = engine.submit("study", spec)
-    told: tuple[int, str] = (-1, "")
-    try:
-        while not record.ended:
-            now = engine.progress(record.id)
-            if (now.done, now.phase) != told and now.total:
-                told = (now.done, now.phase)
-                say(f"{now.phase} {now.done}/{now.total}")
-            time.sleep(_LOOK)
-            record = engine.job(record.id) or record
-    except KeyboardInterrupt:
-        engine.cancel(record.id)
-        raise
-    return record
 
 
 def _finished(engine: Engine, record: JobRecord, options: argparse.Namespace) -> int:
@@ -140,8 +118,3 @@ def refusal(path: Path) -> str:
 
     suffixes = {".json", ".csv", ".html", ".txt"}
     return outputs.folder_refusal(wrote=wrote, names=lambda name: Path(name).suffix in suffixes)(path)
-
-
-def say(text: str) -> None:
-    """A line on how far it is."""
-    print(text, file=sys.stderr, flush=True)

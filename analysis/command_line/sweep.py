@@ -29,6 +29,7 @@ from analysis.specs import (
     EvaluateSpec,
     ModelSpec,
     PruneSpec,
+    Spec,
     StepParams,
     SweepSpec,
     point_name,
@@ -128,10 +129,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         foresight = foreseen(engine, spec)
         for line in lines(foresight):
-            _say(line)
+            say(line)
         if options.estimate:
             return 0
-        record = _followed(engine, spec)
+        record = followed(engine, "sweep", spec)
         return _finished(engine, record, options)
     finally:
         engine.close()
@@ -143,21 +144,21 @@ def foreseen(engine: Engine, spec: SweepSpec) -> Foresight:
     foresight = engine.foresee(spec)
     estimate_ids = [engine.submit("estimate", question).id for question in foresight.estimates]
     for number, job_id in enumerate(estimate_ids):
-        _say(f"estimating {number + 1}/{len(estimate_ids)}")
+        say(f"estimating {number + 1}/{len(estimate_ids)}")
         engine.wait(job_id, timeout=86400)
     return engine.foresee(spec) if estimate_ids else foresight
 
 
-def _followed(engine: Engine, spec: SweepSpec) -> JobRecord:
-    """Runs the sweep to its end. Interrupted, it stops its children and may be asked again."""
-    record = engine.submit("sweep", spec)
+def followed(engine: Engine, kind: str, spec: Spec) -> JobRecord:
+    """Runs a job that asks for other jobs to its end. Interrupted, it stops them and may be asked again."""
+    record = engine.submit(kind, spec)
     told: tuple[int, str] = (-1, "")
     try:
         while not record.ended:
             now = engine.progress(record.id)
             if (now.done, now.phase) != told and now.total:
                 told = (now.done, now.phase)
-                _say(f"{now.phase} {now.done}/{now.total}")
+                say(f"{now.phase} {now.done}/{now.total}")
             time.sleep(_LOOK)
             record = engine.job(record.id) or record
     except KeyboardInterrupt:
@@ -269,5 +270,6 @@ def _print(settings: Sequence[sweep_scores.Setting], verdicts: Sequence[str], ou
     )
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A line on how far it is."""
     print(text, file=sys.stderr, flush=True)
