@@ -2,8 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
-# Processes of the test suite, which mostly wait for servers and workers; each file's tests stay in one, slow files first.
-TESTERS ?= 3
+# Processes of the test suite; each file's tests stay in one, slow files first. Threads that spin while they wait would
+# take the CPUs of the other processes.
+TESTERS ?= 2
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test fast-test lint docs clean
 
@@ -11,10 +13,10 @@ run: $(VENV)/.run-installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.dev-installed lint
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 fast-test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

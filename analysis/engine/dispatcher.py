@@ -62,6 +62,7 @@ class Dispatcher:
         self._queue: list[str] = []
         self._running: dict[str, Running] = {}
         self._to_find: list[JobRecord] = []  # jobs that a server before this one left running on the cluster
+        self._early: dict[str, list[dict[str, Any]]] = {}  # what is told of jobs that are just being taken up again
         self._held: dict[str, dict[str, Any] | None] = {}  # the model each worker holds, by its address
         self._refused: set[tuple[str, str]] = set()  # guest and host that do not go together
         self._tries: dict[str, int] = {}
@@ -114,6 +115,9 @@ class Dispatcher:
 
     def hear(self, message: dict[str, Any]) -> None:
         """Takes in what a worker tells."""
+        with self._changed:
+            if message.get("job") in self._early:
+                self._early[message["job"]].append(dict(message))
         job_id = message.pop("job", "")
         with self._changed:
             run = self._running.get(job_id)
@@ -352,8 +356,17 @@ class Dispatcher:
             self.book.finish(record.id, "interrupted", reason=FORGOTTEN)
             return
         place = cluster.places().get(record.worker) or Place(record.worker, record.device, 1)
-        missed = [message for message in cluster.said() if message.get("run") == record.run]
         with self._changed:
+            self._early[record.id] = []
+        try:
+            said = [message for message in cluster.said() if message.get("run") == record.run]
+        except Exception:
+            with self._changed:
+                self._early.pop(record.id)
+            raise
+        with self._changed:
+            early = self._early.pop(record.id)
+            missed = said + [message for message in early if message.get("run") == record.run and message not in said]
             updated = self.book.update(record.id, owner=self.owner)
             self._running[record.id] = Running(
                 updated or record, place, future, bool(record.between), heard=True, cancelled=updated is None

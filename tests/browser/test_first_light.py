@@ -87,7 +87,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     page.wait_for_url(re.compile("layer=3&head=4"))
 
     page.get_by_text("Full attention map", exact=True).click()
-    expect(page.get_by_text("Full attention map of layer 3, head 4 at step 9")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Full attention map of layer 3, head 4 at step 9")).to_be_visible()
 
     page.reload()
     expect(page.get_by_text("Layer 3, head 4: attention over the steps")).to_be_visible()
@@ -111,7 +111,7 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     page.get_by_role("link", name="Overview").click()
     expect(page.get_by_role("heading", name="SinkScope")).to_be_visible()
     page.get_by_role("link", name="Denoise").click()
-    expect(page.get_by_text("Where attention goes in step")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("Where attention goes in step")).to_be_visible()
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("200 steps"))
 
 

@@ -143,7 +143,7 @@ def test_text_made_plain_reads_as_itself_and_fetches_nothing(page, tmp_path):
     with script_served(SCRIPT.format(texts=json.dumps(given)), tmp_path) as address:
         listening(address)
         page.goto(address)
-        expect(page.get_by_text("all drawn")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("all drawn")).to_be_visible()
         page.wait_for_timeout(2000)
         wrong = []
         for index, text in enumerate(given):
@@ -169,7 +169,7 @@ def test_text_made_plain_reads_as_itself_and_fetches_nothing(page, tmp_path):
 def test_no_page_asks_another_machine_for_anything(page, address, path):
     asked = strangers(page)
     page.goto(f"{address}/{path}?source={quote(PICTURE)}")
-    expect(page.get_by_text("Model in use").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Model in use").first).to_be_visible()
     expect(page.locator("[data-testid=stStatusWidget]")).to_have_count(0)
     page.wait_for_timeout(1500)
     expect(page.get_by_text(PICTURE).first).to_be_visible()

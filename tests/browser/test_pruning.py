@@ -22,7 +22,7 @@ def test_launch_three_methods_cancel_one_refresh_and_see_the_rest_finish(page, a
     expect(page.get_by_role("heading", name="Pruning")).to_be_visible()
     turn_down(page)
     page.get_by_role("button", name="Prune with 3 methods").click()
-    expect(page.get_by_role("heading", name="Running")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="Running")).to_be_visible()
     main = page.get_by_test_id("stMain")
     expect(main.get_by_text(re.compile(r"step \d+ of \d+")).first).to_be_visible(timeout=120_000)
     main.get_by_role("button", name="Cancel").last.click()

@@ -53,7 +53,7 @@ def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path)
     with server(tmp_path) as address:
         page.goto(f"{address}/denoise")
         page.get_by_role("button", name="Record", exact=True).click()
-        expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible(timeout=90_000)
+        expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
         worker = worker_of(address)
         os.kill(worker, signal.SIGKILL)
         while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
@@ -96,7 +96,7 @@ def test_the_jobs_panel_survives_a_refresh_a_second_tab_and_a_restart_of_the_ser
         page.goto(address)
         panel = page.get_by_test_id("stSidebar")
         expect(panel.get_by_text(re.compile("jobs wait"))).to_be_visible()
-        expect(panel.get_by_text(denoising)).to_be_visible(timeout=90_000)
+        expect(panel.get_by_text(denoising)).to_be_visible()
         page.reload()
         expect(panel.get_by_text(denoising)).to_be_visible()
         second = page.context.new_page()
@@ -110,4 +110,4 @@ def test_the_jobs_panel_survives_a_refresh_a_second_tab_and_a_restart_of_the_ser
         expect(panel.get_by_text("SinkScope was stopped while this job ran.")).to_be_visible()
         panel.get_by_role("button", name="Start again").click()
         expect(cut_off).to_have_count(0)
-        expect(panel.get_by_text(denoising)).to_be_visible(timeout=90_000)  # what waited runs
+        expect(panel.get_by_text(denoising)).to_be_visible()  # what waited runs

@@ -153,7 +153,7 @@ def hostile_figures():
         accuracy.whiskers(
             [accuracy.Whisker(HOSTILE, HOSTILE, 1, 0, 2, True, HOSTILE)], {HOSTILE: "#111111"}, f"against {HOSTILE}"
         ),
-        accuracy.waterfall([accuracy.Step(HOSTILE, 1, 0, 2, HOSTILE)], "points"),
+        accuracy.waterfall([accuracy.WaterfallStep(HOSTILE, 1, 0, 2, HOSTILE)], "points"),
         masks.grids([masks.Grid(HOSTILE, grid), masks.Grid("b", grid)], "changed", [HOSTILE] * 2, clickable=True),
         masks.over_depth({HOSTILE: line}, {"b": line}, "share", False),
         masks.overlap_matrix(grid, [HOSTILE] * 2, masks.overlap_lines(grid, grid, [HOSTILE] * 2)),
