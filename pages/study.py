@@ -50,8 +50,8 @@ def _state(record: JobRecord) -> None:
         return
     if record.state == "done":
         return
-    said = {"cancelled": "was stopped", "interrupted": "was cut off"}.get(record.state, "has failed parts")
-    st.warning(f"This study {said}. {plain(record.reason)} What was found is kept.".replace("  ", " "))
+    ending = {"cancelled": "was stopped", "interrupted": "was cut off"}.get(record.state, "has failed parts")
+    st.warning(f"This study {ending}. {plain(record.reason)} What was found is kept.".replace("  ", " "))
     restart_button(
         record, f"restart_study_{record.id}", "Go on" if record.state != "failed" else "Try failed parts again"
     )

@@ -87,14 +87,14 @@ def _finished(engine: Engine, record: JobRecord, options: argparse.Namespace) ->
         whole.mkdir()
         write_folder(findings, whole)
         note = outputs.place(whole, options.out, options.overwrite, refusal)
-    said = rules.verdicts(findings)
+    verdicts = rules.verdicts(findings)
     if options.json:
-        told = {"answer": rules.answer(findings), "verdicts": [asdict(one) for one in said]}
-        print(json.dumps({"out": str(options.out), "state": record.state, **told}, ensure_ascii=False))
+        result = {"answer": rules.answer(findings), "verdicts": [asdict(verdict) for verdict in verdicts]}
+        print(json.dumps({"out": str(options.out), "state": record.state, **result}, ensure_ascii=False))
     else:
         print("\n".join(rules.answer(findings)))
-        for one in said:
-            print(f"{one.title} {one.sentence} {one.numbers}")
+        for verdict in verdicts:
+            print(f"{verdict.title} {verdict.sentence} {verdict.numbers}")
         if note:
             print(note)
         print(f"{options.out}: {REPORT}, the verdict, and all figures and tables")

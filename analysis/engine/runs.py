@@ -153,12 +153,12 @@ def _dense(evaluations: Mapping[str, Sequence[Scored]], pruned: set[str]) -> lis
 
 def _imported(engine: Engine) -> list[Run]:
     """The models of finished imports whose answers are in the store, newest first; the same answers once."""
-    found: dict[str, tuple[JobRecord, int]] = {}
+    numbered: dict[str, tuple[JobRecord, int]] = {}
     for record in engine.jobs("import"):
         if engine.has_result(record):
             for number in range(len(record.summary["models"])):
-                found.setdefault(_made_id(f"import {record.key} {number}"), (record, number))
-    names = [f"{record.summary['models'][number].replace(',', ' ')} imported" for record, number in found.values()]
+                numbered.setdefault(_made_id(f"import {record.key} {number}"), (record, number))
+    names = [f"{record.summary['models'][number].replace(',', ' ')} imported" for record, number in numbered.values()]
     return [
         Run(
             run_id,
@@ -170,7 +170,7 @@ def _imported(engine: Engine) -> list[Run]:
             record=record,
             evaluations=(Scored(record, number),),
         )
-        for (run_id, (record, number)), name in zip(found.items(), names, strict=True)
+        for (run_id, (record, number)), name in zip(numbered.items(), names, strict=True)
     ]
 
 

@@ -166,9 +166,9 @@ class Studies(Planner[StudySpec, StudySpec]):
 
     def parts(self, record: JobRecord) -> list[Part]:
         """Every part of a study and where it stands, in the order of the story."""
-        found, asked = [], children_of(record.parameters(StudySpec))
+        parts, by_part = [], children_of(record.parameters(StudySpec))
         for name in STUDY_PARTS:
-            wanted = asked.get(name, [])
+            wanted = by_part.get(name, [])
             jobs = {child.name: job for child in wanted if (job := self._child(record, child.name)) is not None}
             failed = next((job for job in jobs.values() if job.ended and not ended_well(job)), None)
             state: PartState = "under way" if jobs else "waiting"
@@ -178,8 +178,8 @@ class Studies(Planner[StudySpec, StudySpec]):
                 state = "failed"
             elif len(jobs) == len(wanted) and all(job.ended for job in jobs.values()):
                 state = "done"
-            found.append(Part(name, jobs, state, why_ended(failed) if failed is not None else ""))
-        return found
+            parts.append(Part(name, jobs, state, why_ended(failed) if failed is not None else ""))
+        return parts
 
     def _models(self, spec: StudySpec) -> tuple[ModelSpec, ...]:
         return spec.models
@@ -222,8 +222,8 @@ class Studies(Planner[StudySpec, StudySpec]):
                 doing = doing or child.title
                 done += min(self._book.progress(job.id).done, points) if child.kind == "sweep" else 0
         total = points + sum(child.kind != "sweep" for child in wanted)
-        told = f", {len(failed)} failed" if failed else ""
-        self._book.report(record.id, {"phase": f"{doing or 'looking'}{told}", "done": done, "total": total})
+        failures = f", {len(failed)} failed" if failed else ""
+        self._book.report(record.id, {"phase": f"{doing or 'looking'}{failures}", "done": done, "total": total})
         if not finished:
             return
         if failed:

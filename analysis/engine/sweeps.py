@@ -121,9 +121,9 @@ class Sweeps(Planner[SweepSpec, _Live]):
 
     def _take_in_earlier(self, record: JobRecord, sweep: _Live) -> JobRecord:
         """Notes the children of points that were answered before."""
-        finished, asked = self._finished(), children(record)
+        finished, known = self._finished(), children(record)
         for digest, pruning in sweep.prunings.items():
-            if f"prune {digest}" not in asked:
+            if f"prune {digest}" not in known:
                 for name, job in self._earlier(sweep.spec, pruning, finished).items():
                     record = self._note(record.id, f"{name} {digest}", job) or record
         return record
@@ -131,9 +131,9 @@ class Sweeps(Planner[SweepSpec, _Live]):
     def _tell(self, record: JobRecord, points: list[Point], finished: bool) -> None:
         states = [point.state for point in points]
         done, failed = states.count("done"), states.count("failed")
-        told = f", {failed} failed" if failed else ""
+        failures = f", {failed} failed" if failed else ""
         self._book.report(
-            record.id, {"phase": f"pruning and scoring{told}", "done": done + failed, "total": len(points)}
+            record.id, {"phase": f"pruning and scoring{failures}", "done": done + failed, "total": len(points)}
         )
         if not finished or done + failed < len(points):
             return

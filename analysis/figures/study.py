@@ -41,14 +41,14 @@ class Dots:
     seeds: Sequence[float]
 
 
-def seed_dots(found: Sequence[Dots], dense: float, chance: float | None) -> go.Figure:
+def seed_dots(dots: Sequence[Dots], dense: float, chance: float | None) -> go.Figure:
     """The accuracy of every calibration seed as a dot and the mean as a bar mark, a group a sparsity."""
     figure = go.Figure()
-    names = list(dict.fromkeys(dots.name for dots in found))
-    sparsities = sorted({dots.sparsity for dots in found})
+    names = list(dict.fromkeys(group.name for group in dots))
+    sparsities = sorted({group.sparsity for group in dots})
     colors = colors_of(names)
     for place, name in enumerate(names):
-        mine = [dots for dots in found if dots.name == name]
+        mine = [group for group in dots if group.name == name]
         shift = 0.22 * (place - (len(names) - 1) / 2)
         x = [sparsities.index(dots.sparsity) + shift for dots in mine for _ in dots.seeds]
         figure.add_trace(
@@ -74,13 +74,13 @@ def seed_dots(found: Sequence[Dots], dense: float, chance: float | None) -> go.F
                 hovertemplate="mean %{y:.1%}<extra>%{fullData.name}</extra>",
             )
         )
-    for level, dash, told in ((dense, "dash", "dense"), (chance, "dot", "chance")):
+    for level, dash, label in ((dense, "dash", "dense"), (chance, "dot", "chance")):
         if level is not None:
             figure.add_hline(
                 y=level,
                 line={"color": REFERENCE, "width": 1.5, "dash": dash},
-                annotation_text=f"{told} {level:.1%}",
-                annotation_position="bottom right" if told == "dense" else "top right",
+                annotation_text=f"{label} {level:.1%}",
+                annotation_position="bottom right" if label == "dense" else "top right",
             )
     layout(figure, "sparsity", "accuracy", height=340)
     ticks = {"tickmode": "array", "tickvals": list(range(len(sparsities)))}

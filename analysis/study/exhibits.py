@@ -21,50 +21,55 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
     pruning = findings.pruning
     if pruning is None:
         return {}
-    found = {}
-    for one in pruning.waterfalls:
-        found[f"way_{one.method}_{100 * one.sparsity:g}"] = _way(one)
+    exhibits = {}
+    for waterfall in pruning.waterfalls:
+        exhibits[f"way_{waterfall.method}_{100 * waterfall.sparsity:g}"] = _way(waterfall)
     dots = [
-        figures.Dots(METHODS[one.method].title, one.sparsity, sum(one.by_seed) / len(one.by_seed), one.by_seed)
-        for one in pruning.settings
+        figures.Dots(
+            METHODS[setting.method].title,
+            setting.sparsity,
+            sum(setting.by_seed) / len(setting.by_seed),
+            setting.by_seed,
+        )
+        for setting in pruning.settings
     ]
     interim = f" Interim: {pruning.waiting} more runs are to come." if pruning.waiting else ""
-    found["seeds"] = Exhibit(
+    exhibits["seeds"] = Exhibit(
         "Every calibration seed",
         f"A dot is one run, a bar the mean of a method's seeds, on {pruning.items:,} items in {pruning.clusters:,} "
         f"clusters.{interim}",
         figures.seed_dots(dots, pruning.dense, pruning.chance),
         settings_table(findings),
     )
-    return found
+    return exhibits
 
 
 def part_exhibits(findings: Findings, part: str) -> dict[str, Exhibit]:
     """The figures of a part by their names, and what it says of each model."""
-    found = {
-        one.name: Exhibit(
-            one.title, one.sentence, go.Figure(one.figure), pd.DataFrame(one.table) if one.table else None
+    exhibits = {
+        shown.name: Exhibit(
+            shown.title, shown.sentence, go.Figure(shown.figure), pd.DataFrame(shown.table) if shown.table else None
         )
-        for one in findings.shown
-        if one.part == part
+        for shown in findings.shown
+        if shown.part == part
     }
-    return found | (pruning_exhibits(findings) if part == "pruning" else {})
+    return exhibits | (pruning_exhibits(findings) if part == "pruning" else {})
 
 
 def sayings(findings: Findings, part: str) -> dict[str, tuple[str, ...]]:
     """What a part shows of each model, by its name."""
-    return {one.model: one.sentences for one in findings.sayings if one.part == part}
+    return {saying.model: saying.sentences for saying in findings.sayings if saying.part == part}
 
 
-def _way(one: Waterfall) -> Exhibit:
-    steps = [_step(stage, number == len(one.stages) - 1) for number, stage in enumerate(one.stages)]
-    control = len(one.stages) - 3 if len(one.stages) > 2 else None
-    method = METHODS[one.method].title
+def _way(waterfall: Waterfall) -> Exhibit:
+    steps = [_step(stage, number == len(waterfall.stages) - 1) for number, stage in enumerate(waterfall.stages)]
+    control = len(waterfall.stages) - 3 if len(waterfall.stages) > 2 else None
+    method = METHODS[waterfall.method].title
     return Exhibit(
-        f"From the dense model to {method} at {one.sparsity:.0%}",
-        f"The dense model scores {one.dense:.1%}. Each bar is what one change adds or takes, the last the whole. "
+        f"From the dense model to {method} at {waterfall.sparsity:.0%}",
+        f"The dense model scores {waterfall.dense:.1%}. Each bar is what one change adds or takes, the last the whole. "
         "The grey band is as high as two calibration seeds of the control differ.",
-        figures.way(steps, None if one.floor is None else 100 * one.floor, control),
+        figures.way(steps, None if waterfall.floor is None else 100 * waterfall.floor, control),
         pd.DataFrame(
             [
                 {
@@ -76,7 +81,7 @@ def _way(one: Waterfall) -> Exhibit:
                     "clusters": stage.effect.clusters,
                     "seeds": stage.effect.seeds,
                 }
-                for stage in one.stages
+                for stage in waterfall.stages
             ]
         ),
     )
@@ -94,9 +99,9 @@ def settings_table(findings: Findings) -> pd.DataFrame:
     rows = [] if pruning is None else pruning.settings
     return pd.DataFrame(
         [
-            {"method": one.method, "sparsity": one.sparsity, "seed": seed, "accuracy": accuracy}
-            for one in rows
-            for seed, accuracy in zip(one.seeds, one.by_seed, strict=True)
+            {"method": setting.method, "sparsity": setting.sparsity, "seed": seed, "accuracy": accuracy}
+            for setting in rows
+            for seed, accuracy in zip(setting.seeds, setting.by_seed, strict=True)
         ],
         columns=["method", "sparsity", "seed", "accuracy"],
     )
@@ -108,7 +113,7 @@ def contrasts_table(findings: Findings) -> pd.DataFrame:
     columns = ["kind", "method", "against", "sparsity"]
     numbers = ["value", "low", "high", "n", "clusters", "seeds", "p", "p_adjusted"]
     table = [
-        {name: getattr(one, name) for name in columns} | {name: getattr(one.effect, name) for name in numbers}
-        for one in rows
+        {name: getattr(contrast, name) for name in columns} | {name: getattr(contrast.effect, name) for name in numbers}
+        for contrast in rows
     ]
     return pd.DataFrame(table, columns=[*columns, *numbers])

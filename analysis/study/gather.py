@@ -87,8 +87,8 @@ def _playback(
 def _ablations(spec: StudySpec, parts: Sequence[Part]) -> dict[str, JobRecord]:
     """The finished ablations, by their models."""
     jobs = next((part.jobs for part in parts if part.name == "causes"), {})
-    found = {model.source: jobs.get(ablation_name(model)) for model in spec.models}
-    return {name: job for name, job in found.items() if job is not None and job.state == "done"}
+    ablations = {model.source: jobs.get(ablation_name(model)) for model in spec.models}
+    return {name: job for name, job in ablations.items() if job is not None and job.state == "done"}
 
 
 def _sets(
@@ -96,20 +96,20 @@ def _sets(
 ) -> dict[str, RecordingSet]:
     """The finished sets of recordings, by their models."""
     jobs = next((part.jobs for part in parts if part.name == "sinks"), {})
-    found = {}
+    sets = {}
     for model in spec.models:
         job = jobs.get(set_name(model))
         file = file_of(job) if job is not None and job.state == "done" else None
         if file is not None:
-            found[model.source] = open_set(file, "The stored set of recordings")
-    return found
+            sets[model.source] = open_set(file, "The stored set of recordings")
+    return sets
 
 
 def study_command(spec: StudySpec, out: str = "study") -> str:
     """`python -m analysis study …` with the size that is nearest, and the settings that are not its own."""
     settings = {name: _unlike(spec, name) for name in SIZES}
-    told = {name: fields for name, fields in settings.items() if None not in fields.values()}
-    size = min(told or settings, key=lambda name: len(settings[name]))
+    alike = {name: fields for name, fields in settings.items() if None not in fields.values()}
+    size = min(alike or settings, key=lambda name: len(settings[name]))
     words = ["python", "-m", "analysis", "study", "--model", spec.model.source, "--size", size]
     words += ["--reference", "none" if spec.reference is None else spec.reference.source, "--prompt", spec.prompt]
     for name, value in (spec.model.model_dump(exclude_defaults=True, exclude={"source"}) | settings[size]).items():
@@ -153,7 +153,7 @@ def _pruning(
     compared = sweep_scores.comparisons(settings)
     contrasts = [*_contrasts(spec, compared), *_noise_contrasts(spec, settings)]
     dense = settings[0].dense
-    differences = [one.difference for one in compared]
+    differences = [comparison.difference for comparison in compared]
     return Pruning(
         dense=dense.value,
         dense_low=dense.low,
@@ -161,10 +161,10 @@ def _pruning(
         chance=settings[0].chance,
         items=dense.n,
         clusters=dense.clusters,
-        settings=tuple(_setting(one) for one in settings),
+        settings=tuple(_setting(setting) for setting in settings),
         contrasts=tuple(contrasts),
         waterfalls=tuple(_waterfalls(settings)),
-        tests=sum(one.p is not None for one in differences),
+        tests=sum(difference.p is not None for difference in differences),
         noise=sweep_scores.noise(differences) if differences else "",
         waiting=sum(point.state in ("waiting", "under way") for point in points),
         job=sweep.id,
@@ -184,14 +184,16 @@ def _setting(setting: sweep_scores.Setting) -> Setting:
 
 def _contrasts(spec: StudySpec, compared: Sequence[sweep_scores.Comparison]) -> list[Contrast]:
     """The comparisons of the sweep, with their very numbers: a control differs in the discount alone."""
-    found = []
-    for one in compared:
-        method = METHODS[one.setting.pruning.method]
-        if one.relation == "published" and method.published == method.control:
+    contrasts = []
+    for comparison in compared:
+        method = METHODS[comparison.setting.pruning.method]
+        if comparison.relation == "published" and method.published == method.control:
             continue  # the same comparison, told once
-        kind = "discount" if one.relation == "control" else "recipe"
-        found.append(_contrast(spec, kind, one.setting, one.other, one.difference, one.seeds))
-    return found
+        kind = "discount" if comparison.relation == "control" else "recipe"
+        contrasts.append(
+            _contrast(spec, kind, comparison.setting, comparison.other, comparison.difference, comparison.seeds)
+        )
+    return contrasts
 
 
 def _noise_contrasts(spec: StudySpec, settings: Sequence[sweep_scores.Setting]) -> list[Contrast]:
@@ -262,17 +264,17 @@ def _counterpart(
     wanted = against(setting.pruning, relation)
     if wanted is None:
         return None
-    return next((one for one in settings if without_seed(one.pruning) == without_seed(wanted)), None)
+    return next((candidate for candidate in settings if without_seed(candidate.pruning) == without_seed(wanted)), None)
 
 
 def _waterfalls(settings: Sequence[sweep_scores.Setting]) -> list[Waterfall]:
     """The way to every sink-aware method that has its control: published baseline, noise, discount, and in all."""
-    found = []
+    waterfalls = []
     for setting in settings:
         control, published = _counterpart(settings, setting, "control"), _counterpart(settings, setting, "published")
         if control is None:
             continue
-        way = list({one.name: one for one in (published, control, setting) if one is not None}.values())
+        way = list({step.name: step for step in (published, control, setting) if step is not None}.values())
         titles = [METHODS[way[0].pruning.method].title, *(["+ noise"] if len(way) > 2 else []), "+ discount"]
         stages = [Stage(title=titles[0], effect=effect_of(sweep_scores.from_dense(way[0])))]
         for title, before, after in zip(titles[1:], way[:-1], way[1:], strict=True):
@@ -282,7 +284,7 @@ def _waterfalls(settings: Sequence[sweep_scores.Setting]) -> list[Waterfall]:
         whole = METHODS[setting.pruning.method].title
         stages.append(Stage(title=f"{whole} in all", effect=effect_of(sweep_scores.from_dense(setting))))
         floor = sweep_scores.floor(control)
-        found.append(
+        waterfalls.append(
             Waterfall(
                 method=setting.pruning.method,
                 sparsity=setting.pruning.sparsity,
@@ -291,4 +293,4 @@ def _waterfalls(settings: Sequence[sweep_scores.Setting]) -> list[Waterfall]:
                 floor=None if floor is None else floor.typical,
             )
         )
-    return found
+    return waterfalls

@@ -17,13 +17,13 @@ _MEASURE = "divergence"
 
 def causes_of(ablations: Mapping[str, JobRecord]) -> tuple[Cause, ...]:
     """What blocking each model's sinks does to its predictions, against matched positions."""
-    found = []
+    causes = []
     for model, job in ablations.items():
         for effect in job.summary["effects"]:
             known = effect["target"] == "sinks" and effect["against"] == "matched" and effect["low"] is not None
             if known and effect["measure"] == _MEASURE:
-                found.append(Cause(model=model, effect=_effect(effect), shares=tuple(effect["shares"])))
-    return tuple(found)
+                causes.append(Cause(model=model, effect=_effect(effect), shares=tuple(effect["shares"])))
+    return tuple(causes)
 
 
 def shown_of_ablations(ablations: Mapping[str, JobRecord]) -> tuple[Shown, ...]:

@@ -25,22 +25,21 @@ def shown_of(sets: Mapping[str, RecordingSet]) -> tuple[Shown, ...]:
 
 def sayings_of(sets: Mapping[str, RecordingSet]) -> tuple[Saying, ...]:
     """What each model shows beyond its nulls, where its sinks are and how they move."""
-    found = []
+    sayings = []
     for name, recordings in sets.items():
         for part, sentences in ((SINKS, kinds_in_words(recordings)), (MOVEMENT, movement_in_words(recordings))):
-            told = (*sentences, *silent_nulls(recordings))
-            found.append(Saying(part=part, model=name, sentences=told))
-    return tuple(found)
+            sayings.append(Saying(part=part, model=name, sentences=(*sentences, *silent_nulls(recordings))))
+    return tuple(sayings)
 
 
-def _shown(part: str, one: set_exhibits.Shown, name: str) -> Shown:
+def _shown(part: str, exhibit: set_exhibits.Shown, name: str) -> Shown:
     return Shown(
         part=part,
         name=name,
-        title=one.title,
-        sentence=one.sentence,
-        figure=json.loads(one.figure.to_json()),
-        table=_rows(one.table),
+        title=exhibit.title,
+        sentence=exhibit.sentence,
+        figure=json.loads(exhibit.figure.to_json()),
+        table=_rows(exhibit.table),
     )
 
 

@@ -47,7 +47,7 @@ def write_folder(findings: Findings, folder: Path) -> None:
 
 def files(findings: Findings) -> dict[str, str]:
     """The content of every file of the report by its name."""
-    found = {
+    contents = {
         REPORT: report_html(findings),
         NUMBERS: json.dumps(findings.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n",
         "verdict.txt": "\n\n".join(_verdict_lines(findings)) + "\n",
@@ -56,38 +56,56 @@ def files(findings: Findings) -> dict[str, str]:
     }
     every = [item for part in STUDY_PARTS for item in exhibits.part_exhibits(findings, part).items()]
     for name, exhibit in every:
-        found[f"figure-{name}.html"] = page_html(exhibit.title, {"command": findings.command}, [exhibit])
+        contents[f"figure-{name}.html"] = page_html(exhibit.title, {"command": findings.command}, [exhibit])
         if exhibit.table is not None:
-            found[f"figure-{name}.csv"] = exhibit.table.to_csv(index=False)
-    return found
+            contents[f"figure-{name}.csv"] = exhibit.table.to_csv(index=False)
+    return contents
 
 
 def _exhibits(findings: Findings) -> list[Exhibit]:
     shown = []
     for name, part in STUDY_PARTS.items():
         said_of = exhibits.sayings(findings, name)
-        notes = tuple(f"{model}: {' '.join(told) or NOTHING}" for model, told in said_of.items())
+        notes = tuple(f"{model}: {' '.join(sentences) or NOTHING}" for model, sentences in said_of.items())
         figures = exhibits.part_exhibits(findings, name).values()
         playback = findings.playback if name == "watch" else None
         if figures or notes or playback:
             shown += [Exhibit(part.title, part.question, None, notes=notes, playback=playback), *figures]
-    said = rules.verdicts(findings)
-    if said:
+    verdicts = rules.verdicts(findings)
+    if verdicts:
         margin = f"{100 * rules.margin_of(findings):g}"
         sentence = f"Sentences made by rules from the numbers. The difference asked about is ±{margin} points."
         shown.append(Exhibit("Verdict", sentence, None))
-    for one in said:
-        lines = [one.sentence, one.numbers, one.needs, f"Controlled: {one.controlled}", f"Left out: {one.left_out}"]
-        shown.append(Exhibit(one.title, "", None, notes=tuple(filter(None, lines))))
+    for verdict in verdicts:
+        lines = [
+            verdict.sentence,
+            verdict.numbers,
+            verdict.needs,
+            f"Controlled: {verdict.controlled}",
+            f"Left out: {verdict.left_out}",
+        ]
+        shown.append(Exhibit(verdict.title, "", None, notes=tuple(filter(None, lines))))
     if findings.pruning is not None:
         shown.append(Exhibit("All differences", "As shares.", None, exhibits.contrasts_table(findings)))
     return shown
 
 
 def _verdict_lines(findings: Findings) -> list[str]:
-    told: list[str] = [QUESTION, *rules.answer(findings)]
-    for one in rules.verdicts(findings):
-        told.append(
-            "\n".join(filter(None, [one.title, one.sentence, one.numbers, one.needs, one.controlled, one.left_out]))
+    paragraphs: list[str] = [QUESTION, *rules.answer(findings)]
+    for verdict in rules.verdicts(findings):
+        paragraphs.append(
+            "\n".join(
+                filter(
+                    None,
+                    [
+                        verdict.title,
+                        verdict.sentence,
+                        verdict.numbers,
+                        verdict.needs,
+                        verdict.controlled,
+                        verdict.left_out,
+                    ],
+                )
+            )
         )
-    return told
+    return paragraphs

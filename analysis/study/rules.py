@@ -178,32 +178,34 @@ def verdicts(findings: Findings) -> list[Verdict]:
     """What the study says of every claim that it has numbers for: of each sink-aware method its discount, its noise and
     the whole recipe.
     """
-    found = [_matter(cause) for cause in findings.causes]
+    verdicts = [_matter(cause) for cause in findings.causes]
     if findings.pruning is None:
-        return found
+        return verdicts
     margin = margin_of(findings)
     for contrasts in _groups(findings.pruning.contrasts):
         first = contrasts[0]
-        said = together([one.effect for one in contrasts], margin)
+        conclusion = together([contrast.effect for contrast in contrasts], margin)
         names = {
             "method": METHODS[first.method].title,
             "against": METHODS[first.against].title,
             "margin": f"{100 * margin:g}",
         }
         claim = CLAIMS[first.kind]
-        found.append(
+        verdicts.append(
             Verdict(
                 first.kind,
                 _title(claim, first.method),
-                said,
-                claim.sentences[said].format(**names),
+                conclusion,
+                claim.sentences[conclusion].format(**names),
                 _numbers(contrasts),
                 claim.controlled.format(**names),
                 _left_out(contrasts, findings),
-                next((one.needs for one in reversed(contrasts) if one.needs), "") if said == "not shown" else "",
+                next((contrast.needs for contrast in reversed(contrasts) if contrast.needs), "")
+                if conclusion == "not shown"
+                else "",
             )
         )
-    return found
+    return verdicts
 
 
 _MATTER = {
@@ -219,17 +221,17 @@ _MATTER = {
 def _matter(cause: Cause) -> Verdict:
     """Whether blocking a model's sinks changes more than blocking matched positions."""
     effect = cause.effect
-    said = outcome(effect, 0.0)
-    said = said if said in _MATTER else "not shown"
-    told = f"{effect.value:+.3g} nats [{effect.low:+.3g}, {effect.high:+.3g}]".replace("-", "−")
+    conclusion = outcome(effect, 0.0)
+    conclusion = conclusion if conclusion in _MATTER else "not shown"
+    difference = f"{effect.value:+.3g} nats [{effect.low:+.3g}, {effect.high:+.3g}]".replace("-", "−")
     p = effect.p if effect.p_adjusted is None else effect.p_adjusted
     held = " and ".join("none" if share is None else f"{share:.1%}" for share in cause.shares)
     return Verdict(
         "matter",
         "Do sinks matter?",
-        said,
-        _MATTER[said].format(model=cause.model),
-        f"Change of the predictions of {cause.model}, sinks − matched positions: {told}"
+        conclusion,
+        _MATTER[conclusion].format(model=cause.model),
+        f"Change of the predictions of {cause.model}, sinks − matched positions: {difference}"
         + (f", {p_words(p)}." if p is not None else "."),
         f"As many positions of the same state are blocked in every step, in all layers. Blocked attention: {held}, "
         "which differs, as sinks are where attention goes.",
@@ -241,18 +243,18 @@ def _matter(cause: Cause) -> Verdict:
 
 def answer(findings: Findings) -> list[str]:
     """The answer to the study's question, in a few sentences: the first verdicts, put together."""
-    told = {verdict.claim: verdict for verdict in reversed(verdicts(findings))}
-    said = {claim: verdict.outcome for claim, verdict in told.items()}
+    first = {verdict.claim: verdict for verdict in reversed(verdicts(findings))}
+    outcomes = {claim: verdict.outcome for claim, verdict in first.items()}
     sentences = []
-    if "matter" in told:
-        sentences.append(f"Do sinks matter? {told['matter'].sentence}")
-    if "discount" in told:
-        sentences.append(f"Does discounting sinks help pruning? {told['discount'].sentence}")
-    if said.get("noise") == "shown" and said.get("discount") in ("refuted", "small", "not shown"):
+    if "matter" in first:
+        sentences.append(f"Do sinks matter? {first['matter'].sentence}")
+    if "discount" in first:
+        sentences.append(f"Does discounting sinks help pruning? {first['discount'].sentence}")
+    if outcomes.get("noise") == "shown" and outcomes.get("discount") in ("refuted", "small", "not shown"):
         sentences.append("What gain there is comes with the noise in the calibration text, not with the sinks.")
-    elif said.get("recipe") == "shown" and said.get("discount") in ("refuted", "small", "not shown"):
+    elif outcomes.get("recipe") == "shown" and outcomes.get("discount") in ("refuted", "small", "not shown"):
         sentences.append("The whole recipe gains, but that gain cannot be put down to the sinks.")
-    elif said.get("recipe") == "shown" and said.get("discount") == "shown":
+    elif outcomes.get("recipe") == "shown" and outcomes.get("discount") == "shown":
         sentences.append("The gain of the published recipe is, at least in part, the discount's.")
     return sentences
 
@@ -272,11 +274,11 @@ def _title(claim: Claim, method: str) -> str:
 def _groups(contrasts: Sequence[Contrast]) -> list[list[Contrast]]:
     """Contrasts of one claim and one pair of methods, along the sparsities; the discount first."""
     groups: dict[tuple[str, str, str], list[Contrast]] = {}
-    for one in contrasts:
-        groups.setdefault((one.kind, one.method, one.against), []).append(one)
+    for contrast in contrasts:
+        groups.setdefault((contrast.kind, contrast.method, contrast.against), []).append(contrast)
     order = list(CLAIMS)
     return [
-        sorted(group, key=lambda one: one.sparsity)
+        sorted(group, key=lambda contrast: contrast.sparsity)
         for _, group in sorted(groups.items(), key=lambda item: order.index(item[0][0]))
     ]
 
@@ -284,15 +286,15 @@ def _groups(contrasts: Sequence[Contrast]) -> list[list[Contrast]]:
 def effect_words(effect: Effect) -> str:
     """`−0.1 points [−0.5, +0.3], p = 0.81`: the p is adjusted, and there is none while answers come in."""
     p = effect.p if effect.p_adjusted is None else effect.p_adjusted
-    told = f"{points(effect.value)} points [{points(effect.low)}, {points(effect.high)}]"
-    return f"{told}, interim" if effect.p is None or p is None else f"{told}, {p_words(p)}"
+    interval = f"{points(effect.value)} points [{points(effect.low)}, {points(effect.high)}]"
+    return f"{interval}, interim" if effect.p is None or p is None else f"{interval}, {p_words(p)}"
 
 
 def _numbers(contrasts: Sequence[Contrast]) -> str:
     first = contrasts[0]
     pair = f"{METHODS[first.method].title} − {METHODS[first.against].title}"
-    told = "; ".join(f"at {100 * one.sparsity:g} % {effect_words(one.effect)}" for one in contrasts)
-    return f"{pair}: {told}."
+    numbers = "; ".join(f"at {100 * contrast.sparsity:g} % {effect_words(contrast.effect)}" for contrast in contrasts)
+    return f"{pair}: {numbers}."
 
 
 def _left_out(contrasts: Sequence[Contrast], findings: Findings) -> str:
@@ -302,8 +304,8 @@ def _left_out(contrasts: Sequence[Contrast], findings: Findings) -> str:
     return f"{held} Not covered: other models, other tasks, other calibration texts and lengths."
 
 
-def rule_help(said: str) -> str:
+def rule_help(outcome: str) -> str:
     """The rule behind an outcome, in words."""
-    if said == "mixed":
+    if outcome == "mixed":
         return "Shown at one sparsity, and shown the other way at another."
-    return RULES[said].help
+    return RULES[outcome].help

@@ -81,16 +81,16 @@ def _spec(model: ModelSpec, size: str) -> tuple[StudySpec | None, str]:
 def _plan(spec: StudySpec) -> None:
     """What it can show, and what is known of the time, memory and disk it takes."""
     tasks, _ = known_sizes(spec.tasks)
-    told = []
+    forecast = []
     if tasks:
         plan = planning.plan(tasks, planning.assumed(spec.plan()), spec.limit, len(spec.seeds))
-        told.append(planning.in_words(plan))
+        forecast.append(planning.in_words(plan))
     try:
-        told += lines(engine().foresee(spec.sweep()))
+        forecast += lines(engine().foresee(spec.sweep()))
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
-    st.caption(plain(" ".join(told)))
+    st.caption(plain(" ".join(forecast)))
 
 
 def _launch(spec: StudySpec) -> None:

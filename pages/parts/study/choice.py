@@ -21,12 +21,12 @@ def shown_study() -> JobRecord | Findings | None:
     records = {record.id: record for record in engine().jobs("study")}
     shipped = example()
     options = [*records, *([EXAMPLE] if shipped is not None else [])]
-    asked = address.named(_ADDRESS)
-    if asked and asked not in options:
+    named = address.named(_ADDRESS)
+    if named and named not in options:
         not_in_address("a study that is not in the store." + (" Here is another one." if options else ""))
     if not options:
         return None
-    shown = asked if asked in options else options[0]
+    shown = named if named in options else options[0]
     if len(options) > 1:
         st.session_state[_CHOSEN] = shown
         shown = st.selectbox(

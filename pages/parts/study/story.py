@@ -5,6 +5,7 @@ import json
 import streamlit as st
 
 from analysis.engine.studies import watch_name
+from analysis.figures.export import Exhibit
 from analysis.specs import METHODS, STUDY_PARTS, StudySpec
 from analysis.study import exhibits, rules
 from analysis.study.findings import Findings
@@ -49,10 +50,14 @@ def story(findings: Findings) -> None:
             if sentences[_FIRST:]:
                 with st.expander(f"{len(sentences) - _FIRST} more"):
                     st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences[_FIRST:]))
-        for key, one in exhibits.part_exhibits(findings, name).items() if name not in _BODIES else ():
-            chart(one.title, one.sentence, "", one.figure, f"study_{key}", one.table)
+        for key, exhibit in exhibits.part_exhibits(findings, name).items() if name not in _BODIES else ():
+            _show(exhibit, key)
         if name in _BODIES:
             _BODIES[name](findings)
+
+
+def _show(exhibit: Exhibit, name: str, formula: str = "") -> None:
+    chart(exhibit.title, exhibit.sentence, formula, exhibit.figure, f"study_{name}", exhibit.table)
 
 
 def _watch(findings: Findings) -> None:
@@ -77,13 +82,12 @@ def _pruning(findings: Findings) -> None:
     shown = exhibits.pruning_exhibits(findings)
     if not shown:
         return
-    ways = [(name, one) for name, one in shown.items() if name.startswith("way_")]
+    ways = [(name, exhibit) for name, exhibit in shown.items() if name.startswith("way_")]
     for first in range(0, len(ways), 2):
-        for column, (name, one) in zip(st.columns(2, gap="large"), ways[first : first + 2], strict=False):
+        for column, (name, exhibit) in zip(st.columns(2, gap="large"), ways[first : first + 2], strict=False):
             with column:
-                chart(one.title, one.sentence, exhibits.WATERFALL_FORMULA, one.figure, f"study_{name}", one.table)
-    one = shown["seeds"]
-    chart(one.title, one.sentence, "Right answers, the mean over tasks.", one.figure, "study_seeds", one.table)
+                _show(exhibit, name, exhibits.WATERFALL_FORMULA)
+    _show(shown["seeds"], "seeds", "Right answers, the mean over tasks.")
     pruning = findings.pruning
     if pruning is not None and engine().job(pruning.job) is not None:
         st.page_link(
@@ -99,20 +103,22 @@ _BODIES = {"watch": _watch, "pruning": _pruning}
 
 def verdict(findings: Findings) -> None:
     """What rules say of the numbers, with what was controlled and what was not."""
-    said = rules.verdicts(findings)
-    if not said:
+    verdicts = rules.verdicts(findings)
+    if not verdicts:
         return
     st.header(f"{len(STUDY_PARTS) + 1} · Verdict", anchor="verdict")
     margin = f"{100 * rules.margin_of(findings):g}"
     st.caption(f"Sentences are made by rules from the numbers. The difference asked about is ±{margin} points.")
-    for one in said:
+    for verdict in verdicts:
         with st.container(border=True):
-            st.markdown(f"**{plain(one.title)}** {plain(one.sentence)}", help=plain(rules.rule_help(one.outcome)))
-            st.caption(plain(one.numbers))
-            if one.needs:
-                st.caption(f":material/calculate: {plain(one.needs)}")
-            st.caption(f"Controlled: {plain(one.controlled)}")
-            st.caption(f"Left out: {plain(one.left_out)}")
+            st.markdown(
+                f"**{plain(verdict.title)}** {plain(verdict.sentence)}", help=plain(rules.rule_help(verdict.outcome))
+            )
+            st.caption(plain(verdict.numbers))
+            if verdict.needs:
+                st.caption(f":material/calculate: {plain(verdict.needs)}")
+            st.caption(f"Controlled: {plain(verdict.controlled)}")
+            st.caption(f"Left out: {plain(verdict.left_out)}")
     with st.expander("The rules"):
         lines = [f"- **{plain(rule.title)}**: {plain(rule.help)}" for rule in rules.RULES.values()]
         st.markdown("\n".join(lines))
@@ -161,7 +167,7 @@ def share(findings: Findings) -> None:
 
 
 def _environment(findings: Findings) -> str:
-    found = findings.environment or {}
-    versions = found.get("versions")
-    told = ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else ""
-    return f"Versions: {told}." if told else ""
+    environment = findings.environment or {}
+    versions = environment.get("versions")
+    names = ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else ""
+    return f"Versions: {names}." if names else ""
