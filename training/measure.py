@@ -5,7 +5,7 @@ Every function returns plain JSON. Multiple-choice answers are scored by log-lik
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,28 +13,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from transformers import PreTrainedTokenizerFast
 
-from analysis.attention import MassObserver
 from analysis.bundled.grammar import document
-from analysis.bundled.prompts import prompts
 from analysis.bundled.world import PEOPLE
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import Request, log_likelihoods
 from analysis.evaluation.significance import Difference, Estimate, average, average_difference, estimate
 from analysis.job_context import SilentContext
-from analysis.models.load import LoadedModel, load, random_like
-from analysis.models.tokenizer import token_strings
+from analysis.jobs.recording_sets import record_set
+from analysis.models.load import LoadedModel, load
 from analysis.provenance import environment
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune
-from analysis.recording import collecting, trajectory
-from analysis.recording.denoising import denoise, stop_tokens
-from analysis.sinks import definitions
-from analysis.sinks.attention_pattern import AttentionPattern
-from analysis.sinks.token_states import TokenState
-from analysis.specs import AutoregressiveSampling, LLaDASampling, PruneSpec, SinkParams
+from analysis.recording import set_exhibits, set_measures
+from analysis.recording.denoising import denoise
+from analysis.recording.set_file import RecordingSet, open_set
+from analysis.recording.set_verdicts import NOISE
+from analysis.sinks.intervals import Estimates, quotient
+from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.specs import AutoregressiveSampling, LLaDASampling, PruneSpec, RecordSetSpec
 from training import train
 from training.stream import batch
 from training.tasks import TASKS, effective_clusters
@@ -46,8 +44,6 @@ CALIBRATION_SEED, CALIBRATION_BATCHES = 2_000_000, 2
 LOSS_BATCHES = 6
 NAME_TEXTS, NAME_TOKENS = 300, 64
 PROMPTS, NEW_TOKENS = 50, 64
-REFERENCE_SEEDS = (1, 2, 3)  # random-weight models
-REFERENCE_PERCENTILE = 99
 _ANSWER_TOKENS = 24
 
 Report = Callable[[str], None]
@@ -249,118 +245,62 @@ def summary(scored: Sequence[Scored], clusters: dict[str, np.ndarray]) -> dict[s
 
 
 def sink_statistics(model: LoadedModel, report: Report) -> dict[str, Any]:
-    """How many sinks a step has, of which kinds, and how they move, on `PROMPTS` held-out prompts.
+    """Where the model's sinks are and how they move, on `PROMPTS` prompts, as a set of recordings shows it.
 
-    A sink lies above mean + 2·std of its step's total mass AND above the 99th percentile of the corrected share that
-    models of the same shape with random weights give to the same inputs. Values are means over prompts with 95 %
-    bootstrap intervals.
+    Estimates are [value, low, high]; lists of them are by scope: every layer, then all layers together.
     """
-    ends = stop_tokens(model)
-    runs = list(_trajectories(model))
-    report(f"{len(runs)} trajectories recorded")
-    drawn = [random_like(model, seed) for seed in REFERENCE_SEEDS]
-    randoms = [[_replayed(network, run) for run in runs] for network in drawn]
-    null = np.concatenate(
-        [_corrected(model, mass, run) for replayed in randoms for mass, run in zip(replayed, runs, strict=True)]
-    )
-    level = float(np.percentile(null, REFERENCE_PERCENTILE))
-    report(f"corrected share of random weights, percentile {REFERENCE_PERCENTILE}: {level:.3f}")
-    rows = [_measures(model, run["mass"], run, level, ends) for run in runs]
-    null_rows = [_measures(model, mass, run, level, ends) for mass, run in zip(randoms[0], runs, strict=True)]
-    unfiltered = [_measures(model, run["mass"], run, 0.0, ends) for run in runs]
+    spec = RecordSetSpec(model=model.spec, count=PROMPTS, sampling=_sampling(model, NEW_TOKENS))
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = record_set(spec, SilentContext(Path(folder)))
+        assert outcome.file is not None
+        recordings = open_set(outcome.file)
+    report(f"{recordings.prompts} prompts recorded in {recordings.info.seconds:.0f} s")
+    return set_statistics(recordings)
+
+
+def set_statistics(recordings: RecordingSet) -> dict[str, Any]:
+    """The numbers of a set of recordings that a card shows, as JSON; None where nothing could be measured."""
+    variance = recordings.part("trained")["centroid_variance"]
     return {
-        "prompts": len(runs),
+        "prompts": recordings.prompts,
         "new_tokens": NEW_TOKENS,
-        "reference_level": level,
-        "reference_seeds": REFERENCE_SEEDS,
-        "steps": int(sum(row["steps"] for row in rows)),
-        "trained": _summary(rows),
-        "random": _summary(null_rows),
-        "without_reference": _summary(unfiltered),
-        "centroid_variance_by_prompt": [row["centroid_variance"] for row in rows],
-        "example": {"prompt": prompts(1)[0], "text": runs[0]["text"]},
+        "steps": sum(prompt.steps for prompt in recordings.info.prompts),
+        "random_seeds": recordings.info.random_seeds,
+        "scopes": recordings.scopes,
+        "kinds": recordings.info.kinds,
+        "by_scope": {
+            name: {which: _rows(set_measures.of_all_kinds(recordings, name, which)) for which in ("trained", "random")}
+            for name in ("count", "corrected-share", "strength", "life")
+        },
+        "portions": [_rows(scope) for scope in _scopes(set_measures.by_kind(recordings, "portion"))],
+        "moves": {
+            name: {which: _rows(set_measures.moves(recordings, name, which)) for which in ("trained", *MOVEMENT_NULLS)}
+            for name in set_measures.MOVES
+        },
+        "words": set_exhibits.words({"": recordings})[""],
+        "noise": NOISE,
+        "centroid_variance_by_prompt": _finite(variance.round(7)),
     }
 
 
-def _trajectories(model: LoadedModel) -> Iterator[dict[str, Any]]:
-    for text in prompts(PROMPTS):
-        ids = list(token_ids(model, text, True))
-        sampling = _sampling(model, NEW_TOKENS)
-        steps = denoise(model, torch.tensor([ids]), sampling, 0)
-        run = collecting.record(steps, NEW_TOKENS, len(ids) + NEW_TOKENS, "float32")
-        run["text"] = tokenizer_of(model).decode(run["final"].tolist())
-        yield run
+def _scopes(estimates: Estimates) -> list[Estimates]:
+    return [Estimates(*ends) for ends in zip(estimates.value, estimates.low, estimates.high, strict=True)]
 
 
-def _replayed(model: LoadedModel, run: dict[str, Any]) -> np.ndarray:
-    """The mass (T, L, H, S) a model gives to the inputs of a recorded run."""
-    mass = np.full_like(run["mass"], np.nan)
-    for step, tokens in enumerate(run["tokens"]):
-        present = tokens[tokens != trajectory.PADDING]
-        observer = MassObserver()
-        model.predict(torch.tensor(present[None].astype(np.int64)), observer)
-        mass[step, ..., : len(present)] = observer.take()[0].numpy()
-    return mass
+def _rows(estimates: Estimates) -> list[list[float] | None]:
+    """[value, low, high] of each of (N,) estimates."""
+    rows = np.stack([estimates.value, estimates.low, estimates.high], axis=-1).round(6)
+    return [row.tolist() if np.isfinite(row).all() else None for row in rows]
 
 
-def _corrected(model: LoadedModel, mass: np.ndarray, run: dict[str, Any]) -> np.ndarray:
-    """Corrected share of the mass averaged over layers and heads, finite values only, (N,)."""
-    pattern = _pattern(model, run)
-    share = definitions.corrected_share(definitions.mean_mass(mass), pattern.uniform_mass[:, 0, 0])
-    return share[np.isfinite(share)]
-
-
-def _pattern(model: LoadedModel, run: dict[str, Any]) -> AttentionPattern:
-    present = run["state"] != TokenState.ABSENT
-    return AttentionPattern(model.architecture.attention, present, run["queries"], run["open_block"])
-
-
-def _measures(
-    model: LoadedModel, mass: np.ndarray, run: dict[str, Any], level: float, ends: set[int]
-) -> dict[str, Any]:
-    pattern = _pattern(model, run)
-    mean = definitions.mean_mass(mass)
-    sinks = definitions.find_sinks(mean, SinkParams(), pattern.visible())
-    share = np.nan_to_num(definitions.corrected_share(mean, pattern.uniform_mass[:, 0, 0]))
-    sinks &= share > level
-    ids = np.unique(run["tokens"])
-    names = token_strings(model.tokenizer, [token for token in ids.tolist() if token != trajectory.PADDING])
-    kinds = definitions.token_kinds(run["tokens"], run["state"] == TokenState.UNDECIDED, names, ends)
-    counts = definitions.count_by_kind(sinks, kinds)
-    centroid = definitions.sink_centroid(np.nan_to_num(definitions.total_mass(mass)), sinks)
-    centroid *= mass.shape[-1] / definitions.lengths(mass)  # positions of the step, not of the finished text
-    turnover = definitions.turnover(sinks)
-    with_centroid = np.isfinite(centroid)
-    return {
-        "steps": len(sinks),
-        "sinks": float(sinks.sum(axis=1).mean()),
-        "without": float((sinks.sum(axis=1) == 0).mean()),
-        "distinct": int(sinks.any(axis=0).sum()),
-        "turnover": float(np.nanmean(turnover)) if np.isfinite(turnover).any() else float("nan"),
-        "centroid": float(centroid[with_centroid].mean()) if with_centroid.any() else float("nan"),
-        "centroid_variance": float(centroid[with_centroid].var()) if with_centroid.sum() > 1 else float("nan"),
-        "share": float(share[sinks].mean()) if sinks.any() else float("nan"),
-        "strength": float(definitions.sink_strength(mass, sinks).mean()),
-        **{f"kind {name}": float(counts[:, index].mean()) for index, name in enumerate(definitions.KINDS)},
-    }
-
-
-def _summary(rows: list[dict[str, Any]]) -> dict[str, list[float] | None]:
-    """Mean over prompts with its 95 % percentile-bootstrap interval, by measure; NaN prompts are left out."""
-    summary: dict[str, list[float] | None] = {}
-    for name in rows[0]:
-        values = np.array([row[name] for row in rows], float)
-        values = values[np.isfinite(values)]
-        summary[name] = bootstrap(values) if len(values) > 1 else None
-    return summary
+def _finite(values: np.ndarray) -> list[list[float | None]]:
+    return [[value if np.isfinite(value) else None for value in row] for row in values.tolist()]
 
 
 def bootstrap(values: np.ndarray) -> list[float]:
-    """[mean, low, high] by 2,000 resamples of the prompts."""
-    if np.ptp(values) == 0:
-        return [float(values[0])] * 3
-    interval = stats.bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=0).confidence_interval
-    return [float(values.mean()), float(interval.low), float(interval.high)]
+    """[mean, low, high] of values (N,) with their 95 % percentile-bootstrap interval."""
+    mean = quotient(values)
+    return [float(end) for end in (mean.value, mean.low, mean.high)]
 
 
 def measure(model: LoadedModel, split: str, limit: int | None, report: Report) -> dict[str, Any]:

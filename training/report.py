@@ -4,7 +4,8 @@
     python -m training.report measure --model autoregressive
     python -m training.report write
 
-`measure` keeps its numbers in measurements.json beside the weights; `write` makes README.md of each folder from them.
+`measure` keeps its numbers in measurements.json beside the weights, with `--sinks` those of the sinks anew and all
+others as they are; `write` makes README.md of each folder from them.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from analysis.bundled.heldout import ONE_IN
 from analysis.bundled.world import PEOPLE
 from analysis.models.registry import BUNDLED
 from analysis.provenance import environment
-from analysis.sinks.definitions import KINDS
+from analysis.recording.set_verdicts import layers_in_words
+from analysis.sinks.movement import MOVEMENT_NULLS
 from training.stream import GAMES_ALONE, GAMES_UNTIL, LENGTHS
 from training.tasks import TASKS
 
@@ -43,6 +45,20 @@ def run_measurements(kind: str, split: str, limit: int | None) -> None:
     result = measure.measure(model, split, limit, lambda line: print(line, file=sys.stderr, flush=True))
     result = {"weights": weights_digest(kind), "dtype": model.dtype, "environment": environment(), **result}
     measure.save(result, FOLDERS[kind] / MEASUREMENTS)
+
+
+def measure_sinks(kind: str) -> None:
+    """Measures the sinks of one model anew. Raises FileNotFoundError where nothing else was measured of its weights."""
+    from analysis.models.load import load
+    from analysis.specs import ModelSpec
+    from training import measure
+
+    stored = read(kind, MEASUREMENTS)
+    if stored is None or stored["weights"] != weights_digest(kind):
+        raise FileNotFoundError(f"{FOLDERS[kind]} lacks {MEASUREMENTS} of its weights: measure all of it first")
+    model = load(ModelSpec(source=str(FOLDERS[kind]), device="cpu"))
+    sinks = measure.sink_statistics(model, lambda line: print(line, file=sys.stderr, flush=True))
+    measure.save(stored | {"sinks": sinks}, FOLDERS[kind] / MEASUREMENTS)
 
 
 def weights_digest(kind: str) -> str:
@@ -145,21 +161,6 @@ def _names(measured: Numbers, kind: str) -> str:
     )
 
 
-def _removed(both: dict[str, Numbers]) -> str:
-    """How many of the sinks that stand out of their step the reference level takes away."""
-    shares = {kind: _removed_share(numbers["sinks"]) for kind, numbers in both.items()}
-    listed = ", ".join(f"{share:.1%} ({kind})" for kind, share in shares.items())
-    text = f"The level removes {listed} of them"
-    if max(shares.values()) == 0:
-        text += ": random weights spread attention almost evenly, so here it is mean + 2·std alone that decides"
-    return f"{text}."
-
-
-def _removed_share(measured: Numbers) -> float:
-    kept, plain = measured["trained"]["sinks"][0], measured["without_reference"]["sinks"][0]
-    return 1 - kept / plain if plain else 0.0
-
-
 def _dense(measured: Numbers) -> str:
     dense = measured["pruning"]["rows"][0]
     items, problems = measured["pruning"]["items"], measured["problems"]
@@ -210,26 +211,52 @@ def _differences(measured: Numbers) -> str:
     return table(["sparsity", "magnitude − Wanda, points of mean accuracy"], rows)
 
 
-_SINK_ROWS = {
-    "sinks": ("sinks a step", 2),
-    "without": ("share of steps without one", 3),
-    "distinct": ("distinct sink positions a text", 1),
-    "turnover": ("turnover (1 − Jaccard of consecutive steps)", 3),
-    "share": ("corrected share of a sink (uniform attention gives 1)", 2),
-    "strength": ("sink strength (share of attention)", 3),
-    "centroid": ("centroid c/S", 3),
-    "centroid_variance": ("temporal variance of c/S", 4),
-    **{f"kind {name}": (f"sinks a step that are {name}", 2) for name in KINDS},
+_SCOPE_COLUMNS = {
+    "count": ("sinks a step", 2),
+    "corrected-share": ("corrected share of a sink", 2),
+    "strength": ("attention to the sinks", 3),
+    "life": ("life of a sink (steps)", 1),
 }
+_MOVES = {
+    "change": ("RMS change of the corrected share a step", 3),
+    "births": ("births a step", 3),
+    "deaths": ("deaths a step", 3),
+    "births-written": ("births that coincide with the token being written", 2),
+    "deaths-written": ("deaths that coincide with the token being written", 2),
+    "centroid-variance": ("temporal variance of the centroid c/S", 4),
+}
+LEAST_PORTION = 0.1  # of a layer's sinks, for a kind to be named
 
 
-def _sinks(both: dict[str, Numbers]) -> str:
-    columns = [(kind, which) for kind in both for which in ("trained", "random")]
+def _sinks(measured: Numbers) -> str:
+    """Where the sinks are: a row for each layer, and one for all together."""
+    rows = []
+    for scope, name in enumerate(measured["scopes"]):
+        portions = [(portion or [0.0])[0] for portion in measured["portions"][scope]]
+        named = sorted(zip(portions, measured["kinds"], strict=True), reverse=True)
+        kinds = ", ".join(f"{kind} {portion:.0%}" for portion, kind in named if portion >= LEAST_PORTION)
+        row = [name, kinds or "–"]
+        for measure, (_, digits) in _SCOPE_COLUMNS.items():
+            row.append(number(measured["by_scope"][measure]["trained"][scope], digits))
+        row.append(number(measured["by_scope"]["corrected-share"]["random"][scope], 2))
+        rows.append(row)
+    titles = [title for title, _ in _SCOPE_COLUMNS.values()]
+    return table(["", "which tokens", *titles, "corrected share, random weights"], rows)
+
+
+def _moves(measured: Numbers) -> str:
+    """How the sinks of all layers together move, beside the nulls."""
+    nulls = [name for name in next(iter(measured["moves"].values())) if name != "trained"]
     rows = [
-        [label, *(number(both[kind]["sinks"][which].get(key), digits) for kind, which in columns)]
-        for key, (label, digits) in _SINK_ROWS.items()
+        [title, *(number(measured["moves"][name][which][-1], digits) for which in ("trained", *nulls))]
+        for name, (title, digits) in _MOVES.items()
     ]
-    return table(["", *(f"{kind}, {which}" for kind, which in columns)], rows)
+    return table(["", "observed", *(MOVEMENT_NULLS[name].title for name in nulls)], rows)
+
+
+def _said(measured: Numbers) -> str:
+    """What lies beyond the nulls, a line each."""
+    return "\n".join(f"- {sentence}" for sentence in measured["words"] or ["Nothing lies beyond its nulls."])
 
 
 # --- what was to be shown ---------------------------------------------------------------------------------------
@@ -260,24 +287,9 @@ def verdicts(both: dict[str, Numbers]) -> list[str]:
             )
         else:
             lines.append(f"{kind}: magnitude and Wanda differ nowhere by more than the interval. **Missed.**")
-    lines += [_threshold_note(kind, measured["sinks"]) for kind, measured in both.items()]
     if len(both) == 2:
-        lines += [_budget_verdict(), _variance_verdict(both)]
+        lines += [_budget_verdict(), *_variance_verdicts(both)]
     return lines
-
-
-def _threshold_note(kind: str, measured: Numbers) -> str:
-    """Whether the random-weight level removes any sink, and how the null's centroid moves."""
-    removed = _removed_share(measured)
-    trained, null = (measured[which].get("centroid_variance") for which in ("trained", "random"))
-    text = f"{kind}: the random-weight level removes {removed:.1%} of the sinks that mean + 2·std finds."
-    if trained and null:
-        over = number(trained, 4) == number(null, 4) or (trained[1] <= null[2] and null[1] <= trained[2])
-        text += (
-            f" Temporal variance {number(trained, 4)}; random weights, on the few steps where they have a sink, "
-            f"{number(null, 4)}: {'the intervals overlap' if over else 'the intervals are apart'}."
-        )
-    return text
 
 
 def _budget_verdict() -> str:
@@ -296,31 +308,37 @@ def _excludes_zero(values: list[float]) -> bool:
     return values[1] > 0 or values[2] < 0
 
 
-def _variance_verdict(both: dict[str, Numbers]) -> str:
-    """The paired difference of temporal variance over the prompts on which both models have a centroid."""
+def _variance_verdicts(both: dict[str, Numbers]) -> list[str]:
+    """The differences of temporal variance, paired over the prompts on which both models have a centroid: of all layers
+    together, and the layers whose difference lies on one side of zero, with intervals that hold for them together.
+    """
     import numpy as np
 
-    from training.measure import bootstrap
+    from analysis.sinks.intervals import paired_difference
 
-    pairs = np.array(
-        [
-            (diffusion, twin)
-            for diffusion, twin in zip(
-                both["diffusion"]["sinks"]["centroid_variance_by_prompt"],
-                both["autoregressive"]["sinks"]["centroid_variance_by_prompt"],
-                strict=True,
-            )
-            if math.isfinite(diffusion) and math.isfinite(twin)
-        ]
+    diffusion, twin = (
+        np.array(both[kind]["sinks"]["centroid_variance_by_prompt"], float) for kind in ("diffusion", "autoregressive")
     )
-    if len(pairs) < 2:
-        return "temporal variance: one of the models has sinks on too few prompts to compare. **Missed.**"
-    difference = bootstrap(pairs[:, 0] - pairs[:, 1])
+    ones = np.ones_like(diffusion)
+    together = paired_difference((diffusion[:, -1:], ones[:, -1:]), (twin[:, -1:], ones[:, -1:]))
+    difference = [float(end[0]) for end in (together.value, together.low, together.high)]
+    what = "temporal variance of the centroid, diffusion minus autoregressive"
+    pairs = int((np.isfinite(diffusion) & np.isfinite(twin))[:, -1].sum())
+    if not np.isfinite(difference).all():
+        return [f"{what}: one of the models has sinks on too few prompts to compare. **Missed.**"]
     met = "Met: it lies above its twin's." if difference[1] > 0 else "**Missed: it does not lie above its twin's.**"
-    return (
-        f"temporal variance of the centroid, diffusion minus autoregressive, paired over {len(pairs)} prompts: "
-        f"{number(difference, 4)}. {met}"
-    )
+    by_layer = paired_difference((diffusion[:, :-1], ones[:, :-1]), (twin[:, :-1], ones[:, :-1]))
+    above, below = (np.flatnonzero(side) for side in (by_layer.low > 0, by_layer.high < 0))
+    sides = [
+        f"it lies {word} the twin's in {layers_in_words(layers, len(by_layer.value)).lower()}"
+        for word, layers in (("above", above), ("below", below))
+        if len(layers)
+    ]
+    told = "; ".join(sides) or "it is told from the twin's in no layer"
+    return [
+        f"{what}, all layers together, paired over {pairs} prompts: {number(difference, 4)}. {met}",
+        f"the same layer by layer, with intervals that hold for all layers together: {told}. Its nulls stand above.",
+    ]
 
 
 # --- the cards --------------------------------------------------------------------------------------------------
@@ -334,11 +352,8 @@ def card(kind: str) -> str:
     both = {name: numbers for name in FOLDERS if (numbers := read(name, MEASUREMENTS)) is not None}
     size = sum(path.stat().st_size for path in FOLDERS[kind].glob("*.safetensors"))
     sampled, pruning = measured["sinks"], measured["pruning"]
-    levels = ", ".join(f"{numbers['sinks']['reference_level']:.2f} ({name})" for name, numbers in both.items())
-    plain = ", ".join(
-        f"{number(numbers['sinks']['without_reference']['sinks'])} ({name})" for name, numbers in both.items()
-    )
-    seeds = ", ".join(map(str, sampled["reference_seeds"]))
+    seeds = ", ".join(map(str, sampled["random_seeds"]))
+    nulls = " ".join(f"{null.title.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
     lines = "\n".join(f"- {line}" for line in verdicts(both))
     return f"""# {_TITLES[kind]}
 
@@ -384,14 +399,22 @@ clean text, block by block through the pruned blocks before. Loss is that of tra
 ## Sinks
 
 {sampled["prompts"]} beginnings of stories that lead up to a held-out combination, {sampled["new_tokens"]} new tokens
-each, temperature 0. A sink's total mass lies above mean + 2·std of its step, and its corrected share above the
-99th percentile that models of the same shape with random weights (seeds {seeds}) give to the same inputs:
-{levels}. "random" is one such model, held to the same level. Values are means over prompts with
-bootstrap intervals.
+each, temperature 0, {sampled["steps"]:,} steps: what `python -m analysis sinks` records. A sink's mass lies above
+mean + 2·std of its step, judged on each layer, and last on the mean of all layers, which hides what layers rest on.
+Random weights: models of the
+same shape (seeds {seeds}) on the same inputs. Values are quotients of sums over the prompts with bootstrap
+intervals over prompts. Kinds: those with at least {LEAST_PORTION:.0%} of the sinks. Uniform attention has a
+corrected share of 1.
 
-{_sinks(both)}
+{_sinks(sampled)}
 
-Without the reference level the trained models have {plain} sinks a step. {_removed(both)}
+How the sinks of all layers together move from step to step, beside what they are held against. {nulls}
+
+{_moves(sampled)}
+
+What lies beyond the nulls. {sampled["noise"]}
+
+{_said(sampled)}
 
 ## What the pair was built to show
 
@@ -413,9 +436,12 @@ def main() -> None:
     measuring.add_argument("--model", choices=list(FOLDERS), required=True)
     measuring.add_argument("--split", choices=("dev", "test"), default="test")
     measuring.add_argument("--limit", type=int, help="items a task, for a quick look")
+    measuring.add_argument("--sinks", action="store_true", help="measure the sinks anew and keep all other numbers")
     verbs.add_parser("write", help="write the model cards from the numbers measured")
     arguments = parser.parse_args()
-    if arguments.verb == "measure":
+    if arguments.verb == "measure" and arguments.sinks:
+        measure_sinks(arguments.model)
+    elif arguments.verb == "measure":
         run_measurements(arguments.model, arguments.split, arguments.limit)
     else:
         write()

@@ -7,8 +7,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from analysis.bundled.prompts import prompts
 from analysis.models.load import LoadedModel, load
+from analysis.recording import set_exhibits, set_measures
 from analysis.specs import ModelSpec
+from tests.recording.made_sets import a_set
 from training import measure, report
 from training.tokenizer import build_tokenizer
 
@@ -86,8 +89,8 @@ def test_pruning_hurts_in_the_end(pair):
 
 
 def test_prompts_lead_to_held_out_combinations():
-    assert measure.prompts(10) == measure.prompts(10)
-    assert len(set(measure.prompts(measure.PROMPTS))) == measure.PROMPTS
+    assert prompts(10) == prompts(10)
+    assert len(set(prompts(measure.PROMPTS))) == measure.PROMPTS
 
 
 # --- the statistics of the cards --------------------------------------------------------------------------------
@@ -111,6 +114,20 @@ def test_the_cards_intervals_are_clustered_by_key():
     difference = found["differences"][0]["magnitude - wanda"]
     assert difference[0] == (1 - 2 * right.mean())
     assert difference[2] - difference[1] > np.diff(independent["differences"][0]["magnitude - wanda"][1:])[0]
+
+
+def test_a_card_tells_of_sinks_what_the_set_of_recordings_shows():
+    recordings = a_set(0)
+    told = json.loads(json.dumps(measure.set_statistics(recordings)))
+    shares = set_measures.of_all_kinds(recordings, "corrected-share").value
+    assert [row[0] for row in told["by_scope"]["corrected-share"]["trained"]] == pytest.approx(
+        shares.tolist(), abs=1e-6
+    )
+    assert told["words"] == set_exhibits.words({"": recordings})[""]
+    rows = report._sinks(told).splitlines()[2:]
+    assert len(rows) == len(recordings.scopes) and f"{shares[-1]:.2f} (" in rows[-1]
+    assert all(title in report._moves(told) for title, _ in report._MOVES.values())
+    assert report._said(told | {"words": []}) == "- Nothing lies beyond its nulls."
 
 
 def test_bootstrap_covers_its_mean():
