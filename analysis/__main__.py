@@ -14,7 +14,19 @@ import traceback
 from pydantic import ValidationError
 
 from analysis import threads
-from analysis.command_line import evaluate, import_results, models, prune, record, sinks, study, suggest, sweep
+from analysis.command_line import (
+    ablate,
+    evaluate,
+    import_results,
+    inspect_prompts,
+    models,
+    prune,
+    record,
+    sinks,
+    study,
+    suggest,
+    sweep,
+)
 from analysis.engine.worker import reason
 from analysis.errors import UserError, os_sentence
 from analysis.specs import sentence
@@ -24,6 +36,8 @@ VERBS = {
     "models": models,
     "record": record,
     "sinks": sinks,
+    "ablate": ablate,
+    "inspect": inspect_prompts,
     "prune": prune,
     "evaluate": evaluate,
     "import": import_results,

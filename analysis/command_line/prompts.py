@@ -26,6 +26,12 @@ def sampling_of(model: str, options: argparse.Namespace, strict: bool = True) ->
     return sampling(**given(sampling, options))
 
 
+def own_prompts(prompts: str) -> list[str]:
+    """The prompts of a file, where `prompts` names one; none where it is a source of prompts by name."""
+    path = Path(prompts)
+    return read_prompts(path) if path.suffix or path.is_file() else []
+
+
 def read_prompts(path: Path) -> list[str]:
     """One prompt a line, of a file or a pipe. Raises UserError for what is no text, holds none or is far too long."""
     name = shorten(str(path))

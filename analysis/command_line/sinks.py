@@ -2,25 +2,20 @@
 
 import argparse
 import json
-import re
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
-from analysis.command_line.prompts import read_prompts, sampling_of
+from analysis.command_line.prompts import own_prompts, sampling_of
+from analysis.command_line.written_study import PAGE, file_name, in_words, refusal, write
 from analysis.errors import UserError
 from analysis.jobs.recording_sets import record_set
 from analysis.recording import set_file
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.metrics import CURVES
 from analysis.specs import OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSetSpec, SetParams, SinkParams
-
-if TYPE_CHECKING:
-    from analysis.recording.set_exhibits import Shown
-
-STUDY, PAGE = "study.json", "study.html"
-_WRITTEN = re.compile(r"study\.(json|html)|[\w.-]+\.(csv|safetensors)|figure-[\w.-]+\.json")
 
 
 def add(verbs: Any) -> None:
@@ -53,7 +48,6 @@ def run(options: argparse.Namespace) -> int:
 
     sources = list(dict.fromkeys([options.model, *options.beside]))
     specs = {source: _spec(source, options) for source in sources}
-    refusal = outputs.folder_refusal(_is_study, lambda name: bool(_WRITTEN.fullmatch(name)))
     outputs.check(options.out, options.overwrite, refusal)
     with folder_beside(options.out, ".sinks-") as scratch:
         folder = scratch / "study"
@@ -63,8 +57,8 @@ def run(options: argparse.Namespace) -> int:
             with Terminal(scratch) as context:
                 outcome = record_set(spec, context)
             assert outcome.file is not None
-            outcome.file.replace(folder / f"{_file_name(source)}.safetensors")
-            sets[source] = set_file.open_set(folder / f"{_file_name(source)}.safetensors")
+            outcome.file.replace(folder / f"{file_name(source)}.safetensors")
+            sets[source] = set_file.open_set(folder / f"{file_name(source)}.safetensors")
             summaries[source] = outcome.summary
         study: dict[str, Any] = {
             "models": {
@@ -89,43 +83,36 @@ def run(options: argparse.Namespace) -> int:
 
 def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, Any]) -> None:
     """The numbers as CSV and JSON, every figure as Plotly's JSON, and one page with all of them."""
-    from analysis.figures.export import Exhibit, page_html
+    from analysis.figures.export import Exhibit
     from analysis.recording import set_exhibits
     from analysis.recording.set_verdicts import NOISE
 
     first = next(iter(sets.values()))
-    exhibits = [
-        set_exhibits.layers_by_kind(sets),
-        *(set_exhibits.movement(name, recordings) for name, recordings in sets.items()),
+    layers = set_exhibits.layers_by_kind(sets)
+    moves = [
+        replace(set_exhibits.movement(name, recordings), name=f"movement-{file_name(name)}")
+        for name, recordings in sets.items()
+    ]
+    over_steps = [
         set_exhibits.kinds_over_steps(sets, -1),
         *(set_exhibits.curve(sets, name, -1) for name in first.info.curves if name in CURVES),
     ]
     tables = {
-        "layers-by-kind": set_exhibits.kind_table(sets),
+        "layers-by-kind": layers.table,
         "movement": set_exhibits.movement_table(sets),
-        **{shown.name: shown.table for shown in exhibits if shown.name.startswith(("curve", "kinds-over"))},
-        **{f"prompts-{_file_name(name)}": set_exhibits.prompt_table(recordings) for name, recordings in sets.items()},
+        **{shown.name: shown.table for shown in over_steps},
+        **{f"prompts-{file_name(name)}": set_exhibits.prompt_table(recordings) for name, recordings in sets.items()},
     }
-    for name, table in tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False)
-    for shown in exhibits:
-        (folder / f"figure-{_figure_name(shown)}.json").write_text(shown.figure.to_json(), encoding="utf-8")
-    (folder / STUDY).write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    words = [
-        Exhibit(f"What {name} shows beyond its nulls", " ".join(sentences) or "Nothing lies beyond its nulls.", None)
-        for name, sentences in study["shown"].items()
-    ]
-    parts = [Exhibit(shown.title, shown.sentence, shown.figure) for shown in exhibits]
+    words = in_words(study["shown"], "What {name} shows beyond its nulls", "Nothing lies beyond its nulls.")
     caveat = Exhibit("What these sentences leave out", f"{NOISE} {set_exhibits.CENTROID_CAVEAT}", None)
-    page = page_html("Where the sinks are", study["models"], [parts[0], *words, caveat, *parts[1:]])
-    (folder / PAGE).write_text(page, encoding="utf-8")
+    write(folder, "Where the sinks are", study, [layers, *words, caveat, *moves, *over_steps], tables)
 
 
 def _spec(source: str, options: argparse.Namespace) -> RecordSetSpec:
-    path = Path(options.prompts)
-    own = read_prompts(path) if path.suffix or path.is_file() else []
+    own = own_prompts(options.prompts)
     if 0 < len(own) < 2:
-        raise UserError(f"'{path.name}' holds one prompt. A set needs at least two, as its intervals are over prompts.")
+        name = Path(options.prompts).name
+        raise UserError(f"'{name}' holds one prompt. A set needs at least two, as its intervals are over prompts.")
     given_params = given(SetParams, options) | {"prompts": OWN_PROMPTS if own else options.prompts}
     return RecordSetSpec(
         model=ModelSpec(source=source, **given(ModelSpec, options)),
@@ -134,18 +121,3 @@ def _spec(source: str, options: argparse.Namespace) -> RecordSetSpec:
         sinks=SinkParams(**given(SinkParams, options)),
         **given_params,
     )
-
-
-def _file_name(source: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", source).strip("-.") or "model"
-
-
-def _figure_name(shown: "Shown") -> str:
-    return shown.name if shown.name != "movement" else f"movement-{_file_name(shown.title.split()[-2])}"
-
-
-def _is_study(folder: Path) -> bool:
-    try:
-        return "shown" in json.loads((folder / STUDY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False

@@ -5,11 +5,13 @@ measure are one family of tests (`significance.holm`).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from analysis.evaluation.significance import LEVEL, as_json, difference, holm
+from analysis.sinks.intervals import quotient
 from analysis.specs import INTERVENTIONS, TARGETS
 
 
@@ -35,7 +37,8 @@ Row = Mapping[str, Any]
 
 def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Target minus control for every intervention, target and measure, over the prompts in which both acted on some
-    position, as `significance.Difference` in JSON with intervention, target, against and measure.
+    position, as `significance.Difference` in JSON with intervention, target, against and measure. Its interval is the
+    bootstrap's over prompts, as of all that is measured of prompts.
 
     against: 'matched', or a target: the first of `CONTRAST` is also compared with the second.
     """
@@ -55,6 +58,9 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
             target, control = (np.array(row[measure], float)[acted] for row in (first, second))
             shares = [float(np.mean(np.array(row["share"])[acted])) if acted.any() else None for row in (first, second)]
             compared = difference(target, control, np.arange(len(target)), test=len(target) > 1)
+            mean = quotient(target - control) if len(target) > 1 else None
+            if mean is not None:
+                compared = replace(compared, low=float(mean.low), high=float(mean.high))
             named = {"intervention": first_key[0], "target": first_key[1], "against": against, "measure": measure}
             family.append(named | as_json(compared) | {"shares": shares})
         for row, adjusted in zip(family, holm([row["p"] for row in family]), strict=True):

@@ -129,7 +129,7 @@ def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
     from analysis.recording.denoising import check_prompt, own_sampling
 
     sampling = own_sampling(model, spec.sampling)
-    texts, notes = _texts(spec, context)
+    texts, notes = prompt_texts(spec.prompts, spec.own_prompts, spec.count, spec.seed, context)
     encoded = [model.encode(text, spec.chat_template) for text in texts]
     prompts = [ids for ids, _ in encoded]
     if spec.prompts not in (BUNDLED_PROMPTS, OWN_PROMPTS):
@@ -157,24 +157,27 @@ def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
     return _Plan(texts, prompts, chat, sampling, rows, rows * row, sampling.forwards(0), notes)
 
 
-def _texts(spec: RecordSetSpec, context: Context) -> tuple[list[str], list[str]]:
-    """The prompts, and notes on them."""
-    if spec.prompts == OWN_PROMPTS:
-        return list(spec.own_prompts), []
-    if spec.prompts == BUNDLED_PROMPTS:
-        return bundled.prompts(spec.count), []
+def prompt_texts(
+    prompts: str, own: Sequence[str], count: int, seed: int, context: Context
+) -> tuple[list[str], list[str]]:
+    """The texts that `SetParams.prompts` names, of a benchmark at most `count`, and notes on them. own: those given.
+
+    Raises UserError for a benchmark that has no contexts.
+    """
+    if prompts == OWN_PROMPTS:
+        return list(own), []
+    if prompts == BUNDLED_PROMPTS:
+        return bundled.prompts(count), []
     from analysis.evaluation.tasks import load_benchmarks
 
-    asked = EvaluateSpec(tasks=(spec.prompts,), limit=spec.count, shots=0, seed=spec.seed)
+    asked = EvaluateSpec(tasks=(prompts,), limit=count, shots=0, seed=seed)
     found, notes = load_benchmarks(asked, None, context.progress)
     texts = [str(item.requests[0].args[0]) for benchmark in found for item in benchmark.documents]
     if any(benchmark.is_perplexity for benchmark in found):
-        raise UserError(
-            f"'{shorten(spec.prompts)}' has whole texts and no contexts to go on from. Take another benchmark."
-        )
-    texts = list(dict.fromkeys(texts))[: spec.count]
-    if len(texts) < spec.count:
-        notes.append(f"{len(texts)} different contexts were there of the {spec.count} asked for.")
+        raise UserError(f"'{shorten(prompts)}' has whole texts and no contexts to go on from. Take another benchmark.")
+    texts = list(dict.fromkeys(texts))[:count]
+    if len(texts) < count:
+        notes.append(f"{len(texts)} different contexts were there of the {count} asked for.")
     return texts, notes
 
 

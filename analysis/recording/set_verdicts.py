@@ -9,10 +9,9 @@ import numpy as np
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import LEAST_MODELS, MOVES, arrays_of, by_kind, excess, moves
 from analysis.registry import Registry
-from analysis.sinks.intervals import Estimates, paired_difference
+from analysis.sinks.intervals import LEAST_PROMPTS, Estimates, paired_difference
 from analysis.sinks.movement import MOVEMENT_NULLS
 
-LEAST_PROMPTS = 10  # below, a bootstrap over prompts is too sure of itself
 NOISE = (
     "Each sentence holds at 95 % for all layers together, over the prompts; of random weights against each of the "
     "models. That other prompts, lengths or samplers would show the same is not in these intervals."

@@ -8,6 +8,8 @@ import numpy as np
 
 RESAMPLES = 2000
 LEVEL = 0.95
+LEAST_PROMPTS = 10  # below, a bootstrap over prompts is too sure of itself
+FEW_PROMPTS = f" Of fewer than {LEAST_PROMPTS} prompts such intervals are too narrow."
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.sinks.intervals import quotient
 from analysis.sinks.token_states import TokenState, is_decided
 
 NEVER = -1
@@ -113,18 +114,13 @@ def shared_sinks(first: np.ndarray, second: np.ndarray, state: np.ndarray) -> tu
 
 
 def mean_with_interval(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean over prompts of curves of unequal length, and Student's 95 % interval of it, (T,) each.
+    """The mean over prompts of curves of unequal length, and its 95 % bootstrap interval over prompts, (T,) each.
 
     A step counts the prompts that have it; with fewer than two there is no interval (NaN).
     """
-    from scipy.stats import t
-
     values = np.full((len(rows), max(map(len, rows))), np.nan)
     for index, row in enumerate(rows):
         values[index, : len(row)] = row
-    there = np.ma.masked_invalid(values)
-    count = there.count(axis=0)
-    mean = there.mean(axis=0).filled(np.nan)
-    spread = np.sqrt((np.square(there - there.mean(axis=0)).sum(axis=0)).filled(np.nan) / np.maximum(count - 1, 1))
-    half = np.where(count > 1, t.ppf(0.975, np.maximum(count - 1, 1)) * spread / np.sqrt(np.maximum(count, 1)), np.nan)
-    return mean, mean - half, mean + half
+    mean = quotient(values)
+    several = np.isfinite(values).sum(axis=0) > 1
+    return mean.value, np.where(several, mean.low, np.nan), np.where(several, mean.high, np.nan)

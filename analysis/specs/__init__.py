@@ -17,6 +17,7 @@ from analysis.specs.base import (
     parameter,
 )
 from analysis.specs.evaluation import EvaluateSpec, ImportSpec, PlanParams
+from analysis.specs.inspecting import INSIGHTS, Insight, InspectParams
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.naming import in_words, short_label, told_apart
@@ -95,6 +96,7 @@ __all__ = [
     "CALIBRATION_PRESETS",
     "DEFINITIONS",
     "DREAM_SOURCE",
+    "INSIGHTS",
     "INTERVENTIONS",
     "LLADA_SOURCE",
     "METHODS",
@@ -132,6 +134,8 @@ __all__ = [
     "GeometrySpec",
     "Grid",
     "ImportSpec",
+    "Insight",
+    "InspectParams",
     "Intervention",
     "JobSpec",
     "LLaDA2Sampling",

@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures.export import Card, Exhibit, file_name, page_html
+from analysis.recording.set_exhibits import Formulas, Shown
 from pages.parts.plain import plain
 
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
@@ -44,6 +45,15 @@ def chart(
     if table is not None:
         _table(table, key)
     return event
+
+
+def show(shown: Shown, key: str) -> None:
+    """Draws an exhibit that the command line writes as well."""
+    _show(shown, shown.formula, key)
+
+
+def _show(shown: Shown, formula: Formulas, key: str) -> None:
+    chart(shown.title, shown.sentence, formula, shown.figure, key, shown.table)
 
 
 def heading(title: str, sentence: str, formula: str | None) -> None:

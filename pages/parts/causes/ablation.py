@@ -1,33 +1,24 @@
 """The ablation over a set of prompts: its controls, its effects with intervals, and the numbers of every prompt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 
 from analysis.bundled.prompts import prompts
-from analysis.engine import JobRecord
-from analysis.evaluation.ablation_effects import MEASURES, contrast_sentence, sentence, shown
-from analysis.figures.causes import effect_intervals
+from analysis.evaluation.ablation_exhibits import effects_of, in_words, means, single_prompts
 from analysis.specs import INTERVENTIONS, TARGETS, AblateSetSpec, SinkParams
 from analysis.specs import sentence as problem_sentence
 from cache.keys import content_key
 from pages.parts import asking, controls
-from pages.parts.charts import chart, table
+from pages.parts.charts import show, table
 from pages.parts.plain import plain
 from pages.parts.recordings import references
 from pages.parts.recordings.recording import Recording, finished_recordings
 
 _ASKED = "ablate_set_asked"
 BUNDLED_PAIR, BUNDLED_PROMPTS = ("bundled", "bundled-ar"), 50
-_METHOD = (
-    "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
-    "chooses the positions, a second one is acted on and predicts the tokens. Points: the mean over prompts of target "
-    "minus control, with Student's 95 % interval; filled where p after Holm, over all effects drawn, is below 0.05."
-)
 
 
 def ablation_over_prompts(recording: Recording, params: SinkParams) -> None:
@@ -52,7 +43,7 @@ def ablation_over_prompts(recording: Recording, params: SinkParams) -> None:
         return
     job = asking.ask("ablate_set", spec, f"Ablating over {len(spec.prompts)} prompts", by_hand=by_hand)
     if job is not None:
-        _outcome(job)
+        _outcome(spec, job.summary)
 
 
 def _first_prompts(recording: Recording) -> str:
@@ -118,73 +109,28 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
         return None
 
 
-def _outcome(job: JobRecord) -> None:
-    effects = job.summary["effects"]
-    first, last = job.summary["layers"]
-    whole = f"{job.summary['prompts']} prompts, layers {first} to {last}"
-    for said in (sentence(effects), *(contrast_sentence(effects, name) for name in INTERVENTIONS)):
-        if said:
-            st.markdown(plain(said))
+def _outcome(spec: AblateSetSpec, summary: Mapping[str, Any]) -> None:
+    """What is there so far or in the end. summary: of the prompts that are done."""
+    for said in in_words(summary):
+        st.markdown(plain(said))
     columns = st.columns(2, gap="large")
     for column, name in zip(columns, ("divergence", "agreement"), strict=True):
-        measure = MEASURES[name]
-        drawn = [effect for effect in effects if effect["measure"] == name and effect["low"] is not None]
-        if not drawn:
-            continue
-        values, low, high = (np.array([effect[end] for effect in drawn]) for end in ("value", "low", "high"))
-        with column:
-            chart(
-                f"{measure.title}: target minus control",
-                f"Right of the line: more than the control. {whole}.",
-                _METHOD,
-                effect_intervals(
-                    [_name(effect) for effect in drawn],
-                    [INTERVENTIONS[effect["intervention"]].title for effect in drawn],
-                    values,
-                    low,
-                    high,
-                    [shown(effect) for effect in drawn],
-                    measure.axis,
-                    measure.percent,
-                ),
-                f"ablate_set_effects_{name}",
-                _effects_table(drawn),
-            )
+        shown = effects_of(summary, name)
+        if shown is not None:
+            with column:
+                show(shown, f"ablate_set_effects_{name}")
     table(
         "Means over the prompts",
         "Attention: the share that the untouched forwards paid to the positions acted on, and how many those were.",
-        _means(job.summary["rows"]),
+        means(summary["rows"]),
         "ablate_set_means",
     )
-
-
-def _name(effect: dict[str, Any]) -> str:
-    against = "" if effect["against"] == "matched" else f" − {TARGETS[effect['against']].title}"
-    return TARGETS[effect["target"]].title + against
-
-
-def _effects_table(effects: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"positions": _name(effect), "done to them": INTERVENTIONS[effect["intervention"]].title}
-            | {name: effect[name] for name in ("value", "low", "high", "n", "p", "p_holm")}
-            for effect in effects
-        ]
-    )
-
-
-def _means(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    numbers = {"share": "attention acted on", "count": "positions acted on"} | {
-        name: measure.axis for name, measure in MEASURES.items()
-    }
-    return pd.DataFrame(
-        [
-            {
-                "positions": TARGETS[row["target"]].title,
-                "which": "matched control" if row["matched"] else "target",
-                "done to them": INTERVENTIONS[row["intervention"]].title,
-            }
-            | {title: float(np.mean(row[name])) for name, title in numbers.items()}
-            for row in rows
-        ]
-    )
+    with st.expander("Single prompts", icon=":material/list:"):
+        texts = [prompt if isinstance(prompt, str) else "token ids" for prompt in spec.prompts]
+        table(
+            "Every prompt by itself",
+            "The numbers that the means and intervals are of.",
+            single_prompts(summary["rows"], texts),
+            "ablate_set_single",
+            export=False,
+        )

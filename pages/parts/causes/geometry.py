@@ -1,33 +1,30 @@
 """Geometry: how many dimensions attention and token states take up, beside random weights and a pruned model."""
 
-from typing import Any
-
 import numpy as np
-import pandas as pd
 import streamlit as st
 from safetensors.numpy import load_file
 
 from analysis.engine import JobRecord
-from analysis.figures.dynamics import Series, curves
-from analysis.sinks.geometry import MEASURES, by_layer, by_step, sentence
-from analysis.specs import GeometrySpec, ModelSpec, SinkParams
+from analysis.recording.cause_exhibits import geometry_over
+from analysis.recording.inside_specs import GEOMETRY_STEPS, geometry_spec, geometry_steps
+from analysis.sinks.geometry import MEASURES, by_layer, sentence
+from analysis.specs import SinkParams
 from pages.parts import asking
-from pages.parts.charts import chart
+from pages.parts.charts import show
 from pages.parts.plain import plain
 from pages.parts.recordings import references
 from pages.parts.recordings.recording import Recording
 from pages.parts.session import engine
 
-STEPS = 6
-OWN, RANDOM = "this model", "random weights"
+OWN = "this model"
 
 
 def geometry(recording: Recording, params: SinkParams) -> None:
     """Draws the view. Nothing of it depends on what counts as a sink."""
     st.caption(
         f"How many dimensions each head's attention map and outputs take up, and the token states behind each layer, "
-        f"at up to {STEPS} steps of this recording: beside models of the same shape with random weights, and a pruned "
-        "model on the same inputs."
+        f"at up to {GEOMETRY_STEPS} steps of this recording: beside models of the same shape with random weights, and "
+        "a pruned model on the same inputs."
     )
     problem = references.why_no_model(recording)
     if problem:
@@ -45,27 +42,15 @@ def geometry(recording: Recording, params: SinkParams) -> None:
         bind="query-params",
         format_func=lambda folder: pruned.get(folder, "none"),
     )
-    steps = sorted({round(share * (recording.trajectory.steps - 1)) for share in np.linspace(0, 1, STEPS)})
-    job = asking.ask("geometry", _spec(recording, recording.model, steps), "Measuring the geometry of this model")
+    trajectory = recording.trajectory
+    steps = geometry_steps(trajectory)
+    job = asking.ask("geometry", geometry_spec(trajectory, recording.model), "Measuring the geometry of this model")
     other = None
     if beside:
-        model = recording.model.model_copy(update={"source": beside})
-        other = asking.ask(
-            "geometry", _spec(recording, model, steps), "Measuring the geometry of the pruned model", "2"
-        )
+        spec = geometry_spec(trajectory, recording.model.model_copy(update={"source": beside}))
+        other = asking.ask("geometry", spec, "Measuring the geometry of the pruned model", "2")
     if job is not None:
         _show(name, steps, _arrays(job), None if other is None else _arrays(other), pruned.get(beside, ""))
-
-
-def _spec(recording: Recording, model: ModelSpec, steps: list[int]) -> GeometrySpec:
-    trajectory, info = recording.trajectory, recording.info
-    return GeometrySpec(
-        model=model,
-        inputs=tuple(trajectory.input_tokens(step) for step in steps),
-        open_blocks=tuple(int(trajectory.open_block[step][0]) for step in steps) if info.by_blocks else (),
-        prompt_length=info.prompt_length,
-        block_length=info.block_length,
-    )
 
 
 def _arrays(job: JobRecord) -> dict[str, np.ndarray]:
@@ -84,31 +69,10 @@ def _show(
     said = sentence(by_layer(own), np.stack([by_layer(row) for row in random]), measure.title)
     if said:
         st.markdown(plain(said))
-    columns = st.columns(2, gap="large")
-    views: tuple[tuple[str, str, Any, list[int]], ...] = (
-        ("layer", "mean over the steps", by_layer, list(range(own.shape[1]))),
-        ("denoising step", "mean over the layers", by_step, steps),
-    )
-    for column, (axis, over, mean, x) in zip(columns, views, strict=True):
-        lines = {OWN: mean(own)[None], RANDOM: np.stack([mean(row) for row in random])}
-        if other is not None and other[f"own_{name}"].shape == own.shape:
-            lines[other_name] = mean(other[f"own_{name}"])[None]
+    models = {OWN: own}
+    if other is not None and f"own_{name}" in other and other[f"own_{name}"].shape == own.shape:
+        models[other_name] = other[f"own_{name}"]
+    for column, axis in zip(st.columns(2, gap="large"), ("layer", "denoising step"), strict=True):
+        shown = geometry_over(name, axis, steps, models, random)
         with column:
-            chart(
-                f"{measure.title} by {axis}",
-                f"The {over}; the band is the range of {len(random)} models with random weights.",
-                measure.formula,
-                curves(
-                    [Series(line, np.array(x), values, line == RANDOM) for line, values in lines.items()],
-                    axis,
-                    measure.axis,
-                ),
-                f"geometry_{axis.split()[-1]}",
-                pd.concat(
-                    [
-                        pd.DataFrame({axis: x, "model": line, "number": number, measure.axis: row})
-                        for line, values in lines.items()
-                        for number, row in enumerate(values)
-                    ]
-                ),
-            )
+            show(shown, f"geometry_{axis.split()[-1]}")

@@ -6,12 +6,12 @@ from typing import Any
 import streamlit as st
 
 from analysis.recording import set_exhibits
-from analysis.recording.set_exhibits import CENTROID_CAVEAT, Formulas, Shown
+from analysis.recording.set_exhibits import CENTROID_CAVEAT, Shown
 from analysis.recording.set_verdicts import NOISE
 from analysis.sinks.metrics import CURVES
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import permission
-from pages.parts.charts import chart, heading
+from pages.parts.charts import heading, show
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
 from pages.parts.recordings.recording import show_recording
@@ -67,11 +67,7 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
 
 
 def _chart(shown: Shown, key: str | None = None) -> None:
-    _drawn(shown, shown.formula, key or f"set_{shown.name}")
-
-
-def _drawn(shown: Shown, formulas: Formulas, key: str) -> None:
-    chart(shown.title, shown.sentence, formulas, shown.figure, key, shown.table)
+    show(shown, key or f"set_{shown.name}")
 
 
 def _words(sets: list[OpenSet]) -> None:

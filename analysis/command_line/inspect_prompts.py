@@ -1,0 +1,100 @@
+"""`python -m analysis inspect`: look inside a model at its sinks, over prompts: massive activations, the logit lens,
+geometry, and its texts beside another model's.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import outputs
+from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
+from analysis.command_line.prompts import own_prompts, sampling_of
+from analysis.command_line.written_study import PAGE, in_words, refusal, write
+from analysis.jobs.recording_sets import prompt_texts
+from analysis.specs import INSIGHTS, OWN_PROMPTS, SAMPLINGS, InspectParams, ModelSpec, RecordSpec, SinkParams
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.figures.export import Exhibit
+    from analysis.jobs.inspecting import Inspection
+    from analysis.recording.set_exhibits import Shown
+
+NOTHING = "Nothing lies beyond its control."
+_OF_ONE = "Of the first prompt alone: {sentence}"
+
+
+def add(verbs: Any) -> None:
+    """The verb and its flags."""
+    parser = verbs.add_parser("inspect", help="look inside a model at its sinks, over prompts")
+    parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
+    parser.add_argument("--beside", metavar="SRC", help="another model on the same prompts, as a pruned one")
+    parser.add_argument(
+        "--prompts",
+        default="bundled",
+        metavar="FILE|bundled|TASK",
+        help="a text file with one prompt a line, 'bundled', or a benchmark, whose items' contexts are taken",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    seen = {"channels"}  # told by channels_kept
+    for spec in (InspectParams, RecordSpec, SinkParams, ModelSpec):
+        add_flags(parser, spec, "", seen)
+    for name, kind in SAMPLINGS.items():
+        add_flags(parser, kind, f" [{name}]", seen)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Looks inside and writes the study."""
+    from analysis.jobs.inspecting import inspect_prompts
+
+    outputs.check(options.out, options.overwrite, refusal)
+    params, sinks = InspectParams(**given(InspectParams, options)), SinkParams(**given(SinkParams, options))
+    own = own_prompts(options.prompts)
+    with folder_beside(options.out, ".inspect-") as scratch:
+        with Terminal(scratch) as context:
+            source, count = (OWN_PROMPTS if own else options.prompts), params.prompt_count
+            record = RecordSpec(
+                model=ModelSpec(source=options.model, **given(ModelSpec, options)),
+                sampling=sampling_of(options.model, options),
+                **given(RecordSpec, options),
+            )
+            texts, notes = prompt_texts(source, own[:count], count, record.seed, context)
+            found = inspect_prompts(record, list(dict.fromkeys(texts)), params, sinks, options.beside, context)
+        folder = scratch / "study"
+        folder.mkdir()
+        settings = {
+            "spec": record.model_dump(mode="json", exclude={"prompt", "channels"}),
+            "beside": options.beside,
+            "inspected": params.model_dump(mode="json"),
+            "sinks": sinks.model_dump(mode="json"),
+            "prompts": found.prompts,
+            "notes": [*notes, *found.notes],
+        }
+        study = write_study(folder, settings, found)
+        note = outputs.place(folder, options.out, options.overwrite, refusal)
+    if options.json:
+        print(json.dumps({"out": str(options.out), **study}, ensure_ascii=False))
+        return 0
+    print(f"{options.model}: {len(found.prompts)} prompts, {found.seconds:.0f} s.")
+    for title, sentences in study["shown"].items():
+        for sentence in sentences or [NOTHING]:
+            print(f"  {title}: {sentence}")
+    for told in settings["notes"]:
+        print(f"  {told}")
+    print(f"{options.out / PAGE} shows all of it. {note}".strip())
+    return 0
+
+
+def write_study(folder: Path, settings: dict[str, Any], found: "Inspection") -> dict[str, Any]:
+    """The figures over all prompts, then those of the first one. What was found, as it is written."""
+    from dataclasses import replace
+
+    study = {**settings, "seconds": found.seconds, "shown": {INSIGHTS[n].title: s for n, s in found.words.items()}}
+    first = [replace(one, sentence=_OF_ONE.format(sentence=one.sentence)) for one in found.of_first]
+    shown: list[Shown | Exhibit] = [*in_words(study["shown"], "{name}", NOTHING), *found.over_prompts, *first]
+    tables: dict[str, pd.DataFrame] = {one.name: one.table for one in (*found.over_prompts, *found.of_first)}
+    write(folder, "Inside the model at its sinks", study, shown, tables | found.tables)
+    return study

@@ -1,0 +1,68 @@
+"""A folder with all that a study found: numbers as CSV and JSON, every figure as Plotly's JSON, and one page."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import outputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.figures.export import Exhibit
+    from analysis.recording.set_exhibits import Shown
+
+STUDY, PAGE = "study.json", "study.html"
+_WRITTEN = re.compile(r"study\.(json|html)|[\w.-]+\.(csv|safetensors)|figure-[\w.-]+\.json")
+
+
+def write(
+    folder: Path,
+    title: str,
+    study: Mapping[str, Any],
+    shown: Sequence["Shown | Exhibit"],
+    tables: Mapping[str, "pd.DataFrame"],
+) -> None:
+    """Writes into an empty folder. study: settings and what was found in words, under 'shown'. shown: what stands on
+    the page, in this order; figures among them are written by their names too. tables: CSV files by name.
+    """
+    from analysis.figures.export import Exhibit, page_html
+
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    exhibits = []
+    for one in shown:
+        if isinstance(one, Exhibit):
+            exhibits.append(one)
+            continue
+        (folder / f"figure-{one.name}.json").write_text(one.figure.to_json(), encoding="utf-8")
+        exhibits.append(Exhibit(one.title, one.sentence, one.figure))
+    (folder / STUDY).write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    settings = {name: value for name, value in study.items() if name not in ("shown", "noise")}
+    (folder / PAGE).write_text(page_html(title, settings, exhibits), encoding="utf-8")
+
+
+def in_words(shown: Mapping[str, Sequence[str]], title: str, nothing: str) -> list["Exhibit"]:
+    """What each part of a study says, as pieces of the page. title: with {name}. nothing: said where nothing is."""
+    from analysis.figures.export import Exhibit
+
+    return [Exhibit(title.format(name=name), " ".join(sentences) or nothing, None) for name, sentences in shown.items()]
+
+
+def refusal(path: Path) -> str:
+    """Why a study may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    return outputs.folder_refusal(_is_study, lambda name: bool(_WRITTEN.fullmatch(name)))(path)
+
+
+def file_name(text: str) -> str:
+    """A name as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "model"
+
+
+def _is_study(folder: Path) -> bool:
+    try:
+        return "shown" in json.loads((folder / STUDY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,232 @@
+"""Looking inside a model over prompts: each is recorded, looked at and reduced before the next, so that never more than
+one recording is in memory.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.errors import UserError
+from analysis.job_context import Context
+from analysis.jobs import insights
+from analysis.jobs.recordings import record
+from analysis.recording import cause_exhibits, inside_sets, inside_specs
+from analysis.recording.set_exhibits import Shown
+from analysis.recording.trajectory import Trajectory, open_trajectory
+from analysis.sinks import definitions, geometry, parting
+from analysis.specs import InspectParams, ModelSpec, RecordSpec, SinkParams
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.sinks.parting import Text
+
+
+@dataclass
+class Inspection:
+    """What was found. words: sentences by insight. over_prompts, of_first: figures of all prompts and of the first one.
+    tables: further numbers by name.
+    """
+
+    prompts: list[str]
+    words: dict[str, list[str]] = field(default_factory=dict)
+    over_prompts: list[Shown] = field(default_factory=list)
+    of_first: list[Shown] = field(default_factory=list)
+    tables: dict[str, "pd.DataFrame"] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass
+class _Reduced:
+    """What is kept of every prompt, in their order; a list is empty where its insight was not asked for."""
+
+    carried: list[np.ndarray] = field(default_factory=list)  # (L,)
+    chance: list[np.ndarray] = field(default_factory=list)  # (L,)
+    hits: list[np.ndarray] = field(default_factory=list)  # (2, L): of undecided sinks, of other undecided tokens
+    counts: list[np.ndarray] = field(default_factory=list)  # (2,)
+    own: list[dict[str, np.ndarray]] = field(default_factory=list)  # name -> (L,)
+    beside: list[dict[str, np.ndarray]] = field(default_factory=list)  # name -> (L,)
+    random: list[dict[str, np.ndarray]] = field(default_factory=list)  # name -> (R, L)
+    texts: list["Text"] = field(default_factory=list)
+    flips: list[np.ndarray] = field(default_factory=list)  # (T,)
+
+
+def inspect_prompts(
+    spec: RecordSpec, prompts: list[str], params: InspectParams, sinks: SinkParams, beside: str | None, context: Context
+) -> Inspection:
+    """Records every prompt as `spec` says and looks at what `params` names. beside: a model on the same prompts.
+
+    Raises UserError where what is asked for cannot be had of the model.
+    """
+    started = time.perf_counter()
+    found, kept = Inspection(prompts), _Reduced()
+    wanted = [name for name in params.insights if name != "parting" or beside is not None]
+    if not wanted:
+        raise UserError("Where the text of a model parts from another's needs that other model: give --beside.")
+    if "channels" in wanted:
+        spec = spec.model_copy(update={"channels": params.channels_kept})
+    other = None if beside is None else spec.model.model_copy(update={"source": beside})
+    first = _first_look(spec, prompts, params, sinks, wanted, kept, found, context)
+    if other is not None:
+        _look_beside(spec, other, prompts, params, sinks, wanted, kept, found, first, context)
+    _over_prompts(params, wanted, kept, found, beside)
+    found.seconds = round(time.perf_counter() - started, 3)
+    return found
+
+
+def _recorded(spec: RecordSpec, prompts: list[str], context: Context) -> Iterator[tuple[int, Trajectory]]:
+    """Every prompt's recording, one at a time; its file goes when the next is made."""
+    for index, prompt in enumerate(prompts):
+        context.progress(f"looking inside {Path(spec.model.source).name}", index, len(prompts))
+        file = record(spec.model_copy(update={"prompt": prompt}), context).file
+        assert file is not None
+        yield index, open_trajectory(file)
+        file.unlink()
+
+
+def _sinks(trajectory: Trajectory, params: SinkParams) -> np.ndarray:
+    """Which positions are sinks of a step by the mass of all layers together, (T, S)."""
+    mass = definitions.mean_mass(trajectory.relative_mass())
+    return definitions.find_sinks(mass, params, trajectory.pattern.visible())
+
+
+def _first_look(
+    spec: RecordSpec,
+    prompts: list[str],
+    params: InspectParams,
+    sink_params: SinkParams,
+    wanted: list[str],
+    kept: _Reduced,
+    found: Inspection,
+    context: Context,
+) -> tuple[Trajectory, np.ndarray]:
+    """Looks at every recording of the model itself. Returns the first one with its sinks (T, S)."""
+    first = None
+    for index, trajectory in _recorded(spec, prompts, context):
+        sinks = _sinks(trajectory, sink_params)
+        first = first or (trajectory, sinks)
+        if "channels" in wanted:
+            carried, chance = cause_exhibits.carried_by_layer(trajectory, sinks)
+            kept.carried.append(carried.mean(axis=0))
+            kept.chance.append(chance.mean(axis=0))
+            if index == 0:
+                found.of_first.append(cause_exhibits.channels_by_layer(trajectory, sinks))
+                found.tables["largest-channels"], _ = cause_exhibits.largest_channels(trajectory, sinks)
+        if "lens" in wanted:
+            _read(trajectory, sinks, spec.model, params, kept, found, context)
+        if "geometry" in wanted:
+            arrays = _geometry(trajectory, spec.model, params.random_models, context)
+            kept.own.append({name: geometry.by_layer(arrays[f"own_{name}"]) for name in geometry.MEASURES})
+            nothing = np.empty((0, trajectory.layers))
+            drawn = {
+                name: np.stack([geometry.by_layer(row) for row in arrays[f"random_{name}"]])
+                if params.random_models
+                else nothing
+                for name in geometry.MEASURES
+            }
+            kept.random.append(drawn)
+        if "parting" in wanted:
+            kept.texts.append(cause_exhibits.text_of(trajectory))
+    assert first is not None
+    return first
+
+
+def _read(
+    trajectory: Trajectory,
+    sinks: np.ndarray,
+    model: ModelSpec,
+    params: InspectParams,
+    kept: _Reduced,
+    found: Inspection,
+    context: Context,
+) -> None:
+    """The lens at one step of a recording; nothing is kept where no token is undecided there."""
+    step = round(params.lens_at * (trajectory.steps - 1))
+    at = inside_specs.undecided(trajectory, step)
+    if not len(at):
+        return
+    read = insights.lens(inside_specs.lens_spec(trajectory, model, step), context).summary
+    hits, flags = np.array(read["hits"]), sinks[step, at]
+    if not kept.hits:
+        found.of_first.append(cause_exhibits.lens_by_layer(trajectory, step, at, read, flags))
+    kept.hits.append(np.stack([hits[:, side].sum(axis=1) for side in (flags, ~flags)]).astype(float))
+    kept.counts.append(np.array([flags.sum(), (~flags).sum()], float))
+
+
+def _geometry(trajectory: Trajectory, model: ModelSpec, random: int, context: Context) -> Mapping[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    file = insights.geometry(inside_specs.geometry_spec(trajectory, model, random), context).file
+    assert file is not None
+    arrays = load_file(file)
+    file.unlink()
+    return arrays
+
+
+def _look_beside(
+    spec: RecordSpec,
+    other: ModelSpec,
+    prompts: list[str],
+    params: InspectParams,
+    sink_params: SinkParams,
+    wanted: list[str],
+    kept: _Reduced,
+    found: Inspection,
+    first: tuple[Trajectory, np.ndarray],
+    context: Context,
+) -> None:
+    """Records the prompts with the other model; its geometry is measured on its own inputs."""
+    plain = spec.model_copy(update={"model": other, "channels": 0})
+    for index, trajectory in _recorded(plain, prompts, context):
+        if "geometry" in wanted:
+            arrays = _geometry(trajectory, other, 0, context)
+            kept.beside.append({name: geometry.by_layer(arrays[f"own_{name}"]) for name in geometry.MEASURES})
+        if "parting" not in wanted:
+            continue
+        parted = parting.parting(kept.texts[index], cause_exhibits.text_of(trajectory))
+        kept.flips.append(parted.flips)
+        if index == 0:
+            here, sinks = first
+            length = parted.filled.shape[1]
+            labels = here.labels(), trajectory.labels()
+            differ = here.final[:length] != trajectory.final[:length]
+            both = sinks, _sinks(trajectory, sink_params)
+            found.of_first.append(cause_exhibits.filled_in(parted, labels, differ))
+            found.of_first.append(cause_exhibits.agreement_over_steps(parted, both, trajectory.state))
+
+
+def _over_prompts(
+    params: InspectParams, wanted: list[str], kept: _Reduced, found: Inspection, beside: str | None
+) -> None:
+    """The figures and sentences over all prompts, of at least two."""
+    several = len(found.prompts) > 1
+    if not several:
+        found.notes.append("One prompt has no interval: give two or more for figures over prompts.")
+
+    def take(name: str, pair: tuple[Shown, list[str]]) -> None:
+        found.over_prompts.append(pair[0])
+        found.words.setdefault(name, []).extend(pair[1])
+
+    if "channels" in wanted and several:
+        take("channels", inside_sets.channels_over_prompts(np.stack(kept.carried), np.stack(kept.chance)))
+    if "lens" in wanted and len(kept.hits) < len(found.prompts):
+        missing = len(found.prompts) - len(kept.hits)
+        found.notes.append(f"No token was undecided where the lens looks in {missing} prompts: they are left out.")
+    if "lens" in wanted and len(kept.hits) > 1:
+        where = f"after {params.lens_at:.0%} of the steps"
+        take("lens", inside_sets.lens_over_prompts(np.stack(kept.hits), np.stack(kept.counts), where))
+    if "geometry" in wanted and several:
+        for name in geometry.MEASURES:
+            models = {"this model": np.stack([row[name] for row in kept.own])}
+            if kept.beside and beside is not None and kept.beside[0][name].shape == kept.own[0][name].shape:
+                models[f"beside: {Path(beside).name}"] = np.stack([row[name] for row in kept.beside])
+            random = np.stack([row[name] for row in kept.random])
+            take("geometry", inside_sets.geometry_over_prompts(name, models, random))
+    if len(kept.flips) > 1:
+        shown = cause_exhibits.flips_over_prompts(kept.flips)
+        take("parting", (shown, [shown.sentence]))

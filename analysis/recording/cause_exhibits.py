@@ -1,0 +1,264 @@
+"""The figures and tables of what goes on inside a model at its sinks, for the page and the command line alike: massive
+activations, the logit lens, geometry, and two texts of one prompt. Imports no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures.causes import channel_map, filled_steps, interval_curve, lens_map
+from analysis.figures.dynamics import Series, curves
+from analysis.recording.set_exhibits import Formulas, Shown
+from analysis.recording.trajectory import Trajectory
+from analysis.sinks import geometry, massive
+from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
+from analysis.sinks.parting import Parting, Text, mean_with_interval, rank_agreement, shared_sinks, text_over_steps
+
+RANDOM = "random weights"
+OVER_PROMPTS = "Band: the 95 % bootstrap interval of the mean over prompts, of each {axis} by itself."
+
+
+def text_of(trajectory: Trajectory) -> Text:
+    """What a recording wrote when."""
+    mask_token = trajectory.info.model.mask_token
+    return text_over_steps(trajectory.tokens, trajectory.state, trajectory.final, mask_token)
+
+
+# --- massive activations ----------------------------------------------------------------------------------------
+
+
+def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str = "") -> Shown:
+    """The largest residual channel of each layer and step of a recording that kept them. sinks (T, S). definition: what
+    a sink is, as Markdown.
+    """
+    channel, position, value, median = _kept(trajectory)
+    carried, ratio = massive.on_sinks(position, sinks)[..., 0], massive.ratios(value, median)
+    labels = [trajectory.labels(step) for step in range(trajectory.steps)]
+    words = [[labels[step][at] for at in position[step, :, 0]] for step in range(trajectory.steps)]
+    step, layer = (axis.ravel() for axis in np.indices(ratio.shape))
+    return Shown(
+        "channels",
+        "The largest residual channel of each layer and step",
+        "How many times the median magnitude it reaches; squares where its token is a sink of the step.",
+        Formulas(
+            "Behind each layer, $\\max_{s,c} |h_{s,c}| / \\operatorname{median}_{s,c} |h_{s,c}|$ of the residual "
+            "stream. Massive: above 100 and 1,000 times the median (Sun et al., arXiv 2402.17762).\n\n" + definition
+        ),
+        channel_map(ratio, channel[..., 0], carried, words),
+        pd.DataFrame(
+            {
+                "step": step,
+                "layer": layer,
+                "channel": channel[..., 0].ravel(),
+                "position": position[..., 0].ravel(),
+                "token": [word for row in words for word in row],
+                "value": value[..., 0].ravel(),
+                "times the median": ratio.ravel(),
+                "on a sink": carried.ravel(),
+            }
+        ),
+    )
+
+
+def largest_channels(trajectory: Trajectory, sinks: np.ndarray) -> tuple[pd.DataFrame, str]:
+    """Every channel that is the largest somewhere, most frequent first, and in words whether sinks carry them."""
+    channel, position, value, median = _kept(trajectory)
+    found = massive.channels(channel, position, value, median, sinks, trajectory.state)
+    carried, chance = carried_by_layer(trajectory, sinks)
+    said = massive.sentence(found, carried, chance, float(massive.massive(value, median).mean()))
+    names = {
+        "number": "channel",
+        "share": "largest in",
+        "largest": "times the median, at most",
+        "on_sinks": "on a sink",
+        "chance": "by chance",
+    }
+    return pd.DataFrame([vars(row) for row in found]).rename(columns=names), said
+
+
+def carried_by_layer(trajectory: Trajectory, sinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether a sink carries the largest channel of a step and layer, and how likely a random token of the same state
+    would be one, (T, L) each.
+    """
+    _, position, _, _ = _kept(trajectory)
+    chance = massive.chance_on_sinks(position, sinks, trajectory.state)
+    return massive.on_sinks(position, sinks)[..., 0], chance[..., 0]
+
+
+def _kept(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Channel, position and value (T, L, K), and median (T, L). Raises ValueError where they were not kept."""
+    channel, position = trajectory.largest_channel, trajectory.largest_position
+    value, median = trajectory.largest_value, trajectory.largest_median
+    if channel is None or position is None or value is None or median is None:
+        raise ValueError("This recording was made without its residual channels.")
+    return channel, position, value, median
+
+
+# --- logit lens -------------------------------------------------------------------------------------------------
+
+
+def lens_by_layer(
+    trajectory: Trajectory, step: int, at: np.ndarray, read: Mapping[str, Any], sinks: np.ndarray, definition: str = ""
+) -> Shown:
+    """What the undecided tokens at positions `at` (N,) of a step become, layer by layer. read: the summary of a `lens`
+    job on them. sinks (N,) bool.
+    """
+    names = trajectory.info.tokens
+    becomes = trajectory.final[at].tolist()
+    hits, probability = np.array(read["hits"]), np.array(read["becomes"], np.float32)
+    layer, index = (axis.ravel() for axis in np.indices(hits.shape))
+    return Shown(
+        "lens",
+        f"What the undecided tokens of step {step} become, layer by layer",
+        "Colour: the probability that a layer gives to the token the position becomes in the end. Sinks are marked.",
+        Formulas(
+            "$\\operatorname{softmax}(W\\,\\operatorname{norm}(h_l))$ with the model's own last norm and head $W$ "
+            "(nostalgebraist 2020).\n\n" + definition
+        ),
+        lens_map(
+            probability,
+            read["words"],
+            [f"{position} ‘{names[token]}’" for position, token in zip(at, becomes, strict=True)],
+            sinks,
+        ),
+        pd.DataFrame(
+            {
+                "layer": layer,
+                "position": at[index],
+                "sink": sinks[index],
+                "becomes": [names[becomes[number]] for number in index],
+                "its probability": probability.ravel(),
+                "likeliest": [word for row in read["words"] for word in row],
+            }
+        ),
+    )
+
+
+# --- geometry ---------------------------------------------------------------------------------------------------
+
+
+def geometry_over(
+    name: str, axis: str, steps: Sequence[int], models: Mapping[str, np.ndarray], random: np.ndarray
+) -> Shown:
+    """A row of `geometry.MEASURES` by 'layer' or 'denoising step'. models: name -> (T, L, …); random (R, T, L, …)."""
+    measure = geometry.MEASURES[name]
+    by_layer = axis == "layer"
+    mean = geometry.by_layer if by_layer else geometry.by_step
+    lines = {model: mean(values)[None] for model, values in models.items()}
+    if len(random):
+        lines[RANDOM] = np.stack([mean(row) for row in random])
+    first = next(iter(lines.values()))
+    x = np.arange(first.shape[1]) if by_layer else np.array(steps)
+    over = "mean over the steps" if by_layer else "mean over the layers"
+    return Shown(
+        f"geometry-{name}-by-{axis.split()[-1]}",
+        f"{measure.title} by {axis}",
+        f"The {over}; the band is the range of {len(random)} models with random weights.",
+        Formulas(measure.formula),
+        curves([Series(line, x, values, line == RANDOM) for line, values in lines.items()], axis, measure.axis),
+        pd.concat(
+            [
+                pd.DataFrame({axis: x, "model": line, "number": number, measure.axis: row})
+                for line, values in lines.items()
+                for number, row in enumerate(values)
+            ]
+        ),
+    )
+
+
+# --- two texts of one prompt ------------------------------------------------------------------------------------
+
+
+def filled_in(found: Parting, labels: Sequence[list[str]], differ: np.ndarray) -> Shown:
+    """When two texts of one prompt fill each position. labels: tokens of the finished texts; differ (S,) bool."""
+    length = found.filled.shape[1]
+    return Shown(
+        "filled",
+        "When each position is filled",
+        "Two marks a position, joined where the steps differ; orange where the tokens differ in the end.",
+        Formulas(
+            "The step in which a position got its last decision. Kendall's $\\tau$-b compares the orders; positions of "
+            "one step are ties."
+        ),
+        filled_steps(found.filled, ["this", "beside"], differ, labels[0][:length]),
+        pd.DataFrame(
+            {
+                "position": np.arange(length),
+                "token here": labels[0][:length],
+                "token beside": labels[1][:length],
+                "step here": found.filled[0],
+                "step beside": found.filled[1],
+            }
+        ),
+    )
+
+
+def agreement_over_steps(
+    found: Parting, sinks: tuple[np.ndarray, np.ndarray], state: np.ndarray, definition: str = ""
+) -> Shown:
+    """How far two texts and their sinks agree, by step. sinks: of both, (T, S) bool; state (T, S): the second's."""
+    steps = np.arange(len(found.agreement))
+    shared, chance = shared_sinks(*sinks, state)
+    of_sinks = np.arange(len(shared))
+    return Shown(
+        "agreement",
+        "Agreement and sinks in common, step by step",
+        "Of the tokens that both have decided, how many are the same; and of this text's sinks, how many are sinks "
+        "beside it, with what chance gives.",
+        Formulas(
+            "Chance: as many sinks at random positions of the same state, "
+            "$\\sum_g |A \\cap g|\\,|B \\cap g| / (|g|\\,|A|)$.\n\n" + definition
+        ),
+        curves(
+            [
+                Series("same tokens", steps, found.agreement[None]),
+                Series("sinks in common", of_sinks, shared[None]),
+                Series("sinks in common by chance", of_sinks, chance[None], reference=True),
+            ],
+            "denoising step",
+            "share",
+            percent=True,
+        ),
+        pd.DataFrame({"step": steps, "same tokens": found.agreement, "flips": found.flips}).merge(
+            pd.DataFrame({"step": of_sinks, "sinks in common": shared, "by chance": chance}), on="step", how="outer"
+        ),
+    )
+
+
+def parting_in_words(found: Parting, here: list[str], there: list[str]) -> str:
+    """Where two texts part, with numbers; of this one prompt alone. here, there: their finished tokens."""
+    if found.first_step is None:
+        told = f"The texts are the same: {found.positions} of {found.positions} new tokens."
+    else:
+        at = int(found.first_positions[0])
+        told = (
+            f"The texts first differ after step {found.first_step}, in {len(found.first_positions)} position"
+            f"{'s' if len(found.first_positions) > 1 else ''} (the first is {at}: in the end ‘{here[at]}’ against "
+            f"‘{there[at]}’). In the end {found.differing} of {found.positions} new tokens differ."
+        )
+    if np.isfinite(found.other_step):
+        tau = rank_agreement(found.filled)
+        order = f" Kendall’s τ of the order is {tau:.2f}." if np.isfinite(tau) else ""
+        told += f" {found.other_step:.0%} of the positions are filled in another step.{order}"
+    return told + " This is one prompt: it says nothing of others."
+
+
+def flips_over_prompts(flips: Sequence[np.ndarray]) -> Shown:
+    """Flips a step over the prompts, (T,) each, of two models."""
+    mean, low, high = mean_with_interval(flips)
+    value, least, most = (float(end[0]) for end in mean_with_interval([row.sum(keepdims=True) for row in flips]))
+    few = FEW_PROMPTS if len(flips) < LEAST_PROMPTS else ""
+    return Shown(
+        "flips",
+        f"Flips a step over {len(flips)} prompts",
+        f"{value:.1f} tokens a text come to differ ({least:.1f} to {most:.1f}). The interval is of the choice of "
+        f"prompts, with one seed of the sampler and one pruned model.{few}",
+        Formulas(
+            "A flip: both texts have decided a position and its tokens differ, which was not so a step before. "
+            + OVER_PROMPTS.format(axis="step")
+        ),
+        interval_curve(mean, low, high, "denoising step", "tokens that come to differ", "mean over prompts"),
+        pd.DataFrame({"step": np.arange(len(mean)), "mean": mean, "low": low, "high": high}),
+    )

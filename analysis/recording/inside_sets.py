@@ -1,0 +1,152 @@
+"""What goes on inside a model at its sinks over many prompts, with bootstrap intervals over them. Imports no torch.
+
+Shapes: N prompts, L layers, R random-weight models. NaN where a prompt has nothing to measure.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures.dynamics import Series, curves
+from analysis.recording.cause_exhibits import RANDOM
+from analysis.recording.set_exhibits import Formulas, Shown
+from analysis.recording.set_measures import LEAST_MODELS
+from analysis.recording.set_verdicts import layers_in_words
+from analysis.sinks import geometry
+from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS, Estimates, paired_difference, quotient
+
+_BAND = "Mean over {prompts} prompts with its 95 % bootstrap interval."
+
+
+def channels_over_prompts(carried: np.ndarray, chance: np.ndarray) -> tuple[Shown, list[str]]:
+    """How often a sink carries a layer's largest residual channel, (N, L), beside a random token of the same state."""
+    lines = {"on a sink": quotient(carried), "by chance": quotient(chance)}
+    sentences = _beyond(
+        paired_difference((carried, np.ones_like(carried)), (chance, np.ones_like(chance))),
+        len(carried),
+        "{layers}: sinks carry the largest residual channel more often than random tokens of the same state.",
+        "{layers}: sinks carry the largest residual channel less often than random tokens of the same state.",
+    )
+    shown = _by_layer(
+        "channels-over-prompts",
+        "How often a sink carries the largest residual channel",
+        "In which share of the steps its token is a sink, beside a random token of the same state.",
+        "$\\operatorname{mean}_t [\\operatorname{argmax}_{s,c} |h_{t,l,s,c}| \\in \\text{sinks}_t]$",
+        lines,
+        len(carried),
+        "share of the steps",
+        "by chance",
+        percent=True,
+    )
+    return shown, sentences
+
+
+def lens_over_prompts(hits: np.ndarray, counts: np.ndarray, where: str) -> tuple[Shown, list[str]]:
+    """How many undecided sinks, and other undecided tokens, a layer already reads as what they become. hits (N, 2, L),
+    counts (N, 2): of sinks and of the others. where: the step that was looked at.
+    """
+    of = [np.broadcast_to(counts[:, side, None], hits[:, side].shape) for side in (0, 1)]
+    lines = {
+        name: quotient(hits[:, side], of[side]) for side, name in enumerate(("undecided sinks", "other undecided"))
+    }
+    sentences = _beyond(
+        paired_difference((hits[:, 0], of[0]), (hits[:, 1], of[1])),
+        int(((counts > 0).all(axis=1)).sum()),
+        "{layers}: undecided sinks are read as the token they become more often than other undecided tokens.",
+        "{layers}: undecided sinks are read as the token they become less often than other undecided tokens.",
+    )
+    shown = _by_layer(
+        "lens-over-prompts",
+        "How many undecided tokens a layer reads as what they become",
+        f"Sinks beside the others, {where}.",
+        "$\\operatorname{argmax} W\\,\\operatorname{norm}(h_l)$ is the token that the position becomes.",
+        lines,
+        len(hits),
+        "share of the tokens",
+        "other undecided",
+        percent=True,
+    )
+    return shown, sentences
+
+
+def geometry_over_prompts(name: str, models: Mapping[str, np.ndarray], random: np.ndarray) -> tuple[Shown, list[str]]:
+    """A row of `geometry.MEASURES` by layer. models: name -> (N, L), the model looked at first; random (N, R, L)."""
+    measure = geometry.MEASURES[name]
+    own = next(iter(models.values()))
+    lines = {model: quotient(values) for model, values in models.items()}
+    prompts, count = random.shape[:2]
+    if count:
+        lines[RANDOM] = quotient(random.mean(axis=1))
+    sentences: list[str] = []
+    if count >= LEAST_MODELS:
+        ones = np.ones_like(own)
+        each = [paired_difference((own, ones), (random[:, number], ones)) for number in range(count)]
+        closest = Estimates(
+            each[0].value,
+            np.min([difference.low for difference in each], axis=0),
+            np.max([difference.high for difference in each], axis=0),
+        )
+        title = measure.title[0].lower() + measure.title[1:]
+        sentences = _beyond(
+            closest,
+            prompts,
+            f"{{layers}}: the {title} is larger than in each of {count} models of its shape with random weights.",
+            f"{{layers}}: the {title} is smaller than in each of {count} models of its shape with random weights.",
+        )
+    shown = _by_layer(
+        f"geometry-{name}-over-prompts",
+        measure.title,
+        f"The mean over steps, beside {count} models with random weights on the same inputs.",
+        measure.formula,
+        lines,
+        prompts,
+        measure.axis,
+        RANDOM,
+    )
+    return shown, sentences
+
+
+def _by_layer(
+    name: str,
+    title: str,
+    sentence: str,
+    formula: str,
+    lines: Mapping[str, Estimates],
+    prompts: int,
+    axis: str,
+    reference: str,
+    percent: bool = False,
+) -> Shown:
+    """A line for each series over the layers, with its band. reference: which of them is one."""
+    tables = [
+        pd.DataFrame(
+            {"layer": np.arange(len(line.value)), "of": label, axis: line.value, "low": line.low, "high": line.high}
+        )
+        for label, line in lines.items()
+    ]
+    series = [
+        Series(label, np.arange(len(line.value)), line.value[None], label == reference, line.low, line.high)
+        for label, line in lines.items()
+    ]
+    few = FEW_PROMPTS if prompts < LEAST_PROMPTS else ""
+    return Shown(
+        name,
+        title,
+        f"{sentence} {_BAND.format(prompts=prompts)}{few}",
+        Formulas(formula),
+        curves(series, "layer", axis, percent=percent),
+        pd.concat(tables),
+    )
+
+
+def _beyond(difference: Estimates, prompts: int, above: str, below: str) -> list[str]:
+    """The sentences of the layers whose difference lies on one side of zero; none of too few prompts."""
+    if prompts < LEAST_PROMPTS:
+        return []
+    sides = (
+        (above, np.flatnonzero(np.nan_to_num(difference.low, nan=-1.0) > 0)),
+        (below, np.flatnonzero(np.nan_to_num(difference.high, nan=1.0) < 0)),
+    )
+    count = len(difference.value)
+    return [words.format(layers=layers_in_words(layers, count)) for words, layers in sides if len(layers)]

@@ -1,0 +1,53 @@
+"""What is looked at inside a model over prompts, from the command line."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from analysis.registry import Registry
+from analysis.specs.base import OneOf, Spec, parameter
+
+
+@dataclass(frozen=True)
+class Insight:
+    """One thing to look at. title: for headings. help: what it shows."""
+
+    name: str
+    title: str
+    help: str
+
+
+INSIGHTS: Registry[Insight] = Registry(
+    Insight(
+        "channels", "Massive activations", "the largest channels of the residual stream, and whether sinks carry them."
+    ),
+    Insight("lens", "Logit lens", "what each layer already reads undecided tokens as, sinks beside the others."),
+    Insight("geometry", "Geometry", "dimensions of attention maps, outputs and token states, beside random weights."),
+    Insight("parting", "Dense against pruned", "where the text of the model beside parts from this one's."),
+)
+
+
+class InspectParams(Spec):
+    """Which prompts are looked at, and what is looked at in each."""
+
+    prompt_count: int = parameter(
+        10, "Number of prompts", "How many of the prompts are recorded and looked at.", ge=1, le=1000
+    )
+    insights: tuple[Annotated[str, OneOf(INSIGHTS)], ...] = parameter(
+        ("channels", "lens", "geometry", "parting"),
+        "What is looked at",
+        "Of each prompt, and over all of them. parting needs a model beside.",
+        min_length=1,
+    )
+    lens_at: float = parameter(
+        0.5, "Lens at", "At which share of a recording's steps the logit lens looks.", ge=0, le=1, step=0.05
+    )
+    channels_kept: int = parameter(
+        4, "Residual channels kept", "How many of the largest channels are kept for each layer and step.", ge=1, le=32
+    )
+    random_models: int = parameter(
+        3,
+        "Random-weight models",
+        "How many models of the same shape with random weights stand beside geometry.",
+        ge=0,
+        le=10,
+    )
