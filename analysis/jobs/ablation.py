@@ -11,7 +11,7 @@ from analysis.errors import UserError
 from analysis.evaluation.ablation_effects import effects
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
-from analysis.jobs.summaries import AblateSetSummary
+from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary
 from analysis.models.resident import resident_model
 from analysis.sinks.definitions import attention_share, mean_mass
 from analysis.sinks.metrics import position_variance
@@ -41,8 +41,8 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
             partial.write_text(json.dumps(rows))
             partial.replace(path)
         done.append(json.loads(path.read_text()))
-        context.progress("ablating", index + 1, len(prompts), prompts_done=index + 1)
-    rows = [_joined([rows[number] for rows in done]) for number in range(len(done[0]))]
+        _tell(context, done, len(prompts), layers)
+    rows = _joined_all(done)
     summary: AblateSetSummary = {
         "rows": rows,
         "effects": effects(rows),
@@ -54,6 +54,28 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
         "fingerprint": model.fingerprint,
     }
     return Outcome(summary, None, result_key("ablate_set", spec, model.fingerprint))
+
+
+def _tell(context: Context, done: list[list[dict[str, Any]]], prompts: int, layers: range) -> None:
+    """Says what the prompts that are done show; between the first and the last not after every one, as with many of
+    them the effects take longer to tell.
+    """
+    count = len(done)
+    if count < prompts and (count < 2 or count % (1 + count // 20)):
+        context.progress("ablating", count, prompts)
+        return
+    rows = _joined_all(done)
+    means = [
+        {name: [float(np.mean(value))] if isinstance(value, list) else value for name, value in row.items()}
+        for row in rows
+    ]
+    partial: AblateSetPartial = {
+        "rows": means,
+        "effects": [effect | {"p": None, "p_holm": None} for effect in effects(rows)],  # tested once all are there
+        "prompts": count,
+        "layers": [layers.start, layers.stop - 1],
+    }
+    context.progress("ablating", count, prompts, **partial)
 
 
 def _layers(spec: AblateSetSpec, model: "LoadedModel") -> range:
@@ -127,6 +149,11 @@ def _rows_at_once(spec: AblateSetSpec, model: "LoadedModel", length: int) -> int
     if drawn or family.noise is None or family.by_blocks:
         return 1
     return max(1, LOGITS_LIMIT // (3 * 4 * length * model.geometry.vocabulary))
+
+
+def _joined_all(done: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rows of every prompt as one row a condition."""
+    return [_joined([rows[number] for rows in done]) for number in range(len(done[0]))]
 
 
 def _joined(rows: list[dict[str, Any]]) -> dict[str, Any]:

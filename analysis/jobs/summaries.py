@@ -143,9 +143,12 @@ class AblateSetSummary(TypedDict):
 
 
 class AblateSetPartial(TypedDict, total=False):
-    """prompts_done: how many prompts are finished."""
+    """What `AblateSetSummary` says, of the prompts that are finished; of the rows the means alone."""
 
-    prompts_done: int
+    rows: list[dict[str, Any]]
+    effects: list[dict[str, Any]]
+    prompts: int
+    layers: list[int]
 
 
 class PruneSummary(TypedDict):

@@ -1,5 +1,8 @@
 """Questions that pages ask of a model as jobs: asking, and following until the answer is there."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import streamlit as st
 
 from analysis.engine import JobRecord
@@ -20,13 +23,21 @@ def at_hand(kind: str, spec: JobSpec) -> bool:
     return engine().knows(kind, known_key(kind, spec))
 
 
-def ask(kind: str, spec: JobSpec, what: str, place: str = "", by_hand: bool = False) -> JobRecord | None:
+def ask(
+    kind: str,
+    spec: JobSpec,
+    what: str,
+    place: str = "",
+    by_hand: bool = False,
+    meanwhile: Callable[[Mapping[str, Any]], None] | None = None,
+) -> JobRecord | None:
     """The finished job that answers a question, asking it if need be; None while it runs or after it failed.
 
     by_hand: whether the visitor pressed a button to ask this. Otherwise, of a model that the visitor has not run by
     hand, a question without an answer at hand is not asked: a button offers it, as it may come from a link.
     A question that failed is not asked again by every rerun of the page, only by its button. A question of the same
     kind that this visitor asked before at the same place and that is not answered yet is cancelled: nobody looks at it.
+    meanwhile: draws the partial results of a job that runs.
     """
     questions = st.session_state.setdefault(_ASKED, {})
     question = f"{kind}:{place}:{spec.model_dump_json()}"
@@ -46,6 +57,8 @@ def ask(kind: str, spec: JobSpec, what: str, place: str = "", by_hand: bool = Fa
     questions[question] = job.id
     if not job.ended:
         follow(job.id, what)
+        if meanwhile is not None:
+            _interim(job.id, meanwhile)
         return None
     if job.state == "done" and engine().result(job) is not None:
         return job
@@ -71,3 +84,11 @@ def follow(job_id: str, what: str) -> None:
     st.caption(plain(what))
     progress_bar(record)
     cancel_button(record, f"cancel_{job_id}")
+
+
+@st.fragment(run_every=5)
+def _interim(job_id: str, draw: Callable[[Mapping[str, Any]], None]) -> None:
+    """What a job has found so far. Slower than its progress, as figures are drawn anew each time."""
+    record = engine().job(job_id)
+    if record is not None and not record.ended:
+        draw(engine().progress(job_id).details)

@@ -10,7 +10,8 @@ import torch
 from analysis import jobs
 from analysis.attention import AttentionInputs, BlockedKeys
 from analysis.errors import UserError
-from analysis.evaluation.ablation_effects import MEASURES, contrast_sentence, effects, sentence
+from analysis.evaluation.ablation_effects import MEASURES, contrast_sentence, effects, sentence, shown
+from analysis.evaluation.ablation_exhibits import effects_of
 from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, matched
 from analysis.recording.denoising import Forward, denoise
 from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues
@@ -221,6 +222,17 @@ def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
     effect = next(e for e in summary["effects"] if e["measure"] == "divergence" and e["target"] == "sinks")
     expected = np.mean(np.subtract(sinks["divergence"], control["divergence"]))
     assert effect["value"] == pytest.approx(expected, abs=1e-5) and effect["low"] < effect["value"] < effect["high"]
+
+
+def test_prompts_that_are_done_are_told_while_others_run_and_nothing_is_tested_of_them(study):
+    _, context, outcome = study
+    told = {details["prompts"]: details for *_, details in context.said if "prompts" in details}
+    assert list(told) == [2, 3]
+    assert all(len(row["divergence"]) == 1 for row in told[2]["rows"]), "the means alone"
+    first_two = np.mean(outcome.summary["rows"][0]["divergence"][:2])
+    assert told[2]["rows"][0]["divergence"][0] == pytest.approx(first_two, abs=1e-6)
+    assert all(effect["p"] is None and effect["low"] is not None for effect in told[2]["effects"])
+    assert effects_of(told[2], "divergence") is not None and not any(map(shown, told[2]["effects"]))
 
 
 def test_a_set_that_was_cut_off_goes_on_where_it_was(study, monkeypatch):

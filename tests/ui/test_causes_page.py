@@ -37,7 +37,8 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     said = texts(test)
     assert "Change of the predictions: target minus control" in said and "3 prompts, layers 0 to" in said
     assert "sinks that vary most" in said and "They held" in said
-    means = test.dataframe[-1].value
+    means, single = (frame.value for frame in test.dataframe[-2:])
+    assert len(single) == 18 and set(single["prompt"]) == set(job.spec["prompts"])
     assert len(means) == 6 and set(means["which"]) == {"target", "matched control"}
 
 

@@ -41,9 +41,13 @@ def ablation_over_prompts(recording: Recording, params: SinkParams) -> None:
     by_hand = st.session_state.get(_ASKED) == question
     if not by_hand and not asking.at_hand("ablate_set", spec):
         return
-    job = asking.ask("ablate_set", spec, f"Ablating over {len(spec.prompts)} prompts", by_hand=by_hand)
+    what = f"Ablating over {len(spec.prompts)} prompts"
+    job = asking.ask("ablate_set", spec, what, by_hand=by_hand, meanwhile=_so_far)
     if job is not None:
-        _outcome(spec, job.summary)
+        for said in in_words(job.summary):
+            st.markdown(plain(said))
+        _outcome(job.summary)
+        _single_prompts(spec, job.summary)
 
 
 def _first_prompts(recording: Recording) -> str:
@@ -109,10 +113,15 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
         return None
 
 
-def _outcome(spec: AblateSetSpec, summary: Mapping[str, Any]) -> None:
+def _so_far(partial: Mapping[str, Any]) -> None:
+    """What the prompts that are done show, while the others run."""
+    if partial.get("prompts", 0) > 1:
+        st.caption(f"Interim, of {partial['prompts']:d} prompts: nothing is tested before all are done.")
+        _outcome(partial)
+
+
+def _outcome(summary: Mapping[str, Any]) -> None:
     """What is there so far or in the end. summary: of the prompts that are done."""
-    for said in in_words(summary):
-        st.markdown(plain(said))
     columns = st.columns(2, gap="large")
     for column, name in zip(columns, ("divergence", "agreement"), strict=True):
         shown = effects_of(summary, name)
@@ -125,6 +134,9 @@ def _outcome(spec: AblateSetSpec, summary: Mapping[str, Any]) -> None:
         means(summary["rows"]),
         "ablate_set_means",
     )
+
+
+def _single_prompts(spec: AblateSetSpec, summary: Mapping[str, Any]) -> None:
     with st.expander("Single prompts", icon=":material/list:"):
         texts = [prompt if isinstance(prompt, str) else "token ids" for prompt in spec.prompts]
         table(
