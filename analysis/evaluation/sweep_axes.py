@@ -15,7 +15,9 @@ SAME_SETTING = ("sparsity", "pattern", "λ", "k", "noise steps")  # columns that
 
 @dataclass(frozen=True)
 class Along:
-    """Accuracies along an axis, (N,) each, as shares. x: where; mean, low and high: over the seeds; seeds: how many."""
+    """Accuracies along an axis, (N,) each, as shares. x: where; mean, low and high: over the seeds; seeds: how many.
+    method: of all of them.
+    """
 
     name: str
     x: np.ndarray
@@ -23,6 +25,7 @@ class Along:
     low: np.ndarray
     high: np.ndarray
     seeds: np.ndarray
+    method: str
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,10 @@ def label(setting: Setting) -> str:
 
 def by_sparsity(settings: Sequence[Setting]) -> list[Along]:
     """A curve for each method and each value of the other axes."""
-    groups: dict[str, dict[float, np.ndarray]] = defaultdict(dict)
+    groups: dict[tuple[str, str], dict[float, np.ndarray]] = defaultdict(dict)
     for setting in settings:
-        groups[label(setting)][setting.pruning.sparsity] = setting.by_seed
-    return [_along(name, [([x], values) for x, values in group.items()]) for name, group in groups.items()]
+        groups[label(setting), setting.pruning.method][setting.pruning.sparsity] = setting.by_seed
+    return [_along(*named, [([x], values) for x, values in group.items()]) for named, group in groups.items()]
 
 
 def by_size(rows: Sequence[Mapping[str, Any]], axis: str) -> list[Along]:
@@ -66,6 +69,7 @@ def by_size(rows: Sequence[Mapping[str, Any]], axis: str) -> list[Along]:
     return [
         _along(
             METHODS[method].title,
+            method,
             [([row[axis] for row in seeds], [row["accuracy"] for row in seeds]) for seeds in by_setting.values()],
         )
         for method, by_setting in groups.items()
@@ -104,7 +108,7 @@ def by_steps(settings: Sequence[Setting], method: str) -> Grid:
     return Grid(values, ranges, [f"{sparsity:.0%}" for sparsity in sparsities])
 
 
-def _along(name: str, dots: Sequence[tuple[Sequence[float], Sequence[float] | np.ndarray]]) -> Along:
+def _along(name: str, method: str, dots: Sequence[tuple[Sequence[float], Sequence[float] | np.ndarray]]) -> Along:
     """A curve through dots, in order of x. dots: where the seeds of each lie, and their accuracies."""
     dots = sorted(dots, key=lambda dot: float(np.mean(dot[0])))
     return Along(
@@ -114,4 +118,5 @@ def _along(name: str, dots: Sequence[tuple[Sequence[float], Sequence[float] | np
         np.array([np.min(accuracies) for _, accuracies in dots]),
         np.array([np.max(accuracies) for _, accuracies in dots]),
         np.array([len(accuracies) for _, accuracies in dots]),
+        method,
     )

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from analysis.figures.dynamics import SERIES_COLORS
-from analysis.figures.style import as_text, layout
+from analysis.figures.style import SERIES_COLORS, as_text, layout
 
 
 def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], y_title: str, percent: bool) -> go.Figure:

@@ -8,7 +8,6 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.dynamics import SERIES_COLORS
 from analysis.figures.style import REFERENCE, SELECTED, TOKEN, as_text, layout, shorten
 
 ONE_COLUMN = 4  # up to so many panels stand one above the other
@@ -30,11 +29,6 @@ class Band(Protocol):
     def low(self) -> np.ndarray: ...
     @property
     def high(self) -> np.ndarray: ...
-
-
-def color_of(model: int) -> str:
-    """The colour of a model by its number, the same in every figure of an evaluation."""
-    return SERIES_COLORS[model % len(SERIES_COLORS)]
 
 
 def running(

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.dynamics import KIND_COLORS
 from analysis.figures.style import (
+    KIND_COLORS,
     MASS_SCALE,
     NARROW_TICK_LABELS,
     REFERENCE,
@@ -17,6 +17,7 @@ from analysis.figures.style import (
     layout,
     token_axis,
     wrapped,
+    write_cells,
 )
 
 
@@ -242,4 +243,4 @@ def lens_map(
         zeroline=False,
         tickvals=list(range(0, layers, 1 if layers <= 16 else 4)),
     )
-    return figure
+    return write_cells(figure)

@@ -8,20 +8,19 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import (
+    KIND_COLORS,
     NARROW_TICK_LABELS,
     REFERENCE,
     SELECTED,
+    SERIES_COLORS,
     SINK,
+    SYMBOLS,
     TOKEN,
     as_text,
     color_bar,
     layout,
     token_axis,
 )
-
-SERIES_COLORS = ("#1f77d0", "#e8590c", "#2f9e6e", "#9c5fd6", "#c2255c", "#7a6a3a")
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
-KIND_COLORS = ("#4c86dd", "#9c5fd6", "#c2255c", "#9a7b1f", "#2f9e6e", "#e8590c")
 
 
 @dataclass(frozen=True)

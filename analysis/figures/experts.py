@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import MASS_SCALE, REFERENCE, SINK, TOKEN, block_reduce, color_bar, layout
+from analysis.figures.style import MASS_SCALE, REFERENCE, SINK, TOKEN, block_reduce, color_bar, layout, write_cells
 
 GROUPS = {"sinks": SINK, "all other tokens": TOKEN, "as many random tokens": REFERENCE}
 """What is compared, and its colour."""
@@ -130,4 +130,4 @@ def route(experts: np.ndarray, weights: np.ndarray, layers: Sequence[int], token
     layout(figure, "denoising step", "layer", height=max(260, min(640, 110 + 26 * count)))
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     figure.update_xaxes(showgrid=False)
-    return figure
+    return write_cells(figure)

@@ -8,8 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.dynamics import KIND_COLORS
-from analysis.figures.style import REFERENCE, SINK, as_text, layout, wrapped
+from analysis.figures.style import KIND_COLORS, REFERENCE, SINK, as_text, layout, wrapped
 
 LEAST_PORTION = 0.05  # of a layer's sinks; rarer kinds have no mark of their own
 _ROW = 250  # pixels a row of panels

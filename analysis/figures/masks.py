@@ -7,17 +7,18 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.dynamics import SERIES_COLORS
 from analysis.figures.style import (
     CLICK_HINT,
     DIFFERENCE_SCALE,
     MASS_SCALE,
     REFERENCE,
     SELECTED,
+    SERIES_COLORS,
     as_text,
     color_bar,
     layout,
     shorten,
+    write_cells,
 )
 
 _WRITTEN_CELLS = 80  # up to this many cells a grid carries its numbers
@@ -98,7 +99,7 @@ def grids(
     )
     figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
     figure.update_yaxes(title_text="layer", col=1)
-    return figure
+    return write_cells(figure)
 
 
 def _cells(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) -> go.Heatmap:
@@ -289,4 +290,4 @@ def overlap_matrix(values: np.ndarray, names: Sequence[str], hover: np.ndarray) 
     figure.update_layout(margin_t=10)
     figure.update_xaxes(showgrid=False, zeroline=False, **ticks)
     figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", **ticks)
-    return figure
+    return write_cells(figure)

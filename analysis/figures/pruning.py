@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.dynamics import SERIES_COLORS, SYMBOLS
-from analysis.figures.style import MASS_SCALE, TOKEN, as_text, color_bar, layout
+from analysis.figures.style import MASS_SCALE, SERIES_COLORS, SYMBOLS, TOKEN, as_text, color_bar, layout, write_cells
 
 _WRITTEN_LAYERS = 16  # up to this many layers every cell carries its number
 
@@ -33,7 +32,7 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
     layout(figure, "layer", "projection", height)
     figure.update_xaxes(dtick=1 if layers <= 32 else None, range=[-0.5, layers - 0.5])
     figure.update_yaxes(autorange="reversed")
-    return figure
+    return write_cells(figure)
 
 
 def layer_profiles(profiles: Mapping[str, np.ndarray], height: int = 300) -> go.Figure:

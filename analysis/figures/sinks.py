@@ -19,6 +19,7 @@ from analysis.figures.style import (
     color_bar,
     layout,
     token_axis,
+    write_cells,
 )
 
 
@@ -82,7 +83,7 @@ def head_grid(
     figure.update_layout(margin_t=10, dragmode=False)
     figure.update_xaxes(range=[-0.5, heads - 0.5], dtick=1 if heads <= 16 else 4, showgrid=False, zeroline=False)
     figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
-    return figure
+    return write_cells(figure)
 
 
 def _heatmap(values: np.ndarray, title: str) -> go.Heatmap:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.figures.accuracy import WaterfallStep, waterfall
-from analysis.figures.style import REFERENCE, as_text, layout
-from analysis.figures.sweep import colors_of
+from analysis.figures.style import REFERENCE, as_text, colors_by_method, layout
 
 
 def way(steps: Sequence[WaterfallStep], floor: float | None, control: int | None) -> go.Figure:
@@ -33,8 +32,9 @@ def way(steps: Sequence[WaterfallStep], floor: float | None, control: int | None
 
 @dataclass(frozen=True)
 class Dots:
-    """A method at one sparsity: its mean, and the accuracy of every seed, as shares."""
+    """A method at one sparsity: its title, its mean, and the accuracy of every seed, as shares."""
 
+    method: str
     name: str
     sparsity: float
     mean: float
@@ -44,9 +44,10 @@ class Dots:
 def seed_dots(dots: Sequence[Dots], dense: float, chance: float | None) -> go.Figure:
     """The accuracy of every calibration seed as a dot and the mean as a bar mark, a group a sparsity."""
     figure = go.Figure()
-    names = list(dict.fromkeys(group.name for group in dots))
+    methods = {group.name: group.method for group in dots}
+    names = list(methods)
     sparsities = sorted({group.sparsity for group in dots})
-    colors = colors_of(names)
+    colors = dict(zip(names, colors_by_method(list(methods.values())), strict=True))
     for place, name in enumerate(names):
         mine = [group for group in dots if group.name == name]
         shift = 0.22 * (place - (len(names) - 1) / 2)

@@ -1,5 +1,7 @@
 """Colours and layout shared by every figure: one meaning, one colour, legible on light and dark pages."""
 
+import itertools
+from collections.abc import Sequence
 from html import escape
 from textwrap import wrap
 
@@ -14,6 +16,21 @@ SINK = "#e8590c"
 TOKEN = "#5b8def"
 REFERENCE = "#8a94a6"
 SELECTED = "#ff5fa2"
+# Told apart by protanopes and deuteranopes too, from the grey of references as well, and against both themes' pages.
+SERIES_COLORS = ("#3097ff", "#ef7010", "#38a778", "#5048e7", "#c70008", "#785887", "#586858")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
+KIND_COLORS = SERIES_COLORS[:6]
+# A method has one colour on all pages; one that is not named here takes what its figure leaves.
+METHOD_COLORS = {
+    "dense": "#586858",
+    "magnitude": "#785887",
+    "wanda": "#3097ff",
+    "wanda-noised": "#5048e7",
+    "sink-wanda": "#ef7010",
+    "sparsegpt": "#38a778",
+    "sink-sparsegpt": "#c70008",
+}
+_EVEN = 0.179  # the luminance that contrasts as much with black as with white
 CLICK_HINT = "<br><i>click to open</i>"
 
 MAX_CELLS = 1024  # a heatmap's side; more would be finer than the screen
@@ -36,6 +53,19 @@ def layout(figure: go.Figure, x: str, y: str, height: int) -> go.Figure:
     figure.update_xaxes(automargin=True, title_standoff=8)
     figure.update_yaxes(automargin=True, title_standoff=22, exponentformat="power")
     return figure
+
+
+def colors_by_method(methods: Sequence[str]) -> list[str]:
+    """A colour for each of a figure's series, by the method of each: its own, or, where another of the same method has
+    it already or it has none, one that no method here has.
+    """
+    taken = {METHOD_COLORS[method] for method in methods if method in METHOD_COLORS}
+    spare = itertools.cycle([color for color in SERIES_COLORS if color not in taken] or SERIES_COLORS)
+    first = {method: place for place, method in reversed(list(enumerate(methods)))}
+    return [
+        METHOD_COLORS[method] if method in METHOD_COLORS and first[method] == place else next(spare)
+        for place, method in enumerate(methods)
+    ]
 
 
 def color_bar(title: str, percent: bool = False) -> dict:
@@ -91,3 +121,59 @@ def block_reduce(values: np.ndarray, limit: int = MAX_CELLS) -> tuple[np.ndarray
     blocks = padded.reshape(padded.shape[0] // rows, rows, padded.shape[1] // columns, columns)
     counts = np.isfinite(blocks).sum(axis=(1, 3))
     return np.nansum(blocks, axis=(1, 3)) / np.where(counts, counts, np.nan), rows, columns
+
+
+def write_cells(figure: go.Figure) -> go.Figure:
+    """Draws what heatmaps write into their cells in black or white, whichever contrasts more with the cell.
+
+    A heatmap has one colour of text, so its text is written by two that lie upon it, with the cells of either colour.
+    """
+    for written in [trace for trace in figure.data if isinstance(trace, go.Heatmap) and trace.texttemplate]:
+        values = np.asarray(written.z, float)
+        is_light = _luminance(cell_colors(figure, written)) > _EVEN
+        for cells, ink in ((is_light, "#000000"), (~is_light, "#ffffff")):
+            if (cells & np.isfinite(values)).any():
+                figure.add_trace(
+                    go.Heatmap(written).update(
+                        z=np.where(cells, values, np.nan).astype(np.float32),
+                        zmin=None if written.coloraxis else cell_range(written)[0],
+                        zmax=None if written.coloraxis else cell_range(written)[1],
+                        zmid=None,
+                        textfont={"color": ink},
+                        showscale=False,
+                        hoverinfo="skip",
+                        hovertemplate=None,
+                    )
+                )
+        written.update(texttemplate=None)
+    return figure
+
+
+def cell_range(heatmap: go.Heatmap) -> tuple[float, float]:
+    """The values at the ends of a heatmap's own colours, as Plotly chooses them where they are not given."""
+    values = np.asarray(heatmap.z, float)
+    values = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
+    low, high = (
+        given if given is not None else end
+        for given, end in ((heatmap.zmin, values.min()), (heatmap.zmax, values.max()))
+    )
+    if heatmap.zmid is not None:
+        reach = max(heatmap.zmid - low, high - heatmap.zmid)
+        low, high = heatmap.zmid - reach, heatmap.zmid + reach
+    return float(low), float(high)
+
+
+def cell_colors(figure: go.Figure, heatmap: go.Heatmap) -> np.ndarray:
+    """The colour of each of a heatmap's cells, (rows, columns, 3) in 0 … 1; of missing ones that of the lowest."""
+    axis = figure.layout[heatmap.coloraxis] if heatmap.coloraxis else heatmap
+    low, high = (axis.cmin, axis.cmax) if heatmap.coloraxis else cell_range(heatmap)
+    share = np.clip((np.nan_to_num(np.asarray(heatmap.z, float), nan=low) - low) / max(high - low, 1e-12), 0, 1)
+    ends, colors = zip(*axis.colorscale, strict=True)
+    parts = np.array([[int(color[place : place + 2], 16) for place in (1, 3, 5)] for color in colors]) / 255
+    return np.stack([np.interp(share, ends, part) for part in parts.T], axis=-1)
+
+
+def _luminance(colors: np.ndarray) -> np.ndarray:
+    """Relative luminance of sRGB colours (…, 3), WCAG 2.2."""
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    return linear @ np.array((0.2126, 0.7152, 0.0722))

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.dynamics import SERIES_COLORS
-from analysis.figures.style import REFERENCE, SINK, TOKEN, as_text, layout
+from analysis.figures.style import REFERENCE, SERIES_COLORS, SINK, TOKEN, as_text, layout
 
 _DASHES = ("dash", "dot")
 

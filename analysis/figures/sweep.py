@@ -7,8 +7,16 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.dynamics import SERIES_COLORS, SYMBOLS
-from analysis.figures.style import MASS_SCALE, REFERENCE, as_text, color_bar, layout
+from analysis.figures.style import (
+    MASS_SCALE,
+    REFERENCE,
+    SYMBOLS,
+    as_text,
+    color_bar,
+    colors_by_method,
+    layout,
+    write_cells,
+)
 
 DENSE_DASH, CHANCE_DASH = "dash", "dot"
 _HEIGHT = 360
@@ -18,7 +26,8 @@ _CELL = 34  # pixels a row of a map
 @dataclass(frozen=True)
 class Curve:
     """Accuracies along an axis, (N,) each, as shares. x: where; mean over seeds; low, high: the seeds' range, equal to
-    the mean for one seed; seeds: how many. reference: of another's table, drawn grey and open.
+    the mean for one seed; seeds: how many. method: whose colour it has. reference: of another's table, drawn grey and
+    open.
     """
 
     name: str
@@ -27,6 +36,7 @@ class Curve:
     low: np.ndarray
     high: np.ndarray
     seeds: np.ndarray
+    method: str = ""
     reference: bool = False
 
 
@@ -50,7 +60,7 @@ def accuracy(
 ) -> go.Figure:
     """A line a curve with a dot a point, and a band over its seeds; the dense and the chance level as lines."""
     figure = go.Figure()
-    _add_curves(figure, curves, colors_of([curve.name for curve in curves]))
+    _add_curves(figure, curves, _colors(curves))
     _add_levels(figure, dense, chance)
     layout(figure, x_title, "accuracy", _HEIGHT)
     figure.update_yaxes(tickformat=".0%")
@@ -73,7 +83,7 @@ def deltas(
     names: the colour of a difference is that of the curve of this name, by the difference's name.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.08)
-    colors = colors_of([*(curve.name for curve in curves), *(delta.name for delta in comparisons)])
+    colors = _colors(curves, comparisons)
     _add_curves(figure, curves, colors, row=1)
     _add_levels(figure, dense, chance, row=1)
     for index, delta in enumerate(comparisons):
@@ -137,12 +147,12 @@ def grid_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x:
     layout(figure, x, y, 110 + _CELL * len(rows))
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(type="category")
-    return figure
+    return write_cells(figure)
 
 
-def colors_of(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name, in the order in which they come."""
-    return {name: SERIES_COLORS[index % len(SERIES_COLORS)] for index, name in enumerate(dict.fromkeys(names))}
+def _colors(curves: Sequence[Curve], comparisons: Sequence[Delta] = ()) -> dict[str, str]:
+    methods = {curve.name: curve.method for curve in curves} | {delta.name: "" for delta in comparisons}
+    return dict(zip(methods, colors_by_method(list(methods.values())), strict=True))
 
 
 def _symbol(index: int, shown: bool) -> str:

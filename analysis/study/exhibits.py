@@ -26,6 +26,7 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
         exhibits[f"way_{waterfall.method}_{100 * waterfall.sparsity:g}"] = _way(waterfall)
     dots = [
         figures.Dots(
+            setting.method,
             METHODS[setting.method].title,
             setting.sparsity,
             sum(setting.by_seed) / len(setting.by_seed),

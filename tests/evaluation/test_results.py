@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from analysis.evaluation import comparing, curves, planning, replicates, results, significance, tables, verdicts
 from analysis.figures import accuracy as figures
+from analysis.figures.style import SERIES_COLORS
 from analysis.pruned.report_file import PrunedRun
 from analysis.specs import PlanParams
 from tests.helpers import pruned_run
@@ -502,7 +503,7 @@ def told(figure) -> list:
 
 def test_figures_draw_a_panel_with_a_line_and_a_band_a_model(found):
     drawn = curves.accuracy_curves(found, "a")
-    figure = figures.running(drawn, [figures.color_of(model) for model in range(3)], "accuracy")
+    figure = figures.running(drawn, list(SERIES_COLORS[:3]), "accuracy")
     lines, bands = told(figure), [trace for trace in figure.data if trace.fill == "toself"]
     assert [trace.name for trace in lines] == list(found.names)
     assert [trace.yaxis for trace in lines] == [trace.yaxis for trace in bands] == ["y", "y2", "y3"]

@@ -47,6 +47,6 @@ def test_channels_and_lens_mark_sinks_and_show_tokens_as_text():
     np.testing.assert_allclose(heat.z, np.log10(ratio).T)
     assert heat.text[0][0] == "&lt;i&gt;" and (list(marks.x), list(marks.y)) == ([0], [1])
     figure = lens_map(np.array([[0.1, 0.2]]), [["<i>", "b"]], ["0 ‘a’", "3 ‘<b>’"], np.array([False, True]))
-    heat, marks = figure.data
+    heat, marks = figure.data[:2]
     assert heat.text[0][0] == "&lt;i&gt;" and heat.customdata[0][1] == "3 ‘&lt;b&gt;’" and list(marks.x) == [1]
     assert figure.layout.yaxis.tickvals == (0,)

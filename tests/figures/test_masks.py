@@ -14,7 +14,7 @@ def colors(figure, axis="coloraxis"):
 def test_a_measure_and_its_floor_share_one_scale_from_zero():
     measured, floor = np.array([[0.1, 0.2]]), np.array([[0.4, 0.05]])
     figure = figures.grids([figures.Grid("measured", measured), figures.Grid("seeds", floor)], "disagreement", "head")
-    assert [trace.coloraxis for trace in figure.data] == ["coloraxis", "coloraxis"]
+    assert {trace.coloraxis for trace in figure.data} == {"coloraxis"}
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, pytest.approx(0.4))
     assert colors(figure) == MASS_SCALE
     assert [text.text for text in figure.layout.annotations] == ["measured", "seeds"]

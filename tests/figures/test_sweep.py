@@ -9,7 +9,7 @@ from analysis.figures.style import REFERENCE
 def curve(name: str = "Wanda", spread: float = 0.02, reference: bool = False) -> figures.Curve:
     mean = np.array([0.7, 0.5])
     x = np.array([0.6, 0.7])
-    return figures.Curve(name, x, mean, mean - spread, mean + spread, np.array([8, 8]), reference)
+    return figures.Curve(name, x, mean, mean - spread, mean + spread, np.array([8, 8]), reference=reference)
 
 
 def test_a_curve_has_a_band_over_its_seeds_and_none_for_one_seed():

@@ -11,6 +11,7 @@ from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
+from analysis.figures.style import colors_by_method
 from pages.parts.charts import chart, table
 from pages.parts.plain import plain
 
@@ -95,7 +96,7 @@ def differences(results: Results) -> None:
                 _DIFFERENCE,
                 figures.running(
                     curves.difference_curves(results, task, pairs),
-                    [figures.color_of(pair[0]) for pair in pairs],
+                    [_colors(results)[model] for model, _ in pairs],
                     "points",
                     difference=True,
                 ),
@@ -108,7 +109,7 @@ def _at_a_glance(results: Results, pairs: list[Pair], name: str) -> None:
     rows = tables.difference_table(results, pairs)
     several = len({other for _, other in pairs}) > 1
     labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
-    colors = {labels[pair]: figures.color_of(pair[0]) for pair in pairs}
+    colors = {labels[pair]: _colors(results)[pair[0]] for pair in pairs}
     whiskers = [_whisker(row, f"{row['model']} − {row['than']}" if several else row["model"]) for row in rows]
     chart(
         f"Difference to {name}",
@@ -256,12 +257,19 @@ def _running_accuracy(results: Results, task: str, title: str) -> None:
         _AVERAGE if task == AVERAGE else _ACCURACY,
         figures.running(
             curves.accuracy_curves(results, task),
-            [figures.color_of(model) for model in range(len(results.names))],
+            _colors(results),
             "accuracy",
             chance=tables.chance_level(results, task),
         ),
         "accuracy_curves",
         pd.DataFrame(tables.accuracy_table(results)),
+    )
+
+
+def _colors(results: Results) -> list[str]:
+    """The colour of each model, by how it was pruned."""
+    return colors_by_method(
+        [run.settings.get("method", "" if number else "dense") for number, run in enumerate(results.runs)]
     )
 
 

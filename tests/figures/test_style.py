@@ -1,0 +1,115 @@
+"""The colours of figures: told apart by readers with each kind of colour vision, and readable on both themes' pages."""
+
+import tomllib
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from colorspacious import cspace_convert, deltaE
+
+from analysis.figures import masks, pruning, sinks, sweep
+from analysis.figures.style import (
+    KIND_COLORS,
+    METHOD_COLORS,
+    REFERENCE,
+    SERIES_COLORS,
+    SYMBOLS,
+    cell_colors,
+    colors_by_method,
+)
+from analysis.sinks.definitions import KINDS
+from analysis.specs import METHODS
+
+APART = 15  # CAM02-UCS, in which 1 is about the least that is seen
+AGAINST_PAGE = 3  # contrast of what a figure draws, WCAG 2.2, 1.4.11
+PALETTES = {
+    "kinds": (*KIND_COLORS[: len(KINDS)], REFERENCE),
+    "series": (*SERIES_COLORS, REFERENCE),
+    "methods": (*METHOD_COLORS.values(), REFERENCE),
+}
+
+
+def rgb(color: str) -> np.ndarray:
+    return np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+
+
+def luminance(color: str) -> float:
+    """Relative luminance, WCAG 2.2."""
+    part = rgb(color)
+    return float(np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722))
+
+
+def contrast(first: str, second: str) -> float:
+    dark, light = sorted((luminance(first), luminance(second)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def seen(color: str, vision: str | None) -> np.ndarray:
+    """A colour as it is seen with one kind of cone missing (Machado, Oliveira & Fernandes 2009)."""
+    if vision is None:
+        return rgb(color)
+    space = {"name": "sRGB1+CVD", "cvd_type": vision, "severity": 100}
+    return np.clip(cspace_convert(rgb(color), space, "sRGB1"), 0, 1)
+
+
+@pytest.mark.parametrize("vision", [None, "protanomaly", "deuteranomaly"])
+@pytest.mark.parametrize("palette", PALETTES)
+def test_colors_are_told_apart(palette: str, vision: str | None) -> None:
+    apart = {
+        (first, second): deltaE(seen(first, vision), seen(second, vision), input_space="sRGB1")
+        for first, second in combinations(PALETTES[palette], 2)
+    }
+    assert min(apart.values()) >= APART, min(apart, key=lambda pair: apart[pair])
+
+
+def test_colors_stand_out_on_the_pages_of_both_themes() -> None:
+    theme = tomllib.loads((Path(__file__).parents[2] / ".streamlit/config.toml").read_text())["theme"]
+    for mode in ("light", "dark"):
+        page = theme[mode]["backgroundColor"]
+        assert min(contrast(color, page) for color in SERIES_COLORS) >= AGAINST_PAGE - 0.02, mode
+
+
+def test_every_method_and_kind_has_a_color_of_its_own() -> None:
+    assert set(METHOD_COLORS) <= {"dense", *METHODS}
+    assert len(set(colors_by_method(["dense", *METHODS][: len(SERIES_COLORS)]))) == len(SERIES_COLORS)
+    assert len(set(METHOD_COLORS.values())) == len(METHOD_COLORS)
+    assert len(KIND_COLORS) >= len(KINDS)
+    assert len(set(SYMBOLS)) == len(SYMBOLS)
+
+
+def test_a_second_run_of_a_method_has_a_color_that_no_method_beside_it_has() -> None:
+    colors = colors_by_method(["dense", "sink-wanda", "wanda", "sink-wanda", "of another table"])
+    assert colors[:3] == [METHOD_COLORS[method] for method in ("dense", "sink-wanda", "wanda")]
+    assert len(set(colors)) == 5
+
+
+GRIDS = {
+    "mass": lambda values: sinks.head_grid(values, "share"),
+    "around a centre": lambda values: sinks.head_grid(4 * values, "norm", percent=False, centre=1.0),
+    "sparsity": lambda values: pruning.sparsity_grid(values, [f"p{row}" for row in range(values.shape[1])]),
+    "differences": lambda values: masks.grids(
+        [masks.Grid("a", values - 0.5), masks.Grid("b", 0.5 - values)], "difference", "head", signed=True
+    ),
+    "overlap": lambda values: masks.overlap_matrix(values, list("abcdefgh"), values.astype(str)),
+    "sweep": lambda values: sweep.grid_map(values, list("abcdefgh"), list("abcdefgh"), "x", "y", "accuracy"),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_what_cells_say_is_read_on_every_cell(name: str) -> None:
+    values = np.linspace(0, 1, 64).reshape(8, 8)
+    values[0, 3] = np.nan
+    figure = GRIDS[name](values)
+    written = [trace for trace in figure.data if trace.type == "heatmap" and trace.texttemplate]
+    assert {trace.textfont.color for trace in written} == {"#000000", "#ffffff"}
+    for whole in [trace for trace in figure.data if trace.type == "heatmap" and not trace.texttemplate]:
+        upon = [trace for trace in written if trace.xaxis == whole.xaxis]
+        assert (sum(np.isfinite(trace.z) for trace in upon) == np.isfinite(whole.z)).all(), "each cell is written once"
+        for trace in upon:
+            cells = np.isfinite(trace.z)
+            drawn = cell_colors(figure, trace)[cells]
+            np.testing.assert_allclose(drawn, cell_colors(figure, whole)[cells], atol=1e-6)
+            for color in drawn:
+                hexed = "#" + "".join(f"{round(255 * part):02x}" for part in color)
+                assert contrast(trace.textfont.color, hexed) >= 4.5, (hexed, trace.textfont.color)
