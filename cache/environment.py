@@ -77,6 +77,12 @@ def _threads(text: str) -> int:
     return counts[0]
 
 
+def _switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(f"'{text}' is neither 0 nor 1.")
+    return text == "1"
+
+
 def _token(text: str) -> str:
     if text != "none" and not re.fullmatch(r"[A-Za-z0-9_-]{16,}", text):
         raise ValueError("Too short, or other characters.")
@@ -117,6 +123,14 @@ VARIABLES: dict[str, Variable] = {
             "at least 16 letters, digits, - or _, or none",
             _token,
             "a new one at every start",
+        ),
+        Variable(
+            "SINKSCOPE_DEMO",
+            "`1`: a demonstration that can stand on a public address. Short prompts are recorded with the bundled "
+            "pair; nothing else runs, and nothing that is stored is changed.",
+            "1 or 0",
+            _switch,
+            "0",
         ),
         Variable(
             "SINKSCOPE_MEMORY_LIMIT",

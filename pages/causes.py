@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from pages.parts.causes.ablation import ablation_over_prompts
+from pages.parts.causes.ablation import ablation_over_prompts, ablation_settings, ablation_shown
 from pages.parts.causes.beside import beside_another
 from pages.parts.causes.geometry import geometry
 from pages.parts.causes.lens import logit_lens
 from pages.parts.causes.massive import massive_activations
+from pages.parts.causes.stated import stated_ablation
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.recordings.choice import recording_to_look_at, sink_controls
@@ -24,6 +25,11 @@ def main() -> None:
     """Draws the page."""
     st.title("Causes")
     start_exhibits()
+    ablation = stated_ablation()
+    if ablation is not None:
+        ablation_shown(ablation)
+        export_button("SinkScope: causes, ablation over prompts", ablation_settings(ablation), "ablation")
+        return
     recording = recording_to_look_at()
     if recording is None:
         return

@@ -5,6 +5,7 @@ import streamlit as st
 from analysis.specs import PruneSpec
 from pages.parts import permission
 from pages.parts.accuracy.link import follow_old_address, to_accuracy
+from pages.parts.acting import acting_button
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
@@ -33,9 +34,9 @@ def main() -> None:
     else:
         plan(specs)
     count = f" with {len(specs)} methods" if len(specs) > 1 else ""
-    st.button(
+    acting_button(
         f"Prune{count}",
-        key="prune",
+        "prune",
         type="primary",
         icon=":material/content_cut:",
         disabled=bool(problem),

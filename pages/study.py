@@ -5,15 +5,16 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
 from analysis.study.findings import Findings
+from pages.parts import address
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar, restart_button
 from pages.parts.session import engine, model_in_use
-from pages.parts.study import choice, found
+from pages.parts.study import choice, found, presentation
 from pages.parts.study.asking import ask_study
 from pages.parts.study.story import answer, share, story, verdict
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.trouble import EXPECTED, told, why
 
 REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
 
@@ -21,6 +22,9 @@ REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and betwee
 def main() -> None:
     """Draws the page."""
     start_exhibits()
+    if address.presenting():
+        _present()
+        return
     st.title(QUESTION)
     model = model_in_use()
     shown = choice.shown_study()
@@ -37,11 +41,22 @@ def main() -> None:
     else:
         st.caption(
             f"An example that comes with SinkScope, made on {plain(shown.created[:10])} with "
-            f"{code(StudySpec.model_validate(shown.spec).model.source)}. Nothing runs to show it."
+            f"{code(StudySpec.model_validate(shown.spec).model.source)}. Nothing runs to show it; the figures of a "
+            "study of your own lead on to the pages behind them."
         )
-        _told(shown)
+        _told(shown, choice.EXAMPLE)
     st.divider()
     ask_study(model)
+
+
+def _present() -> None:
+    """The slides of the study in the address, with what is there by now."""
+    shown = choice.shown_study(boxed=False)
+    if isinstance(shown, JobRecord):
+        with told():
+            presentation.present(found.of_record(shown))
+    elif shown is not None:
+        presentation.present(shown)
 
 
 def _state(record: JobRecord) -> None:
@@ -78,12 +93,13 @@ def _draw(study_id: str) -> None:
     except EXPECTED as error:
         st.error(plain(why(error)))
         return
-    _told(findings)
+    _told(findings, study_id)
 
 
-def _told(findings: Findings) -> None:
-    """The answer first, then the story it comes from, and what it comes to."""
+def _told(findings: Findings, name: str) -> None:
+    """The answer first, then the story it comes from, and what it comes to. name: of the study in the address."""
     answer(findings)
+    presentation.present_link(name)
     story(findings)
     verdict(findings)
     share(findings)

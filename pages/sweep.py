@@ -13,6 +13,7 @@ from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
 from analysis.specs import PruneSpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
+from pages.parts.acting import acting_button
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
@@ -41,9 +42,9 @@ def main() -> None:
         st.error(plain(problem))
     else:
         _plan(spec)
-    st.button(
+    acting_button(
         "Sweep",
-        key="sweep_start",
+        "sweep_start",
         type="primary",
         icon=":material/stacked_line_chart:",
         disabled=spec is None,
@@ -68,6 +69,8 @@ def main() -> None:
 
 def _plan(spec: SweepSpec) -> None:
     """How many prunings that is, and what is known of the time, memory and disk they take."""
+    if engine().demo:
+        return
     for sentence in grid(spec).left_out:
         st.caption(f":material/info: {plain(sentence)}")
     try:
@@ -77,9 +80,9 @@ def _plan(spec: SweepSpec) -> None:
         return
     st.caption(plain(" ".join(lines(foresight))))
     if foresight.estimates:
-        st.button(
+        acting_button(
             "Estimate time and memory",
-            key="sweep_estimate",
+            "sweep_estimate",
             icon=":material/timer:",
             on_click=_estimate,
             args=(spec, foresight),
@@ -177,7 +180,7 @@ def _running(sweep_id: str) -> None:
         st.caption(f":material/error: {plain(point_name(point.pruning))}: {plain(point.reason)}")
     with st.container(horizontal=True):
         cancel_button(record, f"cancel_sweep_{sweep_id}", "Stop")
-        if failed and st.button("Try failed points again", key=f"retry_{sweep_id}", icon=":material/replay:"):
+        if failed and acting_button("Try failed points again", f"retry_{sweep_id}", icon=":material/replay:"):
             engine().retry_failed(sweep_id)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
+from analysis.engine.demonstration import refusal, refuse_changes
 from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.foresight import Foresight, foresee
 from analysis.engine.job_store import JobStore
@@ -37,8 +38,8 @@ class Engine:
 
     scheduler: address of a running dask cluster; SINKSCOPE_SCHEDULER, else local workers. devices, memory_limit: of the
     local workers, see `cluster.start_local`. alone: it runs what it is asked, and goes on with nothing that an engine
-    before it left. Raises UserError for an environment variable or an
-    address that cannot be used.
+    before it left. demo: whether it is a demonstration (`demonstration`), by SINKSCOPE_DEMO. Raises UserError for an
+    environment variable or an address that cannot be used.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Engine:
         if problems:
             raise UserError(" ".join(problems))
         self.store = store
+        self.demo = bool(environment.value("SINKSCOPE_DEMO"))
         self.scheduler = (environment.value("SINKSCOPE_SCHEDULER") or "") if scheduler is None else scheduler
         self._warning = check_scheduler(self.scheduler) if self.scheduler else ""
         self._owner = new_owner()
@@ -108,7 +110,7 @@ class Engine:
         self._dispatcher.start(queued, running)
         for kind, planner in self._planners.items():
             for record in planned:
-                if record.kind == kind:
+                if record.kind == kind and not self.demo:
                     planner.take_over(record)
 
     # --- asking ---
@@ -153,6 +155,7 @@ class Engine:
 
     def _enter(self, record: JobRecord, spec: Spec, asker: str) -> JobRecord:
         if record.kind in self._planners:
+            self.may_change()
             return self._planners[record.kind].enter(record, spec)
         key = known_key(record.kind, spec)
         record = record.model_copy(update={"key": key})
@@ -176,6 +179,9 @@ class Engine:
             if same is not None:
                 self._askers.setdefault(same.id, set()).add(asker)
                 return same
+            refused = self.demo and refusal(record.kind, spec, sum(not job.ended for job in self.jobs()))
+            if refused:
+                raise UserError(refused)
             self._askers = {job_id: askers for job_id, askers in self._askers.items() if not self._ended(job_id)}
             self._askers[record.id] = {asker}
             self._book.save(record)
@@ -189,11 +195,17 @@ class Engine:
     def _mine(self, record: JobRecord) -> bool:
         return record.owner == self._owner
 
+    def may_change(self) -> None:
+        """Asked before anything that is stored is changed. Raises UserError in a demonstration."""
+        if self.demo:
+            refuse_changes()
+
     def receive_recording(self, content: bytes | memoryview, name: str) -> JobRecord:
         """Takes in a recording that came as bytes, as a finished job. name: of the file it came from, for messages.
 
         Raises UserError if it is none, and OSError where it cannot be written.
         """
+        self.may_change()
         file = self.store.incoming / f"received-{uuid.uuid4().hex}.safetensors"
         try:
             file.write_bytes(content)
@@ -206,6 +218,7 @@ class Engine:
 
         Raises UserError if it is none.
         """
+        self.may_change()
         called = called or f"'{file.name}'"
         trajectory = open_trajectory(file, called)
         info = trajectory.info
@@ -255,6 +268,8 @@ class Engine:
         asker: who does not want it any more; it runs on, and False is returned, while `here` says of another one who
         asked for it that they still wait. Without an asker it is stopped whoever waits.
         """
+        if asker is None:
+            self.may_change()
         with self._book.changed:
             if asker is not None:
                 self._askers.get(job_id, set()).discard(asker)
@@ -275,6 +290,7 @@ class Engine:
 
     def retry_failed(self, job_id: str) -> None:
         """Starts what failed of a running sweep or study again. One that has ended is started again with `restart`."""
+        self.may_change()
         record = self.job(job_id)
         if record is not None and not record.ended:
             self._planners[record.kind].retry(record)
@@ -293,6 +309,7 @@ class Engine:
 
     def finish_early(self, job_id: str) -> None:
         """Asks a running job to end with what it has; those that can are done soon, the others run on."""
+        self.may_change()
         self._dispatcher.finish_early(job_id)
 
     # --- reading ---
@@ -343,11 +360,13 @@ class Engine:
 
     def forget_result(self, record: JobRecord) -> None:
         """Removes what a job left from the store, so that asking again runs it again."""
+        self.may_change()
         if record.key:
             self.store.delete_result(record.key)
 
     def forget(self, job_id: str) -> None:
         """Removes a job that has ended, and what it left, which no other job can then be answered with."""
+        self.may_change()
         record = self.job(job_id)
         if record is not None and self._book.forget(job_id):
             self.forget_result(record)

@@ -27,7 +27,9 @@ def stored_results(engine: Engine) -> list[Stored]:
 
 
 def remove(engine: Engine, records: Sequence[JobRecord]) -> None:
-    """Removes what these jobs left, every job that asked the same, and what was said of them."""
+    """Removes what these jobs left, every job that asked the same, and what was said of them. Raises UserError in a
+    demonstration."""
+    engine.may_change()
     for record in records:
         for job in engine.jobs(record.kind):
             if job.ended and (job.id == record.id or (record.key and job.key == record.key)):

@@ -16,19 +16,31 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.figures.player import player_html
+from analysis.figures.presentation import presenter_js
 from analysis.figures.style import CLICK_HINT
 
 _STYLE = """:root{color-scheme:light dark;--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577}
 @media (prefers-color-scheme:dark){:root{--ink:#e4e9f2;--paper:#10141d;--soft:#1a202d;--line:#323b4d;--dim:#9aa5b8}}
-@media print{:root{--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577;color-scheme:light}
-body{margin:0!important;max-width:none!important}section{break-inside:avoid}details{display:none}}
 body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:var(--ink);
 background:var(--paper)}h1{line-height:1.2}
 h2{margin:2rem 0 .2rem}pre{background:var(--soft);padding:1rem;white-space:pre-wrap;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}summary{cursor:pointer}
 td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}.lead{font-size:1.15rem;font-weight:600}
 .cards{display:flex;flex-wrap:wrap;gap:1rem}.card{border:1px solid var(--line);border-radius:.5rem;padding:.6rem 1rem}
-.card b{display:block;font-size:1.6rem;overflow-wrap:anywhere}.card small{color:var(--dim)}"""
+.card b{display:block;font-size:1.6rem;overflow-wrap:anywhere}.card small{color:var(--dim)}
+.how{font-size:.85rem;color:var(--dim)}
+.present{font:inherit;color:inherit;background:none;border:1px solid var(--line);border-radius:.5rem;
+padding:.3rem .8rem;cursor:pointer}
+.presenting{max-width:none;margin:0;padding:0 4vw;font-size:clamp(17px,1.75vw,30px)}
+.presenting .slide{min-height:100vh;box-sizing:border-box;display:flex;flex-direction:column;justify-content:center;
+padding:1rem 0}.presenting .lead{font-size:1.3rem}
+.presenting :is(.present,.how,details,.modebar,.end){display:none!important}.presenting table{font-size:.6em}
+@media print{:root{--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577;color-scheme:light}
+body{margin:0!important;max-width:none!important;font-size:13px}section{break-inside:avoid}
+h2{break-after:avoid}.card{break-inside:avoid}tr{break-inside:avoid}
+table{display:table;font-size:9px;width:100%}td,th{padding:.1rem .25rem;overflow-wrap:anywhere}
+details,.present,.modebar{display:none!important}}"""
+_PAPER = 680  # pixels: what a plot may take of a page of A4 or Letter with a browser's margins
 # All that is needed is inside: nothing may be fetched, and nothing may be sent.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
@@ -67,14 +79,43 @@ _UNPACK = """(async () => {
   const recolor = (isDark) => plots.forEach((plot) => Plotly.relayout(plot, colors(isDark)(plot._fullLayout)));
   for (const element of document.querySelectorAll("script.figure")) {
     const figure = JSON.parse(element.textContent), place = element.previousElementSibling;
-    await Plotly.newPlot(place, figure.data, figure.layout, {displaylogo: false, responsive: true});
+    const name = element.dataset.name, save = (format) => ({format, filename: name, scale: 3});
+    const svg = {name: "svg", title: "Download plot as an SVG", icon: Plotly.Icons.disk,
+      click: (plot) => Plotly.downloadImage(plot, save("svg"))};
+    await Plotly.newPlot(place, figure.data, figure.layout, {displaylogo: false, responsive: true,
+      toImageButtonOptions: save("png"), modeBarButtonsToAdd: [svg]});
     plots.push(place);
   }
   recolor(dark.matches);
   dark.addEventListener("change", () => recolor(dark.matches));
-  addEventListener("beforeprint", () => recolor(false));
-  addEventListener("afterprint", () => recolor(dark.matches));
-})();"""
+  const paper = (on) => {
+    for (const plot of plots) Plotly.relayout(plot, on ? {width: PAPER} : {width: null, autosize: true});
+    recolor(!on && dark.matches);
+  };
+  addEventListener("beforeprint", () => paper(true));
+  addEventListener("afterprint", () => paper(false));
+  addEventListener("presenting", ({detail}) => plots.forEach((plot) => {
+    const {font, height} = plot.layout;
+    plot.usual ??= {"font.size": font?.size ?? 12, height: height ?? 450};
+    const larger = {"font.size": 18, height: Math.min(620, 1.35 * plot.usual.height)};
+    Plotly.relayout(plot, detail ? larger : plot.usual);
+  }));
+})();""".replace("PAPER", str(_PAPER))
+# A button, and the address ending in #present, show the sections as slides.
+_SLIDES = """
+const slides = () => [...document.querySelectorAll(".slide")];
+let stop = null;
+const lead = (on) => {
+  if (on === Boolean(stop)) return;
+  document.body.classList.toggle("presenting", on);
+  dispatchEvent(new CustomEvent("presenting", {detail: on}));
+  if (on) stop = present(slides, document.body, () => lead(false));
+  else stop = void stop();
+  if (on) scrollTo(0, 0);
+};
+document.querySelector(".present").addEventListener("click", () => lead(true));
+if (location.hash === "#present") lead(true);
+"""
 
 # Beneath a plot the numbers are folded, as they are on the page; a table of its own is open.
 _PAGE = """<!doctype html>
@@ -87,7 +128,11 @@ _PAGE = """<!doctype html>
 <style>{{ style }}</style>
 </head>
 <body>
+<div class="slide">
 <h1>{{ title }}</h1>
+{% if slides %}
+<button class="present" type="button" title="Arrow keys or a clicker lead on, Esc leaves">Present</button>
+{% endif %}
 {% for sentence in lead %}
 <p class="lead">{{ sentence }}</p>
 {% endfor %}
@@ -98,8 +143,9 @@ _PAGE = """<!doctype html>
 {% endfor %}
 </div>
 {% endif %}
+</div>
 {% for exhibit in exhibits %}
-<section>
+<section class="slide">
 <h2>{{ exhibit.title }}</h2>
 <p>{{ exhibit.sentence }}</p>
 {% for note in exhibit.notes %}
@@ -109,20 +155,30 @@ _PAGE = """<!doctype html>
 {{ exhibit.player }}
 {% endif %}
 {% if exhibit.figure %}
-<div></div><script class="figure" type="application/json">{{ exhibit.figure }}</script>
+<div></div><script class="figure" data-name="{{ exhibit.name }}" type="application/json">{{ exhibit.figure }}</script>
 {% endif %}
 {% if exhibit.table and exhibit.figure %}
 <details><summary>Table</summary>{{ exhibit.table }}</details>
 {% elif exhibit.table %}
 {{ exhibit.table }}
 {% endif %}
+{% if exhibit.how %}
+<p class="how">{{ exhibit.how }}</p>
+{% endif %}
 </section>
 {% endfor %}
+<div class="end">
 <h2>Settings</h2>
 <pre>{{ settings }}</pre>
+</div>
 {% if packed %}
 <script id="packed" type="text/plain" data-size="{{ size }}">{{ packed }}</script>
 <script>{{ unpack }}</script>
+{% endif %}
+{% if slides %}
+<script type="module">
+{{ slides }}
+</script>
 {% endif %}
 </body>
 </html>
@@ -132,7 +188,8 @@ _PAGE = """<!doctype html>
 @dataclass(frozen=True)
 class Exhibit:
     """One figure or table, or a piece of text, with its title and sentence. notes: paragraphs beneath the sentence.
-    playback: what the player takes (`analysis.figures.player`), where one stands beneath them.
+    playback: what the player takes (`analysis.figures.player`), where one stands beneath them. how: how its numbers
+    were made, for a reviewer.
     """
 
     title: str
@@ -141,6 +198,7 @@ class Exhibit:
     table: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
     playback: Mapping[str, Any] | None = None
+    how: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,15 +216,18 @@ def page_html(
     exhibits: Sequence[Exhibit],
     cards: Sequence[Card] = (),
     lead: Sequence[str] = (),
+    slides: bool = False,
 ) -> str:
     """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON. lead: sentences
-    that stand first."""
+    that stand first. slides: whether it can be presented, its sections as slides."""
     size, packed = _plotly() if any(exhibit.figure is not None for exhibit in exhibits) else (0, "")
     shown = [
         {
             "title": exhibit.title,
             "sentence": exhibit.sentence,
             "notes": exhibit.notes,
+            "how": exhibit.how,
+            "name": figure_name(exhibit.title),
             "figure": None if exhibit.figure is None else Markup(_json(exhibit.figure)),
             "table": None if exhibit.table is None else Markup(_table(exhibit.table)),
             "player": None if exhibit.playback is None else Markup(player_html(dict(exhibit.playback))),
@@ -184,6 +245,7 @@ def page_html(
         size=size,
         packed=Markup(packed),
         unpack=Markup(_UNPACK),
+        slides=Markup(presenter_js() + _SLIDES) if slides else "",
     )
 
 
@@ -195,6 +257,11 @@ def _template() -> Template:
 def _table(table: pd.DataFrame) -> str:
     """A table as HTML; pandas escapes what its cells hold."""
     return table.to_html(index=False, na_rep="", border=0, float_format="{:.4g}".format)
+
+
+def figure_name(title: str) -> str:
+    """What a picture of a figure is called: after its title."""
+    return "-".join(re.findall(r"[a-z0-9]+", title.lower()))[:80].rstrip("-") or "figure"
 
 
 def file_name(page: str, subject: str) -> str:

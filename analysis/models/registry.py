@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
+BUNDLED_PAIR = ("bundled", "bundled-ar")
+"""The diffusion model that ships and its autoregressive twin."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
         return {}
     exhibits = {}
     for waterfall in pruning.waterfalls:
-        exhibits[f"way_{waterfall.method}_{100 * waterfall.sparsity:g}"] = _way(waterfall)
+        exhibits[way_name(waterfall)] = _way(waterfall)
     dots = [
         figures.Dots(
             setting.method,
@@ -43,6 +43,11 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
         settings_table(findings),
     )
     return exhibits
+
+
+def way_name(waterfall: Waterfall) -> str:
+    """What the figure of a waterfall is called among the exhibits."""
+    return f"way_{waterfall.method}_{100 * waterfall.sparsity:g}"
 
 
 def part_exhibits(findings: Findings, part: str) -> dict[str, Exhibit]:

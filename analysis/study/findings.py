@@ -72,7 +72,7 @@ class Waterfall(Found):
 
 
 class Setting(Found):
-    """A method at one sparsity: the mean accuracy of each seed."""
+    """A method at one sparsity: the mean accuracy of each seed. prunings, evaluations: ids of the jobs, a seed each."""
 
     method: str
     sparsity: float
@@ -80,6 +80,8 @@ class Setting(Found):
     planned: int
     by_seed: tuple[float, ...]
     by_task: Mapping[str, float]
+    prunings: tuple[str, ...] = ()
+    evaluations: tuple[str, ...] = ()
 
 
 class Pruning(Found):

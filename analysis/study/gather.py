@@ -161,7 +161,7 @@ def _pruning(
         chance=settings[0].chance,
         items=dense.n,
         clusters=dense.clusters,
-        settings=tuple(_setting(setting) for setting in settings),
+        settings=tuple(_setting(setting, points) for setting in settings),
         contrasts=tuple(contrasts),
         waterfalls=tuple(_waterfalls(settings)),
         tests=sum(difference.p is not None for difference in differences),
@@ -171,7 +171,13 @@ def _pruning(
     )
 
 
-def _setting(setting: sweep_scores.Setting) -> Setting:
+def _setting(setting: sweep_scores.Setting, points: Sequence[Point]) -> Setting:
+    of_seed = {
+        point.pruning.calibration.seed: point
+        for point in points
+        if without_seed(point.pruning) == without_seed(setting.pruning)
+    }
+    mine = [of_seed[seed] for seed in setting.seeds]
     return Setting(
         method=setting.pruning.method,
         sparsity=setting.pruning.sparsity,
@@ -179,6 +185,8 @@ def _setting(setting: sweep_scores.Setting) -> Setting:
         planned=setting.planned,
         by_seed=tuple(map(float, setting.by_seed)),
         by_task={setting.titles[name]: setting.of_task(name) for name in setting.tasks},
+        prunings=tuple(point.pruned.id for point in mine if point.pruned is not None),
+        evaluations=tuple(point.evaluated.id for point in mine if point.evaluated is not None),
     )
 
 

@@ -9,6 +9,7 @@ from analysis.figures.export import Card, Exhibit, page_html
 from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
 from analysis.study import exhibits, rules
 from analysis.study.findings import Findings
+from analysis.study.methods import how, how_compared
 
 NOTHING = "Nothing lies beyond its nulls."
 REPORT, NUMBERS = "report.html", "study.json"
@@ -26,8 +27,10 @@ def report_html(findings: Findings) -> str:
     }
     cards = [Card("Model", spec.model.source), Card("Made", findings.created[:10])]
     if findings.pruning is not None:
-        cards.append(Card("Dense accuracy", f"{findings.pruning.dense:.1%}", f"{findings.pruning.items:,} items"))
-    return page_html(QUESTION, settings, _exhibits(findings), cards, rules.answer(findings))
+        dense = findings.pruning
+        noted = f"[{dense.dense_low:.1%}, {dense.dense_high:.1%}], {dense.items:,} items in {dense.clusters:,} clusters"
+        cards.append(Card("Dense accuracy", f"{dense.dense:.1%}", noted))
+    return page_html(QUESTION, settings, _exhibits(findings), cards, rules.answer(findings), slides=True)
 
 
 def report_folder(findings: Findings) -> bytes:
@@ -70,7 +73,8 @@ def _exhibits(findings: Findings) -> list[Exhibit]:
         figures = exhibits.part_exhibits(findings, name).values()
         playback = findings.playback if name == "watch" else None
         if figures or notes or playback:
-            shown += [Exhibit(part.title, part.question, None, notes=notes, playback=playback), *figures]
+            opening = Exhibit(part.title, part.question, None, notes=notes, playback=playback, how=how(findings, name))
+            shown += [opening, *figures]
     verdicts = rules.verdicts(findings)
     if verdicts:
         margin = f"{100 * rules.margin_of(findings):g}"
@@ -86,7 +90,8 @@ def _exhibits(findings: Findings) -> list[Exhibit]:
         ]
         shown.append(Exhibit(verdict.title, "", None, notes=tuple(filter(None, lines))))
     if findings.pruning is not None:
-        shown.append(Exhibit("All differences", "As shares.", None, exhibits.contrasts_table(findings)))
+        table = exhibits.contrasts_table(findings)
+        shown.append(Exhibit("All differences", "As shares.", None, table, how=how_compared(findings)))
     return shown
 
 

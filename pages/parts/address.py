@@ -9,6 +9,7 @@ import time
 import streamlit as st
 
 _WRITTEN = "address_written"
+_PRESENT = "present"  # the story as slides
 LATE = 15.0  # seconds within which a refresh arrives; a visitor who goes back does so later
 
 
@@ -18,6 +19,33 @@ def write(name: str, value: str) -> None:
     if before != value:
         st.session_state.setdefault(_WRITTEN, {})[name] = (before, value, time.monotonic())
         st.query_params[name] = value
+
+
+def presenting() -> bool:
+    """Whether the address asks for the story as slides."""
+    return named(_PRESENT) == "true"
+
+
+def present() -> None:
+    """Puts into the browser's address that slides are shown: a link to the page that is shown leaves it as it was."""
+    st.session_state.setdefault(_WRITTEN, {}).setdefault(_PRESENT, (None, "true", time.monotonic()))
+    st.query_params[_PRESENT] = "true"
+
+
+def leave_slides() -> None:
+    """Shows the page again."""
+    drop(_PRESENT)
+
+
+def to_slides(**query: str) -> dict[str, str]:
+    """What a link to the slides names in the address."""
+    return {**query, _PRESENT: "true"}
+
+
+def drop(name: str) -> None:
+    """Takes a value out of the address, where the visitor wants none."""
+    st.session_state.get(_WRITTEN, {}).pop(name, None)
+    st.query_params.pop(name, None)
 
 
 def named(name: str) -> str | None:

@@ -9,6 +9,7 @@ from analysis.engine import JobRecord
 from analysis.jobs import known_key
 from analysis.specs import JobSpec
 from pages.parts import permission
+from pages.parts.acting import acting_button
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, leave, submit
@@ -63,7 +64,7 @@ def ask(
     if job.state == "done" and engine().result(job) is not None:
         return job
     st.error(plain(job.reason) if job.reason else "This was cancelled, or is no longer in the store.")
-    if st.button("Try again", key=f"retry_{job.id}", icon=":material/refresh:"):
+    if acting_button("Try again", f"retry_{job.id}", icon=":material/refresh:"):
         permission.allow(spec.model.source)
         del questions[question]
         st.rerun()
@@ -72,7 +73,7 @@ def ask(
 
 def _offer(key: str, source: str, what: str) -> None:
     st.caption(f"{plain(what)} takes a run of {code(source)}. It is not in the store yet.")
-    st.button("Run", key=key, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
+    acting_button("Run", key, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
 
 
 @st.fragment(run_every=0.4)

@@ -14,6 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.figures.export import Card, Exhibit, file_name, page_html
 from analysis.recording.set_exhibits import Formulas, Shown
 from pages.parts.plain import plain
+from pages.parts.share import saving
 
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 _EXHIBITS = "exhibits"
@@ -37,7 +38,7 @@ def chart(
     A chart that is clicked (on_select among the options) has no tool bar, which would cover its cells.
     """
     heading(title, f"{sentence} {hint}", formula)
-    config = _CONFIG | {"displayModeBar": False} if "on_select" in options else _CONFIG
+    config = _CONFIG | ({"displayModeBar": False} if "on_select" in options else saving(title))
     event = st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {sentence}", **options)
     small = table is not None and len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
     short = table if small else None

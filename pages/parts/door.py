@@ -2,7 +2,8 @@
 
 Whoever comes in acts as the user that runs the server: the field for one's own tasks runs their Python. A port of the
 loopback interface is open to every user of the machine, so an access token stands in the printed address, and the
-browser keeps it as a cookie. A server that other machines reach wants a password or a log-in before it starts.
+browser keeps it as a cookie. A server that other machines reach wants a password or a log-in before it starts; a
+demonstration, which nobody can change, may stand open there.
 
 The check stands before all that Streamlit serves: pages, uploads, media and the WebSocket.
 """
@@ -25,6 +26,7 @@ from cache import environment
 
 TOKEN = "token"  # in the address
 FORM = "password"
+UPLOADS = "/_stcore/upload_file"
 HEALTH = "/_stcore/health"  # asked by whatever watches over the server; it says "ok" and no more
 LONGEST_FORM = 4096  # bytes
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a wrong password is answered: doubled by each in a row
@@ -61,12 +63,12 @@ def token() -> str:
 
 def why_closed(address: str | None) -> str:
     """Why a server bound to this address must not start, or nothing."""
-    if is_loopback(address) or _password() or _has_log_in():
+    if is_loopback(address) or _password() or _has_log_in() or environment.value("SINKSCOPE_DEMO"):
         return ""
     return (
         f"SinkScope did not start: the address {address or '0.0.0.0'} is reached from other machines, where anybody "
         "could act as you. Set 'password' under [sinkscope] in .streamlit/secrets.toml, or a log-in under [auth] "
-        "(docs/security.md), or start it with --server.address localhost."
+        "(docs/security.md), start it with --server.address localhost, or as a demonstration with SINKSCOPE_DEMO=1."
     )
 
 
@@ -78,13 +80,14 @@ def middleware() -> list[Middleware]:
         if closed:
             raise SystemExit(closed)
         password, key = _password(), token()
+        before = [Middleware(NoUploads)] if environment.value("SINKSCOPE_DEMO") else []
     except environment.VariableError as error:
         raise SystemExit(str(error)) from error
     if password:
-        return [Middleware(Door, key=_NEW_TOKEN, password=password)]
-    if not key or not is_loopback(address):  # a log-in of Streamlit's, which `frame` asks for
-        return []
-    return [Middleware(Door, key=key)]
+        return [*before, Middleware(Door, key=_NEW_TOKEN, password=password)]
+    if not key or not is_loopback(address):  # a log-in of Streamlit's, which `frame` asks for; or a demonstration
+        return before
+    return [*before, Middleware(Door, key=key)]
 
 
 def addresses() -> list[str]:
@@ -188,6 +191,20 @@ class Door:
         headers = [(b"location", where.encode("ascii", "replace")), (b"set-cookie", cookie.encode("latin-1"))]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
+
+
+class NoUploads:
+    """Refuses files, which no page of a demonstration takes and which would fill the server's memory."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers as ASGI wants it."""
+        if scope["type"] == "http" and str(scope.get("path", "")).startswith(UPLOADS):
+            await _answer(send, 403, "This demonstration takes no files.")
+        else:
+            await self._app(scope, receive, send)
 
 
 def _cookie_name(scope: Scope) -> str:

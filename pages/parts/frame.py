@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from pages.parts import door
+from pages.parts import address, door
 from pages.parts.plain import plain
 from pages.parts.session import engine, why_no_engine
 from pages.parts.sidebar import show_what_began, sidebar
@@ -35,14 +35,17 @@ def show() -> None:
         st.title(plain(page.title))
         st.error(plain(problem))
         return
-    with told():
-        sidebar()
+    slides = page.url_path == "" and address.presenting()
+    if not slides:
+        with told():
+            sidebar()
     inside = _inside.set(True)
     try:
         page.run()
     finally:
         _inside.reset(inside)
-    show_what_began()
+    if not slides:
+        show_what_began()
 
 
 def _pages() -> dict[str, list[StreamlitPage]]:

@@ -6,6 +6,8 @@ that the visitor has pressed a button for in this session; a link that was follo
 
 import streamlit as st
 
+from pages.parts.session import engine
+
 _ALLOWED = "models_run_by_hand"
 
 
@@ -15,5 +17,5 @@ def allow(*sources: str) -> None:
 
 
 def allowed(source: str) -> bool:
-    """Whether this visitor has run the model by hand."""
-    return source in st.session_state.get(_ALLOWED, set())
+    """Whether this visitor has run the model by hand; in a demonstration pages ask nothing by themselves."""
+    return not engine().demo and source in st.session_state.get(_ALLOWED, set())

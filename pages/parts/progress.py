@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.jobs import JOBS
+from pages.parts.acting import acting_button
 from pages.parts.plain import plain, shortened
 from pages.parts.session import engine, others_wait, restart
 from pages.parts.trouble import EXPECTED, why
@@ -71,7 +72,9 @@ def log_drawer(record: JobRecord, label: str = "Log") -> None:
 
 
 def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
-    """Stops the job; where another visitor waits for it too, only after saying so."""
+    """Stops the job; where another visitor waits for it too, only after saying so. Nothing in a demonstration."""
+    if engine().demo:
+        return
     icon = ":material/stop_circle:"
     if not others_wait(record.id):
         pressed = st.button(label, key=key, icon=icon, help="Stops this job.")
@@ -86,7 +89,7 @@ def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
 
 def restart_button(record: JobRecord, key: str, label: str = "Start again") -> None:
     """Runs a job that was cut off once more; what it had finished is used again."""
-    if st.button(label, key=key, icon=":material/replay:", help="Finished phases are used again."):
+    if acting_button(label, key, icon=":material/replay:", help="Finished phases are used again."):
         try:
             restart(record.id)
         except EXPECTED as error:

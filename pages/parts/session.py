@@ -8,7 +8,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine import Engine, JobRecord
-from analysis.models.registry import MODELS, Model, entry
+from analysis.models.registry import BUNDLED_PAIR, MODELS, Model, entry
 from analysis.specs import ModelSpec, Spec, sentence
 from cache import environment
 from cache.store import Store
@@ -93,6 +93,9 @@ def model_in_use() -> ModelSpec:
         except ValidationError as error:
             st.session_state[_MODEL] = ModelSpec()
             not_in_address(f"no such model ({sentence(error)}); {ModelSpec().source} is in use instead.")
+        if engine().demo and st.session_state[_MODEL] not in demo_models():
+            st.session_state[_MODEL] = ModelSpec()
+            not_in_address(f"a model that this demonstration does not run; {ModelSpec().source} is in use instead.")
     spec = st.session_state[_MODEL]
     for name, field in ModelSpec.model_fields.items():
         if getattr(spec, name) != field.default:
@@ -100,6 +103,11 @@ def model_in_use() -> ModelSpec:
         elif name in st.query_params:
             del st.query_params[name]
     return spec
+
+
+def demo_models() -> list[ModelSpec]:
+    """The models of a demonstration."""
+    return [ModelSpec(source=source) for source in BUNDLED_PAIR]
 
 
 def not_in_address(what: str) -> None:

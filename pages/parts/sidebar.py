@@ -1,17 +1,19 @@
-"""The sidebar of every page: which model is in use, and what the engine is doing."""
+"""The sidebar of every page: which model is in use, the link to the page, and what the engine is doing."""
 
 import time
 
 import streamlit as st
 
 from analysis.engine import JobRecord
+from analysis.engine.demonstration import ONLY_READ
 from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
 from pages.parts import controls, permission
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, job_title, log_drawer, progress_bar, restart_button
-from pages.parts.session import engine, model_in_use, submit, use_model
+from pages.parts.session import demo_models, engine, model_in_use, submit, use_model
+from pages.parts.share import share_panel
 from pages.parts.trouble import EXPECTED, why
 
 _ANOTHER = "another model …"
@@ -27,11 +29,15 @@ def sidebar() -> None:
     """Draws the sidebar."""
     with st.sidebar:
         _model_panel()
+        share_panel()
         _jobs_panel()
 
 
 def _model_panel() -> None:
     used = model_in_use()
+    if engine().demo:
+        _demo_panel(used)
+        return
     if _LOADING not in st.session_state:
         loading = next((job for job in engine().jobs("load") if not job.ended), None)
         if loading is not None:
@@ -76,6 +82,21 @@ def _model_panel() -> None:
             for _ in range(max(1, engine().models_held())):
                 submit("unload", UnloadSpec())
             st.rerun()
+
+
+def _demo_panel(used: ModelSpec) -> None:
+    """What a demonstration is, and which of its two models is in use."""
+    models = {spec.source: spec for spec in demo_models()}
+    st.session_state["demo_model"] = used.source
+    st.segmented_control(
+        "Model in use",
+        list(models),
+        required=True,
+        key="demo_model",
+        on_change=lambda: use_model(models[st.session_state["demo_model"]]),
+        help="The diffusion model that comes with SinkScope, and its autoregressive twin.",
+    )
+    st.caption(f":material/lock: {plain(ONLY_READ)}")
 
 
 def _ask_for(source: str, device: str, dtype: str, paradigm: str) -> None:

@@ -234,7 +234,7 @@ class TrackView {
       strip.height = STRIP * ratio;
     }
     const pen = strip.getContext("2d"), style = getComputedStyle(strip), foot = STRIP - 17, top = 14;
-    const color = style.color, sink = style.getPropertyValue("--sink").trim(), token = style.getPropertyValue("--token").trim();
+    const color = this.player.printing ? "#1c2433" : style.color, sink = style.getPropertyValue("--sink").trim(), token = style.getPropertyValue("--token").trim();
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, wide, STRIP);
     pen.font = `11px ${style.fontFamily}`;
@@ -301,6 +301,13 @@ class Player {
     this.root.setAttribute("role", "group");
     this.root.setAttribute("aria-label", "Player. Space plays and pauses, arrow keys step, Home and End go to the first and last step.");
     document.addEventListener("click", (event) => event.target.closest?.("a[href]") && this.leave(), true);
+    const printed = (on) => () => {
+      this.printing = on;
+      this.views.forEach((view) => view.draw());
+    };
+    addEventListener("beforeprint", printed(true));
+    addEventListener("afterprint", printed(false));
+    document.addEventListener("sinkscope-player", (event) => this.obey(event.detail)); // of a presentation
     this.back = button("Previous step", () => this.jump(this.frame - 1));
     this.toggle = button("Play", () => this.turn());
     this.forth = button("Next step", () => this.jump(this.frame + 1));
@@ -420,6 +427,15 @@ class Player {
     clearTimeout(this.resting);
     this.leaving = true;
     setTimeout(() => (this.leaving = false), 5000);
+  }
+
+  // What a presentation wants, by its slides: start from the first step, stop, toggle, leave.
+  obey(wish) {
+    if (!this.views.length || !this.root.isConnected) return;
+    this.root.classList.toggle("bare", wish !== "leave");
+    if (wish === "toggle") this.turn();
+    else if (wish === "start" && !still() && !this.playing) (this.frame = 0), this.turn(true);
+    else if (wish !== "start" && this.playing) this.turn(false);
   }
 
   show() {

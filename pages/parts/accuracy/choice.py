@@ -13,6 +13,7 @@ from analysis.specs import METHODS, EvaluateSpec, ModelSpec
 from pages.parts import address, controls
 from pages.parts.accuracy.panel import accuracy_panel, results_of
 from pages.parts.accuracy.planned import planned
+from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
@@ -78,9 +79,9 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
         problem = why(error)
     if problem:
         st.error(plain(problem))
-    st.button(
+    acting_button(
         "Compare accuracy",
-        key="compare_accuracy",
+        "compare_accuracy",
         type="primary",
         icon=":material/monitoring:",
         disabled=bool(problem),

@@ -21,6 +21,7 @@ from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.likelihoods import likelihoods
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.results import accuracies, differences, perplexity
+from pages.parts.acting import acting_button
 from pages.parts.charts import export_button
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, progress_bar
@@ -138,9 +139,9 @@ def _planned(results: Results) -> int:
 
 
 def _resume(record: JobRecord) -> None:
-    if not st.button(
+    if not acting_button(
         "Resume",
-        key=f"resume_{record.id}",
+        f"resume_{record.id}",
         icon=":material/play_arrow:",
         help="Asks what is missing. What was answered is read from the store.",
     ):
@@ -174,9 +175,9 @@ def _state(job_id: str) -> None:
     else:
         progress_bar(record)
     with st.container(horizontal=True):
-        if record.kind == "evaluate" and st.button(
+        if record.kind == "evaluate" and acting_button(
             "Stop here",
-            key=f"end_{record.id}",
+            f"end_{record.id}",
             icon=":material/stop:",
             disabled=not evaluating,
             help="Ends the evaluation and keeps what is there. It can be resumed.",

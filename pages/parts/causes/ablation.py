@@ -7,18 +7,21 @@ import streamlit as st
 from pydantic import ValidationError
 
 from analysis.bundled.prompts import prompts
+from analysis.engine import JobRecord
 from analysis.evaluation.ablation_exhibits import effects_of, in_words, means, single_prompts
+from analysis.models.registry import BUNDLED_PAIR
 from analysis.specs import INTERVENTIONS, TARGETS, AblateSetSpec, SinkParams
 from analysis.specs import sentence as problem_sentence
 from cache.keys import content_key
 from pages.parts import asking, controls
+from pages.parts.acting import acting_button
 from pages.parts.charts import show, table
-from pages.parts.plain import plain
+from pages.parts.plain import code, plain
 from pages.parts.recordings import references
 from pages.parts.recordings.recording import Recording, finished_recordings
 
 _ASKED = "ablate_set_asked"
-BUNDLED_PAIR, BUNDLED_PROMPTS = ("bundled", "bundled-ar"), 50
+BUNDLED_PROMPTS = 50
 
 
 def ablation_over_prompts(recording: Recording, params: SinkParams) -> None:
@@ -36,7 +39,7 @@ def ablation_over_prompts(recording: Recording, params: SinkParams) -> None:
     if spec is None:
         return
     question = content_key(spec=spec.model_dump(mode="json"))[:12]
-    if st.button("Run over the prompts", key="run_ablate_set", icon=":material/science:", type="primary"):
+    if acting_button("Run over the prompts", "run_ablate_set", icon=":material/science:", type="primary"):
         st.session_state[_ASKED] = question
     by_hand = st.session_state.get(_ASKED) == question
     if not by_hand and not asking.at_hand("ablate_set", spec):
@@ -44,10 +47,27 @@ def ablation_over_prompts(recording: Recording, params: SinkParams) -> None:
     what = f"Ablating over {len(spec.prompts)} prompts"
     job = asking.ask("ablate_set", spec, what, by_hand=by_hand, meanwhile=_so_far)
     if job is not None:
-        for said in in_words(job.summary):
-            st.markdown(plain(said))
-        _outcome(job.summary)
-        _single_prompts(spec, job.summary)
+        _finished(job, spec)
+
+
+def ablation_shown(job: JobRecord) -> None:
+    """Draws a finished ablation with what it was asked with, and the way to asking another."""
+    spec = job.parameters(AblateSetSpec)
+    st.subheader("Ablation over prompts", anchor=False)
+    done = ", ".join(INTERVENTIONS[name].title for name in spec.interventions)
+    st.caption(
+        f"{plain(done)}, with {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens after each of "
+        f"{len(spec.prompts)} prompts, seed {spec.seed:d}."
+    )
+    with st.expander("Its prompts and settings"):
+        st.json(ablation_settings(job))
+    _finished(job, spec)
+    st.page_link("pages/causes.py", label="**Ask about other positions or prompts**", icon=":material/science:")
+
+
+def ablation_settings(job: JobRecord) -> dict[str, Any]:
+    """What an ablation was asked with, for an exported page."""
+    return job.parameters(AblateSetSpec).model_dump(mode="json")
 
 
 def _first_prompts(recording: Recording) -> str:
@@ -111,6 +131,13 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
     except ValidationError as error:
         st.info(plain(problem_sentence(error)))
         return None
+
+
+def _finished(job: JobRecord, spec: AblateSetSpec) -> None:
+    for said in in_words(job.summary):
+        st.markdown(plain(said))
+    _outcome(job.summary)
+    _single_prompts(spec, job.summary)
 
 
 def _so_far(partial: Mapping[str, Any]) -> None:

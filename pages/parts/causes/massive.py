@@ -5,6 +5,7 @@ import streamlit as st
 from analysis.recording.cause_exhibits import channels_by_layer, largest_channels
 from analysis.specs import SinkParams
 from pages.parts import permission
+from pages.parts.acting import acting_button
 from pages.parts.charts import show, table
 from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
@@ -58,5 +59,5 @@ def _record_again(recording: Recording) -> None:
         with refusal_kept(_PLACE):
             show_recording(submit("record", recording.request().model_copy(update={"channels": KEPT})).id)
 
-    st.button("Record it again with them", key="record_channels", on_click=again, icon=":material/fiber_manual_record:")
+    acting_button("Record it again with them", "record_channels", on_click=again, icon=":material/fiber_manual_record:")
     say_refusal(_PLACE)

@@ -8,6 +8,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.jobs import known_key
 from analysis.specs import FootprintSpec
+from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, submit
@@ -37,7 +38,7 @@ def footprint_of(record: JobRecord, folder: Path) -> None:
         return
     if job is not None and job.reason:
         st.error(plain(job.reason))
-    if st.button("Measure size and speed", key=f"footprint_{record.id}", icon=":material/speed:"):
+    if acting_button("Measure size and speed", key=f"footprint_{record.id}", icon=":material/speed:"):
         try:
             submit("footprint", spec)
         except EXPECTED as error:

@@ -6,6 +6,7 @@ import streamlit as st
 from analysis.models.checkpoint import find
 from analysis.specs import METHODS, EstimateSpec, PruneSpec
 from pages.parts import asking, permission
+from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.progress import duration
 from pages.parts.session import engine, leave, submit
@@ -31,7 +32,7 @@ def plan(specs: list[PruneSpec]) -> None:
         st.error(plain(why(error)))
         return
     if not may_ask:
-        st.button(
+        acting_button(
             "Estimate time and memory",
             key="prune_estimate",
             icon=":material/timer:",

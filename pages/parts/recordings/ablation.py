@@ -8,6 +8,7 @@ from analysis.figures.ablation import outcome_bars
 from analysis.specs import TARGETS, AblateSpec, SinkParams
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
+from pages.parts.acting import acting_button
 from pages.parts.charts import chart, heading
 from pages.parts.plain import plain
 from pages.parts.recordings import references
@@ -53,8 +54,8 @@ def ablation(recording: Recording, params: SinkParams) -> None:
     specs = [_spec(each, blocked, params) for each in recordings]
     # Another setting is another question, to be asked by hand.
     question = content_key(specs=[spec.model_dump(mode="json") for spec in specs])[:12]
-    if button.button(
-        "Run the ablation", key="run_ablation", icon=":material/science:", width="stretch", type="primary"
+    if acting_button(
+        "Run the ablation", "run_ablation", button, icon=":material/science:", width="stretch", type="primary"
     ):
         st.session_state[_ASKED] = question
     by_hand = st.session_state.get(_ASKED) == question

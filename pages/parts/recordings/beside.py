@@ -5,6 +5,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSpec
 from pages.parts import asking
+from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import among
 from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
@@ -102,9 +103,10 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
         help="Any causal language model: load it in the sidebar, record a prompt on the Denoise page, choose it here.",
     )
     if not same_prompt and wanted not in options[len(jobs) + 1 :]:
-        button.button(
+        acting_button(
             f"Record with {TWIN}",
-            key="record_twin",
+            "record_twin",
+            button,
             on_click=record_twin,
             icon=":material/fiber_manual_record:",
             width="stretch",

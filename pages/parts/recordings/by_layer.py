@@ -11,6 +11,7 @@ from analysis.recording.set_verdicts import NOISE
 from analysis.sinks.metrics import CURVES
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import permission
+from pages.parts.acting import acting_button
 from pages.parts.charts import heading, show
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
@@ -111,7 +112,7 @@ def _prompts(sets: list[OpenSet]) -> None:
             show_recording(submit("record", spec).id)
             st.session_state["dynamics_view"] = "Over the steps"
 
-    button.button("Look at it", key="look_at_prompt", on_click=record, icon=":material/search:", width="stretch")
+    acting_button("Look at it", "look_at_prompt", button, on_click=record, icon=":material/search:", width="stretch")
     say_refusal(_PLACE)
 
 

@@ -9,6 +9,7 @@ from analysis.engine import JobRecord
 from analysis.sinks.token_states import SPLITS, Split
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import controls
+from pages.parts.acting import acting_button, may_act
 from pages.parts.plain import plain
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import (
@@ -72,6 +73,8 @@ def _download(shown: JobRecord | None) -> None:
 
 def _open_file() -> None:
     """Takes in a recording dropped on the page. The box is then a new one, so that the server lets go of the bytes."""
+    if not may_act():
+        return
     taken_in = st.session_state.setdefault(_TAKEN_IN, 0)
     dropped = st.file_uploader(
         "Open a recording",
@@ -97,9 +100,9 @@ def opened(job: JobRecord) -> Recording | None:
         recording = open_recording(job)
     except EXPECTED as error:
         st.error(plain(why(error)))
-        st.button(
+        acting_button(
             "Remove this recording",
-            key=f"remove_{job.id}",
+            f"remove_{job.id}",
             icon=":material/delete:",
             on_click=engine().forget_result,  # otherwise asking again would find the file that cannot be opened
             args=(job,),

@@ -9,16 +9,17 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.models.checkpoint import find
+from analysis.models.registry import BUNDLED_PAIR
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSetSpec, SetParams
-from pages.parts import asking, controls, permission
+from pages.parts import address, asking, controls, permission
+from pages.parts.acting import acting_button
 from pages.parts.plain import code, plain
 from pages.parts.recordings.choice import among
 from pages.parts.session import engine, model_in_use, not_in_address, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
-PAIR = ("bundled", "bundled-ar")
-_CHOSEN, _PLACE, _ASKED = "sets_chosen", "record_set", "sets_asked"
+_CHOSEN, _PLACE, _ASKED, _ADDRESS = "sets_chosen", "record_set", "sets_asked", "set"
 _BENCHMARK = "a benchmark's contexts"
 
 
@@ -52,6 +53,7 @@ def sets_to_look_at() -> list[OpenSet]:
             list(jobs),
             key=_CHOSEN,
             persist_state="session",
+            on_change=_choose,
             max_selections=6,
             format_func=lambda job_id: titles.get(job_id, job_id),
             placeholder="Choose sets",
@@ -65,9 +67,9 @@ def sets_to_look_at() -> list[OpenSet]:
         _ask()
     say_refusal(_PLACE)
     if chosen:
-        st.query_params["set"] = ",".join(chosen)
-    elif "set" in st.query_params:
-        del st.query_params["set"]
+        address.write(_ADDRESS, ",".join(chosen))
+    else:
+        address.drop(_ADDRESS)
     _follow()
     return [opened for job_id in chosen if (opened := _opened(jobs[job_id], titles[job_id])) is not None]
 
@@ -93,7 +95,7 @@ def set_titles(jobs: list[JobRecord]) -> dict[str, str]:
 def _ask() -> None:
     """The form and its button. Nothing runs before it is pressed."""
     model = model_in_use()
-    sources = PAIR if model.source in PAIR else (model.source,)
+    sources = BUNDLED_PAIR if model.source in BUNDLED_PAIR else (model.source,)
     with st.expander("Settings", icon=":material/tune:"):
         prompts, own = _prompts()
         left, right = st.columns(2)
@@ -123,9 +125,9 @@ def _ask() -> None:
             st.session_state[_ASKED] = [submit("record_set", spec).id for spec in specs]
 
     number = min(count, len(own)) if own else count
-    st.button(
+    acting_button(
         f"Record {number:d} prompts",
-        key="record_set",
+        "record_set",
         type="primary",
         icon=":material/fiber_manual_record:",
         on_click=record,
@@ -160,19 +162,29 @@ def _sampler(source: str, paradigm: Any) -> str:
 
 
 def _take_from_address(jobs: dict[str, JobRecord]) -> None:
-    """Chooses what the address names; without one the newest set, and those of other models on the same prompts."""
-    if _CHOSEN in st.session_state:
-        return
-    named = [job_id for job_id in st.query_params.get("set", "").split(",") if job_id]
+    """Chooses what the address names, also where a link has led here after another choice; without one what was chosen,
+    else the newest set, and those of other models on the same prompts."""
+    named = [job_id for job_id in (address.named(_ADDRESS) or "").split(",") if job_id]
     unknown = [job_id for job_id in named if job_id not in jobs]
     if unknown:
         not_in_address(f"no set of recordings {', '.join(unknown)}.")
     chosen = [job_id for job_id in named if job_id in jobs]
+    if not chosen and _CHOSEN in st.session_state:
+        return
     if not chosen and jobs:
         newest = next(iter(jobs.values()))
         chosen = [newest.id, *_beside(newest, jobs)]
-    if jobs:
+    if jobs and chosen != st.session_state.get(_CHOSEN):
         st.session_state[_CHOSEN] = chosen
+
+
+def _choose() -> None:
+    """Before the page is drawn, so that the address of before does not undo the choice."""
+    chosen = st.session_state[_CHOSEN]
+    if chosen:
+        address.write(_ADDRESS, ",".join(chosen))
+    else:
+        address.drop(_ADDRESS)
 
 
 def _beside(shown: JobRecord, jobs: dict[str, JobRecord]) -> list[str]:
@@ -194,6 +206,7 @@ def _take_finished(jobs: dict[str, JobRecord]) -> None:
         done = [job_id for job_id in asked if job_id in jobs]
         if done:
             st.session_state[_CHOSEN] = done
+            address.write(_ADDRESS, ",".join(done))
         st.session_state[_ASKED] = []
         for record in records:
             if record is not None and record.state != "done":

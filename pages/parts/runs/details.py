@@ -14,6 +14,7 @@ from analysis.evaluation import conditions
 from analysis.figures import pruning as figures
 from analysis.pruned.report_file import read_report
 from analysis.specs import ImportSpec
+from pages.parts.acting import acting_button, may_act
 from pages.parts.charts import card, chart, table
 from pages.parts.plain import code, plain
 from pages.parts.pruning.footprints import footprint_of
@@ -79,6 +80,14 @@ def _numbers(run: Run) -> None:
 
 
 def _label(run: Run) -> None:
+    if may_act():
+        _label_form(run)
+    if run.label.tags or run.label.note:
+        tags_shown = " · ".join(plain(tag) for tag in run.label.tags)
+        st.markdown("  \n".join(part for part in (tags_shown and f"Tags: {tags_shown}", plain(run.label.note)) if part))
+
+
+def _label_form(run: Run) -> None:
     with st.expander("Name, tags, notes", icon=":material/edit:"), st.form(f"label_{run.id}", border=False):
         left, right = st.columns([3, 1], vertical_alignment="bottom")
         name = left.text_input("Name", run.name, key=f"name_{run.id}", help="Empty: the automatic one.")
@@ -93,9 +102,6 @@ def _label(run: Run) -> None:
                 st.error(plain(why(error)))
             else:
                 st.rerun()
-    if run.label.tags or run.label.note:
-        tags_shown = " · ".join(plain(tag) for tag in run.label.tags)
-        st.markdown("  \n".join(part for part in (tags_shown and f"Tags: {tags_shown}", plain(run.label.note)) if part))
 
 
 # --- what is known of it ----------------------------------------------------------------------------------------
@@ -182,4 +188,4 @@ def _remove(run: Run) -> None:
             st.caption("No job of this store made this folder, so it is not removed here. Remove the folder itself.")
             return
         st.caption(f"The run goes, and what was said of it; evaluations keep their numbers. {freed}")
-        st.button("Remove it for good", key=f"remove_now_{run.id}", on_click=remove_run, args=(engine(), run))
+        acting_button("Remove it for good", f"remove_now_{run.id}", on_click=remove_run, args=(engine(), run))

@@ -8,6 +8,7 @@ import streamlit as st
 from analysis.engine.runs import known_runs
 from analysis.engine.storage import Stored, remove, stored_results
 from analysis.jobs import JOBS
+from pages.parts.acting import acting_button
 from pages.parts.charts import table
 from pages.parts.progress import job_title
 from pages.parts.session import engine
@@ -54,7 +55,7 @@ def disk() -> None:
             freed = _megabytes(sum(stored.bytes for stored in ticked))
             with st.popover(f"Remove {len(ticked)} ({freed})", icon=":material/delete:", key=_TICKED):
                 st.caption("What is removed has to be computed again. Jobs that asked the same go with it.")
-                st.button("Remove for good", key="disk_remove", on_click=_remove, args=(ticked,))
+                acting_button("Remove for good", "disk_remove", on_click=_remove, args=(ticked,))
 
 
 def _remove(ticked: list[Stored]) -> None:

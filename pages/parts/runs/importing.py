@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.evaluation.lm_eval_results import models_in
 from analysis.specs import ImportSpec
+from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, submit
@@ -35,7 +36,7 @@ def import_runs() -> None:
                 placeholder="the first" if name == "filters" else "acc, exact_match",
                 persist_state="session",
             )
-        st.button("Import", key="import_start", icon=":material/upload_file:", on_click=_ask)
+        acting_button("Import", "import_start", icon=":material/upload_file:", on_click=_ask)
         say_refusal(_PLACE)
         _under_way()
 

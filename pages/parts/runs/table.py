@@ -11,7 +11,8 @@ from pages.parts.charts import table
 from pages.parts.session import engine, not_in_address
 
 MOST = 8  # runs compared at once
-_CHOSEN, _SHOWN, _ASKED = "runs_chosen", "runs_shown", "run"
+RUNS_ASKED = "run"  # in the address: ids of runs that are open
+_CHOSEN, _SHOWN = "runs_chosen", "runs_shown"
 _DENSE = "dense"
 
 
@@ -54,16 +55,16 @@ def runs_table(runs: list[Run]) -> list[Run]:
         placeholder="tick rows above, or choose by name",
     )
     if chosen:
-        st.query_params[_ASKED] = chosen
-    elif _ASKED in st.query_params:
-        del st.query_params[_ASKED]
+        st.query_params[RUNS_ASKED] = chosen
+    elif RUNS_ASKED in st.query_params:
+        del st.query_params[RUNS_ASKED]
     return [by_id[run_id] for run_id in chosen]
 
 
 def _from_address(by_id: dict[str, Run]) -> None:
     """What is chosen at first stands in the address; a run that is gone is no choice any more."""
     if _CHOSEN not in st.session_state:
-        names = st.query_params.get_all(_ASKED)
+        names = st.query_params.get_all(RUNS_ASKED)
         if any(run_id not in by_id for run_id in names):
             not_in_address("a run that is not in the store.")
         st.session_state[_CHOSEN] = [run_id for run_id in names if run_id in by_id][:MOST]

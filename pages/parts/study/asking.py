@@ -8,6 +8,7 @@ from analysis.evaluation import planning
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from pages.parts import controls, permission
+from pages.parts.acting import acting_button
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, submit
 from pages.parts.study import choice
@@ -35,9 +36,9 @@ def ask_study(model: ModelSpec) -> None:
         st.error(plain(problem))
     else:
         _plan(spec)
-    st.button(
+    acting_button(
         "Start the study",
-        key="study_start",
+        "study_start",
         type="primary",
         icon=":material/science:",
         disabled=spec is None,

@@ -16,8 +16,8 @@ _ADDRESS, _CHOSEN = "study", "study_shown"
 EXAMPLE = "example"
 
 
-def shown_study() -> JobRecord | Findings | None:
-    """The study in the address, else the newest, else the example; with the others to choose from."""
+def shown_study(boxed: bool = True) -> JobRecord | Findings | None:
+    """The study in the address, else the newest, else the example. boxed: with the others to choose from."""
     records = {record.id: record for record in engine().jobs("study")}
     shipped = example()
     options = [*records, *([EXAMPLE] if shipped is not None else [])]
@@ -27,7 +27,7 @@ def shown_study() -> JobRecord | Findings | None:
     if not options:
         return None
     shown = named if named in options else options[0]
-    if len(options) > 1:
+    if boxed and len(options) > 1:
         st.session_state[_CHOSEN] = shown
         shown = st.selectbox(
             "Study",

@@ -4,7 +4,6 @@ import json
 
 import streamlit as st
 
-from analysis.engine.studies import watch_name
 from analysis.figures.export import Exhibit
 from analysis.specs import METHODS, STUDY_PARTS, StudySpec
 from analysis.study import exhibits, rules
@@ -13,7 +12,7 @@ from analysis.study.report import NOTHING, report_folder, report_html
 from pages.parts.charts import chart
 from pages.parts.plain import plain
 from pages.parts.recordings.player import stored_player
-from pages.parts.session import engine
+from pages.parts.study.links import draw_ways, in_this_store
 
 _TERMS = (
     "Attention sink: a token that soaks up much more attention than the others. Pruning: removing weights. Wanda: a "
@@ -52,6 +51,7 @@ def story(findings: Findings) -> None:
                     st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences[_FIRST:]))
         for key, exhibit in exhibits.part_exhibits(findings, name).items() if name not in _BODIES else ():
             _show(exhibit, key)
+            draw_ways(findings, name, key)
         if name in _BODIES:
             _BODIES[name](findings)
 
@@ -61,21 +61,12 @@ def _show(exhibit: Exhibit, name: str, formula: str = "") -> None:
 
 
 def _watch(findings: Findings) -> None:
-    spec, jobs = StudySpec.model_validate(findings.spec), findings.part("watch").jobs
     if findings.playback is not None:
         stored_player(findings.playback, "study_player")
-    elif not any(engine().job(job) for job in jobs.values()):
-        st.caption(f"Its prompt: “{plain(spec.prompt)}”")
+    elif not in_this_store(findings):
+        st.caption(f"Its prompt: “{plain(StudySpec.model_validate(findings.spec).prompt)}”")
         st.page_link("pages/denoise.py", label="**Record it and watch**", icon=":material/play_circle:")
-    for model in spec.models:
-        job = jobs.get(watch_name(model))
-        if job is not None and engine().job(job) is not None:  # those of the example are in no store but its own
-            st.page_link(
-                "pages/denoise.py",
-                label=f"**Watch {plain(model.source)} write**",
-                icon=":material/play_circle:",
-                query_params={"recording": job},
-            )
+    draw_ways(findings, "watch")
 
 
 def _pruning(findings: Findings) -> None:
@@ -87,15 +78,9 @@ def _pruning(findings: Findings) -> None:
         for column, (name, exhibit) in zip(st.columns(2, gap="large"), ways[first : first + 2], strict=False):
             with column:
                 _show(exhibit, name, exhibits.WATERFALL_FORMULA)
+                draw_ways(findings, "pruning", name)
     _show(shown["seeds"], "seeds", "Right answers, the mean over tasks.")
-    pruning = findings.pruning
-    if pruning is not None and engine().job(pruning.job) is not None:
-        st.page_link(
-            "pages/sweep.py",
-            label="**All runs of this sweep**",
-            icon=":material/stacked_line_chart:",
-            query_params={"sweep": pruning.job},
-        )
+    draw_ways(findings, "pruning", "seeds")
 
 
 _BODIES = {"watch": _watch, "pruning": _pruning}

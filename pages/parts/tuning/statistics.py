@@ -9,6 +9,7 @@ from analysis.models.checkpoint import Checkpoint, find
 from analysis.specs import CalibrateSpec, CalibrationParams, sentence
 from cache.keys import content_key
 from pages.parts import asking, controls
+from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import noise_note, preset_box
 from pages.parts.session import engine, model_in_use
@@ -42,7 +43,7 @@ def statistics_job() -> JobRecord | None:
             "Nothing is stored for this model and calibration yet. One job runs the dense model over noised text; from "
             "then on every setting is computed without the model."
         )
-        if st.button("Store statistics", key="tuning_calibrate", type="primary", icon=":material/database:"):
+        if acting_button("Store statistics", key="tuning_calibrate", type="primary", icon=":material/database:"):
             st.session_state[_ASKED] = question
             st.rerun()
         return None

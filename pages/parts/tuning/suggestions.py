@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from analysis.engine import JobRecord
 from analysis.jobs.summaries import SuggestPartial, SuggestSummary, Trial
 from analysis.specs import OBJECTIVES, CalibrateSpec, SuggestSpec, TuneParams, sentence
+from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, log_drawer, progress_bar
 from pages.parts.session import engine, not_in_address, restart, submit
@@ -26,9 +27,10 @@ def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams, levels: tu
     if problem:
         st.error(plain(problem))
     left, right = st.columns([1, 5], vertical_alignment="center")
-    left.button(
+    acting_button(
         "Suggest",
-        key="suggest",
+        "suggest",
+        left,
         type="primary",
         icon=":material/auto_awesome:",
         disabled=spec is None,
@@ -123,9 +125,10 @@ def _state(record: JobRecord, spec: SuggestSpec, rows: list[Trial]) -> None:
     if not record.ended:
         progress_bar(record)
         stop, abort, text = st.columns([1, 1, 4], vertical_alignment="center")
-        pressed = stop.button(
+        pressed = acting_button(
             "Stop here",
-            key=f"search_stop_{record.id}",
+            f"search_stop_{record.id}",
+            stop,
             icon=":material/stop:",
             disabled=not rows,
             width="stretch",
@@ -148,7 +151,7 @@ def _state(record: JobRecord, spec: SuggestSpec, rows: list[Trial]) -> None:
         st.info(f"Stopped after {len(rows)} of {record.summary['planned']:d} trials.{what}")
     else:
         return
-    if st.button("Resume", key=f"search_resume_{record.id}", icon=":material/play_arrow:"):
+    if acting_button("Resume", key=f"search_resume_{record.id}", icon=":material/play_arrow:"):
         _again(record)
 
 

@@ -1,0 +1,39 @@
+"""What a demonstration runs (SINKSCOPE_DEMO): recordings of the bundled pair within bounds, and nothing else.
+
+The engine asks this where jobs are submitted and where it is asked to change what is stored, so that no page and no
+address can do more.
+"""
+
+from analysis.errors import UserError
+from analysis.models.registry import BUNDLED_PAIR
+from analysis.specs import ModelSpec, RecordSpec, Spec
+
+LONGEST_PROMPT = 400  # characters
+MOST_TOKENS = 64  # new tokens, and denoising steps
+MOST_WAITING = 4  # recordings that run or wait
+ONLY_READ = (
+    "This is a demonstration: it records short prompts with the bundled pair and changes nothing else. Install "
+    "SinkScope to do this."
+)
+
+
+def refusal(kind: str, spec: Spec, waiting: int) -> str:
+    """Why a demonstration does not run this, in a sentence or two; nothing where it does. waiting: jobs before it."""
+    if kind != "record" or type(spec) is not RecordSpec:
+        return ONLY_READ
+    if spec.model not in [ModelSpec(source=source) for source in BUNDLED_PAIR]:
+        return ONLY_READ
+    steps = max(getattr(spec.sampling, "steps", 0) or 0, spec.sampling.forwards())
+    if len(spec.prompt) > LONGEST_PROMPT or spec.sampling.gen_length > MOST_TOKENS or steps > MOST_TOKENS:
+        return (
+            f"This demonstration takes prompts of up to {LONGEST_PROMPT} characters, and {MOST_TOKENS} new tokens and "
+            "steps. Make it shorter."
+        )
+    if waiting >= MOST_WAITING:
+        return f"{waiting} recordings run or wait already. Try it again in a minute."
+    return ""
+
+
+def refuse_changes() -> None:
+    """Raises the UserError of a demonstration that is asked to change what is stored."""
+    raise UserError(ONLY_READ)

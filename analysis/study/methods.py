@@ -1,0 +1,79 @@
+"""How the numbers of each part of a study were made: what is counted, what an interval holds, which test there is."""
+
+from collections.abc import Callable
+
+from analysis.recording.set_verdicts import NOISE
+from analysis.specs import StudySpec
+from analysis.study.findings import Findings
+
+_CROSSED = (
+    "The variance is that of calibration seeds and clusters of items crossed, V = V(seeds) + V(clusters) − V(seeds × "
+    "clusters); in the interval each part has its own Student quantile (Banerjee)."
+)
+
+
+def how(findings: Findings, part: str) -> str:
+    """How the figures of a part are to be read by a reviewer, in plain text."""
+    return _HOW[part](findings)
+
+
+def how_compared(findings: Findings) -> str:
+    """How the differences between methods were tested."""
+    pruning = findings.pruning
+    if pruning is None:
+        return ""
+    noise = sum(one.kind == "noise" and one.effect.p is not None for one in pruning.contrasts)
+    return (
+        f"Mean paired differences over tasks, {pruning.items:,} items in {pruning.clusters:,} clusters, as shares. "
+        f"{_CROSSED} p: two-sided, the level at which that interval would end at 0. p_adjusted: after Holm over the "
+        f"{pruning.tests} differences of the discount and of the whole recipe, and over the {noise} of the noise among "
+        "themselves."
+    )
+
+
+def _watch(findings: Findings) -> str:
+    spec = StudySpec.model_validate(findings.spec)
+    return (
+        f"One prompt, seed {spec.seed}: “{spec.prompt}”. It shows what a recording looks like, and proves nothing; "
+        "there is no interval and no test."
+    )
+
+
+def _sets(findings: Findings) -> str:
+    spec = StudySpec.model_validate(findings.spec)
+    return (
+        f"{spec.prompts} prompts a model, each of them one cluster, drawn as a whole; {spec.random_models} models with "
+        f"random weights; seed {spec.seed}. Intervals: 95 %, percentile bootstrap over prompts, 2,000 draws. {NOISE} "
+        "No p is made."
+    )
+
+
+def _causes(findings: Findings) -> str:
+    counts = sorted({cause.effect.n for cause in findings.causes}) or [StudySpec.model_validate(findings.spec).prompts]
+    told = " to ".join(f"{count}" for count in dict.fromkeys((counts[0], counts[-1])))
+    return (
+        f"{told} prompts a model, each of them one cluster, one seed. Paired: sinks blocked minus as many positions of "
+        "the same state, on the same prompt. Intervals: 95 %, bootstrap over prompts. p: two-sided, Student's, and the "
+        "sign flip's where it is larger and few prompts differ; after Holm over one model's effects on one measure."
+    )
+
+
+def _pruning(findings: Findings) -> str:
+    pruning = findings.pruning
+    if pruning is None:
+        return ""
+    seeds = sorted({len(one.seeds) for one in pruning.settings})
+    told = " to ".join(f"{count}" for count in dict.fromkeys((seeds[0], seeds[-1])))
+    return (
+        f"{pruning.items:,} items in {pruning.clusters:,} clusters; {told} calibration seeds a method. {_CROSSED} "
+        "The tests of these differences stand beneath ‘All differences’; a dot of one seed has no interval."
+    )
+
+
+_HOW: dict[str, Callable[[Findings], str]] = {
+    "watch": _watch,
+    "sinks": _sets,
+    "movement": _sets,
+    "causes": _causes,
+    "pruning": _pruning,
+}

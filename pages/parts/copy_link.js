@@ -1,0 +1,34 @@
+// Copies the address of the page as it stands. Where the browser keeps the clipboard from pages, as it does on plain
+// HTTP, the address is shown to be copied by hand.
+
+export default function copyLink({ parentElement }) {
+  if (parentElement.querySelector("button")) return;
+  const button = document.createElement("button"), field = document.createElement("input"), said = document.createElement("span");
+  button.type = "button";
+  button.textContent = "Copy the link to this page";
+  field.readOnly = true;
+  field.hidden = true;
+  field.setAttribute("aria-label", "The address of this page");
+  said.setAttribute("role", "status");
+  let resting;
+  const say = (text) => {
+    said.textContent = text;
+    clearTimeout(resting);
+    resting = setTimeout(() => (said.textContent = ""), 4000);
+  };
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      field.hidden = true;
+      say("Copied.");
+    } catch {
+      field.hidden = false;
+      field.value = location.href;
+      field.focus();
+      field.select();
+      say("Copy it from the field.");
+    }
+  });
+  field.addEventListener("focus", () => field.select());
+  parentElement.append(button, field, said);
+}

@@ -1,0 +1,140 @@
+"""The ways from a study's figures to the pages that show the same, in the very state that the figure was drawn from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from analysis.engine.studies import ablation_name, set_name, watch_name
+from analysis.specs import METHODS, StudySpec
+from analysis.study import exhibits
+from analysis.study.findings import Findings, Setting, Waterfall
+from pages.parts.causes.stated import ABLATION_ASKED
+from pages.parts.plain import plain
+from pages.parts.runs.table import MOST as MOST_RUNS
+from pages.parts.runs.table import RUNS_ASKED
+from pages.parts.session import engine
+
+
+@dataclass(frozen=True)
+class Way:
+    """A link. label: Markdown. query: what the address names there."""
+
+    page: str
+    label: str
+    icon: str
+    query: dict[str, str | list[str]]
+
+
+def draw_ways(findings: Findings, part: str, figure: str = "") -> None:
+    """Draws the links of one figure, or of a part of the story; none where its jobs are in another store."""
+    ways = _WAYS[part](findings, figure)
+    if ways:
+        with st.container(horizontal=True):
+            for way in ways:
+                st.page_link(way.page, label=f"**{way.label}**", icon=way.icon, query_params=way.query)
+
+
+def in_this_store(findings: Findings) -> bool:
+    """Whether any job of a study is in this store, so that its figures have pages to lead to."""
+    return any(engine().job(job) is not None for part in findings.parts for job in part.jobs.values())
+
+
+def _watch(findings: Findings, figure: str) -> list[Way]:
+    jobs = _there(findings, "watch")
+    return [
+        Way(
+            "pages/denoise.py",
+            f"Watch {plain(model.source)} write",
+            ":material/play_circle:",
+            {"recording": jobs[watch_name(model)]},
+        )
+        for model in _spec(findings).models
+        if watch_name(model) in jobs
+    ]
+
+
+def _sets(findings: Findings, figure: str) -> list[Way]:
+    """The sets that a figure shows: all of them, or of `movement_N` the one of that number."""
+    jobs = _there(findings, "sinks")
+    sets = [jobs[set_name(model)] for model in _spec(findings).models if set_name(model) in jobs]
+    number = figure.removeprefix("movement_")
+    if number.isdigit():
+        sets = sets[int(number) : int(number) + 1]
+    if not sets:
+        return []
+    label = "This set by layer and step" if len(sets) == 1 else "These sets by layer and step"
+    return [Way("pages/dynamics.py", label, ":material/timeline:", {"set": ",".join(sets)})]
+
+
+def _causes(findings: Findings, figure: str) -> list[Way]:
+    jobs = _there(findings, "causes")
+    return [
+        Way(
+            "pages/causes.py",
+            f"The ablation of {plain(model.source)}",
+            ":material/science:",
+            {ABLATION_ASKED: jobs[ablation_name(model)]},
+        )
+        for model in _spec(findings).models
+        if ablation_name(model) in jobs
+    ]
+
+
+def _pruning(findings: Findings, figure: str) -> list[Way]:
+    """The sweep, at the sparsity of a waterfall; its runs beside each other; the accuracies of the sink-aware one."""
+    pruning = findings.pruning
+    if pruning is None or engine().job(pruning.job) is None:
+        return []
+    sweep: dict[str, str | list[str]] = {"sweep": pruning.job}
+    waterfall = next((one for one in pruning.waterfalls if exhibits.way_name(one) == figure), None)
+    if waterfall is None:
+        return [Way("pages/sweep.py", "All runs of this sweep", ":material/stacked_line_chart:", sweep)]
+    at = f"{waterfall.sparsity:.0%}"
+    ways = [
+        Way("pages/sweep.py", f"This sweep at {at}", ":material/stacked_line_chart:", sweep | {"sweep_sparsity": at})
+    ]
+    settings = _along(pruning.settings, waterfall)
+    runs = _by_seed(settings)
+    if runs:
+        ways.append(Way("pages/runs.py", f"These {len(runs)} runs", ":material/table_view:", {RUNS_ASKED: runs}))
+    scored = settings[-1] if settings else None
+    if scored is not None and scored.evaluations and engine().job(scored.evaluations[0]) is not None:
+        label = f"Accuracy of {METHODS[scored.method].title}, seed {scored.seeds[0]}"
+        query: dict[str, str | list[str]] = {"evaluation": scored.evaluations[0]}
+        ways.append(Way("pages/accuracy.py", label, ":material/monitoring:", query))
+    return ways
+
+
+def _along(settings: tuple[Setting, ...], waterfall: Waterfall) -> list[Setting]:
+    """The settings that a waterfall steps through, in its order."""
+    method = METHODS[waterfall.method]
+    names = dict.fromkeys([method.published, method.control, method.name])
+    mine = {one.method: one for one in settings if one.sparsity == waterfall.sparsity}
+    return [mine[name] for name in names if name in mine]
+
+
+def _by_seed(settings: list[Setting]) -> list[str]:
+    """Runs of the settings, whole calibration seeds of them, no more than are compared at once."""
+    prunings = [one.prunings for one in settings if one.prunings]
+    rows = list(zip(*prunings, strict=False))[: MOST_RUNS // max(len(prunings), 1)]
+    return [run for row in rows for run in row if engine().job(run) is not None]
+
+
+_WAYS: dict[str, Callable[[Findings, str], list[Way]]] = {
+    "watch": _watch,
+    "sinks": _sets,
+    "movement": _sets,
+    "causes": _causes,
+    "pruning": _pruning,
+}
+
+
+def _spec(findings: Findings) -> StudySpec:
+    return StudySpec.model_validate(findings.spec)
+
+
+def _there(findings: Findings, part: str) -> dict[str, str]:
+    """The jobs of a part whose results are in this store."""
+    jobs = {name: engine().job(job_id) for name, job_id in findings.part(part).jobs.items()}
+    return {name: job.id for name, job in jobs.items() if job is not None and engine().has_result(job)}

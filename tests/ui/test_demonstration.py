@@ -1,0 +1,97 @@
+"""A demonstration's pages: nothing on them starts or changes anything but a recording of the bundled pair."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
+from pages.parts import door
+from pages.parts.session import engine
+from tests.helpers import ROOT
+from tests.ui.helpers import app, texts
+from tests.ui.test_door import ask, inside
+
+pytestmark = pytest.mark.slow
+PAGES = {
+    "study": {},
+    "overview": {},
+    "denoise": {},
+    "sinks": {"sinks_view": "Ablation"},
+    "dynamics": {"dynamics_view": "Over the steps"},
+    "causes": {},
+    "tuning": {},
+    "pruning": {},
+    "accuracy": {},
+    "sweep": {},
+    "runs": {},
+    "masks": {},
+}
+STARTING = ("record", "try_again")  # keys of buttons that record
+
+
+@pytest.fixture(scope="module", autouse=True)
+def demonstration(_own_engine):
+    """The engine of these tests is a demonstration's, with one recording."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SINKSCOPE_DEMO", "1")
+        engine.clear()
+        spec = RecordSpec(prompt="mia has a dog .", sampling=LLaDASampling(gen_length=6, steps=3))
+        yield engine().wait(engine().submit("record", spec).id, 240)
+        engine().close()
+        engine.clear()
+
+
+def state() -> tuple:
+    """Everything that a visitor could have changed."""
+    return [(job.id, job.state) for job in engine().jobs()], engine().store.labels()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_control_of_a_page_starts_or_changes_anything(name, demonstration):
+    test = app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name])
+    assert not test.get("file_uploader"), "a file would be taken in"
+    before, keys = state(), [button.key for button in test.button if not button.disabled]
+    for key in keys:
+        if key in STARTING:
+            continue
+        test.button(key=key).click().run()
+        assert not test.exception
+        assert state() == before, f"{key} changes something"
+        test = app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name])
+    assert state() == before
+
+
+@pytest.mark.parametrize("name", ["pruning", "sweep", "study", "runs", "sinks"])
+def test_one_sentence_stands_in_the_place_of_the_button(name, demonstration):
+    said = texts(app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name]))
+    assert "Not in this demonstration" in said and "This is a demonstration" in said
+
+
+def test_another_model_in_the_address_is_not_looked_for(demonstration):
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    test.query_params["source"] = "/etc"
+    test.run()
+    assert "a model that this demonstration does not run" in texts(test)
+    test.segmented_control(key="demo_model").set_value("bundled-ar").run()
+    assert test.query_params["source"] in ("bundled-ar", ["bundled-ar"]) and not test.exception
+
+
+def test_a_recording_is_made_and_one_beyond_the_bounds_is_refused(demonstration):
+    test = app("pages/denoise.py")
+    before = len(engine().jobs("record"))
+    test.number_input(key="bundled_gen_length").set_value(80).run()
+    test.button(key="record").click().run()
+    assert "This demonstration takes prompts of up to" in texts(test) and len(engine().jobs("record")) == before
+    test.number_input(key="bundled_gen_length").set_value(16).run()
+    test.text_area(key="prompt_bundled").set_value("kate is in the car .").run()
+    test.button(key="record").click().run()
+    assert len(engine().jobs("record")) == before + 1
+    assert engine().wait(engine().jobs("record")[0].id, 240).state == "done"
+    assert engine().jobs("record")[0].spec["model"] == ModelSpec().model_dump(mode="json")
+
+
+def test_files_are_refused_at_the_door_and_a_demonstration_may_stand_open(demonstration):
+    guard = door.NoUploads(inside)
+    assert ask(guard, "/_stcore/upload_file/a/b", method="PUT", body=b"x" * 9)[0] == 403
+    assert ask(guard, "/study")[2] == b"inside"
+    assert door.why_closed("0.0.0.0") == ""
+    assert door.NoUploads in [layer.cls for layer in door.middleware()]

@@ -1,0 +1,99 @@
+"""The ways from a study's figures: each page shows the very state that the figure was drawn from; and the slides."""
+
+import json
+from urllib.parse import parse_qs
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.specs import ModelSpec, StudySpec
+from analysis.study import rules
+from analysis.study.gather import gather
+from pages.parts.plain import plain
+from pages.parts.session import engine
+from tests.helpers import tiny_llada
+from tests.ui.helpers import app, texts
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A finished study of a tiny model in the app's own store."""
+    spec = StudySpec(
+        model=ModelSpec(source=tiny_llada(tmp_path_factory.mktemp("tiny") / "model", 0), device="cpu"),
+        prompt="one day ben goes to the zoo .",
+        gen_length=4,
+        prompts=2,
+        random_models=0,
+        sparsities=(0.5,),
+        seeds=(0,),
+        samples=2,
+        seq_len=32,
+        tasks=("bundled_agreement", "bundled_story"),
+        limit=2,
+    )
+    record = engine().wait(engine().submit("study", spec).id, 600)
+    assert record.state == "done", record.reason
+    return record
+
+
+def ways(test: AppTest) -> dict[str, dict[str, list[str]]]:
+    """What the links of the page name in the address, by the page they lead to; the newest of each page."""
+    links = [element.proto for element in test.get("page_link")]
+    return {link.page: parse_qs(link.query_string.removeprefix("?")) for link in links if link.query_string}
+
+
+def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
+    found = gather(study, engine())
+    named = ways(app("pages/study.py", study=study.id))
+    jobs = {part.name: list(part.jobs.values()) for part in found.parts}
+    runs = [one.prunings[0] for one in found.pruning.settings]
+    assert named["denoise"]["recording"] == jobs["watch"]
+    assert named["dynamics"]["set"] == jobs["sinks"]
+    assert named["causes"]["ablation_job"] == jobs["causes"]
+    assert named["sweep"]["sweep"] == jobs["pruning"]
+    assert sorted(named["runs"]["run"]) == sorted(runs)
+    scored = next(one for one in found.pruning.settings if one.method == "sink-wanda")
+    assert named["accuracy"]["evaluation"] == list(scored.evaluations)
+
+    test = app("pages/denoise.py", recording=jobs["watch"][0])
+    assert test.selectbox(key="recording_choice").value == jobs["watch"][0]
+    test = app("pages/dynamics.py", set=jobs["sinks"][0])
+    assert test.multiselect(key="sets_chosen").value == jobs["sinks"]
+    assert "Which tokens each layer rests on" in texts(test)
+    test = app("pages/causes.py", ablation_job=jobs["causes"][0])
+    spec = engine().job(jobs["causes"][0]).spec
+    assert json.loads(test.json[0].value) == spec and "2 prompts, layers 0 to" in texts(test)
+    test = app("pages/runs.py", run=runs)
+    assert test.multiselect(key="runs_chosen").value == runs
+    test = app("pages/sweep.py", sweep=jobs["pruning"][0])
+    assert len(test.dataframe[-1].value) == len(runs)
+    test = app("pages/accuracy.py", evaluation=scored.evaluations[0])
+    assert test.query_params["evaluation"] in (list(scored.evaluations), scored.evaluations[0])
+    assert "Sink-Wanda" in texts(test) or "sink" in texts(test)
+
+
+def test_a_link_shows_its_set_whatever_was_chosen_before(study):
+    test = app("pages/dynamics.py")
+    test.multiselect(key="sets_chosen").set_value([]).run()
+    assert "set" not in test.query_params
+    (job,) = [job.id for job in engine().jobs("record_set")]
+    test.query_params["set"] = job
+    test.run()
+    assert test.multiselect(key="sets_chosen").value == [job]
+
+
+def test_an_ablation_that_is_not_here_is_said():
+    assert "an ablation that is not in the store" in texts(app("pages/causes.py", ablation_job="0123456789ab"))
+
+
+def test_slides_hold_the_answer_every_figure_and_the_verdict_and_no_controls(study):
+    found = gather(study, engine())
+    test = app("pages/study.py", study=study.id, present="true")
+    told = "\n".join([texts(test), *(head.value for head in [*test.header, *test.subheader])])
+    for sentence in [*rules.answer(found), *(one.numbers for one in rules.verdicts(found))]:
+        assert plain(sentence) in told
+    page = app("pages/study.py", study=study.id)
+    assert len(test.get("plotly_chart")) == len(page.get("plotly_chart"))
+    assert not list(test.main.button) and not test.get("download_button")
