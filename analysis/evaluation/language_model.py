@@ -18,7 +18,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from analysis.errors import UserError
 from analysis.evaluation import early_draws as adaptive
-from analysis.evaluation.likelihood import Budget, Likelihood, Request, greedy_match, log_likelihoods, seed_of
+from analysis.evaluation.likelihood import Budget, Known, Likelihood, Request, greedy_match, log_likelihoods, seed_of
 from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
 from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
@@ -51,13 +51,16 @@ OnResponse = Callable[[int, Any, Likelihood | None], None]
 class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has no types
     """One of our models as lm-eval sees it. `on_response` is told of every request as it is finished."""
 
-    def __init__(self, model: LoadedModel, settings: Settings, budget: Budget | None = None) -> None:
+    def __init__(
+        self, model: LoadedModel, settings: Settings, budget: Budget | None = None, known: Known | None = None
+    ) -> None:
         super().__init__()
         if model.tokenizer is None:
             raise UserError(f"'{model.spec.source}' has no tokenizer, so it cannot be evaluated. Add its files.")
         self.model, self.settings = model, settings
         self.tokenizer = model.tokenizer
         self.budget = budget or Budget.of(model)
+        self.known: Known = {} if known is None else known
         self.on_response: OnResponse = lambda index, response, likelihood: None
         self.on_forward: Callable[[], None] = lambda: None  # before every forward; may raise to stop
         self.cut: set[int] = set()  # requests whose prompt was cut from the left because it was too long
@@ -123,6 +126,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             "guidance": self.guidance,
             "budget": self.budget,
             "on_forward": self.on_forward,
+            "known": self.known,
         }
         if self.settings.early_draws and self.model.mask_token is not None:
             adaptive.log_likelihoods(self.model, questions, self._origins, **options)

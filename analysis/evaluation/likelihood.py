@@ -64,6 +64,10 @@ class Likelihood:
     tokens: int = 0
 
 
+Known = dict[bytes, Likelihood]
+"""Exact likelihoods of one model by a digest of guidance, context and answer: items often ask what others asked."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A piece of an answer that is scored on its own: all of it, or what of it lies in one block.
@@ -167,6 +171,10 @@ def masks_seed(request: Request, seed: int) -> int:
     return _hashed((seed, request.task, request.item or request.context))
 
 
+def _digest(guidance: float, request: Request) -> bytes:
+    return hashlib.sha256(repr((guidance, request.context, request.continuation)).encode()).digest()[:16]
+
+
 def _hashed(parts: tuple[object, ...]) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big")
 
@@ -180,12 +188,14 @@ def log_likelihoods(
     guidance: float = 0.0,
     budget: Budget | None = None,
     on_forward: Callable[[], None] = lambda: None,
+    known: Known | None = None,
 ) -> list[Likelihood]:
     """Scores answers, in the order asked. `on_result` is called with the index of each as it is finished.
 
     draws: masked sets allowed an answer of a diffusion model. guidance: classifier-free guidance g, with logits c given
     the context and u with the context masked: LLaDA's u + (g + 1)(c − u), Dream's u + g(c − u); 0 is none.
-    on_forward: called before every forward; what it raises ends the scoring.
+    on_forward: called before every forward; what it raises ends the scoring. known: exact likelihoods that this model
+    gave before are taken from it, and new ones added.
     Raises UserError for an empty continuation, for a text longer than the model takes and for what is not finite;
     MemoryError when not even one sequence fits.
     """
@@ -194,7 +204,19 @@ def log_likelihoods(
         raise UserError(
             f"{model.architecture.name} is scored block by block, without guidance. Set the guidance scale to 0."
         )
-    parts = [part for index, request in enumerate(requests) for part in answer_parts(model, index, request)]
+    results: dict[int, Likelihood] = {}
+    known = {} if known is None else known
+    names = [_digest(guidance, request) for request in requests]
+    for index, name in enumerate(names):
+        if name in known:
+            results[index] = known[name]
+            on_result(index, known[name])
+    parts = [
+        part
+        for index, request in enumerate(requests)
+        if index not in results
+        for part in answer_parts(model, index, request)
+    ]
     exact = [True] * len(requests)
     plans: list[Sequence[MaskedSet]] = []
     planned = [0] * len(requests)
@@ -205,7 +227,6 @@ def log_likelihoods(
         exact[part.answer] &= whole
     sums: list[list[float]] = [[] for _ in requests]
     greedy = [model.mask_token is None] * len(requests)
-    results: dict[int, Likelihood] = {}
     scored = run_forwards(
         model, planned_forwards(model, parts, plans), guidance, budget or Budget.of(model), on_forward
     )
@@ -222,6 +243,8 @@ def log_likelihoods(
                 greedy[index] if model.mask_token is None else None,
                 len(requests[index].continuation),
             )
+            if exact[index]:
+                known[names[index]] = results[index]
             on_result(index, results[index])
     return [results[index] for index in range(len(requests))]
 

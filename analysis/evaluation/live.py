@@ -7,14 +7,14 @@ appear as the second does. Every finished item goes into the answer store and, s
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from typing import Any
 
 from analysis.evaluation.items_file import Answer, LineWriter, Reply
 from analysis.evaluation.language_model import LanguageModel, Settings
-from analysis.evaluation.likelihood import Budget, Likelihood
-from analysis.evaluation.lm_eval_fixes import quiet
+from analysis.evaluation.likelihood import Budget, Known, Likelihood
+from analysis.evaluation.lm_eval_fixes import quiet, templates_kept
 from analysis.evaluation.tasks import Benchmark, TaskItem, described, scored
 from analysis.models.load import LoadedModel, pick_device
 from analysis.specs import ModelSpec
@@ -29,13 +29,14 @@ class Stopped(Exception):
 
 @dataclass
 class Seat:
-    """A model that is evaluated. load: makes it, or returns it where it is in memory already."""
+    """A model that is evaluated. load: makes it, or returns it where it is in memory already. known: see `Known`."""
 
     name: str
     spec: ModelSpec
     fingerprint: str
     load: Callable[[], LoadedModel]
     budget: Budget | None = None
+    known: Known = field(default_factory=dict)
 
 
 @dataclass
@@ -75,6 +76,7 @@ def settings_of(benchmark: Benchmark, seed: int, chat: bool, early_draws: bool) 
 
 
 @quiet()
+@templates_kept()
 def run(
     benchmarks: Sequence[Benchmark],
     seats: Sequence[Seat],
@@ -149,7 +151,7 @@ def _ask(
     """Puts items to a model; each is stored and told of when the last of its requests is answered."""
     model = seat.load()
     seat.budget = seat.budget or Budget.of(model)
-    language_model = LanguageModel(model, settings, seat.budget)
+    language_model = LanguageModel(model, settings, seat.budget, seat.known)
     requests = [request for document in documents for request in document.requests]
     owner = [document for document in documents for _ in document.requests]
     waiting = {document.key: len(document.requests) for document in documents}

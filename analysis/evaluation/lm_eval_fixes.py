@@ -1,15 +1,22 @@
-"""Tasks of lm-eval that ask the same text every time they are loaded, never show an item its own answer, and are quiet.
+"""Tasks of lm-eval that ask the same text every time they are loaded, never show an item its own answer, are quiet, and
+compile a template once.
 
 Nothing is changed by importing this: what is patched is patched around a call, and put back.
 """
 
 import logging
+import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 
 import datasets
 import lm_eval.api.task
+import lm_eval.tasks
+import lm_eval.utils
 from lm_eval.api.task import ConfigurableTask, Task
 
 _TALKATIVE = ("lm_eval", "datasets", "huggingface_hub")
@@ -36,6 +43,18 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
+def templates_kept() -> Iterator[None]:
+    """Each of a task's templates is compiled once. lm-eval compiles all of them anew for every item and metric."""
+    environment = lm_eval.utils.env
+    compile_template = environment.from_string
+    environment.from_string = lru_cache(maxsize=256)(compile_template)
+    try:
+        yield
+    finally:
+        environment.from_string = compile_template
+
+
+@contextmanager
 def nothing_remembered() -> Iterator[None]:
     """Items are made as in a fresh process. lm-eval keeps the modules of its tasks, and `datasets` what they made.
 
@@ -52,6 +71,26 @@ def nothing_remembered() -> Iterator[None]:
     finally:
         if before:
             datasets.enable_caching()
+
+
+def may_have(names: Iterable[str]) -> bool:
+    """Whether one of these names may be a task, group or tag of lm-eval's own: a word in one of its files.
+
+    lm-eval parses its thousands of files to tell, for which this only reads them.
+    """
+    wanted = [name.encode() for name in names]
+    # YAML can write a letter beyond ASCII as a code.
+    if not all(name.isascii() for name in wanted):
+        return True
+    word = re.compile(rb"(?<!\w)(?:" + b"|".join(map(re.escape, wanted)) + rb")(?!\w)")
+    for folder, _, files in os.walk(Path(lm_eval.tasks.__file__).parent):
+        for file in files:
+            if file.endswith(".yaml"):
+                with open(os.path.join(folder, file), "rb") as content:
+                    text = content.read()
+                if any(name in text for name in wanted) and word.search(text):
+                    return True
+    return False
 
 
 def settle(task: Task) -> None:

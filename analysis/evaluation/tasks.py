@@ -23,7 +23,7 @@ from analysis.errors import UserError, first_line, named_line, shorten
 from analysis.evaluation import item_clusters
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.items_file import EvaluatedItem
-from analysis.evaluation.lm_eval_fixes import nothing_remembered, quiet, settle
+from analysis.evaluation.lm_eval_fixes import may_have, nothing_remembered, quiet, settle, templates_kept
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
 from analysis.specs import EvaluateSpec
 
@@ -106,6 +106,7 @@ class ChatTemplate:
 
 
 @quiet()
+@templates_kept()
 def load_benchmarks(
     spec: EvaluateSpec, chat: ChatTemplate | None, progress: Callable[[str], None] = lambda phase: None
 ) -> tuple[list[Benchmark], list[str]]:
@@ -205,7 +206,8 @@ def _manager(names: Sequence[str], include_path: str | None) -> TaskManager:
             raise UserError(f"There is no folder '{include_path}' with tasks. Give one that holds lm-eval YAML files.")
         folders.append(str(folder))
     manager = TaskManager(include_path=folders, include_defaults=False)
-    if all(preset(name).task in manager.task_index for name in names):
+    elsewhere = {preset(name).task for name in names} - set(manager.task_index)
+    if not elsewhere or not may_have(elsewhere):
         return manager
     return TaskManager(include_path=folders)
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ from analysis.models import blockwise, canvas, converted, dream, llada, mixtures
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, read_json
 from analysis.models.families import ARCHITECTURES, SUPPORTED, Architecture, Geometry
+from analysis.models.last_positions import only_last_positions
 from analysis.models.layout import Layout, layout_of, visible
 from analysis.models.soundness import check_finite, check_fits, check_logits, state
 from analysis.models.tokenizer import encode_prompt, load_tokenizer, uses_chat
@@ -124,20 +126,23 @@ class LoadedModel:
     ) -> torch.Tensor:
         """Logits (B, S, V) for tokens (B, S), in the model's precision. edit: what is changed about attention.
 
-        keep: only the last so many positions, (B, keep, V); the others' logits are never computed where the class
-        can leave them out. For diffusion models logits[:, i] are about the token at i (Dream's are shifted so that they
-        are); for autoregressive ones about the token at i + 1. layout: the blocks of the text, for families that attend
-        by them; by default blocks of the model's own size from position 0, none of them open. aligned False: shifted
-        logits stay where the network gives them. Raises UserError where they are not finite.
+        keep: only the last so many positions, (B, keep, V); the others' logits, and states in the last block, are never
+        computed where the class can leave them out. For diffusion models logits[:, i] are about the token at i (Dream's
+        are shifted so that they are); for autoregressive ones about the token at i + 1. layout: the blocks of the text,
+        for families that attend by them; by default blocks of the model's own size from position 0, none of them open.
+        aligned False: shifted logits stay where the network gives them. Raises UserError where they are not finite.
         """
         self._require_one_text()
         given = {"attn_observer": observer, "attn_edit": edit}
         options = self._placing(tokens, layout) | {name: value for name, value in given.items() if value is not None}
         shift = self.architecture.shift if aligned else 0
         keep = None if keep is None or keep >= tokens.shape[1] else keep
-        if keep is not None and self._leaves_out_logits:
-            options["logits_to_keep"] = keep + shift
-        logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
+        with ExitStack() as last_block:
+            if keep is not None and self._leaves_out_logits:
+                options["logits_to_keep"] = keep + shift
+                unseen = observer is None and edit is None
+                last_block.enter_context(only_last_positions(self.network, keep + shift, queries=unseen))
+            logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
         check_logits(logits, self.dtype)
         if shift:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)

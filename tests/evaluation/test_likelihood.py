@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.attention import MassObserver
 from analysis.errors import UserError
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import (
@@ -324,6 +325,50 @@ def test_kept_logits_are_those_of_the_whole(golden):
     whole = model.predict(tokens)
     for keep in (1, 3, 7, 8, 20):
         assert torch.allclose(model.predict(tokens, keep=keep), whole[:, -keep:], atol=1e-5)
+
+
+def test_the_last_block_computes_only_what_is_read(bundled):
+    """Its keys and values are those of all positions, its queries only where nobody observes attention."""
+    attention, lengths = bundled.blocks[-1].self_attn, {}
+    watched = {"q": attention.q_proj, "k": attention.k_proj, "o": attention.o_proj, "mlp": bundled.blocks[-1].mlp}
+    handles = [
+        module.register_forward_hook(lambda m, inputs, output, name=name: lengths.update({name: inputs[0].shape[1]}))
+        for name, module in watched.items()
+    ]
+    tokens = torch.arange(5, 15)[None]
+    try:
+        bundled.predict(tokens, keep=3)
+        assert lengths == {"q": 3, "k": 10, "o": 3, "mlp": 3}
+        observed, whole = MassObserver(), MassObserver()
+        bundled.predict(tokens, observed, keep=3)
+        assert lengths == {"q": 10, "k": 10, "o": 3, "mlp": 3}
+        bundled.predict(tokens, whole)
+        assert lengths == {"q": 10, "k": 10, "o": 10, "mlp": 10}
+        assert torch.equal(observed.take().mass, whole.take().mass)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def test_exact_likelihoods_are_asked_once(bundled):
+    """What a model said of an answer before is taken from there; draws are always made, and so is another guidance."""
+    context = tuple(bundled.tokenizer("mia has a")["input_ids"])
+    short, long = Request(context, (5, 6), item="a"), Request(context, tuple(range(5, 12)), item="b")
+    known, forwards, told = {}, [], {}
+    first = log_likelihoods(bundled, [short, long], draws=8, known=known, on_forward=lambda: forwards.append(1))
+    assert list(known.values()) == first[:1] and len(forwards) == 2
+    again = log_likelihoods(
+        bundled,
+        [replace(long, item="c"), replace(short, item="c")],
+        draws=8,
+        on_result=lambda index, result: told.update({index: result}),
+        known=known,
+        on_forward=lambda: forwards.append(1),
+    )
+    assert again[1] is first[0] and again == [told[0], told[1]]
+    assert again[0].value != first[1].value and len(forwards) == 3
+    guided = log_likelihoods(bundled, [short], guidance=1.0, known=known)
+    assert guided[0].value != first[0].value and len(known) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import sys
 
 import datasets
 import lm_eval.api.task
+import lm_eval.utils
 import pytest
 
-from analysis.evaluation.lm_eval_fixes import quiet
+from analysis.evaluation.lm_eval_fixes import may_have, quiet, templates_kept
 from tests.helpers import ROOT
 
 STATE = """
@@ -40,3 +41,17 @@ def test_what_is_made_quiet_is_put_back():
         assert (logger.level, lm_eval.api.task.tqdm) == (logging.DEBUG, bars)
     finally:
         logger.setLevel(before)
+
+
+def test_templates_are_compiled_once_and_say_what_they_said():
+    apply, compile_template = lm_eval.utils.apply_template, lm_eval.utils.env.from_string
+    with templates_kept():
+        made = {id(lm_eval.utils.env.from_string("{{ a }} of {{ b }}")) for _ in range(3)}
+        assert len(made) == 1
+        assert [apply("{{ a }} of {{ b }}", {"a": a, "b": 2}) for a in range(2)] == ["0 of 2", "1 of 2"]
+    assert lm_eval.utils.env.from_string == compile_template
+
+
+def test_a_name_that_no_file_of_lm_eval_holds_is_no_task():
+    assert may_have({"no such task", "hellaswag"}) and may_have({"mmlu_abstract_algebra"}) and may_have({"größe"})
+    assert not may_have({"no_such_task_at_all"})
