@@ -10,55 +10,57 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 
 from pydantic import ValidationError
 
-from analysis import threads
-from analysis.command_line import (
-    ablate,
-    evaluate,
-    import_results,
-    inspect_prompts,
-    models,
-    prune,
-    record,
-    sinks,
-    study,
-    suggest,
-    sweep,
-)
-from analysis.engine.worker import reason
 from analysis.errors import UserError, os_sentence
-from analysis.specs import sentence
 from cache import environment
 
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb. help: what it does, in the list of all. module: has `add`, which gives a parser the verb's flags, and
+    `run`, and is imported where the verb is asked for."""
+
+    help: str
+    module: str
+
+
 VERBS = {
-    "models": models,
-    "record": record,
-    "sinks": sinks,
-    "ablate": ablate,
-    "inspect": inspect_prompts,
-    "prune": prune,
-    "evaluate": evaluate,
-    "import": import_results,
-    "suggest": suggest,
-    "sweep": sweep,
-    "study": study,
+    "models": Verb("list the models offered by name", "analysis.command_line.models"),
+    "record": Verb("denoise prompts and record their attention mass", "analysis.command_line.record"),
+    "sinks": Verb("record many prompts and write where the sinks are and how they move", "analysis.command_line.sinks"),
+    "ablate": Verb("denoise many prompts without their sinks, beside matched controls", "analysis.command_line.ablate"),
+    "inspect": Verb("look inside a model at its sinks, over prompts", "analysis.command_line.inspect_prompts"),
+    "prune": Verb("remove weights and write the pruned checkpoint to a folder", "analysis.command_line.prune"),
+    "evaluate": Verb("score models on benchmark tasks", "analysis.command_line.evaluate"),
+    "import": Verb("compare what lm-eval wrote elsewhere with --log_samples", "analysis.command_line.import_results"),
+    "suggest": Verb("search the discount of sinks that costs the model least", "analysis.command_line.suggest"),
+    "sweep": Verb("prune with many settings and evaluate every pruned model", "analysis.command_line.sweep"),
+    "study": Verb(
+        "ask whether sinks matter, and whether discounting them helps pruning", "analysis.command_line.study"
+    ),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb. Returns the exit code: 0 done, 1 a fault of SinkScope's, 2 bad input, 130 interrupted."""
     _print_anything()
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        _require_text(sys.argv[1:] if arguments is None else arguments)
+        _require_text(arguments)
         problems = environment.problems()
         if problems:
             raise UserError(" ".join(problems))
-        options = _parser().parse_args(arguments)
-        threads.prepare()
-        return VERBS[options.verb].run(options)
+        options = _parser(arguments).parse_args(arguments)
+        code: int = import_module(VERBS[options.verb].module).run(options)
+        return code
     except ValidationError as error:
+        from analysis.specs import sentence
+
         return _fail(sentence(error))
     except UserError as error:
         return _fail(str(error))
@@ -73,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return _fail(os_sentence(error))
     except Exception as error:
+        from analysis.engine.worker import reason
+
         return _fail(f"SinkScope met an error of its own: {reason(error)}. {_keep_traceback()}", 1)
 
 
@@ -113,13 +117,17 @@ def _print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """All verbs, and the flags of the one that these arguments name."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis", description="Attention sinks in diffusion language models."
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for module in VERBS.values():
-        module.add(verbs)
+    named = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, verb in VERBS.items():
+        verb_parser = verbs.add_parser(name, help=verb.help)
+        if name == named:
+            import_module(verb.module).add(verb_parser)
     return parser
 
 

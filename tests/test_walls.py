@@ -59,6 +59,24 @@ def test_the_command_line_says_what_it_can_do_before_anything_heavy_is_loaded():
     assert not set(done.stdout.split()) & {"torch", "transformers", "dask", "lm_eval", "optuna", "scipy", "plotly"}
 
 
+def test_the_command_line_refuses_and_helps_before_torch_is_loaded():
+    """And with the modules of the verb alone that is asked for."""
+    asked = (["models"], ["record", "--help"], ["prune", "--sparsity", "2", "--out", "nowhere"], ["sweep", "--help"])
+    script = f"""
+import contextlib, io, sys
+from analysis.__main__ import main
+for arguments in {asked!r}:
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        main(arguments)
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "analysis.command_line.prune" in loaded and "analysis.command_line.study" not in loaded
+    assert not loaded & {"torch", "transformers", "dask", "lm_eval", "optuna", "scipy", "plotly", "analysis.jobs"}
+    assert "error: Sparsity" in done.stderr
+
+
 def test_no_remote_code_and_no_machine_paths():
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")

@@ -9,17 +9,14 @@ from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import own_prompts, sampling_of
 from analysis.command_line.written_study import PAGE, in_words, refusal, write
-from analysis.jobs.ablation import ablate_set
-from analysis.jobs.recording_sets import prompt_texts
 from analysis.specs import OWN_PROMPTS, SAMPLINGS, AblateSetSpec, ModelSpec, SinkParams
 
 _PROMPTS = 50
 NOTHING = "No effect is told from its control."
 
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    parser = verbs.add_parser("ablate", help="denoise many prompts without their sinks, beside matched controls")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     parser.add_argument(
         "--prompts",
@@ -46,6 +43,9 @@ def run(options: argparse.Namespace) -> int:
     own = own_prompts(options.prompts)
     params = given(AblateSetSpec, options)
     params.pop("prompts", None)
+    from analysis.jobs.ablation import ablate_set
+    from analysis.jobs.recording_sets import prompt_texts
+
     with folder_beside(options.out, ".ablate-") as scratch:
         with Terminal(scratch) as context:
             source, count = (OWN_PROMPTS if own else options.prompts), options.prompt_count

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given, listed_words
@@ -14,15 +14,16 @@ from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.significance import p_words, points
 from analysis.evaluation.tables import CHANCE
 from analysis.evaluation.task_sizes import known_sizes
-from analysis.jobs.summaries import EvaluateSummary, ImportSummary
 from analysis.specs import EvaluateSpec, ModelSpec, PlanParams
+
+if TYPE_CHECKING:
+    from analysis.jobs.summaries import EvaluateSummary, ImportSummary
 
 SUMMARY_BYTES = 64 * 2**20  # more than a summary can take
 
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    verb = verbs.add_parser("evaluate", help="score models on benchmark tasks")
+def add(verb: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     verb.add_argument(
         "--compare", nargs="+", default=[], metavar="SRC", help=field_of(EvaluateSpec, "compare").description
@@ -110,7 +111,7 @@ def refusal(path: Path) -> str:
     return outputs.file_refusal(wrote)(path)
 
 
-def print_summary(summary: EvaluateSummary | ImportSummary) -> None:
+def print_summary(summary: "EvaluateSummary | ImportSummary") -> None:
     """Prints accuracies, differences and what is to be known of them, a line each."""
     for task in summary["tasks"]:
         print(task["title"] if task["draws"] is None else f"{task['title']} ({task['draws']} draws)")

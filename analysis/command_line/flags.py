@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from analysis import outputs
+from analysis import outputs, threads
 from analysis.errors import UserError, shorten
 from analysis.job_context import SilentContext
 from analysis.specs import Spec, choices, help_text
@@ -89,12 +89,13 @@ def folder_beside(out: Path, prefix: str) -> Iterator[Path]:
 
 
 class Terminal(SilentContext):
-    """A job's context in the command line: progress on stderr, the stores of the environment. Leaving it ends the line
-    and closes them."""
+    """A job's context in the command line: progress on stderr, the stores of the environment. Entering it says how many
+    threads compute, before torch is loaded; leaving it ends the line and closes the stores."""
 
     _line = ""
 
     def __enter__(self) -> "Terminal":
+        threads.prepare()
         return self
 
     def __exit__(

@@ -11,15 +11,13 @@ from analysis.command_line.flags import Terminal, field_of, folder_beside, liste
 from analysis.evaluation import items_file
 from analysis.evaluation.results import read
 from analysis.evaluation.tables import disagreements
-from analysis.jobs.importing import import_results
 from analysis.specs import ImportSpec
 
 _LISTED = ("names", "filters", "metrics")
 
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    verb = verbs.add_parser("import", help="compare what lm-eval wrote elsewhere with --log_samples")
+def add(verb: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     verb.add_argument("folders", nargs="+", metavar="FOLDER", help=field_of(ImportSpec, "folders").description)
     for name in _LISTED:
         verb.add_argument(
@@ -45,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
     outputs.check(items, options.overwrite, items_file.refusal)
     listed = {name: getattr(options, name) for name in _LISTED}
     spec = ImportSpec(folders=tuple(options.folders), beside=tuple(options.beside), **listed)
+    from analysis.jobs.importing import import_results
+
     with folder_beside(out, ".import-") as folder:
         with Terminal(folder) as context:
             outcome = import_results(spec, context)

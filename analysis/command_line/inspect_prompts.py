@@ -11,7 +11,6 @@ from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import own_prompts, sampling_of
 from analysis.command_line.written_study import PAGE, in_words, refusal, write
-from analysis.jobs.recording_sets import prompt_texts
 from analysis.specs import INSIGHTS, OWN_PROMPTS, SAMPLINGS, InspectParams, ModelSpec, RecordSpec, SinkParams
 
 if TYPE_CHECKING:
@@ -25,9 +24,8 @@ NOTHING = "Nothing lies beyond its control."
 _OF_ONE = "Of the first prompt alone: {sentence}"
 
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    parser = verbs.add_parser("inspect", help="look inside a model at its sinks, over prompts")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     parser.add_argument("--beside", metavar="SRC", help="another model on the same prompts, as a pruned one")
     parser.add_argument(
@@ -48,11 +46,12 @@ def add(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Looks inside and writes the study."""
-    from analysis.jobs.inspecting import inspect_prompts
-
     outputs.check(options.out, options.overwrite, refusal)
     params, sinks = InspectParams(**given(InspectParams, options)), SinkParams(**given(SinkParams, options))
     own = own_prompts(options.prompts)
+    from analysis.jobs.inspecting import inspect_prompts
+    from analysis.jobs.recording_sets import prompt_texts
+
     with folder_beside(options.out, ".inspect-") as scratch:
         with Terminal(scratch) as context:
             source, count = (OWN_PROMPTS if own else options.prompts), params.prompt_count

@@ -8,9 +8,8 @@ from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
 
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    models = verbs.add_parser("models", help="list the models offered by name")
+def add(models: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     models.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -4,18 +4,15 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, given
-from analysis.jobs.pruning import prune
 from analysis.pruned import report_file
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
 
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    parser = verbs.add_parser("prune", help="remove weights and write the pruned checkpoint to a folder")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     parser.add_argument(
         "--calibration",
@@ -44,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
         **{name: value for name, value in given(PruneSpec, options).items() if name != "calibration"},
     )
     outputs.check(Path(spec.out), spec.overwrite, report_file.refusal)
+    from analysis.jobs.pruning import prune
+
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder, Terminal(Path(folder)) as context:
         report = prune(spec, context).summary["report"]
     if options.json:

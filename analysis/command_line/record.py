@@ -8,14 +8,12 @@ from typing import Any
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import read_prompts, sampling_of
-from analysis.jobs import recordings
 from analysis.recording.trajectory import refusal
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec
 
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    record = verbs.add_parser("record", help="denoise prompts and record their attention mass")
+def add(record: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     record.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     text = record.add_mutually_exclusive_group(required=True)
     text.add_argument("--prompt", metavar="TEXT", help=field_of(RecordSpec, "prompt").description)
@@ -43,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     specs = [
         RecordSpec(model=model, prompt=prompt, sampling=sampling, **given(RecordSpec, options)) for prompt in prompts
     ]
+    from analysis.jobs import recordings
+
     summaries: list[dict[str, Any]] = []
     for spec, out in zip(specs, outs, strict=True):
         with folder_beside(out, ".recording-") as folder:

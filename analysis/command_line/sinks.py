@@ -11,16 +11,14 @@ from analysis.command_line.flags import Terminal, add_flags, field_of, folder_be
 from analysis.command_line.prompts import own_prompts, sampling_of
 from analysis.command_line.written_study import PAGE, file_name, in_words, refusal, write
 from analysis.errors import UserError
-from analysis.jobs.recording_sets import record_set
 from analysis.recording import set_file
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.metrics import CURVES
 from analysis.specs import OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSetSpec, SetParams, SinkParams
 
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    parser = verbs.add_parser("sinks", help="record many prompts and write where the sinks are and how they move")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     parser.add_argument(
         "--beside", nargs="+", default=[], metavar="SRC", help="other models on the same prompts, as bundled-ar"
@@ -43,12 +41,13 @@ def add(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Records a set with every model and writes the study."""
-    from analysis.recording import set_exhibits
-    from analysis.recording.set_verdicts import NOISE
-
     sources = list(dict.fromkeys([options.model, *options.beside]))
     specs = {source: _spec(source, options) for source in sources}
     outputs.check(options.out, options.overwrite, refusal)
+    from analysis.jobs.recording_sets import record_set
+    from analysis.recording import set_exhibits
+    from analysis.recording.set_verdicts import NOISE
+
     with folder_beside(options.out, ".sinks-") as scratch:
         folder = scratch / "study"
         folder.mkdir()

@@ -4,24 +4,23 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from analysis import outputs
+from analysis import outputs, threads
 from analysis.command_line.flags import add_flags, field_of, folder_beside, given
 from analysis.command_line.sweep import followed, foreseen, say
-from analysis.engine import Engine, JobRecord
-from analysis.engine.foresight import lines
-from analysis.engine.studies import new_study
 from analysis.errors import UserError
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study import rules
 from analysis.study.findings import MOST_BYTES
 from cache.store import Store
 
+if TYPE_CHECKING:
+    from analysis.engine import Engine, JobRecord
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    verb = verbs.add_parser("study", help="ask whether sinks matter, and whether discounting them helps pruning")
+
+def add(verb: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     verb.add_argument(
         "--reference",
@@ -52,6 +51,8 @@ def spec_of(options: argparse.Namespace) -> StudySpec:
     if options.reference is not None:
         none = options.reference == "none"
         changes["reference"] = None if none else model.model_copy(update={"source": options.reference})
+    from analysis.engine.studies import new_study
+
     return new_study(model, options.size, **changes)
 
 
@@ -62,6 +63,10 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         outputs.check(options.out, options.overwrite, refusal)
     spec = spec_of(options)
+    from analysis.engine import Engine
+    from analysis.engine.foresight import lines
+
+    threads.prepare()
     store = Store()
     engine = Engine(store, alone=True)
     try:
@@ -76,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         store.close()
 
 
-def _finished(engine: Engine, record: JobRecord, options: argparse.Namespace) -> int:
+def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace) -> int:
     """Writes and prints what there is, also where some parts failed."""
     from analysis.study.gather import gather
     from analysis.study.report import REPORT, write_folder

@@ -5,14 +5,11 @@ import json
 import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
 from analysis.evaluation.significance import points
-from analysis.jobs import study_journal
-from analysis.jobs.suggestion import suggest
-from analysis.jobs.summaries import SuggestSummary
 from analysis.specs import (
     OBJECTIVES,
     CalibrationParams,
@@ -23,12 +20,14 @@ from analysis.specs import (
     TuneParams,
 )
 
+if TYPE_CHECKING:
+    from analysis.jobs.summaries import SuggestSummary
+
 _JOURNAL = "--journal"
 
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    verb = verbs.add_parser("suggest", help="search the discount of sinks that costs the model least")
+def add(verb: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     verb.add_argument(
         "--calibration",
@@ -54,7 +53,12 @@ def add(verbs: Any) -> None:
     verb.add_argument("--overwrite", action="store_true", help="replace a journal that exists")
     verb.add_argument("--json", action="store_true", help="print the summary as JSON")
     # What `--objective` was called in earlier versions.
-    judge = {"dest": "objective", "choices": list(OBJECTIVES), "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    judge: dict[str, Any] = {
+        "dest": "objective",
+        "choices": list(OBJECTIVES),
+        "default": argparse.SUPPRESS,
+        "help": argparse.SUPPRESS,
+    }
     verb.add_argument("--judge", **judge)
     seen = {"statistics", "setting", "calibration", "discount", "data", "samples", "seq_len"}
     for spec in (SuggestSpec, TuneParams, DiscountParams, StatisticsParams, CalibrationParams, ModelSpec):
@@ -65,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     """Searches."""
     journal: Path | None = options.journal
     if journal is not None:
-        outputs.check(journal, options.overwrite, study_journal.refusal, _JOURNAL)
+        outputs.check(journal, options.overwrite, _refusal, _JOURNAL)
     text = _text().model_dump() | {
         name: value for name, value in given(CalibrationParams, options).items() if name != "seed"
     }
@@ -80,16 +84,24 @@ def run(options: argparse.Namespace) -> int:
         setting=TuneParams(discount=DiscountParams(**given(DiscountParams, options)), **given(TuneParams, options)),
         **given(SuggestSpec, options),
     )
+    from analysis.jobs.suggestion import suggest
+
     with _folder(journal) as folder, Terminal(Path(folder)) as context:
         outcome = suggest(spec, context)
         if journal is not None and outcome.file is not None:
-            outputs.place(outcome.file, journal, options.overwrite, study_journal.refusal, _JOURNAL)
+            outputs.place(outcome.file, journal, options.overwrite, _refusal, _JOURNAL)
     summary = outcome.summary
     if options.json:
         print(json.dumps(summary, ensure_ascii=False))
         return 0
     _print(summary)
     return 0
+
+
+def _refusal(path: Path) -> str:
+    from analysis.jobs import study_journal
+
+    return study_journal.refusal(path)
 
 
 def _folder(journal: Path | None) -> AbstractContextManager[str | Path]:
@@ -100,7 +112,7 @@ def _text() -> CalibrationParams:
     return StatisticsParams().calibration
 
 
-def _print(summary: SuggestSummary) -> None:
+def _print(summary: "SuggestSummary") -> None:
     objective = OBJECTIVES[summary["objective"]]
     assert summary["best"] is not None  # of at least two trials
     trials, best = summary["trials"], summary["trials"][summary["best"]]

@@ -9,14 +9,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis import outputs
+from analysis import outputs, threads
 from analysis.command_line.flags import add_flags, field_of, folder_beside, given, listed_words
-from analysis.engine import Engine, JobRecord
-from analysis.engine.foresight import Foresight, lines
-from analysis.engine.sweep_points import point_row, scored
-from analysis.engine.sweeps import Point
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import SWEEP_FLAGS
@@ -36,6 +32,11 @@ from analysis.specs import (
 )
 from cache.store import Store
 
+if TYPE_CHECKING:
+    from analysis.engine import Engine, JobRecord
+    from analysis.engine.foresight import Foresight
+    from analysis.engine.sweeps import Point
+
 FORMAT = "sinkscope-sweep-1"
 SUMMARY_FILE = "sweep.json"
 SUMMARY_BYTES = 256 * 2**20  # more than a summary can take
@@ -43,9 +44,8 @@ _AXES = ("methods", "sparsities", "patterns", "strengths", "stds", "step_ranges"
 _LOOK = 0.5  # seconds between looks at how far it is
 
 
-def add(verbs: Any) -> None:
-    """The verb and its flags."""
-    verb = verbs.add_parser("sweep", help="prune with many settings and evaluate every pruned model")
+def add(verb: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
     verb.add_argument(
         "--model",
         nargs="+",
@@ -124,6 +124,10 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         outputs.check(options.out, options.overwrite, refusal)
     spec = spec_of(options)
+    from analysis.engine import Engine
+    from analysis.engine.foresight import lines
+
+    threads.prepare()
     store = Store()
     engine = Engine(store, alone=True)
     try:
@@ -139,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
         store.close()
 
 
-def foreseen(engine: Engine, spec: SweepSpec) -> Foresight:
+def foreseen(engine: "Engine", spec: SweepSpec) -> "Foresight":
     """What it will take; what is not known is measured first, on one step of each phase."""
     foresight = engine.foresee(spec)
     estimate_ids = [engine.submit("estimate", question).id for question in foresight.estimates]
@@ -149,7 +153,7 @@ def foreseen(engine: Engine, spec: SweepSpec) -> Foresight:
     return engine.foresee(spec) if estimate_ids else foresight
 
 
-def followed(engine: Engine, kind: str, spec: Spec) -> JobRecord:
+def followed(engine: "Engine", kind: str, spec: Spec) -> "JobRecord":
     """Runs a job that asks for other jobs to its end. Interrupted, it stops them and may be asked again."""
     record = engine.submit(kind, spec)
     told: tuple[int, str] = (-1, "")
@@ -167,8 +171,10 @@ def followed(engine: Engine, kind: str, spec: Spec) -> JobRecord:
     return record
 
 
-def _finished(engine: Engine, record: JobRecord, options: argparse.Namespace) -> int:
+def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace) -> int:
     """Writes and prints what there is, also where some points failed."""
+    from analysis.engine.sweep_points import point_row, scored
+
     points = engine.sweep_points(record)
     scores = scored(points, engine.result_file, sweep_scores.read_scores)
     settings = sweep_scores.settings(scores, [point.pruning for point in points])
@@ -202,7 +208,7 @@ def _finished(engine: Engine, record: JobRecord, options: argparse.Namespace) ->
     return 0
 
 
-def _environment(points: Sequence[Point]) -> Any:
+def _environment(points: Sequence["Point"]) -> Any:
     """Versions and hardware of the first scored point; each point's own stand in its files."""
     for point in points:
         end = point.evaluated.summary.get("end") if point.evaluated is not None else None
@@ -211,7 +217,7 @@ def _environment(points: Sequence[Point]) -> Any:
     return None
 
 
-def _take_along(point: Point, engine: Engine, folder: Path) -> None:
+def _take_along(point: "Point", engine: "Engine", folder: Path) -> None:
     """Copies a point's masks, report and answers. Checkpoints stay where the store keeps them."""
     slug = re.sub(r"[^a-z0-9.]+", "-", f"{Path(point.pruning.model.source).name} {point_name(point.pruning)}".lower())
     pruned = engine.result(point.pruned) if point.pruned is not None else None

@@ -3,9 +3,9 @@
 import argparse
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypedDict
 
+from analysis.__main__ import Verb
 from analysis.command_line.flags import Terminal, add_flags, given
 from analysis.job_context import Context
 from analysis.jobs import JOBS, Job, Outcome, result_key
@@ -60,17 +60,16 @@ def dask_setup(worker: Any) -> None:
 # --- its verb -----------------------------------------------------------------------------------------------------
 
 
-def _add(verbs: Any) -> None:
-    verb = verbs.add_parser("count", help="count the tokens of a text")
+def add(verb: argparse.ArgumentParser) -> None:
     add_flags(verb, ModelSpec, "")
     add_flags(verb, CountSpec, "")
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     spec = CountSpec(model=ModelSpec(**given(ModelSpec, options)), **given(CountSpec, options))
     with Terminal(Path.cwd()) as context:
         print(json.dumps(count(spec, context).summary))
     return 0
 
 
-VERB = SimpleNamespace(add=_add, run=_run)
+VERB = Verb("count the tokens of a text", __name__)
