@@ -14,7 +14,7 @@ from analysis.study.gather import study_command
 
 def parsed(words: list[str]) -> StudySpec:
     parser = argparse.ArgumentParser()
-    study.add(parser.add_subparsers(dest="verb"))
+    study.add(parser.add_subparsers(dest="verb").add_parser("study"))
     return study.spec_of(parser.parse_args(words))
 
 

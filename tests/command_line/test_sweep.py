@@ -37,7 +37,7 @@ SMALL += ["--limit", "4", "--samples", "2", "--seq-len", "32", "--step-interval"
 
 def parsed(words: list[str]) -> SweepSpec:
     parser = argparse.ArgumentParser()
-    sweep.add(parser.add_subparsers(dest="verb"))
+    sweep.add(parser.add_subparsers(dest="verb").add_parser("sweep"))
     return sweep.spec_of(parser.parse_args(words))
 
 

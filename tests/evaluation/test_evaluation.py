@@ -681,7 +681,7 @@ def test_the_command_line_prints_the_average_difference_its_p_and_what_it_is_hel
 
 def test_the_command_that_is_shown_asks_the_same_again():
     parser = argparse.ArgumentParser()
-    evaluate.add(parser.add_subparsers())
+    evaluate.add(parser.add_subparsers().add_parser("evaluate"))
     model = ModelSpec(source="a model", device="cpu", dtype="float32")
     for asked in (
         EvaluateSpec(),
