@@ -1,7 +1,8 @@
 """What observing attention costs: a forward with the observer against the bare forward, alternating in one run.
 
 `python -m benchmarks.observing [--length 512] [--rounds 7]`: a random Llama of 98M parameters on the CPU.
-`--cached` instead writes and observes 8 blocks with a random SDAR, by whole forwards and by cached decoding.
+`--cached` instead writes and observes 8 blocks with a random SDAR, by whole forwards and by cached decoding. `--quick`:
+tiny models and one round.
 """
 
 import argparse
@@ -21,6 +22,20 @@ from analysis.recording.denoising import denoise
 from analysis.specs import ModelSpec, SDARSampling
 
 BLOCKS, BLOCK, PROMPT = 8, 32, 64
+LARGE: dict[str, Any] = {
+    "vocab_size": 8192,
+    "hidden_size": 768,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+}
+TINY: dict[str, Any] = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -29,31 +44,29 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--length", type=int, default=512, help="positions (default 512)")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each (default 7)")
     parser.add_argument("--cached", action="store_true", help="whole forwards against cached decoding")
-    parser.add_argument("--layers", type=int, default=12, help="of the model that --cached writes with (default 12)")
+    parser.add_argument("--quick", action="store_true", help="tiny models and one round: does everything run?")
     options = parser.parse_args(arguments)
+    shape = TINY if options.quick else LARGE
+    length, rounds = (32, 1) if options.quick else (options.length, options.rounds)
     threads.apply()
     torch.manual_seed(0)
     attention.register()
     if options.cached:
-        cached_decoding(options.layers, options.rounds)
+        cached_decoding(shape, rounds)
         return
     fields: dict[str, Any] = {
-        "vocab_size": 8192,
-        "hidden_size": 768,
-        "intermediate_size": 2048,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "max_position_embeddings": options.length,
+        **shape,
+        "max_position_embeddings": length,
         "is_causal": False,
         "attn_implementation": attention.IMPLEMENTATION,
     }
     config = LlamaConfig(**fields)
     network = LlamaForCausalLM(config).eval()
     parameters = sum(weight.numel() for weight in network.parameters())
-    tokens = torch.randint(0, config.vocab_size, (1, options.length))
+    tokens = torch.randint(0, config.vocab_size, (1, length))
     times: dict[str, list[float]] = {"bare": [], "observed": []}
     with torch.no_grad():
-        for counted in range(-1, options.rounds):
+        for counted in range(-1, rounds):
             for name in times:
                 observer = {"attn_observer": attention.MassObserver()} if name == "observed" else {}
                 began = time.perf_counter()
@@ -61,23 +74,19 @@ def main(arguments: list[str] | None = None) -> None:
                 if counted >= 0:
                     times[name].append(time.perf_counter() - began)
     ratios = [observed / bare for bare, observed in zip(times["bare"], times["observed"], strict=True)]
-    print(f"{parameters / 1e6:.0f}M parameters, {options.length} positions, torch {torch.__version__}")
+    print(f"{parameters / 1e6:.0f}M parameters, {length} positions, torch {torch.__version__}")
     for name, seconds in times.items():
         print(f"{name:<9} {statistics.median(seconds):.3f} s")
     print(f"observed / bare: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
-def cached_decoding(layers: int, rounds: int) -> None:
+def cached_decoding(shape: dict[str, Any], rounds: int) -> None:
     """Writes and observes 8 blocks of 32 tokens, 8 steps each, after a prompt of 64. Raises where the texts differ."""
     register()
     config = blockwise.SDARConfig(
-        vocab_size=8192,
-        hidden_size=768,
-        intermediate_size=2048,
-        num_hidden_layers=layers,
-        num_attention_heads=12,
-        num_key_value_heads=12,
-        head_dim=64,
+        **shape,
+        num_key_value_heads=shape["num_attention_heads"],
+        head_dim=shape["hidden_size"] // shape["num_attention_heads"],
         max_position_embeddings=1024,
         block_size=BLOCK,
         mask_token_id=1,

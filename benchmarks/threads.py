@@ -34,16 +34,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds of each (default 3)")
     parser.add_argument("--quick", action="store_true", help="very little text and one round: does everything run?")
     options = parser.parse_args(arguments)
-    samples, length = ("2", "16") if options.quick else ("16", "128")
-    flags = ["--method", "sink-wanda", "--samples", samples, "--seq-len", length, "--device", "cpu"]
     seconds: dict[tuple[str, int], list[float]] = {(way, count): [] for way in WAYS for count in AT_ONCE}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1 if options.quick else options.rounds):
             for way, variables in WAYS.items():
                 for count in AT_ONCE:
                     outs = [Path(folder) / f"{number}-{list(WAYS).index(way)}-{count}-{each}" for each in range(count)]
-                    seconds[way, count].append(_prune(flags, variables, outs))
-    print(f"{allotted_cpus()} CPUs; prune --samples {samples} --seq-len {length}; {number + 1} rounds.\n")
+                    seconds[way, count].append(_prune(flags(options.quick), variables, outs))
+    print(f"{allotted_cpus()} CPUs; prune {' '.join(flags(options.quick))}; {number + 1} rounds.\n")
     print("| threads wait | alone, s | alone | three at once, s | three at once |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for way in WAYS:
@@ -53,6 +51,12 @@ def main(arguments: list[str] | None = None) -> None:
             ratio = statistics.median(theirs / ours for theirs, ours in paired)
             cells += [f"{statistics.median(seconds[way, count]):.1f}", f"{ratio:.2f}"]
         print(f"| {way} | {' | '.join(cells)} |")
+
+
+def flags(quick: bool) -> list[str]:
+    """What is pruned, as flags of `prune`."""
+    samples, length = ("2", "16") if quick else ("16", "128")
+    return ["--method", "sink-wanda", "--samples", samples, "--seq-len", length, "--device", "cpu"]
 
 
 def _prune(flags: list[str], variables: dict[str, str], outs: list[Path]) -> float:

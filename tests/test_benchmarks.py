@@ -1,5 +1,8 @@
 """The benchmarks run, and the plain version of the published procedure decides as ours does."""
 
+import re
+import subprocess
+
 import numpy as np
 import pytest
 import torch
@@ -44,15 +47,19 @@ def test_the_plain_sink_score_is_the_published_one(golden):
     assert abs(plain.numpy() - sink_scores(mass, DiscountParams())).max() < 1e-4
 
 
-def test_cached_decoding_is_timed_on_the_same_text(capsys):
+@pytest.mark.parametrize(
+    ("flags", "size", "ratio"),
+    [([], "32 positions", "observed / bare"), (["--cached"], "8 blocks of 32, 64 steps", "whole / cached")],
+)
+def test_observing_and_cached_decoding_are_timed(flags, size, ratio, capsys):
     count = torch.get_num_threads()
     try:
-        observing.main(["--cached", "--layers", "1", "--rounds", "1"])
+        observing.main([*flags, "--quick"])
     finally:
         torch.set_num_threads(count)
     printed = capsys.readouterr().out
-    assert "8 blocks of 32, 64 steps" in printed
-    assert "whole / cached: " in printed
+    assert size in printed
+    assert float(re.search(rf"^{ratio}: ([\d.]+) ", printed, re.MULTILINE).group(1)) > 0
 
 
 def test_the_noise_benchmark_counts_every_difference(capsys):
@@ -75,10 +82,26 @@ def test_the_bias_of_few_draws_is_measured_on_every_bundled_task(capsys):
     )
 
 
-@pytest.mark.slow
-def test_ways_of_waiting_are_timed_alone_and_three_at_once(capsys):
-    threads.main(["--quick"])
+def test_ways_of_waiting_are_compared_round_by_round(capsys, monkeypatch):
+    """Seconds are made up here: a machine slower in every round than in the one before."""
+    begun = []
+
+    def prune(flags, variables, outs):
+        begun.append((tuple(variables), len(outs)))
+        number, way = divmod(len(begun) - 1, 2 * len(threads.WAYS))
+        return (number + 1) * (1 + way // 2) * len(outs)
+
+    monkeypatch.setattr(threads, "_prune", prune)
+    threads.main(["--rounds", "3"])
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
     assert [row[0].strip() for row in rows] == list(threads.WAYS)
-    assert all(float(cell) > 0 for row in rows for cell in row[1:])
-    assert (float(rows[0][2]), float(rows[0][4])) == (1, 1)
+    assert [[float(cell) for cell in row[1:]] for row in rows] == [[2 * n, n, 6 * n, n] for n in (1, 2, 3, 4)]
+    assert begun == 3 * [(tuple(variables), count) for variables in threads.WAYS.values() for count in (1, 3)]
+
+
+@pytest.mark.slow
+def test_what_is_timed_is_a_pruning_of_the_command_line(tmp_path):
+    assert threads._prune(threads.flags(quick=True), {"OMP_WAIT_POLICY": "PASSIVE"}, [tmp_path / "pruned"]) > 0
+    assert (tmp_path / "pruned" / "model.safetensors").is_file()
+    with pytest.raises(subprocess.CalledProcessError):
+        threads._prune(["--method", "none"], {}, [tmp_path / "refused"])
