@@ -111,10 +111,10 @@ def _sinks(loads: routes.SinkLoads, index: int, layer: int, formula: str) -> Non
 def _turnover(recording: Recording, index: int, layer: int) -> None:
     changed = routes.turnover(recording)
     mean = routing.over_layers(changed)
-    told = f"{np.nanmean(mean):.0%} of a token's experts, averaged" if np.isfinite(mean).any() else "No step's experts"
+    share = f"{np.nanmean(mean):.0%} of a token's experts, averaged" if np.isfinite(mean).any() else "No step's experts"
     chart(
         "How routes turn over",
-        f"{told} over steps and layers, are not those that the step before chose for its position.",
+        f"{share} over steps and layers, are not those that the step before chose for its position.",
         "Of the K experts of a position, the share that the step before had not chosen for it, averaged over the "
         "positions routed in both steps.",
         figures.turnover_lines(mean, changed[:, index], layer),

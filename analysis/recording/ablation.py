@@ -193,9 +193,9 @@ class Ablation:
             positions = np.flatnonzero(self._positions[row])
             told.share.append(float(total[row][positions].sum() / total[row].sum()))
             told.count.append(len(positions))
-            asked = np.flatnonzero(at[row].state == TokenState.UNDECIDED)
-            asked = asked if len(asked) else np.array([len(at[row].state) - 1])
-            told.divergence.append(_divergence(forward.logits[row, asked], logits[row, asked]))
+            undecided = np.flatnonzero(at[row].state == TokenState.UNDECIDED)
+            undecided = undecided if len(undecided) else np.array([len(at[row].state) - 1])
+            told.divergence.append(_divergence(forward.logits[row, undecided], logits[row, undecided]))
         return logits
 
     def _candidates(self, tokens: np.ndarray, total: np.ndarray, sinks: np.ndarray) -> list[Candidates]:

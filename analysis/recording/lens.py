@@ -21,13 +21,13 @@ def logit_lens(
     read as the last layer's are. tokens: (1, S). Raises UserError where that does not give the model's own prediction.
     """
     states: dict[int, torch.Tensor] = {}
-    with BlockStates(model, lambda layer, found: states.__setitem__(layer, found)), torch.no_grad():
+    with BlockStates(model, lambda layer, output: states.__setitem__(layer, output)), torch.no_grad():
         logits = model.predict(tokens, layout=layout)
         # Aligned logits of a shifted family stand one position after the state that they were read from.
         at = (positions - model.architecture.shift).clamp(min=0)
         read = [_read(model, states[layer][at]) for layer in sorted(states)]
-    own = logits[0, positions].float().softmax(dim=-1)
-    if not torch.allclose(read[-1].to(own.device), own, atol=0.02):
+    prediction = logits[0, positions].float().softmax(dim=-1)
+    if not torch.allclose(read[-1].to(prediction.device), prediction, atol=0.02):
         raise UserError(
             f"The states of this {model.architecture.name} model are not read by one norm and its head, so there is no "
             "logit lens of it."

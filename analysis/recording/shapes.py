@@ -19,9 +19,9 @@ def geometry_of(model: LoadedModel, tokens: torch.Tensor, layout: Layout | None)
 
     def attended(layer: int, inputs: AttentionInputs) -> None:
         for head in range(inputs.query.shape[1]):
-            one = inputs.rows(1).head(head)
-            attention = torch.cat(list(one.probabilities()), dim=2)[0, 0]  # (S, S) of one head alone
-            output = attention @ one.value[0, 0].float()
+            single = inputs.rows(1).head(head)
+            attention = torch.cat(list(single.probabilities()), dim=2)[0, 0]  # (S, S) of one head alone
+            output = attention @ single.value[0, 0].float()
             for kind, matrix in (("map", attention), ("output", output - output.mean(dim=0))):
                 singular = torch.linalg.svdvals(matrix).cpu().numpy()
                 heads[f"{kind}_rank"].setdefault(layer, []).append(float(effective_rank(singular)))

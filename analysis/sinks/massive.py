@@ -70,11 +70,11 @@ def channels(
     top = channel[..., 0]
     ratio, carried = ratios(value, median), on_sinks(position, sinks)[..., 0]
     chance = chance_on_sinks(position, sinks, state)[..., 0]
-    found = []
+    channels = []
     for number in np.unique(top):
         at = top == number
         there = ratio[at][np.isfinite(ratio[at])]
-        found.append(
+        channels.append(
             Channel(
                 int(number),
                 float(at.mean()),
@@ -83,17 +83,17 @@ def channels(
                 float(chance[at].mean()),
             )
         )
-    return sorted(found, key=lambda one: -one.share)
+    return sorted(channels, key=lambda channel: -channel.share)
 
 
-def sentence(found: list[Channel], carried: np.ndarray, chance: np.ndarray, massive_share: float) -> str:
+def sentence(channels: list[Channel], carried: np.ndarray, chance: np.ndarray, massive_share: float) -> str:
     """Which channel is the largest and whether sinks carry it, in numbers; nothing where chance gives as much.
 
     carried, chance (T, L): of the largest channel of each layer and step.
     """
-    if not found or carried.mean() <= chance.mean():
+    if not channels or carried.mean() <= chance.mean():
         return ""
-    first = found[0]
+    first = channels[0]
     return (
         f"In {carried.mean():.0%} of the layers and steps a sink carries the largest residual channel; a random token "
         f"of the same state would be a sink in {chance.mean():.0%}. Channel {first.number} is the largest in "
