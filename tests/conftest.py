@@ -21,14 +21,26 @@ from analysis.recording.trajectory import Trajectory  # noqa: E402
 from analysis.specs import ModelSpec  # noqa: E402
 from analysis.threads import allotted_cpus  # noqa: E402
 from cache.store import Store  # noqa: E402
+from tests.workers import fork_workers  # noqa: E402
 
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes side by side share the CPUs
     torch.set_num_threads(max(1, allotted_cpus() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
+
+fork_workers()
 
 GOLDEN = Path(__file__).parent / "golden"
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
+
+
+SLOW_FIRST = ("browser", "engine", "ui")  # folders; what is short comes last, so that all processes end together
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts slow folders first; the order within a folder stays."""
+    order = {folder: place for place, folder in enumerate(SLOW_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,6 +12,7 @@ from tests.helpers import QuietContext
 
 # As many batches of one size, so that none is cut short.
 TEXT = CalibrationParams(samples=16, seq_len=128, step_interval=10)
+SHORT = TEXT.model_copy(update={"seq_len": 24})
 LONG = (DENSE, OUTLIERS, TAILS, QUOTA, PRUNING)
 
 
@@ -60,7 +61,7 @@ def peak_bytes(run, mapped: set[int]) -> int:
     ids=lambda value: value if isinstance(value, str) else "-".join(value.values()),
 )
 def test_the_work_of_each_phase_is_what_it_then_does(bundled, tmp_path, monkeypatch, clock, method, options):
-    spec = PruneSpec(model=bundled.spec, method=method, calibration=TEXT, out=str(tmp_path / "p"), **options)
+    spec = PruneSpec(model=bundled.spec, method=method, calibration=SHORT, out=str(tmp_path / "p"), **options)
     estimated = estimate(bundled, spec, QuietContext(tmp_path))["seconds"]
     done: dict[str, float] = {}
     measured_phase = PruningRun.phase

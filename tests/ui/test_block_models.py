@@ -69,7 +69,7 @@ def opened(page: str, made: Made, **query: str) -> AppTest:
     """A page with the model in use."""
     test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     test.session_state["model_in_use"] = made.model
-    test.run().switch_page(page)
+    test.switch_page(page)
     for name, value in query.items():
         test.query_params[name] = value
     return test.run()
