@@ -46,7 +46,7 @@ def test_a_short_job_runs_between_the_steps_of_a_long_one_and_another_waits_in_l
 
 
 def test_what_a_recording_holds_does_not_depend_on_what_ran_between_its_steps(engine):
-    sampling = LLaDASampling(gen_length=160, steps=160, temperature=1.0)
+    sampling = LLaDASampling(gen_length=64, steps=64, temperature=1.0)
     spec = RecordSpec(model=CPU, prompt="mia has a", sampling=sampling, seed=3)
     alone = engine.wait(engine.submit("record", spec).id, PATIENCE)
     before = open_trajectory(engine.result(alone).file)
