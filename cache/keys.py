@@ -17,6 +17,12 @@ def content_key(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def imported_key(file: Path) -> str:
+    """The name of a result that was made elsewhere and came as a file: by its content alone. Raises OSError."""
+    with file.open("rb") as content:
+        return f"imported-{content_key(digest=hashlib.file_digest(content, 'sha256').hexdigest())}"
+
+
 @lru_cache(maxsize=1)
 def code_version() -> str:
     """Changes with any line of the code that computes results, so a stored result never outlives its code."""

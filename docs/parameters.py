@@ -9,6 +9,7 @@ from analysis.specs import (
     SAMPLINGS,
     AblateSetSpec,
     AttentionMapSpec,
+    Branch,
     CalibrateSpec,
     CalibrationParams,
     DiscountParams,
@@ -36,6 +37,7 @@ PATH = Path(__file__).with_name("parameters.md")
 _TABLES: tuple[tuple[str, type[Spec]], ...] = (
     ("Model", ModelSpec),
     ("Recording", RecordSpec),
+    ("Branch of a recording", Branch),
     ("Set of recordings", SetParams),
     *((f"Sampler `{name}`", kind) for name, kind in SAMPLINGS.items()),
     ("Sinks", SinkParams),

@@ -18,7 +18,7 @@ from analysis.job_context import SilentContext
 from analysis.specs import Spec, choices, help_text
 from analysis.specs.base import in_bytes
 
-NOT_FLAGS = {"model", "sampling", "sampler", "prompt", "source"}
+NOT_FLAGS = {"model", "sampling", "sampler", "prompt", "source", "branch"}
 
 
 def field_of(spec: type[BaseModel], name: str) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import outputs
+from analysis.command_line.branching import add_branch_flags, branch_spec, refuse_branch_flags
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import read_prompts, sampling_of
 from analysis.recording.trajectory import refusal
@@ -14,12 +15,13 @@ from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec
 
 def add(record: argparse.ArgumentParser) -> None:
     """Gives the verb its flags."""
-    record.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
+    record.add_argument("--model", metavar="SRC", help=f"{field_of(ModelSpec, 'source').description} Default: bundled.")
     text = record.add_mutually_exclusive_group(required=True)
     text.add_argument("--prompt", metavar="TEXT", help=field_of(RecordSpec, "prompt").description)
     text.add_argument(
         "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line; OUT gets a number for each"
     )
+    add_branch_flags(record, text)
     record.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
     record.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     record.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -31,16 +33,11 @@ def add(record: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Records every prompt into a file of its own."""
-    prompts = [options.prompt] if options.prompts is None else read_prompts(options.prompts)
-    outs = [options.out] if options.prompts is None else _numbered(options.out, len(prompts))
+    """Records every prompt, or a branch, into a file of its own."""
+    specs = [branch_spec(options)] if options.branch is not None else _specs(options)
+    outs = [options.out] if options.prompts is None else _numbered(options.out, len(specs))
     for out in outs:
         outputs.check(out, options.overwrite, refusal)
-    model = ModelSpec(source=options.model, **given(ModelSpec, options))
-    sampling = sampling_of(options.model, options)
-    specs = [
-        RecordSpec(model=model, prompt=prompt, sampling=sampling, **given(RecordSpec, options)) for prompt in prompts
-    ]
     from analysis.jobs import recordings
 
     summaries: list[dict[str, Any]] = []
@@ -59,6 +56,16 @@ def run(options: argparse.Namespace) -> int:
             early = "" if steps == steps_asked else f" of {steps_asked}, as nothing was left to decide"
             print(f"{summary['out']}: {steps} steps{early}, {summary['bytes'] / 1e6:.1f} MB. {summary['text']}")
     return 0
+
+
+def _specs(options: argparse.Namespace) -> list[RecordSpec]:
+    refuse_branch_flags(options)
+    prompts = [options.prompt] if options.prompts is None else read_prompts(options.prompts)
+    source = "bundled" if options.model is None else options.model
+    model = ModelSpec(source=source, **given(ModelSpec, options))
+    sampling = sampling_of(source, options)
+    others = given(RecordSpec, options)
+    return [RecordSpec(model=model, prompt=prompt, sampling=sampling, **others) for prompt in prompts]
 
 
 def _numbered(out: Path, count: int) -> list[Path]:

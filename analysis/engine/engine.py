@@ -1,7 +1,6 @@
 """What the pages ask: submit, follow, cancel, start again, read results."""
 
 import atexit
-import hashlib
 import shutil
 import time
 import uuid
@@ -25,9 +24,9 @@ from analysis.jobs import JOBS, RecordSummary, known_key
 from analysis.models.checkpoint import CONFIG_FILE
 from analysis.pruned.masks_file import only_masks
 from analysis.recording.trajectory import open_trajectory
-from analysis.specs import ModelSpec, RecordSpec, Replay, Spec, SweepSpec, sentence
+from analysis.specs import ModelSpec, Replay, Spec, SweepSpec, sentence
 from cache import environment
-from cache.keys import code_version, content_key
+from cache.keys import code_version, imported_key
 from cache.store import Result, Store
 
 _ABANDONED = 86400  # seconds after which files in `incoming` that no job is known for are removed
@@ -224,16 +223,13 @@ class Engine:
         info = trajectory.info
         if isinstance(info.sampling, Replay):
             raise UserError("This file holds forwards over given inputs, not a recorded generation. Open one of those.")
-        with file.open("rb") as content:
-            key = f"imported-{content_key(digest=hashlib.file_digest(content, 'sha256').hexdigest())}"
+        key = imported_key(file)
         earlier = next((job for job in self.jobs("record") if job.key == key and job.state == "done"), None)
         if earlier is not None and self.result(earlier) is not None:
             file.unlink()
             return earlier
         try:
-            spec = RecordSpec(
-                model=ModelSpec(source=info.model.source), prompt=info.prompt, sampling=info.sampling, seed=info.seed
-            )
+            spec = info.request(ModelSpec(source=info.model.source))
         except ValidationError as error:
             raise UserError(f"{called} cannot be taken in: {sentence(error)}") from error
         summary: RecordSummary = {

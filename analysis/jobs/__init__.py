@@ -12,7 +12,7 @@ from analysis.jobs.ablation import ablate_set
 from analysis.jobs.calibration import calibrate
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.importing import import_results
-from analysis.jobs.insights import ablate, attention_map, geometry, lens
+from analysis.jobs.insights import ablate, alternatives, attention_map, geometry, lens
 from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, Summary, result_key
 from analysis.jobs.pruning import dense_statistics, estimate, footprint, prune
@@ -23,6 +23,7 @@ from analysis.jobs.summaries import (
     AblateSetPartial,
     AblateSetSummary,
     AblateSummary,
+    AlternativesSummary,
     AttentionMapSummary,
     CalibrateSummary,
     DenseStatisticsSummary,
@@ -51,6 +52,7 @@ from analysis.registry import Registry
 from analysis.specs import (
     AblateSetSpec,
     AblateSpec,
+    AlternativesSpec,
     AttentionMapSpec,
     CalibrateSpec,
     DenseStatisticsSpec,
@@ -76,6 +78,7 @@ from analysis.specs import (
 
 __all__ = [
     "JOBS",
+    "AlternativesSummary",
     "EvaluatePartial",
     "EvaluateSummary",
     "Job",
@@ -121,6 +124,7 @@ JOBS: Registry[Job[Any, Any]] = Registry(
     Job("record", "Record a trajectory", record, RecordSpec, RecordSummary, RecordPartial, lasting=True),
     Job("record_set", "Record a set of prompts", record_set, RecordSetSpec, RecordSetSummary, lasting=True),
     Job("attention_map", "Fetch an attention map", attention_map, AttentionMapSpec, AttentionMapSummary, short=True),
+    Job("alternatives", "Read the alternatives", alternatives, AlternativesSpec, AlternativesSummary, short=True),
     Job("reference", "Observe random weights", reference, ReferenceSpec, ReplaySummary, short=True),
     Job("noise", "Observe noised text", noise, NoiseSpec, ReplaySummary, short=True),
     Job("geometry", "Measure geometry", geometry, GeometrySpec, GeometrySummary),

@@ -1,6 +1,7 @@
-"""Looking inside one input or run: the attention map of a head, and ablating sinks."""
+"""Looking inside one input or run: the likeliest tokens, the attention map of a head, and ablating sinks."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,15 @@ from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.recordings import written
-from analysis.jobs.summaries import AblateSummary, AttentionMapSummary, GeometrySummary, LensSummary
+from analysis.jobs.summaries import (
+    AblateSummary,
+    AlternativesSummary,
+    AttentionMapSummary,
+    GeometrySummary,
+    LensSummary,
+)
 from analysis.models.resident import resident_model
-from analysis.specs import TARGETS, AblateSpec, AttentionMapSpec, GeometrySpec, LensSpec
+from analysis.specs import TARGETS, AblateSpec, AlternativesSpec, AttentionMapSpec, GeometrySpec, LensSpec
 
 if TYPE_CHECKING:
     from analysis.models.layout import Layout
@@ -33,8 +40,7 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
             f"There is no layer {spec.layer}, head {spec.head}: this model has {geometry.layers} layers of "
             f"{geometry.heads} heads, counted from 0."
         )
-    if not all(0 <= token < geometry.vocabulary for token in spec.tokens):
-        raise UserError(f"A token lies outside this model's vocabulary of {geometry.vocabulary} tokens.")
+    _check_tokens(spec.tokens, geometry.vocabulary)
     context.progress("one forward", 0, 1)
     observer = MapObserver(spec.layer, spec.head)
     layout = _layout(model, spec.prompt_length, spec.block_length, spec.open_from)
@@ -44,6 +50,50 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     save_file({"map": observer.map.numpy()}, path)
     return Outcome({"positions": len(spec.tokens), "fingerprint": model.fingerprint}, path, key)
+
+
+def alternatives(spec: AlternativesSpec, context: Context) -> Outcome[AlternativesSummary]:
+    """One forward over given tokens, and the tokens likeliest at a position, by their probability at temperature 1.
+
+    A token after the input is predicted by its last one, as is any in an autoregressive model by the one before it.
+    """
+    model = resident_model(spec.model, context)
+    import torch
+
+    from analysis.models.tokenizer import token_strings
+
+    family = model.architecture
+    _check_tokens(spec.tokens, model.geometry.vocabulary)
+    if family.noise == "uniform":
+        raise UserError(
+            f"{family.name} also predicts from its last predictions, which no recording holds: the alternatives of a "
+            "step cannot be read again."
+        )
+    from_left = family.noise is None or spec.position == len(spec.tokens)
+    if from_left and spec.position == 0:
+        raise UserError("Nothing predicts the first token. Choose a later position.")
+    if from_left and not (family.noise is None or family.opens_causally):
+        raise UserError(f"{family.name} predicts the tokens of its input; position {spec.position} lies after them.")
+    context.progress("one forward", 0, 1)
+    tokens = torch.tensor([spec.tokens], dtype=torch.long)
+    layout = _layout(model, spec.prompt_length, spec.block_length, spec.open_from)
+    logits = model.predict(tokens, layout=layout, aligned=not from_left)
+    probabilities = logits[0, spec.position - from_left].float().softmax(-1)
+    likeliest = probabilities.topk(min(spec.count, len(probabilities)))
+    names = token_strings(model.tokenizer, set(likeliest.indices.tolist()))
+    summary: AlternativesSummary = {
+        "alternatives": [
+            {"token": token, "text": names[token], "probability": probability}
+            for token, probability in zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+        ],
+        "fingerprint": model.fingerprint,
+    }
+    return Outcome(summary, None, result_key("alternatives", spec, model.fingerprint))
+
+
+def _check_tokens(tokens: Sequence[int], vocabulary: int) -> None:
+    if not all(0 <= token < vocabulary for token in tokens):
+        raise UserError(f"A token lies outside this model's vocabulary of {vocabulary} tokens.")
 
 
 def geometry(spec: GeometrySpec, context: Context) -> Outcome[GeometrySummary]:

@@ -82,7 +82,10 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     context.progress("denoising", 0, planned)
     started = time.perf_counter()
     reads = spec.observe == "reader"
-    steps = (read_steps if reads else denoise)(model, prompt, sampling, spec.seed)
+    if reads:
+        steps = read_steps(model, prompt, sampling, spec.seed)
+    else:
+        steps = denoise(model, prompt, sampling, spec.seed, branch=spec.branch)
     with LargestChannels(model, spec.channels) if spec.channels else nullcontext() as watched:
         watching = steps if watched is None else watched.beside(steps)
         arrays = collecting.record(watching, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
@@ -100,6 +103,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         block_length=getattr(sampling, "block_length", None),
         reads=reads,
         seed=spec.seed,
+        branch=spec.branch,
         unknown_tokens=0 if unknown is None else ids.count(unknown),
     )
     info = recording.info

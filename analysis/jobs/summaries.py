@@ -99,6 +99,21 @@ class AttentionMapSummary(TypedDict):
     fingerprint: str
 
 
+class Alternative(TypedDict):
+    """A token that could be written, and the probability that the model gives it at temperature 1."""
+
+    token: int
+    text: str
+    probability: float
+
+
+class AlternativesSummary(TypedDict):
+    """alternatives: the likeliest first."""
+
+    alternatives: list[Alternative]
+    fingerprint: str
+
+
 class GeometrySummary(TypedDict):
     """How many inputs were looked at, and the seeds of the models with random weights."""
 

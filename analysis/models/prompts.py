@@ -67,3 +67,15 @@ def _read(path: str, changed: int) -> "Tokenizer | None":
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         return None
+
+
+def single_token(checkpoint: Checkpoint, word: str) -> tuple[int, str] | None:
+    """The id and text of the one token that a word is, as it stands or after a space; None for others."""
+    tokenizer = _of(checkpoint)
+    if tokenizer is None or not _is_text(word):
+        return None
+    for text in (word, f" {word}"):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        if len(ids) == 1:
+            return ids[0], text
+    return None

@@ -197,6 +197,8 @@ def bd3lm_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: BD3LMSamp
         tokens, first = _with_masks(tokens, end, frame.mask_token), start if sampling.cached else 0
         for count in linear_shares(end - start, sampling.steps_per_block or block):
             canvas = _Canvas(tokens, start, end, number, blocks, given, frame.mask_token, first)
+            if not canvas.open.any():  # as where more was written than was shared out
+                break
             logits = _guided(predict, canvas, layout, sampling.cfg)[:, start - first :]
             predicted = gumbel_argmax(logits, sampling.temperature, frame.generator)
             confidence = probability(logits, predicted)

@@ -20,11 +20,14 @@ from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
 from analysis.models.prefix import PrefixCache
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
+from analysis.recording.branch_writing import write_branch
+from analysis.recording.branching import why_no_branch
 from analysis.recording.canvas_denoising import canvas_steps, reading_steps
 from analysis.recording.steps import Choice, Step, best, draw, gumbel_argmax, probability, written_once
 from analysis.specs import (
     AutoregressiveSampling,
     BlockWriting,
+    Branch,
     DiffusionGemmaSampling,
     DreamSampling,
     LLaDASampling,
@@ -55,23 +58,31 @@ Rerun = Callable[[Forward, Again], torch.Tensor]
 
 
 def denoise(
-    model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, rerun: Rerun | None = None
+    model: LoadedModel,
+    prompt: torch.Tensor,
+    sampling: Sampling,
+    seed: int,
+    rerun: Rerun | None = None,
+    branch: Branch | None = None,
 ) -> Iterator[Step]:
     """Continues `prompt` (B, P) token ids, observing the attention mass of every forward.
 
     A step that would decide nothing is left out: its forward would repeat the one before. With `rerun`, the sampler
-    goes on with what it returns; what is observed is the untouched forward. Raises UserError when the sampler is not
-    the model's own, the text would be longer than the model takes, or its numbers are not finite.
+    goes on with what it returns; what is observed is the untouched forward. With `branch`, its step writes its token,
+    and the sampler goes on from there. Raises UserError when the sampler is not the model's own, the text would be
+    longer than the model takes, its numbers are not finite, or the branch does not leave this text.
     """
     sampling = own_sampling(model, sampling)
     check_prompt(model, prompt, sampling)
     if isinstance(sampling, DiffusionGemmaSampling):
         if rerun is not None:
             raise UserError(f"Keys of {model.architecture.name} cannot be blocked: its layers hold different ones.")
+        if branch is not None:
+            raise UserError(why_no_branch(model.architecture.name, model.architecture.noise))
         yield from canvas_steps(model, prompt, sampling, seed)
         return
     with RoutingObserver(model.blocks) as routes:
-        yield from _observed_steps(model, prompt, sampling, seed, rerun, routes)
+        yield from _observed_steps(model, prompt, sampling, seed, rerun, branch, routes)
 
 
 def _observed_steps(
@@ -80,6 +91,7 @@ def _observed_steps(
     sampling: Sampling,
     seed: int,
     rerun: Rerun | None,
+    branch: Branch | None,
     routes: RoutingObserver,
 ) -> Iterator[Step]:
     observer = MassObserver()
@@ -107,10 +119,15 @@ def _observed_steps(
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)
     ends = torch.tensor(sorted(stop_tokens(model)), dtype=torch.long, device=model.device)
-    for choice in choices(model, predict, prompt, sampling, generator, ends):
+    count = 0
+    for count, choice in enumerate(choices(model, predict, prompt, sampling, generator, ends), start=1):
+        if branch is not None and branch.step == count - 1:
+            write_branch(branch, choice, model)
         yield Step(choice, *shown[0][0], shown[0][1])
         if model.architecture.noise is None and torch.isin(choice.output[:, -1], ends).all():
-            return
+            break
+    if branch is not None and branch.step >= count:
+        raise UserError(f"There is no step {branch.step} to branch from: this text is finished after {count} steps.")
 
 
 def read_steps(model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int) -> Iterator[Step]:
@@ -202,7 +219,10 @@ def llada_steps(
         count = (tokens[:, :end] == mask_token).sum(dim=1)
         steps = sampling.steps // blocks
         for step in range(min(steps, int(count.max()))):
-            masked = tokens == mask_token
+            open_ = tokens == mask_token
+            open_[:, end:] = False
+            if not open_.any():  # as where more was written than was shared out
+                break
             logits = _guided(predict, tokens, given, sampling.cfg, mask_token)
             predicted = gumbel_argmax(logits, sampling.temperature, generator)
             confidence = probability(logits, predicted)
@@ -211,8 +231,6 @@ def llada_steps(
                 if sampling.remasking == "random"
                 else confidence
             )
-            open_ = masked.clone()
-            open_[:, end:] = False
             # Shared equally; where that does not divide, the first steps take one more.
             share = count // steps + (step < count % steps)
             chosen = best(ranking.masked_fill(~open_, -math.inf), share)

@@ -12,14 +12,17 @@ from analysis.sinks.token_states import TokenState
 from analysis.specs import SinkParams
 
 
-def track(trajectory: Trajectory, params: SinkParams) -> Track:
-    """A recording as it is played, its sinks by `params`. The trajectory's mass is the relative one, m·K/Q."""
+def track(trajectory: Trajectory, params: SinkParams, title: str = "") -> Track:
+    """A recording as it is played, its sinks by `params`. The trajectory's mass is the relative one, m·K/Q.
+
+    title: the model's name by default.
+    """
     info = trajectory.info
     changes = token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, info.model.mask_token)
     mass, visible = definitions.mean_mass(trajectory.mass), trajectory.pattern.visible(None)
     thresholds = [definitions.common_threshold(row, params, seen) for row, seen in zip(mass, visible, strict=True)]
     return Track(
-        title=info.model.source,
+        title=title or info.model.source,
         tokens=trajectory.tokens,
         final=trajectory.final,
         names=info.tokens,
@@ -36,6 +39,7 @@ def track(trajectory: Trajectory, params: SinkParams) -> Track:
         sinks=definitions.find_sinks(mass, params, visible),
         thresholds=np.array([np.nan if threshold is None else threshold for threshold in thresholds]),
         open_block=trajectory.open_block if has_blocks(trajectory.open_block) else None,
+        branch=None if info.branch is None else (info.branch.step, info.branch.position),
     )
 
 
@@ -46,8 +50,15 @@ def has_blocks(open_block: np.ndarray) -> bool:
 
 
 def played(trajectories: Sequence[Trajectory], params: SinkParams) -> dict[str, Any]:
-    """What the player takes of one or two recordings; it rests on the most telling step of the first."""
-    tracks = [track(trajectory, params) for trajectory in trajectories]
+    """What the player takes of one or two recordings; it rests on the most telling step of the first.
+
+    The second may be what the first left as a branch.
+    """
+    first = trajectories[0].info.branch
+    titles = ["", ""]
+    if first is not None and len(trajectories) > 1:
+        titles = [f"The branch, ‘{first.word.strip()}’ from step {first.step}", "The text it left"]
+    tracks = [track(trajectory, params, title) for trajectory, title in zip(trajectories, titles, strict=False)]
     telling = most_telling(tracks[0])
     return playback(tracks, step=telling or 0, telling=telling)
 

@@ -20,7 +20,7 @@ from analysis.errors import UserError
 from analysis.recording import older_formats
 from analysis.sinks.attention_pattern import AttentionPattern, query_counts
 from analysis.sinks.token_states import TokenState
-from analysis.specs import RecordSpec, Replay, Sampling
+from analysis.specs import Branch, ModelSpec, RecordSpec, Replay, Sampling
 from analysis.specs.attention_kinds import AttentionKind
 
 FORMAT: Final = "sinkscope-trajectory-3"
@@ -63,7 +63,7 @@ class RecordingInfo(BaseModel):
 
     block_starts: where the blocks begin that a block-causal model attends by; empty for others. mass_error: largest
     absolute difference between the stored mass and the float32 it was computed in. tokens: text of every token id that
-    occurs. seconds: wall time of the recording without loading.
+    occurs. seconds: wall time of the recording without loading. branch: where it leaves another recording, if it does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,11 +84,26 @@ class RecordingInfo(BaseModel):
     seconds: FiniteFloat
     created: str
     environment: dict[str, Any]
+    branch: Branch | None = None
 
     @property
     def by_blocks(self) -> bool:
         """Whether the model attends by blocks."""
         return self.model.attention in ("block-causal", "open-block")
+
+    def request(self, model: ModelSpec) -> RecordSpec:
+        """What asks this model for such a recording again. Raises ValidationError for forwards over given inputs."""
+        reads = self.model.noise == "uniform" and self.model.attention == "causal"
+        return RecordSpec.model_validate(
+            {
+                "model": model,
+                "prompt": self.prompt,
+                "sampling": self.sampling,
+                "seed": self.seed,
+                "observe": "reader" if reads else "writer",
+                "branch": self.branch,
+            }
+        )
 
     @property
     def block_length(self) -> int | None:
@@ -193,7 +208,8 @@ def save(trajectory: Trajectory, path: Path) -> None:
 
     Raises UserError where it cannot be written, and for what `open_trajectory` would refuse: nothing is written then.
     """
-    description = trajectory.info.model_dump_json()
+    # Left out where there is none, so that versions without branches open the file.
+    description = trajectory.info.model_dump_json(exclude={"branch"} if trajectory.info.branch is None else None)
     called = "What was recorded"
     try:
         _read_description(description, called)

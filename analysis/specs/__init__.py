@@ -23,7 +23,9 @@ from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.naming import in_words, short_label, told_apart
 from analysis.specs.observing import (
     AblateSpec,
+    AlternativesSpec,
     AttentionMapSpec,
+    Branch,
     GeometrySpec,
     LensSpec,
     LoadSpec,
@@ -116,10 +118,12 @@ __all__ = [
     "AblateSetSpec",
     "AblateSpec",
     "Allocation",
+    "AlternativesSpec",
     "AttentionMapSpec",
     "AutoregressiveSampling",
     "BD3LMSampling",
     "BlockWriting",
+    "Branch",
     "CalibrateSpec",
     "CalibrationParams",
     "DenseStatisticsSpec",

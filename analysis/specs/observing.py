@@ -18,6 +18,22 @@ class UnloadSpec(Spec):
     """Free the memory of the model the worker holds."""
 
 
+class Branch(Spec):
+    """A change to another recording, from which its text is written on: what was before is repeated."""
+
+    parent: str = parameter(..., "Parent", "Key of the recording's result, by which it is found.", min_length=1)
+    step: int = parameter(..., "Step", "The step that writes the token, counted from 0.", ge=0)
+    position: int = parameter(..., "Position", "Where it is written, counted from 0.", ge=0)
+    token: int = parameter(..., "Token", "The id of the token that is written there.", ge=0)
+    word: str = parameter(..., "Word", "Its text, for people.", max_length=200)
+    tokens: tuple[int, ...] = parameter(
+        ...,
+        "Tokens",
+        "Input token ids of the step. The branch is refused where repeating the steps before gives others.",
+        min_length=1,
+    )
+
+
 class RecordSpec(JobSpec):
     """Denoise one prompt and record the attention mass of every step."""
 
@@ -55,6 +71,18 @@ class RecordSpec(JobSpec):
         ge=0,
         le=32,
     )
+    branch: Branch | None = parameter(
+        None,
+        "Branch",
+        "The recording that this one leaves, and by which token; none for a text of its own.",
+        empty="none",
+    )
+
+    @model_validator(mode="after")
+    def _branch_is_written(self) -> "RecordSpec":
+        if self.branch is not None and self.observe == "reader":
+            raise ValueError("A branch is written, and the encoder only reads. Observe the writer.")
+        return self
 
 
 def _block_length() -> Any:
@@ -82,6 +110,29 @@ class AttentionMapSpec(JobSpec):
     open_from: int | None = parameter(
         None, "Open block", "Where the open block begins, if the text has one.", empty="none", ge=0
     )
+
+
+class AlternativesSpec(JobSpec):
+    """The likeliest tokens at one position of one input, by one forward."""
+
+    tokens: tuple[int, ...] = parameter(..., "Tokens", "Input token ids of the step.", min_length=1, max_length=8192)
+    position: int = parameter(
+        ..., "Position", "What is predicted, counted from 0; it may be the one after the tokens.", ge=0
+    )
+    count: int = parameter(10, "Alternatives", "How many of the likeliest tokens are told.", ge=1, le=100)
+    prompt_length: int = parameter(
+        0, "Prompt length", "Tokens of the prompt, by which blocks may be placed.", unit="tokens", ge=0
+    )
+    block_length: int | None = _block_length()
+    open_from: int | None = parameter(
+        None, "Open block", "Where the open block begins, if the text has one.", empty="none", ge=0
+    )
+
+    @model_validator(mode="after")
+    def _is_predicted(self) -> "AlternativesSpec":
+        if self.position > len(self.tokens):
+            raise ValueError(f"Position {self.position} lies beyond the {len(self.tokens)} tokens of the input.")
+        return self
 
 
 class ReferenceSpec(JobSpec):

@@ -19,6 +19,7 @@ _STYLE = """<style>
 .ss-text .edge{padding:0;margin:0 .2em;border:0;border-left:3px solid BLOCK;border-radius:0}
 .ss-text .prompt{background:rgba(128,138,156,.16)}
 .ss-text .changed{background:rgba(240,160,32,.38)}
+.ss-text .written{border-color:BLOCK;font-weight:700}
 .ss-legend{font-size:.82rem;opacity:.85}
 .ss-legend .ss-text{display:inline;padding:0;font-size:.82rem}
 </style>""".replace("BLOCK", TOKEN)
@@ -85,12 +86,15 @@ def token_text(
 _EDGE = '<span class="edge" title="border of the open block" aria-hidden="true">&#8203;</span>'
 
 
-def changed_text(words: Sequence[str], same: Sequence[bool]) -> str:
-    """HTML of a written text beside another: tokens that differ from it are shaded."""
-    spans = [
-        f"<span{'' if unchanged else ' class=changed'}>{escape(word.replace(chr(10), '⏎').strip() or '␣')}</span>"
-        for word, unchanged in zip(words, same, strict=True)
-    ]
+def changed_text(words: Sequence[str], same: Sequence[bool], written: int | None = None) -> str:
+    """HTML of a written text beside another: tokens that differ from it are shaded. written: the one that a person
+    wrote, which is outlined.
+    """
+    spans = []
+    for index, (word, unchanged) in enumerate(zip(words, same, strict=True)):
+        kinds = [name for name, holds in (("changed", not unchanged), ("written", index == written)) if holds]
+        classes = f' class="{" ".join(kinds)}"' if kinds else ""
+        spans.append(f"<span{classes}>{escape(word.replace(chr(10), '⏎').strip() or '␣')}</span>")
     return f'<div class="ss-text" role="group" aria-label="Text with its changes">{"".join(spans)}</div>'
 
 

@@ -1,5 +1,7 @@
 """The player in a real browser: it plays, steps, rests, shows any text as text and moves no line."""
 
+from dataclasses import replace
+
 import pytest
 from playwright.sync_api import expect
 
@@ -51,6 +53,24 @@ def test_it_plays_to_the_end_by_keyboard_and_no_line_moves(page, tmp_path):
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
     assert errors == [] and asked == [path.as_uri()]
+
+
+def test_a_branch_beside_the_text_that_it_left_is_played_from_there_and_what_differs_is_marked(page, tmp_path):
+    left = track(12, 9)
+    tokens, final = left.tokens.copy(), left.final.copy()
+    tokens[4:, 5], final[5] = 4, 4
+    branch = replace(left, tokens=tokens, final=final, branch=(3, 5))
+    data = {**playback([branch, left], 3, play="once"), "from": 3, "picked": [1, 5]}
+    path = tmp_path / "branch.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8>{player_html(data)}")
+    page.goto(path.as_uri())
+    expect(page.get_by_role("status")).to_contain_text("Finished text · 1 token differs")
+    first, second = page.locator(".track").all()
+    expect(first.locator(".slot.branched")).to_have_text("word⏎")
+    expect(second.locator(".slot.picked.differs")).to_have_text("a")
+    page.get_by_role("group", name="Player.").press("Home")
+    expect(page.get_by_role("status")).to_contain_text("alike so far")
+    expect(page.locator(".text .slot.differs, .text .slot.branched")).to_have_count(0)
 
 
 def test_what_plays_by_itself_rests_on_its_step_and_not_where_motion_is_unwanted(page, tmp_path):

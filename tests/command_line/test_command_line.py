@@ -14,7 +14,7 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis.__main__ import main
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory import open_trajectory, save
 from tests.helpers import save_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +46,26 @@ def test_autoregressive_models_record_too(tmp_path):
     arguments = ["record", "--model", str(folder), "--prompt", "w7 w8", "--gen-length", "3", "--top-k", "5"]
     assert main([*arguments, "--temperature", "1", "--out", str(out)]) == 0
     assert open_trajectory(out).info.sampling.top_k == 5
+
+
+def test_a_branch_writes_on_from_another_token(tmp_path, capsys, trajectory):
+    left, out = tmp_path / "left.safetensors", tmp_path / "branch.safetensors"
+    save(trajectory, left)
+    position = trajectory.info.prompt_length + 1
+    flags = ["record", "--branch", str(left), "--branch-position", str(position), "--device", "cpu", "--out", str(out)]
+    assert main([*flags, "--branch-token", "river"]) == 0
+    capsys.readouterr()
+    branch = open_trajectory(out)
+    assert branch.info.tokens[branch.final[position]].strip() == "river" != trajectory.labels()[position].strip()
+    step = branch.info.branch.step
+    assert np.isfinite(trajectory.confidence[step, position]), "by default the step that wrote what stands there"
+    np.testing.assert_array_equal(branch.mass[: step + 1], trajectory.mass[: step + 1])
+    ask = [*flags, "--overwrite"]
+    assert "no single token" in bad([*ask, "--branch-token", "entanglement"], capsys)
+    assert "Leave out --seed" in bad([*ask, "--branch-token", "river", "--seed", "1"], capsys)
+    assert "needs --branch-position and --branch-token" in bad(ask, capsys)
+    assert "Choose one from" in bad([*ask, "--branch-token", "river", "--branch-position", "0"], capsys)
+    assert "goes with --branch" in bad(["record", "--prompt", "a", "--branch-step", "1", "--out", "x"], capsys)
 
 
 def bad(arguments, capsys) -> str:

@@ -87,6 +87,30 @@ def test_without_a_step_a_recording_rests_where_its_sinks_are_strongest(recordin
     assert test.session_state["step"] == shares.argmax()
 
 
+def test_a_branch_stands_beside_the_text_that_it_left(recording, monkeypatch):
+    """A token that was chosen is asked about, and a link to the branch shows both texts."""
+    trajectory = open_trajectory(engine().result(recording).file)
+    position = trajectory.info.prompt_length + 1
+    test = app("pages/denoise.py", recording=recording.id)
+    test.selectbox(key="denoise_token_box").set_value(position).run()
+    asked = engine().jobs("alternatives")[0]
+    assert engine().wait(asked.id, 120).state == "done"
+    test.run()
+    assert f"What else could stand at position {position}" in texts(test) and test.button(key="branch").disabled
+    test.text_input(key="denoise_branch_word").set_value("entanglement").run()
+    assert "no single token" in test.error[0].value
+    test.text_input(key="denoise_branch_word").set_value("river").run()
+    test.button(key="branch").click().run()
+    job = engine().wait(engine().jobs("record")[0].id, 120)
+    assert job.state == "done" and job.spec["branch"]["parent"] == recording.key
+    before = len(engine().jobs())
+    linked = app("pages/denoise.py", recording=job.id)
+    assert not linked.exception and len(engine().jobs()) == before, "a link shows"
+    assert f"wrote ‘river’ at position {position}" in texts(linked) and "How far the two texts agree" in texts(linked)
+    monkeypatch.setattr(type(engine()), "answered", lambda self, kind, key: None)
+    assert "The text that it left is not in the store." in texts(app("pages/denoise.py", recording=job.id))
+
+
 def test_the_box_takes_over_the_prompt_of_what_is_shown_unless_something_was_typed(recording):
     test = app("pages/denoise.py")
     other = RecordSpec(prompt="Sue has a cat.", sampling=LLaDASampling(gen_length=4, steps=2))

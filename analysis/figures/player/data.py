@@ -28,6 +28,8 @@ class Track:
     (T, S): of the tokens a step chose, NaN elsewhere. mass (T, S): mean relative mass, of which uniform attention gives
     1, NaN where nothing is. sinks (T, S) bool. thresholds (T,): what a sink's mass exceeds, NaN where each position has
     its own. open_block (T, 2): positions a step writes in; None where there is one block. mask_token: id, or None.
+    branch: the step and position where a token was written by hand, if this text left another one there; beside that
+    one, what differs is marked.
     """
 
     title: str
@@ -47,6 +49,7 @@ class Track:
     sinks: np.ndarray
     thresholds: np.ndarray
     open_block: np.ndarray | None = None
+    branch: tuple[int, int] | None = None
 
 
 def playback(tracks: list[Track], step: int = 0, telling: int | None = None, play: str = "") -> dict[str, Any]:
@@ -56,7 +59,7 @@ def playback(tracks: list[Track], step: int = 0, telling: int | None = None, pla
     only for this value.
     """
     packed = [_packed(track) for track in tracks]
-    content = sha256("".join(each["cells"] for each in packed).encode()).hexdigest()[:16]
+    content = sha256("".join(f"{each['cells']}{each['branch']}" for each in packed).encode()).hexdigest()[:16]
     return {"content": content, "tracks": packed, "step": step, "telling": telling, "play": play}
 
 
@@ -89,6 +92,7 @@ def _packed(track: Track) -> dict[str, Any]:
         "highest": highest,
         "thresholds": [round(float(value), 4) if np.isfinite(value) else None for value in track.thresholds[starts]],
         "blocks": None if track.open_block is None else track.open_block[starts].tolist(),
+        "branch": None if track.branch is None else list(track.branch),
         "cells": base64.b64encode(zlib.compress(cells, 9)).decode(),
     }
 

@@ -122,6 +122,7 @@ class TrackView {
   }
 
   show(frame) {
+    this.showing = frame;
     const { track } = this, at = Math.min(frame, track.last), row = at * track.positions, before = this.shown * track.positions;
     const block = track.blocks && at < track.last ? track.blocks[at] : null;
     let first = -1;
@@ -152,12 +153,40 @@ class TrackView {
     add("edited", flags & EDITED);
     add("taken", flags & TAKEN_BACK);
     add("open", open);
-    slot.className = kinds.join(" ");
     slot.textContent = mask || !(flags & PRESENT) ? "" : visible(track.names[track.token[cell]]);
+    add("branched", this.branchedAt(position));
+    slot.className = kinds.join(" ");
     if (mask) slot.setAttribute("aria-label", "[MASK]");
     else slot.removeAttribute("aria-label");
     const sure = track.confidence[cell], decided = !(flags & (GIVEN | UNDECIDED)) && flags & PRESENT;
     slot.style.background = decided && sure ? shade((sure - 1) / CHOSEN) : "";
+  }
+
+  // Whether a position holds the token that a person wrote, where this text left another one.
+  branchedAt(position) {
+    const { branch, frames, last } = this.track, at = Math.min(this.showing, last);
+    return Boolean(branch) && branch[1] === position && (at === last || frames[at] > branch[0]);
+  }
+
+  // The word that was decided at a position in a frame, or null.
+  decided(position, frame) {
+    const { track } = this;
+    if (position >= track.positions) return null;
+    const cell = Math.min(frame, track.last) * track.positions + position, flags = track.flags[cell];
+    return flags & PRESENT && !(flags & UNDECIDED) ? track.names[track.token[cell]] : null;
+  }
+
+  // Marks where a text that was branched and its branch hold other words; how many.
+  differ(other, frame) {
+    let count = 0;
+    this.others = this.slots.map((slot, position) => {
+      const [here, there] = [this.decided(position, frame), other.decided(position, frame)];
+      const differs = here !== null && there !== null && here !== there;
+      slot.classList.toggle("differs", differs);
+      count += differs;
+      return differs ? there : null;
+    });
+    return count;
   }
 
   // Long texts scroll in their own box, to what is being written.
@@ -188,7 +217,8 @@ class TrackView {
     if (flags & GIVEN) told.push("given by the prompt");
     else if (flags & UNDECIDED) told.push("not decided yet");
     else if (track.confidence[cell]) told.push(`chosen in step ${track.chosenIn[cell]} with ${percent((track.confidence[cell] - 1) / CHOSEN)}`);
-    else told.push("not chosen by the model");
+    else told.push(this.branchedAt(position) ? "written by hand: the branch" : "not chosen by the model");
+    if (this.others?.[position]) told.push(`‘${visible(this.others[position])}’ in the other text`);
     if (flags & ACCEPTED) told.push("may be taken back");
     if (flags & (EDITED | TAKEN_BACK)) told.push(`${flags & EDITED ? "edited" : "taken back"}, was ${quoted(cell - track.positions)}`);
     if (this.shown < track.last) told.push(`mass ${((track.mass[cell] / FULL) * track.highest).toFixed(2)}`);
@@ -337,16 +367,19 @@ class Player {
   }
 
   async update(data, send) {
-    Object.assign(this, { send, telling: data.telling });
+    Object.assign(this, { send, telling: data.telling, picked: data.picked });
     if (data.content !== this.content) {
       const tracks = await Promise.all(data.tracks.map(unpacked));
-      const other = !this.content || tracks[0].last !== this.last;
+      const branch = String(tracks[0].branch);
+      const other = !this.content || tracks[0].last !== this.last || branch !== this.branch;
+      this.branch = branch;
       this.content = data.content;
       this.views.forEach((view) => view.resized.disconnect());
       this.tracks.replaceChildren();
       this.last = Math.max(...tracks.map((track) => track.last));
       this.views = tracks.map((track) => new TrackView(track, this.tracks, this, tracks.length > 1));
       this.tracks.classList.toggle("two", tracks.length > 1);
+      this.branches = tracks.length > 1 && tracks.some((track) => track.branch);
       this.scrub.max = this.last;
       this.explain(tracks);
       if (other) {
@@ -361,16 +394,17 @@ class Player {
     } else if (data.step !== this.given && data.step !== this.pageStep && !this.playing) {
       this.frame = this.frameOf(data.step); // the page went there itself
       this.pageStep = data.step;
-      this.show();
     }
+    if (!this.playing) this.show();
     this.given = data.step;
     this.best.hidden = this.telling === null;
     this.best.textContent = `Most telling: step ${this.telling}`;
     if (data.play && !playedOnce.has(data.play)) {
       playedOnce.add(data.play);
       if (!still()) {
-        this.restAt = this.frameOf(data.step);
-        this.frame = 0;
+        // A branch is played from where it leaves to its end.
+        this.restAt = data.from === undefined ? this.frameOf(data.step) : undefined;
+        this.frame = data.from === undefined ? 0 : this.frameOf(data.from);
         this.turn(true);
       }
     }
@@ -447,6 +481,14 @@ class Player {
     this.forth.disabled = this.frame === this.last;
     const where = this.frame === this.last ? "Finished text" : `Step ${this.step} of ${this.views[0].track.frames.at(-1)}`;
     this.status.replaceChildren(make("b", "", where));
+    if (this.branches) {
+      const [first, second] = this.views, count = first.differ(second, this.frame);
+      second.differ(first, this.frame);
+      this.status.append(count ? ` · ${count} token${count > 1 ? "s differ" : " differs"}` : " · the two texts are alike so far");
+    }
+    this.views.forEach((view, index) => view.slots.forEach((slot, position) => {
+      slot.classList.toggle("picked", Boolean(this.picked) && this.picked[0] === index && this.picked[1] === position);
+    }));
     if (this.views.length === 1) this.status.append(` · ${this.views[0].told.textContent}`);
     const looked = this.views.find((view) => view.looked >= 0);
     if (looked) this.tell(looked.describe(looked.looked));
@@ -493,6 +535,8 @@ class Player {
     this.root.focus({ preventScroll: true });
     const step = this.step;
     this.pageStep = step;
+    this.picked = [this.views.indexOf(view), position];
+    this.show();
     this.send("token", { track: this.views.indexOf(view), step, finished: this.frame === this.last, position });
   }
 
@@ -520,7 +564,7 @@ class Player {
     const samples = [
       ["given", "prompt", true], ["undecided", tracks.every((track) => track.mask < 0) ? "undecided: noise" : "[MASK]", has(UNDECIDED)], ["unsure", "unsure", true], ["sure", "sure", true],
       ["new", "bold: just written", true], ["accepted", "may be taken back", has(ACCEPTED)], ["edited", "edited", has(EDITED)],
-      ["taken", "taken back", has(TAKEN_BACK)], ["sink", "attention sink", has(SINK)], ["open", "open block", tracks.some((track) => track.blocks)],
+      ["taken", "taken back", has(TAKEN_BACK)], ["branched", "written by hand", tracks.some((track) => track.branch)], ["differs", "differs", this.branches], ["sink", "attention sink", has(SINK)], ["open", "open block", tracks.some((track) => track.blocks)],
     ];
     this.legend.replaceChildren(...samples.filter(([, , holds]) => holds).map(([kind, text]) => {
       const sample = make("span", `slot ${kind}`, text);

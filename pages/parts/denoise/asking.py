@@ -21,8 +21,8 @@ from analysis.specs import (
     sentence,
 )
 from pages.parts import controls, permission
-from pages.parts.denoise.replay import play_once
 from pages.parts.plain import code, plain
+from pages.parts.recordings.player import play_once
 from pages.parts.recordings.recording import show_recording
 from pages.parts.session import model_entry, model_in_use, submit
 from pages.parts.trouble import EXPECTED, told

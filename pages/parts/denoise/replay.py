@@ -8,27 +8,22 @@ from analysis.figures import sinks as figures
 from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SinkParams
 from pages.parts.charts import chart, heading
+from pages.parts.denoise import branches
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, shown_step
-from pages.parts.recordings.player import Chosen, most_telling, player
+from pages.parts.recordings.player import Chosen, most_telling, player, to_play
 from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import stored_reference
 
 _GAUSSIAN = "Gaussian reference"
-_PLAYED = "denoise_play"
-TOKEN = "denoise_token"
-
-
-def play_once(job_id: str) -> None:
-    """The recording of this job plays by itself when it is first shown."""
-    st.session_state[_PLAYED] = job_id
 
 
 @st.fragment
 def replay(recording: Recording, params: SinkParams) -> None:
     """Draws the player and the plots. The step in which the player rests is the page's."""
     telling = most_telling(recording, params)
-    step = shown_step(recording, telling or 0)
+    change, parent = recording.info.branch, branches.parent_of(recording)
+    step = shown_step(recording, (telling or 0) if change is None else change.step + 1)
     mass, sinks = measures.mean_mass(recording), measures.sinks(recording, params)
     heading("Watch it write", _finding(recording, params, telling), definition_formula(params))
     player(
@@ -36,10 +31,15 @@ def replay(recording: Recording, params: SinkParams) -> None:
         "denoise_player",
         params,
         step=step,
-        play=recording.job.id if st.session_state.get(_PLAYED) == recording.job.id else "",
+        play=to_play(recording),
+        play_from=None if change is None else change.step,
+        picked=branches.picked(recording, parent),
+        beside=parent,
         on_step=_rest,
-        on_token=_choose,
+        on_token=lambda chosen: _choose(recording if chosen["track"] == 0 else parent, chosen),
     )
+    branches.alternatives(recording, parent)
+    branches.compared(recording, parent, params)
     threshold = measures.threshold(recording, params, step)
     _charts(params, step, mass, sinks, threshold, _references(recording, params), recording.trajectory.labels(step))
 
@@ -48,9 +48,10 @@ def _rest(step: int) -> None:
     st.session_state["step"] = step
 
 
-def _choose(chosen: Chosen) -> None:
-    _rest(chosen["step"])
-    st.session_state[TOKEN] = chosen
+def _choose(recording: Recording | None, chosen: Chosen) -> None:
+    if recording is not None:
+        _rest(chosen["step"])
+        branches.choose(recording, chosen["step"], chosen["position"], chosen["finished"])
 
 
 def _finding(recording: Recording, params: SinkParams, telling: int | None) -> str:

@@ -137,7 +137,14 @@ def recording_titles(jobs: list[JobRecord], short: bool = False) -> dict[str, st
 
 def short_title(job: JobRecord) -> str:
     """A recording in a few words, for legends."""
-    return f"{job.spec['model']['source']} · “{shortened(job.spec['prompt'], 24)}” · seed {job.spec['seed']}"
+    what = f"{job.spec['model']['source']} · “{shortened(job.spec['prompt'], 24)}” · seed {job.spec['seed']}"
+    return what + _branched(job)
+
+
+def _branched(job: JobRecord) -> str:
+    """Where a branch leaves another recording, as the end of a title."""
+    change = job.spec.get("branch")
+    return f" · branch ‘{shortened(change['word'].strip(), 16)}’ in step {change['step']}" if change else ""
 
 
 def recording_title(job: JobRecord) -> str:
@@ -146,5 +153,5 @@ def recording_title(job: JobRecord) -> str:
     source = Path(job.spec["model"]["source"])
     return (
         f"{when} · {source.name if source.is_absolute() else source} · “{shortened(job.spec['prompt'], 48)}” · "
-        f"{job.summary.get('steps', '')} steps · seed {job.spec['seed']}"
+        f"{job.summary.get('steps', '')} steps · seed {job.spec['seed']}{_branched(job)}"
     )

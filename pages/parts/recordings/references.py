@@ -42,7 +42,7 @@ def reference_toggle(recording: Recording) -> Recording | None:
     problem = why_no_model(recording)
     wanted = st.toggle(
         "Random-weight reference",
-        value=not problem and _is_small(recording.model),
+        value=not problem and is_small(recording.model),
         key="random_reference",
         bind="query-params",
         on_change=permission.allow,
@@ -66,7 +66,8 @@ def stored_reference(recording: Recording) -> Recording | None:
     return _opened(engine().answered("reference", key))
 
 
-def _is_small(model: ModelSpec) -> bool:
+def is_small(model: ModelSpec) -> bool:
+    """Whether a forward of a model that is on this disk takes a moment."""
     checkpoint = find(model.source, model.paradigm)
     return checkpoint is not None and sum(file.stat().st_size for file in checkpoint.weight_files) <= QUICK
 

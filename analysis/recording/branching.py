@@ -1,0 +1,113 @@
+"""Leaving a recorded text by another token: where its tokens were decided, what the branch is, and what the two texts
+have in common. NumPy only.
+
+Shapes: T steps, S positions.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from analysis.errors import UserError
+from analysis.recording.trajectory import Trajectory
+from analysis.sinks.token_states import TokenState, changes
+from analysis.specs import Branch, RecordSpec
+
+_WORD = next(rule.max_length for rule in Branch.model_fields["word"].metadata if hasattr(rule, "max_length"))
+
+
+def why_no_branch(architecture: str, noise: Literal["mask", "uniform"] | None) -> str:
+    """Why a text of a family of this name cannot be branched, or nothing. noise: what its undecided tokens hold."""
+    if noise != "uniform":
+        return ""
+    return (
+        f"A text of {architecture} cannot be branched: every step draws the whole canvas again, so a token that is "
+        "written into it does not stay."
+    )
+
+
+def deciding_step(trajectory: Trajectory, step: int, position: int, finished: bool = False) -> int | None:
+    """The step whose forward predicted what stands at a position in a step's input, or in the finished text; None for
+    what was given, or is not there. For a token that is not decided yet, it is the step itself.
+    """
+    if not finished and trajectory.state[step, position] == TokenState.UNDECIDED:
+        return step
+    done = changes(trajectory.tokens, trajectory.state, trajectory.final, trajectory.info.model.mask_token)
+    wrote = np.flatnonzero((done.written | done.edited)[: trajectory.steps if finished else step, position])
+    return int(wrote[-1]) if len(wrote) else None
+
+
+def branch_of(trajectory: Trajectory, parent: str, step: int, position: int, token: int, word: str) -> Branch:
+    """The branch that writes a token at a position in a step. parent: the key of the recording's result.
+
+    Raises UserError where the recording has no such step, or is none that can be branched.
+    """
+    model = trajectory.info.model
+    problem = why_no_branch(model.architecture, model.noise)
+    if problem:
+        raise UserError(problem)
+    if not 0 <= step < trajectory.steps:
+        raise UserError(f"The recording has no step {step}: its {trajectory.steps} steps are counted from 0.")
+    return Branch(
+        parent=parent,
+        step=step,
+        position=position,
+        token=token,
+        word=word[:_WORD],
+        tokens=trajectory.input_tokens(step),
+    )
+
+
+def branch_request(recorded: RecordSpec, trajectory: Trajectory, branch: Branch) -> RecordSpec:
+    """What records a branch, by what a recording was asked for with. The prompt is written as it was recorded, whatever
+    the model's chat template would do to it by itself.
+    """
+    template = "on" if trajectory.info.chat_template else "off"
+    return RecordSpec.model_validate({**dict(recorded), "chat_template": template, "branch": branch})
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What a branch has in common with its parent, the branch's own token left out.
+
+    same (S,) bool: where the finished texts, of S positions in both, are equal. agreement: share of the new tokens of
+    the finished texts that are equal, and `compared` their number. by_step (T,): of the tokens that both have decided
+    before a step, the share that is equal; NaN where there is none. sinks: Jaccard index of the sinks of the steps
+    after the branch, as pairs of step and position; None where neither text has one there.
+    """
+
+    same: np.ndarray
+    agreement: float
+    compared: int
+    by_step: np.ndarray
+    sinks: float | None
+
+
+def likeness(
+    parent: Trajectory, branch: Trajectory, parent_sinks: np.ndarray, branch_sinks: np.ndarray, step: int, position: int
+) -> Likeness:
+    """Compares a branch, changed at a position by the outcome of a step, with its parent; sinks (T, S) bool each.
+
+    Only positions and steps that both have are compared.
+    """
+    length, steps = min(parent.positions, branch.positions), min(parent.steps, branch.steps)
+    new = np.arange(length) >= branch.info.prompt_length
+    new[position : position + 1] = False
+    same = parent.final[:length] == branch.final[:length]
+    decided = new & _decided(parent, steps, length) & _decided(branch, steps, length)
+    equal = decided & (parent.tokens[:steps, :length] == branch.tokens[:steps, :length])
+    count = decided.sum(axis=1)
+    first, second = parent_sinks[step + 1 : steps, :length], branch_sinks[step + 1 : steps, :length]
+    either = int((first | second).sum())
+    return Likeness(
+        same=same,
+        agreement=float(same[new].mean()) if new.any() else 1.0,
+        compared=int(new.sum()),
+        by_step=np.where(count > 0, equal.sum(axis=1) / np.maximum(count, 1), np.nan),
+        sinks=float((first & second).sum() / either) if either else None,
+    )
+
+
+def _decided(trajectory: Trajectory, steps: int, length: int) -> np.ndarray:
+    return (trajectory.present & ~trajectory.undecided)[:steps, :length]

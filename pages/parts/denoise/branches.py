@@ -1,0 +1,312 @@
+"""What else could stand at a token, writing the text on from there, and the branch beside the text that it left."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.dynamics import Series, curves
+from analysis.jobs import AlternativesSummary
+from analysis.models.checkpoint import find
+from analysis.models.prompts import single_token
+from analysis.recording.branching import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
+from analysis.specs import AlternativesSpec, Branch, SinkParams
+from pages.parts import asking, permission, tokens
+from pages.parts.charts import chart, heading
+from pages.parts.plain import plain, shortened
+from pages.parts.recordings import measures
+from pages.parts.recordings.choice import definition_formula
+from pages.parts.recordings.player import play_once
+from pages.parts.recordings.recording import BY_KEY, Recording, open_recording, show_recording
+from pages.parts.recordings.references import is_small, why_no_model
+from pages.parts.session import engine, submit
+from pages.parts.trouble import EXPECTED, told, why
+
+_PICKED, _BOX, _WRITTEN = "denoise_token", "denoise_token_box", "denoise_branch_word"
+_LISTED = 6  # branches that are linked to
+
+
+def choose(recording: Recording, step: int, position: int, finished: bool) -> None:
+    """Notes a token that was clicked; what could stand there is asked of a small model at once."""
+    st.session_state[_PICKED] = {"recording": recording.job.id, "step": step, "position": position, "done": finished}
+    st.session_state.pop(_WRITTEN, None)
+    if is_small(recording.model):
+        permission.allow(recording.model.source)
+
+
+def picked(recording: Recording, parent: Recording | None) -> tuple[int, int] | None:
+    """The token that was chosen, as the player takes it."""
+    token = st.session_state.get(_PICKED)
+    shown = [each.job.id for each in (recording, parent) if each is not None]
+    return (shown.index(token["recording"]), token["position"]) if token and token["recording"] in shown else None
+
+
+# --- alternatives -----------------------------------------------------------------------------------------------
+
+
+def alternatives(recording: Recording, parent: Recording | None) -> None:
+    """Draws the box to choose a token, what else could stand there, and the button to go on from there."""
+    info = recording.info
+    problem = why_no_branch(info.model.architecture, info.model.noise)
+    if problem:
+        st.caption(plain(problem))
+        return
+    at = picked(recording, parent)
+    _box(recording, at)
+    if at is None:
+        return
+    left = recording if at[0] == 0 or parent is None else parent
+    token = st.session_state[_PICKED]
+    trajectory, position = left.trajectory, token["position"]
+    step = deciding_step(trajectory, min(token["step"], trajectory.steps - 1), position, token["done"])
+    if step is None:
+        st.caption(f"Position {position:d} was given by the prompt; nothing was predicted there.")
+        return
+    problem = why_no_model(left)
+    if problem:
+        st.info(plain(problem))
+        return
+    word = trajectory.labels(step + 1 if step + 1 < trajectory.steps else None)[position].strip()
+    still_open = step == token["step"] and not token["done"]
+    heading(
+        f"What else could stand at position {position}",
+        (f"It is undecided in step {step}." if still_open else f"‘{word}’ was written in step {step}.")
+        + " Choose another token, or write one, and the text is written on from there.",
+        "The model's probabilities at temperature 1, by one forward over the step's input"
+        + (", without the recording's guidance." if getattr(info.sampling, "cfg", 0) else "."),
+    )
+    job = asking.ask("alternatives", _asked(left, step, position), "Reading the alternatives", "denoise")
+    if job is not None:
+        _offer(left, step, position, job.summary_as(AlternativesSummary))
+
+
+def _box(recording: Recording, at: tuple[int, int] | None) -> None:
+    """For those who do not point at the player: a box of the tokens that were written."""
+    words, prompt = recording.trajectory.labels(), recording.info.prompt_length
+    written = [position for position in range(prompt, len(words)) if words[position]]
+
+    def take() -> None:
+        position = st.session_state[_BOX]
+        if position is not None:
+            choose(recording, recording.trajectory.steps - 1, position, finished=True)
+
+    wanted = at[1] if at is not None and at[0] == 0 and at[1] in written else None
+    st.session_state[_BOX] = wanted
+    st.selectbox(
+        "Branch from a token",
+        written,
+        key=_BOX,
+        index=None,
+        on_change=take,
+        format_func=lambda position: plain(f"{position} · ‘{words[position].strip() or '␣'}’"),
+        placeholder="Click a token above, or choose one here: what else could stand there?",
+    )
+
+
+def _asked(recording: Recording, step: int, position: int) -> AlternativesSpec:
+    info, trajectory = recording.info, recording.trajectory
+    return AlternativesSpec(
+        model=recording.model,
+        tokens=trajectory.input_tokens(step),
+        position=position,
+        prompt_length=info.prompt_length if info.by_blocks else 0,
+        block_length=info.block_length,
+        open_from=int(trajectory.open_block[step][0]) if info.by_blocks else None,
+    )
+
+
+def _offer(recording: Recording, step: int, position: int, summary: AlternativesSummary) -> None:
+    rows = summary["alternatives"]
+    here = _written_at(recording, step, position)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        event = st.dataframe(
+            pd.DataFrame(
+                {
+                    "token": [row["text"].replace("\n", "⏎").strip() or "␣" for row in rows],
+                    "probability": [row["probability"] for row in rows],
+                    "": ["as recorded" if row["token"] == here else "" for row in rows],
+                }
+            ),
+            hide_index=True,
+            height="content",
+            key=f"alternatives_{recording.job.id}_{step}_{position}",
+            on_select="rerun",
+            selection_mode="single-row",
+            column_config={
+                "probability": st.column_config.ProgressColumn(
+                    "probability", min_value=0, max_value=1, format="percent", color="primary"
+                )
+            },
+            alt=f"The likeliest tokens at position {position}, with their probabilities.",
+        )
+    with right:
+        typed = st.text_input(
+            "Or write a token",
+            key=_WRITTEN,
+            help="One token of the model's vocabulary. Where its words begin with a space, that may be left out.",
+        )
+        token, word = None, ""
+        if typed:
+            token, word = _typed(recording, typed)
+        elif event.selection.rows:
+            row = rows[event.selection.rows[0]]
+            token, word = row["token"], row["text"]
+
+        pressed = st.button(
+            plain(
+                f"Write ‘{shortened(word.strip() or '␣', 20)}’ from here" if token is not None else "Write from here"
+            ),
+            key="branch",
+            icon=":material/call_split:",
+            type="primary",
+            width="stretch",
+            disabled=token is None,
+        )
+        if pressed and token is not None:
+            with told():
+                _branch(recording, step, position, token, word)
+                st.rerun()
+        st.caption(
+            "The steps before are repeated with the same seed; this step writes the token, and the model goes on."
+        )
+
+
+def _written_at(recording: Recording, step: int, position: int) -> int | None:
+    """The token that a recorded step left at a position, where it decided it."""
+    trajectory = recording.trajectory
+    if step + 1 == trajectory.steps:
+        return int(trajectory.final[position])
+    return None if trajectory.undecided[step + 1, position] else int(trajectory.tokens[step + 1, position])
+
+
+def _typed(recording: Recording, word: str) -> tuple[int | None, str]:
+    try:
+        checkpoint = find(recording.model.source, recording.model.paradigm)
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return None, ""
+    token = single_token(checkpoint, word) if checkpoint is not None else None
+    if token is None:
+        st.error(plain(f"‘{shortened(word, 40)}’ is no single token of this model. Write another one."))
+        return None, ""
+    return token
+
+
+def _branch(recording: Recording, step: int, position: int, token: int, word: str) -> None:
+    change = branch_of(recording.trajectory, recording.key, step, position, token, word)
+    permission.allow(recording.model.source)
+    job = submit("record", branch_request(recording.request(), recording.trajectory, change))
+    st.session_state.pop(_PICKED, None)
+    st.session_state.pop("step", None)
+    st.query_params.pop("step", None)
+    play_once(job.id)
+    show_recording(job.id)
+
+
+# --- a branch and the text it left ------------------------------------------------------------------------------
+
+
+def parent_of(recording: Recording) -> Recording | None:
+    """The recording that a branch left, where it is still in the store and can be opened."""
+    change = recording.info.branch
+    job = None if change is None else engine().answered("record", change.parent)
+    try:
+        return None if job is None else open_recording(job)
+    except EXPECTED:
+        return None
+
+
+def compared(branch: Recording, parent: Recording | None, params: SinkParams) -> None:
+    """Draws what a branch has in common with the text that it left, and links to the branches of a recording."""
+    change = branch.info.branch
+    if change is not None and parent is None:
+        heading("A branch", f"{_left(change)} The text that it left is not in the store.", None)
+    elif change is not None and parent is not None:
+        _compare(branch, parent, change, params)
+    _links(branch, parent)
+
+
+def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkParams) -> None:
+    like = _likeness(parent, branch, params)
+    shared = "" if like.sinks is None else f", and {like.sinks:.0%} of the later sinks are common to both"
+    heading(
+        "The branch and the text that it left",
+        f"{_left(change)} Of the {like.compared} other new tokens {like.agreement:.0%} are the same at their position"
+        f"{shared}. This is one pair of texts with one seed: it shows what this change did, not what such changes do.",
+        "Common sinks: Jaccard index of the sinks, as pairs of step and position, of the steps after the branch that "
+        "both texts have.",
+    )
+    start, end = branch.info.prompt_length, len(like.same)
+    for column, name, each in zip(st.columns(2), ("The text it left", "The branch"), (parent, branch), strict=True):
+        same = [*like.same[start:].tolist(), *[False] * (each.trajectory.positions - end)]
+        with column:
+            st.markdown(f"**{plain(name)}**")
+            tokens.show(
+                tokens.changed_text(
+                    each.trajectory.labels()[start:], same, change.position - start if each is branch else None
+                )
+            )
+    left, right = st.columns(2, gap="large")
+    steps = np.arange(len(like.by_step))
+    with left:
+        chart(
+            "How far the two texts agree",
+            "Of the tokens that both have decided before a step, the share that is the same; the line is the branch.",
+            "Tokens are compared by their position. The prompt and the token that was written by hand are left out.",
+            curves(
+                [Series("tokens in common", steps, like.by_step[None])], "step", "agreement", change.step, percent=True
+            ),
+            "branch_agreement",
+            pd.DataFrame({"step": steps, "agreement": like.by_step}),
+        )
+    pairs = {"the text it left": parent, "the branch": branch}
+    strength = {name: measures.curve(each, "strength", params) for name, each in pairs.items()}
+    with right:
+        chart(
+            "How much attention sinks take in both",
+            "Share of all attention that goes to the sinks of a step.",
+            definition_formula(params),
+            curves(
+                [Series(name, np.arange(len(values)), values[None]) for name, values in strength.items()],
+                "step",
+                "attention to sinks",
+                change.step,
+                percent=True,
+            ),
+            "branch_sinks",
+            pd.DataFrame({name: pd.Series(values) for name, values in strength.items()})
+            .rename_axis("step")
+            .reset_index(),
+        )
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
+def _likeness(parent: Recording, branch: Recording, params: SinkParams) -> Likeness:
+    change = branch.info.branch
+    assert change is not None
+    flags = [measures.sinks(each, params) for each in (parent, branch)]
+    return likeness(parent.trajectory, branch.trajectory, flags[0], flags[1], change.step, change.position)
+
+
+def _left(change: Branch) -> str:
+    return f"Step {change.step} wrote ‘{change.word.strip() or '␣'}’ at position {change.position}."
+
+
+def _links(recording: Recording, parent: Recording | None) -> None:
+    """The text that was left, and the newest branches of this one."""
+    if parent is not None:
+        st.page_link(
+            "pages/denoise.py",
+            label="Open the text that it left",
+            icon=":material/undo:",
+            query_params={"recording": parent.job.id},
+        )
+    jobs = [job for job in engine().jobs("record") if (job.spec.get("branch") or {}).get("parent") == recording.key]
+    for job in [job for job in jobs if engine().has_result(job)][:_LISTED]:
+        change = job.spec["branch"]
+        st.page_link(
+            "pages/denoise.py",
+            label=plain(f"Branch: ‘{shortened(change['word'].strip(), 16)}’ in step {change['step']}"),
+            icon=":material/call_split:",
+            query_params={"recording": job.id},
+        )
