@@ -11,8 +11,10 @@ from analysis.command_line.flags import add_flags, field_of, folder_beside, give
 from analysis.command_line.sweep import followed, foreseen, say
 from analysis.errors import UserError
 from analysis.specs import SIZES, ModelSpec, StudySpec
+from analysis.study import findings as findings_file
 from analysis.study import rules
-from analysis.study.findings import MOST_BYTES
+from analysis.study.findings import EXAMPLE, MOST_BYTES
+from analysis.study.foresight import foresee_study, lines
 from cache.store import Store
 
 if TYPE_CHECKING:
@@ -64,13 +66,14 @@ def run(options: argparse.Namespace) -> int:
         outputs.check(options.out, options.overwrite, refusal)
     spec = spec_of(options)
     from analysis.engine import Engine
-    from analysis.engine.foresight import lines
 
     threads.prepare()
     store = Store()
     engine = Engine(store, alone=True)
     try:
-        for line in lines(foreseen(engine, spec.sweep())):
+        foreseen(engine, spec.sweep())  # measures what can be measured before
+        example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
+        for line in lines(foresee_study(engine, spec, example)):
             say(line)
         if options.estimate:
             return 0
@@ -90,7 +93,7 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
     with folder_beside(options.out, ".study-") as folder:
         whole = folder / "study"
         whole.mkdir()
-        write_folder(findings, whole)
+        missing = write_folder(findings, whole)
         note = outputs.place(whole, options.out, options.overwrite, refusal)
     verdicts = rules.verdicts(findings)
     if options.json:
@@ -100,8 +103,8 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
         print("\n".join(rules.answer(findings)))
         for verdict in verdicts:
             print(f"{verdict.title} {verdict.sentence} {verdict.numbers}")
-        if note:
-            print(note)
+        for said in filter(None, (note, missing)):
+            print(said)
         print(f"{options.out}: {REPORT}, the verdict, and all figures and tables")
     if record.state != "done":
         raise UserError(f"{record.reason or f'The study was {record.state}.'} The same command tries it again.")
@@ -121,5 +124,5 @@ def refusal(path: Path) -> str:
             return False
         return isinstance(written, dict) and str(written.get("format", "")).startswith("sinkscope-study-")
 
-    suffixes = {".json", ".csv", ".html", ".txt"}
+    suffixes = {".json", ".csv", ".html", ".txt", ".png", ".svg"}
     return outputs.folder_refusal(wrote=wrote, names=lambda name: Path(name).suffix in suffixes)(path)

@@ -25,7 +25,8 @@ class Asked(Protocol):
 class Foresight:
     """What is left of a sweep. points: to prune and score; known: answered before. seconds: of what could be measured,
     over all workers. memory_bytes: beside a model; disk_bytes: at the most; None where not known. estimates: those that
-    would make more known. unknown: sentences on what is not.
+    would make more known. unknown: sentences on what is not. unmeasured: prunings whose time is not known. unscored:
+    models whose scoring was not measured.
     """
 
     points: int
@@ -36,6 +37,8 @@ class Foresight:
     disk_bytes: int | None
     estimates: tuple[EstimateSpec, ...]
     unknown: tuple[str, ...]
+    unmeasured: tuple[PruneSpec, ...] = ()
+    unscored: tuple[str, ...] = ()
 
 
 def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
@@ -43,7 +46,8 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
     points = sweeps.unanswered(spec)
     answered = len(grid(spec).prunings) - len(points)
     pruning, scoring, memory, estimates, unknown = 0.0, 0.0, None, {}, []
-    unmeasured = 0
+    unmeasured: list[PruneSpec] = []
+    unscored: list[str] = []
     for point in points:
         question = EstimateSpec.of(point)
         estimate = engine.answered("estimate", known_key("estimate", question))
@@ -54,14 +58,15 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
         else:
             estimates[question.model_dump_json()] = question
         if seconds is None:
-            unmeasured += 1
+            unmeasured.append(point)
         pruning += seconds or 0.0
     if unmeasured:
-        unknown.append(f"the time of {unmeasured} of {len(points)} prunings, until they are estimated")
+        unknown.append(f"the time of {len(unmeasured)} of {len(points)} prunings, until they are estimated")
     for model in spec.models:
         mine = [point for point in points if point.model == model]
         seconds = _seconds_a_model(engine.jobs("evaluate"), spec.evaluation_of(model))
         if mine and seconds is None:
+            unscored.append(model.source)
             unknown.append(f"the time of scoring {model.source} and its pruned models: these tasks were not run on it")
         scoring += (seconds or 0.0) * (len(mine) + 1 if mine else 0)
     if points and spec.footprints:
@@ -71,7 +76,16 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
     if disk is None:
         unknown.append("the room on the disk, until the models are downloaded")
     return Foresight(
-        len(points), answered, workers, pruning + scoring, memory, disk, tuple(estimates.values()), tuple(unknown)
+        len(points),
+        answered,
+        workers,
+        pruning + scoring,
+        memory,
+        disk,
+        tuple(estimates.values()),
+        tuple(unknown),
+        tuple(unmeasured),
+        tuple(unscored),
     )
 
 
@@ -139,7 +153,7 @@ def lines(foresight: Foresight) -> list[str]:
         return told
     if foresight.seconds:
         told.append(
-            f"At most about {_duration(foresight.seconds)} of one worker's time, of what is known, and less where "
+            f"At most about {duration(foresight.seconds)} of one worker's time, of what is known, and less where "
             f"prunings share statistics of the dense model; {foresight.workers} at work."
         )
     if foresight.memory_bytes is not None:
@@ -151,7 +165,8 @@ def lines(foresight: Foresight) -> list[str]:
     return told
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as a plan says them."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -97,8 +97,9 @@ _UNPACK = """(async () => {
   addEventListener("presenting", ({detail}) => plots.forEach((plot) => {
     const {font, height} = plot.layout;
     plot.usual ??= {"font.size": font?.size ?? 12, height: height ?? 450};
-    const larger = {"font.size": 18, height: Math.min(620, 1.35 * plot.usual.height)};
-    Plotly.relayout(plot, detail ? larger : plot.usual);
+    const tall = Math.max(plot.usual.height, Math.min(620, 1.35 * plot.usual.height));
+    const larger = {"font.size": plot.layout.xaxis3 ? 14 : 18, height: tall};
+    Plotly.relayout(plot, {...(detail ? larger : plot.usual), width: null, autosize: true});
   }));
 })();""".replace("PAPER", str(_PAPER))
 # A button, and the address ending in #present, show the sections as slides.

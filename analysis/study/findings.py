@@ -133,6 +133,19 @@ class Cause(Found):
     shares: tuple[float | None, float | None]
 
 
+class Took(Found):
+    """What a job took. name: among the children of its study; of what its sweep asked for, `evaluate` or `prune`
+    with the method. memory_bytes: of the
+    worker's process at its peak, 0 where that was not measured. bytes: of the file it left.
+    """
+
+    name: str
+    kind: str
+    seconds: float
+    memory_bytes: int = 0
+    bytes: int = 0
+
+
 class PartFound(Found):
     """Where a part of the story stands. jobs: ids of its jobs by their names."""
 
@@ -145,7 +158,8 @@ class PartFound(Found):
 class Findings(Found):
     """A study. spec: its parameters. created: when it began, ISO 8601. seconds: of all its jobs. environment: versions
     and hardware, None until something was scored. command: that repeats it. playback: what the
-    player takes of the recordings to watch, None until they are there.
+    player takes of the recordings to watch, None until they are there. took: every job that was
+    done for it.
     """
 
     format: Literal["sinkscope-study-1"] = "sinkscope-study-1"
@@ -161,6 +175,7 @@ class Findings(Found):
     causes: tuple[Cause, ...] = ()
     playback: Mapping[str, Any] | None = None
     pruning: Pruning | None = None
+    took: tuple[Took, ...] = ()
 
     def part(self, name: str) -> PartFound:
         """A part by its name."""

@@ -19,7 +19,7 @@ from analysis.recording.set_file import RecordingSet, open_set
 from analysis.recording.trajectory import open_trajectory
 from analysis.specs import METHODS, SIZES, SinkParams, StudySpec, against, without_seed
 from analysis.study import rules
-from analysis.study.findings import Contrast, Effect, Findings, PartFound, Pruning, Setting, Stage, Waterfall
+from analysis.study.findings import Contrast, Effect, Findings, PartFound, Pruning, Setting, Stage, Took, Waterfall
 from analysis.study.gather_causes import causes_of, shown_of_ablations
 from analysis.study.gather_sets import sayings_of, shown_of
 
@@ -66,6 +66,7 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
         causes=causes_of(ablations),
         sayings=sayings_of(sets),
         playback=_playback(spec, parts, engine.result_file),
+        took=_took(parts, points),
         pruning=None if sweep is None else _pruning(spec, sweep, points, engine.result_file, read),
     )
 
@@ -130,6 +131,26 @@ def _unlike(spec: StudySpec, size: str) -> dict[str, object]:
 
 def _seconds(job: JobRecord) -> float:
     return 0.0 if job.started is None or job.finished is None else round(job.finished - job.started, 1)
+
+
+def _took(parts: Sequence[Part], points: Sequence[Point]) -> tuple[Took, ...]:
+    """Every finished job, one time each."""
+    named = {job.id: (name, job) for part in parts for name, job in part.jobs.items() if job.kind != "sweep"}
+    for point in points:
+        pruned = f"prune {point.pruning.method}"
+        swept = (("evaluate", point.dense), (pruned, point.pruned), ("evaluate", point.evaluated))
+        named |= {job.id: (name, job) for name, job in swept if job is not None}
+    return tuple(
+        Took(
+            name=name,
+            kind=job.kind,
+            seconds=_seconds(job),
+            memory_bytes=max((row["peak_bytes"] for row in job.summary.get("report", {}).get("phases", ())), default=0),
+            bytes=job.summary.get("bytes", 0),
+        )
+        for name, job in named.values()
+        if job.state == "done" and not job.cached
+    )
 
 
 def _environment(points: Sequence[Point]) -> dict[str, object] | None:

@@ -6,13 +6,14 @@ import zipfile
 from pathlib import Path
 
 from analysis.figures.export import Card, Exhibit, page_html
+from analysis.figures.pictures import pictures
 from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
 from analysis.study import exhibits, rules
 from analysis.study.findings import Findings
 from analysis.study.methods import how, how_compared
 
 NOTHING = "Nothing lies beyond its nulls."
-REPORT, NUMBERS = "report.html", "study.json"
+REPORT, NUMBERS, MISSING = "report.html", "study.json", "pictures.txt"
 
 
 def report_html(findings: Findings) -> str:
@@ -33,19 +34,34 @@ def report_html(findings: Findings) -> str:
     return page_html(QUESTION, settings, _exhibits(findings), cards, rules.answer(findings), slides=True)
 
 
-def report_folder(findings: Findings) -> bytes:
-    """The report, its figures as HTML, its tables as CSV, the verdict as text and all numbers as JSON, zipped."""
+def report_folder(findings: Findings, with_pictures: bool = True) -> bytes:
+    """The report, its figures as HTML, PNG and SVG, its tables as CSV, the verdict as text and all numbers as JSON,
+    zipped. with_pictures: whether PNG and SVG are drawn, which takes a browser some seconds.
+    """
+    drawn, missing = _pictures(findings) if with_pictures else ({}, "")
+    contents: dict[str, str | bytes] = {**files(findings), **drawn}
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files(findings).items():
+        for name, content in contents.items():
             archive.writestr(name, content)
+        if missing:
+            archive.writestr(MISSING, f"{missing}\n")
     return packed.getvalue()
 
 
-def write_folder(findings: Findings, folder: Path) -> None:
-    """Writes the files of the report into a folder that is there."""
+def write_folder(findings: Findings, folder: Path) -> str:
+    """Writes the files of the report into a folder that is there. Returns what is missing of it, in a sentence."""
     for name, content in files(findings).items():
         (folder / name).write_text(content, encoding="utf-8")
+    drawn, missing = _pictures(findings)
+    for name, picture in drawn.items():
+        (folder / name).write_bytes(picture)
+    return missing
+
+
+def _pictures(findings: Findings) -> tuple[dict[str, bytes], str]:
+    named = [item for part in STUDY_PARTS for item in exhibits.part_exhibits(findings, part).items()]
+    return pictures({f"figure-{name}": exhibit.figure for name, exhibit in named if exhibit.figure is not None})
 
 
 def files(findings: Findings) -> dict[str, str]:

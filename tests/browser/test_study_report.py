@@ -29,9 +29,21 @@ def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(
     for sentence in rules.answer(found):
         expect(page.locator(".lead").get_by_text(sentence, exact=True)).to_be_visible()
     expect(page.get_by_text("Does the discount itself help?").first).to_be_visible()
+    page.get_by_role("button", name="Present").click()
+    counter = page.get_by_role("status").filter(has_text=f"1 / {page.locator('.slide').count()}")
+    expect(counter).to_be_visible()
+    expect(page.get_by_role("button", name="Present")).to_be_hidden()
+    page.keyboard.press("PageDown")
+    status = page.locator(".sinkscope-player").get_by_role("status")
+    expect(status).to_contain_text("Finished text")  # it played by itself
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Present")).to_be_visible()
     page.set_viewport_size({"width": 390, "height": 800})
     expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
     page.emulate_media(media="print", color_scheme="light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    expect(page.locator(".sinkscope-player input[type=range]")).to_be_hidden()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_function("document.querySelector('.main-svg').getBoundingClientRect().width == 680")
     assert errors == [] and asked == [path.as_uri()]
     assert path.stat().st_size < 6 * 2**20

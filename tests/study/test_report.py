@@ -39,11 +39,13 @@ def test_the_report_holds_figures_verdict_and_conditions_and_hostile_text_stays_
     assert len(html) < 6 * 2**20
 
 
-def test_the_folder_holds_every_figure_and_table():
+def test_the_folder_holds_every_figure_and_table(monkeypatch):
+    monkeypatch.setattr("analysis.study.report.pictures", lambda figures: ({}, "No browser."))
     with zipfile.ZipFile(BytesIO(report_folder(study(noise=0.1)))) as archive:
         names = set(archive.namelist())
         numbers = json.loads(archive.read("study.json"))
         verdict = archive.read("verdict.txt").decode()
+        assert archive.read("pictures.txt") == b"No browser.\n"
     assert {"report.html", "contrasts.csv", "settings.csv", "figure-seeds.html", "figure-seeds.csv"} <= names
     assert numbers["format"] == "sinkscope-study-1"
     assert "Does the discount itself help?" in verdict and "Controlled" not in verdict.splitlines()[0]

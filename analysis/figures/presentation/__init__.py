@@ -7,8 +7,8 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-_LARGER = 1.6
-_TALLEST = 620  # pixels, so that a figure with its title and sentence fits a projector
+_LARGER, _LARGER_IN_PANELS = 1.6, 1.2  # panels have less room for their titles
+_TALLEST = 620  # pixels to which a figure grows, so that it fits a projector with its title and sentence
 
 
 @cache
@@ -20,8 +20,10 @@ def presenter_js() -> str:
 def enlarged(figure: go.Figure) -> go.Figure:
     """A copy of a figure whose texts can be read from the back of a room."""
     shown = go.Figure(figure)
-    shown.update_layout(font_size=12 * _LARGER, height=min(_TALLEST, 1.35 * (shown.layout.height or 400)))
-    shown.for_each_annotation(lambda text: text.update(font_size=_LARGER * (text.font.size or 12)))
+    height, panels = shown.layout.height or 400, sum(1 for _ in shown.select_xaxes())
+    larger = _LARGER if panels < 3 else _LARGER_IN_PANELS
+    shown.update_layout(font_size=12 * larger, height=max(height, min(_TALLEST, 1.35 * height)))
+    shown.for_each_annotation(lambda text: text.update(font_size=larger * (text.font.size or 12)))
     for axes in (shown.for_each_xaxis, shown.for_each_yaxis):
         axes(lambda axis: axis.tickfont.size and axis.update(tickfont_size=1.3 * axis.tickfont.size))
     return shown

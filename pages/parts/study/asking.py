@@ -2,16 +2,17 @@
 
 import streamlit as st
 
-from analysis.engine.foresight import lines
 from analysis.engine.studies import new_study
 from analysis.evaluation import planning
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import SIZES, ModelSpec, StudySpec
+from analysis.study.foresight import foresee_study, lines
 from pages.parts import controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, submit
 from pages.parts.study import choice
+from pages.parts.study.found import example
 from pages.parts.trouble import EXPECTED, why
 
 _REFUSED = "study_refused"
@@ -87,7 +88,7 @@ def _plan(spec: StudySpec) -> None:
         plan = planning.plan(tasks, planning.assumed(spec.plan()), spec.limit, len(spec.seeds))
         forecast.append(planning.in_words(plan))
     try:
-        forecast += lines(engine().foresee(spec.sweep()))
+        forecast += lines(foresee_study(engine(), spec, example()))
     except EXPECTED as error:
         st.error(plain(why(error)))
         return

@@ -12,6 +12,7 @@ from analysis.study.report import NOTHING, report_folder, report_html
 from pages.parts.charts import chart
 from pages.parts.plain import plain
 from pages.parts.recordings.player import stored_player
+from pages.parts.session import engine
 from pages.parts.study.links import draw_ways, in_this_store
 
 _TERMS = (
@@ -127,12 +128,13 @@ def share(findings: Findings) -> None:
         )
         st.download_button(
             "Figures and tables (ZIP)",
-            lambda: report_folder(findings),
+            lambda: report_folder(findings, with_pictures=not engine().demo),
             f"{name}.zip",
             "application/zip",
             key="study_folder",
             icon=":material/folder_zip:",
-            help="Every figure as an HTML file of its own, every table as CSV, the verdict as text.",
+            help="Every figure as HTML, and as PNG and SVG where kaleido and a Chrome are installed; every table as "
+            "CSV, the verdict as text.",
         )
         st.download_button(
             "Numbers (JSON)",

@@ -1,0 +1,170 @@
+"""What a whole study will take in time, memory and disk, before it starts: by what earlier jobs of the store took,
+else by what the study that ships took, where it is of the same model. Nothing is run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+from typing import Protocol
+
+from analysis.engine import JobRecord
+from analysis.engine.foresight import Foresight, duration
+from analysis.engine.studies import Child, children_of
+from analysis.evaluation.task_sizes import known_sizes
+from analysis.jobs import known_key
+from analysis.specs import AblateSetSpec, RecordSetSpec, RecordSpec, Spec, StudySpec, SweepSpec
+from analysis.study.findings import Findings, Took
+
+
+class Asked(Protocol):
+    """What is asked of the engine."""
+
+    def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
+    def answered(self, kind: str, key: str | None) -> JobRecord | None: ...
+    def foresee(self, spec: SweepSpec) -> Foresight: ...
+    def workers(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class StudyForesight:
+    """What is left of a study. seconds: of one worker, of what is known. memory_bytes: of a worker's process;
+    disk_bytes: at the most; None where not known. from_example: whether some of it is what the study that ships took.
+    unknown: what is not known, a sentence each.
+    """
+
+    sweep: Foresight
+    seconds: float
+    memory_bytes: int | None
+    disk_bytes: int | None
+    workers: int
+    from_example: bool
+    unknown: tuple[str, ...]
+
+
+def foresee_study(engine: Asked, spec: StudySpec, example: Findings | None) -> StudyForesight:
+    """Adds up every part of a study. Raises UserError for a bad model source."""
+    sweep = engine.foresee(spec.sweep())
+    seconds, disk, unknown, from_example = sweep.seconds, sweep.disk_bytes, [], False
+    children = {child.name: child for part in children_of(spec).values() for child in part if child.kind != "sweep"}
+    for child in children.values():
+        if engine.answered(child.kind, known_key(child.kind, child.spec)) is not None:
+            continue
+        measured = _of_store(engine, child)
+        if not measured and example is not None:
+            measured = _of_example(example, child)
+            from_example |= bool(measured)
+        if not measured:
+            unknown.append(f"the time of {child.title}")
+            continue
+        work = forwards(child.spec)
+        seconds += work * median(took for took, _ in measured)
+        if disk is not None:
+            disk += round(work * median(size for _, size in measured))
+    left = _Left(spec, sweep, example)
+    seconds += left.seconds
+    unknown += left.unknown
+    return StudyForesight(
+        sweep, seconds, left.memory_bytes, disk, engine.workers(), from_example or left.from_example, tuple(unknown)
+    )
+
+
+def forwards(spec: Spec) -> int:
+    """Forwards of one sequence that a recording, a set of them or an ablation takes, by which its time is scaled."""
+    match spec:
+        case RecordSpec():
+            return spec.sampling.forwards()
+        case RecordSetSpec():
+            nulls = spec.random_models * min(spec.null_prompts, spec.count)
+            return spec.sampling.forwards() * (spec.count + nulls)
+        case AblateSetSpec():
+            # Untouched once; each condition and its matched control take a forward that chooses and one that predicts.
+            conditions = 2 * len(spec.targets) * len(spec.interventions)
+            return spec.sampling.forwards() * len(spec.prompts) * (1 + 2 * conditions)
+    raise TypeError(f"{type(spec).__name__} is no job of a study.")
+
+
+def _of_store(engine: Asked, child: Child) -> list[tuple[float, float]]:
+    """Seconds and bytes a forward of earlier jobs of this kind with this model."""
+    found = []
+    for job in engine.jobs(child.kind):
+        if job.state != "done" or job.cached or not job.started or not job.finished:
+            continue
+        try:
+            spec = job.parameters(Spec)
+        except ValueError:  # parameters that changed since
+            continue
+        if getattr(spec, "model", None) == getattr(child.spec, "model", None):
+            work = forwards(spec)
+            found.append(((job.finished - job.started) / work, job.summary.get("bytes", 0) / work))
+    return found
+
+
+def _of_example(example: Findings, child: Child) -> list[tuple[float, float]]:
+    """The same of the study that ships."""
+    theirs = {one.name: one for part in children_of(StudySpec.model_validate(example.spec)).values() for one in part}
+    there = theirs.get(child.name)
+    took = next((one for one in example.took if one.name == child.name), None)
+    if there is None or took is None or getattr(there.spec, "model", None) != getattr(child.spec, "model", None):
+        return []
+    work = forwards(there.spec)
+    return [(took.seconds / work, took.bytes / work)]
+
+
+class _Left:
+    """What the sweep's own foresight does not know, by the study that ships, where it is of the same model."""
+
+    def __init__(self, spec: StudySpec, sweep: Foresight, example: Findings | None) -> None:
+        self.seconds, self.memory_bytes, self.from_example = 0.0, sweep.memory_bytes, False
+        self.unknown = list(sweep.unknown)
+        if example is None or not sweep.points or StudySpec.model_validate(example.spec).model != spec.model:
+            return
+        theirs = StudySpec.model_validate(example.spec)
+        known = []
+        pruned = {point.method: _of_name(example.took, f"prune {point.method}") for point in sweep.unmeasured}
+        if sweep.unmeasured and all(pruned.values()) and spec.data == theirs.data:
+            text = max(1.0, (spec.samples * spec.seq_len) / (theirs.samples * theirs.seq_len))
+            self.seconds += sum(_usual(pruned[point.method]) * text for point in sweep.unmeasured)
+            known.append("prunings, until")
+        scored = _of_name(example.took, "evaluate")
+        same = (spec.tasks, spec.draws) == (theirs.tasks, theirs.draws)
+        if sweep.unscored and scored and same and _items(theirs):
+            self.seconds += (sweep.points + 1) * _usual(scored) * _items(spec) / _items(theirs)
+            known.append("the time of scoring")
+        self.from_example = bool(known)
+        self.unknown = [said for said in self.unknown if not any(part in said for part in known)]
+        if known:
+            peak = max(one.memory_bytes for one in example.took)
+            self.memory_bytes = max(peak, self.memory_bytes or 0) or None
+
+
+def _of_name(took: Sequence[Took], name: str) -> list[float]:
+    return [one.seconds for one in took if one.name == name]
+
+
+def _usual(seconds: Sequence[float]) -> float:
+    """The lower quartile: what it took while the machine did nothing else."""
+    return quantiles(seconds, n=4)[0] if len(seconds) > 1 else seconds[0]
+
+
+def _items(spec: StudySpec) -> int:
+    """Items that every model is asked; 0 where that is not known before they are downloaded."""
+    tasks, unknown = known_sizes(spec.tasks)
+    if unknown:
+        return 0
+    return sum(min(task.items, spec.limit or task.items) for task in tasks)
+
+
+def lines(found: StudyForesight) -> list[str]:
+    """What a study will take, a sentence each."""
+    told = [f"{found.sweep.points:,} prunings to do and to score, beside the recordings and ablations."]
+    if found.seconds:
+        whence = ", as it took where the example was made" if found.from_example else ""
+        whole = "of what is known" if found.unknown else "in all"
+        told.append(f"About {duration(found.seconds)} of one worker's time {whole}{whence}; {found.workers} at work.")
+    if found.memory_bytes:
+        told.append(f"Up to about {found.memory_bytes / 1e6:,.0f} MB of memory a worker.")
+    if found.disk_bytes:
+        told.append(f"Up to {found.disk_bytes / 1e6:,.0f} MB on the disk.")
+    if found.unknown:
+        told.append(f"Not known: {'; '.join(found.unknown)}.")
+    return told

@@ -1,0 +1,36 @@
+"""Figures as PNG and SVG, in the system's Chromium; and what is said where something is missing."""
+
+import sys
+
+import plotly.graph_objects as go
+import pytest
+
+from analysis.figures.pictures import MISSING_BROWSER, MISSING_KALEIDO, pictures
+
+
+def figure() -> go.Figure:
+    return go.Figure(go.Scatter(x=[0, 1], y=[2, 3], name="a line"), {"title": {"text": "One title"}, "height": 300})
+
+
+@pytest.mark.slow
+def test_a_figure_is_drawn_as_png_and_svg():
+    drawn, missing = pictures({"one": figure()})
+    assert missing == "" and set(drawn) == {"one.png", "one.svg"}
+    assert drawn["one.png"].startswith(b"\x89PNG")
+    width, height = (int.from_bytes(drawn["one.png"][at : at + 4], "big") for at in (16, 20))
+    assert (width, height) == (3000, 900)
+    assert b"<svg" in drawn["one.svg"] and b"One title" in drawn["one.svg"]
+
+
+def test_without_kaleido_or_a_browser_one_sentence_says_so(monkeypatch):
+    from choreographer.errors import ChromeNotFoundError
+
+    def none(*given, **options):
+        raise ChromeNotFoundError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kaleido.Kaleido", none)
+        assert pictures({"one": figure()}) == ({}, MISSING_BROWSER)
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    assert pictures({"one": figure()}) == ({}, MISSING_KALEIDO)
+    assert pictures({}) == ({}, "")

@@ -1,0 +1,61 @@
+"""What a study is said to take before it starts: by earlier jobs, else by the study that ships."""
+
+import time
+
+import pytest
+
+from analysis.engine import Engine, JobRecord
+from analysis.engine.studies import children_of, new_study
+from analysis.specs import ModelSpec
+from analysis.study.findings import EXAMPLE, read
+from analysis.study.foresight import foresee_study, forwards, lines
+
+
+@pytest.fixture
+def engine(store):
+    made = Engine(store, alone=True)
+    yield made
+    made.close()
+
+
+def test_quick_on_a_fresh_store_is_foreseen_by_what_the_example_took(engine):
+    example = read(EXAMPLE)
+    found = foresee_study(engine, new_study(ModelSpec()), example)
+    told = " ".join(lines(found))
+    assert found.unknown == () and found.from_example
+    assert "recordings and ablations" in told and "MB of memory" in told and "MB on the disk" in told
+    at_rest = sorted(one.seconds for one in example.took if one.kind == "evaluate")[:5]
+    asked = sum(one.seconds for one in example.took if one.kind not in ("evaluate", "prune"))
+    assert asked + 19 * min(at_rest) < found.seconds < 2 * (asked + 19 * max(at_rest)) + 60
+    assert found.memory_bytes == max(one.memory_bytes for one in example.took)
+    assert found.disk_bytes > sum(one.bytes for one in example.took)
+
+
+def test_what_was_measured_here_goes_before_the_example(engine):
+    spec = new_study(ModelSpec())
+    child = next(child for part in children_of(spec).values() for child in part if child.kind == "ablate_set")
+    before = foresee_study(engine, spec, read(EXAMPLE)).seconds
+    smaller = child.spec.model_copy(update={"prompts": child.spec.prompts[:4]})
+    now = time.time()
+    job = JobRecord(
+        id="0" * 12,
+        kind="ablate_set",
+        spec=smaller.model_dump(mode="json"),
+        state="done",
+        created=now,
+        started=now,
+        finished=now + 1000,
+    )
+    engine._book.save(job)
+    assert forwards(child.spec) == 4 * forwards(smaller)
+    example = next(one.seconds for one in read(EXAMPLE).took if one.name == child.name)
+    assert foresee_study(engine, spec, read(EXAMPLE)).seconds == pytest.approx(before - example + 4000)
+
+
+def test_what_nobody_measured_is_said(engine):
+    found = foresee_study(engine, new_study(ModelSpec()), None)
+    told = " ".join(lines(found))
+    for part in ("recording bundled", "prompts with bundled-ar", "blocking the sinks", "prunings", "scoring"):
+        assert part in told
+    other = foresee_study(engine, new_study(ModelSpec(), tasks=("mmlu",), data="wikitext2"), read(EXAMPLE))
+    assert "scoring" in " ".join(other.unknown) and "prunings" in " ".join(other.unknown)
