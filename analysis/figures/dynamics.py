@@ -28,6 +28,7 @@ class Series:
     """Curves of one group of recordings, (N, T) on a common grid x (T,). N > 1 is drawn as mean and range.
 
     low, high (T,): the ends of an interval around a single curve, drawn as its band; what it is stands in the name.
+    singles (M, T): what the curve is the mean of, drawn as thin lines.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Series:
     reference: bool = False
     low: np.ndarray | None = None
     high: np.ndarray | None = None
+    singles: np.ndarray | None = None
 
 
 def curves(
@@ -73,6 +75,8 @@ def curves(
                     showlegend=False,
                 )
             )
+        if curve.singles is not None:
+            figure.add_trace(_thin_lines(curve.x, curve.singles[:, order], color))
         name = as_text(f"{curve.name}, mean and range of {len(curve.values)}" if several else curve.name)
         figure.add_trace(
             go.Scatter(
@@ -90,6 +94,20 @@ def curves(
     figure.update_layout(hovermode="x unified", showlegend=True)
     figure.update_yaxes(tickformat=".0%" if percent else None)
     return figure
+
+
+def _thin_lines(x: np.ndarray, rows: np.ndarray, color: str) -> go.Scatter:
+    """Curves (M, T) as one trace, with gaps between them."""
+    gap = np.full((len(rows), 1), np.nan)
+    return go.Scatter(
+        x=np.tile(np.append(x, np.nan), len(rows)),
+        y=np.concatenate([rows, gap], axis=1).ravel().astype(np.float32),
+        mode="lines",
+        line={"color": color, "width": 0.7},
+        opacity=0.35,
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     for recording in _recorded(model, plan, spec.seed, progress):
         run, rng = recording.run, np.random.default_rng([spec.seed, recording.index])
         sinks = run.sinks(spec.sinks)
-        arrays.take("trained", recording.index, _measured(run, sinks))
+        measured = _measured(run, sinks) | {"split_curves": layer_run.split_curves(run, sinks)}
+        arrays.take("trained", recording.index, measured)
         arrays.take("shuffled", recording.index, movement.shuffled(run, sinks, spec.null_draws, rng))
         arrays.take("fixed", recording.index, movement.held_fixed(run, spec.sinks))
         kept[recording.index] = recording.without_mass()
@@ -87,6 +88,8 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         random_seeds=tuple(seeds),
         null_draws=spec.null_draws,
         notes=tuple(plan.notes),
+        parts=layer_run.PARTS,
+        split_curves=layer_run.SPLIT_CURVES,
         batch_bytes=plan.batch_bytes,
         seconds=time.perf_counter() - started,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

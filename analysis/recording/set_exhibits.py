@@ -14,6 +14,7 @@ from analysis.recording.set_file import RecordingSet
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.sinks.token_states import ALL
 
 Sets = Mapping[str, RecordingSet]
 """Sets by what they are called, a row of a figure each."""
@@ -97,34 +98,40 @@ def movement(name: str, recordings: RecordingSet) -> Shown:
     )
 
 
-def curve(sets: Sets, measure: str, scope: int) -> Shown:
-    """A row of `CURVES` over the steps, for one layer or, with −1, all together."""
+def curve(sets: Sets, measure: str, scope: int, split: str = ALL, singles: bool = False) -> Shown:
+    """A row of `CURVES` over the steps, for one layer or, with −1, all together. split: on which tokens sinks count.
+    singles: with the curve of every prompt by itself, and those numbers in the table.
+    """
     metric, series, tables = CURVES[measure], [], []
     for name, recordings in sets.items():
-        which = ["trained", *(["random"] if recordings.info.random_seeds else [])]
+        which = ["trained", *(["random"] if recordings.info.random_seeds and split == ALL else [])]
         for part in which:
-            estimates = set_measures.curve(recordings, measure, scope, part)
+            estimates = set_measures.curve(recordings, measure, scope, part, split)
             label = name if part == "trained" else f"{name}, random weights"
             steps = np.arange(len(estimates.value))
+            rows = None
+            if singles and part == "trained":
+                rows = set_measures.single_curves(recordings, measure, scope, part, split)
             series.append(
-                dynamics.Series(label, steps, estimates.value[None], part == "random", estimates.low, estimates.high)
-            )
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "series": label,
-                        "step": steps,
-                        metric.axis: estimates.value,
-                        "low": estimates.low,
-                        "high": estimates.high,
-                    }
+                dynamics.Series(
+                    label, steps, estimates.value[None], part == "random", estimates.low, estimates.high, rows
                 )
             )
+            numbers = {"mean": (estimates.value, estimates.low, estimates.high)}
+            nothing = np.full(len(steps), np.nan)
+            for number, row in enumerate(() if rows is None else rows, start=1):
+                numbers[f"prompt {number}"] = (row, nothing, nothing)
+            tables += [
+                pd.DataFrame({"series": label, "of": of, "step": steps, metric.axis: value, "low": low, "high": high})
+                for of, (value, low, high) in numbers.items()
+            ]
     called = next(iter(sets.values())).scopes[scope]
+    on = "" if split == ALL else f" ({split})"
     return Shown(
         f"curve-{measure}",
-        f"{metric.title}, {called}",
-        f"{metric.sentence} Mean over prompts with its 95 % bootstrap interval.",
+        f"{metric.title}, {called}{on}",
+        f"{metric.sentence} Mean over prompts with its 95 % bootstrap interval, of each step by itself."
+        + (" Thin lines: every prompt by itself." if singles else ""),
         Formulas(f"$${metric.formula}$$"),
         dynamics.curves(series, "denoising step", metric.axis, percent=metric.percent),
         pd.concat(tables),

@@ -2,7 +2,8 @@
 only, so that pages and the command line open it without a model.
 
 Shapes: N prompts, R random-weight models, G scopes (the layers, then all layers together), K kinds of token, C what
-births and deaths coincide with, M curves, T steps of the longest recording. NaN where a random-weight model did not see
+births and deaths coincide with, M curves, D curves that parts of the tokens have, P such parts, T steps of the longest
+recording. NaN where a random-weight model did not see
 a prompt, and where a recording has ended.
 """
 
@@ -56,9 +57,10 @@ SHAPES: dict[str, str] = {
     "trained.curves": "NGMT",
     "random.curves": "NGMT",
     "trained.counts": "NGTK",
+    "trained.split_curves": "NPGDT",
 }
 """Every array of a file. random.curves: the mean over the random-weight models that saw the prompt. trained.counts:
-sinks by step and kind."""
+sinks by step and kind. trained.split_curves: curves of a part of the tokens, which older files lack."""
 
 
 class SetPrompt(BaseModel):
@@ -94,6 +96,8 @@ class RecordingSetInfo(BaseModel):
     kinds: tuple[str, ...] = KINDS
     coincidences: tuple[str, ...] = tuple(COINCIDENCES)
     curves: tuple[str, ...] = tuple(CURVES)
+    parts: tuple[str, ...] = ()
+    split_curves: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     batch_bytes: Count
     seconds: FiniteFloat
@@ -154,10 +158,11 @@ def open_set(path: Path, called: str | None = None) -> RecordingSet:
             if text is None:
                 raise UserError(f"{called} is no set of recordings.")
             info = RecordingSetInfo.model_validate_json(text)
-            missing = set(SHAPES) - set(file.keys())
+            names = _stored(info)
+            missing = set(names) - set(file.keys())
             if missing:
                 raise UserError(f"{called} is damaged: '{min(missing)}' is missing. Record the set again.")
-            arrays = {name: file.get_tensor(name) for name in SHAPES}
+            arrays = {name: file.get_tensor(name) for name in names}
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -167,6 +172,11 @@ def open_set(path: Path, called: str | None = None) -> RecordingSet:
     recordings = RecordingSet(info, arrays)
     _check(recordings, called)
     return recordings
+
+
+def _stored(info: RecordingSetInfo) -> list[str]:
+    """The names of the arrays that a file has."""
+    return [name for name in SHAPES if info.parts or name != "trained.split_curves"]
 
 
 def refusal(path: Path) -> str:
@@ -193,9 +203,12 @@ def _check(recordings: RecordingSet, called: str) -> None:
         "K": len(info.kinds),
         "C": len(info.coincidences),
         "M": len(info.curves),
+        "D": len(info.split_curves),
+        "P": len(info.parts),
         "T": steps,
     }
-    for name, letters in SHAPES.items():
+    for name in _stored(info):
+        letters = SHAPES[name]
         array, shape = recordings.arrays[name], tuple(sizes[letter] for letter in letters)
         if array.shape != shape or array.dtype.kind not in "fu":
             raise UserError(

@@ -13,6 +13,7 @@ from analysis.recording.set_file import BY_KIND, RecordingSet
 from analysis.registry import Registry
 from analysis.sinks.intervals import Estimates, paired_difference, quotient
 from analysis.sinks.movement import COINCIDENCES
+from analysis.sinks.token_states import ALL
 
 LEAST_MODELS = 3  # random-weight models that a claim needs
 
@@ -216,10 +217,26 @@ def excess(recordings: RecordingSet, measure: str, null: str) -> Estimates:
     return Estimates(value, lows.min(axis=0), highs.max(axis=0))
 
 
-def curve(recordings: RecordingSet, name: str, scope: int = -1, which: str = "trained") -> Estimates:
+def curve(recordings: RecordingSet, name: str, scope: int = -1, which: str = "trained", split: str = ALL) -> Estimates:
     """A row of `CURVES` over the steps, mean over the prompts whose recording has the step, (T,)."""
-    index = recordings.info.curves.index(name)
-    return quotient(recordings.part(which)["curves"][:, scope, index])
+    return quotient(single_curves(recordings, name, scope, which, split))
+
+
+def single_curves(
+    recordings: RecordingSet, name: str, scope: int = -1, which: str = "trained", split: str = ALL
+) -> np.ndarray:
+    """The same of every prompt by itself, (N, T), NaN after the end of a recording. split: a row of `SPLITS`; random
+    weights are told of all tokens alone, and parts only of sets that have them (`parts_of`).
+    """
+    arrays, info = recordings.part(which), recordings.info
+    if split == ALL:
+        return np.asarray(arrays["curves"][:, scope, info.curves.index(name)])
+    return np.asarray(arrays["split_curves"][:, info.parts.index(split), scope, info.split_curves.index(name)])
+
+
+def parts_of(recordings: RecordingSet, name: str) -> tuple[str, ...]:
+    """The splits of which a set can tell a row of `CURVES`: all tokens, and the parts it was recorded with."""
+    return (ALL, *(recordings.info.parts if name in recordings.info.split_curves else ()))
 
 
 def counts_over_steps(recordings: RecordingSet, scope: int) -> np.ndarray:
@@ -234,7 +251,8 @@ def arrays_of(recordings: RecordingSet, which: str, model: int | None = None) ->
     """The sums of every prompt, (N, …). Of random weights those of one model, or the mean over the models that saw the
     prompt; NaN where none did.
     """
-    sums = {name: values for name, values in recordings.part(which).items() if name not in ("curves", "counts")}
+    over_steps = {"curves", "counts", "split_curves"}
+    sums = {name: values for name, values in recordings.part(which).items() if name not in over_steps}
     if which != "random":
         return sums
     if model is not None:

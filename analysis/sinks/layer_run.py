@@ -14,7 +14,7 @@ from analysis.sinks import definitions
 from analysis.sinks.attention_pattern import AttentionPattern
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.metrics import CURVES
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.token_states import SPLITS, TokenState
 from analysis.specs import SinkParams
 
 Sums = dict[str, np.ndarray]
@@ -122,6 +122,27 @@ def curves(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
             for scope in range(sinks.shape[1])
         ]
     ).astype(np.float32)
+
+
+SPLIT_CURVES = tuple(name for name, row in CURVES.items() if row.by_kind)
+"""The rows of `CURVES` that can be told of a part of the tokens."""
+PARTS = tuple(name for name, row in SPLITS.items() if row.holds is not None)
+"""The parts of the tokens that they are told of: `SPLITS` without all tokens."""
+
+
+def split_curves(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
+    """Every one of `SPLIT_CURVES` for every one of `PARTS` and scope, (P, G, D, T) float32."""
+    parts = []
+    for split in PARTS:
+        holds = SPLITS[split].holds
+        assert holds is not None
+        there = holds(run.state, run.pattern.open_block, run.prompt_length)
+        scopes = [
+            np.stack([CURVES[name].compute(run.by_scope[:, scope], flags, there) for name in SPLIT_CURVES])
+            for scope, flags in enumerate(np.moveaxis(sinks & there[:, None], 1, 0))
+        ]
+        parts.append(np.stack(scopes))
+    return np.stack(parts).astype(np.float32)
 
 
 def names_of_kinds(tokens: np.ndarray, state: np.ndarray, text: Mapping[int, str], end_tokens: set[int]) -> np.ndarray:

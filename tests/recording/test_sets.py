@@ -9,12 +9,13 @@ from safetensors.numpy import load_file, save_file
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.models.load import load, random_like
-from analysis.recording import set_measures
+from analysis.recording import set_exhibits, set_measures
 from analysis.recording.batches import batches, recorded, replayed, same_alone
 from analysis.recording.collecting import record
 from analysis.recording.denoising import denoise
 from analysis.recording.set_file import SHAPES, RecordingSet, open_set
 from analysis.recording.trajectory import PADDING
+from analysis.sinks.token_states import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSetSpec, SinkParams
 from tests.helpers import QuietContext, tiny_llada
 
@@ -102,6 +103,30 @@ def test_a_set_holds_every_prompt_and_its_nulls(recorded_set) -> None:
         for null in ("shuffled", "fixed", "random"):
             assert set_measures.moves(recordings, measure, null).value.shape == (recordings.layers + 1,)
             assert set_measures.excess(recordings, measure, null).low.shape == (recordings.layers + 1,)
+
+
+def test_parts_of_the_tokens_have_curves_of_their_own_and_add_up_to_all(recorded_set, tmp_path: Path) -> None:
+    recordings, path, _ = recorded_set
+    assert "[MASK] only" in set_measures.parts_of(recordings, "count")
+    assert set_measures.parts_of(recordings, "gini") == (ALL,), "of which there is none of a part"
+    for name in ("count", "strength"):
+        whole, *parts = (
+            set_measures.single_curves(recordings, name, 0, split=split)
+            for split in (ALL, "[MASK] only", "without [MASK]")
+        )
+        np.testing.assert_allclose(sum(parts), whole, atol=1e-5)
+    shown = set_exhibits.curve({"tiny": recordings}, "count", 0, "[MASK] only", singles=True)
+    assert set(shown.table["of"]) == {"mean", *(f"prompt {number}" for number in range(1, 6))}
+    own = shown.table[shown.table["of"] == "prompt 2"]["number of sinks"].to_numpy()
+    np.testing.assert_array_equal(own, set_measures.single_curves(recordings, "count", 0, split="[MASK] only")[1])
+    older = recordings.info.model_copy(update={"parts": (), "split_curves": ()})
+    arrays = {name: values for name, values in load_file(path).items() if name != "trained.split_curves"}
+    save_file(
+        arrays,
+        tmp_path / "older.safetensors",
+        {"sinkscope_set": older.model_dump_json(exclude={"parts", "split_curves"})},
+    )
+    assert set_measures.parts_of(open_set(tmp_path / "older.safetensors"), "count") == (ALL,)
 
 
 def test_a_block_that_is_opened_is_told_from_what_moves_by_itself(recorded_set) -> None:

@@ -1,10 +1,12 @@
 """The opening view of Dynamics: sets of recordings by layer, beside their nulls."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from analysis.jobs import known_key
 from analysis.recording.set_file import save
-from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSetSpec
+from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSetSpec, SinkParams
 from pages.parts.session import engine
 from tests.recording.made_sets import LAYERS, a_set
 from tests.ui.helpers import app, texts
@@ -43,6 +45,30 @@ def test_a_set_that_cannot_be_is_refused_where_it_was_asked_for():
     test.text_area(key="set_own").set_value("only one").run()
     test.button(key="record_set").click().run()
     assert "at least two prompts" in texts(test) and not engine().jobs("record_set")
+
+
+def test_the_form_has_what_a_set_is_made_of(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "pages.parts.recordings.sets.submit", lambda kind, spec: asked.append(spec) or SimpleNamespace(id="")
+    )
+    test = app("pages/dynamics.py")
+    test.number_input(key="set_count").set_value(7)
+    test.number_input(key="set_null_draws").set_value(3)
+    test.number_input(key="set_LLaDASampling_gen_length").set_value(16)
+    test.number_input(key="set_LLaDASampling_steps").set_value(8)
+    test.selectbox(key="set_definition").set_value("above-others").run()
+    test.slider(key="set_epsilon").set_value(2.0).run()
+    test.button(key="record_set").click().run()
+    dlm, twin = asked
+    assert (dlm.count, dlm.null_draws, dlm.sampling.gen_length, dlm.sampling.steps) == (7, 3, 16, 8)
+    assert isinstance(twin.sampling, AutoregressiveSampling) and twin.sampling.gen_length == 16
+    assert dlm.sinks == twin.sinks == SinkParams(definition="above-others", epsilon=2.0)
+    fields = {
+        field for field in RecordSetSpec.model_fields if field not in ("model", "own_prompts", "sampling", "sinks")
+    }
+    widgets = {widget.key for widget in (*test.number_input, *test.selectbox)}
+    assert {f"set_{field}" for field in fields} <= widgets, "every parameter of a set has its control"
 
 
 def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs):

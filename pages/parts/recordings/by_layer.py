@@ -5,10 +5,11 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.recording import set_exhibits
+from analysis.recording import set_exhibits, set_measures
 from analysis.recording.set_exhibits import CENTROID_CAVEAT, Shown
 from analysis.recording.set_verdicts import NOISE
 from analysis.sinks.metrics import CURVES
+from analysis.sinks.token_states import ALL, SPLITS
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import permission
 from pages.parts.acting import acting_button
@@ -37,13 +38,29 @@ def by_layer() -> dict[str, Any] | None:
         _chart(_movement(one_set), f"movement_{one_set.key}")
     st.subheader("Over the steps")
     scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
-    scope = scopes.index(st.selectbox("Sinks of", scopes, key="set_scope", bind="query-params")) - 1
+    of_layer, of_tokens, toggle = st.columns([2, 2, 1], vertical_alignment="bottom")
+    scope = scopes.index(of_layer.selectbox("Sinks of", scopes, key="set_scope", bind="query-params")) - 1
+    split = of_tokens.selectbox(
+        "Count sinks on",
+        [name for name in SPLITS if name == ALL or all(name in one_set.recordings.info.parts for one_set in sets)],
+        key="set_split",
+        bind="query-params",
+        help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart. Sets recorded by "
+        "an earlier version tell of all tokens alone.",
+    )
+    singles = toggle.toggle(
+        "Single prompts", key="set_singles", bind="query-params", help="Every prompt's own curve, as a thin line."
+    )
     _chart(_kinds(sets, scope))
-    names = [name for name in sets[0].recordings.info.curves if name in CURVES]
+    names = [
+        name
+        for name in sets[0].recordings.info.curves
+        if name in CURVES and split in set_measures.parts_of(sets[0].recordings, name)
+    ]
     for index in range(0, len(names), 2):
         for column, name in zip(st.columns(2, gap="large"), names[index : index + 2], strict=False):
             with column:
-                _chart(_curve(sets, name, scope))
+                _chart(_curve(sets, name, scope, split, singles))
     _prompts(sets)
     return {
         set_.name: {
@@ -148,5 +165,5 @@ def _kinds(sets: list[OpenSet], scope: int) -> Shown:
 
 
 @st.cache_data(max_entries=64, hash_funcs=BY_SET, show_spinner=False)
-def _curve(sets: list[OpenSet], name: str, scope: int) -> Shown:
-    return set_exhibits.curve(_by_name(sets), name, scope)
+def _curve(sets: list[OpenSet], name: str, scope: int, split: str, singles: bool) -> Shown:
+    return set_exhibits.curve(_by_name(sets), name, scope, split, singles)

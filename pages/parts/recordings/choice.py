@@ -189,20 +189,19 @@ def _described(split: Split) -> str:
     return f"- {split.name}: {split.help}"
 
 
-def sink_controls(stacked: bool = False) -> SinkParams:
-    """The sink definition and its own threshold, side by side or one above the other."""
+def sink_controls(stacked: bool = False, key: str = "") -> SinkParams:
+    """The sink definition and its own threshold, side by side or one above the other. key: what the widgets' keys begin
+    with, where they are others than those of the page; such ones stay out of the address.
+    """
+    options: dict[str, Any] = {"persist_state": "session"} if key else {"bind": "query-params"}
     choice, threshold = (st.container(), st.container()) if stacked else st.columns([1, 1])
     with choice:
         definition = controls.draw(
-            SinkParams,
-            "definition",
-            "definition",
-            bind="query-params",
-            format_func=lambda name: DEFINITIONS[name].title,
+            SinkParams, "definition", f"{key}definition", format_func=lambda name: DEFINITIONS[name].title, **options
         )
     parameter = DEFINITIONS[definition].parameter
     with threshold:
-        value = controls.draw_slider(SinkParams, parameter, parameter, bind="query-params")
+        value = controls.draw_slider(SinkParams, parameter, f"{key}{parameter}", **options)
     return SinkParams(definition=definition, **{parameter: value})
 
 

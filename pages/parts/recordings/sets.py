@@ -1,6 +1,6 @@
 """Sets of recordings: asking for them, choosing which stand beside each other, and opening them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from analysis.engine import JobRecord
 from analysis.models.checkpoint import find
 from analysis.models.registry import BUNDLED_PAIR
 from analysis.recording.set_file import RecordingSet, open_set
-from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSetSpec, SetParams
+from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSetSpec, Sampling, SetParams, Spec
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import code, plain
-from pages.parts.recordings.choice import among
+from pages.parts.recordings.choice import among, sink_controls
 from pages.parts.session import engine, model_in_use, not_in_address, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
@@ -96,28 +96,27 @@ def _ask() -> None:
     """The form and its button. Nothing runs before it is pressed."""
     model = model_in_use()
     sources = BUNDLED_PAIR if model.source in BUNDLED_PAIR else (model.source,)
+    kind = SAMPLINGS[_sampler_shown(model.source, model.paradigm)]
     with st.expander("Settings", icon=":material/tune:"):
         prompts, own = _prompts()
-        left, right = st.columns(2)
-        with left:
-            count = controls.draw(SetParams, "count", "set_count", persist_state="session")
-            random_models = controls.draw(SetParams, "random_models", "set_random_models", persist_state="session")
-        with right:
-            seed = controls.draw(SetParams, "seed", "set_seed", persist_state="session")
-            null_prompts = controls.draw(SetParams, "null_prompts", "set_null_prompts", persist_state="session")
+        params = _in_two_columns(SetParams, [name for name in SetParams.model_fields if name != "prompts"], "set")
+        st.markdown(f"**Sampler** · {plain((kind.__doc__ or '').split(':')[0].strip('.'))}")
+        fields = [name for name in kind.model_fields if name != "sampler"]
+        sampler = _in_two_columns(kind, fields, f"set_{kind.__name__}")
+        st.markdown("**What counts as a sink**")
+        sinks = sink_controls(stacked=True, key="set_")
+    count, random_models = params["count"], params["random_models"]
 
     def record() -> None:
         with refusal_kept(_PLACE):
             specs = [
                 RecordSetSpec(
                     model=model.model_copy(update={"source": source}),
-                    sampling=SAMPLINGS[_sampler(source, model.paradigm)](),
+                    sampling=_like(SAMPLINGS[_sampler(source, model.paradigm)], kind, sampler),
                     prompts=prompts,
                     own_prompts=own,
-                    count=count,
-                    random_models=random_models,
-                    null_prompts=null_prompts,
-                    seed=seed,
+                    sinks=sinks,
+                    **params,
                 )
                 for source in sources
             ]
@@ -138,6 +137,24 @@ def _ask() -> None:
     )
 
 
+def _in_two_columns(spec: type[Spec], names: Sequence[str], key: str) -> dict[str, Any]:
+    """Draws fields of a spec and returns their values."""
+    values = {}
+    columns = st.columns(2)
+    for index, name in enumerate(names):
+        with columns[index % 2]:
+            values[name] = controls.draw(spec, name, f"{key}_{name}", persist_state="session")
+    return values
+
+
+def _like(sampling: type[Sampling], kind: type[Sampling], values: Mapping[str, Any]) -> Sampling:
+    """The parameters chosen for the sampler `kind`; of another sampler those that it has as well. Raises
+    ValidationError where they do not fit together.
+    """
+    shared = {name: value for name, value in values.items() if sampling is kind or name in sampling.model_fields}
+    return sampling(**shared)
+
+
 def _prompts() -> tuple[str, tuple[str, ...]]:
     """Where the prompts come from, and the visitor's own."""
     kinds = {"prompts that come with SinkScope": BUNDLED_PROMPTS, "your own": OWN_PROMPTS, _BENCHMARK: _BENCHMARK}
@@ -150,6 +167,14 @@ def _prompts() -> tuple[str, tuple[str, ...]]:
         name = st.text_input("Benchmark", value="bundled_story", key="set_benchmark", persist_state="session")
         return name.strip(), ()
     return BUNDLED_PROMPTS, ()
+
+
+def _sampler_shown(source: str, paradigm: Any) -> str:
+    """The same, where a bad source is said by what is asked of it later."""
+    try:
+        return _sampler(source, paradigm)
+    except EXPECTED:
+        return "llada"
 
 
 def _sampler(source: str, paradigm: Any) -> str:
