@@ -30,12 +30,13 @@ def main() -> None:
         ablation_shown(ablation)
         export_button("SinkScope: causes, ablation over prompts", ablation_settings(ablation), "ablation")
         return
+    # First: a view that is not drawn while a recording runs would be forgotten.
+    names = list(VIEWS)
+    view = st.segmented_control("View", names, default=names[0], required=True, key="causes_view", bind="query-params")
     recording = recording_to_look_at()
     if recording is None:
         return
     params = sink_controls()
-    names = list(VIEWS)
-    view = st.segmented_control("View", names, default=names[0], required=True, key="causes_view", bind="query-params")
     VIEWS[view](recording, params)
     export_button(
         f"SinkScope: causes, {view.lower()}",

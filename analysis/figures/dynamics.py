@@ -45,11 +45,11 @@ def curves(
 ) -> go.Figure:
     """A line a series; a band from the smallest to the largest where a series holds several recordings."""
     figure = go.Figure()
-    dashes = itertools.cycle(("dash", "dot", "dashdot"))
-    for index, unsorted in enumerate(series):
+    dashes, colors = itertools.cycle(("dash", "dot", "dashdot")), itertools.cycle(SERIES_COLORS)
+    for unsorted in series:
         order = np.argsort(unsorted.x, kind="stable")
         curve = replace(unsorted, x=unsorted.x[order], values=unsorted.values[:, order])
-        color = REFERENCE if curve.reference else SERIES_COLORS[index % len(SERIES_COLORS)]
+        color = REFERENCE if curve.reference else next(colors)  # the same with and without references
         count = np.isfinite(curve.values).sum(axis=0)
         mean = np.nansum(curve.values, axis=0) / np.where(count > 0, count, np.nan)
         several = len(curve.values) > 1

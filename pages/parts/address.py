@@ -1,7 +1,8 @@
 """What the address names, as the server last wrote it.
 
 A refresh that is on its way while the server writes the address still carries the one of before, and the rerun that
-follows would show that again. So for a short while the value that was replaced is taken for such a latecomer.
+follows would show that again. So for a short while the value that was replaced is taken for such a latecomer. In a
+fragment's refresh it is always one: whoever goes back in the browser has the whole page drawn.
 """
 
 import time
@@ -55,4 +56,16 @@ def named(name: str) -> str | None:
     if written is not None and value == before and time.monotonic() - at < LATE:
         st.query_params[name] = written
         return str(written)
+    if value != written:
+        st.session_state.get(_WRITTEN, {}).pop(name, None)  # the visitor went elsewhere
     return value
+
+
+def keep() -> None:
+    """Puts back what the server wrote where a fragment's refresh that was late has brought the value of before.
+
+    Called first in fragments that refresh themselves.
+    """
+    for name, (before, written, _) in st.session_state.get(_WRITTEN, {}).items():
+        if before is not None and st.query_params.get(name) == before:
+            st.query_params[name] = written

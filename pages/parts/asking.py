@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.jobs import known_key
 from analysis.specs import JobSpec
-from pages.parts import permission
+from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar
@@ -79,6 +79,7 @@ def _offer(key: str, source: str, what: str) -> None:
 @st.fragment(run_every=0.4)
 def follow(job_id: str, what: str) -> None:
     """A job's progress, with a button to cancel it; the page is drawn again when it has ended."""
+    address.keep()
     record = engine().job(job_id)
     if record is None or record.ended:
         st.rerun()

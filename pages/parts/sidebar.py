@@ -9,7 +9,7 @@ from analysis.engine.demonstration import ONLY_READ
 from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
-from pages.parts import controls, permission
+from pages.parts import address, controls, permission
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, job_title, log_drawer, progress_bar, restart_button
 from pages.parts.session import demo_models, engine, model_in_use, submit, use_model
@@ -169,6 +169,7 @@ def _dismissed() -> set[str]:
 
 
 def _jobs(was_busy: bool) -> None:
+    address.keep()
     active = active_jobs()
     if bool(active) != was_busy:
         st.rerun()  # polls faster or slower from here on, and lets every page show what has finished

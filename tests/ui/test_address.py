@@ -28,3 +28,34 @@ def test_a_late_refresh_with_the_old_address_does_not_show_the_old_thing_again(m
     clock[0] += 60
     page.query_params["shown"] = "old"
     assert page.run().markdown[0].value == "old", "a visitor may go back"
+
+
+def _refreshing_page():
+    import streamlit as st
+
+    from pages.parts import address
+
+    if st.button("go", key="go"):
+        address.write("shown", "new")
+        st.rerun()
+    if st.button("refresh", key="refresh"):  # a fragment draws itself again, and nothing asks for the name
+        address.keep()
+        return
+    st.write(address.named("shown"))
+
+
+def test_a_fragments_late_refresh_leaves_the_new_address_however_late_it_is(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("pages.parts.address.time.monotonic", lambda: clock[0])
+    page = AppTest.from_function(_refreshing_page)
+    page.query_params["shown"] = "old"
+    assert page.run().button(key="go").click().run().markdown[0].value == "new"
+    clock[0] += 60
+    page.query_params["shown"] = "old"
+    page.button(key="refresh").click().run()
+    assert page.query_params["shown"] in ("new", ["new"])
+    assert page.run().markdown[0].value == "new"
+    page.query_params["shown"] = "old"
+    assert page.run().markdown[0].value == "old", "a visitor may go back"
+    page.button(key="refresh").click().run()
+    assert page.query_params["shown"] in ("old", ["old"]), "and is left there"

@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.sinks.token_states import SPLITS, Split
 from analysis.specs import DEFINITIONS, SinkParams
-from pages.parts import controls
+from pages.parts import asking, controls
 from pages.parts.acting import acting_button, may_act
 from pages.parts.plain import plain
 from pages.parts.recordings.measures import SplitName
@@ -117,9 +117,12 @@ def opened(job: JobRecord) -> Recording | None:
 def recording_to_look_at() -> Recording | None:
     """The box to choose a recording, and the one shown; None after saying on the page why there is none to look at."""
     job = shown_recording()
+    if job is not None and not job.ended:
+        choose_recording(job)
+        asking.follow(job.id, f"Recording with {job.spec['model']['source']}. It is shown here when it is done.")
+        return None
     if job is None or job.state != "done":
-        waiting = job is not None and not job.ended
-        st.info("The recording is still running." if waiting else "There is no recording to look at yet.")
+        st.info("There is no recording to look at yet.")
         st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
         choose_recording(job)
         return None

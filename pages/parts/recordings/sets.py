@@ -170,7 +170,7 @@ def _prompts() -> tuple[str, tuple[str, ...]]:
 
 
 def _sampler_shown(source: str, paradigm: Any) -> str:
-    """The same, where a bad source is said by what is asked of it later."""
+    """The name of a model's sampler, for the form; a bad source is said once it is asked of."""
     try:
         return _sampler(source, paradigm)
     except EXPECTED:
