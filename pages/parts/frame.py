@@ -15,8 +15,11 @@ from pages.parts.trouble import EXPECTED, told
 
 # A file of our own: the browser asks Google's servers for the shape of a `:material/…:` icon of a page.
 ICON = Path(__file__).parents[1] / "icon.svg"
-# Streamlit leaves wide margins; a page of plots needs them.
-STYLE = "<style>[data-testid='stMainBlockContainer']{padding:3rem 3rem}</style>"
+# Streamlit leaves wide margins; a page of plots needs them. It writes white on the theme's first colour, which is
+# too bright for that where it is to be read as text on a dark page.
+STYLE = """<style>[data-testid='stMainBlockContainer']{padding:3rem 3rem}
+button[kind='primary'],span[data-tag],button[kind='primaryFormSubmit']{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
+</style>"""
 
 _inside: ContextVar[bool] = ContextVar("inside_app", default=False)
 

@@ -12,7 +12,7 @@ _STYLE = """<style>
 .ss-text{line-height:2.15;font-size:1rem;padding:.35rem 0}
 .ss-text span{display:inline-block;line-height:1.45;padding:0 .32em;margin:0 .1em;
   border-radius:.3em;border:2px solid transparent;white-space:pre}
-.ss-text .mask{color:rgba(128,138,156,.85);border:2px dashed rgba(128,138,156,.4);
+.ss-text .mask{color:color-mix(in srgb,currentColor 75%,transparent);border:2px dashed rgba(128,138,156,.4);
   background:transparent;font-size:.78em}
 .ss-text .new{font-weight:700}
 .ss-text .accepted{border:2px dashed BLOCK}
@@ -20,7 +20,7 @@ _STYLE = """<style>
 .ss-text .prompt{background:rgba(128,138,156,.16)}
 .ss-text .changed{background:rgba(240,160,32,.38)}
 .ss-text .written{border-color:BLOCK;font-weight:700}
-.ss-legend{font-size:.82rem;opacity:.85}
+.ss-legend{font-size:.82rem}
 .ss-legend .ss-text{display:inline;padding:0;font-size:.82rem}
 </style>""".replace("BLOCK", TOKEN)
 
@@ -28,7 +28,7 @@ _STYLE = """<style>
 def confidence_color(confidence: float) -> str:
     """Shade of a token by the probability it was chosen with: amber when unsure, blue when sure."""
     if confidence < 0.5:
-        return f"rgba(240,160,32,{0.15 + 0.5 * (0.5 - confidence) * 2:.2f})"
+        return f"rgba(240,160,32,{0.12 + 0.36 * (0.5 - confidence) * 2:.2f})"
     return f"rgba(58,124,232,{0.10 + 0.45 * (confidence - 0.5) * 2:.2f})"
 
 

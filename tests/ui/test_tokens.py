@@ -40,7 +40,7 @@ def test_changed_tokens_are_shaded_and_escaped():
     same, changed = changed_text(["<b>", "x\n"], [True, False]).split("</span>")[:2]
     assert "changed" not in same
     assert "&lt;b&gt;" in same
-    assert "class=changed>x⏎" in changed
+    assert 'class="changed">x⏎' in changed
 
 
 def test_drafts_and_the_open_block_are_shown():

@@ -44,7 +44,7 @@ const visible = (label) => label.replaceAll("\n", "⏎").trim() || "␣";
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 const percent = (share) => `${Math.round(100 * share)} %`;
 const shade = (sure) =>
-  sure < 0.5 ? `rgba(240,160,32,${(0.15 + (0.5 - sure)).toFixed(2)})` : `rgba(58,124,232,${(0.1 + 0.9 * (sure - 0.5)).toFixed(2)})`;
+  sure < 0.5 ? `rgba(240,160,32,${(0.12 + 0.72 * (0.5 - sure)).toFixed(2)})` : `rgba(58,124,232,${(0.1 + 0.9 * (sure - 0.5)).toFixed(2)})`;
 
 async function unpacked(track) {
   const bytes = Uint8Array.from(atob(track.cells), (letter) => letter.charCodeAt(0));

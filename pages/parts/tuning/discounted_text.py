@@ -15,7 +15,7 @@ _STYLE = """<style>
 
 def shade(omega: float) -> str:
     """The background of a token that counts ω."""
-    return f"rgba(232,89,12,{0.85 * (1 - min(max(omega, 0.0), 1.0)):.2f})"
+    return f"rgba(232,89,12,{0.7 * (1 - min(max(omega, 0.0), 1.0)):.2f})"
 
 
 def discounted_text(labels: Sequence[str], masked: Sequence[bool], omega: Sequence[float], z: Sequence[float]) -> str:
