@@ -38,7 +38,7 @@ def main() -> None:
 
 def _look_at(record: JobRecord) -> None:
     """A finished recording, with what can be asked and set beside it."""
-    story, side = st.columns([7, 2], gap="large")
+    story, side = st.columns([5, 2], gap="medium")  # so wide that the sink definition is read whole at 1280 pixels
     with side:
         ask(record, narrow=True)
         params = sink_controls(stacked=True)

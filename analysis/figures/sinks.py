@@ -184,16 +184,16 @@ def mass_of_step(
             )
         )
     if threshold is not None and np.isfinite(threshold):
-        figure.add_hline(y=threshold, line={"color": SINK, "dash": "dash", "width": 1.5})
-        figure.add_annotation(
-            xref="paper",
-            x=1,
-            y=threshold,
-            text="sink threshold",
-            showarrow=False,
-            xanchor="right",
-            yanchor="bottom",
-            font={"color": SINK, "size": 12},
+        # Named in the legend: over the bars it could not be read.
+        figure.add_trace(
+            go.Scatter(
+                x=[-0.7, len(labels) - 0.3],
+                y=[threshold, threshold],
+                mode="lines",
+                name="sink threshold",
+                line={"color": SINK, "dash": "dash", "width": 1.5},
+                hovertemplate="a sink's mass exceeds %{y:.2f}<extra></extra>",
+            )
         )
     layout(figure, "position", "mean mass (uniform = 1)", height=300)
     figure.update_layout(barmode="overlay", bargap=0.15)

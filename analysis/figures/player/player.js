@@ -69,7 +69,7 @@ class TrackView {
     this.root = make("section", "track");
     this.told = make("span", "told");
     if (titled) {
-      const title = make("h4", "", `${track.title} · `);
+      const title = make("h4", "", track.title);
       title.append(this.told);
       this.root.append(title);
     }

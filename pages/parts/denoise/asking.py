@@ -21,7 +21,7 @@ from analysis.specs import (
     sentence,
 )
 from pages.parts import controls, permission
-from pages.parts.plain import code, plain
+from pages.parts.plain import code, plain, shortened
 from pages.parts.recordings.player import play_once
 from pages.parts.recordings.recording import show_recording
 from pages.parts.session import model_entry, model_in_use, submit
@@ -29,6 +29,7 @@ from pages.parts.trouble import EXPECTED, told
 
 _FILLED_IN, _PROMPT_OF = "prompt_filled_in", "prompt_of"
 _SHOWN_WORDS = 6
+_SHOWN_LETTERS = 64  # of a prompt in the gallery
 
 
 def ask(shown: JobRecord | None, narrow: bool) -> None:
@@ -38,7 +39,7 @@ def ask(shown: JobRecord | None, narrow: bool) -> None:
     model = model_in_use()
     known = model_entry(model)
     checkpoint = _checkpoint(model)
-    prompt = _prompt(model, known, shown)
+    prompt = _prompt(model, known, shown, narrow)
     sampling_type = _sampling_type(model)
     with st.expander(f"Settings · {(sampling_type.__doc__ or '').split(':')[0].strip('.')}"):
         problem, sampling = "", None
@@ -100,13 +101,13 @@ def ask(shown: JobRecord | None, narrow: bool) -> None:
 # --- the prompt -------------------------------------------------------------------------------------------------
 
 
-def _prompt(model: ModelSpec, known: Model, shown: JobRecord | None) -> str:
+def _prompt(model: ModelSpec, known: Model, shown: JobRecord | None, narrow: bool) -> str:
     key = f"prompt_{model.source}"
     typed = st.session_state.get(key)
     untouched = typed is None or typed == st.session_state.get(_FILLED_IN, known.prompt)
     if shown is not None and shown.id != st.session_state.get(_PROMPT_OF):
         st.session_state[_PROMPT_OF] = shown.id
-        if untouched and shown.spec["model"]["source"] == model.source and shown.spec["prompt"]:
+        if untouched and shown.spec["prompt"]:
             typed = shown.spec["prompt"]
             st.session_state[_FILLED_IN] = typed
     st.session_state[key] = known.prompt if typed is None else typed
@@ -123,16 +124,25 @@ def _prompt(model: ModelSpec, known: Model, shown: JobRecord | None) -> str:
         if chosen:
             st.session_state[key] = st.session_state[_FILLED_IN] = chosen
 
-    st.selectbox(
-        "Examples",
-        known.examples(),
-        index=None,
-        key=f"{key}_example",
-        on_change=take,
-        placeholder="Prompts it can follow",
-        label_visibility="collapsed",
-        format_func=plain,
-    )
+    if narrow:
+        st.selectbox(
+            "Prompts it can follow",
+            known.examples(),
+            index=None,
+            key=f"{key}_example",
+            on_change=take,
+            placeholder="Prompts it can follow",
+            label_visibility="collapsed",
+            format_func=plain,
+        )
+    else:
+        st.pills(
+            "Prompts it can follow",
+            known.examples(),
+            key=f"{key}_example",
+            on_change=take,
+            format_func=lambda text: plain(shortened(text, _SHOWN_LETTERS)),
+        )
     return prompt
 
 
@@ -149,7 +159,7 @@ def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None) -> list[s
     hint = f" It does know {', '.join(meant[:_SHOWN_WORDS])}: capital letters count." if meant else ""
     return [
         f"This prompt is outside the small world of this model, which does not know {words}{more}. It reads such words "
-        f"letter by letter, and goes on with a story of its own.{hint}"
+        f"letter by letter, and goes on with a story of its own.{hint} What it can follow stands beneath the prompt."
     ]
 
 

@@ -32,8 +32,9 @@ def choose_recording(shown: JobRecord | None) -> None:
     if not jobs:
         _open_file()
         return
-    box, share = st.columns([6, 1], vertical_alignment="bottom")
-    with share.popover("Share", icon=":material/share:", width="stretch"):
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    box = row.container()
+    with row.popover("Share", icon=":material/share:", width="content"):
         _download(shown)
         _open_file()
     titles = recording_titles(jobs)
