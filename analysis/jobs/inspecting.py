@@ -16,8 +16,10 @@ from analysis.jobs import insights
 from analysis.jobs.recordings import record
 from analysis.recording import cause_exhibits, inside_sets, inside_specs
 from analysis.recording.set_exhibits import Shown
+from analysis.recording.set_measures import LEAST_MODELS
 from analysis.recording.trajectory import Trajectory, open_trajectory
 from analysis.sinks import definitions, geometry, parting
+from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.specs import InspectParams, ModelSpec, RecordSpec, SinkParams
 
 if TYPE_CHECKING:
@@ -212,6 +214,11 @@ def _over_prompts(
         found.over_prompts.append(pair[0])
         found.words.setdefault(name, []).extend(pair[1])
 
+    if len(found.prompts) < LEAST_PROMPTS:
+        silent = f"Nothing is said about {len(found.prompts)} prompts: a claim needs {LEAST_PROMPTS}."
+        found.words = {name: [silent] for name in wanted if name != "parting"}
+    elif "geometry" in wanted and params.random_models < LEAST_MODELS:
+        found.words["geometry"] = [f"Nothing is said about random weights: a claim needs {LEAST_MODELS} models."]
     if "channels" in wanted and several:
         take("channels", inside_sets.channels_over_prompts(np.stack(kept.carried), np.stack(kept.chance)))
     if "lens" in wanted and len(kept.hits) < len(found.prompts):

@@ -52,6 +52,7 @@ def test_inspect_looks_inside_over_prompts_and_beside_another_model(tmp_path: Pa
         "Geometry",
         "Dense against pruned",
     ]
+    assert said["shown"]["Geometry"] == ["Nothing is said about 3 prompts: a claim needs 10."]
     channels = pd.read_csv(out / "channels-over-prompts.csv")
     assert set(channels["of"]) == {"on a sink", "by chance"} and (channels["low"] <= channels["high"]).all()
     geometry = pd.read_csv(out / "geometry-map_rank-over-prompts.csv")
