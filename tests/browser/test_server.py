@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from analysis.engine import JobRecord
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from cache.store import Store
+from tests.browser.helpers import all_drawn
 from tests.helpers import server
 
 pytestmark = pytest.mark.slow
@@ -65,7 +66,7 @@ def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path)
         seed.fill("5")
         seed.press("Enter")
         expect(page.get_by_text("seed 5.")).to_be_visible()
-        expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()  # all is drawn
+        all_drawn(page)
         page.get_by_role("button", name="Record", exact=True).click()
         expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"))
         expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
