@@ -9,7 +9,7 @@ from pages.parts import address
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
-from pages.parts.progress import cancel_button, progress_bar, restart_button
+from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use
 from pages.parts.study import choice, found, presentation
 from pages.parts.study.asking import ask_study
@@ -63,13 +63,8 @@ def _state(record: JobRecord) -> None:
     if not record.ended:
         st.fragment(_running, run_every=REFRESH)(record.id)
         return
-    if record.state == "done":
-        return
-    ending = {"cancelled": "was stopped", "interrupted": "was cut off"}.get(record.state, "has failed parts")
-    st.warning(f"This study {ending}. {plain(record.reason)} What was found is kept.".replace("  ", " "))
-    restart_button(
-        record, f"restart_study_{record.id}", "Go on" if record.state != "failed" else "Try failed parts again"
-    )
+    if record.state != "done":
+        cut_short(record, "study", "parts")
 
 
 def _running(study_id: str) -> None:

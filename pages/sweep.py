@@ -17,7 +17,7 @@ from pages.parts.acting import acting_button
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
-from pages.parts.progress import cancel_button, progress_bar, restart_button
+from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use, not_in_address, submit
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import sweep_settings
@@ -162,11 +162,7 @@ def _state(record: JobRecord) -> None:
         seconds = (record.finished or 0) - (record.started or record.created)
         st.caption(f":material/check_circle: Finished in {seconds / 60:.1f} minutes.")
         return
-    said = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, "has failed points")
-    st.warning(f"This sweep {said}. {plain(record.reason)} What was found is kept.".replace("  ", " "))
-    restart_button(
-        record, f"restart_sweep_{record.id}", "Go on" if record.state != "failed" else "Try failed points again"
-    )
+    cut_short(record, "sweep", "points")
 
 
 def _running(sweep_id: str) -> None:

@@ -62,6 +62,19 @@ def progress_bar(record: JobRecord) -> None:
     st.progress(min(part, 1.0), text=plain(text))
 
 
+def how_it_ended(record: JobRecord, what: str, kept: str = "", failed: str = "failed") -> str:
+    """How a job ended that was not done, for the page. what: as in 'This {what}'; kept: a sentence on what stays."""
+    ending = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, failed)
+    return " ".join(filter(None, (f"This {what} {ending}.", plain(record.reason), kept)))
+
+
+def cut_short(record: JobRecord, what: str, parts: str) -> None:
+    """Says how a job that asks for many others ended before it was done, and offers to go on. parts: of what it has."""
+    st.warning(how_it_ended(record, what, "What was found is kept.", f"has failed {parts}"))
+    label = f"Try failed {parts} again" if record.state == "failed" else "Go on"
+    restart_button(record, f"restart_{what}_{record.id}", label)
+
+
 def log_drawer(record: JobRecord, label: str = "Log") -> None:
     """The last lines a job logged, newest last, folded away; nothing for a job that logged none."""
     lines = engine().log(record.id)

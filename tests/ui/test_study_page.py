@@ -44,7 +44,7 @@ def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
     test.button(key=f"cancel_study_{record.id}").click().run()
     assert engine().job(record.id).state == "cancelled"
     test.run()
-    assert "This study was stopped" in texts(test)
+    assert "This study was cancelled" in texts(test)
 
 
 def test_a_study_that_is_not_here_is_said():

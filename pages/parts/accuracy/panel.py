@@ -24,7 +24,7 @@ from pages.parts.accuracy.results import accuracies, differences, perplexity
 from pages.parts.acting import acting_button
 from pages.parts.charts import export_button
 from pages.parts.plain import code, plain
-from pages.parts.progress import cancel_button, duration, progress_bar
+from pages.parts.progress import cancel_button, duration, how_it_ended, progress_bar
 from pages.parts.session import engine, restart, submit
 from pages.parts.trouble import EXPECTED, why
 
@@ -101,10 +101,7 @@ def _how_it_ended(record: JobRecord, results: Results | None) -> None:
     if record.kind == "import":
         _how_it_was_imported(record, results)
     elif record.state != "done":
-        said = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, "failed")
-        st.warning(
-            f"This evaluation {said}. {plain(record.reason)} What was answered is remembered.".replace("  ", " ")
-        )
+        st.warning(how_it_ended(record, "evaluation", "What was answered is remembered."))
         _resume(record)
     elif results is None:
         st.info("The results are no longer in the store.")

@@ -8,7 +8,7 @@ from analysis.jobs.summaries import SuggestPartial, SuggestSummary, Trial
 from analysis.specs import OBJECTIVES, CalibrateSpec, SuggestSpec, TuneParams, sentence
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
-from pages.parts.progress import cancel_button, log_drawer, progress_bar
+from pages.parts.progress import cancel_button, how_it_ended, log_drawer, progress_bar
 from pages.parts.session import engine, not_in_address, restart, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 from pages.parts.tuning import search_results
@@ -141,10 +141,8 @@ def _state(record: JobRecord, spec: SuggestSpec, rows: list[Trial]) -> None:
         text.caption(plain(engine().progress(record.id).details_as(SuggestPartial).get("doing", "")))
         return
     if record.state != "done":
-        said = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, "failed")
         tell = st.error if record.state == "failed" else st.warning
-        kept = "Its trials are remembered." if rows else ""
-        tell(f"This search {said}. {plain(record.reason)} {kept}".replace("  ", " "))
+        tell(how_it_ended(record, "search", "Its trials are remembered." if rows else ""))
     elif record.summary.get("stopped"):
         compares = OBJECTIVES[spec.objective].compares
         what = " The best setting was not compared on other items." if compares else ""
