@@ -91,6 +91,7 @@ def _demo_panel(used: ModelSpec) -> None:
     st.segmented_control(
         "Model in use",
         list(models),
+        format_func=lambda source: plain(source),
         required=True,
         key="demo_model",
         on_change=lambda: use_model(models[st.session_state["demo_model"]]),

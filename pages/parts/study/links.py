@@ -18,7 +18,7 @@ from pages.parts.session import engine
 
 @dataclass(frozen=True)
 class Way:
-    """A link. label: Markdown. query: what the address names there."""
+    """A link. label: plain text. query: what the address names there."""
 
     page: str
     label: str
@@ -32,7 +32,7 @@ def draw_ways(findings: Findings, part: str, figure: str = "") -> None:
     if ways:
         with st.container(horizontal=True):
             for way in ways:
-                st.page_link(way.page, label=f"**{way.label}**", icon=way.icon, query_params=way.query)
+                st.page_link(way.page, label=f"**{plain(way.label)}**", icon=way.icon, query_params=way.query)
 
 
 def in_this_store(findings: Findings) -> bool:
@@ -45,7 +45,7 @@ def _watch(findings: Findings, figure: str) -> list[Way]:
     return [
         Way(
             "pages/denoise.py",
-            f"Watch {plain(model.source)} write",
+            f"Watch {model.source} write",
             ":material/play_circle:",
             {"recording": jobs[watch_name(model)]},
         )
@@ -72,7 +72,7 @@ def _causes(findings: Findings, figure: str) -> list[Way]:
     return [
         Way(
             "pages/causes.py",
-            f"The ablation of {plain(model.source)}",
+            f"The ablation of {model.source}",
             ":material/science:",
             {ABLATION_ASKED: jobs[ablation_name(model)]},
         )
