@@ -118,7 +118,7 @@ def test_a_point_that_failed_is_retried_alone(engine):
 
 
 def test_a_worker_that_dies_costs_one_point_and_a_retry_ends_well(engine):
-    calibration = CalibrationParams(samples=24, seq_len=128)
+    calibration = CalibrationParams(samples=12, seq_len=128)
     spec = small(methods=("wanda-noised",), seeds=(7, 8), pruning=PruneSpec(calibration=calibration))
     record = engine.submit("sweep", spec)
 
@@ -139,7 +139,7 @@ def test_a_worker_that_dies_costs_one_point_and_a_retry_ends_well(engine):
 def test_a_cancelled_sweep_asks_for_nothing_more_and_goes_on_when_it_is_asked_again(engine):
     spec = small(sparsities=(0.2, 0.25, 0.3, 0.35), methods=("wanda",))
     record = engine.submit("sweep", spec)
-    until(lambda: any(point.state == "done" for point in engine.sweep_points(engine.job(record.id))))
+    until(lambda: any(job.spec["method"] == "wanda" for job in engine.jobs("prune")))
     engine.cancel(record.id)
     assert engine.job(record.id).state == "cancelled"
     until(lambda: all(job.ended for job in engine.jobs()))
@@ -151,7 +151,7 @@ def test_a_cancelled_sweep_asks_for_nothing_more_and_goes_on_when_it_is_asked_ag
 
 
 def test_the_next_engine_goes_on_with_a_sweep_and_repeats_nothing(tmp_path):
-    spec = small(sparsities=(0.5, 0.6, 0.7), methods=("wanda-noised",))
+    spec = small(sparsities=(0.5, 0.6), methods=("wanda-noised",))
     with engine_in(tmp_path) as first:
         record = first.submit("sweep", spec)
         until(lambda: any(point.state == "done" for point in first.sweep_points(first.job(record.id))))
@@ -168,7 +168,7 @@ def test_the_next_engine_goes_on_with_a_sweep_and_repeats_nothing(tmp_path):
         assert ended_well.state == "done", ended_well.reason
         after = children(second, "prune") | children(second, "evaluate")
         assert {job_id: after[job_id] for job_id in done_before} == done_before
-        assert len(second.jobs("prune")) == 6 and len(second.jobs("evaluate")) == 7
+        assert len(second.jobs("prune")) == 4 and len(second.jobs("evaluate")) == 5
     with engine_in(tmp_path, alone=True) as third:
         assert third.submit("sweep", spec).id == record.id
         assert third.worker_pids() == [], "nothing is left to run"
