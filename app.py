@@ -12,11 +12,14 @@ import streamlit as st
 
 @contextlib.asynccontextmanager
 async def lifespan(server: st.App) -> AsyncIterator[None]:
-    """Around the time the server runs: the engine starts with it, so that what waits in its queue runs."""
+    """Around the time the server runs: the engine starts with it, so that what waits in its queue runs, and what the
+    first page computes with is loaded."""
     from pages.parts import door
     from pages.parts.session import start_engine
+    from pages.parts.warming import warm_up
 
     start_engine()
+    warm_up()
     for address in door.addresses():
         print(f"SinkScope is at {address}", flush=True)
     yield

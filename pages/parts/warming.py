@@ -1,0 +1,37 @@
+"""What the first visitor would wait for, done as the server starts: loading what the first page computes with."""
+
+import logging
+import threading
+
+
+def warm_up() -> threading.Thread:
+    """Begins to load it, in a thread of its own, so that the server answers meanwhile."""
+    thread = threading.Thread(target=_load, name="sinkscope-warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _load() -> None:
+    """Draws the example that ships and makes its plan, to no effect but that all of it is loaded. Modules of pages are
+    left alone: their components register with a visitor's server."""
+    try:
+        from analysis.engine.studies import new_study
+        from analysis.evaluation import planning
+        from analysis.evaluation.task_sizes import known_sizes
+        from analysis.specs import STUDY_PARTS, ModelSpec
+        from analysis.study import exhibits, findings, rules
+        from analysis.study import report as _report  # noqa: F401
+        from analysis.study.gather import gather as _gather  # noqa: F401
+
+        spec = new_study(ModelSpec())
+        tasks, _ = known_sizes(spec.tasks)
+        planning.plan(tasks, planning.assumed(spec.plan()), spec.limit, len(spec.seeds))
+        if findings.EXAMPLE.is_file():
+            example = findings.read(findings.EXAMPLE)
+            rules.verdicts(example)
+            for part in STUDY_PARTS:
+                for exhibit in exhibits.part_exhibits(example, part).values():
+                    if exhibit.figure is not None:
+                        exhibit.figure.to_json()
+    except Exception as error:
+        logging.getLogger("sinkscope").warning("Nothing could be loaded before the first visit: %s", error)

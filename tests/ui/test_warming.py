@@ -1,0 +1,29 @@
+"""What the first visitor would wait for is loaded as the server starts, and a failure of that stops nothing."""
+
+import ast
+
+from analysis.study import findings
+from pages.parts.warming import warm_up
+from tests.helpers import ROOT
+
+
+def test_it_draws_the_example_and_a_failure_is_only_logged(monkeypatch, caplog):
+    read = []
+    monkeypatch.setattr(findings, "read", lambda path: read.append(path) or findings.Findings.model_validate({}))
+    warm_up().join(60)
+    assert read == [findings.EXAMPLE]
+    assert "Nothing could be loaded before the first visit" in caplog.text
+
+
+def test_it_loads_all_that_the_story_is_drawn_with(caplog):
+    warm_up().join(120)
+    assert not caplog.records
+
+
+def test_the_server_begins_it_as_it_starts():
+    calls = [node.func.id for node in ast.walk(ast.parse((ROOT / "app.py").read_text())) if _is_call(node)]
+    assert calls.index("start_engine") < calls.index("warm_up")
+
+
+def _is_call(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
