@@ -68,6 +68,9 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     expect(masks).to_have_count(16 - 9)
     expect(page.get_by_text("Where attention goes in step 9")).to_be_visible()
     page.wait_for_url(re.compile("step=9"))
+    player.locator(".text .slot.new").click()
+    expect(page.get_by_text("was written in step 8. Choose another token")).to_be_visible()
+    expect(page.get_by_role("button", name="Write from here")).to_be_disabled()
 
     page.get_by_role("link", name="Show its sinks").click()
     expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
