@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from analysis.threads import one_blas_thread
 from tests.helpers import ROOT
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP and affinity")
@@ -114,3 +115,14 @@ def test_workers_wait_as_the_command_line_does(tmp_path):
     script.write_text(WORKER)
     told = run(str(script), str(tmp_path / "store")).stdout
     assert json.loads(told.splitlines()[-1]) == [[len(os.sched_getaffinity(0)), "10000", None]]
+
+
+def test_small_products_use_one_thread_and_give_the_others_back():
+    from threadpoolctl import threadpool_info
+
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = threads()
+    assert set(one_blas_thread(threads)()) == {1}
+    assert threads() == before

@@ -17,6 +17,7 @@ import numpy as np
 from analysis.sinks.definitions import moments
 from analysis.sinks.discount import discounted, scored_mass, sink_scores, standardised, token_weights
 from analysis.specs import DiscountParams
+from analysis.threads import one_blas_thread
 
 # Of z, between bins; below and above lie one bin each. Every threshold k that can be set is an edge; below them φ is
 # smooth.
@@ -213,6 +214,7 @@ class Plain:
     energy: dict[str, float]
 
 
+@one_blas_thread
 def plain_layer(layer: LayerStatistics, steps: np.ndarray, sparsity: float) -> Plain:
     """Masks without a discount, and the floor. steps: c (T,)."""
     scores, other = (
@@ -228,6 +230,7 @@ def plain_layer(layer: LayerStatistics, steps: np.ndarray, sparsity: float) -> P
     return Plain(scores, masks, floor, error, energy)
 
 
+@one_blas_thread
 def layer_effect(
     layer: LayerStatistics, plain: Plain, weights: np.ndarray, steps: np.ndarray, sparsity: float
 ) -> LayerEffect:
