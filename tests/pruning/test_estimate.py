@@ -3,8 +3,9 @@
 import pytest
 from torch.profiler import ProfilerActivity, profile
 
+from analysis.calibration import activations
+from analysis.pruning import algorithm, pipeline
 from analysis.pruning import estimate as estimating
-from analysis.pruning import pipeline
 from analysis.pruning.estimate import estimate
 from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, PruningRun
 from analysis.specs import METHODS, CalibrationParams, PruneSpec
@@ -12,7 +13,7 @@ from tests.helpers import QuietContext
 
 # As many batches of one size, so that none is cut short.
 TEXT = CalibrationParams(samples=16, seq_len=128, step_interval=10)
-SHORT = TEXT.model_copy(update={"seq_len": 24})
+SHORT = TEXT.model_copy(update={"seq_len": 24})  # four batches of four
 LONG = (DENSE, OUTLIERS, TAILS, QUOTA, PRUNING)
 
 
@@ -28,6 +29,8 @@ def clock(monkeypatch, bundled):
         return forward(self, states, *arguments, **options)
 
     monkeypatch.setattr(kind, "forward", counted)
+    for module in (activations, algorithm, estimating):
+        monkeypatch.setattr(module, "TOKENS_A_FORWARD", 4 * SHORT.seq_len)
     monkeypatch.setattr(estimating.time, "perf_counter", lambda: passed[0])
     return passed
 
