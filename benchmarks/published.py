@@ -168,6 +168,7 @@ def hooked(model: LoadedModel, blocks: Any, add: Callable[[Place, torch.Tensor],
         module.register_forward_hook(partial(hook, (layer, name)))
         for layer, block in blocks
         for name, module in model.projections(block).items()
+        if isinstance(module, torch.nn.Module)
     ]
     try:
         yield

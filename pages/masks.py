@@ -11,6 +11,7 @@ from analysis.pruned.compare import MEASURES, Comparison
 from pages.parts.charts import card, chart, export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.masks.choice import compared_if_alike, how_to_prune, two_runs, two_seeds
+from pages.parts.masks.experts import experts_view
 from pages.parts.masks.heads import heads_view
 from pages.parts.masks.kept_sinks import attention_to_sinks
 from pages.parts.masks.projections import projections_view
@@ -20,6 +21,7 @@ from pages.parts.masks.shown_measures import OURS, choose_measure, formula, tabl
 from pages.parts.session import engine
 
 VIEWS = ("Heads", "Projections", "Depth", "Attention to sinks", "Several runs")
+EXPERTS = "Experts"  # of a mixture alone
 
 
 def main() -> None:
@@ -40,9 +42,12 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
         return
     floor = two_seeds(first, second, known)
     _numbers(comparison, floor)
-    view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key="masks_view", bind="query-params")
+    views = (VIEWS[0], EXPERTS, *VIEWS[1:]) if comparison.experts else VIEWS
+    view = st.segmented_control("View", views, default=views[0], required=True, key="masks_view", bind="query-params")
     if view == "Heads":
         heads_view(first, comparison, floor)
+    elif view == EXPERTS:
+        experts_view(comparison, floor)
     elif view == "Projections":
         projections_view(first, second, comparison, floor)
     elif view == "Depth":

@@ -9,17 +9,20 @@ budget: one forward. Else the model runs twice, first for φ and then for the no
 Shapes: N sequences, T noise levels, B rows of a forward, L layers, S positions, F features.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
+from transformers.pytorch_utils import Conv1D
 
-from analysis.calibration.runners import Groups, Resident, Runner
+from analysis.calibration.runners import Given, Read, Resident, Runner, reading
 from analysis.errors import UserError
+from analysis.models.experts import ExpertMatrix, Routed, packed_name
 from analysis.models.load import Projection
+from analysis.models.projection_names import expert_of, kind_of
 from analysis.sinks.discount import token_weights
 from analysis.specs import DiscountParams
 
@@ -34,12 +37,14 @@ Weights = list[tuple[np.ndarray, float]]  # by row: ω (m, 1 or L, S), and how o
 
 @dataclass(frozen=True)
 class Collected:
-    """scores[layer][projection]: s (F,) float64 on the CPU; projections with one input share one tensor.
+    """scores[layer][projection]: s (F,) float64 on the CPU; projections with one input share one tensor. unreached: the
+    experts that no token counted for, by layer; their scores are even, see `with_even_scores`.
 
     mode: whether every step took one forward or two. forwards: batches run. kept_bytes: of inputs, at most at once.
     """
 
     scores: Scores
+    unreached: dict[int, list[int]]
     mode: Mode
     forwards: int
     rows_a_forward: int
@@ -91,10 +96,9 @@ def feature_scores(
         count, kept = _Counter(len(batches), on_forward), KeptInputs(runner, min(size, len(inputs)), inputs.shape[-1])
         for rows in batches:
             weights = _row_weights(runner.mass_and_inputs(rows.tokens, kept.keep), rows, discount)
-            for layer, name, given in kept.items():
-                sums.add(weights, layer, name, given)
+            kept.show(partial(sums.add, weights))
             count.step()
-        return Collected(sums.done(runner.groups), "one forward", count.done, size, need)
+        return Collected(*sums.done(runner), "one forward", count.done, size, need)
     if discount is None:
         count = _Counter(len(batches), on_forward)
         by_batch = [_unit_weights(rows) for rows in batches]
@@ -102,9 +106,13 @@ def feature_scores(
         count = _Counter(2 * len(batches), on_forward)
         masses = runner.masses(tokens, count.step)
         by_batch = _two_pass_weights(masses, batches, discount, inputs.shape)
-    runner.inputs(tokens, lambda batch, layer, name, given: sums.add(by_batch[batch], layer, name, given), count.step)
+
+    def take(batch: int, layer: int, name: str, given: torch.Tensor, positions: torch.Tensor | None) -> None:
+        sums.add(by_batch[batch], layer, name, given, positions)
+
+    runner.inputs(tokens, take, count.step)
     mode: Mode = "one forward" if discount is None else "two passes"
-    return Collected(sums.done(runner.groups), mode, count.done, size, 0)
+    return Collected(*sums.done(runner), mode, count.done, size, 0)
 
 
 @torch.no_grad()
@@ -194,37 +202,54 @@ class KeptInputs:
 
     def __init__(self, runner: Runner, rows: int, length: int) -> None:
         self._used = 0
-        self._held = {
-            (layer, name): module.weight.new_empty((rows, length, input_features(module)))
-            for layer, group in enumerate(runner.groups)
-            for name in group
-            for module in [runner.model.projections(runner.model.blocks[layer])[name]]
-        }
+        self._blocks = runner.model.blocks
+        self._held: dict[tuple[int, str], torch.Tensor] = {}
+        self._chosen: dict[tuple[int, str], torch.Tensor] = {}
+        for layer, name, features, chosen in _kept(runner):
+            example = next(self._blocks[layer].parameters())
+            self._held[layer, name] = example.new_empty((rows, length, features))
+            if chosen:
+                self._chosen[layer, name] = example.new_empty((rows, length, chosen), dtype=torch.int64)
 
-    def keep(self, layer: int, name: str, inputs: torch.Tensor) -> None:
-        """Takes a copy of inputs (B, S, F)."""
-        self._used = len(inputs)
-        self._held[layer, name][: self._used].copy_(inputs)
+    def keep(self, layer: int, name: str, given: Given) -> None:
+        """Takes a copy of inputs (B, S, F), of experts also of which are chosen."""
+        states = given if isinstance(given, torch.Tensor) else given.states
+        self._used = len(states)
+        self._held[layer, name][: self._used].copy_(states)
+        if isinstance(given, Routed):
+            self._chosen[layer, name][: self._used].copy_(given.experts)
 
-    def items(self) -> Iterator[tuple[int, str, torch.Tensor]]:
-        """Layer, projection and input (B, S, F) of the last forward."""
+    def show(self, read: Read) -> None:
+        """Shows `read` every input of the last forward."""
+        spread = reading(self._blocks.__getitem__, read)
         for (layer, name), held in self._held.items():
-            yield layer, name, held[: self._used]
+            states, chosen = held[: self._used], self._chosen.get((layer, name))
+            spread(layer, name, states if chosen is None else Routed(states, chosen[: self._used]))
+
+
+def _kept(runner: Runner) -> Iterator[tuple[int, str, int, int]]:
+    """Layer, name and features of every block input that is kept, and how many experts a token with it. Of the experts
+    of a layer, what their tokens are made of is kept once.
+    """
+    for layer, (block, group) in enumerate(zip(runner.model.blocks, runner.groups, strict=True)):
+        modules = runner.model.projections(block)
+        for name in group:
+            if not isinstance(modules[name], ExpertMatrix):
+                yield layer, name, input_features(modules[name]), 0
+        packed = packed_name(block)
+        if packed is not None:
+            yield layer, packed, runner.model.geometry.hidden, runner.model.geometry.experts_per_token
 
 
 def kept_bytes(runner: Runner, tokens: int) -> int:
     """Bytes of every distinct block input of so many tokens, in the model's precision."""
-    features = sum(
-        input_features(runner.model.projections(block)[name])
-        for block, group in zip(runner.model.blocks, runner.groups, strict=True)
-        for name in group
-    )
-    return features * tokens * runner.model.network.dtype.itemsize
+    width = runner.model.network.dtype.itemsize
+    return tokens * sum(features * width + chosen * 8 for _, _, features, chosen in _kept(runner))
 
 
 def input_features(module: Projection) -> int:
     """The width of a projection's input."""
-    return module.in_features if isinstance(module, nn.Linear) else module.weight.shape[0]
+    return module.weight.shape[0] if isinstance(module, Conv1D) else module.in_features
 
 
 def _unit_weights(rows: Rows) -> Weights:
@@ -246,10 +271,17 @@ def _require_finite(mass: np.ndarray) -> None:
         )
 
 
-def add_norms(total: torch.Tensor, inputs: torch.Tensor, weights: Weights, layer: int) -> None:
-    """Adds Σ_rows times · Σ_m ‖ω_m ⊙ X‖₂ of a layer's inputs (B, S, F) to total (F,), in place."""
-    for row, (weight, times) in zip(inputs, weights, strict=True):
+def add_norms(
+    total: torch.Tensor, inputs: torch.Tensor, weights: Weights, layer: int, positions: torch.Tensor | None = None
+) -> None:
+    """Adds Σ_rows times · Σ_m ‖ω_m ⊙ X‖₂ of a layer's inputs (B, S, F) to total (F,), in place.
+
+    positions (B, S): where the tokens stand in the text; None where they are all of it.
+    """
+    for index, (row, (weight, times)) in enumerate(zip(inputs, weights, strict=True)):
         layer_weight = torch.from_numpy(weight[:, layer if weight.shape[1] > 1 else 0]).to(row.device)
+        if positions is not None:
+            layer_weight = layer_weight[:, positions[index]]
         total += times * (layer_weight.square() @ row.float().square()).sqrt().sum(dim=0)
 
 
@@ -276,22 +308,57 @@ class _Sums:
 
     by_input: dict[tuple[int, str], torch.Tensor] = field(default_factory=dict)
 
-    def add(self, weights: Weights, layer: int, name: str, inputs: torch.Tensor) -> None:
-        """Adds the norms of inputs (B, S, F) whose rows have these token weights."""
+    def add(
+        self, weights: Weights, layer: int, name: str, inputs: torch.Tensor, positions: torch.Tensor | None
+    ) -> None:
+        """Adds the norms of inputs (B, S, F) whose rows have these token weights. positions: see `add_norms`."""
         total = self.by_input.get((layer, name))
         if total is None:
             total = running_sum(inputs)
             self.by_input[layer, name] = total
-        add_norms(total, inputs, weights, layer)
+        add_norms(total, inputs, weights, layer, positions)
 
-    def done(self, groups: Groups) -> Scores:
-        """By layer and projection, on the CPU."""
-        return [
-            {
-                name: score
-                for first, together in group.items()
-                for score in [self.by_input[layer, first].double().cpu()]
-                for name in together
-            }
-            for layer, group in enumerate(groups)
-        ]
+    def done(self, runner: Runner) -> tuple[Scores, dict[int, list[int]]]:
+        """By layer and projection, on the CPU; and the experts of each layer that no token counted for."""
+        scores: Scores = []
+        unreached: dict[int, list[int]] = {}
+        for layer, group in enumerate(runner.groups):
+            known = {first: self.by_input[layer, first].double().cpu() for first in group}
+            missed = unreached_experts([first for first, score in known.items() if not score.any()])
+            known = with_even_scores(known, missed)
+            scores.append({name: known[first] for first, together in group.items() for name in together})
+            if missed:
+                unreached[layer] = missed
+        return scores, unreached
+
+
+def unreached_experts(inputs: Iterable[str]) -> list[int]:
+    """The experts that these inputs belong to: given those that hold nothing but zeros, the experts without tokens."""
+    return sorted({expert for name in inputs if (expert := expert_of(name)) is not None})
+
+
+def with_even_scores(scores: Mapping[str, torch.Tensor], missed: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Feature scores (F,) of a layer's inputs, for these experts the same for all features: within them weights are
+    then ranked by magnitude. It is the mean over the layer's other experts (1 without any), so that beside the others
+    they weigh as much as usual.
+    """
+    usual: dict[str, list[float]] = {}
+    for name, score in scores.items():
+        if expert_of(name) is not None and expert_of(name) not in missed:
+            usual.setdefault(kind_of(name), []).append(float(score.mean()))
+    return {
+        name: torch.full_like(score, float(np.mean(usual.get(kind_of(name), [1.0]))))
+        if expert_of(name) in missed
+        else score
+        for name, score in scores.items()
+    }
+
+
+def unreached_note(unreached: Mapping[str, Sequence[int]], experts: int) -> str:
+    """What is said of experts that no token counted for, by layer. experts: of each layer."""
+    count = sum(map(len, unreached.values()))
+    where = "; ".join(f"layer {layer}: {', '.join(map(str, numbers))}" for layer, numbers in unreached.items())
+    return (
+        f"No token of the calibration counted for {count} of the experts ({experts} a layer), so their weights were "
+        f"ranked by magnitude: {where}."
+    )

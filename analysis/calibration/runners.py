@@ -15,15 +15,30 @@ from torch import nn
 
 from analysis.attention import LayerMassObserver
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
+from analysis.models.experts import ExpertMatrix, Routed, expert_inputs, packed_name, routed
 from analysis.models.files import stored_tensors
 from analysis.models.layout import Layout, layout_of, seeing_queries
-from analysis.models.load import LoadedModel
+from analysis.models.load import LoadedModel, Projection
+
+OUTER, INNER = ("gate_proj", "up_proj"), "down_proj"
+"""The projections of an expert: those that read tokens, and the one that reads what these made of them."""
 
 Groups = list[dict[str, tuple[str, ...]]]
 """By layer: the projections that read the same input, named by the first of them."""
 
-Take = Callable[[int, int, str, torch.Tensor], None]
-"""Called with batch, layer, projection and input (B, S, F) for every distinct block input."""
+Given = torch.Tensor | Routed
+"""What reaches one input of a block: (B, S, F), or all that its experts are sent."""
+
+Keep = Callable[[int, str, Given], None]
+"""Called with layer, projection and what reaches it for every distinct block input; once for all experts, under the
+name of what holds them."""
+
+Read = Callable[[int, str, torch.Tensor, torch.Tensor | None], None]
+"""Called with layer, projection, input (B, M, F) and where its tokens stand, (B, M) of an expert, see `ExpertInput`;
+None where they are all tokens of the text."""
+
+Take = Callable[[int, int, str, torch.Tensor, torch.Tensor | None], None]
+"""`Read` with the batch before."""
 
 
 class Runner(Protocol):
@@ -64,14 +79,15 @@ class Resident:
     ) -> None:
         layout = noised_layout(self.model) if noised else None
         for batch, tokens in enumerate(batches):
-            with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, partial(take, batch)):
+            read = reading(self.model.blocks.__getitem__, partial(take, batch))
+            with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, read):
                 self.model.hidden(tokens, layout=layout)
             on_forward()
 
-    def mass_and_inputs(self, tokens: torch.Tensor, take: Callable[[int, str, torch.Tensor], None]) -> np.ndarray:
-        """Attention mass (B, L, S) of noised text, in the one forward that also shows `take` every block input."""
+    def mass_and_inputs(self, tokens: torch.Tensor, keep: Keep) -> np.ndarray:
+        """Attention mass (B, L, S) of noised text, in the one forward that also shows `keep` every block input."""
         observer = LayerMassObserver()
-        with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, take):
+        with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, keep):
             self.model.hidden(tokens, observer, noised_layout(self.model))
         return per_query(self.model, observer.take().numpy())
 
@@ -82,7 +98,7 @@ class Streamed:
     def __init__(self, model: LoadedModel, budget: int) -> None:
         self.model, self.budget = model, budget
         self.stored = stored_tensors(model)
-        self.groups = [self._groups()] * model.geometry.layers
+        self.groups = groups_by_kind(model, self._groups)
 
     def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
         masses_by_batch: list[list[np.ndarray]] = [[] for _ in batches]
@@ -100,7 +116,8 @@ class Streamed:
         self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True
     ) -> None:
         def run(batch: int, layer: int, block: nn.Module, given: BlockInput) -> torch.Tensor:
-            with hooked(self.model.projections, [(layer, block)], self.groups, partial(take, batch)):
+            read = reading(lambda _: block, partial(take, batch))
+            with hooked(self.model.projections, [(layer, block)], self.groups, read):
                 return run_block(block, given)
 
         self._walk(batches, run, on_forward, noised_layout(self.model) if noised else None)
@@ -128,8 +145,8 @@ class Streamed:
             for _ in given:
                 on_forward()
 
-    def _groups(self) -> dict[str, tuple[str, ...]]:
-        block = private_block(self.model, 0, self.stored)
+    def _groups(self, layer: int) -> dict[str, tuple[str, ...]]:
+        block = private_block(self.model, layer, self.stored)
         given = first_input(self.model, torch.zeros(1, 2, dtype=torch.long))
         return together_by_input(self.model.projections, block, lambda: run_block(block, given))
 
@@ -158,47 +175,103 @@ def per_query(model: LoadedModel, mass: np.ndarray) -> np.ndarray:
 def shared_inputs(model: LoadedModel) -> Groups:
     """By layer: the projections that read the same input, named by the first of them. One forward of two tokens."""
     tokens = torch.zeros(1, 2, dtype=torch.long)
-    return [
-        together_by_input(model.projections, block, lambda: model.hidden(tokens)) for block in model.blocks[:1]
-    ] * len(model.blocks)
+    return groups_by_kind(
+        model, lambda layer: together_by_input(model.projections, model.blocks[layer], lambda: model.hidden(tokens))
+    )
+
+
+def groups_by_kind(model: LoadedModel, of_layer: Callable[[int], dict[str, tuple[str, ...]]]) -> Groups:
+    """The groups of every layer, asked once for all layers that have the same projections."""
+    kinds: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {}
+    groups = []
+    for layer, block in enumerate(model.blocks):
+        names = tuple(model.projections(block))
+        if names not in kinds:
+            kinds[names] = of_layer(layer)
+        groups.append(kinds[names])
+    return groups
 
 
 def together_by_input(
-    projections: Callable[[nn.Module], Mapping[str, nn.Module]], block: nn.Module, forward: Callable[[], Any]
+    projections: Callable[[nn.Module], Mapping[str, Projection]], block: nn.Module, forward: Callable[[], Any]
 ) -> dict[str, tuple[str, ...]]:
-    """The projections of a block that read the same tensor during `forward`, named by the first of them."""
-    seen: dict[str, torch.Tensor] = {}
-    alone: dict[str, tuple[str, ...]] = {name: (name,) for name in projections(block)}
-    with hooked(projections, [(0, block)], [alone], lambda layer, name, inputs: seen.__setitem__(name, inputs)):
+    """The projections of a block that read the same tensor during `forward`, named by the first of them. The gate and
+    up projection of an expert read the same, its down projection something of its own.
+    """
+    seen: dict[str, Given] = {}
+    modules = projections(block)
+    alone: dict[str, tuple[str, ...]] = {name: (name,) for name in modules}
+    with hooked(projections, [(0, block)], [alone], lambda layer, name, given: seen.__setitem__(name, given)):
         forward()
     by_tensor: dict[int, list[str]] = {}
     for name, tensor in seen.items():
-        by_tensor.setdefault(id(tensor), []).append(name)
-    return {names[0]: tuple(names) for names in by_tensor.values()}
+        if name in modules:
+            by_tensor.setdefault(id(tensor), []).append(name)
+    groups = {names[0]: tuple(names) for names in by_tensor.values()}
+    for name, module in modules.items():
+        if isinstance(module, ExpertMatrix):
+            expert, _, part = name.rpartition(".")
+            first = f"{expert}.{INNER}" if part == INNER else f"{expert}.{OUTER[0]}"
+            groups[first] = (*groups.get(first, ()), name)
+    return groups
 
 
 @contextmanager
 def hooked(
-    projections: Callable[[nn.Module], Mapping[str, nn.Module]],
+    projections: Callable[[nn.Module], Mapping[str, Projection]],
     blocks: Iterable[tuple[int, nn.Module]],
     groups: Groups,
-    take: Callable[[int, str, torch.Tensor], None],
+    keep: Keep,
 ) -> Iterator[None]:
-    """While open, `take(layer, projection, input)` is called as each group's input reaches its first projection."""
+    """While open, `keep` is called as each group's input reaches its first projection, and as tokens reach experts."""
     handles = []
+    rows: dict[int, int] = {}
 
     def watch(layer: int, name: str, module: nn.Module) -> None:
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            take(layer, name, inputs[0])
+            keep(layer, name, inputs[0])
 
         handles.append(module.register_forward_pre_hook(hook))
+
+    def watch_experts(layer: int, name: str, block: nn.Module) -> None:
+        def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            rows[layer] = len(inputs[0])
+
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            keep(layer, name, routed(inputs, rows[layer]))
+
+        handles.append(block.register_forward_pre_hook(count))
+        handles.append(block.get_submodule(name).register_forward_pre_hook(hook))
 
     try:
         for layer, block in blocks:
             modules = projections(block)
             for name in groups[layer]:
-                watch(layer, name, modules[name])
+                module = modules[name]
+                if not isinstance(module, ExpertMatrix):
+                    watch(layer, name, module)
+            packed = packed_name(block)
+            if packed is not None:
+                watch_experts(layer, packed, block)
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def reading(block_of: Callable[[int], nn.Module], read: Read) -> Keep:
+    """Shows `read` what reaches an input of a block; of its experts, what each of them reads, one after the other.
+
+    block_of: the block of a layer, whose experts make of their tokens what their down projections read.
+    """
+
+    def spread(layer: int, name: str, given: Given) -> None:
+        if isinstance(given, torch.Tensor):
+            read(layer, name, given, None)
+            return
+        for each in expert_inputs(block_of(layer).get_submodule(name), given):
+            expert = f"{name}.{each.expert}"
+            read(layer, f"{expert}.{OUTER[0]}", each.states, each.positions)
+            read(layer, f"{expert}.{INNER}", each.inner, each.positions)
+
+    return spread

@@ -87,7 +87,7 @@ def grids(
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
     figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=34 if len(shown) > 1 else 12, dragmode=False)
     named = not isinstance(columns, str)
-    ticks: dict[str, object] = {"dtick": 1 if count <= 16 else 4}
+    ticks: dict[str, object] = {"dtick": 1 if count <= 16 else 4 if count <= 64 else 16}
     if named:
         ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": list(map(as_text, columns))}
     figure.update_xaxes(

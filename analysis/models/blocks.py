@@ -13,6 +13,7 @@ from torch import nn
 
 from analysis.attention import Observer
 from analysis.errors import UserError
+from analysis.models.experts import expert_matrices, packed_name
 from analysis.models.files import StoredTensor, block_prefix, require
 from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
@@ -80,10 +81,16 @@ def private_block(model: LoadedModel, index: int, stored: dict[str, StoredTensor
     remove_hook_from_module(block, recurse=True)
     if any(weight.is_meta for weight in block.parameters()):
         prefix = f"{block_prefix(model)}.{index}."
-        require(stored, (prefix + name for name, _ in block.named_parameters()))
+        held = {name: buffer.clone() for name, buffer in block.named_buffers() if not buffer.is_meta}
         block = block.to_empty(device=model.device)
+        matrices = {f"{name}.weight": matrix.weight for name, matrix in expert_matrices(block).items()}
+        packed = f"{packed_name(block)}."
+        plain = {name: weight for name, weight in block.named_parameters() if not name.startswith(packed)}
+        require(stored, (prefix + name for name in (*plain, *matrices)))
         with torch.no_grad():
-            for name, weight in block.named_parameters():
+            for name, weight in (*plain.items(), *matrices.items()):
                 weight.copy_(stored[prefix + name].read())
                 check_finite([(prefix + name, weight)], f"The weights in '{model.checkpoint.folder}' cannot be used")
+            for name, buffer in block.named_buffers():
+                buffer.copy_(stored[prefix + name].read() if prefix + name in stored else held[name])
     return block.to(model.device)

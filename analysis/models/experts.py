@@ -1,11 +1,53 @@
-"""Which experts each token of a forward was sent to, observed where the native code hands tokens to its experts."""
+"""The experts of a layer: their matrices one by one, which tokens each was sent, and what it reads of them.
 
+The native code keeps all experts of a layer in two 3-D tensors. Shapes: B sequences, S positions, K experts a token,
+E experts, H features of a token, I of an expert's inside.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import nn
+
+
+class ExpertMatrix:
+    """One weight matrix (out, in) of one expert: rows of a packed tensor, so what is written into it changes that."""
+
+    def __init__(self, packed: nn.Parameter, expert: int, rows: slice) -> None:
+        self._packed, self._expert, self._rows = packed, expert, rows
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """(out, in), a view."""
+        return self._packed.data[self._expert, self._rows]
+
+    @property
+    def in_features(self) -> int:
+        return self._packed.shape[-1]
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What reaches the experts of a layer: states (B, S, H) of all tokens, and the experts of each, (B, S, K) int64."""
+
+    states: torch.Tensor
+    experts: torch.Tensor
+
+
+@dataclass(frozen=True)
+class ExpertInput:
+    """What one expert reads of B sequences of which it gets at most M tokens each: states (B, M, H), what its down
+    projection reads of them, (B, M, I), and where they stand in the text, (B, M) int64. Sequences that sent it fewer
+    end with zeros, at positions of other tokens.
+    """
+
+    expert: int
+    states: torch.Tensor
+    inner: torch.Tensor
+    positions: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -18,13 +60,56 @@ class Routing:
     weights: torch.Tensor
 
 
-def packed_experts(block: nn.Module) -> nn.Module | None:
-    """The module of a block that holds all its experts in 3-D tensors; None for a block without experts."""
-    for module in block.modules():
+def packed_name(block: nn.Module) -> str | None:
+    """The name in a block of the module that holds all its experts; None for a block without experts."""
+    for name, module in block.named_modules():
         packed = getattr(module, "gate_up_proj", None)
         if isinstance(packed, nn.Parameter) and packed.dim() == 3:
-            return module
+            return name
     return None
+
+
+def expert_matrices(block: nn.Module) -> dict[str, ExpertMatrix]:
+    """Every matrix of every expert of a block, under the names that published files give them."""
+    name, matrices = packed_name(block), {}
+    if name is not None:
+        module: Any = block.get_submodule(name)
+        experts, width = len(module.gate_up_proj), module.down_proj.shape[-1]
+        parts = (
+            ("gate_proj", module.gate_up_proj, slice(0, width)),  # gate rows come first
+            ("up_proj", module.gate_up_proj, slice(width, 2 * width)),
+            ("down_proj", module.down_proj, slice(None)),
+        )
+        for expert in range(experts):
+            for part, packed, rows in parts:
+                matrices[f"{name}.{expert}.{part}"] = ExpertMatrix(packed, expert, rows)
+    return matrices
+
+
+def routed(arguments: tuple[Any, ...], rows: int) -> Routed:
+    """What a packed module is called with, in which `rows` sequences are laid end to end."""
+    states, chosen = arguments[:2]
+    return Routed(states.view(rows, -1, states.shape[-1]), chosen.view(rows, -1, chosen.shape[-1]))
+
+
+@torch.no_grad()
+def expert_inputs(module: Any, given: Routed) -> Iterator[ExpertInput]:
+    """What each expert reads, one after the other; M is 0 for one that no token reached."""
+    for expert in range(len(module.gate_up_proj)):
+        reached = (given.experts == expert).any(dim=-1)
+        most = int(reached.sum(dim=1).max())
+        positions = (~reached).long().argsort(dim=1, stable=True)[:, :most]
+        there = reached.gather(1, positions)[..., None]
+        states = given.states.gather(1, positions[..., None].expand(-1, -1, given.states.shape[-1]))
+        states = states.masked_fill(~there, 0)
+        gate, up = nn.functional.linear(states, module.gate_up_proj[expert]).chunk(2, dim=-1)
+        yield ExpertInput(expert, states, module.act_fn(gate) * up, positions)
+
+
+def packed_experts(block: nn.Module) -> nn.Module | None:
+    """The module of a block that holds all its experts in 3-D tensors; None for a block without experts."""
+    name = packed_name(block)
+    return None if name is None else block.get_submodule(name)
 
 
 def expert_layers(blocks: nn.ModuleList) -> tuple[int, ...]:

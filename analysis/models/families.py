@@ -53,6 +53,7 @@ class Architecture:
     fields: config names of the sizes, where they differ from Llama's. blocks: path of the blocks in the network.
     model_type, classes: what its checkpoints say. native: the class of transformers that runs it, under their names.
     paradigm: which of two trainings of one class. requires: values that a field must have where it is there.
+    fused: whether the files hold one matrix for query, key and value, their rows one after the other.
     mixture: whether layers have experts. text: the field under which the config holds that of its text model, if not
     at the top.
     calibration_noise: of `CalibrationParams.noise`, that of the published pruning of this family.
@@ -77,6 +78,7 @@ class Architecture:
     native: str = ""
     paradigm: Paradigm | None = None
     requires: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    fused: bool = False
     mixture: bool = False
     text: str = ""
     calibration_noise: str = "steps"
@@ -305,6 +307,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         model_type="llada2_moe",
         classes=("LLaDA2MoeModelLM",),
         native="Glm4MoeForCausalLM",
+        fused=True,
         mixture=True,
         requires={
             "use_bias": (False,),

@@ -10,34 +10,55 @@ from safetensors import safe_open
 from analysis.errors import UserError
 from analysis.models.load import LoadedModel
 from analysis.models.names import native_name
+from analysis.models.projection_names import FUSED, FUSED_PARTS
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies."""
+    """Where a tensor lies. rows: of one that a file holds together with others; own_name: what it would be called there
+    by itself.
+    """
 
     file: Path
     name: str
+    rows: tuple[int, int] | None = None
+    own_name: str = ""
 
     def read(self) -> torch.Tensor:
         """The tensor as stored, on the CPU."""
         with safe_open(self.file, "pt") as handle:
+            if self.rows is not None:
+                return handle.get_slice(self.name)[self.rows[0] : self.rows[1]]
             return handle.get_tensor(self.name)
 
 
 def stored_tensors(model: LoadedModel) -> dict[str, StoredTensor]:
     """Every tensor of the checkpoint's files by its native name, in the order of the files."""
-    known = {name for name, _ in model.network.named_parameters()}
+    known = {name: len(weight) if weight.dim() else 1 for name, weight in model.network.named_parameters()}
     prefix = f"{model.network.base_model_prefix}."
-    tensors = {}
+    tensors: dict[str, StoredTensor] = {}
     for file in model.checkpoint.weight_files:
         with safe_open(file, "pt") as handle:
             for name in handle.keys():  # noqa: SIM118 - a safetensors handle is no mapping
                 native = native_name(model.architecture, name)
                 # Some checkpoints were saved from the body alone, without the head's prefix.
                 native = prefix + native if native not in known and prefix + native in known else native
-                tensors[native] = StoredTensor(file, name)
+                if model.architecture.fused and f".{FUSED}." in native:
+                    tensors |= _split(file, name, native, known)
+                else:
+                    tensors[native] = StoredTensor(file, name, own_name=name)
     return tensors
+
+
+def _split(file: Path, name: str, native: str, rows: dict[str, int]) -> dict[str, StoredTensor]:
+    """The parts of a tensor that a file holds as one, by their native names. rows: of every native tensor."""
+    parts, start = {}, 0
+    for part in FUSED_PARTS:
+        whole = native.replace(FUSED, part)
+        end = start + rows[whole]
+        parts[whole] = StoredTensor(file, name, (start, end), name.replace(FUSED, part))
+        start = end
+    return parts
 
 
 def block_prefix(model: LoadedModel) -> str:

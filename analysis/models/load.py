@@ -29,6 +29,7 @@ from analysis.errors import NotEnoughMemory, UserError, first_line
 from analysis.models import blockwise, canvas, converted, dream, llada, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, read_json
+from analysis.models.experts import ExpertMatrix, expert_matrices
 from analysis.models.families import ARCHITECTURES, SUPPORTED, Architecture, Geometry
 from analysis.models.last_positions import only_last_positions
 from analysis.models.layout import Layout, layout_of, visible
@@ -58,8 +59,8 @@ _NATIVE_CLASSES = (
 _HEADROOM = 1.05
 
 
-Projection = nn.Linear | Conv1D
-"""A module of one weight matrix: (out, in) in a Linear, (in, out) in GPT-2's Conv1D."""
+Projection = nn.Linear | Conv1D | ExpertMatrix
+"""What has one weight matrix: (out, in) in a Linear and for an expert, (in, out) in GPT-2's Conv1D."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,13 @@ class LoadedModel:
     @staticmethod
     def projections(block: nn.Module) -> dict[str, Projection]:
         """The weight matrices of one block by their name in it: those a pruning method may touch."""
-        return {name: module for name, module in block.named_modules() if isinstance(module, Projection)}
+        matrices = {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+        return {**matrices, **expert_matrices(block)}
+
+    @cached_property
+    def projection_names(self) -> tuple[str, ...]:
+        """The names of the projections of all blocks, which with experts in some of them differ."""
+        return tuple(dict.fromkeys(name for block in self.blocks for name in self.projections(block)))
 
     @torch.no_grad()
     def predict(

@@ -6,10 +6,11 @@ arrays (…, 4) of int64 in the order of `COUNTED`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from analysis.models.projection_names import expert_of, of_any_expert
 from analysis.registry import Registry
 from analysis.specs import PATTERNS
 
@@ -19,8 +20,8 @@ COUNTED = ("weights", "first", "second", "both")
 HEAD_AXIS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "o_proj": 1}
 """The axis of a head's slice: rows of the query, key and value projections, columns of the output projection."""
 SHARED = ("k_proj", "v_proj")
-WHOLE_HEAD = "whole head"
-ATTENTION, MLP, ALL = "attention", "MLP", "all projections"
+WHOLE_HEAD, WHOLE_EXPERT = "whole head", "whole expert"
+ATTENTION, MLP, EXPERTS, ALL = "attention", "MLP", "experts", "all projections"
 MAX_CELLS = 1024
 
 # --- measures of counts -----------------------------------------------------------------------------------------
@@ -132,7 +133,8 @@ MEASURES: Registry[Measure] = Registry(
 class Comparison:
     """Two masks of one model, counted.
 
-    names: the projections of a block. projections: (L, P, 4). heads: (L, H, 4) of each attention projection whose
+    names: the projections of a block, those of experts once for all. projections: (L, P, 4). experts: (L, E, 4) of each
+    projection that experts have; zeros in layers without. heads: (L, H, 4) of each attention projection whose
     slices belong to heads; a shared key/value head counts for every query head that reads it. fixed: what makes a
     head's sparsity the same in both masks, for each of those projections: 'rows' (all rows lose equally many), the name
     of a pattern, 'dense' (neither mask touches it), or '' where it may differ.
@@ -142,6 +144,7 @@ class Comparison:
     projections: np.ndarray
     heads: dict[str, np.ndarray]
     fixed: dict[str, str]
+    experts: dict[str, np.ndarray] = field(default_factory=dict)
 
     def total(self) -> np.ndarray:
         """Counts over all projections of all layers, (4,)."""
@@ -150,6 +153,10 @@ class Comparison:
     def head_parts(self) -> dict[str, np.ndarray]:
         """Counts of the heads' slices: all of them together, then projection by projection, each (L, H, 4)."""
         return {WHOLE_HEAD: np.sum(list(self.heads.values()), axis=0), **self.heads} if self.heads else {}
+
+    def expert_parts(self) -> dict[str, np.ndarray]:
+        """Counts of the experts: all projections of each together, then projection by projection, each (L, E, 4)."""
+        return {WHOLE_EXPERT: np.sum(list(self.experts.values()), axis=0), **self.experts} if self.experts else {}
 
     def fixed_parts(self, part: str) -> tuple[dict[str, list[str]], list[str]]:
         """Of a head's part (a projection or `WHOLE_HEAD`): projections whose sparsity a head cannot move, by what
@@ -163,14 +170,15 @@ class Comparison:
         return stuck, [name for name in names if not self.fixed[name]]
 
     def depth(self) -> dict[str, np.ndarray]:
-        """Counts by layer, (L, 4): all projections, those of the attention, those of the MLP."""
-        attention = [index for index, name in enumerate(self.names) if name in HEAD_AXIS]
-        rest = [index for index in range(len(self.names)) if index not in attention]
-        parts = {ALL: self.projections.sum(axis=1)}
-        if attention and rest:
-            parts[ATTENTION] = self.projections[:, attention].sum(axis=1)
-            parts[MLP] = self.projections[:, rest].sum(axis=1)
-        return parts
+        """Counts by layer, (L, 4): all projections, those of the attention, of the experts, and the rest, the MLP."""
+        named = {
+            ATTENTION: [index for index, name in enumerate(self.names) if name in HEAD_AXIS],
+            EXPERTS: [index for index, name in enumerate(self.names) if name in self.experts],
+        }
+        rest = set(range(len(self.names))).difference(*named.values())
+        named[MLP] = sorted(rest)
+        parts = {name: self.projections[:, indices].sum(axis=1) for name, indices in named.items() if indices}
+        return {ALL: self.projections.sum(axis=1), **(parts if len(parts) > 1 else {})}
 
 
 def compare(
@@ -179,12 +187,14 @@ def compare(
     names: Sequence[str],
     heads: int,
     kv_heads: int,
+    experts: int = 0,
 ) -> Comparison:
     """Counts two masks in one pass. pairs: (layer, projection, first mask, second mask), one matrix at a time, so that
-    a large model never lies in memory as a whole. heads, kv_heads: of a layer.
+    a large model never lies in memory as a whole. heads, kv_heads, experts: of a layer.
     """
     projections = np.zeros((layers, len(names), 4), np.int64)
     by_head: dict[str, np.ndarray] = {}
+    by_expert: dict[str, np.ndarray] = {}
     kinds: dict[str, set[str]] = {}
     for layer, name, first, second in pairs:
         if first.shape != second.shape:
@@ -194,7 +204,10 @@ def compare(
         axis = HEAD_AXIS.get(name)
         if axis is None or first.shape[axis] % groups:
             counts = [first.size, *(int(np.count_nonzero(mask)) for mask in (first, second, both))]
-            projections[layer, names.index(name)] = counts
+            kind, expert = of_any_expert(name), expert_of(name)
+            projections[layer, names.index(kind)] += np.array(counts)
+            if expert is not None:
+                by_expert.setdefault(kind, np.zeros((layers, experts, 4), np.int64))[layer, expert] = counts
             continue
         sums = [mask.sum(axis=1 - axis, dtype=np.int64) for mask in (first, second, both)]
         slices = np.stack([part.reshape(groups, -1).sum(axis=1) for part in sums], axis=-1)
@@ -207,7 +220,8 @@ def compare(
     fixed = {
         name: "" if "" in methods else min(methods - {"dense"}, default="dense") for name, methods in kinds.items()
     }
-    return Comparison(tuple(names), projections, {name: by_head[name] for name in HEAD_AXIS if name in by_head}, fixed)
+    of_heads = {name: by_head[name] for name in HEAD_AXIS if name in by_head}
+    return Comparison(tuple(names), projections, of_heads, fixed, by_expert)
 
 
 def _fixed(first: np.ndarray, second: np.ndarray, axis: int, groups: int, sums: list[np.ndarray]) -> str:

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE, Checkpoint, find, open_folder
 from analysis.models.families import Geometry
+from analysis.models.projection_names import FUSED, FUSED_PARTS, expert_of, of_any_expert
 from analysis.models.weight_files import Entry, header
 
 MASK_FILE = "masks.safetensors"
@@ -24,9 +25,12 @@ _SHAPES = "shapes"  # the metadata that holds the shape of every matrix, as JSON
 _PACKED_DTYPE = "U8"
 _CHUNK = 32 * 2**20  # bytes of weights read at a time
 _BLOCK_WEIGHT = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)\.(.+)\.weight$")
-_INNER = re.compile(r"^(?:self_attn\.|mlp\.)?(\w+)$")
-# LLaDA's own names; Dream's and Llama's are the native ones.
+_INNER = re.compile(r"^(?:self_attn\.|mlp\.)?((?:shared_experts\.|experts\.\d+\.)?\w+)$")
+# LLaDA's own names, and LLaDA2's; Dream's and Llama's are the native ones.
 _NATIVE = {"attn_out": "o_proj", "ff_proj": "gate_proj", "ff_out": "down_proj"}
+_NATIVE_FUSED = {f"attention.{part}": part for part in FUSED_PARTS} | {"attention.dense": "o_proj"}
+_ROUTER = "gate"  # is no projection: it is never pruned
+_SETS = ("", "shared_experts", "experts")
 _ORDER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # All bits but the sign: a number is zero when none of them is set, which holds for negative zero too.
 _MAGNITUDE: dict[str, np.unsignedinteger] = {
@@ -39,7 +43,7 @@ _MAGNITUDE: dict[str, np.unsignedinteger] = {
 }
 
 Key = tuple[int, str]
-"""A layer and the name of a projection, q_proj … down_proj whatever the file calls it."""
+"""A layer and the name of a projection, q_proj … down_proj whatever the file calls it; or experts.3.up_proj."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,13 @@ class MaskFolder:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The projections, in a block's order."""
-        return _ordered(name for _, name in self.weights)
+        """The projections, in a block's order, and those of experts once for all."""
+        return _ordered(of_any_expert(name) for _, name in self.weights)
+
+    def experts(self, layer: int, kind: str) -> tuple[int, ...]:
+        """The numbers of a layer's experts whose projections are of this kind; empty for a kind outside of them."""
+        named = (name for at, name in self.weights if at == layer and of_any_expert(name) == kind)
+        return tuple(sorted(expert for name in named if (expert := expert_of(name)) is not None))
 
     def shape(self, key: Key) -> tuple[int, int]:
         """(out, in) of a projection."""
@@ -137,15 +146,32 @@ def _opened(folder: Path) -> MaskFolder:
     tensors: dict[Key, _Tensor] = {}
     for path in checkpoint.weight_files:
         for full, entry in header(path)[0].items():
-            key = projection(full)
-            if key is None or len(entry.shape) != 2 or key[0] >= checkpoint.geometry.layers:
-                continue
-            tensors[key] = _tensor(path, full, entry, packed)
+            for name, part in _parts(full, entry, checkpoint):
+                key = projection(name)
+                if key is None or len(part.shape) != 2 or key[0] >= checkpoint.geometry.layers:
+                    continue
+                if key[1] == _ROUTER and checkpoint.architecture.mixture:
+                    continue
+                tensors[key] = _tensor(path, name, part, packed)
     if not tensors:
         raise UserError(f"No weights of transformer blocks were found in '{folder}', so there are no masks to read.")
     files = [*checkpoint.weight_files, *([folder / MASK_FILE] if packed is not None else [])]
     geometry = _dense_geometry(checkpoint, tensors)
     return MaskFolder(folder, geometry, checkpoint.architecture.name, tensors, packed is not None, _stamp(files))
+
+
+def _parts(full: str, entry: Entry, checkpoint: Checkpoint) -> Iterator[tuple[str, Entry]]:
+    """The matrices that a tensor of a file holds, by what they are called: itself, or query, key and value in one."""
+    geometry, config = checkpoint.geometry, checkpoint.config
+    if not checkpoint.architecture.fused or FUSED not in full or len(entry.shape) != 2:
+        yield full, entry
+        return
+    size = config.get("head_dim") or geometry.hidden // geometry.heads
+    columns, start = entry.shape[1], entry.start
+    for part, heads in zip(FUSED_PARTS, (geometry.heads, geometry.kv_heads, geometry.kv_heads), strict=True):
+        rows = Entry(entry.dtype, (heads * size, columns), start)
+        yield full.replace(FUSED, part), rows
+        start += rows.bytes
 
 
 def only_masks(folder: Path) -> bool:
@@ -188,6 +214,8 @@ def projection(weight: str) -> Key | None:
     if match is None:
         return None
     layer, inner = int(match[1]), match[2]
+    if inner in _NATIVE_FUSED:
+        return layer, _NATIVE_FUSED[inner]
     plain = _INNER.match(inner)
     return layer, _NATIVE.get(plain[1], plain[1]) if plain else inner
 
@@ -225,7 +253,13 @@ def groups(folders: Sequence[MaskFolder]) -> Iterator[list[np.ndarray]]:
 
 
 def _ordered(names: Iterator[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(names), key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)))
+    def place(name: str) -> tuple[int, int, str]:
+        path, _, last = name.rpartition(".")
+        if path in _SETS and last in _ORDER:
+            return _SETS.index(path), _ORDER.index(last), ""
+        return len(_SETS), 0, name
+
+    return tuple(sorted(set(names), key=place))
 
 
 def _tensor(path: Path, full: str, entry: Entry, packed: dict[str, Any] | None) -> _Tensor:

@@ -33,7 +33,7 @@ class ReportedModel(TypedDict):
 
 class ReportedSparsity(TypedDict):
     """What was removed, as counts and as shares of weights; `grid` by layer and projection, None where nothing was
-    pruned; `by_head` by projection, layer and head.
+    pruned; `by_head` by projection, layer and head; `by_expert` likewise, empty for layers without experts.
     """
 
     pruned_weights: int
@@ -45,6 +45,7 @@ class ReportedSparsity(TypedDict):
     projections: list[str]
     grid: list[list[float | None]]
     by_head: dict[str, list[list[float]]]
+    by_expert: dict[str, list[list[float]]]
 
 
 class Report(TypedDict):

@@ -14,6 +14,9 @@ from analysis.calibration.activations import TOKENS_A_FORWARD, Scores
 from analysis.calibration.runners import Runner
 from analysis.specs import PruneSpec
 
+UNREACHED = "unreached_experts"
+"""The field of a report that names the experts without tokens, by layer."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -82,11 +85,17 @@ class Statistic(Protocol):
     """Gathers what a method needs of one input of a block."""
 
     @property
+    def empty(self) -> bool:
+        """Whether no token counted, known when it is done."""
+
+    @property
     def facts(self) -> Mapping[str, float]:
         """Numbers for the report, known when it is done."""
 
-    def add(self, inputs: torch.Tensor, weights: Any) -> None:
-        """inputs (B, S, F) of a `LayerBatch`, with its weights of this layer."""
+    def add(self, inputs: torch.Tensor, weights: Any, positions: torch.Tensor | None = None) -> None:
+        """inputs (B, S, F) of a `LayerBatch`, with its weights of this layer. positions: of an expert's inputs
+        (B, M, F) where each token stands in the text, (B, M); see `ExpertInput`.
+        """
 
     def done(self) -> Any:
         """What `prune` of the method is given. Called once."""

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from analysis.calibration.activations import Scores
-from analysis.pruning.algorithm import Calibration, Prepared
+from analysis.calibration.activations import Scores, unreached_experts, with_even_scores
+from analysis.models.load import Projection
+from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio, tail_exponent
 from analysis.pruning.removal import require_finite, rows_of
 from analysis.pruning.run import DENSE, OUTLIERS, QUOTA, TAILS, PruningRun, budget
@@ -28,11 +29,12 @@ def prepare(run: PruningRun, text: Calibration | None) -> Prepared:
         return Prepared()
     with run.phase(DENSE):
         if run.algorithm.prepare is None:
-            prepared = Prepared(scores=feature_scores(run, text, DENSE), facts={"forwards": len(text.batches())})
+            scores, missed = feature_scores(run, text, DENSE)
+            prepared = Prepared(scores, facts={"forwards": len(text.batches()), **missed})
         else:
             prepared = _told_by_the_dense_model(run, text, run.spec)
-    for layer, scores in enumerate(prepared.scores or []):
-        for name, score in scores.items():
+    for layer, by_name in enumerate(prepared.scores or []):
+        for name, score in by_name.items():
             require_finite(score, layer, name)
     return prepared
 
@@ -108,30 +110,31 @@ def dense_scores(run: PruningRun, text: Calibration, prepared: Prepared) -> Scor
         scores = _told_by_the_dense_model(run, text, run.spec.model_copy(update={"ranking": "dense"})).scores
         assert scores is not None
         return scores
-    return feature_scores(run, text, OUTLIERS)
+    return feature_scores(run, text, OUTLIERS)[0]
 
 
-def feature_scores(run: PruningRun, text: Calibration, phase: str) -> Scores:
-    """Wanda's ‖X_j‖ of the dense model on clean text, by layer and projection."""
+def feature_scores(run: PruningRun, text: Calibration, phase: str) -> tuple[Scores, dict[str, Any]]:
+    """Wanda's ‖X_j‖ of the dense model on clean text, by layer and projection; and the experts without tokens."""
     batches = [batch.tokens for batch in text.batches()]
     groups = run.runner.groups
     norms = {(layer, first): InputNorms() for layer, group in enumerate(groups) for first in group}
     forwards = itertools.count(1)
     run.runner.inputs(
         batches,
-        lambda batch, layer, name, inputs: norms[layer, name].add(inputs, None),
+        lambda batch, layer, name, inputs, positions: norms[layer, name].add(inputs, None),
         lambda: run.tell(phase, next(forwards), len(batches)),
         noised=False,
     )
-    return [
-        {
-            name: score
-            for first, together in group.items()
-            for score in [norms[layer, first].done()]
-            for name in together
-        }
-        for layer, group in enumerate(groups)
-    ]
+    scores: Scores = []
+    unreached: dict[str, list[int]] = {}
+    for layer, group in enumerate(groups):
+        known = {first: norms[layer, first].done() for first in group}
+        missed = unreached_experts(first for first in group if norms[layer, first].empty)
+        known = with_even_scores(known, missed)
+        scores.append({name: known[first] for first, together in group.items() for name in together})
+        if missed:
+            unreached[str(layer)] = missed
+    return scores, {UNREACHED: unreached} if unreached else {}
 
 
 def outlier_ratios(run: PruningRun, scores: Scores) -> np.ndarray:
@@ -140,21 +143,22 @@ def outlier_ratios(run: PruningRun, scores: Scores) -> np.ndarray:
     """
     threshold = run.spec.owl_threshold
 
-    def score(layer: int, block: nn.Module, name: str) -> torch.Tensor:
-        return wanda_score(rows_of(run.model.projections(block)[name]), scores[layer][name])
-
     rows: list[Any] = []
     for layer, block in run.dense_blocks():
-        targets = run.removal.targets(layer)
+        targets, modules = run.removal.targets(layer), run.model.projections(block)
+
+        def score(name: str, layer: int = layer, modules: Mapping[str, Projection] = modules) -> torch.Tensor:
+            return wanda_score(rows_of(modules[name]), scores[layer][name])
+
         if ALLOCATIONS[run.spec.allocation].by_projection:
             rows.append(
                 [
-                    outlier_ratio([score(layer, block, name)] if name in targets else [], threshold)
-                    for name in run.model.projections(block)
+                    outlier_ratio([score(name)] if name in targets else [], threshold)
+                    for name in run.model.projection_names
                 ]
             )
         else:
-            rows.append(outlier_ratio((score(layer, block, name) for name in targets), threshold))
+            rows.append(outlier_ratio((score(name) for name in targets), threshold))
     return np.array(rows)
 
 

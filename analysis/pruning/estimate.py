@@ -128,8 +128,9 @@ def _memory(run: PruningRun, tokens: int, block: torch.nn.Module, prepared: Prep
     states = gathered = 0
     if run.algorithm.statistic is not None and run.gathers:
         states = tokens * model.geometry.hidden * model.network.dtype.itemsize
-        modules = model.projections(block)
-        features = [input_features(modules[name]) for name in run.runner.groups[0]]
+        layer = max(range(model.geometry.layers), key=lambda layer: len(run.runner.groups[layer]))
+        modules = model.projections(model.blocks[layer])
+        features = [input_features(modules[name]) for name in run.runner.groups[layer]]
         gathered = sum(map(run.algorithm.statistic.bytes_for, features))
         gathered += max(map(run.algorithm.statistic.bytes_to_finish, features))
     kept = (prepared.facts or {}).get("kept_bytes", 0)

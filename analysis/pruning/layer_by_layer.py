@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from analysis.calibration.activations import Rows, level_rows
-from analysis.calibration.runners import hooked, noised_layout
+from analysis.calibration.activations import Rows, level_rows, unreached_experts, with_even_scores
+from analysis.calibration.runners import hooked, noised_layout, reading
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
-from analysis.pruning.algorithm import Calibration, LayerBatch, Prepared
+from analysis.pruning.algorithm import UNREACHED, Calibration, LayerBatch, Prepared
 from analysis.pruning.run import PRUNING, PruningRun
 from analysis.pruning.wanda import step_weights_of
 
@@ -39,15 +39,23 @@ def blocks(
             run.tell(PRUNING, layer * len(batches) + number, layers * len(batches))
             weights = batch.weights(layer)
 
-            def take(_: int, name: str, states: torch.Tensor, weights: Any = weights) -> None:
-                gathered[name].add(states, weights)  # noqa: B023 - called within this turn of the loop
+            def take(
+                _: int, name: str, states: torch.Tensor, positions: torch.Tensor | None, weights: Any = weights
+            ) -> None:
+                gathered[name].add(states, weights, positions)  # noqa: B023 - called within this turn of the loop
 
-            with torch.no_grad(), hooked(model.projections, [(layer, block)], run.runner.groups, take):
+            read = reading(lambda _: block, take)  # noqa: B023 - likewise
+            with torch.no_grad(), hooked(model.projections, [(layer, block)], run.runner.groups, read):
                 run_block(block, inputs)
+        done: dict[str, Any] = {first: statistic.done() for first, statistic in gathered.items()}
+        missed = unreached_experts(first for first, statistic in gathered.items() if statistic.empty)
+        if missed:
+            run.facts.setdefault(UNREACHED, {})[str(layer)] = missed
+        if run.algorithm.score is not None:
+            done = with_even_scores(done, missed)
         statistics: dict[str, Any] = {}
         for first, together in run.runner.groups[layer].items():
-            statistic = gathered[first].done()
-            statistics |= dict.fromkeys(together, statistic)
+            statistics |= dict.fromkeys(together, done[first])
             for fact, value in gathered[first].facts.items():
                 run.facts.setdefault(fact, []).append({"layer": layer, "input": first, fact: value})
         further = given if layer + 1 < layers else []

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from analysis.calibration.activations import unreached_note
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident, Runner, Streamed
 from analysis.calibration.text import calibration_text
@@ -19,9 +20,10 @@ from analysis.job_context import Context
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.files import block_prefix, require, stored_tensors
 from analysis.models.load import LoadedModel, require_opens
+from analysis.models.projection_names import words_of
 from analysis.pruned.masks_file import MaskWriter
 from analysis.pruned.report_file import write_report
-from analysis.pruning.algorithm import Calibration, Prepared
+from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
 from analysis.pruning.dense import allocate, prepare, prepare_once, prepares, survey
 from analysis.pruning.layer_by_layer import blocks, layer_batches
 from analysis.pruning.methods import ALGORITHMS
@@ -30,7 +32,7 @@ from analysis.pruning.report import Tally, build
 from analysis.pruning.run import PRUNING, PruningRun, budget
 from analysis.pruning.saving import CheckpointWriter, check_target, copy_companions, finished_folder
 from analysis.pruning.scratch import save_prepared
-from analysis.specs import ALLOCATIONS, METHODS, NOISES, PruneSpec, either
+from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, PruneSpec, either
 
 
 def prune(
@@ -79,10 +81,15 @@ def store_statistics(model: LoadedModel, spec: PruneSpec, context: Context, path
 def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
     """Checks everything that can be checked before any work."""
     method, algorithm = METHODS[spec.method], ALGORITHMS[spec.method]
-    if model.architecture.mixture:
+    if model.architecture.noise == "uniform":
         raise UserError(
-            f"{model.architecture.name} models are mixtures of experts, whose weights are not pruned here. Choose "
-            "another model."
+            f"{model.architecture.name} models denoise a canvas of random tokens beside what they have read, and are "
+            "not pruned here. Choose another model."
+        )
+    if model.architecture.mixture and PATTERNS[spec.pattern].cuts_units:
+        raise UserError(
+            f"{model.architecture.name} models are mixtures of experts, and the pattern {spec.pattern} cuts channels "
+            "of one MLP a block. Choose another pattern."
         )
     if method.noised and model.mask_token is None:
         raise UserError(
@@ -93,7 +100,7 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
     beyond = [layer for layer in spec.skip_layers if not 0 <= layer < layers]
     if beyond:
         raise UserError(f"There is no layer {beyond[0]} to leave dense: the model has {layers}, counted from 0.")
-    names = {name.split(".")[-1] for name in model.projections(model.blocks[0])}
+    names = {word for name in model.projection_names for word in words_of(name)}
     unknown = sorted(set(spec.skip_projections) - names)
     if unknown:
         raise UserError(f"There is no projection '{unknown[0]}' to leave dense. Known: {', '.join(sorted(names))}.")
@@ -162,15 +169,21 @@ def _prune_blocks(
             if name not in inside:
                 writer.add(stored.name, stored.read())
         for layer, block, statistics in blocks(run, text, prepared):
-            here = f"{prefix}.{layer}."
+            here, targets = f"{prefix}.{layer}.", run.removal.targets(layer)
             for name, gone in prune_block(run, layer, block, statistics, prepared).items():
-                turned = isinstance(block.get_submodule(name), Conv1D)
-                masks.add(run.stored[f"{here}{name}.weight"].name, ~(gone.T if turned else gone).cpu().numpy())
+                turned = isinstance(targets[name], Conv1D)
+                masks.add(run.stored[f"{here}{name}.weight"].own_name, ~(gone.T if turned else gone).cpu().numpy())
                 tally.add(layer, name, gone)
+            parts: dict[str, dict[int, torch.Tensor]] = {}  # of tensors that the files hold as one
             for name in sorted(name for name in inside if name.startswith(here)):
                 stored = run.stored[name]
                 tensor = run.removal.stored(layer, block, name.removeprefix(here), stored.read())
-                writer.add(stored.name, tensor)
+                if stored.rows is None:
+                    writer.add(stored.name, tensor)
+                else:
+                    parts.setdefault(stored.name, {})[stored.rows[0]] = tensor
+            for whole, by_row in parts.items():
+                writer.add(whole, torch.cat([by_row[row] for row in sorted(by_row)]))
             run.tell(PRUNING, (layer + 1) * steps, layers * steps, layers=tally.grid(), projections=tally.names)
     with run.phase("saving"):
         run.tell("saving", layers, layers)
@@ -179,6 +192,10 @@ def _prune_blocks(
         copy_companions(model.checkpoint, folder, run.removal.config_changes())
         _open_again(folder)
     notes, facts = [*run.notes, *run.removal.notes()], run.facts | run.removal.facts()
+    unreached = facts.get(UNREACHED) or (prepared.facts or {}).get(UNREACHED)
+    if unreached:
+        facts[UNREACHED] = unreached
+        notes.append(unreached_note(unreached, model.geometry.experts))
     where = "in memory" if isinstance(run.runner, Resident) else "block by block from the files"
     by_layer = run.by_layer(sparsities)
     return build(model, spec, tally, by_layer, where, run.phases.rows, notes, facts)

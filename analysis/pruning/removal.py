@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from analysis.errors import UserError
 from analysis.models.files import block_prefix
 from analysis.models.load import LoadedModel, Projection
+from analysis.models.projection_names import words_of
 from analysis.models.shapes import parameter_shapes
 from analysis.pruning import patterns, structured
 from analysis.pruning.algorithm import Algorithm
@@ -78,12 +79,17 @@ class ZeroesWeights:
         self.counts: dict[tuple[int, str], int] = {}  # likewise, where they are exact
         self.of_model: Threshold | None = None
         self.gone: dict[str, torch.Tensor] = {}  # of the block pruned last
+        self.modules: Mapping[str, Projection] = {}  # likewise
+        self._targets: dict[int, dict[str, Projection]] = {}
 
     def targets(self, layer: int) -> dict[str, Projection]:
         if layer in self.spec.skip_layers:
             return {}
-        every = self.model.projections(self.model.blocks[layer])
-        return {name: module for name, module in every.items() if name.split(".")[-1] not in self.spec.skip_projections}
+        if layer not in self._targets:
+            every = self.model.projections(self.model.blocks[layer])
+            spared = set(self.spec.skip_projections)
+            self._targets[layer] = {name: module for name, module in every.items() if not words_of(name) & spared}
+        return self._targets[layer]
 
     def check(self) -> None:
         for layer in range(self.model.geometry.layers):
@@ -96,10 +102,10 @@ class ZeroesWeights:
                     raise UserError(f"Layer {layer}, {name}: {error}") from error
 
     def share_out(self, sparsities: np.ndarray) -> None:
-        names = list(self.model.projections(self.model.blocks[0]))
+        names = {name: place for place, name in enumerate(self.model.projection_names)}
         shares = np.broadcast_to(sparsities.reshape(len(sparsities), -1), (len(sparsities), len(names)))
         sizes = self.sizes()
-        self.sparsities = {(layer, name): float(shares[layer, names.index(name)]) for layer, name in sizes}
+        self.sparsities = {(layer, name): float(shares[layer, names[name]]) for layer, name in sizes}
         by_weight = self.spec.quota_scope not in (PUBLISHED, "row")
         if by_weight or not ALLOCATIONS[self.spec.allocation].even:
             counts = weight_counts(np.array([*self.sparsities.values()]), np.array([*sizes.values()])).tolist()
@@ -116,30 +122,34 @@ class ZeroesWeights:
     def survey(self, blocks: Blocks) -> None:
         def every_score() -> Iterator[torch.Tensor]:
             for layer, block, scores in blocks():
+                modules = self.model.projections(block)
                 for name in self.targets(layer):
-                    yield self._score(layer, block, scores, name)
+                    yield self._score(layer, modules[name], scores, name)
 
         self.of_model = lowest_of_all(every_score, sum(self.counts.values()))
 
     def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         choose = self._solved if self.algorithm.score is None else self._lowest_scores
-        self.gone = choose(layer, block, scores)
+        self.modules = self.model.projections(block)
+        self.gone = choose(layer, self.modules, scores)
         return self.gone
 
-    def _lowest_scores(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def _lowest_scores(
+        self, layer: int, modules: Mapping[str, Projection], scores: Mapping[str, Any]
+    ) -> dict[str, torch.Tensor]:
         names, flags = list(self.targets(layer)), {}
         shared = self.of_model
         if self.spec.scope == "layer":
             count = sum(self.counts[layer, name] for name in names)
-            shared = lowest_of_all(lambda: (self._score(layer, block, scores, name) for name in names), count)
+            shared = lowest_of_all(lambda: (self._score(layer, modules[name], scores, name) for name in names), count)
         for name in names:
-            score = self._score(layer, block, scores, name)
+            score = self._score(layer, modules[name], scores, name)
             flags[name] = self._lowest(layer, name, score) if shared is None else shared.take(score)
-            rows_of(self.model.projections(block)[name]).masked_fill_(flags[name], 0)
+            rows_of(modules[name]).masked_fill_(flags[name], 0)
         return flags
 
-    def _score(self, layer: int, block: nn.Module, scores: Mapping[str, Any], name: str) -> torch.Tensor:
-        weight = rows_of(self.model.projections(block)[name]).float()
+    def _score(self, layer: int, module: Projection, scores: Mapping[str, Any], name: str) -> torch.Tensor:
+        weight = rows_of(module).float()
         require_finite(weight, layer, name)
         assert self.algorithm.score is not None
         return self.algorithm.score(weight, scores.get(name))
@@ -149,11 +159,13 @@ class ZeroesWeights:
         count = self.counts.get((layer, name))
         return patterns.pruned_mask(score, self.sparsities[layer, name], self.spec.pattern, over, count)
 
-    def _solved(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def _solved(
+        self, layer: int, modules: Mapping[str, Projection], scores: Mapping[str, Any]
+    ) -> dict[str, torch.Tensor]:
         flags = {}
         assert self.algorithm.solve is not None
         for name in self.targets(layer):
-            weight = rows_of(self.model.projections(block)[name])
+            weight = rows_of(modules[name])
             sparsity, count = self.sparsities[layer, name], self.counts.get((layer, name))
             done = self.algorithm.solve(weight.float(), scores.get(name), sparsity, count, self.spec)
             require_finite(done.weight, layer, name)
@@ -165,11 +177,12 @@ class ZeroesWeights:
         projection, _, part = name.rpartition(".")
         if part != "weight" or projection not in self.targets(layer):
             return original
+        module = self.modules[projection]
         if self.algorithm.updates:
-            return block.get_parameter(name).detach().to("cpu", original.dtype)
+            return module.weight.detach().to("cpu", original.dtype)
         # What stays is written as it was, whatever precision the model ran in.
         gone = self.gone[projection].cpu()
-        return original.masked_fill(gone.T if isinstance(block.get_submodule(projection), Conv1D) else gone, 0)
+        return original.masked_fill(gone.T if isinstance(module, Conv1D) else gone, 0)
 
     def lost_weights(self) -> int:
         return 0

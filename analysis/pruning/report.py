@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from analysis.models.load import LoadedModel
+from analysis.models.projection_names import expert_of, kind_of
 from analysis.provenance import environment
 from analysis.pruned.report_file import FORMAT, Report
 from analysis.specs import ModelSpec, PruneSpec
@@ -21,15 +22,20 @@ class Tally:
 
     def __init__(self, model: LoadedModel) -> None:
         self.geometry = model.geometry
-        self.names = [name.split(".")[-1] for name in model.projections(model.blocks[0])]
+        self.names = list(dict.fromkeys(map(kind_of, model.projection_names)))
         self.pruned: dict[tuple[int, str], int] = {}
         self.sizes: dict[tuple[int, str], int] = {}
         self.heads: dict[str, list[list[float]]] = {}
+        self.experts: dict[str, list[list[float]]] = {}
 
     def add(self, layer: int, name: str, pruned: torch.Tensor) -> None:
         """Takes in a projection's flags (out, in)."""
-        short = name.split(".")[-1]
-        self.pruned[layer, short], self.sizes[layer, short] = int(pruned.sum()), pruned.numel()
+        short, lost = kind_of(name), int(pruned.sum())
+        self.pruned[layer, short] = self.pruned.get((layer, short), 0) + lost
+        self.sizes[layer, short] = self.sizes.get((layer, short), 0) + pruned.numel()
+        if expert_of(name) is not None:  # they come in the order of their numbers
+            layers = self.experts.setdefault(short, [[] for _ in range(self.geometry.layers)])
+            layers[layer].append(round(lost / pruned.numel(), 6))
         share = self._by_head(short, pruned)
         if share is not None:
             self.heads.setdefault(short, [[] for _ in range(self.geometry.layers)])[layer] = share
@@ -103,6 +109,7 @@ def build(
             "projections": tally.names,
             "grid": tally.grid(),
             "by_head": tally.heads,
+            "by_expert": tally.experts,
         },
         "phases": rows,
         "notes": notes,

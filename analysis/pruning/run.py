@@ -56,7 +56,7 @@ class PruningRun:
 
     def sizes(self) -> np.ndarray:
         """How many weights of each layer may go (L,), or of its projections where the allocation asks (L, P)."""
-        names, rows = list(self.model.projections(self.model.blocks[0])), []
+        names, rows = self.model.projection_names, []
         for layer in range(self.model.geometry.layers):
             targets = self.removal.targets(layer)
             rows.append([targets[name].weight.numel() if name in targets else 0 for name in names])

@@ -6,7 +6,7 @@ factorization. Sinks enter through the Hessian alone, as weights of its tokens.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -14,7 +14,8 @@ from analysis.calibration.activations import mean_token_weights
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
 from analysis.pruning.algorithm import Algorithm, Calibration, Prepared, PrunedProjection
-from analysis.pruning.patterns import check
+from analysis.pruning.magnitude import magnitude_score
+from analysis.pruning.patterns import check, pruned_mask
 from analysis.pruning.selection import evenly_apart, lowest, lowest_of_each, pruned_a_row, up_to_threshold
 from analysis.specs import PruneSpec
 
@@ -29,10 +30,13 @@ class Hessian:
     def __init__(self) -> None:
         self.sum: torch.Tensor | None = None
         self.sequences = 0
+        self.empty = False
         self.facts: dict[str, float] = {}
 
-    def add(self, inputs: torch.Tensor, weights: torch.Tensor | None) -> None:
+    def add(self, inputs: torch.Tensor, weights: torch.Tensor | None, positions: torch.Tensor | None = None) -> None:
         """Takes in inputs (B, S, F), their tokens weighted by weights (B, S)."""
+        if weights is not None and positions is not None:
+            weights = weights.gather(1, positions)
         rows = inputs.float() if weights is None else inputs.float() * weights[..., None]
         flat = rows.flatten(0, -2)
         if self.sum is None:
@@ -46,6 +50,7 @@ class Hessian:
             raise UserError("SparseGPT needs at least one calibration sequence.")
         hessian, self.sum = self.sum.mul_(2 / self.sequences), None
         factor = factorize(hessian)
+        self.empty = bool(factor.dead.all())
         self.facts["damping"] = factor.damping
         return factor
 
@@ -223,6 +228,10 @@ def _lowest_of_rows(score: torch.Tensor, sparsity: float, count: int | None, sta
 def _prune_projection(
     weight: torch.Tensor, factor: Factor, sparsity: float, count: int | None, spec: PruneSpec
 ) -> PrunedProjection:
+    if factor.dead.all():  # an expert that no token reached: its weights go by magnitude, and none makes up for them
+        over: Literal["row", "matrix"] = "row" if spec.scope == "row" else "matrix"
+        pruned = pruned_mask(magnitude_score(weight), sparsity, spec.pattern, over, count)
+        return PrunedProjection(weight.masked_fill(pruned, 0), pruned)
     solved = prune(weight, factor, sparsity, spec.pattern, count=count, scope=spec.scope)
     return PrunedProjection(solved.weight, solved.pruned)
 

@@ -20,7 +20,7 @@ from analysis.calibration.activations import Weights, add_norms, feature_scores,
 from analysis.calibration.noise import noise_levels, why_steps_count_alike
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
-from analysis.pruning.algorithm import Algorithm, Calibration, Prepared
+from analysis.pruning.algorithm import UNREACHED, Algorithm, Calibration, Prepared
 from analysis.pruning.magnitude import magnitude_score
 from analysis.sinks.discount import step_weights
 from analysis.specs import PruneSpec, StepParams
@@ -32,9 +32,10 @@ class InputNorms:
     def __init__(self) -> None:
         self.squares: torch.Tensor | None = None
         self.sequences = 0
+        self.empty = False
         self.facts: dict[str, float] = {}
 
-    def add(self, inputs: torch.Tensor, weights: torch.Tensor | None) -> None:
+    def add(self, inputs: torch.Tensor, weights: torch.Tensor | None, positions: torch.Tensor | None = None) -> None:
         """Takes in the squares of inputs (B, S, F)."""
         squares = inputs.float().square().flatten(0, -2).sum(dim=0)
         self.squares = squares if self.squares is None else self.squares + squares
@@ -44,6 +45,7 @@ class InputNorms:
         """The norms. Raises UserError where there was no input."""
         if self.squares is None:
             raise UserError("Wanda needs at least one calibration sequence.")
+        self.empty = not self.squares.any()
         return (self.squares / self.sequences).sqrt()
 
     @staticmethod
@@ -62,18 +64,20 @@ class NoisedNorms:
 
     def __init__(self) -> None:
         self.total: torch.Tensor | None = None
+        self.empty = False
         self.facts: dict[str, float] = {}
 
-    def add(self, inputs: torch.Tensor, weights: Weights) -> None:
+    def add(self, inputs: torch.Tensor, weights: Weights, positions: torch.Tensor | None = None) -> None:
         """Takes in the norms of inputs (B, S, F). weights: by row, ω (m, 1, S) and how often it counts, times c."""
         if self.total is None:
             self.total = running_sum(inputs)
-        add_norms(self.total, inputs, weights, 0)
+        add_norms(self.total, inputs, weights, 0, positions)
 
     def done(self) -> torch.Tensor:
         """The sums. Raises UserError where there was no input."""
         if self.total is None:
             raise UserError("Noised Wanda needs at least one calibration sequence.")
+        self.empty = not self.total.any()
         return self.total.double().cpu() if self.total.device.type == "mps" else self.total
 
     @staticmethod
@@ -110,6 +114,8 @@ def _noised_scores(discounted: bool) -> Callable[..., Prepared]:
             "rows_a_forward": collected.rows_a_forward,
             "kept_bytes": collected.kept_bytes,
         }
+        if collected.unreached:
+            facts[UNREACHED] = {str(layer): experts for layer, experts in collected.unreached.items()}
         return Prepared(scores=collected.scores, facts=facts)
 
     return prepare

@@ -217,7 +217,10 @@ class PruneSpec(JobSpec):
     )
     skip_layers: tuple[int, ...] = parameter((), "Layers left dense", "Numbers of blocks, counted from 0.")
     skip_projections: tuple[str, ...] = parameter(
-        (), "Projections left dense", "Names such as q_proj or down_proj; the last part of a projection's name counts."
+        (),
+        "Projections left dense",
+        "Names such as q_proj or down_proj, the last part of a projection's name; experts and shared_experts are all "
+        "of theirs, experts.up_proj one of them.",
     )
     calibration: CalibrationParams = CalibrationParams()
     discount: DiscountParams = DiscountParams()

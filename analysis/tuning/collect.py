@@ -6,6 +6,7 @@ then where they fit: one forward; else the model runs twice. Shapes as in `analy
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ from analysis.calibration.activations import (
     input_features,
     kept_bytes,
 )
-from analysis.calibration.runners import Resident, Runner
+from analysis.calibration.runners import Read, Resident, Runner
 from analysis.errors import UserError
 from analysis.models.blocks import private_block
 from analysis.models.files import stored_tensors
@@ -213,8 +214,7 @@ def fill(
         kept = KeptInputs(runner, max(len(rows.tokens) for _, rows in batches), texts.noised.shape[-1])
         for level, rows in batches:
             keep_mass(level, rows, runner.mass_and_inputs(rows.tokens, kept.keep))
-            for layer, name, given in kept.items():
-                squares(level, rows, layer, name, given)
+            kept.show(_without_positions(partial(squares, level, rows)))
             step()
     else:
         masses = runner.masses([rows.tokens for _, rows in batches], _counter("attention mass", len(batches), told))
@@ -278,9 +278,14 @@ def _each_input(
     batches = _batches(noised)
     runner.inputs(
         [rows.tokens for _, rows in batches],
-        lambda batch, layer, name, given: take(*batches[batch], layer, name, given),
+        lambda batch, layer, name, given, positions: take(*batches[batch], layer, name, given),
         _counter(phase, len(batches), told),
     )
+
+
+def _without_positions(take: Callable[[int, str, torch.Tensor], None]) -> Read:
+    """A `Read` of blocks without experts, whose inputs hold all tokens."""
+    return lambda layer, name, given, positions: take(layer, name, given)
 
 
 def _plain(arrays: dict[str, np.ndarray], collection: CollectionPlan, told: Callable[[str, int, int], None]) -> None:

@@ -208,7 +208,7 @@ def test_why_two_folders_cannot_be_compared(folder):
         ("model.transformer.blocks.3.ff_out.weight", (3, "down_proj")),
         ("model.layers.11.self_attn.o_proj.weight", (11, "o_proj")),
         ("layers.0.mlp.gate_proj.weight", (0, "gate_proj")),
-        ("model.layers.0.mlp.experts.1.up_proj.weight", (0, "mlp.experts.1.up_proj")),
+        ("model.layers.0.mlp.experts.1.up_proj.weight", (0, "experts.1.up_proj")),
         ("transformer.h.2.attn.c_proj.weight", (2, "attn.c_proj")),
         ("model.transformer.ff_out.weight", None),
         ("model.layers.0.self_attn.q_proj.bias", None),

@@ -8,10 +8,13 @@ import pytest
 
 from analysis.engine.runs import known_runs
 from analysis.models.checkpoint import find, fingerprint
+from analysis.models.load import load
 from analysis.pruned import compare, masks_file
-from analysis.specs import LLaDASampling, PruneSpec, RecordSpec
+from analysis.pruning.pipeline import prune
+from analysis.specs import LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from pages.parts.session import engine
-from tests.helpers import save_pruned
+from tests.conftest import GOLDEN
+from tests.helpers import fresh_context, save_pruned
 from tests.ui.helpers import app, texts
 from training.measure import pruned_copy
 
@@ -256,3 +259,26 @@ def test_what_a_prune_job_leaves_is_offered_and_read(folders):
     assert called in box.options and "Magnitude" in called, "as on the page of runs"
     assert "Magnitude · 50 %" in texts(test)
     assert test.metric[0].value == "0.00%"  # the same method and sparsity, pruned in another way
+
+
+def test_two_runs_of_a_mixture_are_compared_expert_by_expert(tmp_path, monkeypatch):
+    model = load(ModelSpec(source=str(GOLDEN / "lladamoe"), device="cpu"))
+    made = {}
+    for pattern in ("unstructured", "2:4"):
+        out = tmp_path / pattern.replace(":", "-")
+        spec = PruneSpec(model=model.spec, method="magnitude", sparsity=0.5, pattern=pattern, out=str(out))
+        prune(model, spec, fresh_context(out))
+        made[out.name] = out
+    monkeypatch.setattr(type(engine()), "pruned_models", lambda self, masks_alone=False: made)
+    test = view(open_page(first="unstructured", second="2-4"), "Experts")
+    assert "whole expert" in test.selectbox(key="mask_expert_part").options
+    first, second = (masks_file.open_masks(str(folder)) for folder in made.values())
+    wanted = np.mean(first.pruned(2, "experts.5.up_proj") != second.pruned(2, "experts.5.up_proj"))
+    test.selectbox(key="mask_expert_part").set_value("experts.up_proj").run()
+    figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+    shown = figure["data"][0]["z"]
+    assert np.frombuffer(base64.b64decode(shown["bdata"]), np.float32).reshape(3, 8)[2, 5] == pytest.approx(wanted)
+    view(test, "Projections")
+    test.selectbox(key="mask_projection").set_value("experts.down_proj").run()
+    test.selectbox(key="mask_expert").set_value(7).run()
+    assert "layer 0, experts.7.down_proj" in texts(test)

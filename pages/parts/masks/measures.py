@@ -13,7 +13,7 @@ def compared(first: Pruned, second: Pruned) -> masks.Comparison:
     """Two masks, counted."""
     geometry = first.masks.geometry
     pairs = masks_file.pairs(first.masks, second.masks)
-    return masks.compare(pairs, geometry.layers, first.masks.names, geometry.heads, geometry.kv_heads)
+    return masks.compare(pairs, geometry.layers, first.masks.names, geometry.heads, geometry.kv_heads, geometry.experts)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import masks as figures
+from analysis.models.projection_names import of_expert
 from analysis.pruned import compare
 from analysis.pruned.compare import Comparison
 from pages.parts.charts import chart
@@ -58,6 +60,9 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
             on_select=clicked,
             selection_mode="points",
         )
+    if name in comparison.experts:
+        _expert_picture(first, second, layer, name, right)
+        return
     heads = range(first.masks.geometry.heads) if name in comparison.heads else ()
     parts = [WHOLE_MATRIX, *(f"head {head}" for head in heads)]
     if st.session_state.get("mask_slice") not in (None, *parts):
@@ -67,6 +72,17 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
         st.info(plain(f"Layer {layer} has no {name}."))
         return
     _picture(first, second, layer, name, None if part == WHOLE_MATRIX else parts.index(part) - 1)
+
+
+def _expert_picture(first: Pruned, second: Pruned, layer: int, name: str, box: DeltaGenerator) -> None:
+    experts = first.masks.experts(layer, name)
+    if not experts:
+        st.info(plain(f"Layer {layer} has no {name}."))
+        return
+    if st.session_state.get("mask_expert") not in (None, *experts):
+        del st.session_state["mask_expert"]
+    expert = box.selectbox("Expert", experts, key="mask_expert", bind="query-params")
+    _picture(first, second, layer, of_expert(name, expert), None)
 
 
 def _window(shape: tuple[int, int]) -> mask_measures.Window:

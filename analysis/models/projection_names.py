@@ -1,0 +1,39 @@
+"""What the projections of a block are called: q_proj … down_proj, and of each expert where there are some. No torch."""
+
+import re
+
+FUSED, FUSED_PARTS = "query_key_value", ("q_proj", "k_proj", "v_proj")
+"""A matrix that some files hold in place of three, and their rows in it, one after the other."""
+_EXPERT = re.compile(r"(?:^|\.)experts\.(\d+)\.(\w+)$")
+_SETS = ("experts", "shared_experts")
+
+
+def expert_of(name: str) -> int | None:
+    """The expert that a projection belongs to, by its number; None for one outside of the experts."""
+    match = _EXPERT.search(name)
+    return int(match[1]) if match else None
+
+
+def of_expert(name: str, expert: int) -> str:
+    """A projection's name in a mask with the number of an expert: experts.3.up_proj for experts.up_proj."""
+    return name.replace("experts.", f"experts.{expert}.", 1)
+
+
+def of_any_expert(name: str) -> str:
+    """A projection's name in a mask without the number of its expert: experts.up_proj for experts.3.up_proj."""
+    match = _EXPERT.search(name)
+    return f"experts.{match[2]}" if match else name
+
+
+def kind_of(name: str) -> str:
+    """What a projection is called whichever expert it belongs to: q_proj, shared_experts.up_proj, experts.up_proj."""
+    *path, last = of_any_expert(name).split(".")
+    return f"{path[-1]}.{last}" if path and path[-1] in _SETS else last
+
+
+def words_of(name: str) -> set[str]:
+    """The words by which a projection is left dense: the last of its name, and of an expert's or the shared experts'
+    projection that it is one of theirs.
+    """
+    kind = kind_of(name)
+    return {kind, *kind.split(".")}

@@ -1,0 +1,30 @@
+"""Where two masks differ by layer and expert of a mixture."""
+
+import streamlit as st
+
+from analysis.figures import masks as figures
+from analysis.pruned.compare import Comparison
+from pages.parts.charts import chart
+from pages.parts.masks.shown_measures import chance_in_words, choose_measure, formula, grids_of, table_of
+
+
+def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
+    """A measure by layer and expert."""
+    parts = comparison.expert_parts()
+    left, right = st.columns(2)
+    with left:
+        measure = choose_measure()
+    with right:
+        part = st.selectbox("Projection of an expert", list(parts), key="mask_expert_part", bind="query-params")
+    counts, beside = parts[part], None if floor is None else floor.expert_parts()[part]
+    bare = [str(layer) for layer, weights in enumerate(counts[..., 0].sum(axis=1)) if not weights]
+    if bare:
+        st.caption(f"Layers without experts: {', '.join(bare)}.")
+    chart(
+        f"{measure.title} by layer and expert, {part}",
+        f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
+        formula(measure),
+        figures.grids(grids_of(measure, counts, beside), measure.title.lower(), "expert"),
+        "mask_experts",
+        table_of(counts, beside, "layer", "expert"),
+    )
