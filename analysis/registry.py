@@ -18,7 +18,11 @@ Row = TypeVar("Row", bound=Named)
 class Registry(UserDict[str, Row]):
     """Rows by their names, in the order in which they came. Raises ValueError where a name is taken already, so that
     no row hides another, and for a key that is not the row's name.
+
+    beyond: which other names a kind of registry knows, as the end of a list of names; empty where the rows are all.
     """
+
+    beyond = ""
 
     def __init__(self, *rows: Row) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from analysis import outputs, threads
 from analysis.errors import UserError, shorten
 from analysis.job_context import SilentContext
 from analysis.specs import Spec, choices, help_text
-from analysis.specs.base import in_bytes
+from analysis.specs.base import beyond_choices, in_bytes
 
 NOT_FLAGS = {"model", "sampling", "sampler", "prompt", "source", "branch"}
 
@@ -42,7 +42,7 @@ def add_flags(parser: argparse.ArgumentParser, spec: type[Spec], note: str, seen
             parser.add_argument(flag, dest=name, action="store_true", default=argparse.SUPPRESS, help=description)
             continue
         listed = get_origin(kind) is tuple
-        allowed = list(choices(field)) or None
+        allowed = (list(choices(field)) or None) if not beyond_choices(field) else None
         default = "none" if field.default in (None, ()) else field.default
         parser.add_argument(
             flag,

@@ -13,6 +13,7 @@ import numpy as np
 from analysis.models.projection_names import expert_of, of_any_expert
 from analysis.registry import Registry
 from analysis.specs import PATTERNS
+from analysis.specs.pruning_choices import LARGEST_GROUP
 
 COUNTED = ("weights", "first", "second", "both")
 """How many weights a slice has, how many the first mask prunes, the second, and both."""
@@ -229,11 +230,13 @@ def _fixed(first: np.ndarray, second: np.ndarray, axis: int, groups: int, sums: 
     if not (sums[0].any() or sums[1].any()):
         return "dense"
     width = first.shape[1] if axis == 0 else first.shape[1] // groups
-    for pattern in PATTERNS.values():
-        if pattern.kept is None or pattern.group is None or width % pattern.group:
+    named = [(row.kept, row.group) for row in PATTERNS.values() if row.kept is not None and row.group is not None]
+    others = [(group - int(first[0, :group].sum()), group) for group in range(2, LARGEST_GROUP + 1)]
+    for kept, group in (*named, *others):
+        if width % group or not 1 <= kept < group:
             continue
-        if all(keeps_of_every(mask, pattern.kept, pattern.group) for mask in (first, second)):
-            return pattern.name
+        if all(keeps_of_every(mask, kept, group) for mask in (first, second)):
+            return f"{kept}:{group}"
     same = axis == 0 and (sums[0] == sums[0][0]).all() and (sums[1] == sums[0][0]).all()
     return "rows" if same else ""
 

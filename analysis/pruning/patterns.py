@@ -10,13 +10,13 @@ import torch
 
 from analysis.errors import UserError
 from analysis.pruning.selection import lowest, lowest_of_each, lowest_spread, pruned_a_row, up_to_threshold
-from analysis.specs import PATTERNS, Pattern
+from analysis.specs import PATTERNS, Pattern, either
 
 
 def check(pattern: str, shape: tuple[int, ...], sparsity: float) -> Pattern:
     """The pattern, if it can remove this share of a matrix (out, in). Raises UserError if not."""
     if pattern not in PATTERNS:
-        raise UserError(f"Unknown pattern '{pattern}'. Known: {', '.join(PATTERNS)}.")
+        raise UserError(f"Unknown pattern '{pattern}'. Known: {either((*PATTERNS, PATTERNS.beyond))}.")
     row = PATTERNS[pattern]
     if row.cuts_units:
         raise UserError(f"The pattern {pattern} cuts out whole units of a block, not weights of one matrix.")

@@ -17,7 +17,7 @@ from analysis.pruning.algorithm import Algorithm, Calibration, Prepared, PrunedP
 from analysis.pruning.magnitude import magnitude_score
 from analysis.pruning.patterns import check, pruned_mask
 from analysis.pruning.selection import evenly_apart, lowest, lowest_of_each, pruned_a_row, up_to_threshold
-from analysis.specs import PruneSpec
+from analysis.specs import PATTERNS, PruneSpec
 
 BLOCK = 128  # columns that share a threshold and are compensated together
 _DAMPING_GROWTH = 10.0
@@ -232,7 +232,9 @@ def _prune_projection(
         over: Literal["row", "matrix"] = "row" if spec.scope == "row" else "matrix"
         pruned = pruned_mask(magnitude_score(weight), sparsity, spec.pattern, over, count)
         return PrunedProjection(weight.masked_fill(pruned, 0), pruned)
-    solved = prune(weight, factor, sparsity, spec.pattern, count=count, scope=spec.scope)
+    group = PATTERNS[spec.pattern].group or 1
+    block = BLOCK - BLOCK % group  # whole groups
+    solved = prune(weight, factor, sparsity, spec.pattern, block, count, spec.scope)
     return PrunedProjection(solved.weight, solved.pruned)
 
 

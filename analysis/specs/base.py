@@ -81,7 +81,7 @@ class OneOf:
 
     def _check(self, name: str) -> str:
         if name not in self.rows:
-            known = either(f"'{row}'" for row in self.rows)
+            known = either([*(f"'{row}'" for row in self.rows), *filter(None, [self.rows.beyond])])
             raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": known})
         return name
 
@@ -96,10 +96,17 @@ def choices(field: FieldInfo) -> tuple[Any, ...]:
 
 
 def help_text(field: FieldInfo) -> str:
-    """The description of a field, with what each row of its registry is."""
+    """The description of a field, with what each row of its registry is, and what it can be beside them."""
     registry = _registry(field)
     rows = [] if registry is None else [f"{name}: {row.help}" for name, row in registry.items()]
-    return " ".join([field.description or "", *rows])
+    beyond = [] if registry is None or not registry.beyond else [f"Or {registry.beyond}."]
+    return " ".join([field.description or "", *rows, *beyond])
+
+
+def beyond_choices(field: FieldInfo) -> str:
+    """What a field can be beside its `choices`, in words; empty where they are all."""
+    registry = _registry(field)
+    return "" if registry is None else registry.beyond
 
 
 def _registry(field: FieldInfo) -> Registry[Any] | None:

@@ -9,6 +9,7 @@ from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, Spec, either, paramete
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, PUBLISHED, QUOTA_SCOPES
 
+ROUNDED = 5e-3  # how far a stated sparsity may lie from that of its pattern
 WANDA_SOURCE = "Wanda, arXiv 2306.11695"
 SPARSEGPT_SOURCE = "SparseGPT, arXiv 2301.00774"
 OWL_SOURCE = "OWL, arXiv 2310.05175"
@@ -170,7 +171,7 @@ class PruneSpec(JobSpec):
         0.5,
         "Sparsity",
         "Share of each projection's weights that is removed; structured: of a block's. N:M patterns fix it: 2:4 "
-        "and 4:8 remove half.",
+        "and 4:8 remove half, 1:4 three quarters.",
         ge=0,
         le=0.95,
         step=0.05,
@@ -246,7 +247,7 @@ class PruneSpec(JobSpec):
     @model_validator(mode="before")
     @classmethod
     def _takes_former_names(cls, given: Any) -> Any:
-        return with_current_names(given) if isinstance(given, Mapping) else given
+        return _with_fixed_sparsity(with_current_names(given)) if isinstance(given, Mapping) else given
 
     @property
     def scope(self) -> str | None:
@@ -303,6 +304,17 @@ class PruneSpec(JobSpec):
             by_layer = either(name for name, row in ALLOCATIONS.items() if not row.by_projection)
             raise ValueError(f"Structured pruning cuts units that span projections: choose the allocation {by_layer}.")
         return self
+
+
+def _with_fixed_sparsity(given: dict[str, Any]) -> dict[str, Any]:
+    """With the very sparsity of the pattern where none is given, or the same rounded, as 0.667 for 1:3."""
+    pattern = given.get("pattern")
+    fixed = PATTERNS[pattern].sparsity if isinstance(pattern, str) and pattern in PATTERNS else None
+    if fixed is None:
+        return given
+    stated = given.get("sparsity", fixed)
+    near = isinstance(stated, int | float) and abs(stated - fixed) < ROUNDED
+    return {**given, "sparsity": fixed} if near else given
 
 
 def with_current_names(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ its name where it is computed: `ALGORITHMS` (analysis/pruning/methods.py), `PREF
 (analysis/pruning/allocation.py), `MASKINGS` (analysis/calibration/noise.py). A pattern is no more than its row.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -160,7 +161,34 @@ class Pattern:
         return None if self.kept is None or self.group is None else 1 - self.kept / self.group
 
 
-PATTERNS: Registry[Pattern] = Registry(
+LARGEST_GROUP = 16  # neighbours of N:M
+_N_OF_M = re.compile(r"([1-9]\d?):([1-9]\d?)")
+
+
+class Patterns(Registry[Pattern]):
+    """The patterns by their names; any N:M with 1 ≤ N < M ≤ 16 is one without a row."""
+
+    beyond = f"any N:M with 1 ≤ N < M ≤ {LARGEST_GROUP}"
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and _n_of_m(name) is not None)
+
+    def __missing__(self, name: str) -> Pattern:
+        pattern = _n_of_m(name)
+        if pattern is None:
+            raise KeyError(name)
+        return pattern
+
+
+def _n_of_m(name: str) -> Pattern | None:
+    match = _N_OF_M.fullmatch(name)
+    kept, group = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= kept < group <= LARGEST_GROUP:
+        return None
+    return Pattern(name, name, f"{kept} of every {group} neighbours of a row stay.", kept, group)
+
+
+PATTERNS: Patterns = Patterns(
     Pattern("unstructured", "unstructured", "Any weights: the most accurate, and no faster to run."),
     Pattern("2:4", "2:4", "Two of every four neighbours of a row stay, which GPUs from Ampere on can use.", 2, 4),
     Pattern("4:8", "4:8", "Four of every eight neighbours of a row stay: freer than 2:4.", 4, 8),

@@ -7,6 +7,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from analysis.specs import Spec, choices, help_text
+from analysis.specs.base import beyond_choices
 from analysis.specs.fields import bounds, extra
 from cache.sizes import size_text
 from pages.parts.plain import plain
@@ -30,6 +31,8 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
     kind = _plain_type(field)
     allowed = choices(field)
     if allowed:
+        if beyond_choices(field):
+            options |= {"accept_new_options": True}
         return st.selectbox(label, allowed, index=allowed.index(default), key=key, help=help_shown, **options)
     if kind is bool:
         return st.toggle(label, value=default, key=key, help=help_shown, **options)

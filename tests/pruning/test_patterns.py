@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from analysis.errors import UserError
+from analysis.models.load import load
+from analysis.pruned import masks_file
 from analysis.pruning import selection
+from analysis.pruning.algorithm import Calibration
 from analysis.pruning.patterns import pruned_mask
-from analysis.specs import PATTERNS
+from analysis.pruning.pipeline import prune
+from analysis.specs import PATTERNS, ModelSpec, PruneSpec
+from tests.conftest import GOLDEN
+from tests.helpers import fresh_context
 
 # Few distinct values, so that ties are common.
 SCORES = arrays.arrays(
@@ -137,5 +143,56 @@ def test_neighbours_fix_the_sparsity():
 
 
 def test_unknown_patterns_are_refused():
-    with pytest.raises(UserError, match="Known: unstructured, 2:4, 4:8"):
-        pruned_mask(torch.ones(4, 8), 0.5, "3:7")
+    for pattern in ("3:17", "4:4", "5:3", "0:4", "04:8", "2:4 "):
+        with pytest.raises(UserError, match="Known: unstructured, 2:4, 4:8, structured or any N:M with 1 ≤ N < M ≤ 16"):
+            pruned_mask(torch.ones(4, 8), 0.5, pattern)
+
+
+@pytest.mark.parametrize("group", range(2, 17))
+def test_any_n_of_m_removes_its_very_share_where_scores_are_lowest(group):
+    for kept in range(1, group):
+        pattern, score = f"{kept}:{group}", torch.rand(5, 3 * group, generator=torch.Generator().manual_seed(kept))
+        gone = pruned_mask(score, PATTERNS[pattern].sparsity, pattern).view(-1, group)
+        assert (gone.sum(dim=1) == group - kept).all()
+        for flags, scores in zip(gone, score.view(-1, group), strict=True):
+            assert scores[flags].max() < scores[~flags].min()
+
+
+@given(st.integers(1, 15), st.integers(2, 16))
+def test_a_pruning_takes_the_sparsity_of_its_pattern_and_refuses_another(kept, group):
+    if kept >= group:
+        with pytest.raises(ValueError, match="any N:M"):
+            PruneSpec(pattern=f"{kept}:{group}")
+        return
+    share = 1 - kept / group
+    assert PruneSpec(pattern=f"{kept}:{group}").sparsity == share
+    assert PruneSpec(pattern=f"{kept}:{group}", sparsity=round(share, 3)).sparsity == share
+    with pytest.raises(ValueError, match="removes exactly"):
+        PruneSpec(pattern=f"{kept}:{group}", sparsity=share / 2)
+
+
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "wanda-noised", "sink-wanda", "sparsegpt", "sink-sparsegpt"])
+def test_every_method_prunes_three_of_eight_and_a_width_that_does_not_divide_is_refused(method, tmp_path):
+    model = load(ModelSpec(source=str(GOLDEN / "llada-gqa"), device="cpu"))
+    text = Calibration(np.arange(5, 37).reshape(2, 16) % 60, np.arange(5, 69).reshape(2, 2, 16) % 60)
+
+    def run(pattern, name):
+        spec = PruneSpec(model=model.spec, method=method, pattern=pattern, out=str(tmp_path / name))
+        return prune(model, spec, fresh_context(tmp_path / name), text)
+
+    assert run("3:8", "p")["sparsity"]["overall"] == 0.625
+    masks = masks_file.open_masks(str(tmp_path / "p"))
+    for layer, name in masks.weights:
+        assert (masks.pruned(layer, name).reshape(-1, 8).sum(axis=1) == 5).all()
+    with pytest.raises(UserError, match=r"q_proj.*multiple of 7 weights.*width is "):
+        run("3:7", "q")
+
+
+def test_sparsegpt_works_through_whole_groups_where_its_block_of_columns_holds_no_whole_number_of_them(tmp_path):
+    model, out = load(ModelSpec(source=str(GOLDEN / "llada-gqa"), device="cpu")), tmp_path / "p"
+    others = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj")
+    spec = PruneSpec(model=model.spec, method="sparsegpt", pattern="3:5", skip_projections=others, out=str(out))
+    prune(model, spec, fresh_context(out), Calibration(np.arange(5, 37).reshape(2, 16) % 60))
+    masks = masks_file.open_masks(str(out))
+    assert masks.shape((0, "down_proj"))[1] == 160
+    assert (masks.pruned(0, "down_proj").reshape(-1, 5).sum(axis=1) == 2).all()

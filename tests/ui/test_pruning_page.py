@@ -170,3 +170,13 @@ def test_an_address_of_the_panel_that_stood_here_leads_to_the_page_accuracy(quer
 
 def test_an_address_of_this_page_stays_here():
     assert "on a page of its own" not in texts(app(PAGE, prune_samples="3"))
+
+
+def test_any_n_of_m_can_be_typed_as_the_pattern():
+    test = app(PAGE, prune_pattern="3:8")
+    assert not test.exception
+    sparsity = next(slider for slider in test.slider if slider.label == "Sparsity")
+    assert sparsity.disabled and sparsity.value == 0.625
+    test = app(PAGE, prune_pattern="9:8")
+    assert not test.exception and "with 1 ≤ N < M ≤ 16" in texts(test)
+    assert test.button(key="prune").disabled

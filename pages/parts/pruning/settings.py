@@ -86,7 +86,7 @@ def _what(checkpoint: Checkpoint | None) -> dict:
     columns = st.columns([2, 1, 1])
     with columns[1]:
         pattern = controls.draw(PruneSpec, "pattern", "prune_pattern", bind="query-params")
-    fixed = PATTERNS[pattern].sparsity
+    fixed = PATTERNS[pattern].sparsity if pattern in PATTERNS else None
     with columns[2]:
         if fixed is not None:
             allocation = next(name for name, row in ALLOCATIONS.items() if row.even)

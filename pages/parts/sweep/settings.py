@@ -87,8 +87,9 @@ def _axes() -> dict[str, Any]:
         default=list(field.default),
         key="sweep_patterns",
         bind="query-params",
-        format_func=lambda name: PATTERNS[name].title,
-        help=field.description,
+        format_func=lambda name: PATTERNS[name].title if name in PATTERNS else name,
+        accept_new_options=True,
+        help=help_text(field),
     )
     axes: dict[str, Any] = {"methods": tuple(methods), "patterns": tuple(patterns)}
     for column, name in zip(st.columns(len(_LISTED)), _LISTED, strict=True):
