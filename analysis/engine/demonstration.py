@@ -13,7 +13,7 @@ MOST_TOKENS = 64  # new tokens, and denoising steps
 MOST_WAITING = 4  # recordings that run or wait
 ONLY_READ = (
     "This is a demonstration: it records short prompts with the bundled pair and changes nothing else. Install "
-    "SinkScope to do this."
+    "SinkScope for the rest."
 )
 
 
