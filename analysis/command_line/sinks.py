@@ -92,6 +92,11 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, An
         replace(set_exhibits.movement(name, recordings), name=f"movement-{file_name(name)}")
         for name, recordings in sets.items()
     ]
+    by_head = [
+        replace(shown, name=f"{shown.name}-{file_name(name)}")
+        for name, recordings in sets.items()
+        for shown in (set_exhibits.heads(name, recordings, metric) for metric in recordings.info.head_metrics)
+    ]
     over_steps = [
         set_exhibits.kinds_over_steps(sets, -1),
         *(set_exhibits.curve(sets, name, -1) for name in first.info.curves if name in CURVES),
@@ -99,12 +104,12 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, An
     tables = {
         "layers-by-kind": layers.table,
         "movement": set_exhibits.movement_table(sets),
-        **{shown.name: shown.table for shown in over_steps},
+        **{shown.name: shown.table for shown in [*over_steps, *by_head]},
         **{f"prompts-{file_name(name)}": set_exhibits.prompt_table(recordings) for name, recordings in sets.items()},
     }
     words = in_words(study["shown"], "What {name} shows beyond its nulls", "Nothing lies beyond its nulls.")
     caveat = Exhibit("What these sentences leave out", f"{NOISE} {set_exhibits.CENTROID_CAVEAT}", None)
-    write(folder, "Where the sinks are", study, [layers, *words, caveat, *moves, *over_steps], tables)
+    write(folder, "Where the sinks are", study, [layers, *words, caveat, *moves, *over_steps, *by_head], tables)
 
 
 def _spec(source: str, options: argparse.Namespace) -> RecordSetSpec:

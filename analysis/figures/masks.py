@@ -43,11 +43,13 @@ def grids(
     signed: bool = False,
     selected: tuple[int, int] | None = None,
     clickable: bool = False,
+    percent: bool = True,
 ) -> go.Figure:
     """Layer × head or layer × projection grids side by side on one colour scale, the first the measured one.
 
     columns: what a column is ('head'), or the name of each. signed: around 0, blue below and red above. selected: the
     cell of the first grid to outline. clickable: each of its cells is a point with customdata (layer, column).
+    percent: the numbers are shares.
     """
     figure = make_subplots(
         1,
@@ -57,7 +59,7 @@ def grids(
         shared_yaxes=True,
     )
     for index, grid in enumerate(shown, 1):
-        figure.add_trace(_cells(grid, name, columns, signed), row=1, col=index)
+        figure.add_trace(_cells(grid, name, columns, signed, percent), row=1, col=index)
     layers, count = shown[0].values.shape
     layer, column = (axis.ravel() for axis in np.indices((layers, count)))
     if clickable:  # heatmaps send no clicks; invisible squares over them do
@@ -68,7 +70,7 @@ def grids(
                 mode="markers",
                 marker={"symbol": "square", "size": 22, "opacity": 0},
                 customdata=np.stack([layer, column], axis=-1).tolist(),
-                text=_hover(shown[0], name, columns, signed).ravel().tolist(),
+                text=_hover(shown[0], name, columns, signed, percent).ravel().tolist(),
                 hovertemplate="%{text}" + CLICK_HINT + "<extra></extra>",
                 showlegend=False,
             ),
@@ -82,7 +84,7 @@ def grids(
     layout(figure, "", "", height=max(260, min(640, 110 + (30 if layers > 16 else 38) * layers)))
     values = np.concatenate([np.abs(grid.values[np.isfinite(grid.values)]) for grid in shown])
     top = (float(values.max(initial=0)) or 1e-9) * (100 if signed else 1)
-    share = ".2~%" if top < 0.05 else ".0%"
+    share = "~g" if not percent else ".2~%" if top < 0.05 else ".0%"
     bar = color_bar(f"{name}, points") if signed else {**color_bar(name), "tickformat": share}
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
     figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=34 if len(shown) > 1 else 12, dragmode=False)
@@ -102,26 +104,28 @@ def grids(
     return write_cells(figure)
 
 
-def _cells(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) -> go.Heatmap:
+def _cells(grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool) -> go.Heatmap:
     written = grid.values.size <= _WRITTEN_CELLS
+    number = "%{z:+.2~f}" if signed else "%{z:.3~p}" if percent else "%{z:.2~g}"
     return go.Heatmap(
         # Signed numbers are differences, in points as they are written, so that none reads −0.
         z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else grid.values, np.float32),
         coloraxis="coloraxis",
-        text=_hover(grid, name, columns, signed).tolist(),
+        text=_hover(grid, name, columns, signed, percent).tolist(),
         hovertemplate="%{text}<extra></extra>",
         # Of no size, so that the browser fits it into the cells, also on a phone.
-        texttemplate=("%{z:+.2~f}" if signed else "%{z:.3~p}") if written else None,
+        texttemplate=number if written else None,
         xgap=1,
         ygap=1,
     )
 
 
-def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool) -> np.ndarray:
+def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool) -> np.ndarray:
     lines = np.empty(grid.values.shape, object)
     for (layer, column), value in np.ndenumerate(grid.values):
         where = f"{columns} {column}" if isinstance(columns, str) else as_text(columns[column])
-        number = ("none" if np.isnan(value) else f"{100 * value:+.3f} points") if signed else f"{value:.3%}"
+        unsigned = f"{value:.3%}" if percent else f"{value:.3g}"
+        number = ("none" if np.isnan(value) else f"{100 * value:+.3f} points") if signed else unsigned
         more = f"<br>{grid.hover[layer, column]}" if grid.hover is not None else ""
         lines[layer, column] = f"layer {layer}, {where}<br>{name} {number}{more}"
     return lines

@@ -17,9 +17,8 @@ from analysis.jobs.summaries import RecordSetSummary
 from analysis.models.resident import free_memory, resident_model
 from analysis.recording import set_file
 from analysis.recording.set_file import RecordingSet, RecordingSetInfo, SetPrompt
-from analysis.sinks import layer_run, movement
-from analysis.sinks.layer_run import LayerRun
-from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, EvaluateSpec, RecordSetSpec
+from analysis.sinks import layer_run, metrics, movement
+from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, EvaluateSpec, RecordSetSpec, SinkParams
 
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
@@ -58,7 +57,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     for recording in _recorded(model, plan, spec.seed, progress):
         run, rng = recording.run, np.random.default_rng([spec.seed, recording.index])
         sinks = run.sinks(spec.sinks)
-        measured = _measured(run, sinks) | {"split_curves": layer_run.split_curves(run, sinks)}
+        measured = _measured(recording, sinks, spec.sinks) | {"split_curves": layer_run.split_curves(run, sinks)}
         arrays.take("trained", recording.index, measured)
         arrays.take("shuffled", recording.index, movement.shuffled(run, sinks, spec.null_draws, rng))
         arrays.take("fixed", recording.index, movement.held_fixed(run, spec.sinks))
@@ -90,6 +89,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         notes=tuple(plan.notes),
         parts=layer_run.PARTS,
         split_curves=layer_run.SPLIT_CURVES,
+        head_metrics=metrics.of_mass(),
         batch_bytes=plan.batch_bytes,
         seconds=time.perf_counter() - started,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -212,12 +212,14 @@ def _recorded(model: "LoadedModel", plan: _Plan, seed: int, progress: _Progress)
 # --- what is kept of it -----------------------------------------------------------------------------------------
 
 
-def _measured(run: LayerRun, sinks: np.ndarray) -> dict[str, np.ndarray]:
+def _measured(recording: "PromptRun", sinks: np.ndarray, params: SinkParams) -> dict[str, np.ndarray]:
+    run = recording.run
     return {
         **layer_run.sums_by_kind(run, sinks),
         **movement.movement(run, sinks),
         "curves": layer_run.curves(run, sinks),
         "counts": layer_run.counts_over_steps(run, sinks),
+        "heads": recording.head_means(params),
     }
 
 
@@ -245,8 +247,8 @@ def _random_models(
             break
         seeds.append(spec.seed + number + 1)
         for index in rows:
-            run = replayed(network, recordings[index], plan.rows, progress)
-            measured = _measured(run, run.sinks(spec.sinks))
+            recording = replayed(network, recordings[index], plan.rows, progress)
+            measured = _measured(recording, recording.run.sinks(spec.sinks), spec.sinks)
             del measured["counts"]
             arrays.take(f"random{number}", index, measured)
         del network

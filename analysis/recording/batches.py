@@ -1,5 +1,5 @@
-"""Recording many prompts: those of one length are written together, and each recording is reduced to its layers at
-once, so that no recording of all heads is ever held.
+"""Recording many prompts: those of one length are written together, and of a batch the heads are held in half
+precision until each of its recordings is reduced.
 """
 
 from collections import defaultdict
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from analysis.attention import AttentionInputs, LayerMassObserver
+from analysis.attention import AttentionInputs, MassObserver
 from analysis.errors import UserError
 from analysis.models.layout import attention_windows, layout_of
 from analysis.models.load import LoadedModel
@@ -17,10 +17,11 @@ from analysis.models.tokenizer import token_strings
 from analysis.recording.denoising import check_prompt, choices, denoise, stop_tokens
 from analysis.recording.steps import Choice
 from analysis.recording.trajectory import PADDING
+from analysis.sinks import metrics
 from analysis.sinks.attention_pattern import AttentionPattern, query_counts
 from analysis.sinks.layer_run import LayerRun, names_of_kinds
 from analysis.sinks.token_states import TokenState
-from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Sampling
+from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Sampling, SinkParams
 
 MOST_ROWS = 16  # sequences in a batch; on two CPU cores more of them gain nothing
 _LOGIT_COPIES = 3  # a sampler holds the logits, their probabilities and what it ranks by
@@ -32,19 +33,28 @@ OnStep = Callable[[int], None]
 @dataclass(frozen=True)
 class PromptRun:
     """A recorded prompt. index: its place among the prompts. tokens (T, S) int32 of every step, PADDING where absent.
-    block_length: tokens a block, where the sampler chose it.
+    heads (T, L, H, S) float16: the mass of every head, NaN where absent. block_length: tokens a block, where the
+    sampler chose it.
     """
 
     index: int
     run: LayerRun
     tokens: np.ndarray
+    heads: np.ndarray
     block_length: int | None
 
     def without_mass(self) -> "PromptRun":
         """What replaying needs, which is a small part of it."""
         run = self.run
         pattern = replace(run.pattern)  # without what it has computed
-        return replace(self, run=replace(run, mass=run.mass[:, :0], pattern=pattern))
+        return replace(self, run=replace(run, mass=run.mass[:, :0], pattern=pattern), heads=self.heads[:, :0])
+
+    def head_means(self, params: SinkParams) -> np.ndarray:
+        """What `metrics.head_means` tells of every head, (A, L, H)."""
+        sinks = self.run.sinks(params)[:, -1]
+        return metrics.head_means(
+            metrics.Heads(self.heads.astype(np.float32), sinks, params, self.run.pattern.largest_mass)
+        )
 
 
 def same_alone(sampling: Sampling) -> bool:
@@ -59,12 +69,16 @@ def same_alone(sampling: Sampling) -> bool:
 
 
 def row_bytes(model: LoadedModel, sampling: Sampling, prompt_length: int) -> int:
-    """Bytes one sequence of a batch takes at most: mass by layer of all its steps, and the logits of one."""
+    """Bytes one sequence of a batch takes at most: mass by layer and by head of all its steps, the latter twice more
+    while it is reduced, and the logits of one.
+    """
     positions, steps = sampling.length(prompt_length), sampling.forwards(0)
     mass = steps * positions * (model.geometry.layers + 4) * 4
     guided = 2 if getattr(sampling, "cfg", 0) else 1
-    heads = model.geometry.layers * model.geometry.heads * positions * 4
-    return mass + guided * (_LOGIT_COPIES * positions * model.geometry.vocabulary * 4 + heads)
+    heads = model.geometry.layers * model.geometry.heads * positions
+    maps = 2 * model.geometry.heads * positions**2 * 4 if _sees_prefixes(model) else 0
+    kept = mass + steps * heads * (2 + 4 + 4) + maps
+    return kept + guided * (_LOGIT_COPIES * positions * model.geometry.vocabulary + heads) * 4
 
 
 def batches(prompts: Sequence[Sequence[int]], mask_token: int | None, rows: int) -> list[list[int]]:
@@ -89,23 +103,24 @@ def recorded(
             yield _prompt_run(model, index, prompt.shape[1], steps, getattr(sampling, "block_length", None))
 
 
-def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnStep) -> LayerRun:
+def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnStep) -> PromptRun:
     """The steps of a recording through another network of its family: that network's mass in place of the recorded."""
-    run = recording.run
+    run, shape = recording.run, network.geometry
     inputs = [tokens[tokens != PADDING] for tokens in recording.tokens]
-    mass = np.full((run.steps, network.geometry.layers, run.state.shape[1]), np.nan, np.float32)
+    mass = np.full((run.steps, shape.layers, run.state.shape[1]), np.nan, np.float32)
+    heads = np.full((run.steps, shape.layers, shape.heads, run.state.shape[1]), np.nan, np.float16)
     if _sees_prefixes(network):
         [prefixes] = _prefix_masses(network, [inputs[-1]], [[len(tokens) for tokens in inputs]])
-        for step, row in enumerate(prefixes):
-            mass[step, :, : row.shape[1]] = row
+        for step, (paid, by_head) in enumerate(prefixes):
+            mass[step, :, : paid.shape[1]], heads[step, :, :, : paid.shape[1]] = paid, by_head
         on_step(run.steps)
-        return run.with_mass(mass)
+        return replace(recording, run=run.with_mass(mass), heads=heads)
     by_length: dict[int, list[int]] = defaultdict(list)
     for step, tokens in enumerate(inputs):
         by_length[len(tokens)].append(step)
     blocks = network.architecture.by_blocks
     size = 1 if blocks else rows
-    observer = LayerMassObserver()
+    observer = MassObserver()
     for steps in by_length.values():
         for start in range(0, len(steps), size):
             part = steps[start : start + size]
@@ -115,13 +130,15 @@ def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnS
                 layout = replace(layout, open_from=int(run.pattern.open_block[part[0], 0]))
             stacked = torch.from_numpy(np.stack([inputs[step] for step in part]).astype(np.int64))
             network.predict(stacked, observer, keep=1, layout=layout)
-            for step, row in zip(part, observer.take().numpy(), strict=True):
-                mass[step][:, run.present[step]] = row / network.geometry.heads
+            for step, row in zip(part, observer.take().mass.numpy(), strict=True):
+                mass[step][:, run.present[step]] = row.mean(axis=1)
+                heads[step][:, :, run.present[step]] = row
             on_step(len(part))
     # Every token asks here, where the recording may have gone on from a cached prefix.
     queries = np.stack([np.zeros(run.steps, np.int32), run.pattern.queries[:, 1]], axis=1)
     same = (queries == run.pattern.queries).all()
-    return replace(run, mass=mass, pattern=run.pattern if same else replace(run.pattern, queries=queries))
+    pattern = run.pattern if same else replace(run.pattern, queries=queries)
+    return replace(recording, run=replace(run, mass=mass, pattern=pattern), heads=heads)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
@@ -129,13 +146,14 @@ def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnS
 
 @dataclass(frozen=True)
 class _Steps:
-    """One sequence, a list entry a step: tokens and state (S_t,), mass (L, S_t) averaged over heads, open_block and
-    queries, from and to. final: the finished text.
+    """One sequence, a list entry a step: tokens and state (S_t,), mass (L, S_t) averaged over heads and (L, H, S_t) of
+    each in half precision, open_block and queries, from and to. final: the finished text.
     """
 
     tokens: list[np.ndarray]
     state: list[np.ndarray]
     mass: list[np.ndarray]
+    heads: list[np.ndarray]
     open_block: list[tuple[int, int]]
     queries: list[tuple[int, int]]
     final: np.ndarray
@@ -144,17 +162,18 @@ class _Steps:
 def _write_by_step(
     model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, on_step: OnStep
 ) -> list[_Steps]:
-    taken: list[tuple[Choice, np.ndarray]] = []
+    taken: list[tuple[Choice, np.ndarray, np.ndarray]] = []
     for step in denoise(model, prompt, sampling, seed):
-        taken.append((step.choice, step.mass.mean(dim=2).numpy()))
+        taken.append((step.choice, step.mass.mean(dim=2).numpy(), step.mass.numpy().astype(np.float16)))
         on_step(len(prompt))
     return [
         _Steps(
-            tokens=[choice.tokens[row].cpu().numpy() for choice, _ in taken],
-            state=[choice.state[row].cpu().numpy() for choice, _ in taken],
-            mass=[mass[row] for _, mass in taken],
-            open_block=[choice.open_block for choice, _ in taken],
-            queries=[choice.query_range for choice, _ in taken],
+            tokens=[choice.tokens[row].cpu().numpy() for choice, _, _ in taken],
+            state=[choice.state[row].cpu().numpy() for choice, _, _ in taken],
+            mass=[mass[row] for _, mass, _ in taken],
+            heads=[heads[row] for _, _, heads in taken],
+            open_block=[choice.open_block for choice, _, _ in taken],
+            queries=[choice.query_range for choice, _, _ in taken],
             final=taken[-1][0].output[row].cpu().numpy(),
         )
         for row in range(len(prompt))
@@ -187,17 +206,18 @@ def _write_by_prefix(
     given = prompt.shape[1]
     texts = [row[: given + count].cpu().numpy() for row, count in zip(output, counts.tolist(), strict=True)]
     lengths = [list(range(given, len(text))) for text in texts]
-    masses = _prefix_masses(model, [text[:-1] for text in texts], lengths)
+    masses_of_texts = _prefix_masses(model, [text[:-1] for text in texts], lengths)
     return [
         _Steps(
             tokens=[text[:length] for length in of_text],
             state=[np.where(np.arange(length) < given, TokenState.GIVEN, TokenState.COMMITTED) for length in of_text],
-            mass=mass,
+            mass=[paid for paid, _ in masses],
+            heads=[by_head for _, by_head in masses],
             open_block=[(length, length + 1) for length in of_text],
             queries=[(0, length) for length in of_text],
             final=text,
         )
-        for text, of_text, mass in zip(texts, lengths, masses, strict=True)
+        for text, of_text, masses in zip(texts, lengths, masses_of_texts, strict=True)
     ]
 
 
@@ -206,22 +226,26 @@ def _sees_prefixes(model: LoadedModel) -> bool:
 
 
 class _PrefixMassObserver:
-    """What the first n queries pay to each key, averaged over heads, for the n asked for of each sequence."""
+    """What the first n queries pay to each key, for the n asked for of each sequence: (N, H, S) by layer."""
 
     def __init__(self, lengths: Sequence[Sequence[int]]) -> None:
         self.lengths = lengths
         self.layers: dict[int, list[torch.Tensor]] = {}
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
-        paid = torch.cat([part.mean(dim=1) for part in inputs.probabilities()], dim=1)
-        prefixes = paid.cumsum(dim=1).cpu()
-        self.layers[layer] = [rows[torch.tensor(of) - 1] for rows, of in zip(prefixes, self.lengths, strict=True)]
+        paid = torch.cat(list(inputs.probabilities()), dim=2)
+        prefixes = paid.cumsum(dim=2).transpose(1, 2)
+        self.layers[layer] = [
+            rows[torch.tensor(of, device=rows.device) - 1].cpu()
+            for rows, of in zip(prefixes, self.lengths, strict=True)
+        ]
 
 
 def _prefix_masses(
     network: LoadedModel, texts: Sequence[np.ndarray], lengths: Sequence[Sequence[int]]
-) -> list[list[np.ndarray]]:
-    """The mass (L, n) of the first n tokens of each text, for the lengths n asked for.
+) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    """The mass of the first n tokens of each text, for the lengths n asked for: (L, n) averaged over heads, and
+    (L, H, n) of each in half precision.
 
     What is filled in after a shorter text is seen by none of its tokens.
     """
@@ -233,10 +257,11 @@ def _prefix_masses(
     network.predict(tokens, observer, keep=1)
     masses = []
     for row, of in enumerate(lengths):
-        mass = torch.stack([observer.layers[layer][row] for layer in sorted(observer.layers)], dim=1).numpy()
+        by_head = torch.stack([observer.layers[layer][row] for layer in sorted(observer.layers)], dim=1)
+        mass, halves = by_head.mean(dim=2).numpy(), by_head.numpy().astype(np.float16)
         if not np.isfinite(mass).all():
             raise UserError("The attention of this model is not finite (NaN or infinite). Run in float32.")
-        masses.append([mass[step, :, :length] for step, length in enumerate(of)])
+        masses.append([(mass[step, :, :length], halves[step, :, :, :length]) for step, length in enumerate(of)])
     return masses
 
 
@@ -247,12 +272,16 @@ def _prompt_run(
     tokens = np.full((len(steps.tokens), positions), PADDING, np.int32)
     state = np.full(tokens.shape, TokenState.ABSENT, np.int8)
     mass = np.full((len(tokens), steps.mass[0].shape[0], positions), np.nan, np.float32)
+    heads = np.full((len(tokens), *steps.heads[0].shape[:2], positions), np.nan, np.float16)
     for step, (row, states, paid) in enumerate(zip(steps.tokens, steps.state, steps.mass, strict=True)):
         there = np.flatnonzero(states != TokenState.ABSENT)
         tokens[step, there], state[step, there], mass[step][:, there] = row[there], states[there], paid[:, there]
+        heads[step][:, :, there] = steps.heads[step][:, :, there]
     present = state != TokenState.ABSENT
     open_block, queries = (np.array(part, np.int32) for part in (steps.open_block, steps.queries))
-    mass *= (present.sum(axis=1) / query_counts(present, queries)).astype(np.float32)[:, None, None]
+    each_query = (present.sum(axis=1) / query_counts(present, queries)).astype(np.float32)
+    mass *= each_query[:, None, None]
+    heads *= each_query.astype(np.float16)[:, None, None, None]
     family = model.architecture
     starts = (
         layout_of(family, prompt_length, block_length).starts(positions) if family.attention == "block-causal" else ()
@@ -262,4 +291,4 @@ def _prompt_run(
     names = token_strings(model.tokenizer, set(np.unique(tokens).tolist()) - {PADDING})
     kinds = names_of_kinds(tokens, state, names, stop_tokens(model))
     run = LayerRun(mass, kinds, state, pattern, prompt_length, steps.final)
-    return PromptRun(index, run, tokens, block_length)
+    return PromptRun(index, run, tokens, heads, block_length)

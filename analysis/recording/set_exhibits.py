@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures import dynamics, layer_kinds
+from analysis.figures import dynamics, layer_kinds, masks
 from analysis.recording import set_measures, set_verdicts
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.intervals import Estimates
-from analysis.sinks.metrics import CURVES
+from analysis.sinks.metrics import CURVES, HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.sinks.token_states import ALL
 
@@ -157,6 +157,33 @@ def kinds_over_steps(sets: Sets, scope: int) -> Shown:
             "A masked token is [MASK] wherever it stands; then its position decides (first, last), then its text."
         ),
         dynamics.kinds_over_steps(counts, first.info.kinds),
+        pd.concat(tables),
+    )
+
+
+def heads(name: str, recordings: RecordingSet, measure: str) -> Shown:
+    """A row of `metrics.of_mass` for every head, mean over prompts, beside that of random weights."""
+    metric = HEAD_METRICS[measure]
+    grids, tables = [], []
+    for which, title in (("trained", name), ("random", "random weights")):
+        if which == "random" and not recordings.info.random_seeds:
+            continue
+        estimates = set_measures.heads(recordings, measure, which)
+        intervals = np.empty(estimates.value.shape, object)
+        for cell in np.ndindex(intervals.shape):
+            ends = (set_verdicts.number(float(end[cell]), metric.percent) for end in (estimates.low, estimates.high))
+            intervals[cell] = f"95 % interval over prompts {' to '.join(ends)}"
+        grids.append(masks.Grid(title, estimates.value, intervals))
+        layer, head = (axis.ravel() for axis in np.indices(estimates.value.shape))
+        numbers = {end: getattr(estimates, end).ravel() for end in ("value", "low", "high")}
+        tables.append(pd.DataFrame({"of": title, "layer": layer, "head": head, **numbers}))
+    finding = set_verdicts.heads_in_words(recordings, measure)
+    return Shown(
+        f"heads-{measure}",
+        f"{metric.title} by layer and head, {name}",
+        f"{finding} {metric.sentence}, mean over {recordings.prompts} prompts.",
+        Formulas(f"$${metric.formula}$$"),
+        masks.grids(grids, metric.title.lower(), "head", percent=metric.percent),
         pd.concat(tables),
     )
 

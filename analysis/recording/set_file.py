@@ -3,8 +3,8 @@ only, so that pages and the command line open it without a model.
 
 Shapes: N prompts, R random-weight models, G scopes (the layers, then all layers together), K kinds of token, C what
 births and deaths coincide with, M curves, D curves that parts of the tokens have, P such parts, T steps of the longest
-recording. NaN where a random-weight model did not see
-a prompt, and where a recording has ended.
+recording, A measures of heads, L layers, H heads. NaN where a random-weight model did not see a prompt, and where a
+recording has ended.
 """
 
 from collections.abc import Mapping
@@ -58,9 +58,12 @@ SHAPES: dict[str, str] = {
     "random.curves": "NGMT",
     "trained.counts": "NGTK",
     "trained.split_curves": "NPGDT",
+    "trained.heads": "NALH",
+    "random.heads": "RNALH",
 }
 """Every array of a file. random.curves: the mean over the random-weight models that saw the prompt. trained.counts:
-sinks by step and kind. trained.split_curves: curves of a part of the tokens, which older files lack."""
+sinks by step and kind. trained.split_curves: curves of a part of the tokens. heads: rows of `metrics.of_mass`, means
+over the steps. Older files lack these last three."""
 
 
 class SetPrompt(BaseModel):
@@ -98,6 +101,7 @@ class RecordingSetInfo(BaseModel):
     curves: tuple[str, ...] = tuple(CURVES)
     parts: tuple[str, ...] = ()
     split_curves: tuple[str, ...] = ()
+    head_metrics: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     batch_bytes: Count
     seconds: FiniteFloat
@@ -176,7 +180,8 @@ def open_set(path: Path, called: str | None = None) -> RecordingSet:
 
 def _stored(info: RecordingSetInfo) -> list[str]:
     """The names of the arrays that a file has."""
-    return [name for name in SHAPES if info.parts or name != "trained.split_curves"]
+    lacks = {"split_curves": not info.parts, "heads": not info.head_metrics}
+    return [name for name in SHAPES if not lacks.get(name.split(".")[1], False)]
 
 
 def refusal(path: Path) -> str:
@@ -206,6 +211,9 @@ def _check(recordings: RecordingSet, called: str) -> None:
         "D": len(info.split_curves),
         "P": len(info.parts),
         "T": steps,
+        "A": len(info.head_metrics),
+        "L": info.layers,
+        "H": info.heads,
     }
     for name in _stored(info):
         letters = SHAPES[name]
@@ -215,7 +223,7 @@ def _check(recordings: RecordingSet, called: str) -> None:
                 f"{called} is damaged: '{name}' is {array.dtype} of shape {array.shape}, not numbers of shape {shape}. "
                 "Record the set again."
             )
-        negative = not name.endswith("curves") and (array[np.isfinite(array)] < 0).any()
+        negative = not name.endswith(("curves", "heads")) and (array[np.isfinite(array)] < 0).any()
         if np.isinf(array).any() or negative:
             raise UserError(f"{called} is damaged: '{name}' has negative or infinite numbers. Record the set again.")
     if len(info.prompts) < 2 or steps < 1:

@@ -203,11 +203,18 @@ def excess(recordings: RecordingSet, measure: str, null: str) -> Estimates:
     observed = parts(arrays_of(recordings, "trained"))
     if null != "random":
         return paired_difference(observed, parts(arrays_of(recordings, null)))
+    return _beyond_each_model(recordings, observed, lambda model: parts(arrays_of(recordings, null, model)))
+
+
+def _beyond_each_model(recordings: RecordingSet, observed: Parts, of_model: Callable[[int], Parts]) -> Estimates:
+    """The difference to that random-weight model which comes closest, with the intervals of all of them together; NaN
+    where there are fewer than `LEAST_MODELS`.
+    """
     models = len(recordings.info.random_seeds)
     if models < LEAST_MODELS:
-        nothing = np.full(recordings.layers + 1, np.nan)
+        nothing = np.full(observed[0].shape[1:], np.nan)
         return Estimates(nothing, nothing, nothing)
-    differences = [paired_difference(observed, parts(arrays_of(recordings, null, model))) for model in range(models)]
+    differences = [paired_difference(observed, of_model(model)) for model in range(models)]
     values, lows, highs = (
         np.stack([getattr(difference, name) for difference in differences]) for name in ("value", "low", "high")
     )
@@ -237,6 +244,31 @@ def single_curves(
 def parts_of(recordings: RecordingSet, name: str) -> tuple[str, ...]:
     """The splits of which a set can tell a row of `CURVES`: all tokens, and the parts it was recorded with."""
     return (ALL, *(recordings.info.parts if name in recordings.info.split_curves else ()))
+
+
+def heads(recordings: RecordingSet, name: str, which: str = "trained") -> Estimates:
+    """A row of `metrics.of_mass` for every head, mean over the prompts that have a value, (L, H)."""
+    return quotient(single_heads(recordings, name, which))
+
+
+def head_excess(recordings: RecordingSet, name: str) -> Estimates:
+    """The same less what random weights give, paired by prompt, (L, H), with intervals that hold for all heads
+    together; of several models as in `excess`.
+    """
+
+    def parts(which: str, model: int | None = None) -> Parts:
+        values = arrays_of(recordings, which, model)["heads"][:, recordings.info.head_metrics.index(name)]
+        values = values.reshape(len(values), -1)
+        return values, np.ones_like(values)
+
+    flat = _beyond_each_model(recordings, parts("trained"), lambda model: parts("random", model))
+    shape = recordings.layers, recordings.info.heads
+    return Estimates(flat.value.reshape(shape), flat.low.reshape(shape), flat.high.reshape(shape))
+
+
+def single_heads(recordings: RecordingSet, name: str, which: str = "trained") -> np.ndarray:
+    """The same of every prompt by itself, (N, L, H). which: trained or random, the mean over its models."""
+    return arrays_of(recordings, which)["heads"][:, recordings.info.head_metrics.index(name)]
 
 
 def counts_over_steps(recordings: RecordingSet, scope: int) -> np.ndarray:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.recording.set_file import RecordingSet
-from analysis.recording.set_measures import LEAST_MODELS, MOVES, arrays_of, by_kind, excess, moves
+from analysis.recording.set_measures import LEAST_MODELS, MOVES, arrays_of, by_kind, excess, head_excess, heads, moves
 from analysis.registry import Registry
 from analysis.sinks.intervals import LEAST_PROMPTS, Estimates, paired_difference
+from analysis.sinks.metrics import HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS
 
 NOISE = (
@@ -178,17 +179,44 @@ _LEAST = 0.0001  # smaller numbers are not written out
 _KIND_TITLES = {"first": "the first token", "last": "the last token", "word": "words"}
 
 
+def heads_in_words(recordings: RecordingSet, measure: str) -> str:
+    """In how many heads a row of `metrics.of_mass` lies beyond random weights, and in which most."""
+    if len(recordings.info.random_seeds) < LEAST_MODELS:
+        return f"Of fewer than {LEAST_MODELS} random-weight models nothing is said beside them."
+    if recordings.prompts < LEAST_PROMPTS:
+        return f"Of fewer than {LEAST_PROMPTS} prompts nothing is said beside random weights."
+    percent, difference = HEAD_METRICS[measure].percent, head_excess(recordings, measure)
+    values, random = (heads(recordings, measure, which) for which in ("trained", "random"))
+    above = np.nan_to_num(difference.low, nan=-1.0) > 0
+    below = np.nan_to_num(difference.high, nan=1.0) < 0
+    if not (above | below).any():
+        return "No head is shown to differ from random weights."
+    sides = [
+        f"{side.sum()} of {side.size} heads show {word} each random-weight model"
+        for side, word in ((above, "more than"), (below, "less than"))
+        if side.any()
+    ]
+    strongest = np.where(above | below, np.abs(difference.value), -np.inf)
+    layer, head = np.unravel_index(int(strongest.argmax()), strongest.shape)
+    ends = " to ".join(number(end[layer, head], percent) for end in (values.low, values.high))
+    return (
+        f"{'; '.join(sides)}, at 95 % for all heads together. Farthest from it: layer {layer}, head {head} with "
+        f"{number(values.value[layer, head], percent)} ({ends}), random weights "
+        f"{number(random.value[layer, head], percent)}."
+    )
+
+
 def layers_in_words(layers: np.ndarray, count: int) -> str:
     """'Layer 3', 'Layers 0–2 and 5', 'All 8 layers'."""
     numbers = sorted(int(layer) for layer in layers)
     if len(numbers) == count > 1:
         return f"All {count} layers"
     runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
+    for layer in numbers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
         else:
-            runs.append([number])
+            runs.append([layer])
     parts = [str(run[0]) if len(run) == 1 else f"{run[0]}{'–' if len(run) > 2 else ', '}{run[-1]}" for run in runs]
     *others, last = [part for piece in parts for part in piece.split(", ")]
     return f"Layer{'s' if len(numbers) > 1 else ''} {', '.join(others) + ' and ' if others else ''}{last}"
@@ -196,11 +224,12 @@ def layers_in_words(layers: np.ndarray, count: int) -> str:
 
 def _range(values: np.ndarray, percent: bool) -> str:
     low, high = np.nanmin(values), np.nanmax(values)
-    lowest, highest = (_number(value, percent) for value in (low, high))
+    lowest, highest = (number(value, percent) for value in (low, high))
     return lowest if lowest == highest else f"{lowest} to {highest}"
 
 
-def _number(value: float, percent: bool) -> str:
+def number(value: float, percent: bool) -> str:
+    """A value as sentences write it."""
     if percent:
         return f"{value:.0%}"
     return f"{value:.3g}" if value >= _LEAST or value == 0 else f"less than {_LEAST}"

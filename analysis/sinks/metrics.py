@@ -404,6 +404,20 @@ HEAD_METRICS: Registry[HeadMetric] = Registry(
 )
 
 
+def of_mass() -> tuple[str, ...]:
+    """The rows of `HEAD_METRICS` that attention mass alone tells."""
+    return tuple(name for name, metric in HEAD_METRICS.items() if not metric.reads_values)
+
+
+def head_means(heads: Heads) -> np.ndarray:
+    """Every row of `of_mass`, its mean over the steps where it is one a step, (A, L, H) float32."""
+    rows = []
+    for name in of_mass():
+        values = HEAD_METRICS[name].compute(heads)
+        rows.append(mean_over_steps(values) if HEAD_METRICS[name].per_step else values)
+    return np.stack(rows).astype(np.float32)
+
+
 # --- spatial against temporal variance --------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from analysis.recording.set_file import SHAPES, RecordingSet, RecordingSetInfo, 
 from analysis.recording.trajectory import RecordedModel
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.layer_run import PARTS, SPLIT_CURVES
-from analysis.sinks.metrics import CURVES
+from analysis.sinks.metrics import CURVES, of_mass
 from analysis.sinks.movement import COINCIDENCES
 from analysis.specs import LLaDASampling, SinkParams
 
@@ -16,7 +16,7 @@ STEPS, LAYERS = 6, 4
 def a_set(seed: int, models: int = 3, prompts: int = 20) -> RecordingSet:
     rng = np.random.default_rng(seed)
     sizes = {"N": prompts, "R": models, "G": LAYERS + 1, "K": len(KINDS), "C": len(COINCIDENCES), "M": len(CURVES)}
-    sizes |= {"T": STEPS, "D": len(SPLIT_CURVES), "P": len(PARTS)}
+    sizes |= {"T": STEPS, "D": len(SPLIT_CURVES), "P": len(PARTS), "A": len(of_mass()), "L": LAYERS, "H": 1}
     arrays = {}
     for name, letters in SHAPES.items():
         values = rng.gamma(20, 0.2, size=tuple(sizes[letter] for letter in letters))
@@ -51,6 +51,7 @@ def a_set(seed: int, models: int = 3, prompts: int = 20) -> RecordingSet:
         null_draws=1,
         parts=PARTS,
         split_curves=SPLIT_CURVES,
+        head_metrics=of_mass(),
         batch_bytes=1,
         seconds=1.0,
         created="2026-01-01T00:00:00+00:00",

@@ -9,15 +9,18 @@ from safetensors.numpy import load_file, save_file
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.models.load import load, random_like
-from analysis.recording import set_exhibits, set_measures
+from analysis.recording import set_exhibits, set_measures, set_verdicts
 from analysis.recording.batches import batches, recorded, replayed, same_alone
 from analysis.recording.collecting import record
 from analysis.recording.denoising import denoise
 from analysis.recording.set_file import SHAPES, RecordingSet, open_set
 from analysis.recording.trajectory import PADDING
+from analysis.sinks import definitions
+from analysis.sinks.metrics import HEAD_METRICS, Heads, mean_over_steps, of_mass
 from analysis.sinks.token_states import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSetSpec, SinkParams
 from tests.helpers import QuietContext, tiny_llada
+from tests.recording.made_sets import a_set
 
 PROMPTS = ("mia has a dog .", "ben has a red cat .", "the dog is big .", "mia and ben go home .", "the cat is red .")
 
@@ -65,6 +68,7 @@ def test_prompts_recorded_together_are_recorded_as_alone(source: str, sampling, 
         for name in ("queries", "open_block"):
             assert (getattr(runs[index].run.pattern, name) == alone[name]).all(), name
         np.testing.assert_allclose(runs[index].run.mass, alone["mass"].mean(axis=2), rtol=2e-3, atol=1e-4)
+        np.testing.assert_allclose(runs[index].heads, alone["mass"], rtol=4e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("source", ["small", "bundled-ar"])
@@ -74,10 +78,11 @@ def test_replaying_a_recording_through_its_own_model_gives_what_was_recorded(sou
     prompts = [model.encode(PROMPTS[0], "off")[0]]
     [run] = recorded(model, prompts, sampling, 0, 16, lambda sequences: None)
     again = replayed(model, run.without_mass(), 3, lambda sequences: None)
-    np.testing.assert_allclose(again.mass, run.run.mass, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(again.run.mass, run.run.mass, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(again.heads, run.heads, rtol=2e-3, atol=1e-3)
     other = replayed(random_like(model, 1), run.without_mass(), 3, lambda sequences: None)
-    assert not np.allclose(other.mass, run.run.mass, equal_nan=True)
-    assert (np.isnan(other.mass[:, 0]) == (run.tokens == PADDING)).all()
+    assert not np.allclose(other.run.mass, run.run.mass, equal_nan=True)
+    assert (np.isnan(other.run.mass[:, 0]) == (run.tokens == PADDING)).all()
 
 
 def test_what_draws_at_random_is_recorded_one_by_one() -> None:
@@ -119,14 +124,44 @@ def test_parts_of_the_tokens_have_curves_of_their_own_and_add_up_to_all(recorded
     assert set(shown.table["of"]) == {"mean", *(f"prompt {number}" for number in range(1, 6))}
     own = shown.table[shown.table["of"] == "prompt 2"]["number of sinks"].to_numpy()
     np.testing.assert_array_equal(own, set_measures.single_curves(recordings, "count", 0, split="[MASK] only")[1])
-    older = recordings.info.model_copy(update={"parts": (), "split_curves": ()})
-    arrays = {name: values for name, values in load_file(path).items() if name != "trained.split_curves"}
+    older = recordings.info.model_copy(update={"parts": (), "split_curves": (), "head_metrics": ()})
+    lacking = ("trained.split_curves", "trained.heads", "random.heads")
+    arrays = {name: values for name, values in load_file(path).items() if name not in lacking}
     save_file(
         arrays,
         tmp_path / "older.safetensors",
-        {"sinkscope_set": older.model_dump_json(exclude={"parts", "split_curves"})},
+        {"sinkscope_set": older.model_dump_json(exclude={"parts", "split_curves", "head_metrics"})},
     )
     assert set_measures.parts_of(open_set(tmp_path / "older.safetensors"), "count") == (ALL,)
+
+
+def test_every_head_is_measured_as_in_a_recording_of_its_own(recorded_set, small: ModelSpec) -> None:
+    import torch
+
+    recordings, _, _ = recorded_set
+    model, sampling, params = load(small), recordings.info.sampling, recordings.info.sinks
+    alone = record(denoise(model, torch.tensor([model.encode(PROMPTS[1], "off")[0]]), sampling, 0), 8, 16, "float32")
+    mass = alone["mass"]
+    sinks = definitions.find_sinks(mass.mean(axis=(1, 2)), params)
+    for name in of_mass():
+        values = HEAD_METRICS[name].compute(Heads(mass, sinks, params))
+        expected = mean_over_steps(values) if HEAD_METRICS[name].per_step else values
+        measured = set_measures.single_heads(recordings, name)[1]
+        np.testing.assert_allclose(measured, expected, rtol=0.02, atol=1e-3, err_msg=name)
+        estimates = set_measures.heads(recordings, name)
+        np.testing.assert_allclose(estimates.value, np.nanmean(set_measures.single_heads(recordings, name), axis=0))
+    shown = set_exhibits.heads("tiny", recordings, "strength")
+    assert set(shown.table["of"]) == {"tiny", "random weights"}
+    assert "fewer than 10 prompts nothing is said" in shown.sentence.replace("Of ", "")
+
+
+def test_a_head_that_differs_from_random_weights_is_named_and_no_other() -> None:
+    recordings = a_set(0)
+    said = [set_verdicts.heads_in_words(recordings, name) for name in of_mass()]
+    assert said == ["No head is shown to differ from random weights."] * len(said)
+    recordings.arrays["trained.heads"][:, of_mass().index("first"), 2] += 5
+    sentence = set_verdicts.heads_in_words(recordings, "first")
+    assert sentence.startswith("1 of 4 heads show more than each random-weight model") and "layer 2, head 0" in sentence
 
 
 def test_a_block_that_is_opened_is_told_from_what_moves_by_itself(recorded_set) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.recording import set_exhibits, set_measures
 from analysis.recording.set_exhibits import CENTROID_CAVEAT, Shown
 from analysis.recording.set_verdicts import NOISE
-from analysis.sinks.metrics import CURVES
+from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
 from analysis.sinks.token_states import ALL, SPLITS
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import permission
@@ -61,6 +61,7 @@ def by_layer() -> dict[str, Any] | None:
         for column, name in zip(st.columns(2, gap="large"), names[index : index + 2], strict=False):
             with column:
                 _chart(_curve(sets, name, scope, split, singles))
+    _by_head(sets)
     _prompts(sets)
     return {
         set_.name: {
@@ -96,6 +97,26 @@ def _words(sets: list[OpenSet]) -> None:
     for one_set in sets:
         for note in one_set.recordings.info.notes:
             st.caption(f"{plain(one_set.name)}: {plain(note)}")
+
+
+def _by_head(sets: list[OpenSet]) -> None:
+    """Every head of the sets that were recorded with them."""
+    st.subheader("Head by head")
+    metric = st.selectbox(
+        "Metric",
+        of_mass(),
+        key="set_metric",
+        bind="query-params",
+        format_func=lambda name: HEAD_METRICS[name].title,
+        width=320,
+    )
+    for one_set in sets:
+        if metric in one_set.recordings.info.head_metrics:
+            _chart(_heads(one_set, metric), f"heads_{one_set.key}")
+        else:
+            st.caption(
+                f"{plain(one_set.name)}: an earlier version recorded this set and kept no heads. Record it again."
+            )
 
 
 def _prompts(sets: list[OpenSet]) -> None:
@@ -167,3 +188,8 @@ def _kinds(sets: list[OpenSet], scope: int) -> Shown:
 @st.cache_data(max_entries=64, hash_funcs=BY_SET, show_spinner=False)
 def _curve(sets: list[OpenSet], name: str, scope: int, split: str, singles: bool) -> Shown:
     return set_exhibits.curve(_by_name(sets), name, scope, split, singles)
+
+
+@st.cache_data(max_entries=32, hash_funcs=BY_SET, show_spinner="Measuring every head…")
+def _heads(one_set: OpenSet, metric: str) -> Shown:
+    return set_exhibits.heads(one_set.name, one_set.recordings, metric)
