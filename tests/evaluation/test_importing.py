@@ -15,12 +15,15 @@ from analysis.evaluation.importing import Wanted, import_folders
 from analysis.evaluation.tables import disagreements, summary
 
 TASKS = ("bundled_knowledge", "bundled_problems", "bundled_text")
+TURNS = "{% for turn in messages %}{{ turn['content'] }} .{% endfor %}"
 TOKENIZER = Path("analysis/bundled/autoregressive").resolve()
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory) -> Path:
-    """--output_path of lm-eval for two models, of which the second was asked fewer items."""
+    """--output_path of lm-eval for two models, of which the second was asked fewer items; beside it, in `chat`, what
+    both answered to one task in the turns of a chat template.
+    """
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.tasks import TaskManager
@@ -42,23 +45,26 @@ def kept(tmp_path_factory) -> Path:
         )
         source = root / f"tiny-{seed}"
         model.save_pretrained(source)
-        tokenizer.save_pretrained(source)
-        tracker = EvaluationTracker(output_path=str(root / "out"))
-        said = simple_evaluate(
-            model="hf",
-            model_args={"pretrained": str(source)},
-            tasks=list(TASKS),
-            limit=limit,
-            task_manager=manager,
-            log_samples=True,
-            device="cpu",
-            evaluation_tracker=tracker,
-            bootstrap_iters=0,
-        )
-        samples = said.pop("samples")
-        tracker.save_results_aggregated(results=said, samples=samples)
-        for task in said["configs"]:
-            tracker.save_results_samples(task_name=task, samples=samples[task])
+        for place, tasks, template in (("out", TASKS, None), ("chat", TASKS[:1], TURNS)):
+            tokenizer.chat_template = template
+            tokenizer.save_pretrained(source)
+            tracker = EvaluationTracker(output_path=str(root / place))
+            said = simple_evaluate(
+                model="hf",
+                model_args={"pretrained": str(source)},
+                tasks=list(tasks),
+                limit=limit,
+                task_manager=manager,
+                log_samples=True,
+                device="cpu",
+                evaluation_tracker=tracker,
+                bootstrap_iters=0,
+                apply_chat_template=template is not None,
+            )
+            samples = said.pop("samples")
+            tracker.save_results_aggregated(results=said, samples=samples)
+            for task in said["configs"]:
+                tracker.save_results_samples(task_name=task, samples=samples[task])
     return root / "out"
 
 
@@ -149,6 +155,18 @@ def test_items_with_another_prompt_are_not_compared(folder):
     found = import_folders([folder])
     assert "bundled_knowledge" not in found.shuffled
     assert any(problem.startswith("Knowledge of tiny-0 is not compared") for problem in found.problems)
+
+
+def test_prompts_in_chat_turns_are_joined_with_their_like_and_with_no_others(folder, kept):
+    chat = kept.parent / "chat"
+    together = import_folders([chat])
+    assert together.names == ("tiny-0", "tiny-1")
+    assert len(together.shuffled["bundled_knowledge"]) == 6
+    assert "emplate" not in comparing.mismatch(together, (1, 0))
+    item = next(iter(together.shuffled["bundled_knowledge"]))
+    assert item.question.endswith(" ."), "as it was asked, in its turn"
+    with pytest.raises(UserError, match="their tasks or prompts differ"):
+        import_folders([of_model(folder, 0), of_model(chat, 0)], ["plain", "chat"])
 
 
 def test_the_newest_of_two_runs_of_a_task_counts(folder):
