@@ -232,8 +232,8 @@ def _fixed(first: np.ndarray, second: np.ndarray, axis: int, groups: int, sums: 
     width = first.shape[1] if axis == 0 else first.shape[1] // groups
     named = [(row.kept, row.group) for row in PATTERNS.values() if row.kept is not None and row.group is not None]
     # Of a row that is one group any mask with even rows would be N:M.
-    groups = range(2, min(LARGEST_GROUP, first.shape[1] - 1) + 1)
-    others = [(group - int(first[0, :group].sum()), group) for group in groups]
+    sizes = range(2, min(LARGEST_GROUP, first.shape[1] - 1) + 1)
+    others = [(size - int(first[0, :size].sum()), size) for size in sizes]
     for kept, group in (*named, *others):
         if width % group or not 1 <= kept < group:
             continue
