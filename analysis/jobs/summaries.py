@@ -3,7 +3,9 @@
 Fields that older records and recordings taken in from elsewhere lack are NotRequired.
 """
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 
 class NoSummary(TypedDict):

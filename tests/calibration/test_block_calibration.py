@@ -142,7 +142,7 @@ def test_the_calibration_text_is_noised_beside_its_clean_copy_by_the_pipeline(mo
 def test_wanda_reads_clean_text_in_the_blocks_the_model_was_trained_on(model, text):
     seen = []
 
-    def take(batch, layer, name, inputs):
+    def take(batch, layer, name, inputs, routed):
         if (layer, name) == (1, "self_attn.q_proj"):
             seen.append(inputs)
 

@@ -132,7 +132,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_repeats_nothing(tmp_p
     assert {job_id: after[job_id]["started"] for job_id in before} == {
         job_id: job["started"] for job_id, job in before.items()
     }
-    assert sorted(job["kind"] for job in after.values()) == ["evaluate"] * 5 + ["prune"] * 4
+    assert sorted(job["kind"] for job in done().values()) == ["evaluate"] * 5 + ["prune"] * 4
     assert "not shown at 60 %" in second.stdout and "two sources of noise" in second.stdout
 
     written = json.loads((out / "sweep.json").read_text())

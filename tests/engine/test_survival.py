@@ -20,6 +20,7 @@ from analysis.jobs import JOBS
 from analysis.specs import (
     AblateSetSpec,
     AblateSpec,
+    AlternativesSpec,
     AttentionMapSpec,
     CalibrateSpec,
     CalibrationParams,
@@ -323,6 +324,7 @@ def test_weights_of_the_resident_model_are_as_before_after_any_job(engine, tmp_p
         "record_set": RecordSetSpec(
             model=CPU, prompts="own", own_prompts=("mia has", "ben"), sampling=sampling, random_models=0
         ),
+        "alternatives": AlternativesSpec(model=CPU, tokens=tokens, position=3),
         "geometry": GeometrySpec(model=CPU, inputs=(tuple(range(5, 29)),), prompt_length=3, random_models=1),
         "lens": LensSpec(model=CPU, tokens=tokens, positions=(3,), becomes=(11,), prompt_length=2),
         "ablate_set": AblateSetSpec(model=CPU, prompts=(tokens, tokens[::-1]), sampling=sampling, count=1),

@@ -56,7 +56,7 @@ def test_a_grid_cell_tells_its_layer_and_head_when_clicked():
 def test_bars_of_sinks_are_coloured_and_hold_every_position():
     mass = np.array([1.0, 5.0, 1.0, 4.0])
     figure = figures.mass_of_step(mass, list("abcd"), mass > 3, 3.0)
-    plain, sink = figure.data
+    plain, sink = figure.data[:2]
     assert (list(plain.x), list(sink.x)) == ([0, 2], [1, 3])
     assert list(sink.y) == [5.0, 4.0]
     assert sink.marker.color == SINK

@@ -144,10 +144,6 @@ def test_noise_over_a_whole_text_is_refused(spec, tmp_path):
 
 
 def test_a_pruned_copy_is_evaluated_beside_the_dense_model(spec, tmp_path):
-    if spec.source.endswith("llada2"):
-        with pytest.raises(UserError, match="mixtures of experts"):
-            jobs.prune(PruneSpec(model=spec, method="magnitude", out=str(tmp_path / "out")), QuietContext(tmp_path))
-        return
     text = tmp_path / "text.jsonl"
     rng = np.random.default_rng(0)
     text.write_text("".join(f'{{"input_ids": {rng.integers(5, 90, 16).tolist()}}}\n' for _ in range(2)))

@@ -208,7 +208,7 @@ def test_a_recording_of_the_reader_is_causal_and_one_of_a_model_without_is_refus
 def test_what_needs_a_mask_token_is_refused_with_the_reason(spec, model, tmp_path):
     with pytest.raises(UserError, match="canvas of random tokens"):
         model.predict(torch.zeros(1, 4, dtype=torch.long))
-    with pytest.raises(UserError, match="mixtures of experts"):
+    with pytest.raises(UserError, match="not pruned here"):
         jobs.prune(PruneSpec(model=spec, method="magnitude", out=str(tmp_path / "out")), QuietContext(tmp_path))
     with pytest.raises(UserError, match="one text at a time"):
         list(denoise(model, torch.zeros(2, 4, dtype=torch.long), DiffusionGemmaSampling(), 0))

@@ -246,7 +246,7 @@ def test_the_output_error_is_that_of_the_outputs(stored, tmp_path):
     seen = []
     Resident(model).inputs(
         [torch.from_numpy(heldout[:, level]) for level in range(heldout.shape[1])],
-        lambda batch, index, first, given_to: seen.append(given_to) if (index, first) == (0, name) else None,
+        lambda batch, index, first, given_to, routed: seen.append(given_to) if (index, first) == (0, name) else None,
         lambda: None,
     )
     inputs = torch.cat([given_to.flatten(0, 1) for given_to in seen]).double().numpy()

@@ -58,8 +58,9 @@ def test_an_added_definition_is_offered_explained_and_counts(recording, trajecto
         if page == "pages/sinks.py":
             assert test.metric[0].value == f"{sinks.sum(axis=1).mean():.2f}"
         if page == "pages/denoise.py":
-            line = json.loads(test.get("plotly_chart")[0].proto.spec)["layout"]["shapes"][0]["y0"]
-            assert line == pytest.approx(levels[3, 0], rel=1e-5)
+            drawn = json.loads(test.get("plotly_chart")[0].proto.spec)["data"]
+            line = next(trace for trace in drawn if trace.get("name") == "sink threshold")["y"]
+            assert line == pytest.approx([levels[3, 0]] * 2, rel=1e-5)
 
 
 def shown(test) -> str:

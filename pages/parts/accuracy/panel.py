@@ -202,7 +202,7 @@ def _take_away(record: JobRecord) -> None:
     repeated = (
         import_command(spec) if isinstance(spec, ImportSpec) else evaluate_command(record.parameters(EvaluateSpec))
     )
-    st.code(repeated, language="bash", wrap_lines=True)
+    st.code(repeated, language=None, wrap_lines=True)
     file = engine().result_file(record)
     with st.container(horizontal=True):
         names = list(record.summary["models"])

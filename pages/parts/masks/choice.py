@@ -82,7 +82,7 @@ def how_to_prune(known: dict[str, Path]) -> None:
                 command("prune", "bundled", {"method": method, "sparsity": 0.5}, str(where / method))
                 for method in filter(None, (METHODS[discounted].control, discounted))
             ),
-            language="bash",
+            language=None,
             wrap_lines=True,
         )
         st.caption(

@@ -152,7 +152,7 @@ def _details(record: JobRecord, report: dict, folder: Path) -> None:
     st.markdown("**The folder**")
     st.code(str(folder), language=None, wrap_lines=True)
     st.markdown("**The command that repeats it**")
-    st.code(report["command"], language="bash", wrap_lines=True)
+    st.code(report["command"], language=None, wrap_lines=True)
     st.download_button(
         "Report (JSON)",
         lambda: json.dumps(report, indent=2),

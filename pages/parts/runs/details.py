@@ -167,7 +167,7 @@ def _report(run: Run) -> None:
     st.code(str(run.folder), language=None, wrap_lines=True)
     if report.get("command"):
         st.markdown("**The command that repeats it**")
-        st.code(str(report["command"]), language="bash", wrap_lines=True)
+        st.code(str(report["command"]), language=None, wrap_lines=True)
     st.download_button(
         "Report (JSON)",
         lambda: json.dumps(report, indent=2, ensure_ascii=False),
