@@ -145,7 +145,8 @@ def plan(
 
     Head groups: the overall share of them, rounded down (to the nearest where no channels may go). Channels take the
     rest, in steps of 8; what rounding leaves over is owed by the next block. So the overall sparsity is met to within
-    half a step of one block wherever channels may go. One group and one step of channels stay in every block.
+    half a step of one block wherever channels may go, but where all of them are too few, so that one more head group
+    has to go and is by itself too much. One group and one step of channels stay in every block.
     one_width: every block loses the same number of channels, which meets it to within half a step of all blocks.
     Raises UserError where that makes the sparsity impossible, and where it is too low for a single unit to go.
     """

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 pytestmark = pytest.mark.slow
 
 
-def turn_down(page: Page, samples: int = 24, length: int = 64) -> None:
+def turn_down(page: Page, samples: int = 64, length: int = 64) -> None:
     page.get_by_text("Calibration: text, length, noise").click()
     for label, value in (("Samples", str(samples)), ("Sequence length", str(length))):
         field = page.get_by_role("spinbutton", name=re.compile(f"^{label}"))
