@@ -18,6 +18,7 @@ from analysis.figures.style import (
     color_bar,
     layout,
     shorten,
+    wrapped,
     write_cells,
 )
 
@@ -54,10 +55,12 @@ def grids(
     figure = make_subplots(
         1,
         len(shown),
-        subplot_titles=[as_text(grid.title) for grid in shown] if len(shown) > 1 else None,
+        # In short lines, so that they do not collide on a phone.
+        subplot_titles=[wrapped(grid.title, 12) for grid in shown] if len(shown) > 1 else None,
         horizontal_spacing=0.05,
         shared_yaxes=True,
     )
+    figure.update_annotations(font_size=12)
     for index, grid in enumerate(shown, 1):
         figure.add_trace(_cells(grid, name, columns, signed, percent), row=1, col=index)
     layers, count = shown[0].values.shape
@@ -87,7 +90,7 @@ def grids(
     share = "~g" if not percent else ".2~%" if top < 0.05 else ".0%"
     bar = color_bar(f"{name}, points") if signed else {**color_bar(name), "tickformat": share}
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
-    figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=34 if len(shown) > 1 else 12, dragmode=False)
+    figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=46 if len(shown) > 1 else 12, dragmode=False)
     named = not isinstance(columns, str)
     ticks: dict[str, object] = {"dtick": 1 if count <= 16 else 4 if count <= 64 else 16}
     if named:
