@@ -133,6 +133,8 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_repeats_nothing(tmp_p
         job_id: job["started"] for job_id, job in before.items()
     }
     assert sorted(job["kind"] for job in done().values()) == ["evaluate"] * 5 + ["prune"] * 4
+    left = [job["state"] for job_id, job in after.items() if job_id not in done()]
+    assert len(left) <= 1 and set(left) <= {"interrupted"}, "at most what ran when it was killed"
     assert "not shown at 60 %" in second.stdout and "two sources of noise" in second.stdout
 
     written = json.loads((out / "sweep.json").read_text())
