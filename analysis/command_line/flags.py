@@ -115,3 +115,16 @@ class Terminal(SilentContext):
 
     def log(self, text: str) -> None:
         print(f"\r\033[K{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+
+
+def add_set_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of verbs that write a folder about many prompts."""
+    parser.add_argument(
+        "--prompts",
+        default="bundled",
+        metavar="FILE|bundled|TASK",
+        help="a text file with one prompt a line, 'bundled', or a benchmark, whose items' contexts are taken",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")

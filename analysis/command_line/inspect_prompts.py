@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import Terminal, add_flags, add_set_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import own_prompts, sampling_of
 from analysis.command_line.written_study import PAGE, in_words, refusal, write
 from analysis.specs import INSIGHTS, OWN_PROMPTS, SAMPLINGS, InspectParams, ModelSpec, RecordSpec, SinkParams
@@ -28,15 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Gives the verb its flags."""
     parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     parser.add_argument("--beside", metavar="SRC", help="another model on the same prompts, as a pruned one")
-    parser.add_argument(
-        "--prompts",
-        default="bundled",
-        metavar="FILE|bundled|TASK",
-        help="a text file with one prompt a line, 'bundled', or a benchmark, whose items' contexts are taken",
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_set_flags(parser)
     seen = {"channels"}  # told by channels_kept
     for spec in (InspectParams, RecordSpec, SinkParams, ModelSpec):
         add_flags(parser, spec, "", seen)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import Terminal, add_flags, add_set_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import own_prompts, sampling_of
 from analysis.command_line.written_study import PAGE, file_name, in_words, refusal, write
 from analysis.errors import UserError
@@ -23,15 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--beside", nargs="+", default=[], metavar="SRC", help="other models on the same prompts, as bundled-ar"
     )
-    parser.add_argument(
-        "--prompts",
-        default="bundled",
-        metavar="FILE|bundled|TASK",
-        help="a text file with one prompt a line, 'bundled', or a benchmark, whose items' contexts are taken",
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_set_flags(parser)
     seen = {"prompts"}
     for spec in (SetParams, SinkParams, ModelSpec):
         add_flags(parser, spec, "", seen)
