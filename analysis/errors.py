@@ -35,10 +35,10 @@ _ADVICE = {
 def os_sentence(error: OSError, named: str = "") -> str:
     """What the operating system refused, for which path, and what to do, in one line. named: a path that the sentence
     before it has told."""
-    what = error.strerror or str(error).strip() or type(error).__name__
+    problem = error.strerror or str(error).strip() or type(error).__name__
     path = "" if error.filename is None else str(error.filename)
     where = f"'{shorten(path)}': " if path and path != named else ""
-    return " ".join(f"{where}{what.rstrip('.')}. {_ADVICE.get(error.errno or 0, '')}".split())
+    return " ".join(f"{where}{problem.rstrip('.')}. {_ADVICE.get(error.errno or 0, '')}".split())
 
 
 def first_line(error: BaseException) -> str:

@@ -28,18 +28,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from analysis.evaluation.likelihood import (
-    Budget,
-    Part,
-    Request,
-    all_sets,
-    drawn_sets,
-    is_exact,
-    masks_seed,
-    planned_forwards,
-    run_forwards,
-    seed_of,
-)
+from analysis.evaluation.likelihood import Budget, Part, Request, masks_seed, planned_forwards, run_forwards, seed_of
+from analysis.evaluation.masked_sets import all_sets, drawn_sets, is_exact
 from analysis.models.load import LoadedModel, load
 from analysis.specs import ModelSpec
 from training.measure import calibration, pruned_copy, read_items, token_ids

@@ -102,9 +102,9 @@ def cached_decoding(shape: dict[str, Any], rounds: int) -> None:
     times: dict[str, list[float]] = {name: [] for name in ways}
     for counted in range(-1, rounds):
         texts = []
-        for name, asked in ways.items():
+        for name, forward in ways.items():
             began = time.perf_counter()
-            steps = list(denoise(model, prompt, asked, 0))
+            steps = list(denoise(model, prompt, forward, 0))
             if counted >= 0:
                 times[name].append(time.perf_counter() - began)
             texts.append(steps[-1].choice.output)

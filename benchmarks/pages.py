@@ -22,7 +22,8 @@ SHAPE = {"layers": 32, "heads": 32, "positions": 512, "steps": 128}
 
 def synthetic(path: Path, layers: int, heads: int, positions: int, steps: int, seed: int = 0) -> None:
     """Writes a recording of random mass with a few strong positions, as float16."""
-    from analysis.recording.trajectory import RecordedModel, RecordingInfo, Trajectory, save
+    from analysis.recording.trajectory import RecordedModel, RecordingInfo, Trajectory
+    from analysis.recording.trajectory_file import save
     from analysis.sinks.token_states import mask_states
     from analysis.specs import LLaDASampling
 

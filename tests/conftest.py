@@ -83,7 +83,7 @@ def store(tmp_path) -> Store:
 def trajectory(bundled, tmp_path_factory) -> Trajectory:
     """A real recording of the bundled model: 8 steps, 16 new tokens."""
     from analysis import jobs
-    from analysis.recording.trajectory import open_trajectory
+    from analysis.recording.trajectory_file import open_trajectory
     from analysis.specs import LLaDASampling, RecordSpec
     from tests.helpers import QuietContext
 

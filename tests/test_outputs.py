@@ -15,7 +15,7 @@ from analysis.errors import UserError
 from analysis.evaluation import items_file
 from analysis.pruned import report_file
 from analysis.pruning.saving import finished_folder
-from analysis.recording import trajectory
+from analysis.recording import trajectory_file
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges names here")
 
@@ -53,7 +53,7 @@ def special(kind: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a link", "a folder"])
-@pytest.mark.parametrize("refusal", [REFUSAL, trajectory.refusal, items_file.refusal])
+@pytest.mark.parametrize("refusal", [REFUSAL, trajectory_file.refusal, items_file.refusal])
 def test_only_regular_files_are_replaced(kind, refusal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a socket's name must be short
     out = Path("out")

@@ -11,7 +11,7 @@ from analysis.errors import UserError, os_sentence, shorten
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.prompts import single_token
 from analysis.recording.branching import branch_of, branch_request, deciding_step
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SAMPLINGS, Branch, ModelSpec, RecordSpec, sentence
 from cache.keys import imported_key
 

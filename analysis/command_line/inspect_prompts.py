@@ -40,20 +40,20 @@ def run(options: argparse.Namespace) -> int:
     """Looks inside and writes the study."""
     outputs.check(options.out, options.overwrite, refusal)
     params, sinks = InspectParams(**given(InspectParams, options)), SinkParams(**given(SinkParams, options))
-    own = own_prompts(options.prompts)
+    own_texts = own_prompts(options.prompts)
     from analysis.jobs.inspecting import inspect_prompts
     from analysis.jobs.recording_sets import prompt_texts
 
     with folder_beside(options.out, ".inspect-") as scratch:
         with Terminal(scratch) as context:
-            source, count = (OWN_PROMPTS if own else options.prompts), params.prompt_count
+            source, count = (OWN_PROMPTS if own_texts else options.prompts), params.prompt_count
             record = RecordSpec(
                 model=ModelSpec(source=options.model, **given(ModelSpec, options)),
                 sampling=sampling_of(options.model, options),
                 **given(RecordSpec, options),
             )
-            texts, notes = prompt_texts(source, own[:count], count, record.seed, context)
-            found = inspect_prompts(record, list(dict.fromkeys(texts)), params, sinks, options.beside, context)
+            texts, notes = prompt_texts(source, own_texts[:count], count, record.seed, context)
+            inspection = inspect_prompts(record, list(dict.fromkeys(texts)), params, sinks, options.beside, context)
         folder = scratch / "study"
         folder.mkdir()
         settings = {
@@ -61,15 +61,15 @@ def run(options: argparse.Namespace) -> int:
             "beside": options.beside,
             "inspected": params.model_dump(mode="json"),
             "sinks": sinks.model_dump(mode="json"),
-            "prompts": found.prompts,
-            "notes": [*notes, *found.notes],
+            "prompts": inspection.prompts,
+            "notes": [*notes, *inspection.notes],
         }
-        study = write_study(folder, settings, found)
+        study = write_study(folder, settings, inspection)
         note = outputs.place(folder, options.out, options.overwrite, refusal)
     if options.json:
         print(json.dumps({"out": str(options.out), **study}, ensure_ascii=False))
         return 0
-    print(f"{options.model}: {len(found.prompts)} prompts, {found.seconds:.0f} s.")
+    print(f"{options.model}: {len(inspection.prompts)} prompts, {inspection.seconds:.0f} s.")
     for title, sentences in study["shown"].items():
         for sentence in sentences or [NOTHING]:
             print(f"  {title}: {sentence}")
@@ -79,13 +79,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def write_study(folder: Path, settings: dict[str, Any], found: "Inspection") -> dict[str, Any]:
+def write_study(folder: Path, settings: dict[str, Any], inspection: "Inspection") -> dict[str, Any]:
     """The figures over all prompts, then those of the first one. What was found, as it is written."""
     from dataclasses import replace
 
-    study = {**settings, "seconds": found.seconds, "shown": {INSIGHTS[n].title: s for n, s in found.words.items()}}
-    first = [replace(one, sentence=_OF_ONE.format(sentence=one.sentence)) for one in found.of_first]
-    shown: list[Shown | Exhibit] = [*in_words(study["shown"], "{name}", NOTHING), *found.over_prompts, *first]
-    tables: dict[str, pd.DataFrame] = {one.name: one.table for one in (*found.over_prompts, *found.of_first)}
-    write(folder, "Inside the model at its sinks", study, shown, tables | found.tables)
+    study = {
+        **settings,
+        "seconds": inspection.seconds,
+        "shown": {INSIGHTS[n].title: s for n, s in inspection.words.items()},
+    }
+    first = [replace(exhibit, sentence=_OF_ONE.format(sentence=exhibit.sentence)) for exhibit in inspection.of_first]
+    shown: list[Shown | Exhibit] = [*in_words(study["shown"], "{name}", NOTHING), *inspection.over_prompts, *first]
+    tables: dict[str, pd.DataFrame] = {
+        exhibit.name: exhibit.table for exhibit in (*inspection.over_prompts, *inspection.of_first)
+    }
+    write(folder, "Inside the model at its sinks", study, shown, tables | inspection.tables)
     return study

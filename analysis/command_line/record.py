@@ -9,7 +9,7 @@ from analysis import outputs
 from analysis.command_line.branching import add_branch_flags, branch_spec, refuse_branch_flags
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import read_prompts, sampling_of
-from analysis.recording.trajectory import refusal
+from analysis.recording.trajectory_file import refusal
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec
 
 

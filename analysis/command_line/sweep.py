@@ -258,11 +258,11 @@ def refusal(path: Path) -> str:
 
 def _print(settings: Sequence[sweep_scores.Setting], verdicts: Sequence[str], out: Path, note: str) -> None:
     for model in dict.fromkeys(setting.pruning.model.source for setting in settings):
-        mine = [setting for setting in settings if setting.pruning.model.source == model]
-        chance = mine[0].chance
+        of_model = [setting for setting in settings if setting.pruning.model.source == model]
+        chance = of_model[0].chance
         told = "" if chance is None else f", chance {chance:.1%}"
-        print(f"{model}: dense {mine[0].dense.value:.1%}{told}")
-        for setting in mine:
+        print(f"{model}: dense {of_model[0].dense.value:.1%}{told}")
+        for setting in of_model:
             low, high = setting.by_seed.min(), setting.by_seed.max()
             seeds = f"{len(setting.seeds)} seed{'s' if len(setting.seeds) > 1 else ''}"
             spread = f", {low:.1%} to {high:.1%} over {seeds}" if len(setting.seeds) > 1 else f", {seeds}"

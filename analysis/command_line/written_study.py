@@ -33,12 +33,12 @@ def write(
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
     exhibits = []
-    for one in shown:
-        if isinstance(one, Exhibit):
-            exhibits.append(one)
+    for exhibit in shown:
+        if isinstance(exhibit, Exhibit):
+            exhibits.append(exhibit)
             continue
-        (folder / f"figure-{one.name}.json").write_text(one.figure.to_json(), encoding="utf-8")
-        exhibits.append(Exhibit(one.title, one.sentence, one.figure))
+        (folder / f"figure-{exhibit.name}.json").write_text(exhibit.figure.to_json(), encoding="utf-8")
+        exhibits.append(Exhibit(exhibit.title, exhibit.sentence, exhibit.figure))
     (folder / STUDY).write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     settings = {name: value for name, value in study.items() if name not in ("shown", "noise")}
     (folder / PAGE).write_text(page_html(title, settings, exhibits), encoding="utf-8")

@@ -23,7 +23,7 @@ from analysis.errors import UserError
 from analysis.jobs import JOBS, RecordSummary, known_key
 from analysis.models.checkpoint import CONFIG_FILE
 from analysis.pruned.masks_file import only_masks
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import ModelSpec, Replay, Spec, SweepSpec, sentence
 from cache import environment
 from cache.keys import code_version, imported_key
@@ -74,7 +74,9 @@ class Engine:
         self._sweeps = Sweeps(self, self._book, self._owner)
         self._studies = Studies(self, self._book, self._owner)
         # In the order in which they are taken over: what others ask for goes first.
-        self._planners: dict[str, Planner[Any, Any]] = {one.kind: one for one in (self._sweeps, self._studies)}
+        self._planners: dict[str, Planner[Any, Any]] = {
+            planner.kind: planner for planner in (self._sweeps, self._studies)
+        }
         self._closed = False
         if alone:
             self._dispatcher.start([], [])

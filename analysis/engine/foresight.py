@@ -63,12 +63,12 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
     if unmeasured:
         unknown.append(f"the time of {len(unmeasured)} of {len(points)} prunings, until they are estimated")
     for model in spec.models:
-        mine = [point for point in points if point.model == model]
+        of_model = [point for point in points if point.model == model]
         seconds = _seconds_a_model(engine.jobs("evaluate"), spec.evaluation_of(model))
-        if mine and seconds is None:
+        if of_model and seconds is None:
             unscored.append(model.source)
             unknown.append(f"the time of scoring {model.source} and its pruned models: these tasks were not run on it")
-        scoring += (seconds or 0.0) * (len(mine) + 1 if mine else 0)
+        scoring += (seconds or 0.0) * (len(of_model) + 1 if of_model else 0)
     if points and spec.footprints:
         unknown.append("the time of measuring sizes and speeds")
     workers = engine.workers()
@@ -133,15 +133,15 @@ def _disk(spec: SweepSpec, points: Sequence[PruneSpec], workers: int) -> int | N
     total = 0
     for model in spec.models:
         checkpoint = find(model.source, model.paradigm)
-        mine = sum(point.model == model for point in points)
+        pruned_of_it = sum(point.model == model for point in points)
         if checkpoint is None:
-            if mine:
+            if pruned_of_it:
                 return None
             continue
         whole = weight_bytes(checkpoint, None)
         masks = weight_bytes(checkpoint, 1) // 8  # a bit a weight
-        at_once = mine if spec.keep == "checkpoints" else min(mine, LOOKAHEAD * workers + 1)
-        total += whole * at_once + masks * mine
+        at_once = pruned_of_it if spec.keep == "checkpoints" else min(pruned_of_it, LOOKAHEAD * workers + 1)
+        total += whole * at_once + masks * pruned_of_it
     return total
 
 

@@ -75,9 +75,9 @@ def shown(effect: Row) -> bool:
     return p is not None and p < 1 - LEVEL and low is not None and not low <= 0 <= high
 
 
-def sentence(found: Sequence[Row], measure: str = "divergence") -> str:
+def sentence(rows: Sequence[Row], measure: str = "divergence") -> str:
     """What the effects on a measure show against matched controls, in one sentence; nothing where none is shown."""
-    those = [effect for effect in found if effect["measure"] == measure and effect["against"] == "matched"]
+    those = [effect for effect in rows if effect["measure"] == measure and effect["against"] == "matched"]
     told = sorted(filter(shown, those), key=lambda effect: -abs(effect["value"]))
     if not told:
         return ""
@@ -90,11 +90,11 @@ def sentence(found: Sequence[Row], measure: str = "divergence") -> str:
     )
 
 
-def contrast_sentence(found: Sequence[Row], intervention: str, measure: str = "divergence") -> str:
+def contrast_sentence(rows: Sequence[Row], intervention: str, measure: str = "divergence") -> str:
     """Whether sinks of high temporal variance do other than those of low, with the interval whatever it shows; nothing
     where they were not compared.
     """
-    for effect in found:
+    for effect in rows:
         if (effect["intervention"], effect["against"], effect["measure"]) == (intervention, CONTRAST[1], measure):
             if effect["low"] is None:
                 return ""

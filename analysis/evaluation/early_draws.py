@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation import likelihood
-from analysis.evaluation.likelihood import Likelihood, Request, is_exact
+from analysis.evaluation.likelihood import Likelihood, Request
+from analysis.evaluation.masked_sets import is_exact
 from analysis.models.load import LoadedModel
 
 ROUNDS = 8

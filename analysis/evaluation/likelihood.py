@@ -5,9 +5,7 @@ are masked, a set of k positions drawn uniformly, and the log-probabilities of t
 
     E_k E_{|M| = k} [ L/k · Σ_{i∈M} log p(x_i | context, x without M) ]
 
-There are 2^L − 1 non-empty sets. Where that is no more than the draws allowed, all are evaluated, each with weight
-L / (k·L·C(L, k)) = 1 / (k·C(L, k)): the exact value. Otherwise draws are stratified over k, and within one k positions
-are balanced: successive sets are cut from shuffled decks of all positions, so that each is masked about equally often.
+Which sets are masked is `masked_sets`' business.
 
 For an autoregressive model it is the chain rule, always exact. For a model that writes block by block the chain rule
 holds over blocks: the log-probability of the answer's tokens in each block given the clean text before it, by the same
@@ -22,15 +20,14 @@ shorter goes. Masked inputs that are equal share one forward.
 
 import hashlib
 import math
-import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 
 import torch
 
 from analysis.errors import UserError
+from analysis.evaluation.masked_sets import MaskedSet, all_sets, drawn_sets, hashed, is_exact
 from analysis.models.layout import Layout, layout_of
 from analysis.models.load import LoadedModel
 
@@ -83,14 +80,6 @@ class Part:
     opening: bool = False
 
 
-@dataclass(frozen=True)
-class MaskedSet:
-    """Positions of the continuation that are masked together, and the weight of the sum of their log-probabilities."""
-
-    positions: tuple[int, ...]
-    weight: float
-
-
 @dataclass
 class Budget:
     """What one forward may hold. It is halved when memory runs out, and stays so."""
@@ -112,53 +101,9 @@ class Budget:
         self.tokens = max(1, min(self.tokens, rows * length) // 2)
 
 
-def is_exact(length: int, draws: int) -> bool:
-    """Whether an answer of this many tokens is enumerated with this many draws."""
-    return bool(2**length - 1 <= draws)
-
-
-def all_sets(length: int) -> list[MaskedSet]:
-    """Every non-empty set of positions; the weighted sum over them is the exact bound."""
-    return [
-        MaskedSet(positions, 1 / (count * math.comb(length, count)))
-        for count in range(1, length + 1)
-        for positions in combinations(range(length), count)
-    ]
-
-
-def drawn_sets(length: int, draws: int, seed: int) -> list[MaskedSet]:
-    """`draws` sets whose weighted sum estimates the exact bound without bias.
-
-    How many are masked is stratified: draw d takes k from ((u + d) / draws) of U{1..L}, with one u for all, so every k
-    occurs ⌊draws/L⌋ or ⌈draws/L⌉ times. Common random numbers: the same seed gives the same sets for every model, and
-    for another length the same u and, draw by draw, the same order of the positions that both have.
-    """
-    offset = random.Random(seed).random()
-    counts = [min(length, 1 + int((offset + draw) / draws * length)) for draw in range(draws)]
-    decks: dict[int, list[int]] = defaultdict(list)
-    return [
-        MaskedSet(_deal(decks[count], count, length, _hashed((seed, draw))), length / count / draws)
-        for draw, count in enumerate(counts)
-    ]
-
-
-def _deal(deck: list[int], count: int, length: int, seed: int) -> tuple[int, ...]:
-    """Takes `count` distinct positions from a deck, putting a fresh shuffled one under what is left when it runs short.
-
-    Positions are treated alike, so every set of `count` positions is equally likely. The order of a fresh deck is that
-    of random numbers a position, which a longer one of the same seed begins with.
-    """
-    if len(deck) < count:
-        generator, left = random.Random(seed), list(deck)
-        numbers = [generator.random() for _ in range(length)]
-        fresh = sorted(range(length), key=numbers.__getitem__, reverse=True)
-        deck[:] = [p for p in fresh if p in left] + [p for p in fresh if p not in left] + left
-    return tuple(sorted(deck.pop() for _ in range(count)))
-
-
 def seed_of(request: Request, seed: int) -> int:
     """A seed that depends on what is asked alone, never on the order of asking."""
-    return _hashed((seed, request.task, request.context, request.continuation))
+    return hashed((seed, request.task, request.context, request.continuation))
 
 
 def masks_seed(request: Request, seed: int) -> int:
@@ -168,15 +113,11 @@ def masks_seed(request: Request, seed: int) -> int:
     likelihood is then the same in all, and goes out of the choice between them. Of choices of unequal length it is
     nearly so (`drawn_sets`).
     """
-    return _hashed((seed, request.task, request.item or request.context))
+    return hashed((seed, request.task, request.item or request.context))
 
 
 def _digest(guidance: float, request: Request) -> bytes:
     return hashlib.sha256(repr((guidance, request.context, request.continuation)).encode()).digest()[:16]
-
-
-def _hashed(parts: tuple[object, ...]) -> int:
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big")
 
 
 def log_likelihoods(
@@ -276,7 +217,7 @@ def _plan(model: LoadedModel, part: Part, request: Request, draws: int, seed: in
         return all_sets(length), True
     request_seed = masks_seed(request, seed)
     if part.layout is not None:  # each block draws sets of its own
-        request_seed = _hashed((request_seed, len(part.context) - len(request.context)))
+        request_seed = hashed((request_seed, len(part.context) - len(request.context)))
     return drawn_sets(length, draws, request_seed), False
 
 

@@ -110,18 +110,18 @@ def _read(task: TaskSamples, sample: Any, place: str, seen: Counter[int]) -> Sam
 
 
 def _described(task: TaskSamples, sample: Mapping[str, Any], seen: Counter[int]) -> Sample:
-    asked = [tuple(_in_order(request)) for request in _in_order(sample["arguments"])]
+    requests = [tuple(_in_order(request)) for request in _in_order(sample["arguments"])]
     kind = task.config.get("output_type")
-    context = str(asked[0][0])
-    responses = tuple(_response(one, kind) for one in sample["filtered_resps"])
+    context = str(requests[0][0])
+    responses = tuple(_response(response, kind) for response in sample["filtered_resps"])
     metrics = {name: _number(sample[name]) for name in _metric_names(sample)}
     question = context
     choices: tuple[str, ...] = ()
     right: Any = sample["target"] if kind != PERPLEXITY else None
     if kind == "multiple_choice":
-        endings = [str(request[1]) for request in asked]
+        endings = [str(request[1]) for request in requests]
         if len(set(endings)) == 1 and len(endings) > 1:  # the choices stand in the context, as in WinoGrande
-            choices = tuple(_without_examples(str(request[0]), task.config) for request in asked)
+            choices = tuple(_without_examples(str(request[0]), task.config) for request in requests)
             right, question = _scored_right(responses, metrics.get("acc"), right), f"…{endings[0]}"
         else:
             choices = tuple(ending.strip() for ending in endings)
@@ -148,7 +148,7 @@ def _metric_names(sample: Mapping[str, Any]) -> list[str]:
 
 def _filter(task: TaskSamples, number: int, seen: Counter[int]) -> str:
     """The filter of a sample that does not say its own: an item stands in the file once a filter, in their order."""
-    filters = [str(mapping(one).get("name")) for one in task.config.get("filter_list") or ()] or [UNFILTERED]
+    filters = [str(mapping(entry).get("name")) for entry in task.config.get("filter_list") or ()] or [UNFILTERED]
     seen[number] += 1
     return filters[min(seen[number], len(filters)) - 1]
 
@@ -194,5 +194,5 @@ def _response(response: Any, kind: Any) -> Any:
 def _number(value: Any) -> Any:
     """A metric's value of an item: a number, or the pair of numbers that a perplexity is made of."""
     if isinstance(value, list):
-        return [float(one) for one in value]
+        return [float(number) for number in value]
     return float(value) if isinstance(value, bool | int | float) else value

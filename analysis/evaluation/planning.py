@@ -167,7 +167,7 @@ def measured(
     """
     crossed = crossed_difference(first, second, clusters, paired=True, test=False)
     seeds = crossed.seeds
-    disagreement = float(np.mean([np.mean((one - other) ** 2) for one, other in zip(first, second, strict=True)]))
+    disagreement = float(np.mean([np.mean((left - other) ** 2) for left, other in zip(first, second, strict=True)]))
     if np.isfinite(crossed.cluster_freedom):
         disagreement = min(disagreement * _at_most(crossed.cluster_freedom), 1.0)
     noise = replace(
@@ -197,10 +197,10 @@ def _at_most(freedom: float) -> float:
 def _alike(first: Sequence[np.ndarray], second: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> float:
     """How alike the differences of a cluster's items are: what makes the clustered variances what they are, 0 to 1."""
     extra, possible = 0.0, 0.0
-    for one, other, of in zip(first, second, clusters, strict=True):
+    for left, other, of in zip(first, second, clusters, strict=True):
         sizes = np.unique(of, return_counts=True)[1]
         pairs = float((sizes * (sizes - 1)).sum())
-        for row in one - other:
+        for row in left - other:
             mean = significance.clustered_mean(row, of)
             if np.isnan(mean.variance) or not pairs:
                 continue

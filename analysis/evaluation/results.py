@@ -137,7 +137,7 @@ class Results:
         for (_, model), answer in self.answers.items():
             seen[model][0].add(answer.precision)
             seen[model][1].add(answer.device)
-        return tuple((" and ".join(sorted(one - {""})), " and ".join(sorted(two - {""}))) for one, two in seen)
+        return tuple((" and ".join(sorted(left - {""})), " and ".join(sorted(two - {""}))) for left, two in seen)
 
     @cached_property
     def at_work(self) -> list[int]:

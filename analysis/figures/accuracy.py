@@ -226,20 +226,22 @@ def whiskers(shown: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
     rows, models = (list(dict.fromkeys(getattr(whisker, name) for whisker in shown)) for name in ("row", "model"))
     figure = go.Figure()
     for index, model in enumerate(models):
-        mine = [whisker for whisker in shown if whisker.model == model and np.isfinite(whisker.value)]
-        values = np.array([[whisker.value, whisker.low, whisker.high] for whisker in mine], np.float32).reshape(-1, 3)
+        of_model = [whisker for whisker in shown if whisker.model == model and np.isfinite(whisker.value)]
+        values = np.array([[whisker.value, whisker.low, whisker.high] for whisker in of_model], np.float32).reshape(
+            -1, 3
+        )
         shift = (index - (len(models) - 1) / 2) * 0.7 / len(models)
         figure.add_trace(
             go.Scatter(
                 x=values[:, 0],
-                y=[rows.index(whisker.row) + shift for whisker in mine],
+                y=[rows.index(whisker.row) + shift for whisker in of_model],
                 mode="markers",
                 name=as_text(model),
                 marker={
                     "color": colors[model],
                     "size": 9,
                     "line": {"color": colors[model], "width": 2},
-                    "symbol": ["circle" if whisker.clear else "circle-open" for whisker in mine],
+                    "symbol": ["circle" if whisker.clear else "circle-open" for whisker in of_model],
                 },
                 error_x={
                     "type": "data",
@@ -249,7 +251,7 @@ def whiskers(shown: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
                     "thickness": 2,
                     "width": 0,
                 },
-                text=["<br>".join(map(as_text, whisker.hover.split("<br>"))) for whisker in mine],
+                text=["<br>".join(map(as_text, whisker.hover.split("<br>"))) for whisker in of_model],
                 hovertemplate="%{text}<extra></extra>",
             )
         )

@@ -49,13 +49,13 @@ def seed_dots(dots: Sequence[Dots], dense: float, chance: float | None) -> go.Fi
     sparsities = sorted({group.sparsity for group in dots})
     colors = dict(zip(names, colors_by_method(list(methods.values())), strict=True))
     for place, name in enumerate(names):
-        mine = [group for group in dots if group.name == name]
+        of_name = [group for group in dots if group.name == name]
         shift = 0.22 * (place - (len(names) - 1) / 2)
-        x = [sparsities.index(dots.sparsity) + shift for dots in mine for _ in dots.seeds]
+        x = [sparsities.index(dots.sparsity) + shift for dots in of_name for _ in dots.seeds]
         figure.add_trace(
             go.Scatter(
                 x=x,
-                y=[value for dots in mine for value in dots.seeds],
+                y=[value for dots in of_name for value in dots.seeds],
                 mode="markers",
                 name=as_text(name),
                 legendgroup=name,
@@ -65,8 +65,8 @@ def seed_dots(dots: Sequence[Dots], dense: float, chance: float | None) -> go.Fi
         )
         figure.add_trace(
             go.Scatter(
-                x=[sparsities.index(dots.sparsity) + shift for dots in mine],
-                y=[dots.mean for dots in mine],
+                x=[sparsities.index(dots.sparsity) + shift for dots in of_name],
+                y=[dots.mean for dots in of_name],
                 mode="markers",
                 name=as_text(name),
                 legendgroup=name,

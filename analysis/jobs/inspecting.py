@@ -17,7 +17,8 @@ from analysis.jobs.recordings import record
 from analysis.recording import cause_exhibits, inside_sets, inside_specs
 from analysis.recording.set_exhibits import Shown
 from analysis.recording.set_measures import LEAST_MODELS
-from analysis.recording.trajectory import Trajectory, open_trajectory
+from analysis.recording.trajectory import Trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions, geometry, parting
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.specs import InspectParams, ModelSpec, RecordSpec, SinkParams
@@ -66,19 +67,19 @@ def inspect_prompts(
     Raises UserError where what is asked for cannot be had of the model.
     """
     started = time.perf_counter()
-    found, kept = Inspection(prompts), _Reduced()
+    inspection, kept = Inspection(prompts), _Reduced()
     wanted = [name for name in params.insights if name != "parting" or beside is not None]
     if not wanted:
         raise UserError("Where the text of a model parts from another's needs that other model: give --beside.")
     if "channels" in wanted:
         spec = spec.model_copy(update={"channels": params.channels_kept})
     other = None if beside is None else spec.model.model_copy(update={"source": beside})
-    first = _first_look(spec, prompts, params, sinks, wanted, kept, found, context)
+    first = _first_look(spec, prompts, params, sinks, wanted, kept, inspection, context)
     if other is not None:
-        _look_beside(spec, other, prompts, params, sinks, wanted, kept, found, first, context)
-    _over_prompts(params, wanted, kept, found, beside)
-    found.seconds = round(time.perf_counter() - started, 3)
-    return found
+        _look_beside(spec, other, prompts, params, sinks, wanted, kept, inspection, first, context)
+    _over_prompts(params, wanted, kept, inspection, beside)
+    inspection.seconds = round(time.perf_counter() - started, 3)
+    return inspection
 
 
 def _recorded(spec: RecordSpec, prompts: list[str], context: Context) -> Iterator[tuple[int, Trajectory]]:
@@ -104,7 +105,7 @@ def _first_look(
     sink_params: SinkParams,
     wanted: list[str],
     kept: _Reduced,
-    found: Inspection,
+    inspection: Inspection,
     context: Context,
 ) -> tuple[Trajectory, np.ndarray]:
     """Looks at every recording of the model itself. Returns the first one with its sinks (T, S)."""
@@ -117,10 +118,10 @@ def _first_look(
             kept.carried.append(carried.mean(axis=0))
             kept.chance.append(chance.mean(axis=0))
             if index == 0:
-                found.of_first.append(cause_exhibits.channels_by_layer(trajectory, sinks))
-                found.tables["largest-channels"], _ = cause_exhibits.largest_channels(trajectory, sinks)
+                inspection.of_first.append(cause_exhibits.channels_by_layer(trajectory, sinks))
+                inspection.tables["largest-channels"], _ = cause_exhibits.largest_channels(trajectory, sinks)
         if "lens" in wanted:
-            _read(trajectory, sinks, spec.model, params, kept, found, context)
+            _read(trajectory, sinks, spec.model, params, kept, inspection, context)
         if "geometry" in wanted:
             arrays = _geometry(trajectory, spec.model, params.random_models, context)
             kept.own.append({name: geometry.by_layer(arrays[f"own_{name}"]) for name in geometry.MEASURES})
@@ -144,7 +145,7 @@ def _read(
     model: ModelSpec,
     params: InspectParams,
     kept: _Reduced,
-    found: Inspection,
+    inspection: Inspection,
     context: Context,
 ) -> None:
     """The lens at one step of a recording; nothing is kept where no token is undecided there."""
@@ -155,7 +156,7 @@ def _read(
     read = insights.lens(inside_specs.lens_spec(trajectory, model, step), context).summary
     hits, flags = np.array(read["hits"]), sinks[step, at]
     if not kept.hits:
-        found.of_first.append(cause_exhibits.lens_by_layer(trajectory, step, at, read, flags))
+        inspection.of_first.append(cause_exhibits.lens_by_layer(trajectory, step, at, read, flags))
     kept.hits.append(np.stack([hits[:, side].sum(axis=1) for side in (flags, ~flags)]).astype(float))
     kept.counts.append(np.array([flags.sum(), (~flags).sum()], float))
 
@@ -178,7 +179,7 @@ def _look_beside(
     sink_params: SinkParams,
     wanted: list[str],
     kept: _Reduced,
-    found: Inspection,
+    inspection: Inspection,
     first: tuple[Trajectory, np.ndarray],
     context: Context,
 ) -> None:
@@ -198,32 +199,32 @@ def _look_beside(
             labels = here.labels(), trajectory.labels()
             differ = here.final[:length] != trajectory.final[:length]
             both = sinks, _sinks(trajectory, sink_params)
-            found.of_first.append(cause_exhibits.filled_in(parted, labels, differ))
-            found.of_first.append(cause_exhibits.agreement_over_steps(parted, both, trajectory.state))
+            inspection.of_first.append(cause_exhibits.filled_in(parted, labels, differ))
+            inspection.of_first.append(cause_exhibits.agreement_over_steps(parted, both, trajectory.state))
 
 
 def _over_prompts(
-    params: InspectParams, wanted: list[str], kept: _Reduced, found: Inspection, beside: str | None
+    params: InspectParams, wanted: list[str], kept: _Reduced, inspection: Inspection, beside: str | None
 ) -> None:
     """The figures and sentences over all prompts, of at least two."""
-    several = len(found.prompts) > 1
+    several = len(inspection.prompts) > 1
     if not several:
-        found.notes.append("One prompt has no interval: give two or more for figures over prompts.")
+        inspection.notes.append("One prompt has no interval: give two or more for figures over prompts.")
 
     def take(name: str, pair: tuple[Shown, list[str]]) -> None:
-        found.over_prompts.append(pair[0])
-        found.words.setdefault(name, []).extend(pair[1])
+        inspection.over_prompts.append(pair[0])
+        inspection.words.setdefault(name, []).extend(pair[1])
 
-    if len(found.prompts) < LEAST_PROMPTS:
-        silent = f"Nothing is said about {len(found.prompts)} prompts: a claim needs {LEAST_PROMPTS}."
-        found.words = {name: [silent] for name in wanted if name != "parting"}
+    if len(inspection.prompts) < LEAST_PROMPTS:
+        silent = f"Nothing is said about {len(inspection.prompts)} prompts: a claim needs {LEAST_PROMPTS}."
+        inspection.words = {name: [silent] for name in wanted if name != "parting"}
     elif "geometry" in wanted and params.random_models < LEAST_MODELS:
-        found.words["geometry"] = [f"Nothing is said about random weights: a claim needs {LEAST_MODELS} models."]
+        inspection.words["geometry"] = [f"Nothing is said about random weights: a claim needs {LEAST_MODELS} models."]
     if "channels" in wanted and several:
         take("channels", inside_sets.channels_over_prompts(np.stack(kept.carried), np.stack(kept.chance)))
-    if "lens" in wanted and len(kept.hits) < len(found.prompts):
-        missing = len(found.prompts) - len(kept.hits)
-        found.notes.append(f"No token was undecided where the lens looks in {missing} prompts: they are left out.")
+    if "lens" in wanted and len(kept.hits) < len(inspection.prompts):
+        missing = len(inspection.prompts) - len(kept.hits)
+        inspection.notes.append(f"No token was undecided where the lens looks in {missing} prompts: they are left out.")
     if "lens" in wanted and len(kept.hits) > 1:
         where = f"after {params.lens_at:.0%} of the steps"
         take("lens", inside_sets.lens_over_prompts(np.stack(kept.hits), np.stack(kept.counts), where))

@@ -174,9 +174,9 @@ def prompt_texts(
     from analysis.evaluation.tasks import load_benchmarks
 
     asked = EvaluateSpec(tasks=(prompts,), limit=count, shots=0, seed=seed)
-    found, notes = load_benchmarks(asked, None, context.progress)
-    texts = [str(item.requests[0].args[0]) for benchmark in found for item in benchmark.documents]
-    if any(benchmark.is_perplexity for benchmark in found):
+    benchmarks, notes = load_benchmarks(asked, None, context.progress)
+    texts = [str(item.requests[0].args[0]) for benchmark in benchmarks for item in benchmark.documents]
+    if any(benchmark.is_perplexity for benchmark in benchmarks):
         raise UserError(f"'{shorten(prompts)}' has whole texts and no contexts to go on from. Take another benchmark.")
     texts = list(dict.fromkeys(texts))[:count]
     if len(texts) < count:

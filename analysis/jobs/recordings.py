@@ -17,6 +17,7 @@ from analysis.jobs.summaries import RecordSummary, ReplaySummary
 from analysis.models.resident import free_memory, resident_model
 from analysis.recording import collecting
 from analysis.recording import trajectory as trajectories
+from analysis.recording.trajectory_file import save
 from analysis.sinks.token_states import mask_states
 from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
 
@@ -110,7 +111,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     context.progress("saving", planned, planned)
     key = result_key("record", spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
-    trajectories.save(recording, path)
+    save(recording, path)
     summary: RecordSummary = {
         "source": spec.model.source,
         "text": info.final_text,
@@ -324,5 +325,5 @@ def _replay(
     )
     key = result_key(kind, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
-    trajectories.save(recording, path)
+    save(recording, path)
     return Outcome({"steps": recording.steps, "fingerprint": model.fingerprint, "seed": spec.seed}, path, key)

@@ -65,9 +65,9 @@ def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str
 def largest_channels(trajectory: Trajectory, sinks: np.ndarray) -> tuple[pd.DataFrame, str]:
     """Every channel that is the largest somewhere, most frequent first, and in words whether sinks carry them."""
     channel, position, value, median = _kept(trajectory)
-    found = massive.channels(channel, position, value, median, sinks, trajectory.state)
+    channels = massive.channels(channel, position, value, median, sinks, trajectory.state)
     carried, chance = carried_by_layer(trajectory, sinks)
-    said = massive.sentence(found, carried, chance, float(massive.massive(value, median).mean()))
+    said = massive.sentence(channels, carried, chance, float(massive.massive(value, median).mean()))
     names = {
         "number": "channel",
         "share": "largest in",
@@ -75,7 +75,7 @@ def largest_channels(trajectory: Trajectory, sinks: np.ndarray) -> tuple[pd.Data
         "on_sinks": "on a sink",
         "chance": "by chance",
     }
-    return pd.DataFrame([vars(row) for row in found]).rename(columns=names), said
+    return pd.DataFrame([vars(row) for row in channels]).rename(columns=names), said
 
 
 def carried_by_layer(trajectory: Trajectory, sinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,9 +171,9 @@ def geometry_over(
 # --- two texts of one prompt ------------------------------------------------------------------------------------
 
 
-def filled_in(found: Parting, labels: Sequence[list[str]], differ: np.ndarray) -> Shown:
+def filled_in(parting: Parting, labels: Sequence[list[str]], differ: np.ndarray) -> Shown:
     """When two texts of one prompt fill each position. labels: tokens of the finished texts; differ (S,) bool."""
-    length = found.filled.shape[1]
+    length = parting.filled.shape[1]
     return Shown(
         "filled",
         "When each position is filled",
@@ -182,24 +182,24 @@ def filled_in(found: Parting, labels: Sequence[list[str]], differ: np.ndarray) -
             "The step in which a position got its last decision. Kendall's $\\tau$-b compares the orders; positions of "
             "one step are ties."
         ),
-        filled_steps(found.filled, ["this", "beside"], differ, labels[0][:length]),
+        filled_steps(parting.filled, ["this", "beside"], differ, labels[0][:length]),
         pd.DataFrame(
             {
                 "position": np.arange(length),
                 "token here": labels[0][:length],
                 "token beside": labels[1][:length],
-                "step here": found.filled[0],
-                "step beside": found.filled[1],
+                "step here": parting.filled[0],
+                "step beside": parting.filled[1],
             }
         ),
     )
 
 
 def agreement_over_steps(
-    found: Parting, sinks: tuple[np.ndarray, np.ndarray], state: np.ndarray, definition: str = ""
+    parting: Parting, sinks: tuple[np.ndarray, np.ndarray], state: np.ndarray, definition: str = ""
 ) -> Shown:
     """How far two texts and their sinks agree, by step. sinks: of both, (T, S) bool; state (T, S): the second's."""
-    steps = np.arange(len(found.agreement))
+    steps = np.arange(len(parting.agreement))
     shared, chance = shared_sinks(*sinks, state)
     of_sinks = np.arange(len(shared))
     return Shown(
@@ -213,7 +213,7 @@ def agreement_over_steps(
         ),
         curves(
             [
-                Series("same tokens", steps, found.agreement[None]),
+                Series("same tokens", steps, parting.agreement[None]),
                 Series("sinks in common", of_sinks, shared[None]),
                 Series("sinks in common by chance", of_sinks, chance[None], reference=True),
             ],
@@ -221,27 +221,27 @@ def agreement_over_steps(
             "share",
             percent=True,
         ),
-        pd.DataFrame({"step": steps, "same tokens": found.agreement, "flips": found.flips}).merge(
+        pd.DataFrame({"step": steps, "same tokens": parting.agreement, "flips": parting.flips}).merge(
             pd.DataFrame({"step": of_sinks, "sinks in common": shared, "by chance": chance}), on="step", how="outer"
         ),
     )
 
 
-def parting_in_words(found: Parting, here: list[str], there: list[str]) -> str:
+def parting_in_words(parting: Parting, here: list[str], there: list[str]) -> str:
     """Where two texts part, with numbers; of this one prompt alone. here, there: their finished tokens."""
-    if found.first_step is None:
-        told = f"The texts are the same: {found.positions} of {found.positions} new tokens."
+    if parting.first_step is None:
+        told = f"The texts are the same: {parting.positions} of {parting.positions} new tokens."
     else:
-        at = int(found.first_positions[0])
+        at = int(parting.first_positions[0])
         told = (
-            f"The texts first differ after step {found.first_step}, in {len(found.first_positions)} position"
-            f"{'s' if len(found.first_positions) > 1 else ''} (the first is {at}: in the end ‘{here[at]}’ against "
-            f"‘{there[at]}’). In the end {found.differing} of {found.positions} new tokens differ."
+            f"The texts first differ after step {parting.first_step}, in {len(parting.first_positions)} position"
+            f"{'s' if len(parting.first_positions) > 1 else ''} (the first is {at}: in the end ‘{here[at]}’ against "
+            f"‘{there[at]}’). In the end {parting.differing} of {parting.positions} new tokens differ."
         )
-    if np.isfinite(found.other_step):
-        tau = rank_agreement(found.filled)
+    if np.isfinite(parting.other_step):
+        tau = rank_agreement(parting.filled)
         order = f" Kendall’s τ of the order is {tau:.2f}." if np.isfinite(tau) else ""
-        told += f" {found.other_step:.0%} of the positions are filled in another step.{order}"
+        told += f" {parting.other_step:.0%} of the positions are filled in another step.{order}"
     return told + " This is one prompt: it says nothing of others."
 
 

@@ -16,6 +16,7 @@ from analysis.specs.base import (
     help_text,
     parameter,
 )
+from analysis.specs.block_sampling import BlockWriting
 from analysis.specs.evaluation import EvaluateSpec, ImportSpec, PlanParams
 from analysis.specs.inspecting import INSIGHTS, Insight, InspectParams
 from analysis.specs.messages import sentence
@@ -64,7 +65,6 @@ from analysis.specs.sampling import (
     SAMPLINGS,
     AutoregressiveSampling,
     BD3LMSampling,
-    BlockWriting,
     DiffusionGemmaSampling,
     DreamSampling,
     FastDLLMSampling,

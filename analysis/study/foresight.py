@@ -85,7 +85,7 @@ def forwards(spec: Spec) -> int:
 
 def _of_store(engine: Asked, child: Child) -> list[tuple[float, float]]:
     """Seconds and bytes a forward of earlier jobs of this kind with this model."""
-    found = []
+    estimates = []
     for job in engine.jobs(child.kind):
         if job.state != "done" or job.cached or not job.started or not job.finished:
             continue
@@ -95,8 +95,8 @@ def _of_store(engine: Asked, child: Child) -> list[tuple[float, float]]:
             continue
         if getattr(spec, "model", None) == getattr(child.spec, "model", None):
             work = forwards(spec)
-            found.append(((job.finished - job.started) / work, job.summary.get("bytes", 0) / work))
-    return found
+            estimates.append(((job.finished - job.started) / work, job.summary.get("bytes", 0) / work))
+    return estimates
 
 
 def _of_example(example: Findings, child: Child) -> list[tuple[float, float]]:
@@ -138,7 +138,7 @@ class _Left:
 
 
 def _of_name(took: Sequence[Took], name: str) -> list[float]:
-    return [one.seconds for one in took if one.name == name]
+    return [part.seconds for part in took if part.name == name]
 
 
 def _usual(seconds: Sequence[float]) -> float:
@@ -154,17 +154,19 @@ def _items(spec: StudySpec) -> int:
     return sum(min(task.items, spec.limit or task.items) for task in tasks)
 
 
-def lines(found: StudyForesight) -> list[str]:
+def lines(foresight: StudyForesight) -> list[str]:
     """What a study will take, a sentence each."""
-    told = [f"{found.sweep.points:,} prunings to do and to score, beside the recordings and ablations."]
-    if found.seconds:
-        whence = ", as it took where the example was made" if found.from_example else ""
-        whole = "of what is known" if found.unknown else "in all"
-        told.append(f"About {duration(found.seconds)} of one worker's time {whole}{whence}; {found.workers} at work.")
-    if found.memory_bytes:
-        told.append(f"Up to about {found.memory_bytes / 1e6:,.0f} MB of memory a worker.")
-    if found.disk_bytes:
-        told.append(f"Up to {found.disk_bytes / 1e6:,.0f} MB on the disk.")
-    if found.unknown:
-        told.append(f"Not known: {'; '.join(found.unknown)}.")
+    told = [f"{foresight.sweep.points:,} prunings to do and to score, beside the recordings and ablations."]
+    if foresight.seconds:
+        whence = ", as it took where the example was made" if foresight.from_example else ""
+        whole = "of what is known" if foresight.unknown else "in all"
+        told.append(
+            f"About {duration(foresight.seconds)} of one worker's time {whole}{whence}; {foresight.workers} at work."
+        )
+    if foresight.memory_bytes:
+        told.append(f"Up to about {foresight.memory_bytes / 1e6:,.0f} MB of memory a worker.")
+    if foresight.disk_bytes:
+        told.append(f"Up to {foresight.disk_bytes / 1e6:,.0f} MB on the disk.")
+    if foresight.unknown:
+        told.append(f"Not known: {'; '.join(foresight.unknown)}.")
     return told

@@ -16,7 +16,7 @@ from analysis.evaluation.replicates import CrossedDifference
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.recording.playing import played
 from analysis.recording.set_file import RecordingSet, open_set
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import METHODS, SIZES, SinkParams, StudySpec, against, without_seed
 from analysis.study import rules
 from analysis.study.findings import Contrast, Effect, Findings, PartFound, Pruning, Setting, Stage, Took, Waterfall
@@ -198,7 +198,7 @@ def _setting(setting: sweep_scores.Setting, points: Sequence[Point]) -> Setting:
         for point in points
         if without_seed(point.pruning) == without_seed(setting.pruning)
     }
-    mine = [of_seed[seed] for seed in setting.seeds]
+    of_setting = [of_seed[seed] for seed in setting.seeds]
     return Setting(
         method=setting.pruning.method,
         sparsity=setting.pruning.sparsity,
@@ -206,8 +206,8 @@ def _setting(setting: sweep_scores.Setting, points: Sequence[Point]) -> Setting:
         planned=setting.planned,
         by_seed=tuple(map(float, setting.by_seed)),
         by_task={setting.titles[name]: setting.of_task(name) for name in setting.tasks},
-        prunings=tuple(point.pruned.id for point in mine if point.pruned is not None),
-        evaluations=tuple(point.evaluated.id for point in mine if point.evaluated is not None),
+        prunings=tuple(point.pruned.id for point in of_setting if point.pruned is not None),
+        evaluations=tuple(point.evaluated.id for point in of_setting if point.evaluated is not None),
     )
 
 

@@ -22,7 +22,7 @@ def how_compared(findings: Findings) -> str:
     pruning = findings.pruning
     if pruning is None:
         return ""
-    noise = sum(one.kind == "noise" and one.effect.p is not None for one in pruning.contrasts)
+    noise = sum(contrast.kind == "noise" and contrast.effect.p is not None for contrast in pruning.contrasts)
     return (
         f"Mean paired differences over tasks, {pruning.items:,} items in {pruning.clusters:,} clusters, as shares. "
         f"{_CROSSED} p: two-sided, the level at which that interval would end at 0. p_adjusted: after Holm over the "
@@ -62,7 +62,7 @@ def _pruning(findings: Findings) -> str:
     pruning = findings.pruning
     if pruning is None:
         return ""
-    seeds = sorted({len(one.seeds) for one in pruning.settings})
+    seeds = sorted({len(setting.seeds) for setting in pruning.settings})
     told = " to ".join(f"{count}" for count in dict.fromkeys((seeds[0], seeds[-1])))
     return (
         f"{pruning.items:,} items in {pruning.clusters:,} clusters; {told} calibration seeds a method. {_CROSSED} "

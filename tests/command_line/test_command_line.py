@@ -14,7 +14,7 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis.__main__ import main
-from analysis.recording.trajectory import open_trajectory, save
+from analysis.recording.trajectory_file import open_trajectory, save
 from tests.helpers import save_tiny
 
 ROOT = Path(__file__).parents[2]

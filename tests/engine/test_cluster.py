@@ -16,7 +16,7 @@ from analysis.engine import Engine
 from analysis.errors import UserError
 from analysis.evaluation import results
 from analysis.evaluation.items_file import DOCUMENTS
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import (
     AttentionMapSpec,
     CalibrationParams,

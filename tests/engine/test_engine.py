@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis.engine import Engine, JobRecord
 from analysis.errors import UserError
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import (
     AttentionMapSpec,
     AutoregressiveSampling,

@@ -3,7 +3,7 @@
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import AttentionMapSpec, LLaDASampling, LoadSpec, ModelSpec, RecordSpec
 from tests.engine.helpers import PATIENCE, engine_in, running, until
 from tests.engine.jobs import CPU, OneSpec, PacedSpec, steps_of

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from analysis.errors import UserError
-from analysis.evaluation.likelihood import Request, all_sets, answer_parts, greedy_match, log_likelihoods
+from analysis.evaluation.likelihood import Request, answer_parts, greedy_match, log_likelihoods
+from analysis.evaluation.masked_sets import all_sets
 from analysis.models.layout import Layout
 from analysis.models.load import load
 from analysis.recording.denoising import denoise

@@ -12,7 +12,7 @@ from analysis.errors import UserError
 from analysis.models.load import load
 from analysis.models.resident import resident_model
 from analysis.recording.ablation import CHOOSERS, Candidates
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import (
     AblateSpec,
     AutoregressiveSampling,

@@ -13,17 +13,8 @@ import torch
 from analysis.attention import MassObserver
 from analysis.errors import UserError
 from analysis.evaluation.bundled.data import FOLDER
-from analysis.evaluation.likelihood import (
-    Budget,
-    Request,
-    all_sets,
-    drawn_sets,
-    greedy_match,
-    is_exact,
-    log_likelihoods,
-    masks_seed,
-    seed_of,
-)
+from analysis.evaluation.likelihood import Budget, Request, greedy_match, log_likelihoods, masks_seed, seed_of
+from analysis.evaluation.masked_sets import all_sets, drawn_sets, is_exact
 from analysis.models.families import Architecture
 
 VOCABULARY, MASK = 12, 1

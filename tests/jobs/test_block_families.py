@@ -11,7 +11,7 @@ from analysis.errors import UserError
 from analysis.jobs.insights import ablate, attention_map
 from analysis.models.families import ARCHITECTURES
 from analysis.models.resident import release_resident
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.token_states import TokenState
 from analysis.specs import (
     SAMPLINGS,

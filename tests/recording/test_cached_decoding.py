@@ -17,7 +17,7 @@ from analysis.models.families import ARCHITECTURES
 from analysis.models.layout import Layout, layout_of
 from analysis.models.load import load
 from analysis.recording.denoising import choices, denoise, own_sampling
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.attention_pattern import expected_share
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, ReferenceSpec, SDARSampling
 from tests.conftest import GOLDEN

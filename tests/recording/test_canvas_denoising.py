@@ -17,7 +17,7 @@ from analysis.models.resident import release_resident
 from analysis.models.tokenizer import uses_chat
 from analysis.recording.canvas_denoising import accepted_by_entropy, finished
 from analysis.recording.denoising import denoise, read_steps
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.token_states import TokenState, changes
 from analysis.specs import DiffusionGemmaSampling, ModelSpec, PruneSpec, RecordSpec, SDARSampling
 from tests.conftest import GOLDEN

@@ -12,7 +12,7 @@ from analysis.engine import Engine
 from analysis.errors import UserError
 from analysis.figures import sinks as figures
 from analysis.figures.export import Card, Exhibit, page_html
-from analysis.recording.trajectory import ARRAYS, open_trajectory, save
+from analysis.recording.trajectory_file import ARRAYS, open_trajectory, save
 
 
 @pytest.fixture

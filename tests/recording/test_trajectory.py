@@ -18,7 +18,8 @@ from analysis.models.load import load
 from analysis.recording import collecting
 from analysis.recording.collecting import planned_bytes, recording_bytes
 from analysis.recording.denoising import Choice, written_once
-from analysis.recording.trajectory import ARRAYS, PADDING, open_trajectory, save
+from analysis.recording.trajectory import PADDING
+from analysis.recording.trajectory_file import ARRAYS, open_trajectory, save
 from analysis.sinks import definitions
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from tests.helpers import QuietContext, save_tiny

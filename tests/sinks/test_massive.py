@@ -8,8 +8,8 @@ import torch
 
 from analysis import jobs
 from analysis.errors import UserError
-from analysis.recording import trajectory as trajectories
 from analysis.recording.activations import LargestChannels
+from analysis.recording.trajectory_file import open_trajectory, save
 from analysis.sinks.massive import chance_on_sinks, channels, massive, on_sinks, ratios, sentence
 from analysis.sinks.token_states import TokenState
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
@@ -25,7 +25,7 @@ def recorded(tmp_path_factory):
         channels=3,
     )
     outcome = jobs.record(spec, QuietContext(tmp_path_factory.mktemp("channels")))
-    return trajectories.open_trajectory(outcome.file)
+    return open_trajectory(outcome.file)
 
 
 def test_the_channels_kept_are_the_largest_of_the_states(recorded, bundled):
@@ -59,9 +59,9 @@ def test_a_recording_without_channels_opens_and_one_with_damaged_ones_does_not(r
     assert trajectory.largest_channel is None
     beyond = replace(recorded, largest_position=recorded.largest_position + 1000)
     with pytest.raises(UserError, match="no position of the text"):
-        trajectories.save(beyond, tmp_path / "beyond.safetensors")
+        save(beyond, tmp_path / "beyond.safetensors")
     with pytest.raises(UserError, match="'largest_value' has shape"):
-        trajectories.save(replace(recorded, largest_value=recorded.largest_value[:1]), tmp_path / "short.safetensors")
+        save(replace(recorded, largest_value=recorded.largest_value[:1]), tmp_path / "short.safetensors")
 
 
 STATE = np.array([[TokenState.GIVEN] * 2 + [TokenState.UNDECIDED] * 4])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.pruned import compare, masks_file
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.definitions import mean_mass
 from analysis.sinks.metrics import value_totals
 from analysis.specs import CalibrateSpec, CalibrationParams, LLaDASampling, PruneSpec, RecordSpec

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.figures.player import data
-from analysis.recording.trajectory import save
+from analysis.recording.trajectory_file import save
 from analysis.sinks.token_states import REGIONS, SPLITS
 from analysis.specs import SinkParams
 from pages.parts.recordings.player import player_data

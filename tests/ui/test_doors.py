@@ -7,7 +7,7 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.recording.trajectory import open_trajectory, save
+from analysis.recording.trajectory_file import open_trajectory, save
 from analysis.specs import LLaDASampling, RecordSpec
 from pages.parts.session import engine
 from pages.parts.trouble import why

@@ -7,7 +7,7 @@ import pytest
 
 from analysis import jobs
 from analysis.models.resident import release_resident
-from analysis.recording.trajectory import save
+from analysis.recording.trajectory_file import save
 from analysis.specs import LLaDA2Sampling, ModelSpec, RecordSpec
 from pages.parts.session import engine
 from tests.conftest import GOLDEN

@@ -221,7 +221,7 @@ def test_attention_to_the_dense_models_sinks_is_measured_on_both_pruned_models(f
     own = table[table["model"] == "dense"]
     assert (own["of the dense model's"].dropna() == 1).all()
 
-    from analysis.recording.trajectory import open_trajectory
+    from analysis.recording.trajectory_file import open_trajectory
     from analysis.sinks.definitions import find_sinks, mean_mass
     from analysis.specs import SinkParams
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from pages.parts.session import engine
@@ -425,7 +425,7 @@ def test_positions_have_a_table_with_the_same_numbers(recording):
 def test_a_recording_made_elsewhere_opens_without_its_model(recording, tmp_path):
     from dataclasses import replace
 
-    from analysis.recording.trajectory import save
+    from analysis.recording.trajectory_file import save
 
     trajectory = open_trajectory(engine().result(recording).file)
     model = trajectory.info.model.model_copy(update={"source": "someone/far-away", "fingerprint": "f" * 32})

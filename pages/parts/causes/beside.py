@@ -13,7 +13,7 @@ from analysis.recording.cause_exhibits import (
     parting_in_words,
     text_of,
 )
-from analysis.recording.trajectory import open_trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.parting import Parting, parting
 from analysis.specs import SinkParams
 from pages.parts import tokens
@@ -48,8 +48,8 @@ def beside_another(recording: Recording, params: SinkParams) -> None:
     other = opened(jobs[chosen])
     if other is None:
         return
-    found = _parting(recording, other)
-    _one_pair(recording, other, found, params)
+    parting = _parting(recording, other)
+    _one_pair(recording, other, parting, params)
     _over_prompts(recording, other)
 
 
@@ -64,18 +64,18 @@ def _parting(first: Recording, second: Recording) -> Parting:
     return parting(text_of(first.trajectory), text_of(second.trajectory))
 
 
-def _one_pair(recording: Recording, other: Recording, found: Parting, params: SinkParams) -> None:
+def _one_pair(recording: Recording, other: Recording, parting: Parting, params: SinkParams) -> None:
     names = [f"this: {short_title(recording.job)}", f"beside: {short_title(other.job)}"]
     labels = recording.trajectory.labels(), other.trajectory.labels()
-    st.markdown(plain(parting_in_words(found, *labels)))
-    length = found.filled.shape[1]
+    st.markdown(plain(parting_in_words(parting, *labels)))
+    length = parting.filled.shape[1]
     differ = recording.trajectory.final[:length] != other.trajectory.final[:length]
     sinks = measures.sinks(recording, params), measures.sinks(other, params)
     left, right = st.columns(2, gap="large")
     with left:
-        show(filled_in(found, labels, differ), "filled_steps")
+        show(filled_in(parting, labels, differ), "filled_steps")
     with right:
-        agreement = agreement_over_steps(found, sinks, other.trajectory.state, definition_formula(params))
+        agreement = agreement_over_steps(parting, sinks, other.trajectory.state, definition_formula(params))
         show(agreement, "beside_over_steps")
     heading("Both texts", "Shaded tokens differ.", None)
     start = recording.info.prompt_length
@@ -106,7 +106,7 @@ def _pairs(first: str, second: str) -> list[tuple[tuple[str, str], tuple[str, st
     for job in reversed(finished_recordings()):
         question = repr([job.spec.get(name) for name in ("prompt", "sampling", "seed", "chat_template")])
         by_question.setdefault(question, {})[job.spec["model"]["source"]] = job
-    found = []
+    rows = []
     for members in by_question.values():
         files = [
             (str(file), job.key)
@@ -114,8 +114,8 @@ def _pairs(first: str, second: str) -> list[tuple[tuple[str, str], tuple[str, st
             if job is not None and job.key and (file := engine().result_file(job)) is not None
         ]
         if len(files) == 2:
-            found.append((files[0], files[1]))
-    return found
+            rows.append((files[0], files[1]))
+    return rows
 
 
 @st.cache_data(max_entries=1024, show_spinner="Comparing the recordings…")

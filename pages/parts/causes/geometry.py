@@ -59,13 +59,13 @@ def _arrays(job: JobRecord) -> dict[str, np.ndarray]:
 
 
 def _show(
-    name: str, steps: list[int], found: dict[str, np.ndarray], other: dict[str, np.ndarray] | None, other_name: str
+    name: str, steps: list[int], shapes: dict[str, np.ndarray], other: dict[str, np.ndarray] | None, other_name: str
 ) -> None:
     measure = MEASURES[name]
-    if f"own_{name}" not in found:
+    if f"own_{name}" not in shapes:
         st.warning("This measurement is no longer in the store.")
         return
-    own, random = found[f"own_{name}"], found[f"random_{name}"]
+    own, random = shapes[f"own_{name}"], shapes[f"random_{name}"]
     said = sentence(by_layer(own), np.stack([by_layer(row) for row in random]), measure.title)
     if said:
         st.markdown(plain(said))

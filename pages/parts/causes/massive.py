@@ -29,7 +29,7 @@ def massive_activations(recording: Recording, params: SinkParams) -> None:
         _record_again(recording)
         return
     sinks = measures.sinks(recording, params)
-    found, said = largest_channels(trajectory, sinks)
+    channels, said = largest_channels(trajectory, sinks)
     if said:
         st.markdown(plain(said))
     shown = channels_by_layer(trajectory, sinks, definition_formula(params))
@@ -38,7 +38,7 @@ def massive_activations(recording: Recording, params: SinkParams) -> None:
         "Channels that are the largest somewhere",
         "In which share of the layers and steps, and how often a sink carries them there, beside a random token of the "
         "same state.",
-        found,
+        channels,
         "channels",
         column_config={
             name: st.column_config.NumberColumn(format="percent") for name in ("largest in", "on a sink", "by chance")

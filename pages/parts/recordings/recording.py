@@ -10,7 +10,8 @@ import numpy as np
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.recording.trajectory import RecordingInfo, Trajectory, open_trajectory
+from analysis.recording.trajectory import RecordingInfo, Trajectory
+from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import address
 from pages.parts.plain import shortened

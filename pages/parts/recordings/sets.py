@@ -215,20 +215,20 @@ def _choose() -> None:
 def _beside(shown: JobRecord, jobs: dict[str, JobRecord]) -> list[str]:
     """The newest set of each other model on the same prompts."""
     same = ("prompts", "own_prompts", "count", "sinks", "seed")
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for job in jobs.values():
         source = job.spec["model"]["source"]
         if source != shown.spec["model"]["source"] and all(job.spec[name] == shown.spec[name] for name in same):
-            found.setdefault(source, job.id)
-    return list(found.values())[:5]
+            names.setdefault(source, job.id)
+    return list(names.values())[:5]
 
 
 def _take_finished(jobs: dict[str, JobRecord]) -> None:
     """Shows what this visitor asked for, once all of it is there."""
-    asked = st.session_state.get(_ASKED, [])
-    records = [engine().job(job_id) for job_id in asked]
-    if asked and all(record is None or record.ended for record in records):
-        done = [job_id for job_id in asked if job_id in jobs]
+    job_ids = st.session_state.get(_ASKED, [])
+    records = [engine().job(job_id) for job_id in job_ids]
+    if job_ids and all(record is None or record.ended for record in records):
+        done = [job_id for job_id in job_ids if job_id in jobs]
         if done:
             st.session_state[_CHOSEN] = done
             address.write(_ADDRESS, ",".join(done))

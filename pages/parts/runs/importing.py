@@ -51,8 +51,8 @@ def _ask() -> None:
         }
         written = st.session_state[_FOLDER].strip()
         folders = dict.fromkeys(str(model.folder) for model in models_in(Path(written or "no folder")))
-        asked = [submit("import", ImportSpec(folders=(folder,), **listed)).id for folder in folders]
-        st.session_state[_MINE] = asked
+        job_ids = [submit("import", ImportSpec(folders=(folder,), **listed)).id for folder in folders]
+        st.session_state[_MINE] = job_ids
 
 
 def _under_way() -> None:

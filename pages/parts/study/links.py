@@ -110,13 +110,13 @@ def _along(settings: tuple[Setting, ...], waterfall: Waterfall) -> list[Setting]
     """The settings that a waterfall steps through, in its order."""
     method = METHODS[waterfall.method]
     names = dict.fromkeys([method.published, method.control, method.name])
-    mine = {one.method: one for one in settings if one.sparsity == waterfall.sparsity}
-    return [mine[name] for name in names if name in mine]
+    by_method = {setting.method: setting for setting in settings if setting.sparsity == waterfall.sparsity}
+    return [by_method[name] for name in names if name in by_method]
 
 
 def _by_seed(settings: list[Setting]) -> list[str]:
     """Runs of the settings, whole calibration seeds of them, no more than are compared at once."""
-    prunings = [one.prunings for one in settings if one.prunings]
+    prunings = [setting.prunings for setting in settings if setting.prunings]
     rows = list(zip(*prunings, strict=False))[: MOST_RUNS // max(len(prunings), 1)]
     return [run for row in rows for run in row if engine().job(run) is not None]
 

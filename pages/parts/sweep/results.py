@@ -54,17 +54,17 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
             bind="query-params",
             format_func=lambda name: plain(name),
         )
-    mine = [setting for setting in settings if setting.pruning.model.source == chosen]
+    of_model = [setting for setting in settings if setting.pruning.model.source == chosen]
     _differences(
         [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen],
         len(compared),
-        mine,
+        of_model,
     )
-    _accuracies(mine)
+    _accuracies(of_model)
     rows = [point_row(point) for point in points]
     _sizes([row for row in rows if row["model"] == chosen])
-    _task_map(mine)
-    _step_map(mine)
+    _task_map(of_model)
+    _step_map(of_model)
     _published()
     _points(rows)
 
@@ -255,22 +255,22 @@ def _published() -> None:
     sources = list(dict.fromkeys(row.source for row in rows))
     titles = {f"{row.model} · {row.pattern} · {row.task}": (row.model, row.pattern, row.task) for row in rows}
     chosen = st.selectbox("Table", list(titles), key="sweep_published_table", bind="query-params")
-    mine = [row for row in rows if (row.model, row.pattern, row.task) == titles[chosen]]
+    of_title = [row for row in rows if (row.model, row.pattern, row.task) == titles[chosen]]
     curves = []
-    for method in dict.fromkeys(row.method for row in mine if row.sparsity):
-        of_method = sorted((row for row in mine if row.method == method), key=lambda row: row.sparsity)
+    for method in dict.fromkeys(row.method for row in of_title if row.sparsity):
+        of_method = sorted((row for row in of_title if row.method == method), key=lambda row: row.sparsity)
         values = np.array([row.accuracy for row in of_method])
         x = np.array([row.sparsity for row in of_method])
         curves.append(figures.Curve(method, x, values, values, values, np.ones(len(x)), reference=True))
-    dense = next((row.accuracy for row in mine if not row.sparsity), None)
-    cited = "; ".join(source for source in sources if any(row.source == source for row in mine))
+    dense = next((row.accuracy for row in of_title if not row.sparsity), None)
+    cited = "; ".join(source for source in sources if any(row.source == source for row in of_title))
     chart(
         f"Published by others: {chosen}",
         f"Not measured here, and not on the model, items or text of this sweep. Source: {cited}.",
         "As the source gives it; where it has a standard error, that is in the table.",
         figures.accuracy(curves, "sparsity", dense, None),
         "sweep_published_chart",
-        pd.DataFrame([vars(row) for row in mine]),
+        pd.DataFrame([vars(row) for row in of_title]),
     )
 
 

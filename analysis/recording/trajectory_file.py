@@ -1,0 +1,283 @@
+"""The file of a recording, one safetensors file. What contradicts itself is neither written nor opened."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from analysis import outputs
+from analysis.errors import UserError
+from analysis.recording import older_formats
+from analysis.recording.trajectory import FORMAT, MOST_CHANNELS, PADDING, RecordingInfo, Trajectory
+from analysis.sinks.attention_pattern import query_counts
+from analysis.sinks.token_states import TokenState
+
+HEADER_LIMIT = 16 * 2**20  # bytes of a recording's description; real ones take some thousands
+
+
+def save(trajectory: Trajectory, path: Path) -> None:
+    """Writes one safetensors file. It appears whole or not at all.
+
+    Raises UserError where it cannot be written, and for what `open_trajectory` would refuse: nothing is written then.
+    """
+    # Left out where there is none, so that versions without branches open the file.
+    description = trajectory.info.model_dump_json(exclude={"branch"} if trajectory.info.branch is None else None)
+    called = "What was recorded"
+    try:
+        _read_description(description, called)
+        _check(trajectory, called)
+    except UserError as error:
+        raise UserError(
+            f"The recording was not stored, because it would not open again. {error} If it is of a model, its weights "
+            "or its config may be broken."
+        ) from error
+    names = [*_stored_arrays(trajectory.info), *(LARGEST if trajectory.largest_channel is not None else ())]
+    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in names}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        save_file(arrays, partial, metadata={"sinkscope": description})
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"The recording could not be written to '{path}': {error}.") from error
+
+
+def _stored_arrays(info: RecordingInfo) -> dict[str, tuple[str, ...]]:
+    arrays = {name: dtypes for name, dtypes in ARRAYS.items() if name != "value_norm" or info.model.value_norms}
+    return arrays | (ROUTES if info.model.expert_layers else {})
+
+
+ARRAYS: dict[str, tuple[str, ...]] = {
+    "tokens": ("I32",),
+    "state": ("I8",),
+    "queries": ("I32",),
+    "open_block": ("I32",),
+    "confidence": ("F32",),
+    "mass": ("F16", "F32"),
+    "value_norm": ("F16", "F32"),
+    "final": ("I32",),
+}
+ROUTES: dict[str, tuple[str, ...]] = {"experts": ("U8", "U16"), "expert_weights": ("F16",)}
+"""The arrays of a recording of a model with experts, beside the others."""
+LARGEST: dict[str, tuple[str, ...]] = {
+    "largest_channel": ("I32",),
+    "largest_position": ("I32",),
+    "largest_value": ("F32",),
+    "largest_median": ("F32",),
+}
+"""Arrays of a recording that kept the largest residual channels; another has none of them."""
+
+
+def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
+    """Opens a recording, of format 2 too. called: what to call the file in messages; its name by default.
+
+    Raises UserError for a file that is damaged, hostile or something else.
+    """
+    called = called or f"'{path.name}'"
+    again = "Copy or record it again."
+    try:
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if HEADER_LIMIT < header <= path.stat().st_size:
+            raise UserError(f"{called} is not a recording: its description takes {header / 1e6:,.0f} MB. {again}")
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("sinkscope")
+            if text is None:
+                raise UserError(f"{called} is a safetensors file, but not a SinkScope recording.")
+            info, written_as = _read_description(text, called)
+            expected = _stored_arrays(info) if written_as == FORMAT else older_formats.ARRAYS_2
+            if "largest_channel" in file.keys():  # noqa: SIM118  a file of safetensors is no dict
+                expected = expected | LARGEST
+            for name, dtypes in expected.items():
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in dtypes:
+                    raise UserError(f"{called} is damaged: '{name}' is {dtype}, not {' or '.join(dtypes)}. {again}")
+            arrays = {name: file.get_tensor(name) for name in expected}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{called} is not a whole recording: {_reason(error)}. {again}") from error
+    if written_as == older_formats.FORMAT_2:
+        block_length = getattr(info.sampling, "block_length", None)
+        try:
+            arrays = older_formats.upgraded_arrays(arrays, info.prompt_length, block_length, info.model.attention)
+        except ValueError as error:
+            raise UserError(f"{called} is damaged: {error}. {again}") from error
+    trajectory = Trajectory(info, **{"value_norm": None, **arrays})
+    _check(trajectory, called)
+    return trajectory
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, without its path."""
+    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).rstrip(".")
+
+
+def _read_description(text: str, called: str) -> tuple[RecordingInfo, str]:
+    """The description as this version has it, and the format it was written in."""
+    if len(text.encode("utf-8", "surrogatepass")) > HEADER_LIMIT // 2:  # quoted once more, it may take twice as much
+        raise UserError(f"{called} is too long to be described in a file. Record a shorter text.")
+    try:
+        description = json.loads(text)
+        written_as = description["format"]
+        if written_as == older_formats.FORMAT_2:
+            text = json.dumps(older_formats.upgraded_description(description, FORMAT))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{called} is damaged: its description cannot be read. Copy or record it again.") from error
+    if written_as not in (FORMAT, older_formats.FORMAT_2):
+        raise UserError(f"{called} was written as {written_as!r}; this SinkScope reads '{FORMAT}'. Record it again.")
+    try:
+        return RecordingInfo.model_validate_json(text), written_as
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{called} is not a recording of this version: {where}: {first['msg']}.") from error
+
+
+def _check(trajectory: Trajectory, called: str) -> None:
+    problem = _inconsistency(trajectory)
+    if problem:
+        raise UserError(f"{called} is damaged: {problem}. Copy or record it again.")
+
+
+def refusal(path: Path) -> str:
+    """Why a recording may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+
+    def wrote(path: Path) -> bool:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return "sinkscope" in (file.metadata() or {})
+        except (SafetensorError, OSError):
+            return False
+
+    return outputs.file_refusal(wrote)(path)
+
+
+def _inconsistency(trajectory: Trajectory) -> str | None:
+    """What contradicts itself or cannot be, as the end of a sentence; nothing where all is well."""
+    if trajectory.mass.ndim != 4 or 0 in trajectory.mass.shape:
+        return f"'mass' has shape {trajectory.mass.shape}, not (steps, layers, heads, positions)"
+    return _wrong_shape(trajectory) or _wrong_place(trajectory) or _wrong_number(trajectory)
+
+
+def _wrong_shape(trajectory: Trajectory) -> str | None:
+    steps, positions, kv_heads = trajectory.steps, trajectory.positions, trajectory.info.model.kv_heads
+    if kv_heads < 1 or trajectory.heads % kv_heads:
+        return f"{trajectory.heads} heads cannot share {kv_heads} key heads"
+    shapes: dict[str, tuple[int, ...]] = {
+        "tokens": (steps, positions),
+        "state": (steps, positions),
+        "confidence": (steps, positions),
+        "queries": (steps, 2),
+        "open_block": (steps, 2),
+        "final": (positions,),
+    }
+    if trajectory.info.model.value_norms:
+        shapes["value_norm"] = (steps, trajectory.layers, kv_heads, positions)
+    for name, shape in shapes.items():
+        if getattr(trajectory, name).shape != shape:
+            return f"'{name}' has shape {getattr(trajectory, name).shape}, not {shape}"
+    problem = _wrong_channels(trajectory)
+    if problem:
+        return problem
+    windows = trajectory.info.model.windows
+    if windows and len(windows) != trajectory.layers:
+        return f"there are {len(windows)} windows for {trajectory.layers} layers"
+    return None
+
+
+def _wrong_channels(trajectory: Trajectory) -> str | None:
+    """What is wrong about the largest residual channels, where they were kept."""
+    channel, position = trajectory.largest_channel, trajectory.largest_position
+    value, median = trajectory.largest_value, trajectory.largest_median
+    if channel is None or position is None or value is None or median is None:
+        return None
+    shape = (trajectory.steps, trajectory.layers)
+    if channel.ndim != 3 or channel.shape[:2] != shape or not channel.shape[2] or channel.shape[2] > MOST_CHANNELS:
+        return f"'largest_channel' has shape {channel.shape}, not (steps, layers, channels)"
+    for name, values, expected in (
+        ("largest_position", position, channel.shape),
+        ("largest_value", value, channel.shape),
+        ("largest_median", median, shape),
+    ):
+        if values.shape != expected:
+            return f"'{name}' has shape {values.shape}, not {expected}"
+    if (channel < 0).any() or (position < 0).any() or (position >= trajectory.positions).any():
+        return "its largest channels lie at no position of the text"
+    if not np.isfinite(value).all() or not np.isfinite(median).all() or (median < 0).any():
+        return "its largest channels are not finite"
+    return None
+
+
+def _wrong_place(trajectory: Trajectory) -> str | None:
+    """What is wrong about which tokens are there, which ask, and where the blocks are."""
+    info, positions = trajectory.info, trajectory.positions
+    if not 0 <= info.prompt_length <= positions:
+        return f"its prompt of {info.prompt_length} tokens is longer than its text"
+    if (trajectory.final == PADDING).any():
+        return "its text has gaps"
+    unknown = set(np.unique(trajectory.state).tolist()) - {int(state) for state in TokenState}
+    if unknown:
+        return f"'state' holds {min(unknown)}, which is no state of a token"
+    present = trajectory.present
+    if ((trajectory.tokens != PADDING) != present).any():
+        return "'tokens' and 'state' do not agree on which tokens are there"
+    for name in ("queries", "open_block"):
+        start, end = getattr(trajectory, name).T
+        if (start < 0).any() or (end < start).any() or (end > positions).any():
+            return f"'{name}' reaches outside the text of {positions} tokens"
+    if (query_counts(present, trajectory.queries) == 0).any():
+        return "'queries' has a step in which no token asks"
+    if (present & (np.arange(positions) >= trajectory.queries[:, 1:])).any():
+        return "'queries' ends before the tokens do that are there"
+    if info.model.attention == "block-causal" and not info.block_starts:
+        return "it does not say where the blocks begin that its model attends by"
+    starts = np.array(info.block_starts, np.int64)
+    if (np.diff(starts, prepend=-1) <= 0).any() or (starts >= positions).any():
+        return "its blocks do not follow each other inside the text"
+    return None
+
+
+def _wrong_number(trajectory: Trajectory) -> str | None:
+    present = trajectory.present
+    for name in ("mass", "value_norm") if trajectory.info.model.value_norms else ("mass",):
+        values = getattr(trajectory, name)
+        sums = values.sum(axis=(1, 2), dtype=np.float64)
+        finite = np.isfinite(sums)
+        # A sum is NaN where one number is; where nothing is, all must be.
+        extra = not present.all() and np.isfinite(np.fmax.reduce(values, axis=(1, 2)))[~present].any()
+        if (finite != present).any() or extra or (values < 0).any():
+            return f"'{name}' has missing, negative or infinite numbers"
+    # Every query pays 1 in all, so what a head's keys receive is at most the number of queries; 1 % is for rounding.
+    received = np.add.reduce(trajectory.mass, axis=3, dtype=np.float64, where=present[:, None, None, :])
+    asking = query_counts(present, trajectory.queries)
+    if (received <= 0).any() or (received > 1.01 * asking[:, None, None]).any():
+        return "'mass' is more attention, or less, than there are queries to pay it"
+    if trajectory.info.model.expert_layers and (problem := _wrong_route(trajectory)):
+        return problem
+    chosen = trajectory.confidence[~np.isnan(trajectory.confidence)]
+    if (chosen < 0).any() or (chosen > 1.001).any():
+        return "'confidence' has numbers that are no probabilities"
+    ids = set(np.unique(trajectory.tokens).tolist()) | set(np.unique(trajectory.final).tolist())
+    unnamed = ids - {PADDING} - set(trajectory.info.tokens)
+    if unnamed:
+        return f"the text of token {min(unnamed)} is missing"
+    return None
+
+
+def _wrong_route(trajectory: Trajectory) -> str | None:
+    experts, weights = trajectory.experts, trajectory.expert_weights
+    assert experts is not None and weights is not None
+    layers = len(trajectory.info.model.expert_layers)
+    if experts.ndim != 4 or experts.shape != (trajectory.steps, layers, experts.shape[2], trajectory.positions):
+        return f"'experts' has shape {experts.shape}, not (steps, layers with experts, chosen, positions)"
+    if weights.shape != experts.shape:
+        return f"'expert_weights' has shape {weights.shape}, not {experts.shape}"
+    if experts.size and int(experts.max()) >= trajectory.info.model.expert_count:
+        return f"'experts' names expert {int(experts.max())} of {trajectory.info.model.expert_count}"
+    positions, (start, end) = np.arange(trajectory.positions), trajectory.queries.T[:, :, None]
+    asking = trajectory.present & (positions >= start) & (positions < end)
+    if (np.isfinite(weights) != asking[:, None, None]).any():
+        return "'expert_weights' does not hold a number wherever a token asks"
+    return None

@@ -1,0 +1,303 @@
+"""Samplers that write block by block, each block finished before the next begins."""
+
+from math import ceil
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
+
+from analysis.specs import writing
+from analysis.specs.base import (
+    BD3LM_SOURCE,
+    DIFFUSION_GEMMA_SOURCE,
+    FAST_DLLM_SOURCE,
+    LLADA2_SOURCE,
+    NEMOTRON_SOURCE,
+    SDAR_SOURCE,
+    parameter,
+)
+
+USUAL_BLOCK = 32
+"""Tokens of a block where only the model knows them, which most families are trained on."""
+
+
+class BlockWriting(writing.Writing):
+    """What samplers have that write block by block, each finished before the next begins."""
+
+    block_length: int | None = parameter(
+        None,
+        "Block length",
+        "Blocks are written from left to right; inside a block any position may be decided. Empty: as the model was "
+        "trained.",
+        unit="tokens",
+        empty="as trained",
+        ge=1,
+        le=1024,
+    )
+
+    @property
+    def block(self) -> int:
+        """Tokens a block, the usual number where the model's own is not filled in."""
+        return self.block_length or USUAL_BLOCK
+
+    def in_blocks_of(self, trained: int | None) -> Self:
+        """The same with the block length that the model was trained on, where none is chosen."""
+        return self.model_copy(update={"block_length": self.block_length or trained})
+
+    def length(self, prompt_length: int) -> int:
+        """Tokens of the whole text: as many whole blocks after the prompt as hold the new tokens."""
+        return prompt_length + ceil(self.gen_length / self.block) * self.block
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes, at most, where the prompt ends on a block's border; another border can take some more."""
+        return ceil(self.gen_length / self.block) * self.block
+
+
+def _steps_per_block(source: str) -> Any:
+    return parameter(
+        None,
+        "Steps per block",
+        "Forward passes for each block, among which its tokens are shared. Empty: one a token.",
+        empty="one a token",
+        ge=1,
+        le=1024,
+        source=source,
+    )
+
+
+def _threshold(default: float | None, source: str) -> Any:
+    return parameter(
+        default,
+        "Confidence threshold",
+        "Every prediction at least as sure as this is written in one step; where none is, the surest alone.",
+        empty="none",
+        ge=0,
+        le=1,
+        step=0.05,
+        source=source,
+    )
+
+
+def _cached(source: str) -> Any:
+    return parameter(
+        False,
+        "Cached decoding",
+        "The finished text is run once and its keys are kept; each step then runs the open block alone: the same text, "
+        "faster. Recorded is the attention that the open block's tokens pay, not that of the others.",
+        source=source,
+    )
+
+
+class SDARSampling(BlockWriting):
+    """SDAR's sampler: in every step of a block a budget of tokens, or all that are sure enough."""
+
+    sampler: Literal["sdar"] = "sdar"
+    steps_per_block: int | None = _steps_per_block(SDAR_SOURCE)
+    strategy: Literal["low-confidence-dynamic", "low-confidence-static", "sequential"] = parameter(
+        "low-confidence-dynamic",
+        "Strategy",
+        "Which predictions a step writes: all above the threshold, or the budget of the step's surest where those are "
+        "fewer (low-confidence-dynamic); always the budget (low-confidence-static); or the leftmost (sequential).",
+        source=SDAR_SOURCE,
+    )
+    threshold: float = _threshold(0.85, SDAR_SOURCE)
+    temperature: float = writing.temperature()
+    top_p: float | None = writing.top_p()
+    top_k: int | None = writing.top_k()
+    cached: bool = _cached(SDAR_SOURCE)
+
+    def length(self, prompt_length: int) -> int:
+        """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
+        return ceil((prompt_length + self.gen_length) / self.block) * self.block
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes, at most, where the prompt ends on a block's border; another border can take some more."""
+        return ceil(self.gen_length / self.block) * min(self.steps_per_block or self.block, self.block)
+
+
+class BD3LMSampling(BlockWriting):
+    """The sampler of block diffusion (BD3LM): every step of a block writes a share of its tokens, the surest."""
+
+    sampler: Literal["bd3lm"] = "bd3lm"
+    steps_per_block: int | None = _steps_per_block(BD3LM_SOURCE)
+    temperature: float = writing.temperature()
+    cfg: float = writing.guidance(BD3LM_SOURCE)
+    cached: bool = _cached(BD3LM_SOURCE)
+
+    def length(self, prompt_length: int) -> int:
+        """Tokens of the whole text; the last block may be short."""
+        return prompt_length + self.gen_length
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes, fewer where the text ends before."""
+        steps = self.steps_per_block or self.block
+        whole, rest = divmod(self.gen_length, self.block)
+        return whole * min(steps, self.block) + min(steps, rest)
+
+
+class FastDLLMSampling(BlockWriting):
+    """Fast-dLLM v2's sampler: a block's first token is the likeliest after the text so far; then small blocks, from
+    left to right, each step writing what is sure enough.
+    """
+
+    sampler: Literal["fast-dllm-v2"] = "fast-dllm-v2"
+    small_block_length: int = parameter(
+        8,
+        "Small block length",
+        "A block is filled in parts of so many tokens, from left to right; a part is finished before the next begins.",
+        unit="tokens",
+        ge=1,
+        le=1024,
+        source=FAST_DLLM_SOURCE,
+    )
+    threshold: float = _threshold(0.9, FAST_DLLM_SOURCE)
+    cached: bool = _cached(FAST_DLLM_SOURCE)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "FastDLLMSampling":
+        if self.block_length is not None and self.block_length % self.small_block_length:
+            raise ValueError(
+                f"The block length ({self.block_length}) must be a multiple of the small block length "
+                f"({self.small_block_length})."
+            )
+        return self
+
+    def length(self, prompt_length: int) -> int:
+        """Tokens of the whole text: as many blocks as the new tokens fill, and one token more.
+
+        Blocks are counted from the text's beginning, so that the first of them may have begun in the prompt.
+        """
+        return (prompt_length // self.block + ceil(self.gen_length / self.block)) * self.block + 1
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes, at most: one a token."""
+        return ceil(self.gen_length / self.block) * self.block + 1
+
+
+class LLaDA2Sampling(BlockWriting):
+    """LLaDA2's sampler: in every step of a block a budget of tokens, or all that are sure enough. LLaDA2.1 also edits:
+    tokens of the open block are replaced while the model is surer of others.
+    """
+
+    sampler: Literal["llada2"] = "llada2"
+    steps_per_block: int | None = _steps_per_block(LLADA2_SOURCE)
+    threshold: float = _threshold(0.95, LLADA2_SOURCE)
+    editing_threshold: float | None = parameter(
+        None,
+        "Editing threshold",
+        "A token written in the open block is replaced when another is likelier and at least this probable; the block "
+        "goes on until nothing changes. For LLaDA2.1, which is published with 0.5 beside a confidence threshold of "
+        "0.7. Empty: tokens are written once, as in LLaDA2.0.",
+        empty="no editing",
+        ge=0,
+        le=1,
+        step=0.05,
+        source=LLADA2_SOURCE,
+    )
+    editing_steps: int = parameter(
+        16,
+        "Editing steps",
+        "Steps a block takes at most once it is full, in which tokens are only edited.",
+        ge=0,
+        le=1024,
+        source=LLADA2_SOURCE,
+    )
+    stop: Literal["after-block", "at-once", "never"] = parameter(
+        "after-block",
+        "Stop at an end token",
+        "After the block that holds one (after-block), as soon as nothing before it is undecided (at-once), or not at "
+        "all (never).",
+        source=LLADA2_SOURCE,
+    )
+    temperature: float = writing.temperature()
+    top_p: float | None = writing.top_p()
+    top_k: int | None = writing.top_k()
+
+    def length(self, prompt_length: int) -> int:
+        """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
+        return ceil((prompt_length + self.gen_length) / self.block) * self.block
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes, at most, where the prompt ends on a block's border; another border can take some more."""
+        editing = 0 if self.editing_threshold is None else self.editing_steps
+        return ceil(self.gen_length / self.block) * (min(self.steps_per_block or self.block, self.block) + editing)
+
+
+class DiffusionGemmaSampling(BlockWriting):
+    """DiffusionGemma's sampler: a canvas of random tokens is drawn anew in every step where the model is not sure,
+    until it is stable; its likeliest tokens are then the text, and the next canvas begins.
+    """
+
+    sampler: Literal["diffusion-gemma"] = "diffusion-gemma"
+    steps_per_canvas: int = parameter(
+        48,
+        "Steps per canvas",
+        "Forward passes for each canvas, at most; a canvas that is stable and sure ends before.",
+        ge=1,
+        le=1024,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+    entropy_bound: float = parameter(
+        0.1,
+        "Entropy bound",
+        "A step accepts the surest tokens whose entropies, the largest left out, sum to at most this. The others "
+        "become random again.",
+        unit="nats",
+        ge=0,
+        le=100,
+        step=0.05,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+    temperature_start: float = parameter(
+        0.8,
+        "First temperature",
+        "Temperature of a canvas's first step.",
+        gt=0,
+        le=2,
+        step=0.1,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+    temperature_end: float = parameter(
+        0.4,
+        "Last temperature",
+        "What the temperature falls to, linearly.",
+        gt=0,
+        le=2,
+        step=0.1,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+    stable_steps: int = parameter(
+        1,
+        "Stable steps",
+        "A canvas may end once its likeliest tokens are the same as in so many steps before.",
+        ge=0,
+        le=64,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+    sure_entropy: float = parameter(
+        0.005,
+        "Sure below an entropy of",
+        "And once the mean entropy over the canvas is below this.",
+        unit="nats",
+        ge=0,
+        le=100,
+        source=DIFFUSION_GEMMA_SOURCE,
+    )
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes of the decoder, at most."""
+        return ceil(self.gen_length / self.block) * self.steps_per_canvas
+
+
+class NemotronSampling(BlockWriting):
+    """Nemotron-Labs-Diffusion's sampler: a block's first token is the likeliest after the text so far, and the rest is
+    shared among its steps, or written as it is sure enough.
+    """
+
+    sampler: Literal["nemotron"] = "nemotron"
+    steps_per_block: int | None = _steps_per_block(NEMOTRON_SOURCE)
+    threshold: float | None = _threshold(None, NEMOTRON_SOURCE)
+    cached: bool = _cached(NEMOTRON_SOURCE)
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes, at most: the first token's, and those of the rest."""
+        return ceil(self.gen_length / self.block) * (1 + min(self.steps_per_block or self.block, self.block - 1))
