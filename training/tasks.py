@@ -33,6 +33,7 @@ from analysis.bundled.units import (
     property_,
     reference,
     tool,
+    tool_asked_anew,
     trouble,
 )
 from analysis.bundled.world import NUMBER_WORDS
@@ -58,7 +59,7 @@ TASKS: dict[str, Task] = {
     "agreement": Task(2, ((agreement, 1.0),)),
     "arithmetic": Task(4, ((arithmetic, 1.0),)),
     "knowledge": Task(4, ((category, 0.4), (property_, 0.3), (opposite, 0.3))),
-    "physical": Task(2, ((tool, 0.88), (physics, 0.12))),
+    "physical": Task(2, ((tool, 0.3), (tool_asked_anew, 0.58), (physics, 0.12))),
     "story": Task(4, ((trouble, 0.5), (moved, 0.2), (gone, 0.15), (given, 0.15))),
     "reference": Task(2, ((reference, 1.0),)),
 }

@@ -16,7 +16,15 @@ from analysis.specs.base import (
     help_text,
     parameter,
 )
-from analysis.specs.block_sampling import BlockWriting
+from analysis.specs.block_sampling import (
+    BD3LMSampling,
+    BlockWriting,
+    DiffusionGemmaSampling,
+    FastDLLMSampling,
+    LLaDA2Sampling,
+    NemotronSampling,
+    SDARSampling,
+)
 from analysis.specs.evaluation import EvaluateSpec, ImportSpec, PlanParams
 from analysis.specs.inspecting import INSIGHTS, Insight, InspectParams
 from analysis.specs.messages import sentence
@@ -61,20 +69,7 @@ from analysis.specs.pruning_choices import (
     QuotaScope,
 )
 from analysis.specs.recording_sets import BUNDLED_PROMPTS, OWN_PROMPTS, RecordSetSpec, SetParams
-from analysis.specs.sampling import (
-    SAMPLINGS,
-    AutoregressiveSampling,
-    BD3LMSampling,
-    DiffusionGemmaSampling,
-    DreamSampling,
-    FastDLLMSampling,
-    LLaDA2Sampling,
-    LLaDASampling,
-    NemotronSampling,
-    Replay,
-    Sampling,
-    SDARSampling,
-)
+from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
 from analysis.specs.study import QUESTION, SIZES, STUDY_PARTS, StudyPart, StudySize, StudySpec
 from analysis.specs.suggestion import OBJECTIVES, Objective, SuggestSpec

@@ -10,7 +10,7 @@ import torch
 from analysis.bundled import patterns, world
 from analysis.bundled.grammar import document, problem, question, sentence
 from analysis.bundled.heldout import ONE_IN, held_out
-from analysis.bundled.units import UNITS
+from analysis.bundled.units import UNITS, tool_asked_anew
 from analysis.bundled.world import CATEGORIES, OPPOSITES, PEOPLE, PROPERTIES, TROUBLES, a, plural
 from training import stream
 from training.tokenizer import BOS, EOS, MASK, PAD, build_tokenizer
@@ -94,6 +94,15 @@ def test_about_one_combination_in_seven_is_held_out():
 def test_questions_are_held_out():
     random = Random(2)
     assert all(held_out(question(random, maker).key) for maker in UNITS for _ in range(50))
+
+
+def test_sentences_that_are_only_asked_are_of_words_the_models_know(tokenizer):
+    random = Random(4)
+    units = [tool_asked_anew(random) for _ in range(400)]
+    assert all(held_out(unit.key) for unit in units)
+    for unit in units:
+        words = re.findall(r"[A-Za-z]+|[.,]", unit.context)
+        assert len(tokenizer(unit.context, add_special_tokens=False)["input_ids"]) == len(words), unit.context
 
 
 def test_sentences_leave_no_slot_open():

@@ -43,9 +43,9 @@ def test_a_world_with_too_few_combinations_is_said(monkeypatch):
 
 @pytest.mark.parametrize("task", ALL)
 def test_few_items_are_of_one_combination(task):
-    """Kish's effective number of clusters; physical has as many as the world has combinations for it, nearly."""
+    """Kish's effective number of clusters."""
     keys = [item["key"] for item in read(task, "test")]
-    assert tasks.effective_clusters(keys) >= (70 if task == "physical" else 150)
+    assert tasks.effective_clusters(keys) >= 150
 
 
 def test_effective_clusters_are_kishs():
