@@ -378,7 +378,7 @@ def test_a_full_disk_leaves_no_half_recording(trajectory, tmp_path, monkeypatch)
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("analysis.recording.trajectory.save_file", full)
+    monkeypatch.setattr("analysis.recording.trajectory_file.save_file", full)
     with pytest.raises(UserError, match="No space left"):
         save(trajectory, tmp_path / "recording.safetensors")
     assert list(tmp_path.iterdir()) == []
