@@ -159,7 +159,9 @@ class Engine:
             self.may_change()
             return self._planners[record.kind].enter(record, spec)
         key = known_key(record.kind, spec)
-        record = record.model_copy(update={"key": key})
+        left = next((job for job in self.jobs(record.kind) if key and job.key == key and _left_behind(job)), None)
+        # What is asked again of an engine that is gone keeps its record, or the next engine would run it once more.
+        record = record.model_copy(update={"key": key, "id": left.id if left is not None else record.id})
         stored = self.store.result(key) if key else None
         if stored is not None:
             earlier = next((job for job in self.jobs(record.kind) if job.key == key and job.state == "done"), None)
@@ -461,3 +463,8 @@ class Engine:
         for planner in self._planners.values():
             planner.close()
         self._dispatcher.close()
+
+
+def _left_behind(job: JobRecord) -> bool:
+    """Whether it waits or runs by its record alone: its engine is gone, and so are that engine's workers."""
+    return not job.ended and not job.scheduler and not lives(job.owner)

@@ -1,6 +1,7 @@
-"""One server for all browser tests, and pages in the system's Chromium."""
+"""A server for the browser tests of a file, and pages in the system's Chromium."""
 
 import shutil
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -29,10 +30,24 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def page(chromium):
+@contextmanager
+def visitor(chromium):
+    """A browser of one visitor: its own cookies and storage, and its own cache, which an app of many scripts fills."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1600})
     context.set_default_timeout(PATIENCE)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def context(chromium):
+    """A visitor who was never here. Modules whose tests open many pages have one for all."""
+    with visitor(chromium) as made:
+        yield made
+
+
+@pytest.fixture
+def page(context):
     opened = context.new_page()
     yield opened
-    context.close()
+    opened.close()

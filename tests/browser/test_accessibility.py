@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from analysis.engine import Engine
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from cache.store import Store
-from tests.browser.conftest import PATIENCE
+from tests.browser.conftest import PATIENCE, visitor
 from tests.helpers import server
 
 pytestmark = pytest.mark.slow
@@ -31,6 +31,13 @@ def address(tmp_path_factory):
     store.close()
     with server(home) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def context(chromium):
+    """One visitor, who comes to every page."""
+    with visitor(chromium) as made:
+        yield made
 
 
 def serious(page: Page) -> list[str]:

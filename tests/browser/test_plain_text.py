@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import visitor
 from tests.browser.helpers import all_drawn
 from tests.helpers import ROOT, free_port
 
@@ -86,6 +87,13 @@ for index, text in enumerate(json.loads({texts!r})):
         st.markdown("in " + code(text))
 st.caption("all drawn")
 """
+
+
+@pytest.fixture(scope="module")
+def context(chromium):
+    """One visitor, who comes to every page."""
+    with visitor(chromium) as made:
+        yield made
 
 
 def texts() -> list[str]:

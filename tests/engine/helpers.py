@@ -30,12 +30,14 @@ def engine_in(folder: Path, **options: Any):
 
 
 def until(true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Waits until something is true, and returns it."""
+    """Waits until something is true, and returns it. Looking takes a fifth of the time at most, as others compute."""
     deadline = time.monotonic() + seconds
-    while not (value := true()):
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.01)
-    return value
+    while True:
+        began = time.monotonic()
+        if value := true():
+            return value
+        assert began < deadline, "it did not become true in time"
+        time.sleep(max(0.01, 4 * (time.monotonic() - began)))
 
 
 def running(engine: Engine, record: JobRecord, step: int = 1) -> None:

@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis.engine import Engine, JobRecord
 from analysis.errors import UserError
+from analysis.jobs import known_key
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import (
     AttentionMapSpec,
@@ -229,6 +230,16 @@ def test_jobs_of_a_process_that_is_gone_read_interrupted_even_if_its_id_lives_on
     assert list(store.incoming.iterdir()) == []
     made.close()
     store.close()
+
+
+def test_what_a_killed_engine_left_waiting_keeps_its_record_when_it_is_asked_again(engine):
+    key = known_key("record", short(seed=95))
+    gone = JobRecord(id="left", kind="record", spec={}, created=0, owner=f"{os.getpid()}@1.00#0", key=key)
+    for state in ("queued", "running"):
+        engine._book.save(gone.model_copy(update={"state": state}))
+        assert engine.submit("record", short(seed=95)).id == "left"
+        assert engine.wait("left", PATIENCE).state == "done"
+    assert [job.id for job in engine.jobs("record") if job.key == key] == ["left"]
 
 
 def test_unloading_frees_the_model(engine):
