@@ -7,7 +7,7 @@ PORT ?= 8501
 TESTERS ?= 2
 PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test fast-test lint docs clean
+.PHONY: run test fast-test lint docs bench clean
 
 run: $(VENV)/.run-installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
@@ -26,6 +26,10 @@ lint: $(VENV)/.dev-installed
 
 docs: $(VENV)/.run-installed
 	$(BIN)/python -m docs.parameters
+
+# What compares two ways of doing the same, into docs/performance.md: on an otherwise idle machine.
+bench: $(VENV)/.dev-installed
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV)

@@ -32,6 +32,7 @@ from analysis.evaluation.likelihood import Budget, Part, Request, masks_seed, pl
 from analysis.evaluation.masked_sets import all_sets, drawn_sets, is_exact
 from analysis.models.load import LoadedModel, load
 from analysis.specs import ModelSpec
+from benchmarks.ratios import Ratio
 from training.measure import calibration, pruned_copy, read_items, token_ids
 from training.tasks import TASKS
 
@@ -195,15 +196,16 @@ def spread(values: np.ndarray) -> tuple[float, float]:
     return float(values.std(ddof=1)), 1 / math.sqrt(2 * (len(values) - 1))
 
 
-def compare(tables: list[Table], items: list[Item], draws: int, seeds: int) -> None:
-    """Prints the ratio of standard errors and the forwards the published scheme needs."""
+def compare(tables: list[Table], items: list[Item], draws: int, seeds: int) -> list[Ratio]:
+    """Prints and returns the ratio of standard errors and the forwards the published scheme needs."""
     print(f"\n{len(items)} items with answers of {LENGTH} tokens, {seeds} seeds, {draws} draws an answer and model")
+    ratios = []
     for number, sparsity in enumerate(SPARSITIES, start=1):
         true = float(difference(tables, items, exact, draws, 1, number)[0])
         our_differences = difference(tables, items, ours, draws, seeds, number)
         their_differences = difference(tables, items, published, draws, seeds, number)
         (our_error, relative), (their_error, _) = spread(our_differences), spread(their_differences)
-        ratio = our_error / their_error
+        ratio = our_error / their_error if their_error else float("nan")
         print(f"\nsparsity {sparsity:.0%}: exact difference {100 * true:+.2f} points")
         for name, values, deviation in (
             ("ours", our_differences, our_error),
@@ -216,14 +218,20 @@ def compare(tables: list[Table], items: list[Item], draws: int, seeds: int) -> N
         print(f"  ratio {ratio:.2f} (± {1.96 * ratio * relative * math.sqrt(2):.2f})")
         needed = _needed(tables, items, our_error, draws, seeds, number)
         print(f"  the published scheme needs {needed} as many forwards")
+        ratios.append(Ratio(f"standard error of dense − {sparsity:.0%}, {draws} draws", "ours / published", ratio))
+    return ratios
 
 
-def compare_unequal(tables: list[Table], items: list[Item], draws: int, seeds: int) -> None:
-    """Prints the standard errors of choices of unequal length that share their draws, and that do not."""
+def compare_unequal(tables: list[Table], items: list[Item], draws: int, seeds: int) -> list[Ratio]:
+    """Prints the standard errors of choices of unequal length that share their draws and that do not, and returns their
+    ratios.
+    """
     lengths = [len(request.continuation) for item in items for request in item.requests]
     print(f"\n{len(items)} items, answers of {min(lengths)} to {max(lengths)} tokens, {seeds} seeds, {draws} draws")
+    ratios = []
     for number, sparsity in enumerate(SPARSITIES, start=1):
         true = float(difference(tables, items, exact, draws, 1, number)[0])
+        errors = []
         for name, scheme in (("ours", ours), ("apart", apart)):
             values = difference(tables, items, scheme, draws, seeds, number)
             shift, sure = values.mean() - true, values.std(ddof=1) / math.sqrt(seeds)
@@ -231,9 +239,15 @@ def compare_unequal(tables: list[Table], items: list[Item], draws: int, seeds: i
                 f"  sparsity {sparsity:.0%} {name:<6} standard error {100 * values.std(ddof=1):.2f} points, "
                 f"bias {100 * shift:+.2f} ± {196 * sure:.2f}"
             )
+            errors.append(float(values.std(ddof=1)))
+        what = f"standard error of dense − {sparsity:.0%}, choices of unequal length, {draws} draws"
+        ratios.append(Ratio(what, "shared / apart", errors[0] / errors[1] if errors[1] else float("nan")))
+    return ratios
 
 
 def _needed(tables: list[Table], items: list[Item], goal: float, draws: int, seeds: int, pruned: int) -> str:
+    if not goal:
+        return "an unknown number of times"
     before = (draws, spread(difference(tables, items, published, draws, seeds, pruned))[0])
     for factor in (2, 3, 4, 6, 8, 12, 16, 24, 32):
         at = (draws * factor, spread(difference(tables, items, published, draws * factor, seeds, pruned))[0])
@@ -274,8 +288,8 @@ def _cell(values: np.ndarray) -> str:
     return f"{values.mean():+.2f} ± {1.96 * values.std(ddof=1) / math.sqrt(len(values)):.2f}".replace("-", "−")
 
 
-def main(words: list[str] | None = None) -> None:
-    """Prints the figures."""
+def main(words: list[str] | None = None) -> list[Ratio]:
+    """Prints the figures, and returns the ratios of standard errors; none of biases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=64, help="items with long answers (default 64)")
     parser.add_argument("--seeds", type=int, default=400, help="seeds (default 400)")
@@ -292,15 +306,15 @@ def main(words: list[str] | None = None) -> None:
     items = (unequal_items if options.unequal else long_items)(dense, options.items)
     tables = [table(model, items) for model in models]
     if not options.bias:
-        for draws in options.draws:
-            (compare_unequal if options.unequal else compare)(tables, items, draws, options.seeds)
-        return
+        measure = compare_unequal if options.unequal else compare
+        return [ratio for draws in options.draws for ratio in measure(tables, items, draws, options.seeds)]
     bias("8-token answers", tables, items, options.seeds)
     for task in TASKS:
         task_items = short_items(dense, task, options.limit)
         task_tables = [table(model, task_items) for model in models]
         bias(f"bundled_{task}", task_tables, task_items, min(options.seeds, 100))
     print(f"\nIn brackets the exact values. It took {time.perf_counter() - began:.0f} s.")
+    return []
 
 
 if __name__ == "__main__":

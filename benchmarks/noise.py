@@ -10,9 +10,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from benchmarks.ratios import Ratio
 
-def main(arguments: list[str] | None = None) -> None:
-    """Prints the figures."""
+
+def main(arguments: list[str] | None = None) -> list[Ratio]:
+    """Prints the figures, and returns what the discount moves beside what another seed does."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="bundled", help="a diffusion model (default bundled)")
     parser.add_argument("--data", default="bundled", help="calibration text (default bundled)")
@@ -51,9 +53,10 @@ def main(arguments: list[str] | None = None) -> None:
             ]
         )
 
-    def print_shares(what: str, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+    def mean_share(what: str, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
         shares = [float((first != second).mean()) for first, second in pairs]
         print(f"{what:58} {np.mean(shares):8.3%}   {min(shares):.3%} to {max(shares):.3%}", flush=True)
+        return float(np.mean(shares))
 
     seeds = range(max(2, options.seeds))
     plain = {(noise, seed): masks(seed, noise, None) for noise in NOISES for seed in seeds}
@@ -61,16 +64,20 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{model.architecture.name}, {options.model}: {plain['steps', 0].size:,} weights at {options.sparsity:.0%}")
     print(f"{options.samples} sequences of {length} tokens, {len(seeds)} seeds")
     print("mask bits that differ: mean, range over seeds")
+    ratios = []
     for noise in NOISES:
         controls = [plain[noise, seed] for seed in seeds]
-        print_shares(f"noise '{noise}': another calibration seed", pairwise([*controls, controls[0]]))
+        of_seed = mean_share(f"noise '{noise}': another calibration seed", pairwise([*controls, controls[0]]))
         again = (masks(seed, noise, None, 1000 + seed) for seed in seeds)
-        print_shares(f"noise '{noise}': the same text, its noise drawn again", zip(controls, again, strict=True))
+        mean_share(f"noise '{noise}': the same text, its noise drawn again", zip(controls, again, strict=True))
         discounted = (masks(seed, noise, DiscountParams()) for seed in seeds)
-        print_shares(f"noise '{noise}': the published discount", zip(controls, discounted, strict=True))
-    print_shares(
+        of_discount = mean_share(f"noise '{noise}': the published discount", zip(controls, discounted, strict=True))
+        what = f"mask bits moved, noise '{noise}'"
+        ratios.append(Ratio(what, "published discount / another calibration seed", of_discount / of_seed))
+    mean_share(
         "noise 'uniform' in place of 'steps'", ((plain["steps", seed], plain["uniform", seed]) for seed in seeds)
     )
+    return ratios
 
 
 if __name__ == "__main__":

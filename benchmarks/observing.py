@@ -20,6 +20,7 @@ from analysis.models import blockwise
 from analysis.models.load import load, register
 from analysis.recording.denoising import denoise
 from analysis.specs import ModelSpec, SDARSampling
+from benchmarks.ratios import Ratio, paired
 
 BLOCKS, BLOCK, PROMPT = 8, 32, 64
 LARGE: dict[str, Any] = {
@@ -38,8 +39,8 @@ TINY: dict[str, Any] = {
 }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Prints medians and the ratio of paired rounds."""
+def main(arguments: list[str] | None = None) -> list[Ratio]:
+    """Prints medians and the ratio of paired rounds, and returns it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--length", type=int, default=512, help="positions (default 512)")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each (default 7)")
@@ -52,8 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.manual_seed(0)
     attention.register()
     if options.cached:
-        cached_decoding(shape, rounds)
-        return
+        return [cached_decoding(shape, rounds)]
     fields: dict[str, Any] = {
         **shape,
         "max_position_embeddings": length,
@@ -73,14 +73,15 @@ def main(arguments: list[str] | None = None) -> None:
                 network(input_ids=tokens, use_cache=False, **observer)
                 if counted >= 0:
                     times[name].append(time.perf_counter() - began)
-    ratios = [observed / bare for bare, observed in zip(times["bare"], times["observed"], strict=True)]
+    ratio = paired(f"a forward, {length} positions", "observed / bare", times["observed"], times["bare"])
     print(f"{parameters / 1e6:.0f}M parameters, {length} positions, torch {torch.__version__}")
     for name, seconds in times.items():
         print(f"{name:<9} {statistics.median(seconds):.3f} s")
-    print(f"observed / bare: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(ratio)
+    return [ratio]
 
 
-def cached_decoding(shape: dict[str, Any], rounds: int) -> None:
+def cached_decoding(shape: dict[str, Any], rounds: int) -> Ratio:
     """Writes and observes 8 blocks of 32 tokens, 8 steps each, after a prompt of 64. Raises where the texts differ."""
     register()
     config = blockwise.SDARConfig(
@@ -110,7 +111,7 @@ def cached_decoding(shape: dict[str, Any], rounds: int) -> None:
             texts.append(steps[-1].choice.output)
         if not torch.equal(*texts):
             raise AssertionError("cached decoding wrote another text")
-    ratios = [whole / cached for whole, cached in zip(times["whole"], times["cached"], strict=True)]
+    ratio = paired(f"writing {BLOCKS} blocks of {BLOCK}", "whole / cached", times["whole"], times["cached"])
     parameters = sum(weight.numel() for weight in model.network.parameters())
     print(
         f"{parameters / 1e6:.0f}M parameters, prompt of {PROMPT}, {BLOCKS} blocks of {BLOCK}, {len(steps)} steps, "
@@ -118,7 +119,8 @@ def cached_decoding(shape: dict[str, Any], rounds: int) -> None:
     )
     for name, seconds in times.items():
         print(f"{name:<9} {statistics.median(seconds):.2f} s")
-    print(f"whole / cached: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(ratio)
+    return ratio
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from analysis.pruning.patterns import pruned_mask
 from analysis.pruning.wanda import wanda_score
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec
 from benchmarks import published
+from benchmarks.ratios import Ratio, paired
 
 MIB = 2**20
 # The head's share of the weights is that of LLaDA-8B: 6.4 %.
@@ -48,8 +49,11 @@ class Cost(NamedTuple):
     processor: float
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Prints a table for feature scores and one for sink-sparsegpt. Raises AssertionError where masks differ."""
+def main(arguments: list[str] | None = None) -> list[Ratio]:
+    """Prints a table for feature scores and one for sink-sparsegpt, and returns their ratios of wall clock.
+
+    Raises AssertionError where masks differ.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds of each (default 3)")
     parser.add_argument("--vocabulary", type=int, default=LARGE["vocab_size"], help="tokens the head predicts")
@@ -60,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     shape = TINY if options.quick else {**LARGE, "vocab_size": options.vocabulary}
     shallow = TINY if options.quick else SHALLOW
     rounds = 1 if options.quick else options.rounds
-    began = time.perf_counter()
+    began, ratios = time.perf_counter(), list[Ratio]()
     with tempfile.TemporaryDirectory() as folder:
         for precision in ("float32", "bfloat16"):
             model = random_llada(Path(folder) / precision, shape, max(lengths), precision)
@@ -72,13 +76,14 @@ def main(arguments: list[str] | None = None) -> None:
                 )
                 print("| --- | --- | --- " + "| ---: " * 8 + "|")
             for length in lengths:
-                compare_scores(model, length, rounds)
+                ratios += compare_scores(model, length, rounds)
         del model
         model = random_llada(Path(folder) / "shallow", shallow, lengths[0], "float32")
         print(f"\nsink-sparsegpt: {_describe(model)}.\n")
-        compare_sparsegpt(model, Path(folder), lengths[0], rounds, 2 if options.quick else 4)
+        ratios += compare_sparsegpt(model, Path(folder), lengths[0], rounds, 2 if options.quick else 4)
     load_average = ", ".join(f"{value:.1f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
     print(f"\n{rounds} rounds in {time.perf_counter() - began:.0f} s; load average at the end {load_average}.")
+    return ratios
 
 
 def random_llada(folder: Path, shape: dict[str, Any], length: int, precision: str) -> LoadedModel:
@@ -102,8 +107,8 @@ def random_text(model: LoadedModel, sequences: int, length: int, interval: int) 
     return Calibration(clean, noised_sequences(clean, CalibrationParams(step_interval=interval), model.mask_token or 0))
 
 
-def compare_scores(model: LoadedModel, length: int, rounds: int) -> None:
-    """Prints the rows of one precision and length: feature scores of two noised rows."""
+def compare_scores(model: LoadedModel, length: int, rounds: int) -> list[Ratio]:
+    """Prints the rows of one precision and length, feature scores of two noised rows, and returns their ratios."""
     noised, discount, runner = random_text(model, 2, length, 30).noised, DiscountParams(), Resident(model)
     assert noised is not None
     procedures: dict[str, Callable[[], Any]] = {
@@ -124,18 +129,27 @@ def compare_scores(model: LoadedModel, length: int, rounds: int) -> None:
     costs = alternate(procedures, rounds)
     for name, runs in costs.items():
         faster = [_ratio(costs["published"], runs, index) for index in range(2)]
-        wall, processor = (statistics.median(cost[index] for cost in runs) / len(noised) for index in range(2))
+        seconds, busy = (statistics.median(cost[index] for cost in runs) / len(noised) for index in range(2))
         against = extra[name] / extra["published"] if extra["published"] else float("nan")
         print(
-            f"| {model.dtype} | {length} | {name} | {wall:.2f} | {faster[0]:.2f} | {processor:.2f} | {faster[1]:.2f} "
+            f"| {model.dtype} | {length} | {name} | {seconds:.2f} | {faster[0]:.2f} | {busy:.2f} | {faster[1]:.2f} "
             f"| {extra[name] / MIB:.0f} | {f'{kept[name] / MIB:.0f}' if name in kept else ''} | {against:.2f} "
             f"| {f'{equal[name]:.4%}' if name in equal else ''} |",
             flush=True,
         )
+    wall = {name: [cost.wall for cost in runs] for name, runs in costs.items()}
+    what = f"sink-wanda, {model.dtype}, {length} positions"
+    return [
+        paired(what, "published / one forward", wall["published"], wall["one forward"]),
+        paired(what, "published / two passes", wall["published"], wall["two passes"]),
+        paired(what, "one forward / bare forward", wall["one forward"], wall["bare forward"]),
+    ]
 
 
-def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int, sequences: int) -> None:
-    """Prints both phases of sink-sparsegpt and their sum, on as many clean sequences noised at ten levels each."""
+def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int, sequences: int) -> list[Ratio]:
+    """Prints both phases of sink-sparsegpt and their sum, on as many clean sequences noised at ten levels each, and
+    returns their ratios.
+    """
     text = random_text(model, sequences, length, 5)
     prepared: list[Prepared] = []
     published_weights: list[torch.Tensor] = []
@@ -190,6 +204,14 @@ def compare_sparsegpt(model: LoadedModel, folder: Path, length: int, rounds: int
             cells += [f"{statistics.median(run[index] for run in cost[who]):.2f}" for who in ("published", "ours")]
             cells.append(f"{_ratio(cost['published'], cost['ours'], index):.2f}")
         print(f"| {phase} | {' | '.join(cells)} |", flush=True)
+    return [
+        paired(
+            f"sink-sparsegpt, {phase}",
+            "published / ours",
+            *([cost.wall for cost in by_procedure[who]] for who in ("published", "ours")),
+        )
+        for phase, by_procedure in costs.items()
+    ]
 
 
 def alternate(procedures: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[Cost]]:

@@ -16,17 +16,18 @@ from typing import Any
 
 from analysis.job_context import SilentContext
 from analysis.specs import CalibrationParams, DenseStatisticsSpec, ModelSpec, PruneSpec
+from benchmarks.ratios import Ratio
 from cache.stores import Stores
 
 
-def main() -> None:
-    """Measures and prints."""
+def main(arguments: list[str] | None = None) -> list[Ratio]:
+    """Measures, prints, and returns how many times as fast the sweep is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--seq-len", type=int, default=128)
     parser.add_argument("--method", default="sink-wanda")
     parser.add_argument("--sparsities", default="0.6,0.7")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     from analysis.jobs.models import load_model
     from analysis.jobs.pruning import dense_statistics, prune
     from analysis.specs import LoadSpec
@@ -54,7 +55,10 @@ def main() -> None:
             apart += _timed(partial(prune, spec, context(f"apart {number}", "apart")))[1]
             reading += _timed(partial(prune, spec, context(f"read {number}", "together")))[1]
     print(f"each its own: {apart:.2f} s; stored once: {storing:.2f} s + {reading:.2f} s")
-    print(f"{apart / (storing + reading):.2f} times as fast over {options.sparsities}")
+    what = f"pruning by {options.method} at {options.sparsities}, of the processor"
+    ratio = Ratio(what, "statistics gathered each time / once", apart / (storing + reading))
+    print(ratio)
+    return [ratio]
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:

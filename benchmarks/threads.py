@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from analysis.threads import SPIN_COUNT, allotted_cpus
+from benchmarks.ratios import Ratio, paired
 
 OURS = f"SinkScope's: looks {int(SPIN_COUNT):,} times, then sleeps"
 WAYS: dict[str, dict[str, str]] = {
@@ -28,29 +29,38 @@ ROOT = Path(__file__).parent.parent
 _CLEARED = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Prints the table. Raises CalledProcessError where a pruning fails."""
+def main(arguments: list[str] | None = None) -> list[Ratio]:
+    """Prints the table, and returns its ratios. Raises CalledProcessError where a pruning fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds of each (default 3)")
-    parser.add_argument("--quick", action="store_true", help="very little text and one round: does everything run?")
+    parser.add_argument("--quick", action="store_true", help="very little text, two ways, alone, once: does it run?")
     options = parser.parse_args(arguments)
-    seconds: dict[tuple[str, int], list[float]] = {(way, count): [] for way in WAYS for count in AT_ONCE}
+    ways = dict(list(WAYS.items())[:2]) if options.quick else WAYS
+    at_once = AT_ONCE[:1] if options.quick else AT_ONCE
+    seconds: dict[tuple[str, int], list[float]] = {(way, count): [] for way in ways for count in at_once}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1 if options.quick else options.rounds):
-            for way, variables in WAYS.items():
-                for count in AT_ONCE:
+            for way, variables in ways.items():
+                for count in at_once:
                     outs = [Path(folder) / f"{number}-{list(WAYS).index(way)}-{count}-{each}" for each in range(count)]
                     seconds[way, count].append(_prune(flags(options.quick), variables, outs))
     print(f"{allotted_cpus()} CPUs; prune {' '.join(flags(options.quick))}; {number + 1} rounds.\n")
-    print("| threads wait | alone, s | alone | three at once, s | three at once |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for way in WAYS:
+    columns = " | ".join(f"{_name(count)}, s | {_name(count)}" for count in at_once)
+    print(f"| threads wait | {columns} |\n| --- {'| ---: ' * 2 * len(at_once)}|")
+    ratios = []
+    for way in ways:
         cells = []
-        for count in AT_ONCE:
-            paired = zip(seconds[way, count], seconds[OURS, count], strict=True)
-            ratio = statistics.median(theirs / ours for theirs, ours in paired)
-            cells += [f"{statistics.median(seconds[way, count]):.1f}", f"{ratio:.2f}"]
+        for count in at_once:
+            ratio = paired(f"prune, {_name(count)}", f"{way} / ours", seconds[way, count], seconds[OURS, count])
+            cells += [f"{statistics.median(seconds[way, count]):.1f}", f"{ratio.value:.2f}"]
+            if way != OURS:
+                ratios.append(ratio)
         print(f"| {way} | {' | '.join(cells)} |")
+    return ratios
+
+
+def _name(count: int) -> str:
+    return "alone" if count == 1 else f"{count} at once"
 
 
 def flags(quick: bool) -> list[str]:

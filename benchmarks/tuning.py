@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from analysis.job_context import SilentContext
+from benchmarks.ratios import Ratio
 
 
-def main() -> None:
-    """Prints the figures."""
+def main(arguments: list[str] | None = None) -> list[Ratio]:
+    """Prints the figures, and returns how many settings take as long as the exact scores of one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="settings tried (default 5)")
     parser.add_argument("--samples", type=int, default=32, help="calibration sequences of 64 tokens (default 32)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     from analysis.calibration.activations import feature_scores
     from analysis.calibration.runners import Resident
     from analysis.jobs.calibration import calibrate
@@ -66,6 +67,8 @@ def main() -> None:
             f"of the processor {statistics.median(cpu):.2f} s"
         )
         print(f"scores alone by the exact path, with the model: {exact:.2f} s")
+    what = "a setting of the discount, all layers"
+    return [Ratio(what, "scores by the model / all effects from statistics", exact / statistics.median(wall))]
 
 
 if __name__ == "__main__":

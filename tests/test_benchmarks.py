@@ -1,7 +1,10 @@
 """The benchmarks run, and the plain version of the published procedure decides as ours does."""
 
+import contextlib
+import io
 import re
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,21 +12,61 @@ import torch
 
 from analysis.sinks.discount import sink_scores
 from analysis.specs import DiscountParams
-from benchmarks import likelihood, noise, observing, pruning, published, threads
+from benchmarks import __main__ as everything
+from benchmarks import likelihood, pruning, published, threads
+from benchmarks.ratios import paired
 from training.tasks import TASKS
 
 
-def test_the_pruning_benchmark_runs_and_both_procedures_agree(capsys):
-    count = torch.get_num_threads()
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
+    """What all benchmarks print at their smallest sizes, by name, and the file with their ratios."""
+    file = tmp_path_factory.mktemp("bench") / "performance.md"
+    file.write_text(f"before\n{everything.BEGIN}\nold\n{everything.END}\nafter\n", encoding="utf-8")
+    count, output = torch.get_num_threads(), io.StringIO()
     try:
-        pruning.main(["--quick"])
+        with contextlib.redirect_stdout(output):
+            everything.main(["--quick", "--into", str(file)])
     finally:
         torch.set_num_threads(count)
-    printed = capsys.readouterr().out
-    rows = [line for line in printed.splitlines() if line.startswith(("| float32", "| bfloat16"))]
+    parts = re.split(r"^== (.*)$", output.getvalue(), flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True)), file.read_text(encoding="utf-8")
+
+
+def test_every_benchmark_runs_and_its_ratios_are_written(printed):
+    by_name, text = printed
+    assert text.startswith(f"before\n{everything.BEGIN}\n") and text.endswith(f"{everything.END}\nafter\n")
+    assert "old" not in text
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    assert {row[0].removeprefix("| ") for row in rows} == {row.name for row in everything.BENCHMARKS}
+    assert len(by_name) == len({(row.name, row.quick) for row in everything.BENCHMARKS})
+    modules = {path.stem for path in Path(everything.__file__).parent.glob("*.py")}
+    helpers = {"__init__", "__main__", "ratios", "published"}
+    assert modules - helpers - {"pages"} == {row.name for row in everything.BENCHMARKS}
+
+
+def test_a_file_without_the_marks_is_refused_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(everything, "run", lambda *_: pytest.fail("it ran"))
+    (tmp_path / "text.md").write_text("no marks", encoding="utf-8")
+    with pytest.raises(ValueError, match="needs the marks"):
+        everything.main(["--quick", "--into", str(tmp_path / "text.md")])
+    assert (tmp_path / "text.md").read_text(encoding="utf-8") == "no marks"
+
+
+def test_a_ratio_is_the_median_of_paired_rounds():
+    ratio = paired("a", "slow / fast", [2.0, 9.0, 4.0], [1.0, 3.0, 4.0])
+    assert (ratio.value, ratio.low, ratio.high) == (2, 1, 3)
+    assert str(ratio) == "slow / fast: 2.00 (1.00 to 3.00)"
+    with pytest.raises(ValueError):
+        paired("a", "slow / fast", [1.0], [])
+
+
+def test_the_pruning_benchmark_runs_and_both_procedures_agree(printed):
+    told = printed[0]["pruning --quick"]
+    rows = [line for line in told.splitlines() if line.startswith(("| float32", "| bfloat16"))]
     assert len(rows) == 2 * 2 * 4
-    assert printed.count("100.0000%") >= 2 * 2 * 2
-    assert "| layer by layer |" in printed
+    assert told.count("100.0000%") >= 2 * 2 * 2
+    assert "| layer by layer |" in told
 
 
 def test_masks_without_the_discount_do_not_pass_for_the_published_ones(golden):
@@ -48,24 +91,21 @@ def test_the_plain_sink_score_is_the_published_one(golden):
 
 
 @pytest.mark.parametrize(
-    ("flags", "size", "ratio"),
-    [([], "32 positions", "observed / bare"), (["--cached"], "8 blocks of 32, 64 steps", "whole / cached")],
+    ("name", "size", "ratio"),
+    [
+        ("observing --quick", "32 positions", "observed / bare"),
+        ("observing --cached --quick", "8 blocks of 32, 64 steps", "whole / cached"),
+    ],
 )
-def test_observing_and_cached_decoding_are_timed(flags, size, ratio, capsys):
-    count = torch.get_num_threads()
-    try:
-        observing.main([*flags, "--quick"])
-    finally:
-        torch.set_num_threads(count)
-    printed = capsys.readouterr().out
-    assert size in printed
-    assert float(re.search(rf"^{ratio}: ([\d.]+) ", printed, re.MULTILINE).group(1)) > 0
+def test_observing_and_cached_decoding_are_timed(name, size, ratio, printed):
+    told = printed[0][name]
+    assert size in told
+    assert float(re.search(rf"^{ratio}: ([\d.]+) ", told, re.MULTILINE).group(1)) > 0
 
 
-def test_the_noise_benchmark_counts_every_difference(capsys):
-    noise.main(["--samples", "2", "--seq-len", "16", "--seeds", "2"])
-    printed = capsys.readouterr().out
-    shares = [float(line.split("%")[0].split()[-1]) for line in printed.splitlines() if line.startswith("noise '")]
+def test_the_noise_benchmark_counts_every_difference(printed):
+    (told,) = (text for name, text in printed[0].items() if name.startswith("noise "))
+    shares = [float(line.split("%")[0].split()[-1]) for line in told.splitlines() if line.startswith("noise '")]
     assert len(shares) == 7 and all(0 < share < 50 for share in shares)
 
 
@@ -99,9 +139,6 @@ def test_ways_of_waiting_are_compared_round_by_round(capsys, monkeypatch):
     assert begun == 3 * [(tuple(variables), count) for variables in threads.WAYS.values() for count in (1, 3)]
 
 
-@pytest.mark.slow
-def test_what_is_timed_is_a_pruning_of_the_command_line(tmp_path):
-    assert threads._prune(threads.flags(quick=True), {"OMP_WAIT_POLICY": "PASSIVE"}, [tmp_path / "pruned"]) > 0
-    assert (tmp_path / "pruned" / "model.safetensors").is_file()
+def test_a_pruning_of_the_command_line_that_fails_is_no_time(tmp_path):
     with pytest.raises(subprocess.CalledProcessError):
         threads._prune(["--method", "none"], {}, [tmp_path / "refused"])

@@ -1,0 +1,133 @@
+"""Runs all benchmarks that compare two ways of doing the same, and writes their ratios into docs/performance.md.
+
+`python -m benchmarks [--quick] [--only NAME ...] [--into FILE]`, or `make bench`: about half an hour on two idle cores.
+Each benchmark has a process of its own. What it prints is printed; the table between the marks of the file is replaced.
+`--quick`: the smallest sizes, one round, one process, and no file but one that is named: does everything run?
+"""
+
+import argparse
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.ratios import Ratio
+
+FILE = Path(__file__).parent.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- ratios: what make bench writes -->", "<!-- ratios: end -->"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A module of this folder whose `main` takes flags and returns ratios. quick: its flags for the smallest size."""
+
+    name: str
+    flags: tuple[str, ...]
+    quick: tuple[str, ...]
+
+
+BENCHMARKS = (
+    Benchmark("observing", (), ("--quick",)),
+    Benchmark("observing", ("--length", "1024"), ("--quick",)),
+    Benchmark("observing", ("--length", "2048", "--rounds", "5"), ("--quick",)),
+    Benchmark("observing", ("--cached", "--rounds", "3"), ("--cached", "--quick")),
+    Benchmark("pruning", (), ("--quick",)),
+    Benchmark("sweep", (), ("--samples", "2", "--seq-len", "16")),
+    Benchmark("tuning", (), ("--rounds", "1", "--samples", "2")),
+    Benchmark("likelihood", ("--draws", "32"), ("--items", "2", "--seeds", "4", "--draws", "4")),
+    Benchmark(
+        "likelihood",
+        ("--unequal", "--items", "48", "--draws", "32"),
+        ("--unequal", "--items", "2", "--seeds", "4", "--draws", "4"),
+    ),
+    Benchmark("noise", (), ("--samples", "2", "--seq-len", "16", "--seeds", "2")),
+    Benchmark("threads", (), ("--quick",)),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a benchmark gave. load: the machine's load average, over one minute, as it began and as it ended."""
+
+    benchmark: Benchmark
+    ratios: tuple[Ratio, ...]
+    load: tuple[float, float]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs, prints, and writes the table. Raises ValueError for a file without the marks, before anything runs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the smallest sizes: does everything run?")
+    parser.add_argument("--only", nargs="+", default=[], help="names of benchmarks; all when left out")
+    parser.add_argument("--into", type=Path, help="the file with the table (default docs/performance.md)")
+    options = parser.parse_args(arguments)
+    file = options.into or (None if options.quick else FILE)
+    if file is not None:
+        replaced(file.read_text(encoding="utf-8"), "")
+    chosen = [row for row in BENCHMARKS if not options.only or row.name in options.only]
+    if options.quick:
+        chosen = list({(row.name, row.quick): row for row in chosen}.values())
+    measured = []
+    for benchmark in chosen:
+        print(f"\n== {benchmark.name} {' '.join(benchmark.quick if options.quick else benchmark.flags)}\n", flush=True)
+        measured.append(run(benchmark, options.quick))
+    text = table(measured)
+    print(f"\n{text}")
+    if file is not None:
+        file.write_text(replaced(file.read_text(encoding="utf-8"), text), encoding="utf-8")
+
+
+def run(benchmark: Benchmark, quick: bool) -> Measured:
+    """One benchmark's ratios, measured in a process of its own; in this one where it is quick."""
+    flags = list(benchmark.quick if quick else benchmark.flags)
+    before = os.getloadavg()[0]
+    if quick:
+        ratios = _ratios(benchmark.name, flags)
+    else:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            ratios = pool.submit(_ratios, benchmark.name, flags).result()
+    return Measured(benchmark, tuple(ratios), (before, os.getloadavg()[0]))
+
+
+def _ratios(name: str, flags: list[str]) -> list[Ratio]:
+    ratios: list[Ratio] = import_module(f"benchmarks.{name}").main(flags)
+    return ratios
+
+
+def table(measured: Sequence[Measured]) -> str:
+    """When, where and with what it was measured, and a row for each ratio, as Markdown."""
+    from analysis.provenance import environment
+
+    made = environment()
+    hardware, versions = made["hardware"], made["versions"]
+    lines = [
+        f"Measured on {time.strftime('%Y-%m-%d')} by `make bench`: {hardware['system']}, {hardware['cores']} cores, "
+        f"{hardware['memory_gb']:.0f} GB, {', '.join(hardware['gpus']) or 'no GPU'}; Python {versions['python']}, "
+        f"torch {versions['torch']}, transformers {versions['transformers']}.",
+        "",
+        "| benchmark | what | ratio of | ratio | over rounds | load before, after |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
+    ]
+    for row in measured:
+        for ratio in row.ratios:
+            within = "" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
+            load = f"{row.load[0]:.1f}, {row.load[1]:.1f}"
+            cells = (row.benchmark.name, ratio.what, ratio.of, f"{ratio.value:.2f}", within, load)
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def replaced(text: str, new: str) -> str:
+    """The text with what is between the marks replaced. Raises ValueError where a mark is missing."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"The file needs the marks '{BEGIN}' and '{END}' once each, with the table between them.")
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{new}\n\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    main()
