@@ -46,6 +46,7 @@ BENCHMARKS = (
     ),
     Benchmark("noise", (), ("--samples", "2", "--seq-len", "16", "--seeds", "2")),
     Benchmark("threads", (), ("--quick",)),
+    Benchmark("growth", (), ("--quick",)),
 )
 
 
