@@ -23,7 +23,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -196,6 +196,14 @@ def spread(values: np.ndarray) -> tuple[float, float]:
     return float(values.std(ddof=1)), 1 / math.sqrt(2 * (len(values) - 1))
 
 
+@cache
+def dense_and_pruned() -> list[LoadedModel]:
+    """The bundled model, and copies that Wanda has pruned to each of `SPARSITIES`."""
+    dense = load(ModelSpec())
+    texts = calibration(dense)
+    return [dense, *(pruned_copy(dense, "wanda", sparsity, texts) for sparsity in SPARSITIES)]
+
+
 def compare(tables: list[Table], items: list[Item], draws: int, seeds: int) -> list[Ratio]:
     """Prints and returns the ratio of standard errors and the forwards the published scheme needs."""
     print(f"\n{len(items)} items with answers of {LENGTH} tokens, {seeds} seeds, {draws} draws an answer and model")
@@ -299,9 +307,8 @@ def main(words: list[str] | None = None) -> list[Ratio]:
     parser.add_argument("--limit", type=int, help="with --bias: items of each bundled task (default all)")
     options = parser.parse_args(words)
     began = time.perf_counter()
-    dense = load(ModelSpec())
-    texts = calibration(dense)
-    models = [dense, *(pruned_copy(dense, "wanda", sparsity, texts) for sparsity in SPARSITIES)]
+    models = dense_and_pruned()
+    dense = models[0]
     print(json.dumps({"torch": torch.__version__, "model": dense.fingerprint[:16], "method": "wanda"}))
     items = (unequal_items if options.unequal else long_items)(dense, options.items)
     tables = [table(model, items) for model in models]
