@@ -136,6 +136,8 @@ def write_cells(figure: go.Figure) -> go.Figure:
                 figure.add_trace(
                     go.Heatmap(written).update(
                         z=np.where(cells, values, np.nan).astype(np.float32),
+                        # A text of its own is written where there is no value, too.
+                        text=np.where(cells, written.text, "") if "%{text}" in written.texttemplate else written.text,
                         zmin=None if written.coloraxis else cell_range(written)[0],
                         zmax=None if written.coloraxis else cell_range(written)[1],
                         zmid=None,
