@@ -26,6 +26,7 @@ lint: $(VENV)/.dev-installed
 
 docs: $(VENV)/.run-installed
 	$(BIN)/python -m docs.parameters
+	$(BIN)/python -m docs.shapes
 
 # What compares two ways of doing the same, into docs/performance.md: on an otherwise idle machine.
 bench: $(VENV)/.dev-installed

@@ -16,9 +16,10 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.ratios import Ratio
+from docs.marks import replaced
 
 FILE = Path(__file__).parent.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- ratios: what make bench writes -->", "<!-- ratios: end -->"
+NAME = "ratios"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     file = options.into or (None if options.quick else FILE)
     if file is not None:
-        replaced(file.read_text(encoding="utf-8"), "")
+        replaced(file.read_text(encoding="utf-8"), NAME, "")
     chosen = [row for row in BENCHMARKS if not options.only or row.name in options.only]
     if options.quick:
         chosen = list({(row.name, row.quick): row for row in chosen if row.quick is not None}.values())
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     text = table(measured)
     print(f"\n{text}")
     if file is not None:
-        file.write_text(replaced(file.read_text(encoding="utf-8"), text), encoding="utf-8")
+        file.write_text(replaced(file.read_text(encoding="utf-8"), NAME, text), encoding="utf-8")
 
 
 def flags_of(benchmark: Benchmark, quick: bool) -> list[str]:
@@ -127,14 +128,6 @@ def table(measured: Sequence[Measured]) -> str:
             cells = (row.benchmark.name, ratio.what, ratio.of, f"{ratio.value:.2f}", within, load)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def replaced(text: str, new: str) -> str:
-    """The text with what is between the marks replaced. Raises ValueError where a mark is missing."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"The file needs the marks '{BEGIN}' and '{END}' once each, with the table between them.")
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{new}\n\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from analysis.specs import DiscountParams
 from benchmarks import __main__ as everything
 from benchmarks import likelihood, pruning, published, threads
 from benchmarks.ratios import paired
+from docs.marks import marks
 from training.tasks import TASKS
 
 
@@ -22,7 +23,8 @@ from training.tasks import TASKS
 def printed(tmp_path_factory):
     """What all benchmarks print at their smallest sizes, by name, and the file with their ratios."""
     file = tmp_path_factory.mktemp("bench") / "performance.md"
-    file.write_text(f"before\n{everything.BEGIN}\nold\n{everything.END}\nafter\n", encoding="utf-8")
+    begin, end = marks(everything.NAME)
+    file.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
     count, output = torch.get_num_threads(), io.StringIO()
     try:
         with contextlib.redirect_stdout(output):
@@ -35,7 +37,8 @@ def printed(tmp_path_factory):
 
 def test_every_benchmark_runs_and_its_ratios_are_written(printed):
     by_name, text = printed
-    assert text.startswith(f"before\n{everything.BEGIN}\n") and text.endswith(f"{everything.END}\nafter\n")
+    begin, end = marks(everything.NAME)
+    assert text.startswith(f"before\n{begin}\n") and text.endswith(f"{end}\nafter\n")
     assert "old" not in text
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and "---" not in line][1:]
     assert {row[0].removeprefix("| ") for row in rows} == {row.name for row in everything.BENCHMARKS} - {"threads"}
