@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.figures import dynamics as figures
+from analysis.readings import reading
 from analysis.sinks.definitions import KINDS, attention_share, count_by_kind, gaussian_reference
 from analysis.sinks.metrics import CURVES, lifetimes, position_variance
 from analysis.sinks.token_states import ALL, REGIONS
@@ -21,7 +22,9 @@ from pages.parts.recordings.beside import autoregressive_reference, compared_rec
 from pages.parts.recordings.by_layer import by_layer
 from pages.parts.recordings.choice import definition_formula, opened, recording_to_look_at, sink_and_split_controls
 from pages.parts.recordings.measures import Scope, SplitName
+from pages.parts.recordings.one_token import to_sinks
 from pages.parts.recordings.recording import Recording, recording_title, short_title
+from pages.parts.side import plots_and_controls
 
 BY_LAYER = "By layer"
 VIEWS = ("Over the steps", "Stable or moving", "Positions", "Noised against real")
@@ -47,11 +50,14 @@ def main() -> None:
     recording = recording_to_look_at()
     if recording is None:
         return
-    params, split = sink_and_split_controls()
+    plots, side = plots_and_controls()
+    with side:
+        params, split = sink_and_split_controls()
     body = {VIEWS[0]: _over_steps, VIEWS[1]: _stable_or_moving, VIEWS[2]: _positions, VIEWS[3]: _noised_against_real}[
         view
     ]
-    body(recording, params, split)
+    with plots:
+        body(recording, params, split, side)
     export_button(
         f"SinkScope: dynamics, {view.lower()}",
         {**recording.settings(), "sinks": params.model_dump()},
@@ -62,14 +68,13 @@ def main() -> None:
 def _scope(recording: Recording) -> Scope:
     """The boxes of whose attention is added up: all layers, one, or one head of one."""
     trajectory = recording.trajectory
-    left, right = st.columns(2, vertical_alignment="bottom")
     layers = ["whole model", *(f"layer {layer}" for layer in range(trajectory.layers))]
-    chosen = left.selectbox(
+    chosen = st.selectbox(
         "Judge sinks on", layers, key="scope", bind="query-params", help="Whose attention is added up."
     )
     heads = ["all heads", *(f"head {head}" for head in range(trajectory.heads))]
     whole = chosen == layers[0]
-    head = right.selectbox("Head", heads, key="scope_head", bind="query-params", disabled=whole)
+    head = st.selectbox("Head", heads, key="scope_head", bind="query-params", disabled=whole)
     if whole:
         return measures.WHOLE
     return layers.index(chosen) - 1, None if head == heads[0] else heads.index(head) - 1
@@ -78,16 +83,11 @@ def _scope(recording: Recording) -> Scope:
 # --- over the steps ---------------------------------------------------------------------------------------------
 
 
-def _over_steps(recording: Recording, params: SinkParams, split: SplitName) -> None:
-    left, right = st.columns([2, 3], vertical_alignment="bottom", gap="medium")
-    with left:
+def _over_steps(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    with side:
         scope = _scope(recording)
-    with right:
         others = compared_recordings(recording)
-    left, right = st.columns([2, 3], vertical_alignment="center", gap="medium")
-    with left:
         drawn = references.reference_toggle(recording)
-    with right:
         beside = autoregressive_reference(recording)
     groups = _groups([recording.job, *others, *([beside] if beside is not None else [])], scope)
     if drawn is not None:
@@ -123,6 +123,7 @@ def _in_pairs(names: list[str]) -> Iterator[tuple[DeltaGenerator, str]]:
 
 def _curve(key: str, name: str, series: list[figures.Series], params: SinkParams, x_title: str) -> None:
     metric = CURVES[name]
+    null = next((line.values.mean(axis=0) for line in series if line.name == RANDOM), None)
     chart(
         metric.title,
         metric.sentence,
@@ -136,6 +137,7 @@ def _curve(key: str, name: str, series: list[figures.Series], params: SinkParams
                 for index, row in enumerate(line.values)
             ]
         ),
+        finding=reading("curve", series[0].values.mean(axis=0), metric.percent, null),
     )
 
 
@@ -192,7 +194,17 @@ def _kinds(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, sp
         figures.kinds_over_steps(counts, KINDS, x_title),
         "kinds_over_steps",
         pd.concat(tables),
+        finding=_kinds_reading(next(iter(panels.values())), params, scope, split),
     )
+
+
+def _kinds_reading(recording: Recording, params: SinkParams, scope: Scope, split: SplitName) -> str:
+    kinds = measures.kinds(recording)
+    members = np.stack([kinds == kind for kind in range(len(KINDS))])
+    counted = measures.counted(recording, split)
+    if counted is not None:
+        members &= counted
+    return reading("kinds of sinks", measures.counted_sinks(recording, params, scope, split), members, KINDS)
 
 
 def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
@@ -208,6 +220,12 @@ def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
         figures.kinds_over_steps({"": counts}, list(REGIONS.values())),
         "regions_over_steps",
         table,
+        finding=reading(
+            "kinds of sinks",
+            measures.sinks(recording, params, scope),
+            np.stack([measures.counted(recording, region) for region in REGIONS]) & recording.trajectory.present,
+            [f"on {title}" for title in REGIONS.values()],
+        ),
     )
 
 
@@ -242,23 +260,18 @@ def _tokens(counts: np.ndarray) -> str:
 # --- stable or moving -------------------------------------------------------------------------------------------
 
 
-def _stable_or_moving(recording: Recording, params: SinkParams, split: SplitName) -> None:
-    point, others_box, beside_box = st.columns([1, 2, 3], vertical_alignment="bottom", gap="medium")
-    with point:
+def _stable_or_moving(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    with side:
         by_head = (
             st.segmented_control(
                 "One point a", ["layer", "head"], default="layer", required=True, key="point", bind="query-params"
             )
             == "head"
         )
-    with others_box:
         others = compared_recordings(recording)
-    with beside_box:
-        beside = autoregressive_reference(recording)
-    left, right = st.columns([2, 3])
-    with left:
         drawn = references.reference_toggle(recording)
-    log = right.toggle("Log axes", value=True, key="log_axes", bind="query-params")
+        beside = autoregressive_reference(recording)
+        log = st.toggle("Log axes", value=True, key="log_axes", bind="query-params")
     jobs = {job.id: job for job in (recording.job, *([beside] if beside is not None else []), *others)}
     recordings = [(short_title(job), member) for job in jobs.values() if (member := opened(job)) is not None]
     if drawn is not None:
@@ -274,8 +287,10 @@ def _variances(
     clouds, tables = [], []
     for title, recording in recordings:
         spatial, temporal, names = measures.variances(recording, params, by_head, split)
-        clouds.append(figures.Cloud(title, spatial, temporal, names, reference=title == RANDOM))
+        layers = np.arange(len(names)) // (len(names) // recording.trajectory.layers)
+        clouds.append(figures.Cloud(title, spatial, temporal, names, layers.tolist(), reference=title == RANDOM))
         tables.append(pd.DataFrame({"recording": title, "what": names, "spatial": spatial, "temporal": temporal}))
+    null = next((cloud.temporal for cloud in clouds if cloud.reference), None)
     chart(
         "Spatial against temporal variance",
         "Right: attention is concentrated on few positions. Up: its sinks move over the steps, so they are unstable.",
@@ -285,13 +300,34 @@ def _variances(
         figures.variances(clouds, log),
         "variances",
         pd.concat(tables),
+        hint="Click a point for a way to it.",
+        on_select="rerun",
+        selection_mode="points",
+        finding=reading("variances", clouds[0].temporal, clouds[0].labels, null),
     )
+    _point_chosen(recordings, by_head)
     missing = sum(int(np.isnan(cloud.temporal).sum()) for cloud in clouds)
     still = sum(int((cloud.temporal == 0).sum()) for cloud in clouds) if log else 0
     if missing:
         st.caption(f"Not drawn, with sinks in fewer than two steps and so no temporal variance: {_points(missing)}.")
     if still:
         st.caption(f"Not on log axes, with sinks that never move and so a temporal variance of 0: {_points(still)}.")
+
+
+def _point_chosen(recordings: list[tuple[str, Recording]], by_head: bool) -> None:
+    """The way to the layer or head of a point that was clicked."""
+    points = st.session_state["variances"].selection.points if "variances" in st.session_state else []
+    chosen = points[0].get("customdata") if points else None
+    if not chosen or chosen[0] >= len(recordings):
+        return
+    title, recording = recordings[chosen[0]]
+    heads = recording.trajectory.heads if by_head else 1
+    layer, head = divmod(chosen[1], heads)
+    if title == RANDOM or layer >= recording.trajectory.layers:
+        return
+    at = {"layer": str(layer), "head": str(head)} if by_head else {"layer": str(layer)}
+    name = f"layer {layer}, head {head}" if by_head else f"layer {layer}"
+    to_sinks(recording, f"Open {name} on Sinks", **at)
 
 
 def _points(count: int) -> str:
@@ -301,11 +337,9 @@ def _points(count: int) -> str:
 # --- positions --------------------------------------------------------------------------------------------------
 
 
-def _positions(recording: Recording, params: SinkParams, split: SplitName) -> None:
-    left, right = st.columns([2, 1], vertical_alignment="bottom", gap="medium")
-    with left:
+def _positions(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    with side:
         scope = _scope(recording)
-    with right:
         drawn = references.reference_toggle(recording)
     trajectory = recording.trajectory
     flags = measures.counted_sinks(recording, params, scope, split)
@@ -331,7 +365,20 @@ def _positions(recording: Recording, params: SinkParams, split: SplitName) -> No
                 "kind": [KINDS[kind] for kind in kinds[step, position]],
             }
         ),
+        finding=reading("lifetimes", flags, labels),
+        hint="Click a square for a way to its step and token.",
+        on_select="rerun",
+        selection_mode="points",
     )
+    clicked = st.session_state["raster"].selection.points if "raster" in st.session_state else []
+    if clicked:
+        at, where = int(clicked[0]["y"]), int(clicked[0]["x"])
+        chosen = {"layer": scope[0], "head": scope[1]}
+        named = {name: str(value) for name, value in chosen.items() if value is not None}
+        if at < trajectory.steps and where < trajectory.positions:
+            to_sinks(
+                recording, f"Open step {at}, position {where} on Sinks", step=str(at), position=str(where), **named
+            )
 
     def alive(member: Recording) -> np.ndarray:
         return lifetimes(measures.counted_sinks(member, params, scope, split))
@@ -374,13 +421,14 @@ def _positions(recording: Recording, params: SinkParams, split: SplitName) -> No
                 figures.position_bars(values, labels, unit, measure is alive, random),
                 name,
                 table,
+                finding="" if measure is alive else reading("varying positions", values, labels, random),
             )
 
 
 # --- noised against real ----------------------------------------------------------------------------------------
 
 
-def _noised_against_real(recording: Recording, params: SinkParams, split: SplitName) -> None:
+def _noised_against_real(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
     st.caption(
         "Calibration for pruning sees finished text with random tokens masked; the model lives on its own half-written "
         "text. Both are here, at the same share of masked tokens."
@@ -398,7 +446,8 @@ def _noised_against_real(recording: Recording, params: SinkParams, split: SplitN
     if problem:
         st.info(plain(problem))
         return
-    scope = _scope(recording)
+    with side:
+        scope = _scope(recording)
     noised = references.noised(recording)
     if noised is None:
         return

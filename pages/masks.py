@@ -8,6 +8,7 @@ import streamlit as st
 from analysis.figures import masks as figures
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison
+from analysis.readings import reading
 from pages.parts.charts import card, chart, export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.masks.choice import compared_if_alike, how_to_prune, two_runs, two_seeds
@@ -102,6 +103,9 @@ def _depth(comparison: Comparison, floor: Comparison | None) -> None:
         figures.over_depth(lines, floors, measure.title.lower(), log),
         "mask_depth",
         pd.concat(tables),
+        finding=reading(
+            "depth", lines[compare.ALL], measure.compute(beside[compare.ALL]) if compare.ALL in beside else None
+        ),
     )
     if log and any((values == 0).any() for values in lines.values()):
         st.caption("Layers in which nothing differs are not on a log axis. The table has them.")

@@ -1,5 +1,7 @@
 """Every layer and head by a metric of its sinks; click one for its mass over the steps and its full attention map."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -10,21 +12,23 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.figures import sinks as figures
 from analysis.figures.dynamics import small_multiples
 from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE, MAX_NAMED_CELLS
+from analysis.readings import reading
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric, highest
 from analysis.sinks.token_states import ALL
 from analysis.specs import AttentionMapSpec, SinkParams, sentence
 from pages.parts import asking, permission
-from pages.parts.charts import card, chart, export_button, heading, start_exhibits
+from pages.parts.charts import card, chart, export_button, start_exhibits, table
 from pages.parts.frame import run
 from pages.parts.plain import plain
-from pages.parts.recordings import measures
+from pages.parts.recordings import measures, one_token
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import (
     among,
     definition_formula,
     recording_to_look_at,
     sink_and_split_controls,
+    sink_controls,
     step_slider,
     within,
 )
@@ -32,6 +36,7 @@ from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import stored_reference, why_no_model
 from pages.parts.session import engine
+from pages.parts.side import plots_and_controls
 
 ONE_STEP, MEAN = "One step", "Mean over steps"
 VIEWS = ("Heads", "Chosen steps", "Ranking", "Ablation")
@@ -45,24 +50,30 @@ def main() -> None:
     recording = recording_to_look_at()
     if recording is None:
         return
-    params, split = sink_and_split_controls()
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    with left:
+    plots, side = plots_and_controls()
+    with plots:
         view = st.segmented_control(
             "View", VIEWS, default=VIEWS[0], required=True, key="sinks_view", bind="query-params"
         )
     if view == "Ablation":
-        ablation(recording, params)
+        with side:
+            params = sink_controls(stacked=True)
+        with plots:
+            ablation(recording, params)
     else:
-        metric = right.selectbox(
-            "Metric",
-            _metrics(recording),
-            key="metric",
-            bind="query-params",
-            format_func=lambda name: HEAD_METRICS[name].title,
-        )
+        with side:
+            metric = st.selectbox(
+                "Metric",
+                _metrics(recording),
+                key="metric",
+                bind="query-params",
+                format_func=lambda name: HEAD_METRICS[name].title,
+            )
+            moment = st.container()  # what is chosen more often stands above the definition of a sink
+            params, split = sink_and_split_controls()
         body = {"Heads": _heads, "Chosen steps": _chosen_steps, "Ranking": _ranking}[view]
-        body(recording, params, split, metric)
+        with plots:
+            body(recording, params, split, metric, moment)
     export_button(
         f"SinkScope: sinks, {view.lower()}",
         {**recording.settings(), "sinks": params.model_dump()},
@@ -90,23 +101,24 @@ def _cells(values: np.ndarray, name: str) -> pd.DataFrame:
 # --- heads ------------------------------------------------------------------------------------------------------
 
 
-def _heads(recording: Recording, params: SinkParams, split: SplitName, name: str) -> None:
+def _heads(recording: Recording, params: SinkParams, split: SplitName, name: str, side: DeltaGenerator) -> None:
     metric = HEAD_METRICS[name]
-    mode, slider = st.columns([2, 5], vertical_alignment="bottom")
-    with mode:
+    with side:
         choices = [MEAN, ONE_STEP] if metric.per_step else [MEAN]
         view = st.segmented_control("Show", choices, default=MEAN, required=True, key="view", bind="query-params")
-    with slider:
         step = step_slider(recording)
+        position = _token_box(recording)
     values = measures.head_metric(recording, name, params, split)
     shown = values if not metric.per_step else measures.over_steps(values) if view == MEAN else values[step]
-    _numbers(recording, params, split, step, view)
     grid, head = st.columns([5, 6], gap="medium")
     with grid:
         one_step = step if view == ONE_STEP and metric.per_step else None
-        layer_head = _grid(recording, shown, metric, params, one_step)
+        layer_head = _grid(recording, shown, metric, params, one_step, split)
     with head:
-        _head(recording, params, split, step, *layer_head)
+        _head(recording, params, split, step, *layer_head, position=position)
+    if position is not None:
+        _token(recording, params, position, *layer_head, step)
+    _numbers(recording, params, split, step, view)
     _map(recording, step, *layer_head)
 
 
@@ -150,7 +162,7 @@ def _numbers(recording: Recording, params: SinkParams, split: SplitName, step: i
 
 
 def _grid(
-    recording: Recording, values: np.ndarray, metric: HeadMetric, params: SinkParams, step: int | None
+    recording: Recording, values: np.ndarray, metric: HeadMetric, params: SinkParams, step: int | None, split: SplitName
 ) -> tuple[int, int]:
     trajectory = recording.trajectory
     plot = st.container()  # above the boxes, whose values it outlines
@@ -181,10 +193,29 @@ def _grid(
             "head_grid",
             _cells(values, metric.title),
             hint="Click a cell to open that head.",
+            finding=reading("heads", values, metric.percent, **_floor(recording, metric, params, split, step)),
             on_select=clicked,
             selection_mode="points",
         )
     return layer, head
+
+
+def _floor(
+    recording: Recording, metric: HeadMetric, params: SinkParams, split: SplitName, step: int | None
+) -> dict[str, Any]:
+    """What a grid of heads stands beside, as `READINGS` takes it: random weights where they were observed; of sink
+    strength else what uniform attention gives.
+    """
+    drawn = stored_reference(recording)
+    if drawn is not None and (not metric.reads_values or drawn.info.model.value_norms):
+        values = measures.head_metric(drawn, metric.name, params, split)
+        if metric.per_step:
+            values = measures.over_steps(values) if step is None else values[step]
+        return {"null": values}
+    if metric.name != "strength":
+        return {}
+    uniform = measures.uniform_strength(recording, measures.counted_sinks(recording, params, split=split))
+    return {"floor": float(uniform.mean() if step is None else uniform[step]), "name": "uniform attention"}
 
 
 def _axis_box(column: DeltaGenerator, name: str, size: int, strongest: int) -> int:
@@ -204,24 +235,71 @@ def _head(
     layer: int,
     head: int,
     key: str = "mass_over_steps",
+    position: int | None = None,
 ) -> None:
+    def clicked() -> None:
+        points = st.session_state[key].selection.points
+        if points:
+            st.session_state["step"], st.session_state["position"] = int(points[0]["y"]), int(points[0]["x"])
+
+    top = None if st.session_state.get("own_colours") else measures.ceiling(recording)
     trajectory = recording.trajectory
     mass = trajectory.mass[:, layer, head]
     flags = measures.sinks_of_head(recording, params, layer, head, split)
     names = [trajectory.labels(index) for index in range(trajectory.steps)] if mass.size <= MAX_NAMED_CELLS else None
-    table = pd.DataFrame(mass, columns=[str(position) for position in range(mass.shape[1])])
-    table.insert(0, "step", np.arange(len(mass)))
+    frame = pd.DataFrame(mass, columns=[str(position) for position in range(mass.shape[1])])
+    frame.insert(0, "step", np.arange(len(mass)))
     chart(
         f"Layer {layer}, head {head}: attention over the steps",
         "Each row is a denoising step, each column a position; bright cells soak up this head's attention. Dots: where "
         "a step writes.",
         "Attention mass $m_{t,s} = \\sum_q p_t(q, s)$ of this head alone, in units in which uniform attention gives 1 "
         "on average. Squares mark the positions that are sinks by this head's own mass. The colours end at the 99.5th "
-        "percentile.\n\n" + definition_formula(params),
-        measures.with_writing(recording, figures.mass_over_steps(mass, trajectory.labels(), flags, names, step)),
+        "percentile of all heads, or of this head where it has its own.\n\n" + definition_formula(params),
+        measures.with_writing(
+            recording, figures.mass_over_steps(mass, trajectory.labels(), flags, names, step, position, top)
+        ),
         key,
-        table,
+        frame,
+        hint="Click a cell for its step and its token.",
+        on_select=clicked,
+        selection_mode="points",
+        finding=reading("attention of a head", mass, flags, trajectory.labels()),
     )
+
+
+def _token_box(recording: Recording) -> int | None:
+    """The token looked at, or none; and whether heads have colours of their own."""
+    labels = recording.trajectory.labels()
+    within("position", len(labels) - 1)
+    position = st.selectbox(
+        "Token",
+        range(len(labels)),
+        index=None,
+        key="position",
+        bind="query-params",
+        format_func=lambda at: plain(f"{at} ‘{labels[at].strip()}’"),
+        placeholder="none: click one in the map",
+        help="Its attention over the steps, and the heads that feed it.",
+    )
+    st.toggle(
+        "Each head its own colours",
+        key="own_colours",
+        bind="query-params",
+        help="Otherwise the maps of all heads share one scale, so that bright means the same in each.",
+    )
+    return position
+
+
+def _token(recording: Recording, params: SinkParams, position: int, layer: int, head: int, step: int) -> None:
+    def opens(layer: int, head: int) -> None:
+        st.session_state["layer"], st.session_state["head"] = layer, head
+
+    left, right = st.columns([6, 5], gap="medium")
+    with left:
+        one_token.history(recording, params, position, layer, head, step)
+    with right:
+        one_token.feeding_heads(recording, step, position, "token_heads", opens)
 
 
 def _map(recording: Recording, step: int, layer: int, head: int) -> None:
@@ -260,8 +338,8 @@ def _map(recording: Recording, step: int, layer: int, head: int) -> None:
         return
     values = load_file(file)["map"]
     labels, present = trajectory.labels(step), trajectory.present[step].tolist()
-    table = pd.DataFrame(values, columns=[str(position) for position in range(len(values))])
-    table.insert(0, "query", np.arange(len(values)))
+    frame = pd.DataFrame(values, columns=[str(position) for position in range(len(values))])
+    frame.insert(0, "query", np.arange(len(values)))
     first = int(trajectory.queries[step, 0])
     kept = f" The step itself ran the rows from {first} on; those above were kept from earlier." if first else ""
     chart(
@@ -271,14 +349,14 @@ def _map(recording: Recording, step: int, layer: int, head: int) -> None:
         "the 99.5th percentile.",
         figures.attention_map(values, [label for label, there in zip(labels, present, strict=True) if there]),
         "attention_map",
-        table,
+        frame,
     )
 
 
 # --- chosen steps -----------------------------------------------------------------------------------------------
 
 
-def _chosen_steps(recording: Recording, params: SinkParams, split: SplitName, name: str) -> None:
+def _chosen_steps(recording: Recording, params: SinkParams, split: SplitName, name: str, side: DeltaGenerator) -> None:
     metric = HEAD_METRICS[name]
     if not metric.per_step:
         st.info(f"{metric.title} is measured over all steps together. Choose another metric to compare steps.")
@@ -300,7 +378,7 @@ def _chosen_steps(recording: Recording, params: SinkParams, split: SplitName, na
         return
     values = measures.head_metric(recording, name, params, split)
     grids = {f"step {step}": values[step] for step in sorted(steps)}
-    table = pd.concat([_cells(grid, metric.title).assign(step=title) for title, grid in grids.items()])
+    frame = pd.concat([_cells(grid, metric.title).assign(step=title) for title, grid in grids.items()])
     chart(
         f"{metric.title} at chosen steps",
         f"{metric.sentence}, step by step on one colour scale.",
@@ -313,37 +391,47 @@ def _chosen_steps(recording: Recording, params: SinkParams, split: SplitName, na
             metric.centre,
         ),
         "chosen_steps",
-        table,
+        frame,
     )
 
 
 # --- ranking ----------------------------------------------------------------------------------------------------
 
 
-def _ranking(recording: Recording, params: SinkParams, split: SplitName, name: str) -> None:
+def _ranking(recording: Recording, params: SinkParams, split: SplitName, name: str, side: DeltaGenerator) -> None:
     metric = HEAD_METRICS[name]
-    columns = {}
-    for other, column_metric in ((other, HEAD_METRICS[other]) for other in _metrics(recording)):
+    columns: dict[str, HeadMetric] = {}
+    numbers: dict[str, np.ndarray] = {}
+    for other in _metrics(recording):
+        column_metric = HEAD_METRICS[other]
         values = measures.head_metric(recording, other, params, split)
-        columns[column_metric.title] = (measures.over_steps(values) if column_metric.per_step else values).ravel()
+        columns[column_metric.title] = column_metric
+        numbers[column_metric.title] = (measures.over_steps(values) if column_metric.per_step else values).ravel()
     grid = np.zeros((recording.trajectory.layers, recording.trajectory.heads))
-    table = _cells(grid, "unused").drop(columns="unused").assign(**columns)
-    table = table.sort_values(metric.title, ascending=False, na_position="last", ignore_index=True)
-    heading(
+    frame = _cells(grid, "unused").drop(columns="unused").assign(**numbers)
+    frame = frame.sort_values(metric.title, ascending=False, na_position="last", ignore_index=True)
+    names = [f"layer {layer}, head {head}" for layer, head in zip(frame["layer"], frame["head"], strict=True)]
+
+    def pin() -> None:
+        rows = st.session_state["ranking"].selection.rows
+        st.session_state["pinned"] = [names[row] for row in rows if row < len(names)][:MOST_PINNED]
+
+    ranked = numbers[metric.title].reshape(grid.shape)
+    table(
         f"Heads by {metric.title.lower()}",
-        f"{metric.sentence}. Means over all steps; click a column to sort by another metric.",
+        f"{metric.sentence}. Means over all steps; click a column to sort by another metric, a row to pin its head.",
+        frame,
+        "ranking",
         _formula(metric, params),
-    )
-    st.dataframe(
-        table,
-        key="ranking",
+        finding=reading("heads", ranked, metric.percent, **_floor(recording, metric, params, split, None)),
         height=320,
-        hide_index=True,
-        column_config={title: st.column_config.NumberColumn(format="%.4g") for title in columns},
+        on_select=pin,
+        selection_mode="multi-row",
+        column_config={title: _bar(column_metric, frame[title]) for title, column_metric in columns.items()},
     )
-    st.download_button("CSV", lambda: table.to_csv(index=False), "heads.csv", "text/csv", icon=":material/download:")
+    st.caption("Bars reach the highest head.")
     heads = {
-        f"layer {layer}, head {head}": (layer, head) for layer, head in zip(table["layer"], table["head"], strict=True)
+        f"layer {layer}, head {head}": (layer, head) for layer, head in zip(frame["layer"], frame["head"], strict=True)
     }
     among("pinned", heads)
     pinned = st.multiselect(
@@ -360,6 +448,14 @@ def _ranking(recording: Recording, params: SinkParams, split: SplitName, name: s
         layer, head = heads[name]
         with column:
             _head(recording, params, split, None, int(layer), int(head), f"pinned_{layer}_{head}")
+
+
+def _bar(metric: HeadMetric, values: pd.Series) -> Any:
+    """A column of bars from 0 to the highest head; of a ratio, which has no zero to start from, plain numbers."""
+    if metric.centre is not None or not (values > 0).any():
+        return st.column_config.NumberColumn(format="%.3g")
+    form = "percent" if metric.percent else "%.3g"
+    return st.column_config.ProgressColumn(format=form, min_value=0, max_value=float(values.max()))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
+from analysis.readings import reading
 from analysis.specs import CalibrateSpec, TuneParams
 from analysis.tuning import bin_error, statistics_file
 from analysis.tuning import effects as tuning
@@ -19,6 +20,7 @@ from pages.parts.frame import run
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
 from pages.parts.session import engine
+from pages.parts.side import plots_and_controls
 from pages.parts.tuning import discounted_text
 from pages.parts.tuning import effects as tune_effects
 from pages.parts.tuning import settings as tune_settings
@@ -32,6 +34,9 @@ _COPIES = {
     "noised": "Noised: each block sees itself and the clean text of the blocks before it. Both copies count.",
     "clean": "The clean copy that it is read beside.",
 }
+# A link, as pages lead to each other by links, that looks like the button it is in the place of.
+_PRIMARY = """<style>.st-key-primary_link a{background:#1f5fbf;border-radius:.5rem;padding:.5rem .8rem}
+.st-key-primary_link a *{color:#fff}.st-key-primary_link a:hover{background:#17499a}</style>"""
 VIEWS = ("Masks", "Output error", "Discount", "Text", "Scores", "Suggest")
 _SCORE = (
     "$$s_j = \\sum_t c_t \\sum_n \\lVert \\omega_{n,t} \\odot X_{n,t,j} \\rVert_2, \\quad "
@@ -59,11 +64,28 @@ def _page(job: JobRecord) -> None:
     if statistics is None:
         st.error("The stored statistics are gone. Store them again.")
         return
-    _what_is_stored(statistics, job)
-    above = st.container()
-    setting = tune_settings.draw(statistics.info)
-    with above:
-        tune_settings.actions(statistics.info)
+    plots, side = plots_and_controls()
+    with side:
+        above = st.container()
+        setting = tune_settings.draw(statistics.info)
+        with above:
+            tune_settings.actions(statistics.info)
+        _hand_over(statistics, setting)
+    with plots:
+        named, view = _plots(statistics, job, setting)
+        _what_is_stored(statistics, job)
+    statistics_spec = statistics.info.spec
+    settings = {name: setting_in_words(shown) for name, shown in named.items()}
+    export_button(
+        f"SinkScope: tuning, {view.lower()}",
+        {**settings, "stored from": statistics_spec.model_dump(mode="json")},
+        Path(statistics_spec.model.source).name,
+    )
+
+
+def _plots(statistics: StoredStatistics, job: JobRecord, setting: TuneParams) -> tuple[dict[str, TuneParams], str]:
+    """Draws the view chosen of the setting and of A. What is shown, by name, and the view."""
+    view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key="tuning_view", bind="query-params")
     a = kept_a()
     named = {"this setting" if a is None else "B, this setting": setting} | ({"A": a} if a is not None else {})
     if a is not None:
@@ -71,12 +93,10 @@ def _page(job: JobRecord) -> None:
     problem = _problem(statistics, setting)
     if problem:
         st.warning(plain(problem))
-        _hand_over(statistics, setting)
-        return
+        return named, view
     if a is not None and _problem(statistics, a):
         st.warning(plain(f"A is not shown. {_problem(statistics, a)}"))
         named.pop("A")
-    view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key="tuning_view", bind="query-params")
     if view == "Discount":
         _discount(statistics, job, named)
     elif view == "Text":
@@ -89,21 +109,14 @@ def _page(job: JobRecord) -> None:
             for name, variant in named.items()
         }
         stacked = {name: tuning.together(layers) for name, layers in effects.items()}
-        _numbers(statistics, stacked)
         if view == "Masks":
             _changed(statistics, stacked)
         elif view == "Output error":
             _errors(statistics, stacked)
         else:
             _scores(statistics, effects)
-    _hand_over(statistics, setting)
-    statistics_spec = statistics.info.spec
-    settings = {name: setting_in_words(shown) for name, shown in named.items()}
-    export_button(
-        f"SinkScope: tuning, {view.lower()}",
-        {**settings, "stored from": statistics_spec.model_dump(mode="json")},
-        Path(statistics_spec.model.source).name,
-    )
+        _numbers(statistics, stacked)
+    return named, view
 
 
 @st.cache_resource(show_spinner="Opening the statistics…", max_entries=2)
@@ -211,19 +224,25 @@ def _short_names(statistics: StoredStatistics) -> list[str]:
 
 def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     shown = [
-        grids.Grid(name, effect.changed, figures.spread_lines(effect.spread, effect.floor))
+        grids.beyond(name, effect.changed, effect.floor, figures.spread_lines(effect.spread), "mask bits changed")
         for name, effect in effects.items()
     ]
-    shown.append(grids.Grid("another calibration seed", next(iter(effects.values())).floor))
     chart(
         "Mask bits changed by the discount, by layer and projection",
-        "The share of weights whose kept-or-pruned decision differs from that without a discount (wanda-noised). "
-        "Right: what another calibration seed changes without any discount.",
+        "How much more (red) or less (blue) the discount changes than another calibration seed does without one: "
+        "the share of weights whose kept-or-pruned decision differs, less that of two seeds.",
         _SCORE,
-        grids.grids(shown, "mask bits changed", _short_names(statistics)),
+        grids.grids(shown, "mask bits changed, beyond another seed", _short_names(statistics), signed=True),
         "tuning_changed",
         _table(statistics, effects),
+        finding=_changed_in_words(statistics, effects),
     )
+
+
+def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects]) -> str:
+    totals = {name: tuning.total(effect, statistics.sizes) for name, effect in effects.items()}
+    changed = {("the discount" if len(totals) == 1 else name): total.changed for name, total in totals.items()}
+    return reading("change against seeds", changed, next(iter(totals.values())).floor)
 
 
 def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
@@ -231,6 +250,7 @@ def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
         st.info("Gram matrices of the held-out text were too large to store. Raise the room for squares to have them.")
         return
     names = _short_names(statistics)
+    totals = {name: tuning.total(effect, statistics.sizes) for name, effect in effects.items()}
     formula = (
         "$$\\frac{\\lVert WX - \\tilde W X \\rVert}{\\lVert WX \\rVert}$$\n\non the inputs $X$ of the dense model on "
         "held-out noised sequences; $\\tilde W$ is $W$ with the mask's weights at zero."
@@ -244,6 +264,11 @@ def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
         grids.grids(shown, "output error", names),
         "tuning_errors",
         _table(statistics, effects),
+        finding=reading(
+            "output error",
+            {name: total.error for name, total in totals.items()},
+            next(iter(totals.values())).plain_error,
+        ),
     )
     st.divider()
     chart(
@@ -289,6 +314,7 @@ def _discount(statistics: StoredStatistics, job: JobRecord, named: dict[str, Tun
         ),
         "tuning_curve",
         table,
+        finding=reading("token weights", first.counts, (first.median[1:] + first.median[:-1]) / 2),
     )
 
 
@@ -354,8 +380,11 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
     for projection, given in statistics.info.inputs.items():
         projections.setdefault(given, []).append(projection.split(".")[-1])
     names = {given: "input of " + ", ".join(short) for given, short in projections.items()}
-    for name, layers in effects.items():
-        quantiles = [tuning.shift_quantiles(layer.shifts) for layer in layers]
+    by_name = {name: [tuning.shift_quantiles(layer.shifts) for layer in layers] for name, layers in effects.items()}
+    ends = np.array([row for layers in by_name.values() for layer in layers for row in layer.values()])
+    low, high = float(ends.min()), float(ends.max())
+    reach = (low - 0.04 * (high - low), high + 0.04 * (high - low)) if high > low else None
+    for name, quantiles in by_name.items():
         rows = [
             {
                 "layer": layer,
@@ -374,9 +403,10 @@ def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]])
             "How far each feature's score moves against the others of its input: boxes hold the middle half of the "
             "features, whiskers the middle 98 %. A common factor changes no mask and is taken out.",
             "$$\\frac{s_j / s_j^{\\omega=1}}{\\mathrm{median}_j(s_j / s_j^{\\omega=1})} - 1$$\n\nThis measure is ours.",
-            figures.score_shifts(quantiles, names),
+            figures.score_shifts(quantiles, names, reach),
             f"tuning_shifts_{'a' if name == 'A' else 'b'}",
             pd.DataFrame(rows),
+            finding=reading("shifts of scores", np.array([row for each in quantiles for row in each.values()])),
         )
 
 
@@ -391,12 +421,15 @@ def _hand_over(statistics: StoredStatistics, setting: TuneParams) -> None:
         **setting.discount.model_dump(),
         **setting.model_dump(exclude={"discount"}),
     }
-    st.page_link(
+    place = st.container(key="primary_link")
+    place.html(_PRIMARY)
+    place.page_link(
         "pages/pruning.py",
-        label="**Prune with this**",
+        label=f"**Prune with this**  \n{plain(setting_in_words(setting))}",
         icon=":material/content_cut:",
         query_params={f"prune_{name}": str(value) for name, value in parameters.items()},
         help="Opens the pruning page with this calibration text and setting.",
+        width="stretch",
     )
 
 

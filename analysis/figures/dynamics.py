@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.style import (
     KIND_COLORS,
+    MASS_SCALE,
     NARROW_TICK_LABELS,
     REFERENCE,
     SELECTED,
@@ -112,35 +113,52 @@ def _thin_lines(x: np.ndarray, rows: np.ndarray, color: str) -> go.Scatter:
 
 @dataclass(frozen=True)
 class Cloud:
-    """Points of one model: spatial and temporal variance (N,) and what each point is. reference: drawn in grey."""
+    """Points of one model: spatial and temporal variance (N,), what each point is, and of which layer. reference: drawn
+    in grey.
+    """
 
     name: str
     spatial: np.ndarray
     temporal: np.ndarray
     labels: Sequence[str]
+    layers: Sequence[int]
     reference: bool = False
 
 
+_NAMED_POINTS = 40  # up to this many of a model carry their names
+
+
 def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
-    """Spatial against temporal variance, one point a layer or head: right = concentrated, up = moving."""
+    """Spatial against temporal variance, one point a layer or head: right = concentrated, up = moving. A colour a
+    layer, a symbol a model; customdata is the model's place and the point's.
+    """
     figure = go.Figure()
     for index, cloud in enumerate(clouds):
+        named = len(cloud.labels) <= _NAMED_POINTS and not cloud.reference
+        short = [label.replace("layer ", "L").replace(", head ", " H") for label in cloud.labels]
         figure.add_trace(
             go.Scatter(
                 x=cloud.spatial,
                 y=cloud.temporal,
-                mode="markers",
+                mode="markers+text" if named else "markers",
                 name=as_text(cloud.name),
-                text=[as_text(label) for label in cloud.labels],
+                text=[as_text(label) for label in short] if named else None,
+                textposition="top center",
+                textfont={"size": 10},
+                hovertext=[as_text(label) for label in cloud.labels],
+                customdata=[[index, point] for point in range(len(cloud.labels))],
                 marker={
                     "size": 9,
-                    "color": REFERENCE if cloud.reference else SERIES_COLORS[index % len(SERIES_COLORS)],
+                    "color": REFERENCE if cloud.reference else list(cloud.layers),
+                    "coloraxis": None if cloud.reference else "coloraxis",
                     "symbol": "x" if cloud.reference else SYMBOLS[index % len(SYMBOLS)],
-                    "opacity": 0.75,
+                    "opacity": 0.85,
+                    "line": {"width": 1, "color": REFERENCE},
                 },
-                hovertemplate="%{text}<br>spatial %{x:.3g}<br>temporal %{y:.3g}<extra>%{fullData.name}</extra>",
+                hovertemplate="%{hovertext}<br>spatial %{x:.3g}<br>temporal %{y:.3g}<extra>%{fullData.name}</extra>",
             )
         )
+    figure.update_layout(coloraxis={"colorscale": MASS_SCALE, "colorbar": {**color_bar("layer"), "tickformat": "d"}})
     layout(figure, "spatial variance of the corrected share", "temporal variance of the sink centroid", height=460)
     figure.update_layout(showlegend=True)
     if log:

@@ -45,12 +45,13 @@ def grids(
     selected: tuple[int, int] | None = None,
     clickable: bool = False,
     percent: bool = True,
+    top: float = 0.0,
 ) -> go.Figure:
     """Layer × head or layer × projection grids side by side on one colour scale, the first the measured one.
 
     columns: what a column is ('head'), or the name of each. signed: around 0, blue below and red above. selected: the
     cell of the first grid to outline. clickable: each of its cells is a point with customdata (layer, column).
-    percent: the numbers are shares.
+    percent: the numbers are shares. top: what the colours of an unsigned scale reach at least.
     """
     figure = make_subplots(
         1,
@@ -86,7 +87,7 @@ def grids(
         figure.add_shape(type="rect", **box, line={"color": SELECTED, "width": 3}, row=1, col=1)
     layout(figure, "", "", height=max(260, min(640, 110 + (30 if layers > 16 else 38) * layers)))
     values = np.concatenate([np.abs(grid.values[np.isfinite(grid.values)]) for grid in shown])
-    top = (float(values.max(initial=0)) or 1e-9) * (100 if signed else 1)
+    top = max(float(values.max(initial=0)), top, 1e-9) * (100 if signed else 1)
     share = "~g" if not percent else ".2~%" if top < 0.05 else ".0%"
     bar = color_bar(f"{name}, points") if signed else {**color_bar(name), "tickformat": share}
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
@@ -134,13 +135,23 @@ def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool, pe
     return lines
 
 
-def floor_lines(independent: np.ndarray, seeds: np.ndarray | None) -> np.ndarray:
-    """The floors of each cell as a line for its hover."""
+def beyond(title: str, values: np.ndarray, floor: np.ndarray, lines: np.ndarray | None, name: str) -> Grid:
+    """A grid of how far values lie above their floor, (L, C), for a signed scale: below it blue, above it red. Both
+    numbers, called `name`, and `lines` stand in the hover.
+    """
+    hover = np.empty(values.shape, object)
+    for index, value in np.ndenumerate(values):
+        hover[index] = f"{name} {value:.3%}, another calibration seed {floor[index]:.3%}"
+        if lines is not None:
+            hover[index] += f"<br>{lines[index]}"
+    return Grid(title, values - floor, hover)
+
+
+def floor_lines(independent: np.ndarray) -> np.ndarray:
+    """What independent masks give of each cell as a line for its hover."""
     lines = np.empty(independent.shape, object)
     for index, value in np.ndenumerate(independent):
         lines[index] = f"independent masks {value:.1%}"
-        if seeds is not None:
-            lines[index] += f"<br>two calibration seeds {seeds[index]:.3%}"
     return lines
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.figures.clicks import MOST_CELLS, add_cells
 from analysis.figures.style import (
     CLICK_HINT,
     DIFFERENCE_SCALE,
@@ -21,6 +22,8 @@ from analysis.figures.style import (
     token_axis,
     write_cells,
 )
+
+_WRITTEN = 64  # up to this many cells carry their numbers, and need no bar of colours
 
 
 def head_grid(
@@ -45,7 +48,8 @@ def head_grid(
             zmin=0 if percent else None,
             zmid=centre,
             colorbar=color_bar(name, percent),
-            texttemplate=number if layers * heads <= 64 else None,
+            showscale=layers * heads > _WRITTEN,
+            texttemplate=number if layers * heads <= _WRITTEN else None,
             hoverinfo="skip",
             xgap=1 if layers * heads <= 256 else 0,
             ygap=1 if layers * heads <= 256 else 0,
@@ -86,12 +90,13 @@ def head_grid(
     return write_cells(figure)
 
 
-def _heatmap(values: np.ndarray, title: str) -> go.Heatmap:
+def _heatmap(values: np.ndarray, title: str, top: float | None = None) -> go.Heatmap:
     """A heatmap of (rows, columns) from 0 up; cells too fine for a screen are averaged and stay where they were.
 
-    The colours end at the 99.5th percentile, as a few very strong cells would leave all others black.
+    The colours end at `top`, or at the 99.5th percentile, as a few very strong cells would leave all others black.
     """
-    top = float(np.nanpercentile(values, 99.5)) if np.isfinite(values).any() else 0.0
+    if top is None:
+        top = float(np.nanpercentile(values, 99.5)) if np.isfinite(values).any() else 0.0
     reduced, rows, columns = block_reduce(np.asarray(values, np.float32))
     return go.Heatmap(
         z=reduced,
@@ -107,21 +112,42 @@ def _heatmap(values: np.ndarray, title: str) -> go.Heatmap:
 
 
 def mass_over_steps(
-    mass: np.ndarray, labels: list[str], sinks: np.ndarray, tokens: list[list[str]] | None, step: int | None = None
+    mass: np.ndarray,
+    labels: list[str],
+    sinks: np.ndarray,
+    tokens: list[list[str]] | None,
+    step: int | None = None,
+    position: int | None = None,
+    top: float | None = None,
 ) -> go.Figure:
-    """One head's attention mass, position × step: mass (T, S), sinks (T, S) marked.
+    """One head's attention mass, position × step: mass (T, S), sinks (T, S) marked. A cell can be clicked where there
+    are not too many: x is its position, y its step.
 
     labels: the finished text, for the axis. tokens: the token each cell had in its step, for the hover; None where
-    there are too many cells. step: the row to outline.
+    there are too many cells. step, position: the row and the column to outline. top: where the colours end, so that
+    heads compare.
     """
-    heatmap = _heatmap(mass, "mass (uniform = 1)")
+    heatmap = _heatmap(mass, "mass (uniform = 1)", top)
     exact = heatmap.z.shape == mass.shape
+    clickable = exact and mass.size <= MOST_CELLS
     token = "<br>token in this step ‘%{text}’" if tokens and exact else ""
+    named = [[as_text(token) for token in row] for row in tokens] if tokens and exact else None
     heatmap.update(
-        text=[[as_text(token) for token in row] for row in tokens] if tokens and exact else None,
+        text=None if clickable else named,
         hovertemplate=f"step %{{y}}, position %{{x}}{token}<br>mass %{{z:.2f}}<extra></extra>",
+        hoverinfo="skip" if clickable else None,
     )
+    if clickable:
+        heatmap.update(hovertemplate=None)
     figure = go.Figure(heatmap)
+    if clickable:
+        shown = ["none" if np.isnan(value) else f"{value:.2f}" for value in mass.ravel()]
+        if named:
+            texts = [text for row in named for text in row]
+            shown = [f"{value}<br>token in this step ‘{text}’" for value, text in zip(shown, texts, strict=True)]
+        steps, positions = mass.shape
+        hover = "step %{y}, position %{x}<br>mass %{text}" + CLICK_HINT + "<extra></extra>"
+        add_cells(figure, steps, positions, shown, hover)
     at_step, at_position = np.nonzero(sinks)
     if 0 < len(at_step) <= 20_000:
         figure.add_trace(
@@ -142,6 +168,9 @@ def mass_over_steps(
         )
     if step is not None:
         figure.add_hrect(y0=step - 0.5, y1=step + 0.5, line={"color": SELECTED, "width": 2}, fillcolor="rgba(0,0,0,0)")
+    if position is not None:
+        ends = {"x0": position - 0.5, "x1": position + 0.5}
+        figure.add_vrect(**ends, line={"color": SELECTED, "width": 2}, fillcolor="rgba(0,0,0,0)")
     layout(figure, "position (finished text)", "denoising step", height=max(340, min(620, 150 + 9 * len(mass))))
     figure.update_xaxes(
         range=[-0.5, mass.shape[1] - 0.5], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS)

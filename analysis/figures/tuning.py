@@ -58,19 +58,22 @@ def discount_curves(
     return figure
 
 
-def spread_lines(spread: np.ndarray, floor: np.ndarray) -> np.ndarray:
-    """Interval and floor of each cell as a line for its hover."""
+def spread_lines(spread: np.ndarray) -> np.ndarray | None:
+    """The interval of each cell as a line for its hover; None where every row is stored and there is none."""
+    if not (spread > 0).any():
+        return None
     lines = np.empty(spread.shape, object)
     for index, value in np.ndenumerate(spread):
-        interval = f"± {value:.3%} (95 %)<br>" if value > 0 else ""
-        lines[index] = f"{interval}another calibration seed {floor[index]:.3%}"
+        lines[index] = f"± {value:.3%} (95 %)"
     return lines
 
 
-def score_shifts(quantiles: Sequence[Mapping[str, np.ndarray]], names: Mapping[str, str]) -> go.Figure:
+def score_shifts(
+    quantiles: Sequence[Mapping[str, np.ndarray]], names: Mapping[str, str], reach: tuple[float, float] | None = None
+) -> go.Figure:
     """A box an input and layer, of the 1st, 25th, 50th, 75th and 99th percentile (5,) of its features' shifts.
 
-    names: input -> what to call it.
+    names: input -> what to call it. reach: the ends of the axis, where figures are to compare.
     """
     figure = go.Figure()
     for (given, name), color in zip(names.items(), SERIES_COLORS, strict=False):
@@ -91,5 +94,5 @@ def score_shifts(quantiles: Sequence[Mapping[str, np.ndarray]], names: Mapping[s
     layout(figure, "layer", "feature score, relative shift", 380)
     figure.update_layout(boxmode="group")
     figure.update_xaxes(dtick=1 if len(quantiles) <= 16 else 4)
-    figure.update_yaxes(tickformat=".1~%")
+    figure.update_yaxes(tickformat=".1~%", range=reach)
     return figure

@@ -9,7 +9,7 @@ from typing import Any, TypedDict, cast
 
 from analysis import outputs
 from analysis.pruned.naming import run_name
-from analysis.specs import PruneSpec, with_current_names
+from analysis.specs import METHODS, PruneSpec, with_current_names
 
 REPORT_FILE = "report.json"
 FORMAT = "sinkscope-prune-1"
@@ -173,10 +173,28 @@ def seed_pair(runs: Sequence[PrunedRun], first: PrunedRun, second: PrunedRun) ->
 
 
 def first_pair(runs: Sequence[PrunedRun]) -> tuple[int, int] | None:
-    """Indices of two runs to begin with: the first two of one model, sparsity and pattern that were pruned in different
-    ways, else in the same, else the first two.
+    """Indices of two runs to begin with, of one model, sparsity and pattern where there are such: a method and its
+    control of the same calibration, the method first; else the first two that were pruned in different ways; else in
+    the same; else the first two.
     """
     pairs = list(combinations(range(len(runs)), 2))
     alike = [(a, b) for a, b in pairs if runs[a].settings and runs[a].budget() == runs[b].budget()]
+    controlled = [
+        pair
+        for a, b in alike
+        for pair in ((a, b), (b, a))
+        if _control(runs[pair[0]]) == runs[pair[1]].settings.get("method")
+    ]
+    same_text = [
+        (a, b)
+        for a, b in controlled
+        if runs[a].seed == runs[b].seed and runs[a].settings.get("calibration") == runs[b].settings.get("calibration")
+    ]
     different = [(a, b) for a, b in alike if runs[a].settings != runs[b].settings]
-    return next(iter([*different, *alike, *pairs]), None)
+    return next(iter([*same_text, *controlled, *different, *alike, *pairs]), None)
+
+
+def _control(run: PrunedRun) -> str:
+    """The name of the method that differs from a run's in the discount alone; "" where it has none."""
+    row = METHODS.get(str(run.settings.get("method")))
+    return (row.control if row is not None else None) or ""

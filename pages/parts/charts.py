@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from analysis.figures.clicks import keep_unselected
 from analysis.figures.export import Card, Exhibit, file_name, page_html
 from analysis.recording.set_exhibits import Formulas, Shown
 from pages.parts.plain import plain
@@ -30,19 +31,24 @@ def chart(
     key: str,
     table: pd.DataFrame | None = None,
     hint: str = "",
+    finding: str = "",
     **options: Any,
 ) -> Any:
-    """Draws title, sentence and figure, and the table with its download. formula: markdown with LaTeX. hint: what a
-    visitor can do with it, which an exported page leaves out, as it does large tables.
+    """Draws title, finding, sentence and figure, and the table with its download. formula: markdown with LaTeX. hint:
+    what a visitor can do with it, which an exported page leaves out, as it does large tables. finding: what the plot
+    shows, a row of `READINGS`; nothing is drawn of an empty one.
 
     A chart that is clicked (on_select among the options) has no tool bar, which would cover its cells.
     """
-    heading(title, f"{sentence} {hint}", formula)
+    heading(title, f"{sentence} {hint}", formula, finding)
+    told = f"{finding} {sentence}".strip()
+    if "on_select" in options:
+        keep_unselected(figure)
     config = _CONFIG | ({"displayModeBar": False} if "on_select" in options else saving(title))
-    event = st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {sentence}", **options)
+    event = st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {told}", **options)
     small = table is not None and len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
     short = table if small else None
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, figure, short)
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, told, figure, short)
     if table is not None:
         _table(table, key)
     return event
@@ -57,9 +63,9 @@ def _show(shown: Shown, formula: Formulas, key: str) -> None:
     chart(shown.title, shown.sentence, formula, shown.figure, key, shown.table)
 
 
-def heading(title: str, sentence: str, formula: str | None) -> None:
-    """The title and sentence of a chart or table, as plain text; its formula is Markdown."""
-    st.markdown(f"**{plain(title)}**", help=formula)
+def heading(title: str, sentence: str, formula: str | None, finding: str = "") -> None:
+    """The title, finding and sentence of a chart or table, as plain text; its formula is Markdown."""
+    st.markdown(f"**{plain(title)}**" + (f"  \n{plain(finding)}" if finding else ""), help=formula)
     st.caption(plain(sentence))
 
 
@@ -70,14 +76,16 @@ def table(
     key: str,
     formula: str | None = None,
     export: bool = True,
+    finding: str = "",
     **options: Any,
 ) -> Any:
     """Draws title, sentence and a table with its download. options go to `st.dataframe`.
 
     export: whether it stands in the exported page.
     """
-    heading(title, sentence, formula)
-    event = st.dataframe(frame, hide_index=True, key=key, placeholder="", alt=f"{title}. {sentence}", **options)
+    heading(title, sentence, formula, finding)
+    told = f"{finding} {sentence}".strip()
+    event = st.dataframe(frame, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", **options)
     st.download_button(
         "CSV",
         lambda: frame.to_csv(index=False),
@@ -88,7 +96,7 @@ def table(
         icon=":material/download:",
     )
     if export:
-        st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, frame)
+        st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, told, None, frame)
     return event
 
 

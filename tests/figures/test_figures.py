@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from analysis.figures import dynamics
 from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
-from analysis.figures.style import SINK, as_text, block_reduce, shorten, token_axis
+from analysis.figures.style import REFERENCE, SINK, as_text, block_reduce, shorten, token_axis
 
 
 def every_figure():
@@ -23,7 +23,7 @@ def every_figure():
         "mass_of_step": figures.mass_of_step(mass[0], labels, flags[0], 0.8, 1.0),
         "sinks_over_steps": figures.sinks_over_steps(flags.sum(1), {"Gaussian reference": np.full(5, 0.2)}, 3),
         "curves": dynamics.curves([dynamics.Series("a", np.arange(5), mass.T)], "step", "count", 2),
-        "variances": dynamics.variances([dynamics.Cloud("a", mass[0], mass[1], labels)], True),
+        "variances": dynamics.variances([dynamics.Cloud("a", mass[0], mass[1], labels, range(len(labels)))], True),
         "raster": dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels),
         "position_bars": dynamics.position_bars(mass[0], labels, "variance"),
         "kinds_over_steps": dynamics.kinds_over_steps({"one": flags[:, :2].astype(int)}, ("a", "b")),
@@ -74,7 +74,9 @@ def test_padding_leaves_gaps_in_a_heads_heatmap():
     mass[:, :2] = 1
     figure = figures.mass_over_steps(mass, list("abcd"), np.zeros((3, 4), bool), None)
     assert np.isnan(figure.data[0].z[:, 2:]).all()
-    assert len(figure.data) == 1, "no legend for sinks that are not there"
+    assert [trace.showlegend for trace in figure.data[1:]] == [False], "no legend for sinks that are not there"
+    cells = figure.data[1]
+    assert (cells.x[5], cells.y[5]) == (1, 1) and cells.marker.opacity == 0, "a click says position and step"
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 30))
@@ -108,12 +110,15 @@ def test_curves_run_from_left_to_right_and_show_mean_and_range():
 
 
 def test_log_axes_name_as_many_ticks_as_there_is_room_for():
-    near = dynamics.Cloud("a", np.array([0.1, 0.5]), np.array([0.01, 0.0]), ["x", "y"])
-    far = dynamics.Cloud("b", np.array([1e-6, np.nan]), np.array([0.1, 0.2]), ["x", "y"])
+    near = dynamics.Cloud("a", np.array([0.1, 0.5]), np.array([0.01, 0.0]), ["layer 0, head 1", "y"], [0, 1])
+    far = dynamics.Cloud("b", np.array([1e-6, np.nan]), np.array([0.1, 0.2]), ["x", "y"], [0, 1], reference=True)
     figure = dynamics.variances([near, far], log=True)
     assert (figure.layout.xaxis.dtick, figure.layout.yaxis.dtick) == (1, "D2")
     assert dynamics.variances([near], log=True).layout.xaxis.dtick == "D1"  # less than a decade has one 2 or 5, or none
     assert dynamics.variances([near], log=False).layout.xaxis.type is None
+    named, grey = figure.data
+    assert list(named.text) == ["L0 H1", "y"] and list(named.marker.color) == [0, 1] and grey.marker.color == REFERENCE
+    assert list(named.customdata[1]) == [0, 1]
 
 
 def test_the_raster_colours_sinks_by_kind():
@@ -144,7 +149,7 @@ def hostile_figures():
         figures.attention_map(np.ones((3, 3)), labels),
         figures.mass_of_step(mass[0], labels, flags[0], 0.8),
         dynamics.curves([dynamics.Series(HOSTILE, line, mass)], "step", "count"),
-        dynamics.variances([dynamics.Cloud(HOSTILE, line, line, labels)], False),
+        dynamics.variances([dynamics.Cloud(HOSTILE, line, line, labels, range(len(labels)))], False),
         dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, lambda step, position: HOSTILE),
         dynamics.position_bars(mass[0], labels, "variance"),
         dynamics.kinds_over_steps({HOSTILE: np.ones((2, 1), int), "b": np.ones((2, 1), int)}, ("word",)),

@@ -45,16 +45,30 @@ def test_a_grid_of_nothing_but_zeros_or_gaps_is_drawn():
 
 
 def test_cells_say_where_they_are_and_what_chance_shows():
-    floors = figures.floor_lines(np.array([[0.5, 0.5]]), np.array([[0.01, 0.02]]))
+    floors = figures.floor_lines(np.array([[0.5, 0.5]]))
     grid = figures.Grid("g", np.array([[0.25, 0.125]]), floors)
     figure = figures.grids([grid], "disagreement", ["q_proj", "down_proj"], selected=(0, 1), clickable=True)
     text = figure.data[1].text[1]
-    for part in ("layer 0, down_proj", "12.500%", "independent masks 50.0%", "two calibration seeds 2.000%"):
+    for part in ("layer 0, down_proj", "12.500%", "independent masks 50.0%"):
         assert part in text
     assert list(figure.data[1].customdata[1]) == [0, 1]
     assert figure.data[0].text[0][1] == text
     assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].y0) == (0.5, -0.5)
     assert list(figure.layout.xaxis.ticktext) == ["q_proj", "down_proj"]
+
+
+def test_what_lies_beyond_the_floor_stands_on_the_diverging_scale_and_says_both_numbers():
+    values, floor = np.array([[0.25, 0.125]]), np.array([[0.15, 0.225]])
+    grid = figures.beyond("", values, floor, figures.floor_lines(np.full((1, 2), 0.5)), "disagreement")
+    figure = figures.grids([grid], "beyond two seeds", "head", signed=True)
+    np.testing.assert_allclose(figure.data[0].z, [[10, -10]])
+    assert colors(figure) == DIFFERENCE_SCALE and figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
+    assert "disagreement 25.000%, another calibration seed 15.000%<br>independent masks 50.0%" in grid.hover[0, 0]
+
+
+def test_colours_reach_what_chance_gives_though_no_cell_does():
+    figure = figures.grids([figures.Grid("d", np.array([[0.0043, 0.002]]))], "disagreement", "head", top=0.5)
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 0.5)
 
 
 def test_depth_draws_floors_dashed_and_zero_only_on_a_plain_axis():

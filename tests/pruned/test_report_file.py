@@ -83,8 +83,18 @@ def test_runs_that_differ_in_more_than_their_seed_or_in_the_budget_are_no_floor(
 
 
 def test_the_pair_to_begin_with_has_one_sparsity(runs):
-    assert first_pair([runs[4], runs[0], runs[1]]) == (1, 2)
+    assert first_pair([runs[4], runs[0], runs[1]]) == (2, 1)
     assert first_pair([runs[1], runs[2], runs[0]]) == (0, 2)  # rather two methods than two seeds of one
     assert first_pair([runs[4], runs[1], runs[2]]) == (1, 2)
     assert first_pair([runs[4], runs[0]]) == (0, 1)
     assert first_pair(runs[:1]) is None
+
+
+def test_a_method_and_its_control_of_one_calibration_are_looked_at_first():
+    def run(method: str, seed: int) -> PrunedRun:
+        return PrunedRun({"method": method, "sparsity": 0.5, "pattern": "unstructured", "calibration": {}}, seed, "m")
+
+    runs = [run("magnitude", 0), run("wanda-noised", 1), run("sink-wanda", 0), run("wanda-noised", 0)]
+    assert first_pair(runs) == (2, 3)
+    assert first_pair(runs[:3]) == (2, 1)
+    assert first_pair([runs[0], runs[1]]) == (0, 1)

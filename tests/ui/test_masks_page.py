@@ -69,6 +69,7 @@ def test_without_pruned_models_the_page_says_how_to_make_some(monkeypatch):
     test = open_page()
     assert "python -m analysis prune" in test.code[0].value
     assert "--out" in test.code[0].value
+    assert test.button(key="masks_prune_both").label.startswith("Prune with ")
 
 
 def test_two_runs_of_one_sparsity_are_chosen_to_begin_with(folders):
@@ -96,12 +97,14 @@ def test_the_grid_and_its_table_hold_the_counted_numbers(folders):
         test.selectbox(key="mask_part").set_value(part).run()
         figure = json.loads(test.get("plotly_chart")[0].proto.spec)
         expected = compare.disagreement(comparison.head_parts()[part])
+        seeds = compare.disagreement(compared(folders, "wanda-0", "wanda-1").head_parts()[part])
         shown = figure["data"][0]["z"]
         values = np.frombuffer(base64.b64decode(shown["bdata"]), np.float32).reshape(expected.shape)
-        np.testing.assert_allclose(values, expected, rtol=1e-6)
+        np.testing.assert_allclose(values, 100 * (expected - seeds), atol=0.0051)
     test.toggle(key="mask_heads_table").set_value(True).run()
     table = test.dataframe[0].value
     np.testing.assert_allclose(table["mask disagreement"], expected.ravel())
+    np.testing.assert_allclose(table["mask disagreement, two seeds"], seeds.ravel())
     floor = compare.independent_disagreement(comparison.head_parts()["o_proj"])
     np.testing.assert_allclose(table["mask disagreement, independent masks"], floor.ravel())
     assert "mask disagreement, two seeds" in table

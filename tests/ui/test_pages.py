@@ -165,6 +165,9 @@ def test_sinks_page_opens_the_strongest_head_and_any_other(recording):
     test.segmented_control(key="view").set_value("One step")
     test.slider(key="step").set_value(2).run()
     assert "in step 2" in texts(test)
+    test.selectbox(key="position").set_value(1).run()
+    said = texts(test)
+    assert "Position 1, " in said and "Heads that feed position 1, " in said and "in step 2" in said
     assert not test.exception
 
 

@@ -5,17 +5,19 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import sinks as figures
+from analysis.readings import reading
 from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SinkParams
 from pages.parts.charts import chart, heading
 from pages.parts.denoise import branches
-from pages.parts.recordings import measures
+from pages.parts.recordings import measures, one_token
 from pages.parts.recordings.choice import definition_formula, shown_step
 from pages.parts.recordings.player import Chosen, most_telling, player, to_play
 from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import stored_reference
 
 _GAUSSIAN = "Gaussian reference"
+_BAR = "denoise_bar"
 
 
 @st.fragment
@@ -41,7 +43,16 @@ def replay(recording: Recording, params: SinkParams) -> None:
     branches.alternatives(recording, parent)
     branches.compared(recording, parent, params)
     threshold = measures.threshold(recording, params, step)
-    _charts(params, step, mass, sinks, threshold, _references(recording, params), recording.trajectory.labels(step))
+    _charts(
+        recording,
+        params,
+        step,
+        mass,
+        sinks,
+        threshold,
+        _references(recording, params),
+        recording.trajectory.labels(step),
+    )
 
 
 def _rest(step: int) -> None:
@@ -78,6 +89,7 @@ def _references(recording: Recording, params: SinkParams) -> dict[str, np.ndarra
 
 
 def _charts(
+    recording: Recording,
     params: SinkParams,
     step: int,
     mass: np.ndarray,
@@ -86,6 +98,11 @@ def _charts(
     references: dict[str, np.ndarray],
     labels: list[str],
 ) -> None:
+    def clicked() -> None:
+        points = st.session_state["mass_of_step"].selection.points
+        if points:
+            st.session_state[_BAR] = int(points[0]["x"])
+
     left, right = st.columns([3, 2], gap="large")
     with left:
         chart(
@@ -98,7 +115,15 @@ def _charts(
             pd.DataFrame(
                 {"position": np.arange(len(labels)), "token": labels, "mass": mass[step], "sink": sinks[step]}
             ),
+            hint="Click a bar for the heads that feed it.",
+            finding=reading("attention of a step", mass[step], sinks[step], labels),
+            on_select=clicked,
+            selection_mode="points",
         )
+        position = st.session_state.get(_BAR)
+        if position is not None and position < len(labels):
+            one_token.feeding_heads(recording, step, position, "fed_by")
+            one_token.to_sinks(recording, "Open these heads", step=str(step), position=str(position))
     with right:
         counts = sinks.sum(axis=1)
         chart(
@@ -110,4 +135,5 @@ def _charts(
             figures.sinks_over_steps(counts, references, step),
             "sinks_over_steps",
             pd.DataFrame({"step": np.arange(len(counts)), "sinks": counts} | references),
+            finding=reading("number of sinks", counts, references),
         )

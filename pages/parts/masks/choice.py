@@ -4,16 +4,22 @@ from pathlib import Path
 
 import streamlit as st
 
+from analysis.engine.runs import known_runs
+from analysis.models.checkpoint import find
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import Comparison
 from analysis.pruned.report_file import first_pair, seed_pair
 from analysis.specs import METHODS, PruneSpec
 from analysis.specs.commands import command
+from pages.parts import asking, permission
+from pages.parts.acting import acting_button
 from pages.parts.masks import measures
 from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, titles_of
 from pages.parts.plain import code, plain
-from pages.parts.session import engine
+from pages.parts.session import engine, model_in_use, submit
+from pages.parts.trouble import refusal_kept, say_refusal
 
+_BOTH, _FLOOR = "masks_both", "masks_floor"
 AUTOMATIC, CHOSEN = "automatic", "two runs of my choice"
 ALIKE = 0.01  # sparsities that differ by more are not compared unasked
 
@@ -77,6 +83,7 @@ def how_to_prune(known: dict[str, Path]) -> None:
         )
         st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
         discounted = PruneSpec.model_fields["method"].default
+        _prune_both(discounted)
         st.code(
             "\n".join(
                 command("prune", "bundled", {"method": method, "sparsity": 0.5}, str(where / method))
@@ -90,6 +97,70 @@ def how_to_prune(known: dict[str, Path]) -> None:
         )
     else:
         st.info("Choose two runs above, or type the paths of two folders.")
+
+
+def _prune_both(discounted: str) -> None:
+    """The button that prunes the model in use with the default method and with its control."""
+    model = model_in_use()
+    checkpoint = find(model.source, model.paradigm)
+    control = METHODS[discounted].control
+    if control is None or (checkpoint is not None and checkpoint.architecture.noise is None):
+        return
+
+    def prune() -> None:
+        with refusal_kept(_BOTH):
+            permission.allow(model.source)
+            for method in (control, discounted):
+                submit("prune", PruneSpec(model=model, method=method))
+
+    titles = f"{plain(METHODS[discounted].title)} and {plain(METHODS[control].title)}"
+    acting_button(f"Prune with {titles}", "masks_prune_both", type="primary", on_click=prune)
+    say_refusal(_BOTH)
+    _follow_pruning()
+
+
+def _follow_pruning() -> None:
+    """The pruning that runs or waits, if one does; the page is drawn again when it is done."""
+    active = [job for job in engine().jobs("prune") if not job.ended]
+    if active:
+        more = f" {len(active) - 1} more wait." if len(active) > 1 else ""
+        asking.follow(active[-1].id, f"Pruning with {METHODS[active[-1].spec['method']].title}.{more}")
+
+
+def _measure_floor(first: Pruned, second: Pruned) -> None:
+    """The button that prunes one of the two once more, with another calibration seed: what chance alone changes."""
+    jobs = {run.folder.resolve(): run.record for run in known_runs(engine()) if run.folder is not None}
+    records = [jobs.get(run.masks.folder.resolve()) for run in (second, first)]
+    again = next(
+        (job for job in records if job is not None and job.kind == "prune" and METHODS[job.spec["method"]].calibrated),
+        None,
+    )
+    if again is None:
+        st.caption(
+            "Prune once more with the same settings and another calibration seed (`--seed 1`) to see how much of the "
+            "difference is chance."
+        )
+        return
+    spec = again.parameters(PruneSpec)
+    seed = spec.calibration.seed + 1
+    other = spec.model_copy(update={"calibration": spec.calibration.model_copy(update={"seed": seed}), "out": ""})
+
+    def prune() -> None:
+        with refusal_kept(_FLOOR):
+            permission.allow(spec.model.source)
+            submit("prune", other)
+
+    if any(job.spec == other.model_dump(mode="json") and not job.ended for job in engine().jobs("prune")):
+        _follow_pruning()
+        return
+    acting_button(
+        "Measure the floor",
+        "masks_measure_floor",
+        icon=":material/casino:",
+        on_click=prune,
+        help=f"Prunes once more with {METHODS[spec.method].title} and calibration seed {seed}.",
+    )
+    say_refusal(_FLOOR)
 
 
 def compared_if_alike(first: Pruned, second: Pruned) -> Comparison | None:
@@ -131,6 +202,8 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparis
         names = _seed_pair(first, second, known) if choice == AUTOMATIC else _chosen_pair(known)
     pair = [run for name in names or () if (run := open_pruned(name, known)) is not None]
     if len(pair) < 2:
+        if choice == AUTOMATIC:
+            _measure_floor(first, second)
         return None
     problem = next(filter(None, (masks_file.why_not_comparable(first.masks, run.masks) for run in pair)), "")
     if problem:
@@ -156,10 +229,7 @@ def _seed_pair(first: Pruned, second: Pruned, known: dict[str, Path]) -> tuple[s
     names = list(known)
     indices = seed_pair([run_of(folder) for folder in known.values()], first.run, second.run)
     if indices is None:
-        st.caption(
-            "No two runs of this model, sparsity and pattern differ in their calibration seed alone. Prune once more "
-            "with the same settings and `--seed 1` (or another number) to see how much of the difference is chance."
-        )
+        st.caption("No two runs of this model, sparsity and pattern differ in their calibration seed alone.")
         return None
     return names[indices[0]], names[indices[1]]
 

@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from analysis.figures import masks as figures
 from analysis.pruned.compare import Comparison
 from pages.parts.charts import chart
-from pages.parts.masks.shown_measures import chance_in_words, choose_measure, formula, grids_of, table_of
+from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, grid_of, table_of
 
 
 def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
@@ -24,7 +23,8 @@ def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
         f"{measure.title} by layer and expert, {part}",
         f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
         formula(measure),
-        figures.grids(grids_of(measure, counts, beside), measure.title.lower(), "expert"),
+        grid_of(measure, counts, beside, "expert"),
         "mask_experts",
         table_of(counts, beside, "layer", "expert"),
+        finding=cells_in_words(measure, counts, beside, "expert", "expert"),
     )

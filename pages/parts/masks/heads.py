@@ -5,10 +5,19 @@ import streamlit as st
 from analysis.figures import masks as figures
 from analysis.pruned import compare
 from analysis.pruned.compare import Comparison
+from analysis.readings import reading
 from analysis.specs import PATTERNS
 from pages.parts.charts import chart
 from pages.parts.masks.pruned_models import Pruned
-from pages.parts.masks.shown_measures import OURS, chance_in_words, choose_measure, formula, grids_of, table_of
+from pages.parts.masks.shown_measures import (
+    OURS,
+    cells_in_words,
+    chance_in_words,
+    choose_measure,
+    formula,
+    grid_of,
+    table_of,
+)
 from pages.parts.plain import plain
 
 
@@ -40,9 +49,10 @@ def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) 
         f"{measure.title} by layer and head, {part}",
         f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
         formula(measure),
-        figures.grids(grids_of(measure, counts, beside), measure.title.lower(), "head"),
+        grid_of(measure, counts, beside, "head"),
         "mask_heads",
         table,
+        finding=cells_in_words(measure, counts, beside, "head", "head"),
     )
     st.divider()
     _head_sparsity(comparison, floor, part)
@@ -62,6 +72,7 @@ def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) 
     table = table_of(counts, None, "layer", "head").assign(
         **{"second − first": values.ravel(), "spread of independent masks": spread.ravel()}
     )
+    seeds = None
     if floor is not None:
         seeds = compare.sparsity_difference(floor.head_parts()[part])
         shown.append(figures.Grid("two calibration seeds", seeds))
@@ -75,6 +86,7 @@ def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) 
         figures.grids(shown, "sparsity, second − first", "head", signed=True),
         "head_sparsity",
         table,
+        finding=reading("head sparsity", values, spread, seeds),
     )
 
 

@@ -8,6 +8,7 @@ from analysis.engine import JobRecord
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.masks import over_depth
 from analysis.pruned.masks_file import only_masks
+from analysis.readings import reading
 from analysis.sinks.definitions import kept_share, shared_inputs
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import asking, permission
@@ -148,6 +149,12 @@ def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition
         curves(series, "denoising step", "share of attention", percent=True),
         "kept_over_steps",
         table,
+        finding=reading(
+            "kept attention",
+            {name: float(np.mean(values)) for name, values in strength.items() if name != "uniform attention"},
+            "dense",
+            float(np.mean(uniform)),
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from analysis.pruned.compare import Comparison
 from pages.parts.charts import chart
 from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.pruned_models import Pruned
-from pages.parts.masks.shown_measures import chance_in_words, choose_measure, formula, grids_of, table_of
+from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, grid_of, table_of
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
 
@@ -47,15 +47,10 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
             f"{measure.title} by layer and projection",
             f"{measure.sentence} (our measure). {chance_in_words(measure, counts, floor)}",
             formula(measure),
-            figures.grids(
-                grids_of(measure, counts, beside),
-                measure.title.lower(),
-                names,
-                selected=(layer, names.index(name)),
-                clickable=True,
-            ),
+            grid_of(measure, counts, beside, names, selected=(layer, names.index(name)), clickable=True),
             "mask_projections",
             table,
+            finding=cells_in_words(measure, counts, beside, "matrix", names),
             hint="Click a cell to open it.",
             on_select=clicked,
             selection_mode="points",

@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis.figures import masks as figures
 from analysis.pruned import compare, masks_file
+from analysis.readings import reading
 from pages.parts.charts import chart
 from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.choice import ALIKE
@@ -71,4 +72,5 @@ def several_runs(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
         figures.overlap_matrix(similarity, labels, figures.overlap_lines(similarity, chance, titles)),
         "overlap",
         table,
+        finding=reading("overlap", similarity, chance, labels),
     )

@@ -1,12 +1,17 @@
 """What every view of masks shows of a measure: its choice, its formula, its numbers and its floors."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.figures import masks as figures
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison, Measure
+from analysis.readings import reading
 
 OURS = "The paper speaks of mask differences without a formula: this measure is ours."
 
@@ -45,20 +50,41 @@ def formula(measure: Measure) -> str:
     )
 
 
-def grids_of(
-    measure: Measure, counts: np.ndarray, floor: np.ndarray | None, title: str = "first against second"
-) -> list[figures.Grid]:
-    """The grid of a measure, its floors in the hover, and the grid of two seeds beside it."""
-    chance = measure.independent(counts)
-    seeds = None if floor is None else measure.compute(floor)
-    shown = [figures.Grid(title, measure.compute(counts), figures.floor_lines(chance, seeds))]
-    return shown if seeds is None else [*shown, figures.Grid("two calibration seeds", seeds)]
+def grid_of(
+    measure: Measure, counts: np.ndarray, floor: np.ndarray | None, columns: str | Sequence[str], **options: Any
+) -> go.Figure:
+    """A measure by layer and column: how far it lies above two calibration seeds, or, where there are none, itself on
+    colours that reach what independent masks give. options: of `figures.grids`.
+    """
+    values, chance = measure.compute(counts), measure.independent(counts)
+    lines, name = figures.floor_lines(chance), measure.title.lower()
+    if floor is None:
+        top = float(np.nanmax(chance)) if np.isfinite(chance).any() else 0.0
+        return figures.grids([figures.Grid("", values, lines)], name, columns, top=top, **options)
+    shown = figures.beyond("", values, measure.compute(floor), lines, name)
+    return figures.grids([shown], f"{name} beyond two seeds", columns, signed=True, **options)
+
+
+def cells_in_words(
+    measure: Measure, counts: np.ndarray, floor: np.ndarray | None, what: str, columns: str | Sequence[str]
+) -> str:
+    """Which cells of a grid lie beyond two seeds; where none does, the whole beside them, or beside chance."""
+    said = ""
+    if floor is not None:
+        said = reading("cells against seeds", measure.compute(counts), measure.compute(floor), what, columns)
+    sums = tuple(range(counts.ndim - 1))
+    whole = counts.sum(axis=sums)
+    seeds = None if floor is None else float(measure.compute(floor.sum(axis=sums)))
+    return said or reading(
+        "whole against seeds", measure.title, float(measure.compute(whole)), seeds, float(measure.independent(whole))
+    )
 
 
 def chance_in_words(measure: Measure, counts: np.ndarray, floor: Comparison | None) -> str:
-    """What chance alone would show of a measure."""
+    """What chance alone would show of a measure, and what the colours mean."""
     chance = measure.independent(counts)
     low, high = (f"{end:.1%}" for end in (np.nanmin(chance), np.nanmax(chance)))
     reach = low if low == high else f"{low} to {high}"
-    seeds = "right: two calibration seeds" if floor is not None else "two calibration seeds: none to show"
-    return f"Independent masks would show {reach}; {seeds}."
+    if floor is None:
+        return f"Independent masks would show {reach}, where the colours end; two calibration seeds: none to show."
+    return f"Shown is what lies above two calibration seeds (red) or below them (blue). Independent masks: {reach}."

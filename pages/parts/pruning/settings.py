@@ -136,18 +136,20 @@ def _what(checkpoint: Checkpoint | None) -> dict:
 def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> CalibrationParams:
     if methods and not any(METHODS[method].calibrated for method in methods):
         st.caption("These methods look at the weights alone and need no calibration text.")
-    with st.expander("Calibration: text, length, noise"):
+    longest = checkpoint.geometry.max_length if checkpoint is not None else None
+    preset = CalibrationParams()
+    if longest is not None:
+        preset = preset.model_copy(update={"seq_len": min(preset.seq_len, longest)})
+    keys = {name: f"prune_{name}" for name in _CALIBRATION}
+    always = ("data", "samples", "seq_len", "seed")
+    with controls.fold("Calibration: text, length, noise", preset, keys, always):
         preset_box("prune", checkpoint)
         columns = st.columns(4)
         values = {}
-        longest = checkpoint.geometry.max_length if checkpoint is not None else None
         for index, name in enumerate(_CALIBRATION):
             with columns[index % 4]:
-                default = CalibrationParams.model_fields[name].default
-                if name == "seq_len" and longest is not None:
-                    default = min(default, longest)
                 values[name] = controls.draw(
-                    CalibrationParams, name, f"prune_{name}", default=default, bind="query-params"
+                    CalibrationParams, name, keys[name], default=getattr(preset, name), bind="query-params"
                 )
         try:
             params = CalibrationParams(**values)
@@ -161,7 +163,8 @@ def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> Calibrati
 def _steps(methods: list[str]) -> StepParams:
     if not any(METHODS[method].weighs_steps for method in methods):
         return StepParams()
-    with st.expander("Noise steps that count"):
+    keys = {name: f"prune_{name}" for name in StepParams.model_fields}
+    with controls.fold("Noise steps that count", StepParams(), keys):
         weighing = [plain(row.title) for row in METHODS.values() if row.weighs_steps]
         st.caption(f"In the scores of {' and '.join(weighing)}. The paper counts all steps alike.")
         values = {}
@@ -178,7 +181,9 @@ def _steps(methods: list[str]) -> StepParams:
 def _discount(methods: list[str]) -> DiscountParams:
     if not any(METHODS[method].discounted for method in methods):
         return DiscountParams()
-    with st.expander("Discount of sinks: ω = 1 − λ·φ"):
+    keys = {name: f"prune_{name}" for name in DiscountParams.model_fields}
+    always = ("sink_std", "sink_alpha", "discount_strength")
+    with controls.fold("Discount of sinks: ω = 1 − λ·φ", DiscountParams(), keys, always, linked=True):
         columns = st.columns(4)
         values = {}
         for index, name in enumerate(DiscountParams.model_fields):

@@ -174,11 +174,9 @@ def shown_step(recording: Recording, first: int) -> int:
 
 
 def sink_and_split_controls() -> tuple[SinkParams, SplitName]:
-    """The sink definition and its threshold; and on which tokens sinks count."""
-    left, right = st.columns([4, 1])
-    with left:
-        params = sink_controls()
-    split = right.selectbox(
+    """The sink definition and its threshold; and on which tokens sinks count: one above the other."""
+    params = sink_controls(stacked=True)
+    split = st.selectbox(
         "Count sinks on",
         list(SPLITS),
         key="split",

@@ -181,6 +181,12 @@ def sinks_of_head(
     return _where(flags, counted(recording, split))
 
 
+@st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
+def ceiling(recording: Recording) -> float:
+    """Where the colours of all heads' maps end."""
+    return metrics.ceiling(recording.trajectory.mass)
+
+
 def over_steps(values: np.ndarray) -> np.ndarray:
     """The mean over steps of a metric of every head, (T, L, H) -> (L, H), leaving steps without a value out."""
     return metrics.mean_over_steps(values)

@@ -15,9 +15,10 @@ from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import address
 from pages.parts.plain import shortened
-from pages.parts.session import engine
+from pages.parts.session import engine, model_in_use
 
 _SHOWN = "recording_shown"
+_DEFAULT = "recording_by_default"  # the recording that was shown as nothing was chosen, and the model then in use
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,25 +91,36 @@ def finished_recordings() -> list[JobRecord]:
 
 
 def show_recording(job_id: str) -> None:
-    """Makes this recording the one that every page shows, and puts it in the address."""
+    """Makes this recording, which somebody chose, the one that every page shows, and puts it in the address."""
+    st.session_state.pop(_DEFAULT, None)
+    _show(job_id)
+
+
+def _show(job_id: str) -> None:
     st.session_state[_SHOWN] = job_id
     address.write("recording", job_id)
 
 
 def shown_recording() -> JobRecord | None:
-    """The recording job this visitor looks at: by the address, else as last chosen, else the newest that runs or is
-    finished.
+    """The recording job this visitor looks at: by the address, else as last chosen, else the newest of the model in use
+    that runs or is finished, else that of any model.
     """
     wanted = address.named("recording") or st.session_state.get(_SHOWN)
+    model = model_in_use().source
+    default, of_model = st.session_state.get(_DEFAULT, ("", ""))
+    if wanted == default and of_model != model:
+        wanted = None  # nobody chose it: it was the newest of the model in use before
     job = engine().job(wanted) if wanted else None
     if job is None or job.kind != "record":
-        jobs = engine().jobs("record")
-        job = next((job for job in jobs if not job.ended or engine().has_result(job)), None)
+        jobs = [job for job in engine().jobs("record") if not job.ended or engine().has_result(job)]
+        job = next((job for job in jobs if job.spec["model"]["source"] == model), jobs[0] if jobs else None)
         if wanted:
             instead = " Here is the newest one instead." if job is not None else ""
             st.warning(f"The recording in this address is not in the store.{instead}")
+        if job is not None:
+            st.session_state[_DEFAULT] = (job.id, model)
     if job is not None:
-        show_recording(job.id)
+        _show(job.id)
     return job
 
 

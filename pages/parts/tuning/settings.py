@@ -1,7 +1,6 @@
 """The setting being tuned: its controls, presets, undo, and the one it is compared with."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import streamlit as st
@@ -10,12 +9,12 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.specs import NOISES, PRESETS, DiscountParams, TuneParams, in_words
 from analysis.tuning.statistics_file import StatisticsInfo
 from pages.parts import controls
+from pages.parts.plain import plain
 from pages.parts.session import not_in_address
 from pages.parts.trouble import EXPECTED, why
 
 _HISTORY, _A = "tuning_history", "tuning_a"
 _STEPS = "tune_steps"
-_IN_A_ROW = 4
 MOST_UNDONE = 100
 
 
@@ -29,14 +28,14 @@ def draw(info: StatisticsInfo) -> TuneParams:
     _keep_steps_known(info.levels)
     values: dict[str, Any] = {}
     sliders = _sliders()
-    for name, column in _columns([*sliders, "sparsity"]):
+    for name in [*sliders, "sparsity"]:
         spec = DiscountParams if name in sliders else TuneParams
-        with column:
-            values[name] = controls.draw_slider(spec, name, key_of(name), bind="query-params")
+        values[name] = controls.draw_slider(spec, name, key_of(name), bind="query-params")
     sparsity = values.pop("sparsity")
-    for name, column in _columns([name for name in DiscountParams.model_fields if name not in sliders]):
-        with column:
-            values[name] = controls.draw(DiscountParams, name, key_of(name), bind="query-params")
+    choices = {name: key_of(name) for name in DiscountParams.model_fields if name not in sliders}
+    with controls.fold("How sinks are judged", DiscountParams(), choices):
+        for name, key in choices.items():
+            values[name] = controls.draw(DiscountParams, name, key, bind="query-params")
     setting = TuneParams(discount=DiscountParams(**values), sparsity=sparsity, **_steps(info))
     _remember(setting)
     return setting
@@ -47,21 +46,14 @@ def _sliders() -> list[str]:
     return [name for name in DiscountParams.model_fields if controls.slides(DiscountParams, name)]
 
 
-def _columns(names: list[str]) -> Iterator[tuple[str, DeltaGenerator]]:
-    """Each name with the column that its control is drawn in."""
-    for first in range(0, len(names), _IN_A_ROW):
-        yield from zip(names[first : first + _IN_A_ROW], st.columns(_IN_A_ROW), strict=False)
-
-
 def _steps(info: StatisticsInfo) -> dict[str, Any]:
     """The fields of `StepParams`."""
     levels = list(info.levels)
     if not NOISES[info.spec.calibration.noise].by_step:
         st.caption("This noise masks as much at every step, so all steps count alike.")
         return {}
-    left, right = st.columns([3, 1])
-    with left:
-        first, last = levels[0], levels[-1]
+    first, last = levels[0], levels[-1]
+    with _steps_fold(first, last):
         if len(levels) > 1:
             first, last = st.select_slider(
                 "Noise steps that count",
@@ -71,13 +63,20 @@ def _steps(info: StatisticsInfo) -> dict[str, Any]:
                 persist_state="session",
                 help="From the cleanest to the noisiest step t of the calibration.",
             )
-    with right:
         weighting = controls.draw(TuneParams, "step_weighting", key_of("step_weighting"), bind="query-params")
     first, last = (0 if first == levels[0] else first), (1000 if last == levels[-1] else last)
     st.query_params[_STEPS] = f"{first}-{last}"
     if (first, last) == (0, 1000):
         del st.query_params[_STEPS]
     return {"first_step": first, "last_step": last, "step_weighting": weighting}
+
+
+def _steps_fold(first: int, last: int) -> DeltaGenerator:
+    """The fold of the steps, with the choice in its title. first, last: of those stored."""
+    chosen = st.session_state.get(_STEPS, (first, last))
+    which = "all" if tuple(chosen) == (first, last) else f"{chosen[0]} to {chosen[1]}"
+    weighting = st.session_state.get(key_of("step_weighting"), TuneParams().step_weighting)
+    return st.expander(plain(f"Noise steps · {which}, {weighting}"), key="fold_tune_steps")
 
 
 def _keep_steps_known(levels: tuple[int, ...]) -> None:
@@ -149,8 +148,7 @@ def actions(info: StatisticsInfo) -> None:
 
     _restore_a()
     history, has_a = st.session_state.get(_HISTORY, []), _A in st.query_params
-    box, *buttons = st.columns([3, 1, 1.2, 1.2, 1.2], vertical_alignment="bottom")
-    box.selectbox(
+    st.selectbox(
         "Preset",
         [None, *PRESETS],
         key="tuning_preset",
@@ -159,10 +157,11 @@ def actions(info: StatisticsInfo) -> None:
         format_func=lambda name: name or "choose a preset",
         help="Sets the discount and all steps; the sparsity stays. published: the authors' scripts, LLaDA and Dream.",
     )
-    buttons[0].button(
+    upper, lower = st.columns(2, gap="xsmall"), st.columns(2, gap="xsmall")
+    upper[0].button(
         "Undo", key="tuning_undo", on_click=undo, disabled=len(history) < 2, icon=":material/undo:", width="stretch"
     )
-    buttons[1].button(
+    upper[1].button(
         "Keep as A",
         key="tuning_keep",
         on_click=keep,
@@ -171,15 +170,10 @@ def actions(info: StatisticsInfo) -> None:
         width="stretch",
         help="Stands beside every setting you try from here on.",
     )
-    buttons[2].button(
-        "Swap A and B",
-        key="tuning_swap",
-        on_click=swap,
-        disabled=not has_a,
-        icon=":material/swap_horiz:",
-        width="stretch",
+    lower[0].button(
+        "Swap A, B", key="tuning_swap", on_click=swap, disabled=not has_a, icon=":material/swap_horiz:", width="stretch"
     )
-    buttons[3].button(
+    lower[1].button(
         "Drop A", key="tuning_drop", on_click=drop, disabled=not has_a, icon=":material/close:", width="stretch"
     )
 

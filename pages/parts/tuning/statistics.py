@@ -29,7 +29,9 @@ def statistics_job() -> JobRecord | None:
             "diffusion model in the sidebar."
         )
         return None
-    with st.expander("Calibration text and what is stored of it"):
+    keys = {name: f"calibrate_{name}" for name in _TEXT}
+    preset = CalibrateSpec.model_fields["calibration"].default
+    with controls.fold("Calibration text", preset, keys, always=("data", "samples", "seq_len", "seed")):
         spec = _spec(checkpoint)
     if spec is None:
         return None

@@ -1,0 +1,46 @@
+"""What a plot shows, in one sentence with numbers. A reading is one row of `READINGS`; it says nothing where what it
+would tell does not exceed its null or floor. NumPy only.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.readings import masks, recordings
+from analysis.registry import Registry
+
+
+@dataclass(frozen=True)
+class Reading:
+    """says: what a plot draws -> a sentence, or "" where nothing exceeds its null or floor."""
+
+    name: str
+    says: Callable[..., str]
+
+
+READINGS: Registry[Reading] = Registry(
+    Reading("kinds of sinks", recordings.kinds_of_sinks),
+    Reading("number of sinks", recordings.number_of_sinks),
+    Reading("attention of a step", recordings.attention_of_step),
+    Reading("attention of a head", recordings.attention_of_head),
+    Reading("heads", recordings.heads),
+    Reading("curve", recordings.curve),
+    Reading("lifetimes", recordings.lifetimes),
+    Reading("varying positions", recordings.varying_positions),
+    Reading("variances", recordings.variances),
+    Reading("change against seeds", masks.change_against_seeds),
+    Reading("whole against seeds", masks.whole_against_seeds),
+    Reading("cells against seeds", masks.cells_against_seeds),
+    Reading("head sparsity", masks.head_sparsity),
+    Reading("depth", masks.depth),
+    Reading("overlap", masks.overlap),
+    Reading("kept attention", masks.kept_attention),
+    Reading("output error", masks.output_error),
+    Reading("token weights", masks.token_weights),
+    Reading("shifts of scores", masks.shifts_of_scores),
+)
+
+
+def reading(name: str, /, *arrays: Any, **more: Any) -> str:
+    """What a row says of what a plot draws."""
+    return READINGS[name].says(*arrays, **more)

@@ -1,0 +1,141 @@
+"""Readings of masks: how two differ beside chance, and what a discount changes. L layers, C columns of a grid."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analysis.readings.words import counted, largest, percent, times
+
+_SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
+SEED = "what another calibration seed changes"
+
+
+def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chance: float | None = None) -> str:
+    """How much masks differ, by name a share, beside what two calibration seeds and independent masks differ by."""
+    told = []
+    for name, value in changed.items():
+        if value == 0:
+            told.append(f"{name} changes nothing")
+        elif seeds is not None and seeds > 0:
+            told.append(f"{name} changes {percent(value)} of the weights, {times(value, seeds)} {SEED}")
+        elif chance is not None and chance > 0:
+            told.append(f"{name} changes {percent(value)} of the weights, {times(value, chance)} what chance would")
+    if not told:
+        return ""
+    floor = f" ({percent(seeds)})" if seeds else f" ({percent(chance)})" if chance else ""
+    said = "; ".join(told) + (floor if any("what" in each for each in told) else "")
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float) -> str:
+    """A measure of two whole masks beside two calibration seeds, or beside independent masks where there are none."""
+    floor, name = (seeds, "two calibration seeds") if seeds else (chance, "independent masks")
+    if not value > 0 or not floor > 0:
+        return ""
+    return f"{title} is {percent(value)} over all, {times(value, floor)} that of {name} ({percent(floor)})."
+
+
+def cells_against_seeds(values: np.ndarray, seeds: np.ndarray, what: str, columns: Sequence[str] | str) -> str:
+    """In which cells (L, C) masks differ by more than two calibration seeds do. what: a cell in a word. columns: what a
+    column is ("head"), or the name of each.
+    """
+    beyond = (values > seeds) & np.isfinite(values)
+    if not beyond.any():
+        return ""
+    layer, column = largest(np.where(beyond, values - seeds, np.nan))
+    where = f"{columns} {column}" if isinstance(columns, str) else columns[column]
+    return (
+        f"{int(beyond.sum())} of {counted(int(np.isfinite(values).sum()), what)} differ by more than two calibration "
+        f"seeds do, most of all layer {layer}, {where}: {percent(float(values[layer, column]))} against "
+        f"{percent(float(seeds[layer, column]))}."
+    )
+
+
+def head_sparsity(difference: np.ndarray, spread: np.ndarray, seeds: np.ndarray | None) -> str:
+    """Which head loses more in the second mask, (L, H). spread: of independent masks. seeds: of two seeds."""
+    floor = _SPREADS * spread if seeds is None else np.maximum(_SPREADS * spread, np.nanmax(np.abs(seeds)))
+    beyond = np.where(np.abs(difference) > floor, np.abs(difference), np.nan)
+    if not np.isfinite(beyond).any():
+        return ""
+    layer, head = largest(beyond)
+    value = float(difference[layer, head])
+    way = "more" if value > 0 else "less"
+    return (
+        f"{int(np.isfinite(beyond).sum())} of {counted(difference.size, 'head')} differ beyond chance, most of all "
+        f"layer {layer}, head {head}, of which the second prunes {100 * abs(value):.2g} points {way}."
+    )
+
+
+def depth(values: np.ndarray, seeds: np.ndarray | None) -> str:
+    """How a measure changes over the layers, (L,)."""
+    if not np.isfinite(values).any() or np.nanmax(values) <= np.nanmin(values):
+        return ""
+    most, least = int(np.nanargmax(values)), int(np.nanargmin(values))
+    beside = ""
+    if seeds is not None:
+        beyond = int((values > seeds).sum())
+        beside = f" {beyond} of {len(values)} layers lie above two calibration seeds." if beyond else ""
+        if not beyond:
+            return ""
+    return (
+        f"Largest in layer {most} ({percent(float(values[most]))}), smallest in layer {least} "
+        f"({percent(float(values[least]))}).{beside}"
+    )
+
+
+def overlap(jaccard: np.ndarray, chance: np.ndarray, names: Sequence[str]) -> str:
+    """Which two runs are most alike, and which least, (K, K)."""
+    pairs = [(row, column) for row in range(len(names)) for column in range(row) if np.isfinite(jaccard[row, column])]
+    beyond = [pair for pair in pairs if jaccard[pair] > chance[pair]]
+    if not beyond:
+        return ""
+    most, least = max(beyond, key=lambda pair: jaccard[pair]), min(pairs, key=lambda pair: jaccard[pair])
+    said = f"Most alike: {names[most[1]]} and {names[most[0]]} ({jaccard[most]:.3f}, by chance {chance[most]:.3f})"
+    if most == least:
+        return f"{said}."
+    return f"{said}; least: {names[least[1]]} and {names[least[0]]} ({jaccard[least]:.3f})."
+
+
+def kept_attention(means: Mapping[str, float], dense: str, uniform: float) -> str:
+    """What pruned models still pay to the dense model's sinks, by name a share."""
+    before = means[dense]
+    if before <= uniform:
+        return ""
+    told = [f"{name} {percent(value)}" for name, value in means.items() if name != dense]
+    return (
+        f"The dense model pays {percent(before)} of its attention to them, {' and '.join(told)}; "
+        f"uniform attention would {percent(uniform)}."
+    )
+
+
+def output_error(errors: Mapping[str, float], undiscounted: float) -> str:
+    """What discounts do to the error of the outputs, by name a share, beside no discount."""
+    told = []
+    for name, error in errors.items():
+        points = 100 * (error - undiscounted)
+        if abs(points) >= 5e-5:
+            told.append(f"{name} {'raises' if points > 0 else 'lowers'} it by {abs(points):.2g} points")
+    if not told:
+        return ""
+    return f"Mean output error without a discount: {undiscounted:.3%}; {', '.join(told)}."
+
+
+def token_weights(counts: np.ndarray, weights: np.ndarray) -> str:
+    """How many tokens are discounted: counts (Z,) of tokens by z and the median weight of each, (Z,)."""
+    total = int(counts.sum())
+    light = int(counts[weights < 0.5].sum())
+    if not total or not light:
+        return ""
+    return f"{percent(light / total)} of the calibration's tokens ({light:,}) count less than half."
+
+
+def shifts_of_scores(quantiles: np.ndarray) -> str:
+    """How far feature scores move: quantiles (N, 5) of each layer's inputs at 1, 25, 50, 75 and 99 %."""
+    if not quantiles.size or not np.isfinite(quantiles).any() or np.nanmax(np.abs(quantiles)) < 5e-5:
+        return ""
+    low, high = float(np.nanmin(quantiles[:, 0])), float(np.nanmax(quantiles[:, 4]))
+    middle = float(np.nanmedian(quantiles[:, 3] - quantiles[:, 1]))
+    return (
+        f"The middle half of the features of an input spans {percent(middle)}; the farthest 1 % move by up to "
+        f"{100 * low:+.2g}% and {100 * high:+.2g}%."
+    )

@@ -1,0 +1,198 @@
+"""Readings of a recording: its sinks, its heads, its positions. T steps, S positions, L layers, H heads, K kinds.
+
+The steps of one recording are not independent draws, so a position that stays a sink counts once where chance is asked.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analysis.readings.words import counted, largest, number, percent, times, token
+
+_STRONG = 2.0  # times what uniform attention would give, from which a position is spoken of
+_SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
+_RARE = 0.01  # chance that the longest-lived of all positions lives as long, below which it is spoken of
+_THIRD = 3
+
+
+def kinds_of_sinks(sinks: np.ndarray, members: np.ndarray, names: Sequence[str]) -> str:
+    """Which kind more sinks are of than chance would have it. sinks (T, S) bool; members (K, T, S) bool: which tokens
+    are of a kind.
+
+    The null: as many sinks at random positions, of which a kind has the share that it has of all tokens.
+    """
+    total = int(sinks.sum())
+    if not total:
+        return ""
+    there = members.any(axis=0)
+    shares = (members & sinks).sum(axis=(1, 2)) / total
+    expected = members.sum(axis=(1, 2)) / max(int(there.sum()), 1)
+    distinct = max(int(sinks.any(axis=0).sum()), 1)
+    spread = np.sqrt(expected * (1 - expected) / distinct)
+    beyond = np.where(spread > 0, (shares - expected) / np.where(spread > 0, spread, 1), 0)
+    kind = int(beyond.argmax())
+    if beyond[kind] <= _SPREADS:
+        return ""
+    said = (
+        f"{percent(shares[kind])} of the sinks are {names[kind]}, "
+        f"which {percent(expected[kind])} of the tokens are over all steps"
+    )
+    for other, name in enumerate(names):
+        steps = np.flatnonzero((members[other] & sinks).any(axis=1))
+        if other != kind and len(steps) == 1:
+            said += f"; {name} only in step {steps[0]}"
+    return f"{said}."
+
+
+def number_of_sinks(counts: np.ndarray, references: Mapping[str, np.ndarray]) -> str:
+    """How many sinks a step has, (T,), beside each reference (T,): their null."""
+    mean = float(np.mean(counts))
+    exceeded = {name: float(np.nanmean(reference)) for name, reference in references.items()}
+    if not mean or any(mean <= reference for reference in exceeded.values()):
+        return ""
+    beside = ", ".join(f"{name} {reference:.2g}" for name, reference in exceeded.items())
+    most = int(np.argmax(counts))
+    said = f"{mean:.2g} sinks a step on average{f' ({beside})' if beside else ''}"
+    return f"{said}, most in step {most}: {int(counts[most])}."
+
+
+def attention_of_step(mass: np.ndarray, sinks: np.ndarray, labels: Sequence[str]) -> str:
+    """Where the attention of a step goes: mass (S,), uniform = 1, and sinks (S,) bool."""
+    if not sinks.any():
+        return ""
+    at = int(np.nanargmax(np.where(sinks, mass, np.nan)))
+    whole = float(np.nansum(mass))
+    taken = float(np.nansum(mass[sinks])) / whole if whole > 0 else 0.0
+    uniform = float(sinks.sum() / np.isfinite(mass).sum())
+    if taken <= uniform:
+        return ""
+    who = "It takes" if sinks.sum() == 1 else f"The {int(sinks.sum())} sinks take"
+    return (
+        f"{token(labels[at], at)} receives {mass[at]:.2g} times what uniform attention gives. "
+        f"{who} {percent(taken)} of all attention, {percent(uniform)} if it were uniform."
+    )
+
+
+def attention_of_head(mass: np.ndarray, sinks: np.ndarray, labels: Sequence[str]) -> str:
+    """Which position one head rests on: mass (T, S), uniform = 1, and its sinks (T, S) bool."""
+    steps = np.isfinite(mass).sum(axis=0)
+    mean = np.nansum(mass, axis=0) / np.where(steps > 0, steps, np.nan)
+    at = int(np.nanargmax(mean))
+    if not sinks[:, at].any() or mean[at] < _STRONG:
+        return ""
+    return (
+        f"This head rests on {token(labels[at], at)}: {mean[at]:.2g} times what uniform attention gives, on average. "
+        f"It is a sink in {int(sinks[:, at].sum())} of {counted(int(steps[at]), 'step')}."
+    )
+
+
+def heads(
+    values: np.ndarray, as_percent: bool, null: np.ndarray | None = None, floor: float | None = None, name: str = ""
+) -> str:
+    """Which heads stand out, (L, H). null (L, H): the same of random weights, else floor: what `name` gives."""
+    if not np.isfinite(values).any():
+        return ""
+    layer, head = largest(values)
+    top = number(float(values[layer, head]), as_percent)
+    if null is not None and np.isfinite(null).any():
+        floor, name = float(np.nanmax(null)), "any head of random weights"
+    if floor is None:
+        middle = float(np.nanmedian(values))
+        if values[layer, head] <= middle:
+            return ""
+        return f"Highest: layer {layer}, head {head} with {top}; the median head has {number(middle, as_percent)}."
+    beyond = int((values > floor).sum())
+    if not beyond:
+        return ""
+    return (
+        f"{beyond} of {values.size} heads exceed {name} ({number(floor, as_percent)}). "
+        f"Highest: layer {layer}, head {head} with {top}."
+    )
+
+
+def curve(values: np.ndarray, as_percent: bool, null: np.ndarray | None = None) -> str:
+    """How a number a step (T,) changes, from the first to the last third of the steps. null: of random weights, (T',).
+
+    Said where the change exceeds that of the null, and the spread within both thirds.
+    """
+    ends = _ends(values)
+    if ends is None:
+        return ""
+    first, last, spread = ends
+    if abs(last - first) <= spread:
+        return ""
+    beside = ""
+    null_ends = None if null is None else _ends(null)
+    if null_ends is not None:
+        if abs(last - first) <= abs(null_ends[1] - null_ends[0]):
+            return ""
+        beside = f"; random weights: {number(null_ends[0], as_percent)} and {number(null_ends[1], as_percent)}"
+    way = "Rises" if last > first else "Falls"
+    return (
+        f"{way} from {number(first, as_percent)} in the first third of the steps to {number(last, as_percent)} in the "
+        f"last, on average{beside}."
+    )
+
+
+def _ends(values: np.ndarray) -> tuple[float, float, float] | None:
+    """Mean of the first and of the last third, and the larger standard deviation within them; None where too few."""
+    third = len(values) // _THIRD
+    first, last = values[:third], values[len(values) - third :]
+    if third < 2 or not np.isfinite(first).any() or not np.isfinite(last).any():
+        return None
+    spread = max(float(np.nanstd(first)), float(np.nanstd(last)))
+    return float(np.nanmean(first)), float(np.nanmean(last)), spread
+
+
+def lifetimes(sinks: np.ndarray, labels: Sequence[str]) -> str:
+    """Which position is a sink longest, (T, S) bool. The null: as many sinks at random positions in each step."""
+    from scipy.stats import binom
+
+    steps, positions = sinks.shape
+    alive = sinks.sum(axis=0)
+    chance = float(sinks.mean())
+    at = int(alive.argmax())
+    if positions * float(binom.sf(alive[at] - 1, steps, chance)) > _RARE:
+        return ""
+    expected = steps * chance
+    ever = int((alive > 0).sum())
+    return (
+        f"{token(labels[at], at)} is a sink in {int(alive[at])} of {counted(steps, 'step')}, {expected:.2g} if sinks "
+        f"stood at random. {ever} of {positions} positions are ever one."
+    )
+
+
+def varying_positions(values: np.ndarray, labels: Sequence[str], null: np.ndarray | None = None) -> str:
+    """Whose share varies most over the steps, (S,). null (S,): of random weights."""
+    if not np.isfinite(values).any() or np.nanmax(values) <= 0:
+        return ""
+    at = int(np.nanargmax(values))
+    floor = np.nanmax(null) if null is not None and np.isfinite(null).any() else 0.0
+    middle = float(np.nanmedian(values))
+    if values[at] <= floor or middle <= 0:
+        return ""
+    beside = f" and {times(float(values[at]), float(floor))} the most of random weights" if floor > 0 else ""
+    return f"{token(labels[at], at)} varies most, {times(float(values[at]), middle)} the median position{beside}."
+
+
+def variances(temporal: np.ndarray, names: Sequence[str], null: np.ndarray | None = None) -> str:
+    """Whose sinks move, by their temporal variance (N,). null (M,): of random weights.
+
+    Said of the median where it lies beyond all of random weights, else which moves most and which least without one.
+    """
+    if not np.isfinite(temporal).any():
+        return ""
+    middle = float(np.nanmedian(temporal))
+    if null is not None and np.isfinite(null).any():
+        low, high = float(np.nanmin(null)), float(np.nanmax(null))
+        if low <= middle <= high:
+            return ""
+        way = "more" if middle > high else "less"
+        return f"The sinks move {way} than in random weights: median {middle:.2g}, there {low:.2g} to {high:.2g}."
+    most, least = int(np.nanargmax(temporal)), int(np.nanargmin(temporal))
+    if temporal[most] <= temporal[least]:
+        return ""
+    return (
+        f"The sinks of {names[most]} move most ({temporal[most]:.2g}), those of {names[least]} least "
+        f"({temporal[least]:.2g})."
+    )

@@ -1,0 +1,54 @@
+"""Numbers in the words of a reading."""
+
+import numpy as np
+
+_PARTS = {
+    2: "half",
+    3: "a third",
+    4: "a quarter",
+    5: "a fifth",
+    6: "a sixth",
+    7: "a seventh",
+    8: "an eighth",
+    9: "a ninth",
+    10: "a tenth",
+}
+
+
+def times(value: float, reference: float) -> str:
+    """How large a value is beside a reference, both above 0, as words that go before "what …": "a seventh of"."""
+    ratio = value / reference
+    if ratio >= 1.05:
+        return f"{ratio:.2g} times" if ratio < 99.5 else f"{ratio:.0f} times"
+    if ratio > 0.95:
+        return "about"
+    if ratio > 0.6:
+        return f"{ratio:.0%} of"
+    part = round(1 / ratio)
+    return f"{_PARTS[part]} of" if part in _PARTS else f"1/{part} of"
+
+
+def percent(value: float) -> str:
+    """A share in per cent, with as many decimals as it needs."""
+    size = abs(value)
+    return f"{value:.0%}" if size >= 0.1 or size == 0 else f"{value:.1%}" if size >= 0.01 else f"{100 * value:.2g}%"
+
+
+def number(value: float, as_percent: bool) -> str:
+    """A value as the plot shows it."""
+    return percent(value) if as_percent else f"{value:.3g}"
+
+
+def token(label: str, position: int) -> str:
+    """A token by its text and place."""
+    return f"‘{label.strip() or '␣'}’ at {position}"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number of things."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def largest(values: np.ndarray) -> tuple[int, ...]:
+    """Where the largest of finite values stands; of an array with at least one."""
+    return tuple(int(index) for index in np.unravel_index(int(np.nanargmax(values)), values.shape))

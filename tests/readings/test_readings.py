@@ -1,0 +1,212 @@
+"""What plots show in a sentence: the numbers are those of the plot, and chance is not spoken of."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from analysis.readings import READINGS, reading
+from analysis.readings.words import percent, times
+
+LABELS = ["the", "cat", ".", "sat"]
+NOTHING = np.zeros((6, 4), bool)
+
+
+@pytest.mark.parametrize(
+    ("value", "reference", "words"),
+    [
+        (0.0021, 0.0143, "a seventh of"),
+        (1, 2, "half of"),
+        (9, 10, "90% of"),
+        (1, 1, "about"),
+        (3.2, 1, "3.2 times"),
+        (250, 1, "250 times"),
+        (1, 40, "1/40 of"),
+    ],
+)
+def test_a_ratio_in_words(value, reference, words):
+    assert times(value, reference) == words
+
+
+def test_shares_have_as_many_decimals_as_they_need():
+    assert [percent(share) for share in (0.97, 0.043, 0.0043, 0.00021, 0)] == ["97%", "4.3%", "0.43%", "0.021%", "0%"]
+
+
+def test_every_reading_has_a_name_of_its_own_and_is_asked_by_it():
+    assert len(READINGS) == len({row.says for row in READINGS.values()})
+    assert reading("lifetimes", NOTHING, LABELS) == ""
+
+
+# --- recordings -------------------------------------------------------------------------------------------------
+
+
+def kinds(of_mask: np.ndarray) -> np.ndarray:
+    return np.stack([of_mask, ~of_mask])
+
+
+def test_a_kind_is_named_where_its_sinks_exceed_its_share_of_the_tokens():
+    rng = np.random.default_rng(0)
+    masked = rng.random((20, 60)) < 0.3
+    sinks = masked & (rng.random((20, 60)) < 0.5)
+    sinks[3, np.flatnonzero(~masked[3])[0]] = True
+    said = reading("kinds of sinks", sinks, kinds(masked), ["[MASK]", "word"])
+    share, expected = (sinks & masked).sum() / sinks.sum(), masked.mean()
+    assert said.startswith(f"{share:.0%} of the sinks are [MASK], which {expected:.0%} of the tokens are")
+    assert said.endswith("; word only in step 3.")
+
+
+def test_sinks_at_random_positions_say_nothing_of_kinds():
+    said = [
+        reading(
+            "kinds of sinks",
+            np.random.default_rng(seed).random((20, 60)) < 0.05,
+            kinds(np.random.default_rng(seed + 99).random((20, 60)) < 0.5),
+            ["a", "b"],
+        )
+        for seed in range(20)
+    ]
+    assert said.count("") >= 19
+
+
+def test_sinks_are_counted_only_where_they_are_more_than_every_reference():
+    counts = np.array([2, 4, 3])
+    said = reading("number of sinks", counts, {"random weights": np.ones(3), "Gaussian reference": np.full(3, 1.4)})
+    assert said == "3 sinks a step on average (random weights 1, Gaussian reference 1.4), most in step 1: 4."
+    assert reading("number of sinks", counts, {"random weights": np.full(3, 3.0)}) == ""
+
+
+def test_what_a_step_and_a_head_attend_to():
+    mass, sinks = np.array([0.4, 0.2, 3.0, 0.4]), np.array([False, False, True, False])
+    said = reading("attention of a step", mass, sinks, LABELS)
+    assert said.startswith("‘.’ at 2 receives 3 times what uniform attention gives. It takes 75% of all attention, 25%")
+    assert reading("attention of a step", mass, NOTHING[0], LABELS) == ""
+    over_steps, flags = np.tile(mass, (6, 1)), np.tile(sinks, (6, 1))
+    flags[0] = False
+    said = reading("attention of a head", over_steps, flags, LABELS)
+    assert "‘.’ at 2: 3 times" in said and "in 5 of 6 steps" in said
+    assert reading("attention of a head", np.ones((6, 4)), flags, LABELS) == ""
+
+
+def test_heads_are_spoken_of_beyond_random_weights_or_a_floor():
+    values = np.array([[0.1, 0.2], [0.62, 0.3]])
+    null = np.array([[0.25, 0.1], [0.2, 0.15]])
+    said = reading("heads", values, True, null=null)
+    assert said == "2 of 4 heads exceed any head of random weights (25%). Highest: layer 1, head 0 with 62%."
+    assert reading("heads", values, True, null=null + 1) == ""
+    assert reading("heads", values, True, floor=0.7, name="uniform attention") == ""
+    assert reading("heads", values, False) == "Highest: layer 1, head 0 with 0.62; the median head has 0.25."
+    assert reading("heads", np.ones((2, 2)), True) == ""
+
+
+def test_a_curve_is_spoken_of_where_it_changes_more_than_its_null_and_its_own_spread():
+    falling = np.linspace(0.5, 0.1, 12)
+    said = reading("curve", falling, True)
+    first, last = f"{falling[:4].mean():.0%}", f"{falling[8:].mean():.0%}"
+    assert said == f"Falls from {first} in the first third of the steps to {last} in the last, on average."
+    assert "random weights: 20% and 20%" in reading("curve", falling, True, np.full(12, 0.2))
+    assert reading("curve", falling, True, 2 * falling) == ""
+    assert reading("curve", np.array([0, 1.0] * 6), True) == ""
+    assert reading("curve", np.full(12, np.nan), True) == ""
+
+
+def test_a_position_that_stays_a_sink_is_named_and_chance_is_not():
+    sinks = np.zeros((30, 40), bool)
+    sinks[2:, 1] = True
+    said = reading("lifetimes", sinks, ["x"] * 40)
+    assert said == "‘x’ at 1 is a sink in 28 of 30 steps, 0.7 if sinks stood at random. 1 of 40 positions are ever one."
+    rng = np.random.default_rng(1)
+    scattered = [np.stack([rng.permutation(np.arange(200) < 8) for _ in range(100)]) for _ in range(20)]
+    assert max(flags.sum(axis=0).max() for flags in scattered) > 2 * 4
+    assert [reading("lifetimes", flags, ["x"] * 200) for flags in scattered].count("") >= 19
+
+
+def test_positions_that_vary_and_sinks_that_move_are_held_against_random_weights():
+    values = np.array([0.1, 0.1, 0.5, 0.1])
+    said = reading("varying positions", values, LABELS, np.full(4, 0.25))
+    assert said == "‘.’ at 2 varies most, 5 times the median position and 2 times the most of random weights."
+    assert reading("varying positions", values, LABELS, np.full(4, 0.6)) == ""
+    temporal, names = np.array([0.06, 0.04, 0.05]), ["layer 0", "layer 1", "layer 2"]
+    assert reading("variances", temporal, names, np.array([0.03, 0.055])) == ""
+    assert "move more" in reading("variances", temporal, names, np.array([0.03, 0.031]))
+    assert reading("variances", temporal, names).startswith("The sinks of layer 0 move most (0.06)")
+
+
+# --- masks ------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_stands_beside_another_seed_and_else_beside_chance():
+    said = reading("change against seeds", {"the discount": 0.0021}, 0.0143)
+    assert (
+        said == "The discount changes 0.21% of the weights, a seventh of what another calibration seed changes (1.4%)."
+    )
+    assert "1/100" not in reading("change against seeds", {"A": 0.25}, None, 0.5)
+    assert "half of what chance would (50%)" in reading("change against seeds", {"A": 0.25}, None, 0.5)
+    assert reading("change against seeds", {"A": 0.0, "B": 0.1}, 0.2).startswith("A changes nothing; B changes")
+    assert reading("change against seeds", {"A": 0.2}, None) == ""
+
+
+def test_two_whole_masks_stand_beside_two_seeds_and_else_beside_chance():
+    said = reading("whole against seeds", "Mask disagreement", 0.1, 0.2, 0.5)
+    assert said == "Mask disagreement is 10% over all, half of that of two calibration seeds (20%)."
+    assert "a fifth of that of independent masks (50%)" in reading("whole against seeds", "D", 0.1, None, 0.5)
+    assert reading("whole against seeds", "D", 0.0, None, 0.5) == ""
+
+
+def test_cells_and_heads_are_spoken_of_beyond_their_floors():
+    values, seeds = np.array([[0.1, 0.4], [np.nan, 0.1]]), np.full((2, 2), 0.2)
+    said = reading("cells against seeds", values, seeds, "head", "head")
+    assert (
+        said
+        == "1 of 3 heads differ by more than two calibration seeds do, most of all layer 0, head 1: 40% against 20%."
+    )
+    assert "layer 0, o_proj" in reading("cells against seeds", values, seeds, "matrix", ["q_proj", "o_proj"])
+    assert reading("cells against seeds", values, seeds + 1, "head", "head") == ""
+    difference, spread = np.array([[0.0, -0.05]]), np.full((1, 2), 0.01)
+    assert "second prunes 5 points less" in reading("head sparsity", difference, spread, None)
+    assert reading("head sparsity", difference, spread, np.array([[0.06, 0.0]])) == ""
+    assert reading("head sparsity", difference, 2 * spread, None) == ""
+
+
+def test_depth_overlap_and_kept_attention():
+    values = np.array([0.01, 0.03])
+    assert reading("depth", values, None) == "Largest in layer 1 (3.0%), smallest in layer 0 (1.0%)."
+    assert reading("depth", values, np.full(2, 0.05)) == "" == reading("depth", np.ones(3), None)
+    jaccard = np.array([[1, 0.9, 0.4], [0.9, 1, 0.35], [0.4, 0.35, 1]])
+    said = reading("overlap", jaccard, np.full((3, 3), 1 / 3), ["a", "b", "c"])
+    assert said == "Most alike: a and b (0.900, by chance 0.333); least: b and c (0.350)."
+    assert reading("overlap", jaccard, np.ones((3, 3)), ["a", "b", "c"]) == ""
+    said = reading("kept attention", {"dense": 0.4, "first": 0.3}, "dense", 0.1)
+    assert said == "The dense model pays 40% of its attention to them, first 30%; uniform attention would 10%."
+    assert reading("kept attention", {"dense": 0.1, "first": 0.3}, "dense", 0.1) == ""
+
+
+def test_what_a_discount_does_to_outputs_tokens_and_scores():
+    said = reading("output error", {"this setting": 0.0925}, 0.092)
+    assert said == "Mean output error without a discount: 9.200%; this setting raises it by 0.05 points."
+    assert reading("output error", {"this setting": 0.092}, 0.092) == ""
+    assert reading("token weights", np.array([95, 5]), np.array([1.0, 0.1])).startswith("5.0% of the calibration's")
+    assert reading("token weights", np.array([95, 5]), np.ones(2)) == ""
+    quantiles = np.array([[-0.02, -0.01, 0, 0.01, 0.03]])
+    assert "up to -2% and +3%" in reading("shifts of scores", quantiles)
+    assert reading("shifts of scores", 0 * quantiles) == ""
+
+
+# --- whatever is drawn ------------------------------------------------------------------------------------------
+
+
+@given(arrays(np.float32, (7, 4), elements=st.floats(0, 50, width=32)), arrays(bool, (7, 4)))
+def test_no_sentence_holds_a_number_that_is_none(mass, sinks):
+    mass[0, 0] = np.nan
+    said = [
+        reading("attention of a head", mass, sinks, LABELS),
+        reading("attention of a step", mass[1], sinks[1], LABELS),
+        reading("lifetimes", sinks, LABELS),
+        reading("heads", mass, False),
+        reading("curve", mass[:, 1], True),
+        reading("varying positions", mass[1], LABELS, mass[2]),
+        reading("variances", mass[0], LABELS),
+    ]
+    for sentence in said:
+        assert "nan" not in sentence and "inf" not in sentence
+        assert sentence == "" or sentence.endswith(".")
