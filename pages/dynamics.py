@@ -200,10 +200,7 @@ def _kinds(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, sp
 
 def _kinds_reading(recording: Recording, params: SinkParams, scope: Scope, split: SplitName) -> str:
     kinds = measures.kinds(recording)
-    members = np.stack([kinds == kind for kind in range(len(KINDS))])
-    counted = measures.counted(recording, split)
-    if counted is not None:
-        members &= counted
+    members = np.stack([kinds == kind for kind in range(len(KINDS))]) & measures.tokens_of(recording, split)
     return reading("kinds of sinks", measures.counted_sinks(recording, params, scope, split), members, KINDS)
 
 
@@ -223,7 +220,7 @@ def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
         finding=reading(
             "kinds of sinks",
             measures.sinks(recording, params, scope),
-            np.stack([measures.counted(recording, region) for region in REGIONS]) & recording.trajectory.present,
+            np.stack([measures.tokens_of(recording, region) for region in REGIONS]),
             [f"on {title}" for title in REGIONS.values()],
         ),
     )

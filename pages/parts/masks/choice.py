@@ -111,7 +111,7 @@ def _prune_both(discounted: str) -> None:
         with refusal_kept(_BOTH):
             permission.allow(model.source)
             for method in (control, discounted):
-                submit("prune", PruneSpec(model=model, method=method))
+                submit("prune", PruneSpec(model=model, method=method, out=""))
 
     titles = f"{plain(METHODS[discounted].title)} and {plain(METHODS[control].title)}"
     acting_button(f"Prune with {titles}", "masks_prune_both", type="primary", on_click=prune)

@@ -65,6 +65,11 @@ def counted(recording: Recording, split: SplitName) -> np.ndarray | None:
     return None if holds is None else holds(trajectory.state, trajectory.open_block, recording.info.prompt_length)
 
 
+def tokens_of(recording: Recording, split: SplitName) -> np.ndarray:
+    """Which tokens that are there are of a split, (T, S)."""
+    return _where(recording.trajectory.present, counted(recording, split))
+
+
 @st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
 def changes(recording: Recording) -> Changes:
     """What each step changed."""
