@@ -30,6 +30,6 @@ if __name__ == "__main__":
 
     show()
 elif __name__ == "app":
-    from pages.parts import door
+    from pages.parts import door, moved
 
-    app = st.App(__file__, lifespan=lifespan, middleware=door.middleware())
+    app = st.App(__file__, lifespan=lifespan, routes=moved.routes(), middleware=door.middleware())

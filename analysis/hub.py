@@ -2,8 +2,10 @@
 downloads try again for half a minute.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 TIMEOUT = 10.0  # seconds
@@ -26,6 +28,19 @@ def reachable() -> bool:
     except Exception:  # of the HTTP library, or that the hub must not be asked
         return False
     return True
+
+
+def stored(dataset: str) -> bool:
+    """Whether something of a dataset was fetched before, so that it may do without the hub."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    if (Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=dataset, repo_type="dataset")).is_dir():
+        return True
+    # Where `datasets` keeps what it has prepared, without importing it.
+    folder = Path(os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets")
+    prepared = dataset.replace("/", "___").replace("-", "_").lower()
+    return folder.is_dir() and any(path.name.replace("-", "_").lower() == prepared for path in folder.iterdir())
 
 
 @contextmanager

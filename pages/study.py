@@ -11,11 +11,15 @@ from pages.parts.frame import run
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use
-from pages.parts.study import choice, found, presentation
+from pages.parts.study import choice, found, in_hand, presentation
 from pages.parts.study.asking import ask_study
 from pages.parts.study.story import answer, share, story, verdict
 from pages.parts.trouble import EXPECTED, told, why
 
+_INTRODUCTION = (
+    "Diffusion language models write by filling in a masked text, step by step. A few tokens soak up most of the "
+    "attention: attention sinks."
+)
 REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
 
 
@@ -26,11 +30,13 @@ def main() -> None:
         _present()
         return
     st.title(QUESTION)
+    st.caption(_INTRODUCTION)
     model = model_in_use()
     shown = choice.shown_study()
     if shown is None:
         st.info("Nothing was studied yet. Choose a size and press **Start the study**; every part shows as it comes.")
         ask_study(model)
+        _by_hand()
         return
     if isinstance(shown, JobRecord):
         _state(shown)
@@ -44,9 +50,20 @@ def main() -> None:
             f"{code(StudySpec.model_validate(shown.spec).model.source)}. Nothing runs to show it; the figures of a "
             "study of your own lead on to the pages behind them."
         )
-        _told(shown, choice.EXAMPLE)
+        _told(shown, in_hand.EXAMPLE)
     st.divider()
     ask_study(model)
+    _by_hand()
+
+
+def _by_hand() -> None:
+    """The ways to the pages for those who ask step by step."""
+    st.subheader("Or step by step", anchor=False)
+    with st.container(horizontal=True):
+        st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
+        st.page_link("pages/tuning.py", label="**Tune the discount**", icon=":material/tune:")
+        st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
+        st.page_link("pages/accuracy.py", label="**Compare the accuracy**", icon=":material/monitoring:")
 
 
 def _present() -> None:

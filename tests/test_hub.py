@@ -43,6 +43,15 @@ def test_a_hub_that_answers_is_reachable_until_it_must_not_be_asked(server):
     assert before == datasets.config.HF_HUB_OFFLINE
 
 
+def test_a_dataset_that_was_fetched_is_known_by_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    assert not hub.stored("Rowan/hellaswag") and not hub.stored("cais/mmlu")
+    (tmp_path / "hub" / "datasets--Rowan--hellaswag").mkdir(parents=True)
+    (tmp_path / "datasets" / "cais___mmlu").mkdir(parents=True)
+    assert hub.stored("Rowan/hellaswag") and hub.stored("cais/mmlu") and not hub.stored("allenai/ai2_arc")
+
+
 def test_a_hub_that_does_not_answer_is_not(server):
     server.shutdown()
     server.server_close()

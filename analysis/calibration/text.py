@@ -37,12 +37,14 @@ class CalibrationText:
 class Source:
     """pieces: (seed) -> the documents in pieces.
 
-    shuffled: they come in an order drawn by the seed, so that the first ones are a sample.
+    shuffled: they come in an order drawn by the seed, so that the first ones are a sample. dataset: of the hub, '' for
+    what is here.
     """
 
     title: str
     pieces: Callable[[int], Iterable[Piece]]
     shuffled: bool = False
+    dataset: str = ""
 
 
 def calibration_text(
@@ -219,13 +221,13 @@ def _bundled(seed: int) -> Iterator[Piece]:
         yield Piece(document(random).text)
 
 
-def _hub(path: str, shuffled: bool = False, **options: Any) -> Callable[[int], Iterator[Piece]]:
+def _hub(title: str, path: str, shuffled: bool = False, **options: Any) -> Source:
     texts = hub_text(path, shuffled, **options)
-    return lambda seed: map(Piece, texts(seed))
+    return Source(title, lambda seed: map(Piece, texts(seed)), shuffled, path)
 
 
 SOURCES: dict[str, Source] = {
     "bundled": Source("text of the bundled grammar", _bundled, shuffled=True),
-    "wikitext2": Source("WikiText-2", _hub("Salesforce/wikitext", name="wikitext-2-raw-v1")),
-    "c4": Source("C4", _hub("allenai/c4", shuffled=True, data_files={"train": _C4_PART}), shuffled=True),
+    "wikitext2": _hub("WikiText-2", "Salesforce/wikitext", name="wikitext-2-raw-v1"),
+    "c4": _hub("C4", "allenai/c4", shuffled=True, data_files={"train": _C4_PART}),
 }

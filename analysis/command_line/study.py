@@ -66,6 +66,11 @@ def run(options: argparse.Namespace) -> int:
         outputs.check(options.out, options.overwrite, refusal)
     spec = spec_of(options)
     from analysis.engine import Engine
+    from analysis.study.needs import why_not
+
+    problem = why_not(spec)
+    if problem and not options.estimate:
+        raise UserError(problem)
 
     threads.prepare()
     store = Store()
@@ -75,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
         example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
         for line in lines(foresee_study(engine, spec, example)):
             say(line)
+        if problem:
+            say(problem)
         if options.estimate:
             return 0
         record = followed(engine, "study", spec)

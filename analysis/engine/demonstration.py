@@ -1,16 +1,20 @@
-"""What a demonstration runs (SINKSCOPE_DEMO): recordings of the bundled pair within bounds, and nothing else.
+"""What a demonstration runs (SINKSCOPE_DEMO): recordings of the bundled pair within bounds, branches among them, and
+what else could stand at a token; nothing else.
 
 The engine asks this where jobs are submitted and where it is asked to change what is stored, so that no page and no
 address can do more.
 """
 
+from collections.abc import Mapping
+
 from analysis.errors import UserError
 from analysis.models.registry import BUNDLED_PAIR
-from analysis.specs import ModelSpec, RecordSpec, Spec
+from analysis.specs import AlternativesSpec, ModelSpec, RecordSpec, Spec
 
 LONGEST_PROMPT = 400  # characters
 MOST_TOKENS = 64  # new tokens, and denoising steps
-MOST_WAITING = 4  # recordings that run or wait
+MOST_WAITING = 4  # jobs that run or wait
+JOBS_RUN: Mapping[str, type[Spec]] = {"record": RecordSpec, "alternatives": AlternativesSpec}
 ONLY_READ = (
     "This is a demonstration: it records short prompts with the bundled pair and changes nothing else. Install "
     "SinkScope for the rest."
@@ -19,18 +23,20 @@ ONLY_READ = (
 
 def refusal(kind: str, spec: Spec, waiting: int) -> str:
     """Why a demonstration does not run this, in a sentence or two; nothing where it does. waiting: jobs before it."""
-    if kind != "record" or type(spec) is not RecordSpec:
+    if JOBS_RUN.get(kind) is not type(spec) or not isinstance(spec, RecordSpec | AlternativesSpec):
         return ONLY_READ
     if spec.model not in [ModelSpec(source=source) for source in BUNDLED_PAIR]:
         return ONLY_READ
+    if waiting >= MOST_WAITING:
+        return f"{waiting} jobs run or wait already. Try it again in a minute."
+    if isinstance(spec, AlternativesSpec):
+        return ""  # one forward over no more than the longest text of the pair
     steps = max(getattr(spec.sampling, "steps", 0) or 0, spec.sampling.forwards())
     if len(spec.prompt) > LONGEST_PROMPT or spec.sampling.gen_length > MOST_TOKENS or steps > MOST_TOKENS:
         return (
             f"This demonstration takes prompts of up to {LONGEST_PROMPT} characters, and {MOST_TOKENS} new tokens and "
             "steps. Make it shorter."
         )
-    if waiting >= MOST_WAITING:
-        return f"{waiting} recordings run or wait already. Try it again in a minute."
     return ""
 
 

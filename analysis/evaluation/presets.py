@@ -16,8 +16,8 @@ class Preset:
     task: lm-eval's name of it, a task or a group. shots: examples before each item; None is lm-eval's own number.
     metric: of lm-eval's metrics the one shown. gen_length: tokens written where answers are text, None for the task's.
     source: whose settings these are. alternative: the bundled task that asks something alike without a network.
-    items, clusters: how many there are on the hub, for planning alone; 0 where it is not known, or, of clusters, where
-    each item is its own.
+    dataset: on the hub, '' where none is needed or it is not known. items, clusters: how many it has, for planning
+    alone; 0 where it is not known, or, of clusters, where each item is its own.
     """
 
     title: str
@@ -29,6 +29,7 @@ class Preset:
     gen_length: int | None = None
     source: str = "ours"
     alternative: str = "bundled"
+    dataset: str = ""
     items: int = 0
     clusters: int = 0
 
@@ -48,16 +49,45 @@ def _bundled(title: str, name: str) -> Preset:
 
 PRESETS: dict[str, Preset] = {
     "mmlu": Preset(
-        "MMLU", "mmlu", shots=5, draws=1, source=_SCRIPTS, alternative="bundled_knowledge", items=14_042, clusters=57
+        "MMLU",
+        "mmlu",
+        shots=5,
+        draws=1,
+        source=_SCRIPTS,
+        alternative="bundled_knowledge",
+        dataset="cais/mmlu",
+        items=14_042,
+        clusters=57,
     ),
     "arc_challenge": Preset(
-        "ARC-C", "arc_challenge", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_knowledge", items=1_172
+        "ARC-C",
+        "arc_challenge",
+        guidance=0.5,
+        draws=128,
+        source=_SCRIPTS,
+        alternative="bundled_knowledge",
+        dataset="allenai/ai2_arc",
+        items=1_172,
     ),
     "piqa": Preset(
-        "PIQA", "piqa", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_physical", items=1_838
+        "PIQA",
+        "piqa",
+        guidance=0.5,
+        draws=128,
+        source=_SCRIPTS,
+        alternative="bundled_physical",
+        dataset="baber/piqa",
+        items=1_838,
     ),
     "winogrande": Preset(
-        "WinoGrande", "winogrande", shots=5, draws=128, source=_SCRIPTS, alternative="bundled_reference", items=1_267
+        "WinoGrande",
+        "winogrande",
+        shots=5,
+        draws=128,
+        source=_SCRIPTS,
+        alternative="bundled_reference",
+        dataset="allenai/winogrande",
+        items=1_267,
     ),
     "gsm8k": Preset(
         "GSM8K",
@@ -67,10 +97,18 @@ PRESETS: dict[str, Preset] = {
         gen_length=1024,
         source=_SCRIPTS,
         alternative="bundled_problems",
+        dataset="openai/gsm8k",
         items=1_319,
     ),
     "hellaswag": Preset(
-        "HellaSwag", "hellaswag", guidance=0.5, draws=128, source=_SCRIPTS, alternative="bundled_story", items=10_042
+        "HellaSwag",
+        "hellaswag",
+        guidance=0.5,
+        draws=128,
+        source=_SCRIPTS,
+        alternative="bundled_story",
+        dataset="Rowan/hellaswag",
+        items=10_042,
     ),
     "gpqa": Preset(
         "GPQA-main",
@@ -80,6 +118,7 @@ PRESETS: dict[str, Preset] = {
         draws=128,
         source=_SCRIPTS,
         alternative="bundled_knowledge",
+        dataset="Idavidrein/gpqa",
         items=448,
     ),
     "race": Preset(
@@ -89,12 +128,27 @@ PRESETS: dict[str, Preset] = {
         draws=128,
         source="in the paper but not in its scripts; " + _LIKE_ARC,
         alternative="bundled_story",
+        dataset="EleutherAI/race",
         items=1_045,
     ),
     "arc_easy": Preset(
-        "ARC-E", "arc_easy", guidance=0.5, draws=128, source=_LIKE_ARC, alternative="bundled_knowledge", items=2_376
+        "ARC-E",
+        "arc_easy",
+        guidance=0.5,
+        draws=128,
+        source=_LIKE_ARC,
+        alternative="bundled_knowledge",
+        dataset="allenai/ai2_arc",
+        items=2_376,
     ),
-    "wikitext": Preset("WikiText-2", "wikitext", draws=32, metric="word_perplexity", alternative="bundled_text"),
+    "wikitext": Preset(
+        "WikiText-2",
+        "wikitext",
+        draws=32,
+        metric="word_perplexity",
+        alternative="bundled_text",
+        dataset="EleutherAI/wikitext_document_level",
+    ),
     "bundled_agreement": _bundled("Agreement", "agreement"),
     "bundled_arithmetic": _bundled("Arithmetic", "arithmetic"),
     "bundled_knowledge": _bundled("Knowledge", "knowledge"),

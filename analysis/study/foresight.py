@@ -12,8 +12,11 @@ from analysis.engine.foresight import Foresight, duration
 from analysis.engine.studies import Child, children_of
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.jobs import known_key
+from analysis.models.checkpoint import find
 from analysis.specs import AblateSetSpec, RecordSetSpec, RecordSpec, Spec, StudySpec, SweepSpec
 from analysis.study.findings import Findings, Took
+
+_STATE_BYTES = 4  # of float32
 
 
 class Asked(Protocol):
@@ -121,10 +124,14 @@ class _Left:
         theirs = StudySpec.model_validate(example.spec)
         known = []
         pruned = {point.method: _of_name(example.took, f"prune {point.method}") for point in sweep.unmeasured}
-        if sweep.unmeasured and all(pruned.values()) and spec.data == theirs.data:
-            text = max(1.0, (spec.samples * spec.seq_len) / (theirs.samples * theirs.seq_len))
-            self.seconds += sum(_usual(pruned[point.method]) * text for point in sweep.unmeasured)
-            known.append("prunings, until")
+        if sweep.unmeasured and spec.data == theirs.data:
+            text = max(1.0, _tokens(spec) / _tokens(theirs))
+            timed = [point for point in sweep.unmeasured if pruned[point.method]]
+            self.seconds += sum(_usual(pruned[point.method]) * text for point in timed)
+            known += ["prunings, until"] if timed else []
+            others = len(sweep.unmeasured) - len(timed)
+            if timed and others:
+                self.unknown.append(f"the time of {others} of {sweep.points} prunings by methods that it had not")
         scored = _of_name(example.took, "evaluate")
         same = (spec.tasks, spec.draws) == (theirs.tasks, theirs.draws)
         if sweep.unscored and scored and same and _items(theirs):
@@ -133,8 +140,21 @@ class _Left:
         self.from_example = bool(known)
         self.unknown = [said for said in self.unknown if not any(part in said for part in known)]
         if known:
-            peak = max(one.memory_bytes for one in example.took)
+            peak = max(one.memory_bytes for one in example.took) + max(0, _states(spec) - _states(theirs))
             self.memory_bytes = max(peak, self.memory_bytes or 0) or None
+
+
+def _tokens(spec: StudySpec) -> int:
+    """Tokens of a calibration, as long as the model takes them."""
+    checkpoint = find(spec.model.source, spec.model.paradigm)
+    longest = spec.seq_len if checkpoint is None else min(spec.seq_len, checkpoint.geometry.max_length)
+    return spec.samples * longest
+
+
+def _states(spec: StudySpec) -> int:
+    """Bytes of the states of a calibration's tokens between two blocks, which is what grows with it."""
+    checkpoint = find(spec.model.source, spec.model.paradigm)
+    return 0 if checkpoint is None else _tokens(spec) * checkpoint.geometry.hidden * _STATE_BYTES
 
 
 def _of_name(took: Sequence[Took], name: str) -> list[float]:

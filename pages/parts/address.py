@@ -43,19 +43,23 @@ def to_slides(**query: str) -> dict[str, str]:
     return {**query, _PRESENT: "true"}
 
 
-def drop(name: str) -> None:
-    """Takes a value out of the address, where the visitor wants none."""
-    st.session_state.get(_WRITTEN, {}).pop(name, None)
-    st.query_params.pop(name, None)
+def drop(name: str, stays: bool = False) -> None:
+    """Takes a value out of the address, where the visitor wants none. stays: also what a refresh that is on its way
+    brings back; a link to the same value is then followed only after a while."""
+    written = st.session_state.setdefault(_WRITTEN, {})
+    written.pop(name, None)
+    before = st.query_params.pop(name, None)
+    if stays and before is not None:
+        written[name] = (before, None, time.monotonic())
 
 
 def named(name: str) -> str | None:
     """The value in the address, or None."""
     value = st.query_params.get(name)
     before, written, at = st.session_state.get(_WRITTEN, {}).get(name, (None, None, 0.0))
-    if written is not None and value == before and time.monotonic() - at < LATE:
-        st.query_params[name] = written
-        return str(written)
+    if at and value == before and value != written and time.monotonic() - at < LATE:
+        _put(name, written)
+        return None if written is None else str(written)
     if value != written:
         st.session_state.get(_WRITTEN, {}).pop(name, None)  # the visitor went elsewhere
     return value
@@ -68,4 +72,11 @@ def keep() -> None:
     """
     for name, (before, written, _) in st.session_state.get(_WRITTEN, {}).items():
         if before is not None and st.query_params.get(name) == before:
-            st.query_params[name] = written
+            _put(name, written)
+
+
+def _put(name: str, value: str | None) -> None:
+    if value is None:
+        st.query_params.pop(name, None)
+    else:
+        st.query_params[name] = value

@@ -15,9 +15,11 @@ from pages.parts.trouble import EXPECTED, told
 
 # A file of our own: the browser asks Google's servers for the shape of a `:material/…:` icon of a page.
 ICON = Path(__file__).parents[1] / "icon.svg"
+LOGO = "logo-{theme}.svg"
 # Streamlit leaves wide margins; a page of plots needs them. It writes white on the theme's first colour, which is
 # too bright for that where it is to be read as text on a dark page.
 STYLE = """<style>[data-testid='stMainBlockContainer']{padding:3rem 3rem}
+[data-testid='stSidebar'] [data-testid='stPageLink'] p{white-space:normal}
 button[kind='primary'],span[data-tag],button[kind='primaryFormSubmit']{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 </style>"""
 
@@ -28,6 +30,7 @@ def show() -> None:
     """Navigation and sidebar; then the page that was asked for, or why there is no engine to serve it."""
     st.set_page_config(page_title="SinkScope", page_icon=str(ICON), layout="wide")
     page = st.navigation(_pages())
+    _mark()
     st.html(STYLE)
     if door.wants_log_in() and not st.user.is_logged_in:
         st.title("SinkScope")
@@ -51,6 +54,12 @@ def show() -> None:
         show_what_began()
 
 
+def _mark() -> None:
+    """The product's mark above the navigation, in the colours of the theme that the visitor sees."""
+    theme = "dark" if st.context.theme.type == "dark" else "light"
+    st.logo(str(ICON.with_name(LOGO.format(theme=theme))), size="large", icon_image=str(ICON))
+
+
 def _pages() -> dict[str, list[StreamlitPage]]:
     """The pages of the navigation, in two groups. That of experts is there once something of a model with experts was
     recorded.
@@ -66,7 +75,6 @@ def _pages() -> dict[str, list[StreamlitPage]]:
             *([experts] if _has_routes() else []),
         ],
         "The workshop": [
-            st.Page("pages/overview.py", title="Overview", icon=":material/home:"),
             st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
             st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
             st.Page("pages/accuracy.py", title="Accuracy", icon=":material/monitoring:"),

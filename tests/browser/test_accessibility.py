@@ -13,7 +13,7 @@ from tests.helpers import server
 pytestmark = pytest.mark.slow
 
 STORY = ("", "denoise", "sinks", "dynamics", "causes")
-WORKSHOP = ("overview", "tuning", "pruning", "accuracy", "sweep", "runs", "masks")
+WORKSHOP = ("tuning", "pruning", "accuracy", "sweep", "runs", "masks")
 # Streamlit's own list of pages has groups between the list and its items.
 NOT_OURS = {"list", "listitem"}
 

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from analysis.models.checkpoint import find
+from analysis.specs import QUESTION
 from tests.browser.helpers import all_drawn
 
 pytestmark = pytest.mark.slow
@@ -25,16 +26,22 @@ window.WebSocket = class extends Direct {
 """
 
 
+# As browsers have it on plain HTTP from another machine.
+NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined })"
+
+
 def record(page: Page) -> None:
     all_drawn(page)
     page.get_by_role("button", name="Record", exact=True).click()
 
 
 def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address):
-    page.goto(f"{address}/overview")
-    expect(page.get_by_role("heading", name="SinkScope")).to_be_visible()
+    page.goto(f"{address}/overview")  # which was once a page
+    page.wait_for_url(lambda url: "overview" not in url)
+    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+    all_drawn(page)
     began = time.monotonic()
-    page.get_by_text("Record a prompt").click()
+    page.get_by_role("link", name="Record a prompt").click()
     page.get_by_role("textbox", name="Prompt").fill("mia goes to the park with her cat .")
     record(page)
     page.get_by_role("link", name="Show its sinks").click()
@@ -114,8 +121,8 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     expect(page.get_by_text("Denoising now")).to_be_visible()
     page.wait_for_url(lambda url: "recording=" in url and url != before)  # not that of the recording shown till then
     page.reload()
-    page.get_by_role("link", name="Overview").click()
-    expect(page.get_by_role("heading", name="SinkScope")).to_be_visible()
+    page.get_by_role("link", name="Study", exact=True).click()
+    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
     page.get_by_role("link", name="Denoise").click()
     expect(page.get_by_text("Where attention goes in step")).to_be_visible()
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("100 steps"))
@@ -155,8 +162,16 @@ def test_a_page_opened_over_a_slow_line_while_another_refreshes_itself_is_not_em
 def test_every_page_opened_by_its_address_has_the_app_around_it_and_no_error(page, address, path):
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.add_init_script(NO_CLIPBOARD)
     page.goto(f"{address}/{path}")
     expect(page.get_by_text("Model in use").first).to_be_visible()
     expect(page.get_by_role("link", name="Sinks")).to_be_visible()
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
+    all_drawn(page)
+    page.get_by_role("button", name="Copy the link to this page").click()
+    address_field = page.get_by_role("textbox", name="The address of this page")
+    expect(address_field).to_have_value(page.url)
+    expect(address_field).to_be_focused()
+    selected = address_field.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)")
+    assert selected == page.url, "it can be copied at once"
     assert errors == []

@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from analysis import hub
 from analysis.__main__ import main
 from analysis.command_line import study
 from analysis.engine.studies import new_study
@@ -59,4 +60,6 @@ def test_bad_input_is_one_line_and_starts_nothing(tmp_path, capsys, monkeypatch)
     mine.mkdir()
     (mine / "notes.txt").write_text("mine")
     assert "was not written by SinkScope" in refused("--out", str(mine), "--overwrite")
+    monkeypatch.setattr(hub, "reachable", lambda: False)
+    assert "needs WikiText-2, MMLU, ARC-C" in refused("--size", "paper", *out)
     assert not (tmp_path / "out").exists()

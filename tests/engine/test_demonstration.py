@@ -3,12 +3,12 @@
 import pytest
 
 from analysis.engine import Engine
-from analysis.engine.demonstration import LONGEST_PROMPT, MOST_TOKENS, MOST_WAITING, ONLY_READ, refusal
+from analysis.engine.demonstration import JOBS_RUN, LONGEST_PROMPT, MOST_TOKENS, MOST_WAITING, ONLY_READ, refusal
 from analysis.engine.runs import Label, Run, remove_run, save_label
 from analysis.engine.storage import remove
 from analysis.errors import UserError
 from analysis.jobs import JOBS
-from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec
+from analysis.specs import AlternativesSpec, AutoregressiveSampling, Branch, LLaDASampling, ModelSpec, RecordSpec
 from tests.engine.helpers import PATIENCE, engine_in
 
 SHORT = LLaDASampling(gen_length=4, steps=2)
@@ -24,6 +24,17 @@ def test_recordings_of_the_pair_within_the_bounds_are_run():
     assert refusal("record", short(prompt="a" * LONGEST_PROMPT, sampling=most), MOST_WAITING - 1) == ""
     pair = short(model=ModelSpec(source="bundled-ar"), sampling=AutoregressiveSampling(gen_length=4))
     assert refusal("record", pair, 0) == ""
+
+
+def test_branches_within_the_bounds_are_recordings_and_their_alternatives_are_read():
+    branch = Branch(parent="0" * 64, step=1, position=6, token=5, word="dog", tokens=(1, 2, 3))
+    assert refusal("record", short(branch=branch), 0) == ""
+    longer = LLaDASampling(gen_length=MOST_TOKENS + 1, steps=2)
+    assert "up to" in refusal("record", short(branch=branch, sampling=longer), 0)
+    question = AlternativesSpec(tokens=(1, 2, 3), position=2)
+    assert refusal("alternatives", question, 0) == ""
+    assert "run or wait already" in refusal("alternatives", question, MOST_WAITING)
+    assert refusal("alternatives", question.model_copy(update={"model": ModelSpec(source="gpt2")}), 0) == ONLY_READ
 
 
 @pytest.mark.parametrize(
@@ -44,7 +55,7 @@ def test_what_goes_beyond_the_bounds_is_refused_with_the_reason(changes, waiting
 
 def test_no_other_job_is_run_whatever_it_asks():
     for kind, job in JOBS.items():
-        if kind != "record":
+        if kind not in JOBS_RUN:
             assert refusal(kind, job.spec.model_construct(model=ModelSpec()), 0) == ONLY_READ
     assert refusal("record", RecordSpecOfAnother(), 0) == ONLY_READ
 
@@ -65,7 +76,7 @@ def test_the_engine_records_and_refuses_every_change(tmp_path, monkeypatch):
         done = engine.wait(engine.submit("record", short(), "somebody").id, PATIENCE)
         assert done.state == "done", done.reason
         for kind, job in JOBS.items():
-            if kind != "record":
+            if kind not in JOBS_RUN:
                 refused(engine.submit, kind, job.spec.model_construct(model=ModelSpec(source="bundled")))
         run = Run("0" * 12, "pruned", "a run", "source", "bundled", 0.0, record=done)
         for act, *given in (

@@ -49,6 +49,13 @@ def _in_the_hub(hub, tmp_path, monkeypatch):
     )
 
 
+def test_the_datasets_of_the_presets_are_those_that_lm_eval_reads():
+    for name in HUB:
+        (benchmark,) = loaded(tasks=(name,), limit=1)
+        paths = {task.get_config("dataset_path") for task in benchmark.tasks.values()}
+        assert paths == {PRESETS[name].dataset}, name
+
+
 def loaded(**asked) -> list[tasks.Benchmark]:
     found, problems = tasks.load_benchmarks(EvaluateSpec(**asked), None)
     assert not problems

@@ -6,9 +6,11 @@ import pytest
 
 from analysis.engine import Engine, JobRecord
 from analysis.engine.studies import children_of, new_study
+from analysis.evaluation.task_sizes import known_sizes
+from analysis.models.checkpoint import find, weight_bytes
 from analysis.specs import ModelSpec
 from analysis.study.findings import EXAMPLE, read
-from analysis.study.foresight import foresee_study, forwards, lines
+from analysis.study.foresight import _tokens, _usual, foresee_study, forwards, lines
 
 
 @pytest.fixture
@@ -50,6 +52,37 @@ def test_what_was_measured_here_goes_before_the_example(engine):
     assert forwards(child.spec) == 4 * forwards(smaller)
     example = next(one.seconds for one in read(EXAMPLE).took if one.name == child.name)
     assert foresee_study(engine, spec, read(EXAMPLE)).seconds == pytest.approx(before - example + 4000)
+
+
+def test_standard_is_foreseen_by_the_example_and_by_what_its_shapes_say(engine):
+    """120 prunings of five methods, of which the example has timed three; every item in place of 64 a task."""
+    example, spec = read(EXAMPLE), new_study(ModelSpec(), "standard")
+    quick = foresee_study(engine, new_study(ModelSpec()), example)
+    found = foresee_study(engine, spec, example)
+    assert found.sweep.points == 5 * 3 * 8 == 120
+    assert found.unknown == ("the time of 48 of 120 prunings by methods that it had not",)
+    sizes, _ = known_sizes(spec.tasks)
+    items, asked = sum(task.items for task in sizes), 64 * len(sizes)
+    score = _usual([one.seconds for one in example.took if one.kind == "evaluate"])
+    assert found.seconds > 121 * score * items / asked > quick.seconds
+    # The states of 64 sequences of 128 tokens between blocks in place of those of 16.
+    geometry = find("bundled").geometry
+    assert found.memory_bytes - quick.memory_bytes == (64 - 16) * 128 * geometry.hidden * 4
+    # Checkpoints wait for their scores two at a time; a mask of a bit a weight stays of every pruning.
+    checkpoint = find("bundled")
+    masks = weight_bytes(checkpoint, 1) // 8
+    more = found.disk_bytes - quick.disk_bytes
+    recordings = sum(one.bytes for one in example.took) * (50 / 16 - 1)
+    assert (120 - 18) * masks < more < (120 - 18) * masks + 2 * recordings
+
+
+def test_paper_says_what_is_not_known_of_it_and_caps_its_text_at_the_model(engine):
+    example, spec = read(EXAMPLE), new_study(ModelSpec(), "paper")
+    found = foresee_study(engine, spec, example)
+    assert found.sweep.points == 5 * 3 * 3
+    told = " ".join(found.unknown)
+    assert "45 of 45 prunings" in told and "the time of scoring bundled" in told
+    assert _tokens(spec) == 128 * find("bundled").geometry.max_length
 
 
 def test_what_nobody_measured_is_said(engine):

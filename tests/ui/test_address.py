@@ -30,6 +30,28 @@ def test_a_late_refresh_with_the_old_address_does_not_show_the_old_thing_again(m
     assert page.run().markdown[0].value == "old", "a visitor may go back"
 
 
+def _dropping_page():
+    import streamlit as st
+
+    from pages.parts import address
+
+    if st.button("drop", key="drop"):
+        address.drop("shown", stays=True)
+        st.rerun()
+    st.write(str(address.named("shown")))
+
+
+def test_what_was_dropped_for_good_is_not_brought_back_by_a_late_refresh():
+    page = AppTest.from_function(_dropping_page)
+    page.query_params["shown"] = "old"
+    assert page.run().markdown[0].value == "old"
+    assert page.button(key="drop").click().run().markdown[0].value == "None"
+    page.query_params["shown"] = "old"
+    assert page.run().markdown[0].value == "None" and "shown" not in page.query_params
+    page.query_params["shown"] = "another"
+    assert page.run().markdown[0].value == "another"
+
+
 def _refreshing_page():
     import streamlit as st
 

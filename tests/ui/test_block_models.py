@@ -87,11 +87,9 @@ def every_view(test, key: str) -> None:
         check(test)
 
 
-def test_the_overview_says_how_it_attends(made):
-    test = check(opened("pages/overview.py", made))
-    facts = test.table[0].value.to_string()
-    assert "block of 4" in facts
-    assert "w54 w58" in texts(test)
+def test_the_sidebar_says_how_it_attends(made):
+    test = check(opened("pages/accuracy.py", made))
+    assert "block of 4" in test.sidebar.table[0].value.to_string()
 
 
 @pytest.mark.parametrize("page", ["pages/denoise.py", "pages/sinks.py", "pages/dynamics.py"])

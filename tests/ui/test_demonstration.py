@@ -3,6 +3,8 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.engine import demonstration as demonstration_bounds
+from analysis.recording.trajectory import open_trajectory
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from pages.parts import door
 from pages.parts.session import engine
@@ -13,7 +15,6 @@ from tests.ui.test_door import ask, inside
 pytestmark = pytest.mark.slow
 PAGES = {
     "study": {},
-    "overview": {},
     "denoise": {},
     "sinks": {"sinks_view": "Ablation"},
     "dynamics": {"dynamics_view": "Over the steps"},
@@ -87,6 +88,29 @@ def test_a_recording_is_made_and_one_beyond_the_bounds_is_refused(demonstration)
     assert len(engine().jobs("record")) == before + 1
     assert engine().wait(engine().jobs("record")[0].id, 240).state == "done"
     assert engine().jobs("record")[0].spec["model"] == ModelSpec().model_dump(mode="json")
+
+
+def test_a_token_is_branched_within_the_bounds_and_refused_before_the_click_beyond_them(demonstration, monkeypatch):
+    record = engine().jobs("record")[0]
+    first = record.parameters(RecordSpec)
+    position = len(open_trajectory(engine().result(record).file).labels()) - 1
+    linked = app("pages/denoise.py", recording=record.id, picked=f"{record.id}.0.{position}.end")
+    assert [button.key for button in linked.button if button.key == "read_alternatives"], "a link starts nothing"
+    test = app("pages/denoise.py", recording=record.id)
+    test.selectbox(key="denoise_token_box").set_value(position).run()
+    assert engine().wait(engine().jobs("alternatives")[0].id, 240).state == "done"
+    test.run()
+    test.text_input(key="denoise_branch_word").set_value("river").run()
+    assert not test.button(key="branch").disabled
+    with monkeypatch.context() as patch:
+        patch.setattr(demonstration_bounds, "MOST_TOKENS", 1)
+        test.run()
+        assert test.button(key="branch").disabled and "This demonstration takes prompts of up to" in texts(test)
+    test.run()
+    test.button(key="branch").click().run()
+    branch = engine().wait(engine().jobs("record")[0].id, 240)
+    assert branch.state == "done" and branch.spec["branch"]["word"].strip() == "river"
+    assert branch.spec["prompt"] == first.prompt
 
 
 def test_files_are_refused_at_the_door_and_a_demonstration_may_stand_open(demonstration):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 PAGES = [
     f"pages/{name}.py"
-    for name in ("study", "overview", "denoise", "sinks", "dynamics", "tuning", "pruning", "accuracy", "runs", "masks")
+    for name in ("study", "denoise", "sinks", "dynamics", "tuning", "pruning", "accuracy", "runs", "masks")
 ]
 PICTURE = "![x](http://evil.test/a.png)"
 NAMES = {
@@ -77,7 +77,7 @@ def told(test: AppTest) -> str:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_any_model_in_the_address_ends_in_a_sentence(page, recording):
-    for name in NAMES if page == "pages/overview.py" else ("picture", "NUL", "folder"):
+    for name in NAMES if page == "pages/study.py" else ("picture", "NUL", "folder"):
         test = visit(page, source=NAMES[name])
         assert told(test) or page in ("pages/sinks.py", "pages/dynamics.py", "pages/masks.py", "pages/denoise.py"), name
 
@@ -184,7 +184,7 @@ def test_a_recording_full_of_markup_is_shown_as_text(recording, tmp_path):
     for page in PAGES:
         for view in views.get(page, [{}]):
             test = visit(page, recording=record.id, compare=recording.id, **view)
-            if page in ("pages/overview.py", "pages/denoise.py", *views):
+            if page in ("pages/denoise.py", *views):
                 assert "evil" in texts(test) + str([box.options for box in test.selectbox]), page
 
 

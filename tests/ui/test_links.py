@@ -37,7 +37,7 @@ def asked_of_statistics() -> str:
 
 
 ADDRESSES = {
-    "overview": ("pages/overview.py", {"source": "bundled-ar"}),
+    "study of another": ("pages/study.py", {"source": "bundled-ar"}),
     "study": ("pages/study.py", {"study": "0123456789ab", "study_size": "standard"}),
     "example of a study": ("pages/study.py", {"study": "example"}),
     "denoise": ("pages/denoise.py", {"source": "bundled-ar", "dtype": "float32"}),

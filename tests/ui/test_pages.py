@@ -14,7 +14,7 @@ from tests.helpers import ROOT
 from tests.ui.helpers import another_model, app, texts
 
 pytestmark = pytest.mark.slow
-PAGES = ("pages/overview.py", "pages/denoise.py", "pages/sinks.py", "pages/dynamics.py")
+PAGES = ("pages/denoise.py", "pages/sinks.py", "pages/dynamics.py")
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +30,12 @@ def test_pages_open_before_anything_is_recorded(page, monkeypatch):
     monkeypatch.setattr(type(engine()), "jobs", lambda self, kind=None: [])
     test = app(page)
     assert "Model in use" in texts(test)
-    if page != "pages/overview.py":
-        assert "recording" in " ".join(element.value for element in test.info).lower()
+    assert "recording" in " ".join(element.value for element in test.info).lower()
 
 
-def test_overview_describes_the_model_and_lists_recordings(recording):
-    test = app("pages/overview.py")
-    assert test.title[0].value == "SinkScope"
-    assert "mia has a dog ." in texts(test)
-    links = [link.proto for link in test.get("page_link")]
-    assert any(link.page == "denoise" and recording.id in link.query_string for link in links)
+def test_the_sidebar_describes_the_model_in_use(recording):
+    facts = app("pages/denoise.py").sidebar.table[0].value.to_string()
+    assert "LLaDA" in facts and "every token sees every other" in facts and "8 × 6" in facts
 
 
 def test_denoise_records_the_prompt_and_shows_it():
@@ -97,10 +93,17 @@ def test_a_branch_stands_beside_the_text_that_it_left(recording, monkeypatch):
     assert engine().wait(asked.id, 120).state == "done"
     test.run()
     assert f"What else could stand at position {position}" in texts(test) and test.button(key="branch").disabled
+    named = test.query_params["picked"]
+    assert named in (f"{recording.id}.5.{position}.end", [f"{recording.id}.5.{position}.end"])
+    followed = app("pages/denoise.py", recording=recording.id, picked=f"{recording.id}.5.{position}.end")
+    assert f"What else could stand at position {position}" in texts(followed) and followed.dataframe
+    for nonsense in (f"{recording.id}.5.{10**9}", f"{recording.id}.a.b", "...", f"{recording.id}.5.1.2.end"):
+        assert "What else" not in texts(app("pages/denoise.py", recording=recording.id, picked=nonsense))
     test.text_input(key="denoise_branch_word").set_value("entanglement").run()
     assert "no single token" in test.error[0].value
     test.text_input(key="denoise_branch_word").set_value("river").run()
     test.button(key="branch").click().run()
+    assert "picked" not in test.query_params
     job = engine().wait(engine().jobs("record")[0].id, 120)
     assert job.state == "done" and job.spec["branch"]["parent"] == recording.key
     before = len(engine().jobs())

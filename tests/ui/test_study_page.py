@@ -1,16 +1,29 @@
 """The page Study: the example that ships is the first screen, and its words are those of its numbers."""
 
-import pytest
+from urllib.parse import parse_qs
 
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
+
+from analysis import hub
 from analysis.specs import QUESTION, StudySpec
 from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
+from pages.parts import moved
 from pages.parts.plain import plain
 from pages.parts.session import engine
 from tests.ui.helpers import app, texts
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/study.py"
+
+
+def in_hand(test: AppTest) -> tuple[str, str]:
+    """The study that the sidebar tells of, and what its link names."""
+    (link,) = [link.proto for link in test.sidebar.get("page_link") if link.proto.page == ""]
+    return link.label.replace("\\", ""), parse_qs(link.query_string.removeprefix("?"))["study"][0]
 
 
 def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
@@ -23,6 +36,14 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
     for one in rules.verdicts(found):
         assert plain(one.numbers) in told and plain(one.sentence) in told
     assert not engine().jobs()
+    assert in_hand(test) == ("Shipped example", "example") and "Finished." in told
+
+
+def test_the_address_of_a_page_that_is_no_more_leads_to_the_first_one():
+    server = TestClient(Starlette(routes=moved.routes()), follow_redirects=False)
+    answer = server.get("/overview?source=bundled-ar")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/?source=bundled-ar")
+    assert server.get("/overview").headers["location"] == "/"
 
 
 def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off():
@@ -30,6 +51,14 @@ def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off
     assert "prunings to do and to score" in texts(test)
     test.text_input(key="study_quick_sparsities").set_value("0.5, 1.5").run()
     assert "Sparsity: Input should be less than or equal to 0.95" in texts(test)
+    assert test.button(key="study_start").disabled and not test.exception
+
+
+def test_what_the_hub_would_have_to_give_is_said_and_the_button_is_off(monkeypatch):
+    monkeypatch.setattr(hub, "reachable", lambda: False)
+    test = app(PAGE)
+    test.segmented_control(key="study_size").set_value("paper").run()
+    assert "needs WikiText-2, MMLU, ARC-C" in texts(test) and "the Hugging Face hub cannot be reached" in texts(test)
     assert test.button(key="study_start").disabled and not test.exception
 
 
@@ -41,10 +70,17 @@ def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
     assert test.query_params["study"] in (record.id, [record.id])
     spec = record.parameters(StudySpec)
     assert (spec.seeds, spec.model.source) == ((0,), "bundled")
+    elsewhere = app("pages/runs.py")
+    assert in_hand(elsewhere) == ("bundled · 50%, 70% · 1 seed", record.id)
+    assert f"stop_{record.id}" in [button.key for button in elsewhere.sidebar.button]
     test.button(key=f"cancel_study_{record.id}").click().run()
     assert engine().job(record.id).state == "cancelled"
     test.run()
-    assert "This study was cancelled" in texts(test)
+    assert "This study was cancelled" in texts(test) and "Stopped, " in texts(test)
+    test.selectbox(key="study_shown").set_value("example").run()
+    assert in_hand(test) == ("Shipped example", "example")
+    test.switch_page("pages/runs.py").run()
+    assert in_hand(test)[1] == "example", "the one that was opened stays in hand"
 
 
 def test_a_study_that_is_not_here_is_said():

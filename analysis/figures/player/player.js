@@ -7,7 +7,6 @@ const RATES = [2, 4, 8, 16, 32, 64]; // steps a second
 const LONGEST = 25; // seconds that playing takes at the rate it begins with
 const REST = 900; // milliseconds at the end of a text that played by itself, before it goes to the most telling step
 const FADE = 0.14; // seconds in which bars and glows follow, roughly
-const STRIP = 132; // pixels
 const players = new WeakMap();
 const playedOnce = new Set();
 
@@ -257,16 +256,16 @@ class TrackView {
   }
 
   draw() {
-    const { track, strip } = this, wide = strip.clientWidth, ratio = devicePixelRatio || 1;
+    const { track, strip } = this, wide = strip.clientWidth, tall = strip.clientHeight, ratio = devicePixelRatio || 1;
     if (!wide || this.shown < 0) return;
-    if (strip.width !== Math.round(wide * ratio)) {
+    if (strip.width !== Math.round(wide * ratio) || strip.height !== Math.round(tall * ratio)) {
       strip.width = Math.round(wide * ratio);
-      strip.height = STRIP * ratio;
+      strip.height = Math.round(tall * ratio);
     }
-    const pen = strip.getContext("2d"), style = getComputedStyle(strip), foot = STRIP - 17, top = 14;
+    const pen = strip.getContext("2d"), style = getComputedStyle(strip), foot = tall - 17, top = 14;
     const color = this.player.printing ? "#1c2433" : style.color, sink = style.getPropertyValue("--sink").trim(), token = style.getPropertyValue("--token").trim();
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, wide, STRIP);
+    pen.clearRect(0, 0, wide, tall);
     pen.font = `11px ${style.fontFamily}`;
     pen.fillStyle = color;
     const high = track.highest || 1, y = (mass) => foot - (mass / high) * (foot - top);
@@ -287,7 +286,7 @@ class TrackView {
       pen.fillRect(this.left + block[0] * each, top, (block[1] - block[0]) * each, foot - top);
     }
     for (let position = 0; position < track.positions; position++) {
-      const x = this.left + position * each, tall = this.height[position] * (foot - top), glow = this.glow[position];
+      const x = this.left + position * each, height = this.height[position] * (foot - top), glow = this.glow[position];
       if (position === this.looked) {
         pen.globalAlpha = 0.14;
         pen.fillStyle = color;
@@ -295,13 +294,13 @@ class TrackView {
       }
       pen.globalAlpha = track.flags[row + position] & UNDECIDED ? 0.45 : 0.95;
       pen.fillStyle = token;
-      pen.fillRect(x, foot - tall, Math.max(each - gap, 1), tall);
+      pen.fillRect(x, foot - height, Math.max(each - gap, 1), height);
       if (glow > 0.01) {
         pen.globalAlpha = glow;
         pen.fillStyle = sink;
-        pen.fillRect(x, foot - tall, Math.max(each - gap, 1), tall);
+        pen.fillRect(x, foot - height, Math.max(each - gap, 1), height);
         pen.globalAlpha = glow * 0.25;
-        pen.fillRect(x - 2, foot - tall - 3, Math.max(each - gap, 1) + 4, tall + 3);
+        pen.fillRect(x - 2, foot - height - 3, Math.max(each - gap, 1) + 4, height + 3);
       }
     }
     const threshold = this.shown < track.last ? track.thresholds[this.shown] : null;
@@ -318,7 +317,7 @@ class TrackView {
     pen.fillStyle = color;
     pen.globalAlpha = 0.75;
     const every = [10, 20, 50, 100, 200, 500, 1000].find((count) => count * each > 28) || 2000;
-    for (let position = 0; position < track.positions; position += every) pen.fillText(position, this.left + position * each, STRIP - 4);
+    for (let position = 0; position < track.positions; position += every) pen.fillText(position, this.left + position * each, tall - 4);
     pen.globalAlpha = 1;
   }
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.engine.demonstration import refusal
 from analysis.figures.dynamics import Series, curves
 from analysis.jobs import AlternativesSummary
 from analysis.models.checkpoint import find
@@ -12,6 +13,8 @@ from analysis.recording.branching import Likeness, branch_of, branch_request, de
 from analysis.specs import AlternativesSpec, Branch, SinkParams
 from pages.parts import asking, permission, tokens
 from pages.parts.charts import chart, heading
+from pages.parts.denoise import token_picked
+from pages.parts.denoise.token_picked import Picked
 from pages.parts.plain import plain, shortened
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula
@@ -21,23 +24,16 @@ from pages.parts.recordings.references import is_small, why_no_model
 from pages.parts.session import engine, submit
 from pages.parts.trouble import EXPECTED, told, why
 
-_PICKED, _BOX, _WRITTEN = "denoise_token", "denoise_token_box", "denoise_branch_word"
+_BOX, _WRITTEN = "denoise_token_box", "denoise_branch_word"
 _LISTED = 6  # branches that are linked to
 
 
 def choose(recording: Recording, step: int, position: int, finished: bool) -> None:
     """Notes a token that was clicked; what could stand there is asked of a small model at once."""
-    st.session_state[_PICKED] = {"recording": recording.job.id, "step": step, "position": position, "done": finished}
+    token_picked.pick(recording, step, position, finished)
     st.session_state.pop(_WRITTEN, None)
     if is_small(recording.model):
         permission.allow(recording.model.source)
-
-
-def picked(recording: Recording, parent: Recording | None) -> tuple[int, int] | None:
-    """The token that was chosen, as the player takes it."""
-    token = st.session_state.get(_PICKED)
-    shown = [each.job.id for each in (recording, parent) if each is not None]
-    return (shown.index(token["recording"]), token["position"]) if token and token["recording"] in shown else None
 
 
 # --- alternatives -----------------------------------------------------------------------------------------------
@@ -50,14 +46,12 @@ def alternatives(recording: Recording, parent: Recording | None) -> None:
     if problem:
         st.caption(plain(problem))
         return
-    at = picked(recording, parent)
-    _box(recording, at)
-    if at is None:
+    token = token_picked.picked(recording, parent)
+    _box(recording, token)
+    if token is None:
         return
-    left = recording if at[0] == 0 or parent is None else parent
-    token = st.session_state[_PICKED]
-    trajectory, position = left.trajectory, token["position"]
-    step = deciding_step(trajectory, min(token["step"], trajectory.steps - 1), position, token["done"])
+    left, trajectory, position = token.of, token.of.trajectory, token.position
+    step = deciding_step(trajectory, token.step, position, token.finished)
     if step is None:
         st.caption(f"Position {position:d} was given by the prompt; nothing was predicted there.")
         return
@@ -66,7 +60,7 @@ def alternatives(recording: Recording, parent: Recording | None) -> None:
         st.info(plain(problem))
         return
     word = trajectory.labels(step + 1 if step + 1 < trajectory.steps else None)[position].strip()
-    still_open = step == token["step"] and not token["done"]
+    still_open = step == token.step and not token.finished
     heading(
         f"What else could stand at position {position}",
         (f"It is undecided in step {step}." if still_open else f"‘{word}’ was written in step {step}.")
@@ -74,12 +68,17 @@ def alternatives(recording: Recording, parent: Recording | None) -> None:
         "The model's probabilities at temperature 1, by one forward over the step's input"
         + (", without the recording's guidance." if getattr(info.sampling, "cfg", 0) else "."),
     )
-    job = asking.ask("alternatives", _asked(left, step, position), "Reading the alternatives", "denoise")
+    question = _asked(left, step, position)
+    by_hand = engine().demo and token_picked.was_clicked(token)
+    if engine().demo and not by_hand and not asking.at_hand("alternatives", question):
+        st.button("Read the alternatives", key="read_alternatives", on_click=token_picked.click, args=(token,))
+        return
+    job = asking.ask("alternatives", question, "Reading the alternatives", "denoise", by_hand)
     if job is not None:
         _offer(left, step, position, job.summary_as(AlternativesSummary))
 
 
-def _box(recording: Recording, at: tuple[int, int] | None) -> None:
+def _box(recording: Recording, token: Picked | None) -> None:
     """For those who do not point at the player: a box of the tokens that were written."""
     words, prompt = recording.trajectory.labels(), recording.info.prompt_length
     written = [position for position in range(prompt, len(words)) if words[position]]
@@ -89,7 +88,7 @@ def _box(recording: Recording, at: tuple[int, int] | None) -> None:
         if position is not None:
             choose(recording, recording.trajectory.steps - 1, position, finished=True)
 
-    wanted = at[1] if at is not None and at[0] == 0 and at[1] in written else None
+    wanted = token.position if token is not None and token.of is recording and token.position in written else None
     st.session_state[_BOX] = wanted
     st.selectbox(
         "Branch from a token",
@@ -131,7 +130,7 @@ def _offer(recording: Recording, step: int, position: int, summary: Alternatives
             height="content",
             key=f"alternatives_{recording.job.id}_{step}_{position}",
             on_select="rerun",
-            selection_mode="single-row",
+            selection_mode="single-cell",
             column_config={
                 "probability": st.column_config.ProgressColumn(
                     "probability", min_value=0, max_value=1, format="percent", color="primary"
@@ -148,10 +147,11 @@ def _offer(recording: Recording, step: int, position: int, summary: Alternatives
         token, word = None, ""
         if typed:
             token, word = _typed(recording, typed)
-        elif event.selection.rows:
-            row = rows[event.selection.rows[0]]
+        elif event.selection.cells:
+            row = rows[event.selection.cells[0][0]]
             token, word = row["token"], row["text"]
 
+        problem = "This is what stands there." if token is not None and token == here else _refused(recording)
         pressed = st.button(
             plain(
                 f"Write ‘{shortened(word.strip() or '␣', 20)}’ from here" if token is not None else "Write from here"
@@ -160,15 +160,22 @@ def _offer(recording: Recording, step: int, position: int, summary: Alternatives
             icon=":material/call_split:",
             type="primary",
             width="stretch",
-            disabled=token is None,
+            disabled=token is None or bool(problem),
         )
         if pressed and token is not None:
             with told():
                 _branch(recording, step, position, token, word)
                 st.rerun()
         st.caption(
-            "The steps before are repeated with the same seed; this step writes the token, and the model goes on."
+            plain(problem)
+            or "The steps before are repeated with the same seed; this step writes the token, and the model goes on."
         )
+
+
+def _refused(recording: Recording) -> str:
+    """Why a demonstration writes no branch of this recording, or nothing."""
+    waiting = sum(not job.ended for job in engine().jobs())
+    return refusal("record", recording.request(), waiting) if engine().demo else ""
 
 
 def _written_at(recording: Recording, step: int, position: int) -> int | None:
@@ -196,7 +203,7 @@ def _branch(recording: Recording, step: int, position: int, token: int, word: st
     change = branch_of(recording.trajectory, recording.key, step, position, token, word)
     permission.allow(recording.model.source)
     job = submit("record", branch_request(recording.request(), recording.trajectory, change))
-    st.session_state.pop(_PICKED, None)
+    token_picked.drop()
     st.session_state.pop("step", None)
     st.query_params.pop("step", None)
     play_once(job.id)

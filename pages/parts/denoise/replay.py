@@ -9,7 +9,7 @@ from analysis.readings import reading
 from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SinkParams
 from pages.parts.charts import chart, heading
-from pages.parts.denoise import branches
+from pages.parts.denoise import branches, token_picked
 from pages.parts.recordings import measures, one_token
 from pages.parts.recordings.choice import definition_formula, shown_step
 from pages.parts.recordings.player import Chosen, most_telling, player, to_play
@@ -35,7 +35,7 @@ def replay(recording: Recording, params: SinkParams) -> None:
         step=step,
         play=to_play(recording),
         play_from=None if change is None else change.step,
-        picked=branches.picked(recording, parent),
+        picked=_outlined(recording, parent),
         beside=parent,
         on_step=_rest,
         on_token=lambda chosen: _choose(recording if chosen["track"] == 0 else parent, chosen),
@@ -63,6 +63,12 @@ def _choose(recording: Recording | None, chosen: Chosen) -> None:
     if recording is not None:
         _rest(chosen["step"])
         branches.choose(recording, chosen["step"], chosen["position"], chosen["finished"])
+
+
+def _outlined(recording: Recording, parent: Recording | None) -> tuple[int, int] | None:
+    """The token that was chosen, as the player takes it: in which of its two recordings, and where."""
+    token = token_picked.picked(recording, parent)
+    return None if token is None else (0 if token.of is recording else 1, token.position)
 
 
 def _finding(recording: Recording, params: SinkParams, telling: int | None) -> str:

@@ -89,6 +89,19 @@ def most_telling(recording: Recording, params: SinkParams) -> int | None:
     return player_data(recording, params)["telling"]
 
 
-def stored_player(data: Mapping[str, Any], key: str) -> None:
-    """Draws the player of recordings whose files are elsewhere, from what it takes of them."""
-    _mount(key=key, data=dict(data))
+@st.fragment
+def stored_player(data: Mapping[str, Any], key: str, chosen_of: Callable[[Chosen], None] | None = None) -> None:
+    """Draws the player of recordings whose files are elsewhere, from what it takes of them. chosen_of: draws what
+    follows from a token that was clicked, beneath the player."""
+    kept = f"{key}_token"
+    content, chosen = st.session_state.get(kept, ("", None))
+    if content != data["content"]:
+        chosen = None  # of other recordings
+
+    def keep() -> None:
+        st.session_state[kept] = (data["content"], st.session_state[key]["token"])
+
+    picked = None if chosen is None else (chosen["track"], chosen["position"])
+    _mount(key=key, data={**data, "picked": picked}, on_token_change=keep)
+    if chosen is not None and chosen_of is not None:
+        chosen_of(chosen)

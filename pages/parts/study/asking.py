@@ -7,6 +7,7 @@ from analysis.evaluation import planning
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study.foresight import foresee_study, lines
+from analysis.study.needs import why_not
 from pages.parts import controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import code, plain
@@ -33,16 +34,17 @@ def ask_study(model: ModelSpec) -> None:
     )
     st.caption(plain(SIZES[size].help))
     spec, problem = _spec(model, size)
-    if spec is None:
-        st.error(plain(problem))
-    else:
+    if spec is not None:
         _plan(spec)
+        problem = _why_not(spec)
+    if problem:
+        st.error(plain(problem))
     acting_button(
         "Start the study",
         "study_start",
         type="primary",
         icon=":material/science:",
-        disabled=spec is None,
+        disabled=bool(problem),
         help=plain(problem) or "It can be stopped and goes on where it was. What was computed before is read.",
         on_click=_launch,
         args=(spec,),
@@ -78,6 +80,11 @@ def _spec(model: ModelSpec, size: str) -> tuple[StudySpec | None, str]:
         return new_study(model, size, **values), ""
     except EXPECTED as error:
         return None, why(error)
+
+
+@st.cache_data(ttl=60, max_entries=16, show_spinner="Asking the Hugging Face hub…")
+def _why_not(spec: StudySpec) -> str:
+    return why_not(spec)
 
 
 def _plan(spec: StudySpec) -> None:

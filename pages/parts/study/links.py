@@ -10,7 +10,9 @@ from analysis.specs import METHODS, StudySpec
 from analysis.study import exhibits
 from analysis.study.findings import Findings, Setting, Waterfall
 from pages.parts.causes.stated import ABLATION_ASKED
+from pages.parts.denoise.token_picked import at_token
 from pages.parts.plain import plain
+from pages.parts.recordings.player import Chosen
 from pages.parts.runs.table import MOST as MOST_RUNS
 from pages.parts.runs.table import RUNS_ASKED
 from pages.parts.session import engine
@@ -33,6 +35,28 @@ def draw_ways(findings: Findings, part: str, figure: str = "") -> None:
         with st.container(horizontal=True):
             for way in ways:
                 st.page_link(way.page, label=f"**{plain(way.label)}**", icon=way.icon, query_params=way.query)
+
+
+def draw_token(findings: Findings, chosen: Chosen) -> None:
+    """Draws the way from a token of the player to what else could stand there; where its recording is not in this
+    store, to recording it."""
+    tracks = (findings.playback or {})["tracks"]
+    source = tracks[chosen["track"]]["title"]
+    jobs = _there(findings, "watch")
+    job = next((jobs.get(watch_name(model)) for model in _spec(findings).models if model.source == source), None)
+    if job is not None:
+        st.page_link(
+            "pages/denoise.py",
+            label=f"**{plain(source)}: what else could stand at position {chosen['position']}?**",
+            icon=":material/call_split:",
+            query_params=at_token(job, chosen["step"], chosen["position"], chosen["finished"]),
+        )
+        return
+    st.caption(
+        f"This recording is not in this store. Record its prompt with {plain(source)}, and a click on a token shows "
+        "what else could stand there and how the text would go on."
+    )
+    st.page_link("pages/denoise.py", label="**Record it**", icon=":material/play_circle:")
 
 
 def in_this_store(findings: Findings) -> bool:

@@ -13,7 +13,7 @@ from pages.parts.charts import chart
 from pages.parts.plain import plain
 from pages.parts.recordings.player import stored_player
 from pages.parts.session import engine
-from pages.parts.study.links import draw_ways, in_this_store
+from pages.parts.study.links import draw_token, draw_ways, in_this_store
 
 _TERMS = (
     "Attention sink: a token that soaks up much more attention than the others. Pruning: removing weights. Wanda: a "
@@ -63,7 +63,7 @@ def _show(exhibit: Exhibit, name: str, formula: str = "") -> None:
 
 def _watch(findings: Findings) -> None:
     if findings.playback is not None:
-        stored_player(findings.playback, "study_player")
+        stored_player(findings.playback, "study_player", lambda chosen: draw_token(findings, chosen))
     elif not in_this_store(findings):
         st.caption(f"Its prompt: “{plain(StudySpec.model_validate(findings.spec).prompt)}”")
         st.page_link("pages/denoise.py", label="**Record it and watch**", icon=":material/play_circle:")

@@ -1,0 +1,144 @@
+"""The model in use, in the sidebar of every page: what it is, and choosing another one."""
+
+import streamlit as st
+
+from analysis.engine.demonstration import ONLY_READ
+from analysis.models.checkpoint import find
+from analysis.models.registry import MODELS
+from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
+from pages.parts import controls, permission
+from pages.parts.plain import code, plain
+from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.session import demo_models, engine, model_entry, model_in_use, submit, use_model
+from pages.parts.trouble import EXPECTED, why
+
+_ANOTHER = "another model …"
+_LOADING, _MESSAGE = "loading_job", "model_message"
+
+
+def model_panel() -> None:
+    """Draws the model in use, what is known of it, and the choice of another one."""
+    used = model_in_use()
+    if engine().demo:
+        _demo_panel(used)
+        return
+    if _LOADING not in st.session_state:
+        loading = next((job for job in engine().jobs("load") if not job.ended), None)
+        if loading is not None:
+            st.session_state[_LOADING] = loading.id
+    st.markdown("**Model in use**")
+    st.markdown(f":material/deployed_code: {code(used.source)}")
+    _about(used)
+    with st.expander("Change model", expanded=_MESSAGE in st.session_state):
+        chosen = st.selectbox(
+            "Model",
+            [*MODELS, _ANOTHER],
+            key="model_choice",
+            persist_state="session",
+            format_func=lambda name: MODELS[name].source if name in MODELS and not name.startswith("bundled") else name,
+            help="Names are looked up on this disk first, then on the Hugging Face hub.",
+        )
+        if chosen == _ANOTHER:
+            field = ModelSpec.model_fields["source"]
+            chosen = st.text_input(
+                "Hub id or folder", key="model_source", placeholder="owner/name or a path", help=field.description
+            )
+        else:
+            st.caption(MODELS[chosen].summary)
+        device = controls.draw(ModelSpec, "device", "model_device")
+        dtype = controls.draw(ModelSpec, "dtype", "model_dtype")
+        # The registry's names say how their models were trained.
+        typed = chosen not in MODELS
+        paradigm = controls.draw(ModelSpec, "paradigm", "model_paradigm") if typed else "auto"
+        if st.button("Load", key="load_model", type="primary", width="stretch", disabled=_LOADING in st.session_state):
+            _ask_for(chosen, device, dtype, paradigm)
+        if _LOADING in st.session_state:
+            _follow_loading(st.session_state[_LOADING])
+        message = st.session_state.get(_MESSAGE)
+        if message:
+            st.error(f"{plain(message)} {plain(used.source)} stays in use.")
+        if st.button(
+            "Unload",
+            key="unload_model",
+            width="stretch",
+            disabled=not engine().has_worker(),
+            help="Frees the memory of the model the worker holds. The next job loads what it needs.",
+        ):
+            for _ in range(max(1, engine().models_held())):
+                submit("unload", UnloadSpec())
+            st.rerun()
+
+
+def _demo_panel(used: ModelSpec) -> None:
+    """What a demonstration is, and which of its two models is in use."""
+    models = {spec.source: spec for spec in demo_models()}
+    st.session_state["demo_model"] = used.source
+    st.segmented_control(
+        "Model in use",
+        list(models),
+        format_func=lambda source: plain(source),
+        required=True,
+        key="demo_model",
+        on_change=lambda: use_model(models[st.session_state["demo_model"]]),
+        help="The diffusion model that comes with SinkScope, and its autoregressive twin.",
+    )
+    _about(used)
+    st.caption(f":material/lock: {plain(ONLY_READ)}")
+
+
+def _about(used: ModelSpec) -> None:
+    """What the model in use is, folded away; or why it is none."""
+    try:
+        checkpoint = find(used.source, used.paradigm)
+    except EXPECTED as error:
+        st.caption(f":material/error: {plain(why(error))}")
+        return
+    if checkpoint is None:
+        st.caption("It is not on this disk yet and is downloaded from the Hugging Face hub at the first recording.")
+        return
+    known, geometry, architecture = model_entry(used), checkpoint.geometry, checkpoint.architecture
+    facts = {
+        "Source": "ships with SinkScope" if known.name.startswith("bundled") else known.source,
+        "Architecture": architecture.name,
+        "Attention": architecture.attends,
+        "Layers × heads": f"{geometry.layers} × {geometry.heads}",
+        "Vocabulary": f"{geometry.vocabulary:,} tokens",
+        "Longest text": f"{geometry.max_length:,} tokens",
+    }
+    with st.expander("About this model"):
+        told = {"": [plain(name) for name in facts], " ": [plain(fact) for fact in facts.values()]}
+        st.table(told, border="horizontal", hide_index=True, hide_header=True)
+        for remark in filter(None, (architecture.note, known.summary)):
+            st.caption(plain(remark))
+
+
+def _ask_for(source: str, device: str, dtype: str, paradigm: str) -> None:
+    st.session_state.pop(_MESSAGE, None)
+    try:
+        spec = ModelSpec.model_validate(
+            {"source": source.strip(), "device": device, "dtype": dtype, "paradigm": paradigm}
+        )
+        # What is wrong with a name or a local folder is said at once, without a worker.
+        find(spec.source, spec.paradigm)
+        permission.allow(spec.source)
+        st.session_state[_LOADING] = submit("load", LoadSpec(model=spec)).id
+    except EXPECTED as error:
+        st.session_state[_MESSAGE] = why(error)
+    st.rerun()
+
+
+@st.fragment(run_every=0.4)
+def _follow_loading(job_id: str) -> None:
+    record = engine().job(job_id)
+    if record is not None and not record.ended:
+        progress_bar(record)
+        cancel_button(record, "cancel_loading")
+        return
+    st.session_state.pop(_LOADING, None)
+    if record is not None and record.state == "done":
+        use_model(record.parameters(LoadSpec).model)
+        loaded = f"{record.summary['architecture']} loaded on {record.summary['device']}."
+        st.toast(plain(loaded), icon=":material/check:")
+    elif record is not None and record.state != "cancelled":
+        st.session_state[_MESSAGE] = record.reason
+    st.rerun()

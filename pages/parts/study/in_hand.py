@@ -1,0 +1,84 @@
+"""The study in hand: the one in the address, else the one that this visitor came to last, else the newest, else the
+example that ships. The sidebar of every page tells of it and leads to it.
+"""
+
+from datetime import datetime
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.specs import StudySpec
+from analysis.study import findings
+from pages.parts import address
+from pages.parts.plain import plain
+from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.session import engine
+
+ADDRESS = "study"
+EXAMPLE = "example"
+EXAMPLE_TITLE, _EXAMPLE_SHORT = "Example that comes with SinkScope", "Shipped example"
+_OPENED = "study_opened"
+_REFRESH = 1.0  # seconds between looks at how far it is
+
+
+def studies() -> dict[str, JobRecord | None]:
+    """The studies that can be shown, newest first, by what they are called in the address; of the example no record."""
+    records: dict[str, JobRecord | None] = {record.id: record for record in engine().jobs("study")}
+    return records | ({EXAMPLE: None} if findings.EXAMPLE.is_file() else {})
+
+
+def study_in_hand(among: dict[str, JobRecord | None] | None = None) -> str | None:
+    """What it is called in the address; None where there is none. among: `studies`, for those who have them."""
+    there = studies() if among is None else among
+    named = address.named(ADDRESS)
+    if named in there:
+        st.session_state[_OPENED] = named
+    opened = st.session_state.get(_OPENED)
+    return opened if opened in there else next(iter(there), None)
+
+
+def study_title(record: JobRecord) -> str:
+    """What a study asks, in a few plain words."""
+    spec = record.parameters(StudySpec)
+    sparsities = ", ".join(f"{sparsity:.0%}" for sparsity in spec.sparsities)
+    return f"{spec.model.source} · {sparsities} · {len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+
+
+def study_panel() -> None:
+    """Draws the study in hand: its name, which is the way to it, and where it stands."""
+    there = studies()
+    name = study_in_hand(there)
+    record = there.get(name or "")
+    st.markdown("**Study in hand**")
+    if name is None:
+        st.caption("There is none yet.")
+        return
+    st.page_link(
+        "pages/study.py",
+        label=plain(_EXAMPLE_SHORT if record is None else study_title(record)),
+        icon=":material/auto_stories:",
+        query_params={ADDRESS: name},
+    )
+    if record is not None and not record.ended:
+        st.fragment(_running, run_every=_REFRESH)(record.id)
+    else:
+        st.caption(_state(record))
+
+
+def _running(study_id: str) -> None:
+    address.keep()
+    record = engine().job(study_id)
+    if record is None or record.ended:
+        st.rerun()
+    progress_bar(record)
+    cancel_button(record, f"stop_{study_id}", "Stop")
+
+
+def _state(record: JobRecord | None) -> str:
+    """How it ended, and when."""
+    if record is None:
+        return ":material/check_circle: Finished."
+    icon = "check_circle" if record.state == "done" else "error"
+    ended = {"done": "Finished", "failed": "Parts of it failed", "cancelled": "Stopped"}.get(record.state, "Cut off")
+    when = datetime.fromtimestamp(record.finished or record.created)
+    return f":material/{icon}: {ended}, {when:%d %b %H:%M}."
