@@ -1,5 +1,7 @@
 """Pages that ask for long recordings: under the sidebar by a button, or by a slider. Workers execute this file, too."""
 
+from unittest.mock import patch
+
 import streamlit as st
 
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
@@ -15,8 +17,9 @@ def long(seed: int) -> RecordSpec:
 
 
 def asks() -> None:
-    """The sidebar is drawn before the button is looked at."""
-    sidebar()
+    """The sidebar is drawn before the button is looked at; without the way to a page that only the app has."""
+    with patch("pages.parts.sidebar.study_panel"):
+        sidebar()
     if st.button("Ask", key="ask"):
         submit("record", long(1))
     show_what_began()

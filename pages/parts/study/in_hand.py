@@ -62,7 +62,8 @@ def study_panel() -> None:
     if record is not None and not record.ended:
         st.fragment(_running, run_every=_REFRESH)(record.id)
     else:
-        st.caption(_state(record))
+        icon = "check_circle" if record is None or record.state == "done" else "error"
+        st.caption(f":material/{icon}: {plain(_state(record))}")
 
 
 def _running(study_id: str) -> None:
@@ -77,8 +78,7 @@ def _running(study_id: str) -> None:
 def _state(record: JobRecord | None) -> str:
     """How it ended, and when."""
     if record is None:
-        return ":material/check_circle: Finished."
-    icon = "check_circle" if record.state == "done" else "error"
+        return "Finished."
     ended = {"done": "Finished", "failed": "Parts of it failed", "cancelled": "Stopped"}.get(record.state, "Cut off")
     when = datetime.fromtimestamp(record.finished or record.created)
-    return f":material/{icon}: {ended}, {when:%d %b %H:%M}."
+    return f"{ended}, {when:%d %b %H:%M}."

@@ -47,7 +47,7 @@ def draw_token(findings: Findings, chosen: Chosen) -> None:
     if job is not None:
         st.page_link(
             "pages/denoise.py",
-            label=f"**{plain(source)}: what else could stand at position {chosen['position']}?**",
+            label=f"**{plain(source)}: what else could stand at position {plain(chosen['position'])}?**",
             icon=":material/call_split:",
             query_params=at_token(job, chosen["step"], chosen["position"], chosen["finished"]),
         )
