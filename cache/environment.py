@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from cache.sizes import parse_size
@@ -89,6 +89,37 @@ def _token(text: str) -> str:
     return text
 
 
+def _folders(text: str) -> tuple[Path, ...]:
+    return tuple(_folder(part) for part in text.split(os.pathsep) if part.strip())
+
+
+def _hub_ids(text: str) -> tuple[str, ...]:
+    named = () if text == "none" else tuple(text.split())
+    if any(not re.fullmatch(r"[\w.-]+/[\w.-]+", part) for part in named):
+        raise ValueError(f"'{text}' holds what is no hub id.")
+    return named
+
+
+class VisitorLimits(NamedTuple):
+    """What each visitor of a shared server may ask. jobs: that run or wait; characters: of the texts of one job; steps:
+    and new tokens of one job; disk: bytes of what their jobs left."""
+
+    jobs: int = 8
+    characters: int = 20_000
+    steps: int = 1024
+    disk: int = 10 * 2**30
+
+
+def _visitor_limits(text: str) -> VisitorLimits:
+    given = dict(part.split("=", 1) for part in text.split())  # ValueError for a part without a sign
+    if not set(given) <= set(VisitorLimits._fields):
+        raise ValueError(f"'{text}' names another limit.")
+    numbers = {name: parse_size(value) if name == "disk" else int(value) for name, value in given.items()}
+    if min(numbers.values(), default=1) < 1:
+        raise ValueError(f"'{text}' allows nothing.")
+    return VisitorLimits(**numbers)
+
+
 _SIZE = "a size such as 2GB or 512MiB"
 
 VARIABLES: dict[str, Variable] = {
@@ -131,6 +162,43 @@ VARIABLES: dict[str, Variable] = {
             "1 or 0",
             _switch,
             "0",
+        ),
+        Variable(
+            "SINKSCOPE_HUB_MODELS",
+            "Models of the hub that visitors of a shared server may use; `none` for no model.",
+            "hub ids like owner/name, separated by spaces, or none",
+            _hub_ids,
+            "those that the sidebar offers by name",
+        ),
+        Variable(
+            "SINKSCOPE_MODEL_DIRS",
+            "Folders below which visitors of a shared server may open models, calibration texts and lm-eval's results.",
+            "folders, separated as in PATH",
+            _folders,
+            "the store alone",
+        ),
+        Variable(
+            "SINKSCOPE_OUTPUT_DIRS",
+            "Folders below which visitors of a shared server may have pruned models written, and read them.",
+            "folders, separated as in PATH",
+            _folders,
+            "the store alone",
+        ),
+        Variable(
+            "SINKSCOPE_TASK_DIRS",
+            "Folders of lm-eval tasks that visitors of a shared server may run. Their YAML runs Python as the server's "
+            "user.",
+            "folders, separated as in PATH",
+            _folders,
+            "none",
+        ),
+        Variable(
+            "SINKSCOPE_VISITOR_LIMITS",
+            "What each visitor of a shared server may ask: jobs that run or wait, characters and steps of one job, "
+            "and the disk that what they asked for takes. Those left out keep their defaults.",
+            "limits such as 'jobs=4 characters=2000 steps=256 disk=5GiB'",
+            _visitor_limits,
+            "jobs=8 characters=20000 steps=1024 disk=10GiB",
         ),
         Variable(
             "SINKSCOPE_MEMORY_LIMIT",

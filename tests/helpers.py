@@ -119,16 +119,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(home: Path, token: str = "none"):
+def server(home: Path, token: str = "none", *options: str):
     """The real dashboard as its own process; yields its address. Its output is shown if it does not come up.
 
-    token: the access token it asks for.
+    token: the access token it asks for. options: of Streamlit's command line.
     """
     port = free_port()
     log = (home / "server.log").open("w+")
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     process = subprocess.Popen(
-        command,
+        [*command, *options],
         cwd=ROOT,
         env={**os.environ, "SINKSCOPE_HOME": str(home), "SINKSCOPE_TOKEN": token},
         stdout=log,

@@ -7,7 +7,6 @@ address can do more.
 
 from collections.abc import Mapping
 
-from analysis.errors import UserError
 from analysis.models.registry import BUNDLED_PAIR
 from analysis.specs import AlternativesSpec, ModelSpec, RecordSpec, Spec
 
@@ -38,8 +37,3 @@ def refusal(kind: str, spec: Spec, waiting: int) -> str:
             "steps. Make it shorter."
         )
     return ""
-
-
-def refuse_changes() -> None:
-    """Raises the UserError of a demonstration that is asked to change what is stored."""
-    raise UserError(ONLY_READ)

@@ -10,11 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from analysis.engine import permissions
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
-from analysis.engine.demonstration import refusal, refuse_changes
+from analysis.engine.demonstration import refusal
 from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.foresight import Foresight, foresee
 from analysis.engine.job_store import JobStore
+from analysis.engine.permissions import GUEST, OWNER, Places, Visitor
 from analysis.engine.planned import Planner
 from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives, new_owner
 from analysis.engine.studies import Part, Studies
@@ -37,7 +39,8 @@ class Engine:
 
     scheduler: address of a running dask cluster; SINKSCOPE_SCHEDULER, else local workers. devices, memory_limit: of the
     local workers, see `cluster.start_local`. alone: it runs what it is asked, and goes on with nothing that an engine
-    before it left. demo: whether it is a demonstration (`demonstration`), by SINKSCOPE_DEMO. Raises UserError for an
+    before it left. who: the visitor in whose name the calling thread asks (`permissions`); without it, the owner of the
+    machine. demo: whether it is a demonstration (`demonstration`), by SINKSCOPE_DEMO. Raises UserError for an
     environment variable or an address that cannot be used.
     """
 
@@ -48,12 +51,16 @@ class Engine:
         devices: list[str] | None = None,
         memory_limit: int | None = None,
         alone: bool = False,
+        who: Callable[[], Visitor] | None = None,
     ) -> None:
         problems = environment.problems()
         if problems:
             raise UserError(" ".join(problems))
         self.store = store
         self.demo = bool(environment.value("SINKSCOPE_DEMO"))
+        self._who = who or (lambda: OWNER)
+        self._places = Places.of((store.kept, store.models))
+        self._limits = environment.value("SINKSCOPE_VISITOR_LIMITS") or environment.VisitorLimits()
         self.scheduler = (environment.value("SINKSCOPE_SCHEDULER") or "") if scheduler is None else scheduler
         self._warning = check_scheduler(self.scheduler) if self.scheduler else ""
         self._owner = new_owner()
@@ -116,10 +123,11 @@ class Engine:
 
     # --- asking ---
 
-    def submit(self, kind: str, spec: Spec, asker: str = "") -> JobRecord:
+    def submit(self, kind: str, spec: Spec, asker: str = "", parent: JobRecord | None = None) -> JobRecord:
         """Queues a job; one whose result is in the store is done at once, and one that is under way is shared.
 
-        asker: who asks, see `cancel`. Raises UserError for a bad model source.
+        asker: who asks, see `cancel`. parent: the planned job that asks for it, within what its own visitor may. Raises
+        UserError for a bad model source, and for what the visitor may not ask.
         """
         record = JobRecord(
             id=uuid.uuid4().hex[:12],
@@ -128,14 +136,15 @@ class Engine:
             created=time.time(),
             owner=self._owner,
             code=code_version(),
+            visitors=self._names() if parent is None else parent.visitors,
         )
-        return self._enter(record, spec, asker)
+        return self._enter(record, spec, asker, granted=parent is not None)
 
-    def restart(self, job_id: str, asker: str = "") -> JobRecord:
+    def restart(self, job_id: str, asker: str = "", parent: JobRecord | None = None) -> JobRecord:
         """Runs again, under the same id, a job that did not end well; what it had finished is used again.
 
-        One that has been answered, or asked again, in the meantime is returned as that. Raises UserError for a job that
-        runs or is done, or whose model is gone.
+        One that has been answered, or asked again, in the meantime is returned as that. parent: as in `submit`. Raises
+        UserError for a job that runs or is done, or whose model is gone, and for what the visitor may not ask.
         """
         record = self.job(job_id)
         if record is None or record.state not in ENDED or record.state == "done":
@@ -147,26 +156,35 @@ class Engine:
             created=time.time(),
             owner=self._owner,
             code=code_version(),
+            visitors=tuple(dict.fromkeys((*record.visitors, *self._names()))) if parent is None else record.visitors,
+            shared=record.shared,
         )
         try:
             spec = record.parameters(Spec)
         except ValidationError as error:
             raise UserError(f"This job was asked with parameters that changed since: {sentence(error)}") from error
-        return self._enter(fresh, spec, asker)
+        return self._enter(fresh, spec, asker, granted=parent is not None)
 
-    def _enter(self, record: JobRecord, spec: Spec, asker: str) -> JobRecord:
+    def _enter(self, record: JobRecord, spec: Spec, asker: str, granted: bool) -> JobRecord:
+        visitor = OWNER if granted else self.visitor
+        if visitor.role != "guest":  # what a demonstration's may ask depends on the queue
+            self.check(record.kind, spec, visitor)
         if record.kind in self._planners:
-            self.may_change()
-            return self._planners[record.kind].enter(record, spec)
+            self.may_change("run")
+            self._check_limits(spec, visitor)
+            entered = self._planners[record.kind].enter(record, spec)
+            return self._book.list_for(entered.id, record.visitors) or entered
         key = known_key(record.kind, spec)
         left = next((job for job in self.jobs(record.kind) if key and job.key == key and _left_behind(job)), None)
         # What is asked again of an engine that is gone keeps its record, or the next engine would run it once more.
         record = record.model_copy(update={"key": key, "id": left.id if left is not None else record.id})
         stored = self.store.result(key) if key else None
         if stored is not None:
-            earlier = next((job for job in self.jobs(record.kind) if job.key == key and job.state == "done"), None)
+            earlier = next(
+                (job for job in self._book.jobs(record.kind) if job.key == key and job.state == "done"), None
+            )
             if earlier is not None:
-                return earlier
+                return self._book.list_for(earlier.id, record.visitors) or earlier
             record = record.model_copy(
                 update={"state": "done", "summary": stored.summary, "cached": True, "finished": time.time()}
             )
@@ -176,15 +194,20 @@ class Engine:
             if self._closed:
                 raise UserError("The job engine has been stopped. Restart SinkScope.")
             same = next(
-                (job for job in self.jobs(record.kind) if key and job.key == key and not job.ended and self._mine(job)),
+                (
+                    job
+                    for job in self._book.jobs(record.kind)
+                    if key and job.key == key and not job.ended and self._mine(job)
+                ),
                 None,
             )
             if same is not None:
                 self._askers.setdefault(same.id, set()).add(asker)
-                return same
-            refused = self.demo and refusal(record.kind, spec, sum(not job.ended for job in self.jobs()))
+                return self._book.list_for(same.id, record.visitors) or same
+            refused = self.demo and refusal(record.kind, spec, sum(not job.ended for job in self._book.jobs()))
             if refused:
                 raise UserError(refused)
+            self._check_limits(spec, visitor)
             self._askers = {job_id: askers for job_id, askers in self._askers.items() if not self._ended(job_id)}
             self._askers[record.id] = {asker}
             self._book.save(record)
@@ -198,17 +221,70 @@ class Engine:
     def _mine(self, record: JobRecord) -> bool:
         return record.owner == self._owner
 
-    def may_change(self) -> None:
-        """Asked before anything that is stored is changed. Raises UserError in a demonstration."""
-        if self.demo:
-            refuse_changes()
+    # --- who asks ---
+
+    @property
+    def visitor(self) -> Visitor:
+        """In whose name the calling thread asks."""
+        return GUEST if self.demo else self._who()
+
+    def _names(self) -> tuple[str, ...]:
+        name = self.visitor.name
+        return (name,) if name else ()
+
+    def may(self, action: str) -> bool:
+        """Whether the visitor may do this at all: an action of `permissions.PERMISSIONS`."""
+        return permissions.may(self.visitor, action)
+
+    def may_change(self, action: str, record: JobRecord | None = None) -> None:
+        """Asked before anything that is stored is changed. record: the job that it is done to. Raises UserError for a
+        visitor who may not."""
+        permissions.demand(self.visitor, action, record)
+
+    def check(self, kind: str, spec: Spec, visitor: Visitor | None = None) -> None:
+        """Raises UserError where a visitor may not ask for such a job, or may not name what it names. Nothing that it
+        names is looked at."""
+        visitor = visitor or self.visitor
+        permissions.demand(visitor, "record" if kind == "record" else "run")
+        if visitor.role == "run":
+            from analysis.calibration.text import SOURCES
+
+            permissions.check_named(spec, self._places, SOURCES)
+
+    def check_source(self, source: str) -> None:
+        """Raises UserError for a model that the visitor may not use; it is not looked for."""
+        if self.visitor.role not in ("owner", "guest"):
+            permissions.check_model(source, self._places)
+
+    def check_folder(self, folder: str) -> None:
+        """Raises UserError for a folder that the visitor may not read; it is not looked at."""
+        if self.visitor.role != "owner":
+            permissions.demand(self.visitor, "read")
+            permissions.check_folder(folder, self._places)
+
+    def _check_limits(self, spec: Spec, visitor: Visitor) -> None:
+        if visitor.role == "run":
+            waiting = sum(not job.ended and visitor.name in job.visitors for job in self._book.jobs())
+            permissions.check_limits(spec, self._limits, waiting, self._stored_for(visitor))
+
+    def _stored_for(self, visitor: Visitor) -> int:
+        """Bytes of what the jobs left that this visitor was the first to ask for."""
+        keys = {job.key for job in self._book.jobs() if job.key and job.visitors[:1] == (visitor.name,)}
+        return sum(self.store.result_bytes(key) for key in keys)
+
+    def share(self, job_id: str, shared: bool = True) -> None:
+        """Lists a job that a visitor asked for to the others too, or no longer. Raises UserError for another's."""
+        record = self.job(job_id)
+        if record is None or self.visitor.name not in record.visitors:
+            raise UserError("Only what you asked for yourself is yours to share.")
+        self._book.save(record.model_copy(update={"shared": shared}))
 
     def receive_recording(self, content: bytes | memoryview, name: str) -> JobRecord:
         """Takes in a recording that came as bytes, as a finished job. name: of the file it came from, for messages.
 
         Raises UserError if it is none, and OSError where it cannot be written.
         """
-        self.may_change()
+        self.may_change("upload")
         file = self.store.incoming / f"received-{uuid.uuid4().hex}.safetensors"
         try:
             file.write_bytes(content)
@@ -221,17 +297,19 @@ class Engine:
 
         Raises UserError if it is none.
         """
-        self.may_change()
+        self.may_change("upload")
+        if self.visitor.role == "run":
+            permissions.check_disk(self._limits, self._stored_for(self.visitor))
         called = called or f"'{file.name}'"
         trajectory = open_trajectory(file, called)
         info = trajectory.info
         if isinstance(info.sampling, Replay):
             raise UserError("This file holds forwards over given inputs, not a recorded generation. Open one of those.")
         key = imported_key(file)
-        earlier = next((job for job in self.jobs("record") if job.key == key and job.state == "done"), None)
+        earlier = next((job for job in self._book.jobs("record") if job.key == key and job.state == "done"), None)
         if earlier is not None and self.result(earlier) is not None:
             file.unlink()
-            return earlier
+            return self._book.list_for(earlier.id, self._names()) or earlier
         try:
             spec = info.request(ModelSpec(source=info.model.source))
         except ValidationError as error:
@@ -258,6 +336,7 @@ class Engine:
             summary=dict(summary),
             cached=True,
             owner=self._owner,
+            visitors=self._names(),
         )
         self._book.save(record)
         return record
@@ -266,10 +345,13 @@ class Engine:
         """Stops a job. Its record reads cancelled at once; a worker that does not listen is killed a little later.
 
         asker: who does not want it any more; it runs on, and False is returned, while `here` says of another one who
-        asked for it that they still wait. Without an asker it is stopped whoever waits.
+        asked for it that they still wait. Without an asker it is stopped whoever waits. Raises UserError for a visitor
+        who may not stop it.
         """
         if asker is None:
-            self.may_change()
+            self.may_change("cancel", self.job(job_id))
+        elif not self.may_leave(self.job(job_id)):
+            return False
         with self._book.changed:
             if asker is not None:
                 self._askers.get(job_id, set()).discard(asker)
@@ -283,6 +365,14 @@ class Engine:
             self._planners[record.kind].stop(record)
         return True
 
+    def may_leave(self, record: JobRecord | None) -> bool:
+        """Whether the visitor may say that a job is not wanted any more: one of theirs, alone or among others."""
+        return self.may("cancel") and (not self.visitor.name or record is None or self.visitor.name in record.visitors)
+
+    def is_theirs_alone(self, record: JobRecord) -> bool:
+        """Whether nobody but the visitor has asked for a job."""
+        return not self.visitor.name or record.visitors == (self.visitor.name,)
+
     def awaited(self, job_id: str, asker: str, here: Callable[[str], bool] = bool) -> bool:
         """Whether somebody else than `asker` asked for this job and is still here."""
         with self._book.changed:
@@ -290,13 +380,15 @@ class Engine:
 
     def retry_failed(self, job_id: str) -> None:
         """Starts what failed of a running sweep or study again. One that has ended is started again with `restart`."""
-        self.may_change()
         record = self.job(job_id)
+        self.may_change("run")
         if record is not None and not record.ended:
             self._planners[record.kind].retry(record)
 
     def foresee(self, spec: SweepSpec) -> Foresight:
-        """What a sweep will take, by what was measured. Raises UserError for a bad model source."""
+        """What a sweep will take, by what was measured. Raises UserError for a bad model source, and for what the
+        visitor may not ask."""
+        self.check("sweep", spec)
         return foresee(self, self._sweeps, spec)
 
     def sweep_points(self, record: JobRecord) -> list[Point]:
@@ -309,7 +401,7 @@ class Engine:
 
     def finish_early(self, job_id: str) -> None:
         """Asks a running job to end with what it has; those that can are done soon, the others run on."""
-        self.may_change()
+        self.may_change("cancel", self.job(job_id))
         self._dispatcher.finish_early(job_id)
 
     # --- reading ---
@@ -319,8 +411,9 @@ class Engine:
         return self._book.job(job_id)
 
     def jobs(self, kind: str | None = None) -> list[JobRecord]:
-        """All jobs, newest first."""
-        return self._book.jobs(kind)
+        """All jobs that are listed to the visitor, newest first."""
+        visitor, jobs = self.visitor, self._book.jobs(kind)
+        return [job for job in jobs if permissions.is_listed(job, visitor)] if visitor.name else jobs
 
     def progress(self, job_id: str) -> Progress:
         """How far a job is, or was when it ended. Empty for one that has not begun."""
@@ -345,7 +438,7 @@ class Engine:
 
     def answered(self, kind: str, key: str | None) -> JobRecord | None:
         """The finished job whose result of this key is in the store, or None; nothing is run."""
-        jobs = (job for job in self.jobs(kind) if key and job.key == key)
+        jobs = (job for job in self._book.jobs(kind) if key and job.key == key)
         return next((job for job in jobs if self.has_result(job)), None)
 
     def has_result(self, record: JobRecord) -> bool:
@@ -355,19 +448,19 @@ class Engine:
     def knows(self, kind: str, key: str | None) -> bool:
         """Whether the result of this key is in the store, or a job that will give it waits or runs."""
         return key is not None and (
-            self.store.has_result(key) or any(job.key == key and not job.ended for job in self.jobs(kind))
+            self.store.has_result(key) or any(job.key == key and not job.ended for job in self._book.jobs(kind))
         )
 
     def forget_result(self, record: JobRecord) -> None:
         """Removes what a job left from the store, so that asking again runs it again."""
-        self.may_change()
+        self.may_change("remove", record)
         if record.key:
             self.store.delete_result(record.key)
 
     def forget(self, job_id: str) -> None:
         """Removes a job that has ended, and what it left, which no other job can then be answered with."""
-        self.may_change()
         record = self.job(job_id)
+        self.may_change("remove", record)
         if record is not None and self._book.forget(job_id):
             self.forget_result(record)
 

@@ -73,6 +73,16 @@ class JobStore:
                 self.save(changed)
             return changed
 
+    def list_for(self, job_id: str, visitors: tuple[str, ...]) -> JobRecord | None:
+        """Lists a job to visitors who asked the same, and returns its record; None for an unknown id. One that no
+        visitor is named for is listed to everybody."""
+        with self.changed:
+            record = self.job(job_id)
+            if record is not None and record.visitors and not set(visitors) <= set(record.visitors):
+                record = record.model_copy(update={"visitors": tuple(dict.fromkeys((*record.visitors, *visitors)))})
+                self.save(record)
+            return record
+
     def finish(self, job_id: str, state: str, **changes: Any) -> bool:
         """Ends a job. False if it had ended before: the first word counts."""
         with self.changed:

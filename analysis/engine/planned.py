@@ -33,8 +33,8 @@ class Asked(Protocol):
 
     @property
     def shares_store(self) -> bool: ...
-    def submit(self, kind: str, spec: Spec, asker: str = "") -> JobRecord: ...
-    def restart(self, job_id: str, asker: str = "") -> JobRecord: ...
+    def submit(self, kind: str, spec: Spec, asker: str = "", parent: JobRecord | None = None) -> JobRecord: ...
+    def restart(self, job_id: str, asker: str = "", parent: JobRecord | None = None) -> JobRecord: ...
     def cancel(self, job_id: str, asker: str | None = None) -> bool: ...
     def job(self, job_id: str) -> JobRecord | None: ...
     def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
@@ -84,14 +84,15 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
         for model in self._models(spec):
             find(model.source, model.paradigm)
         with self._book.changed:
-            for other in self._engine.jobs(self.kind):
+            for other in self._book.jobs(self.kind):
                 if other.spec != record.spec or other.id == record.id:
                     continue
                 if other.id in self._live or (not other.ended and lives(other.owner)):
                     return other
                 if other.state == "done" and other.code == record.code and self._whole(other):
                     return other
-                record = record.model_copy(update={"id": other.id, "summary": other.summary})
+                both = tuple(dict.fromkeys((*other.visitors, *record.visitors))) if other.visitors else ()
+                record = record.model_copy(update={"id": other.id, "summary": other.summary, "visitors": both})
                 break
             else:
                 earlier = self._book.job(record.id)
@@ -154,7 +155,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
                 self._book.finish(child.id, "interrupted", reason="SinkScope was stopped while this job ran.")
                 child = self._engine.job(job_id) or child
             if child.ended and child.state in states:
-                self._note(record.id, name, self._engine.restart(child.id, self._asker(record.id)))
+                self._note(record.id, name, self._engine.restart(child.id, self._asker(record.id), record))
 
     # --- the thread ---
 

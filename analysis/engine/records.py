@@ -23,7 +23,8 @@ class JobRecord(BaseModel):
     answered from the store without running. owner: the engine whose queue it is in. waits_for: what a short job waits
     for that could not slip in. device: where it runs or ran. between: id of the job between whose steps it runs. run:
     name of this try; worker, scheduler: addresses; by these it is found again on a cluster that outlives this server.
-    code: version of the code that it was asked of; '' in older records.
+    code: version of the code that it was asked of; '' in older records. visitors: who asked, on a server with several;
+    shared: whether one of them lists it for all.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +49,8 @@ class JobRecord(BaseModel):
     worker: str = ""
     scheduler: str = ""
     code: str = ""
+    visitors: tuple[str, ...] = ()
+    shared: bool = False
 
     @property
     def ended(self) -> bool:

@@ -204,7 +204,7 @@ class Studies(Planner[StudySpec, StudySpec]):
         room = self._room(record)
         idle = room == LOOKAHEAD * self._engine.workers()
         for child in missing[: max(0, room)]:
-            job = self._engine.submit(child.kind, child.spec, self._asker(job_id))
+            job = self._engine.submit(child.kind, child.spec, self._asker(job_id), record)
             record = self._note(job_id, child.name, job, made=not job.ended) or record
         self._tell(record, live, wanted, finished=idle and not missing)
 

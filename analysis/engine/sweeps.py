@@ -245,7 +245,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         if known is not None:
             return self._note(record.id, step.name, known) or record
         there = step.kind == "prune" and self._engine.answered("prune", known_key("prune", step.spec)) is not None
-        job = self._engine.submit(step.kind, step.spec, self._asker(record.id))
+        job = self._engine.submit(step.kind, step.spec, self._asker(record.id), record)
         return self._note(record.id, step.name, job, made=step.kind == "prune" and not there) or record
 
     def _drop_checkpoint(self, record: JobRecord, digest: str, point: Point) -> None:

@@ -1,20 +1,25 @@
-"""Who may come in: whoever opens the address that is printed at the start, or knows the server's password.
+"""Who may come in: whoever opens the address that is printed at the start, knows a password, or is on a list.
 
-Whoever comes in acts as the user that runs the server: the field for one's own tasks runs their Python. A port of the
-loopback interface is open to every user of the machine, so an access token stands in the printed address, and the
-browser keeps it as a cookie. A server that other machines reach wants a password or a log-in before it starts; a
-demonstration, which nobody can change, may stand open there.
+A port of the loopback interface is open to every user of the machine, so an access token stands in the printed address,
+and the browser keeps it as a cookie; whoever has it acts as the user that runs the server. A server that other machines
+reach wants passwords or a log-in before it starts, and gives roles (`analysis.engine.permissions`); a demonstration,
+which nobody can change, may stand open there.
 
 The check stands before all that Streamlit serves: pages, uploads, media and the WebSocket.
 """
 
 import asyncio
+import base64
+import contextlib
 import hmac
 import html
+import importlib.util
 import ipaddress
 import os
+import re
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import cache
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -23,12 +28,17 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from cache import environment
+from cache.store import default_root
+from pages.parts.page_headers import Headers
 
 TOKEN = "token"  # in the address
 FORM = "password"
+PASSWORDS = {"run": "password", "look": "look_password"}  # under [sinkscope] in the secrets, by role
+KEY_FILE = "visitors.key"  # in the store: signs the cookies, so that visitors stay who they are after a restart
 UPLOADS = "/_stcore/upload_file"
 HEALTH = "/_stcore/health"  # asked by whatever watches over the server; it says "ok" and no more
 LONGEST_FORM = 4096  # bytes
+YEAR = 365 * 86400  # seconds
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a wrong password is answered: doubled by each in a row
 
 _NEW_TOKEN = secrets.token_urlsafe(24)
@@ -63,7 +73,18 @@ def token() -> str:
 
 def why_closed(address: str | None) -> str:
     """Why a server bound to this address must not start, or nothing."""
-    if is_loopback(address) or _password() or _has_log_in() or environment.value("SINKSCOPE_DEMO"):
+    if mode() == "log-in" and not any(_listed(role) for role in PASSWORDS):
+        return (
+            "SinkScope did not start: a log-in is set up under [auth], and nobody may come in by it. List who may "
+            "under [sinkscope] in .streamlit/secrets.toml, such as run = ['ada@example.org'] or look = "
+            "['@example.org'] (docs/security.md)."
+        )
+    if mode() == "log-in" and importlib.util.find_spec("authlib") is None:
+        return (
+            "SinkScope did not start: a log-in is set up under [auth], and Authlib, which it takes, is not installed: "
+            "pip install 'Authlib>=1.3.2'."
+        )
+    if is_loopback(address) or mode() != "local":
         return ""
     return (
         f"SinkScope did not start: the address {address or '0.0.0.0'} is reached from other machines, where anybody "
@@ -79,13 +100,14 @@ def middleware() -> list[Middleware]:
         closed = why_closed(address)
         if closed:
             raise SystemExit(closed)
-        password, key = _password(), token()
+        key = token()
         before = [Middleware(NoUploads)] if environment.value("SINKSCOPE_DEMO") else []
     except environment.VariableError as error:
         raise SystemExit(str(error)) from error
-    if password:
-        return [*before, Middleware(Door, key=_NEW_TOKEN, password=password)]
-    if not key or not is_loopback(address):  # a log-in of Streamlit's, which `frame` asks for; or a demonstration
+    before = [Middleware(Headers), *before]
+    if mode() == "password":
+        return [*before, Middleware(Door, passwords=_passwords())]
+    if not key or mode() != "local":  # a log-in of Streamlit's, which `frame` asks for; or a demonstration
         return before
     return [*before, Middleware(Door, key=key)]
 
@@ -95,22 +117,77 @@ def addresses() -> list[str]:
     address, key = st.get_option("server.address"), token()
     scheme = "https" if st.get_option("server.sslCertFile") else "http"
     base = f"{scheme}://{address or 'localhost'}:{st.get_option('server.port')}/"
-    if _password() or not key or not is_loopback(address):
+    if not key or mode() != "local":
         return [base]
     return [f"{base}?{urlencode({TOKEN: key})}"]
 
 
 def wants_log_in() -> bool:
     """Whether visitors of this server must log in through Streamlit first."""
-    return not is_loopback(st.get_option("server.address")) and not _password() and _has_log_in()
+    return mode() == "log-in"
 
 
-def _password() -> str:
-    return str(_secrets("sinkscope").get("password", ""))
+def mode() -> str:
+    """How visitors come in: `demonstration`, `password`, `log-in`, or `local`, where whoever comes in is the owner."""
+    if environment.value("SINKSCOPE_DEMO"):
+        return "demonstration"
+    return "password" if _passwords() else "log-in" if _secrets("auth") else "local"
 
 
-def _has_log_in() -> bool:
-    return bool(_secrets("auth"))
+def role_of(address: str) -> str:
+    """The role of an e-mail address by the lists of the secrets: run, look, or nothing. An entry of a list is an
+    address, or a domain that begins with @."""
+    wanted = address.strip().lower()
+    domain = "@" + wanted.rpartition("@")[2]
+    return next((role for role in PASSWORDS if wanted and {wanted, domain} & set(_listed(role))), "")
+
+
+def _listed(role: str) -> list[str]:
+    entries = _secrets("sinkscope").get(role, [])
+    named = (str(entry).strip().lower() for entry in ([entries] if isinstance(entries, str) else entries))
+    return [entry for entry in named if entry.strip("@")]
+
+
+def _passwords() -> dict[str, str]:
+    """The passwords of the secrets by role; an empty one is none."""
+    given = _secrets("sinkscope")
+    return {role: str(given[name]) for role, name in PASSWORDS.items() if given.get(name)}
+
+
+@cache
+def _signing_key() -> bytes:
+    """Signs cookies; kept in the store. One for this run alone where the store cannot be written."""
+    try:
+        file = default_root() / KEY_FILE
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            file.write_bytes(secrets.token_bytes(32))
+        key = file.read_bytes()
+    except OSError:
+        key = b""
+    return key if len(key) == 32 else secrets.token_bytes(32)
+
+
+def _signature(role: str, visitor: str) -> str:
+    # With the password in it: another password lets nobody in who knew only the one before.
+    text = f"{role}\0{visitor}\0{_passwords().get(role, '')}".encode()
+    return base64.urlsafe_b64encode(hmac.digest(_signing_key(), text, "sha256")).decode().rstrip("=")
+
+
+def signed(role: str, visitor: str) -> str:
+    """The value of the cookie of a visitor who came in by a role's password."""
+    return f"{role}.{visitor}.{_signature(role, visitor)}"
+
+
+def recognised(value: str) -> tuple[str, str] | None:
+    """Role and name of the visitor whose cookie this is, or None for a value that this server did not give."""
+    role, _, rest = value.partition(".")
+    visitor, _, signature = rest.partition(".")
+    known = (
+        role in _passwords() and re.fullmatch(r"[0-9a-f]{16}", visitor) and _same(signature, _signature(role, visitor))
+    )
+    return (role, visitor) if known else None
 
 
 def _secrets(section: str) -> dict[str, Any]:
@@ -121,42 +198,56 @@ def _secrets(section: str) -> dict[str, Any]:
 
 
 class Door:
-    """Lets a request through that carries the key in its cookie; else asks for the token or the password."""
+    """Lets a request through that carries the right cookie; else asks for the token, or for a password.
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], key: str, password: str = "") -> None:
-        self._app, self._key, self._password = app, key, password
+    key: the token, where that is asked for. passwords: by the role that each gives; they must be those of the secrets.
+    """
+
+    def __init__(
+        self,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        key: str = "",
+        passwords: Mapping[str, str] | None = None,
+    ) -> None:
+        self._app, self._key, self._passwords = app, key, dict(passwords or {})
         self._wrong = 0  # in a row, by anybody: an attacker has more than one address
         self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers as ASGI wants it."""
-        if scope["type"] == "lifespan" or scope.get("path") == HEALTH or self._is_known(scope):
+        if scope["type"] == "lifespan" or scope.get("path") == HEALTH:
             await self._app(scope, receive, send)
+        elif self._is_known(scope):
+            if self._uploads(scope) and self._role(scope) == "look":
+                await _answer(send, 403, "You may look at this server; it takes no files from you.")
+            else:
+                await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
-        elif self._password:
+        elif self._passwords:
             await self._ask_password(scope, receive, send)
         else:
             await self._ask_token(scope, send)
 
     def _is_known(self, scope: Scope) -> bool:
-        for name, content in scope.get("headers", []):
-            if name != b"cookie":
-                continue
-            try:
-                cookie = SimpleCookie(content.decode("latin-1"))
-            except CookieError:
-                continue
-            if _cookie_name(scope) in cookie and _same(cookie[_cookie_name(scope)].value, self._key):
-                return True
-        return False
+        if self._passwords:
+            return bool(self._role(scope))
+        return any(_same(value, self._key) for value in _cookies(scope))
+
+    def _role(self, scope: Scope) -> str:
+        """The role of the visitor who sends a request; nothing for a stranger, or where roles are not given."""
+        known = (recognised(value) for value in _cookies(scope)) if self._passwords else ()
+        return next((found[0] for found in known if found is not None), "")
+
+    def _uploads(self, scope: Scope) -> bool:
+        return str(scope.get("path", "")).startswith(UPLOADS)
 
     async def _ask_token(self, scope: Scope, send: Send) -> None:
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         given = next((content for name, content in query if name == TOKEN), None)
         if given is not None and _same(given, self._key):
-            await self._let_in(scope, send, [pair for pair in query if pair[0] != TOKEN])
+            await self._let_in(scope, send, [pair for pair in query if pair[0] != TOKEN], self._key)
             return
         told = "is not the one of this server" if given is not None else "is missing in this address"
         await _answer(
@@ -172,22 +263,26 @@ class Door:
             return
         given = dict(parse_qsl((await _body(receive)).decode("utf-8", "replace"))).get(FORM, "")
         async with self._turn:  # one at a time, so that many at once wait as long as one after the other
-            right = _same(given, self._password)
+            matches = [role for role, password in self._passwords.items() if _same(given, password)]
+            right = bool(matches)
             self._wrong = 0 if right else self._wrong + 1
             if not right:
                 await asyncio.sleep(min(FIRST_DELAY * 2 ** min(self._wrong - 1, 10), LONGEST_DELAY))
         if right:
             query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-            await self._let_in(scope, send, query)
+            await self._let_in(scope, send, query, signed(matches[0], secrets.token_hex(8)), YEAR)
         else:
             await _answer(send, 401, "That is not the password of this server. Try again.", _FORM)
 
-    async def _let_in(self, scope: Scope, send: Send, query: list[tuple[str, str]]) -> None:
-        """Gives the browser the key and leads it to the same address without the token."""
+    async def _let_in(
+        self, scope: Scope, send: Send, query: list[tuple[str, str]], value: str, seconds: int | None = None
+    ) -> None:
+        """Gives the browser the cookie, for so long, and leads it to the same address without the token."""
         # One slash at the beginning: with two, the browser would go to another server.
         where = "/" + scope["path"].lstrip("/") + (f"?{urlencode(query)}" if query else "")
         secure = "; Secure" if scope.get("scheme") == "https" else ""
-        cookie = f"{_cookie_name(scope)}={self._key}; Path=/; HttpOnly; SameSite=Lax{secure}"
+        kept = "" if seconds is None else f"; Max-Age={seconds}"
+        cookie = f"{_name_for(scope)}={value}; Path=/; HttpOnly; SameSite=Lax{kept}{secure}"
         headers = [(b"location", where.encode("ascii", "replace")), (b"set-cookie", cookie.encode("latin-1"))]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
@@ -207,10 +302,25 @@ class NoUploads:
             await self._app(scope, receive, send)
 
 
-def _cookie_name(scope: Scope) -> str:
+def cookie_name(port: int) -> str:
     """Cookies go by host alone: servers at several ports of one would take each other's."""
-    server = scope.get("server") or ("", 0)
-    return f"sinkscope-{server[1]}"
+    return f"sinkscope-{port}"
+
+
+def _name_for(scope: Scope) -> str:
+    return cookie_name((scope.get("server") or ("", 0))[1])
+
+
+def _cookies(scope: Scope) -> list[str]:
+    """The values of this server's cookie that a request carries."""
+    name = _name_for(scope)
+    values = []
+    for header, content in scope.get("headers", []):
+        if header == b"cookie":
+            with contextlib.suppress(CookieError):
+                cookie = SimpleCookie(content.decode("latin-1"))
+                values += [cookie[name].value] if name in cookie else []
+    return values
 
 
 def _same(given: str, right: str) -> bool:

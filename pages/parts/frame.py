@@ -7,11 +7,13 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+from analysis.engine.permissions import NOBODY
 from pages.parts import address, door
 from pages.parts.plain import plain
 from pages.parts.session import engine, why_no_engine
 from pages.parts.sidebar import show_what_began, sidebar
 from pages.parts.trouble import EXPECTED, told
+from pages.parts.who import who
 
 # A file of our own: the browser asks Google's servers for the shape of a `:material/…:` icon of a page.
 ICON = Path(__file__).parents[1] / "icon.svg"
@@ -32,9 +34,8 @@ def show() -> None:
     page = st.navigation(_pages())
     _mark()
     st.html(STYLE)
-    if door.wants_log_in() and not st.user.is_logged_in:
-        st.title("SinkScope")
-        st.button("Log in", on_click=st.login, type="primary")
+    if door.wants_log_in() and who() == NOBODY:
+        _ask_log_in()
         return
     problem = why_no_engine()
     if problem:
@@ -45,6 +46,10 @@ def show() -> None:
     if not slides:
         with told():
             sidebar()
+        if door.wants_log_in():
+            with st.sidebar:
+                st.caption(f"Logged in as {plain(st.user.get('email'))}")
+                st.button("Log out", on_click=st.logout, key="log_out")
     inside = _inside.set(True)
     try:
         page.run()
@@ -58,6 +63,18 @@ def _mark() -> None:
     """The product's mark above the navigation, in the colours of the theme that the visitor sees."""
     theme = "dark" if st.context.theme.type == "dark" else "light"
     st.logo(str(ICON.with_name(LOGO.format(theme=theme))), size="large", icon_image=str(ICON))
+
+
+def _ask_log_in() -> None:
+    """The page of a visitor who has not logged in, or is on no list."""
+    st.title("SinkScope")
+    if st.user.get("is_logged_in"):
+        account = plain(st.user.get("email") or "This account")
+        st.error(f"{account} is on no list of this server. Ask whoever runs it, or log in as somebody else.")
+        st.button("Log out", on_click=st.logout, key="log_out")
+    else:
+        st.caption("This server asks you to log in.")
+        st.button("Log in", on_click=st.login, type="primary", key="log_in")
 
 
 def _pages() -> dict[str, list[StreamlitPage]]:
@@ -86,7 +103,7 @@ def _pages() -> dict[str, list[StreamlitPage]]:
 
 
 def _has_routes() -> bool:
-    if (door.wants_log_in() and not st.user.is_logged_in) or why_no_engine():
+    if (door.wants_log_in() and who() == NOBODY) or why_no_engine():
         return False
     try:
         return any(job.summary.get("experts") for job in engine().jobs("record"))

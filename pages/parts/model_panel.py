@@ -7,6 +7,7 @@ from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
 from pages.parts import controls, permission
+from pages.parts.acting import LOOKS_ONLY
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import demo_models, engine, model_entry, model_in_use, submit, use_model
@@ -21,6 +22,12 @@ def model_panel() -> None:
     used = model_in_use()
     if engine().demo:
         _demo_panel(used)
+        return
+    if not engine().may("run"):
+        st.markdown("**Model in use**")
+        st.markdown(f":material/deployed_code: {code(used.source)}")
+        _about(used)
+        st.caption(LOOKS_ONLY)
         return
     if _LOADING not in st.session_state:
         loading = next((job for job in engine().jobs("load") if not job.ended), None)
@@ -119,6 +126,7 @@ def _ask_for(source: str, device: str, dtype: str, paradigm: str) -> None:
             {"source": source.strip(), "device": device, "dtype": dtype, "paradigm": paradigm}
         )
         # What is wrong with a name or a local folder is said at once, without a worker.
+        engine().check_source(spec.source)
         find(spec.source, spec.paradigm)
         permission.allow(spec.source)
         st.session_state[_LOADING] = submit("load", LoadSpec(model=spec)).id

@@ -17,5 +17,6 @@ def allow(*sources: str) -> None:
 
 
 def allowed(source: str) -> bool:
-    """Whether this visitor has run the model by hand; in a demonstration pages ask nothing by themselves."""
-    return not engine().demo and source in st.session_state.get(_ALLOWED, set())
+    """Whether this visitor has run the model by hand; for one who may not run
+    every job, pages ask nothing by themselves."""
+    return engine().may("run") and source in st.session_state.get(_ALLOWED, set())

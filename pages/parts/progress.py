@@ -8,7 +8,7 @@ from analysis.engine import JobRecord
 from analysis.jobs import JOBS
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain, shortened
-from pages.parts.session import engine, others_wait, restart
+from pages.parts.session import engine, leave, others_wait, restart
 from pages.parts.trouble import EXPECTED, why
 
 
@@ -85,10 +85,18 @@ def log_drawer(record: JobRecord, label: str = "Log") -> None:
 
 
 def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
-    """Stops the job; where another visitor waits for it too, only after saying so. Nothing in a demonstration."""
-    if engine().demo:
+    """Stops the job; where another visitor waits for it too, only after saying so. Nothing for a visitor who may not.
+
+    Of a job that visitors of a shared server asked for together, each can only say that they do not want it any more.
+    """
+    if not engine().may_leave(record):
         return
     icon = ":material/stop_circle:"
+    if not engine().is_theirs_alone(record):
+        if st.button("Leave", key=key, icon=icon, help="Another visitor asked for this job, too; it runs on for them."):
+            leave(record.id)
+            st.rerun()
+        return
     if not others_wait(record.id):
         pressed = st.button(label, key=key, icon=icon, help="Stops this job.")
     else:

@@ -14,6 +14,7 @@ from cache import environment
 from cache.store import Store
 from pages.parts.plain import plain
 from pages.parts.trouble import EXPECTED, why
+from pages.parts.who import who
 
 _MODEL = "model_in_use"
 
@@ -21,7 +22,7 @@ _MODEL = "model_in_use"
 @st.cache_resource(show_spinner=False)
 def engine() -> Engine:
     """The one engine of this server, shared by all visitors."""
-    return Engine(Store())
+    return Engine(Store(), who=who)
 
 
 def why_no_engine() -> str:
@@ -96,6 +97,11 @@ def model_in_use() -> ModelSpec:
         if engine().demo and st.session_state[_MODEL] not in demo_models():
             st.session_state[_MODEL] = ModelSpec()
             not_in_address(f"a model that this demonstration does not run; {ModelSpec().source} is in use instead.")
+        try:
+            engine().check_source(st.session_state[_MODEL].source)
+        except EXPECTED as error:
+            st.session_state[_MODEL] = ModelSpec()
+            not_in_address(f"{why(error)} {ModelSpec().source} is in use instead.")
     spec = st.session_state[_MODEL]
     for name, field in ModelSpec.model_fields.items():
         if getattr(spec, name) != field.default:

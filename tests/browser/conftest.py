@@ -11,6 +11,7 @@ from tests.helpers import server
 # Of what happens, not of how fast: the suite also runs beside other work.
 PATIENCE = 180_000  # ms
 expect.set_options(timeout=PATIENCE)
+POLICY = "Content Security Policy"  # in what the browser says of something that one refused
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 
 
@@ -35,8 +36,11 @@ def visitor(chromium):
     """A browser of one visitor: its own cookies and storage, and its own cache, which an app of many scripts fills."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1600})
     context.set_default_timeout(PATIENCE)
+    refused: list[str] = []
+    context.on("console", lambda message: refused.append(message.text) if POLICY in message.text else None)
     yield context
     context.close()
+    assert refused == [], "the pages' own policy refuses something that they need"
 
 
 @pytest.fixture

@@ -50,6 +50,29 @@ def test_the_printed_address_opens_every_page_and_no_other_does(page, tmp_path):
         expect(page.get_by_role("button", name="Record", exact=True)).to_be_visible()
 
 
+def test_passwords_let_in_those_who_look_and_those_who_run(page, tmp_path):
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text('[sinkscope]\npassword = "for those who run"\nlook_password = "for those who look"\n')
+    with server(tmp_path, "none", "--secrets.files", str(secrets)) as address:
+
+        def give(password: str) -> None:
+            page.goto(f"{address}/denoise")
+            page.get_by_label("Password").fill(password)
+            page.get_by_role("button", name="Come in").click()
+
+        give("a guess")
+        expect(page.get_by_text("That is not the password of this server.")).to_be_visible()
+        assert page.context.cookies() == []
+        give("for those who look")
+        expect(page.get_by_text("You may look at this server").first).to_be_visible()
+        expect(page.get_by_role("button", name="Record", exact=True)).to_be_disabled()
+        page.context.clear_cookies()
+        give("for those who run")
+        expect(page.get_by_role("button", name="Record", exact=True)).to_be_enabled()
+        page.goto(f"{address}/?source=/etc")
+        expect(page.get_by_text("does not open the model").first).to_be_visible()
+
+
 def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
     with server(tmp_path) as address:
         page.goto(f"{address}/denoise")

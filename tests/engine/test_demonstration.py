@@ -100,5 +100,5 @@ def test_without_the_variable_nothing_is_refused(store, monkeypatch):
     monkeypatch.setenv("SINKSCOPE_DEMO", "0")
     engine = Engine(store)
     assert not engine.demo
-    engine.may_change()
+    engine.may_change("remove")
     engine.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pages.parts import door
+from pages.parts import door, page_headers
 from tests.helpers import ROOT, free_port
 
 KEY = "a-key-of-this-server"
@@ -104,7 +104,8 @@ def test_a_wrong_password_waits_twice_as_long_each_time_and_a_right_one_comes_in
         waited.append(seconds)
 
     monkeypatch.setattr(door.asyncio, "sleep", sleep)
-    guard = door.Door(inside, KEY, password="correct horse")
+    monkeypatch.setattr(door, "_secrets", secrets_of(sinkscope={"password": "correct horse"}))
+    guard = door.Door(inside, passwords=door._passwords())
     assert ask(guard)[0] == 401 and b"<form" in ask(guard)[2]
     for _ in range(9):
         status, headers, _ = ask(guard, method="POST", body=b"password=wrong")
@@ -144,14 +145,84 @@ def test_an_endless_form_is_read_to_a_bound():
     ],
 )
 def test_a_server_that_others_reach_wants_a_password_or_a_log_in(monkeypatch, address, loopback):
-    monkeypatch.setattr(door, "_secrets", lambda section: {})
+    monkeypatch.setattr(door, "_secrets", secrets_of())
     assert door.is_loopback(address) == loopback
     assert bool(door.why_closed(address)) == (not loopback)
-    for section, found in (("sinkscope", {"password": "x"}), ("auth", {"client_id": "x"})):
-        monkeypatch.setattr(
-            door, "_secrets", lambda asked, section=section, found=found: found if asked == section else {}
-        )
+    monkeypatch.setattr(door.importlib.util, "find_spec", lambda name: object())
+    for found in ({"sinkscope": {"password": "x"}}, {"auth": {"a": 1}, "sinkscope": {"look": ["@example.org"]}}):
+        monkeypatch.setattr(door, "_secrets", secrets_of(**found))
         assert door.why_closed(address) == ""
+
+
+def test_a_log_in_that_lets_in_nobody_or_everybody_does_not_start(monkeypatch):
+    """Anybody has an account with a public provider, so who may come in is listed."""
+    for listed in ({}, {"run": []}, {"look": ""}):
+        monkeypatch.setattr(door, "_secrets", secrets_of(auth={"client_id": "x"}, sinkscope=listed))
+        assert "List who may" in door.why_closed("0.0.0.0") and "List who may" in door.why_closed("localhost")
+
+
+def test_a_log_in_without_its_library_does_not_start(monkeypatch):
+    monkeypatch.setattr(door, "_secrets", secrets_of(auth={"a": 1}, sinkscope={"run": "ada@example.org"}))
+    monkeypatch.setattr(door.importlib.util, "find_spec", lambda name: None)
+    assert "Authlib" in door.why_closed("localhost")
+
+
+def test_roles_go_by_the_lists(monkeypatch):
+    lists = {"run": ["Ada@Example.org"], "look": ["@example.org", "bob@other.org"]}
+    monkeypatch.setattr(door, "_secrets", secrets_of(auth={"client_id": "x"}, sinkscope=lists))
+    assert door.mode() == "log-in" and door.wants_log_in()
+    roles = {"ada@example.org": "run", "eve@example.org": "look", "bob@other.org": "look", "eve@other.org": "", "": ""}
+    assert {address: door.role_of(address) for address in roles} == roles
+    assert door.role_of("eve@sub.example.org.evil.test") == door.role_of("@example.org.evil.test") == ""
+
+
+def test_each_password_gives_its_role_and_each_visitor_a_name(monkeypatch, tmp_path):
+    given = {"password": "the long one", "look_password": "the other one"}
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path))
+    door._signing_key.cache_clear()
+    monkeypatch.setattr(door, "_secrets", secrets_of(sinkscope=given))
+    guard = door.Door(inside, passwords=door._passwords())
+    cookies = []
+    for words in ("the+long+one", "the+other+one", "the+other+one"):
+        status, headers, _ = ask(guard, method="POST", body=f"password={words}".encode())
+        assert status == 303
+        cookies.append(headers[b"set-cookie"].decode().split(";")[0])
+    assert (tmp_path / door.KEY_FILE).stat().st_mode & 0o777 == 0o600
+    known = [door.recognised(cookie.split("=", 1)[1]) for cookie in cookies]
+    assert [role for role, _ in known] == ["run", "look", "look"] and len({name for _, name in known}) == 3
+    assert ask(guard, door.UPLOADS + "/a", method="PUT", cookie=cookies[0])[2] == b"inside"
+    assert ask(guard, door.UPLOADS + "/a", method="PUT", cookie=cookies[1])[0] == 403
+    _, name, signature = cookies[1].split("=", 1)[1].split(".")
+    for forged in (
+        f"run.{name}.{signature}",
+        f"look.{'0' * 16}.{signature}",
+        f"look.{name}.",
+        "run",
+        "",
+        "run..",
+        "é.a.b",
+    ):
+        assert door.recognised(forged) is None
+    door._signing_key.cache_clear()
+    assert door.recognised(cookies[1].split("=", 1)[1]) == ("look", name), "also after a restart"
+    monkeypatch.setattr(door, "_secrets", secrets_of(sinkscope={**given, "look_password": "a new one"}))
+    assert door.recognised(cookies[1].split("=", 1)[1]) is None, "another password lets nobody in who knew the old one"
+    door._signing_key.cache_clear()
+
+
+def test_every_answer_says_what_scripts_may_run_and_that_it_is_not_framed():
+    guard = page_headers.Headers(inside)
+    headers = ask(guard)[1]
+    policy = headers[b"content-security-policy"].decode()
+    assert "frame-ancestors 'none'" in policy and headers[b"x-frame-options"] == b"DENY"
+    scripts = next(part for part in policy.split("; ") if part.startswith("script-src"))
+    assert "'unsafe-inline'" not in scripts and "http" not in scripts and "'sha256-" in scripts
+    assert ask(guard, "/_stcore/stream", kind="websocket") == [{"type": "websocket.accept"}]
+
+
+def secrets_of(**sections):
+    """Stands in for the secrets' file."""
+    return lambda section: sections.get(section, {})
 
 
 def test_a_server_that_others_reach_does_not_start_without_either(tmp_path):

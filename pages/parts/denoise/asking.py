@@ -21,6 +21,7 @@ from analysis.specs import (
     sentence,
 )
 from pages.parts import controls, permission
+from pages.parts.acting import may_record
 from pages.parts.plain import code, plain, shortened
 from pages.parts.recordings.player import play_once
 from pages.parts.recordings.recording import show_recording
@@ -72,7 +73,7 @@ def ask(shown: JobRecord | None, narrow: bool) -> None:
         type="primary",
         icon=":material/fiber_manual_record:",
         width="stretch",
-        disabled=bool(problem),
+        disabled=bool(problem) or not may_record(),
     )
     if sampling is not None:
         note.caption(_plan(sampling, model, checkpoint, seed, given, stored))

@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine.demonstration import refusal
+from analysis.engine.permissions import why_not
 from analysis.figures.dynamics import Series, curves
 from analysis.jobs import AlternativesSummary
 from analysis.models.checkpoint import find
@@ -173,7 +174,9 @@ def _offer(recording: Recording, step: int, position: int, summary: Alternatives
 
 
 def _refused(recording: Recording) -> str:
-    """Why a demonstration writes no branch of this recording, or nothing."""
+    """Why no branch of this recording is written for the visitor, or nothing."""
+    if not engine().may("record"):
+        return why_not(engine().visitor)
     waiting = sum(not job.ended for job in engine().jobs())
     return refusal("record", recording.request(), waiting) if engine().demo else ""
 
@@ -188,6 +191,7 @@ def _written_at(recording: Recording, step: int, position: int) -> int | None:
 
 def _typed(recording: Recording, word: str) -> tuple[int | None, str]:
     try:
+        engine().check_source(recording.model.source)
         checkpoint = find(recording.model.source, recording.model.paradigm)
     except EXPECTED as error:
         st.error(plain(why(error)))

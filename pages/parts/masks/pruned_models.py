@@ -44,6 +44,8 @@ def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:
         st.error("This demonstration opens only the runs in its store.")
         return None
     try:
+        if name not in known:
+            engine().check_folder(name)
         folder = masks_file.open_masks(str(known.get(name, name)))
     except EXPECTED as error:
         st.error(plain(why(error)))

@@ -9,7 +9,7 @@ from analysis.engine import JobRecord
 from analysis.sinks.token_states import SPLITS, Split
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import asking, controls
-from pages.parts.acting import acting_button, may_act
+from pages.parts.acting import acting_button, may_act, may_record
 from pages.parts.plain import plain
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import (
@@ -21,9 +21,9 @@ from pages.parts.recordings.recording import (
     shown_recording,
 )
 from pages.parts.session import engine
-from pages.parts.trouble import EXPECTED, why
+from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
-_TAKEN_IN = "files_taken_in"
+_TAKEN_IN, _PLACE = "files_taken_in", "recording_removed"
 
 
 def choose_recording(shown: JobRecord | None) -> None:
@@ -36,6 +36,7 @@ def choose_recording(shown: JobRecord | None) -> None:
     box = row.container()
     with row.popover("Share", icon=":material/share:", width="content"):
         _download(shown)
+        _share(shown)
         _open_file()
     titles = recording_titles(jobs)
     ids = list(titles)
@@ -72,6 +73,20 @@ def _download(shown: JobRecord | None) -> None:
         )
 
 
+def _share(shown: JobRecord | None) -> None:
+    """Lists the recording shown to the other visitors of this server, or no longer; nothing where there are none."""
+    me = engine().visitor
+    if shown is None or not me.name or me.name not in shown.visitors or not may_record():
+        return
+    st.session_state[f"shared_{shown.id}"] = shown.shared
+    st.toggle(
+        "List it for everyone here",
+        key=f"shared_{shown.id}",
+        help="Else this recording and its prompt are listed to you alone. A link to it opens for everyone.",
+        on_change=lambda: engine().share(shown.id, not shown.shared),
+    )
+
+
 def _open_file() -> None:
     """Takes in a recording dropped on the page. The box is then a new one, so that the server lets go of the bytes."""
     if not may_act():
@@ -97,6 +112,7 @@ def _open_file() -> None:
 
 def opened(job: JobRecord) -> Recording | None:
     """The recording, or None after saying on the page why it cannot be opened."""
+    say_refusal(_PLACE)
     try:
         recording = open_recording(job)
     except EXPECTED as error:
@@ -105,7 +121,7 @@ def opened(job: JobRecord) -> Recording | None:
             "Remove this recording",
             f"remove_{job.id}",
             icon=":material/delete:",
-            on_click=engine().forget_result,  # otherwise asking again would find the file that cannot be opened
+            on_click=_forget,
             args=(job,),
             help="Its file is deleted. The same prompt can then be recorded again.",
         )
@@ -113,6 +129,12 @@ def opened(job: JobRecord) -> Recording | None:
     if recording is None:
         st.warning("This recording is no longer in the store. Record it again on the Denoise page.")
     return recording
+
+
+def _forget(job: JobRecord) -> None:
+    """Removes a file that cannot be opened, which asking again would find."""
+    with refusal_kept(_PLACE):
+        engine().forget_result(job)
 
 
 def recording_to_look_at() -> Recording | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.engine.permissions import NOT_YOURS
 from analysis.engine.runs import Label, Run, remove_run, save_label, score_in, size
 from analysis.evaluation import conditions
 from analysis.figures import pruning as figures
@@ -186,6 +187,9 @@ def _remove(run: Run) -> None:
     with st.popover("Remove", icon=":material/delete:", key=f"remove_{run.id}"):
         if run.record is None:
             st.caption("No job of this store made this folder, so it is not removed here. Remove the folder itself.")
+            return
+        if not engine().is_theirs_alone(run.record):
+            st.caption(NOT_YOURS)
             return
         st.caption(f"The run goes, and what was said of it; evaluations keep their numbers. {freed}")
         acting_button("Remove it for good", f"remove_now_{run.id}", on_click=remove_run, args=(engine(), run))

@@ -12,6 +12,7 @@ from pages.parts.acting import acting_button
 from pages.parts.charts import table
 from pages.parts.progress import job_title
 from pages.parts.session import engine
+from pages.parts.trouble import refusal_kept, say_refusal
 
 _TICKED = "disk_ticked"
 
@@ -56,10 +57,12 @@ def disk() -> None:
             with st.popover(f"Remove {len(ticked)} ({freed})", icon=":material/delete:", key=_TICKED):
                 st.caption("What is removed has to be computed again. Jobs that asked the same go with it.")
                 acting_button("Remove for good", "disk_remove", on_click=_remove, args=(ticked,))
+        say_refusal(_TICKED)
 
 
 def _remove(ticked: list[Stored]) -> None:
-    remove(engine(), [stored.record for stored in ticked])
+    with refusal_kept(_TICKED):
+        remove(engine(), [stored.record for stored in ticked])
 
 
 def _row(stored: Stored, names: dict[str, str]) -> dict[str, object]:

@@ -1,0 +1,296 @@
+"""Who may do what: one table, which the engine goes by, the pages ask, and docs/security.md shows.
+
+A visitor comes with a role. `owner` is whoever uses SinkScope on their own machine, and the server itself; `run` and
+`look` are the roles of a shared server; `guest` is anybody at a demonstration; `nobody` has not logged in.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from analysis.engine.demonstration import LONGEST_PROMPT, MOST_TOKENS, MOST_WAITING, ONLY_READ
+from analysis.engine.records import JobRecord
+from analysis.errors import UserError, shorten
+from analysis.models.registry import BUNDLED_PAIR, MODELS, entry
+from analysis.specs import ModelSpec, Replay, Spec
+from cache import environment
+from cache.environment import VisitorLimits
+
+YES, NO = "yes", "no"
+ROLES = {
+    "owner": "local",
+    "run": "shared, role *run*",
+    "look": "shared, role *look*",
+    "guest": "demonstration",
+    "nobody": "",
+}
+"""By name, the column of the table; the last is let into none."""
+LOOKS_ONLY = "You may look at this server, and start or change nothing. Ask whoever runs it for the role 'run'."
+NOT_IN = "You are not logged in to this server. Log in first."
+NOT_YOURS = "Another visitor asked for this. Only what you alone asked for can be stopped or removed by you."
+TEXTS = ("prompt", "own_prompts", "prompts", "tokens")
+"""Fields of specs that hold what a visitor wrote."""
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who asks. name: what their jobs are told by from others'; empty where all are one."""
+
+    role: str = "owner"
+    name: str = ""
+
+
+OWNER, GUEST, NOBODY = Visitor(), Visitor("guest"), Visitor("nobody")
+
+
+@dataclass(frozen=True)
+class Permission:
+    """What a role may do: yes, no, or within what the words say."""
+
+    what: str
+    owner: str
+    run: str
+    look: str
+    guest: str
+
+    def of(self, role: str) -> str:
+        """The cell of a role."""
+        return NO if role == "nobody" else str(getattr(self, role))
+
+
+_OWN = "what they alone asked for"
+PERMISSIONS: dict[str, Permission] = {
+    "see": Permission("see what is stored, download and export it", YES, YES, YES, YES),
+    "others": Permission(
+        "see prompts and texts of other visitors in lists", YES, "those that were shared", "those that were shared", YES
+    ),
+    "record": Permission(
+        "record a prompt with the bundled pair",
+        YES,
+        "within SINKSCOPE_VISITOR_LIMITS",
+        NO,
+        f"up to {LONGEST_PROMPT} characters, {MOST_TOKENS} new tokens and steps, branches among them, while fewer than "
+        f"{MOST_WAITING} jobs run or wait",
+    ),
+    "run": Permission("run every other job", YES, "within SINKSCOPE_VISITOR_LIMITS", NO, NO),
+    "hub": Permission("use models of the hub", YES, "those of SINKSCOPE_HUB_MODELS", NO, NO),
+    "read": Permission(
+        "read folders of models, calibration texts and results of lm-eval",
+        "what the server's user may read",
+        "under SINKSCOPE_MODEL_DIRS, SINKSCOPE_OUTPUT_DIRS and in the store",
+        NO,
+        NO,
+    ),
+    "write": Permission(
+        "have pruned models written",
+        "where the server's user may write",
+        "into the store and under SINKSCOPE_OUTPUT_DIRS",
+        NO,
+        NO,
+    ),
+    "tasks": Permission(
+        "run tasks of their own, whose YAML runs Python", YES, "the folders of SINKSCOPE_TASK_DIRS", NO, NO
+    ),
+    "upload": Permission("open a recording from a file", YES, "within SINKSCOPE_VISITOR_LIMITS", NO, NO),
+    "cancel": Permission("stop jobs", YES, _OWN, NO, NO),
+    "label": Permission("name, tag and annotate runs", YES, YES, NO, NO),
+    "remove": Permission("remove what is stored", YES, _OWN, NO, NO),
+}
+"""What may be done, by name."""
+
+
+def table() -> str:
+    """The table as docs/security.md shows it."""
+    shown = [role for role in ROLES if role != "nobody"]
+    rows = [f"| who may | {' | '.join(ROLES[role] for role in shown)} |", "| --- " * (len(shown) + 1) + "|"]
+    rows += [f"| {row.what} | {' | '.join(row.of(role) for role in shown)} |" for row in PERMISSIONS.values()]
+    return "\n".join(rows)
+
+
+def may(visitor: Visitor, action: str) -> bool:
+    """Whether a visitor may do this at all, maybe within limits. Raises KeyError for an action the table lacks."""
+    return PERMISSIONS[action].of(visitor.role) != NO
+
+
+def why_not(visitor: Visitor) -> str:
+    """What is said to a visitor whose cell says no."""
+    return {"guest": ONLY_READ, "nobody": NOT_IN}.get(visitor.role, LOOKS_ONLY)
+
+
+def demand(visitor: Visitor, action: str, record: JobRecord | None = None) -> None:
+    """Raises the UserError of a visitor who may not do this. record: the job that it is done to."""
+    if not may(visitor, action):
+        raise UserError(why_not(visitor))
+    if PERMISSIONS[action].of(visitor.role) == _OWN and record is not None and set(record.visitors) != {visitor.name}:
+        raise UserError(NOT_YOURS)
+
+
+# --- what a visitor may name ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Places:
+    """What visitors of a shared server may name, as set when it starts. store: folders of the store."""
+
+    hub: frozenset[str]
+    read: tuple[Path, ...]
+    write: tuple[Path, ...]
+    tasks: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, store: Collection[Path]) -> "Places":
+        """By the environment. Raises VariableError for a variable that holds what it may not."""
+
+        def folders(name: str) -> tuple[Path, ...]:
+            return tuple(folder.resolve() for folder in environment.value(name) or ())
+
+        inside = tuple(folder.resolve() for folder in store)
+        outputs = folders("SINKSCOPE_OUTPUT_DIRS")
+        named = environment.value("SINKSCOPE_HUB_MODELS")
+        offered = (model.source for name, model in MODELS.items() if name not in BUNDLED_PAIR)
+        return cls(
+            hub=frozenset(offered if named is None else named),
+            read=(*inside, *outputs, *folders("SINKSCOPE_MODEL_DIRS")),
+            write=(*inside, *outputs),
+            tasks=folders("SINKSCOPE_TASK_DIRS"),
+        )
+
+
+def check_model(source: str, places: Places) -> None:
+    """Raises UserError for a model that visitors of a shared server may not use; nothing is looked up on the disk for
+    one that is not allowed."""
+    known = entry(source)
+    if source in BUNDLED_PAIR or (known is not None and known.name in BUNDLED_PAIR):
+        return
+    target = source if known is None else known.source
+    if target in places.hub and not Path(target).exists():  # a folder of that name would be taken for it
+        return
+    if not _inside(target, places.read):
+        raise UserError(
+            f"This server does not open the model '{shorten(source)}': it is not on its list. Whoever runs it adds hub "
+            "ids to SINKSCOPE_HUB_MODELS and folders to SINKSCOPE_MODEL_DIRS."
+        )
+
+
+def check_folder(folder: str, places: Places) -> None:
+    """Raises UserError for a file or folder that visitors of a shared server may not read."""
+    if not _inside(folder, places.read):
+        raise UserError(
+            f"This server does not read '{shorten(folder)}'. Whoever runs it adds folders to SINKSCOPE_MODEL_DIRS."
+        )
+
+
+def check_named(spec: Spec, places: Places, texts: Collection[str]) -> None:
+    """Raises UserError where a spec names a model or a folder that visitors of a shared server may not name.
+
+    texts: names of calibration texts, which are no files.
+    """
+    for name, value in _fields(spec):
+        if isinstance(value, ModelSpec):
+            check_model(value.source, places)
+        elif name in ("folders", "beside", "pruned") or (name == "data" and value not in texts):
+            for folder in (value,) if isinstance(value, str) else value:
+                check_folder(folder, places)
+        elif name == "out" and value and not _inside(value, places.write):
+            raise UserError(
+                f"This server does not write into '{shorten(value)}'. Leave the folder empty, and it is kept in the "
+                "store; whoever runs the server adds others to SINKSCOPE_OUTPUT_DIRS."
+            )
+        elif name == "include_path" and value and not _inside(value, places.tasks):
+            raise UserError(
+                f"This server does not run tasks of '{shorten(value)}', since their files run Python. Whoever runs it "
+                "adds folders to SINKSCOPE_TASK_DIRS."
+            )
+        elif name in ("tasks", "prompts") and not isinstance(value, int):
+            tasks = (value,) if isinstance(value, str) else value
+            files = [task for task in tasks if isinstance(task, str) and task.lower().endswith((".yaml", ".yml"))]
+            if name == "tasks" and files:
+                raise UserError(f"This server takes tasks by name, not the file '{shorten(files[0])}'.")
+
+
+def _inside(path: str, folders: Collection[Path]) -> bool:
+    try:
+        resolved = Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return any(resolved.is_relative_to(folder) for folder in folders)
+
+
+def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field of a spec and of the specs inside it, with the models it names."""
+    if isinstance(value, ModelSpec):
+        yield name, value
+    elif isinstance(value, BaseModel):
+        for field in type(value).model_fields:
+            yield from _fields(getattr(value, field), field)
+    elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
+        for item in value:
+            yield from _fields(item, name)
+    else:
+        yield name, value
+
+
+# --- how much a visitor may ask ---------------------------------------------------------------------------------
+
+
+def check_limits(spec: Spec, limits: VisitorLimits, waiting: int, stored: int) -> None:
+    """Raises UserError for a job beyond what each visitor of a shared server may ask.
+
+    waiting: this visitor's jobs that run or wait; stored: bytes of what their jobs left.
+    """
+    fields = list(_fields(spec))
+    characters = sum(_characters(value) for name, value in fields if name in TEXTS or name == "word")
+    steps = [value for name, value in fields if name in ("steps", "gen_length") and isinstance(value, int)]
+    sampling = getattr(spec, "sampling", None)
+    most = max(
+        [*steps, sampling.forwards() if sampling is not None and not isinstance(sampling, Replay) else 0], default=0
+    )
+    if characters > limits.characters:
+        raise UserError(f"A visitor of this server may give {limits.characters:,} characters; this has {characters:,}.")
+    if most > limits.steps:
+        raise UserError(f"A visitor of this server may ask for {limits.steps:,} steps and tokens; this has {most:,}.")
+    if waiting >= limits.jobs:
+        raise UserError(f"{waiting} of your jobs run or wait already, as many as this server takes. Wait for one.")
+    check_disk(limits, stored)
+
+
+def check_disk(limits: VisitorLimits, stored: int) -> None:
+    """Raises UserError for a visitor whose jobs have left as much as the limit lets them."""
+    if stored >= limits.disk:
+        raise UserError(
+            f"What you asked for takes {stored / 2**30:.1f} GiB in the store, and each visitor has "
+            f"{limits.disk / 2**30:.1f} GiB. Remove some of it on the page Runs."
+        )
+
+
+def _characters(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    return sum(_characters(item) for item in value) if isinstance(value, tuple) else int(isinstance(value, int))
+
+
+# --- whose text is listed to whom -------------------------------------------------------------------------------
+
+
+def is_listed(record: JobRecord, visitor: Visitor) -> bool:
+    """Whether a job stands in a visitor's lists. One that holds no visitor's words always does."""
+    if not visitor.name or not record.visitors or record.shared or visitor.name in record.visitors:
+        return True
+    return not holds_words(record)
+
+
+def holds_words(record: JobRecord) -> bool:
+    """Whether a job's parameters hold a text that a visitor wrote, or tokens of one."""
+    from analysis.jobs import JOBS
+
+    fields = JOBS[record.kind].spec.model_fields
+    for name in TEXTS:
+        value = record.spec.get(name)
+        if name not in fields or not value or value == fields[name].default:
+            continue
+        if not (name == "prompts" and isinstance(value, str | int)):  # a benchmark's name, or how many
+            return True
+    return False

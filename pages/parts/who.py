@@ -1,0 +1,34 @@
+"""In whose name a page asks: the role and the name of the visitor whose page is being drawn."""
+
+import hashlib
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from analysis.engine.permissions import GUEST, NOBODY, OWNER, Visitor
+from pages.parts import door
+
+
+def who() -> Visitor:
+    """The visitor of this script's run; the owner for every other thread, which is the server's own."""
+    if get_script_run_ctx() is None:
+        return OWNER
+    match door.mode():
+        case "local":
+            return OWNER
+        case "demonstration":
+            return GUEST
+        case "password":
+            known = door.recognised(st.context.cookies.get(door.cookie_name(st.get_option("server.port")), ""))
+            return Visitor(*known) if known else NOBODY
+        case _:
+            return _logged_in()
+
+
+def _logged_in() -> Visitor:
+    """By the log-in: the role of an address on the lists, and a name that does not give the address away."""
+    if not st.user.get("is_logged_in"):
+        return NOBODY
+    address = str(st.user.get("email") or "")
+    role = door.role_of(address) if st.user.get("email_verified", True) else ""
+    return Visitor(role, hashlib.sha256(address.lower().encode()).hexdigest()[:16]) if role else NOBODY
