@@ -10,6 +10,7 @@ from typing import Any
 import diskcache
 
 from cache.disk import PlainDisk
+from cache.salvage import salvage
 
 DATABASE = "cache.db"
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -36,7 +37,8 @@ def make_folder(folder: Path, private: bool) -> None:
 
 
 def open_cache(folder: Path, what: str, thorough: bool = True, **settings: Any) -> tuple[diskcache.Cache, str]:
-    """The cache in `folder`, made if need be; and a sentence where a damaged one was set aside for it, or "".
+    """The cache in `folder`, made if need be; and a sentence where a damaged one was set aside for it, or "". What can
+    still be read of that is copied.
 
     what: what it holds, for that sentence. thorough: reads the whole database, not only its first pages. A database of
     no bytes is damaged: SQLite would take it for a new one. Raises StoreError where it can neither be opened nor set
@@ -56,7 +58,12 @@ def open_cache(folder: Path, what: str, thorough: bool = True, **settings: Any) 
         ) from error
     if not damage:
         return cache, ""
-    return cache, f"The database of {what} was damaged ({damage}). It was set aside as '{aside}', and a new one begun."
+    rows = salvage(aside, DATABASE, cache)
+    kept = f" with the {rows} rows that could still be read" if rows else ""
+    return (
+        cache,
+        f"The database of {what} was damaged ({damage}). It was set aside as '{aside}', and a new one begun{kept}.",
+    )
 
 
 def _damage(database: Path, thorough: bool) -> str:

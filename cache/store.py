@@ -14,7 +14,9 @@ from platformdirs import user_cache_path
 from cache import environment
 from cache.disk import RefusedRow
 from cache.opening import DATABASE, StoreError, make_folder, open_cache
+from cache.salvage import back_up, backed_up
 
+BACKUP = "runs-backup.jsonl"  # of jobs, names and places of folders, for a database that is damaged beyond reading
 RESULTS_LIMIT = 20 * 2**30  # bytes
 SCRATCH_DAYS = 7  # how long finished phases of a job that did not end are kept after their last use
 _JOB, _LIVE, _FOLDER, _LABEL = "job:", "live:", "folder:", "label:"
@@ -64,8 +66,32 @@ class Store:
         )
         self._runs, lost_runs = open_cache(self.root / "runs", "jobs", eviction_policy="none")
         if lost_runs:
-            lost_runs += f" Earlier jobs are not listed. Pruned models that were kept are still in '{self.kept}'."
+            lost_runs += f" {self._restore()} Pruned models that were kept are still in '{self.kept}'."
+        else:
+            back_up(self._lasting_rows, self.root / BACKUP)
         self.notices = [notice for notice in (lost_results, lost_runs) if notice]
+
+    def _restore(self) -> str:
+        """Puts back what the copy of a damaged database held and the new one lacks; says so."""
+        rows = {name: text for name, text in backed_up(self.root / BACKUP).items() if self._runs.add(name, text)}
+        jobs = sum(name.startswith(_JOB) for name in rows)
+        there = len(self._job_ids())
+        if not there:
+            return "Earlier jobs are not listed."
+        return f"{there} jobs are listed, {jobs} of them from the last copy; what is newer and missing is lost."
+
+    def _lasting_rows(self) -> dict[str, str]:
+        return {name: text for name in self._names("") if (text := self._lasting(name))}
+
+    def _lasting(self, name: str) -> str:
+        """A row that nothing could make again: a job, a label, where a folder lies. Else nothing."""
+        if not name.startswith((_JOB, _FOLDER, _LABEL)):
+            return ""
+        try:
+            text = self._runs.get(name)
+        except (RefusedRow, ValueError, OSError, sqlite3.Error):
+            return ""
+        return text if isinstance(text, str) else ""
 
     @property
     def incoming(self) -> Path:

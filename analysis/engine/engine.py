@@ -18,7 +18,7 @@ from analysis.engine.foresight import Foresight, foresee
 from analysis.engine.job_store import JobStore
 from analysis.engine.permissions import GUEST, OWNER, Places, Visitor
 from analysis.engine.planned import Planner
-from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives, new_owner
+from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives_here, new_owner, retire
 from analysis.engine.studies import Part, Studies
 from analysis.engine.sweeps import Point, Sweeps
 from analysis.errors import UserError
@@ -29,6 +29,8 @@ from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import ModelSpec, Replay, Spec, SweepSpec, sentence
 from cache import environment
 from cache.keys import code_version, imported_key
+from cache.opening import StoreError
+from cache.presence import Presence
 from cache.store import Result, Store
 
 _ABANDONED = 86400  # seconds after which files in `incoming` that no job is known for are removed
@@ -40,8 +42,9 @@ class Engine:
     scheduler: address of a running dask cluster; SINKSCOPE_SCHEDULER, else local workers. devices, memory_limit: of the
     local workers, see `cluster.start_local`. alone: it runs what it is asked, and goes on with nothing that an engine
     before it left. who: the visitor in whose name the calling thread asks (`permissions`); without it, the owner of the
-    machine. demo: whether it is a demonstration (`demonstration`), by SINKSCOPE_DEMO. Raises UserError for an
-    environment variable or an address that cannot be used.
+    machine. serves: whether it is the one server of the store. demo: whether it is a demonstration, by
+    SINKSCOPE_DEMO. Raises UserError for an environment variable or an address that cannot be used, and StoreError where
+    another server has the store.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Engine:
         memory_limit: int | None = None,
         alone: bool = False,
         who: Callable[[], Visitor] | None = None,
+        serves: bool = False,
     ) -> None:
         problems = environment.problems()
         if problems:
@@ -64,7 +68,15 @@ class Engine:
         self.scheduler = (environment.value("SINKSCOPE_SCHEDULER") or "") if scheduler is None else scheduler
         self._warning = check_scheduler(self.scheduler) if self.scheduler else ""
         self._owner = new_owner()
-        self._book = JobStore(store)
+        self._presence = Presence(store.root, self._owner)
+        if serves:
+            try:
+                self._presence.serve(lives_here)
+            except StoreError:
+                self._presence.leave()
+                retire(self._owner)
+                raise
+        self._book = JobStore(store, self._presence)
         self._askers: dict[str, set[str]] = {}  # who waits for a job; nobody for one of a server before this one
 
         def workers() -> Cluster:
@@ -94,7 +106,10 @@ class Engine:
     def _take_over(self) -> None:
         """Goes on where an engine stopped whose process is gone: its queue, and its jobs on the cluster. What ran in
         its own workers reads interrupted."""
-        left = [record for record in reversed(self._book.jobs()) if not record.ended and not lives(record.owner)]
+        unfinished = [record for record in reversed(self._book.jobs()) if not record.ended]
+        elsewhere = {record.owner for record in unfinished if self._book.lives(record.owner)}
+        living = self._presence.living({owner for owner in elsewhere if not lives_here(owner)})
+        left = [record for record in unfinished if record.owner not in living and not lives_here(record.owner)]
         queued, running, planned = [], [], []
         for record in left:
             if JOBS[record.kind].run is None:
@@ -175,7 +190,9 @@ class Engine:
             entered = self._planners[record.kind].enter(record, spec)
             return self._book.list_for(entered.id, record.visitors) or entered
         key = known_key(record.kind, spec)
-        left = next((job for job in self.jobs(record.kind) if key and job.key == key and _left_behind(job)), None)
+        left = next(
+            (job for job in self._book.jobs(record.kind) if key and job.key == key and self._left_behind(job)), None
+        )
         # What is asked again of an engine that is gone keeps its record, or the next engine would run it once more.
         record = record.model_copy(update={"key": key, "id": left.id if left is not None else record.id})
         stored = self.store.result(key) if key else None
@@ -193,6 +210,8 @@ class Engine:
         with self._book.changed:
             if self._closed:
                 raise UserError("The job engine has been stopped. Restart SinkScope.")
+            if self._presence.lost:
+                raise UserError("Another SinkScope server has taken this store over. Use that one.")
             same = next(
                 (
                     job
@@ -217,6 +236,10 @@ class Engine:
     def _ended(self, job_id: str) -> bool:
         record = self.job(job_id)
         return record is None or record.ended
+
+    def _left_behind(self, job: JobRecord) -> bool:
+        """Whether it waits or runs by its record alone: its engine is gone, and so are that engine's workers."""
+        return not job.ended and not job.scheduler and not self._book.lives(job.owner)
 
     def _mine(self, record: JobRecord) -> bool:
         return record.owner == self._owner
@@ -523,7 +546,12 @@ class Engine:
             f"SinkScope's folder cannot be written ({self._book.unwritable}). What happens now is lost when the server "
             "stops. Free some space."
         )
-        return [text for text in (self._dispatcher.trouble, self._warning, unwritable, *self.store.notices) if text]
+        lost = self._presence.lost and (
+            "Another SinkScope server has taken this store over, while this one was suspended. Stop this one."
+        )
+        return [
+            text for text in (lost, self._dispatcher.trouble, self._warning, unwritable, *self.store.notices) if text
+        ]
 
     @property
     def shares_store(self) -> bool:
@@ -556,8 +584,4 @@ class Engine:
         for planner in self._planners.values():
             planner.close()
         self._dispatcher.close()
-
-
-def _left_behind(job: JobRecord) -> bool:
-    """Whether it waits or runs by its record alone: its engine is gone, and so are that engine's workers."""
-    return not job.ended and not job.scheduler and not lives(job.owner)
+        self._presence.leave()

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.engine.records import JobRecord, LogLine, Progress, read_record
+from analysis.engine.records import JobRecord, LogLine, Progress, lives, read_record
 from analysis.jobs import JOBS
+from cache.presence import Presence
 from cache.store import Store
 
 KEPT_RECORDS = 200  # of ended jobs that leave nothing to come back to
@@ -29,17 +30,22 @@ class _Live:
 class JobStore:
     """Records, progress and logs. Read the store once; this process is the one that writes them. Safe across threads.
 
-    changed: notified whenever a record changes. unwritable: why the store could not be written, or nothing.
+    presence: what is seen of the other programs at the store. changed: notified whenever a record changes. unwritable:
+    why the store could not be written, or nothing.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, presence: Presence) -> None:
+        self.store, self.presence = store, presence
         self.changed = threading.Condition(threading.RLock())
         self.unwritable = ""
         stored = [read_record(fields) for fields in store.jobs()]
         self._records: dict[str, JobRecord] = {record.id: record for record in stored if record is not None}
         self._live: dict[str, _Live] = {}
         self._flushed = 0.0
+
+    def lives(self, owner: str) -> bool:
+        """Whether that engine still runs, here or elsewhere."""
+        return lives(owner, self.presence)
 
     # --- records ---
 

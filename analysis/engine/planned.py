@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Generic, Protocol, TypeVar
 
 from analysis.engine.job_store import JobStore
-from analysis.engine.records import JobRecord, lives
+from analysis.engine.records import JobRecord
 from analysis.engine.worker import reason
 from analysis.models.checkpoint import find
 from analysis.specs import JobSpec, ModelSpec, Spec
@@ -87,7 +87,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
             for other in self._book.jobs(self.kind):
                 if other.spec != record.spec or other.id == record.id:
                     continue
-                if other.id in self._live or (not other.ended and lives(other.owner)):
+                if other.id in self._live or (not other.ended and self._book.lives(other.owner)):
                     return other
                 if other.state == "done" and other.code == record.code and self._whole(other):
                     return other
@@ -151,7 +151,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
             child = self._engine.job(job_id)
             if child is None:
                 continue
-            if not child.ended and not lives(child.owner):
+            if not child.ended and not self._book.lives(child.owner):
                 self._book.finish(child.id, "interrupted", reason="SinkScope was stopped while this job ran.")
                 child = self._engine.job(job_id) or child
             if child.ended and child.state in states:

@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, cast, overload
 
-import psutil
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from analysis.jobs import JOBS
 from analysis.specs import JobSpec, Spec
+from cache.presence import Presence, this_process
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 SpecType = TypeVar("SpecType", bound=Spec)
@@ -121,7 +121,7 @@ _numbers = itertools.count()
 
 def new_owner() -> str:
     """A name for an engine of this process."""
-    owner = f"{_process(psutil.Process())}#{next(_numbers)}"
+    owner = f"{this_process()}#{next(_numbers)}"
     _living.add(owner)
     return owner
 
@@ -131,17 +131,14 @@ def retire(owner: str) -> None:
     _living.discard(owner)
 
 
-def lives(owner: str) -> bool:
-    """Whether that engine, in this process or another one on this machine, still runs."""
+def lives_here(owner: str) -> bool:
+    """Whether that engine of this process has not been closed."""
+    return owner in _living
+
+
+def lives(owner: str, presence: Presence) -> bool:
+    """Whether that engine, in this process, in another one on this machine, or elsewhere, still runs."""
     process, _, number = owner.partition("#")
-    if number and process == _process(psutil.Process()):
-        return owner in _living
-    try:
-        return _process(psutil.Process(int(process.partition("@")[0]))) == process
-    except (ValueError, psutil.Error):
-        return False
-
-
-def _process(process: psutil.Process) -> str:
-    # Process ids are used again; with the time it started, one names a process for good.
-    return f"{process.pid}@{process.create_time():.2f}"
+    if number and process == this_process():
+        return lives_here(owner)
+    return presence.lives(owner)

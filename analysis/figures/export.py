@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from jinja2 import Environment, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis.figures.player import player_html
+from analysis.figures.player import player_html, player_script
 from analysis.figures.presentation import presenter_js
 from analysis.figures.style import CLICK_HINT
 
@@ -41,11 +42,6 @@ h2{break-after:avoid}.card{break-inside:avoid}tr{break-inside:avoid}
 table{display:table;font-size:9px;width:100%}td,th{padding:.1rem .25rem;overflow-wrap:anywhere}
 details,.present,.modebar{display:none!important}}"""
 _PAPER = 680  # pixels: what a plot may take of a page of A4 or Letter with a browser's margins
-# All that is needed is inside: nothing may be fetched, and nothing may be sent.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
-    "form-action 'none'; base-uri 'none'"
-)
 # Plotly's script is 4.8 MB; packed it is 1.9. Browsers unpack it without a network.
 _UNPACK = """(async () => {
   const text = document.getElementById("packed").textContent, bytes = new Uint8Array(text.length / 5 * 4);
@@ -177,9 +173,7 @@ _PAGE = """<!doctype html>
 <script>{{ unpack }}</script>
 {% endif %}
 {% if slides %}
-<script type="module">
-{{ slides }}
-</script>
+<script type="module">{{ slides }}</script>
 {% endif %}
 </body>
 </html>
@@ -221,7 +215,12 @@ def page_html(
 ) -> str:
     """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON. lead: sentences
     that stand first. slides: whether it can be presented, its sections as slides."""
-    size, packed = _plotly() if any(exhibit.figure is not None for exhibit in exhibits) else (0, "")
+    figures = [exhibit.figure for exhibit in exhibits if exhibit.figure is not None]
+    size, packed = _plotly() if figures else (0, "")
+    slides_script = f"\n{presenter_js()}{_SLIDES}\n" if slides else ""
+    scripts = [slides_script] if slides else []
+    scripts += [_UNPACK, get_plotlyjs()] if figures else []
+    scripts += [player_script()] if any(exhibit.playback is not None for exhibit in exhibits) else []
     shown = [
         {
             "title": exhibit.title,
@@ -240,19 +239,31 @@ def page_html(
         style=Markup(_STYLE),
         cards=cards,
         lead=lead,
-        policy=_POLICY,
+        policy=Markup(_policy(scripts, figures)),
         exhibits=shown,
         settings=json.dumps(settings, indent=2, ensure_ascii=False, default=str),
         size=size,
         packed=Markup(packed),
         unpack=Markup(_UNPACK),
-        slides=Markup(presenter_js() + _SLIDES) if slides else "",
+        slides=Markup(slides_script),
     )
 
 
 @cache
 def _template() -> Template:
     return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
+
+
+def _policy(scripts: Sequence[str], figures: Sequence[go.Figure]) -> str:
+    """The Content-Security-Policy: all that is needed is inside, so nothing may be fetched or sent, and no script runs
+    but these. WebGL traces compile functions."""
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    compiled = " 'unsafe-eval'" if any(trace.type.endswith("gl") for figure in figures for trace in figure.data) else ""
+    return (
+        f"default-src 'none'; script-src {allowed}{compiled}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "font-src data:; form-action 'none'; base-uri 'none'"
+    )
 
 
 def _table(table: pd.DataFrame) -> str:

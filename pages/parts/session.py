@@ -22,7 +22,7 @@ _MODEL = "model_in_use"
 @st.cache_resource(show_spinner=False)
 def engine() -> Engine:
     """The one engine of this server, shared by all visitors."""
-    return Engine(Store(), who=who)
+    return Engine(Store(), who=who, serves=True)
 
 
 def why_no_engine() -> str:

@@ -1,4 +1,4 @@
-"""An exported page in a real browser: it opens from the disk, draws, fetches nothing, and is small."""
+"""An exported page in a real browser: it opens from the disk, draws, fetches nothing, runs only its own scripts."""
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 
 from analysis.figures import sinks as figures
 from analysis.figures.export import Card, Exhibit, page_html
+from analysis.figures.player import Track, playback
+from tests.browser.helpers import HOSTILE
 
 pytestmark = pytest.mark.slow
 
@@ -35,3 +37,54 @@ def test_an_exported_page_draws_without_a_network(page, tmp_path):
     expect(page.locator("html")).to_have_js_property("scrollWidth", 390)  # a wide table scrolls in itself
     assert errors == [] and asked == [path.as_uri()]
     assert path.stat().st_size < 2_000_000
+
+
+def test_text_from_outside_runs_no_script_in_an_exported_page_and_no_script_of_others_runs(page, tmp_path):
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    figure = go.Figure(go.Scattergl(x=[1, 2], y=[1, 2], name=HOSTILE, text=[HOSTILE] * 2, mode="markers"))
+    figure.update_layout(title=HOSTILE, xaxis_title=HOSTILE, showlegend=True)
+    tokens, no = np.array([[0, 1], [1, 1]]), np.zeros((2, 2), bool)
+    track = Track(
+        title=HOSTILE,
+        tokens=tokens,
+        final=tokens[-1],
+        names={0: HOSTILE, 1: HOSTILE},
+        mask_token=0,
+        present=~no,
+        given=no,
+        undecided=tokens == 0,
+        accepted=no,
+        written=no,
+        edited=no,
+        taken_back=no,
+        confidence=np.full((2, 2), 0.5),
+        mass=np.ones((2, 2)),
+        sinks=tokens == 1,
+        thresholds=np.ones(2),
+    )
+    exhibit = Exhibit(
+        HOSTILE, HOSTILE, figure, pd.DataFrame({HOSTILE: [HOSTILE]}), (HOSTILE,), playback([track]), HOSTILE
+    )
+    html = page_html(HOSTILE, {"prompt": HOSTILE}, [exhibit], [Card(HOSTILE, HOSTILE, HOSTILE)], [HOSTILE], slides=True)
+    path = tmp_path / "export.html"
+    path.write_text(html, encoding="utf-8")
+    page.goto(path.as_uri())
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    expect(page.locator(".sinkscope-player input[type=range]")).to_be_visible()
+    expect(page.get_by_text(HOSTILE).first).to_be_visible()
+    page.locator(".js-plotly-plot .nsewdrag").first.hover()
+    assert page.evaluate("window.ran") is None and errors == []
+
+
+def test_a_script_that_got_into_an_exported_page_does_not_run(chromium, tmp_path):
+    html = page_html("Title", {}, [Exhibit("Bars", "Bars.", go.Figure(go.Bar(y=[1, 2])))])
+    path = tmp_path / "export.html"
+    path.write_text(html.replace("</body>", f"<script>window.ran = true</script>{HOSTILE}</body>"), encoding="utf-8")
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(path.as_uri())
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    assert page.locator("img").count() == 1, "it did get in"
+    assert page.evaluate("window.ran") is None
+    context.close()

@@ -1,6 +1,6 @@
 """The player: a text filling in step by step with its sinks, played by the browser alone."""
 
 from analysis.figures.player.data import Track, playback
-from analysis.figures.player.fragment import player_css, player_html, player_js
+from analysis.figures.player.fragment import player_css, player_html, player_js, player_script
 
-__all__ = ["Track", "playback", "player_css", "player_html", "player_js"]
+__all__ = ["Track", "playback", "player_css", "player_html", "player_js", "player_script"]

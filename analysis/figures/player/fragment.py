@@ -23,16 +23,10 @@ def player_css() -> str:
     return style.replace("SINK_COLOR", SINK).replace("TOKEN_COLOR", TOKEN)
 
 
-def player_html(data: dict[str, Any]) -> str:
-    """The player of `playback` data for a place in the body of an HTML file, everything inline.
-
-    Any text inside is shown as text, whatever it holds.
-    """
-    content = json.dumps(data).replace("<", "\\u003c")
+def player_script() -> str:
+    """The script of the player in an HTML file, as it stands between its tags; the same whatever it plays."""
     style = json.dumps(player_css()).replace("<", "\\u003c")
-    return f"""<div class="sinkscope-player"></div>
-<script type="application/json">{content}</script>
-<script type="module">
+    return f"""
 {player_js()}
 const data = [...document.querySelectorAll(".sinkscope-player")].find((host) => !host.shadowRoot);
 const root = data.attachShadow({{mode: "open"}});
@@ -44,4 +38,15 @@ player({{
   data: JSON.parse(data.nextElementSibling.textContent),
   parentElement: place, setTriggerValue: () => {{}},
 }});
-</script>"""
+"""
+
+
+def player_html(data: dict[str, Any]) -> str:
+    """The player of `playback` data for a place in the body of an HTML file, everything inline.
+
+    Any text inside is shown as text, whatever it holds.
+    """
+    content = json.dumps(data).replace("<", "\\u003c")
+    return f"""<div class="sinkscope-player"></div>
+<script type="application/json">{content}</script>
+<script type="module">{player_script()}</script>"""
