@@ -194,7 +194,10 @@ class Engine:
             (job for job in self._book.jobs(record.kind) if key and job.key == key and self._left_behind(job)), None
         )
         # What is asked again of an engine that is gone keeps its record, or the next engine would run it once more.
-        record = record.model_copy(update={"key": key, "id": left.id if left is not None else record.id})
+        record = record.model_copy(update={"key": key})
+        if left is not None:
+            visitors = tuple(dict.fromkeys((*left.visitors, *record.visitors))) if left.visitors else ()
+            record = record.model_copy(update={"id": left.id, "visitors": visitors})
         stored = self.store.result(key) if key else None
         if stored is not None:
             earlier = next(
