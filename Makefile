@@ -7,7 +7,7 @@ PORT ?= 8501
 TESTERS ?= 2
 PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test fast-test lint docs bench clean
+.PHONY: run test fast-test lint docs bench soak fuzz audit clean
 
 run: $(VENV)/.run-installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
@@ -32,19 +32,38 @@ docs: $(VENV)/.run-installed
 bench: $(VENV)/.dev-installed
 	$(BIN)/python -m benchmarks
 
+# Hundreds of mixed jobs with cancels and dying workers; `make soak SOAK="--jobs 3000 --planned 0.05"` for an hour.
+soak: $(VENV)/.dev-installed
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.soak $(SOAK)
+
+# A minute for each reader of binary files.
+fuzz: $(VENV)/.dev-installed
+	$(BIN)/python -m pip install --quiet -r requirements-fuzz.txt
+	$(BIN)/python -m tests.fuzz.readers recordings -max_total_time=60
+	$(BIN)/python -m tests.fuzz.readers weights -max_total_time=60
+
+# Known weaknesses of what is installed; asks the advisory database.
+audit: $(VENV)/.run-installed
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit -r requirements.txt
+
 clean:
 	rm -rf $(VENV)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "SinkScope needs Python 3.11 or newer; this is " + sys.version.split()[0])'
+	@echo "Making a virtual environment in $(VENV)."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 # The stamps make a second run start at once; they are older than the requirements only after an edit.
 $(VENV)/.run-installed: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+	@echo "Installing what SinkScope needs. It takes a minute, and many with a CUDA build of PyTorch (some GB)."
+	$(BIN)/python -m pip install --progress-bar on -r requirements.txt
+	@echo "Installed. The address follows."
 	touch $@
 
 $(VENV)/.dev-installed: requirements.txt requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@echo "Installing what SinkScope and its tests need."
+	$(BIN)/python -m pip install --progress-bar on -r requirements-dev.txt
 	touch $@ $(VENV)/.run-installed

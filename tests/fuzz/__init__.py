@@ -1,0 +1,1 @@
+"""Searching readers of binary files for inputs that they neither take nor refuse: `make fuzz`."""

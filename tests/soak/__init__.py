@@ -1,0 +1,1 @@
+"""Many mixed jobs from several sessions, with cancels and dying workers: `make soak`."""

@@ -1,0 +1,97 @@
+"""What the docs say can be done is done as they say it: commands, links, and the messages of troubleshooting."""
+
+import re
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from analysis.__main__ import _parser, main
+from tests.helpers import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PLACEHOLDER = re.compile(r"\bSRC\b|\bFOLDER\b|\bFILE\b|…|\[")
+ELSEWHERE = "hub"  # the language of blocks whose commands need the hub or a GPU: they are read, not run
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The fenced blocks of a page: language and text, with lines that go on joined."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [(language, text.replace("\\\n", " ")) for language, text in found]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of every call of the command line in a page's blocks, without those that hold placeholders."""
+    lines = [line for _, text in blocks(page) for line in text.splitlines()]
+    called = [line.split("python -m analysis ", 1)[1] for line in lines if "python -m analysis " in line]
+    return [shlex.split(line, comments=True) for line in called if not PLACEHOLDER.search(line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_one_that_the_command_line_takes(page):
+    for arguments in commands(page):
+        _parser(arguments).parse_args(arguments)
+
+
+def test_there_are_commands_to_check_and_a_wrong_one_would_be_noticed():
+    assert sum(len(commands(page)) for page in PAGES) > 25
+    with pytest.raises(SystemExit):
+        _parser(["record", "--no-such-flag"]).parse_args(["record", "--no-such-flag"])
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    """In one process, in its order; its last command only asks what a study takes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
+    page = ROOT / "docs" / "tutorial.md"
+    assert not [language for language, _ in blocks(page) if language == ELSEWHERE]
+    assert "mkdir tutorial\n" in page.read_text(encoding="utf-8")
+    Path("tutorial").mkdir()
+    for arguments in commands(page):
+        if arguments[0] != "study":  # its estimate starts workers; tests of the study ask it
+            assert main(arguments) == 0, (arguments, capsys.readouterr().err[-2000:])
+    left = {path.name for path in (tmp_path / "tutorial").iterdir()}
+    assert {"run.safetensors", "sinks", "sink-wanda", "wanda-noised", "accuracy.json"} <= left
+
+
+def test_every_target_of_make_and_every_module_that_is_named_is_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"`make ([a-z-]+)`", text):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), (page.name, target)
+        for module in re.findall(r"python -m ((?:benchmarks|docs|tests|training)(?:\.\w+)*)", text):
+            assert find_spec(module) is not None, (page.name, module)
+
+
+def anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:|mailto:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+def test_every_message_of_troubleshooting_is_one_that_is_said():
+    sources = [ROOT / "app.py"]
+    for folder in ("analysis", "cache", "pages", "benchmarks"):
+        sources += sorted((ROOT / folder).rglob("*.py"))
+    said = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    said = re.sub(r'"\s*\n\s*f?"', "", said)
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 12
+    parts = [part.strip(" '.") for row in rows for part in row.split("…")]
+    assert [part for part in parts if len(part) > 5 and part not in said] == []
