@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def measured(
-    card: Card, folder: Path, shape: dict[str, int], lengths: tuple[int, int, int], steps: int, rounds: int
+    card: Card, folder: Path, shape: dict[str, Any], lengths: tuple[int, int, int], steps: int, rounds: int
 ) -> list[str]:
     """The cells of the table, in the order of `ROWS`."""
     source = str(made(card, folder / "model", shape, max(lengths)))
@@ -136,7 +136,7 @@ def measured(
     return cells
 
 
-def made(card: Card, folder: Path, shape: dict[str, int], length: int) -> Path:
+def made(card: Card, folder: Path, shape: dict[str, Any], length: int) -> Path:
     """A random checkpoint of this shape, with the bundled tokenizer's words where it has so many."""
     from analysis.models.checkpoint import find
     from analysis.models.tokenizer import load_tokenizer
@@ -147,11 +147,13 @@ def made(card: Card, folder: Path, shape: dict[str, int], length: int) -> Path:
         **shape, max_sequence_length=length, pad_token_id=0, eos_token_id=1, mask_token_id=shape["vocab_size"] - 1
     )
     with torch.device(card.device):
-        network = LLaDAModelLM(config).to(torch.bfloat16 if card.cuda else torch.float32)
+        network = LLaDAModelLM(config).to(getattr(torch, "bfloat16" if card.cuda else "float32"))
     network.save_pretrained(folder)
     bundled = find("bundled")
     assert bundled is not None
-    load_tokenizer(bundled.folder).save_pretrained(folder)
+    tokenizer = load_tokenizer(bundled.folder)
+    assert tokenizer is not None
+    tokenizer.save_pretrained(folder)
     return folder
 
 
