@@ -118,8 +118,9 @@ def _what(checkpoint: Checkpoint | None) -> dict:
             chosen["skip_projections"] = tuple(
                 st.multiselect(
                     "Projections left dense",
-                    _PROJECTIONS,
+                    _projections(checkpoint),
                     key="prune_skip_projections",
+                    accept_new_options=True,  # other families have other names
                     persist_state="session",
                     help=PruneSpec.model_fields["skip_projections"].description,
                 )
@@ -131,6 +132,12 @@ def _what(checkpoint: Checkpoint | None) -> dict:
             for name in ALLOCATIONS[allocation].reads:
                 chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}")
     return chosen
+
+
+def _projections(checkpoint: Checkpoint | None) -> tuple[str, ...]:
+    """The usual names of what can be left dense, and where there are experts, all of theirs at once."""
+    experts = checkpoint is not None and checkpoint.geometry.experts
+    return (*_PROJECTIONS, *(("experts", "shared_experts") if experts else ()))
 
 
 def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> CalibrationParams:
