@@ -99,13 +99,8 @@ def feature_scores(
             kept.show(partial(sums.add, weights))
             count.step()
         return Collected(*sums.done(runner), "one forward", count.done, size, need)
-    if discount is None:
-        count = _Counter(len(batches), on_forward)
-        by_batch = [_unit_weights(rows) for rows in batches]
-    else:
-        count = _Counter(2 * len(batches), on_forward)
-        masses = runner.masses(tokens, count.step)
-        by_batch = _two_pass_weights(masses, batches, discount, inputs.shape)
+    count = _Counter((1 if discount is None else 2) * len(batches), on_forward)
+    by_batch = row_weights(runner, batches, discount, inputs.shape, count.step)
 
     def take(batch: int, layer: int, name: str, given: torch.Tensor, positions: torch.Tensor | None) -> None:
         sums.add(by_batch[batch], layer, name, given, positions)
@@ -113,6 +108,24 @@ def feature_scores(
     runner.inputs(tokens, take, count.step)
     mode: Mode = "one forward" if discount is None else "two passes"
     return Collected(*sums.done(runner), mode, count.done, size, 0)
+
+
+@torch.no_grad()
+def row_weights(
+    runner: Runner,
+    batches: list[Rows],
+    discount: DiscountParams | None,
+    shape: tuple[int, ...],
+    on_forward: Callable[[], None],
+) -> list[Weights]:
+    """Token weights of every row of `level_rows` of inputs of this shape (N, T, S).
+
+    Without a discount all are 1; else a forward a batch finds the sinks.
+    """
+    if discount is None:
+        return [_unit_weights(rows) for rows in batches]
+    masses = runner.masses([rows.tokens for rows in batches], on_forward)
+    return _two_pass_weights(masses, batches, discount, shape)
 
 
 @torch.no_grad()

@@ -31,10 +31,14 @@ class ExpertMatrix:
 
 @dataclass(frozen=True)
 class Routed:
-    """What reaches the experts of a layer: states (B, S, H) of all tokens, and the experts of each, (B, S, K) int64."""
+    """What reaches the experts of a layer: states (B, S, H) of all tokens, and the experts of each, (B, S, K) int64.
+
+    weights (B, S, K): what their outputs are multiplied with; None where it was not kept.
+    """
 
     states: torch.Tensor
     experts: torch.Tensor
+    weights: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ def expert_matrices(block: nn.Module) -> dict[str, ExpertMatrix]:
 
 def routed(arguments: tuple[Any, ...], rows: int) -> Routed:
     """What a packed module is called with, in which `rows` sequences are laid end to end."""
-    states, chosen = arguments[:2]
-    return Routed(states.view(rows, -1, states.shape[-1]), chosen.view(rows, -1, chosen.shape[-1]))
+    states, chosen, weights = arguments[:3]
+    return Routed(*(given.view(rows, -1, given.shape[-1]) for given in (states, chosen, weights)))
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ out, masks have the dense model's shapes, and everything here is said of those.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ _MAGNITUDE: dict[str, np.unsignedinteger] = {
     "F8_E4M3": np.uint8(0x7F),
     "F8_E5M2": np.uint8(0x7F),
 }
+
+Packed = tuple[int, tuple[int, int]]
+"""First byte and shape (out, in) of a mask in its file."""
 
 Key = tuple[int, str]
 """A layer and the name of a projection, q_proj … down_proj whatever the file calls it; or experts.3.up_proj."""
@@ -143,7 +146,8 @@ def open_masks(source: str) -> MaskFolder:
 def _opened(folder: Path) -> MaskFolder:
     checkpoint = open_folder(folder)
     packed = _packed(folder / MASK_FILE)
-    tensors: dict[Key, _Tensor] = {}
+    cut = _of_cut_experts(packed or {}, folder / MASK_FILE, checkpoint.geometry)
+    tensors: dict[Key, _Tensor] = dict(cut)
     for path in checkpoint.weight_files:
         for full, entry in header(path)[0].items():
             for name, part in _parts(full, entry, checkpoint):
@@ -152,12 +156,23 @@ def _opened(folder: Path) -> MaskFolder:
                     continue
                 if key[1] == _ROUTER and checkpoint.architecture.mixture:
                     continue
+                if cut and expert_of(key[1]) is not None:  # numbered anew
+                    continue
                 tensors[key] = _tensor(path, name, part, packed)
     if not tensors:
         raise UserError(f"No weights of transformer blocks were found in '{folder}', so there are no masks to read.")
     files = [*checkpoint.weight_files, *([folder / MASK_FILE] if packed is not None else [])]
     geometry = _dense_geometry(checkpoint, tensors)
     return MaskFolder(folder, geometry, checkpoint.architecture.name, tensors, packed is not None, _stamp(files))
+
+
+def _of_cut_experts(packed: Mapping[str, Packed], file: Path, small: Geometry) -> dict[Key, _Tensor]:
+    """The masks of all experts of a model that some were cut out of, under their old numbers; empty for any other."""
+    masks = {key: mask for full, mask in packed.items() if (key := projection(full)) is not None}
+    of_experts = {key: mask for key, mask in masks.items() if expert_of(key[1]) is not None}
+    if max((expert_of(name) or 0 for _, name in of_experts), default=-1) < small.experts:
+        return {}
+    return {key: _Tensor(file, start, _PACKED_DTYPE, shape, start) for key, (start, shape) in of_experts.items()}
 
 
 def _parts(full: str, entry: Entry, checkpoint: Checkpoint) -> Iterator[tuple[str, Entry]]:
@@ -199,8 +214,9 @@ def _stamp(files: Sequence[Path]) -> str:
 
 
 def _dense_geometry(checkpoint: Checkpoint, weights: dict[Key, _Tensor]) -> Geometry:
-    """The geometry of the model that heads were cut out of, by the rows of its masks."""
-    small = checkpoint.geometry
+    """The geometry of the model that heads or experts were cut out of, by its masks."""
+    numbers = [expert for _, name in weights if (expert := expert_of(name)) is not None]
+    small = replace(checkpoint.geometry, experts=max(numbers, default=checkpoint.geometry.experts - 1) + 1)
     size = checkpoint.config.get("head_dim") or small.hidden // small.heads
     query, key = weights.get((0, "q_proj")), weights.get((0, "k_proj"))
     if query is None or key is None or query.left is None or key.left is None:
@@ -292,7 +308,7 @@ def _mixed_up(name: str, folder: Path, mask: tuple[int, int], weight: tuple[int,
     )
 
 
-def _packed(path: Path) -> dict[str, tuple[int, tuple[int, int]]] | None:
+def _packed(path: Path) -> dict[str, Packed] | None:
     """First byte and shape of every mask in a mask file; None without one. Raises UserError for a damaged file."""
     if not path.is_file():
         return None

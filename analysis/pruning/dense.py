@@ -15,11 +15,12 @@ from analysis.calibration.activations import Scores, unreached_experts, with_eve
 from analysis.models.load import Projection
 from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio, tail_exponent
+from analysis.pruning.expert_removal import reads_text, worths
 from analysis.pruning.removal import require_finite, rows_of
 from analysis.pruning.run import DENSE, OUTLIERS, QUOTA, TAILS, PruningRun, budget
 from analysis.pruning.scratch import load_prepared, save_prepared
 from analysis.pruning.wanda import InputNorms, wanda_score
-from analysis.specs import ALLOCATIONS, QUOTA_SCOPES, PruneSpec
+from analysis.specs import ALLOCATIONS, PATTERNS, QUOTA_SCOPES, PruneSpec
 from cache.keys import content_key
 
 
@@ -28,7 +29,9 @@ def prepare(run: PruningRun, text: Calibration | None) -> Prepared:
     if not prepares(run) or text is None:
         return Prepared()
     with run.phase(DENSE):
-        if run.algorithm.prepare is None:
+        if PATTERNS[run.spec.pattern].cuts_experts:
+            prepared = worths(run.runner, run.spec, text, lambda done, of: run.tell(DENSE, done, of))
+        elif run.algorithm.prepare is None:
             scores, missed = feature_scores(run, text, DENSE)
             prepared = Prepared(scores, facts={"forwards": len(text.batches()), **missed})
         else:
@@ -41,6 +44,8 @@ def prepare(run: PruningRun, text: Calibration | None) -> Prepared:
 
 def prepares(run: PruningRun) -> bool:
     """Whether the dense model is run before anything is pruned."""
+    if PATTERNS[run.spec.pattern].cuts_experts:
+        return reads_text(run.spec)
     return run.algorithm.prepare is not None or (run.algorithm.statistic is not None and not run.gathers)
 
 
@@ -63,7 +68,10 @@ def prepare_once(run: PruningRun, text: Calibration | None, stored: Path | None 
         run.notes.append("The statistics of the dense model were read from the store.")
         run.facts["dense_model"] = prepared.facts
         return prepared
-    question = run.spec.model_dump(mode="json", include={"method", "calibration", "discount", "steps", "ranking"})
+    asked_of_it = {"method", "calibration", "discount", "steps", "ranking"}
+    if PATTERNS[run.spec.pattern].cuts_experts:
+        asked_of_it |= {"pattern", "expert_worth"}
+    question = run.spec.model_dump(mode="json", include=asked_of_it)
     kept = run.context.scratch / f"{content_key(model=run.model.fingerprint, **question)}.safetensors"
     if kept.is_file():
         prepared = load_prepared(kept)

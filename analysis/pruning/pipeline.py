@@ -25,6 +25,7 @@ from analysis.pruned.masks_file import MaskWriter
 from analysis.pruned.report_file import write_report
 from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
 from analysis.pruning.dense import allocate, prepare, prepare_once, prepares, survey
+from analysis.pruning.expert_removal import reads_text, refuse
 from analysis.pruning.layer_by_layer import blocks, layer_batches
 from analysis.pruning.methods import ALGORITHMS
 from analysis.pruning.removal import removal_for
@@ -86,11 +87,13 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
             f"{model.architecture.name} models denoise a canvas of random tokens beside what they have read, and are "
             "not pruned here. Choose another model."
         )
-    if model.architecture.mixture and PATTERNS[spec.pattern].cuts_units:
+    if model.architecture.mixture and PATTERNS[spec.pattern].cuts_units and not PATTERNS[spec.pattern].cuts_experts:
         raise UserError(
             f"{model.architecture.name} models are mixtures of experts, and the pattern {spec.pattern} cuts channels "
             "of one MLP a block. Choose another pattern."
         )
+    whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
+    refuse(model, spec, whole)
     if method.noised and model.mask_token is None:
         raise UserError(
             f"{method.title} reads noised text, and this {model.architecture.name} model has no mask token. Choose "
@@ -109,7 +112,6 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
         raise UserError("Every layer or projection is left dense, so there is nothing to prune.")
     removal.check()
     stored = stored_tensors(model)
-    whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
     runner: Runner = Resident(model) if whole else Streamed(model, budget(spec, model))
     prefix = block_prefix(model)
     require(stored, (f"{prefix}.{layer}.{name}.weight" for layer in range(layers) for name in removal.targets(layer)))
@@ -119,7 +121,8 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
 def _text(run: PruningRun) -> Calibration | None:
     """The calibration sequences, noised where the method asks for it; None where nothing reads text."""
     spec, model = run.spec, run.model
-    if not run.method.calibrated and not ALLOCATIONS[spec.allocation].needs_outliers:
+    reads = reads_text(spec) if PATTERNS[spec.pattern].cuts_experts else run.method.calibrated
+    if not reads and not ALLOCATIONS[spec.allocation].needs_outliers:
         return None
     with run.phase("calibration text"):
         run.tell("calibration text")
@@ -176,10 +179,13 @@ def _prune_blocks(
                 tally.add(layer, name, gone)
             parts: dict[str, dict[int, torch.Tensor]] = {}  # of tensors that the files hold as one
             for name in sorted(name for name in inside if name.startswith(here)):
-                stored = run.stored[name]
-                tensor = run.removal.stored(layer, block, name.removeprefix(here), stored.read())
+                stored, inner = run.stored[name], name.removeprefix(here)
+                written_as = run.removal.written_as(layer, inner, stored.name)
+                if written_as is None:
+                    continue
+                tensor = run.removal.stored(layer, block, inner, stored.read())
                 if stored.rows is None:
-                    writer.add(stored.name, tensor)
+                    writer.add(written_as, tensor)
                 else:
                     parts.setdefault(stored.name, {})[stored.rows[0]] = tensor
             for whole, by_row in parts.items():

@@ -1,6 +1,6 @@
-"""How weights leave a model: zeroed one by one, or cut out as whole head groups and channels.
+"""How weights leave a model: zeroed one by one, or cut out as whole head groups and channels, or whole experts.
 
-A run takes one of the two ways, by its pattern. Both change private copies of blocks; the model given is only read.
+A run takes one of the ways, by its pattern. They change private copies of blocks; the model given is only read.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +19,7 @@ from analysis.models.shapes import parameter_shapes
 from analysis.pruning import patterns, structured
 from analysis.pruning.algorithm import Algorithm
 from analysis.pruning.allocation import layer_sparsities, weight_counts
+from analysis.pruning.expert_removal import CutsExperts
 from analysis.pruning.quota import Threshold, lowest_of_all
 from analysis.specs import ALLOCATIONS, PATTERNS, PUBLISHED, PruneSpec
 
@@ -52,6 +53,11 @@ class Removal(Protocol):
     def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
         """How a tensor of a pruned block is written, by its name in the block and as it was stored."""
 
+    def written_as(self, layer: int, name: str, stored_name: str) -> str | None:
+        """What a tensor is called in the new files, by its names in the block and in the old ones; None for one that is
+        not written. Asked after the block was pruned.
+        """
+
     def lost_weights(self) -> int:
         """How many weights fewer than the dense model's are written."""
 
@@ -67,7 +73,10 @@ class Removal(Protocol):
 
 def removal_for(model: LoadedModel, spec: PruneSpec, algorithm: Algorithm) -> Removal:
     """The way of the pattern. Raises UserError for blocks that have no such units."""
-    return CutsUnits(model, spec) if PATTERNS[spec.pattern].cuts_units else ZeroesWeights(model, spec, algorithm)
+    pattern = PATTERNS[spec.pattern]
+    if pattern.cuts_experts:
+        return CutsExperts(model, spec)
+    return CutsUnits(model, spec) if pattern.cuts_units else ZeroesWeights(model, spec, algorithm)
 
 
 class ZeroesWeights:
@@ -184,6 +193,9 @@ class ZeroesWeights:
         gone = self.gone[projection].cpu()
         return original.masked_fill(gone.T if isinstance(module, Conv1D) else gone, 0)
 
+    def written_as(self, layer: int, name: str, stored_name: str) -> str | None:
+        return stored_name
+
     def lost_weights(self) -> int:
         return 0
 
@@ -282,6 +294,9 @@ class CutsUnits:
     def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
         cut = self.cuts[layer].get(name.rpartition(".")[0])
         return original if cut is None else cut.of(original)
+
+    def written_as(self, layer: int, name: str, stored_name: str) -> str | None:
+        return stored_name
 
     def lost_weights(self) -> int:
         return sum(self.plan.removed(self.shapes))

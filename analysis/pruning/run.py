@@ -16,7 +16,7 @@ from analysis.models.load import LoadedModel, free_bytes
 from analysis.phases import Phases
 from analysis.pruning.algorithm import Algorithm
 from analysis.pruning.removal import Removal
-from analysis.specs import ALLOCATIONS, Method, PruneSpec
+from analysis.specs import ALLOCATIONS, PATTERNS, Method, PruneSpec
 
 DENSE, OUTLIERS, PRUNING = "activations of the dense model", "outliers of the dense model", "pruning"
 TAILS, QUOTA = "spectra of the dense weights", "scores of all layers"
@@ -73,6 +73,8 @@ class PruningRun:
     @property
     def gathers(self) -> bool:
         """Whether statistics are gathered block by block; else all scores are known before."""
+        if PATTERNS[self.spec.pattern].cuts_experts:
+            return False
         ahead = self.algorithm.score is not None and not self.spec.layerwise
         return self.algorithm.statistic is not None and not ahead
 

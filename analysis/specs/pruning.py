@@ -13,6 +13,7 @@ ROUNDED = 5e-3  # how far a stated sparsity may lie from that of its pattern
 WANDA_SOURCE = "Wanda, arXiv 2306.11695"
 SPARSEGPT_SOURCE = "SparseGPT, arXiv 2301.00774"
 OWL_SOURCE = "OWL, arXiv 2310.05175"
+REAP_SOURCE = "REAP, arXiv 2510.13999"
 
 
 class CalibrationParams(Spec):
@@ -216,6 +217,14 @@ class PruneSpec(JobSpec):
         "by the pruned ones before it. Token weights always come from the dense model.",
         source=f"{WANDA_SOURCE}; {SINK_AWARE_SOURCE}",
     )
+    expert_worth: Literal["reap", "load", "random"] = parameter(
+        "reap",
+        "Experts ranked by",
+        "Of the pattern experts: the mean over an expert's tokens of its router weight times the norm of its output "
+        "(reap), how many tokens it was sent (load), both with tokens weighted as the method does; or a draw by the "
+        "calibration's seed (random). Magnitude, which reads no text, takes the norm of an expert's weights for reap.",
+        source=REAP_SOURCE,
+    )
     skip_layers: tuple[int, ...] = parameter((), "Layers left dense", "Numbers of blocks, counted from 0.")
     skip_projections: tuple[str, ...] = parameter(
         (),
@@ -257,6 +266,8 @@ class PruneSpec(JobSpec):
     @property
     def layerwise(self) -> bool:
         """Whether the method's statistics come from layers that are fed by the pruned ones before them."""
+        if PATTERNS[self.pattern].cuts_experts:
+            return False
         return (METHODS[self.method].ranking if self.ranking == PUBLISHED else self.ranking) == "layerwise"
 
     @model_validator(mode="after")
@@ -303,6 +314,25 @@ class PruneSpec(JobSpec):
         if pattern.cuts_units and ALLOCATIONS[self.allocation].by_projection:
             by_layer = either(name for name, row in ALLOCATIONS.items() if not row.by_projection)
             raise ValueError(f"Structured pruning cuts units that span projections: choose the allocation {by_layer}.")
+        return self
+
+    @model_validator(mode="after")
+    def _experts_can_be_cut(self) -> "PruneSpec":
+        if not PATTERNS[self.pattern].cuts_experts:
+            return self
+        if not ALLOCATIONS[self.allocation].even or self.skip_layers or self.skip_projections:
+            even = either(name for name, row in ALLOCATIONS.items() if row.even)
+            raise ValueError(
+                "A config names one number of experts for all layers, so each loses the same number: choose the "
+                f"allocation {even}, and leave no layers or projections dense."
+            )
+        if self.ranking == "layerwise":
+            raise ValueError("Whole experts are ranked by the dense model: rank published or dense.")
+        if self.expert_worth == "load" and not METHODS[self.method].calibrated:
+            raise ValueError(
+                f"{METHODS[self.method].title} sends no text through the experts, so they have no load: rank them by "
+                "reap or random, or choose a method that reads text."
+            )
         return self
 
 
@@ -356,7 +386,7 @@ class DenseStatisticsSpec(JobSpec):
         """What a pruning asks of the dense model, the same for all its sparsities; None where it asks nothing, as a
         method that is fed layer by layer by what it has pruned."""
         method = METHODS[spec.method]
-        if not method.calibrated or (spec.layerwise and not method.noised):
+        if not method.calibrated or (spec.layerwise and not method.noised) or PATTERNS[spec.pattern].cuts_experts:
             return None
         fields = spec.model_dump(include=set(cls.model_fields))
         if not method.discounted:
@@ -379,7 +409,10 @@ class EstimateSpec(PruneSpec):
         """The estimate of a pruning: only what matters to how long it takes, so that prunings that take as long share
         one."""
         matters = spec.model_dump(
-            include={"model", "method", "pattern", "allocation", "quota_scope", "ranking", "streaming", "byte_budget"}
+            include={
+                *("model", "method", "pattern", "allocation", "quota_scope", "ranking", "expert_worth"),
+                *("streaming", "byte_budget"),
+            }
         )
         pattern = PATTERNS[spec.pattern]
         if pattern.cuts_units or pattern.sparsity is not None:  # what is cut out takes no time and no room

@@ -145,7 +145,8 @@ METHODS: Registry[Method] = Registry(
 class Pattern:
     """Which weights may go: any, some of every `group` neighbours of a row, of which `kept` stay, or whole units.
 
-    cuts_units: head groups and MLP channels are cut out, which only a `structured` method can choose.
+    cuts_units: whole units are cut out, which only a `structured` method can choose: experts where `cuts_experts`, else
+    head groups and MLP channels.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Pattern:
     kept: int | None = None
     group: int | None = None
     cuts_units: bool = False
+    cuts_experts: bool = False
 
     @property
     def sparsity(self) -> float | None:
@@ -197,6 +199,13 @@ PATTERNS: Patterns = Patterns(
         "structured",
         "Whole key/value head groups and MLP channels are cut out, so the model gets smaller and faster.",
         cuts_units=True,
+    ),
+    Pattern(
+        "experts",
+        "experts",
+        "Whole experts of a mixture are cut out, the same number in every layer, so the model gets smaller.",
+        cuts_units=True,
+        cuts_experts=True,
     ),
 )
 

@@ -128,6 +128,10 @@ def _what(checkpoint: Checkpoint | None) -> dict:
         with right:
             for name in ("quota_scope", "ranking"):
                 chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}", bind="query-params")
+            if pattern in PATTERNS and PATTERNS[pattern].cuts_experts:
+                chosen["expert_worth"] = controls.draw(
+                    PruneSpec, "expert_worth", "prune_expert_worth", bind="query-params"
+                )
             chosen["streaming"] = controls.draw(PruneSpec, "streaming", "prune_streaming", persist_state="session")
             for name in ALLOCATIONS[allocation].reads:
                 chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}")

@@ -1,0 +1,85 @@
+"""What the experts of each layer are worth on calibration text: how many tokens they were sent, and what they added.
+
+REAP (arXiv 2510.13999) ranks an expert by the mean over its tokens of router weight times the norm of its output. Here
+tokens count by their weights ω, so that sinks can be discounted: Σ ω·g·‖f(x)‖₂ / Σ ω over the tokens sent to it.
+Shapes: B sequences, S positions, E experts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from analysis.calibration.activations import Weights
+from analysis.calibration.runners import Given, Resident, hooked, noised_layout
+from analysis.models.experts import Routed, expert_inputs
+
+
+@dataclass
+class ExpertTally:
+    """Of a layer's experts: tokens, Σ ω of those sent to each, (E,) float64; added, Σ ω·g·‖f(x)‖₂ of them."""
+
+    tokens: torch.Tensor
+    added: torch.Tensor
+
+    @property
+    def saliency(self) -> torch.Tensor:
+        """REAP's, (E,) float64; 0 for an expert that no token counted for."""
+        return torch.where(self.tokens > 0, self.added / self.tokens.clamp_min(1e-300), 0.0)
+
+    @property
+    def unreached(self) -> list[int]:
+        """The experts that no token counted for."""
+        return (self.tokens == 0).nonzero()[:, 0].tolist()
+
+
+@torch.no_grad()
+def expert_tallies(
+    runner: Resident,
+    batches: Sequence[torch.Tensor],
+    weights: Sequence[Weights],
+    on_forward: Callable[[], None],
+    noised: bool,
+) -> dict[int, ExpertTally]:
+    """The tally of each layer that has experts, over token rows (B, S) a batch, with the weights of each row's tokens.
+
+    noised: whether the text is, see `Runner.inputs`.
+    """
+    model = runner.model
+    tallies: dict[int, ExpertTally] = {}
+    layout = noised_layout(model) if noised else None
+    for tokens, by_row in zip(batches, weights, strict=True):
+
+        def keep(layer: int, name: str, given: Given, by_row: Weights = by_row) -> None:
+            if isinstance(given, Routed):
+                _add(tallies, layer, model.blocks[layer].get_submodule(name), given, by_row)
+
+        with hooked(model.projections, enumerate(model.blocks), [{} for _ in model.blocks], keep):
+            model.hidden(tokens, layout=layout)
+        on_forward()
+    return tallies
+
+
+def _add(tallies: dict[int, ExpertTally], layer: int, module: nn.Module, given: Routed, by_row: Weights) -> None:
+    """Adds what the experts of a layer made of the tokens of one forward."""
+    assert given.weights is not None
+    counted = torch.from_numpy(np.stack([_of_row(row, layer) for row in by_row])).to(given.states.device)  # (B, S)
+    if layer not in tallies:
+        zeros = torch.zeros(len(module.get_parameter("down_proj")), dtype=torch.float64)
+        tallies[layer] = ExpertTally(zeros, zeros.clone())
+    tally = tallies[layer]
+    for read in expert_inputs(module, given):
+        sent = given.experts == read.expert
+        tally.tokens[read.expert] += float((counted * sent.any(dim=-1)).sum())
+        router = (given.weights.double() * sent).sum(dim=-1).gather(1, read.positions)
+        # Rows that are filled up with zeros have outputs of zero.
+        output = nn.functional.linear(read.inner, module.get_parameter("down_proj")[read.expert]).double().norm(dim=-1)
+        tally.added[read.expert] += float((counted.gather(1, read.positions) * router * output).sum())
+
+
+def _of_row(row: tuple[np.ndarray, float], layer: int) -> np.ndarray:
+    """How much each token of a row counts in all, (S,) float64: of all sequences whose text it is."""
+    weight, times = row
+    return times * weight[:, layer if weight.shape[1] > 1 else 0].sum(axis=0, dtype=np.float64)
