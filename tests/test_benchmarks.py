@@ -13,9 +13,10 @@ import torch
 from analysis.sinks.discount import sink_scores
 from analysis.specs import DiscountParams
 from benchmarks import __main__ as everything
-from benchmarks import likelihood, pruning, published, threads
+from benchmarks import gpu, likelihood, pruning, published, threads
 from benchmarks.ratios import paired
 from docs.marks import marks
+from tests.helpers import ROOT
 from training.tasks import TASKS
 
 
@@ -148,3 +149,19 @@ def test_what_is_timed_is_a_pruning_of_the_command_line(tmp_path):
     assert (tmp_path / "pruned" / "model.safetensors").is_file()
     with pytest.raises(subprocess.CalledProcessError):
         threads._prune(["--method", "none"], {}, [tmp_path / "refused"])
+
+
+def test_the_benchmark_of_one_card_runs_without_one_and_the_docs_have_its_rows(capsys):
+    count = torch.get_num_threads()
+    try:
+        gpu.main(["--device", "cpu", "--quick"])
+    finally:
+        torch.set_num_threads(count)
+    printed = capsys.readouterr().out
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for row in gpu.ROWS:
+        assert f"| {row.format(16, 32, 64, 8)} | " in printed
+        assert f"| {row.format(512, 1024, 4096, 64)} |" in page
+    if not torch.cuda.is_available():
+        with pytest.raises(SystemExit, match="No CUDA device"):
+            gpu.main([])
