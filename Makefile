@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PORT ?= 8501
 # Processes of the test suite; each file's tests stay in one, slow files first. Threads that spin while they wait would
 # take the CPUs of the other processes.
-TESTERS ?= 2
+TESTERS ?= 3
 PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test fast-test lint docs bench soak fuzz audit clean

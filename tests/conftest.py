@@ -34,13 +34,18 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine
 hypothesis.settings.load_profile("untimed")
 
 
-SLOW_FIRST = ("browser", "engine", "ui")  # folders; what is short comes last, so that all processes end together
+# What is begun first: what takes minutes. What is short comes last, so that all processes end together.
+SLOW_FIRST = ("browser", "engine", "command_line/test_sweep.py", "ui", "pruning", "evaluation", "recording", "jobs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts slow folders first; the order within a folder stays."""
-    order = {folder: place for place, folder in enumerate(SLOW_FIRST)}
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+    """Puts slow folders and files first; the order within a folder stays."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((at for at, slow in enumerate(SLOW_FIRST) if path.startswith(slow)), len(SLOW_FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -135,7 +135,7 @@ def server(home: Path, token: str = "none", *options: str):
         stderr=subprocess.STDOUT,
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -149,7 +149,7 @@ def server(home: Path, token: str = "none", *options: str):
     finally:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -1,5 +1,11 @@
-"""What tests in the browser wait for."""
+"""What tests in the browser wait for, and the worker behind the server, which they end or hold."""
 
+import os
+import re
+import signal
+from contextlib import contextmanager
+
+import psutil
 from playwright.sync_api import Page, expect
 
 
@@ -13,3 +19,45 @@ HOSTILE = (
     "![x](//evil.test/a)"
 )
 """Text that runs a script where a page takes it for HTML, and sets `window.ran`."""
+
+
+def enter_number(page: Page, label: str, value: int) -> None:
+    """Types a number into a field. What is typed while the page is being drawn is lost: it is typed again."""
+    field = page.get_by_role("spinbutton", name=re.compile(f"^{label}"))
+    for _ in range(5):
+        all_drawn(page)
+        field.fill(str(value))
+        field.press("Enter")
+        all_drawn(page)
+        if field.input_value() == str(value):
+            return
+    raise AssertionError(f"{label} does not take {value}")
+
+
+def moving(page: Page) -> Page:
+    """A page to which the browser says that motion is wanted."""
+    page.emulate_media(reduced_motion="no-preference")
+    return page
+
+
+def worker_of(address: str) -> int:
+    """Process id of the dask worker below the server on this port: the child that has torch loaded."""
+    port = int(address.rsplit(":", 1)[1])
+    owner = next(
+        item.pid for item in psutil.net_connections("tcp") if item.laddr.port == port and item.status == "LISTEN"
+    )
+    for child in psutil.Process(owner).children(recursive=True):
+        if any("libtorch" in mapped.path for mapped in child.memory_maps()):
+            return child.pid
+    raise AssertionError("no worker process has loaded torch")
+
+
+@contextmanager
+def held(address: str):
+    """Holds the worker where it is, so that no job ends before what the test does to it."""
+    worker = worker_of(address)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker, signal.SIGCONT)

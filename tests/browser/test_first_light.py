@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from analysis.models.checkpoint import find
 from analysis.specs import QUESTION
-from tests.browser.helpers import all_drawn
+from tests.browser.helpers import all_drawn, enter_number, moving
 
 pytestmark = pytest.mark.slow
 
@@ -52,12 +52,11 @@ def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, 
 
 
 def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
-    page.goto(f"{address}/denoise")
+    moving(page).goto(f"{address}/denoise")
+    all_drawn(page)
     page.get_by_text(re.compile("^Settings")).click()
-    for label, value in (("New tokens", "16"), ("Denoising steps", "16")):
-        field = page.get_by_role("spinbutton", name=re.compile(f"^{label}"))
-        field.fill(value)
-        field.press("Enter")
+    enter_number(page, "New tokens", 16)
+    enter_number(page, "Denoising steps", 16)
     expect(page.get_by_text("16 new tokens in 16 steps")).to_be_visible()
     record(page)
     recording = page.get_by_role("combobox", name="Recording")
@@ -107,11 +106,10 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
 
 def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):
     page.goto(f"{address}/denoise")
+    all_drawn(page)
     page.get_by_text(re.compile("^Settings")).click()
-    for label, value in (("New tokens", "100"), ("Denoising steps", "100")):
-        field = page.get_by_role("spinbutton", name=re.compile(f"^{label}"))
-        field.fill(value)
-        field.press("Enter")
+    enter_number(page, "New tokens", 100)
+    enter_number(page, "Denoising steps", 100)
     expect(page.get_by_text("100 new tokens in 100 steps")).to_be_visible()
     all_drawn(page)
     if page.get_by_role("combobox", name="Recording").count():  # one recorded before is shown
@@ -129,13 +127,14 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
 
 
 def test_play_runs_in_the_browser_and_pause_sets_the_step_of_the_page(page, address):
-    page.goto(f"{address}/denoise?step=0")
+    moving(page).goto(f"{address}/denoise?step=0")
     player = page.get_by_role("group", name="Player.")
     status = player.get_by_role("status")
     expect(status).to_contain_text(re.compile("Step 0 of"))
     page.get_by_role("button", name="Play").click()
     expect(status).to_contain_text(re.compile("Step ([5-9]|[1-9][0-9])"))
     page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
     held = re.search(r"Step (\d+)", status.inner_text()).group(1)
     expect(page.get_by_text(f"Where attention goes in step {held}", exact=True)).to_be_visible()
     page.wait_for_url(re.compile(f"step={held}"))

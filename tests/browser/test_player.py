@@ -6,9 +6,11 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis.figures.player import playback, player_html
+from tests.browser.helpers import moving
 from tests.figures.test_player import NAMES, track
 
 pytestmark = pytest.mark.slow
+
 
 WATCH = """
 window.seen = [];
@@ -29,7 +31,7 @@ def test_it_plays_to_the_end_by_keyboard_and_no_line_moves(page, tmp_path):
     page.on("request", lambda request: asked.append(request.url))
     path = tmp_path / "player.html"
     path.write_text(f"<!doctype html><meta charset=utf-8>{player_html(playback([track(12, 9)] * 2, 3, telling=3))}")
-    page.goto(path.as_uri())
+    moving(page).goto(path.as_uri())
     player, status = page.get_by_role("group", name="Player."), page.get_by_role("status")
     expect(status).to_contain_text("Step 3 of 12")
     player.press("Home")
@@ -63,7 +65,7 @@ def test_a_branch_beside_the_text_that_it_left_is_played_from_there_and_what_dif
     data = {**playback([branch, left], 3, play="once"), "from": 3, "picked": [1, 5]}
     path = tmp_path / "branch.html"
     path.write_text(f"<!doctype html><meta charset=utf-8>{player_html(data)}")
-    page.goto(path.as_uri())
+    moving(page).goto(path.as_uri())
     expect(page.get_by_role("status")).to_contain_text("Finished text · 1 token differs")
     first, second = page.locator(".track").all()
     expect(first.locator(".slot.branched")).to_have_text("word⏎")
@@ -76,7 +78,7 @@ def test_a_branch_beside_the_text_that_it_left_is_played_from_there_and_what_dif
 def test_what_plays_by_itself_rests_on_its_step_and_not_where_motion_is_unwanted(page, tmp_path):
     path = tmp_path / "player.html"
     path.write_text(f"<!doctype html><meta charset=utf-8>{player_html(playback([track(12, 9)], 3, play='once'))}")
-    page.goto(path.as_uri())
+    moving(page).goto(path.as_uri())
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     expect(page.get_by_role("status")).to_contain_text("Step 3 of 12")
     expect(page.get_by_role("button", name="Play")).to_be_visible()

@@ -1,36 +1,109 @@
-"""Pruning in a real browser: launch three methods, watch, cancel one, refresh, see the rest finish."""
+"""From three methods to their accuracy in a real browser: prune, cancel one, go on, compare, stop, resume, and see the
+tests. What must be caught while it runs is held by its worker, as the page takes longer than the work."""
 
 import re
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
+
+from analysis.evaluation.items_file import DOCUMENTS
+from tests.browser.conftest import PATIENCE
+from tests.browser.helpers import held
+from tests.engine.helpers import until
+from tests.helpers import server
 
 pytestmark = pytest.mark.slow
+NAMES = ("Sink-Wanda k2 α5 λ1 seed 0 · 50 %", "Wanda seed 0 · 50 %", "Wanda noised seed 0 · 50 %")
+ANSWERS = 4 * 6 * 24  # of the dense model and three others, in six tasks
 
 
-def turn_down(page: Page, samples: int = 64, length: int = 64) -> None:
-    page.get_by_text("Calibration: text, length, noise").click()
-    for label, value in (("Samples", str(samples)), ("Sequence length", str(length))):
-        field = page.get_by_role("spinbutton", name=re.compile(f"^{label}"))
-        field.fill(value)
-        field.press("Enter")
-        page.wait_for_timeout(500)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("home")
 
 
-def test_launch_three_methods_cancel_one_refresh_and_see_the_rest_finish(page, address):
-    page.goto(f"{address}/pruning")
-    expect(page.get_by_role("heading", name="Pruning")).to_be_visible()
-    turn_down(page)
+@pytest.fixture(scope="module")
+def address(home):
+    with server(home) as url:
+        yield url
+
+
+def differences(page: Page) -> str:
+    """The table of differences, as it is downloaded. A click on a button that is just being drawn anew is lost."""
+    button = page.locator(".st-key-accuracy_whiskers_csv").get_by_role("button")
+    for patience in (10_000, 10_000, 20_000, 20_000, 40_000, PATIENCE):
+        try:
+            with page.expect_download(timeout=patience) as download:
+                button.click()
+            return Path(download.value.path()).read_text(encoding="utf-8")
+        except TimeoutError:
+            continue
+    raise AssertionError("no file came")
+
+
+def answers_that_came(home: Path) -> int:
+    """How many lines the evaluation at work has written."""
+    return sum(path.read_bytes().count(b"\n") for path in home.glob(f"incoming/*/{DOCUMENTS}"))
+
+
+def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(page, address, home):
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    main = page.get_by_test_id("stMain")
+    cancelled = main.get_by_text(re.compile("cancelled,"))
+
+    page.goto(f"{address}/pruning?prune_samples=24&prune_seq_len=64")
     page.get_by_role("button", name="Prune with 3 methods").click()
     expect(page.get_by_role("heading", name="Running")).to_be_visible()
-    main = page.get_by_test_id("stMain")
-    expect(main.get_by_text(re.compile(r"step \d+ of \d+")).first).to_be_visible(timeout=120_000)
-    main.get_by_role("button", name="Cancel").last.click()
-    expect(main.get_by_text(re.compile("cancelled,"))).to_have_count(1)
-    page.reload()
-    expect(page.get_by_role("heading", name="Finished")).to_be_visible(timeout=120_000)
-    expect(page.get_by_role("heading", name="Running")).to_have_count(0, timeout=180_000)
-    expect(main.get_by_text(re.compile("cancelled,"))).to_have_count(1)
+    expect(main.get_by_text(re.compile(r"step \d+ of \d+")).first).to_be_visible()
+    with held(address):
+        main.get_by_role("button", name="Cancel").last.click()
+        expect(cancelled).to_have_count(1)
+        page.reload()
+        expect(cancelled).to_have_count(1)
+    expect(page.get_by_role("heading", name="Running")).to_have_count(0)
     expect(main.get_by_text("Weights removed")).to_have_count(2)
+    expect(cancelled).to_have_count(1)
     expect(main.get_by_text("python -m analysis prune").first).to_be_visible()
+    main.get_by_role("button", name="Start again").click()
+    expect(main.get_by_text("Weights removed")).to_have_count(3)
+    expect(cancelled).to_have_count(0)
     expect(page.get_by_test_id("stException")).to_have_count(0)
+
+    page.goto(f"{address}/accuracy?accuracy_limit=24&accuracy_whiskers_table=true")
+    for name in NAMES:
+        expect(main.get_by_role("button", name=f"Remove {name}")).to_be_visible()
+    page.get_by_role("button", name="Compare accuracy").click()
+    until(lambda: answers_that_came(home) > ANSWERS // 4)
+    with held(address):
+        expect(main.get_by_text(re.compile(rf"of {ANSWERS} answers · [\d.]+ items/s · .* left"))).to_be_visible()
+        expect(main.get_by_text("Accuracy so far (interim)")).to_be_visible()
+        main.get_by_role("button", name="Stop here").click()
+    stopped = main.get_by_text(re.compile(rf"Stopped after \d+ of {ANSWERS} answers"))
+    expect(stopped).to_be_visible()
+    known = re.search(r"after (\d+) of", stopped.inner_text()).group(1)
+    expect(main.get_by_text("interim, no tests yet")).to_have_count(3)
+    expect(page.locator(".st-key-accuracy_curves .js-plotly-plot")).to_be_visible()
+    expect(page.locator(".st-key-accuracy_differences .js-plotly-plot")).to_be_visible()
+    assert "p (Holm)" not in differences(page)
+
+    page.wait_for_url(re.compile("evaluation="))
+    page.reload()
+    expect(main.get_by_text(f"Stopped after {known} of {ANSWERS} answers")).to_be_visible()
+    main.get_by_role("button", name="Resume").click()
+    finished = main.get_by_text(re.compile(rf"Finished: {ANSWERS} answers in .*, {known} of them known before"))
+    expect(finished).to_be_visible()
+    expect(main.get_by_text("no tests yet")).to_have_count(0)
+    expect(main.get_by_text(re.compile("no single task is a difference shown|(better|worse) on "))).to_have_count(3)
+    assert "p (Holm)" in differences(page)
+
+    main.locator(".st-key-accuracy_base").get_by_text("control", exact=True).click()
+    expect(main.get_by_text("Difference to Wanda noised seed 0 · 50 %", exact=True)).to_be_visible()
+    page.wait_for_url(re.compile("accuracy_base="))
+    page.reload()
+    expect(finished).to_be_visible()
+    expect(main.get_by_text("Difference to Wanda noised seed 0 · 50 %", exact=True)).to_be_visible()
+    expect(main.get_by_text("Items on which two models disagree")).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    assert errors == []

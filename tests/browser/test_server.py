@@ -13,22 +13,10 @@ from playwright.sync_api import expect
 from analysis.engine import JobRecord
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from cache.store import Store
-from tests.browser.helpers import all_drawn
+from tests.browser.helpers import all_drawn, enter_number, worker_of
 from tests.helpers import server
 
 pytestmark = pytest.mark.slow
-
-
-def worker_of(address: str) -> int:
-    """Process id of the dask worker below the server on this port: the child that has torch loaded."""
-    port = int(address.rsplit(":", 1)[1])
-    owner = next(
-        item.pid for item in psutil.net_connections("tcp") if item.laddr.port == port and item.status == "LISTEN"
-    )
-    for child in psutil.Process(owner).children(recursive=True):
-        if any("libtorch" in mapped.path for mapped in child.memory_maps()):
-            return child.pid
-    raise AssertionError("no worker process has loaded torch")
 
 
 def test_a_fresh_server_opened_at_a_pages_address_shows_the_whole_app(page, tmp_path):
@@ -82,12 +70,11 @@ def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path)
         os.kill(worker, signal.SIGKILL)
         while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.05)
+        all_drawn(page)
         settings = page.get_by_text(re.compile("^Settings"))
         expect(settings).to_have_count(1)  # those of the page before are taken away as the new one is drawn
         settings.click()
-        seed = page.get_by_role("spinbutton", name="Seed")
-        seed.fill("5")
-        seed.press("Enter")
+        enter_number(page, "Seed", 5)
         expect(page.get_by_text("seed 5.")).to_be_visible()
         all_drawn(page)
         page.get_by_role("button", name="Record", exact=True).click()

@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
 from analysis.study.report import report_html
+from tests.browser.helpers import moving
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +20,7 @@ def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(
     path = tmp_path / "report.html"
     path.write_text(report_html(found), encoding="utf-8")
     page.emulate_media(color_scheme="dark")
-    page.goto(path.as_uri())
+    moving(page).goto(path.as_uri())
     figures = page.locator("script.figure").count()
     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(figures)

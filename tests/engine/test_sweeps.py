@@ -118,7 +118,7 @@ def test_a_point_that_failed_is_retried_alone(engine):
 
 
 def test_a_worker_that_dies_costs_one_point_and_a_retry_ends_well(engine):
-    calibration = CalibrationParams(samples=12, seq_len=128)
+    calibration = CalibrationParams(samples=12, seq_len=128, step_interval=25)
     spec = small(methods=("wanda-noised",), seeds=(7, 8), pruning=PruneSpec(calibration=calibration))
     record = engine.submit("sweep", spec)
 
@@ -126,9 +126,9 @@ def test_a_worker_that_dies_costs_one_point_and_a_retry_ends_well(engine):
         running = [job for job in engine.jobs("prune") if job.state == "running" and engine.progress(job.id).done > 1]
         return next(iter(running), None)
 
-    victim = until(at_work)
+    until(engine.has_worker)
     pids = engine._dispatcher.cluster.client.run(os.getpid)
-    os.kill(pids[victim.worker], signal.SIGKILL)
+    os.kill(pids[until(at_work).worker], signal.SIGKILL)
     failed = engine.wait(record.id, PATIENCE)
     assert failed.state == "failed" and "worker process died" in failed.reason
     assert [point.state for point in engine.sweep_points(failed)].count("done") == 1

@@ -7,7 +7,7 @@ from tests.helpers import ROOT
 
 def app(page: str | None = None, **query: str) -> AppTest:
     """The app on one of its pages, at an address; the test fails where the page does."""
-    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     if page:
         test.switch_page(page)
     for name, value in query.items():

@@ -37,11 +37,11 @@ def asked(tmp_path_factory) -> EvaluateSpec:
 @pytest.fixture(scope="module")
 def finished(asked):
     record = engine().submit("evaluate", asked)
-    return engine().wait(record.id, 240)
+    return engine().wait(record.id, 300)
 
 
 def panel(record) -> AppTest:
-    test = AppTest.from_file(HARNESS, default_timeout=60)
+    test = AppTest.from_file(HARNESS, default_timeout=300)
     test.query_params["evaluation"] = record.id
     test.run()
     assert not test.exception, test.exception
@@ -147,7 +147,7 @@ def test_disagreements_are_filtered(finished):
 @pytest.mark.parametrize("base", ["control", "wanda-noised 50 %"])
 def test_what_is_chosen_in_the_panel_can_be_in_an_address(finished, base):
     """Also in an address that names the control by its name."""
-    test = AppTest.from_file(HARNESS, default_timeout=60)
+    test = AppTest.from_file(HARNESS, default_timeout=300)
     test.query_params["evaluation"] = finished.id
     test.query_params["accuracy_task"] = "Knowledge"
     test.query_params["accuracy_base"] = base
@@ -193,7 +193,7 @@ def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
     assert "interim, no tests yet" in shown
     assert "p (Holm)" not in table(test, "in words").columns
     test.button(key=f"end_{record.id}").click().run()
-    ended = engine().wait(record.id, 60)
+    ended = engine().wait(record.id, 300)
     assert ended.state == "done"
     assert not ended.summary["complete"]
     test = panel(ended)

@@ -25,7 +25,7 @@ def pruned():
         PruneSpec(method=method, sparsity=sparsity, calibration=SMALL)
         for method, sparsity in (("magnitude", 0.5), ("wanda", 0.5), ("wanda", 0.6))
     ]
-    return [engine().wait(engine().submit("prune", spec).id, 240) for spec in asked]
+    return [engine().wait(engine().submit("prune", spec).id, 300) for spec in asked]
 
 
 def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned):
@@ -43,7 +43,7 @@ def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned
     record = engine().jobs("evaluate")[0]
     assert record.spec["limit"] == 6
     assert record.spec["names"] == ["dense", *names[1:]]
-    record = engine().wait(record.id, 240)
+    record = engine().wait(record.id, 300)
     assert record.state == "done", record.reason
     test.run()
     assert not test.exception, test.exception

@@ -29,7 +29,7 @@ def added():
 @pytest.fixture(scope="module")
 def recording():
     spec = RecordSpec(prompt="mia has a dog .", sampling=LLaDASampling(gen_length=12, steps=6))
-    return engine().wait(engine().submit("record", spec).id, 120)
+    return engine().wait(engine().submit("record", spec).id, 300)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_an_added_curve_is_drawn_and_its_row_is_asked(recording, trajectory):
     asked = next(button for button in test.button if button.key and button.key.startswith("offer_"))
     asked.click().run()
     for job in engine().jobs("noise"):
-        assert engine().wait(job.id, 60).state == "done"
+        assert engine().wait(job.id, 300).state == "done"
     test.run()
     assert "Number of sinks" in texts(test)
     assert additions.CURVE.title not in texts(test), "it compares a step with the one before"
@@ -103,7 +103,7 @@ def test_an_added_target_is_named_and_blocked(recording):
     test = app("pages/sinks.py", recording=recording.id, definition="multiple", epsilon="1.5", sinks_view="Ablation")
     assert f"the first token alone, {additions.TARGET.help}." in texts(test)
     test.button(key="run_ablation").click().run()
-    job = engine().wait(engine().jobs("ablate")[0].id, 120)
+    job = engine().wait(engine().jobs("ablate")[0].id, 300)
     assert job.state == "done", job.reason
     test.run()
     assert not test.exception, test.exception
@@ -114,7 +114,7 @@ def test_an_added_target_is_named_and_blocked(recording):
 
 def test_an_added_measure_has_its_number_its_choice_and_its_column(recording):
     for sparsity in (0.5, 0.505):
-        job = engine().wait(engine().submit("prune", PruneSpec(method="magnitude", sparsity=sparsity)).id, 120)
+        job = engine().wait(engine().submit("prune", PruneSpec(method="magnitude", sparsity=sparsity)).id, 300)
         assert job.state == "done", job.reason
     folders = engine().pruned_models()
     (first, a), (second, b) = ((name, masks_file.open_masks(str(folder))) for name, folder in folders.items())
@@ -139,7 +139,7 @@ def test_an_added_measure_has_its_number_its_choice_and_its_column(recording):
 def test_an_added_objective_is_offered_explained_and_searched_by():
     calibration = CalibrationParams(samples=2, seq_len=32, step_interval=25)
     stored = engine().submit("calibrate", CalibrateSpec(calibration=calibration, heldout=1))
-    assert engine().wait(stored.id, 120).state == "done"
+    assert engine().wait(stored.id, 300).state == "done"
     flags = {"samples": "2", "seq_len": "32", "step_interval": "25", "heldout": "1"}
     query = {f"calibrate_{name}": value for name, value in flags.items()}
     test = app("pages/tuning.py", **query, tuning_view="Suggest", suggest_trials="12")
@@ -151,7 +151,7 @@ def test_an_added_objective_is_offered_explained_and_searched_by():
     choose(test, "number_input", "suggest_limit", 2)
     assert not [one for one in test.number_input if one.key == "suggest_draws"], "the objective does not read it"
     test.button(key="suggest").click().run()
-    record = engine().wait(engine().jobs("suggest")[0].id, 120)
+    record = engine().wait(engine().jobs("suggest")[0].id, 300)
     assert record.state == "done", record.reason
     test.run()
     assert not test.exception, test.exception

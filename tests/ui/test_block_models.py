@@ -32,7 +32,7 @@ class Made:
 
 
 def finished(kind: str, spec) -> JobRecord:
-    record = engine().wait(engine().submit(kind, spec).id, 240)
+    record = engine().wait(engine().submit(kind, spec).id, 300)
     assert record.state == "done", record.reason
     return record
 
@@ -67,7 +67,7 @@ def made(request, tmp_path_factory) -> Made:
 
 def opened(page: str, made: Made, **query: str) -> AppTest:
     """A page with the model in use."""
-    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     test.session_state["model_in_use"] = made.model
     test.switch_page(page)
     for name, value in query.items():

@@ -17,7 +17,7 @@ OTHER = "leo is in the park ."
 def recording():
     """A finished recording in the app's own store."""
     record = engine().submit("record", RecordSpec(prompt="mia has a dog .", sampling=SAMPLING))
-    return engine().wait(record.id, 240)
+    return engine().wait(record.id, 300)
 
 
 def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
@@ -29,7 +29,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     written = "mia has a dog .\nleo is in the park .\n\nben has a ball ."
     test.text_area(key="ablate_set_prompts").set_value(written).run()
     test.button(key="run_ablate_set").click().run()
-    job = engine().wait(engine().jobs("ablate_set")[0].id, 240)
+    job = engine().wait(engine().jobs("ablate_set")[0].id, 300)
     assert job.state == "done", job.reason
     assert job.spec["prompts"] == ["mia has a dog .", "leo is in the park .", "ben has a ball ."]
     test.run()
@@ -49,7 +49,7 @@ def test_a_pruned_model_stands_beside_the_dense_one(recording, bundled, tmp_path
     assert "no other recording of this prompt" in texts(alone)
     for source, prompt in ((str(folder), "mia has a dog ."), ("bundled", OTHER), (str(folder), OTHER)):
         spec = RecordSpec(model=ModelSpec(source=source), prompt=prompt, sampling=SAMPLING)
-        assert engine().wait(engine().submit("record", spec).id, 240).state == "done"
+        assert engine().wait(engine().submit("record", spec).id, 300).state == "done"
     test = app("pages/causes.py", recording=recording.id, causes_view="Dense against pruned")
     said = texts(test)
     assert len(test.selectbox(key="beside").options) == 1, "of the same prompt alone"
@@ -62,7 +62,7 @@ def test_the_largest_channels_are_recorded_by_hand_and_shown(recording):
     test = app("pages/causes.py", recording=recording.id, causes_view="Massive activations")
     assert "without its residual channels" in texts(test)
     test.button(key="record_channels").click().run()
-    job = engine().wait(engine().jobs("record")[0].id, 240)
+    job = engine().wait(engine().jobs("record")[0].id, 300)
     assert job.state == "done" and job.spec["channels"] == 4
     test.run()
     assert not test.exception
@@ -75,7 +75,7 @@ def test_what_looks_inside_is_asked_by_hand(recording, view, kind, says):
     test = app("pages/causes.py", recording=recording.id, causes_view=view)
     assert not engine().jobs(kind)
     next(button for button in test.button if button.key and button.key.startswith(f"offer_{kind}_")).click().run()
-    job = engine().wait(engine().jobs(kind)[0].id, 240)
+    job = engine().wait(engine().jobs(kind)[0].id, 300)
     assert job.state == "done", job.reason
     test.run()
     assert not test.exception

@@ -36,7 +36,7 @@ def demonstration(_own_engine):
         patch.setenv("SINKSCOPE_DEMO", "1")
         engine.clear()
         spec = RecordSpec(prompt="mia has a dog .", sampling=LLaDASampling(gen_length=6, steps=3))
-        yield engine().wait(engine().submit("record", spec).id, 240)
+        yield engine().wait(engine().submit("record", spec).id, 300)
         engine().close()
         engine.clear()
 
@@ -68,7 +68,7 @@ def test_one_sentence_stands_in_the_place_of_the_button(name, demonstration):
 
 
 def test_another_model_in_the_address_is_not_looked_for(demonstration):
-    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     test.query_params["source"] = "/etc"
     test.run()
     assert "a model that this demonstration does not run" in texts(test)
@@ -86,7 +86,7 @@ def test_a_recording_is_made_and_one_beyond_the_bounds_is_refused(demonstration)
     test.text_area(key="prompt_bundled").set_value("kate is in the car .").run()
     test.button(key="record").click().run()
     assert len(engine().jobs("record")) == before + 1
-    assert engine().wait(engine().jobs("record")[0].id, 240).state == "done"
+    assert engine().wait(engine().jobs("record")[0].id, 300).state == "done"
     assert engine().jobs("record")[0].spec["model"] == ModelSpec().model_dump(mode="json")
 
 
@@ -98,7 +98,7 @@ def test_a_token_is_branched_within_the_bounds_and_refused_before_the_click_beyo
     assert [button.key for button in linked.button if button.key == "read_alternatives"], "a link starts nothing"
     test = app("pages/denoise.py", recording=record.id)
     test.selectbox(key="denoise_token_box").set_value(position).run()
-    assert engine().wait(engine().jobs("alternatives")[0].id, 240).state == "done"
+    assert engine().wait(engine().jobs("alternatives")[0].id, 300).state == "done"
     test.run()
     test.text_input(key="denoise_branch_word").set_value("river").run()
     assert not test.button(key="branch").disabled
@@ -108,7 +108,7 @@ def test_a_token_is_branched_within_the_bounds_and_refused_before_the_click_beyo
         assert test.button(key="branch").disabled and "This demonstration takes prompts of up to" in texts(test)
     test.run()
     test.button(key="branch").click().run()
-    branch = engine().wait(engine().jobs("record")[0].id, 240)
+    branch = engine().wait(engine().jobs("record")[0].id, 300)
     assert branch.state == "done" and branch.spec["branch"]["word"].strip() == "river"
     assert branch.spec["prompt"] == first.prompt
 

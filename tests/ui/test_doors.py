@@ -41,7 +41,7 @@ def recording():
 
 def visit(page: str, **query: str) -> AppTest:
     """A page opened at an address. Nothing on it may be an exception or Markdown from outside."""
-    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     for name, value in query.items():
         test.query_params[name] = value
     return checked(test.switch_page(page).run())
@@ -96,7 +96,7 @@ def test_any_model_that_is_typed_ends_in_a_sentence(name):
         assert "stays in use" in told(test)
     else:
         job = engine().jobs("load")[0]
-        assert engine().wait(job.id, 120).state == "failed"
+        assert engine().wait(job.id, 300).state == "failed"
         checked(test.run())
         assert "stays in use" in told(test)
 
@@ -118,7 +118,7 @@ def test_any_prompt_is_taken_or_refused_in_a_sentence(prompt, recording):
         assert len(prompt) <= 50_000 or "50000" in told(test)
     else:
         job = engine().jobs("record")[0]
-        engine().wait(job.id, 120)
+        engine().wait(job.id, 300)
         checked(test.run())
         for page in PAGES:
             checked(test.switch_page(page).run())
@@ -141,7 +141,7 @@ def test_calibration_files_that_cannot_be_read_are_said(tmp_path):
         if buttons:
             checked(buttons[0].click().run())
             for job in engine().jobs("calibrate")[:1]:
-                engine().wait(job.id, 120)
+                engine().wait(job.id, 300)
             checked(test.run())
         assert told(test), path
 

@@ -13,7 +13,7 @@ def test_every_page_says_what_is_wrong_with_the_environment(name, text, monkeypa
     monkeypatch.setenv(name, text)
     session.engine.clear()
     monkeypatch.setattr(Engine, "__init__", lambda *_: pytest.fail("an engine was started"))
-    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run()
     assert not test.exception
     (error,) = test.error
     assert error.value.replace("\\", "").startswith(f"The environment variable {name} is '{text}'. Expected ")

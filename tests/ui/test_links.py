@@ -17,7 +17,7 @@ SAMPLING = LLaDASampling(gen_length=6, steps=3)
 def recording():
     """A finished recording, whose reference, noise, ablation and maps were never asked for."""
     record = engine().submit("record", RecordSpec(prompt="joe finds a red ball .", sampling=SAMPLING, seed=11))
-    return engine().wait(record.id, 240)
+    return engine().wait(record.id, 300)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_what_a_link_shows_runs_when_its_button_is_pressed(recording, name):
     assert not test.exception
     new = [job for job in engine().jobs(kind) if job.id not in before]
     assert len(new) == count
-    assert all(engine().wait(job.id, 240).state == "done" for job in new)
+    assert all(engine().wait(job.id, 300).state == "done" for job in new)
     before = started()
     again = app(page, **{**query, "recording": recording.id})  # its answer is stored: a link shows it
     assert not any(button.key == key for button in again.button) or kind == "ablate"
@@ -120,7 +120,7 @@ def test_recording_by_hand_is_enough_to_see_it_beside_random_weights():
     test = app("pages/denoise.py")
     test.text_area[0].set_value("kate is in the car .").run()
     test.button(key="record").click().run()
-    record = engine().wait(engine().jobs("record")[0].id, 240)
+    record = engine().wait(engine().jobs("record")[0].id, 300)
     before = len(engine().jobs("reference"))
     test.switch_page("pages/dynamics.py")
     test.query_params["recording"] = record.id
@@ -141,7 +141,7 @@ def test_statistics_are_stored_when_asked_by_hand_and_found_by_a_link():
     job = engine().jobs("calibrate")[0]
     running = app("pages/tuning.py", **query)  # while it runs, a link follows it
     assert len(engine().jobs("calibrate")) == 1
-    assert engine().wait(job.id, 240).state == "done", engine().job(job.id).reason
+    assert engine().wait(job.id, 300).state == "done", engine().job(job.id).reason
     assert "Nothing is stored" not in texts(running.run())
     assert "Nothing is stored" not in texts(app("pages/tuning.py", **query))
     assert len(engine().jobs("calibrate")) == 1

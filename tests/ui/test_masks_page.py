@@ -204,7 +204,7 @@ def test_several_runs_overlap_as_their_sets_do(folders):
 
 def test_attention_to_the_dense_models_sinks_is_measured_on_both_pruned_models(folders):
     spec = RecordSpec(prompt="mia has a dog .", sampling=LLaDASampling(gen_length=12, steps=6), seed=5)
-    dense = engine().wait(engine().submit("record", spec).id, 120)
+    dense = engine().wait(engine().submit("record", spec).id, 300)
     test = view(open_page(first="magnitude", second="wanda-0", recording=dense.id, k="1"), "Attention to sinks")
     before = {job.id for job in engine().jobs("record")}
     test.toggle(key="pruned_recordings").set_value(True).run()
@@ -214,7 +214,7 @@ def test_attention_to_the_dense_models_sinks_is_measured_on_both_pruned_models(f
         made = job.parameters()
         assert (made.prompt, made.seed, made.sampling, made.chat_template) == (spec.prompt, 5, spec.sampling, "off")
     test.run()  # a rerun while they wait must not cancel one for the other
-    assert [engine().wait(job.id, 120).state for job in asked] == ["done", "done"]
+    assert [engine().wait(job.id, 300).state for job in asked] == ["done", "done"]
     test.run()
     assert not test.exception, test.exception
     assert not test.error, [element.value for element in test.error]
@@ -252,7 +252,7 @@ def test_the_recording_to_look_at_is_one_of_the_dense_model(folders):
 
 def test_what_a_prune_job_leaves_is_offered_and_read(folders):
     spec = PruneSpec(method="magnitude", sparsity=0.5)
-    job = engine().wait(engine().submit("prune", spec).id, 120)
+    job = engine().wait(engine().submit("prune", spec).id, 300)
     assert job.state == "done", job.reason
     name = f"pruned-magnitude {job.id[:6]}"
     test = open_page(first="magnitude", second=name)

@@ -22,7 +22,7 @@ def recording():
     """A finished recording in the app's own store."""
     sampling = LLaDASampling(gen_length=12, steps=6)
     record = engine().submit("record", RecordSpec(prompt="mia has a dog .", sampling=sampling))
-    return engine().wait(record.id, 120)
+    return engine().wait(record.id, 300)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -49,7 +49,7 @@ def test_denoise_records_the_prompt_and_shows_it():
     record = engine().jobs("record")[0]
     spec = record.parameters()
     assert (spec.prompt, spec.seed, spec.sampling.gen_length, spec.sampling.steps) == ("leo is in the park .", 7, 10, 5)
-    assert engine().wait(record.id, 120).state == "done"
+    assert engine().wait(record.id, 300).state == "done"
     test.run()
     assert not test.exception
     assert "Where attention goes in step" in texts(test) and 0 <= test.session_state["step"] <= 4
@@ -90,7 +90,7 @@ def test_a_branch_stands_beside_the_text_that_it_left(recording, monkeypatch):
     test = app("pages/denoise.py", recording=recording.id)
     test.selectbox(key="denoise_token_box").set_value(position).run()
     asked = engine().jobs("alternatives")[0]
-    assert engine().wait(asked.id, 120).state == "done"
+    assert engine().wait(asked.id, 300).state == "done"
     test.run()
     assert f"What else could stand at position {position}" in texts(test) and test.button(key="branch").disabled
     named = test.query_params["picked"]
@@ -104,7 +104,7 @@ def test_a_branch_stands_beside_the_text_that_it_left(recording, monkeypatch):
     test.text_input(key="denoise_branch_word").set_value("river").run()
     test.button(key="branch").click().run()
     assert "picked" not in test.query_params
-    job = engine().wait(engine().jobs("record")[0].id, 120)
+    job = engine().wait(engine().jobs("record")[0].id, 300)
     assert job.state == "done" and job.spec["branch"]["parent"] == recording.key
     before = len(engine().jobs())
     linked = app("pages/denoise.py", recording=job.id)
@@ -117,7 +117,7 @@ def test_a_branch_stands_beside_the_text_that_it_left(recording, monkeypatch):
 def test_the_box_takes_over_the_prompt_of_what_is_shown_unless_something_was_typed(recording):
     test = app("pages/denoise.py")
     other = RecordSpec(prompt="Sue has a cat.", sampling=LLaDASampling(gen_length=4, steps=2))
-    record = engine().wait(engine().submit("record", other).id, 120)
+    record = engine().wait(engine().submit("record", other).id, 300)
     test.query_params["recording"] = record.id
     test.run()
     assert test.text_area[0].value == "Sue has a cat."
@@ -187,7 +187,7 @@ def test_the_full_map_is_fetched_on_demand(recording):
     test.toggle(key="full_map").set_value(True).run()
     job = engine().jobs("attention_map")[0]
     assert len(engine().jobs("attention_map")) == maps + 1
-    assert engine().wait(job.id, 60).state == "done"
+    assert engine().wait(job.id, 300).state == "done"
     test.run()
     assert "Full attention map of layer" in texts(test)
     assert not test.error
@@ -202,7 +202,7 @@ def test_a_map_needs_the_model_that_was_recorded(recording, monkeypatch):
 
 def test_a_failed_recording_says_why_and_can_be_tried_again():
     spec = RecordSpec(prompt="ben", sampling=LLaDASampling(gen_length=300, steps=300))
-    failed = engine().wait(engine().submit("record", spec).id, 60)
+    failed = engine().wait(engine().submit("record", spec).id, 300)
     assert failed.state == "failed"
     test = app("pages/denoise.py", recording=failed.id)
     assert "takes 256" in test.error[0].value
@@ -225,7 +225,7 @@ def test_loading_a_model_puts_it_in_use():
     another_model(test, golden)
     test.selectbox(key="model_device").set_value("cpu").run()
     test.button(key="load_model").click().run()
-    assert engine().wait(engine().jobs("load")[0].id, 60).state == "done"
+    assert engine().wait(engine().jobs("load")[0].id, 300).state == "done"
     test.run()
     assert test.session_state["model_in_use"] == ModelSpec(source=golden, device="cpu")
     test.switch_page("pages/denoise.py").run()
@@ -236,7 +236,7 @@ def test_loading_a_model_puts_it_in_use():
 def test_the_model_in_use_is_in_the_address():
     golden = str(ROOT / "tests" / "golden" / "dream-gqa")
     for device, expected in (("cpu", ModelSpec(source=golden, device="cpu")), ("abacus", ModelSpec())):
-        test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
         test.query_params["source"], test.query_params["device"] = golden, device
         test.run()
         assert not test.exception, test.exception
@@ -257,7 +257,7 @@ def test_a_deep_link_outlines_the_head_it_opens(recording):
 def settle(test: AppTest, kind: str) -> AppTest:
     """Waits for the newest job of a kind and runs the page again."""
     job = engine().jobs(kind)[0]
-    assert engine().wait(job.id, 60).state == "done", engine().job(job.id).reason
+    assert engine().wait(job.id, 300).state == "done", engine().job(job.id).reason
     test.run()
     assert not test.exception, test.exception
     assert not test.error
@@ -297,13 +297,13 @@ def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(r
     test.segmented_control(key="sinks_view").set_value("Ablation").run()
     assert not test.dataframe
     test.button(key="record_twin").click().run()
-    twin = engine().wait(engine().jobs("record")[0].id, 60)
+    twin = engine().wait(engine().jobs("record")[0].id, 300)
     assert twin.parameters().sampling == AutoregressiveSampling(gen_length=12)
     assert twin.spec["prompt"] == recording.spec["prompt"]
     test.run()
     test.button(key="run_ablation").click().run()
     for job in engine().jobs("ablate")[:2]:
-        assert engine().wait(job.id, 60).state == "done", engine().job(job.id).reason
+        assert engine().wait(job.id, 300).state == "done", engine().job(job.id).reason
     test.run()
     assert not test.exception, test.exception
     table = test.dataframe[0].value
@@ -348,7 +348,7 @@ def test_dynamics_draws_every_curve_and_splits_by_kind(recording):
 def test_dynamics_compares_recordings_of_different_lengths(recording):
     sampling = LLaDASampling(gen_length=12, steps=4)
     other = engine().submit("record", RecordSpec(prompt="leo has a cat .", sampling=sampling))
-    engine().wait(other.id, 60)
+    engine().wait(other.id, 300)
     test = app("pages/dynamics.py", recording=recording.id)
     test.multiselect(key="compare_choice").set_value([other.id]).run()
     assert not test.exception, test.exception
@@ -387,7 +387,7 @@ def test_the_autoregressive_reference_stands_beside_by_itself(recording):
     spec = RecordSpec(
         model=ModelSpec(source="bundled-ar"), prompt="mia has a dog .", sampling=AutoregressiveSampling(gen_length=12)
     )
-    twin = engine().wait(engine().submit("record", spec).id, 60)
+    twin = engine().wait(engine().submit("record", spec).id, 300)
     test = app("pages/dynamics.py", recording=recording.id, dynamics_view="Stable or moving", random_reference="false")
     test.toggle(key="variances_table").set_value(True).run()
     layers = recording.summary["layers"] + twin.summary["layers"]
@@ -449,14 +449,14 @@ def test_a_recording_made_elsewhere_opens_without_its_model(recording, tmp_path)
 
 def test_a_stored_recording_that_is_damaged_can_be_removed_and_recorded_again():
     spec = RecordSpec(prompt="sue has a cat .", sampling=LLaDASampling(gen_length=4, steps=2))
-    record = engine().wait(engine().submit("record", spec).id, 120)
+    record = engine().wait(engine().submit("record", spec).id, 300)
     engine().result(record).file.write_bytes(b"nothing")
     test = app("pages/denoise.py", recording=record.id)
     assert "not a whole recording" in test.error[0].value
     assert engine().submit("record", spec).id == record.id, "asking again finds the damaged file"
     test.button(key=f"remove_{record.id}").click().run()
     assert not test.exception
-    again = engine().wait(engine().submit("record", spec).id, 120)
+    again = engine().wait(engine().submit("record", spec).id, 300)
     assert open_trajectory(engine().result(again).file).steps == 2
 
 
@@ -479,7 +479,7 @@ def test_an_export_has_the_cards_and_neither_large_tables_nor_hints_and_a_name_o
         "streamlit.download_button", lambda label, data, name, *rest, **options: made.update({label: (data, name)})
     )
     app("pages/sinks.py", recording=recording.id, full_map="true")
-    engine().wait(engine().jobs("attention_map")[0].id, 60)
+    engine().wait(engine().jobs("attention_map")[0].id, 300)
     test = app("pages/sinks.py", recording=recording.id, full_map="true")
     assert "Full attention map" in texts(test)
     write, name = made["Export page (HTML)"]

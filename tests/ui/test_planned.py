@@ -11,7 +11,7 @@ def drawn(limit: int | None, compared: int, measured: Noise | None = None, names
 
         planned(names, limit, compared, measured)
 
-    test = AppTest.from_function(page, args=(names, limit, compared, measured), default_timeout=60).run()
+    test = AppTest.from_function(page, args=(names, limit, compared, measured), default_timeout=300).run()
     assert not test.exception, test.exception
     return test
 

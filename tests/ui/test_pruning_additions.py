@@ -16,7 +16,7 @@ def pruned(test, method, sparsity) -> dict:
     assert not test.exception, test.exception
     test.button(key="prune").click().run()
     record = next(job for job in engine().jobs("prune") if job.spec["method"] == method)
-    record = engine().wait(record.id, 240)
+    record = engine().wait(record.id, 300)
     assert record.state == "done", record.reason
     test.run()
     assert not test.exception

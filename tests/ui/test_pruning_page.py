@@ -19,7 +19,7 @@ SMALL = CalibrationParams(samples=2, seq_len=32)
 def pruned():
     """A finished pruning in the app's own store."""
     record = engine().submit("prune", PruneSpec(method="wanda", calibration=SMALL))
-    return engine().wait(record.id, 240)
+    return engine().wait(record.id, 300)
 
 
 def small(test: AppTest) -> AppTest:
@@ -32,7 +32,7 @@ def small(test: AppTest) -> AppTest:
 def answered(test: AppTest) -> AppTest:
     for record in engine().jobs():
         if not record.ended:
-            engine().wait(record.id, 240)
+            engine().wait(record.id, 300)
     return test.run()
 
 
@@ -119,7 +119,7 @@ def test_a_finished_run_shows_its_numbers_and_measures_its_footprint(pruned):
     question = FootprintSpec(model=pruned.parameters().model, pruned=str(folder))
     test.button(key=f"footprint_{pruned.id}").click().run()
     job = next(job for job in engine().jobs("footprint") if job.spec == question.model_dump(mode="json"))
-    assert engine().wait(job.id, 240).state == "done"
+    assert engine().wait(job.id, 300).state == "done"
     test.run()
     assert "not faster" in texts(test) or "as fast" in texts(test) or "speed" in texts(test)
     assert not test.exception
@@ -130,7 +130,7 @@ def test_runs_of_different_precision_are_said_to_be_no_comparison(pruned):
     assert "Ran in float32 on cpu" in texts(test)
     assert "same precision" not in texts(test)
     rounded = PruneSpec(model=ModelSpec(dtype="bfloat16"), method="magnitude", calibration=SMALL)
-    engine().wait(engine().submit("prune", rounded).id, 240)
+    engine().wait(engine().submit("prune", rounded).id, 300)
     test.run()
     assert "Ran in bfloat16 on cpu" in texts(test)
     assert "Precision alone changes which weights go" in texts(test)
@@ -139,7 +139,7 @@ def test_runs_of_different_precision_are_said_to_be_no_comparison(pruned):
 def test_a_failed_run_is_shown_here_and_in_the_sidebar():
     """Both offer to start it again, each with a button of its own."""
     calibration = CalibrationParams(data="no-such-file.txt", samples=2, seq_len=32)
-    failed = engine().wait(engine().submit("prune", PruneSpec(method="wanda", calibration=calibration)).id, 240)
+    failed = engine().wait(engine().submit("prune", PruneSpec(method="wanda", calibration=calibration)).id, 300)
     assert failed.state == "failed"
     test = app(PAGE)
     assert {f"again_{failed.id}", f"restart_{failed.id}"} <= {button.key for button in test.button}

@@ -30,13 +30,13 @@ def pruned():
         PruneSpec(method="magnitude", sparsity=0.6),
         PruneSpec(method="wanda", calibration=SMALL),
     ]
-    jobs = [engine().wait(engine().submit("prune", spec).id, 240) for spec in specs]
+    jobs = [engine().wait(engine().submit("prune", spec).id, 300) for spec in specs]
     sources = [str(engine().result(job).folder) for job in jobs]
     for compare in (sources[:1], sources[1:2]):  # each in an evaluation of its own
         asked = EvaluateSpec(
             compare=tuple(ModelSpec(source=source) for source in compare), tasks=("bundled_agreement",), limit=12
         )
-        assert engine().wait(engine().submit("evaluate", asked).id, 240).state == "done"
+        assert engine().wait(engine().submit("evaluate", asked).id, 300).state == "done"
     return jobs
 
 
@@ -152,7 +152,7 @@ def test_a_folder_of_lm_evals_becomes_runs_that_are_compared_with_those_made_her
     test.button(key="import_start").click().run()
     jobs = engine().jobs("import")
     assert len(jobs) == 2
-    assert [engine().wait(job.id, 120).state for job in jobs] == ["done", "done"], jobs
+    assert [engine().wait(job.id, 300).state for job in jobs] == ["done", "done"], jobs
     table = rows(app(PAGE)).set_index("run")
     assert table.loc["first imported", "method"] == "imported"
     assert table.loc["first imported", "accuracy, %"] == 100

@@ -18,7 +18,7 @@ def visitors(monkeypatch):
 
 
 def page(what: str) -> AppTest:
-    test = AppTest.from_file(str(ROOT / "tests" / "ui" / "sidebar_harness.py"), default_timeout=120)
+    test = AppTest.from_file(str(ROOT / "tests" / "ui" / "sidebar_harness.py"), default_timeout=300)
     test.query_params["page"] = what
     return test
 

@@ -25,7 +25,7 @@ def home(tmp_path, monkeypatch):
 
 
 def app() -> AppTest:
-    return AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    return AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run()
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -22,7 +22,7 @@ STATISTICS = StatisticsParams(calibration=SPEC.calibration, heldout=SPEC.heldout
 
 @pytest.fixture(scope="module", autouse=True)
 def _statistics():
-    assert engine().wait(engine().submit("calibrate", SPEC).id, 120).state == "done"
+    assert engine().wait(engine().submit("calibrate", SPEC).id, 300).state == "done"
 
 
 def page(**query):
@@ -63,7 +63,7 @@ def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     record = engine().jobs("suggest")[0]
     spec = record.parameters()
     assert spec.statistics == STATISTICS and spec.trials == 12 and spec.searched == ("sink_std", "discount_strength")
-    record = engine().wait(record.id, 120)
+    record = engine().wait(record.id, 300)
     assert record.state == "done", record.reason
     check(test.run())
     rows, best = record.summary["trials"], record.summary["best"]
@@ -97,7 +97,7 @@ def test_a_running_search_is_stopped_and_goes_on():
     before = len(engine().progress(record.id).details["trials"])
     assert metrics(test)["Output error, published"] and test.button(key=f"search_cancel_{record.id}")
     test.button(key=f"search_stop_{record.id}").click().run()
-    stopped = engine().wait(record.id, 60)
+    stopped = engine().wait(record.id, 300)
     assert stopped.state == "done" and stopped.summary["stopped"] and before <= len(stopped.summary["trials"]) < 500
     test = page(search=record.id)
     assert f"Stopped after {len(stopped.summary['trials'])} of 500 trials" in texts(test)
@@ -119,6 +119,6 @@ def test_a_cancelled_search_keeps_its_trials_and_resumes_under_its_name():
 
 def test_a_failed_search_says_why():
     steps = SuggestSpec(statistics=STATISTICS).setting.model_copy(update={"first_step": 1, "last_step": 2})
-    record = engine().wait(engine().submit("suggest", SuggestSpec(statistics=STATISTICS, setting=steps)).id, 60)
+    record = engine().wait(engine().submit("suggest", SuggestSpec(statistics=STATISTICS, setting=steps)).id, 300)
     test = app("pages/tuning.py", **QUERY, search=record.id)
     assert "No stored noise step lies in the range" in texts(test)

@@ -53,7 +53,7 @@ QUERY = {
 
 @pytest.fixture(scope="module")
 def statistics():
-    record = engine().wait(engine().submit("calibrate", SPEC).id, 120)
+    record = engine().wait(engine().submit("calibrate", SPEC).id, 300)
     assert record.state == "done", record.reason
     return open_statistics(engine().result(record).file)
 
@@ -257,7 +257,7 @@ def test_prune_with_this_opens_the_pruning_page_with_the_setting(statistics):
 def test_bins_say_their_measured_error():
     calibration = SPEC.calibration.model_copy(update={"seq_len": 96})
     spec = SPEC.model_copy(update={"grouping": "bins", "calibration": calibration})
-    record = engine().wait(engine().submit("calibrate", spec).id, 120)
+    record = engine().wait(engine().submit("calibrate", spec).id, 300)
     assert record.state == "done", record.reason
     found = shares(open_statistics(engine().result(record).file).info.bin_errors)
     shown = texts(check(app("pages/tuning.py", **{**QUERY, "calibrate_grouping": "bins", "calibrate_seq_len": "96"})))
@@ -268,7 +268,7 @@ def test_bins_say_their_measured_error():
 def test_under_uniform_noise_no_step_can_be_left_out():
     query = {**QUERY, "calibrate_noise": "uniform"}
     spec = SPEC.model_copy(update={"calibration": SPEC.calibration.model_copy(update={"noise": "uniform"})})
-    record = engine().wait(engine().submit("calibrate", spec).id, 120)
+    record = engine().wait(engine().submit("calibrate", spec).id, 300)
     assert record.state == "done", record.reason
     test = check(app("pages/tuning.py", **query, tune_steps="25-25", tune_step_weighting="noisy"))
     assert "all steps count alike" in texts(test)
