@@ -275,7 +275,7 @@ def _stable_or_moving(recording: Recording, params: SinkParams, split: SplitName
         recordings.append((RANDOM, drawn))
     _variances(recordings, params, split, by_head, log)
     if beside is None and recording.info.model.mask_token is not None:
-        st.caption("For the autoregressive model beside it, choose or record its reference above.")
+        st.caption("For the autoregressive model beside it, choose or record its reference at the side.")
 
 
 def _variances(

@@ -271,17 +271,24 @@ def _head(
 def _token_box(recording: Recording) -> int | None:
     """The token looked at, or none; and whether heads have colours of their own."""
     labels = recording.trajectory.labels()
+    named = st.query_params.get("position", "")
+    if "position" not in st.session_state and named.isdecimal():
+        st.session_state["position"] = int(named)
     within("position", len(labels) - 1)
     position = st.selectbox(
         "Token",
         range(len(labels)),
         index=None,
         key="position",
-        bind="query-params",
+        persist_state="session",
         format_func=lambda at: plain(f"{at} ‘{labels[at].strip()}’"),
         placeholder="none: click one in the map",
         help="Its attention over the steps, and the heads that feed it.",
     )
+    if position is not None:
+        st.query_params["position"] = str(position)
+    elif named:
+        del st.query_params["position"]
     st.toggle(
         "Each head its own colours",
         key="own_colours",

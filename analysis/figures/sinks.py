@@ -171,7 +171,7 @@ def mass_over_steps(
     if position is not None:
         ends = {"x0": position - 0.5, "x1": position + 0.5}
         figure.add_vrect(**ends, line={"color": SELECTED, "width": 2}, fillcolor="rgba(0,0,0,0)")
-    layout(figure, "position (finished text)", "denoising step", height=max(340, min(620, 150 + 9 * len(mass))))
+    layout(figure, "position (finished text)", "denoising step", height=max(340, min(500, 150 + 7 * len(mass))))
     figure.update_xaxes(
         range=[-0.5, mass.shape[1] - 0.5], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS)
     )

@@ -18,6 +18,7 @@ from pages.parts.plain import plain
 from pages.parts.share import saving
 
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+_BAR = 30  # pixels that the tool bar takes above a plot
 _EXHIBITS = "exhibits"
 _CARDS = "exhibited_cards"
 _EXPORTED_ROWS, _EXPORTED_COLUMNS = 100, 12  # larger tables are for the CSV, not for a page
@@ -38,13 +39,15 @@ def chart(
     what a visitor can do with it, which an exported page leaves out, as it does large tables. finding: what the plot
     shows, a row of `READINGS`; nothing is drawn of an empty one.
 
-    A chart that is clicked (on_select among the options) has no tool bar, which would cover its cells.
+    A chart that is clicked (on_select among the options) has a tool bar of one button, which saves it, above its cells.
     """
     heading(title, f"{sentence} {hint}", formula, finding)
     told = f"{finding} {sentence}".strip()
+    config = _CONFIG | saving(title)
     if "on_select" in options:
         keep_unselected(figure)
-    config = _CONFIG | ({"displayModeBar": False} if "on_select" in options else saving(title))
+        config["modeBarButtons"] = [["toImage"]]
+        figure.update_layout(margin_t=max(figure.layout.margin.t or 0, _BAR))
     event = st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {told}", **options)
     small = table is not None and len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
     short = table if small else None

@@ -170,6 +170,8 @@ def test_sinks_page_opens_the_strongest_head_and_any_other(recording):
     assert "in step 2" in texts(test)
     test.selectbox(key="position").set_value(1).run()
     said = texts(test)
+    linked = app("pages/sinks.py", recording=recording.id, position="2")
+    assert "Position 2, " in texts(linked)
     assert "Position 1, " in said and "Heads that feed position 1, " in said and "in step 2" in said
     assert not test.exception
 

@@ -104,15 +104,18 @@ def test_launching_shows_every_run_and_what_it_found():
     for job in map(engine().job, [job.id for job in mine]):
         assert job.state == "done", job.reason
         assert engine().result(job).folder.is_dir()
-    shown = texts(test)
+    names = [name for table in test.dataframe if "run" in table.value for name in table.value["run"]]
     for job in mine:
-        assert f"**{run_name(job.spec)}" in shown
+        assert any(name.startswith(run_name(job.spec)) for name in names)
+        test.selectbox(key="prune_opened").set_value(job.id).run()
+        assert f"**{run_name(job.spec)}" in texts(test)
     assert any("python -m analysis prune" in block.value for block in test.code)
 
 
 def test_a_finished_run_shows_its_numbers_and_measures_its_footprint(pruned):
     assert pruned.state == "done", pruned.reason
     test = app(PAGE)
+    test.selectbox(key="prune_opened").set_value(pruned.id).run()
     metrics = {metric.label: metric.value for metric in test.metric}
     assert metrics["Sparsity"].endswith("%")
     folder = engine().result(pruned).folder
@@ -127,11 +130,14 @@ def test_a_finished_run_shows_its_numbers_and_measures_its_footprint(pruned):
 
 def test_runs_of_different_precision_are_said_to_be_no_comparison(pruned):
     test = app(PAGE)
+    test.selectbox(key="prune_opened").set_value(pruned.id).run()
     assert "Ran in float32 on cpu" in texts(test)
+    assert "Every matrix lost 50.0% of its weights" in texts(test)
     assert "same precision" not in texts(test)
     rounded = PruneSpec(model=ModelSpec(dtype="bfloat16"), method="magnitude", calibration=SMALL)
     engine().wait(engine().submit("prune", rounded).id, 300)
     test.run()
+    test.selectbox(key="prune_opened").set_value(engine().jobs("prune")[0].id).run()
     assert "Ran in bfloat16 on cpu" in texts(test)
     assert "Precision alone changes which weights go" in texts(test)
 

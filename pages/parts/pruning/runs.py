@@ -11,14 +11,21 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.engine.runs import known_runs
 from analysis.figures import pruning as figures
+from analysis.figures.masks import Grid, grids
 from analysis.jobs.summaries import PrunePartial
 from analysis.pruned.naming import run_name
+from cache.keys import content_key
+from pages.parts.charts import table
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.footprints import footprint_of
+from pages.parts.runs.table import COLUMNS as RUNS_COLUMNS
+from pages.parts.runs.table import row as runs_row
 from pages.parts.session import engine
 
-SHOWN = 6
+SHOWN = 6  # that were cut off
+_SAME = 0.002  # sparsities that differ by less are the same
+_OPENED = "prune_opened"
 _REFRESH = 0.7  # seconds
 
 
@@ -35,17 +42,54 @@ def prune_runs() -> None:
         st.fragment(_active, run_every=_REFRESH)([record.id for record in active])
     if ended:
         st.subheader("Finished")
-        many = len(ended) > SHOWN and st.toggle(f"Show all {len(ended)}", key="prune_all", bind="query-params")
         if _precisions_differ(ended):
             st.caption(
                 ":material/info: These runs did not all have the same precision and kind of device. Precision alone "
                 "changes which weights go, so compare methods only where both are the same."
             )
-        newest = next((record.id for record in ended if record.state == "done"), None)
         titles = _titles(runs)
-        for record in ended if many else ended[:SHOWN]:
+        opened = _table_of_done()
+        if opened is not None:
             with st.container(border=True):
-                _ended(record, titles[record.id], opened=record.id == newest)
+                _done(opened, titles[opened.id])
+        cut_off = [record for record in ended if record.state != "done"]
+        many = len(cut_off) > SHOWN and st.toggle(f"Show all {len(cut_off)} cut off", key="prune_all")
+        for record in cut_off if many else cut_off[:SHOWN]:
+            with st.container(border=True):
+                _cut_off(record, titles[record.id])
+
+
+def _table_of_done() -> JobRecord | None:
+    """The table of pruned models, and the one that is opened: the newest, or as a click or the box says."""
+    done = [run for run in known_runs(engine()) if run.record is not None and run.record.kind == "prune"]
+    if not done:
+        st.caption("No pruned model is left in its folder.")
+        return None
+    by_id = {run.id: run for run in done}
+    if st.session_state.get(_OPENED) not in by_id:
+        st.session_state[_OPENED] = done[0].id
+
+    def clicked() -> None:
+        rows = st.session_state[key].selection.rows
+        if rows and rows[0] < len(done):
+            st.session_state[_OPENED] = done[rows[0]].id
+
+    key = f"prune_table_{content_key(runs=list(by_id))[:8]}"  # a click is of a place in the table
+    table(
+        f"{len(done):,} pruned model{'s' if len(done) > 1 else ''}",
+        "Accuracy is that of the newest evaluation, averaged over its tasks, with its 95 % interval over items. Click "
+        "a row to open it.",
+        pd.DataFrame(runs_row(run) for run in done).drop(columns="★"),
+        key,
+        on_select=clicked,
+        selection_mode="single-row",
+        height=min(38 + 35 * len(done), 320),
+        column_config=RUNS_COLUMNS,
+    )
+    chosen = st.selectbox(
+        "Opened", list(by_id), key=_OPENED, format_func=lambda run_id: by_id[run_id].name, persist_state="session"
+    )
+    return by_id[chosen].record
 
 
 def _precisions_differ(ended: list[JobRecord]) -> bool:
@@ -92,26 +136,30 @@ def _active(ids: list[str]) -> None:
             log_drawer(record)
 
 
-def _ended(record: JobRecord, title: str, opened: bool) -> None:
-    when = datetime.fromtimestamp(record.finished or record.created).strftime("%d %b %H:%M")
-    if record.state != "done":
-        left, right = st.columns([5, 1], vertical_alignment="center")
-        left.markdown(f"{title} · :gray[{plain(record.state)}, {plain(when)}]")
-        if record.reason:
-            left.error(plain(record.reason))
-        with right:
-            restart_button(record, f"again_{record.id}")
-        log_drawer(record)
-        return
+def _when(record: JobRecord) -> str:
+    return plain(datetime.fromtimestamp(record.finished or record.created).strftime("%d %b %H:%M"))
+
+
+def _cut_off(record: JobRecord, title: str) -> None:
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    left.markdown(f"{title} · :gray[{plain(record.state)}, {_when(record)}]")
+    if record.reason:
+        left.error(plain(record.reason))
+    with right:
+        restart_button(record, f"again_{record.id}")
+    log_drawer(record)
+
+
+def _done(record: JobRecord, title: str) -> None:
     result = engine().result(record)
     if result is None or result.folder is None:
-        st.markdown(f"{title} · :gray[{plain(when)}]")
+        st.markdown(f"{title} · :gray[{_when(record)}]")
         st.caption("Its folder was removed.")
         return
     report = record.summary["report"]
     sparsity = report["sparsity"]
     seconds = sum(row["seconds"] for row in report["phases"])
-    st.markdown(f"{title} · :gray[{plain(when)}]")
+    st.markdown(f"{title} · :gray[{_when(record)}]")
     columns = st.columns(4)
     columns[0].metric("Sparsity", f"{sparsity['overall']:.1%}", help="Share of the prunable weights that were removed.")
     columns[1].metric("Weights removed", f"{sparsity['pruned_weights']:,}")
@@ -122,21 +170,14 @@ def _ended(record: JobRecord, title: str, opened: bool) -> None:
     st.caption(f"Ran in {plain(report['model']['dtype'])} on {plain(report['model']['device'])}.")
     for note in report["notes"]:
         st.caption(f":material/info: {plain(note)}")
-    with st.expander("Layers, phases, footprint, how to repeat it", expanded=opened):
-        _details(record, report, result.folder)
+    _details(record, report, result.folder)
 
 
 def _details(record: JobRecord, report: dict, folder: Path) -> None:
     sparsity = report["sparsity"]
     left, right = st.columns(2)
     with left:
-        st.markdown("**Sparsity by layer and projection**", help="Removed weights over all weights of the matrix.")
-        st.plotly_chart(
-            figures.sparsity_grid(np.array(sparsity["grid"], np.float32), sparsity["projections"]),
-            key=f"grid_{record.id}",
-            config={"displayModeBar": False},
-            alt="Sparsity of every layer and projection.",
-        )
+        _what_varies(record, sparsity)
     with right:
         st.markdown("**Where the time went**", help="Seconds of each phase; peak memory is that of the whole process.")
         phases = pd.DataFrame(report["phases"])
@@ -162,6 +203,33 @@ def _details(record: JobRecord, report: dict, folder: Path) -> None:
         icon=":material/download:",
     )
     log_drawer(record)
+
+
+def _what_varies(record: JobRecord, sparsity: dict) -> None:
+    """What was removed by layer and projection; where that is the same in all of them, by head where heads differ."""
+    grid = np.array(sparsity["grid"], np.float32)
+    if np.nanmax(grid) - np.nanmin(grid) > _SAME:
+        st.markdown("**Sparsity by layer and projection**", help="Removed weights over all weights of the matrix.")
+        figure, alt = figures.sparsity_grid(grid, sparsity["projections"]), "Sparsity of every layer and projection."
+    else:
+        everywhere = f"Every matrix lost {float(np.nanmean(grid)):.1%} of its weights"
+        heads = {name: np.array(values, np.float32) for name, values in sparsity["by_head"].items()}
+        varying = {name: values for name, values in heads.items() if values.size and np.ptp(values) > _SAME}
+        if not varying:
+            st.markdown("**Sparsity**")
+            st.caption(f"{everywhere}, and every head as many.")
+            return
+        name, values = max(varying.items(), key=lambda item: float(np.ptp(item[1])))
+        st.markdown(
+            f"**Sparsity by head, {plain(name)}**", help="Removed weights over all weights of the head's slice."
+        )
+        st.caption(
+            f"{everywhere}; of {plain(name)} heads lost {float(values.min()):.1%} to {float(values.max()):.1%}. Red: "
+            "more than the whole, blue: less."
+        )
+        figure = grids([Grid("", values - sparsity["overall"])], "sparsity beyond the whole", "head", signed=True)
+        alt = f"Sparsity of every head, {name}."
+    st.plotly_chart(figure, key=f"grid_{record.id}", config={"displayModeBar": False}, alt=alt)
 
 
 def _bytes(folder: Path) -> int:

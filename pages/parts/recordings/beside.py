@@ -93,7 +93,7 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
             st.session_state[key] = submit("record", spec).id
 
     titles = {NONE: "none"} | recording_titles(list(jobs.values()), short=True)
-    box, button = st.columns([1, 1] if not same_prompt else [1, 0.001], vertical_alignment="bottom")
+    box, button = st.container(), st.container()
     chosen = box.selectbox(
         "Autoregressive reference",
         options,

@@ -14,6 +14,16 @@ MOST = 8  # runs compared at once
 RUNS_ASKED = "run"  # in the address: ids of runs that are open
 _CHOSEN, _SHOWN = "runs_chosen", "runs_shown"
 _DENSE = "dense"
+COLUMNS = {
+    "★": st.column_config.TextColumn(width=30),
+    "run": st.column_config.TextColumn(width="large"),
+    "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
+    "sparsity, %": st.column_config.NumberColumn(format="%.1f"),
+    "size, MB": st.column_config.NumberColumn(format="%.1f"),
+    "one forward, ms": st.column_config.NumberColumn(format="%.1f"),
+    "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
+}
+"""How the columns of `row` are written."""
 
 
 def runs_table(runs: list[Run]) -> list[Run]:
@@ -29,20 +39,12 @@ def runs_table(runs: list[Run]) -> list[Run]:
             f"{len(shown):,} of {len(runs):,} runs",
             "Accuracy is that of the newest evaluation, averaged over its tasks, with its 95 % interval over items: "
             "the noise of the calibration seed is not in it. Sort by a click on a column.",
-            pd.DataFrame(_row(run) for run in shown),
+            pd.DataFrame(row(run) for run in shown),
             key,
             on_select=lambda: _ticked(key),
             selection_mode="multi-row",
             height=min(38 + 35 * len(shown), 460),
-            column_config={
-                "★": st.column_config.TextColumn(width=30),
-                "run": st.column_config.TextColumn(width="large"),
-                "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
-                "sparsity, %": st.column_config.NumberColumn(format="%.1f"),
-                "size, MB": st.column_config.NumberColumn(format="%.1f"),
-                "one forward, ms": st.column_config.NumberColumn(format="%.1f"),
-                "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
-            },
+            column_config=COLUMNS,
         )
     else:
         st.caption(f"0 of {len(runs):,} runs. Take back a filter to see them.")
@@ -107,7 +109,8 @@ def _method(run: Run) -> str:
     return METHODS[name].title if name in METHODS else name
 
 
-def _row(run: Run) -> dict[str, object]:
+def row(run: Run) -> dict[str, object]:
+    """A run as a row of a table."""
     accuracy, speed = score(run), latency(engine(), run)
     sparsity = run.sparsity.get("overall")
     return {
