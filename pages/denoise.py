@@ -6,7 +6,7 @@ from analysis.engine import JobRecord
 from analysis.jobs import RecordPartial
 from analysis.specs import SinkParams
 from pages.parts import permission, tokens
-from pages.parts.charts import heading
+from pages.parts.charts import export_button, heading, start_exhibits
 from pages.parts.denoise.asking import ask
 from pages.parts.denoise.replay import replay
 from pages.parts.frame import run
@@ -21,6 +21,7 @@ from pages.parts.trouble import told
 def main() -> None:
     """Draws the page."""
     st.title("Denoise")
+    start_exhibits()
     record = shown_recording()
     if record is not None and record.state == "done":
         _look_at(record)
@@ -116,6 +117,8 @@ def _show(recording: Recording, params: SinkParams) -> None:
         )
     replay(recording, params)
     _facts(recording)
+    settings = {**recording.settings(), "sinks": params.model_dump()}
+    export_button("SinkScope: denoise", settings, recording.info.prompt)
 
 
 def _facts(recording: Recording) -> None:

@@ -20,6 +20,7 @@ from pages.parts.masks.pruned_models import Pruned
 from pages.parts.masks.several import several_runs
 from pages.parts.masks.shown_measures import OURS, choose_measure, formula, table_of
 from pages.parts.session import engine
+from pages.parts.side import plots_and_controls
 
 VIEWS = ("Heads", "Projections", "Depth", "Attention to sinks", "Several runs")
 EXPERTS = "Experts"  # of a mixture alone
@@ -41,8 +42,24 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
     comparison = compared_if_alike(first, second)
     if comparison is None:
         return
-    floor = two_seeds(first, second, known)
-    _numbers(comparison, floor)
+    plots, side = plots_and_controls()
+    with side:
+        floor = two_seeds(first, second, known)
+    with plots:
+        view = _view(first, second, known, comparison, floor)
+        _numbers(comparison, floor)
+    settings = {pruned.name: {"pruned": pruned.run.title, **pruned.run.settings} for pruned in (first, second)}
+    export_button(
+        f"SinkScope: masks, {view.lower()}",
+        {"first": first.name, "second": second.name, **settings},
+        f"{first.label} {second.label}",
+    )
+
+
+def _view(
+    first: Pruned, second: Pruned, known: dict[str, Path], comparison: Comparison, floor: Comparison | None
+) -> str:
+    """Draws the view that is chosen; its name."""
     views = (VIEWS[0], EXPERTS, *VIEWS[1:]) if comparison.experts else VIEWS
     view = st.segmented_control("View", views, default=views[0], required=True, key="masks_view", bind="query-params")
     if view == "Heads":
@@ -57,12 +74,7 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
         attention_to_sinks(first, second)
     else:
         several_runs(first, second, known)
-    settings = {pruned.name: {"pruned": pruned.run.title, **pruned.run.settings} for pruned in (first, second)}
-    export_button(
-        f"SinkScope: masks, {view.lower()}",
-        {"first": first.name, "second": second.name, **settings},
-        f"{first.label} {second.label}",
-    )
+    return view
 
 
 def _numbers(comparison: Comparison, floor: Comparison | None) -> None:

@@ -14,6 +14,7 @@ from analysis.figures.style import (
     REFERENCE,
     SELECTED,
     SERIES_COLORS,
+    SYMBOLS,
     as_text,
     color_bar,
     layout,
@@ -185,10 +186,12 @@ def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray]
                 y=np.asarray(values, np.float32),
                 name=as_text(name),
                 mode="lines" if floor else "lines+markers",
+                # Earlier lines are wider, so that one that lies upon another hides nothing.
+                marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 6 + 3 * max(len(lines) - 1 - index, 0)},
                 line={
                     "color": REFERENCE if floor else SERIES_COLORS[index % len(SERIES_COLORS)],
                     "dash": dashes[(index - len(lines)) % len(dashes)] if floor else "solid",
-                    "width": 2,
+                    "width": 2 + max(len(lines) - 1 - index, 0),
                 },
                 hovertemplate="%{y:.3%}",
             )

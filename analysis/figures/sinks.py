@@ -40,7 +40,8 @@ def head_grid(
     """
     values = np.asarray(values, np.float32)
     layers, heads = values.shape
-    number = "%{z:.0%}" if percent else "%{z:.2g}"
+    large = np.isfinite(values).any() and np.nanmax(np.abs(values)) >= 1  # then what is far smaller reads as 0.0
+    number = "%{z:.0%}" if percent else "%{z:.1f}" if large else "%{z:.2g}"
     figure = go.Figure(
         go.Heatmap(
             z=values,

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from analysis.figures import dynamics
 from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
+from analysis.figures.clicks import MOST_CELLS, keep_unselected
 from analysis.figures.style import REFERENCE, SINK, as_text, block_reduce, shorten, token_axis
+from analysis.sinks.metrics import ceiling
 
 
 def every_figure():
@@ -177,3 +179,24 @@ def test_names_and_tokens_are_drawn_as_text():
         assert "evil" in drawn or "&lt;a" in drawn, figure.data[0].type
         for markup in ("<a ", "</a>", "<b>%", "%{x}</b>", "</b>"):
             assert markup not in drawn.replace(f"<b>{as_text(HOSTILE)}</b>", ""), (figure.data[0].type, markup)
+
+
+def test_a_figure_that_is_clicked_keeps_its_brightness_and_has_cells_where_they_are_few():
+    mass, flags = np.ones((5, 4), np.float32), np.zeros((5, 4), bool)
+    flags[1, 2] = True
+    figure = keep_unselected(figures.mass_over_steps(mass, list("abcd"), flags, None, step=3, position=2, top=9.0))
+    cells, sinks = (trace for trace in figure.data if trace.type in ("scatter", "scattergl"))
+    assert len(cells.x) == 20 and cells.unselected.marker.opacity == 0 and sinks.unselected.marker.opacity == 1
+    assert figure.data[0].zmax == 9.0
+    outlined = {(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.yref == "y domain"}
+    assert outlined == {(1.5, 2.5)}
+    many = np.ones((MOST_CELLS // 100 + 1, 100), np.float32)
+    assert len(figures.mass_over_steps(many, ["x"] * 100, many > 2, None).data) == 1
+
+
+def test_heads_share_a_ceiling_that_a_few_strong_cells_do_not_set():
+    mass = np.ones((10, 4, 4, 50), np.float32)
+    mass[0, 0, 0, 0] = 500
+    mass[1] = np.nan
+    assert ceiling(mass) == 1
+    assert ceiling(np.full((1, 1, 1, 2), np.nan)) == 1

@@ -149,6 +149,23 @@ def test_what_speaks_against_a_prompt_is_said_before_it_is_recorded():
     assert "At most 253 new tokens fit" in test.error[0].value
 
 
+def test_the_newest_recording_of_the_model_in_use_is_shown_and_one_can_be_removed(recording):
+    sampling = AutoregressiveSampling(gen_length=2)
+    spec = RecordSpec(model=ModelSpec(source="bundled-ar"), prompt="Sue", sampling=sampling)
+    other = engine().wait(engine().submit("record", spec).id, 120)
+    newest = next(job for job in engine().jobs("record") if job.spec["model"]["source"] == "bundled")
+    test = app("pages/sinks.py")
+    assert test.session_state["recording_shown"] == newest.id
+    test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")
+    test.run()
+    assert test.session_state["recording_shown"] == other.id
+    test.checkbox(key=f"sure_{other.id}").check().run()
+    test.button(key=f"forget_{other.id}").click().run()
+    assert not engine().has_result(other) and test.session_state["recording_shown"] != other.id
+    linked = app("pages/sinks.py", recording=recording.id)
+    assert linked.session_state["recording_shown"] == recording.id
+
+
 def test_an_unknown_recording_in_the_address_falls_back_to_the_newest(recording):
     test = app("pages/sinks.py", recording="nonsense")
     assert "Sink strength by layer and head" in texts(test)

@@ -188,7 +188,8 @@ def compared_if_alike(first: Pruned, second: Pruned) -> Comparison | None:
 
 def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparison | None:
     """Two calibration seeds of one method: how much masks differ by chance. None where there are no such runs."""
-    with st.expander("Floor: two calibration seeds of one method"):
+    chosen = st.session_state.get("floor", st.query_params.get("floor", AUTOMATIC))
+    with st.expander(plain(f"Floor: two calibration seeds · {chosen}"), key="fold_floor"):
         choice = st.segmented_control(
             "Two calibration seeds",
             (AUTOMATIC, CHOSEN),

@@ -15,6 +15,7 @@ from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import (
     Recording,
     finished_recordings,
+    forget_shown,
     open_recording,
     recording_titles,
     show_recording,
@@ -38,6 +39,7 @@ def choose_recording(shown: JobRecord | None) -> None:
         _download(shown)
         _share(shown)
         _open_file()
+        _remove(shown)
     titles = recording_titles(jobs)
     ids = list(titles)
     current = shown.id if shown is not None and shown.id in titles else None
@@ -85,6 +87,27 @@ def _share(shown: JobRecord | None) -> None:
         help="Else this recording and its prompt are listed to you alone. A link to it opens for everyone.",
         on_change=lambda: engine().share(shown.id, not shown.shared),
     )
+
+
+def _remove(shown: JobRecord | None) -> None:
+    """The button that removes the recording shown from the store, once it is confirmed."""
+    if shown is None or not shown.ended or not engine().has_result(shown):
+        return
+    sure = st.checkbox("Remove this recording", key=f"sure_{shown.id}", help="Its file is deleted, for everybody.")
+    if sure:
+        acting_button(
+            "Remove it for good",
+            f"forget_{shown.id}",
+            icon=":material/delete:",
+            on_click=_forget,
+            args=(shown,),
+            width="stretch",
+        )
+
+
+def _forget(job: JobRecord) -> None:
+    engine().forget_result(job)
+    forget_shown(job.id)
 
 
 def _open_file() -> None:

@@ -96,6 +96,13 @@ def show_recording(job_id: str) -> None:
     _show(job_id)
 
 
+def forget_shown(job_id: str) -> None:
+    """Shows the newest recording in the place of one that is gone."""
+    if st.session_state.get(_SHOWN) == job_id:
+        del st.session_state[_SHOWN]
+        address.drop("recording")
+
+
 def _show(job_id: str) -> None:
     st.session_state[_SHOWN] = job_id
     address.write("recording", job_id)
