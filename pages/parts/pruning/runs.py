@@ -19,8 +19,7 @@ from pages.parts.charts import table
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.footprints import footprint_of
-from pages.parts.runs.table import COLUMNS as RUNS_COLUMNS
-from pages.parts.runs.table import row as runs_row
+from pages.parts.run_rows import COLUMNS, row
 from pages.parts.session import engine
 
 SHOWN = 6  # that were cut off
@@ -79,12 +78,12 @@ def _table_of_done() -> JobRecord | None:
         f"{len(done):,} pruned model{'s' if len(done) > 1 else ''}",
         "Accuracy is that of the newest evaluation, averaged over its tasks, with its 95 % interval over items. Click "
         "a row to open it.",
-        pd.DataFrame(runs_row(run) for run in done).drop(columns="★"),
+        pd.DataFrame(row(run) for run in done).drop(columns="★"),
         key,
         on_select=clicked,
         selection_mode="single-row",
         height=min(38 + 35 * len(done), 320),
-        column_config=RUNS_COLUMNS,
+        column_config=COLUMNS,
     )
     chosen = st.selectbox(
         "Opened", list(by_id), key=_OPENED, format_func=lambda run_id: by_id[run_id].name, persist_state="session"

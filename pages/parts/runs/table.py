@@ -1,29 +1,16 @@
 """The table of runs: filters, columns to sort by, and which runs are chosen, by ticks or by name."""
 
-from datetime import datetime
-
 import pandas as pd
 import streamlit as st
 
-from analysis.engine.runs import Run, latency, score, size
-from analysis.specs import METHODS
+from analysis.engine.runs import Run
 from pages.parts.charts import table
-from pages.parts.session import engine, not_in_address
+from pages.parts.run_rows import COLUMNS, method_title, row
+from pages.parts.session import not_in_address
 
 MOST = 8  # runs compared at once
 RUNS_ASKED = "run"  # in the address: ids of runs that are open
 _CHOSEN, _SHOWN = "runs_chosen", "runs_shown"
-_DENSE = "dense"
-COLUMNS = {
-    "★": st.column_config.TextColumn(width=30),
-    "run": st.column_config.TextColumn(width="large"),
-    "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
-    "sparsity, %": st.column_config.NumberColumn(format="%.1f"),
-    "size, MB": st.column_config.NumberColumn(format="%.1f"),
-    "one forward, ms": st.column_config.NumberColumn(format="%.1f"),
-    "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
-}
-"""How the columns of `row` are written."""
 
 
 def runs_table(runs: list[Run]) -> list[Run]:
@@ -85,7 +72,7 @@ def _filtered(runs: list[Run]) -> list[Run]:
     text = words.text_input(
         "With the words", key="runs_words", placeholder="of name, model, tags or notes", bind="query-params"
     )
-    kinds = list(dict.fromkeys(_method(run) for run in runs))
+    kinds = list(dict.fromkeys(method_title(run) for run in runs))
     chosen = methods.multiselect("Methods", kinds, key="runs_methods", placeholder="all", bind="query-params")
     starred = only.toggle("Starred alone", key="runs_starred", bind="query-params")
     wanted = text.lower().split()
@@ -93,37 +80,10 @@ def _filtered(runs: list[Run]) -> list[Run]:
         run
         for run in runs
         if all(word in _words(run) for word in wanted)
-        and (not chosen or _method(run) in chosen)
+        and (not chosen or method_title(run) in chosen)
         and (run.label.star or not starred)
     ]
 
 
 def _words(run: Run) -> str:
-    return " ".join([run.name, run.automatic, run.model, _method(run), *run.label.tags, run.label.note]).lower()
-
-
-def _method(run: Run) -> str:
-    if run.kind == "imported":
-        return run.kind
-    name = str(run.parameters.get("method", _DENSE))
-    return METHODS[name].title if name in METHODS else name
-
-
-def row(run: Run) -> dict[str, object]:
-    """A run as a row of a table."""
-    accuracy, speed = score(run), latency(engine(), run)
-    sparsity = run.sparsity.get("overall")
-    return {
-        "★": "★" if run.label.star else "",
-        "run": run.name,
-        "method": _method(run),
-        "model": run.model,
-        "accuracy, %": None if accuracy is None else 100 * accuracy.value,
-        "95 % interval": "" if accuracy is None else f"{100 * accuracy.low:.1f} – {100 * accuracy.high:.1f}",
-        "sparsity, %": None if sparsity is None else 100 * sparsity,
-        "size, MB": None if run.folder is None else size(run) / 1e6,
-        "one forward, ms": None if speed is None else 1000 * speed["pruned_seconds"],
-        "accuracy on": "" if accuracy is None else f"{accuracy.tasks}, {accuracy.items:,} items",
-        "tags": ", ".join(run.label.tags),
-        "made": datetime.fromtimestamp(run.created),
-    }
+    return " ".join([run.name, run.automatic, run.model, method_title(run), *run.label.tags, run.label.note]).lower()

@@ -1,0 +1,49 @@
+"""A run as a row of a table: the same columns on every page."""
+
+from datetime import datetime
+
+import streamlit as st
+
+from analysis.engine.runs import Run, latency, score, size
+from analysis.specs import METHODS
+from pages.parts.session import engine
+
+_DENSE = "dense"
+COLUMNS = {
+    "★": st.column_config.TextColumn(width=30),
+    "run": st.column_config.TextColumn(width="large"),
+    "accuracy, %": st.column_config.NumberColumn(format="%.1f"),
+    "sparsity, %": st.column_config.NumberColumn(format="%.1f"),
+    "size, MB": st.column_config.NumberColumn(format="%.1f"),
+    "one forward, ms": st.column_config.NumberColumn(format="%.1f"),
+    "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
+}
+"""How the columns of `row` are written."""
+
+
+def method_title(run: Run) -> str:
+    """How a run was pruned, for people."""
+    if run.kind == "imported":
+        return run.kind
+    name = str(run.parameters.get("method", _DENSE))
+    return METHODS[name].title if name in METHODS else name
+
+
+def row(run: Run) -> dict[str, object]:
+    """A run as a row of a table."""
+    accuracy, speed = score(run), latency(engine(), run)
+    sparsity = run.sparsity.get("overall")
+    return {
+        "★": "★" if run.label.star else "",
+        "run": run.name,
+        "method": method_title(run),
+        "model": run.model,
+        "accuracy, %": None if accuracy is None else 100 * accuracy.value,
+        "95 % interval": "" if accuracy is None else f"{100 * accuracy.low:.1f} – {100 * accuracy.high:.1f}",
+        "sparsity, %": None if sparsity is None else 100 * sparsity,
+        "size, MB": None if run.folder is None else size(run) / 1e6,
+        "one forward, ms": None if speed is None else 1000 * speed["pruned_seconds"],
+        "accuracy on": "" if accuracy is None else f"{accuracy.tasks}, {accuracy.items:,} items",
+        "tags": ", ".join(run.label.tags),
+        "made": datetime.fromtimestamp(run.created),
+    }
