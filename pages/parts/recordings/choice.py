@@ -99,15 +99,16 @@ def _remove(shown: JobRecord | None) -> None:
             "Remove it for good",
             f"forget_{shown.id}",
             icon=":material/delete:",
-            on_click=_forget,
+            on_click=_remove_shown,
             args=(shown,),
             width="stretch",
         )
 
 
-def _forget(job: JobRecord) -> None:
-    engine().forget_result(job)
-    forget_shown(job.id)
+def _remove_shown(job: JobRecord) -> None:
+    with refusal_kept(_PLACE):
+        engine().forget_result(job)
+        forget_shown(job.id)
 
 
 def _open_file() -> None:
