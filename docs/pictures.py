@@ -1,0 +1,89 @@
+"""Makes the pictures of the README: `python -m docs.pictures`, with the system's Chromium, some minutes.
+
+A server of its own, at a store of its own with one recording of the bundled model, is visited page by page.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "pictures"
+LIMIT = 1_500_000  # bytes, all together
+PAGES = {
+    "study": "",
+    "denoise": "denoise",
+    "sinks": "sinks",
+    "dynamics": "dynamics?dynamics_view=Positions",
+    "causes": "causes",
+    "tuning": "tuning",
+    "pruning": "pruning",
+    "accuracy": "accuracy",
+    "sweep": "sweep",
+    "runs": "runs",
+    "masks": "masks",
+}
+"""Addresses by the names of the pictures."""
+_SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
+_PATIENCE = 120_000  # ms
+
+
+def main() -> None:
+    """Writes every picture. Raises SystemExit where they take more than LIMIT together."""
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        environment = {**os.environ, "SINKSCOPE_HOME": home, "SINKSCOPE_TOKEN": "none"}
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        try:
+            _wait(port)
+            _visit(f"http://localhost:{port}")
+        finally:
+            server.terminate()
+            server.wait(60)
+    size = sum(file.stat().st_size for file in FOLDER.glob("*.jpg"))
+    print(f"{size / 1e6:.2f} MB in {FOLDER}")
+    if size > LIMIT:
+        raise SystemExit(f"The pictures take more than {LIMIT / 1e6:.1f} MB.")
+
+
+def _wait(port: int) -> None:
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+
+
+def _visit(address: str) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page.set_default_timeout(_PATIENCE)
+        page.goto(f"{address}/denoise")
+        page.get_by_role("button", name="Record", exact=True).click()
+        page.get_by_role("combobox", name="Recording").wait_for()
+        for name, path in PAGES.items():
+            page.goto(f"{address}/{path}")
+            page.locator(_SETTLED).wait_for()
+            page.wait_for_timeout(2500)  # plots draw a little after the script has ended
+            page.locator(_SETTLED).wait_for()
+            page.screenshot(path=FOLDER / f"{name}.jpg", type="jpeg", quality=60)
+            print(name, flush=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
