@@ -1,6 +1,7 @@
 """Makes the pictures of the README: `python -m docs.pictures`, with the system's Chromium, some minutes.
 
-A server of its own, at a store of its own with one recording of the bundled model, is visited page by page.
+A server of its own, at a store of its own, is visited page by page. There are a small sweep of the bundled model,
+which every page of prunings and accuracies shows, statistics for tuning, and a recording.
 """
 
 import os
@@ -32,7 +33,12 @@ PAGES = {
 }
 """Addresses by the names of the pictures."""
 _SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
-_PATIENCE = 120_000  # ms
+_PATIENCE = 300_000  # ms
+_SWEEP = (
+    *("--model", "bundled", "--methods", "wanda,wanda-noised,sink-wanda", "--sparsities", "0.5,0.6,0.7"),
+    *("--seeds", "0,1", "--samples", "32", "--seq-len", "64", "--tasks", "bundled", "--limit", "60"),
+    *("--keep", "checkpoints"),
+)
 
 
 def main() -> None:
@@ -43,6 +49,8 @@ def main() -> None:
         port = probe.getsockname()[1]
         probe.close()
         environment = {**os.environ, "SINKSCOPE_HOME": home, "SINKSCOPE_TOKEN": "none"}
+        sweep = [sys.executable, "-m", "analysis", "sweep", *_SWEEP, "--out", str(Path(home) / "swept")]
+        subprocess.run(sweep, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
         server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         try:
@@ -75,6 +83,9 @@ def _visit(address: str) -> None:
         page.goto(f"{address}/denoise")
         page.get_by_role("button", name="Record", exact=True).click()
         page.get_by_role("combobox", name="Recording").wait_for()
+        page.goto(f"{address}/tuning")
+        page.get_by_role("button", name="Store statistics").click()
+        page.get_by_text("Prune with this").first.wait_for()
         for name, path in PAGES.items():
             page.goto(f"{address}/{path}")
             page.locator(_SETTLED).wait_for()
