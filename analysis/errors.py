@@ -6,11 +6,13 @@ import errno
 class UserError(ValueError):
     """Something the user can put right. The message says what happened, what was expected and what to do.
 
-    Halves of characters, which damaged files and names may hold, are written out, so that it can be printed and stored.
+    Halves of characters and ends of lines, which damaged files and names may hold, are written out, so that it can be
+    printed and stored, and is one line.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message.encode("utf-8", "backslashreplace").decode("utf-8"))
+        readable = message.encode("utf-8", "backslashreplace").decode("utf-8")
+        super().__init__("\\n".join(readable.splitlines()))
 
 
 class NotEnoughMemory(UserError):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import threading
@@ -52,6 +53,9 @@ class Cluster:
         client.subscribe_topic(TOPIC, lambda event: on_event(json.loads(event[1])))
         client.subscribe_topic("all", self._on_change)
         client.subscribe_topic(_MEMORY_TOPIC, lambda event: self.too_big.add(event[1]["worker"]))
+        # Subscriptions reach the scheduler in this order: once it answers this one, it knows all of them.
+        self._subscribed, self._answer_topic = threading.Event(), f"{TOPIC}-{secrets.token_hex(8)}"
+        client.subscribe_topic(self._answer_topic, lambda event: self._subscribed.set())
 
     def _on_change(self, event: tuple[float, Any]) -> None:
         if isinstance(event[1], dict) and event[1].get("action") in ("add-worker", "remove-worker"):
@@ -135,7 +139,16 @@ class Cluster:
             function(*arguments, **options)
 
     def said(self) -> list[dict[str, Any]]:
-        """What jobs told lately, as far as the scheduler remembers, oldest first."""
+        """What jobs told lately, as far as the scheduler remembers, oldest first; what is told later `on_event` hears.
+
+        Raises TimeoutError where the scheduler does not take up the subscription, without which some would be lost.
+        """
+        waited_until = time.monotonic() + CONNECT_TIMEOUT
+        while not self._subscribed.is_set():
+            if time.monotonic() > waited_until:
+                raise TimeoutError(f"The scheduler took up no subscription within {CONNECT_TIMEOUT} seconds.")
+            self.client.log_event(self._answer_topic, True)
+            self._subscribed.wait(0.1)
         return [json.loads(text) for _, text in self.client.get_events(TOPIC)]
 
     def worker_pids(self) -> list[int]:

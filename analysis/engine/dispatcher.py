@@ -116,8 +116,9 @@ class Dispatcher:
     def hear(self, message: dict[str, Any]) -> None:
         """Takes in what a worker tells."""
         with self._changed:
-            if message.get("job") in self._early:
+            if message.get("job") in self._early:  # heard by `_find`
                 self._early[message["job"]].append(dict(message))
+                return
         job_id = message.pop("job", "")
         with self._changed:
             run = self._running.get(job_id)

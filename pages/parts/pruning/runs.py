@@ -24,7 +24,7 @@ from pages.parts.session import engine
 
 SHOWN = 6  # that were cut off
 _SAME = 0.002  # sparsities that differ by less are the same
-_OPENED = "prune_opened"
+_OPENED, _NEWEST = "prune_opened", "prune_newest"
 _REFRESH = 0.7  # seconds
 
 
@@ -59,14 +59,14 @@ def prune_runs() -> None:
 
 
 def _table_of_done() -> JobRecord | None:
-    """The table of pruned models, and the one that is opened: the newest, or as a click or the box says."""
+    """The table of pruned models, and the one that is opened: as a click or the box says, and each new one once."""
     done = [run for run in known_runs(engine()) if run.record is not None and run.record.kind == "prune"]
     if not done:
         st.caption("No pruned model is left in its folder.")
         return None
     by_id = {run.id: run for run in done}
-    if st.session_state.get(_OPENED) not in by_id:
-        st.session_state[_OPENED] = done[0].id
+    if st.session_state.get(_OPENED) not in by_id or st.session_state.get(_NEWEST) != done[0].id:
+        st.session_state[_OPENED] = st.session_state[_NEWEST] = done[0].id
 
     def clicked() -> None:
         rows = st.session_state[key].selection.rows
