@@ -39,6 +39,7 @@ soak: $(VENV)/.dev-installed
 # A minute for each reader of binary files.
 fuzz: $(VENV)/.dev-installed
 	$(BIN)/python -m pip install --quiet -r requirements-fuzz.txt
+	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -q tests/test_fuzz.py
 	$(BIN)/python -m tests.fuzz.readers recordings -max_total_time=60
 	$(BIN)/python -m tests.fuzz.readers weights -max_total_time=60
 

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import cache
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import streamlit as st
 from starlette.middleware import Middleware
@@ -278,8 +278,10 @@ class Door:
         self, scope: Scope, send: Send, query: list[tuple[str, str]], value: str, seconds: int | None = None
     ) -> None:
         """Gives the browser the cookie, for so long, and leads it to the same address without the token."""
-        # One slash at the beginning: with two, the browser would go to another server.
-        where = "/" + scope["path"].lstrip("/") + (f"?{urlencode(query)}" if query else "")
+        # One slash at the beginning: with two, the browser would go to another server. Quoted, as the end of a line
+        # would begin another header.
+        path = quote(scope["path"].lstrip("/"), errors="replace")
+        where = f"/{path}" + (f"?{urlencode(query)}" if query else "")
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         kept = "" if seconds is None else f"; Max-Age={seconds}"
         cookie = f"{_name_for(scope)}={value}; Path=/; HttpOnly; SameSite=Lax{kept}{secure}"
