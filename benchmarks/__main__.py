@@ -12,10 +12,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
-from benchmarks.ratios import Ratio
+from benchmarks.ratios import Ratio, ratios_of
 from docs.marks import replaced
 
 FILE = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -95,16 +94,11 @@ def run(benchmark: Benchmark, quick: bool) -> Measured:
     flags = flags_of(benchmark, quick)
     before = os.getloadavg()[0]
     if quick:
-        ratios = _ratios(benchmark.name, flags)
+        ratios = ratios_of(benchmark.name, flags)
     else:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            ratios = pool.submit(_ratios, benchmark.name, flags).result()
+            ratios = pool.submit(ratios_of, benchmark.name, flags).result()
     return Measured(benchmark, tuple(ratios), (before, os.getloadavg()[0]))
-
-
-def _ratios(name: str, flags: list[str]) -> list[Ratio]:
-    ratios: list[Ratio] = import_module(f"benchmarks.{name}").main(flags)
-    return ratios
 
 
 def table(measured: Sequence[Measured]) -> str:

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,9 @@ def paired(what: str, of: str, numerators: Sequence[float], denominators: Sequen
     """The ratio of what two ways took in each round. Raises ValueError where they had unequal numbers of rounds."""
     ratios = [above / below for above, below in zip(numerators, denominators, strict=True)]
     return Ratio(what, of, statistics.median(ratios), min(ratios), max(ratios))
+
+
+def ratios_of(name: str, flags: list[str]) -> list[Ratio]:
+    """Runs the benchmark of this name; here, since a process of its own finds nothing in a program's main file."""
+    ratios: list[Ratio] = import_module(f"benchmarks.{name}").main(flags)
+    return ratios

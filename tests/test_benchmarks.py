@@ -49,6 +49,13 @@ def test_every_benchmark_runs_and_its_ratios_are_written(printed):
     assert modules - helpers - {"pages", "gpu"} == {row.name for row in everything.BENCHMARKS}
 
 
+def test_a_benchmark_runs_in_a_process_of_its_own():
+    """As the program starts it, whose own main file that process cannot read."""
+    measured = everything.run(everything.Benchmark("observing", ("--quick",), None), quick=False)
+    assert [ratio.of for ratio in measured.ratios] == ["observed / bare"]
+    assert everything.ratios_of.__module__ == "benchmarks.ratios"
+
+
 def test_a_file_without_the_marks_is_refused_before_anything_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(everything, "run", lambda *_: pytest.fail("it ran"))
     (tmp_path / "text.md").write_text("no marks", encoding="utf-8")
