@@ -9,6 +9,7 @@ from typing import Any
 import diskcache
 
 from cache.disk import RefusedRow
+from cache.format import format_of
 from cache.opening import DATABASE, make_folder, open_cache
 from cache.store import default_root
 
@@ -17,10 +18,15 @@ READ_WHOLE = 64 * 2**20  # bytes of database up to which all of it is checked wh
 
 
 class Responses:
-    """A store of small JSON records beside the other two. Safe across threads and processes; every write is atomic."""
+    """A store of small JSON records beside the other two. Safe across threads and processes; every write is atomic.
+
+    Raises StoreError where it cannot be used, and for a store of a newer version.
+    """
 
     def __init__(self, root: Path | None = None) -> None:
-        folder = (root or default_root()) / "answers"
+        root = root or default_root()
+        format_of(root)
+        folder = root / "answers"
         make_folder(folder, private=True)
         # Opened by many jobs: reading all of a large one first would take longer than some of them.
         database = folder / DATABASE

@@ -13,13 +13,14 @@ from platformdirs import user_cache_path
 
 from cache import environment
 from cache.disk import RefusedRow
+from cache.format import FOLDER_ROW, FORMAT, brought_up, format_of, stamp
 from cache.opening import DATABASE, StoreError, make_folder, open_cache
 from cache.salvage import back_up, backed_up
 
 BACKUP = "runs-backup.jsonl"  # of jobs, names and places of folders, for a database that is damaged beyond reading
 RESULTS_LIMIT = 20 * 2**30  # bytes
 SCRATCH_DAYS = 7  # how long finished phases of a job that did not end are kept after their last use
-_JOB, _LIVE, _FOLDER, _LABEL = "job:", "live:", "folder:", "label:"
+_JOB, _LIVE, _FOLDER, _LABEL = "job:", "live:", FOLDER_ROW, "label:"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Store:
     """Two caches and some folders, private. Safe across threads and processes; every write is atomic.
 
     shared: where files meet that workers write or read; SINKSCOPE_SHARED, or the store's own folder. notices: sentences
-    on what was found damaged, and set aside. Raises StoreError where it cannot be used.
+    on what was found damaged, and set aside, or of an older version. Raises StoreError where it cannot be used, and
+    for one of a newer version, in which nothing is changed.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Store:
         self.shared = shared or _named("SINKSCOPE_SHARED") or self.root
         for folder in (self.root, self.shared):
             make_folder(folder, private=False)
+        stamped = format_of(self.root)
         for folder in (self.root / "results", self.root / "runs", self.incoming, self.scratch, self.kept):
             make_folder(folder, private=True)
         self._results, lost_results = open_cache(
@@ -67,13 +70,30 @@ class Store:
         self._runs, lost_runs = open_cache(self.root / "runs", "jobs", eviction_policy="none")
         if lost_runs:
             lost_runs += f" {self._restore()} Pruned models that were kept are still in '{self.kept}'."
-        else:
+        older = self._bring_up(stamped) if stamped < FORMAT else ""
+        if not lost_runs:
             back_up(self._lasting_rows, self.root / BACKUP)
-        self.notices = [notice for notice in (lost_results, lost_runs) if notice]
+        self.notices = [notice for notice in (lost_results, lost_runs, older) if notice]
+
+    def _bring_up(self, stamped: int) -> str:
+        """Brings rows of an older version to the format of this one; says so where there are any."""
+        rows = self._lasting_rows()
+        for name, text in brought_up(rows, stamped, self.shared).items():
+            self._runs.set(name, text)
+        stamp(self.root)
+        jobs, folders = (sum(name.startswith(kind) for name in rows) for kind in (_JOB, _FOLDER))
+        if not rows:
+            return ""
+        return (
+            f"The store was written by an earlier version of SinkScope and was brought to the format of this one: "
+            f"{jobs} jobs and {folders} kept folders are as they were."
+        )
 
     def _restore(self) -> str:
         """Puts back what the copy of a damaged database held and the new one lacks; says so."""
-        rows = {name: text for name, text in backed_up(self.root / BACKUP).items() if self._runs.add(name, text)}
+        copied = backed_up(self.root / BACKUP)
+        copied |= brought_up(copied, 0, self.shared)  # it may be older than the store's stamp
+        rows = {name: text for name, text in copied.items() if self._runs.add(name, text)}
         jobs = sum(name.startswith(_JOB) for name in rows)
         there = len(self._job_ids())
         if not there:
@@ -142,7 +162,7 @@ class Store:
             if not isinstance(text, str):
                 return None
             stored = json.loads(text)
-            folder = self._place(key, stored["folder"]) if "folder" in stored else None
+            folder = self._place(stored["folder"]) if "folder" in stored else None
             if folder is not None and not folder.is_dir():
                 return None
             return Result(stored["summary"], self._path(f"{key}:file") if stored["file"] else None, folder)
@@ -180,13 +200,11 @@ class Store:
         kept = folder.resolve().is_relative_to(self.kept.resolve())
         return folder.resolve().relative_to(self.shared.resolve()).as_posix() if kept else str(folder.absolute())
 
-    def _place(self, key: str, stored: str) -> Path:
-        """The folder that was stored. Older stores wrote where a kept folder lay; it is looked for here as well.
-        Raises ValueError for a relative place outside `kept`."""
+    def _place(self, stored: str) -> Path:
+        """The folder that was stored. Raises ValueError for a relative place outside `kept`."""
         folder = Path(stored)
         if folder.is_absolute():
-            here = self.kept / key / folder.name
-            return here if not folder.is_dir() and here.is_dir() else folder
+            return folder
         if not (self.shared / folder).resolve().is_relative_to(self.kept.resolve()):
             raise ValueError(f"The folder '{stored}' lies outside the store.")
         return self.shared / folder

@@ -544,7 +544,7 @@ class Engine:
 
     def notices(self) -> list[str]:
         """What a user should know: no scheduler or worker in reach, no TLS, a folder that cannot be written, a database
-        that was set aside."""
+        that was set aside, a store or jobs of another version."""
         unwritable = self._book.unwritable and (
             f"SinkScope's folder cannot be written ({self._book.unwritable}). What happens now is lost when the server "
             "stops. Free some space."
@@ -552,9 +552,12 @@ class Engine:
         lost = self._presence.lost and (
             "Another SinkScope server has taken this store over, while this one was suspended. Stop this one."
         )
-        return [
-            text for text in (lost, self._dispatcher.trouble, self._warning, unwritable, *self.store.notices) if text
-        ]
+        unread = self._book.unread and (
+            f"The store holds jobs of another version of SinkScope that cannot be read here ({self._book.unread}). "
+            "They are not listed, and stay there."
+        )
+        said = (lost, self._dispatcher.trouble, self._warning, unwritable, *self.store.notices, unread)
+        return [text for text in said if text]
 
     @property
     def shares_store(self) -> bool:

@@ -31,7 +31,7 @@ class JobStore:
     """Records, progress and logs. Read the store once; this process is the one that writes them. Safe across threads.
 
     presence: what is seen of the other programs at the store. changed: notified whenever a record changes. unwritable:
-    why the store could not be written, or nothing.
+    why the store could not be written, or nothing. unread: how many records are there that this version cannot read.
     """
 
     def __init__(self, store: Store, presence: Presence) -> None:
@@ -40,6 +40,7 @@ class JobStore:
         self.unwritable = ""
         stored = [read_record(fields) for fields in store.jobs()]
         self._records: dict[str, JobRecord] = {record.id: record for record in stored if record is not None}
+        self.unread = sum(record is None for record in stored)
         self._live: dict[str, _Live] = {}
         self._flushed = 0.0
 

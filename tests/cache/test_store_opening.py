@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cache.format import STAMP
 from cache.opening import DATABASE, StoreError, open_cache
 from cache.responses import Responses
 from cache.store import BACKUP, Store, default_root
@@ -143,6 +144,7 @@ def test_a_whole_store_says_nothing_and_stays(tmp_path):
     assert len(list(store.jobs())) == 200
     store.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        STAMP,
         "incoming",
         "kept",
         "results",
@@ -247,18 +249,6 @@ def test_a_store_that_was_moved_finds_its_kept_folders(tmp_path):
 
 def write_place(store: Store, place: str) -> None:
     store._runs.set("folder:key", f'{{"summary": {{}}, "file": false, "folder": "{place}"}}')
-
-
-def test_absolute_paths_of_older_stores_still_open_also_after_a_move(tmp_path):
-    store = Store(tmp_path / "here")
-    folder = keep(store, "key")
-    write_place(store, str(folder))
-    assert store.result("key").folder == folder
-    store.close()
-    (tmp_path / "here").rename(tmp_path / "there")
-    moved = Store(tmp_path / "there")
-    assert moved.result("key").folder == tmp_path / "there" / "kept" / "key" / "model"
-    moved.close()
 
 
 def test_a_folder_that_a_job_left_elsewhere_stays_there(tmp_path, monkeypatch):
