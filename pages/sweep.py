@@ -69,7 +69,7 @@ def main() -> None:
 
 def _plan(spec: SweepSpec) -> None:
     """How many prunings that is, and what is known of the time, memory and disk they take."""
-    if not engine().may("run"):
+    if not engine().gate.may("run"):
         return
     for sentence in grid(spec).left_out:
         st.caption(f":material/info: {plain(sentence)}")

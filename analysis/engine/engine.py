@@ -10,23 +10,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.engine import permissions
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.demonstration import refusal
 from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.foresight import Foresight, foresee
+from analysis.engine.gate import Gate
 from analysis.engine.job_store import JobStore
-from analysis.engine.permissions import GUEST, OWNER, Places, Visitor
+from analysis.engine.permissions import OWNER, Visitor
 from analysis.engine.planned import Planner
 from analysis.engine.records import ENDED, JobRecord, LogLine, Progress, lives_here, new_owner, retire
 from analysis.engine.studies import Part, Studies
 from analysis.engine.sweeps import Point, Sweeps
+from analysis.engine.uploads import opened_recording
 from analysis.errors import UserError
-from analysis.jobs import JOBS, RecordSummary, known_key
+from analysis.jobs import JOBS, known_key
 from analysis.models.checkpoint import CONFIG_FILE
 from analysis.pruned.masks_file import only_masks
-from analysis.recording.trajectory_file import open_trajectory
-from analysis.specs import ModelSpec, Replay, Spec, SweepSpec, sentence
+from analysis.specs import Spec, SweepSpec, sentence
 from cache import environment
 from cache.keys import code_version, imported_key
 from cache.opening import StoreError
@@ -42,9 +42,9 @@ class Engine:
     scheduler: address of a running dask cluster; SINKSCOPE_SCHEDULER, else local workers. devices, memory_limit: of the
     local workers, see `cluster.start_local`. alone: it runs what it is asked, and goes on with nothing that an engine
     before it left. who: the visitor in whose name the calling thread asks (`permissions`); without it, the owner of the
-    machine. serves: whether it is the one server of the store. demo: whether it is a demonstration, by
-    SINKSCOPE_DEMO. Raises UserError for an environment variable or an address that cannot be used, and StoreError where
-    another server has the store.
+    machine. serves: whether it is the one server of the store. gate: in whose name it is asked, and what they may.
+    Raises UserError for an environment variable or an address that cannot be used, and StoreError where another server
+    has the store.
     """
 
     def __init__(
@@ -61,10 +61,6 @@ class Engine:
         if problems:
             raise UserError(" ".join(problems))
         self.store = store
-        self.demo = bool(environment.value("SINKSCOPE_DEMO"))
-        self._who = who or (lambda: OWNER)
-        self._places = Places.of((store.kept, store.models))
-        self._limits = environment.value("SINKSCOPE_VISITOR_LIMITS") or environment.VisitorLimits()
         self.scheduler = (environment.value("SINKSCOPE_SCHEDULER") or "") if scheduler is None else scheduler
         self._warning = check_scheduler(self.scheduler) if self.scheduler else ""
         self._owner = new_owner()
@@ -77,6 +73,7 @@ class Engine:
                 retire(self._owner)
                 raise
         self._book = JobStore(store, self._presence)
+        self.gate = Gate(store, self._book, who)
         self._askers: dict[str, set[str]] = {}  # who waits for a job; nobody for one of a server before this one
 
         def workers() -> Cluster:
@@ -133,7 +130,7 @@ class Engine:
         self._dispatcher.start(queued, running)
         for kind, planner in self._planners.items():
             for record in planned:
-                if record.kind == kind and not self.demo:
+                if record.kind == kind and not self.gate.demo:
                     planner.take_over(record)
 
     # --- asking ---
@@ -151,7 +148,7 @@ class Engine:
             created=time.time(),
             owner=self._owner,
             code=code_version(),
-            visitors=self._names() if parent is None else parent.visitors,
+            visitors=self.gate.names if parent is None else parent.visitors,
         )
         return self._enter(record, spec, asker, granted=parent is not None)
 
@@ -171,7 +168,7 @@ class Engine:
             created=time.time(),
             owner=self._owner,
             code=code_version(),
-            visitors=tuple(dict.fromkeys((*record.visitors, *self._names()))) if parent is None else record.visitors,
+            visitors=tuple(dict.fromkeys((*record.visitors, *self.gate.names))) if parent is None else record.visitors,
             shared=record.shared,
         )
         try:
@@ -181,12 +178,12 @@ class Engine:
         return self._enter(fresh, spec, asker, granted=parent is not None)
 
     def _enter(self, record: JobRecord, spec: Spec, asker: str, granted: bool) -> JobRecord:
-        visitor = OWNER if granted else self.visitor
+        visitor = OWNER if granted else self.gate.visitor
         if visitor.role != "guest":  # what a demonstration's may ask depends on the queue
-            self.check(record.kind, spec, visitor)
+            self.gate.check_job(record.kind, spec, visitor)
         if record.kind in self._planners:
-            self.may_change("run")
-            self._check_limits(spec, visitor)
+            self.gate.demand("run")
+            self.gate.check_limits(spec, visitor)
             entered = self._planners[record.kind].enter(record, spec)
             return self._book.list_for(entered.id, record.visitors) or entered
         key = known_key(record.kind, spec)
@@ -226,10 +223,10 @@ class Engine:
             if same is not None:
                 self._askers.setdefault(same.id, set()).add(asker)
                 return self._book.list_for(same.id, record.visitors) or same
-            refused = self.demo and refusal(record.kind, spec, sum(not job.ended for job in self._book.jobs()))
+            refused = self.gate.demo and refusal(record.kind, spec, sum(not job.ended for job in self._book.jobs()))
             if refused:
                 raise UserError(refused)
-            self._check_limits(spec, visitor)
+            self.gate.check_limits(spec, visitor)
             self._askers = {job_id: askers for job_id, askers in self._askers.items() if not self._ended(job_id)}
             self._askers[record.id] = {asker}
             self._book.save(record)
@@ -247,61 +244,12 @@ class Engine:
     def _mine(self, record: JobRecord) -> bool:
         return record.owner == self._owner
 
-    # --- who asks ---
-
-    @property
-    def visitor(self) -> Visitor:
-        """In whose name the calling thread asks."""
-        return GUEST if self.demo else self._who()
-
-    def _names(self) -> tuple[str, ...]:
-        name = self.visitor.name
-        return (name,) if name else ()
-
-    def may(self, action: str) -> bool:
-        """Whether the visitor may do this at all: an action of `permissions.PERMISSIONS`."""
-        return permissions.may(self.visitor, action)
-
-    def may_change(self, action: str, record: JobRecord | None = None) -> None:
-        """Asked before anything that is stored is changed. record: the job that it is done to. Raises UserError for a
-        visitor who may not."""
-        permissions.demand(self.visitor, action, record)
-
-    def check(self, kind: str, spec: Spec, visitor: Visitor | None = None) -> None:
-        """Raises UserError where a visitor may not ask for such a job, or may not name what it names. Nothing that it
-        names is looked at."""
-        visitor = visitor or self.visitor
-        permissions.demand(visitor, "record" if kind == "record" else "run")
-        if visitor.role == "run":
-            from analysis.calibration.text import SOURCES
-
-            permissions.check_named(spec, self._places, SOURCES)
-
-    def check_source(self, source: str) -> None:
-        """Raises UserError for a model that the visitor may not use; it is not looked for."""
-        if self.visitor.role not in ("owner", "guest"):
-            permissions.check_model(source, self._places)
-
-    def check_folder(self, folder: str) -> None:
-        """Raises UserError for a folder that the visitor may not read; it is not looked at."""
-        if self.visitor.role != "owner":
-            permissions.demand(self.visitor, "read")
-            permissions.check_folder(folder, self._places)
-
-    def _check_limits(self, spec: Spec, visitor: Visitor) -> None:
-        if visitor.role == "run":
-            waiting = sum(not job.ended and visitor.name in job.visitors for job in self._book.jobs())
-            permissions.check_limits(spec, self._limits, waiting, self._stored_for(visitor))
-
-    def _stored_for(self, visitor: Visitor) -> int:
-        """Bytes of what the jobs left that this visitor was the first to ask for."""
-        keys = {job.key for job in self._book.jobs() if job.key and job.visitors[:1] == (visitor.name,)}
-        return sum(self.store.result_bytes(key) for key in keys)
+    # --- what a visitor brings and shares ---
 
     def share(self, job_id: str, shared: bool = True) -> None:
         """Lists a job that a visitor asked for to the others too, or no longer. Raises UserError for another's."""
         record = self.job(job_id)
-        if record is None or self.visitor.name not in record.visitors:
+        if record is None or self.gate.visitor.name not in record.visitors:
             raise UserError("Only what you asked for yourself is yours to share.")
         self._book.save(record.model_copy(update={"shared": shared}))
 
@@ -310,7 +258,7 @@ class Engine:
 
         Raises UserError if it is none, and OSError where it cannot be written.
         """
-        self.may_change("upload")
+        self.gate.demand("upload")
         file = self.store.incoming / f"received-{uuid.uuid4().hex}.safetensors"
         try:
             file.write_bytes(content)
@@ -323,32 +271,13 @@ class Engine:
 
         Raises UserError if it is none.
         """
-        self.may_change("upload")
-        if self.visitor.role == "run":
-            permissions.check_disk(self._limits, self._stored_for(self.visitor))
-        called = called or f"'{file.name}'"
-        trajectory = open_trajectory(file, called)
-        info = trajectory.info
-        if isinstance(info.sampling, Replay):
-            raise UserError("This file holds forwards over given inputs, not a recorded generation. Open one of those.")
+        self.gate.check_upload()
+        spec, summary = opened_recording(file, called or f"'{file.name}'")
         key = imported_key(file)
         earlier = next((job for job in self._book.jobs("record") if job.key == key and job.state == "done"), None)
         if earlier is not None and self.result(earlier) is not None:
             file.unlink()
-            return self._book.list_for(earlier.id, self._names()) or earlier
-        try:
-            spec = info.request(ModelSpec(source=info.model.source))
-        except ValidationError as error:
-            raise UserError(f"{called} cannot be taken in: {sentence(error)}") from error
-        summary: RecordSummary = {
-            "source": info.model.source,
-            "text": info.final_text,
-            "steps": trajectory.steps,
-            "seed": info.seed,
-            "fingerprint": info.model.fingerprint,
-            "experts": info.model.expert_count,
-            "imported": True,
-        }
+            return self._book.list_for(earlier.id, self.gate.names) or earlier
         self.store.add_result(key, dict(summary), file)
         now = time.time()
         record = JobRecord(
@@ -362,7 +291,7 @@ class Engine:
             summary=dict(summary),
             cached=True,
             owner=self._owner,
-            visitors=self._names(),
+            visitors=self.gate.names,
         )
         self._book.save(record)
         return record
@@ -375,8 +304,8 @@ class Engine:
         who may not stop it.
         """
         if asker is None:
-            self.may_change("cancel", self.job(job_id))
-        elif not self.may_leave(self.job(job_id)):
+            self.gate.demand("cancel", self.job(job_id))
+        elif not self.gate.may_leave(self.job(job_id)):
             return False
         with self._book.changed:
             if asker is not None:
@@ -391,14 +320,6 @@ class Engine:
             self._planners[record.kind].stop(record)
         return True
 
-    def may_leave(self, record: JobRecord | None) -> bool:
-        """Whether the visitor may say that a job is not wanted any more: one of theirs, alone or among others."""
-        return self.may("cancel") and (not self.visitor.name or record is None or self.visitor.name in record.visitors)
-
-    def is_theirs_alone(self, record: JobRecord) -> bool:
-        """Whether nobody but the visitor has asked for a job."""
-        return not self.visitor.name or record.visitors == (self.visitor.name,)
-
     def awaited(self, job_id: str, asker: str, here: Callable[[str], bool] = bool) -> bool:
         """Whether somebody else than `asker` asked for this job and is still here."""
         with self._book.changed:
@@ -407,14 +328,14 @@ class Engine:
     def retry_failed(self, job_id: str) -> None:
         """Starts what failed of a running sweep or study again. One that has ended is started again with `restart`."""
         record = self.job(job_id)
-        self.may_change("run")
+        self.gate.demand("run")
         if record is not None and not record.ended:
             self._planners[record.kind].retry(record)
 
     def foresee(self, spec: SweepSpec) -> Foresight:
         """What a sweep will take, by what was measured. Raises UserError for a bad model source, and for what the
         visitor may not ask."""
-        self.check("sweep", spec)
+        self.gate.check_job("sweep", spec)
         return foresee(self, self._sweeps, spec)
 
     def sweep_points(self, record: JobRecord) -> list[Point]:
@@ -427,7 +348,7 @@ class Engine:
 
     def finish_early(self, job_id: str) -> None:
         """Asks a running job to end with what it has; those that can are done soon, the others run on."""
-        self.may_change("cancel", self.job(job_id))
+        self.gate.demand("cancel", self.job(job_id))
         self._dispatcher.finish_early(job_id)
 
     # --- reading ---
@@ -438,8 +359,8 @@ class Engine:
 
     def jobs(self, kind: str | None = None) -> list[JobRecord]:
         """All jobs that are listed to the visitor, newest first."""
-        visitor, jobs = self.visitor, self._book.jobs(kind)
-        return [job for job in jobs if permissions.is_listed(job, visitor)] if visitor.name else jobs
+        jobs = self._book.jobs(kind)
+        return [job for job in jobs if self.gate.lists(job)] if self.gate.visitor.name else jobs
 
     def progress(self, job_id: str) -> Progress:
         """How far a job is, or was when it ended. Empty for one that has not begun."""
@@ -479,14 +400,14 @@ class Engine:
 
     def forget_result(self, record: JobRecord) -> None:
         """Removes what a job left from the store, so that asking again runs it again."""
-        self.may_change("remove", record)
+        self.gate.demand("remove", record)
         if record.key:
             self.store.delete_result(record.key)
 
     def forget(self, job_id: str) -> None:
         """Removes a job that has ended, and what it left, which no other job can then be answered with."""
         record = self.job(job_id)
-        self.may_change("remove", record)
+        self.gate.demand("remove", record)
         if record is not None and self._book.forget(job_id):
             self.forget_result(record)
 

@@ -13,8 +13,8 @@ from analysis.job_context import Context
 from analysis.models.blocks import private_block
 from analysis.models.files import StoredTensor
 from analysis.models.load import LoadedModel, free_bytes
-from analysis.phases import Phases
 from analysis.pruning.algorithm import Algorithm
+from analysis.pruning.phases import Phases
 from analysis.pruning.removal import Removal
 from analysis.specs import ALLOCATIONS, PATTERNS, Method, PruneSpec
 

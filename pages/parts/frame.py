@@ -9,6 +9,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from analysis.engine.permissions import NOBODY
 from pages.parts import address, door
+from pages.parts.acting import on_page
 from pages.parts.plain import plain
 from pages.parts.session import engine, why_no_engine
 from pages.parts.sidebar import show_what_began, sidebar
@@ -42,6 +43,7 @@ def show() -> None:
         st.title(plain(page.title))
         st.error(plain(problem))
         return
+    on_page(page.url_path)
     slides = page.url_path == "" and address.presenting()
     if not slides:
         with told():

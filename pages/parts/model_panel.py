@@ -20,10 +20,10 @@ _LOADING, _MESSAGE = "loading_job", "model_message"
 def model_panel() -> None:
     """Draws the model in use, what is known of it, and the choice of another one."""
     used = model_in_use()
-    if engine().demo:
+    if engine().gate.demo:
         _demo_panel(used)
         return
-    if not engine().may("run"):
+    if not engine().gate.may("run"):
         st.markdown("**Model in use**")
         st.markdown(f":material/deployed_code: {code(used.source)}")
         _about(used)
@@ -126,7 +126,7 @@ def _ask_for(source: str, device: str, dtype: str, paradigm: str) -> None:
             {"source": source.strip(), "device": device, "dtype": dtype, "paradigm": paradigm}
         )
         # What is wrong with a name or a local folder is said at once, without a worker.
-        engine().check_source(spec.source)
+        engine().gate.check_source(spec.source)
         find(spec.source, spec.paradigm)
         permission.allow(spec.source)
         st.session_state[_LOADING] = submit("load", LoadSpec(model=spec)).id

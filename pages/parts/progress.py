@@ -89,10 +89,10 @@ def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
 
     Of a job that visitors of a shared server asked for together, each can only say that they do not want it any more.
     """
-    if not engine().may_leave(record):
+    if not engine().gate.may_leave(record):
         return
     icon = ":material/stop_circle:"
-    if not engine().is_theirs_alone(record):
+    if not engine().gate.is_theirs_alone(record):
         if st.button("Leave", key=key, icon=icon, help="Another visitor asked for this job, too; it runs on for them."):
             leave(record.id)
             st.rerun()

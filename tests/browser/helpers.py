@@ -6,12 +6,15 @@ import signal
 from contextlib import contextmanager
 
 import psutil
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
+
+from tests.browser.conftest import PATIENCE
 
 
 def all_drawn(page: Page) -> None:
-    """Waits until the script of the page has run to its end."""
-    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()
+    """Waits until the page has reached the server, and its script has run to its end."""
+    done = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
+    expect(page.locator(done)).to_be_visible()
 
 
 HOSTILE = (
@@ -32,6 +35,24 @@ def enter_number(page: Page, label: str, value: int) -> None:
         if field.input_value() == str(value):
             return
     raise AssertionError(f"{label} does not take {value}")
+
+
+def record(page: Page) -> None:
+    """Presses Record and waits for the address of the new recording; again where the press fell on nothing, as the
+    browser was drawing the button anew. What is asked twice is recorded once."""
+    all_drawn(page)
+    if page.get_by_role("combobox", name="Recording").count():  # one recorded before is shown
+        page.wait_for_url(re.compile("recording="))
+    before = page.url
+    for patience in (20_000, 20_000, 60_000, PATIENCE):
+        all_drawn(page)
+        page.get_by_role("button", name="Record", exact=True).click()
+        try:
+            page.wait_for_url(lambda url: "recording=" in url and url != before, timeout=patience)
+            return
+        except TimeoutError:
+            continue
+    raise AssertionError("nothing was recorded")
 
 
 def moving(page: Page) -> Page:

@@ -4,12 +4,11 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import expect
 
 from analysis.models.checkpoint import find
 from analysis.specs import QUESTION
-from tests.browser.conftest import PATIENCE
-from tests.browser.helpers import all_drawn, enter_number, moving
+from tests.browser.helpers import all_drawn, enter_number, moving, record
 
 pytestmark = pytest.mark.slow
 
@@ -36,22 +35,6 @@ window.WebSocket = class extends Direct {
 
 # As browsers have it on plain HTTP from another machine.
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined })"
-
-
-def record(page: Page) -> None:
-    """Presses Record, and again where the page was being drawn, as such a click falls on nothing; asked twice, it is
-    recorded once."""
-    all_drawn(page)
-    before = page.url
-    for patience in (20_000, 20_000, 60_000, PATIENCE):
-        all_drawn(page)
-        page.get_by_role("button", name="Record", exact=True).click()
-        try:
-            page.wait_for_url(lambda url: "recording=" in url and url != before, timeout=patience)
-            return
-        except TimeoutError:
-            continue
-    raise AssertionError("nothing was recorded")
 
 
 def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address):
@@ -131,12 +114,8 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     enter_number(page, "Denoising steps", 100)
     expect(page.get_by_text("100 new tokens in 100 steps")).to_be_visible()
     all_drawn(page)
-    if page.get_by_role("combobox", name="Recording").count():  # one recorded before is shown
-        page.wait_for_url(re.compile("recording="))
-    before = page.url
     record(page)
     expect(page.get_by_text("Denoising now")).to_be_visible()
-    page.wait_for_url(lambda url: "recording=" in url and url != before)  # not that of the recording shown till then
     page.reload()
     page.get_by_role("link", name="Study", exact=True).click()
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from analysis.engine import JobRecord
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from cache.store import Store
-from tests.browser.helpers import all_drawn, enter_number, worker_of
+from tests.browser.helpers import all_drawn, enter_number, record, worker_of
 from tests.helpers import server
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def test_passwords_let_in_those_who_look_and_those_who_run(page, tmp_path):
 def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
     with server(tmp_path) as address:
         page.goto(f"{address}/denoise")
-        page.get_by_role("button", name="Record", exact=True).click()
+        record(page)
         expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
         worker = worker_of(address)
         os.kill(worker, signal.SIGKILL)
@@ -76,8 +76,7 @@ def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path)
         settings.click()
         enter_number(page, "Seed", 5)
         expect(page.get_by_text("seed 5.")).to_be_visible()
-        all_drawn(page)
-        page.get_by_role("button", name="Record", exact=True).click()
+        record(page)
         expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"))
         expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
         assert worker_of(address) != worker

@@ -271,7 +271,7 @@ def test_who_may_look_starts_and_changes_nothing(server):
         (engine.finish_early, job.id),
         (engine.forget, job.id),
         (engine.forget_result, job),
-        (engine.check_folder, str(engine.store.kept)),
+        (engine.gate.check_folder, str(engine.store.kept)),
         (remove, engine, [job]),
         (save_label, engine, run, Label(name="mine")),
     ):
@@ -298,7 +298,7 @@ def test_nothing_that_may_not_be_named_is_looked_at(server, tmp_path, monkeypatc
 
 
 def test_the_bounds_count_what_a_visitor_has_asked_for(server, monkeypatch):
-    server.engine._limits = VisitorLimits(jobs=2, disk=150)
+    server.engine.gate._limits = VisitorLimits(jobs=2, disk=150)
     first = server.as_(ADA).submit("record", asked("one"))
     server.as_(ADA).submit("record", asked("two"))
     with pytest.raises(UserError, match="run or wait"):

@@ -21,7 +21,7 @@ from analysis.specs import (
     sentence,
 )
 from pages.parts import controls, permission
-from pages.parts.acting import may_record
+from pages.parts.acting import kept_button, may_record
 from pages.parts.plain import code, plain, shortened
 from pages.parts.recordings.player import play_once
 from pages.parts.recordings.recording import show_recording
@@ -67,9 +67,10 @@ def ask(shown: JobRecord | None, narrow: bool) -> None:
     for remark in _remarks(prompt, known, checkpoint):
         st.warning(plain(remark))
     button, note = (st.container(), st.container()) if narrow else st.columns([1, 5], vertical_alignment="center")
-    pressed = button.button(
+    pressed = kept_button(
         "Record",
-        key="record",
+        "record",
+        button,
         type="primary",
         icon=":material/fiber_manual_record:",
         width="stretch",

@@ -40,12 +40,12 @@ BY_STAMP: dict[str | type[Any], Callable[[Any], Any]] = {Pruned: lambda pruned: 
 
 def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:
     """The pruned model of a name or path, or None after saying on the page why it cannot be read."""
-    if engine().demo and name not in known:  # a visitor is not to look around on this disk
+    if engine().gate.demo and name not in known:  # a visitor is not to look around on this disk
         st.error("This demonstration opens only the runs in its store.")
         return None
     try:
         if name not in known:
-            engine().check_folder(name)
+            engine().gate.check_folder(name)
         folder = masks_file.open_masks(str(known.get(name, name)))
     except EXPECTED as error:
         st.error(plain(why(error)))

@@ -188,7 +188,7 @@ def _remove(run: Run) -> None:
         if run.record is None:
             st.caption("No job of this store made this folder, so it is not removed here. Remove the folder itself.")
             return
-        if not engine().is_theirs_alone(run.record):
+        if not engine().gate.is_theirs_alone(run.record):
             st.caption(NOT_YOURS)
             return
         st.caption(f"The run goes, and what was said of it; evaluations keep their numbers. {freed}")
