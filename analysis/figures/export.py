@@ -42,22 +42,23 @@ h2{break-after:avoid}.card{break-inside:avoid}tr{break-inside:avoid}
 table{display:table;font-size:9px;width:100%}td,th{padding:.1rem .25rem;overflow-wrap:anywhere}
 details,.present,.modebar{display:none!important}}"""
 _PAPER = 680  # pixels: what a plot may take of a page of A4 or Letter with a browser's margins
-# Plotly's script is 4.8 MB; packed it is 1.9. Browsers unpack it without a network.
+# Plotly's script is 4.8 MB; packed it is 1.9, and figures a fifth to a half. Browsers unpack them without a network.
 _UNPACK = """(async () => {
-  const text = document.getElementById("packed").textContent, bytes = new Uint8Array(text.length / 5 * 4);
-  const view = new DataView(bytes.buffer);
-  for (let at = 0; at < text.length; at += 5) {
-    let word = 0;
-    for (let i = 0; i < 5; i++) {
-      const code = text.charCodeAt(at + i);
-      word = word * 85 + (code === 118 ? 60 : code) - 33;
+  const unpacked = async (element) => {
+    const text = element.textContent, bytes = new Uint8Array(text.length / 5 * 4), view = new DataView(bytes.buffer);
+    for (let at = 0; at < text.length; at += 5) {
+      let word = 0;
+      for (let i = 0; i < 5; i++) {
+        const code = text.charCodeAt(at + i);
+        word = word * 85 + (code === 118 ? 60 : code) - 33;
+      }
+      view.setUint32(at / 5 * 4, word);
     }
-    view.setUint32(at / 5 * 4, word);
-  }
-  const size = Number(document.getElementById("packed").dataset.size);
-  const stream = new Blob([bytes.slice(0, size)]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const packed = new Blob([bytes.slice(0, Number(element.dataset.size))]);
+    return new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  };
   const script = document.createElement("script");
-  script.textContent = await new Response(stream).text();
+  script.textContent = await unpacked(document.getElementById("packed"));
   document.head.append(script);
   const dark = matchMedia("(prefers-color-scheme: dark)"), plots = [];
   const colors = (isDark) => {
@@ -74,7 +75,7 @@ _UNPACK = """(async () => {
   };
   const recolor = (isDark) => plots.forEach((plot) => Plotly.relayout(plot, colors(isDark)(plot._fullLayout)));
   for (const element of document.querySelectorAll("script.figure")) {
-    const figure = JSON.parse(element.textContent), place = element.previousElementSibling;
+    const figure = JSON.parse(await unpacked(element)), place = element.previousElementSibling;
     const name = element.dataset.name, save = (format) => ({format, filename: name, scale: 3});
     const svg = {name: "svg", title: "Download plot as an SVG", icon: Plotly.Icons.disk,
       click: (plot) => Plotly.downloadImage(plot, save("svg"))};
@@ -152,7 +153,8 @@ _PAGE = """<!doctype html>
 {{ exhibit.player }}
 {% endif %}
 {% if exhibit.figure %}
-<div></div><script class="figure" data-name="{{ exhibit.name }}" type="application/json">{{ exhibit.figure }}</script>
+<div></div><script class="figure" data-name="{{ exhibit.name }}" type="text/plain" data-size="{{ exhibit.size }}">
+{{- exhibit.figure }}</script>
 {% endif %}
 {% if exhibit.table and exhibit.figure %}
 <details><summary>Table</summary>{{ exhibit.table }}</details>
@@ -221,6 +223,7 @@ def page_html(
     scripts = [slides_script] if slides else []
     scripts += [_UNPACK, get_plotlyjs()] if figures else []
     scripts += [player_script()] if any(exhibit.playback is not None for exhibit in exhibits) else []
+    drawn = [(0, "") if exhibit.figure is None else _packed(_json(exhibit.figure)) for exhibit in exhibits]
     shown = [
         {
             "title": exhibit.title,
@@ -228,11 +231,12 @@ def page_html(
             "notes": exhibit.notes,
             "how": exhibit.how,
             "name": figure_name(exhibit.title),
-            "figure": None if exhibit.figure is None else Markup(_json(exhibit.figure)),
+            "size": size_packed,
+            "figure": Markup(text),
             "table": None if exhibit.table is None else Markup(_table(exhibit.table)),
             "player": None if exhibit.playback is None else Markup(player_html(dict(exhibit.playback))),
         }
-        for exhibit in exhibits
+        for exhibit, (size_packed, text) in zip(exhibits, drawn, strict=True)
     ]
     return _template().render(
         title=title,
@@ -284,17 +288,22 @@ def file_name(page: str, subject: str) -> str:
 
 
 def _json(figure: go.Figure) -> str:
-    """A figure for a place inside HTML, without what only a page's visitor can do."""
+    """A figure without what only a page's visitor can do."""
     shown = go.Figure(figure)
     for trace in shown.data:
         if "hovertemplate" in trace and isinstance(trace.hovertemplate, str):
             trace.hovertemplate = trace.hovertemplate.replace(CLICK_HINT, "")
-    return shown.to_json().replace("<", "\\u003c")
+    return str(shown.to_json())
 
 
 @cache
 def _plotly() -> tuple[int, str]:
-    """Plotly's script, gzipped: its size in bytes, and its text in Ascii85, without the mark that begins a tag."""
-    packed = gzip.compress(get_plotlyjs().encode(), 9, mtime=0)
+    """Plotly's script, packed."""
+    return _packed(get_plotlyjs())
+
+
+def _packed(text: str) -> tuple[int, str]:
+    """Text gzipped: its size in bytes, and itself in Ascii85, without the mark that begins a tag."""
+    packed = gzip.compress(text.encode(), 9, mtime=0)
     padded = packed + bytes(-len(packed) % 4)
     return len(packed), base64.a85encode(padded).decode().replace("z", "!!!!!").replace("<", "v")
