@@ -237,8 +237,7 @@ def _writing(recording: Recording) -> None:
     steps = np.arange(recording.trajectory.steps)
     chart(
         "What each step changes",
-        f"{_tokens(counts['written'])} written, {_tokens(counts['edited'])} edited and "
-        f"{_tokens(counts['taken back'])} taken back in all.",
+        "How many tokens each step writes, edits and takes back.",
         "Written: undecided before the step, decided after it. Edited: decided before and after, by another token. "
         "Taken back: decided before, undecided after. LLaDA and Dream write every token once.",
         figures.curves(
@@ -246,6 +245,8 @@ def _writing(recording: Recording) -> None:
         ),
         "changes_over_steps",
         pd.DataFrame({"step": steps} | counts),
+        finding=f"{_tokens(counts['written'])} written, {_tokens(counts['edited'])} edited and "
+        f"{_tokens(counts['taken back'])} taken back in all.",
     )
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import experts as figures
+from analysis.readings import reading
 from analysis.sinks import routing
 from pages.parts.charts import chart, export_button, start_exhibits
 from pages.parts.frame import run
@@ -50,9 +51,7 @@ def main() -> None:
 def _load(recording: Recording) -> None:
     layers, shares = recording.info.model.expert_layers, routes.mean_load(recording)
     entropy, unused = routes.unevenness(recording)
-    lowest, most_idle = int(np.argmin(entropy)), int(np.argmax(unused))
-    idle = f"in layer {layers[most_idle]} most are idle in this recording, {unused[most_idle]:.0%} of them"
-    idle = idle if unused[most_idle] > 0 else "no expert is idle in this recording"
+    choices = routes.choices_a_step(recording)
     grid, lines = st.columns([3, 2], gap="medium")
     layer, expert = (axis.ravel() for axis in np.indices(shares.shape))
     with grid:
@@ -65,16 +64,19 @@ def _load(recording: Recording) -> None:
             figures.load_grid(shares, layers),
             "expert_load",
             pd.DataFrame({"layer": np.array(layers)[layer], "expert": expert, "share of choices": shares.ravel()}),
+            finding=reading("load of experts", shares, layers, choices),
         )
     with lines:
         chart(
             "How evenly they are used",
-            f"Layer {layers[lowest]} is the least even, with {entropy[lowest]:.0%} of the largest entropy; {idle}.",
+            "The entropy of each layer's load as a share of the largest, and the share of its experts that are idle in "
+            "this recording.",
             r"$$-\sum_e p_e \log p_e / \log E$$ of the load p over E experts, and the share of experts with no token. "
             "One short text uses fewer experts than many would.",
             figures.layer_lines({"entropy": entropy, "unused experts": unused}, layers),
             "expert_evenness",
             pd.DataFrame({"layer": layers, "entropy": entropy, "unused experts": unused}),
+            finding=reading("evenness of experts", entropy, unused, layers, shares.shape[1], choices),
         )
 
 
@@ -87,9 +89,8 @@ def _sinks(loads: routes.SinkLoads, index: int, layer: int, formula: str) -> Non
     cut = f" Shown are the {MOST_BARS} experts that differ most." if len(shown) < loads.sinks.shape[1] else ""
     chart(
         "Where the sinks go",
-        f"In layer {layer}, {loads.distance[index]:.0%} of the sinks' choices would have to move for their load to be "
-        f"that of all other tokens; for as many random tokens of the same states it is {away.min():.0%} to "
-        f"{away.max():.0%} in {len(away)} draws.{cut}",
+        f"The load of the sinks of layer {layer}, of all other tokens, and of as many random tokens of the same states."
+        f"{cut}",
         "Loads are means over the steps that have sinks. The distance is half the sum of absolute differences (total "
         "variation); few tokens are far from any load by chance, which is why random ones stand beside. The range is "
         f"from the smallest to the largest of the draws, of one recording: another text is not in it.\n\n{formula}",
@@ -105,21 +106,24 @@ def _sinks(loads: routes.SinkLoads, index: int, layer: int, formula: str) -> Non
                 "highest draw": high,
             }
         ),
+        finding=reading("routes of sinks", float(loads.distance[index]), away, layer),
     )
 
 
 def _turnover(recording: Recording, index: int, layer: int) -> None:
     changed = routes.turnover(recording)
     mean = routing.over_layers(changed)
-    share = f"{np.nanmean(mean):.0%} of a token's experts, averaged" if np.isfinite(mean).any() else "No step's experts"
     chart(
         "How routes turn over",
-        f"{share} over steps and layers, are not those that the step before chose for its position.",
+        "How many of a token's experts are not those that the step before chose for its position.",
         "Of the K experts of a position, the share that the step before had not chosen for it, averaged over the "
         "positions routed in both steps.",
         figures.turnover_lines(mean, changed[:, index], layer),
         "expert_turnover",
         pd.DataFrame({"step": np.arange(len(mean)), "mean over layers": mean, f"layer {layer}": changed[:, index]}),
+        finding=reading(
+            "turnover of routes", mean, routes.experts_a_token(recording), recording.info.model.expert_count
+        ),
     )
 
 
@@ -155,6 +159,7 @@ def _route(recording: Recording) -> None:
                 "weight": weights.ravel(),
             }
         ),
+        finding=reading("route of a token", experts, recording.info.model.expert_count),
     )
 
 

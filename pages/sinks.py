@@ -5,8 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import streamlit as st
-from pydantic import ValidationError
-from safetensors.numpy import load_file
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import sinks as figures
@@ -16,12 +14,11 @@ from analysis.readings import reading
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric, highest
 from analysis.sinks.token_states import ALL
-from analysis.specs import AttentionMapSpec, SinkParams, sentence
-from pages.parts import asking, permission
+from analysis.specs import SinkParams
 from pages.parts.charts import card, chart, export_button, start_exhibits, table
 from pages.parts.frame import run
 from pages.parts.plain import plain
-from pages.parts.recordings import measures, one_token
+from pages.parts.recordings import attention_maps, measures, one_token
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import (
     among,
@@ -34,8 +31,7 @@ from pages.parts.recordings.choice import (
 )
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
-from pages.parts.recordings.references import stored_reference, why_no_model
-from pages.parts.session import engine
+from pages.parts.recordings.references import stored_reference
 from pages.parts.side import plots_and_controls
 
 ONE_STEP, MEAN = "One step", "Mean over steps"
@@ -118,8 +114,9 @@ def _heads(recording: Recording, params: SinkParams, split: SplitName, name: str
         _head(recording, params, split, step, *layer_head, position=position)
     if position is not None:
         _token(recording, params, position, *layer_head, step)
+        attention_maps.lines_from_token(recording, step, position, *layer_head)
     _numbers(recording, params, split, step, view)
-    _map(recording, step, *layer_head)
+    attention_maps.full_map(recording, step, *layer_head)
 
 
 def _numbers(recording: Recording, params: SinkParams, split: SplitName, step: int, view: str) -> None:
@@ -206,9 +203,8 @@ def _floor(
     """What a grid of heads stands beside, as `READINGS` takes it: random weights where they were observed; of sink
     strength else what uniform attention gives.
     """
-    drawn = stored_reference(recording)
-    if drawn is not None and (not metric.reads_values or drawn.info.model.value_norms):
-        values = measures.head_metric(drawn, metric.name, params, split)
+    values = _random_by_step(recording, metric, params, split)
+    if values is not None:
         if metric.per_step:
             values = measures.over_steps(values) if step is None else values[step]
         return {"null": values}
@@ -216,6 +212,16 @@ def _floor(
         return {}
     uniform = measures.uniform_strength(recording, measures.counted_sinks(recording, params, split=split))
     return {"floor": float(uniform.mean() if step is None else uniform[step]), "name": "uniform attention"}
+
+
+def _random_by_step(
+    recording: Recording, metric: HeadMetric, params: SinkParams, split: SplitName
+) -> np.ndarray | None:
+    """A metric of the same shape with random weights, (T, L, H) or (L, H); None where they were not observed."""
+    drawn = stored_reference(recording)
+    if drawn is None or (metric.reads_values and not drawn.info.model.value_norms):
+        return None
+    return measures.head_metric(drawn, metric.name, params, split)
 
 
 def _axis_box(column: DeltaGenerator, name: str, size: int, strongest: int) -> int:
@@ -309,57 +315,6 @@ def _token(recording: Recording, params: SinkParams, position: int, layer: int, 
         one_token.feeding_heads(recording, step, position, "token_heads", opens)
 
 
-def _map(recording: Recording, step: int, layer: int, head: int) -> None:
-    st.divider()
-    wanted = st.toggle(
-        "Full attention map",
-        key="full_map",
-        bind="query-params",
-        on_change=permission.allow,
-        args=(recording.model.source,),
-        help="Recordings keep the mass, not the maps. One forward of the model fetches the map of a head at a step.",
-    )
-    if not wanted:
-        return
-    model, trajectory = recording.model, recording.trajectory
-    problem = why_no_model(recording)
-    if problem:
-        st.info(plain(problem))
-        return
-    try:
-        spec = AttentionMapSpec(
-            model=model,
-            tokens=trajectory.input_tokens(step),
-            layer=layer,
-            head=head,
-            prompt_length=recording.info.prompt_length if recording.info.by_blocks else 0,
-            block_length=recording.info.block_length,
-            open_from=int(trajectory.open_block[step][0]) if recording.info.by_blocks else None,
-        )
-    except ValidationError as error:
-        st.info(f"This map cannot be fetched. {plain(sentence(error))}")
-        return
-    job = asking.ask("attention_map", spec, "Fetching the attention map")
-    file = engine().result_file(job) if job is not None else None
-    if file is None:
-        return
-    values = load_file(file)["map"]
-    labels, present = trajectory.labels(step), trajectory.present[step].tolist()
-    frame = pd.DataFrame(values, columns=[str(position) for position in range(len(values))])
-    frame.insert(0, "query", np.arange(len(values)))
-    first = int(trajectory.queries[step, 0])
-    kept = f" The step itself ran the rows from {first} on; those above were kept from earlier." if first else ""
-    chart(
-        f"Full attention map of layer {layer}, head {head} at step {step}",
-        "Row: the token that attends. Column: the token attended to. A bright column is a sink." + kept,
-        "$p(q, s) = \\operatorname{softmax}_s(q \\cdot k / \\sqrt{d})$; every row sums to 1. The colours end at "
-        "the 99.5th percentile.",
-        figures.attention_map(values, [label for label, there in zip(labels, present, strict=True) if there]),
-        "attention_map",
-        frame,
-    )
-
-
 # --- chosen steps -----------------------------------------------------------------------------------------------
 
 
@@ -384,7 +339,9 @@ def _chosen_steps(recording: Recording, params: SinkParams, split: SplitName, na
         st.info("Choose at least one step.")
         return
     values = measures.head_metric(recording, name, params, split)
-    grids = {f"step {step}": values[step] for step in sorted(steps)}
+    steps = sorted(steps)
+    grids = {f"step {step}": values[step] for step in steps}
+    drawn = _random_by_step(recording, metric, params, split)
     frame = pd.concat([_cells(grid, metric.title).assign(step=title) for title, grid in grids.items()])
     chart(
         f"{metric.title} at chosen steps",
@@ -399,6 +356,7 @@ def _chosen_steps(recording: Recording, params: SinkParams, split: SplitName, na
         ),
         "chosen_steps",
         frame,
+        finding=reading("chosen steps", values[steps], steps, metric.percent, None if drawn is None else drawn[steps]),
     )
 
 

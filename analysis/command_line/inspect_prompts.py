@@ -88,7 +88,9 @@ def write_study(folder: Path, settings: dict[str, Any], inspection: "Inspection"
         "seconds": inspection.seconds,
         "shown": {INSIGHTS[n].title: s for n, s in inspection.words.items()},
     }
-    first = [replace(exhibit, sentence=_OF_ONE.format(sentence=exhibit.sentence)) for exhibit in inspection.of_first]
+    first = [
+        replace(exhibit, sentence=_OF_ONE.format(sentence=exhibit.told), finding="") for exhibit in inspection.of_first
+    ]
     shown: list[Shown | Exhibit] = [*in_words(study["shown"], "{name}", NOTHING), *inspection.over_prompts, *first]
     tables: dict[str, pd.DataFrame] = {
         exhibit.name: exhibit.table for exhibit in (*inspection.over_prompts, *inspection.of_first)

@@ -38,7 +38,7 @@ def write(
             exhibits.append(exhibit)
             continue
         (folder / f"figure-{exhibit.name}.json").write_text(exhibit.figure.to_json(), encoding="utf-8")
-        exhibits.append(Exhibit(exhibit.title, exhibit.sentence, exhibit.figure))
+        exhibits.append(Exhibit(exhibit.title, exhibit.told, exhibit.figure))
     (folder / STUDY).write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     settings = {name: value for name, value in study.items() if name not in ("shown", "noise")}
     (folder / PAGE).write_text(page_html(title, settings, exhibits), encoding="utf-8")

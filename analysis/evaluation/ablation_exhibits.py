@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.evaluation.ablation_effects import MEASURES, contrast_sentence, sentence, shown
 from analysis.figures.causes import effect_intervals
+from analysis.readings import reading
 from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
 from analysis.specs import INTERVENTIONS, TARGETS
@@ -32,6 +33,7 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
         return None
     first, last = summary["layers"]
     values, low, high = (np.array([effect[end] for effect in drawn]) for end in ("value", "low", "high"))
+    tested = [shown(effect) for effect in drawn]
     return Shown(
         f"effects-{name}",
         f"{measure.title}: target minus control",
@@ -44,7 +46,7 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
             values,
             low,
             high,
-            [shown(effect) for effect in drawn],
+            tested,
             measure.axis,
             measure.percent,
         ),
@@ -54,6 +56,14 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
                 | {end: effect[end] for end in ("value", "low", "high", "n", "p", "p_holm")}
                 for effect in drawn
             ]
+        ),
+        reading(
+            "differences",
+            [f"{_named(effect)}, {INTERVENTIONS[effect['intervention']].title}" for effect in drawn],
+            (100 if measure.percent else 1) * np.stack([values, low, high], axis=1),
+            tested,
+            "points" if measure.percent else "",
+            "effect",
         ),
     )
 

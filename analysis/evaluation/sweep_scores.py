@@ -229,6 +229,13 @@ def from_dense(setting: Setting) -> CrossedDifference:
     return crossed_difference(runs, dense, clusters, paired=True, test=setting.complete)
 
 
+def losses(settings: Sequence[Setting]) -> list[CrossedDifference]:
+    """Each setting minus its dense model, adjusted by Holm over all of these."""
+    differences = [from_dense(setting) for setting in settings]
+    adjusted = significance.holm([difference.p for difference in differences])
+    return [replace(difference, p_holm=p) for difference, p in zip(differences, adjusted, strict=True)]
+
+
 def noise_between(setting: Setting, other: Setting, seeds: Sequence[int]) -> planning.Noise:
     """What a plan for the difference of two settings can go by."""
     source = f"measured on {setting.name} against {other.name}"

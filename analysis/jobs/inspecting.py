@@ -119,7 +119,7 @@ def _first_look(
             kept.chance.append(chance.mean(axis=0))
             if index == 0:
                 inspection.of_first.append(cause_exhibits.channels_by_layer(trajectory, sinks))
-                inspection.tables["largest-channels"], _ = cause_exhibits.largest_channels(trajectory, sinks)
+                inspection.tables["largest-channels"] = cause_exhibits.largest_channels(trajectory, sinks)
         if "lens" in wanted:
             _read(trajectory, sinks, spec.model, params, kept, inspection, context)
         if "geometry" in wanted:
@@ -237,4 +237,4 @@ def _over_prompts(
             take("geometry", inside_sets.geometry_over_prompts(name, models, random))
     if len(kept.flips) > 1:
         shown = cause_exhibits.flips_over_prompts(kept.flips)
-        take("parting", (shown, [shown.sentence]))
+        take("parting", (shown, [shown.told]))

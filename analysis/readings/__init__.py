@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.readings import masks, recordings
+from analysis.readings import accuracies, inside, masks, pruned, recordings
 from analysis.registry import Registry
 
 
@@ -38,6 +38,29 @@ READINGS: Registry[Reading] = Registry(
     Reading("output error", masks.output_error),
     Reading("token weights", masks.token_weights),
     Reading("shifts of scores", masks.shifts_of_scores),
+    Reading("attention map", inside.attention_map),
+    Reading("attention from a token", inside.attention_from),
+    Reading("chosen steps", inside.chosen_steps),
+    Reading("common sinks", inside.common_sinks),
+    Reading("flips", inside.flips),
+    Reading("load of experts", inside.expert_load),
+    Reading("evenness of experts", inside.expert_evenness),
+    Reading("routes of sinks", inside.sink_routes),
+    Reading("turnover of routes", inside.route_turnover),
+    Reading("route of a token", inside.one_route),
+    Reading("sparsity of matrices", pruned.sparsity_of_matrices),
+    Reading("sparsity of heads", pruned.sparsity_of_heads),
+    Reading("sparsity by layer", pruned.sparsity_by_layer),
+    Reading("kept by layer", pruned.kept_by_layer),
+    Reading("blocked", pruned.blocked),
+    Reading("differences", accuracies.differences),
+    Reading("above chance", accuracies.above_chance),
+    Reading("seeds apart", accuracies.seeds_apart),
+    Reading("smallest above chance", accuracies.smallest_above_chance),
+    Reading("grid beyond seeds", accuracies.grid_beyond_seeds),
+    Reading("trials", accuracies.trials),
+    Reading("importances", accuracies.importances),
+    Reading("parts of a whole", accuracies.parts_of_whole),
 )
 
 

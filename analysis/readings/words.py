@@ -1,5 +1,7 @@
 """Numbers in the words of a reading."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 _PARTS = {
@@ -52,3 +54,8 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 def largest(values: np.ndarray) -> tuple[int, ...]:
     """Where the largest of finite values stands; of an array with at least one."""
     return tuple(int(index) for index in np.unravel_index(int(np.nanargmax(values)), values.shape))
+
+
+def listed(parts: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)

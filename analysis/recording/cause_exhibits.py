@@ -10,9 +10,10 @@ import pandas as pd
 
 from analysis.figures.causes import channel_map, filled_steps, interval_curve, lens_map
 from analysis.figures.dynamics import Series, curves
+from analysis.readings import reading
 from analysis.recording.set_exhibits import Formulas, Shown
 from analysis.recording.trajectory import Trajectory
-from analysis.sinks import geometry, massive
+from analysis.sinks import geometry, lens, massive
 from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
 from analysis.sinks.parting import Parting, Text, mean_with_interval, rank_agreement, shared_sinks, text_over_steps
 
@@ -59,15 +60,18 @@ def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str
                 "on a sink": carried.ravel(),
             }
         ),
+        massive.sentence(
+            massive.channels(channel, position, value, median, sinks, trajectory.state),
+            *carried_by_layer(trajectory, sinks),
+            float(massive.massive(value, median).mean()),
+        ),
     )
 
 
-def largest_channels(trajectory: Trajectory, sinks: np.ndarray) -> tuple[pd.DataFrame, str]:
-    """Every channel that is the largest somewhere, most frequent first, and in words whether sinks carry them."""
+def largest_channels(trajectory: Trajectory, sinks: np.ndarray) -> pd.DataFrame:
+    """Every channel that is the largest somewhere, most frequent first."""
     channel, position, value, median = _kept(trajectory)
     channels = massive.channels(channel, position, value, median, sinks, trajectory.state)
-    carried, chance = carried_by_layer(trajectory, sinks)
-    said = massive.sentence(channels, carried, chance, float(massive.massive(value, median).mean()))
     names = {
         "number": "channel",
         "share": "largest in",
@@ -75,7 +79,7 @@ def largest_channels(trajectory: Trajectory, sinks: np.ndarray) -> tuple[pd.Data
         "on_sinks": "on a sink",
         "chance": "by chance",
     }
-    return pd.DataFrame([vars(row) for row in channels]).rename(columns=names), said
+    return pd.DataFrame([vars(row) for row in channels]).rename(columns=names)
 
 
 def carried_by_layer(trajectory: Trajectory, sinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,6 +137,7 @@ def lens_by_layer(
                 "likeliest": [word for row in read["words"] for word in row],
             }
         ),
+        lens.sentence(hits, sinks),
     )
 
 
@@ -150,6 +155,7 @@ def geometry_over(
     if len(random):
         lines[RANDOM] = np.stack([mean(row) for row in random])
     first = next(iter(lines.values()))
+    finding = geometry.sentence(first[0], lines[RANDOM], measure.title, axis) if len(random) else ""
     x = np.arange(first.shape[1]) if by_layer else np.array(steps)
     over = "mean over the steps" if by_layer else "mean over the layers"
     return Shown(
@@ -165,13 +171,14 @@ def geometry_over(
                 for number, row in enumerate(values)
             ]
         ),
+        finding,
     )
 
 
 # --- two texts of one prompt ------------------------------------------------------------------------------------
 
 
-def filled_in(parting: Parting, labels: Sequence[list[str]], differ: np.ndarray) -> Shown:
+def filled_in(parting: Parting, labels: tuple[list[str], list[str]], differ: np.ndarray) -> Shown:
     """When two texts of one prompt fill each position. labels: tokens of the finished texts; differ (S,) bool."""
     length = parting.filled.shape[1]
     return Shown(
@@ -192,6 +199,7 @@ def filled_in(parting: Parting, labels: Sequence[list[str]], differ: np.ndarray)
                 "step beside": parting.filled[1],
             }
         ),
+        parting_in_words(parting, *labels),
     )
 
 
@@ -224,6 +232,7 @@ def agreement_over_steps(
         pd.DataFrame({"step": steps, "same tokens": parting.agreement, "flips": parting.flips}).merge(
             pd.DataFrame({"step": of_sinks, "sinks in common": shared, "by chance": chance}), on="step", how="outer"
         ),
+        reading("common sinks", shared, chance, int(sinks[0].any(axis=0).sum())),
     )
 
 
@@ -250,15 +259,17 @@ def flips_over_prompts(flips: Sequence[np.ndarray]) -> Shown:
     mean, low, high = mean_with_interval(flips)
     value, least, most = (float(end[0]) for end in mean_with_interval([row.sum(keepdims=True) for row in flips]))
     few = FEW_PROMPTS if len(flips) < LEAST_PROMPTS else ""
+    finding = reading("flips", least, value, most, mean)
+    number = "" if finding else f"{value:.1f} tokens a text come to differ ({least:.1f} to {most:.1f}). "
     return Shown(
         "flips",
         f"Flips a step over {len(flips)} prompts",
-        f"{value:.1f} tokens a text come to differ ({least:.1f} to {most:.1f}). The interval is of the choice of "
-        f"prompts, with one seed of the sampler and one pruned model.{few}",
+        f"{number}The interval is of the choice of prompts, with one seed of the sampler and one pruned model.{few}",
         Formulas(
             "A flip: both texts have decided a position and its tokens differ, which was not so a step before. "
             + OVER_PROMPTS.format(axis="step")
         ),
         interval_curve(mean, low, high, "denoising step", "tokens that come to differ", "mean over prompts"),
         pd.DataFrame({"step": np.arange(len(mean)), "mean": mean, "low": low, "high": high}),
+        finding,
     )

@@ -38,7 +38,9 @@ Formulas = NewType("Formulas", str)
 
 @dataclass(frozen=True)
 class Shown:
-    """One figure with its title, its sentence, its formulas and its numbers."""
+    """One figure with its title, its sentence, its formulas and its numbers. finding: what it shows beyond its null, in
+    a sentence; empty where nothing is.
+    """
 
     name: str
     title: str
@@ -46,6 +48,12 @@ class Shown:
     formula: Formulas
     figure: go.Figure
     table: pd.DataFrame
+    finding: str = ""
+
+    @property
+    def told(self) -> str:
+        """Finding and sentence."""
+        return f"{self.finding} {self.sentence}".strip()
 
 
 def layers_by_kind(sets: Sets) -> Shown:
@@ -181,10 +189,11 @@ def heads(name: str, recordings: RecordingSet, measure: str) -> Shown:
     return Shown(
         f"heads-{measure}",
         f"{metric.title} by layer and head, {name}",
-        f"{finding} {metric.sentence}, mean over {recordings.prompts} prompts.",
+        f"{metric.sentence}, mean over {recordings.prompts} prompts.",
         Formulas(f"$${metric.formula}$$"),
         masks.grids(grids, metric.title.lower(), "head", percent=metric.percent),
         pd.concat(tables),
+        finding,
     )
 
 

@@ -115,9 +115,9 @@ def by_step(values: np.ndarray) -> np.ndarray:
     return np.ma.filled(np.ma.masked_invalid(values.reshape(len(values), -1)).mean(axis=1), np.nan)
 
 
-def sentence(own: np.ndarray, random: np.ndarray, title: str) -> str:
+def sentence(own: np.ndarray, random: np.ndarray, title: str, axis: str = "layer") -> str:
     """In how many layers a measure lies outside what random weights give, own (L,) against random (R, L); nothing where
-    it does in none.
+    it does in none. axis: what the numbers are of, such as denoising steps.
     """
     low, high = random.min(axis=0), random.max(axis=0)
     below, above = int((own < low).sum()), int((own > high).sum())
@@ -126,6 +126,6 @@ def sentence(own: np.ndarray, random: np.ndarray, title: str) -> str:
     means = np.nanmean(random, axis=1)
     return (
         f"{title}: below every one of {len(random)} models of its shape with random weights in {below} of {len(own)} "
-        f"layers, above all of them in {above}. Mean over layers {np.nanmean(own):.1f} against {means.min():.1f} to "
+        f"{axis}s, above all of them in {above}. Mean over {axis}s {np.nanmean(own):.1f} against {means.min():.1f} to "
         f"{means.max():.1f}. One prompt: the range is of the weights drawn, not of prompts."
     )

@@ -37,7 +37,7 @@ def _shown(part: str, exhibit: set_exhibits.Shown, name: str) -> Shown:
         part=part,
         name=name,
         title=exhibit.title,
-        sentence=exhibit.sentence,
+        sentence=exhibit.told,
         figure=json.loads(exhibit.figure.to_json()),
         table=_rows(exhibit.table),
     )

@@ -63,7 +63,7 @@ def show(shown: Shown, key: str) -> None:
 
 
 def _show(shown: Shown, formula: Formulas, key: str) -> None:
-    chart(shown.title, shown.sentence, formula, shown.figure, key, shown.table)
+    chart(shown.title, shown.sentence, formula, shown.figure, key, shown.table, finding=shown.finding)
 
 
 def heading(title: str, sentence: str, formula: str | None, finding: str = "") -> None:

@@ -40,7 +40,7 @@ def test_the_page_shows_loads_sinks_turnover_and_a_route(recording):
     assert not test.exception
     said = texts(test)
     assert "each of 8 experts gets" in said
-    assert "In layer 2" in said and "in 20 draws" in said
+    assert "The load of the sinks of layer 2" in said
     tables = [frame.value for frame in test.dataframe]
     load = next(table for table in tables if "share of choices" in table.columns)
     assert set(load["layer"]) == {1, 2}, "the first layer is dense"

@@ -12,6 +12,7 @@ from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
 from analysis.figures.style import colors_by_method
+from analysis.readings import reading
 from pages.parts.charts import chart, table
 from pages.parts.plain import plain
 
@@ -101,6 +102,7 @@ def differences(results: Results) -> None:
                     difference=True,
                 ),
                 "accuracy_differences",
+                finding=_on_task(results, pairs, task),
             )
 
 
@@ -121,6 +123,12 @@ def _at_a_glance(results: Results, pairs: list[Pair], name: str) -> None:
         figures.whiskers(whiskers, colors, "points" if several else f"points, model − {name}"),
         "accuracy_whiskers",
         pd.DataFrame(rows),
+        finding=reading(
+            "differences",
+            [f"{row['model']} − {row['than']} on {_called(row['task'])}" for row in rows],
+            np.array([[row[end] for end in ("points", "low", "high")] for row in rows]),
+            [row["in words"] in significance.SHOWN for row in rows],
+        ),
     )
     over_seeds = tables.seed_table(results, pairs)
     if over_seeds:
@@ -132,6 +140,22 @@ def _at_a_glance(results: Results, pairs: list[Pair], name: str) -> None:
             "accuracy_over_seeds",
             _SEEDS,
         )
+
+
+def _called(task: str) -> str:
+    return "average" if task == tables.MEAN else task
+
+
+def _on_task(results: Results, pairs: list[Pair], task: str) -> str:
+    """Which differences of pairs are shown on a task or on average, by the p that is adjusted over all of them."""
+    family = comparing.family_with(results, pairs)
+    found = [comparing.overall(family[pair]) if task == AVERAGE else family[pair][task] for pair in pairs]
+    return reading(
+        "differences",
+        [_pair_label(results, pair) for pair in pairs],
+        np.array([[100 * getattr(difference, end) for end in ("value", "low", "high")] for difference in found]),
+        [difference.shown for difference in found],
+    )
 
 
 def _pair_label(results: Results, pair: Pair) -> str:
@@ -221,6 +245,13 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
             }
             for row in rows
         ),
+        finding=reading(
+            "differences",
+            [row.title for row in rows],
+            np.array([[100 * getattr(row.difference, end) for end in ("value", "low", "high")] for row in rows]),
+            [row.difference.shown for row in rows],
+            what="step",
+        ),
     )
 
 
@@ -250,19 +281,24 @@ def _conditions(results: Results, pairs: list[Pair]) -> None:
 
 
 def _running_accuracy(results: Results, task: str, title: str) -> None:
+    running, chance = curves.accuracy_curves(results, task), tables.chance_level(results, task)
+    begun = [curve for curve in running if len(curve.items)]
     chart(
         f"Running accuracy: {title}",
         "Right answers over the items done, in the order of the shuffle, a panel a model with its 95 % band, the "
         "others faint behind it. Dotted: choosing at random.",
         _AVERAGE if task == AVERAGE else _ACCURACY,
-        figures.running(
-            curves.accuracy_curves(results, task),
-            _colors(results),
-            "accuracy",
-            chance=tables.chance_level(results, task),
-        ),
+        figures.running(running, _colors(results), "accuracy", chance=chance),
         "accuracy_curves",
         pd.DataFrame(tables.accuracy_table(results)),
+        finding=reading(
+            "above chance",
+            [curve.name for curve in begun],
+            np.array([curve.low[-1] for curve in begun]),
+            np.array([curve.mean[-1] for curve in begun]),
+            chance,
+            not comparing.all_final(results, task),
+        ),
     )
 
 

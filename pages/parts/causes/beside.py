@@ -6,13 +6,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.recording.cause_exhibits import (
-    agreement_over_steps,
-    filled_in,
-    flips_over_prompts,
-    parting_in_words,
-    text_of,
-)
+from analysis.recording.cause_exhibits import agreement_over_steps, filled_in, flips_over_prompts, text_of
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.parting import Parting, parting
 from analysis.specs import SinkParams
@@ -67,7 +61,6 @@ def _parting(first: Recording, second: Recording) -> Parting:
 def _one_pair(recording: Recording, other: Recording, parting: Parting, params: SinkParams) -> None:
     names = [f"this: {short_title(recording.job)}", f"beside: {short_title(other.job)}"]
     labels = recording.trajectory.labels(), other.trajectory.labels()
-    st.markdown(plain(parting_in_words(parting, *labels)))
     length = parting.filled.shape[1]
     differ = recording.trajectory.final[:length] != other.trajectory.final[:length]
     sinks = measures.sinks(recording, params), measures.sinks(other, params)

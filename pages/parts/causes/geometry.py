@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 from analysis.engine import JobRecord
 from analysis.recording.cause_exhibits import geometry_over
 from analysis.recording.inside_specs import GEOMETRY_STEPS, geometry_spec, geometry_steps
-from analysis.sinks.geometry import MEASURES, by_layer, sentence
+from analysis.sinks.geometry import MEASURES
 from analysis.specs import SinkParams
 from pages.parts import asking
 from pages.parts.charts import show
@@ -61,14 +61,10 @@ def _arrays(job: JobRecord) -> dict[str, np.ndarray]:
 def _show(
     name: str, steps: list[int], shapes: dict[str, np.ndarray], other: dict[str, np.ndarray] | None, other_name: str
 ) -> None:
-    measure = MEASURES[name]
     if f"own_{name}" not in shapes:
         st.warning("This measurement is no longer in the store.")
         return
     own, random = shapes[f"own_{name}"], shapes[f"random_{name}"]
-    said = sentence(by_layer(own), np.stack([by_layer(row) for row in random]), measure.title)
-    if said:
-        st.markdown(plain(said))
     models = {OWN: own}
     if other is not None and f"own_{name}" in other and other[f"own_{name}"].shape == own.shape:
         models[other_name] = other[f"own_{name}"]

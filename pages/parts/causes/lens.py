@@ -1,11 +1,9 @@
 """The logit lens at the undecided tokens of a step: what sinks among them are about to become, layer by layer."""
 
-import numpy as np
 import streamlit as st
 
 from analysis.recording.cause_exhibits import lens_by_layer
 from analysis.recording.inside_specs import lens_spec, undecided
-from analysis.sinks.lens import sentence
 from analysis.specs import SinkParams
 from pages.parts import asking
 from pages.parts.charts import show
@@ -35,8 +33,4 @@ def logit_lens(recording: Recording, params: SinkParams) -> None:
     if job is None:
         return
     sinks = measures.sinks(recording, params)[step][at]
-    said = sentence(np.array(job.summary["hits"]), sinks)
-    if said:
-        st.markdown(plain(said))
-    shown = lens_by_layer(trajectory, step, at, job.summary, sinks, definition_formula(params))
-    show(shown, "lens")
+    show(lens_by_layer(trajectory, step, at, job.summary, sinks, definition_formula(params)), "lens")

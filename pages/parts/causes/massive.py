@@ -29,16 +29,12 @@ def massive_activations(recording: Recording, params: SinkParams) -> None:
         _record_again(recording)
         return
     sinks = measures.sinks(recording, params)
-    channels, said = largest_channels(trajectory, sinks)
-    if said:
-        st.markdown(plain(said))
-    shown = channels_by_layer(trajectory, sinks, definition_formula(params))
-    show(shown, "channel_map")
+    show(channels_by_layer(trajectory, sinks, definition_formula(params)), "channel_map")
     table(
         "Channels that are the largest somewhere",
         "In which share of the layers and steps, and how often a sink carries them there, beside a random token of the "
         "same state.",
-        channels,
+        largest_channels(trajectory, sinks),
         "channels",
         column_config={
             name: st.column_config.NumberColumn(format="percent") for name in ("largest in", "on a sink", "by chance")

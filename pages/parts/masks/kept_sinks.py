@@ -167,4 +167,5 @@ def _over_layers(strength: dict[str, np.ndarray], uniform: float, definition: st
         over_depth(strength, {"uniform attention": np.full(layers, uniform)}, "share of attention", log=False),
         "kept_over_layers",
         pd.DataFrame({"layer": np.arange(layers), **strength}),
+        finding=reading("kept by layer", strength, "dense", uniform),
     )

@@ -13,17 +13,20 @@ from analysis.engine.runs import known_runs
 from analysis.figures import pruning as figures
 from analysis.figures.masks import Grid, grids
 from analysis.jobs.summaries import PrunePartial
+from analysis.pruned import masks_file
 from analysis.pruned.naming import run_name
+from analysis.readings import reading
+from analysis.readings.pruned import SAME
 from cache.keys import content_key
-from pages.parts.charts import table
+from pages.parts.charts import card, chart, export_button, table
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.footprints import footprint_of
 from pages.parts.run_rows import COLUMNS, row
 from pages.parts.session import engine
+from pages.parts.trouble import EXPECTED
 
 SHOWN = 6  # that were cut off
-_SAME = 0.002  # sparsities that differ by less are the same
 _OPENED, _NEWEST = "prune_opened", "prune_newest"
 _REFRESH = 0.7  # seconds
 
@@ -160,12 +163,12 @@ def _done(record: JobRecord, title: str) -> None:
     seconds = sum(row["seconds"] for row in report["phases"])
     st.markdown(f"{title} · :gray[{_when(record)}]")
     columns = st.columns(4)
-    columns[0].metric("Sparsity", f"{sparsity['overall']:.1%}", help="Share of the prunable weights that were removed.")
-    columns[1].metric("Weights removed", f"{sparsity['pruned_weights']:,}")
-    columns[2].metric("Time", duration(seconds))
-    columns[3].metric(
-        "Folder", f"{_bytes(result.folder) / 1e6:,.1f} MB", help="Checkpoint, masks, tokenizer and report."
-    )
+    removed = "Share of the prunable weights that were removed."
+    card(columns[0], "Sparsity", f"{sparsity['overall']:.1%}", help=removed)
+    card(columns[1], "Weights removed", f"{sparsity['pruned_weights']:,}")
+    card(columns[2], "Time", duration(seconds))
+    size = f"{_bytes(result.folder) / 1e6:,.1f} MB"
+    card(columns[3], "Folder", size, help="Checkpoint, masks, tokenizer and report.")
     st.caption(f"Ran in {plain(report['model']['dtype'])} on {plain(report['model']['device'])}.")
     for note in report["notes"]:
         st.caption(f":material/info: {plain(note)}")
@@ -176,59 +179,86 @@ def _details(record: JobRecord, report: dict, folder: Path) -> None:
     sparsity = report["sparsity"]
     left, right = st.columns(2)
     with left:
-        _what_varies(record, sparsity)
+        _what_varies(sparsity, folder)
     with right:
-        st.markdown("**Where the time went**", help="Seconds of each phase; peak memory is that of the whole process.")
-        phases = pd.DataFrame(report["phases"])
-        st.plotly_chart(
-            figures.phase_bar(list(zip(phases["phase"], phases["seconds"], strict=True))),
-            key=f"phases_{record.id}",
-            config={"displayModeBar": False},
-            alt="Seconds of each phase.",
-        )
-        table = {"phase": phases["phase"], "seconds": phases["seconds"], "peak memory, MB": phases["peak_bytes"] / 1e6}
-        st.dataframe(pd.DataFrame(table).round(1), hide_index=True, width="stretch")
+        _phases(pd.DataFrame(report["phases"]))
     footprint_of(record, folder)
     st.markdown("**The folder**")
     st.code(str(folder), language=None, wrap_lines=True)
     st.markdown("**The command that repeats it**")
     st.code(report["command"], language=None, wrap_lines=True)
-    st.download_button(
-        "Report (JSON)",
-        lambda: json.dumps(report, indent=2),
-        f"{record.spec['method']}-report.json",
-        "application/json",
-        key=f"report_{record.id}",
-        icon=":material/download:",
-    )
+    with st.container(horizontal=True):
+        export_button("SinkScope: pruning", record.spec, run_name(record.spec))
+        st.download_button(
+            "Report (JSON)",
+            lambda: json.dumps(report, indent=2),
+            f"{record.spec['method']}-report.json",
+            "application/json",
+            key=f"report_{record.id}",
+            icon=":material/download:",
+        )
     log_drawer(record)
 
 
-def _what_varies(record: JobRecord, sparsity: dict) -> None:
+def _phases(phases: pd.DataFrame) -> None:
+    """Seconds and peak memory of each phase."""
+    chart(
+        "Where the time went",
+        "Seconds of each phase.",
+        "Seconds of each phase; peak memory is that of the whole process.",
+        figures.phase_bar(list(zip(phases["phase"], phases["seconds"], strict=True))),
+        "pruned_phases",
+        pd.DataFrame(
+            {"phase": phases["phase"], "seconds": phases["seconds"], "peak memory, MB": phases["peak_bytes"] / 1e6}
+        ).round(1),
+        finding=reading("parts of a whole", list(phases["phase"]), list(phases["seconds"]), "the time"),
+    )
+
+
+def _what_varies(sparsity: dict, folder: Path) -> None:
     """What was removed by layer and projection; where that is the same in all of them, by head where heads differ."""
-    grid = np.array(sparsity["grid"], np.float32)
-    if np.nanmax(grid) - np.nanmin(grid) > _SAME:
-        st.markdown("**Sparsity by layer and projection**", help="Removed weights over all weights of the matrix.")
-        figure, alt = figures.sparsity_grid(grid, sparsity["projections"]), "Sparsity of every layer and projection."
-    else:
-        everywhere = f"Every matrix lost {float(np.nanmean(grid)):.1%} of its weights"
-        heads = {name: np.array(values, np.float32) for name, values in sparsity["by_head"].items()}
-        varying = {name: values for name, values in heads.items() if values.size and np.ptp(values) > _SAME}
-        if not varying:
-            st.markdown("**Sparsity**")
-            st.caption(f"{everywhere}, and every head as many.")
-            return
-        name, values = max(varying.items(), key=lambda item: float(np.ptp(item[1])))
-        st.markdown(
-            f"**Sparsity by head, {plain(name)}**", help="Removed weights over all weights of the head's slice."
+    grid, whole = np.array(sparsity["grid"], np.float32), float(sparsity["overall"])
+    if np.nanmax(grid) - np.nanmin(grid) > SAME:
+        layer, place = (axis.ravel() for axis in np.indices(grid.shape))
+        named = np.array(sparsity["projections"])[place]
+        chart(
+            "Sparsity by layer and projection",
+            "The share of the weights of each matrix that was removed.",
+            "Removed weights over all weights of the matrix.",
+            figures.sparsity_grid(grid, sparsity["projections"]),
+            "pruned_sparsity",
+            pd.DataFrame({"layer": layer, "projection": named, "sparsity": grid.ravel()}),
+            finding=reading("sparsity of matrices", grid, sparsity["projections"], whole),
         )
-        st.caption(
-            f"{everywhere}; of {plain(name)} heads lost {float(values.min()):.1%} to {float(values.max()):.1%}. Red: "
-            "more than the whole, blue: less."
-        )
-        figure = grids([Grid("", values - sparsity["overall"])], "sparsity beyond the whole", "head", signed=True)
-        alt = f"Sparsity of every head, {name}."
-    st.plotly_chart(figure, key=f"grid_{record.id}", config={"displayModeBar": False}, alt=alt)
+        return
+    everywhere = f"Every matrix lost {float(np.nanmean(grid)):.1%} of its weights"
+    heads = {name: np.array(values, np.float32) for name, values in sparsity["by_head"].items()}
+    varying = {name: values for name, values in heads.items() if values.size and np.ptp(values) > SAME}
+    if not varying:
+        st.markdown("**Sparsity**")
+        st.caption(f"{everywhere}, and every head as many.")
+        return
+    name, values = max(varying.items(), key=lambda item: float(np.ptp(item[1])))
+    layer, head = (axis.ravel() for axis in np.indices(values.shape))
+    chart(
+        f"Sparsity by head, {name}",
+        f"{everywhere}. Red: the head lost more than the whole, blue: less.",
+        "Removed weights over all weights of the head's slice, less those of the whole. Chance: as many weights "
+        r"removed at random, which spreads by $\sqrt{p(1-p)/n}$ over the $n$ weights of a slice.",
+        grids([Grid("", values - whole)], "sparsity beyond the whole", "head", signed=True),
+        "pruned_sparsity",
+        pd.DataFrame({"layer": layer, "head": head, "sparsity": values.ravel()}),
+        finding=reading("sparsity of heads", values, whole, _weights_of_head(folder, name, values.shape[1]), name),
+    )
+
+
+def _weights_of_head(folder: Path, name: str, heads: int) -> int:
+    """Of a head's slice; 0 where the folder's masks cannot be read, so that nothing is claimed."""
+    try:
+        rows, columns = masks_file.open_masks(str(folder)).shape((0, name))
+    except (*EXPECTED, KeyError):
+        return 0
+    return rows * columns // heads
 
 
 def _bytes(folder: Path) -> int:

@@ -5,6 +5,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.figures.ablation import outcome_bars
+from analysis.readings import reading
 from analysis.specs import TARGETS, AblateSpec, SinkParams
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
@@ -116,9 +117,26 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
             for source, rows in table.groupby("model", sort=False)
         }
         with column:
-            chart(title, sentence, _METHOD, outcome_bars(bars, name, percent), f"ablation_{name}")
+            chart(
+                title,
+                sentence,
+                _METHOD,
+                outcome_bars(bars, name, percent),
+                f"ablation_{name}",
+                finding=_blocked(table, name, title) if percent else "",
+            )
     for source, job in jobs:
         heading(f"What {source} wrote", "Shaded tokens differ from the untouched run.", _METHOD)
         for row in job.summary["rows"]:
             st.caption(f"Blocked: {plain(row['title'])}")
             tokens.show(tokens.changed_text(row["words"], row["same"]))
+
+
+def _blocked(table: pd.DataFrame, name: str, title: str) -> str:
+    """What blocking does beside its controls, of every model a sentence."""
+    controls = [target.title for target in TARGETS.values() if target.control]
+    told = []
+    for source, rows in table.groupby("model", sort=False):
+        outcomes = dict(zip(rows["title"], rows[name], strict=True))
+        told.append(reading("blocked", outcomes, controls, f"{source}: {title[0].lower()}{title[1:]}"))
+    return " ".join(filter(None, told))

@@ -42,6 +42,14 @@ def threshold(recording: Recording, params: SinkParams, step: int) -> float | No
     return sink_analysis.common_threshold(mean_mass(recording)[step], params, _visible(recording, None)[step])
 
 
+def uniform_of_head(recording: Recording, step: int, layer: int) -> np.ndarray:
+    """The share of a head's attention that each token present in a step gets where attention is uniform, (P,)."""
+    trajectory = recording.trajectory
+    uniform = trajectory.pattern.uniform_mass[step]
+    there = trajectory.present[step]
+    return uniform[layer if len(uniform) > 1 else 0, 0, there] / there.sum()
+
+
 def uniform_strength(recording: Recording, flags: np.ndarray) -> np.ndarray:
     """The share of attention that uniform attention would pay to these positions (T, S), by step, (T,)."""
     return sink_analysis.uniform_strength(flags, recording.trajectory.pattern.uniform_share)

@@ -47,6 +47,19 @@ def mean_load(recording: Recording) -> np.ndarray:
     return routing.over_steps(loads(recording))
 
 
+def experts_a_token(recording: Recording) -> int:
+    """K, how many experts a token is sent to."""
+    return int(_routes(recording)[0].shape[2])
+
+
+def choices_a_step(recording: Recording) -> int:
+    """How many choices of experts a layer makes in a step: K of every routed token, the mean over the steps that route
+    any.
+    """
+    tokens = routing.routed(_routes(recording)[1]).sum(axis=1)
+    return int(tokens[tokens > 0].mean() * experts_a_token(recording)) if tokens.any() else 0
+
+
 def unevenness(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     """By layer, (M,): the entropy of the load over all steps as a share of the largest, and the share of experts that
     no token went to.

@@ -10,6 +10,7 @@ from analysis.evaluation.joining import Part, joined
 from analysis.evaluation.results import Results
 from analysis.figures import pruning as figures
 from analysis.pruned.report_file import read_report
+from analysis.readings import reading
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.results import accuracies, differences
@@ -72,6 +73,7 @@ def _profiles(runs: list[Run]) -> None:
         figures.layer_profiles(profiles),
         "runs_profiles",
         pd.DataFrame(rows),
+        finding=reading("sparsity by layer", profiles),
     )
 
 

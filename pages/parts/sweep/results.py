@@ -11,8 +11,10 @@ from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_axes, sweep_scores
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.published_results import published
+from analysis.evaluation.replicates import CrossedDifference
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
+from analysis.readings import reading
 from analysis.specs import METHODS, PruneSpec
 from pages.parts.charts import chart, table
 from pages.parts.plain import plain
@@ -62,7 +64,7 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
     )
     _accuracies(of_model)
     rows = [point_row(point) for point in points]
-    _sizes([row for row in rows if row["model"] == chosen])
+    _sizes([row for row in rows if row["model"] == chosen], of_model[0].chance)
     _task_map(of_model)
     _step_map(of_model)
     _published()
@@ -105,9 +107,20 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
         figures.deltas(curves, deltas, first.dense.value, first.chance),
         "sweep_deltas",
         pd.DataFrame([sweep_scores.comparison_row(comparison) for comparison in compared]),
+        finding=reading(
+            "differences",
+            [f"{_pair(comparison)} at {comparison.setting.pruning.sparsity:.0%}" for comparison in compared],
+            _in_points([comparison.difference for comparison in compared]),
+            [comparison.difference.shown for comparison in compared],
+        ),
     )
     if len(sides) > 6:
         st.caption("Methods beyond the sixth share a colour with an earlier one.")
+
+
+def _in_points(differences: Sequence[CrossedDifference]) -> np.ndarray:
+    """Each with the ends of its interval, (N, 3)."""
+    return np.array([[100 * getattr(told, end) for end in ("value", "low", "high")] for told in differences])
 
 
 def _controls(compared: Sequence[Comparison]) -> list[Setting]:
@@ -160,18 +173,30 @@ def _curves(along: Sequence[sweep_axes.Along]) -> list[figures.Curve]:
 def _accuracies(settings: Sequence[Setting]) -> None:
     first = settings[0]
     waiting = sum(setting.planned - len(setting.seeds) for setting in settings)
+    along = sweep_axes.by_sparsity(settings)
     chart(
         "Accuracy against sparsity",
         "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items."
         + (f" Interim: {waiting} more runs of these settings are to come." if waiting else ""),
         _ACCURACY,
-        figures.accuracy(_curves(sweep_axes.by_sparsity(settings)), "sparsity", first.dense.value, first.chance),
+        figures.accuracy(_curves(along), "sparsity", first.dense.value, first.chance),
         "sweep_accuracy",
         pd.DataFrame([sweep_scores.setting_row(setting) for setting in settings]),
+        finding=_seeds_apart(along),
     )
 
 
-def _sizes(rows: Sequence[dict]) -> None:
+def _seeds_apart(along: Sequence[sweep_axes.Along]) -> str:
+    """Where all seeds of one curve lie above those of every other."""
+    x = sorted({float(at) for curve in along for at in curve.x})
+    low, high, seeds = (np.full((len(along), len(x)), empty) for empty in (np.nan, np.nan, 0.0))
+    for row, curve in enumerate(along):
+        at = [x.index(float(place)) for place in curve.x]
+        low[row, at], high[row, at], seeds[row, at] = curve.low, curve.high, curve.seeds
+    return reading("seeds apart", [curve.name for curve in along], [f"{at:.0%}" for at in x], low, high, seeds)
+
+
+def _sizes(rows: Sequence[dict], chance: float | None) -> None:
     """Accuracy against what a pruned model weighs or takes, as far as that is known."""
     known = [name for name in _SIZES if any(row[name] is not None for row in rows)]
     if not known:
@@ -188,13 +213,23 @@ def _sizes(rows: Sequence[dict]) -> None:
     )
     there = [row for row in rows if row[axis] is not None and row["accuracy"] is not None]
     columns = ["method", "sparsity", "pattern", "seed", axis, "accuracy"]
+    along = sweep_axes.by_size(rows, axis)
     chart(
         f"Accuracy against {_SIZES[axis]}",
         "A dot is the mean over calibration seeds, the band spans the seeds.",
         _ACCURACY,
-        figures.accuracy(_curves(sweep_axes.by_size(rows, axis)), _SIZES[axis], None, None, percent_x=False),
+        figures.accuracy(_curves(along), _SIZES[axis], None, None, percent_x=False),
         "sweep_sizes",
         pd.DataFrame([{name: row[name] for name in columns} for row in there]),
+        finding=reading(
+            "smallest above chance",
+            [curve.name for curve in along],
+            [curve.x for curve in along],
+            [curve.low for curve in along],
+            [curve.high for curve in along],
+            chance,
+            _SIZES[axis],
+        ),
     )
 
 
@@ -207,7 +242,7 @@ def _task_map(settings: Sequence[Setting]) -> None:
             "Sparsity", names, default=names[-1], required=True, key="sweep_sparsity", bind="query-params"
         )
     rows = [setting for setting in settings if f"{setting.pruning.sparsity:.0%}" == chosen]
-    grid = sweep_axes.by_task(rows)
+    grid, losses = sweep_axes.by_task(rows), sweep_scores.losses(rows)
     chart(
         f"Tasks by method at {chosen}",
         "Accuracy in percent, the mean over calibration seeds; colours run from the lowest to the highest shown.",
@@ -215,6 +250,13 @@ def _task_map(settings: Sequence[Setting]) -> None:
         figures.grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy"),
         "sweep_task_map",
         pd.DataFrame(grid.values, columns=grid.columns).assign(method=grid.rows),
+        finding=reading(
+            "differences",
+            [f"{sweep_axes.label(setting)} − dense" for setting in rows],
+            _in_points(losses),
+            [loss.shown for loss in losses],
+            "points on average",
+        ),
     )
 
 
@@ -242,7 +284,14 @@ def _step_map(settings: Sequence[Setting]) -> None:
         figures.grid_map(grid.values, grid.rows, grid.columns, "sparsity", "noise steps", "accuracy"),
         "sweep_step_map",
         pd.DataFrame(grid.values, columns=grid.columns).assign(steps=grid.rows),
+        finding=reading("grid beyond seeds", grid.values, grid.rows, grid.columns, _largest_floor(weighing, chosen)),
     )
+
+
+def _largest_floor(settings: Sequence[Setting], method: str) -> float | None:
+    """The most that two calibration seeds of a setting of this method differ by; None where all have one."""
+    floors = [sweep_scores.floor(setting) for setting in settings if setting.pruning.method == method]
+    return max((floor.largest for floor in floors if floor is not None), default=None)
 
 
 def _published() -> None:

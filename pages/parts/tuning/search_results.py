@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis.figures import suggestion as figures
 from analysis.jobs.summaries import Trial
+from analysis.readings import reading
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
 from pages.parts.charts import chart, heading
 from pages.parts.plain import plain
@@ -106,6 +107,7 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float]) -> No
             ),
             "suggest_history",
             _table(rows, objective.title),
+            finding=_best_in_words(spec, rows),
         )
     with right:
         if not shares:
@@ -120,7 +122,21 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float]) -> No
             figures.importances(named),
             "suggest_importance",
             pd.DataFrame({"parameter": list(named), "importance": list(named.values())}),
+            finding=reading("importances", list(named.values()), list(named)),
         )
+
+
+def _best_in_words(spec: SuggestSpec, rows: list[Trial]) -> str:
+    """The best trial beside the first two: the published setting, and no discount."""
+    objective = OBJECTIVES[spec.objective]
+    return reading(
+        "trials",
+        [row["value"] for row in rows],
+        rows[0]["value"],
+        rows[1]["value"] if len(rows) > 1 else None,
+        1 if objective.maximise else -1,
+        objective.decimals,
+    )
 
 
 def _table(rows: list[Trial], measure: str) -> pd.DataFrame:

@@ -1,0 +1,167 @@
+"""Readings of accuracies: which differences are shown, what calibration seeds leave apart, and what a search found.
+
+Whether a difference is shown is decided where it is tested, by the p that is adjusted for all that is looked at.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.readings.words import counted, listed, percent
+
+_NAMED = 3  # differences that are written out
+_SAME = 1e-9  # values that differ by less are one
+
+
+def differences(
+    names: Sequence[str], values: np.ndarray, shown: Sequence[bool], unit: str = "points", what: str = "difference"
+) -> str:
+    """Which differences are shown, the largest first. values (N, 3): each with the ends of its interval, in `unit`."""
+    values = np.asarray(values, float).reshape(-1, 3)
+    there = np.flatnonzero(np.asarray(shown, bool) & np.isfinite(values).all(axis=1))
+    if not len(there):
+        return ""
+    largest = there[np.argsort(-np.abs(values[there, 0]), kind="stable")]
+    told = [f"{names[at]} {_interval(values[at])}{f' {unit}' if unit else ''}" for at in largest[:_NAMED]]
+    more = f", and {counted(len(there) - _NAMED, 'other')}" if len(there) > _NAMED else ""
+    verb = "is" if len(there) == 1 else "are"
+    return f"{len(there)} of {counted(len(names), what)} {verb} shown: {'; '.join(told)}{more}."
+
+
+def above_chance(names: Sequence[str], low: np.ndarray, values: np.ndarray, chance: float | None, so_far: bool) -> str:
+    """Which models' accuracies lie above choosing at random with their whole interval. low, values (N,): shares."""
+    if chance is None or not len(names):
+        return ""
+    above = [at for at in range(len(names)) if np.isfinite(low[at]) and low[at] > chance]
+    if not above:
+        return ""
+    best = max(above, key=lambda at: values[at])
+    rest = [f"{names[at]} ({percent(float(values[at]))})" for at in range(len(names)) if at not in above]
+    when = "So far the" if so_far else "The"
+    if not rest:
+        said = f"{when} intervals of all {len(names)} models lie" if len(names) > 1 else f"{when} interval lies"
+    else:
+        said = f"{when} intervals of {len(above)} of {len(names)} models lie"
+    missed = f"; not shown of {listed(rest)}" if rest else ""
+    top = f"highest: {names[best]}, {percent(float(values[best]))}"
+    return f"{said} above choosing at random ({percent(chance)}), {top}{missed}."
+
+
+def seeds_apart(names: Sequence[str], x: Sequence[str], low: np.ndarray, high: np.ndarray, seeds: np.ndarray) -> str:
+    """Where all calibration seeds of one method lie above all of every other.
+
+    low, high, seeds (N, X): of the seeds of a method, by name, at an x, by name; NaN and 0 where there is none. Only
+    methods of two seeds and more are compared. Of several places that where the gap is widest is told. The spans are
+    those of the plot, and hold no noise of the items.
+    """
+    widest, said = 0.0, ""
+    for column, where in enumerate(x):
+        there = np.flatnonzero((seeds[:, column] >= 2) & np.isfinite(low[:, column]))
+        if len(there) < 2:
+            continue
+        first, second = there[np.argsort(-low[there, column], kind="stable")][:2]
+        others = np.delete(there, np.flatnonzero(there == first))
+        second = others[int(np.argmax(high[others, column]))]
+        gap = float(low[first, column] - high[second, column])
+        if gap > max(widest, _SAME):
+            widest = gap
+            said = (
+                f"At {where} every seed of {names[first]} ({_span(low, high, first, column)}) lies above every seed of "
+                f"{counted(len(others), 'other method')}; next is {names[second]} ({_span(low, high, second, column)})."
+            )
+    return said
+
+
+def _span(low: np.ndarray, high: np.ndarray, row: int, column: int) -> str:
+    return f"{100 * low[row, column]:.1f} to {100 * high[row, column]:.1f}%"
+
+
+def smallest_above_chance(
+    names: Sequence[str],
+    x: Sequence[np.ndarray],
+    low: Sequence[np.ndarray],
+    high: Sequence[np.ndarray],
+    chance: float | None,
+    what: str,
+) -> str:
+    """The smallest pruned model all of whose seeds lie above choosing at random, (N,) arrays a method."""
+    if chance is None:
+        return ""
+    dots = [
+        (float(size), name, float(least), float(most))
+        for name, *rows in zip(names, x, low, high, strict=True)
+        for size, least, most in zip(*rows, strict=True)
+        if np.isfinite(least) and least > chance
+    ]
+    if not dots:
+        return ""
+    size, name, least, most = min(dots)
+    accuracy = percent(least) if most - least < _SAME else f"{percent(least)} to {percent(most)}"
+    return (
+        f"Smallest with every seed above choosing at random ({percent(chance)}): {name} at {size:,.4g} {what}, "
+        f"{accuracy}."
+    )
+
+
+def grid_beyond_seeds(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], floor: float | None) -> str:
+    """In which column (R, C) of accuracies the row matters most, beyond what two calibration seeds differ by."""
+    if floor is None or len(rows) < 2 or not np.isfinite(values).any():
+        return ""
+    some = np.isfinite(values).sum(axis=0) > 1
+    if not some.any():
+        return ""
+    ranges = np.full(values.shape[1], -np.inf)
+    ranges[some] = np.nanmax(values[:, some], axis=0) - np.nanmin(values[:, some], axis=0)
+    column = int(ranges.argmax())
+    if ranges[column] <= floor:
+        return ""
+    best, worst = int(np.nanargmax(values[:, column])), int(np.nanargmin(values[:, column]))
+    return (
+        f"At {columns[column]} {rows[best]} has {100 * ranges[column]:.1f} points more than {rows[worst]}; two "
+        f"calibration seeds differ by up to {100 * floor:.1f}."
+    )
+
+
+def trials(values: Sequence[float], published: float, undiscounted: float | None, better: int, decimals: int) -> str:
+    """What the best of many trials is worth beside the published setting and no discount. better: 1 where more is
+    better, else −1.
+
+    It is the best of those tried on what they were judged by, which is said.
+    """
+    finite = [(better * value, -place) for place, value in enumerate(values) if np.isfinite(value)]
+    if not finite:
+        return ""
+    best = -max(finite)[1]
+    if not better * (values[best] - published) > _SAME:
+        return ""
+    beside = f", {undiscounted:.{decimals}%} without a discount" if undiscounted is not None else ""
+    return (
+        f"Trial {best} is the best of {len(values)} tried, on what they were judged by: "
+        f"{values[best]:.{decimals}%}; {published:.{decimals}%} as published{beside}."
+    )
+
+
+def importances(shares: Sequence[float], names: Sequence[str]) -> str:
+    """Which parameter matters most to a search, where that is more than an even part. shares (N,) sum to 1."""
+    order = sorted(range(len(names)), key=lambda at: -shares[at])
+    if len(names) < 2 or not shares[order[0]] - 1 / len(names) > _SAME:
+        return ""
+    first, second = (f"{names[at]} ({percent(float(shares[at]))})" for at in order[:2])
+    return f"{first} tells good trials from the rest most, then {second}; evenly each had {percent(1 / len(names))}."
+
+
+def parts_of_whole(names: Sequence[str], values: Sequence[float], total: str) -> str:
+    """Which of several parts of a whole is largest, where it is more than an even part."""
+    whole = float(sum(values))
+    if len(names) < 2 or whole <= 0:
+        return ""
+    order = sorted(range(len(names)), key=lambda at: -values[at])
+    share = values[order[0]] / whole
+    if not share - 1 / len(names) > _SAME:
+        return ""
+    return f"{names[order[0]][0].upper()}{names[order[0]][1:]} took {percent(share)} of {total}."
+
+
+def _interval(value: np.ndarray) -> str:
+    middle, low, high = (f"{number:+.3g}".replace("-", "−") for number in value)
+    return f"{middle} [{low}, {high}]"

@@ -1,0 +1,194 @@
+"""Readings of what goes on inside a model: maps of single heads, experts, and two texts of one prompt.
+
+T steps, L layers, H heads, S positions, M layers with experts, E experts.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.readings.words import counted, number, percent, token
+
+_STRONG = 2.0  # times what uniform attention would give, from which a position is spoken of
+_SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
+_DRAWS = 200  # of loads that are even but for chance
+_SEED = 0
+
+
+def attention_map(pattern: np.ndarray, labels: Sequence[str], uniform: np.ndarray) -> str:
+    """On which token the queries of one head rest: pattern (Q, S), rows sum to 1. uniform (S,): what each key would get
+    where every query spread its attention evenly over the keys it sees; sums to 1.
+    """
+    if not pattern.size:
+        return ""
+    received = np.nanmean(pattern, axis=0)
+    times = np.divide(received, uniform, out=np.zeros_like(received), where=uniform > 0)
+    at = int(np.nanargmax(received))
+    if times[at] < _STRONG:
+        return ""
+    first = int((np.nan_to_num(pattern).argmax(axis=1) == at).sum())
+    return (
+        f"{token(labels[at], at)} takes {percent(float(received[at]))} of this head's attention, {times[at]:.2g} times "
+        f"what uniform attention gives it; {first} of {counted(len(pattern), 'token')} attend to it most."
+    )
+
+
+def attention_from(pattern: np.ndarray, titles: Sequence[str], labels: Sequence[str], at: int, seen: int) -> str:
+    """To what one token pays most, over several heads: pattern (N, S), a row a head. seen: how many keys it sees."""
+    if not len(pattern) or seen < 1:
+        return ""
+    shares = np.nan_to_num(pattern)
+    head, to = (int(index) for index in np.unravel_index(int(shares.argmax()), shares.shape))
+    if shares[head, to] < _STRONG / seen:
+        return ""
+    who = "itself" if to == at else token(labels[to], to)
+    same = int((shares.argmax(axis=1) == to).sum())
+    beside = f" It is what {same} of these {len(pattern)} heads attend to most." if len(pattern) > 1 else ""
+    return (
+        f"{titles[head][0].upper()}{titles[head][1:]} pays {percent(float(shares[head, to]))} of its attention to "
+        f"{who}; uniform attention would pay {percent(1 / seen)}.{beside}"
+    )
+
+
+def chosen_steps(values: np.ndarray, steps: Sequence[int], as_percent: bool, null: np.ndarray | None = None) -> str:
+    """Which head changes most between steps, (N, L, H). null (N, L, H): the same of random weights.
+
+    Without a null it stands beside the median head.
+    """
+    if len(steps) < 2 or not np.isfinite(values).any():
+        return ""
+    change = _ranges(values)
+    layer, head = (int(index) for index in np.unravel_index(int(np.nanargmax(change)), change.shape))
+    of_head = values[:, layer, head]
+    low, high = int(np.nanargmin(of_head)), int(np.nanargmax(of_head))
+    floor, name = float(np.nanmedian(change)), "the median head changes by"
+    if null is not None and np.isfinite(null).any():
+        floor, name = float(np.nanmax(_ranges(null))), "of random weights none by more than"
+    if not change[layer, head] > floor:
+        return ""
+    first, second = sorted((low, high), key=lambda place: steps[place])
+    return (
+        f"Layer {layer}, head {head} changes most: {number(float(of_head[first]), as_percent)} in step {steps[first]}, "
+        f"{number(float(of_head[second]), as_percent)} in step {steps[second]}; {name} {number(floor, as_percent)}."
+    )
+
+
+def _ranges(values: np.ndarray) -> np.ndarray:
+    """The difference of the highest and the lowest of steps, (N, L, H) -> (L, H); NaN where no step has a number."""
+    some = np.isfinite(values).any(axis=0)
+    highest = np.where(np.isfinite(values), values, -np.inf).max(axis=0)
+    lowest = np.where(np.isfinite(values), values, np.inf).min(axis=0)
+    return np.where(some, highest - lowest, np.nan)
+
+
+def common_sinks(shared: np.ndarray, chance: np.ndarray, positions: int) -> str:
+    """Which share of one text's sinks are sinks beside it, by step (T,), and by chance (T,). positions: how many are
+    ever a sink: the steps of a text are not independent, so a position counts once.
+    """
+    there = np.isfinite(shared) & np.isfinite(chance)
+    if not there.any() or positions < 1:
+        return ""
+    mean, expected = float(shared[there].mean()), float(chance[there].mean())
+    if mean - expected <= _SPREADS * np.sqrt(expected * (1 - expected) / positions):
+        return ""
+    return (
+        f"{percent(mean)} of this text's sinks are sinks beside it, on average over the steps; by chance "
+        f"{percent(expected)} would be."
+    )
+
+
+def flips(low: float, value: float, high: float, by_step: np.ndarray) -> str:
+    """How many tokens a text come to differ, with its interval over prompts; one model against itself has none.
+    by_step (T,): the mean of each step.
+    """
+    if not np.isfinite(low) or low <= 0:
+        return ""
+    return (
+        f"{value:.1f} tokens a text come to differ ({low:.1f} to {high:.1f}), most of them in step "
+        f"{int(np.nanargmax(by_step))}."
+    )
+
+
+# --- mixtures of experts ----------------------------------------------------------------------------------------
+
+
+def expert_load(shares: np.ndarray, layers: Sequence[int], choices: int) -> str:
+    """Which expert gets most: shares of the choices (M, E). choices: how many there are in a step of a layer.
+
+    The null: as many choices that each fall on any expert alike, the most loaded of all experts and layers.
+    """
+    if not shares.size or not np.isfinite(shares).all() or choices < 1:
+        return ""
+    even = 1 / shares.shape[1]
+    layer, expert = (int(index) for index in np.unravel_index(int(shares.argmax()), shares.shape))
+    chance = float(np.quantile(_even_loads(len(shares), shares.shape[1], choices).max(axis=(1, 2)), 0.99))
+    if shares[layer, expert] <= chance:
+        return ""
+    return (
+        f"Expert {expert} of layer {layers[layer]} gets {shares[layer, expert] / even:.2g} times an even load; if "
+        f"tokens chose at random, no expert would get more than {chance / even:.2g} times (99% of {_DRAWS} draws)."
+    )
+
+
+def expert_evenness(entropy: np.ndarray, unused: np.ndarray, layers: Sequence[int], experts: int, choices: int) -> str:
+    """Which layer uses its experts least evenly: entropy and unused (M,), shares of the largest and of the experts.
+
+    The null: as many choices that each fall on any expert alike, the least even of all layers.
+    """
+    if not entropy.size or not np.isfinite(entropy).all() or choices < 1 or experts < 2:
+        return ""
+    loads = _even_loads(len(entropy), experts, choices)
+    logs = np.log(np.where(loads > 0, loads, 1.0))
+    even = float(np.quantile((-(loads * logs).sum(axis=-1) / np.log(experts)).min(axis=1), 0.01))
+    lowest, idle = int(np.argmin(entropy)), int(np.argmax(unused))
+    if entropy[lowest] >= even:
+        return ""
+    rest = f"; most are idle in layer {layers[idle]}, {percent(float(unused[idle]))}" if unused[idle] > 0 else ""
+    return (
+        f"Layer {layers[lowest]} is the least even, with {percent(float(entropy[lowest]))} of the largest entropy; if "
+        f"tokens chose at random, every layer had {percent(even)} or more{rest}."
+    )
+
+
+def _even_loads(layers: int, experts: int, choices: int) -> np.ndarray:
+    """Shares of so many choices that fall on any expert alike, (draws, M, E)."""
+    drawn = np.random.default_rng(_SEED).multinomial(choices, np.full(experts, 1 / experts), size=(_DRAWS, layers))
+    return drawn / choices
+
+
+def sink_routes(distance: float, drawn: np.ndarray, layer: int) -> str:
+    """How far the sinks' load is from other tokens', and that of random tokens of the same states, (D,)."""
+    if not np.isfinite(distance) or not len(drawn) or distance <= float(np.max(drawn)):
+        return ""
+    return (
+        f"In layer {layer}, {percent(distance)} of the sinks' choices would have to move for their load to be that of "
+        f"all other tokens; for random tokens of the same states it is {percent(float(np.min(drawn)))} to "
+        f"{percent(float(np.max(drawn)))} in {len(drawn)} draws."
+    )
+
+
+def route_turnover(changed: np.ndarray, chosen: int, experts: int) -> str:
+    """How much of a token's route a step changes, (T,), beside choosing so many of all experts anew at random."""
+    if not np.isfinite(changed).any() or not 0 < chosen < experts:
+        return ""
+    mean, anew = float(np.nanmean(changed)), 1 - chosen / experts
+    if mean >= anew:
+        return ""
+    return (
+        f"{percent(mean)} of a token's experts are not those of the step before, averaged over steps and layers; "
+        f"{percent(anew)} if every step chose {chosen} of {experts} anew at random."
+    )
+
+
+def one_route(experts: np.ndarray, count: int) -> str:
+    """How often a token keeps its first expert, (T, M), NaN where it was not routed; by chance one of `count`."""
+    both = np.isfinite(experts[1:]) & np.isfinite(experts[:-1])
+    if not both.any() or count < 2:
+        return ""
+    kept, chance = float((experts[1:] == experts[:-1])[both].mean()), 1 / count
+    if kept - chance <= _SPREADS * np.sqrt(chance * (1 - chance) / experts.shape[1]):
+        return ""
+    return (
+        f"From one step to the next the first expert stays the same in {percent(kept)} of steps and layers, "
+        f"{percent(chance)} by chance."
+    )

@@ -1,0 +1,93 @@
+"""What plots of accuracies and searches show: shown differences alone, seeds that do not overlap, and no noise."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from analysis.readings import reading
+
+SHARES = st.floats(0, 1, width=32)
+
+
+def test_only_differences_that_are_shown_are_told_the_largest_first():
+    values = np.array([[-3.2, -4.8, -1.6], [0.4, -1, 1.8], [-7, -9, -5]])
+    said = reading("differences", ["a", "b", "c"], values, [True, False, True])
+    assert said == "2 of 3 differences are shown: c −7 [−9, −5] points; a −3.2 [−4.8, −1.6] points."
+    assert reading("differences", ["a", "b", "c"], values, [False] * 3) == ""
+    assert reading("differences", ["a"], np.full((1, 3), np.nan), [True]) == ""
+    assert reading("differences", [], np.zeros((0, 3)), []) == ""
+    many = reading("differences", list("abcde"), np.tile(values[0], (5, 1)), [True] * 5, "", "effect")
+    assert many.startswith("5 of 5 effects are shown: a −3.2 [−4.8, −1.6]; b") and many.endswith(", and 2 others.")
+
+
+def test_models_lie_above_chance_with_their_whole_interval_or_are_named():
+    low, values = np.array([0.5, 0.2, 0.3]), np.array([0.6, 0.31, 0.4])
+    said = reading("above chance", ["dense", "a", "b"], low, values, 0.25, False)
+    assert said == (
+        "The intervals of 2 of 3 models lie above choosing at random (25%), highest: dense, 60%; not shown of a (31%)."
+    )
+    assert reading("above chance", ["dense"], low[:1], values[:1], 0.25, True).startswith("So far the interval lies")
+    assert reading("above chance", ["dense", "b"], low[::2], values[::2], 0.25, False).startswith(
+        "The intervals of all 2 models lie"
+    )
+    assert reading("above chance", ["a"], low[1:2], values[1:2], 0.25, False) == ""
+    assert reading("above chance", ["dense"], low[:1], values[:1], None, False) == ""
+
+
+def test_seeds_that_do_not_overlap_are_told_where_the_gap_is_widest():
+    low = np.array([[0.50, 0.40], [0.45, 0.30]])
+    high = np.array([[0.52, 0.42], [0.51, 0.33]])
+    seeds = np.full((2, 2), 3)
+    said = reading("seeds apart", ["A", "B"], ["50%", "75%"], low, high, seeds)
+    assert said == (
+        "At 75% every seed of A (40.0 to 42.0%) lies above every seed of 1 other method; next is B (30.0 to 33.0%)."
+    )
+    assert reading("seeds apart", ["A", "B"], ["50%"], low[:, :1], high[:, :1], seeds[:, :1]) == ""
+    assert reading("seeds apart", ["A", "B"], ["50%", "75%"], low, high, np.ones((2, 2))) == ""
+
+
+@given(arrays(np.float32, (3, 2), elements=SHARES), arrays(np.float32, (3, 2), elements=st.floats(0, 0.25, width=32)))
+def test_seeds_said_to_lie_apart_do(low, width):
+    high = low + width
+    said = reading("seeds apart", list("abc"), ["x", "y"], low, high, np.full((3, 2), 2))
+    column = {"At x": 0, "At y": 1}.get(said[:4])
+    if column is None:
+        apart = [np.sort(low[:, at])[-1] > np.delete(high[:, at], low[:, at].argmax()).max() + 1e-6 for at in (0, 1)]
+        assert not any(apart)
+    else:
+        best = low[:, column].argmax()
+        assert low[best, column] > np.delete(high[:, column], best).max()
+        assert f"every seed of {'abc'[best]} " in said
+
+
+def test_the_smallest_model_above_chance_and_what_steps_matter():
+    x, low, high = [np.array([1e6, 2e6])], [np.array([0.2, 0.4])], [np.array([0.3, 0.45])]
+    said = reading("smallest above chance", ["A"], x, low, high, 0.25, "weights")
+    assert said == "Smallest with every seed above choosing at random (25%): A at 2e+06 weights, 40% to 45%."
+    assert reading("smallest above chance", ["A"], x, low, high, 0.5, "weights") == ""
+    assert reading("smallest above chance", ["A"], x, low, high, None, "weights") == ""
+    grid = np.array([[0.5, 0.4], [0.51, np.nan]])
+    said = reading("grid beyond seeds", grid, ["5-25", "30-50"], ["50%", "75%"], 0.004)
+    assert said == "At 50% 30-50 has 1.0 points more than 5-25; two calibration seeds differ by up to 0.4."
+    assert reading("grid beyond seeds", grid, ["5-25", "30-50"], ["50%", "75%"], 0.02) == ""
+    assert reading("grid beyond seeds", grid, ["5-25", "30-50"], ["50%", "75%"], None) == ""
+
+
+def test_the_best_trial_is_told_where_it_beats_the_published_setting():
+    said = reading("trials", [0.09, 0.1, 0.08, 0.085], 0.09, 0.1, -1, 1)
+    assert said == (
+        "Trial 2 is the best of 4 tried, on what they were judged by: 8.0%; 9.0% as published, 10.0% without a "
+        "discount."
+    )
+    assert reading("trials", [0.09, 0.1], 0.09, 0.1, -1, 1) == ""
+    assert reading("trials", [0.6, 0.5, 0.7], 0.6, None, 1, 0).startswith("Trial 2 is the best of 3")
+    assert reading("trials", [np.nan], 0.5, None, 1, 0) == ""
+
+
+def test_an_even_part_of_a_whole_is_not_spoken_of():
+    assert reading("importances", [0.5, 0.5], ["k", "λ"]) == ""
+    assert reading("importances", [0.2, 0.8], ["k", "λ"]).startswith("λ (80%) tells good trials from the rest most")
+    assert reading("parts of a whole", ["load", "prune"], [1, 3], "the time") == "Prune took 75% of the time."
+    assert reading("parts of a whole", ["load", "prune"], [2, 2], "the time") == ""
+    assert reading("parts of a whole", ["load"], [2], "the time") == ""
