@@ -193,6 +193,23 @@ def test_sinks_page_opens_the_strongest_head_and_any_other(recording):
     assert not test.exception
 
 
+def test_a_recording_is_tagged_and_starred_and_the_box_finds_it_by_that(recording):
+    test = app("pages/sinks.py", recording=recording.id)
+    automatic = test.selectbox(key="recording_choice").value
+
+    def say(tags, star):
+        test.text_input(key=f"tags_{recording.id}").set_value(tags)
+        test.toggle(key=f"star_{recording.id}").set_value(star)
+        next(button for button in test.button if button.label == "Save").click().run()
+        assert not test.exception and not test.error
+        return app("pages/dynamics.py", recording=recording.id).selectbox(key="recording_choice").options
+
+    options = say("mine, for the talk", True)
+    assert sum(option.startswith("★ ") and option.endswith(" #mine #for the talk") for option in options) == 1
+    assert not any("#" in option or "★" in option for option in say("", False))
+    assert test.selectbox(key="recording_choice").value == automatic
+
+
 def test_threshold_changes_the_number_of_sinks(recording):
     test = app("pages/sinks.py", recording=recording.id)
     before = float(test.metric[0].value)
@@ -210,6 +227,22 @@ def test_the_full_map_is_fetched_on_demand(recording):
     test.run()
     assert "Full attention map of layer" in texts(test)
     assert not test.error
+
+
+def test_what_a_token_attends_to_is_drawn_for_chosen_heads(recording):
+    test = app("pages/sinks.py", recording=recording.id, position="2", layer="1", head="1", step="3")
+    assert "What position 2" not in texts(test)
+    test.toggle(key="token_lines").set_value(True).run()
+    for heads in (["layer 1, head 1"], ["layer 0, head 0", "layer 1, head 1"]):
+        for _ in heads:
+            for job in engine().jobs("attention_map"):
+                assert engine().wait(job.id, 300).state == "done"
+            test.run()
+        assert "What position 2" in texts(test) and not test.error
+        table = test.toggle(key="token_lines_figure_table").set_value(True).run().dataframe[-1].value
+        assert all(np.isclose(table[head].sum(), 1, atol=1e-4) for head in heads)
+        test.toggle(key="token_lines_figure_table").set_value(False)
+        test.multiselect(key="line_heads").set_value(["layer 0, head 0", "layer 1, head 1"]).run()
 
 
 def test_a_map_needs_the_model_that_was_recorded(recording, monkeypatch):

@@ -4,12 +4,16 @@ from collections.abc import Collection
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
+from analysis.engine.recording_labels import recording_labels, save_recording_label
+from analysis.engine.runs import Label
 from analysis.sinks.token_states import SPLITS, Split
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import asking, controls
 from pages.parts.acting import acting_button, may_act, may_record
+from pages.parts.labels import label_form
 from pages.parts.plain import plain
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import (
@@ -17,6 +21,7 @@ from pages.parts.recordings.recording import (
     finished_recordings,
     forget_shown,
     open_recording,
+    recording_title,
     recording_titles,
     show_recording,
     shown_recording,
@@ -40,6 +45,7 @@ def choose_recording(shown: JobRecord | None) -> None:
         _share(shown)
         _open_file()
         _remove(shown)
+    _say(row, shown)
     titles = recording_titles(jobs)
     ids = list(titles)
     current = shown.id if shown is not None and shown.id in titles else None
@@ -58,7 +64,19 @@ def choose_recording(shown: JobRecord | None) -> None:
         format_func=lambda job: titles.get(job, job),
         on_change=chosen,
         placeholder="Choose a recording",
+        help=f"All {len(jobs):,}. Type to find one by its prompt, model, name or tag.",
     )
+
+
+def _say(row: DeltaGenerator, shown: JobRecord | None) -> None:
+    """Name, tags, notes and star of the recording shown, by which the box finds it."""
+    if shown is None or not may_act() or not engine().has_result(shown):
+        return
+    label, automatic = recording_labels(engine()).get(shown.id, Label()), recording_title(shown)
+    with row.popover("Tags", icon=":material/label:", width="content"):
+        label_form(shown.id, label.name, label, lambda said: save_recording_label(engine(), shown, said, automatic))
+    if label.note:
+        st.caption(plain(label.note))
 
 
 def _download(shown: JobRecord | None) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import streamlit as st
 
 from analysis.engine import JobRecord
+from analysis.engine.recording_labels import recording_labels
+from analysis.engine.runs import Label
 from analysis.recording.trajectory import RecordingInfo, Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import ModelSpec, RecordSpec
@@ -145,14 +147,21 @@ def prefer_recording(fits: Callable[[JobRecord], bool]) -> None:
 def recording_titles(jobs: list[JobRecord], short: bool = False) -> dict[str, str]:
     """The title of each recording by its id. Those that read the same are numbered, as widgets go by what is read."""
     titles: dict[str, str] = {}
+    labels = recording_labels(engine())
     for job in jobs:
-        title = whole = short_title(job) if short else recording_title(job)
+        automatic = short_title(job) if short else recording_title(job)
+        title = whole = _as_labelled(automatic, labels.get(job.id, Label()))
         count = 1
         while title in titles.values():
             count += 1
             title = f"{whole} ({count})"
         titles[job.id] = title
     return titles
+
+
+def _as_labelled(automatic: str, label: Label) -> str:
+    """A title as a visitor named, starred and tagged what it is of."""
+    return f"{'★ ' if label.star else ''}{label.name or automatic}{''.join(f' #{tag}' for tag in label.tags)}"
 
 
 def short_title(job: JobRecord) -> str:

@@ -10,18 +10,19 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine.permissions import NOT_YOURS
-from analysis.engine.runs import Label, Run, remove_run, save_label, score_in, size
+from analysis.engine.runs import Run, remove_run, save_label, score_in, size
 from analysis.evaluation import conditions
 from analysis.figures import pruning as figures
 from analysis.pruned.report_file import read_report
+from analysis.readings import reading
 from analysis.specs import ImportSpec
 from pages.parts.acting import acting_button, may_act
 from pages.parts.charts import card, chart, table
+from pages.parts.labels import label_form, label_said
 from pages.parts.plain import code, plain
 from pages.parts.pruning.footprints import footprint_of
 from pages.parts.runs import links
 from pages.parts.session import engine
-from pages.parts.trouble import EXPECTED, why
 
 _SAID = "run_label_said"
 
@@ -82,27 +83,9 @@ def _numbers(run: Run) -> None:
 
 def _label(run: Run) -> None:
     if may_act():
-        _label_form(run)
-    if run.label.tags or run.label.note:
-        tags_shown = " · ".join(plain(tag) for tag in run.label.tags)
-        st.markdown("  \n".join(part for part in (tags_shown and f"Tags: {tags_shown}", plain(run.label.note)) if part))
-
-
-def _label_form(run: Run) -> None:
-    with st.expander("Name, tags, notes", icon=":material/edit:"), st.form(f"label_{run.id}", border=False):
-        left, right = st.columns([3, 1], vertical_alignment="bottom")
-        name = left.text_input("Name", run.name, key=f"name_{run.id}", help="Empty: the automatic one.")
-        star = right.toggle("Starred", run.label.star, key=f"star_{run.id}")
-        tags = st.text_input("Tags", ", ".join(run.label.tags), key=f"tags_{run.id}", help="With commas between.")
-        note = st.text_area("Notes", run.label.note, key=f"note_{run.id}")
-        if st.form_submit_button("Save", icon=":material/save:"):
-            try:
-                label = Label(name=name, tags=tuple(tags.split(",")), note=note, star=star)
-                save_label(engine(), run, label)
-            except EXPECTED as error:
-                st.error(plain(why(error)))
-            else:
-                st.rerun()
+        with st.expander("Name, tags, notes", icon=":material/edit:"):
+            label_form(run.id, run.name, run.label, lambda label: save_label(engine(), run, label))
+    label_said(run.label)
 
 
 # --- what is known of it ----------------------------------------------------------------------------------------
@@ -158,6 +141,12 @@ def _report(run: Run) -> None:
             "The share of zeros among the weights of each matrix.",
             figures.sparsity_grid(np.array(sparsity["grid"], np.float32), sparsity["projections"]),
             f"run_grid_{run.id}",
+            finding=reading(
+                "sparsity of matrices",
+                np.array(sparsity["grid"], np.float32),
+                sparsity["projections"],
+                sparsity["overall"],
+            ),
         )
     for note in report.get("notes") or ():
         st.caption(f":material/info: {plain(note)}")
