@@ -163,7 +163,7 @@ def mean_token_weights(
     masses = runner.masses([rows.tokens for rows in batches], _Counter(len(batches), on_forward).step)
     mean = discount.model_copy(update={"sink_steps": "mean"})
     weights = token_weights(_by_sequence(masses, batches, inputs.shape), mean)[:, 0]
-    if not runner.model.architecture.by_blocks:
+    if not runner.model.architecture.beside_clean:
         return weights
     return np.ascontiguousarray(weights[..., weights.shape[-1] // 2 :])
 

@@ -1,4 +1,4 @@
-"""Forward noise: text with tokens replaced by [MASK], as calibration sees it. NumPy only.
+"""Forward noise: text with tokens replaced by [MASK] or by random ones, as calibration sees it. NumPy only.
 
 How a noise of `NOISES` (analysis/specs/pruning_choices.py) masks is one function of `MASKINGS`.
 Shapes: N sequences, T noise steps, S positions.
@@ -32,7 +32,7 @@ def noised(tokens: np.ndarray, probability: float, mask_token: int, rng: np.rand
 
 
 Masking = Callable[[np.ndarray, int, CalibrationParams, np.random.Generator], np.ndarray]
-"""(levels t (T,), S, params, rng) -> which tokens of one sequence are [MASK] at each step, bool (T, S)."""
+"""(levels t (T,), S, params, rng) -> which tokens of one sequence are replaced at each step, bool (T, S)."""
 
 
 def _by_steps(levels: np.ndarray, length: int, params: CalibrationParams, rng: np.random.Generator) -> np.ndarray:
@@ -48,7 +48,7 @@ def _uniformly(levels: np.ndarray, length: int, params: CalibrationParams, rng: 
     return masked
 
 
-MASKINGS: Attached[Masking] = Attached(NOISES, {"steps": _by_steps, "uniform": _uniformly})
+MASKINGS: Attached[Masking] = Attached(NOISES, {"steps": _by_steps, "uniform": _uniformly, "random-tokens": _by_steps})
 
 
 def noised_sequences(
@@ -73,9 +73,26 @@ def noised_sequences(
     return np.concatenate([noised, np.broadcast_to(tokens[:, None], noised.shape)], axis=-1)
 
 
+def noised_canvases(tokens: np.ndarray, params: CalibrationParams, vocabulary: int, start: int) -> np.ndarray:
+    """Every sequence at every noise step, (N, T, S), from the least noise up; tokens (N, S). From position `start` on
+    each token is replaced at the step's rate by one drawn evenly from the vocabulary, which may be the same; what
+    comes before stays.
+
+    Each sequence draws from a generator of its own, so that a sample is the same however many there are.
+    """
+    levels = np.array(noise_levels(params.diffusion_steps, params.step_interval)[::-1])
+    noised = np.repeat(tokens[:, None], len(levels), axis=1)
+    for index, sequence in enumerate(tokens):
+        rng, canvas = np.random.default_rng((params.seed, index)), sequence[start:]
+        replaced = MASKINGS[params.noise](levels, len(canvas), params, rng)
+        drawn = rng.integers(0, vocabulary, replaced.shape, dtype=tokens.dtype)
+        noised[index, :, start:] = np.where(replaced, drawn, canvas)
+    return noised
+
+
 def shared_levels(params: CalibrationParams) -> int:
     """How many steps mask every token, and so are one row for all sequences."""
-    if not NOISES[params.noise].by_step:
+    if not NOISES[params.noise].by_step or NOISES[params.noise].random_tokens:
         return 0
     levels = noise_levels(params.diffusion_steps, params.step_interval)
     return sum(mask_probability(level, params.diffusion_steps, params.noise_eps) >= 1 for level in levels)

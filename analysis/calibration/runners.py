@@ -15,6 +15,7 @@ from torch import nn
 
 from analysis.attention import LayerMassObserver
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
+from analysis.models.canvas_blocks import canvas_start, reader_of
 from analysis.models.experts import ExpertMatrix, Routed, expert_inputs, packed_name, routed
 from analysis.models.files import stored_tensors
 from analysis.models.layout import Layout, layout_of, seeing_queries
@@ -106,7 +107,9 @@ class Streamed:
         def run(batch: int, layer: int, block: nn.Module, given: BlockInput) -> torch.Tensor:
             observer = LayerMassObserver()
             states = run_block(block, given, observer)
-            masses_by_batch[batch].append(observer.take().numpy()[:, 0])
+            mass, length = observer.take().numpy()[:, 0], given.states.shape[1]
+            # A layer with a window holds the last keys of the text alone.
+            masses_by_batch[batch].append(np.pad(mass, ((0, 0), (length - mass.shape[1], 0)), constant_values=np.nan))
             return states
 
         self._walk(batches, run, on_forward, noised_layout(self.model))
@@ -153,7 +156,7 @@ class Streamed:
 
 def noised_layout(model: LoadedModel) -> Layout | None:
     """How noised text lies before a model: beside its clean copy where it was trained block by block."""
-    if not model.architecture.by_blocks:
+    if not model.architecture.beside_clean:
         return None
     return replace(layout_of(model.architecture, 0), beside_clean=True)
 
@@ -161,8 +164,12 @@ def noised_layout(model: LoadedModel) -> Layout | None:
 def per_query(model: LoadedModel, mass: np.ndarray) -> np.ndarray:
     """Mass (B, L, S) of noised text as if every query had seen every key: the mean over those that did, times S.
 
-    Where all do it is the mass itself; under blocks a token that few queries see would never look like a sink.
+    Where all do it is the mass itself; under blocks a token that few queries see would never look like a sink. Where
+    only a canvas asks, its queries stand for all; NaN, where a layer holds no such key, becomes what the key gets on
+    average in the layers that do.
     """
+    if model.architecture.noise == "uniform":
+        return _of_canvas(mass, mass.shape[-1] - canvas_start(model.architecture, mass.shape[-1]))
     layout = noised_layout(model)
     if layout is None:
         return mass
@@ -170,6 +177,14 @@ def per_query(model: LoadedModel, mass: np.ndarray) -> np.ndarray:
     seeing = seeing_queries(model.architecture, length, layout).numpy()
     # The clean copy of the last block is seen by itself alone, and where attention is causal its last token by one.
     return mass * (length / seeing)
+
+
+def _of_canvas(mass: np.ndarray, queries: int) -> np.ndarray:
+    """`per_query` of mass (B, L, S) that so many queries paid; NaN where a layer holds no key."""
+    held = ~np.isnan(mass)
+    layers = held.sum(axis=1, keepdims=True)
+    mean = np.where(held, mass, 0).sum(axis=1, keepdims=True, dtype=np.float32) / np.maximum(layers, 1)
+    return np.where(held, mass, mean).astype(np.float32) * np.float32(mass.shape[-1] / queries)
 
 
 def shared_inputs(model: LoadedModel) -> Groups:
@@ -201,7 +216,7 @@ def together_by_input(
     seen: dict[str, Given] = {}
     modules = projections(block)
     alone: dict[str, tuple[str, ...]] = {name: (name,) for name in modules}
-    with hooked(projections, [(0, block)], [alone], lambda layer, name, given: seen.__setitem__(name, given)):
+    with hooked(projections, [(0, block)], [alone], lambda _, name, given: seen.__setitem__(name, given), pairs=False):
         forward()
     by_tensor: dict[int, list[str]] = {}
     for name, tensor in seen.items():
@@ -222,18 +237,30 @@ def hooked(
     blocks: Iterable[tuple[int, nn.Module]],
     groups: Groups,
     keep: Keep,
+    pairs: bool = True,
 ) -> Iterator[None]:
-    """While open, `keep` is called as each group's input reaches its first projection, and as tokens reach experts."""
+    """While open, `keep` is called as each group's input reaches its first projection, and as tokens reach experts.
+
+    pairs: of a block that runs as a pair, the input of both layers, one after the other; else of the decoder's alone.
+    """
     handles = []
     rows: dict[int, int] = {}
+    read: dict[tuple[int, str], Given] = {}  # what has reached the encoder's layer, until the decoder's runs
 
-    def watch(layer: int, name: str, module: nn.Module) -> None:
+    def hold(layer: int, name: str, given: Given) -> None:
+        read[layer, name] = given
+
+    def keep_both(layer: int, name: str, given: Given) -> None:
+        before = read.pop((layer, name), None)
+        keep(layer, name, given if before is None else _one_after_the_other(before, given))
+
+    def watch(layer: int, name: str, module: nn.Module, keep: Keep) -> None:
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             keep(layer, name, inputs[0])
 
         handles.append(module.register_forward_pre_hook(hook))
 
-    def watch_experts(layer: int, name: str, block: nn.Module) -> None:
+    def watch_experts(layer: int, name: str, block: nn.Module, keep: Keep) -> None:
         def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             rows[layer] = len(inputs[0])
 
@@ -245,18 +272,32 @@ def hooked(
 
     try:
         for layer, block in blocks:
-            modules = projections(block)
-            for name in groups[layer]:
-                module = modules[name]
-                if not isinstance(module, ExpertMatrix):
-                    watch(layer, name, module)
-            packed = packed_name(block)
-            if packed is not None:
-                watch_experts(layer, packed, block)
+            reader = reader_of(block) if pairs else None
+            for part, take in ((reader, hold), (block, keep_both)):
+                if part is None:
+                    continue
+                modules = projections(part)
+                for name in groups[layer]:
+                    module = modules[name]
+                    if not isinstance(module, ExpertMatrix):
+                        watch(layer, name, module, take)
+                packed = packed_name(part)
+                if packed is not None:
+                    watch_experts(layer, packed, part, take)
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _one_after_the_other(read: Given, written: Given) -> Given:
+    """What reached both layers of a pair, along the positions."""
+    if isinstance(read, Routed) and isinstance(written, Routed):
+        assert read.weights is not None and written.weights is not None
+        fields = ((read.states, written.states), (read.experts, written.experts), (read.weights, written.weights))
+        return Routed(*(torch.cat(both, dim=1) for both in fields))
+    assert isinstance(read, torch.Tensor) and isinstance(written, torch.Tensor)
+    return torch.cat([read, written], dim=1)
 
 
 def reading(block_of: Callable[[int], nn.Module], read: Read) -> Keep:

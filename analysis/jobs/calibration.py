@@ -38,12 +38,14 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
             f"{model.architecture.name} models are mixtures of experts, whose weights are not pruned here, so there is "
             "no mask to tune. Choose another model."
         )
+    from analysis.calibration.noised_text import refuse_noise
     from analysis.calibration.runners import Resident, Runner, Streamed
     from analysis.models.load import free_bytes
     from analysis.models.tokenizer import token_strings
     from analysis.provenance import environment
     from analysis.tuning.collect import fill, plan
 
+    refuse_noise(model, spec.calibration)
     started = time.perf_counter()
     whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
     memory = free_bytes(model.device.type) // 2

@@ -13,8 +13,9 @@ from torch import nn
 
 from analysis.attention import Observer
 from analysis.errors import UserError
+from analysis.models.canvas_blocks import canvas_start, pair_input, reader_of, run_pair, share_weights
 from analysis.models.experts import expert_matrices, packed_name
-from analysis.models.files import StoredTensor, block_prefix, require
+from analysis.models.files import StoredTensor, block_prefix, reader_prefix, require
 from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
 from analysis.models.soundness import check_finite
@@ -23,11 +24,15 @@ from analysis.specs import METHODS, either
 
 @dataclass
 class BlockInput:
-    """What a block is called with: states (B, S, hidden), and the arguments that every block shares."""
+    """What a block is called with: states (B, S, hidden), and the arguments that every block shares.
+
+    start: where the canvas begins, for blocks that are run as pairs; None for every other.
+    """
 
     states: torch.Tensor
     arguments: tuple[Any, ...]
     options: dict[str, Any]
+    start: int | None = None
 
 
 class _Reached(Exception):
@@ -40,6 +45,10 @@ def first_input(model: LoadedModel, tokens: torch.Tensor, layout: Layout | None 
 
     Raises UserError for a model whose blocks do not all attend in the same way.
     """
+    if model.architecture.noise == "uniform":
+        start = canvas_start(model.architecture, tokens.shape[1])
+        states, shared = pair_input(model.network, tokens.to(model.device), start)
+        return BlockInput(states, (), shared, start)
     kinds = set(getattr(model.network.config, "layer_types", None) or ())
     if len(kinds) > 1:
         raise UserError(
@@ -67,6 +76,8 @@ def first_input(model: LoadedModel, tokens: torch.Tensor, layout: Layout | None 
 @torch.no_grad()
 def run_block(block: nn.Module, given: BlockInput, observer: Observer | None = None) -> torch.Tensor:
     """The block's output states (B, S, hidden)."""
+    if given.start is not None:
+        return run_pair(block, given.states, given.start, given.options, observer)
     options = given.options if observer is None else {**given.options, "attn_observer": observer}
     output = block(given.states, *given.arguments, **options)
     return output[0] if isinstance(output, tuple) else output
@@ -78,7 +89,10 @@ def private_block(model: LoadedModel, index: int, stored: dict[str, StoredTensor
     Raises UserError where the files lack one of its tensors, or it is not finite.
     """
     block = copy.deepcopy(model.blocks[index])
-    remove_hook_from_module(block, recurse=True)
+    reader = reader_of(block)
+    for module in (block, reader):
+        if module is not None:
+            remove_hook_from_module(module, recurse=True)
     if any(weight.is_meta for weight in block.parameters()):
         prefix = f"{block_prefix(model)}.{index}."
         held = {name: buffer.clone() for name, buffer in block.named_buffers() if not buffer.is_meta}
@@ -93,4 +107,21 @@ def private_block(model: LoadedModel, index: int, stored: dict[str, StoredTensor
                 check_finite([(prefix + name, weight)], f"The weights in '{model.checkpoint.folder}' cannot be used")
             for name, buffer in block.named_buffers():
                 buffer.copy_(stored[prefix + name].read() if prefix + name in stored else held[name])
+        if reader is not None:
+            _read_own(model, reader, f"{reader_prefix(model)}.{index}.", stored)
+    if reader is not None:
+        share_weights(block)
+        reader.to(model.device)
     return block.to(model.device)
+
+
+@torch.no_grad()
+def _read_own(model: LoadedModel, reader: nn.Module, prefix: str, stored: dict[str, StoredTensor]) -> None:
+    """Reads what the encoder's layer of a pair does not share: its buffers."""
+    names = [name for name, _ in reader.named_buffers()]
+    require(stored, (prefix + name for name in names))
+    for name in names:
+        path, _, part = name.rpartition(".")
+        read = stored[prefix + name].read().to(model.device, model.network.dtype)
+        check_finite([(prefix + name, read)], f"The weights in '{model.checkpoint.folder}' cannot be used")
+        reader.get_submodule(path)._buffers[part] = read

@@ -111,6 +111,11 @@ class Architecture:
         """Whether it attends and writes block by block."""
         return self.anchor is not None
 
+    @property
+    def beside_clean(self) -> bool:
+        """Whether noised text lies beside its clean copy in a forward, as where a family was trained so."""
+        return self.by_blocks and self.noise == "mask"
+
     def field(self, size: str) -> str:
         """The config's name for a size: layers, heads, kv_heads, hidden, mlp, vocabulary, rows, max_length, experts or
         experts_per_token.
@@ -144,6 +149,17 @@ class Architecture:
             vocabulary = max(vocabulary, rows)
         experts = (read("experts"), read("experts_per_token")) if self.mixture else (0, 0)
         return Geometry(layers, heads, kv_heads, hidden, vocabulary, read("max_length", 2**31), *experts)
+
+
+def why_no_experts_are_cut(family: Architecture) -> str:
+    """Why whole experts cannot be cut out of models of this family, as a sentence; '' where they can."""
+    if not family.mixture:
+        return f"{family.name} models have no experts to cut out. Choose another pattern."
+    if family.noise == "uniform":
+        return (
+            f"Whole experts of {family.name} models are not cut out here. Choose a pattern that zeroes their weights."
+        )
+    return ""
 
 
 _LLAMA_FIELDS = {
@@ -336,6 +352,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         native="DiffusionGemmaForBlockDiffusion",
         mixture=True,
         text="text_config",
+        calibration_noise="random-tokens",
         note="Its images are not read.",
     ),
     "sdar-moe": Architecture(

@@ -10,23 +10,26 @@ from safetensors import safe_open
 from analysis.errors import UserError
 from analysis.models.load import LoadedModel
 from analysis.models.names import native_name
-from analysis.models.projection_names import FUSED, FUSED_PARTS
+from analysis.models.projection_names import FUSED, FUSED_PARTS, PACKED, parts_of_packed
 
 
 @dataclass(frozen=True)
 class StoredTensor:
     """Where a tensor lies. rows: of one that a file holds together with others; own_name: what it would be called there
-    by itself.
+    by itself. expert: whose matrix it is, of a tensor that holds all experts.
     """
 
     file: Path
     name: str
     rows: tuple[int, int] | None = None
     own_name: str = ""
+    expert: int | None = None
 
     def read(self) -> torch.Tensor:
         """The tensor as stored, on the CPU."""
         with safe_open(self.file, "pt") as handle:
+            if self.rows is not None and self.expert is not None:
+                return handle.get_slice(self.name)[self.expert : self.expert + 1, self.rows[0] : self.rows[1]][0]
             if self.rows is not None:
                 return handle.get_slice(self.name)[self.rows[0] : self.rows[1]]
             return handle.get_tensor(self.name)
@@ -34,7 +37,8 @@ class StoredTensor:
 
 def stored_tensors(model: LoadedModel) -> dict[str, StoredTensor]:
     """Every tensor of the checkpoint's files by its native name, in the order of the files."""
-    known = {name: len(weight) if weight.dim() else 1 for name, weight in model.network.named_parameters()}
+    every = dict(model.network.named_parameters(remove_duplicate=False))
+    known = {name: len(weight) if weight.dim() else 1 for name, weight in every.items()}
     prefix = f"{model.network.base_model_prefix}."
     tensors: dict[str, StoredTensor] = {}
     for file in model.checkpoint.weight_files:
@@ -45,6 +49,8 @@ def stored_tensors(model: LoadedModel) -> dict[str, StoredTensor]:
                 native = prefix + native if native not in known and prefix + native in known else native
                 if model.architecture.fused and f".{FUSED}." in native:
                     tensors |= _split(file, name, native, known)
+                elif PACKED.search(native) and native in every:
+                    tensors |= _by_expert(file, name, native, every[native])
                 else:
                     tensors[native] = StoredTensor(file, name, own_name=name)
     return tensors
@@ -59,6 +65,32 @@ def _split(file: Path, name: str, native: str, rows: dict[str, int]) -> dict[str
         parts[whole] = StoredTensor(file, name, (start, end), name.replace(FUSED, part))
         start = end
     return parts
+
+
+def _by_expert(file: Path, name: str, native: str, packed: torch.Tensor) -> dict[str, StoredTensor]:
+    """The matrices of every expert in a tensor that holds them all, (E, out, in), by the names they have elsewhere."""
+    experts, rows = packed.shape[:2]
+    matrices = {}
+    for expert in range(experts):
+        for part, first, last in parts_of_packed(native, rows):
+            matrix = f"{expert}.{part}.weight"
+            full, own = (whole.rpartition(".")[0] + f".{matrix}" for whole in (native, name))
+            matrices[full] = StoredTensor(file, name, (first, last), own, expert)
+    return matrices
+
+
+def joined(parts: dict[tuple[int | None, int], torch.Tensor]) -> torch.Tensor:
+    """The tensor that a file holds as one, from its parts by expert and first row; see `StoredTensor`."""
+    by_expert: dict[int | None, list[torch.Tensor]] = {}
+    for expert, row in sorted(parts, key=lambda place: (place[0] or 0, place[1])):
+        by_expert.setdefault(expert, []).append(parts[expert, row])
+    matrices = [torch.cat(rows) for rows in by_expert.values()]
+    return matrices[0] if None in by_expert else torch.stack(matrices)
+
+
+def reader_prefix(model: LoadedModel) -> str:
+    """The native name of the encoder's layers, of a model whose decoder shares their weights."""
+    return f"{block_prefix(model).removesuffix('decoder.layers')}encoder.language_model.layers"
 
 
 def block_prefix(model: LoadedModel) -> str:

@@ -1,6 +1,9 @@
 """Loading a checkpoint into a model that can be run step by step and observed."""
 
+import atexit
 import inspect
+import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,11 +31,13 @@ from analysis import attention
 from analysis.errors import NotEnoughMemory, UserError, first_line
 from analysis.models import blockwise, canvas, converted, dream, llada, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
+from analysis.models.canvas_blocks import attach_readers
 from analysis.models.checkpoint import Checkpoint, read_json
 from analysis.models.experts import ExpertMatrix, expert_matrices
 from analysis.models.families import ARCHITECTURES, SUPPORTED, Architecture, Geometry
 from analysis.models.last_positions import only_last_positions
 from analysis.models.layout import Layout, layout_of, visible
+from analysis.models.memory import need_of
 from analysis.models.soundness import check_finite, check_fits, check_logits, state
 from analysis.models.tokenizer import encode_prompt, load_tokenizer, uses_chat
 from analysis.specs import ModelSpec
@@ -57,7 +62,7 @@ _NATIVE_CLASSES = (
 )
 # Beside the weights a forward needs activations and logits; a twentieth covers them for the sizes recorded here.
 _HEADROOM = 1.05
-
+_ROUTER = "router"  # DiffusionGemma's, the only one that holds a Linear
 
 Projection = nn.Linear | Conv1D | ExpertMatrix
 """What has one weight matrix: (out, in) in a Linear and for an expert, (in, out) in GPT-2's Conv1D."""
@@ -89,7 +94,11 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where input tokens go."""
-        return self.network.get_input_embeddings().get_parameter("weight").device
+        embedding = self.network.get_input_embeddings()
+        device = embedding.get_parameter("weight").device
+        # What is offloaded lies nowhere, and is run where accelerate's hook brings it.
+        hook = getattr(embedding, "_hf_hook", None)
+        return torch.device(hook.execution_device) if device.type == "meta" and hook is not None else device
 
     @property
     def dtype(self) -> str:
@@ -112,8 +121,14 @@ class LoadedModel:
 
     @staticmethod
     def projections(block: nn.Module) -> dict[str, Projection]:
-        """The weight matrices of one block by their name in it: those a pruning method may touch."""
-        matrices = {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+        """The weight matrices of one block by their name in it: those a pruning method may touch. A router chooses
+        experts, and is none of them.
+        """
+        matrices = {
+            name: module
+            for name, module in block.named_modules()
+            if isinstance(module, nn.Linear | Conv1D) and _ROUTER not in name.split(".")
+        }
         return {**matrices, **expert_matrices(block)}
 
     @cached_property
@@ -230,17 +245,20 @@ def load(
     width = _width(spec, device)
     checkpoint = fetched(spec, progress, held)
     config = config_of(checkpoint)
-    need = int(checkpoints.weight_bytes(checkpoint, width) * _HEADROOM)
+    # The logits of a canvas are no small part, and come whatever is written; the cache grows with the text.
+    need = int(checkpoints.weight_bytes(checkpoint, width) * _HEADROOM) + need_of(checkpoint, spec, 0).logits
     device_map = placement(need, device, reclaimable, spec)
     tokenizer = load_tokenizer(checkpoint.folder, config)
     mask_token = mask_token_of(checkpoint, config, tokenizer)
     if reclaimable and need > free_bytes(device):
         release()
     progress("reading weights")
-    network = _network(checkpoint, config, width, device_map)
+    network = _network(checkpoint, config, width, device_map, free_bytes(device), device)
     check_finite(state(network), f"The weights in '{checkpoint.folder}' cannot be used")
     model = LoadedModel(spec, checkpoint, network, tokenizer, checkpoints.fingerprint(checkpoint), mask_token)
     make_bidirectional(model)
+    if model.architecture.noise == "uniform":
+        attach_readers(network)
     _check_observable(model)
     return model
 
@@ -320,7 +338,8 @@ def free_bytes(device: str) -> int:
 
 
 def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str | dict[str, Any]:
-    """A device map for `need` bytes: one device where it fits, else spread over all GPUs and the CPU's memory.
+    """A device map for `need` bytes: one device where it fits, else spread over all GPUs and the CPU's memory, and
+    where the spec says so the disk.
 
     Raises UserError, with both figures, when there is not enough.
     """
@@ -335,6 +354,8 @@ def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str 
         there = gpus + free_bytes("cpu") + reclaimable
         if need <= there:
             return "auto"
+    if spec.offload == "disk" and device != "mps":
+        return "auto"
     halves = spec.dtype == "auto" and device == "cpu" and need / 2 <= there
     hint = "Choose bfloat16, which needs half." if halves else "Choose a smaller model or a larger machine."
     raise NotEnoughMemory(
@@ -370,9 +391,22 @@ def config_of(checkpoint: Checkpoint, fits: bool = True) -> Any:
 
 
 def _network(
-    checkpoint: Checkpoint, config: Any, width: int | None, device_map: str | dict[str, Any]
+    checkpoint: Checkpoint,
+    config: Any,
+    width: int | None,
+    device_map: str | dict[str, Any],
+    room: int = 0,
+    device: str = "",
 ) -> PreTrainedModel:
+    """The network where the device map says. room: bytes free on the device, where only a part of it fits."""
     dtype = {2: torch.bfloat16, 4: torch.float32, None: "auto"}[width]
+    spread: dict[str, Any] = {}
+    if device_map == "auto":
+        # What the files hold under other names than the network is written anew, for as long as the process lives.
+        spread["offload_folder"] = tempfile.mkdtemp(prefix="sinkscope-offload-")
+        atexit.register(shutil.rmtree, spread["offload_folder"], ignore_errors=True)
+        if device == "cpu":
+            spread["max_memory"] = {"cpu": int(room / _HEADROOM)}
     try:
         loaded = AutoModelForCausalLM.from_pretrained(
             checkpoint.folder,
@@ -382,6 +416,7 @@ def _network(
             attn_implementation=attention.IMPLEMENTATION,
             trust_remote_code=False,
             output_loading_info=True,
+            **spread,
         )
     except Exception as error:
         raise UserError(

@@ -4,8 +4,20 @@ import re
 
 FUSED, FUSED_PARTS = "query_key_value", ("q_proj", "k_proj", "v_proj")
 """A matrix that some files hold in place of three, and their rows in it, one after the other."""
+_GATE_AND_UP = "gate_up_proj"
+PACKED = re.compile(r"(?:^|\.)experts\.(gate_up_proj|down_proj)$")
+"""The tensors of a block that hold all experts, where a file has such."""
 _EXPERT = re.compile(r"(?:^|\.)experts\.(\d+)\.(\w+)$")
 _SETS = ("experts", "shared_experts")
+
+
+def parts_of_packed(name: str, rows: int) -> list[tuple[str, int, int]]:
+    """The matrices of one expert in a tensor that holds those of all, (E, rows, in): what each is called, its first
+    row, and one past its last. name: the tensor's; those of the gate come first, then those of up.
+    """
+    if name.rpartition(".")[2] == _GATE_AND_UP:
+        return [("gate_proj", 0, rows // 2), ("up_proj", rows // 2, rows)]
+    return [("down_proj", 0, rows)]
 
 
 def expert_of(name: str) -> int | None:

@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM
 from analysis import attention
 from analysis.errors import UserError
 from analysis.models import checkpoint as checkpoints
+from analysis.models.canvas_blocks import ENCODER, attach_readers, share_embedding
 from analysis.models.files import block_prefix, stored_tensors
 from analysis.models.load import LoadedModel, config_of, make_bidirectional, mask_token_of, pick_device, register
 from analysis.models.soundness import check_finite
@@ -35,10 +36,14 @@ def skeleton(spec: ModelSpec) -> LoadedModel:
         network = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention.IMPLEMENTATION)
     model = LoadedModel(spec, checkpoint, network.eval(), tokenizer, checkpoints.fingerprint(checkpoint), mask_token)
     make_bidirectional(model)
-    stored, blocks = stored_tensors(model), f"{block_prefix(model)}."
+    stored, apart = stored_tensors(model), [f"{block_prefix(model)}."]
+    paired = model.architecture.noise == "uniform"
+    if paired:
+        attach_readers(network)
+        apart.append(f"{ENCODER}.")  # has no weights of its own that text passes, but for buffers of its layers
     head = network.get_output_embeddings()
     for name, module in network.named_modules():
-        if f"{name}.".startswith(blocks) or module is head:
+        if f"{name}.".startswith(tuple(apart)) or module is head:
             continue
         for part, weight in list(module.named_parameters(recurse=False)):
             full = f"{name}.{part}"
@@ -51,4 +56,6 @@ def skeleton(spec: ModelSpec) -> LoadedModel:
             setattr(module, part, held)
         for part, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, part, buffer.to(device))
+    if paired:
+        share_embedding(network, device)
     return model

@@ -5,7 +5,7 @@ these measures are ours. All of them follow from four counts of a slice's weight
 arrays (…, 4) of int64 in the order of `COUNTED`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -189,9 +189,11 @@ def compare(
     heads: int,
     kv_heads: int,
     experts: int = 0,
+    kv_heads_of: Mapping[int, int] | None = None,
 ) -> Comparison:
     """Counts two masks in one pass. pairs: (layer, projection, first mask, second mask), one matrix at a time, so that
-    a large model never lies in memory as a whole. heads, kv_heads, experts: of a layer.
+    a large model never lies in memory as a whole. heads, kv_heads, experts: of a layer; kv_heads_of: of layers whose
+    own number differs.
     """
     projections = np.zeros((layers, len(names), 4), np.int64)
     by_head: dict[str, np.ndarray] = {}
@@ -201,7 +203,7 @@ def compare(
         if first.shape != second.shape:
             raise ValueError(f"The masks of layer {layer}, {name} have shapes {first.shape} and {second.shape}")
         both = first & second
-        groups = kv_heads if name in SHARED else heads
+        groups = (kv_heads_of or {}).get(layer, kv_heads) if name in SHARED else heads
         axis = HEAD_AXIS.get(name)
         if axis is None or first.shape[axis] % groups:
             counts = [first.size, *(int(np.count_nonzero(mask)) for mask in (first, second, both))]

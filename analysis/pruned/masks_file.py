@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE, Checkpoint, find, open_folder
 from analysis.models.families import Geometry
-from analysis.models.projection_names import FUSED, FUSED_PARTS, expert_of, of_any_expert
+from analysis.models.projection_names import FUSED, FUSED_PARTS, PACKED, expert_of, of_any_expert, parts_of_packed
 from analysis.models.weight_files import Entry, header
 
 MASK_FILE = "masks.safetensors"
@@ -29,7 +29,7 @@ _INNER = re.compile(r"^(?:self_attn\.|mlp\.)?((?:shared_experts\.|experts\.\d+\.
 # LLaDA's own names, and LLaDA2's; Dream's and Llama's are the native ones.
 _NATIVE = {"attn_out": "o_proj", "ff_proj": "gate_proj", "ff_out": "down_proj"}
 _NATIVE_FUSED = {f"attention.{part}": part for part in FUSED_PARTS} | {"attention.dense": "o_proj"}
-_ROUTER = "gate"  # is no projection: it is never pruned
+_ROUTERS = ("gate", "router.proj")  # are no projections: they are never pruned
 _SETS = ("", "shared_experts", "experts")
 _ORDER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # All bits but the sign: a number is zero when none of them is set, which holds for negative zero too.
@@ -86,6 +86,15 @@ class MaskFolder:
         """The numbers of a layer's experts whose projections are of this kind; empty for a kind outside of them."""
         named = (name for at, name in self.weights if at == layer and of_any_expert(name) == kind)
         return tuple(sorted(expert for name in named if (expert := expert_of(name)) is not None))
+
+    def kv_heads(self, layer: int) -> int:
+        """The key/value heads of a layer, which in some models are not the same in all: its key rows by the size that
+        its query heads have.
+        """
+        query, key = self.weights.get((layer, "q_proj")), self.weights.get((layer, "k_proj"))
+        size = 0 if query is None else query.shape[0] // self.geometry.heads
+        heads = 0 if key is None or not size or key.shape[0] % size else key.shape[0] // size
+        return heads if heads and self.geometry.heads % heads == 0 else self.geometry.kv_heads
 
     def shape(self, key: Key) -> tuple[int, int]:
         """(out, in) of a projection."""
@@ -154,7 +163,7 @@ def _opened(folder: Path) -> MaskFolder:
                 key = projection(name)
                 if key is None or len(part.shape) != 2 or key[0] >= checkpoint.geometry.layers:
                     continue
-                if key[1] == _ROUTER and checkpoint.architecture.mixture:
+                if key[1] in _ROUTERS and checkpoint.architecture.mixture:
                     continue
                 if cut and expert_of(key[1]) is not None:  # numbered anew
                     continue
@@ -177,8 +186,13 @@ def _of_cut_experts(packed: Mapping[str, Packed], file: Path, small: Geometry) -
 
 def _parts(full: str, entry: Entry, checkpoint: Checkpoint) -> Iterator[tuple[str, Entry]]:
     """The matrices that a tensor of a file holds, by what they are called: itself, or query, key and value in one."""
-    geometry, config = checkpoint.geometry, checkpoint.config
-    if not checkpoint.architecture.fused or FUSED not in full or len(entry.shape) != 2:
+    geometry, config, family = checkpoint.geometry, checkpoint.config, checkpoint.architecture
+    if family.noise == "uniform" and f"{family.blocks.removeprefix('model.')}." not in full:
+        return  # its encoder's images
+    if PACKED.search(full) and len(entry.shape) == 3:
+        yield from _of_experts(full, entry)
+        return
+    if not family.fused or FUSED not in full or len(entry.shape) != 2:
         yield full, entry
         return
     size = config.get("head_dim") or geometry.hidden // geometry.heads
@@ -187,6 +201,17 @@ def _parts(full: str, entry: Entry, checkpoint: Checkpoint) -> Iterator[tuple[st
         rows = Entry(entry.dtype, (heads * size, columns), start)
         yield full.replace(FUSED, part), rows
         start += rows.bytes
+
+
+def _of_experts(full: str, entry: Entry) -> Iterator[tuple[str, Entry]]:
+    """The matrices of every expert in a tensor that holds them all, (E, out, in)."""
+    experts, rows, columns = entry.shape
+    start = entry.start
+    for expert in range(experts):
+        for part, first, last in parts_of_packed(full, rows):
+            matrix = Entry(entry.dtype, (last - first, columns), start)
+            yield f"{full.rpartition('.')[0]}.{expert}.{part}.weight", matrix
+            start += matrix.bytes
 
 
 def only_masks(folder: Path) -> bool:

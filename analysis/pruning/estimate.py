@@ -35,7 +35,7 @@ def estimate(model: LoadedModel, spec: PruneSpec, context: Context) -> dict[str,
     seconds: dict[str, float] = {}
     levels = noise_levels(spec.calibration.diffusion_steps, spec.calibration.step_interval)
     # The level that masks every token is one row for all sequences.
-    full = len(levels) - (0 if model.architecture.by_blocks else shared_levels(spec.calibration))
+    full = len(levels) - (0 if model.architecture.beside_clean else shared_levels(spec.calibration))
     noised_passes = full * batches + (len(levels) - full) / size
     prepared = Prepared()
     if dense.prepares(run):
@@ -114,7 +114,7 @@ def _timed(call: Any) -> tuple[float, Any]:
 def _probe(run: PruningRun, rows: int, length: int) -> Calibration:
     rng = np.random.default_rng(run.spec.calibration.seed)
     tokens = rng.integers(0, run.model.geometry.vocabulary, (rows, length))
-    noised = np.tile(tokens, 2) if run.model.architecture.by_blocks else tokens
+    noised = np.tile(tokens, 2) if run.model.architecture.beside_clean else tokens
     return Calibration(tokens, noised[:, None] if run.method.noised else None)
 
 

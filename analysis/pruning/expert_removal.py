@@ -18,6 +18,7 @@ from analysis.calibration.expert_worth import ExpertTally, expert_tallies
 from analysis.calibration.runners import Resident, Runner
 from analysis.errors import UserError
 from analysis.models.experts import expert_layers, packed_name
+from analysis.models.families import why_no_experts_are_cut
 from analysis.models.load import LoadedModel, Projection
 from analysis.models.projection_names import expert_of
 from analysis.models.shapes import parameter_shapes
@@ -38,8 +39,9 @@ def refuse(model: LoadedModel, spec: PruneSpec, in_memory: bool) -> None:
     """Raises UserError where experts cannot be cut out of this model, or not ranked as asked for."""
     if not PATTERNS[spec.pattern].cuts_experts:
         return
-    if not model.architecture.mixture:
-        raise UserError(f"{model.architecture.name} models have no experts to cut out. Choose another pattern.")
+    why = why_no_experts_are_cut(model.architecture)
+    if why:
+        raise UserError(why)
     if reads_text(spec) and not in_memory:
         raise UserError(
             "Experts are ranked in forwards of the whole model, which does not fit this device's memory, or was to be "

@@ -12,13 +12,14 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from analysis.calibration.activations import unreached_note
-from analysis.calibration.noise import noised_sequences
+from analysis.calibration.noised_text import noised_text, refuse_text
 from analysis.calibration.runners import Resident, Runner, Streamed
 from analysis.calibration.text import calibration_text
 from analysis.errors import UserError
 from analysis.job_context import Context
+from analysis.models.canvas_blocks import canvas_start
 from analysis.models.checkpoint import weight_bytes
-from analysis.models.files import block_prefix, require, stored_tensors
+from analysis.models.files import block_prefix, joined, require, stored_tensors
 from analysis.models.load import LoadedModel, require_opens
 from analysis.models.projection_names import words_of
 from analysis.pruned.masks_file import MaskWriter
@@ -33,7 +34,7 @@ from analysis.pruning.report import Tally, build
 from analysis.pruning.run import PRUNING, PruningRun, budget
 from analysis.pruning.saving import CheckpointWriter, check_target, copy_companions, finished_folder
 from analysis.pruning.scratch import save_prepared
-from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, PruneSpec, either
+from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, PruneSpec
 
 
 def prune(
@@ -82,11 +83,6 @@ def store_statistics(model: LoadedModel, spec: PruneSpec, context: Context, path
 def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
     """Checks everything that can be checked before any work."""
     method, algorithm = METHODS[spec.method], ALGORITHMS[spec.method]
-    if model.architecture.noise == "uniform":
-        raise UserError(
-            f"{model.architecture.name} models denoise a canvas of random tokens beside what they have read, and are "
-            "not pruned here. Choose another model."
-        )
     if model.architecture.mixture and PATTERNS[spec.pattern].cuts_units and not PATTERNS[spec.pattern].cuts_experts:
         raise UserError(
             f"{model.architecture.name} models are mixtures of experts, and the pattern {spec.pattern} cuts channels "
@@ -94,11 +90,7 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
         )
     whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
     refuse(model, spec, whole)
-    if method.noised and model.mask_token is None:
-        raise UserError(
-            f"{method.title} reads noised text, and this {model.architecture.name} model has no mask token. Choose "
-            f"{either(name for name, row in METHODS.items() if not row.noised)}."
-        )
+    refuse_text(model, spec, method)
     layers = model.geometry.layers
     beyond = [layer for layer in spec.skip_layers if not 0 <= layer < layers]
     if beyond:
@@ -112,7 +104,8 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
         raise UserError("Every layer or projection is left dense, so there is nothing to prune.")
     removal.check()
     stored = stored_tensors(model)
-    runner: Runner = Resident(model) if whole else Streamed(model, budget(spec, model))
+    together = whole and model.architecture.noise != "uniform"  # pairs of layers are run one after the other
+    runner: Runner = Resident(model) if together else Streamed(model, budget(spec, model))
     prefix = block_prefix(model)
     require(stored, (f"{prefix}.{layer}.{name}.weight" for layer in range(layers) for name in removal.targets(layer)))
     return PruningRun(spec, model, method, algorithm, runner, removal, stored, context)
@@ -129,10 +122,8 @@ def _text(run: PruningRun) -> Calibration | None:
         geometry = model.geometry
         text = calibration_text(spec.calibration, model.tokenizer, geometry.max_length, geometry.vocabulary)
         noised = None
-        if run.method.noised and model.mask_token is not None:
-            noised = noised_sequences(
-                text.tokens, spec.calibration, model.mask_token, beside_clean=model.architecture.by_blocks
-            )
+        if run.method.noised:
+            noised = noised_text(model, text.tokens, spec.calibration)
     if text.note:
         run.notes.append(text.note)
     if noised is not None and spec.calibration.noise != model.architecture.calibration_noise:
@@ -145,17 +136,27 @@ def _text(run: PruningRun) -> Calibration | None:
         "tokens": int(text.tokens.size),
         "noise_levels": 0 if noised is None else noised.shape[1],
         "noise": None if noised is None else spec.calibration.noise,
-        "beside_clean": noised is not None and model.architecture.by_blocks,
-        "masked": None
-        if noised is None
-        else [round(float(share), 6) for share in _masked(noised[..., : text.tokens.shape[1]], model.mask_token)],
+        "beside_clean": noised is not None and model.architecture.beside_clean,
+        **_changed(model, text.tokens, noised),
     }
     return Calibration(text.tokens, noised)
 
 
-def _masked(noised: np.ndarray, mask_token: int | None) -> np.ndarray:
-    """The share of tokens that are masked at each noise step, (T,); noised (N, T, S)."""
-    return (noised == mask_token).mean(axis=(0, 2))
+def _changed(model: LoadedModel, clean: np.ndarray, noised: np.ndarray | None) -> dict[str, Any]:
+    """For the report, by noise step: the share of tokens that are masked; of a model whose noise is random tokens where
+    the canvas begins and the share of its tokens that differ. clean (N, S), noised (N, T, S).
+    """
+    if model.architecture.noise != "uniform":
+        masked = None if noised is None else noised[..., : clean.shape[1]] == model.mask_token
+        return {"masked": None if masked is None else _shares(masked)}
+    start = canvas_start(model.architecture, clean.shape[1])
+    differs = None if noised is None else _shares(noised[..., start:] != clean[:, None, start:])
+    return {"masked": None, "canvas_start": start, "replaced": differs}
+
+
+def _shares(flags: np.ndarray) -> list[float]:
+    """How many of the flags (N, T, S) are set at each step."""
+    return [round(float(share), 6) for share in flags.mean(axis=(0, 2))]
 
 
 def _prune_blocks(
@@ -177,7 +178,7 @@ def _prune_blocks(
                 turned = isinstance(targets[name], Conv1D)
                 masks.add(run.stored[f"{here}{name}.weight"].own_name, ~(gone.T if turned else gone).cpu().numpy())
                 tally.add(layer, name, gone)
-            parts: dict[str, dict[int, torch.Tensor]] = {}  # of tensors that the files hold as one
+            parts: dict[str, dict[tuple[int | None, int], torch.Tensor]] = {}  # of tensors that the files hold as one
             for name in sorted(name for name in inside if name.startswith(here)):
                 stored, inner = run.stored[name], name.removeprefix(here)
                 written_as = run.removal.written_as(layer, inner, stored.name)
@@ -187,9 +188,9 @@ def _prune_blocks(
                 if stored.rows is None:
                     writer.add(written_as, tensor)
                 else:
-                    parts.setdefault(stored.name, {})[stored.rows[0]] = tensor
-            for whole, by_row in parts.items():
-                writer.add(whole, torch.cat([by_row[row] for row in sorted(by_row)]))
+                    parts.setdefault(stored.name, {})[stored.expert, stored.rows[0]] = tensor
+            for whole, by_place in parts.items():
+                writer.add(whole, joined(by_place))
             run.tell(PRUNING, (layer + 1) * steps, layers * steps, layers=tally.grid(), projections=tally.names)
     with run.phase("saving"):
         run.tell("saving", layers, layers)
@@ -202,7 +203,11 @@ def _prune_blocks(
     if unreached:
         facts[UNREACHED] = unreached
         notes.append(unreached_note(unreached, model.geometry.experts))
-    where = "in memory" if isinstance(run.runner, Resident) else "block by block from the files"
+    where = (
+        "block by block from the files"
+        if any(weight.is_meta for weight in model.blocks[0].parameters())
+        else "in memory"
+    )
     by_layer = run.by_layer(sparsities)
     return build(model, spec, tally, by_layer, where, run.phases.rows, notes, facts)
 

@@ -27,6 +27,7 @@ class Tally:
         self.sizes: dict[tuple[int, str], int] = {}
         self.heads: dict[str, list[list[float]]] = {}
         self.experts: dict[str, list[list[float]]] = {}
+        self.kv_heads = [_kv_heads(model, layer) for layer in range(model.geometry.layers)]
 
     def add(self, layer: int, name: str, pruned: torch.Tensor) -> None:
         """Takes in a projection's flags (out, in)."""
@@ -36,14 +37,14 @@ class Tally:
         if expert_of(name) is not None:  # they come in the order of their numbers
             layers = self.experts.setdefault(short, [[] for _ in range(self.geometry.layers)])
             layers[layer].append(round(lost / pruned.numel(), 6))
-        share = self._by_head(short, pruned)
+        share = self._by_head(layer, short, pruned)
         if share is not None:
             self.heads.setdefault(short, [[] for _ in range(self.geometry.layers)])[layer] = share
 
-    def _by_head(self, name: str, pruned: torch.Tensor) -> list[float] | None:
+    def _by_head(self, layer: int, name: str, pruned: torch.Tensor) -> list[float] | None:
         """Sparsity of each head's rows (q, k, v) or columns (o); k and v have one slice a key/value head."""
         if name in _HEAD_ROWS:
-            heads = self.geometry.heads if name == "q_proj" else self.geometry.kv_heads
+            heads = self.geometry.heads if name == "q_proj" else self.kv_heads[layer]
             slices = pruned.view(heads, -1)
         elif name == "o_proj":
             slices = pruned.T.reshape(self.geometry.heads, -1)
@@ -73,6 +74,13 @@ class Tally:
 
     def _share(self, matrices: list[tuple[int, str]]) -> float:
         return sum(self.pruned[key] for key in matrices) / sum(self.sizes[key] for key in matrices)
+
+
+def _kv_heads(model: LoadedModel, layer: int) -> int:
+    """The key/value heads of a layer: its key rows by the size of its query heads."""
+    rows = {kind_of(name): len(module.weight) for name, module in model.projections(model.blocks[layer]).items()}
+    size = rows.get("q_proj", 0) // model.geometry.heads
+    return rows["k_proj"] // size if size and rows.get("k_proj", 0) >= size else model.geometry.kv_heads
 
 
 def build(

@@ -27,6 +27,13 @@ class ModelSpec(Spec):
         "(mdlm: every query sees every key) or block by block (bd3lm). auto asks for it where it is not said. Other "
         "models have one training and ignore it.",
     )
+    offload: Literal["memory", "disk"] = parameter(
+        "memory",
+        "What does not fit",
+        "Of a model larger than its device. memory: what does not fit a GPU is kept in the machine's memory and "
+        "carried over in every step; a model that fits neither is refused, or pruned block by block. disk: what does "
+        "not fit there either is read from the disk in every step, which is slow.",
+    )
 
 
 class JobSpec(Spec):

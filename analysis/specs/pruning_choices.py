@@ -260,14 +260,15 @@ ALLOCATIONS: Registry[Allocation] = Registry(
 
 @dataclass(frozen=True)
 class Noise:
-    """How calibration text is masked. title: follows `noised`. by_step: a step says how much is masked, so that steps
-    can be told apart.
+    """How calibration text is noised. title: follows `noised`. by_step: a step says how much is replaced, so that steps
+    can be told apart. random_tokens: replaced tokens are random ones; else they are [MASK].
     """
 
     name: str
     title: str
     help: str
     by_step: bool = True
+    random_tokens: bool = False
 
 
 NOISES: Registry[Noise] = Registry(
@@ -278,5 +279,12 @@ NOISES: Registry[Noise] = Registry(
         "Each sequence and step draws u from [0, 1) and masks with p = (1 − ε)·u + ε, but never the first and the "
         "last token, as their script for Dream does; there the steps are mere repetitions.",
         by_step=False,
+    ),
+    Noise(
+        "random-tokens",
+        "with random tokens",
+        "For models whose noise is random tokens (DiffusionGemma): step t replaces tokens of the canvas, which is the "
+        "end of a sequence, with p = (1 − ε)·t/T + ε by random ones; what comes before is read clean.",
+        random_tokens=True,
     ),
 )

@@ -19,7 +19,7 @@ from analysis.recording.canvas_denoising import accepted_by_entropy, finished
 from analysis.recording.denoising import denoise, read_steps
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.token_states import TokenState, changes
-from analysis.specs import DiffusionGemmaSampling, ModelSpec, PruneSpec, RecordSpec, SDARSampling
+from analysis.specs import DiffusionGemmaSampling, ModelSpec, RecordSpec, SDARSampling
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, save_tokenizer
 
@@ -208,8 +208,6 @@ def test_a_recording_of_the_reader_is_causal_and_one_of_a_model_without_is_refus
 def test_what_needs_a_mask_token_is_refused_with_the_reason(spec, model, tmp_path):
     with pytest.raises(UserError, match="canvas of random tokens"):
         model.predict(torch.zeros(1, 4, dtype=torch.long))
-    with pytest.raises(UserError, match="not pruned here"):
-        jobs.prune(PruneSpec(model=spec, method="magnitude", out=str(tmp_path / "out")), QuietContext(tmp_path))
     with pytest.raises(UserError, match="one text at a time"):
         list(denoise(model, torch.zeros(2, 4, dtype=torch.long), DiffusionGemmaSampling(), 0))
     with pytest.raises(UserError, match="at least one prompt token"):

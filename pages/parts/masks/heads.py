@@ -41,9 +41,10 @@ def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) 
         )
     counts, beside = parts[part], None if floor is None else floor.head_parts()[part]
     geometry = first.masks.geometry
-    shared = geometry.heads // geometry.kv_heads
-    if shared > 1 and part in compare.SHARED:
-        st.caption(f"{shared} query heads share one key/value head, so neighbouring cells are the same.")
+    shared = {geometry.heads // first.masks.kv_heads(layer) for layer in range(geometry.layers)}
+    if max(shared) > 1 and part in compare.SHARED:
+        several = " or ".join(map(str, sorted(shared)))
+        st.caption(f"{several} query heads share one key/value head, so neighbouring cells are the same.")
     table = table_of(counts, beside, "layer", "head")
     chart(
         f"{measure.title} by layer and head, {part}",

@@ -13,7 +13,9 @@ def compared(first: Pruned, second: Pruned) -> masks.Comparison:
     """Two masks, counted."""
     geometry = first.masks.geometry
     pairs = masks_file.pairs(first.masks, second.masks)
-    return masks.compare(pairs, geometry.layers, first.masks.names, geometry.heads, geometry.kv_heads, geometry.experts)
+    sizes = (geometry.heads, geometry.kv_heads, geometry.experts)
+    of_layers = {layer: first.masks.kv_heads(layer) for layer in range(geometry.layers)}
+    return masks.compare(pairs, geometry.layers, first.masks.names, *sizes, of_layers)
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")
@@ -29,7 +31,7 @@ Window = tuple[tuple[int, int], tuple[int, int]]
 def part_shape(first: Pruned, layer: int, name: str, head: int | None) -> tuple[int, int]:
     """(out, in) of a projection, or of a head's slice of it."""
     shape, geometry = first.masks.shape((layer, name)), first.masks.geometry
-    return shape if head is None else masks.slice_shape(shape, name, geometry.heads, geometry.kv_heads)
+    return shape if head is None else masks.slice_shape(shape, name, geometry.heads, first.masks.kv_heads(layer))
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading the masks…")
@@ -42,7 +44,7 @@ def pictures(
     pair = [run.masks.pruned(layer, name) for run in (first, second)]
     if head is not None:
         geometry = first.masks.geometry
-        pair = [masks.head_slice(mask, name, head, geometry.heads, geometry.kv_heads) for mask in pair]
+        pair = [masks.head_slice(mask, name, head, geometry.heads, first.masks.kv_heads(layer)) for mask in pair]
     (top, bottom), (left, right) = window
     pair = [mask[top : bottom + 1, left : right + 1] for mask in pair]
     (a, height, width), (b, _, _), (differ, _, _) = [masks.shares(mask, most) for mask in (*pair, pair[0] ^ pair[1])]

@@ -32,11 +32,18 @@ def preset_box(prefix: str, checkpoint: Checkpoint | None) -> None:
 
 
 def noise_note(params: CalibrationParams, checkpoint: Checkpoint | None) -> None:
-    """Says where the noise is not the one published for the model's family."""
+    """Says where the noise is not the model's own, or not the one published for its family."""
     if checkpoint is None or checkpoint.architecture.noise is None:
         return
     published = checkpoint.architecture.calibration_noise
-    if params.noise != published:
+    random_tokens = checkpoint.architecture.noise == "uniform"
+    if NOISES[params.noise].random_tokens != random_tokens:
+        st.caption(
+            f":material/warning: The noise of {plain(checkpoint.architecture.name)} is "
+            f"{'random tokens' if random_tokens else 'the mask token'}: methods that read noised text need "
+            f"{'the noise *random-tokens*' if random_tokens else 'another noise'}."
+        )
+    elif params.noise != published:
         st.caption(
             f":material/info: The authors' script for {plain(checkpoint.architecture.name)} noises text "
             f"{NOISES[published].title}: choose the noise *{plain(published)}* to do the same."

@@ -232,13 +232,13 @@ def _what_varies(sparsity: dict, folder: Path) -> None:
         )
         return
     everywhere = f"Every matrix lost {float(np.nanmean(grid)):.1%} of its weights"
-    heads = {name: np.array(values, np.float32) for name, values in sparsity["by_head"].items()}
-    varying = {name: values for name, values in heads.items() if values.size and np.ptp(values) > SAME}
+    heads = {name: _by_head(values) for name, values in sparsity["by_head"].items()}
+    varying = {name: values for name, values in heads.items() if values.size and _range(values) > SAME}
     if not varying:
         st.markdown("**Sparsity**")
         st.caption(f"{everywhere}, and every head as many.")
         return
-    name, values = max(varying.items(), key=lambda item: float(np.ptp(item[1])))
+    name, values = max(varying.items(), key=lambda item: _range(item[1]))
     layer, head = (axis.ravel() for axis in np.indices(values.shape))
     chart(
         f"Sparsity by head, {name}",
@@ -253,12 +253,24 @@ def _what_varies(sparsity: dict, folder: Path) -> None:
 
 
 def _weights_of_head(folder: Path, name: str, heads: int) -> int:
-    """Of a head's slice; 0 where the folder's masks cannot be read, so that nothing is claimed."""
+    """Of a head's slice; 0 where the folder's masks cannot be read or layers differ, so that nothing is claimed."""
     try:
-        rows, columns = masks_file.open_masks(str(folder)).shape((0, name))
+        masks = masks_file.open_masks(str(folder))
+        shapes = {masks.shape((layer, name)) for layer in range(masks.geometry.layers)}
     except (*EXPECTED, KeyError):
         return 0
-    return rows * columns // heads
+    rows, columns = shapes.pop()
+    return 0 if shapes else rows * columns // heads
+
+
+def _by_head(rows: list[list[float]]) -> np.ndarray:
+    """Sparsity by layer and head (L, H), NaN past the heads of a layer that has fewer."""
+    heads = max(map(len, rows), default=0)
+    return np.array([[*row, *[np.nan] * (heads - len(row))] for row in rows], np.float32).reshape(len(rows), heads)
+
+
+def _range(values: np.ndarray) -> float:
+    return float(np.nanmax(values) - np.nanmin(values))
 
 
 def _bytes(folder: Path) -> int:

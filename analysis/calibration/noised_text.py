@@ -1,0 +1,53 @@
+"""Calibration text as a model's own noise leaves it: with [MASK], or with random tokens in its canvas."""
+
+import numpy as np
+
+from analysis.calibration.noise import noised_canvases, noised_sequences
+from analysis.errors import UserError
+from analysis.models.canvas_blocks import canvas_start
+from analysis.models.load import LoadedModel
+from analysis.specs import METHODS, NOISES, CalibrationParams, Method, PruneSpec, either
+
+
+def noised_text(model: LoadedModel, tokens: np.ndarray, params: CalibrationParams) -> np.ndarray:
+    """Every sequence of tokens (N, S) at every noise step, (N, T, S), or (N, T, 2S) beside its clean copy."""
+    if model.architecture.noise == "uniform":
+        start = canvas_start(model.architecture, tokens.shape[1])
+        return noised_canvases(tokens, params, model.geometry.vocabulary, start)
+    assert model.mask_token is not None
+    return noised_sequences(tokens, params, model.mask_token, beside_clean=model.architecture.beside_clean)
+
+
+def refuse_text(model: LoadedModel, spec: PruneSpec, method: Method) -> None:
+    """Raises UserError where a method reads text that this model cannot be given: noised in a way that is not its own,
+    or too short to hold a canvas and something before it.
+    """
+    family = model.architecture
+    if method.noised and family.noise is None:
+        raise UserError(
+            f"{method.title} reads noised text, and this {family.name} model has no mask token. Choose "
+            f"{either(name for name, row in METHODS.items() if not row.noised)}."
+        )
+    if method.noised:
+        refuse_noise(model, spec.calibration)
+    length = min(spec.calibration.seq_len, model.geometry.max_length)
+    if method.calibrated and family.noise == "uniform" and length <= (family.block_size or 0):
+        raise UserError(
+            f"The last {family.block_size} tokens of a sequence are the canvas of this {family.name} model, and "
+            f"sequences of {length} tokens have none before it. Take a longer sequence length."
+        )
+
+
+def refuse_noise(model: LoadedModel, params: CalibrationParams) -> None:
+    """Raises UserError for a noise that is not that of the model: [MASK], or random tokens."""
+    random_tokens, noise = model.architecture.noise == "uniform", NOISES[params.noise]
+    if noise.random_tokens != random_tokens:
+        raise UserError(
+            f"The noise of {model.architecture.name} is {'random tokens' if random_tokens else '[MASK]'}, and the "
+            f"calibration asks for text noised {noise.title}. Choose the noise {either(fitting_noises(random_tokens))}."
+        )
+
+
+def fitting_noises(random_tokens: bool) -> list[str]:
+    """The noises for models whose undecided tokens are random ones, or [MASK]."""
+    return [name for name, row in NOISES.items() if row.random_tokens == random_tokens]

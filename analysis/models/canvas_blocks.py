@@ -1,0 +1,109 @@
+"""DiffusionGemma one block at a time. Its encoder and its decoder share every weight of a block, which is run as a
+pair: the encoder's layer over the clean prefix, causally, which fills that layer of the cache, and then the decoder's
+over the canvas, which reads it. What reaches a weight is what reaches it in both, one after the other.
+
+Shapes: B sequences of S = P + C tokens, of the prefix and of the canvas after it.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import DynamicCache, PreTrainedModel
+from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
+
+from analysis.attention import Observer
+from analysis.models.families import Architecture
+
+ENCODER = "model.encoder"
+_READER = "encoder_layer"
+
+
+def canvas_start(architecture: Architecture, length: int) -> int:
+    """P of a text of `length` tokens: its last tokens are the canvas, all but one where it is no longer than one."""
+    assert architecture.block_size is not None
+    return max(1, length - architecture.block_size)
+
+
+def attach_readers(network: PreTrainedModel) -> None:
+    """Lets every layer of the decoder know the encoder's that shares its weights, see `reader_of`.
+
+    In a tuple, which torch takes for no child: the weights are not listed twice, and a copy of the one layer has a copy
+    of the other whose weights are its own.
+    """
+    readers: Any = network.get_submodule(f"{ENCODER}.language_model.layers")
+    writers: Any = network.get_submodule("model.decoder.layers")
+    for reader, writer in zip(readers, writers, strict=True):
+        vars(writer)[_READER] = (reader,)
+
+
+def reader_of(block: nn.Module) -> nn.Module | None:
+    """The encoder's layer that runs before this one, with the same weights; None for a block that runs alone."""
+    joined = vars(block).get(_READER)
+    return None if joined is None else joined[0]
+
+
+def share_weights(block: nn.Module) -> None:
+    """Gives the encoder's layer of a block the block's own parameters; a scalar that is the encoder's own stays."""
+    reader = reader_of(block)
+    assert reader is not None
+    for name, weight in block.named_parameters():
+        path, _, part = name.rpartition(".")
+        reader.get_submodule(path)._parameters[part] = weight  # type: ignore[assignment]
+
+
+def share_embedding(network: PreTrainedModel, device: str) -> None:
+    """Gives the encoder the decoder's embedding, and brings what it computes positions by to the device."""
+    encoder: Any = network.get_submodule(f"{ENCODER}.language_model")
+    decoder: Any = network.get_submodule("model.decoder")
+    encoder.embed_tokens.weight = decoder.embed_tokens.weight
+    for module in (encoder.embed_tokens, encoder.rotary_emb):
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, buffer.to(device))
+
+
+@torch.no_grad()
+def pair_input(network: PreTrainedModel, tokens: torch.Tensor, start: int) -> tuple[torch.Tensor, dict[str, Any]]:
+    """The states that reach the first pair for tokens (B, S), (B, S, hidden), and what every pair is called with.
+
+    start: P. The decoder has not believed anything yet, as in the first step of a canvas.
+    """
+    encoder: Any = network.get_submodule(f"{ENCODER}.language_model")
+    decoder: Any = network.get_submodule("model.decoder")
+    positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
+    read, canvas = encoder.embed_tokens(tokens[:, :start]), decoder.embed_tokens(tokens[:, start:])
+    denoised = decoder.self_conditioning(canvas, torch.zeros_like(canvas))
+    asked = {
+        "config": encoder.config,
+        "inputs_embeds": read,
+        "attention_mask": None,
+        "cache": DynamicCache(config=encoder.config),
+        "position_ids": positions[:, :start],
+    }
+    masks = {
+        "full_attention": create_causal_mask(**asked),
+        "sliding_attention": create_sliding_window_causal_mask(**asked),
+    }
+    options: dict[str, Any] = {}
+    for side, body, places in (("reader", encoder, positions[:, :start]), ("writer", decoder, positions[:, start:])):
+        rotary = {kind: body.rotary_emb(read, places, kind) for kind in set(encoder.config.layer_types)}
+        options[side] = {kind: {"position_embeddings": rotary[kind], "position_ids": places} for kind in rotary}
+    for kind, given in options["reader"].items():
+        given["attention_mask"] = masks[kind]
+    for given in options["writer"].values():
+        given["attention_mask"] = None
+    return torch.cat([read, denoised], dim=1), options
+
+
+@torch.no_grad()
+def run_pair(
+    block: Any, states: torch.Tensor, start: int, options: dict[str, Any], observer: Observer | None = None
+) -> torch.Tensor:
+    """What both layers of a pair give for states (B, S, hidden), the same shape. The observer sees the decoder's."""
+    reader, kind = reader_of(block), block.self_attn.layer_type
+    assert reader is not None
+    cache = DynamicCache(config=block.config)  # of which only this layer is used
+    seen = {} if observer is None else {"attn_observer": observer}
+    read = reader(states[:, :start], cache=cache, **options["reader"][kind])
+    written = block(states[:, start:], cache=cache, **options["writer"][kind], **seen)
+    return torch.cat([read, written], dim=1)
