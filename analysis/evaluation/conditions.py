@@ -12,6 +12,7 @@ from analysis.evaluation.items_file import EvaluatedModel, Header
 from analysis.pruned.report_file import SETTINGS, PrunedRun
 from analysis.specs import (
     ALLOCATIONS,
+    CANVAS_SCORES,
     METHODS,
     PUBLISHED,
     CalibrationParams,
@@ -25,6 +26,7 @@ Conditions = Mapping[str, Any]
 """By name, as `calibration.seed`. Two can be compared on the names that both have."""
 
 METHOD, DENSE, REVISION, SAMPLER = "method", "dense", "revision", "sampler"
+LIKELIHOOD = "likelihood"
 CALIBRATION_SEED = "calibration.seed"
 PRUNED_IN, PRUNED_ON = "pruned_in", "pruned_on"
 SCORED_IN, SCORED_ON = "scored_in", "scored_on"
@@ -39,6 +41,7 @@ _TITLES = {
     DENSE: "Dense model",
     REVISION: "Revision of the model",
     SAMPLER: "Sampler",
+    LIKELIHOOD: "Likelihoods by",
     TASKS: "Tasks",
     ITEMS: "Items asked",
     SEED: "Seed of items and masks",
@@ -104,7 +107,7 @@ def scoring(header: Header, model: EvaluatedModel, versions: Mapping[str, str]) 
 
     versions: of packages, of the evaluation that all models of `header` shared.
     """
-    settings: dict[str, Any] = {SAMPLER: model.sampler, REVISION: model.revision}
+    settings: dict[str, Any] = {SAMPLER: model.sampler, LIKELIHOOD: model.likelihood, REVISION: model.revision}
     settings |= model.scored or scoring_of_all(header, versions)
     return {name: _plain(value) for name, value in settings.items() if value not in ("", None)}
 
@@ -225,6 +228,8 @@ def told(name: str, value: Any) -> str:
     """A condition's value for people."""
     if name == METHOD:
         return METHODS[value].title if value in METHODS else str(value)
+    if name == LIKELIHOOD:
+        return CANVAS_SCORES[value].title if value in CANVAS_SCORES else str(value)
     if name == "sparsity" and isinstance(value, int | float):
         return f"{100 * value:g} %"
     if name == DENSE:

@@ -29,7 +29,8 @@ class EvaluatedModel(_Record):
     """A model of an evaluation. pruning: how it was pruned, by its report; an empty one for a model that has none.
 
     revision: of the hub, '' for one from elsewhere. scored: conditions by name (`conditions.scoring`), where they are
-    its own and not those of all models of the file.
+    its own and not those of all models of the file. likelihood: of `CANVAS_SCORES`, for one whose noise is random
+    tokens.
     """
 
     source: str = ""
@@ -37,6 +38,7 @@ class EvaluatedModel(_Record):
     pruning: PrunedRun = PrunedRun({}, None, "")
     sampler: str = ""
     revision: str = ""
+    likelihood: str = ""
     scored: dict[str, Any] = Field(default_factory=dict)
 
 

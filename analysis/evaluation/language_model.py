@@ -18,13 +18,15 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from analysis.errors import UserError
 from analysis.evaluation import early_draws as adaptive
+from analysis.evaluation.canvas_likelihood import OnResult, canvas_log_likelihoods
 from analysis.evaluation.likelihood import Budget, Known, Likelihood, Request, greedy_match, log_likelihoods, seed_of
 from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
 from analysis.models.layout import Layout
 from analysis.models.load import LoadedModel
 from analysis.models.tokenizer import chat_text
+from analysis.recording.canvas_denoising import canvas_choices
 from analysis.recording.denoising import check_prompt, choices, own_sampling, stop_tokens
-from analysis.specs import SAMPLINGS, Sampling
+from analysis.specs import CANVAS_SCORES, SAMPLINGS, DiffusionGemmaSampling, Sampling
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Settings:
 
     greedy: also find out whether greedy decoding writes the answer, which only some metrics ask and which costs
     forwards. gen_length: new tokens, None for the task's. early_draws: draw only until an item's answer is clear.
+    canvas_score: of `CANVAS_SCORES`, what gives likelihoods of models whose noise is random tokens; '' for others.
     """
 
     draws: int = 32
@@ -42,6 +45,7 @@ class Settings:
     gen_length: int | None = None
     early_draws: bool = False
     chat: bool = False
+    canvas_score: str = ""
 
 
 # The index of a finished request, its response as lm-eval takes it, and the draws and exactness of a likelihood.
@@ -128,11 +132,26 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             "on_forward": self.on_forward,
             "known": self.known,
         }
-        if self.settings.early_draws and self.model.mask_token is not None:
+        if self.model.architecture.noise == "uniform":
+            self._canvas_log_likelihoods(questions, finished)
+        elif self.settings.early_draws and self.model.mask_token is not None:
             adaptive.log_likelihoods(self.model, questions, self._origins, **options)
         else:
             log_likelihoods(self.model, questions, **options)
         return responses
+
+    def _canvas_log_likelihoods(self, questions: Sequence[Request], on_result: OnResult) -> None:
+        settings = self.settings
+        canvas_log_likelihoods(
+            self.model,
+            questions,
+            settings.canvas_score or next(iter(CANVAS_SCORES)),
+            settings.draws,
+            settings.seed,
+            on_result,
+            self.budget,
+            self.on_forward,
+        )
 
     @property
     def guidance(self) -> float:
@@ -183,7 +202,10 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         for index in range(len(requests)):
             if not waiting[index]:  # an empty text
                 self.on_response(index, 0.0, Likelihood(0.0, True, 0))
-        log_likelihoods(self.model, parts, draws, self.settings.seed, finished, 0.0, self.budget, self.on_forward)
+        if self.model.architecture.noise == "uniform":
+            self._canvas_log_likelihoods(parts, finished)
+        else:
+            log_likelihoods(self.model, parts, draws, self.settings.seed, finished, 0.0, self.budget, self.on_forward)
         return totals
 
     # --- generation ---
@@ -212,13 +234,14 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         for (prompt_length, length, temperature), members in sorted(groups.items()):
             size = max(1, self.budget.tokens // (prompt_length + length))
             # What is drawn at random must not depend on who shares the batch.
-            size = 1 if temperature > 0 else size
+            size = 1 if temperature > 0 or self.model.architecture.noise == "uniform" else size
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
                 stops = [_stops(requests[index]) for index in batch]
                 first = Request(tuple(prompts[batch[0]]), (), requests[batch[0]].task_name or "")
                 written = self._write(
                     [prompts[index] for index in batch],
+                    length,
                     self._sampling(length, temperature),
                     seed_of(first, self.settings.seed) % 2**31,
                     stops,
@@ -243,10 +266,10 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         known = {name: value for name, value in settings.items() if name in kind.model_fields}
         return kind.model_validate({"gen_length": length, **known})
 
-    def _write(self, prompts: list[list[int]], sampling: Sampling, seed: int, stops: list[list[str]]) -> list[str]:
+    def _write(
+        self, prompts: list[list[int]], length: int, sampling: Sampling, seed: int, stops: list[list[str]]
+    ) -> list[str]:
         model, ends = self.model, stop_tokens(self.model)
-        if model.architecture.noise == "uniform":
-            raise UserError(f"{model.architecture.name} is not evaluated here: record what it writes instead.")
         prompt = torch.tensor(prompts, device=model.device)
         generator = torch.Generator(device=model.device).manual_seed(seed)
         autoregressive = model.mask_token is None
@@ -272,6 +295,11 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         output = prompt
         sampling = own_sampling(model, sampling)
         check_prompt(model, prompt, sampling)
+        if isinstance(sampling, DiffusionGemmaSampling):
+            for choice in canvas_choices(model, prompt, sampling, seed, self.on_forward):
+                output = choice.output
+            # Whole canvases are written; as many tokens count as were asked for.
+            return texts(output[:, : prompt.shape[1] + length])[0]
         last = torch.tensor(sorted(ends), dtype=torch.long, device=model.device)
         for choice in choices(model, predict, prompt, sampling, generator, last):
             output = choice.output

@@ -408,9 +408,8 @@ def _greedy_part(model: LoadedModel, part: Part) -> bool:
 def _check(model: LoadedModel, requests: Sequence[Request]) -> None:
     if model.architecture.noise == "uniform":
         raise UserError(
-            f"No likelihood is estimated for {model.architecture.name}: the estimators here average over [MASK] in the "
-            "answer, and its noise is random tokens. A bound for such noise would be that of a process which its "
-            "sampler does not follow."
+            f"No masked-diffusion likelihood is estimated for {model.architecture.name}: such estimators average over "
+            "[MASK] in the answer, and its noise is random tokens. Its answers are scored by `canvas_log_likelihoods`."
         )
     longest = model.geometry.max_length
     for request in requests:

@@ -62,7 +62,7 @@ def windows(documents: Sequence[TaskItem], size: int = WINDOW) -> list[list[Task
     ]
 
 
-def settings_of(benchmark: Benchmark, seed: int, chat: bool, early_draws: bool) -> Settings:
+def settings_of(benchmark: Benchmark, seed: int, chat: bool, early_draws: bool, canvas_score: str = "") -> Settings:
     """How a benchmark's answers are scored and written."""
     return Settings(
         draws=benchmark.draws,
@@ -72,6 +72,7 @@ def settings_of(benchmark: Benchmark, seed: int, chat: bool, early_draws: bool) 
         gen_length=benchmark.gen_length,
         early_draws=early_draws,
         chat=chat,
+        canvas_score=canvas_score,
     )
 
 

@@ -18,7 +18,7 @@ from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
 from analysis.models.resident import free_memory, loaded, resident_model
 from analysis.pruned.report_file import read_report
-from analysis.specs import EvaluateSpec, ModelSpec
+from analysis.specs import EvaluateSpec, ModelSpec, either
 from cache.keys import code_version, content_key
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     tokenizer = _tokenizer(spec, opened[0])
     chat = _chat(spec, opened[0], tokenizer)
     first = opened[0].architecture
+    canvas_score = _canvas_score(spec, opened)
     # The tasks' own is on LLaDA's scale; Dream's scripts use none, and texts in blocks are scored without.
     if spec.guidance is None and (first.sampler == "dream" or first.by_blocks):
         spec = spec.model_copy(update={"guidance": 0.0})
@@ -87,6 +88,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
                     pruning=run,
                     sampler=checkpoint.architecture.sampler,
                     revision=checkpoint.revision,
+                    likelihood=canvas_score,
                 )
                 for model, content, run, checkpoint in zip(spec.models, prints, runs, opened, strict=True)
             ),
@@ -134,7 +136,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         live.run(
             benchmarks,
             seats,
-            lambda benchmark: live.settings_of(benchmark, spec.seed, chat is not None, spec.early_draws),
+            lambda benchmark: live.settings_of(benchmark, spec.seed, chat is not None, spec.early_draws, canvas_score),
             context.stores.responses,
             lines,
             models.together,
@@ -158,6 +160,20 @@ def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:
         context.progress(f"downloading {model.source}")
         checkpoint = checkpoints.download(model.source)
     return checkpoint
+
+
+def _canvas_score(spec: EvaluateSpec, opened: list[Checkpoint]) -> str:
+    """What gives likelihoods, of `CANVAS_SCORES`, where the models' noise is random tokens; else ''. Raises UserError
+    for models of both kinds, whose likelihoods are no comparison.
+    """
+    kinds = {checkpoint.architecture.noise == "uniform" for checkpoint in opened}
+    if len(kinds) > 1:
+        names = either(dict.fromkeys(checkpoint.architecture.name for checkpoint in opened))
+        raise UserError(
+            f"Likelihoods of models whose noise is random tokens are no others' ({names}): such models are compared "
+            "among themselves. Leave one kind out."
+        )
+    return spec.canvas_score if kinds == {True} else ""
 
 
 def _names(models: tuple[ModelSpec, ...]) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ reads them, and the next canvas begins. Shapes: B = 1 sequence, P tokens before 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -31,7 +32,28 @@ def canvas_steps(
     if len(prompt) != 1:
         raise UserError(f"{model.architecture.name} writes one text at a time here; {len(prompt)} were given.")
     with RoutingObserver(model.blocks) as routes:
-        yield from _canvases(model, prompt, sampling, seed, routes)
+        yield from _canvases(model, prompt, sampling, seed, Watched(CanvasMassObserver(), routes))
+
+
+def canvas_choices(
+    model: LoadedModel,
+    prompt: torch.Tensor,
+    sampling: DiffusionGemmaSampling,
+    seed: int,
+    on_forward: Callable[[], None] = lambda: None,
+) -> Iterator[Choice]:
+    """What `canvas_steps` writes and how, observing nothing. on_forward: called after every step."""
+    for step in _canvases(model, prompt, sampling, seed, None):
+        yield step.choice
+        on_forward()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is watched in the decoder's forwards."""
+
+    mass: CanvasMassObserver
+    routes: RoutingObserver
 
 
 def reading_steps(
@@ -61,7 +83,7 @@ def reading_steps(
 
 
 def _canvases(
-    model: LoadedModel, prompt: torch.Tensor, sampling: DiffusionGemmaSampling, seed: int, routes: RoutingObserver
+    model: LoadedModel, prompt: torch.Tensor, sampling: DiffusionGemmaSampling, seed: int, watched: Watched | None
 ) -> Iterator[Step]:
     network, device, length = model.network, model.device, sampling.block
     ends, padding = end_tokens(model), _padding(model)
@@ -72,7 +94,7 @@ def _canvases(
         return torch.randint(0, model.geometry.vocabulary, (1, length), generator=generator, device=device)
 
     text = fresh = prompt.to(device)
-    given, cache, observer = prompt.shape[1], new_cache(network), CanvasMassObserver()
+    given, cache = prompt.shape[1], new_cache(network)
     for number in range(1, blocks + 1):
         start = text.shape[1]
         read(network, fresh, cache, start - fresh.shape[1])
@@ -80,9 +102,12 @@ def _canvases(
         believed: torch.Tensor | None = None
         likeliest_before: list[torch.Tensor] = []
         for left in range(sampling.steps_per_canvas, 0, -1):
+            observer = None if watched is None else watched.mass
             logits = denoised(network, canvas, cache, start, believed, observer)
             check_logits(logits, model.dtype)
-            mass, routing = observer.take(start + length), routes.take(1, 1)
+            mass, routing = torch.empty(0), None
+            if watched is not None:
+                mass, routing = watched.mass.take(start + length), watched.routes.take(1, 1)
             tempered = logits / _temperature(sampling, left, device)
             logs = tempered - tempered.logsumexp(dim=-1, keepdim=True)
             entropy = -(logs.exp() * logs).sum(dim=-1)

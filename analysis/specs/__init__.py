@@ -25,7 +25,7 @@ from analysis.specs.block_sampling import (
     NemotronSampling,
     SDARSampling,
 )
-from analysis.specs.evaluation import EvaluateSpec, ImportSpec, PlanParams
+from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams
 from analysis.specs.inspecting import INSIGHTS, Insight, InspectParams
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec
@@ -91,6 +91,7 @@ __all__ = [
     "ALLOCATIONS",
     "BUNDLED_PROMPTS",
     "CALIBRATION_PRESETS",
+    "CANVAS_SCORES",
     "DEFINITIONS",
     "DREAM_SOURCE",
     "INSIGHTS",
@@ -98,6 +99,7 @@ __all__ = [
     "LLADA_SOURCE",
     "METHODS",
     "NOISES",
+    "NO_MASKED_ESTIMATE",
     "OBJECTIVES",
     "OWN_PROMPTS",
     "PATTERNS",

@@ -1,11 +1,54 @@
 """How models are evaluated: which tasks, how many items and draws, and what they are compared with."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import field_validator, model_validator
 
-from analysis.specs.base import LLADA_SOURCE, Spec, parameter
+from analysis.registry import Registry
+from analysis.specs.base import LLADA_SOURCE, OneOf, Spec, parameter
 from analysis.specs.models import JobSpec, ModelSpec
+
+
+@dataclass(frozen=True)
+class CanvasScore:
+    """What scores the answers of a model whose noise is random tokens. sentence: what the number is, for pages.
+
+    one_token: whether it is defined for answers of one token alone.
+    """
+
+    name: str
+    title: str
+    help: str
+    sentence: str
+    one_token: bool = False
+
+
+CANVAS_SCORES: Registry[CanvasScore] = Registry(
+    CanvasScore(
+        "reader",
+        "the encoder, which reads and does not write",
+        "the encoder's own causal likelihood, exact: of the reader, not of the writer",
+        "Likelihoods are the encoder's own, token after token: they are exact, and those of what reads the text, not "
+        "of the denoiser that writes it.",
+    ),
+    CanvasScore(
+        "denoiser",
+        "the denoiser, on pure noise",
+        "the denoiser's marginal at the first position of canvases of pure noise, for answers of one token",
+        "Likelihoods are the denoiser's own marginals of one token, at the first position of canvases of pure noise: "
+        "the mean probability over the draws.",
+        one_token=True,
+    ),
+)
+"""How answers of DiffusionGemma get likelihoods; what it computes is in analysis/evaluation/canvas_likelihood.py."""
+
+_SCORES_IN_WORDS = "; ".join(f"{row.name}: {row.help}" for row in CANVAS_SCORES.values())
+NO_MASKED_ESTIMATE = (
+    "The estimator of masked models is not run: it averages over the mask token in the answer, and this model's noise "
+    "is random tokens. A bound for such noise would be that of a process which its sampler does not follow."
+)
+"""Why no bound stands beside those numbers."""
 
 WINDOW = 64  # items that every model finishes before the next are begun
 
@@ -78,6 +121,12 @@ class EvaluateSpec(JobSpec):
         empty="the task's own",
         ge=1,
         le=4096,
+    )
+    canvas_score: Annotated[str, OneOf(CANVAS_SCORES)] = parameter(
+        "reader",
+        "Likelihoods of DiffusionGemma by",
+        f"Of models whose noise is random tokens. {_SCORES_IN_WORDS}. Written answers are their sampler's. Other "
+        "models do not look at this.",
     )
     early_draws: bool = parameter(
         False,

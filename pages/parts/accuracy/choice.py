@@ -11,6 +11,7 @@ from analysis.evaluation.planning import Noise
 from analysis.evaluation.presets import PRESETS
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec
 from pages.parts import address, controls
+from pages.parts.accuracy.canvas_scores import choose_score, say_scores
 from pages.parts.accuracy.panel import accuracy_panel, results_of
 from pages.parts.accuracy.planned import planned
 from pages.parts.acting import acting_button
@@ -34,6 +35,7 @@ def accuracy_of(model: ModelSpec) -> None:
     else:
         st.info("When a pruning of this model has finished, compare its accuracy with the dense model here.")
         st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
+        say_scores(model)
     shown = _shown()
     if shown is not None:
         accuracy_panel(shown)
@@ -64,7 +66,7 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
         with column:
             default = _LIMIT if name == "limit" else None
             values[name] = controls.draw(EvaluateSpec, name, f"accuracy_{name}", default=default, bind="query-params")
-    values |= _more()
+    values |= choose_score(model) | _more()
     planned(tasks, values["limit"], len(chosen), _measured(model))
     spec, problem = None, "" if tasks else "Choose at least one task."
     try:

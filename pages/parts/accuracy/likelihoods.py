@@ -4,6 +4,7 @@ import pandas as pd
 
 from analysis.evaluation import bounds, comparing
 from analysis.evaluation.results import Results
+from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.charts import table
 
 _BOUND = (
@@ -11,16 +12,22 @@ _BOUND = (
     "estimated with masks that all models share, for an autoregressive model exact. Means have Student's 95 % interval "
     "clustered as accuracies are."
 )
+_OF_CANVASES = (
+    r"$b_i = -\log p(\text{right answer}) / \text{its tokens}$. Means have Student's 95 % interval clustered as "
+    "accuracies are."
+)
 
 
 def likelihoods(results: Results) -> None:
     """Draws the bounds of every model, and the differences of the pairs that are looked at."""
+    scores = scores_of(results)
+    formula = _OF_CANVASES if scores else _BOUND
     table(
         "Negative log-likelihood of right answers",
-        f"Nats a token, lower is better: a unit of its own, averaged with no accuracy. {bounds.LEFT_OUT}",
+        f"Nats a token, lower is better: a unit of its own, averaged with no accuracy. {scores or bounds.LEFT_OUT}",
         pd.DataFrame(bounds.bound_table(results)),
         "bound_table",
-        _BOUND,
+        formula,
     )
     pairs = comparing.pairs(results)
     if pairs:
@@ -30,5 +37,5 @@ def likelihoods(results: Results) -> None:
             "likelier. Every p is adjusted by Holm over this table alone.",
             pd.DataFrame(bounds.bound_differences(results, pairs)),
             "bound_differences",
-            _BOUND,
+            formula,
         )

@@ -17,6 +17,7 @@ from analysis.evaluation.results import Results
 from analysis.jobs import EvaluatePartial
 from analysis.specs import EvaluateSpec, ImportSpec, Spec
 from pages.parts import address
+from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.likelihoods import likelihoods
 from pages.parts.accuracy.opening import finished_results
@@ -63,6 +64,9 @@ def _show(results: Results) -> None:
     _cut(results)
     if not results.answers:
         return
+    scores = scores_of(results)
+    if scores:
+        st.info(scores)
     if results.accuracies:
         accuracies(results)
         if len(results.names) > 1:

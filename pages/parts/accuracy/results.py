@@ -13,6 +13,7 @@ from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
 from analysis.figures.style import colors_by_method
 from analysis.readings import reading
+from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.charts import chart, table
 from pages.parts.plain import plain
 
@@ -351,8 +352,12 @@ def perplexity(results: Results, name: str) -> None:
     benchmark = results.benchmark(name)
     table(
         f"Perplexity: {benchmark.title}",
-        "From the evidence lower bound (ELBO) of a diffusion model, so it is an upper bound on its perplexity; an "
-        "autoregressive model's is exact. "
+        (
+            scores_of(results)
+            or "From the evidence lower bound (ELBO) of a diffusion model, so it is an upper bound on its perplexity; "
+            "an autoregressive model's is exact."
+        )
+        + " "
         + (f"{benchmark.draws} draws a window, over" if benchmark.draws else "Over")
         + " the texts that every model has read.",
         pd.DataFrame(tables.perplexities(results, name)),
