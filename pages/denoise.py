@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.jobs import RecordPartial
-from analysis.specs import SinkParams
+from analysis.specs import DiffusionGemmaSampling, RecordSpec, SinkParams
 from pages.parts import permission, tokens
 from pages.parts.charts import export_button, heading, start_exhibits
 from pages.parts.denoise.asking import ask
@@ -73,6 +73,7 @@ def _follow(job_id: str) -> None:
     progress_bar(record)
     live = engine().progress(job_id).details_as(RecordPartial)
     if live.get("tokens"):
+        noise = isinstance(record.parameters(RecordSpec).sampling, DiffusionGemmaSampling)
         chosen = [value is not None for value in live["confidence"]]
         tokens.show(
             tokens.token_text(
@@ -81,8 +82,9 @@ def _follow(job_id: str) -> None:
                 live["confidence"],
                 new=chosen,
                 open_block=live.get("open_block"),
+                random_tokens=noise,
             ),
-            tokens.legend(blocks=live.get("open_block") is not None),
+            tokens.legend(blocks=live.get("open_block") is not None, random_tokens=noise),
         )
     cancel_button(record, "cancel_recording")
 

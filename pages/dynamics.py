@@ -12,7 +12,7 @@ from analysis.figures import dynamics as figures
 from analysis.readings import reading
 from analysis.sinks.definitions import KINDS, attention_share, count_by_kind, gaussian_reference
 from analysis.sinks.metrics import CURVES, lifetimes, position_variance
-from analysis.sinks.token_states import ALL, REGIONS
+from analysis.sinks.token_states import ALL, REGIONS, undecided_named
 from analysis.specs import SinkParams
 from pages.parts.charts import chart, export_button, start_exhibits
 from pages.parts.frame import run
@@ -52,7 +52,7 @@ def main() -> None:
         return
     plots, side = plots_and_controls()
     with side:
-        params, split = sink_and_split_controls()
+        params, split = sink_and_split_controls(recording)
     body = {VIEWS[0]: _over_steps, VIEWS[1]: _stable_or_moving, VIEWS[2]: _positions, VIEWS[3]: _noised_against_real}[
         view
     ]
@@ -173,25 +173,26 @@ def _series(
 def _kinds(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: SplitName, x_title: str) -> None:
     """Which tokens are sinks, a panel a recording. panels: title -> recording."""
     counts, tables = {}, []
+    random_tokens = [panel.info.model.noise == "uniform" for panel in panels.values()]
+    kinds = [undecided_named(kind, "uniform") for kind in KINDS] if all(random_tokens) else list(KINDS)
     for title, recording in panels.items():
         flags = measures.counted_sinks(recording, params, scope, split)
         counts[title] = count_by_kind(flags, measures.kinds(recording))
-        table = pd.DataFrame(counts[title], columns=list(KINDS))
+        table = pd.DataFrame(counts[title], columns=kinds)
         table.insert(0, "step", np.arange(len(table)))
         table.insert(0, "series", title)
         tables.append(table)
     beside = f" Beside it the same for {RANDOM}." if RANDOM in panels else ""
     moving = "Sinks on [MASK] move because masks get filled."
-    if any(panel.info.model.noise == "uniform" for panel in panels.values()):
-        moving = (
-            "What is undecided is random tokens here, named [MASK] in the plot; its sinks move because it is decided."
-        )
+    if any(random_tokens):
+        named = "" if all(random_tokens) else ", named [MASK] in the plot"
+        moving = f"What is undecided is random tokens here{named}; its sinks move because it is decided."
     chart(
         "Which tokens are sinks",
         f"The sinks of every step by kind. {moving}{beside}",
-        "A masked token is [MASK] wherever it stands; then its position decides (first, last), then its text.\n\n"
-        + definition_formula(params),
-        figures.kinds_over_steps(counts, KINDS, x_title),
+        f"An undecided token is {kinds[0]} wherever it stands; then its position decides (first, last), then its "
+        f"text.\n\n{definition_formula(params)}",
+        figures.kinds_over_steps(counts, kinds, x_title),
         "kinds_over_steps",
         pd.concat(tables),
         finding=_kinds_reading(next(iter(panels.values())), params, scope, split),
@@ -200,28 +201,30 @@ def _kinds(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, sp
 
 def _kinds_reading(recording: Recording, params: SinkParams, scope: Scope, split: SplitName) -> str:
     kinds = measures.kinds(recording)
+    names = [undecided_named(kind, recording.info.model.noise) for kind in KINDS]
     members = np.stack([kinds == kind for kind in range(len(KINDS))]) & measures.tokens_of(recording, split)
-    return reading("kinds of sinks", measures.counted_sinks(recording, params, scope, split), members, KINDS)
+    return reading("kinds of sinks", measures.counted_sinks(recording, params, scope, split), members, names)
 
 
 def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
     """In which part of the text the sinks stand."""
     counts = measures.count_by_region(recording, params, scope)
-    table = pd.DataFrame(counts, columns=list(REGIONS.values()))
+    regions = [undecided_named(title, recording.info.model.noise) for title in REGIONS.values()]
+    table = pd.DataFrame(counts, columns=regions)
     table.insert(0, "step", np.arange(len(table)))
     chart(
         "Where in the text the sinks stand",
         "The sinks of every step by what has become of their token: all of them, whatever is counted above.",
         "Finished blocks: what was written in blocks before the open one, the block that the step writes in. A text "
         "that is written as one block has none.\n\n" + definition_formula(params),
-        figures.kinds_over_steps({"": counts}, list(REGIONS.values())),
+        figures.kinds_over_steps({"": counts}, regions),
         "regions_over_steps",
         table,
         finding=reading(
             "kinds of sinks",
             measures.sinks(recording, params, scope),
             np.stack([measures.tokens_of(recording, region) for region in REGIONS]),
-            [f"on {title}" for title in REGIONS.values()],
+            [f"on {title}" for title in regions],
         ),
     )
 

@@ -27,7 +27,7 @@ def main() -> None:
     if not layers:
         st.info("This recording holds no routes: its model has no experts. Choose one of a mixture of experts.")
         return
-    params, split = sink_and_split_controls()
+    params, split = sink_and_split_controls(recording)
     _load(recording)
     layer = st.selectbox("Layer", layers, key="expert_layer", bind="query-params", help="Of those that have experts.")
     index = layers.index(layer)

@@ -66,7 +66,7 @@ def main() -> None:
                 format_func=lambda name: HEAD_METRICS[name].title,
             )
             moment = st.container()  # what is chosen more often stands above the definition of a sink
-            params, split = sink_and_split_controls()
+            params, split = sink_and_split_controls(recording)
         body = {"Heads": _heads, "Chosen steps": _chosen_steps, "Ranking": _ranking}[view]
         with plots:
             body(recording, params, split, metric, moment)

@@ -3,12 +3,22 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from analysis.errors import NotEnoughMemory
+from analysis.errors import NotEnoughMemory, UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import DenseStatisticsSummary, EstimateSummary, FootprintSummary, PruneSummary
+from analysis.models.checkpoint import find
+from analysis.models.families import why_no_experts_are_cut
 from analysis.models.resident import resident_model
-from analysis.specs import CalibrateSpec, DenseStatisticsSpec, EstimateSpec, FootprintParams, FootprintSpec, PruneSpec
+from analysis.specs import (
+    PATTERNS,
+    CalibrateSpec,
+    DenseStatisticsSpec,
+    EstimateSpec,
+    FootprintParams,
+    FootprintSpec,
+    PruneSpec,
+)
 
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
@@ -65,7 +75,7 @@ def estimate(spec: EstimateSpec, context: Context) -> Outcome[EstimateSummary]:
 
 def footprint(spec: FootprintSpec, context: Context) -> Outcome[FootprintSummary]:
     """Sizes from the files; speed with both models in memory beside each other, taking turns."""
-    from analysis.models.checkpoint import find, fingerprint
+    from analysis.models.checkpoint import fingerprint
     from analysis.pruning.footprint import footprint as measure
 
     context.progress("starting torch")
@@ -78,10 +88,18 @@ def footprint(spec: FootprintSpec, context: Context) -> Outcome[FootprintSummary
 
 
 def model_to_prune(spec: PruneSpec | CalibrateSpec, context: Context) -> "LoadedModel":
-    """The model in memory or, where it does not fit or is to be streamed, its skeleton."""
+    """The model in memory or, where it does not fit or is to be streamed, its skeleton. Raises UserError, before
+    anything is loaded, for whole experts of a model that has none to cut out.
+    """
+    if isinstance(spec, PruneSpec) and PATTERNS[spec.pattern].cuts_experts:
+        checkpoint = find(spec.model.source, spec.model.paradigm)
+        why = "" if checkpoint is None else why_no_experts_are_cut(checkpoint.architecture)
+        if why:
+            raise UserError(why)
     if spec.streaming == "auto":
         try:
-            return resident_model(spec.model, context)
+            # Read block by block, a model that does not fit is pruned sooner than with its weights carried to and fro.
+            return resident_model(spec.model.model_copy(update={"offload": "memory"}), context)
         except NotEnoughMemory:
             context.progress("the model does not fit: reading it block by block")
     else:

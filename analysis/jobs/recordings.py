@@ -14,6 +14,7 @@ from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import RecordSummary, ReplaySummary
+from analysis.models.memory import need_of
 from analysis.models.resident import free_memory, resident_model
 from analysis.recording import collecting
 from analysis.recording import trajectory as trajectories
@@ -47,6 +48,17 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
             f"Not enough memory for this recording: it takes {need / 1e9:.1f} GB and there are {there / 1e9:.1f} GB. "
             "Take fewer steps or tokens, or store float16."
         )
+    beside = need_of(model.checkpoint, spec.model, positions).beside
+    if beside:
+        from analysis.models.load import free_bytes
+
+        room = free_bytes(model.device.type)
+        if beside > room:
+            raise UserError(
+                f"Not enough memory for this text: by their shapes, the cache of {positions:,} tokens and the logits "
+                f"of a canvas take {beside / 1e9:.1f} GB on {model.device.type}, and there are {room / 1e9:.1f} GB. "
+                "Write fewer tokens."
+            )
     if spec.channels and (model.architecture.noise == "uniform" or getattr(sampling, "cached", False)):
         raise UserError(
             "Residual channels are kept where every forward runs over the whole text: not with cached decoding, nor of "

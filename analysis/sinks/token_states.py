@@ -117,6 +117,15 @@ SPLITS: Registry[Split] = Registry(
     Split("in finished blocks", "those written in blocks before the open one", _in_finished_blocks),
     Split("written in the open block", "those already written in the block that is being written", _in_open_block),
 )
+
+
+def undecided_named(text: str, noise: str | None) -> str:
+    """A name or sentence of these, with what undecided tokens are called where a model's noise is random tokens. noise:
+    of `Architecture`.
+    """
+    return text.replace("[MASK]", "undecided") if noise == "uniform" else text
+
+
 REGIONS = {
     "[MASK] only": "[MASK]",
     "in the prompt": "prompt",

@@ -18,8 +18,11 @@ from pages.parts.plain import plain
 _LINKED = "linked_"
 
 
-def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: Any) -> Any:
-    """Draws the widget of one field and returns its value. options go to the widget (bind, on_change, …).
+def draw(
+    spec: type[Spec], name: str, key: str, default: Any = None, without: Collection[str] = (), **options: Any
+) -> Any:
+    """Draws the widget of one field and returns its value. options go to the widget (bind, on_change, …). without:
+    choices that are not offered here.
 
     A size is returned as it was written, for the spec to read.
     """
@@ -34,7 +37,7 @@ def draw(spec: type[Spec], name: str, key: str, default: Any = None, **options: 
     label = f"{title}{unit}"
     help_shown = _help(field)
     kind = _plain_type(field)
-    allowed = choices(field)
+    allowed = [choice for choice in choices(field) if choice not in without]
     if allowed:
         if beyond_choices(field):
             options |= {"accept_new_options": True}

@@ -4,6 +4,7 @@ import streamlit as st
 
 from analysis.engine.demonstration import ONLY_READ
 from analysis.models.checkpoint import find
+from analysis.models.memory import gigabytes, need_of
 from analysis.models.registry import MODELS
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
 from pages.parts import controls, permission
@@ -57,8 +58,9 @@ def model_panel() -> None:
         # The registry's names say how their models were trained.
         typed = chosen not in MODELS
         paradigm = controls.draw(ModelSpec, "paradigm", "model_paradigm") if typed else "auto"
+        offload = controls.draw(ModelSpec, "offload", "model_offload") if typed else "memory"
         if st.button("Load", key="load_model", type="primary", width="stretch", disabled=_LOADING in st.session_state):
-            _ask_for(chosen, device, dtype, paradigm)
+            _ask_for(chosen, device, dtype, paradigm, offload)
         if _LOADING in st.session_state:
             _follow_loading(st.session_state[_LOADING])
         message = st.session_state.get(_MESSAGE)
@@ -111,6 +113,7 @@ def _about(used: ModelSpec) -> None:
         "Layers × heads": f"{geometry.layers} × {geometry.heads}",
         "Vocabulary": f"{geometry.vocabulary:,} tokens",
         "Longest text": f"{geometry.max_length:,} tokens",
+        **_memory(used.source, used.device, used.dtype, used.paradigm),
     }
     with st.expander("About this model"):
         told = {"": [plain(name) for name in facts], " ": [plain(fact) for fact in facts.values()]}
@@ -119,12 +122,28 @@ def _about(used: ModelSpec) -> None:
             st.caption(plain(remark))
 
 
-def _ask_for(source: str, device: str, dtype: str, paradigm: str) -> None:
+@st.cache_data(ttl=60, max_entries=32, show_spinner=False)
+def _memory(source: str, device: str, dtype: str, paradigm: str) -> dict[str, str]:
+    """What a model with experts or a canvas takes, from the headers of its files; nothing where they are not here."""
+    try:
+        used = ModelSpec.model_validate({"source": source, "device": device, "dtype": dtype, "paradigm": paradigm})
+        checkpoint = find(source, paradigm)
+        if checkpoint is None or not (checkpoint.geometry.experts or checkpoint.architecture.noise == "uniform"):
+            return {}
+        need = need_of(checkpoint, used, 0)
+    except EXPECTED:
+        return {}
+    told = {"Weights (by their shapes)": gigabytes(need.weights), "of which experts": gigabytes(need.experts)}
+    if need.logits:
+        told["Logits of a canvas (likewise)"] = gigabytes(need.logits)
+    return told
+
+
+def _ask_for(source: str, device: str, dtype: str, paradigm: str, offload: str) -> None:
     st.session_state.pop(_MESSAGE, None)
     try:
-        spec = ModelSpec.model_validate(
-            {"source": source.strip(), "device": device, "dtype": dtype, "paradigm": paradigm}
-        )
+        asked = {"source": source.strip(), "device": device, "dtype": dtype, "paradigm": paradigm, "offload": offload}
+        spec = ModelSpec.model_validate(asked)
         # What is wrong with a name or a local folder is said at once, without a worker.
         engine().gate.check_source(spec.source)
         find(spec.source, spec.paradigm)

@@ -46,10 +46,11 @@ def token_text(
     confidence: Sequence[float | None],
     new: Sequence[bool],
     open_block: Sequence[int] | None = None,
+    random_tokens: bool = False,
 ) -> str:
     """HTML of a text being written. states: a `TokenState` each. confidence: probability each token was chosen with,
     None where it was not (yet). new: which the last step chose. open_block: positions to draw its border at, from and
-    to.
+    to. random_tokens: what is undecided is random tokens, which are shown; else [MASK].
 
     All text is escaped: a model or a prompt may write markup.
     """
@@ -63,6 +64,8 @@ def token_text(
         sure, undecided = confidence[index], states[index] == TokenState.UNDECIDED
         if undecided:
             kinds.append("mask")
+            if random_tokens:
+                notes.append("undecided: a random token")
         elif states[index] == TokenState.GIVEN:
             kinds.append("prompt")
             notes.append("prompt")
@@ -75,7 +78,7 @@ def token_text(
         if new[index]:
             kinds.append("new")
             notes.append("chosen in this step")
-        text = "[MASK]" if undecided else (label.replace("\n", "⏎").strip() or "␣")
+        text = "[MASK]" if undecided and not random_tokens else (label.replace("\n", "⏎").strip() or "␣")
         classes = f' class="{" ".join(kinds)}"' if kinds else ""
         spans.append(f'<span{classes}{style} title="{escape(" · ".join(notes))}">{escape(text)}</span>')
     if open_block is not None and open_block[1] == len(labels):
@@ -98,11 +101,11 @@ def changed_text(words: Sequence[str], same: Sequence[bool], written: int | None
     return f'<div class="ss-text" role="group" aria-label="Text with its changes">{"".join(spans)}</div>'
 
 
-def legend(blocks: bool = False) -> str:
-    """What the shades mean; with blocks, their borders too."""
+def legend(blocks: bool = False, random_tokens: bool = False) -> str:
+    """What the shades mean; with blocks, their borders too. random_tokens: see `token_text`."""
     parts = [
         '<span class="prompt">prompt</span>',
-        '<span class="mask">[MASK]</span>',
+        f'<span class="mask">{"undecided: noise" if random_tokens else "[MASK]"}</span>',
         f'<span style="background:{confidence_color(0.1)}">unsure</span>',
         f'<span style="background:{confidence_color(0.97)}">sure</span>',
         '<span class="new">bold: chosen now</span>',

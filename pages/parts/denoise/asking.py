@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from analysis.engine import JobRecord
 from analysis.models.checkpoint import Checkpoint, describe, find
+from analysis.models.memory import gigabytes, need_of
 from analysis.models.prompts import prompt_tokens, unknown_words
 from analysis.models.registry import Model
 from analysis.recording.collecting import planned_bytes
@@ -233,6 +234,12 @@ def _plan(
         in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
         megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, stored) / 1e6
         size = f" The recording takes about {megabytes:,.1f} MB."
+        need = need_of(checkpoint, model, sampling.length(given))
+        if need.beside:
+            size += (
+                f" Beside the weights of {gigabytes(need.weights)} the cache takes {gigabytes(need.cache)} and the "
+                f"logits of a canvas {gigabytes(need.logits)}: computed from shapes."
+            )
     return (
         f"{sampling.gen_length:d} new tokens in {steps:d} steps{rest} with {code(model.source)}, seed {seed:d}.{size}"
     )

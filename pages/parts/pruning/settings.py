@@ -4,6 +4,7 @@ import streamlit as st
 from pydantic import ValidationError
 
 from analysis.models.checkpoint import Checkpoint, find
+from analysis.models.families import why_no_experts_are_cut
 from analysis.specs import (
     ALLOCATIONS,
     METHODS,
@@ -26,7 +27,7 @@ _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_i
 
 def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
     """Draws the controls. One spec a chosen method, and why there is none where settings do not go together."""
-    checkpoint = _found(model)
+    checkpoint = found(model)
     if isinstance(checkpoint, str):
         return [], checkpoint
     methods = _methods(checkpoint)
@@ -38,13 +39,31 @@ def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
     }
     if not methods:
         return [], "Choose at least one method."
+    refused = pattern_refused(checkpoint, chosen["pattern"])
+    if refused:
+        return [], refused
     try:
         return [PruneSpec(model=model, method=method, **chosen) for method in methods], ""
     except EXPECTED as error:
         return [], why(error)
 
 
-def _found(model: ModelSpec) -> Checkpoint | str | None:
+def patterns_not_offered(checkpoint: Checkpoint | None) -> list[str]:
+    """Those that cut out whole experts, where the model is known to have none that can be."""
+    if checkpoint is None or not why_no_experts_are_cut(checkpoint.architecture):
+        return []
+    return [name for name, row in PATTERNS.items() if row.cuts_experts]
+
+
+def pattern_refused(checkpoint: Checkpoint | None, *patterns: str) -> str:
+    """Why one of these patterns, as an address can name it, is not for this model; '' where none is known not to be."""
+    if checkpoint is None or not set(patterns) & set(patterns_not_offered(checkpoint)):
+        return ""
+    return why_no_experts_are_cut(checkpoint.architecture)
+
+
+def found(model: ModelSpec) -> Checkpoint | str | None:
+    """What the model is; None where it is not on this disk, and why where it cannot be used."""
     try:
         return find(model.source, model.paradigm)
     except EXPECTED as error:
@@ -85,7 +104,9 @@ def _what(checkpoint: Checkpoint | None) -> dict:
     """Sparsity, pattern, allocation and what is left dense."""
     columns = st.columns([2, 1, 1])
     with columns[1]:
-        pattern = controls.draw(PruneSpec, "pattern", "prune_pattern", bind="query-params")
+        pattern = controls.draw(
+            PruneSpec, "pattern", "prune_pattern", without=patterns_not_offered(checkpoint), bind="query-params"
+        )
     fixed = PATTERNS[pattern].sparsity if pattern in PATTERNS else None
     with columns[2]:
         if fixed is not None:

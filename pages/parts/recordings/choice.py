@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.engine.recording_labels import recording_labels, save_recording_label
 from analysis.engine.runs import Label
-from analysis.sinks.token_states import SPLITS, Split
+from analysis.sinks.token_states import SPLITS, Split, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import asking, controls
 from pages.parts.acting import acting_button, may_act, may_record
@@ -237,22 +237,33 @@ def shown_step(recording: Recording, first: int) -> int:
     return st.session_state["step"]
 
 
-def sink_and_split_controls() -> tuple[SinkParams, SplitName]:
+def sink_and_split_controls(recording: Recording) -> tuple[SinkParams, SplitName]:
     """The sink definition and its threshold; and on which tokens sinks count: one above the other."""
     params = sink_controls(stacked=True)
+    noise = recording.info.model.noise
     split = st.selectbox(
         "Count sinks on",
         list(SPLITS),
         key="split",
         bind="query-params",
-        help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart.\n\n"
-        + "\n".join(_described(row) for row in SPLITS.values()),
+        format_func=lambda name: undecided_named(name, noise),
+        help=f"{_MOVING_NOISE if noise == 'uniform' else _MOVING_MASKS}\n\n"
+        + "\n".join(_described(row, noise) for row in SPLITS.values()),
     )
     return params, split
 
 
-def _described(split: Split) -> str:
-    return f"- {split.name}: {split.help}"
+_MOVING_MASKS = "Sinks on [MASK] tokens move simply because masks get filled, so look at them apart."
+_MOVING_NOISE = (
+    "Undecided tokens are random ones, drawn anew in every step until they are kept, so look at sinks on them apart."
+)
+
+
+def _described(split: Split, noise: str | None) -> str:
+    told = (
+        "tokens that are not decided yet: random ones" if noise == "uniform" and "[MASK]" in split.help else split.help
+    )
+    return f"- {undecided_named(split.name, noise)}: {told}"
 
 
 def sink_controls(stacked: bool = False, key: str = "") -> SinkParams:

@@ -20,6 +20,7 @@ from analysis.specs import (
 )
 from pages.parts import controls
 from pages.parts.plain import plain
+from pages.parts.pruning.settings import found, pattern_refused, patterns_not_offered
 from pages.parts.trouble import EXPECTED, why
 
 _LISTED = ("sparsities", "seeds", "strengths", "stds", "step_ranges")
@@ -30,7 +31,9 @@ _SAMPLES, _LENGTH, _LIMIT = 64, 128, 64  # minutes on a laptop
 
 def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
     """Draws the controls. The sweep they ask for, or why there is none, in one sentence."""
-    axes = _axes()
+    checkpoint = found(model)
+    checkpoint = None if isinstance(checkpoint, str) else checkpoint  # the sweep says why when it is begun
+    axes = _axes(patterns_not_offered(checkpoint))
     with st.expander("Calibration, discount, allocation: the same for every point"):
         pruning = _shared_pruning(axes["methods"])
     evaluation = _evaluation()
@@ -47,6 +50,9 @@ def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
         accept_new_options=True,
         help=f"{SweepSpec.model_fields['other_models'].description} Names, hub ids or folders.",
     )
+    refused = pattern_refused(checkpoint, *axes["patterns"])
+    if refused:
+        return None, refused
     try:
         spec = SweepSpec(
             model=model,
@@ -68,7 +74,7 @@ def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
     return spec, ""
 
 
-def _axes() -> dict[str, Any]:
+def _axes(not_offered: list[str]) -> dict[str, Any]:
     columns = st.columns([3, 2])
     field = SweepSpec.model_fields["methods"]
     methods = columns[0].multiselect(
@@ -83,7 +89,7 @@ def _axes() -> dict[str, Any]:
     field = SweepSpec.model_fields["patterns"]
     patterns = columns[1].multiselect(
         field.title or "",
-        list(PATTERNS),
+        [name for name in PATTERNS if name not in not_offered],
         default=list(field.default),
         key="sweep_patterns",
         bind="query-params",
