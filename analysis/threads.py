@@ -14,18 +14,12 @@ from typing import Any, ParamSpec, TypeVar
 
 import psutil
 
+from analysis.allotment import allotted_cpus
 from cache import environment
 
 SPIN_COUNT = "10000"
 _COUNT, _SPIN, _POLICY = "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"
 _given = {name: os.environ.get(name) for name in (_COUNT, _SPIN, _POLICY)}  # before anything here changes them
-
-
-def allotted_cpus() -> int:
-    """CPUs this process may use: of the machine's those of its affinity, and no more than its cgroup's quota."""
-    from dask.system import cpu_count
-
-    return cpu_count()
 
 
 def count(workers: int = 1) -> int:

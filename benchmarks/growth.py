@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from analysis import threads
+from analysis.allotment import allotted_cpus
 from analysis.job_context import SilentContext
 from analysis.models.load import LoadedModel, load
 from analysis.pruned.compare import compare
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
     factors, rounds = (FACTORS[:2], 1) if options.quick else (FACTORS, options.rounds)
     ratios = []
     sizes = ", ".join(f"{factor}×" for factor in factors)
-    print(f"Sizes {sizes}; {rounds} rounds, medians; torch {torch.__version__}, {threads.allotted_cpus()} CPUs.\n")
+    print(f"Sizes {sizes}; {rounds} rounds, medians; torch {torch.__version__}, {allotted_cpus()} CPUs.\n")
     print("| what | along | sizes | CPU s | grows by | formula | formula grows by | MiB beside the model |")
     print("| --- | --- | --- | --- | ---: | --- | ---: | --- |")
     with tempfile.TemporaryDirectory() as folder:

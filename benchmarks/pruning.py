@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from analysis import threads
+from analysis.allotment import allotted_cpus
 from analysis.calibration.activations import feature_scores
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
         for precision in ("float32", "bfloat16"):
             model = random_llada(Path(folder) / precision, shape, max(lengths), precision)
             if precision == "float32":
-                print(f"{_describe(model)}; {threads.allotted_cpus()} CPUs, torch {torch.__version__}.\n")
+                print(f"{_describe(model)}; {allotted_cpus()} CPUs, torch {torch.__version__}.\n")
                 print(
                     "| precision | positions | procedure | s a row | published / this | CPU s a row | published / this "
                     "| extra MiB | of it kept inputs | this / published | masks equal |"

@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from analysis.threads import SPIN_COUNT, allotted_cpus
+from analysis.allotment import allotted_cpus
+from analysis.threads import SPIN_COUNT
 from benchmarks.ratios import Ratio, paired
 
 OURS = f"SinkScope's: looks {int(SPIN_COUNT):,} times, then sleeps"

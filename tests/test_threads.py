@@ -64,12 +64,13 @@ def test_what_a_user_sets_wins(tmp_path):
 NANNY = """
 import multiprocessing, os, sys
 from analysis import threads
+from analysis.allotment import allotted_cpus
 
 def child():
     print(threads.count(), threads.variables())
 
 if __name__ == "__main__":
-    print(threads.allotted_cpus())
+    print(allotted_cpus())
     os.environ["OMP_NUM_THREADS"] = "1"  # as dask's nanny does for the worker it starts
     process = multiprocessing.get_context("spawn").Process(target=child)
     process.start()

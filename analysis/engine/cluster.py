@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from analysis import threads
+from analysis.allotment import allotted_memory
 from analysis.engine.worker import TOPIC
 from analysis.errors import UserError
 from cache import environment
@@ -242,10 +243,9 @@ def start_local(
     from distributed import Client, Nanny, Scheduler
     from distributed.deploy.spec import SpecCluster
     from distributed.security import Security
-    from distributed.system import MEMORY_LIMIT
 
     devices = devices or local_devices()
-    limit = memory_limit or environment.value("SINKSCOPE_MEMORY_LIMIT") or MEMORY_LIMIT // len(devices)
+    limit = memory_limit or environment.value("SINKSCOPE_MEMORY_LIMIT") or allotted_memory() // len(devices)
     dask.config.set(
         {
             # A job that ends its worker is never tried again by dask, which would end the next worker, too.

@@ -100,6 +100,8 @@ def find(source: str, paradigm: str = "auto") -> Checkpoint | None:
 
 
 def _is_hub_id(target: str) -> bool:
+    if target.count("/") != 1:
+        return False
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -107,7 +109,7 @@ def _is_hub_id(target: str) -> bool:
         validate_repo_id(target)
     except HFValidationError:
         return False
-    return target.count("/") == 1
+    return True
 
 
 def describe(source: str, paradigm: str = "auto") -> Architecture:

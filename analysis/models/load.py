@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import psutil
 import torch
-from distributed.system import MEMORY_LIMIT
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -28,6 +27,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from analysis import attention
+from analysis.allotment import allotted_memory
 from analysis.errors import NotEnoughMemory, UserError, first_line
 from analysis.models import blockwise, canvas, converted, dream, llada, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
@@ -332,8 +332,8 @@ def free_bytes(device: str) -> int:
         return max(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
     if device == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    # A container's limit is not in the machine's figure; dask knows it.
-    limit = MEMORY_LIMIT - psutil.Process().memory_info().rss
+    # A container's limit is not in the machine's figure.
+    limit = allotted_memory() - psutil.Process().memory_info().rss
     return max(0, min(psutil.virtual_memory().available, limit))
 
 

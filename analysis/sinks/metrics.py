@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from analysis import threads
+from analysis.allotment import allotted_cpus
 from analysis.registry import Registry
 from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SinkParams
@@ -24,7 +24,7 @@ SAMPLED = 1_000_000
 
 def _each_step(function: Callable[[int], _T], steps: int) -> list[_T]:
     """function(0), …, function(steps − 1), on the CPUs allotted: NumPy lets other threads run while it computes."""
-    with ThreadPoolExecutor(max_workers=min(threads.allotted_cpus(), 8)) as pool:
+    with ThreadPoolExecutor(max_workers=min(allotted_cpus(), 8)) as pool:
         return list(pool.map(function, range(steps)))
 
 
