@@ -6,6 +6,7 @@ An objective function gives every setting a number and facts as JSON, and belong
 
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from itertools import combinations
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal, Protocol, get_args, get_origin
 
 import numpy as np
 
+from analysis import threads
 from analysis.calibration.noise import why_steps_count_alike
 from analysis.errors import UserError
 from analysis.evaluation import comparing, results, significance
@@ -105,6 +107,7 @@ class OutputError:
         if not self._steps.any():
             raise UserError("No stored noise step lies in the range of steps that count. Widen it.")
         self._plain: dict[int, tuning.Plain] = {}
+        self._threads = threads.count(context.workers)
 
     def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
         info = self._statistics.info
@@ -119,22 +122,33 @@ class OutputError:
         return left_out
 
     def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
-        statistics = self._statistics
-        weights = statistics.group_weights(discount)
-        effects = []
-        for index in range(statistics.info.layers):
-            tell("")
-            layer = statistics.layer(index, discount)
-            if index not in self._plain:
-                self._plain[index] = tuning.plain_layer(layer, self._steps, self._setting.sparsity)
-            layer_weights = weights[:, :, index if weights.shape[2] > 1 else 0]
-            effects.append(
-                tuning.layer_effect(layer, self._plain[index], layer_weights, self._steps, self._setting.sparsity)
-            )
-        total = tuning.total(tuning.together(effects), statistics.sizes)
+        total = tuning.total(tuning.together(self._effects(discount, tell)), self._statistics.sizes)
         if not np.isfinite(total.error):
             raise UserError("The output error is not finite: a projection gives nothing on the held-out text.")
         return total.error, {"changed": total.changed}
+
+    @threads.one_blas_thread
+    def _effects(self, discount: DiscountParams, tell: Tell) -> list[tuning.LayerEffect]:
+        """Of every layer, as many at a time as there are CPUs for: each layer's products are too small to be shared."""
+        weights = self._statistics.group_weights(discount)
+
+        def effect(index: int) -> tuning.LayerEffect:
+            layer = self._statistics.layer(index, discount)
+            if index not in self._plain:
+                self._plain[index] = tuning.plain_layer(layer, self._steps, self._setting.sparsity)
+            layer_weights = weights[:, :, index if weights.shape[2] > 1 else 0]
+            return tuning.layer_effect(layer, self._plain[index], layer_weights, self._steps, self._setting.sparsity)
+
+        effects = []
+        with ThreadPoolExecutor(self._threads) as pool:
+            try:
+                for layer_effect in pool.map(effect, range(self._statistics.info.layers)):
+                    effects.append(layer_effect)
+                    tell("")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return effects
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
         return None

@@ -130,8 +130,8 @@ def scores_by_step(squares: np.ndarray, weights: np.ndarray, steps: np.ndarray) 
     """
     scores = np.zeros((squares.shape[1], squares.shape[3]))
     for level in np.flatnonzero(steps):
-        for level_squares, weight in zip(squares[:, level], weights[:, level], strict=True):
-            scores[level] += np.sqrt(weight @ level_squares)
+        summed = np.matmul(weights[:, level, None], squares[:, level])[:, 0]
+        scores[level] = np.sqrt(summed).sum(axis=0, dtype=np.float64)
     return scores
 
 

@@ -198,7 +198,7 @@ def open_statistics(path: Path) -> StoredStatistics:
 
 def _mapped(path: Path, header: Mapping[str, Any], start: int, mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
     """Every tensor as a view of one map of the file: a map each would take a file handle each."""
-    whole = np.memmap(path, np.uint8, mode)
+    whole = np.memmap(path, np.uint8, mode).view(np.ndarray)  # of which every view is cheaper than one of a memmap
     arrays = {}
     for name, entry in header.items():
         if name != "__metadata__":
