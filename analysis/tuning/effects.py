@@ -9,7 +9,7 @@ k lie, ranges are a tenth of a standard deviation wide and begin at its multiple
 Shapes: N sequences, T noise levels, L layers, S positions, B groups, F features, R rows of a projection.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -228,6 +228,19 @@ def plain_layer(layer: LayerStatistics, steps: np.ndarray, sparsity: float) -> P
         energy[name] = np.nan if gram is None else output_energy(weight, gram)
         error[name] = np.nan if gram is None else output_error(weight, masks[name], gram, energy[name])
     return Plain(scores, masks, floor, error, energy)
+
+
+def seed_masks(
+    layer: LayerStatistics, steps: np.ndarray, sparsity: float
+) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    """Of every projection the masks (R, F) of this and of another calibration seed, without a discount. steps:
+    c (T,).
+    """
+    for name, given in layer.inputs.items():
+        weight = layer.weights[name]
+        scores = (steps @ sums[given] for sums in (layer.plain, layer.other_seed))
+        first, second = (pruned_mask(weight, score, sparsity) for score in scores)
+        yield name, (first, second)
 
 
 @one_blas_thread

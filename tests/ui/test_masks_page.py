@@ -11,7 +11,7 @@ from analysis.models.checkpoint import find, fingerprint
 from analysis.models.load import load
 from analysis.pruned import compare, masks_file
 from analysis.pruning.pipeline import prune
-from analysis.specs import LLaDASampling, ModelSpec, PruneSpec, RecordSpec
+from analysis.specs import CalibrateSpec, CalibrationParams, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from pages.parts.session import engine
 from tests.conftest import GOLDEN
 from tests.helpers import fresh_context, save_pruned
@@ -285,3 +285,21 @@ def test_two_runs_of_a_mixture_are_compared_expert_by_expert(tmp_path, monkeypat
     test.selectbox(key="mask_projection").set_value("experts.down_proj").run()
     test.selectbox(key="mask_expert").set_value(7).run()
     assert "layer 0, experts.7.down_proj" in texts(test)
+
+
+def test_without_another_seed_the_floor_is_taken_from_the_statistics_of_tuning():
+    small = CalibrationParams(samples=2, seq_len=32, seed=7)
+    jobs = [
+        engine().submit("prune", PruneSpec(method=name, calibration=small)) for name in ("wanda-noised", "sink-wanda")
+    ]
+    folders = [str(engine().result(engine().wait(job.id, 300)).folder) for job in jobs]
+    names = {str(folder): name for name, folder in engine().pruned_models(masks_alone=True).items()}
+    first, second = (names[folder] for folder in folders)
+    assert open_page(first=first, second=second).button(key="masks_measure_floor")
+    stored = engine().submit("calibrate", CalibrateSpec(calibration=small, heldout=1))
+    assert engine().wait(stored.id, 300).state == "done"
+    test = open_page(first=first, second=second)
+    said = texts(test)
+    assert "Calibration seeds 7 and 8, without a discount, from the statistics" in said
+    assert not any(button.key == "masks_measure_floor" for button in test.button)
+    assert "two calibration seeds: not measured" not in said and "of that of two calibration seeds" in said

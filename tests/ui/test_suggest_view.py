@@ -57,7 +57,7 @@ def wait(job_id, seconds):
 
 def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     test = page(suggest_trials="12")
-    assert "Nothing was searched" in texts(test)
+    assert "Nothing was searched" in texts(test) and "is not known before its first trial" in texts(test)
     test.multiselect(key="suggest_searched").set_value(["sink_std", "discount_strength"]).run()
     test.button(key="suggest").click().run()
     record = engine().jobs("suggest")[0]
@@ -67,6 +67,8 @@ def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     assert record.state == "done", record.reason
     check(test.run())
     rows, best = record.summary["trials"], record.summary["best"]
+    measured = sum(row["seconds"] > 0 for row in rows)
+    assert "12 trials take about" in texts(test) and f"by {measured} trials measured here" in texts(test)
     shown = metrics(test)
     assert shown[f"Output error, best (trial {best})"] == f"{rows[best]['value']:.4%}"
     assert shown["Output error, no discount"] == f"{rows[1]['value']:.4%}"

@@ -11,13 +11,14 @@ from analysis.pruned.compare import Comparison
 from analysis.pruned.report_file import first_pair, seed_pair
 from analysis.specs import METHODS, PruneSpec
 from analysis.specs.commands import command
+from analysis.tuning.seed_floor import serves
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
 from pages.parts.masks import measures
 from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, titles_of
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, model_in_use, submit
-from pages.parts.trouble import refusal_kept, say_refusal
+from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal
 
 _BOTH, _FLOOR = "masks_both", "masks_floor"
 AUTOMATIC, CHOSEN = "automatic", "two runs of my choice"
@@ -204,6 +205,9 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparis
     pair = [run for name in names or () if (run := open_pruned(name, known)) is not None]
     if len(pair) < 2:
         if choice == AUTOMATIC:
+            floor = _floor_of_statistics(first, second)
+            if floor is not None:
+                return floor
             _measure_floor(first, second)
         return None
     problem = next(filter(None, (masks_file.why_not_comparable(first.masks, run.masks) for run in pair)), "")
@@ -224,6 +228,28 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparis
     if abs(seeds_sparsity - sparsity) > ALIKE:
         st.warning("These two seeds have another sparsity than the runs compared, so they are no floor for them.")
     return floor
+
+
+def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
+    """The floor from statistics that Tuning has stored of this model, text and precision; None where there are none."""
+    for job in engine().jobs("calibrate"):
+        file = engine().result_file(job) if job.state == "done" else None
+        if file is None or job.key is None:
+            continue
+        try:
+            info = measures.statistics_info(job.key, file)
+            run = next((run for run in (second, first) if serves(info, run.run)), None)
+            floor = None if run is None else measures.floor_of_statistics(run, job.key, file)
+        except EXPECTED:  # damaged ones are said on Tuning
+            continue
+        if run is None or floor is None or floor.names != run.masks.names:
+            continue
+        st.caption(
+            f"Calibration seeds {info.spec.calibration.seed} and {info.other_seed}, without a discount, from the "
+            "statistics that Tuning has stored."
+        )
+        return floor
+    return None
 
 
 def _seed_pair(first: Pruned, second: Pruned, known: dict[str, Path]) -> tuple[str, str] | None:

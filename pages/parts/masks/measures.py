@@ -1,10 +1,14 @@
 """What is measured about the masks of pruned models, computed once and kept."""
 
+from pathlib import Path
+
 import numpy as np
 import streamlit as st
 
 from analysis.pruned import compare as masks
 from analysis.pruned import masks_file
+from analysis.tuning.seed_floor import seed_floor
+from analysis.tuning.statistics_file import StatisticsInfo, open_statistics
 from pages.parts.masks.pruned_models import BY_STAMP, Pruned
 
 
@@ -16,6 +20,19 @@ def compared(first: Pruned, second: Pruned) -> masks.Comparison:
     sizes = (geometry.heads, geometry.kv_heads, geometry.experts)
     of_layers = {layer: first.masks.kv_heads(layer) for layer in range(geometry.layers)}
     return masks.compare(pairs, geometry.layers, first.masks.names, *sizes, of_layers)
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Computing what another seed changes…")
+def floor_of_statistics(run: Pruned, key: str, _file: Path) -> masks.Comparison | None:
+    """Two calibration seeds of a run's pruning without its discount, from statistics that serve it. key: of these."""
+    geometry = run.masks.geometry
+    return seed_floor(open_statistics(_file), run.run, geometry.heads, geometry.kv_heads)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def statistics_info(key: str, _file: Path) -> StatisticsInfo:
+    """What stored statistics say of themselves. Raises UserError for a damaged file."""
+    return open_statistics(_file).info
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")

@@ -6,9 +6,10 @@ from pydantic import ValidationError
 from analysis.engine import JobRecord
 from analysis.jobs.summaries import SuggestPartial, SuggestSummary, Trial
 from analysis.specs import OBJECTIVES, CalibrateSpec, SuggestSpec, TuneParams, sentence
+from analysis.tuning.foresight import search_time
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
-from pages.parts.progress import cancel_button, how_it_ended, log_drawer, progress_bar
+from pages.parts.progress import cancel_button, duration, how_it_ended, log_drawer, progress_bar
 from pages.parts.session import engine, not_in_address, restart, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 from pages.parts.tuning import search_results
@@ -39,7 +40,7 @@ def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams, levels: tu
         args=(spec,),
     )
     if spec is not None:
-        right.caption(f"Stays as set above: {plain(held_in_words(spec))}.")
+        right.caption(f"Stays as set above: {plain(held_in_words(spec))}. {_time_in_words(spec)}")
     say_refusal(_PLACE)
     st.divider()
     record = _shown(statistics_spec)
@@ -48,6 +49,25 @@ def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams, levels: tu
         st.info(f"Nothing was searched for this model yet. {ways}")
         return
     st.fragment(_panel, run_every=None if record.ended else REFRESH)(record.id, record.ended, levels)
+
+
+def _time_in_words(spec: SuggestSpec) -> str:
+    """What the search will take, by trials of earlier ones that were judged alike on the same statistics."""
+    reads = ("model", "statistics", "objective", *OBJECTIVES[spec.objective].reads)
+    asked = spec.model_dump(mode="json", include=set(reads))
+    seconds = [
+        float(trial["seconds"])
+        for job in engine().jobs("suggest")
+        if all(job.spec.get(name) == value for name, value in asked.items())
+        for trial in job.summary.get("trials") or ()
+    ]
+    time = search_time(seconds, spec.trials)
+    if time is None:
+        return "How long it takes is not known before its first trial: no search like it was measured here."
+    compared = ", and the comparison at its end comes on top" if OBJECTIVES[spec.objective].compares else ""
+    span = f"{duration(time.low)} to {duration(time.high)}" if duration(time.low) != duration(time.high) else ""
+    told = f"about {duration(time.median)}{f' ({span})' if span else ''}"
+    return f"{spec.trials} trials take {told}, by {time.measured:,} trials measured here{compared}."
 
 
 def _submit(spec: SuggestSpec) -> None:

@@ -1,0 +1,62 @@
+"""What another calibration seed changes of a pruned model's masks, from stored statistics, without a pruning.
+
+Statistics hold the undiscounted scores of their own text and of another seed's, and the weights: so both masks of the
+control without a discount, as prunings on noised text of the dense model write them. NumPy only.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from analysis.pruned.compare import Comparison, compare
+from analysis.pruned.report_file import PrunedRun
+from analysis.sinks.discount import step_weights
+from analysis.specs import METHODS, DiscountParams, StepParams
+from analysis.tuning.effects import seed_masks
+from analysis.tuning.statistics_file import StatisticsInfo, StoredStatistics
+
+_AS_PUBLISHED = {"pattern": "unstructured", "allocation": "uniform", "quota_scope": "published", "ranking": "published"}
+_EMPTY = ("skip_layers", "skip_projections")
+
+
+def serves(info: StatisticsInfo, run: PrunedRun) -> bool:
+    """Whether statistics hold both seeds of a run's own pruning but for its discount: of one model and precision, one
+    calibration but for its seed, and masks as the statistics' are made.
+    """
+    settings = run.settings
+    method = METHODS.get(str(settings.get("method")))
+    calibration = info.spec.calibration.model_dump(mode="json", exclude={"seed"})
+    return (
+        method is not None
+        and method.weighs_steps
+        and (run.model, run.precision) == (info.fingerprint, info.dtype)
+        and settings.get("calibration") == calibration
+        and all(settings.get(name, value) == value for name, value in _AS_PUBLISHED.items())
+        and not any(settings.get(name) for name in _EMPTY)
+    )
+
+
+def seed_floor(statistics: StoredStatistics, run: PrunedRun, heads: int, kv_heads: int) -> Comparison | None:
+    """Masks of two calibration seeds without a discount, counted, at the steps and sparsity of a run that the
+    statistics serve; None where only some rows of the weights are stored. heads, kv_heads: of a layer.
+    """
+    if statistics.sampled:
+        return None
+    info = statistics.info
+    steps = StepParams.model_validate(run.settings.get("steps") or {})
+    counted = step_weights(info.levels, info.spec.calibration.diffusion_steps, steps)
+    names = [_short(name) for name in info.inputs]
+    pairs = _pairs(statistics, counted, float(run.settings["sparsity"]))
+    return compare(pairs, info.layers, names, heads, kv_heads)
+
+
+def _pairs(
+    statistics: StoredStatistics, steps: np.ndarray, sparsity: float
+) -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
+    for layer in range(statistics.info.layers):
+        for name, masks in seed_masks(statistics.layer(layer, DiscountParams()), steps, sparsity):
+            yield layer, _short(name), *masks
+
+
+def _short(projection: str) -> str:
+    return projection.split(".")[-1]
