@@ -21,6 +21,7 @@ from analysis.figures.style import (
     color_bar,
     layout,
     token_axis,
+    wrapped,
 )
 
 
@@ -293,7 +294,12 @@ def small_multiples(
     columns = min(count, 4)
     rows = -(-count // columns)
     figure = make_subplots(
-        rows, columns, subplot_titles=list(grids), horizontal_spacing=0.04, vertical_spacing=0.14, shared_yaxes=True
+        rows,
+        columns,
+        subplot_titles=[wrapped(title, 5) for title in grids],  # in short lines: on a phone they would collide
+        horizontal_spacing=0.04,
+        vertical_spacing=0.2 if rows > 1 else 0,
+        shared_yaxes=True,
     )
     for index, values in enumerate(grids.values()):
         figure.add_trace(
@@ -309,6 +315,7 @@ def small_multiples(
         )
     layout(figure, "", "", height=250 * rows)
     figure.update_layout(coloraxis={"colorscale": list(scale), "cmid": centre, "colorbar": color_bar(name, percent)})
+    figure.update_layout(margin_t=46)
     figure.update_xaxes(showgrid=False, zeroline=False)
     figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False)
     figure.update_xaxes(title_text="head", row=rows)

@@ -63,8 +63,10 @@ def grids(
         shared_yaxes=True,
     )
     figure.update_annotations(font_size=12)
+    values = np.concatenate([np.abs(grid.values[np.isfinite(grid.values)]) for grid in shown])
+    largest = float(values.max(initial=0)) * 100
     for index, grid in enumerate(shown, 1):
-        figure.add_trace(_cells(grid, name, columns, signed, percent), row=1, col=index)
+        figure.add_trace(_cells(grid, name, columns, signed, percent, largest), row=1, col=index)
     layers, count = shown[0].values.shape
     layer, column = (axis.ravel() for axis in np.indices((layers, count)))
     if clickable:  # heatmaps send no clicks; invisible squares over them do
@@ -87,11 +89,13 @@ def grids(
         box = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
         figure.add_shape(type="rect", **box, line={"color": SELECTED, "width": 3}, row=1, col=1)
     layout(figure, "", "", height=max(260, min(640, 110 + (30 if layers > 16 else 38) * layers)))
-    values = np.concatenate([np.abs(grid.values[np.isfinite(grid.values)]) for grid in shown])
     top = max(float(values.max(initial=0)), top, 1e-9) * (100 if signed else 1)
     share = "~g" if not percent else ".2~%" if top < 0.05 else ".0%"
     bar = color_bar(f"{name}, points") if signed else {**color_bar(name), "tickformat": share}
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
+    # One grid that carries its numbers needs no bar beside it, which on a phone takes a third of the width.
+    told = len(shown) == 1 and shown[0].values.size <= _WRITTEN_CELLS
+    axis["showscale"] = not told
     figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=46 if len(shown) > 1 else 12, dragmode=False)
     named = not isinstance(columns, str)
     ticks: dict[str, object] = {"dtick": 1 if count <= 16 else 4 if count <= 64 else 16}
@@ -99,7 +103,7 @@ def grids(
         ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": list(map(as_text, columns))}
     figure.update_xaxes(
         range=[-0.5, count - 0.5],
-        title_text="projection" if named else columns,
+        title_text=("projection" if named else columns) + (f"<br>{wrapped(bar['title']['text'], 34)}" if told else ""),
         showgrid=False,
         zeroline=False,
         **ticks,
@@ -109,9 +113,13 @@ def grids(
     return write_cells(figure)
 
 
-def _cells(grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool) -> go.Heatmap:
+def _cells(
+    grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool, largest: float
+) -> go.Heatmap:
+    """largest: of all grids' numbers, in points, which says how many decimals a cell has room for."""
     written = grid.values.size <= _WRITTEN_CELLS
-    number = "%{z:+.2~f}" if signed else "%{z:.3~p}" if percent else "%{z:.2~g}"
+    decimals = 0 if largest >= 10 else 1 if largest >= 2 else 2
+    number = f"%{{z:+.{decimals}~f}}" if signed else "%{z:.3~p}" if percent else "%{z:.2~g}"
     return go.Heatmap(
         # Signed numbers are differences, in points as they are written, so that none reads −0.
         z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else grid.values, np.float32),

@@ -15,6 +15,7 @@ from analysis.figures.style import (
     color_bar,
     colors_by_method,
     layout,
+    wrapped,
     write_cells,
 )
 
@@ -62,8 +63,8 @@ def accuracy(
     figure = go.Figure()
     _add_curves(figure, curves, _colors(curves))
     _add_levels(figure, dense, chance)
-    layout(figure, x_title, "accuracy", _HEIGHT)
-    figure.update_yaxes(tickformat=".0%")
+    layout(figure, wrapped(x_title, 34), "accuracy", _HEIGHT)
+    figure.update_yaxes(tickformat=".1~%")
     if percent_x:
         figure.update_xaxes(tickformat=".0%")
     figure.update_layout(showlegend=True)
@@ -133,18 +134,19 @@ def grid_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x:
         go.Heatmap(
             z=values,
             x=[as_text(name) for name in columns],
-            y=[as_text(name) for name in rows],
+            y=[wrapped(name, 14) for name in rows],
             text=text,
             texttemplate="%{text}",
             colorscale=MASS_SCALE,
             colorbar=color_bar(bar, percent=True),
+            showscale=False,  # the cells carry their numbers
             hovertemplate="%{y}<br>%{x}<br>%{z:.1%}<extra></extra>",
             hoverongaps=False,
             xgap=1,
             ygap=1,
         )
     )
-    layout(figure, x, y, 110 + _CELL * len(rows))
+    layout(figure, f"{x}<br>{bar}, %" if x else f"{bar}, %", y, 110 + _CELL * len(rows))
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(type="category")
     return write_cells(figure)
@@ -205,6 +207,6 @@ def _add_levels(figure: go.Figure, dense: float | None, chance: float | None, ro
                 y=level,
                 line={"color": REFERENCE, "width": 1.5, "dash": dash},
                 annotation_text=f"{name} {level:.1%}",
-                annotation_position="bottom right" if name == "dense" else "top right",
+                annotation_position="top right",
                 **place,
             )

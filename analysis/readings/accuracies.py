@@ -39,7 +39,8 @@ def above_chance(names: Sequence[str], low: np.ndarray, values: np.ndarray, chan
     rest = [f"{names[at]} ({percent(float(values[at]))})" for at in range(len(names)) if at not in above]
     when = "So far the" if so_far else "The"
     if not rest:
-        said = f"{when} intervals of all {len(names)} models lie" if len(names) > 1 else f"{when} interval lies"
+        both = "both" if len(names) == 2 else f"all {len(names)}"
+        said = f"{when} intervals of {both} models lie" if len(names) > 1 else f"{when} interval lies"
     else:
         said = f"{when} intervals of {len(above)} of {len(names)} models lie"
     missed = f"; not shown of {listed(rest)}" if rest else ""
@@ -96,11 +97,17 @@ def smallest_above_chance(
     if not dots:
         return ""
     size, name, least, most = min(dots)
-    accuracy = percent(least) if most - least < _SAME else f"{percent(least)} to {percent(most)}"
+    ends = percent(least), percent(most)
+    accuracy = ends[0] if ends[0] == ends[1] else " to ".join(ends)
     return (
-        f"Smallest with every seed above choosing at random ({percent(chance)}): {name} at {size:,.4g} {what}, "
+        f"Smallest with every seed above choosing at random ({percent(chance)}): {name} at {_size(size)} {what}, "
         f"{accuracy}."
     )
+
+
+def _size(value: float) -> str:
+    """A number of weights, bytes or milliseconds with four digits that count."""
+    return f"{float(f'{value:.4g}'):,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def grid_beyond_seeds(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], floor: float | None) -> str:

@@ -54,4 +54,4 @@ def test_a_map_says_its_numbers_and_leaves_gaps_empty():
     cells = figure.data[0]
     assert list(cells.text[0]) == ["50.0", ""]
     assert cells.y[0] == "&lt;i&gt;a"
-    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("sparsity", "steps")
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("sparsity<br>accuracy, %", "steps")

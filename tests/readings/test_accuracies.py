@@ -29,7 +29,7 @@ def test_models_lie_above_chance_with_their_whole_interval_or_are_named():
     )
     assert reading("above chance", ["dense"], low[:1], values[:1], 0.25, True).startswith("So far the interval lies")
     assert reading("above chance", ["dense", "b"], low[::2], values[::2], 0.25, False).startswith(
-        "The intervals of all 2 models lie"
+        "The intervals of both models lie"
     )
     assert reading("above chance", ["a"], low[1:2], values[1:2], 0.25, False) == ""
     assert reading("above chance", ["dense"], low[:1], values[:1], None, False) == ""
@@ -64,7 +64,7 @@ def test_seeds_said_to_lie_apart_do(low, width):
 def test_the_smallest_model_above_chance_and_what_steps_matter():
     x, low, high = [np.array([1e6, 2e6])], [np.array([0.2, 0.4])], [np.array([0.3, 0.45])]
     said = reading("smallest above chance", ["A"], x, low, high, 0.25, "weights")
-    assert said == "Smallest with every seed above choosing at random (25%): A at 2e+06 weights, 40% to 45%."
+    assert said == "Smallest with every seed above choosing at random (25%): A at 2,000,000 weights, 40% to 45%."
     assert reading("smallest above chance", ["A"], x, low, high, 0.5, "weights") == ""
     assert reading("smallest above chance", ["A"], x, low, high, None, "weights") == ""
     grid = np.array([[0.5, 0.4], [0.51, np.nan]])

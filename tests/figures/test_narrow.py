@@ -1,0 +1,31 @@
+"""What keeps figures readable on a phone: titles in short lines, and no bar beside cells that carry their numbers."""
+
+import numpy as np
+import pytest
+
+from analysis.figures import masks
+from analysis.figures.dynamics import small_multiples
+from analysis.figures.style import MASS_SCALE
+
+
+def test_titles_of_small_multiples_stand_in_short_lines():
+    figure = small_multiples({f"step {step}": np.zeros((2, 3)) for step in (0, 16, 31, 47)}, "mass", MASS_SCALE, True)
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles == ["step<br>0", "step<br>16", "step<br>31", "step<br>47"]
+
+
+@pytest.mark.parametrize(("largest", "written"), [(0.4, "%{z:+.0~f}"), (0.05, "%{z:+.1~f}"), (0.004, "%{z:+.2~f}")])
+def test_differences_have_as_many_decimals_as_cells_have_room_for(largest, written):
+    values = np.full((2, 3), largest)
+    shown = [masks.Grid("a", values), masks.Grid("b", values)]
+    figure = masks.grids(shown, "difference", "head", signed=True)
+    assert {trace.texttemplate for trace in figure.data if trace.texttemplate} == {written}
+    assert figure.layout.coloraxis.showscale
+
+
+def test_one_grid_that_carries_its_numbers_says_their_unit_beneath_and_has_no_bar():
+    figure = masks.grids([masks.Grid("", np.ones((2, 3)))], "sparsity beyond the whole", "head", signed=True)
+    assert not figure.layout.coloraxis.showscale
+    assert figure.layout.xaxis.title.text == "head<br>sparsity beyond the whole, points"
+    large = masks.grids([masks.Grid("", np.ones((40, 32)))], "mask disagreement", "head")
+    assert large.layout.coloraxis.showscale and large.layout.xaxis.title.text == "head"
