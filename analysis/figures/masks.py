@@ -97,13 +97,13 @@ def grids(
     told = len(shown) == 1 and shown[0].values.size <= _WRITTEN_CELLS
     axis["showscale"] = not told
     figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=46 if len(shown) > 1 else 12, dragmode=False)
-    named = not isinstance(columns, str)
+    named, called = not isinstance(columns, str), columns if isinstance(columns, str) else "projection"
     ticks: dict[str, object] = {"dtick": 1 if count <= 16 else 4 if count <= 64 else 16}
     if named:
         ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": list(map(as_text, columns))}
     figure.update_xaxes(
         range=[-0.5, count - 0.5],
-        title_text=("projection" if named else columns) + (f"<br>{wrapped(bar['title']['text'], 34)}" if told else ""),
+        title_text=f"{called}<br>{wrapped(bar['title']['text'], 34)}" if told else called,
         showgrid=False,
         zeroline=False,
         **ticks,
