@@ -19,6 +19,17 @@ class NotEnoughMemory(UserError):
     """A model does not fit the device it was to run on."""
 
 
+class ModelChanged(UserError):
+    """The files of a model changed, or went, while a job used them. gone: whether they can still be opened."""
+
+    def __init__(self, source: str, gone: bool = False) -> None:
+        what = "cannot be opened any more" if gone else "changed while this job used them"
+        super().__init__(
+            f"The files of the model '{shorten(source)}' {what}, so what was computed belongs to no one model and was "
+            "not stored. Start the job again once nobody writes there."
+        )
+
+
 _ADVICE = {
     errno.EACCES: "Change its permissions, or choose another place.",
     errno.EPERM: "Change its permissions, or choose another place.",

@@ -4,18 +4,16 @@ A visitor comes with a role. `owner` is whoever uses SinkScope on their own mach
 `look` are the roles of a shared server; `guest` is anybody at a demonstration; `nobody` has not logged in.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
 
 from analysis.engine.demonstration import LONGEST_PROMPT, MOST_TOKENS, MOST_WAITING, ONLY_READ
 from analysis.engine.records import JobRecord
 from analysis.errors import UserError, shorten
 from analysis.models.registry import BUNDLED_PAIR, MODELS, entry
-from analysis.specs import ModelSpec, Replay, Spec
+from analysis.specs import ModelSpec, Replay, Spec, named_fields
 from cache import environment
 from cache.environment import VisitorLimits
 
@@ -188,7 +186,7 @@ def check_named(spec: Spec, places: Places, texts: Collection[str]) -> None:
 
     texts: names of calibration texts, which are no files.
     """
-    for name, value in _fields(spec):
+    for name, value in named_fields(spec):
         if isinstance(value, ModelSpec):
             check_model(value.source, places)
         elif name in ("folders", "beside", "pruned") or (name == "data" and value not in texts):
@@ -219,20 +217,6 @@ def _inside(path: str, folders: Collection[Path]) -> bool:
     return any(resolved.is_relative_to(folder) for folder in folders)
 
 
-def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field of a spec and of the specs inside it, with the models it names."""
-    if isinstance(value, ModelSpec):
-        yield name, value
-    elif isinstance(value, BaseModel):
-        for field in type(value).model_fields:
-            yield from _fields(getattr(value, field), field)
-    elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
-        for item in value:
-            yield from _fields(item, name)
-    else:
-        yield name, value
-
-
 # --- how much a visitor may ask ---------------------------------------------------------------------------------
 
 
@@ -241,7 +225,7 @@ def check_limits(spec: Spec, limits: VisitorLimits, waiting: int, stored: int) -
 
     waiting: this visitor's jobs that run or wait; stored: bytes of what their jobs left.
     """
-    fields = list(_fields(spec))
+    fields = list(named_fields(spec))
     characters = sum(_characters(value) for name, value in fields if name in TEXTS or name == "word")
     steps = [value for name, value in fields if name in ("steps", "gen_length") and isinstance(value, int)]
     sampling = getattr(spec, "sampling", None)

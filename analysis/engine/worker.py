@@ -18,9 +18,10 @@ from pydantic import BaseModel
 from analysis import threads
 from analysis.engine.interleaving import TurnTaking
 from analysis.engine.transfer import load_up, piece_of
-from analysis.errors import UserError, first_line, named_line, os_sentence
+from analysis.errors import ModelChanged, UserError, first_line, named_line, os_sentence
 from analysis.job_context import Cancelled, Context
 from analysis.jobs import JOBS, known_key
+from analysis.jobs.unchanged import unchanged_models
 from analysis.models.resident import is_resident, resident_spec
 from analysis.specs import JobSpec, Spec
 from cache.keys import code_version, content_key
@@ -89,6 +90,7 @@ class WorkerContext(Context):
         mark = Path(order.folder) / MARK
         self.shared = mark.is_file() and mark.read_text() == order.mark
         self.folder = Path(order.folder) if self.shared else Path(tempfile.mkdtemp(prefix="sinkscope-"))
+        self._key = ""
         self._phase, self._began, self._first, self._sent = "", 0.0, 0, 0.0
         self._details: dict[str, Any] = {}
         self._growing: dict[Path, int] = {}  # files that are told on, and up to which byte they were
@@ -103,9 +105,11 @@ class WorkerContext(Context):
         return path
 
     def scratch_name(self) -> str:
-        """The key of the result; where the model is not on this disk yet, a name for the question alone."""
+        """The key of the result as it was when first known, so that phases of a model whose files change meanwhile do
+        not pass for those of the new ones; while the model is not on this disk, a name for the question alone."""
         order = self._order
-        return known_key(order.kind, self._spec) or content_key(kind=order.kind, spec=order.spec, code=order.code)
+        self._key = self._key or known_key(order.kind, self._spec) or ""
+        return self._key or content_key(kind=order.kind, spec=order.spec, code=order.code)
 
     def _scratch_root(self) -> Path:
         return Path(self._order.scratch) if self.shared else Path(tempfile.gettempdir()) / "sinkscope-scratch"
@@ -206,12 +210,15 @@ def run_job(text: str) -> dict[str, Any]:
         spec: Spec = JOBS[order.kind].spec.model_validate(order.spec)
         context = WorkerContext(order, spec)
         context.tell({"phase": "starting"})
+        with contextlib.suppress(UserError):  # which the job meets as well
+            context.scratch_name()
         with _turns.guest(context.check) if order.guest else _turns.host():
             if order.guest and not (isinstance(spec, JobSpec) and is_resident(spec.model)):
                 return {"not_resident": True}
             run = JOBS[order.kind].run
             assert run is not None  # others are not handed to workers
-            outcome = run(spec, context)
+            with unchanged_models(spec):
+                outcome = run(spec, context)
         freight = load_up(outcome, context.folder, context.shared, order.limit)
         scratch = context.scratch_name()
         if not context.shared:
@@ -219,6 +226,11 @@ def run_job(text: str) -> dict[str, Any]:
         return {"summary": outcome.summary, "key": outcome.key, "scratch": scratch, **freight}
     except Cancelled:
         return {"error": "Cancelled."}
+    except ModelChanged as error:
+        if context is not None:
+            with contextlib.suppress(UserError):
+                context.clear_scratch()  # phases of two models
+        return {"error": str(error)}
     except UserError as error:
         return {"error": str(error)}
     except Exception as error:

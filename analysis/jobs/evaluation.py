@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from analysis.errors import UserError
+from analysis.errors import ModelChanged, UserError
 from analysis.evaluation.items_file import DOCUMENTS, End, EvaluatedBenchmark, EvaluatedModel, Header, LineWriter
 from analysis.evaluation.results import read
 from analysis.evaluation.tables import summary
@@ -70,7 +70,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         runs=[asdict(run) for run in runs],
         code=code_version(),
     )
-    models = _Models(spec.models, opened, context)
+    models = _Models(spec.models, opened, prints, context)
     seats = [
         live.Seat(name, model, print_, load)
         for name, model, print_, load in zip(names, spec.models, prints, models.loaders(), strict=True)
@@ -209,8 +209,10 @@ def _chat(spec: EvaluateSpec, checkpoint: Checkpoint, tokenizer: "PreTrainedToke
 class _Models:
     """The models of an evaluation, loaded when first asked: all at once where they fit, else one at a time."""
 
-    def __init__(self, specs: tuple[ModelSpec, ...], opened: list[Checkpoint], context: Context) -> None:
-        self._specs, self._context = specs, context
+    def __init__(
+        self, specs: tuple[ModelSpec, ...], opened: list[Checkpoint], prints: list[str], context: Context
+    ) -> None:
+        self._specs, self._prints, self._context = specs, prints, context
         self._held: dict[int, LoadedModel] = {}
         self.together = len(specs) == 1 or self._all_fit(opened)
 
@@ -220,11 +222,18 @@ class _Models:
 
     def _load(self, index: int) -> "LoadedModel":
         if not self.together or index == 0:
-            return resident_model(self._specs[index], self._context)
+            return self._same(resident_model(self._specs[index], self._context), index)
         if index not in self._held:
             self._context.progress(f"loading {self._specs[index].source}")
-            self._held[index] = loaded(self._specs[index], self._context)
+            self._held[index] = self._same(loaded(self._specs[index], self._context), index)
         return self._held[index]
+
+    def _same(self, model: "LoadedModel", index: int) -> "LoadedModel":
+        """Its answers are kept by the fingerprint that was taken before it was loaded. Raises ModelChanged for another
+        one."""
+        if model.fingerprint != self._prints[index]:
+            raise ModelChanged(self._specs[index].source)
+        return model
 
     def release(self) -> None:
         """Frees all but the one the worker keeps."""

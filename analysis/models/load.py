@@ -28,7 +28,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from analysis import attention
 from analysis.allotment import allotted_memory
-from analysis.errors import NotEnoughMemory, UserError, first_line
+from analysis.errors import ModelChanged, NotEnoughMemory, UserError, first_line
 from analysis.models import blockwise, canvas, converted, dream, llada, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
 from analysis.models.canvas_blocks import attach_readers
@@ -253,9 +253,12 @@ def load(
     if reclaimable and need > free_bytes(device):
         release()
     progress("reading weights")
+    content = checkpoints.fingerprint(checkpoint)
     network = _network(checkpoint, config, width, device_map, free_bytes(device), device)
+    if checkpoints.fingerprint(checkpoint) != content:
+        raise ModelChanged(spec.source)
     check_finite(state(network), f"The weights in '{checkpoint.folder}' cannot be used")
-    model = LoadedModel(spec, checkpoint, network, tokenizer, checkpoints.fingerprint(checkpoint), mask_token)
+    model = LoadedModel(spec, checkpoint, network, tokenizer, content, mask_token)
     make_bidirectional(model)
     if model.architecture.noise == "uniform":
         attach_readers(network)

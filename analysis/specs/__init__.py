@@ -28,7 +28,7 @@ from analysis.specs.block_sampling import (
 from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams
 from analysis.specs.inspecting import INSIGHTS, Insight, InspectParams
 from analysis.specs.messages import sentence
-from analysis.specs.models import JobSpec, ModelSpec
+from analysis.specs.models import JobSpec, ModelSpec, named_fields
 from analysis.specs.naming import in_words, short_label, told_apart
 from analysis.specs.observing import (
     AblateSpec,
@@ -180,6 +180,7 @@ __all__ = [
     "grid",
     "help_text",
     "in_words",
+    "named_fields",
     "normalised",
     "parameter",
     "point_name",

@@ -1,6 +1,9 @@
 """Which checkpoint, where and how precisely; and what every job on a model is asked with."""
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from analysis.specs.base import Spec, parameter
 
@@ -40,3 +43,17 @@ class JobSpec(Spec):
     """The parameters of a job on a model."""
 
     model: ModelSpec = ModelSpec()
+
+
+def named_fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field of a spec and of the specs inside it, with the models it names."""
+    if isinstance(value, ModelSpec):
+        yield name, value
+    elif isinstance(value, BaseModel):
+        for field in type(value).model_fields:
+            yield from named_fields(getattr(value, field), field)
+    elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
+        for item in value:
+            yield from named_fields(item, name)
+    else:
+        yield name, value

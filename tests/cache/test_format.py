@@ -90,7 +90,7 @@ def test_a_store_of_a_newer_version_is_refused_and_no_byte_of_it_changes(tmp_pat
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": "1"}', '{"format": true}', '{"format": -1}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"format": true}'])
 def test_a_stamp_that_is_none_is_taken_for_the_oldest(tmp_path, text):
     older(tmp_path)
     (tmp_path / STAMP).write_text(text)

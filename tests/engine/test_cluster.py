@@ -13,6 +13,7 @@ import dask
 import pytest
 
 from analysis.engine import Engine
+from analysis.engine.dispatcher import FORGOTTEN
 from analysis.errors import UserError
 from analysis.evaluation import results
 from analysis.evaluation.items_file import DOCUMENTS
@@ -27,7 +28,7 @@ from analysis.specs import (
     SuggestSpec,
 )
 from cache.store import Store
-from tests.engine.helpers import PATIENCE, running, until
+from tests.engine.helpers import PATIENCE, engine_in, running, until
 from tests.engine.jobs import CPU, OneSpec, PacedSpec, steps_of
 from tests.helpers import ROOT, free_port
 
@@ -314,6 +315,30 @@ def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tl
             engine.cancel(job.id)
         after = engine.submit("paced", PacedSpec(tag="after the deaf", steps=1))
         assert engine.wait(after.id, PATIENCE).state == "done"
+
+
+# --- a scheduler that is lost ---
+
+
+def test_a_scheduler_that_is_lost_and_back_is_used_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.engine.cluster.CONNECT_TIMEOUT", 1)
+    monkeypatch.setattr("analysis.engine.dispatcher.RETRY_INTERVAL", 0.2)
+    port = str(free_port())
+    cluster = (tmp_path / "log", {"OMP_NUM_THREADS": "1"}, "tests.engine.small_cluster", port)
+    with engine_in(tmp_path / "store", scheduler=f"tcp://127.0.0.1:{port}") as engine:
+        with process(*cluster):
+            runs = engine.submit("paced", PacedSpec(tag="lost with it", steps=900, seconds=0.1))
+            running(engine, runs, 2)
+            waits = engine.submit("paced", PacedSpec(tag="waits for it", steps=1))
+        until(lambda: any("does not answer" in notice for notice in engine.notices()))
+        assert [engine.job(job.id).state for job in (runs, waits)] == ["running", "queued"]
+        with process(*cluster):
+            assert engine.wait(waits.id, PATIENCE).state == "done"
+            lost = engine.wait(runs.id, PATIENCE)
+            assert (lost.state, lost.reason) == ("interrupted", FORGOTTEN)
+            assert not any("does not answer" in notice for notice in engine.notices())
+            again = engine.restart(runs.id)
+            running(engine, again, 2)
 
 
 # --- addresses --------------------------------------------------------------------------------------------------

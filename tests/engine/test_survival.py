@@ -17,6 +17,7 @@ from analysis.engine import Engine
 from analysis.engine.dispatcher import Dispatcher
 from analysis.errors import UserError
 from analysis.jobs import JOBS
+from analysis.models.checkpoint import find
 from analysis.specs import (
     AblateSetSpec,
     AblateSpec,
@@ -31,6 +32,7 @@ from analysis.specs import (
     LensSpec,
     LLaDASampling,
     LoadSpec,
+    ModelSpec,
     NoiseSpec,
     PruneSpec,
     RecordSetSpec,
@@ -41,6 +43,7 @@ from analysis.specs import (
 from cache.store import Store
 from tests.engine.helpers import PATIENCE, engine_in, running, until
 from tests.engine.jobs import CPU, OneSpec, PacedSpec, steps_of, weights_digest
+from tests.helpers import edit_config
 
 pytestmark = pytest.mark.slow
 
@@ -229,6 +232,51 @@ def test_a_job_that_two_ask_for_is_cancelled_when_the_last_one_leaves(engine):
     assert engine.submit("paced", spec, "ben").id == job.id
     present.discard("ben")  # closed the tab
     assert engine.cancel(job.id, "ann", present.__contains__)
+
+
+def test_a_model_that_changes_mid_run_fails_the_job_and_leaves_no_result_and_no_phases(engine, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(find("bundled").folder, folder)
+    spec = PacedSpec(model=ModelSpec(source=str(folder), device="cpu"), tag="changes", steps=12)
+    job = engine.submit("paced", spec)
+    running(engine, job, 2)
+    edit_config(folder, a_field=1)
+    failed = engine.wait(job.id, PATIENCE)
+    assert failed.state == "failed" and "changed while this job used them" in failed.reason
+    assert engine.result(failed) is None and list(engine.store.scratch.iterdir()) == []
+    again = engine.wait(engine.restart(job.id).id, PATIENCE)
+    assert (again.state, again.summary["reused"]) == ("done", 0)
+
+
+def test_workers_of_another_version_take_no_job_and_say_so(engine, monkeypatch):
+    monkeypatch.setattr("analysis.engine.dispatcher.code_version", lambda: "of another version")
+    refused = engine.wait(engine.submit("paced", PacedSpec(tag="too new", steps=1)).id, PATIENCE)
+    assert refused.state == "failed" and "run another version of SinkScope than the server" in refused.reason
+    monkeypatch.undo()
+    assert engine.wait(engine.restart(refused.id).id, PATIENCE).state == "done"
+
+
+class HourBack:
+    """The module `time` on a machine whose clock was put back by an hour; what counts seconds passed is as ever."""
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+    @staticmethod
+    def time() -> float:
+        return time.time() - 3600
+
+
+def test_a_clock_that_goes_back_an_hour_reorders_stops_and_loses_no_job(engine, monkeypatch):
+    job = engine.submit("paced", PacedSpec(tag="clock", steps=12))
+    running(engine, job, 2)
+    for module in ("engine", "dispatcher", "job_store", "cluster"):
+        monkeypatch.setattr(f"analysis.engine.{module}.time", HourBack())
+    asked = [engine.submit("paced", PacedSpec(tag=f"after the clock {n}", steps=1)) for n in range(2)]
+    assert engine.place(asked[0].id) < engine.place(asked[1].id)
+    ended = [engine.wait(record.id, PATIENCE) for record in (job, *asked)]
+    assert [record.state for record in ended] == ["done"] * 3 and all(engine.result(record) for record in ended)
+    assert job.created > asked[0].created, "the clock did go back"
 
 
 def test_an_exception_keeps_its_traceback_and_gives_one_line(engine):
