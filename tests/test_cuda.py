@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.attention import MassObserver
+from analysis.attention import AttentionInputs, MassObserver, fused
 from analysis.jobs import JOBS
 from analysis.models.load import load
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import CalibrationParams, EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from benchmarks import gpu
+from tests.attention import interpreted
 from tests.helpers import QuietContext
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
@@ -27,6 +28,21 @@ def test_the_mass_of_a_forward_is_that_of_the_cpu(bundled):
             model.network(input_ids=tokens.to(model.device), use_cache=False, attn_observer=observer)
         masses.append(observer.take().mass.float().cpu().numpy())
     assert np.abs(masses[0] - masses[1]).max() < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", interpreted.masks())
+def test_the_kernels_of_attention_mass_are_used_and_say_what_the_chunks_say(name, dtype):
+    mask, causal = interpreted.masks()[name]
+    mask = None if mask is None else mask.to("cuda")
+    generator = torch.Generator().manual_seed(0)
+    query, key = (
+        torch.randn(2, heads, interpreted.LENGTH, 64, generator=generator).to("cuda", dtype) for heads in (4, 2)
+    )
+    inputs = AttentionInputs(query, key, key, mask, 0.125, causal)
+    measured = fused.mass(query, key, mask, 0.125, causal)
+    assert measured is not None, "the log says why not"
+    assert (measured - inputs.chunked_mass()).abs().max() < fused.TOLERANCE
 
 
 def test_a_recording_opens_and_its_heads_pay_all_their_attention(tmp_path):

@@ -14,6 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from analysis.attention import fused
 from analysis.errors import UserError
 
 IMPLEMENTATION = "sinkscope"
@@ -53,6 +54,11 @@ class AttentionInputs:
 
     def mass(self) -> torch.Tensor:
         """The sum over queries of the attention paid to each key, (B, H, S) float32."""
+        mass = fused.mass(self.query, self.key, self.mask, self.scaling, self.causal)
+        return self.chunked_mass() if mass is None else mass
+
+    def chunked_mass(self) -> torch.Tensor:
+        """`mass`, summed in chunks of queries: on any device, and the reference for what is faster."""
         batch, heads, queries, _ = self.query.shape
         key_heads, length = self.key.shape[1], self.key.shape[2]
         group = heads // key_heads

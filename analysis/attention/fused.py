@@ -1,0 +1,86 @@
+"""Attention mass by Triton kernels where Triton is there and the tensors lie on a CUDA device: no scores are held, and
+nothing is written but three numbers a query or key. Elsewhere the chunked sums of `AttentionInputs` do the same.
+"""
+
+import logging
+from functools import lru_cache
+from importlib.util import find_spec
+
+import torch
+
+LARGEST_HEAD = 256
+TOLERANCE = 1e-3  # of a mass, up to which the kernels must agree with plain softmax before they are used
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_log = logging.getLogger("sinkscope")
+
+
+def mass(
+    query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, scaling: float, causal: bool
+) -> torch.Tensor | None:
+    """The sum over queries of the attention paid to each key, (B, H, S) float32; None where the kernels do not serve.
+
+    query (B, H, Q, D), key (B, H_kv, S, D), mask (1 or B, 1, 1 or Q, S), bool or added to the scores, or None.
+    """
+    if query.device.type != "cuda" or not serves(query, key, mask) or not _proved(query.device, query.dtype):
+        return None
+    return kernel_mass(query, key, mask, scaling, causal)
+
+
+def serves(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None) -> bool:
+    """Whether the kernels take such tensors, wherever they lie."""
+    known = query.dtype == key.dtype and query.dtype in _DTYPES and query.shape[-1] <= LARGEST_HEAD
+    return known and (mask is None or (mask.shape[1] == 1 and (mask.dtype == torch.bool or mask.is_floating_point())))
+
+
+@lru_cache(maxsize=16)
+def _proved(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether Triton is here, builds the kernels, and they compute what plain softmax does on a small input."""
+    if find_spec("triton") is None:
+        return False
+    try:
+        generator = torch.Generator().manual_seed(0)
+        query, key = (
+            torch.randn(2, heads, 80, 64, generator=generator).to(device=device, dtype=dtype) for heads in (4, 2)
+        )
+        allowed = torch.rand(2, 1, 80, 80, generator=generator).to(device) < 0.7
+        for mask, causal in ((None, False), (None, True), (allowed, False)):
+            scores = 0.125 * query.float() @ key.float().repeat_interleave(2, dim=1).transpose(2, 3)
+            hidden = ~allowed if mask is not None else torch.zeros_like(allowed)
+            hidden = hidden | torch.ones(80, 80, dtype=torch.bool, device=device).triu(1) if causal else hidden
+            plain = scores.masked_fill(hidden, torch.finfo(torch.float32).min).softmax(-1).sum(2)
+            gap = float((kernel_mass(query, key, mask, 0.125, causal) - plain).abs().max())
+            if not gap <= TOLERANCE:
+                raise ValueError(f"they differ from plain softmax by {gap:.2g}")
+    except Exception as error:  # no compiler, a card that Triton does not know, or another version of it
+        _log.warning("Attention mass is summed in chunks, as Triton's kernels do not serve on %s: %s", device, error)
+        return False
+    return True
+
+
+def kernel_mass(
+    query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, scaling: float, causal: bool
+) -> torch.Tensor:
+    """`mass` by the kernels, for tensors that they serve. Raises ImportError without Triton."""
+    from analysis.attention import kernels
+
+    batch, heads, queries, width = query.shape
+    key_heads, keys = key.shape[1], key.shape[2]
+    highest, total = query.new_empty((2, batch, heads, queries), dtype=torch.float32)
+    summed = query.new_empty((batch, heads, keys), dtype=torch.float32)
+    kind, places, strides = kernels.NO_MASK, query, (0, 0, 0)
+    if mask is not None:
+        whole = mask.expand(batch, 1, queries, keys)
+        kind = kernels.ALLOWED if mask.dtype == torch.bool else kernels.ADDED
+        places = whole.view(torch.uint8) if mask.dtype == torch.bool else whole
+        strides = (whole.stride(0), whole.stride(2), whole.stride(3))
+    padded = max(16, 1 << (width - 1).bit_length())
+    # What a block of queries and one of keys take of the memory that a multiprocessor shares: 64 KiB at most.
+    block = 32 if padded * query.element_size() > 256 else 64
+    shape = (heads, heads // key_heads, queries, keys, width, scaling, *query.stride(), *key.stride(), *strides)
+    # Triton's interpreter multiplies bfloat16 by its bits.
+    widened = query.device.type == "cpu"
+    options = {"causal": causal, "kind": kind, "widened": widened, "M": block, "N": block, "D": padded, "num_stages": 2}
+    rows, columns = (-(-count // block) for count in (queries, keys))
+    kernels.normalise[(rows, batch * heads)](query, key, places, highest, total, *shape, **options)
+    kernels.sum_over_queries[(columns, batch * heads)](query, key, places, highest, total, summed, *shape, **options)
+    return summed
