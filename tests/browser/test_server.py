@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from analysis.engine import JobRecord
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from cache.store import Store
+from tests.browser.conftest import visitor
 from tests.browser.helpers import all_drawn, enter_number, record, worker_of
 from tests.helpers import server
 
@@ -61,6 +62,24 @@ def test_passwords_let_in_those_who_look_and_those_who_run(page, tmp_path):
         expect(page.get_by_text("does not open the model").first).to_be_visible()
 
 
+def test_a_demonstration_lets_anybody_in_records_and_refuses_the_rest(chromium, tmp_path, monkeypatch):
+    """And a browser that is closed while its recording is made does not stop it."""
+    monkeypatch.setenv("SINKSCOPE_DEMO", "1")
+    with server(tmp_path, token="a-token-that-nobody-needs") as address:
+        with visitor(chromium) as first:
+            page = first.new_page()
+            page.goto(f"{address}/denoise")
+            record(page)
+            recorded = page.url
+        with visitor(chromium) as second:
+            page = second.new_page()
+            page.goto(f"{address}/pruning")
+            expect(page.get_by_text(re.compile("Not in this demonstration")).first).to_be_visible()
+            assert page.request.put(f"{address}/_stcore/upload_file/a/b", data=b"x").status == 403
+            page.goto(recorded)
+            expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
+
+
 def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
     with server(tmp_path) as address:
         page.goto(f"{address}/denoise")
@@ -103,7 +122,7 @@ def test_the_jobs_panel_survives_a_refresh_a_second_tab_and_a_restart_of_the_ser
     leave_queue(tmp_path, 12)
     denoising = re.compile("denoising · step")
     with server(tmp_path) as address:
-        page.goto(f"{address}/runs")
+        page.goto(f"{address}/pruning")
         panel = page.get_by_test_id("stSidebar")
         expect(panel.get_by_text(re.compile("jobs wait"))).to_be_visible()
         expect(panel.get_by_text(denoising)).to_be_visible()
@@ -114,7 +133,7 @@ def test_the_jobs_panel_survives_a_refresh_a_second_tab_and_a_restart_of_the_ser
         expect(second.get_by_test_id("stSidebar").get_by_text(denoising)).to_be_visible()
         second.close()
     with server(tmp_path) as address:
-        page.goto(f"{address}/runs")
+        page.goto(f"{address}/pruning")
         cut_off = panel.get_by_text("1 job cut off")
         cut_off.click()
         expect(panel.get_by_text("SinkScope was stopped while this job ran.")).to_be_visible()
