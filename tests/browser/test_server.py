@@ -122,7 +122,7 @@ def test_the_jobs_panel_survives_a_refresh_a_second_tab_and_a_restart_of_the_ser
     leave_queue(tmp_path, 12)
     denoising = re.compile("denoising · step")
     with server(tmp_path) as address:
-        page.goto(f"{address}/pruning")
+        page.goto(f"{address}/runs")
         panel = page.get_by_test_id("stSidebar")
         expect(panel.get_by_text(re.compile("jobs wait"))).to_be_visible()
         expect(panel.get_by_text(denoising)).to_be_visible()
@@ -133,7 +133,7 @@ def test_the_jobs_panel_survives_a_refresh_a_second_tab_and_a_restart_of_the_ser
         expect(second.get_by_test_id("stSidebar").get_by_text(denoising)).to_be_visible()
         second.close()
     with server(tmp_path) as address:
-        page.goto(f"{address}/pruning")
+        page.goto(f"{address}/runs")
         cut_off = panel.get_by_text("1 job cut off")
         cut_off.click()
         expect(panel.get_by_text("SinkScope was stopped while this job ran.")).to_be_visible()
