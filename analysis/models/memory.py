@@ -70,5 +70,6 @@ def _cached(checkpoint: Checkpoint, tokens: int) -> int:
 
 
 def gigabytes(size: float) -> str:
-    """`52.0 GB`, or MB below a tenth of one."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"
+    """`52.0 GB`, or in MB or kB below a tenth of one."""
+    unit, by = next(((unit, by) for unit, by in (("GB", 1e9), ("MB", 1e6)) if size >= by / 10), ("kB", 1e3))
+    return f"{size / by:,.1f} {unit}"

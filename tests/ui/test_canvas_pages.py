@@ -9,7 +9,15 @@ from analysis import jobs
 from analysis.errors import UserError
 from analysis.models.families import ARCHITECTURES, why_no_experts_are_cut
 from analysis.models.resident import release_resident, resident_spec
-from analysis.specs import CANVAS_SCORES, NO_MASKED_ESTIMATE, DiffusionGemmaSampling, ModelSpec, PruneSpec, RecordSpec
+from analysis.specs import (
+    CANVAS_SCORES,
+    NO_MASKED_ESTIMATE,
+    NOISES,
+    DiffusionGemmaSampling,
+    ModelSpec,
+    PruneSpec,
+    RecordSpec,
+)
 from pages.parts.session import engine
 from pages.parts.tokens import legend, token_text
 from tests.conftest import GOLDEN
@@ -66,6 +74,14 @@ def test_accuracy_says_who_gives_likelihoods_and_memory_counts_experts_and_canva
     assert choosing.selectbox(key="accuracy_canvas_score").options == list(CANVAS_SCORES)
     choosing.selectbox(key="accuracy_canvas_score").set_value("denoiser").run()
     assert CANVAS_SCORES["denoiser"].sentence in texts(choosing)
+
+
+def test_only_the_models_own_noise_is_offered_to_prune_with(folder):
+    test = app("pages/pruning.py", source=str(folder))
+    assert test.selectbox(key="prune_noise_random").options == ["random-tokens"]
+    assert not test.button(key="prune").disabled and "authors' script" not in texts(test)
+    masked = app("pages/pruning.py").selectbox(key="prune_noise").options
+    assert masked == [name for name in NOISES if name != "random-tokens"]
 
 
 def _choice(source: str) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.models.checkpoint import Checkpoint
 from analysis.specs import CALIBRATION_PRESETS, NOISES, CalibrationParams
+from pages.parts import controls
 from pages.parts.plain import plain
 
 
@@ -29,6 +30,18 @@ def preset_box(prefix: str, checkpoint: Checkpoint | None) -> None:
         help="Sets the calibration as the authors' scripts do (arXiv 2602.17664): WikiText-2, 128 sequences of 4,096 "
         "tokens or as many as the model takes, and the noise of the family.",
     )
+
+
+def draw_noise(prefix: str, checkpoint: Checkpoint | None) -> str:
+    """Draws the choice among the noises that are the model's own, all of them where it is not known which those are."""
+    random_tokens = checkpoint is not None and checkpoint.architecture.noise == "uniform"
+    fitting = [name for name, row in NOISES.items() if row.random_tokens == random_tokens]
+    key, default = f"{prefix}_noise", None
+    if random_tokens:  # a choice of its own: what was chosen for other models is none of these
+        key, default = f"{key}_random", fitting[0]
+    without = [] if checkpoint is None else [name for name in NOISES if name not in fitting]
+    chosen: str = controls.draw(CalibrationParams, "noise", key, default=default, without=without, bind="query-params")
+    return chosen
 
 
 def noise_note(params: CalibrationParams, checkpoint: Checkpoint | None) -> None:

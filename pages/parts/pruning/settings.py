@@ -1,5 +1,7 @@
 """The settings of a pruning, drawn from its specs: what is to run, or one sentence on why it cannot."""
 
+from typing import Any
+
 import streamlit as st
 from pydantic import ValidationError
 
@@ -18,7 +20,7 @@ from analysis.specs import (
 )
 from pages.parts import controls
 from pages.parts.plain import plain
-from pages.parts.pruning.calibration_presets import noise_note, preset_box
+from pages.parts.pruning.calibration_presets import draw_noise, noise_note, preset_box
 from pages.parts.trouble import EXPECTED, why
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -177,9 +179,12 @@ def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> Calibrati
     with controls.fold("Calibration: text, length, noise", preset, keys, always):
         preset_box("prune", checkpoint)
         columns = st.columns(4)
-        values = {}
+        values: dict[str, Any] = {}
         for index, name in enumerate(_CALIBRATION):
             with columns[index % 4]:
+                if name == "noise":
+                    values[name] = draw_noise("prune", checkpoint)
+                    continue
                 values[name] = controls.draw(
                     CalibrationParams, name, keys[name], default=getattr(preset, name), bind="query-params"
                 )

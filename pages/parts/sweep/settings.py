@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.evaluation.presets import PRESETS
+from analysis.models.checkpoint import Checkpoint
 from analysis.models.registry import MODELS
 from analysis.specs import (
     METHODS,
@@ -20,6 +21,7 @@ from analysis.specs import (
 )
 from pages.parts import controls
 from pages.parts.plain import plain
+from pages.parts.pruning.calibration_presets import draw_noise
 from pages.parts.pruning.settings import found, pattern_refused, patterns_not_offered
 from pages.parts.trouble import EXPECTED, why
 
@@ -35,7 +37,7 @@ def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
     checkpoint = None if isinstance(checkpoint, str) else checkpoint  # the sweep says why when it is begun
     axes = _axes(patterns_not_offered(checkpoint))
     with st.expander("Calibration, discount, allocation: the same for every point"):
-        pruning = _shared_pruning(axes["methods"])
+        pruning = _shared_pruning(axes["methods"], checkpoint)
     evaluation = _evaluation()
     columns = st.columns(3)
     with columns[0]:
@@ -118,12 +120,15 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
     return axes
 
 
-def _shared_pruning(methods: tuple[str, ...]) -> dict:
+def _shared_pruning(methods: tuple[str, ...], checkpoint: Checkpoint | None) -> dict:
     shared: dict = {"calibration": {}, "discount": {}, "steps": {}}
     presets = {"samples": _SAMPLES, "seq_len": _LENGTH}
     columns = st.columns(4)
     for index, name in enumerate(_CALIBRATION):
         with columns[index % 4]:
+            if name == "noise":
+                shared["calibration"][name] = draw_noise("sweep", checkpoint)
+                continue
             shared["calibration"][name] = controls.draw(
                 CalibrationParams, name, f"sweep_{name}", default=presets.get(name), bind="query-params"
             )
