@@ -28,15 +28,15 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
     and where not one sequence fits the byte budget.
     """
     model = model_to_prune(spec, context)
+    if model.architecture.mixture:
+        raise UserError(
+            f"{model.architecture.name} models are mixtures of experts, for which no statistics are stored, so their "
+            "discount is not tuned here. Prune with several discounts and compare, or choose another model."
+        )
     if model.mask_token is None:
         raise UserError(
             f"Discounts are tuned on noised text, and this {model.architecture.name} model has no mask token. Choose a "
             "diffusion model."
-        )
-    if model.architecture.mixture:
-        raise UserError(
-            f"{model.architecture.name} models are mixtures of experts, whose weights are not pruned here, so there is "
-            "no mask to tune. Choose another model."
         )
     from analysis.calibration.noised_text import refuse_noise
     from analysis.calibration.runners import Resident, Runner, Streamed

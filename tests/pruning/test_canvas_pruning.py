@@ -163,6 +163,16 @@ def test_noised_methods_sum_the_norms_of_prefix_and_canvas_with_the_decoders_sin
     assert float(torch.cat(agreed).float().mean()) > 0.9999
 
 
+def test_sparsegpt_gathers_from_pairs_as_well_and_the_files_alone_give_the_same_bits(model, texts, tmp_path):
+    settings = {"method": "sink-sparsegpt", "pattern": "2:4"}
+    report, whole = pruned(tmp_path / "whole", model, texts, **settings)
+    _, streamed = pruned(tmp_path / "files", skeleton(SPEC), texts, **settings)
+    assert all(torch.equal(whole[name], streamed[name]) for name in whole)
+    assert report["sparsity"]["overall"] == 0.5
+    dense, left = (stored(source, 0, "self_attn.q_proj") for source in (load_file(FOLDER / "model.safetensors"), whole))
+    assert not torch.equal(left[left != 0], dense[left != 0]), "the weights that stay make up for the others"
+
+
 def test_masks_are_stored_by_expert_read_again_from_the_zeros_and_compared(model, texts, tmp_path):
     report, tensors = pruned(tmp_path / "a", model, texts, method="wanda-noised", pattern="2:4")
     pruned(tmp_path / "b", model, texts, method="magnitude", pattern="2:4")
