@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Set before anything of the project is imported: no test touches the user's own store or the network.
@@ -77,7 +78,7 @@ def _main_module():
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
+def store(tmp_path) -> Iterator[Store]:
     """A fresh store."""
     made = Store(tmp_path / "store")
     yield made
@@ -87,11 +88,11 @@ def store(tmp_path) -> Store:
 @pytest.fixture(scope="session")
 def trajectory(bundled, tmp_path_factory) -> Trajectory:
     """A real recording of the bundled model: 8 steps, 16 new tokens."""
-    from analysis import jobs
+    from analysis.jobs.recordings import record
     from analysis.recording.trajectory_file import open_trajectory
     from analysis.specs import LLaDASampling, RecordSpec
-    from tests.helpers import QuietContext
+    from tests.helpers import QuietContext, there
 
     context = QuietContext(tmp_path_factory.mktemp("recording"))
     spec = RecordSpec(prompt="one day ben goes to the zoo .", sampling=LLaDASampling(gen_length=16, steps=8))
-    return open_trajectory(jobs.record(spec, context).file)
+    return open_trajectory(there(record(spec, context).file))

@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -18,6 +18,8 @@ from cache.stores import Stores
 
 if TYPE_CHECKING:
     from analysis.pruned.report_file import PrunedRun
+
+Value = TypeVar("Value")
 
 ROOT = Path(__file__).parent.parent
 TINY = {
@@ -32,6 +34,12 @@ TINY = {
     "bos_token_id": 2,
     "pad_token_id": 0,
 }
+
+
+def there(value: Value | None) -> Value:
+    """What a test takes to be there. Raises AssertionError where it is not."""
+    assert value is not None
+    return value
 
 
 class QuietContext(SilentContext):
@@ -94,12 +102,12 @@ def tiny_llada(folder: Path, seed: int) -> str:
     from analysis.models.tokenizer import load_tokenizer
 
     register()  # by which it is saved under the published names
-    found = find("bundled")
+    checkpoint = there(find("bundled"))
     torch.manual_seed(seed)
     sizes = {"d_model": 32, "mlp_hidden_size": 48, "n_heads": 2, "n_kv_heads": 2, "n_layers": 2}
-    config = LLaDAConfig(**{**found.config, **sizes, "initializer_range": 0.2})
+    config = LLaDAConfig(**{**checkpoint.config, **sizes, "initializer_range": 0.2})
     LLaDAModelLM(config).save_pretrained(folder)
-    load_tokenizer(found.folder).save_pretrained(folder)
+    there(load_tokenizer(checkpoint.folder)).save_pretrained(folder)
     return str(folder)
 
 

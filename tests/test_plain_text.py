@@ -175,7 +175,7 @@ class Reader:
                 return all_safe(node.values)
             case ast.FormattedValue():
                 spec = node.format_spec
-                return (spec is not None and is_number(spec)) or self.safe(module, node.value, seen)
+                return (isinstance(spec, ast.JoinedStr) and is_number(spec)) or self.safe(module, node.value, seen)
             case ast.BinOp(op=ast.Sub() | ast.Div() | ast.FloorDiv()) | ast.Compare():
                 return True
             case ast.BinOp():
@@ -231,7 +231,7 @@ class Reader:
         while True:
             scope = module.function_of(scope)
             given = self._given(scope, node.id) if isinstance(scope, ast.FunctionDef) else None
-            if given is not None:
+            if given is not None and isinstance(scope, ast.FunctionDef):
                 kind = "str" if given.annotation is None else ast.unparse(given.annotation).split(" | ")[0]
                 if kind in OUR_TYPES:
                     return True
@@ -256,9 +256,9 @@ def called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def is_number(spec: ast.expr) -> bool:
+def is_number(spec: ast.JoinedStr) -> bool:
     """Whether a format can print nothing but a number, as text would raise an error."""
-    text = "".join(part.value for part in spec.values if isinstance(part, ast.Constant))
+    text = "".join(str(part.value) for part in spec.values if isinstance(part, ast.Constant))
     formatted = any(isinstance(part, ast.FormattedValue) for part in spec.values)
     return formatted or bool(NUMBERS.match(text))
 
@@ -266,7 +266,7 @@ def is_number(spec: ast.expr) -> bool:
 def bound(scope: ast.AST, name: str):
     """What a name is bound to in a function or module: assigned, looped over, or drawn by a comprehension."""
     for node in ast.walk(scope):
-        pairs = []
+        pairs: list[tuple[ast.expr, ast.expr | None]] = []
         if isinstance(node, ast.Assign):
             pairs = [(target, node.value) for target in node.targets]
         elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr):

@@ -250,7 +250,7 @@ class PruneSpec(JobSpec):
         "auto: the model runs in memory if it fits its device, else block by block from its files. always: block by "
         "block, which needs the memory of one block.",
     )
-    out: str = Field("", title="Folder", description="Where the pruned checkpoint is written.")
+    out: str = Field(default="", title="Folder", description="Where the pruned checkpoint is written.")
     overwrite: bool = parameter(False, "Overwrite", "Replace the folder if it exists.")
 
     @model_validator(mode="before")

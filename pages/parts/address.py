@@ -1,17 +1,20 @@
 """What the address names, as the server last wrote it.
 
 A refresh that is on its way while the server writes the address still carries the one of before, and the rerun that
-follows would show that again. So for a short while the value that was replaced is taken for such a latecomer. In a
-fragment's refresh it is always one: whoever goes back in the browser has the whole page drawn.
+follows would show that again. So the value that was replaced is taken for such a latecomer: until a fragment's refresh
+has brought the new one, as what the browser says comes in order, and for a short while where no fragment refreshes
+itself. In a fragment's refresh it is always one: who follows a link or goes back has the whole page drawn, and who goes
+back is known by that.
 """
 
 import time
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 _WRITTEN = "address_written"
 _PRESENT = "present"  # the story as slides
-LATE = 15.0  # seconds within which a refresh arrives; a visitor who goes back does so later
+LATE = 15.0  # seconds within which a refresh arrives
 
 
 def write(name: str, value: str) -> None:
@@ -57,7 +60,7 @@ def named(name: str) -> str | None:
     """The value in the address, or None."""
     value = st.query_params.get(name)
     before, written, at = st.session_state.get(_WRITTEN, {}).get(name, (None, None, 0.0))
-    if at and value == before and value != written and time.monotonic() - at < LATE:
+    if at and value == before and value != written and time.monotonic() - at < LATE and not _went_back():
         _put(name, written)
         return None if written is None else str(written)
     if value != written:
@@ -66,13 +69,30 @@ def named(name: str) -> str | None:
 
 
 def keep() -> None:
-    """Puts back what the server wrote where a fragment's refresh that was late has brought the value of before.
+    """Puts back what the server wrote where a fragment's refresh that was late has brought the value of before; one
+    that brings what was written shows that none comes any more.
 
     Called first in fragments that refresh themselves.
     """
-    for name, (before, written, _) in st.session_state.get(_WRITTEN, {}).items():
-        if before is not None and st.query_params.get(name) == before:
+    entries = st.session_state.get(_WRITTEN, {})
+    for name, (before, written, _) in list(entries.items()):
+        value = st.query_params.get(name)
+        if value == written and _refreshes_itself():
+            del entries[name]
+        elif before is not None and value == before:
             _put(name, written)
+
+
+def _refreshes_itself() -> bool:
+    """Whether this run draws fragments alone, so that the browser asked for it, and sent its address."""
+    context = get_script_run_ctx()
+    return context is not None and bool(context.fragment_ids_this_run)
+
+
+def _went_back() -> bool:
+    """Whether the visitor goes back or forth in the browser's history."""
+    context = get_script_run_ctx()
+    return context is not None and bool(getattr(context, "is_history_navigation", False))
 
 
 def _put(name: str, value: str | None) -> None:

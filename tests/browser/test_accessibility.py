@@ -1,5 +1,7 @@
 """Every page by axe-core's rules, in both themes: names, roles, labels, contrast."""
 
+from typing import Any, Literal
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -60,7 +62,8 @@ def test_nothing_serious_is_found_in_either_theme(page: Page, address: str, path
     expect(app).to_be_visible()
     expect(page.locator("h1").first).to_be_visible()
     expect(page.locator("[data-testid=stSkeleton]")).to_have_count(0)
-    for scheme, rules in (("light", {}), ("dark", COLOURS)):
+    themes: tuple[tuple[Literal["light", "dark"], dict[str, Any]], ...] = (("light", {}), ("dark", COLOURS))
+    for scheme, rules in themes:
         page.emulate_media(color_scheme=scheme)
         expect(app).to_have_css("background-color", {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 20, 29)"}[scheme])
         assert serious(page, **rules) == [], scheme

@@ -13,7 +13,7 @@ from cache.keys import code_version, content_key, files_digest, files_that_run
 from cache.store import Store
 from tests.test_walls import imports
 
-SPRUNG = []
+SPRUNG: list[str] = []
 
 
 class Trap:

@@ -231,7 +231,9 @@ def keep(store: Store, key: str) -> Path:
     left.mkdir(parents=True)
     (left / "config.json").write_text("{}")
     store.add_result(key, {"n": 1}, folder=left)
-    return store.result(key).folder
+    result = store.result(key)
+    assert result is not None and result.folder is not None
+    return result.folder
 
 
 def test_a_store_that_was_moved_finds_its_kept_folders(tmp_path):

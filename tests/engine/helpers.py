@@ -45,6 +45,7 @@ def running(engine: Engine, record: JobRecord, step: int = 1) -> None:
 
     def there() -> bool:
         current = engine.job(record.id)
+        assert current is not None
         assert not current.ended, (current.state, current.reason)
         return current.state == "running" and engine.progress(record.id).done >= step
 

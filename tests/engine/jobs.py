@@ -11,6 +11,7 @@ from analysis.jobs import JOBS, Job, Outcome, result_key
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.resident import resident_model
 from analysis.specs import JobSpec, ModelSpec
+from tests.helpers import there
 
 CPU = ModelSpec(device="cpu")
 
@@ -59,7 +60,7 @@ def paced(spec: PacedSpec, context: Any) -> Outcome:
         context.log(f"step {step} is done")
         whole.write_text("x")
     _write(spec.journal, f"end {spec.tag}")
-    key = result_key("paced", spec, fingerprint(find(spec.model.source)))
+    key = result_key("paced", spec, fingerprint(there(find(spec.model.source))))
     file = context.folder / "answer"
     file.write_text(spec.tag)
     return Outcome({"reused": reused, "pid": os.getpid(), "shared": context.shared}, file, key)
@@ -108,7 +109,7 @@ def deaf(spec: OneSpec, context: Any) -> Outcome:
 
 def hungry(spec: OneSpec, context: Any) -> Outcome:
     """Takes memory, page by page, until it is stopped."""
-    held = []
+    held: list[bytearray] = []
     while True:
         context.progress("eating", len(held))
         held.append(bytearray(os.urandom(1024) * 32 * 1024))  # 32 MiB, written to
@@ -126,7 +127,7 @@ def leaves_folder(spec: OneSpec, context: Any) -> Outcome:
     made = context.folder / f"model-{spec.tag}"
     (made / "inner").mkdir(parents=True)
     (made / "inner" / "weights").write_bytes(b"w" * int(1000 + spec.seconds))
-    key = result_key("leaves_folder", spec, fingerprint(find(spec.model.source)))
+    key = result_key("leaves_folder", spec, fingerprint(there(find(spec.model.source))))
     return Outcome({"tag": spec.tag}, None, key, made)
 
 
@@ -163,7 +164,7 @@ def weights_digest() -> str:
     from analysis.models import resident
 
     digest = hashlib.sha256()
-    for name, tensor in sorted(resident._resident.network.state_dict().items()):
+    for name, tensor in sorted(there(resident._resident).network.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
     return digest.hexdigest()
 

@@ -42,7 +42,7 @@ from analysis.specs import (
     SweepSpec,
 )
 from cache.environment import VariableError, VisitorLimits, value
-from tests.helpers import ROOT
+from tests.helpers import ROOT, there
 
 ADA, BOB, EVE = Visitor("run", "a" * 16), Visitor("run", "b" * 16), Visitor("look", "e" * 16)
 SHORT = LLaDASampling(gen_length=4, steps=2)
@@ -224,7 +224,7 @@ class Server:
     def __init__(self, store) -> None:
         self.who = OWNER
         self.engine = Engine(store, who=lambda: self.who)
-        self.engine._dispatcher.add = lambda job_id: None  # nothing shall run
+        self.engine._dispatcher.add = lambda job_id: None  # type: ignore[method-assign]  # nothing shall run
 
     def as_(self, who: Visitor) -> Engine:
         self.who = who
@@ -244,9 +244,9 @@ def asked(prompt: str) -> RecordSpec:
 
 def done(server: Server, record: JobRecord, size: int = 100) -> JobRecord:
     """Ends a job as if it had run."""
-    server.engine.store.add_result(record.key, {}, _file(server.engine.store.incoming / record.id, size))
+    server.engine.store.add_result(there(record.key), {}, _file(server.engine.store.incoming / record.id, size))
     server.engine._book.finish(record.id, "done")
-    return server.engine.job(record.id)
+    return there(server.engine.job(record.id))
 
 
 def _file(path: Path, size: int) -> Path:

@@ -1,6 +1,7 @@
 """What is told while a server takes up jobs again: asked for only once what comes later is heard."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,9 @@ class LateScheduler:
     status = "running"
 
     def __init__(self, after: int) -> None:
-        self.left, self.handlers, self.events = after, {}, []
+        self.left = after
+        self.handlers: dict[str, Any] = {}
+        self.events: list[Any] = []
 
     def subscribe_topic(self, topic, handler):
         self.handlers[topic] = handler

@@ -43,7 +43,7 @@ from analysis.specs import (
 from cache.store import Store
 from tests.engine.helpers import PATIENCE, engine_in, running, until
 from tests.engine.jobs import CPU, OneSpec, PacedSpec, steps_of, weights_digest
-from tests.helpers import edit_config
+from tests.helpers import edit_config, there
 
 pytestmark = pytest.mark.slow
 
@@ -90,10 +90,10 @@ def test_memory_that_python_itself_refuses_is_a_reason_and_not_a_dead_worker(eng
 
 def device_is_back_after_cancelling(engine: Engine, job_id: str) -> None:
     engine.cancel(job_id)
-    assert engine.job(job_id).state == "cancelled"
+    assert there(engine.job(job_id)).state == "cancelled"
     follower = engine.submit("paced", PacedSpec(tag=f"after {job_id}", steps=1))
     assert engine.wait(follower.id, PATIENCE).state == "done"
-    assert engine.job(job_id).state == "cancelled"
+    assert there(engine.job(job_id)).state == "cancelled"
 
 
 def test_cancelling_while_the_worker_starts(tmp_path):

@@ -141,7 +141,8 @@ def _bag_of_words(items: list[dict], folds: int = 5) -> float:
     Random(0).shuffle(order)
     right = 0.0
     for fold in range(folds):
-        good, bad = Counter(), Counter()
+        good: Counter[str] = Counter()
+        bad: Counter[str] = Counter()
         for number, group in enumerate(order):
             if number % folds != fold:
                 for item in groups[group]:

@@ -74,6 +74,7 @@ def evaluated(folder, asked: EvaluateSpec, context=None, home="home") -> results
     """What an evaluation in `folder` finds; those beside it with the same home know each other's answers."""
     folder.mkdir(exist_ok=True)
     outcome = evaluation.evaluate(asked, context or QuietContext(folder, folder.parent / home))
+    assert outcome.file is not None
     return results.read(outcome.file)
 
 

@@ -30,7 +30,7 @@ def hub(tmp_path_factory) -> Path:
     """A folder that holds every dataset under its name on the hub."""
     root = tmp_path_factory.mktemp("hub")
     files = sorted((LM_EVAL / "mmlu" / "default").glob("mmlu_*.yaml"))
-    subjects = [re.search(r'dataset_name"?: "?(\w+)', file.read_text()).group(1) for file in files]
+    subjects = [re.findall(r'dataset_name"?: "?(\w+)', file.read_text())[0] for file in files]
     assert len(subjects) == 57
     hub_datasets.write(root, subjects)
     return root

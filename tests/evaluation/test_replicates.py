@@ -130,7 +130,8 @@ def experiment(
 
     An item is right where the sum of what its key, it alone, the method and the seed do to it is above a cut.
     """
-    first, second = [], []
+    first: list[np.ndarray] = []
+    second: list[np.ndarray] = []
     shifts = rng.normal(0, seed_noise, (2, seeds, 1))
     spread = np.sqrt(sum(part**2 for part in PARTS.values()) + seed_noise**2)
     wins = effect / stats.norm.cdf(CUT / spread)  # of what is wrong without them

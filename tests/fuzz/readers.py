@@ -7,6 +7,7 @@ the exit status is not 0.
 import contextlib
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import atheris
@@ -18,7 +19,7 @@ with atheris.instrument_imports(include=["analysis.recording", "analysis.models.
 
 FOLDER = Path(tempfile.mkdtemp(prefix="sinkscope-fuzz-"))
 EXAMPLES = Path(__file__).parents[1] / "recording" / "format_2"  # a real recording of an older format
-READERS = {"recordings": open_trajectory, "weights": header}
+READERS: dict[str, Callable[[Path], object]] = {"recordings": open_trajectory, "weights": header}
 
 
 def one(data: bytes) -> None:

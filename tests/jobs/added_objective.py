@@ -25,14 +25,14 @@ class Far:
 
     def __init__(self, spec: SuggestSpec, content: str, context: Context, tell: Tell) -> None:
         self.notes = ["alpha_unit std was left out, for a test."]
-        self.limit = spec.limit
+        self.limit = spec.limit or 0.0
 
     def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
         return {"alpha_unit": ["std"]}
 
     def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
         tell("measuring the distance")
-        return min(abs(discount.sink_std - 3), self.limit), {"changed": 0.5}
+        return min(abs(float(discount.sink_std) - 3), self.limit), {"changed": 0.5}
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
         return None

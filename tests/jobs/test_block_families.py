@@ -1,6 +1,7 @@
 """Everything that jobs do, on small models that write block by block: record, look inside, prune, evaluate."""
 
 import shutil
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ PROMPT = "w54 w58 w10 w38 w70 w67"
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def spec(request, tmp_path_factory) -> ModelSpec:
+def spec(request, tmp_path_factory) -> Iterator[ModelSpec]:
     """A golden checkpoint with a tokenizer, of blocks of four."""
     folder = shutil.copytree(GOLDEN / request.param, tmp_path_factory.mktemp("model") / request.param)
     save_tokenizer(folder, size=100, mask=False)

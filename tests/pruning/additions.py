@@ -33,8 +33,10 @@ def odd(levels: np.ndarray, length: int, params: Any, rng: np.random.Generator) 
 
 def dask_setup(worker: Any) -> None:
     """Adds all of them; dask calls it in every worker."""
-    for rows, row in ((METHODS, METHOD), (PATTERNS, PATTERN), (ALLOCATIONS, ALLOCATION), (NOISES, NOISE)):
-        rows.add(row)
+    METHODS.add(METHOD)
+    PATTERNS.add(PATTERN)
+    ALLOCATIONS.add(ALLOCATION)
+    NOISES.add(NOISE)
     ALGORITHMS[METHOD.name] = Algorithm(smallness)
     PREFERENCES[ALLOCATION.name] = later
     MASKINGS[NOISE.name] = odd

@@ -11,6 +11,7 @@ from analysis.__main__ import main
 from analysis.pruning.methods import ALGORITHMS
 from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, PruneSpec
 from docs.parameters import document
+from tests.helpers import there
 from tests.pruning import additions
 
 ROWS = (additions.METHOD, additions.PATTERN, additions.ALLOCATION, additions.NOISE)
@@ -97,4 +98,4 @@ def test_every_method_has_the_algorithm_that_its_row_promises(method):
 def _weights(source: str):
     from analysis.models.checkpoint import find
 
-    return {name: weight for file in find(source).weight_files for name, weight in load_file(file).items()}
+    return {name: weight for file in there(find(source)).weight_files for name, weight in load_file(file).items()}

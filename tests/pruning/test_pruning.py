@@ -51,7 +51,7 @@ def published_text(expected) -> Calibration:
 
 def written(folder, model) -> dict[str, torch.Tensor]:
     """The tensors of a folder by their native names."""
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         if file.name != MASK_FILE:
             tensors |= load_file(file)

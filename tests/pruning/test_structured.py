@@ -4,6 +4,7 @@ import copy
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -67,7 +68,8 @@ def sliced(model, sparsity: float, allocation: str = "uniform", kept=None):
     """A sliced copy by magnitude, its plan and what was kept of every block."""
     shapes = shapes_of(model)
     may_go = structured.scope(len(shapes))
-    made = structured.plan(shapes, may_go, layer_sparsities(allocation, sparsity, may_go.weights(shapes), None, 0.2))
+    sparsities = layer_sparsities(allocation, sparsity, np.array(may_go.weights(shapes)), None, 0.2)
+    made = structured.plan(shapes, may_go, sparsities.tolist())
     smaller = replace(model, network=copy.deepcopy(model.network))
     kept = []
     for block, shape, channels in zip(smaller.blocks, shapes, made.channels, strict=True):

@@ -35,7 +35,7 @@ def query_norms(model, layer, texts) -> torch.Tensor:
     for text in texts:
         model.predict(text)
     handle.remove()
-    return (sum(given.square().sum(dim=(0, 1)) for given in inputs) / sum(map(len, texts))).sqrt()
+    return (torch.stack([given.square().sum(dim=(0, 1)) for given in inputs]).sum(0) / sum(map(len, texts))).sqrt()
 
 
 def test_scores_are_their_formulas():

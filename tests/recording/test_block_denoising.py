@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -57,7 +58,9 @@ def sampling(name: str, asked: dict):
     if name.startswith("llada2"):
         generate, edits = asked["who"] == "generate", asked.get("editing_threshold")
         at_once = asked.get("eos_early_stop", False)
-        stop = "never" if not generate or (edits is not None and not at_once) else "after-block"
+        stop: Literal["after-block", "never"] = (
+            "never" if not generate or (edits is not None and not at_once) else "after-block"
+        )
         steps = min(asked.get("steps") or asked.get("steps_per_block") or block, length // asked.get("minimal_topk", 1))
         if edits is not None:
             steps = block // asked.get("num_to_transfer", 1)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -149,7 +150,7 @@ def test_states_say_what_was_kept_and_what_became_random_again(run, golden):
 
 
 @pytest.fixture(scope="module")
-def spec(tmp_path_factory) -> ModelSpec:
+def spec(tmp_path_factory) -> Iterator[ModelSpec]:
     folder = shutil.copytree(FOLDER, tmp_path_factory.mktemp("model") / "diffusion-gemma-tiny-it")
     save_tokenizer(folder, size=90, mask=False)
     yield ModelSpec(source=str(folder), device="cpu")

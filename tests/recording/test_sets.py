@@ -19,7 +19,7 @@ from analysis.sinks import definitions
 from analysis.sinks.metrics import HEAD_METRICS, Heads, mean_over_steps, of_mass
 from analysis.sinks.token_states import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSetSpec, SinkParams
-from tests.helpers import QuietContext, tiny_llada
+from tests.helpers import QuietContext, there, tiny_llada
 from tests.recording.made_sets import a_set
 
 PROMPTS = ("mia has a dog .", "ben has a red cat .", "the dog is big .", "mia and ben go home .", "the cat is red .")
@@ -40,7 +40,7 @@ def recorded_set(small: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> 
         sampling=LLaDASampling(gen_length=8, steps=8, block_length=4),
         null_prompts=3,
     )
-    outcome = JOBS["record_set"].run(spec, context)
+    outcome = there(JOBS["record_set"].run)(spec, context)
     assert outcome.file is not None and outcome.key is not None
     return open_set(outcome.file), outcome.file, context
 

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -93,7 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
     options.journal, options.tiny = folder / "journal", tiny_llada(folder / "tiny", 0)
     began, memory = time.monotonic(), psutil.Process().memory_info
     with engine_in(folder / "store", devices=["cpu"]) as engine:
-        before, asked, killed, over = memory().rss, {}, [], threading.Event()
+        before, over = memory().rss, threading.Event()
+        asked: dict[str, Any] = {}
+        killed: list[Any] = []
         threads = [
             threading.Thread(
                 target=session,

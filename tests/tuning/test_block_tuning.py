@@ -6,8 +6,15 @@ import pytest
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.models.load import load
-from analysis.specs import CalibrateSpec, CalibrationParams, ModelSpec, PruneSpec, SuggestSpec, TuneParams
-from analysis.specs.suggestion import StatisticsParams
+from analysis.specs import (
+    CalibrateSpec,
+    CalibrationParams,
+    ModelSpec,
+    PruneSpec,
+    StatisticsParams,
+    SuggestSpec,
+    TuneParams,
+)
 from analysis.tuning import effects
 from analysis.tuning.bin_error import random_settings
 from tests.conftest import GOLDEN

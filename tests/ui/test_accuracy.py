@@ -12,7 +12,7 @@ from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts.session import engine
 from tests.engine.helpers import until
-from tests.helpers import ROOT, pruned_run, tiny_llada, write_report
+from tests.helpers import ROOT, pruned_run, there, tiny_llada, write_report
 
 pytestmark = pytest.mark.slow
 HARNESS = str(ROOT / "tests" / "ui" / "accuracy_harness.py")
@@ -22,7 +22,7 @@ HARNESS = str(ROOT / "tests" / "ui" / "accuracy_harness.py")
 def asked(tmp_path_factory) -> EvaluateSpec:
     folder = tmp_path_factory.mktemp("models")
     models = [ModelSpec(source=tiny_llada(folder / name, seed), device="cpu") for seed, name in enumerate("abc")]
-    dense = fingerprint(find(models[0].source))
+    dense = fingerprint(there(find(models[0].source)))
     for name, method in (("b", "wanda-noised"), ("c", "sink-wanda")):
         write_report(folder / name, pruned_run(model=dense, method=method))
     return EvaluateSpec(
@@ -184,7 +184,8 @@ def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
     for _ in range(1200):
         if path.is_file() and len(path.read_text().splitlines()) > 60:
             break
-        assert not engine().job(record.id).ended, engine().job(record.id).reason
+        current = there(engine().job(record.id))
+        assert not current.ended, current.reason
         engine_wait(record.id)
     until(lambda: engine().progress(record.id).total)  # word of it may come later than the lines
     test = opened(record)
@@ -207,7 +208,8 @@ def test_a_cancelled_evaluation_that_is_resumed_shows_what_comes_in(asked):
     path = engine().store.incoming / record.id / DOCUMENTS
 
     def comes_in(lines: int) -> bool:
-        assert not engine().job(record.id).ended, engine().job(record.id).reason
+        current = there(engine().job(record.id))
+        assert not current.ended, current.reason
         return path.is_file() and len(path.read_text().splitlines()) > lines
 
     until(lambda: comes_in(40))

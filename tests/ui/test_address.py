@@ -81,3 +81,29 @@ def test_a_fragments_late_refresh_leaves_the_new_address_however_late_it_is(monk
     assert page.run().markdown[0].value == "old", "a visitor may go back"
     page.button(key="refresh").click().run()
     assert page.query_params["shown"] in ("old", ["old"]), "and is left there"
+
+
+def opened_after_going(monkeypatch) -> AppTest:
+    clock = [100.0]
+    monkeypatch.setattr("pages.parts.address.time.monotonic", lambda: clock[0])
+    page = AppTest.from_function(_refreshing_page)
+    page.query_params["shown"] = "old"
+    return page.run().button(key="go").click().run()
+
+
+def test_once_the_browser_has_the_new_address_a_link_to_the_old_thing_leads_there_at_once(monkeypatch):
+    page = opened_after_going(monkeypatch)
+    page.button(key="refresh").click().run()  # within a run of the whole page, which the server may have asked for
+    page.query_params["shown"] = "old"
+    assert page.run().markdown[0].value == "new"
+    monkeypatch.setattr("pages.parts.address._refreshes_itself", lambda: True)
+    page.button(key="refresh").click().run()
+    page.query_params["shown"] = "old"
+    assert page.run().markdown[0].value == "old"
+
+
+def test_who_goes_back_in_the_browser_comes_there_at_once(monkeypatch):
+    page = opened_after_going(monkeypatch)
+    monkeypatch.setattr("pages.parts.address._went_back", lambda: True)
+    page.query_params["shown"] = "old"
+    assert page.run().markdown[0].value == "old"

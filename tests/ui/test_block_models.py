@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from analysis.engine import JobRecord
 from analysis.specs import SAMPLINGS, CalibrateSpec, CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, RecordSpec
 from pages.parts.session import engine
 from tests.conftest import GOLDEN
-from tests.helpers import ROOT, edit_config, save_tokenizer
+from tests.helpers import ROOT, edit_config, save_tokenizer, there
 from tests.ui.helpers import texts
 
 pytestmark = pytest.mark.slow
 SAMPLERS = {"sdar": "sdar", "a2d-qwen3": "bd3lm", "nemotron": "nemotron"}
-CALIBRATION = {"samples": 2, "seq_len": 16, "step_interval": 25}
+CALIBRATION: dict[str, Any] = {"samples": 2, "seq_len": 16, "step_interval": 25}
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def made(request, tmp_path_factory) -> Made:
         finished("prune", PruneSpec(model=model, method=method, calibration=calibration))
         for method in ("sink-wanda", "wanda-noised")
     )
-    compare = tuple(ModelSpec(source=str(engine().result(record).folder)) for record in prunings)
+    compare = tuple(ModelSpec(source=str(there(engine().result(record)).folder)) for record in prunings)
     names = ("dense", "sink-wanda", "wanda-noised")
     evaluation = EvaluateSpec(model=model, compare=compare, names=names, tasks=("bundled_agreement",), limit=4, draws=2)
     return Made(

@@ -309,7 +309,8 @@ def test_a_deep_link_outlines_the_head_it_opens(recording):
 def settle(test: AppTest, kind: str) -> AppTest:
     """Waits for the newest job of a kind and runs the page again."""
     job = engine().jobs(kind)[0]
-    assert engine().wait(job.id, 300).state == "done", engine().job(job.id).reason
+    ended = engine().wait(job.id, 300)
+    assert ended.state == "done", ended.reason
     test.run()
     assert not test.exception, test.exception
     assert not test.error
@@ -355,7 +356,8 @@ def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(r
     test.run()
     test.button(key="run_ablation").click().run()
     for job in engine().jobs("ablate")[:2]:
-        assert engine().wait(job.id, 300).state == "done", engine().job(job.id).reason
+        ended = engine().wait(job.id, 300)
+    assert ended.state == "done", ended.reason
     test.run()
     assert not test.exception, test.exception
     table = test.dataframe[0].value

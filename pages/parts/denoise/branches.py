@@ -13,6 +13,7 @@ from analysis.models.prompts import single_token
 from analysis.recording.branching import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
 from analysis.specs import AlternativesSpec, Branch, SinkParams
 from pages.parts import asking, permission, tokens
+from pages.parts.acting import kept_button
 from pages.parts.charts import chart, heading
 from pages.parts.denoise import token_picked
 from pages.parts.denoise.token_picked import Picked
@@ -153,11 +154,11 @@ def _offer(recording: Recording, step: int, position: int, summary: Alternatives
             token, word = row["token"], row["text"]
 
         problem = "This is what stands there." if token is not None and token == here else _refused(recording)
-        pressed = st.button(
+        pressed = kept_button(
             plain(
                 f"Write ‘{shortened(word.strip() or '␣', 20)}’ from here" if token is not None else "Write from here"
             ),
-            key="branch",
+            "branch",
             icon=":material/call_split:",
             type="primary",
             width="stretch",
@@ -207,11 +208,12 @@ def _branch(recording: Recording, step: int, position: int, token: int, word: st
     change = branch_of(recording.trajectory, recording.key, step, position, token, word)
     permission.allow(recording.model.source)
     job = submit("record", branch_request(recording.request(), recording.trajectory, change))
-    token_picked.drop()
     st.session_state.pop("step", None)
-    st.query_params.pop("step", None)
+    # At once: a rerun that was asked for meanwhile ends this one at its next message to the browser.
     play_once(job.id)
     show_recording(job.id)
+    token_picked.drop()
+    st.query_params.pop("step", None)
 
 
 # --- a branch and the text it left ------------------------------------------------------------------------------
