@@ -130,8 +130,8 @@ def grid_beyond_seeds(values: np.ndarray, rows: Sequence[str], columns: Sequence
 
 
 def trials(values: Sequence[float], published: float, undiscounted: float | None, better: int, decimals: int) -> str:
-    """What the best of many trials is worth beside the published setting and no discount. better: 1 where more is
-    better, else −1.
+    """What the best of many trials is worth beside the published setting and no discount, where it beats both in the
+    decimals that are shown. better: 1 where more is better, else −1.
 
     It is the best of those tried on what they were judged by, which is said.
     """
@@ -139,7 +139,9 @@ def trials(values: Sequence[float], published: float, undiscounted: float | None
     if not finite:
         return ""
     best = -max(finite)[1]
-    if not better * (values[best] - published) > _SAME:
+    references = [published] if undiscounted is None else [published, undiscounted]
+    hardest = better * max(better * reference for reference in references)
+    if f"{values[best]:.{decimals}%}" == f"{hardest:.{decimals}%}" or better * (values[best] - hardest) <= 0:
         return ""
     beside = f", {undiscounted:.{decimals}%} without a discount" if undiscounted is not None else ""
     return (
