@@ -23,7 +23,6 @@ from analysis.engine.records import JobRecord, retire
 from analysis.engine.transfer import add_piece, unload, wire_limit
 from analysis.engine.worker import MARK, Order, reason, request_cancel, request_pieces, request_stop, run_job
 from analysis.errors import UserError
-from analysis.jobs import JOBS
 from cache.keys import code_version
 
 CANCEL_GRACE = 6.0  # seconds a cancelled job gets to stop by itself before its worker is killed
@@ -273,12 +272,12 @@ class Dispatcher:
             try:
                 work = Work(list(self._running.values()), self._held, self._refused)
                 place = free_place(record, cluster.places(), work)
-                host = host_for(record, work) if place is None and JOBS[record.kind].short else None
+                host = host_for(record, work) if place is None and record.short else None
                 if host is not None:
                     place = host.place
                 if place is not None:
                     self._hand_over(cluster, record, place, host)
-                elif JOBS[record.kind].short:
+                elif record.short:
                     self.book.update(record.id, waits_for=obstacle(record, work))
             except Exception as error:
                 # Whatever it was, this job ends with the reason and the next one has its turn.
@@ -324,6 +323,7 @@ class Dispatcher:
             mark=mark,
             scratch=str(self.store.scratch),
             guest=host is not None,
+            brief=record.brief,
             workers=place.workers,
             home="" if cluster.remote else str(self.store.root.absolute()),
             code=code_version(),

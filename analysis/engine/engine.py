@@ -191,7 +191,8 @@ class Engine:
             (job for job in self._book.jobs(record.kind) if key and job.key == key and self._left_behind(job)), None
         )
         # What is asked again of an engine that is gone keeps its record, or the next engine would run it once more.
-        record = record.model_copy(update={"key": key})
+        is_short = JOBS[record.kind].is_short
+        record = record.model_copy(update={"key": key, "brief": is_short is not None and is_short(spec)})
         if left is not None:
             visitors = tuple(dict.fromkeys((*left.visitors, *record.visitors))) if left.visitors else ()
             record = record.model_copy(update={"id": left.id, "visitors": visitors})

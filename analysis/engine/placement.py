@@ -65,12 +65,15 @@ def free_place(record: JobRecord, places: Mapping[str, Place], work: Work) -> Pl
 
 
 def host_for(record: JobRecord, work: Work) -> Running | None:
-    """A long job that this short one may run between the steps of: its worker holds the model and has no guest."""
+    """A long job that this short one may run between the steps of: its worker has no guest and holds the model, or this
+    one is brief and brings its own.
+    """
     busy = {run.place.address for run in work.running if run.guest}
     for host in work.hosts:
         ready = host.heard and host.told is None and host.intake is None and not JOBS[host.record.kind].short
+        ready = ready and not (record.brief and host.record.brief)  # one recording after the other
         welcome = host.place.address not in busy and (record.id, host.record.id) not in work.refused
-        if ready and welcome and work.model_at(host) == record.spec.get("model"):
+        if ready and welcome and (record.brief or work.model_at(host) == record.spec.get("model")):
             return host
     return None
 
@@ -78,8 +81,10 @@ def host_for(record: JobRecord, work: Work) -> Running | None:
 def obstacle(record: JobRecord, work: Work) -> str:
     """What a short job waits for that cannot slip in; nothing where it is only not its turn yet."""
     model = record.spec.get("model") or {}
+    refused = any((record.id, host.record.id) in work.refused for host in work.hosts)
+    if record.brief and not refused:
+        return ""
     if any(work.model_at(host) == model for host in work.hosts):
-        refused = any((record.id, host.record.id) in work.refused for host in work.hosts)
         return "the running job to end: the model has changed on disk since it was loaded" if refused else ""
     host = next((host for host in work.hosts if host.heard), None)
     if host is None:

@@ -24,7 +24,7 @@ class JobRecord(BaseModel):
     for that could not slip in. device: where it runs or ran. between: id of the job between whose steps it runs. run:
     name of this try; worker, scheduler: addresses; by these it is found again on a cluster that outlives this server.
     code: version of the code that it was asked of; '' in older records. visitors: who asked, on a server with several;
-    shared: whether one of them lists it for all.
+    shared: whether one of them lists it for all. brief: takes seconds, as its spec says (`Job.is_short`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +51,12 @@ class JobRecord(BaseModel):
     code: str = ""
     visitors: tuple[str, ...] = ()
     shared: bool = False
+    brief: bool = False
+
+    @property
+    def short(self) -> bool:
+        """Whether it may run between the steps of a long job."""
+        return self.brief or JOBS[self.kind].short
 
     @property
     def ended(self) -> bool:

@@ -10,6 +10,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from pydantic import BaseModel
 from analysis import threads
 from analysis.engine.interleaving import TurnTaking
 from analysis.engine.transfer import load_up, piece_of
-from analysis.errors import ModelChanged, UserError, first_line, named_line, os_sentence
+from analysis.errors import ModelChanged, NotEnoughMemory, UserError, first_line, named_line, os_sentence
 from analysis.job_context import Cancelled, Context
 from analysis.jobs import JOBS, known_key
 from analysis.jobs.unchanged import unchanged_models
-from analysis.models.resident import is_resident, resident_spec
+from analysis.models.resident import beside, is_resident, resident_spec
 from analysis.specs import JobSpec, Spec
 from cache.keys import code_version, content_key
 from cache.stores import Stores
@@ -38,9 +39,10 @@ class Order(BaseModel):
 
     id: the job's. run: name of this try, by which it is cancelled.
     folder: where the server would like the job's files; mark: what the file MARK holds there, if the worker sees the
-    same disk. scratch: the folder of all jobs' scratch folders. guest: runs between another job's steps. workers: how
-    many share that machine's cores. home: the server's store, for workers of its own; others have their machine's.
-    code: version of the server's code. limit: bytes that may come back by the wire.
+    same disk. scratch: the folder of all jobs' scratch folders. guest: runs between another job's steps; brief: and may
+    load its model beside that job's. workers: how many share that machine's cores. home: the server's store, for
+    workers of its own; others have their machine's. code: version of the server's code. limit: bytes that may come
+    back by the wire.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Order(BaseModel):
     mark: str
     scratch: str
     guest: bool
+    brief: bool
     workers: int
     home: str
     code: str
@@ -170,6 +173,9 @@ class WorkerContext(Context):
 
     @contextlib.contextmanager
     def within(self, seconds: float, reason: str) -> Iterator[None]:
+        if self._order.guest:  # whose worker is not ended, for that would end its host, too
+            yield
+            return
         self.tell({"bound": {"seconds": seconds, "reason": reason}})
         try:
             yield
@@ -213,17 +219,22 @@ def run_job(text: str) -> dict[str, Any]:
         with contextlib.suppress(UserError):  # which the job meets as well
             context.scratch_name()
         with _turns.guest(context.check) if order.guest else _turns.host():
-            if order.guest and not (isinstance(spec, JobSpec) and is_resident(spec.model)):
-                return {"not_resident": True}
             run = JOBS[order.kind].run
             assert run is not None  # others are not handed to workers
-            with unchanged_models(spec):
+            brought: AbstractContextManager[None] = contextlib.nullcontext()
+            if order.guest and not (isinstance(spec, JobSpec) and is_resident(spec.model)):
+                if not (order.brief and isinstance(spec, JobSpec)):
+                    return {"not_resident": True}
+                brought = beside(spec.model, context)
+            with unchanged_models(spec), brought:
                 outcome = run(spec, context)
         freight = load_up(outcome, context.folder, context.shared, order.limit)
         scratch = context.scratch_name()
         if not context.shared:
             context.clear_scratch()
         return {"summary": outcome.summary, "key": outcome.key, "scratch": scratch, **freight}
+    except NotEnoughMemory as error:
+        return {"not_resident": True} if order.guest else {"error": str(error)}
     except Cancelled:
         return {"error": "Cancelled."}
     except ModelChanged as error:

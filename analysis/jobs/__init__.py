@@ -17,7 +17,7 @@ from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, Summary, result_key
 from analysis.jobs.pruning import dense_statistics, estimate, footprint, prune
 from analysis.jobs.recording_sets import record_set
-from analysis.jobs.recordings import noise, record, reference
+from analysis.jobs.recordings import is_short, noise, record, reference
 from analysis.jobs.suggestion import suggest
 from analysis.jobs.summaries import (
     AblateSetPartial,
@@ -105,7 +105,8 @@ class Job(Generic[SpecType, Summary]):
     one that the engine works off itself by asking for others (`engine/sweeps.py`). summary: what it says when it is
     done; partial: while it runs, fields of `Progress.details`. stored: whether its result is kept, so that the same
     question is answered by reading. short: takes seconds and only looks at its spec's `model`, so it may run between
-    the steps of a long job. lasting: its records are kept, those of others only for the newest jobs."""
+    the steps of a long job that holds this model. is_short: says so of a spec where only some are; such a job may load
+    its model beside the one that is held. lasting: its records are kept, those of others only for the newest jobs."""
 
     name: str
     title: str
@@ -115,13 +116,23 @@ class Job(Generic[SpecType, Summary]):
     partial: type[Mapping[str, object]] = NoSummary
     stored: bool = True
     short: bool = False
+    is_short: Callable[[SpecType], bool] | None = None
     lasting: bool = False
 
 
 JOBS: Registry[Job[Any, Any]] = Registry(
     Job("load", "Load a model", load_model, LoadSpec, LoadSummary, stored=False, short=True),
     Job("unload", "Unload the model", unload_model, UnloadSpec, NoSummary, stored=False),
-    Job("record", "Record a trajectory", record, RecordSpec, RecordSummary, RecordPartial, lasting=True),
+    Job(
+        "record",
+        "Record a trajectory",
+        record,
+        RecordSpec,
+        RecordSummary,
+        RecordPartial,
+        is_short=is_short,
+        lasting=True,
+    ),
     Job("record_set", "Record a set of prompts", record_set, RecordSetSpec, RecordSetSummary, lasting=True),
     Job("attention_map", "Fetch an attention map", attention_map, AttentionMapSpec, AttentionMapSummary, short=True),
     Job("alternatives", "Read the alternatives", alternatives, AlternativesSpec, AlternativesSummary, short=True),

@@ -14,6 +14,7 @@ from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import RecordSummary, ReplaySummary
+from analysis.models.checkpoint import find
 from analysis.models.memory import need_of
 from analysis.models.resident import free_memory, resident_model
 from analysis.recording import collecting
@@ -25,6 +26,24 @@ from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
 if TYPE_CHECKING:
     from analysis.models.load import LoadedModel
     from analysis.recording.steps import Step
+
+
+SHORT_BYTES = 2**29  # weights of a model that is loaded in a second or two
+SHORT_WORK = 1e12  # bytes of weights times tokens: about ten seconds of one CPU in float32
+
+
+def is_short(spec: RecordSpec) -> bool:
+    """Whether a recording is a matter of seconds on any device, by the weights on this disk and its forwards' tokens.
+
+    A character counts as a token, so a prompt is rather thought too long.
+    """
+    try:
+        checkpoint = find(spec.model.source, spec.model.paradigm)
+        weights = 0 if checkpoint is None else sum(file.stat().st_size for file in checkpoint.weight_files)
+    except (UserError, OSError):  # said where the job is asked for
+        return False
+    tokens = spec.sampling.forwards() * spec.sampling.length(len(spec.prompt))
+    return 0 < weights <= SHORT_BYTES and weights * tokens <= SHORT_WORK
 
 
 def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:

@@ -1,7 +1,8 @@
 """The one model a worker keeps between jobs. torch is imported only when a model is needed."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from analysis import threads
@@ -15,15 +16,33 @@ if TYPE_CHECKING:
 LOAD_SECONDS, LOAD_RATE = 600.0, 10e6  # a load may take so long, and a second more for so many bytes of weights
 
 _resident: "LoadedModel | None" = None
+_beside: "LoadedModel | None" = None
 
 
 def resident_model(spec: ModelSpec, context: Context) -> "LoadedModel":
     """The model of `spec`: the one held if it is that, else loaded in its place. A failed load leaves the old one."""
     global _resident
+    if _beside is not None and _beside.spec == spec:
+        return _beside
     if _resident is not None and is_resident(spec):
         return _resident
     _resident = loaded(spec, context, _resident, release_resident)
     return _resident
+
+
+@contextmanager
+def beside(spec: ModelSpec, context: Context) -> Iterator[None]:
+    """Within it a second model is there, which `resident_model` gives for its `spec`; the one that is held stays so.
+
+    For who has the only turn to compute. Raises what `load` raises, NotEnoughMemory where there is no room for both.
+    """
+    global _beside
+    _beside = loaded(spec, context)
+    try:
+        yield
+    finally:
+        _beside = None
+        gc.collect()
 
 
 def loaded(

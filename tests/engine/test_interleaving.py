@@ -110,6 +110,25 @@ def test_a_short_job_that_needs_another_model_waits_and_says_for_what(engine, tm
     assert engine.job(other.id).started >= engine.job(long.id).finished
 
 
+def test_a_recording_of_seconds_brings_its_own_model_and_the_host_keeps_its_own(engine, tmp_path):
+    tiny = ModelSpec(source=str(save_tiny(tmp_path / "tiny", LlamaForCausalLM, LlamaConfig)), device="cpu")
+    sampling = LLaDASampling(gen_length=4, steps=4, temperature=1.0)
+    spec = RecordSpec(model=CPU, prompt="tom has a", sampling=sampling, seed=5)
+    alone = engine.wait(engine.submit("record", spec).id, PATIENCE)
+    before = open_trajectory(engine.result(alone).file)
+    engine.store.delete_result(alone.key)
+    long = engine.submit("paced", PacedSpec(model=tiny, tag="keeps tiny", steps=100, seconds=0.1, load=True))
+    running(engine, long)
+    again = engine.wait(engine.submit("record", spec).id, PATIENCE)
+    assert (again.state, again.between) == ("done", long.id), again.reason
+    after = open_trajectory(engine.result(again).file)
+    assert (before.tokens == after.tokens).all() and (before.mass == after.mass).all()
+    look = engine.submit("attention_map", AttentionMapSpec(model=tiny, tokens=(5, 6), layer=0, head=0))
+    look = engine.wait(look.id, PATIENCE)
+    assert (look.state, look.between) == ("done", long.id), look.reason
+    engine.cancel(long.id)
+
+
 def test_a_guest_never_loads_a_model_that_changed_on_disk(engine, tmp_path):
     folder = tmp_path / "tiny"
     save_tiny(folder, LlamaForCausalLM, LlamaConfig)

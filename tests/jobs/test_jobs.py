@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from analysis.engine.records import JobRecord, read_record
 from analysis.jobs import JOBS, Job, PruneSummary, RecordSummary
 from analysis.registry import Registry
-from analysis.specs import JobSpec, ModelSpec, PruneSpec, RecordSpec, Spec
+from analysis.specs import JobSpec, LLaDASampling, ModelSpec, PruneSpec, RecordSpec, Spec
 
 STORED = {"id": "a1", "kind": "record", "spec": {"prompt": "one day"}, "state": "done", "created": 1.0}
 
@@ -56,3 +56,16 @@ def test_parameters_and_summaries_are_read_as_what_the_row_says_only():
 def test_what_is_kept_or_runs_between_steps_is_asked_of_a_model(job: Job):
     assert issubclass(job.spec, JobSpec) or not (job.stored or job.short)
     assert job.spec.__doc__ and job.summary.__doc__
+
+
+def test_a_recording_is_short_by_its_weights_and_the_tokens_of_its_forwards(tmp_path):
+    def short(**fields):
+        sampling = {"gen_length": 48, "steps": 48} | fields.pop("sampling", {})
+        spec = RecordSpec(sampling=LLaDASampling(**sampling), **{"prompt": "the key is red. ", **fields})
+        return JOBS["record"].is_short(spec)
+
+    assert short()
+    assert not short(prompt="the key is red. " * 2000)
+    assert not short(sampling={"gen_length": 2048, "steps": 2048})
+    assert not short(model=ModelSpec(source=str(tmp_path / "nothing")))
+    assert not short(model=ModelSpec(source="someone/not-downloaded"))
