@@ -138,7 +138,8 @@ def test_a_guest_never_loads_a_model_that_changed_on_disk(engine, tmp_path):
     save_tiny(folder, LlamaForCausalLM, LlamaConfig, seed=5)
     look = engine.submit("attention_map", AttentionMapSpec(model=tiny, tokens=(5, 6, 7), layer=0, head=0))
     assert "changed on disk" in until(lambda: engine.job(look.id).waits_for)
-    assert engine.wait(long.id, PATIENCE).state == "done"
+    finished = engine.wait(long.id, PATIENCE)
+    assert (finished.state, "changed" in finished.reason) == ("failed", True), finished.reason
     assert engine.wait(look.id, PATIENCE).state == "done"
 
 
