@@ -109,13 +109,14 @@ def main(arguments: list[str] | None = None) -> int:
             thread.start()
         for thread in threads[:-1]:
             thread.join()
-        deadline = time.monotonic() + options.patience
+        deadline, half = time.monotonic() + options.patience, 0
         while any(not job.ended for job in engine.jobs()) and time.monotonic() < deadline:
+            half = half or (memory().rss if 2 * sum(job.ended for job in engine.jobs()) > len(asked) else 0)
             time.sleep(0.2)
         over.set()
         threads[-1].join()
         jobs, after = engine.jobs(), memory().rss
-    return report(jobs, asked, killed, options, (before, after), time.monotonic() - began)
+    return report(jobs, asked, killed, options, (before, half, after), time.monotonic() - began)
 
 
 def report(
@@ -123,7 +124,7 @@ def report(
     asked: dict[str, str],
     killed: list[int],
     options: argparse.Namespace,
-    memory: tuple[int, int],
+    memory: tuple[int, int, int],
     seconds: float,
 ) -> int:
     """Prints the table; returns the exit status."""
@@ -143,7 +144,8 @@ def report(
         "ran to the end twice": len(twice),
         "workers killed": len(killed),
         "server memory before, MB": round(memory[0] / 1e6),
-        "server memory after, MB": round(memory[1] / 1e6),
+        "server memory when half had ended, MB": round(memory[1] / 1e6),
+        "server memory after, MB": round(memory[2] / 1e6),
         "seconds": round(seconds),
     }
     for kind, count in sorted(Counter(asked.values()).items()):
