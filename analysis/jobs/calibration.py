@@ -40,7 +40,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
         )
     from analysis.calibration.noised_text import refuse_noise
     from analysis.calibration.runners import Resident, Runner, Streamed
-    from analysis.models.load import free_bytes
+    from analysis.models.devices import free_bytes
     from analysis.models.tokenizer import token_strings
     from analysis.provenance import environment
     from analysis.tuning.collect import fill, plan

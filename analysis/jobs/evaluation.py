@@ -44,7 +44,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     context.progress("starting lm-eval")
     from analysis.evaluation import live
     from analysis.evaluation.tasks import fitting, load_benchmarks
-    from analysis.models.load import pick_device
+    from analysis.models.devices import pick_device
     from analysis.provenance import environment
 
     tokenizer = _tokenizer(spec, opened[0])
@@ -241,7 +241,7 @@ class _Models:
         gc.collect()
 
     def _all_fit(self, opened: list[Checkpoint]) -> bool:
-        from analysis.models.load import free_bytes, pick_device
+        from analysis.models.devices import free_bytes, pick_device
 
         need: dict[str, float] = {}
         for model, checkpoint in zip(self._specs, opened, strict=True):

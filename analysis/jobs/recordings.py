@@ -69,7 +69,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         )
     beside = need_of(model.checkpoint, spec.model, positions).beside
     if beside:
-        from analysis.models.load import free_bytes
+        from analysis.models.devices import free_bytes
 
         room = free_bytes(model.device.type)
         if beside > room:

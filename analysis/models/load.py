@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
 import torch
 from torch import nn
 from transformers import (
@@ -27,9 +26,8 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from analysis import attention
-from analysis.allotment import allotted_memory
-from analysis.errors import ModelChanged, NotEnoughMemory, UserError, first_line
-from analysis.models import blockwise, canvas, converted, dream, llada, mixtures, sliced
+from analysis.errors import ModelChanged, UserError, first_line
+from analysis.models import blockwise, canvas, converted, devices, dream, llada, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
 from analysis.models.canvas_blocks import attach_readers
 from analysis.models.checkpoint import Checkpoint, read_json
@@ -240,21 +238,21 @@ def load(
     room is needed. Raises UserError for every kind of bad input.
     """
     register()
-    device = pick_device(spec.device)
+    device = devices.pick_device(spec.device)
     reclaimable = _reclaimable(held, device)
     width = _width(spec, device)
     checkpoint = fetched(spec, progress, held)
     config = config_of(checkpoint)
     # The logits of a canvas are no small part, and come whatever is written; the cache grows with the text.
     need = int(checkpoints.weight_bytes(checkpoint, width) * _HEADROOM) + need_of(checkpoint, spec, 0).logits
-    device_map = placement(need, device, reclaimable, spec)
+    device_map = devices.placement(need, device, reclaimable, spec)
     tokenizer = load_tokenizer(checkpoint.folder, config)
     mask_token = mask_token_of(checkpoint, config, tokenizer)
-    if reclaimable and need > free_bytes(device):
+    if reclaimable and need > devices.free_bytes(device):
         release()
     progress("reading weights")
     content = checkpoints.fingerprint(checkpoint)
-    network = _network(checkpoint, config, width, device_map, free_bytes(device), device)
+    network = _network(checkpoint, config, width, device_map, devices.free_bytes(device), device)
     if checkpoints.fingerprint(checkpoint) != content:
         raise ModelChanged(spec.source)
     check_finite(state(network), f"The weights in '{checkpoint.folder}' cannot be used")
@@ -284,10 +282,10 @@ def fetched(
     """
     checkpoint = checkpoints.find(spec.source, spec.paradigm)
     if checkpoint is None:
-        device = pick_device(spec.device)
+        device = devices.pick_device(spec.device)
         progress("asking the hub")
         need = checkpoints.remote_bytes(spec.source, _width(spec, device), spec.paradigm)
-        placement(int(need * _HEADROOM), device, _reclaimable(held, device), spec)
+        devices.placement(int(need * _HEADROOM), device, _reclaimable(held, device), spec)
         progress(f"downloading {need / 1e9:.1f} GB")
         checkpoint = checkpoints.download(spec.source, spec.paradigm)
     return checkpoint
@@ -307,7 +305,7 @@ def random_like(model: LoadedModel, seed: int) -> LoadedModel:
 
     Raises UserError when there is no memory for it beside the model.
     """
-    placement(int(model.bytes * _HEADROOM), model.device.type, 0, model.spec)
+    devices.placement(int(model.bytes * _HEADROOM), model.device.type, 0, model.spec)
     torch.manual_seed(seed)
     with torch.device(model.device):
         network = AutoModelForCausalLM.from_config(
@@ -316,55 +314,6 @@ def random_like(model: LoadedModel, seed: int) -> LoadedModel:
     drawn = replace(model, network=network.eval(), fingerprint=f"random-{seed}-{model.fingerprint[:16]}")
     make_bidirectional(drawn)
     return drawn
-
-
-def pick_device(device: str) -> str:
-    """cuda, mps or cpu. Raises UserError for a device this machine lacks."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return next(name for name, available in there.items() if available)
-    if not there[device]:
-        names = ", ".join(name for name, available in there.items() if available)
-        raise UserError(f"This machine has no {device} device that torch can use. Available: {names}.")
-    return device
-
-
-def free_bytes(device: str) -> int:
-    """Bytes free on a kind of device; for CUDA the most on any one GPU."""
-    if device == "cuda":
-        return max(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
-    if device == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    # A container's limit is not in the machine's figure.
-    limit = allotted_memory() - psutil.Process().memory_info().rss
-    return max(0, min(psutil.virtual_memory().available, limit))
-
-
-def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str | dict[str, Any]:
-    """A device map for `need` bytes: one device where it fits, else spread over all GPUs and the CPU's memory, and
-    where the spec says so the disk.
-
-    Raises UserError, with both figures, when there is not enough.
-    """
-    there = free_bytes(device) + reclaimable
-    if need <= there:
-        if device == "cuda":
-            frees = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
-            return {"": frees.index(max(frees))}
-        return {"": device}
-    if device == "cuda":
-        gpus = sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
-        there = gpus + free_bytes("cpu") + reclaimable
-        if need <= there:
-            return "auto"
-    if spec.offload == "disk" and device != "mps":
-        return "auto"
-    halves = spec.dtype == "auto" and device == "cpu" and need / 2 <= there
-    hint = "Choose bfloat16, which needs half." if halves else "Choose a smaller model or a larger machine."
-    raise NotEnoughMemory(
-        f"Not enough memory for '{spec.source}': it needs {need / 1e9:.1f} GB on {device} and there are "
-        f"{there / 1e9:.1f} GB. {hint}"
-    )
 
 
 def config_of(checkpoint: Checkpoint, fits: bool = True) -> Any:

@@ -93,7 +93,7 @@ def release_resident() -> None:
 
 def free_memory() -> int:
     """Bytes free in the worker's main memory, a container's limit included."""
-    from analysis.models.load import free_bytes
+    from analysis.models.devices import free_bytes
 
     return free_bytes("cpu")
 

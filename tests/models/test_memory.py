@@ -9,7 +9,7 @@ from transformers import DiffusionGemmaForBlockDiffusion, DynamicCache
 
 from analysis import jobs
 from analysis.errors import NotEnoughMemory, UserError
-from analysis.models import load as loading
+from analysis.models import devices
 from analysis.models.checkpoint import open_folder
 from analysis.models.load import load
 from analysis.models.memory import gigabytes, need_of
@@ -52,7 +52,7 @@ def test_a_text_whose_cache_and_logits_do_not_fit_is_refused_before_it_is_writte
     release_resident()
     try:
         jobs.record(spec, QuietContext(tmp_path))
-        monkeypatch.setattr(loading, "free_bytes", lambda device: 30_000)
+        monkeypatch.setattr(devices, "free_bytes", lambda device: 30_000)
         monkeypatch.setattr("analysis.jobs.recordings.free_memory", lambda: 2**30)
         with pytest.raises(UserError, match="the cache of 18 tokens and the logits of a canvas take"):
             jobs.record(spec, QuietContext(tmp_path))
@@ -64,7 +64,7 @@ def test_a_text_whose_cache_and_logits_do_not_fit_is_refused_before_it_is_writte
 def test_what_does_not_fit_lies_on_the_disk_and_gives_the_same_numbers(name, monkeypatch):
     whole = load(ModelSpec(source=str(GOLDEN / name), device="cpu"))
     size = whole.bytes
-    monkeypatch.setattr(loading, "free_bytes", lambda device: size // 3)
+    monkeypatch.setattr(devices, "free_bytes", lambda device: size // 3)
     with pytest.raises(NotEnoughMemory):
         load(ModelSpec(source=str(GOLDEN / name), device="cpu"))
     spread = load(ModelSpec(source=str(GOLDEN / name), device="cpu", offload="disk"))

@@ -25,7 +25,7 @@ from transformers import (
 
 from analysis.errors import UserError
 from analysis.models import checkpoint as checkpoints
-from analysis.models import converted
+from analysis.models import converted, devices
 from analysis.models import load as loading
 from analysis.models.architectures import identify
 from analysis.models.load import load
@@ -325,7 +325,7 @@ def test_a_llada_that_is_not_llama_shaped_is_refused_with_the_reason(tmp_path, m
 
 def test_too_little_memory_is_said_before_loading_with_both_figures(tmp_path, monkeypatch):
     save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig)
-    monkeypatch.setattr(loading, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(devices, "free_bytes", lambda device: 1000)
     monkeypatch.setattr(loading, "_network", lambda *_: pytest.fail("weights were read"))
     message = refusal(tmp_path)
     assert "Not enough memory" in message
@@ -334,7 +334,7 @@ def test_too_little_memory_is_said_before_loading_with_both_figures(tmp_path, mo
 
 def test_half_precision_is_proposed_where_it_would_fit(tmp_path, monkeypatch):
     found = checkpoints.open_folder(save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig))
-    monkeypatch.setattr(loading, "free_bytes", lambda device: int(checkpoints.weight_bytes(found, 4) * 0.8))
+    monkeypatch.setattr(devices, "free_bytes", lambda device: int(checkpoints.weight_bytes(found, 4) * 0.8))
     assert "bfloat16" in refusal(tmp_path)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from analysis.errors import UserError
 from analysis.models import checkpoint as checkpoints
-from analysis.models import load as loading
+from analysis.models import devices
 from analysis.models.load import load
 from analysis.pruning import speed as speeds
 from analysis.pruning import structured
@@ -113,7 +113,7 @@ def test_a_sliced_model_is_smaller_and_no_more_is_claimed_than_measured(pruned):
 
 
 def test_sizes_come_even_where_there_is_no_room_for_both(pruned, monkeypatch):
-    monkeypatch.setattr(loading, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(devices, "free_bytes", lambda device: 1000)
     result = footprint(DENSE, ModelSpec(source=str(pruned["2:4"])), QUICK)
     assert result.speed is None
     assert "The speed was not measured: Not enough memory" in result.statement

@@ -532,7 +532,7 @@ def test_jobs_keep_the_folder_in_the_store(bundled, tmp_path):
 
 
 def test_a_model_that_does_not_fit_is_streamed(tmp_path, monkeypatch):
-    monkeypatch.setattr("analysis.models.load.free_bytes", lambda device: 1000)
+    monkeypatch.setattr("analysis.models.devices.free_bytes", lambda device: 1000)
     monkeypatch.setattr("analysis.models.resident._resident", None)
     context = QuietContext(tmp_path)
     model = model_to_prune(PruneSpec(out=str(tmp_path / "p")), context)
