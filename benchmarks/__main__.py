@@ -103,7 +103,7 @@ def run(benchmark: Benchmark, quick: bool) -> Measured:
 
 def table(measured: Sequence[Measured]) -> str:
     """When, where and with what it was measured, and a row for each ratio, as Markdown."""
-    from analysis.provenance import environment
+    from analysis.machine.provenance import environment
 
     made = environment()
     hardware, versions = made["hardware"], made["versions"]

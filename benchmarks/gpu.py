@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis import attention, threads
+from analysis import attention
 from analysis.calibration.activations import feature_scores
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident
 from analysis.job_context import SilentContext
 from analysis.jobs import JOBS
+from analysis.machine import threads
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
 from analysis.models.load import LoadedModel, load, register
 from analysis.specs import CalibrationParams, DiscountParams, LLaDASampling, ModelSpec, PruneSpec, RecordSpec

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis import threads
-from analysis.allotment import allotted_cpus
 from analysis.job_context import SilentContext
+from analysis.machine import threads
+from analysis.machine.allotment import allotted_cpus
 from analysis.models.load import LoadedModel, load
 from analysis.pruned.compare import compare
 from analysis.recording.collecting import record

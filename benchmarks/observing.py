@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from analysis import attention, threads
+from analysis import attention
+from analysis.machine import threads
 from analysis.models import blockwise
 from analysis.models.load import load, register
 from analysis.recording.denoising import denoise

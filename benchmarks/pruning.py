@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from analysis import threads
-from analysis.allotment import allotted_cpus
 from analysis.calibration.activations import feature_scores
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident
 from analysis.job_context import SilentContext
+from analysis.machine import threads
+from analysis.machine.allotment import allotted_cpus
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
 from analysis.models.load import LoadedModel, load, register
 from analysis.pruning import dense, pipeline

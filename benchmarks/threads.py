@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from analysis.allotment import allotted_cpus
-from analysis.threads import SPIN_COUNT
+from analysis.machine.allotment import allotted_cpus
+from analysis.machine.threads import SPIN_COUNT
 from benchmarks.ratios import Ratio, paired
 
 OURS = f"SinkScope's: looks {int(SPIN_COUNT):,} times, then sleeps"

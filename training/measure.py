@@ -22,8 +22,8 @@ from analysis.evaluation.likelihood import Request, log_likelihoods
 from analysis.evaluation.significance import Difference, Estimate, average, average_difference, estimate
 from analysis.job_context import SilentContext
 from analysis.jobs.recording_sets import record_set
+from analysis.machine.provenance import environment
 from analysis.models.load import LoadedModel, load
-from analysis.provenance import environment
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune
 from analysis.recording import set_exhibits, set_measures

@@ -17,8 +17,8 @@ from typing import Any
 
 from analysis.bundled.heldout import ONE_IN
 from analysis.bundled.world import PEOPLE
+from analysis.machine.provenance import environment
 from analysis.models.registry import BUNDLED
-from analysis.provenance import environment
 from analysis.recording.set_verdicts import layers_in_words
 from analysis.sinks.movement import MOVEMENT_NULLS
 from training.stream import GAMES_ALONE, GAMES_UNTIL, LENGTHS

@@ -26,8 +26,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from analysis.machine.provenance import environment
 from analysis.models import llada, load
-from analysis.provenance import environment
 from training.stream import TOKENS, batch, games_at
 from training.tokenizer import BOS, EOS, MASK, PAD, build_tokenizer
 

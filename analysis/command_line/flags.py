@@ -12,9 +12,10 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from analysis import outputs, threads
+from analysis import outputs
 from analysis.errors import UserError, shorten
 from analysis.job_context import SilentContext
+from analysis.machine import threads
 from analysis.specs import Spec, choices, help_text
 from analysis.specs.base import beyond_choices, in_bytes
 

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import outputs, threads
+from analysis import outputs
 from analysis.command_line.flags import add_flags, field_of, folder_beside, given
 from analysis.command_line.sweep import followed, foreseen, say
 from analysis.errors import UserError
+from analysis.machine import threads
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study import findings as findings_file
 from analysis.study import rules

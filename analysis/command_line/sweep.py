@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import outputs, threads
+from analysis import outputs
 from analysis.command_line.flags import add_flags, field_of, folder_beside, given, listed_words
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import SWEEP_FLAGS
 from analysis.evaluation.items_file import DOCUMENTS
+from analysis.machine import threads
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import (

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from analysis import threads
-from analysis.allotment import allotted_memory
 from analysis.engine.worker import TOPIC
 from analysis.errors import UserError
+from analysis.machine import threads
+from analysis.machine.allotment import allotted_memory
 from cache import environment
 
 CONNECT_TIMEOUT = 10  # seconds

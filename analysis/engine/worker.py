@@ -16,13 +16,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from analysis import threads
 from analysis.engine.interleaving import TurnTaking
 from analysis.engine.transfer import load_up, piece_of
 from analysis.errors import ModelChanged, NotEnoughMemory, UserError, first_line, named_line, os_sentence
 from analysis.job_context import Cancelled, Context
 from analysis.jobs import JOBS, known_key
 from analysis.jobs.unchanged import unchanged_models
+from analysis.machine import threads
 from analysis.models.resident import beside, is_resident, resident_spec
 from analysis.specs import JobSpec, Spec
 from cache.keys import code_version, content_key

@@ -40,9 +40,9 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
         )
     from analysis.calibration.noised_text import refuse_noise
     from analysis.calibration.runners import Resident, Runner, Streamed
+    from analysis.machine.provenance import environment
     from analysis.models.devices import free_bytes
     from analysis.models.tokenizer import token_strings
-    from analysis.provenance import environment
     from analysis.tuning.collect import fill, plan
 
     refuse_noise(model, spec.calibration)

@@ -44,8 +44,8 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     context.progress("starting lm-eval")
     from analysis.evaluation import live
     from analysis.evaluation.tasks import fitting, load_benchmarks
+    from analysis.machine.provenance import environment
     from analysis.models.devices import pick_device
-    from analysis.provenance import environment
 
     tokenizer = _tokenizer(spec, opened[0])
     chat = _chat(spec, opened[0], tokenizer)

@@ -14,7 +14,6 @@ from typing import Any, Literal, Protocol, get_args, get_origin
 
 import numpy as np
 
-from analysis import threads
 from analysis.calibration.noise import why_steps_count_alike
 from analysis.errors import UserError
 from analysis.evaluation import comparing, results, significance
@@ -24,6 +23,7 @@ from analysis.jobs.evaluation import evaluate
 from analysis.jobs.outcome import result_key
 from analysis.jobs.pruning import prune
 from analysis.jobs.summaries import EvaluateSummary
+from analysis.machine import threads
 from analysis.models.checkpoint import find, fingerprint
 from analysis.registry import Attached
 from analysis.sinks.discount import step_weights

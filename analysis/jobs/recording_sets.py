@@ -44,7 +44,7 @@ class _Plan:
 def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummary]:
     """Records the prompts, lets random-weight models see the same inputs, and keeps what is measured of each."""
     model = resident_model(spec.model, context)
-    from analysis.provenance import environment
+    from analysis.machine.provenance import environment
     from analysis.recording.denoising import stop_tokens
 
     started = time.perf_counter()

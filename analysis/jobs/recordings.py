@@ -177,10 +177,10 @@ def _recording(
     **facts: Any,
 ) -> trajectories.Trajectory:
     """Arrays of `trajectory.record` with everything about the model they came from. reads: of its causal encoder."""
+    from analysis.machine.provenance import environment
     from analysis.models.experts import expert_layers
     from analysis.models.layout import layout_of
     from analysis.models.tokenizer import token_strings
-    from analysis.provenance import environment
     from analysis.recording.denoising import stop_tokens
 
     occurring = np.unique(np.concatenate([arrays["tokens"].ravel(), arrays["final"]])).tolist()

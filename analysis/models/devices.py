@@ -5,8 +5,8 @@ from typing import Any
 import psutil
 import torch
 
-from analysis.allotment import allotted_memory
 from analysis.errors import NotEnoughMemory, UserError
+from analysis.machine.allotment import allotted_memory
 from analysis.specs import ModelSpec
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from analysis import threads
 from analysis.job_context import Context
+from analysis.machine import threads
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from analysis.errors import UserError
+from analysis.machine.provenance import environment
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint
-from analysis.provenance import environment
 from analysis.pruning.speed import Speed, measure
 from analysis.specs import FootprintParams, ModelSpec
 

@@ -7,9 +7,9 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
+from analysis.machine.provenance import environment
 from analysis.models.load import LoadedModel
 from analysis.models.projection_names import expert_of, kind_of
-from analysis.provenance import environment
 from analysis.pruned.report_file import FORMAT, Report
 from analysis.specs import ModelSpec, PruneSpec
 from analysis.specs.commands import command

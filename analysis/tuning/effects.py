@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.machine.threads import one_blas_thread
 from analysis.sinks.definitions import moments
 from analysis.sinks.discount import discounted, scored_mass, sink_scores, standardised, token_weights
 from analysis.specs import DiscountParams
-from analysis.threads import one_blas_thread
 
 # Of z, between bins; below and above lie one bin each. Every threshold k that can be set is an edge; below them φ is
 # smooth.

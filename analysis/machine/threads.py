@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import psutil
 
-from analysis.allotment import allotted_cpus
+from analysis.machine.allotment import allotted_cpus
 from cache import environment
 
 SPIN_COUNT = "10000"
