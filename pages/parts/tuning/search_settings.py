@@ -28,7 +28,7 @@ _ONLY_TYPED = "include_path"  # a folder whose functions are run is given on the
 def search_controls(statistics_spec: CalibrateSpec, setting: TuneParams) -> tuple[SuggestSpec | None, str]:
     """The controls of a search around `setting` with the statistics of `asked`: its spec, or why there is none."""
     values: dict[str, Any] = {}
-    columns = st.columns([1, 3, 1, 1])
+    columns = st.columns([1.4, 2.6, 1, 1])
     with columns[0]:
         values["objective"] = controls.draw(
             SuggestSpec,
