@@ -190,8 +190,8 @@ def _kinds(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, sp
     chart(
         "Which tokens are sinks",
         f"The sinks of every step by kind. {moving}{beside}",
-        f"An undecided token is {kinds[0]} wherever it stands; then its position decides (first, last), then its "
-        f"text.\n\n{definition_formula(params)}",
+        f"An undecided token is {plain(kinds[0])} wherever it stands; then its position decides (first, last), then "
+        f"its text.\n\n{definition_formula(params)}",
         figures.kinds_over_steps(counts, kinds, x_title),
         "kinds_over_steps",
         pd.concat(tables),

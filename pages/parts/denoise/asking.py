@@ -236,9 +236,10 @@ def _plan(
         size = f" The recording takes about {megabytes:,.1f} MB."
         need = need_of(checkpoint, model, sampling.length(given))
         if need.beside:
+            weights, cache, logits = map(gigabytes, (need.weights, need.cache, need.logits))
             size += (
-                f" Beside the weights of {gigabytes(need.weights)} the cache takes {gigabytes(need.cache)} and the "
-                f"logits of a canvas {gigabytes(need.logits)}: computed from shapes."
+                f" Beside the weights of {plain(weights)} the cache takes {plain(cache)} and the logits of a canvas "
+                f"{plain(logits)}: computed from shapes."
             )
     return (
         f"{sampling.gen_length:d} new tokens in {steps:d} steps{rest} with {code(model.source)}, seed {seed:d}.{size}"

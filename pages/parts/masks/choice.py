@@ -245,7 +245,7 @@ def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
         if run is None or floor is None or floor.names != run.masks.names:
             continue
         st.caption(
-            f"Calibration seeds {info.spec.calibration.seed} and {info.other_seed}, without a discount, from the "
+            f"Calibration seeds {info.spec.calibration.seed:d} and {info.other_seed:d}, without a discount, from the "
             "statistics that Tuning has stored."
         )
         return floor

@@ -44,7 +44,7 @@ def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) 
     shared = {geometry.heads // first.masks.kv_heads(layer) for layer in range(geometry.layers)}
     if max(shared) > 1 and part in compare.SHARED:
         several = " or ".join(map(str, sorted(shared)))
-        st.caption(f"{several} query heads share one key/value head, so neighbouring cells are the same.")
+        st.caption(f"{plain(several)} query heads share one key/value head, so neighbouring cells are the same.")
     table = table_of(counts, beside, "layer", "head")
     chart(
         f"{measure.title} by layer and head, {part}",

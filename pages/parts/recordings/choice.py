@@ -263,7 +263,7 @@ def _described(split: Split, noise: str | None) -> str:
     told = (
         "tokens that are not decided yet: random ones" if noise == "uniform" and "[MASK]" in split.help else split.help
     )
-    return f"- {undecided_named(split.name, noise)}: {told}"
+    return f"- {plain(undecided_named(split.name, noise))}: {told}"
 
 
 def sink_controls(stacked: bool = False, key: str = "") -> SinkParams:
