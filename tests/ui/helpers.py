@@ -1,5 +1,7 @@
 """Opening pages in Streamlit's own test runner, and reading what they say."""
 
+from typing import Any
+
 from streamlit.testing.v1 import AppTest
 
 from tests.helpers import ROOT
@@ -27,3 +29,8 @@ def texts(test: AppTest) -> str:
     """Everything the page says outside of widgets, a line each."""
     elements = [*test.text, *test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]
     return "\n".join(element.value for element in elements)
+
+
+def prompt_box(test: AppTest) -> Any:
+    """The box of Denoise for the prompt, among the other boxes of text."""
+    return next(area for area in test.text_area if area.label == "Prompt")

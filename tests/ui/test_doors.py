@@ -12,7 +12,7 @@ from analysis.specs import LLaDASampling, RecordSpec
 from pages.parts.session import engine
 from pages.parts.trouble import why
 from tests.helpers import ROOT
-from tests.ui.helpers import another_model, texts
+from tests.ui.helpers import another_model, prompt_box, texts
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +107,7 @@ PROMPTS = {"long": "x " * 30_000, "NUL": "a\0b", "empty": "", "blank": "  ", "pi
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 def test_any_prompt_is_taken_or_refused_in_a_sentence(prompt, recording):
     test = visit("pages/denoise.py", recording=recording.id)
-    test.text_area[0].set_value(prompt).run()
+    prompt_box(test).set_value(prompt).run()
     before = len(engine().jobs("record"))
     if test.button(key="record").disabled:  # what speaks against it is said beforehand
         assert "Shorten it" in told(test) or "empty" in told(test)

@@ -6,7 +6,7 @@ from analysis.specs import CalibrateSpec, LLaDASampling, ModelSpec, RecordSpec
 from cache.keys import content_key
 from pages.parts.session import engine
 from tests.helpers import save_pruned
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, prompt_box, texts
 from training.measure import pruned_copy
 
 pytestmark = pytest.mark.slow
@@ -118,7 +118,7 @@ def test_what_has_been_run_by_hand_is_followed_from_then_on(recording):
 
 def test_recording_by_hand_is_enough_to_see_it_beside_random_weights():
     test = app("pages/denoise.py")
-    test.text_area[0].set_value("kate is in the car .").run()
+    prompt_box(test).set_value("kate is in the car .").run()
     test.button(key="record").click().run()
     record = engine().wait(engine().jobs("record")[0].id, 300)
     before = len(engine().jobs("reference"))

@@ -11,7 +11,7 @@ from analysis.sinks import definitions
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from pages.parts.session import engine
 from tests.helpers import ROOT
-from tests.ui.helpers import another_model, app, texts
+from tests.ui.helpers import another_model, app, prompt_box, texts
 
 pytestmark = pytest.mark.slow
 PAGES = ("pages/denoise.py", "pages/sinks.py", "pages/dynamics.py")
@@ -40,7 +40,7 @@ def test_the_sidebar_describes_the_model_in_use(recording):
 
 def test_denoise_records_the_prompt_and_shows_it():
     test = app("pages/denoise.py")
-    test.text_area[0].set_value("leo is in the park .").run()
+    prompt_box(test).set_value("leo is in the park .").run()
     test.number_input(key="bundled_gen_length").set_value(10).run()
     test.number_input(key="bundled_steps").set_value(5).run()
     test.number_input(key="seed").set_value(7).run()
@@ -66,7 +66,7 @@ def test_settings_that_do_not_fit_cannot_be_submitted():
 def test_denoise_opens_a_recording_from_its_address_at_its_step(recording):
     test = app("pages/denoise.py", recording=recording.id, step="3")
     assert "Where attention goes in step 3" in texts(test)
-    assert test.text_area[0].value == recording.spec["prompt"]
+    assert prompt_box(test).value == recording.spec["prompt"]
     test.selectbox(key="definition").set_value("above-others").run()
     assert test.slider(key="epsilon").value == 3.0
     assert not test.exception
@@ -120,30 +120,30 @@ def test_the_box_takes_over_the_prompt_of_what_is_shown_unless_something_was_typ
     record = engine().wait(engine().submit("record", other).id, 300)
     test.query_params["recording"] = record.id
     test.run()
-    assert test.text_area[0].value == "Sue has a cat."
-    test.text_area[0].set_value("Leo is").run()
+    assert prompt_box(test).value == "Sue has a cat."
+    prompt_box(test).set_value("Leo is").run()
     test.query_params["recording"] = recording.id
     test.run()
-    assert test.text_area[0].value == "Leo is"
+    assert prompt_box(test).value == "Leo is"
     test.selectbox(key="prompt_bundled_example").set_value("The opposite of narrow is").run()
-    assert test.text_area[0].value == "The opposite of narrow is"
+    assert prompt_box(test).value == "The opposite of narrow is"
     assert test.selectbox(key="prompt_bundled_example").value is None
 
 
 def test_what_speaks_against_a_prompt_is_said_before_it_is_recorded():
     test = app("pages/denoise.py")
-    test.text_area[0].set_value("What is quantum entanglement? mia and Sue [MASK]").run()
+    prompt_box(test).set_value("What is quantum entanglement? mia and Sue [MASK]").run()
     said = test.warning[0].value
     assert "‘quantum’, ‘entanglement’, ‘mia’" in said and "‘Mia’" in said and "Sue" not in said and "MASK" not in said
     assert not test.button(key="record").disabled
-    test.text_area[0].set_value("").run()
+    prompt_box(test).set_value("").run()
     assert "prompt is empty" in test.warning[0].value and not test.button(key="record").disabled
-    test.text_area[0].set_value(" ".join(["Sue"] * 230)).run()
+    prompt_box(test).set_value(" ".join(["Sue"] * 230)).run()
     assert "takes 231 tokens and 48 would be written; this model takes 256 in all. At most 25" in test.error[0].value
     assert test.button(key="record").disabled
-    test.text_area[0].set_value(" ".join(["Sue"] * 300)).run()
+    prompt_box(test).set_value(" ".join(["Sue"] * 300)).run()
     assert "301 tokens" in test.error[0].value and "Shorten it" in test.error[0].value
-    test.text_area[0].set_value("Sue is").run()
+    prompt_box(test).set_value("Sue is").run()
     assert not test.error and not test.warning
     test.number_input(key="bundled_gen_length").set_value(254).run()
     assert "At most 253 new tokens fit" in test.error[0].value
