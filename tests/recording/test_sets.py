@@ -152,7 +152,7 @@ def test_every_head_is_measured_as_in_a_recording_of_its_own(recorded_set, small
         np.testing.assert_allclose(estimates.value, np.nanmean(set_measures.single_heads(recordings, name), axis=0))
     shown = set_exhibits.heads("tiny", recordings, "strength")
     assert set(shown.table["of"]) == {"tiny", "random weights"}
-    assert "fewer than 10 prompts nothing is said" in shown.sentence.replace("Of ", "")
+    assert "fewer than 10 prompts nothing is said" in shown.finding
 
 
 def test_a_head_that_differs_from_random_weights_is_named_and_no_other() -> None:
