@@ -367,11 +367,13 @@ def with_even_scores(scores: Mapping[str, torch.Tensor], missed: Sequence[int]) 
     }
 
 
-def unreached_note(unreached: Mapping[str, Sequence[int]], experts: int) -> str:
-    """What is said of experts that no token counted for, by layer. experts: of each layer."""
+def unreached_note(unreached: Mapping[str, Sequence[int]], experts: int, whole: bool) -> str:
+    """What is said of experts that no token counted for, by layer. experts: of each layer. whole: whether experts are
+    cut out as a whole.
+    """
     count = sum(map(len, unreached.values()))
     where = "; ".join(f"layer {layer}: {', '.join(map(str, numbers))}" for layer, numbers in unreached.items())
     return (
-        f"No token of the calibration counted for {count} of the experts ({experts} a layer), so their weights were "
-        f"ranked by magnitude: {where}."
+        f"No token of the calibration counted for {count} of the experts ({experts} a layer), so "
+        f"{'they were ranked as worth nothing' if whole else 'their weights were ranked by magnitude'}: {where}."
     )

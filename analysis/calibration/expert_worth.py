@@ -1,7 +1,9 @@
 """What the experts of each layer are worth on calibration text: how many tokens they were sent, and what they added.
 
 REAP (arXiv 2510.13999) ranks an expert by the mean over its tokens of router weight times the norm of its output. Here
-tokens count by their weights ω, so that sinks can be discounted: Σ ω·g·‖f(x)‖₂ / Σ ω over the tokens sent to it.
+tokens count by their weights ω, so that sinks can be discounted: Σ ω·g·‖f(x)‖₂ / Σ ω over the tokens sent to it. Of
+an encoder and a decoder that share their experts, the tokens are those of both.
+
 Shapes: B sequences, S positions, E experts.
 """
 
@@ -13,7 +15,7 @@ import torch
 from torch import nn
 
 from analysis.calibration.activations import Weights
-from analysis.calibration.runners import Given, Resident, hooked, noised_layout
+from analysis.calibration.runners import Runner
 from analysis.models.experts import Routed, expert_inputs
 
 
@@ -37,7 +39,7 @@ class ExpertTally:
 
 @torch.no_grad()
 def expert_tallies(
-    runner: Resident,
+    runner: Runner,
     batches: Sequence[torch.Tensor],
     weights: Sequence[Weights],
     on_forward: Callable[[], None],
@@ -45,20 +47,14 @@ def expert_tallies(
 ) -> dict[int, ExpertTally]:
     """The tally of each layer that has experts, over token rows (B, S) a batch, with the weights of each row's tokens.
 
-    noised: whether the text is, see `Runner.inputs`.
+    noised: whether the text is, see `Runner.inputs`. weights: as many as there are batches.
     """
-    model = runner.model
     tallies: dict[int, ExpertTally] = {}
-    layout = noised_layout(model) if noised else None
-    for tokens, by_row in zip(batches, weights, strict=True):
 
-        def keep(layer: int, name: str, given: Given, by_row: Weights = by_row) -> None:
-            if isinstance(given, Routed):
-                _add(tallies, layer, model.blocks[layer].get_submodule(name), given, by_row)
+    def take(batch: int, layer: int, module: nn.Module, given: Routed) -> None:
+        _add(tallies, layer, module, given, weights[batch])
 
-        with hooked(model.projections, enumerate(model.blocks), [{} for _ in model.blocks], keep):
-            model.hidden(tokens, layout=layout)
-        on_forward()
+    runner.routes(batches, take, on_forward, noised)
     return tallies
 
 

@@ -41,6 +41,9 @@ None where they are all tokens of the text."""
 Take = Callable[[int, int, str, torch.Tensor, torch.Tensor | None], None]
 """`Read` with the batch before."""
 
+TakeRoutes = Callable[[int, int, nn.Module, Routed], None]
+"""Called with batch, layer, the module that holds its experts, and all that these are sent."""
+
 
 class Runner(Protocol):
     """How a model is run over batches of token rows (B, S). groups: see `shared_inputs`."""
@@ -57,6 +60,11 @@ class Runner(Protocol):
         """Shows `take` every distinct block input. noised: whether the text is, with its clean copy where the model
         was trained block by block.
         """
+
+    def routes(
+        self, batches: Sequence[torch.Tensor], take: TakeRoutes, on_forward: Callable[[], None], noised: bool = True
+    ) -> None:
+        """Shows `take` what the experts of every layer are sent. noised: as of `inputs`."""
 
 
 class Resident:
@@ -82,6 +90,16 @@ class Resident:
         for batch, tokens in enumerate(batches):
             read = reading(self.model.blocks.__getitem__, partial(take, batch))
             with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, read):
+                self.model.hidden(tokens, layout=layout)
+            on_forward()
+
+    def routes(
+        self, batches: Sequence[torch.Tensor], take: TakeRoutes, on_forward: Callable[[], None], noised: bool = True
+    ) -> None:
+        layout = noised_layout(self.model) if noised else None
+        for batch, tokens in enumerate(batches):
+            keep = _routing(self.model.blocks.__getitem__, partial(take, batch))
+            with hooked(self.model.projections, enumerate(self.model.blocks), _no_groups(self.model), keep):
                 self.model.hidden(tokens, layout=layout)
             on_forward()
 
@@ -121,6 +139,16 @@ class Streamed:
         def run(batch: int, layer: int, block: nn.Module, given: BlockInput) -> torch.Tensor:
             read = reading(lambda _: block, partial(take, batch))
             with hooked(self.model.projections, [(layer, block)], self.groups, read):
+                return run_block(block, given)
+
+        self._walk(batches, run, on_forward, noised_layout(self.model) if noised else None)
+
+    def routes(
+        self, batches: Sequence[torch.Tensor], take: TakeRoutes, on_forward: Callable[[], None], noised: bool = True
+    ) -> None:
+        def run(batch: int, layer: int, block: nn.Module, given: BlockInput) -> torch.Tensor:
+            keep = _routing(lambda _: block, partial(take, batch))
+            with hooked(self.model.projections, [(layer, block)], _no_groups(self.model), keep):
                 return run_block(block, given)
 
         self._walk(batches, run, on_forward, noised_layout(self.model) if noised else None)
@@ -298,6 +326,21 @@ def _one_after_the_other(read: Given, written: Given) -> Given:
         return Routed(*(torch.cat(both, dim=1) for both in fields))
     assert isinstance(read, torch.Tensor) and isinstance(written, torch.Tensor)
     return torch.cat([read, written], dim=1)
+
+
+def _no_groups(model: LoadedModel) -> Groups:
+    """Of no layer any projection: with these, `hooked` shows nothing but what experts are sent."""
+    return [{} for _ in range(model.geometry.layers)]
+
+
+def _routing(block_of: Callable[[int], nn.Module], take: Callable[[int, nn.Module, Routed], None]) -> Keep:
+    """Shows `take` what the experts of a layer are sent, with the module that holds them. block_of: as of `reading`."""
+
+    def show(layer: int, name: str, given: Given) -> None:
+        assert isinstance(given, Routed)
+        take(layer, block_of(layer).get_submodule(name), given)
+
+    return show
 
 
 def reading(block_of: Callable[[int], nn.Module], read: Read) -> Keep:

@@ -155,10 +155,6 @@ def why_no_experts_are_cut(family: Architecture) -> str:
     """Why whole experts cannot be cut out of models of this family, as a sentence; '' where they can."""
     if not family.mixture:
         return f"{family.name} models have no experts to cut out. Choose another pattern."
-    if family.noise == "uniform":
-        return (
-            f"Whole experts of {family.name} models are not cut out here. Choose a pattern that zeroes their weights."
-        )
     return ""
 
 

@@ -15,10 +15,13 @@ from analysis.models.checkpoint import Checkpoint
 from analysis.models.load import config_of, register
 
 
-def parameter_shapes(checkpoint: Checkpoint, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(
+    checkpoint: Checkpoint, config: Mapping[str, Any], every_name: bool = False
+) -> dict[str, tuple[int, ...]]:
     """Shapes of all parameters by their native names, as the class that runs `checkpoint` makes them by this config.
 
-    Raises UserError for a config that the class refuses.
+    every_name: a parameter that modules share stands under the name that it has in each of them. Raises UserError for a
+    config that the class refuses.
     """
     register()
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
@@ -29,4 +32,5 @@ def parameter_shapes(checkpoint: Checkpoint, config: Mapping[str, Any]) -> dict[
             network = AutoModelForCausalLM.from_config(read)
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"The {checkpoint.architecture.name} class refuses its config: {error}") from error
-    return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    parameters = network.named_parameters(remove_duplicate=not every_name)
+    return {name: tuple(parameter.shape) for name, parameter in parameters}

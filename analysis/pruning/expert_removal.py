@@ -15,8 +15,9 @@ from torch import nn
 
 from analysis.calibration.activations import level_rows, row_weights
 from analysis.calibration.expert_worth import ExpertTally, expert_tallies
-from analysis.calibration.runners import Resident, Runner
+from analysis.calibration.runners import Runner
 from analysis.errors import UserError
+from analysis.models.canvas_blocks import reader_of
 from analysis.models.experts import expert_layers, packed_name
 from analysis.models.families import why_no_experts_are_cut
 from analysis.models.load import LoadedModel, Projection
@@ -28,6 +29,8 @@ from analysis.pruning.wanda import step_weights_of
 from analysis.specs import METHODS, PATTERNS, PruneSpec
 
 _OF_EXPERT = re.compile(r"\bexperts\.\d+\.")
+_ROUTER_ROWS = ("gate.weight", "gate.e_score_correction_bias", "router.proj.weight", "router.per_expert_scale")
+"""What stands beside the experts of a block in the native classes and has a row, or a number, for each of them."""
 
 
 def reads_text(spec: PruneSpec) -> bool:
@@ -35,18 +38,11 @@ def reads_text(spec: PruneSpec) -> bool:
     return METHODS[spec.method].calibrated and spec.expert_worth != "random"
 
 
-def refuse(model: LoadedModel, spec: PruneSpec, in_memory: bool) -> None:
-    """Raises UserError where experts cannot be cut out of this model, or not ranked as asked for."""
-    if not PATTERNS[spec.pattern].cuts_experts:
-        return
-    why = why_no_experts_are_cut(model.architecture)
+def refuse(model: LoadedModel, spec: PruneSpec) -> None:
+    """Raises UserError where experts cannot be cut out of this model."""
+    why = why_no_experts_are_cut(model.architecture) if PATTERNS[spec.pattern].cuts_experts else ""
     if why:
         raise UserError(why)
-    if reads_text(spec) and not in_memory:
-        raise UserError(
-            "Experts are ranked in forwards of the whole model, which does not fit this device's memory, or was to be "
-            "read block by block. Rank them at random or by magnitude, or take a larger device."
-        )
 
 
 def worths(runner: Runner, spec: PruneSpec, text: Calibration, tell: Callable[[int, int], None]) -> Prepared:
@@ -55,7 +51,6 @@ def worths(runner: Runner, spec: PruneSpec, text: Calibration, tell: Callable[[i
     tell: told how many forwards are done, and of how many.
     """
     method = METHODS[spec.method]
-    assert isinstance(runner, Resident)
     if method.noised:
         assert text.noised is not None
         rows = level_rows(text.noised, step_weights_of(spec) if method.weighs_steps else None)
@@ -199,13 +194,8 @@ class CutsExperts:
         packed = packed_name(block)
         if packed is None:
             return set()
-        beside = packed.rpartition(".")[0]
         tensors = {**dict(block.named_parameters()), **dict(block.named_buffers())}
-        return {
-            name
-            for name, tensor in tensors.items()
-            if name.startswith(f"{beside}.gate.") and tensor.dim() and len(tensor) == self.experts
-        }
+        return {packed.removesuffix("experts") + name for name in _ROUTER_ROWS} & set(tensors)
 
     def lost_weights(self) -> int:
         return sum(
@@ -214,31 +204,41 @@ class CutsExperts:
         ) * (self.experts - self.left)
 
     def config_changes(self) -> dict[str, Any]:
-        return {self.model.architecture.field("experts"): self.left}
+        family, fields = self.model.architecture, {self.model.architecture.field("experts"): self.left}
+        return {family.text: {**self.model.checkpoint.config[family.text], **fields}} if family.text else fields
 
     def _shapes_made(self) -> dict[str, tuple[int, ...]]:
         """What the config of the smaller model makes its class expect, by parameter."""
         checkpoint = self.model.checkpoint
-        return parameter_shapes(checkpoint, checkpoint.config | self.config_changes())
+        return parameter_shapes(checkpoint, checkpoint.config | self.config_changes(), every_name=True)
 
     def _shapes_needed(self) -> dict[str, tuple[int, ...]]:
         """What is left, by parameter."""
-        shapes = {name: tuple(parameter.shape) for name, parameter in self.model.network.named_parameters()}
+        network = self.model.network
+        every = network.named_parameters(remove_duplicate=False)
+        shapes = {name: tuple(parameter.shape) for name, parameter in every}
+        names = {module: name for name, module in network.named_modules()}
         for layer in self.layers:
-            block = self.model.blocks[layer]
-            packed = packed_name(block)
-            beside = next(name for name, module in self.model.network.named_modules() if module is block)
-            for name, parameter in block.named_parameters():
-                if name in self._router(block) or name.startswith(f"{packed}."):
-                    shapes[f"{beside}.{name}"] = (self.left, *parameter.shape[1:])
+            writer = self.model.blocks[layer]
+            packed, router = packed_name(writer), self._router(writer)
+            for block in filter(None, (writer, reader_of(writer))):
+                for name, parameter in block.named_parameters():
+                    if name in router or name.startswith(f"{packed}."):
+                        shapes[f"{names[block]}.{name}"] = (self.left, *parameter.shape[1:])
         return shapes
 
     def notes(self) -> list[str]:
         grouped = f", the same number of each of {self.groups} groups" if self.groups > 1 else ""
-        return [
+        notes = [
             f"Every layer with experts keeps {self.left} of {self.experts}{grouped}; they were numbered anew in their "
             "old order."
         ]
+        if reads_text(self.spec) and any(reader_of(self.model.blocks[layer]) is not None for layer in self.layers):
+            notes.append(
+                "Encoder and decoder share their experts, so these are ranked by the tokens of both: the prefix that "
+                "the encoder reads and the canvas that the decoder does."
+            )
+        return notes
 
     def facts(self) -> dict[str, Any]:
         """of: experts a layer before. kept: numbers of those that stay, and worth of all, by layer."""

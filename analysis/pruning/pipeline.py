@@ -89,7 +89,7 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
             "of one MLP a block. Choose another pattern."
         )
     whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
-    refuse(model, spec, whole)
+    refuse(model, spec)
     refuse_text(model, spec, method)
     layers = model.geometry.layers
     beyond = [layer for layer in spec.skip_layers if not 0 <= layer < layers]
@@ -202,7 +202,7 @@ def _prune_blocks(
     unreached = facts.get(UNREACHED) or (prepared.facts or {}).get(UNREACHED)
     if unreached:
         facts[UNREACHED] = unreached
-        notes.append(unreached_note(unreached, model.geometry.experts))
+        notes.append(unreached_note(unreached, model.geometry.experts, PATTERNS[spec.pattern].cuts_experts))
     where = (
         "block by block from the files"
         if any(weight.is_meta for weight in model.blocks[0].parameters())

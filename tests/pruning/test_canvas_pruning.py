@@ -134,6 +134,13 @@ def observed(network, text):
     return joined, torch.stack([masses[layer] for layer in range(LAYERS)])
 
 
+def discounted(mass):
+    """ω (S,) of the decoder's mass (L, S) of one text, with the settings of a pruning that names none."""
+    # As if every layer held every key, and every token asked: 16 of 30 do.
+    known = torch.where(mass.isnan(), mass.nanmean(dim=0), mass).sum(dim=0) * (mass.shape[1] / CANVAS)
+    return 1 - torch.sigmoid(5 * (known - known.mean() - 2 * known.std(correction=0)))
+
+
 @pytest.mark.parametrize("method", ["sink-wanda", "wanda-noised"])
 def test_noised_methods_sum_the_norms_of_prefix_and_canvas_with_the_decoders_sinks_discounted(
     method, model, texts, tmp_path
@@ -142,10 +149,7 @@ def test_noised_methods_sum_the_norms_of_prefix_and_canvas_with_the_decoders_sin
     norms, discounts = {}, []
     for text in torch.from_numpy(texts.noised).flatten(0, 1):
         inputs, mass = observed(network, text)
-        # As if every layer held every key, and every token asked: 16 of 30 do.
-        known = torch.where(mass.isnan(), mass.nanmean(dim=0), mass).sum(dim=0) * (len(text) / CANVAS)
-        sink = torch.sigmoid(5 * (known - known.mean() - 2 * known.std(correction=0)))
-        weight = 1 - sink if method == "sink-wanda" else torch.ones(len(text))
+        weight = discounted(mass) if method == "sink-wanda" else torch.ones(len(text))
         discounts.append(weight)
         for key, read in inputs.items():
             norms[key] = norms.get(key, 0) + (read.double() * weight[:, None]).square().sum(dim=0).sqrt()
@@ -237,7 +241,10 @@ def test_what_cannot_be_pruned_is_refused_with_what_can(model, tmp_path):
 
     assert "Choose the noise random-tokens" in refused(calibration=NOISE.model_copy(update={"noise": "steps"}))
     assert "are the canvas" in refused(calibration=NOISE.model_copy(update={"seq_len": 16}))
-    assert "Whole experts" in refused(pattern="experts")
+    for held in (model, skeleton(SPEC)):
+        assert "leaves 1 of 4 experts a layer, and each token is sent to 2" in refused(
+            held, pattern="experts", sparsity=0.75
+        )
     assert "cuts channels" in refused(pattern="structured")
     masked = ModelSpec(source=str(GOLDEN / "llada-mha"), device="cpu")
     assert "Choose the noise steps or uniform" in refused(load(masked), model=masked)

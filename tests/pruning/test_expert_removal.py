@@ -280,15 +280,21 @@ def test_what_cannot_be_cut_is_refused_with_the_numbers(mixture, changes, messag
     assert not (tmp_path / "cut").exists()
 
 
-def test_models_without_experts_and_models_on_the_disk_are_refused(tmp_path):
+def test_models_without_experts_are_refused(tmp_path):
     model = load(spec_of("llada-mha"))
     with pytest.raises(UserError, match="no experts to cut out"):
         cut(tmp_path / "cut", model)
-    streamed = skeleton(spec_of("lladamoe"))
-    with pytest.raises(UserError, match="random or by magnitude"):
-        cut(tmp_path / "streamed", streamed)
-    report, small = cut(tmp_path / "by-magnitude", streamed, method="magnitude")
-    assert small.geometry.experts == report["experts_cut"]["of"] // 2
+
+
+@pytest.mark.parametrize("method", ["sink-wanda", "magnitude"])
+def test_block_by_block_from_the_files_the_same_experts_go(mixture, method, tmp_path):
+    model, _ = mixture
+    text = text_for(model) if METHODS[method].calibrated else None
+    whole, _ = cut(tmp_path / "whole", model, text, method=method)
+    streamed, _ = cut(tmp_path / "files", skeleton(model.spec), text, method=method)
+    assert whole["experts_cut"] == streamed["experts_cut"]
+    first, second = (load_file(tmp_path / folder / "model.safetensors") for folder in ("whole", "files"))
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize(
