@@ -1,6 +1,6 @@
 """The figures and tables of sets of recordings, for the page and the command line alike. Imports no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NewType
 
@@ -14,7 +14,7 @@ from analysis.recording.set_file import RecordingSet
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.metrics import CURVES, HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS
-from analysis.sinks.token_states import ALL
+from analysis.sinks.token_states import ALL, undecided_named
 
 Sets = Mapping[str, RecordingSet]
 """Sets by what they are called, a row of a figure each."""
@@ -54,6 +54,12 @@ class Shown:
     def told(self) -> str:
         """Finding and sentence."""
         return f"{self.finding} {self.sentence}".strip()
+
+
+def noise_of(sets: Iterable[RecordingSet]) -> str:
+    """What undecided tokens of all these hold, of `Architecture.noise`; mask where any of them has [MASK]."""
+    noises = {recordings.info.model.noise for recordings in sets}
+    return "uniform" if noises == {"uniform"} else "mask"
 
 
 def layers_by_kind(sets: Sets) -> Shown:
@@ -134,7 +140,7 @@ def curve(sets: Sets, measure: str, scope: int, split: str = ALL, singles: bool 
                 for of, (value, low, high) in numbers.items()
             ]
     called = next(iter(sets.values())).scopes[scope]
-    on = "" if split == ALL else f" ({split})"
+    on = "" if split == ALL else f" ({undecided_named(split, noise_of(sets.values()))})"
     return Shown(
         f"curve-{measure}",
         f"{metric.title}, {called}{on}",
@@ -150,9 +156,10 @@ def kinds_over_steps(sets: Sets, scope: int) -> Shown:
     """Sinks a step by kind over the steps, mean over prompts: a panel a model."""
     counts = {name: set_measures.counts_over_steps(recordings, scope) for name, recordings in sets.items()}
     first = next(iter(sets.values()))
+    kinds = [undecided_named(kind, noise_of(sets.values())) for kind in first.info.kinds]
     tables = []
     for name, rows in counts.items():
-        table = pd.DataFrame(rows, columns=list(first.info.kinds))
+        table = pd.DataFrame(rows, columns=kinds)
         table.insert(0, "step", np.arange(len(table)))
         table.insert(0, "model", name)
         tables.append(table)
@@ -162,9 +169,10 @@ def kinds_over_steps(sets: Sets, scope: int) -> Shown:
         f"Which tokens are sinks, {first.scopes[scope]}",
         f"The sinks of every step by kind, mean over the prompts that have the step.{sums}",
         Formulas(
-            "A masked token is [MASK] wherever it stands; then its position decides (first, last), then its text."
+            f"A token that is not decided yet is {kinds[0]} wherever it stands; then its position decides (first, "
+            "last), then its text."
         ),
-        dynamics.kinds_over_steps(counts, first.info.kinds),
+        dynamics.kinds_over_steps(counts, kinds),
         pd.concat(tables),
     )
 
@@ -213,7 +221,7 @@ def kind_table(sets: Sets) -> pd.DataFrame:
                             "model": name,
                             "weights": which,
                             "layer": np.repeat(recordings.scopes, len(recordings.info.kinds)),
-                            "kind": list(recordings.info.kinds) * len(recordings.scopes),
+                            "kind": list(recordings.kinds) * len(recordings.scopes),
                             "measure": row.title,
                             "value": estimates.value.ravel(),
                             "low": estimates.low.ravel(),
@@ -286,7 +294,7 @@ def _layer_kinds(name: str, recordings: RecordingSet) -> layer_kinds.LayerKinds:
     if recordings.info.random_seeds:
         random = [_layers(set_measures.of_all_kinds(recordings, measure, "random")) for measure in names]
     portions = np.nan_to_num(set_measures.by_kind(recordings, "portion").value[:-1])
-    return layer_kinds.LayerKinds(name, recordings.info.kinds, counts, shares, lives, portions, *random)
+    return layer_kinds.LayerKinds(name, recordings.kinds, counts, shares, lives, portions, *random)
 
 
 def _layers(estimates: Estimates) -> Estimates:

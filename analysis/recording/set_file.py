@@ -24,6 +24,7 @@ from analysis.recording.trajectory import RecordedModel
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.movement import COINCIDENCES
+from analysis.sinks.token_states import undecided_named
 from analysis.specs import Sampling, SinkParams
 
 FORMAT: Final = "sinkscope-recording-set-1"
@@ -124,6 +125,11 @@ class RecordingSet:
     def prompts(self) -> int:
         """How many prompts there are, N."""
         return len(self.info.prompts)
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """What each of the K kinds is called: undecided in place of [MASK] where the noise is random tokens."""
+        return tuple(undecided_named(kind, self.info.model.noise) for kind in self.info.kinds)
 
     @cached_property
     def scopes(self) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ def kinds_in_words(recordings: RecordingSet) -> list[str]:
     portion = by_kind(recordings, "portion").value
     share = by_kind(recordings, "corrected-share").value
     sentences = []
-    for kind, name in enumerate(recordings.info.kinds):
+    for kind, name in enumerate(recordings.kinds):
         above = np.ones(recordings.layers + 1, bool)
         for model in range(models):
             drawn = arrays_of(recordings, "random", model)
@@ -176,7 +176,7 @@ def kinds_in_words(recordings: RecordingSet) -> list[str]:
 
 
 _LEAST = 0.0001  # smaller numbers are not written out
-_KIND_TITLES = {"first": "the first token", "last": "the last token", "word": "words"}
+_KIND_TITLES = {"undecided": "undecided tokens", "first": "the first token", "last": "the last token", "word": "words"}
 
 
 def heads_in_words(recordings: RecordingSet, measure: str) -> str:

@@ -1,5 +1,7 @@
 """A set of recordings made of random numbers, in which nothing differs from its nulls."""
 
+from typing import Literal
+
 import numpy as np
 
 from analysis.recording.set_file import SHAPES, RecordingSet, RecordingSetInfo, SetPrompt
@@ -13,7 +15,7 @@ from analysis.specs import LLaDASampling, SinkParams
 STEPS, LAYERS = 6, 4
 
 
-def a_set(seed: int, models: int = 3, prompts: int = 20) -> RecordingSet:
+def a_set(seed: int, models: int = 3, prompts: int = 20, noise: Literal["mask", "uniform"] = "mask") -> RecordingSet:
     rng = np.random.default_rng(seed)
     sizes = {"N": prompts, "R": models, "G": LAYERS + 1, "K": len(KINDS), "C": len(COINCIDENCES), "M": len(CURVES)}
     sizes |= {"T": STEPS, "D": len(SPLIT_CURVES), "P": len(PARTS), "A": len(of_mass()), "L": LAYERS, "H": 1}
@@ -34,7 +36,8 @@ def a_set(seed: int, models: int = 3, prompts: int = 20) -> RecordingSet:
             device="cpu",
             attention="bidirectional",
             kv_heads=1,
-            mask_token=1,
+            noise=noise,
+            mask_token=1 if noise == "mask" else None,
             end_tokens=(3,),
         ),
         layers=LAYERS,

@@ -103,3 +103,32 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     assert "sums the layers" in set_exhibits.kinds_over_steps(sets, -1).sentence
     assert "sums the layers" not in set_exhibits.kinds_over_steps(sets, 0).sentence
     assert len(set_exhibits.prompt_table(sets["one"])) == 20
+
+
+def test_sets_of_a_model_whose_noise_is_random_tokens_say_undecided() -> None:
+    recordings = a_set(0, noise="uniform")
+    share = recordings.arrays["trained.token_share"].copy()
+    share[:, 1, 0] *= 3
+    recordings = changed(recordings, trained__token_share=share)
+    assert any(text.startswith("Layer 1 rests on undecided tokens:") for text in kinds_in_words(recordings))
+    alone = {"noisy": recordings}
+    shown = [
+        set_exhibits.layers_by_kind(alone),
+        set_exhibits.kinds_over_steps(alone, -1),
+        set_exhibits.curve(alone, "count", -1, "without [MASK]"),
+    ]
+    assert not any("[MASK]" in text for each in shown for text in told(each))
+    assert all(any("undecided" in text for text in told(each)) for each in shown)
+
+
+def test_beside_a_model_with_masks_each_row_is_named_as_its_own_and_what_they_share_as_masked() -> None:
+    sets = {"noisy": a_set(0, noise="uniform"), "masked": a_set(1)}
+    kinds = set_exhibits.kind_table(sets).groupby("model")["kind"].unique()
+    assert "undecided" in kinds["noisy"] and "[MASK]" not in kinds["noisy"]
+    assert "[MASK]" in kinds["masked"] and "undecided" not in kinds["masked"]
+    assert "[MASK]" in set_exhibits.kinds_over_steps(sets, -1).table.columns
+
+
+def told(shown: set_exhibits.Shown) -> list[str]:
+    """Every text of an exhibit: what is said, its formulas, figure and table."""
+    return [shown.title, shown.told, shown.formula, shown.figure.to_json(), shown.table.to_csv()]

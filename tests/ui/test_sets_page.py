@@ -93,3 +93,16 @@ def test_an_address_of_one_set_shows_that_one_and_an_unknown_one_is_named(jobs):
     assert test.multiselect[0].value == [jobs[0].id]
     test = app("pages/dynamics.py", set="nothing")
     assert "no set of recordings nothing" in texts(test)
+
+
+def test_splits_and_kinds_of_a_set_say_undecided_where_there_is_no_mask(tmp_path):
+    spec = RecordSetSpec(model=ModelSpec(source="bundled"), count=21)
+    save(a_set(3, noise="uniform"), tmp_path / "set.safetensors")
+    engine().store.add_result(known_key("record_set", spec), {"prompts": 20}, tmp_path / "set.safetensors")
+    record = engine().submit("record_set", spec)
+    for named in ("[MASK] only", "undecided only"):
+        test = app("pages/dynamics.py", set=record.id, set_split=named)
+        split = test.selectbox(key="set_split")
+        assert split.value == "[MASK] only", f"an address says {named}"
+    assert {"undecided only", "without undecided"} <= set(split.options) and "random ones" in split.help
+    assert not any("[MASK]" in option for option in split.options) and "[MASK]" not in texts(test).replace("\\", "")

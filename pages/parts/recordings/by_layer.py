@@ -9,13 +9,13 @@ from analysis.recording import set_exhibits, set_measures
 from analysis.recording.set_exhibits import CENTROID_CAVEAT, Shown
 from analysis.recording.set_verdicts import NOISE
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
-from analysis.sinks.token_states import ALL, SPLITS
+from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import heading, show
 from pages.parts.plain import plain
-from pages.parts.recordings.choice import within
+from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.recording import show_recording
 from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
 from pages.parts.session import submit
@@ -40,13 +40,15 @@ def by_layer() -> dict[str, Any] | None:
     scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
     of_layer, of_tokens, toggle = st.columns([2, 2, 1], vertical_alignment="bottom")
     scope = scopes.index(of_layer.selectbox("Sinks of", scopes, key="set_scope", bind="query-params")) - 1
+    noise = set_exhibits.noise_of(one_set.recordings for one_set in sets)
+    read_split("set_split", noise)
     split = of_tokens.selectbox(
         "Count sinks on",
         [name for name in SPLITS if name == ALL or all(name in one_set.recordings.info.parts for one_set in sets)],
         key="set_split",
         bind="query-params",
-        help="Sinks on [MASK] tokens move simply because masks get filled, so look at them apart. Sets recorded by "
-        "an earlier version tell of all tokens alone.",
+        format_func=lambda name: undecided_named(name, noise),
+        help=f"{why_apart(noise)} Sets recorded by an earlier version tell of all tokens alone.",
     )
     singles = toggle.toggle(
         "Single prompts", key="set_singles", bind="query-params", help="Every prompt's own curve, as a thin line."

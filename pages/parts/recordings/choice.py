@@ -241,22 +241,36 @@ def sink_and_split_controls(recording: Recording) -> tuple[SinkParams, SplitName
     """The sink definition and its threshold; and on which tokens sinks count: one above the other."""
     params = sink_controls(stacked=True)
     noise = recording.info.model.noise
+    read_split("split", noise)
     split = st.selectbox(
         "Count sinks on",
         list(SPLITS),
         key="split",
         bind="query-params",
         format_func=lambda name: undecided_named(name, noise),
-        help=f"{_MOVING_NOISE if noise == 'uniform' else _MOVING_MASKS}\n\n"
-        + "\n".join(_described(row, noise) for row in SPLITS.values()),
+        help=f"{why_apart(noise)}\n\n" + "\n".join(_described(row, noise) for row in SPLITS.values()),
     )
     return params, split
 
 
-_MOVING_MASKS = "Sinks on [MASK] tokens move simply because masks get filled, so look at them apart."
-_MOVING_NOISE = (
-    "Undecided tokens are random ones, drawn anew in every step until they are kept, so look at sinks on them apart."
-)
+def read_split(key: str, noise: str | None) -> None:
+    """Sets the split of an address that was made where undecided tokens are called otherwise, which its widget of this
+    key would not know: an address holds what a widget shows. noise: of `Architecture`.
+    """
+    named = st.query_params.get(key)
+    for name in SPLITS if key not in st.session_state else ():
+        if named in {name, undecided_named(name, "uniform")} - {undecided_named(name, noise)}:
+            st.session_state[key] = name
+
+
+def why_apart(noise: str | None) -> str:
+    """Why sinks on undecided tokens are looked at apart. noise: of `Architecture`."""
+    if noise == "uniform":
+        return (
+            "Undecided tokens are random ones, drawn anew in every step until they are kept, so look at sinks on them "
+            "apart."
+        )
+    return "Sinks on [MASK] tokens move simply because masks get filled, so look at them apart."
 
 
 def _described(split: Split, noise: str | None) -> str:
