@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, given
 from analysis.pruned import report_file
-from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
+from analysis.specs import METHODS, CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
         **{name: value for name, value in given(PruneSpec, options).items() if name != "calibration"},
     )
     outputs.check(Path(spec.out), spec.overwrite, report_file.refusal)
+    if "noise" not in options:
+        spec = with_own_noise(spec)
     from analysis.jobs.pruning import prune
 
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder, Terminal(Path(folder)) as context:
@@ -56,3 +58,19 @@ def run(options: argparse.Namespace) -> int:
     for note in report["notes"]:
         print(note)
     return 0
+
+
+def with_own_noise(spec: PruneSpec) -> PruneSpec:
+    """The pruning with the noise of a model that has no [MASK] to noise text with; of every other as it is.
+
+    Raises UserError for a source that names no model.
+    """
+    if not METHODS[spec.method].noised:
+        return spec
+    from analysis.models.checkpoint import describe
+
+    family = describe(spec.model.source, spec.model.paradigm)
+    if family.noise != "uniform":
+        return spec
+    calibration = spec.calibration.model_copy(update={"noise": family.calibration_noise})
+    return spec.model_copy(update={"calibration": calibration})

@@ -131,6 +131,10 @@ def _text(run: PruningRun) -> Calibration | None:
             f"The text was noised {NOISES[spec.calibration.noise].title}; the authors' script for "
             f"{model.architecture.name} noises it {NOISES[model.architecture.calibration_noise].title}."
         )
+    if noised is not None and model.architecture.noise == "uniform":
+        run.notes.append(
+            f"The canvas was noised {NOISES[spec.calibration.noise].title}, {model.architecture.name}'s own noise."
+        )
     run.facts["calibration"] = {
         "sequences": len(text.tokens),
         "tokens": int(text.tokens.size),

@@ -284,7 +284,8 @@ NOISES: Registry[Noise] = Registry(
         "random-tokens",
         "with random tokens",
         "For models whose noise is random tokens (DiffusionGemma): step t replaces tokens of the canvas, which is the "
-        "end of a sequence, with p = (1 − ε)·t/T + ε by random ones; what comes before is read clean.",
+        "end of a sequence, with p = (1 − ε)·t/T + ε by random ones; what comes before is read clean. The command line "
+        "takes it for them where no noise is named.",
         random_tokens=True,
     ),
 )

@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 from transformers import DiffusionGemmaForBlockDiffusion
 
 from analysis import jobs
+from analysis.__main__ import main
 from analysis.calibration.noise import noised_canvases, shared_levels
+from analysis.command_line.prune import with_own_noise
 from analysis.errors import UserError
 from analysis.models.canvas_blocks import reader_of
 from analysis.models.load import load
@@ -230,6 +232,25 @@ def test_it_is_pruned_and_estimated_as_a_job_and_says_what_the_canvas_was(tmp_pa
     assert not any("authors' script" in note for note in outcome.summary["report"]["notes"])
     estimated = jobs.estimate(EstimateSpec.of(PruneSpec(**asked)), QuietContext(tmp_path)).summary
     assert estimated["total_seconds"] > 0 and set(estimated["seconds"]) == {"activations of the dense model", "pruning"}
+
+
+def test_the_command_line_takes_the_models_own_noise_where_none_is_named(tmp_path, capsys):
+    data = tmp_path / "ids.jsonl"
+    data.write_text(json.dumps({"input_ids": np.random.default_rng(1).integers(3, 90, 60).tolist()}) + "\n")
+    sizes = ["--samples", "2", "--seq-len", "30", "--diffusion-steps", "2", "--step-interval", "1", "--device", "cpu"]
+    asked = ["prune", "--model", str(FOLDER), "--calibration", str(data), *sizes, "--out", str(tmp_path / "out")]
+    assert main([*asked, "--noise", "steps"]) == 2 and "Choose the noise random-tokens" in capsys.readouterr().err
+    assert main([*asked, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["parameters"]["calibration"]["noise"] == report["calibration"]["noise"] == "random-tokens"
+    assert "The canvas was noised with random tokens, DiffusionGemma's own noise." in report["notes"]
+    assert "--noise random-tokens" in report["command"]
+
+
+@pytest.mark.parametrize("changes", [{"model": ModelSpec(source=str(GOLDEN / "llada-mha"))}, {"method": "wanda"}])
+def test_where_no_text_is_noised_with_random_tokens_a_pruning_stays_as_it_was_asked_for(changes):
+    spec = PruneSpec(**{"model": SPEC, **changes})
+    assert with_own_noise(spec) is spec
 
 
 def test_what_cannot_be_pruned_is_refused_with_what_can(model, tmp_path):
