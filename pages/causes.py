@@ -11,6 +11,7 @@ from pages.parts.causes.stated import stated_ablation
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.recordings.choice import recording_to_look_at, sink_controls
+from pages.parts.side import plots_and_controls
 
 VIEWS = {
     "Ablation over prompts": ablation_over_prompts,
@@ -36,8 +37,12 @@ def main() -> None:
     recording = recording_to_look_at()
     if recording is None:
         return
-    params = sink_controls()
-    VIEWS[view](recording, params)
+    plots, side = plots_and_controls()
+    with side:
+        first = st.container()  # what a view asks stands above the definition of a sink
+        params = sink_controls(stacked=True)
+    with plots:
+        VIEWS[view](recording, params, first)
     export_button(
         f"SinkScope: causes, {view.lower()}",
         {**recording.settings(), "sinks": params.model_dump()},

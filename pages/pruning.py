@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from analysis.specs import PruneSpec
+from analysis.specs import ModelSpec, PruneSpec
 from pages.parts import permission
 from pages.parts.accuracy.link import follow_old_address, to_accuracy
 from pages.parts.acting import acting_button
@@ -13,6 +13,7 @@ from pages.parts.pruning.plan import plan
 from pages.parts.pruning.runs import prune_runs
 from pages.parts.pruning.settings import prune_settings
 from pages.parts.session import model_in_use, submit
+from pages.parts.side import controls_and_results
 from pages.parts.trouble import refusal_kept, say_refusal
 
 _PLACE = "prune"
@@ -28,6 +29,17 @@ def main() -> None:
         f"Removes weights of {code(model.source)} and writes the pruned checkpoint to a folder. "
         "The model in use stays as it is."
     )
+    asked, results = controls_and_results()
+    with asked:
+        _what_to_prune(model)
+    with results:
+        prune_runs()
+        st.divider()
+        to_accuracy(model)
+
+
+def _what_to_prune(model: ModelSpec) -> None:
+    """The settings, what they will take, and the button that starts."""
     specs, problem = prune_settings(model)
     if problem:
         st.error(plain(problem))
@@ -46,9 +58,6 @@ def main() -> None:
     )
     say_refusal(_PLACE)
     st.divider()
-    prune_runs()
-    st.divider()
-    to_accuracy(model)
 
 
 def _launch(specs: list[PruneSpec]) -> None:

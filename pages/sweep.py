@@ -11,7 +11,7 @@ from analysis.engine.foresight import Foresight, lines
 from analysis.engine.sweep_points import scored
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
-from analysis.specs import PruneSpec, SweepSpec, grid, point_name
+from analysis.specs import ModelSpec, PruneSpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import export_button, start_exhibits
@@ -19,6 +19,7 @@ from pages.parts.frame import run
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use, not_in_address, submit
+from pages.parts.side import controls_and_results
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import sweep_settings
 from pages.parts.trouble import EXPECTED, why
@@ -37,6 +38,23 @@ def main() -> None:
         f"Prunes {code(model.source)} with every combination of these axes and scores each pruned model beside the "
         "dense one, on the same items with the same masks. A method gets no copies along an axis it does not look at."
     )
+    asked, results = controls_and_results()
+    with asked:
+        _what_to_sweep(model)
+    with results:
+        record = _shown()
+        if record is None:
+            st.info("Nothing was swept yet. Choose the axes above and press **Sweep**; results show here as they come.")
+            return
+        _state(record)
+        _results(record)
+
+
+# --- before it starts -------------------------------------------------------------------------------------------
+
+
+def _what_to_sweep(model: ModelSpec) -> None:
+    """The axes, what they will take, and the button that starts."""
     spec, problem = sweep_settings(model)
     if spec is None:
         st.error(plain(problem))
@@ -56,15 +74,6 @@ def main() -> None:
     if refused:
         st.error(plain(refused))
     st.divider()
-    record = _shown()
-    if record is None:
-        st.info("Nothing was swept yet. Choose the axes above and press **Sweep**; results show here as they come.")
-        return
-    _state(record)
-    _results(record)
-
-
-# --- before it starts -------------------------------------------------------------------------------------------
 
 
 def _plan(spec: SweepSpec) -> None:

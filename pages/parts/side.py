@@ -1,15 +1,24 @@
-"""Controls beside the plots that they change: a column that stays in view, and comes after the plots on a phone."""
+"""Where a page's controls stand: beside its plots in a column that stays in view, or above what came out. On a phone
+they come after either.
+"""
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-_KEY = "beside_the_plots"
+_BESIDE, _PAGE, _ASKED, _RESULTS = "beside_the_plots", "asked_and_shown", "what_is_asked", "what_came_out"
 _PHONE = 640  # pixels, below which Streamlit sets columns one beneath the other
 _STYLE = f"""<style>
 @media (min-width:{_PHONE + 1}px){{
-[data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_KEY}){{position:sticky;top:3.75rem;
+[data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_BESIDE}){{position:sticky;top:3.75rem;
 align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
-.st-key-{_KEY}{{gap:.6rem}}
+.st-key-{_BESIDE}{{gap:.6rem}}
+</style>"""
+# Once there is a plot or a table: a page without any begins with what can be asked.
+_SHOWN = f".st-key-{_RESULTS} :is([data-testid='stPlotlyChart'],[data-testid='stDataFrame'])"
+_RESULTS_FIRST = f"""<style>
+@media (max-width:{_PHONE}px){{.st-key-{_PAGE}>:has(>{_SHOWN}){{order:-1}}
+.st-key-{_PAGE}:has({_SHOWN}) .st-key-{_ASKED}{{border-top:1px solid rgba(128,128,128,.4);padding-top:1.5rem}}
+.st-key-{_PAGE}:has({_SHOWN}) .st-key-{_ASKED}>:last-child:has(hr){{display:none}}}}
 </style>"""
 
 
@@ -19,4 +28,13 @@ def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
     """
     st.html(_STYLE)
     plots, side = st.columns([3, 1], gap="medium")
-    return plots, side.container(key=_KEY)
+    return plots, side.container(key=_BESIDE)
+
+
+def controls_and_results() -> tuple[DeltaGenerator, DeltaGenerator]:
+    """The two places of a page that is mostly a form, below its title: for what is asked, and beneath it for what came
+    out, which on a phone stands above.
+    """
+    st.html(_RESULTS_FIRST)
+    page = st.container(key=_PAGE)
+    return page.container(key=_ASKED), page.container(key=_RESULTS)

@@ -106,4 +106,12 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     expect(main.get_by_text("Difference to Wanda noised seed 0 · 50 %", exact=True)).to_be_visible()
     expect(main.get_by_text("Items on which two models disagree")).to_be_visible()
     expect(page.get_by_test_id("stException")).to_have_count(0)
+
+    asked, results = main.locator(".st-key-what_is_asked"), main.locator(".st-key-what_came_out")
+    assert asked.bounding_box()["y"] < results.bounding_box()["y"]
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function(
+        "() => { const top = key => document.querySelector(`.st-key-${key}`).getBoundingClientRect().top;"
+        " return top('what_came_out') < top('what_is_asked') }"
+    )
     assert errors == []

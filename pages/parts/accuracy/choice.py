@@ -17,6 +17,7 @@ from pages.parts.accuracy.planned import planned
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
+from pages.parts.side import controls_and_results
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
 _PLACE, _PRESELECTED = "evaluate", "accuracy_preselected"
@@ -30,15 +31,18 @@ def accuracy_of(model: ModelSpec) -> None:
     """Draws the choice of runs and tasks, and the evaluation asked for last or named in the address."""
     pruned = [run for run in known_runs(engine()) if run.kind == "pruned" and run.model == model.source]
     runs = {run.name: run for run in pruned if run.runs}
-    if runs:
-        _question(model, runs)
-    else:
-        st.info("When a pruning of this model has finished, compare its accuracy with the dense model here.")
-        st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
-        say_scores(model)
-    shown = _shown()
-    if shown is not None:
-        accuracy_panel(shown)
+    asked, results = controls_and_results()
+    with asked:
+        if runs:
+            _question(model, runs)
+        else:
+            st.info("When a pruning of this model has finished, compare its accuracy with the dense model here.")
+            st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
+            say_scores(model)
+    with results:
+        shown = _shown()
+        if shown is not None:
+            accuracy_panel(shown)
 
 
 def _question(model: ModelSpec, runs: dict[str, Run]) -> None:

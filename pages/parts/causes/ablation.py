@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.bundled.prompts import prompts
 from analysis.engine import JobRecord
@@ -22,10 +23,11 @@ from pages.parts.recordings.recording import Recording, finished_recordings
 
 _ASKED = "ablate_set_asked"
 BUNDLED_PROMPTS = 50
+NUMBERS = ("count", "window", "first_layer", "last_layer")  # two a row
 
 
-def ablation_over_prompts(recording: Recording, params: SinkParams) -> None:
-    """Draws the view. Model, sampler and seed are those of the recording shown."""
+def ablation_over_prompts(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
+    """Draws the view; its controls in `side`. Model, sampler and seed are those of the recording shown."""
     st.caption(
         "Is it the sinks that the model needs? Every prompt is denoised again with attention changed at chosen "
         "positions, beside as many random positions of the same state: given, written or undecided. Model, sampler and "
@@ -35,14 +37,16 @@ def ablation_over_prompts(recording: Recording, params: SinkParams) -> None:
     if problem:
         st.info(plain(problem))
         return
-    spec = _spec(recording, params)
-    if spec is None:
-        return
-    question = content_key(spec=spec.model_dump(mode="json"))[:12]
-    if acting_button("Run over the prompts", "run_ablate_set", icon=":material/science:", type="primary"):
-        st.session_state[_ASKED] = question
+    with side:
+        spec = _spec(recording, params)
+        if spec is None:
+            return
+        question = content_key(spec=spec.model_dump(mode="json"))[:12]
+        if acting_button("Run over the prompts", "run_ablate_set", icon=":material/science:", type="primary"):
+            st.session_state[_ASKED] = question
     by_hand = st.session_state.get(_ASKED) == question
     if not by_hand and not asking.at_hand("ablate_set", spec):
+        st.info("This was not asked yet. Press **Run over the prompts**; effects show here as prompts end.")
         return
     what = f"Ablating over {len(spec.prompts)} prompts"
     job = asking.ask("ablate_set", spec, what, by_hand=by_hand, meanwhile=_so_far)
@@ -93,8 +97,7 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
         "its own, other models with those recorded.",
     )
     lines = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
-    left, right = st.columns(2, gap="medium")
-    targets = left.multiselect(
+    targets = st.multiselect(
         "Positions",
         list(TARGETS),
         default=list(AblateSetSpec.model_fields["targets"].default),
@@ -103,7 +106,7 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
         format_func=lambda name: TARGETS[name].title,
         help="\n".join(f"- {plain(row.title)}: {plain(row.help)}" for row in TARGETS.values()),
     )
-    interventions = right.multiselect(
+    interventions = st.multiselect(
         "What is done to them",
         list(INTERVENTIONS),
         default=list(AblateSetSpec.model_fields["interventions"].default),
@@ -113,7 +116,7 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
         help="\n".join(f"- {plain(row.title)}: {plain(row.help)}" for row in INTERVENTIONS.values()),
     )
     values: dict[str, Any] = {}
-    for column, name in zip(st.columns(4), ("count", "first_layer", "last_layer", "window"), strict=True):
+    for column, name in zip([*st.columns(2), *st.columns(2)], NUMBERS, strict=True):
         with column:
             values[name] = controls.draw(AblateSetSpec, name, f"ablate_set_{name}", bind="query-params")
     try:

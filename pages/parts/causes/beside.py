@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.recording.cause_exhibits import agreement_over_steps, filled_in, flips_over_prompts, text_of
@@ -19,8 +20,8 @@ from pages.parts.recordings.recording import BY_KEY, Recording, finished_recordi
 from pages.parts.session import engine
 
 
-def beside_another(recording: Recording, params: SinkParams) -> None:
-    """Draws the view."""
+def beside_another(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
+    """Draws the view; its controls in `side`."""
     st.caption(
         "Two recordings of the same prompt, such as a dense model's and a pruned one's: where their texts part, in "
         "which order they fill the positions, and whether they rest on the same sinks."
@@ -36,7 +37,7 @@ def beside_another(recording: Recording, params: SinkParams) -> None:
     titles = recording_titles(list(jobs.values()))
     if st.session_state.get("beside") not in jobs:
         st.session_state.pop("beside", None)
-    chosen = st.selectbox(
+    chosen = side.selectbox(
         "Beside it", list(jobs), key="beside", bind="query-params", format_func=lambda name: titles.get(name, name)
     )
     other = opened(jobs[chosen])

@@ -3,6 +3,7 @@
 import numpy as np
 import streamlit as st
 from safetensors.numpy import load_file
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.recording.cause_exhibits import geometry_over
@@ -19,8 +20,8 @@ from pages.parts.session import engine
 OWN = "this model"
 
 
-def geometry(recording: Recording, params: SinkParams) -> None:
-    """Draws the view. Nothing of it depends on what counts as a sink."""
+def geometry(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
+    """Draws the view; its controls in `side`. Nothing of it depends on what counts as a sink."""
     st.caption(
         f"How many dimensions each head's attention map and outputs take up, and the token states behind each layer, "
         f"at up to {GEOMETRY_STEPS} steps of this recording: beside models of the same shape with random weights, and "
@@ -30,12 +31,11 @@ def geometry(recording: Recording, params: SinkParams) -> None:
     if problem:
         st.info(plain(problem))
         return
-    left, right = st.columns(2, gap="medium")
-    name = left.selectbox(
+    name = side.selectbox(
         "Measure", list(MEASURES), key="geometry", bind="query-params", format_func=lambda name: MEASURES[name].title
     )
     pruned = {str(folder): title for title, folder in engine().pruned_models().items()}
-    beside = right.selectbox(
+    beside = side.selectbox(
         "Pruned model beside it",
         ["", *pruned],
         key="geometry_beside",

@@ -1,6 +1,7 @@
 """The logit lens at the undecided tokens of a step: what sinks among them are about to become, layer by layer."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.recording.cause_exhibits import lens_by_layer
 from analysis.recording.inside_specs import lens_spec, undecided
@@ -13,8 +14,8 @@ from pages.parts.recordings.choice import definition_formula, step_slider
 from pages.parts.recordings.recording import Recording
 
 
-def logit_lens(recording: Recording, params: SinkParams) -> None:
-    """Draws the view."""
+def logit_lens(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
+    """Draws the view; its controls in `side`."""
     st.caption(
         "What does an undecided sink already know? The states behind every layer are read by the model's own last norm "
         "and head: which token each undecided position would become, sinks beside the others."
@@ -23,7 +24,8 @@ def logit_lens(recording: Recording, params: SinkParams) -> None:
     if problem:
         st.info(plain(problem))
         return
-    step = step_slider(recording)
+    with side:
+        step = step_slider(recording)
     trajectory = recording.trajectory
     at = undecided(trajectory, step)
     if not len(at):

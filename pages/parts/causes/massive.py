@@ -1,6 +1,7 @@
 """Massive activations: the largest residual channels of a recording, their tokens, and whether sinks carry them."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.recording.cause_exhibits import channels_by_layer, largest_channels
 from analysis.specs import SinkParams
@@ -18,8 +19,8 @@ KEPT = 4
 _PLACE = "record_channels"
 
 
-def massive_activations(recording: Recording, params: SinkParams) -> None:
-    """Draws the view."""
+def massive_activations(recording: Recording, params: SinkParams, side: DeltaGenerator) -> None:
+    """Draws the view, which has no controls of its own."""
     st.caption(
         "A few channels of the residual stream grow far beyond all others on a few tokens. See which they are in every "
         "layer and step, and whether those tokens are the sinks."
