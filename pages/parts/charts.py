@@ -17,6 +17,10 @@ from analysis.recording.set_exhibits import Formulas, Shown
 from pages.parts.plain import plain
 from pages.parts.share import saving
 
+# A p of 1e-9 has nine zeros before its first digit, which no column is wide enough for.
+_P_COLUMNS: dict[str, Any] = dict.fromkeys(
+    ("p", "p (Holm)", "p_holm", "p_adjusted"), st.column_config.NumberColumn(format="%.2g")
+)
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 _BAR = 30  # pixels that the tool bar takes above a plot
 _EXHIBITS = "exhibits"
@@ -88,7 +92,10 @@ def table(
     """
     heading(title, sentence, formula, finding)
     told = f"{finding} {sentence}".strip()
-    event = st.dataframe(frame, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", **options)
+    columns = _P_COLUMNS | options.pop("column_config", {})
+    event = st.dataframe(
+        frame, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", column_config=columns, **options
+    )
     st.download_button(
         "CSV",
         lambda: frame.to_csv(index=False),
@@ -107,7 +114,7 @@ def _table(table: pd.DataFrame, key: str) -> None:
     shown = st.toggle("Table", key=f"{key}_table", bind="query-params", help="The numbers of this plot.")
     if not shown:
         return
-    st.dataframe(table, hide_index=True, height=220)
+    st.dataframe(table, hide_index=True, height=220, column_config=_P_COLUMNS)
     st.download_button(
         "CSV", lambda: table.to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv", icon=":material/download:"
     )
