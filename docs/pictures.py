@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "pictures"
@@ -44,25 +46,31 @@ _SWEEP = (
 def main() -> None:
     """Writes every picture. Raises SystemExit where they take more than LIMIT together."""
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as home, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        environment = {**os.environ, "SINKSCOPE_HOME": home, "SINKSCOPE_TOKEN": "none"}
-        sweep = [sys.executable, "-m", "analysis", "sweep", *_SWEEP, "--out", str(Path(home) / "swept")]
-        subprocess.run(sweep, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        try:
-            _wait(port)
-            _visit(f"http://localhost:{port}")
-        finally:
-            server.terminate()
-            server.wait(60)
+    with tempfile.TemporaryDirectory() as home, filled_server(Path(home)) as address:
+        _visit(address)
     size = sum(file.stat().st_size for file in FOLDER.glob("*.jpg"))
     print(f"{size / 1e6:.2f} MB in {FOLDER}")
     if size > LIMIT:
         raise SystemExit(f"The pictures take more than {LIMIT / 1e6:.1f} MB.")
+
+
+@contextmanager
+def filled_server(home: Path) -> Iterator[str]:
+    """The address of a server at a store in which a small sweep of the bundled model was run."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "SINKSCOPE_HOME": str(home), "SINKSCOPE_TOKEN": "none"}
+    sweep = [sys.executable, "-m", "analysis", "sweep", *_SWEEP, "--out", str(home / "swept")]
+    subprocess.run(sweep, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        _wait(port)
+        yield f"http://localhost:{port}"
+    finally:
+        server.terminate()
+        server.wait(60)
 
 
 def _wait(port: int) -> None:
@@ -74,18 +82,27 @@ def _wait(port: int) -> None:
             time.sleep(0.2)
 
 
+def chromium_path() -> str:
+    """Where the system's Chromium lies."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+
+
+def fill_by_hand(page: Page, address: str) -> None:
+    """Records a prompt and stores statistics, as a visitor does."""
+    page.goto(f"{address}/denoise")
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.get_by_role("combobox", name="Recording").wait_for()
+    page.goto(f"{address}/tuning")
+    page.get_by_role("button", name="Store statistics").click()
+    page.get_by_text("Prune with this").first.wait_for()
+
+
 def _visit(address: str) -> None:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.set_default_timeout(_PATIENCE)
-        page.goto(f"{address}/denoise")
-        page.get_by_role("button", name="Record", exact=True).click()
-        page.get_by_role("combobox", name="Recording").wait_for()
-        page.goto(f"{address}/tuning")
-        page.get_by_role("button", name="Store statistics").click()
-        page.get_by_text("Prune with this").first.wait_for()
+        fill_by_hand(page, address)
         for name, path in PAGES.items():
             page.goto(f"{address}/{path}")
             page.locator(_SETTLED).wait_for()

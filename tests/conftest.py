@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 # Set before anything of the project is imported: no test touches the user's own store or the network.
@@ -67,6 +68,17 @@ def golden(request) -> tuple[LoadedModel, dict, dict]:
     folder = GOLDEN / request.param
     model = load(ModelSpec(source=str(folder), device="cpu"))
     return model, load_file(folder / "golden.safetensors"), load_file(folder / "generate.safetensors")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _components_found_once():
+    """Streamlit's harness reads the metadata of every installed package for each page that it opens: 0.2 s of the
+    processor, each time with the same result."""
+    from streamlit.components.v2 import manifest_scanner
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 @pytest.fixture(autouse=True)
