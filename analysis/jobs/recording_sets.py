@@ -125,12 +125,19 @@ def _summary(spec: RecordSetSpec, info: RecordingSetInfo, steps: int, rows: int,
 
 
 def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
-    """Reads the prompts and divides the memory. Raises UserError where they cannot be had or do not fit."""
+    """Reads the prompts and divides the memory. Raises UserError where they cannot be had or do not fit, and where the
+    model has no random-weight ones.
+    """
     import torch
 
     from analysis.recording import batches
     from analysis.recording.denoising import check_prompt, own_sampling
 
+    if spec.random_models and model.architecture.noise == "uniform":
+        raise UserError(
+            f"Random-weight models are shown forwards over one text, and {model.architecture.name} reads a text and "
+            "denoises a canvas beside it. Set the random-weight models to 0."
+        )
     sampling = own_sampling(model, spec.sampling)
     texts, notes = prompt_texts(spec.prompts, spec.own_prompts, spec.count, spec.seed, context)
     encoded = [model.encode(text, spec.chat_template) for text in texts]

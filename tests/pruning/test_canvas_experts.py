@@ -115,6 +115,8 @@ def test_the_smaller_model_is_the_dense_one_with_those_experts_forbidden(where, 
             block.router.proj.register_forward_hook(
                 lambda _, given, scores, gone=gone: scores.index_fill(-1, gone, -torch.inf)
             )
+    files = [folder / "model.safetensors" for folder in (FOLDER, tmp_path / "cut")]
+    assert files[1].stat().st_size < files[0].stat().st_size
     small = native(tmp_path / "cut")
     assert small.config.text_config.num_experts == EXPERTS - 1 and small.config.text_config.top_k_experts == 2
     expected = logits(narrowed, text)

@@ -9,6 +9,7 @@ from analysis import jobs
 from analysis.errors import UserError
 from analysis.models.families import ARCHITECTURES, why_no_experts_are_cut
 from analysis.models.resident import release_resident, resident_spec
+from analysis.recording.set_file import open_set
 from analysis.specs import (
     CANVAS_SCORES,
     NO_MASKED_ESTIMATE,
@@ -16,6 +17,7 @@ from analysis.specs import (
     DiffusionGemmaSampling,
     ModelSpec,
     PruneSpec,
+    RecordSetSpec,
     RecordSpec,
 )
 from pages.parts.session import engine
@@ -56,6 +58,20 @@ def test_splits_and_kinds_say_undecided_where_there_is_no_mask(recording):
     assert "undecided" in columns and "[MASK]" not in columns
     test.selectbox(key="split").set_value("[MASK] only").run()
     assert not test.exception
+
+
+def test_a_set_of_recordings_is_made_without_random_weights_and_refused_with_them_before_any_work(folder, tmp_path):
+    asked = {
+        "model": ModelSpec(source=str(folder), device="cpu"),
+        "prompts": "own",
+        "own_prompts": ("w10 w38 w70", "w12 w38 w71"),
+        "sampling": DiffusionGemmaSampling(gen_length=16, steps_per_canvas=2, entropy_bound=2),
+    }
+    with pytest.raises(UserError, match="Set the random-weight models to 0"):
+        jobs.record_set(RecordSetSpec(**asked), QuietContext(tmp_path))
+    outcome = jobs.record_set(RecordSetSpec(**asked, random_models=0), QuietContext(tmp_path))
+    release_resident()
+    assert open_set(outcome.file).kinds[0] == "undecided"
 
 
 def test_a_text_being_written_shows_its_noise_as_undecided():
