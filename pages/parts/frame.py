@@ -22,6 +22,7 @@ LOGO = "logo-{theme}.svg"
 # Streamlit leaves wide margins; a page of plots needs them. It writes white on the theme's first colour, which is
 # too bright for that where it is to be read as text on a dark page.
 STYLE = """<style>[data-testid='stMainBlockContainer']{padding:3rem 3rem}
+@media (max-width:640px){[data-testid='stMainBlockContainer']{padding:3rem 1rem}}
 [data-testid='stSidebar'] [data-testid='stPageLink'] p{white-space:normal}
 button[kind='primary'],span[data-tag],button[kind='primaryFormSubmit']{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 </style>"""

@@ -115,7 +115,7 @@ def test_a_difference_that_cannot_be_is_said_and_not_drawn(folders):
     assert len(test.get("plotly_chart")) == 1
     assert "every row loses the same number" in test.info[0].value
     test.selectbox(key="mask_part").set_value("whole head").run()
-    assert len(test.get("plotly_chart")) == 2
+    assert len(test.get("plotly_chart")) == 3, "the two runs, and two seeds beside them"
     assert "It can move only in o_proj" in texts(test)
 
 

@@ -1,5 +1,6 @@
 """Where two masks differ by layer and head, and which heads lose more in one of them."""
 
+import numpy as np
 import streamlit as st
 
 from analysis.figures import masks as figures
@@ -69,26 +70,38 @@ def _head_sparsity(comparison: Comparison, floor: Comparison | None, part: str) 
         return
     counts = comparison.head_parts()[part]
     values, spread = compare.sparsity_difference(counts), compare.independent_spread(counts)
-    shown = [figures.Grid("second − first", values, figures.spread_lines(spread))]
     table = table_of(counts, None, "layer", "head").assign(
         **{"second − first": values.ravel(), "spread of independent masks": spread.ravel()}
     )
-    seeds = None
-    if floor is not None:
-        seeds = compare.sparsity_difference(floor.head_parts()[part])
-        shown.append(figures.Grid("two calibration seeds", seeds))
-        table["second − first, two seeds"] = seeds.ravel()
+    beside = None if floor is None else floor.head_parts()[part]
+    seeds = None if beside is None else compare.sparsity_difference(beside)
+    top = float(np.nanmax(np.abs(values if seeds is None else np.stack([values, seeds]))))
+    axis = "sparsity, second − first"
+    # A plot each, which stand one beneath the other where a screen is narrow, so that their numbers can be read.
+    places = st.columns(1 if seeds is None else 2, gap="medium", vertical_alignment="bottom")
     moves = f" It can move only in {', '.join(free)}. {note}" if stuck else ""
-    chart(
-        title,
-        f"Blue: the second run keeps more of this head; red: it prunes more (our measure).{moves}",
-        "$$\\frac{|B| - |A|}{n}$$\n\nof the slice's weights. Independent masks of these sparsities spread by "
-        f"$\\sqrt{{(p(1-p) + q(1-q))/n}}$ around 0, a little less where every row loses equally many. {OURS}",
-        figures.grids(shown, "sparsity, second − first", "head", signed=True),
-        "head_sparsity",
-        table,
-        finding=reading("head sparsity", values, spread, seeds),
-    )
+    with places[0]:
+        chart(
+            title,
+            f"Blue: the second run keeps more of this head; red: it prunes more (our measure).{moves}",
+            "$$\\frac{|B| - |A|}{n}$$\n\nof the slice's weights. Independent masks of these sparsities spread by "
+            f"$\\sqrt{{(p(1-p) + q(1-q))/n}}$ around 0, a little less where every row loses equally many. {OURS}",
+            figures.grids([figures.Grid("", values, figures.spread_lines(spread))], axis, "head", signed=True, top=top),
+            "head_sparsity",
+            table,
+            finding=reading("head sparsity", values, spread, seeds),
+        )
+    if beside is None or seeds is None:
+        return
+    with places[1]:
+        chart(
+            f"The same of two calibration seeds, {part}",
+            "What another draw of the calibration text does to the sparsity of heads, on the same colours.",
+            f"$$\\frac{{|B| - |A|}}{{n}}$$\n\nof the slice's weights, $A$ and $B$ pruned with two seeds. {OURS}",
+            figures.grids([figures.Grid("", seeds)], axis, "head", signed=True, top=top),
+            "head_sparsity_seeds",
+            table_of(beside, None, "layer", "head").assign(**{"second − first": seeds.ravel()}),
+        )
 
 
 _WHY_FIXED = {

@@ -29,6 +29,13 @@ from pages.parts.recordings.recording import (
 from pages.parts.session import engine
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
+# On a phone the buttons beside the box show icons alone, so that they stay in its row; their names are still read.
+_ROW = "recording_row"
+_NARROW_ROW = f"""<style>@media (max-width:640px){{
+.st-key-{_ROW}{{gap:.4rem}}
+.st-key-{_ROW} [data-testid='stPopoverButton'] [data-testid='stMarkdownContainer']{{position:absolute;width:1px;
+height:1px;overflow:hidden;clip-path:inset(50%)}}
+}}</style>"""
 _TAKEN_IN, _PLACE = "files_taken_in", "recording_removed"
 
 
@@ -38,7 +45,8 @@ def choose_recording(shown: JobRecord | None) -> None:
     if not jobs:
         _open_file()
         return
-    row = st.container(horizontal=True, vertical_alignment="bottom")
+    st.html(_NARROW_ROW)
+    row = st.container(horizontal=True, vertical_alignment="bottom", key=_ROW)
     box = row.container()
     with row.popover("Share", icon=":material/share:", width="content"):
         _download(shown)
