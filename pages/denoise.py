@@ -1,9 +1,11 @@
 """Record a prompt, watch the text fill in, and replay it step by step with its sinks marked."""
 
+import numpy as np
 import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.jobs import RecordPartial
+from analysis.readings import reading
 from analysis.specs import DiffusionGemmaSampling, RecordSpec, SinkParams
 from pages.parts import permission, tokens
 from pages.parts.charts import export_button, heading, start_exhibits
@@ -123,9 +125,20 @@ def _show(recording: Recording, params: SinkParams) -> None:
     export_button("SinkScope: denoise", settings, recording.info.prompt)
 
 
+def _written(recording: Recording) -> tuple[np.ndarray, list[str], int]:
+    """What the model wrote, up to where it ended it: probabilities (T, N), tokens (N,), where they begin."""
+    trajectory, span = recording.trajectory, recording.trajectory.written
+    return trajectory.confidence[:, span], trajectory.labels()[span], span.start
+
+
 def _facts(recording: Recording) -> None:
     info, trajectory = recording.info, recording.trajectory
-    heading("What the model wrote", "The finished text, up to where the model ended it.", None)
+    heading(
+        "What the model wrote",
+        "The finished text, up to where the model ended it.",
+        "The model's probability of each token, at temperature 1, in the step that chose it last.",
+        reading("written text", *_written(recording)),
+    )
     st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
     with st.expander("How this was recorded"):
         st.json(

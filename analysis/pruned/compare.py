@@ -316,3 +316,14 @@ def shares(mask: np.ndarray, most: tuple[int, int] = (MAX_CELLS, MAX_CELLS)) -> 
 def block_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Shares of the second mask minus those of the first, −1 … 1."""
     return second - first
+
+
+def by_input(shares: np.ndarray, shape: tuple[int, int], height: int, width: int) -> np.ndarray:
+    """How many weights shares of blocks come to, (C,): a block of neighbouring input features each.
+
+    shares: of the blocks of a matrix of this shape (rows, columns), `height` × `width` weights each but for the last.
+    """
+    sizes = [
+        np.minimum(step, size - np.arange(0, size, step)) for size, step in zip(shape, (height, width), strict=True)
+    ]
+    return np.rint(shares * np.outer(*sizes)).sum(axis=0).astype(np.int64)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.readings import accuracies, inside, masks, pruned, recordings
+from analysis.readings import accuracies, inside, masks, pruned, recordings, texts
 from analysis.registry import Registry
 
 
@@ -31,6 +31,7 @@ READINGS: Registry[Reading] = Registry(
     Reading("change against seeds", masks.change_against_seeds),
     Reading("whole against seeds", masks.whole_against_seeds),
     Reading("cells against seeds", masks.cells_against_seeds),
+    Reading("differing weights", masks.differing_weights),
     Reading("head sparsity", masks.head_sparsity),
     Reading("depth", masks.depth),
     Reading("overlap", masks.overlap),
@@ -38,6 +39,9 @@ READINGS: Registry[Reading] = Registry(
     Reading("output error", masks.output_error),
     Reading("token weights", masks.token_weights),
     Reading("shifts of scores", masks.shifts_of_scores),
+    Reading("written text", texts.written_text),
+    Reading("branch agreement", texts.branch_agreement),
+    Reading("branch sinks", texts.branch_sinks),
     Reading("attention map", inside.attention_map),
     Reading("attention from a token", inside.attention_from),
     Reading("chosen steps", inside.chosen_steps),
@@ -54,6 +58,7 @@ READINGS: Registry[Reading] = Registry(
     Reading("kept by layer", pruned.kept_by_layer),
     Reading("blocked", pruned.blocked),
     Reading("differences", accuracies.differences),
+    Reading("published differences", accuracies.published_differences),
     Reading("above chance", accuracies.above_chance),
     Reading("seeds apart", accuracies.seeds_apart),
     Reading("smallest above chance", accuracies.smallest_above_chance),

@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.readings.words import counted, listed, percent
 
+_ERRORS = 2.0  # standard errors, beyond which a published difference is spoken of
 _NAMED = 3  # differences that are written out
 _SAME = 1e-9  # values that differ by less are one
 
@@ -26,6 +27,31 @@ def differences(
     more = f", and {counted(len(there) - _NAMED, 'other')}" if len(there) > _NAMED else ""
     verb = "is" if len(there) == 1 else "are"
     return f"{len(there)} of {counted(len(names), what)} {verb} shown: {'; '.join(told)}{more}."
+
+
+def published_differences(
+    names: Sequence[str], at: Sequence[float], differences: np.ndarray, errors: np.ndarray | None
+) -> str:
+    """How far published accuracies of methods lie from those of what each was published against. names (M,): 'a − b'.
+    at (X,): sparsities. differences (M, X): shares, NaN where there is none. errors (M, X): standard errors of single
+    accuracies, both added in squares; None where the source has none.
+
+    Nothing is said of differences of less than two standard errors.
+    """
+    told = []
+    for row, name in enumerate(names):
+        there = np.isfinite(differences[row])
+        if errors is not None:
+            there &= np.abs(differences[row]) > _ERRORS * errors[row]
+        each = [
+            f"{100 * differences[row, x]:+.1f} at {at[x]:.0%}".replace("-", "−") for x in np.flatnonzero(there).tolist()
+        ]
+        if each:
+            told.append(f"{name} {listed(each)}")
+    if not told:
+        return ""
+    beside = "The source gives no intervals" if errors is None else "More than two standard errors as published"
+    return f"In points: {'; '.join(told)}. {beside}."
 
 
 def above_chance(names: Sequence[str], low: np.ndarray, values: np.ndarray, chance: float | None, so_far: bool) -> str:

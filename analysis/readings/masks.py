@@ -7,6 +7,8 @@ import numpy as np
 from analysis.readings.words import counted, largest, percent, times
 
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
+_SEED, _DRAWS = 0, 200  # of chance, where no formula gives it
+_TENTH = 10
 SEED = "what another calibration seed changes"
 
 
@@ -48,6 +50,31 @@ def cells_against_seeds(values: np.ndarray, seeds: np.ndarray, what: str, column
         f"{int(beyond.sum())} of {counted(int(np.isfinite(values).sum()), what)} differ by more than two calibration "
         f"seeds do, most of all layer {layer}, {where}: {percent(float(values[layer, column]))} against "
         f"{percent(float(seeds[layer, column]))}."
+    )
+
+
+def differing_weights(counts: np.ndarray, rows: int, features: int, seeds: float | None) -> str:
+    """How many weights of one matrix are decided differently, and whether on few of its input features. counts (C,):
+    how many, a block of neighbouring features each. rows, features: of the matrix. seeds: the share between two seeds.
+
+    The null: as many weights that fall on any block alike, of which as many blocks hold most.
+    """
+    total = int(counts.sum())
+    if not total:
+        return ""
+    share = total / (rows * features)
+    said = f"{percent(share)} of these weights are decided differently"
+    if seeds:
+        said += f", {times(share, seeds)} what two calibration seeds decide differently ({percent(seeds)})"
+    few = -(-len(counts) // _TENTH)
+    held = float(np.sort(counts)[-few:].sum()) / total
+    drawn = np.random.default_rng(_SEED).multinomial(total, np.full(len(counts), 1 / len(counts)), size=_DRAWS)
+    chance = np.sort(drawn, axis=1)[:, -few:].sum(axis=1) / total
+    if held <= np.quantile(chance, 0.99):
+        return f"{said}." if seeds else ""
+    return (
+        f"{said}; {percent(held)} of them lie on a tenth of the input features, where it were "
+        f"{percent(float(chance.mean()))} if they fell on any alike."
     )
 
 

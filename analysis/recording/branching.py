@@ -73,14 +73,16 @@ class Likeness:
 
     same (S,) bool: where the finished texts, of S positions in both, are equal. agreement: share of the new tokens of
     the finished texts that are equal, and `compared` their number. by_step (T,): of the tokens that both have decided
-    before a step, the share that is equal; NaN where there is none. sinks: Jaccard index of the sinks of the steps
-    after the branch, as pairs of step and position; None where neither text has one there.
+    before a step, the share that is equal; NaN where there is none. chance: how often two of the new tokens, one drawn
+    from each finished text, are equal. sinks: Jaccard index of the sinks of the steps after the branch, as pairs of
+    step and position; None where neither text has one there.
     """
 
     same: np.ndarray
     agreement: float
     compared: int
     by_step: np.ndarray
+    chance: float
     sinks: float | None
 
 
@@ -105,8 +107,14 @@ def likeness(
         agreement=float(same[new].mean()) if new.any() else 1.0,
         compared=int(new.sum()),
         by_step=np.where(count > 0, equal.sum(axis=1) / np.maximum(count, 1), np.nan),
+        chance=_drawn_alike(parent.final[:length][new], branch.final[:length][new]),
         sinks=float((first & second).sum() / either) if either else None,
     )
+
+
+def _drawn_alike(first: np.ndarray, second: np.ndarray) -> float:
+    """How often two tokens are the same, one drawn from each of two texts (N,); 1.0 for texts without tokens."""
+    return float((first[:, None] == second).mean()) if len(first) else 1.0
 
 
 def _decided(trajectory: Trajectory, steps: int, length: int) -> np.ndarray:

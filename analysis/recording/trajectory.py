@@ -152,6 +152,13 @@ class Trajectory:
     def positions(self) -> int:
         return self.mass.shape[3]
 
+    @property
+    def written(self) -> slice:
+        """The positions of what the model wrote, up to where it ended its text."""
+        first = self.info.prompt_length
+        ends = np.flatnonzero(np.isin(self.final[first:], self.info.model.end_tokens))
+        return slice(first, first + int(ends[0]) if len(ends) else self.positions)
+
     @cached_property
     def present(self) -> np.ndarray:
         """Which tokens a step's forward held, (T, S) bool."""

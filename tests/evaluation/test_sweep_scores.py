@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.evaluation import sweep_scores
-from analysis.evaluation.published_results import published
+from analysis.evaluation.published_results import PublishedAccuracy, published, published_pairs
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
 from analysis.specs import METHODS, ModelSpec, SweepSpec, grid
 
@@ -127,3 +127,17 @@ def test_published_rows_carry_their_source_and_are_shares():
     assert len(replicated) == 13 and all(row.standard_error for row in replicated)
     cell = next(row for row in rows if (row.method, row.sparsity, row.task) == ("sink-wanda", 0.5, "average"))
     assert cell.accuracy == pytest.approx(0.5318)
+
+
+def test_published_methods_are_set_beside_what_each_was_published_against():
+    tables: dict[tuple[str, ...], list[PublishedAccuracy]] = {}
+    for row in published():
+        tables.setdefault((row.model, row.pattern, row.task), []).append(row)
+    replicated = published_pairs(tables["LLaDA-8B-Base", "unstructured", "winogrande"])
+    assert replicated.names == ("Sink-Wanda − Wanda", "Sink-SparseGPT − SparseGPT")
+    assert replicated.sparsities == (0.25, 0.5, 0.75)
+    assert replicated.differences[0] == pytest.approx([-0.0016, 0.0032, 0.0008])
+    assert replicated.errors is not None and replicated.errors[0, 1] == pytest.approx(0.0129 * 2**0.5)
+    average = published_pairs(tables["LLaDA-8B", "unstructured", "average"])
+    assert average.errors is None and average.differences[0, 0] == pytest.approx(0.0048)
+    assert all(pairs.names for pairs in map(published_pairs, tables.values())), "each table has a pair"

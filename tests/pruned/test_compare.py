@@ -211,6 +211,8 @@ def test_a_picture_is_the_mean_of_its_blocks_and_never_larger_than_its_limit(row
         for column in range(picture.shape[1]):
             block = mask[row * height : (row + 1) * height, column * width : (column + 1) * width]
             assert picture[row, column] == pytest.approx(block.mean())
+    by_input = compare.by_input(picture, mask.shape, height, width)
+    assert by_input.tolist() == [int(mask[:, left : left + width].sum()) for left in range(0, columns, width)]
 
 
 def test_the_slice_of_a_head_is_the_one_that_is_counted():

@@ -21,6 +21,16 @@ def test_only_differences_that_are_shown_are_told_the_largest_first():
     assert many.startswith("5 of 5 effects are shown: a −3.2 [−4.8, −1.6]; b") and many.endswith(", and 2 others.")
 
 
+def test_published_differences_are_told_where_two_standard_errors_do_not_hold_them():
+    differences = np.array([[0.005, -0.021], [np.nan, 0.0004]])
+    said = reading("published differences", ["a − b", "c − d"], [0.5, 0.75], differences, None)
+    assert said == "In points: a − b +0.5 at 50% and −2.1 at 75%; c − d +0.0 at 75%. The source gives no intervals."
+    said = reading("published differences", ["a − b", "c − d"], [0.5, 0.75], differences, np.full((2, 2), 0.01))
+    assert said == "In points: a − b −2.1 at 75%. More than two standard errors as published."
+    assert reading("published differences", ["a − b"], [0.5, 0.75], differences[:1], np.full((1, 2), 0.02)) == ""
+    assert reading("published differences", [], [0.5], np.zeros((0, 1)), None) == ""
+
+
 def test_models_lie_above_chance_with_their_whole_interval_or_are_named():
     low, values = np.array([0.5, 0.2, 0.3]), np.array([0.6, 0.31, 0.4])
     said = reading("above chance", ["dense", "a", "b"], low, values, 0.25, False)

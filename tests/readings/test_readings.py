@@ -210,3 +210,16 @@ def test_no_sentence_holds_a_number_that_is_none(mass, sinks):
     for sentence in said:
         assert "nan" not in sentence and "inf" not in sentence
         assert sentence == "" or sentence.endswith(".")
+
+
+def test_weights_that_differ_are_told_beside_seeds_and_where_few_features_hold_more_than_chance():
+    even = np.random.default_rng(1).multinomial(400, np.full(40, 1 / 40))
+    assert reading("differing weights", even, 100, 40, None) == ""
+    assert reading("differing weights", even, 100, 40, 0.2) == (
+        "10% of these weights are decided differently, half of what two calibration seeds decide differently (20%)."
+    )
+    few = np.zeros(40, int)
+    few[:4], few[4:] = 70, 3
+    said = reading("differing weights", few, 100, 40, None)
+    assert said.startswith("9.7% of these weights are decided differently; 72% of them lie on a tenth of the input")
+    assert reading("differing weights", np.zeros(40, int), 100, 40, 0.2) == ""

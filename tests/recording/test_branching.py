@@ -224,6 +224,8 @@ def test_likeness_counts_new_tokens_and_sinks_after_the_branch(recorded):
     like = likeness(parent, other, sinks, more, step=1, position=prompt)
     assert like.compared == parent.positions - prompt - 1
     assert like.agreement == pytest.approx((like.compared - 1) / like.compared)
+    words = [np.bincount(text[prompt + 1 :], minlength=final.max() + 1) for text in (parent.final, final)]
+    assert like.chance == pytest.approx(float(words[0] @ words[1]) / like.compared**2)
     assert np.flatnonzero(~like.same).tolist() == [prompt, prompt + 1]
     assert like.sinks == pytest.approx(0.5) and np.isnan(like.by_step[0])
     decided = (parent.present & ~parent.undecided)[-1, prompt + 1 :]

@@ -56,6 +56,15 @@ def test_a_recording_names_everything_it_was_made_with(trajectory, bundled):
     assert info.final_text
 
 
+def test_what_was_written_ends_before_the_first_end_of_text_token(trajectory):
+    info = trajectory.info
+    first, ended = info.prompt_length, trajectory.final.copy()
+    ended[first + 3] = ended[first + 5] = info.model.end_tokens[0]
+    assert dataclasses.replace(trajectory, final=ended).written == slice(first, first + 3)
+    ended[first:] = info.model.mask_token
+    assert dataclasses.replace(trajectory, final=ended).written == slice(first, trajectory.positions)
+
+
 def test_saving_and_opening_changes_nothing(trajectory, tmp_path):
     save(trajectory, tmp_path / "recording.safetensors")
     again = open_trajectory(tmp_path / "recording.safetensors")

@@ -10,6 +10,7 @@ from analysis.figures.dynamics import Series, curves
 from analysis.jobs import AlternativesSummary
 from analysis.models.checkpoint import find
 from analysis.models.prompts import single_token
+from analysis.readings import reading
 from analysis.recording.branching import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
 from analysis.specs import AlternativesSpec, Branch, SinkParams
 from pages.parts import asking, permission, tokens
@@ -271,6 +272,7 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
             ),
             "branch_agreement",
             pd.DataFrame({"step": steps, "agreement": like.by_step}),
+            finding=reading("branch agreement", like.by_step, change.step, like.chance),
         )
     pairs = {"the text it left": parent, "the branch": branch}
     strength = {name: measures.curve(each, "strength", params) for name, each in pairs.items()}
@@ -290,6 +292,7 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
             pd.DataFrame({name: pd.Series(values) for name, values in strength.items()})
             .rename_axis("step")
             .reset_index(),
+            finding=reading("branch sinks", *strength.values(), change.step),
         )
 
 

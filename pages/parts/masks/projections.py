@@ -9,6 +9,7 @@ from analysis.figures import masks as figures
 from analysis.models.projection_names import of_expert
 from analysis.pruned import compare
 from analysis.pruned.compare import Comparison
+from analysis.readings import reading
 from pages.parts.charts import chart
 from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.pruned_models import Pruned
@@ -66,7 +67,9 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
     if not counts[layer, names.index(name), 0]:
         st.info(plain(f"Layer {layer} has no {name}."))
         return
-    _picture(first, second, layer, name, None if part == WHOLE_MATRIX else parts.index(part) - 1)
+    seeds = None if floor is None else float(compare.disagreement(floor.projections[layer, names.index(name)]))
+    head = None if part == WHOLE_MATRIX else parts.index(part) - 1
+    _picture(first, second, layer, name, head, seeds)
 
 
 def _expert_picture(first: Pruned, second: Pruned, layer: int, name: str, box: DeltaGenerator) -> None:
@@ -101,10 +104,17 @@ def _window(shape: tuple[int, int]) -> mask_measures.Window:
     return ranges[0], ranges[1]
 
 
-def _picture(first: Pruned, second: Pruned, layer: int, name: str, head: int | None) -> None:
-    window = _window(mask_measures.part_shape(first, layer, name, head))
+def _picture(
+    first: Pruned, second: Pruned, layer: int, name: str, head: int | None, seeds: float | None = None
+) -> None:
+    """seeds: the share of the whole matrix that two calibration seeds decide differently, where that is known."""
+    shape = mask_measures.part_shape(first, layer, name, head)
+    window = _window(shape)
+    if head is not None or window != ((0, shape[0] - 1), (0, shape[1] - 1)):
+        seeds = None
     (top, bottom), (left, right) = window
-    most = figures.room(bottom - top + 1, right - left + 1)
+    shown_shape = bottom - top + 1, right - left + 1
+    most = figures.room(*shown_shape)
     (a, b, differ), height, width = mask_measures.pictures(first, second, layer, name, head, window, most)
     exact = height == width == 1
     shown = [
@@ -133,4 +143,5 @@ def _picture(first: Pruned, second: Pruned, layer: int, name: str, head: int | N
         figures.pictures(shown, height, width, (top, left)),
         "mask_picture",
         table,
+        finding=reading("differing weights", compare.by_input(differ, shown_shape, height, width), *shown_shape, seeds),
     )

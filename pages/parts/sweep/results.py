@@ -10,7 +10,7 @@ from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_axes, sweep_scores
 from analysis.evaluation.conditions import RELATIONS
-from analysis.evaluation.published_results import published
+from analysis.evaluation.published_results import published, published_pairs
 from analysis.evaluation.replicates import CrossedDifference
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
@@ -312,6 +312,7 @@ def _published() -> None:
         x = np.array([row.sparsity for row in of_method])
         curves.append(figures.Curve(method, x, values, values, values, np.ones(len(x)), reference=True))
     dense = next((row.accuracy for row in of_title if not row.sparsity), None)
+    told = published_pairs(of_title)
     cited = "; ".join(source for source in sources if any(row.source == source for row in of_title))
     chart(
         f"Published by others: {chosen}",
@@ -320,6 +321,7 @@ def _published() -> None:
         figures.accuracy(curves, "sparsity", dense, None),
         "sweep_published_chart",
         pd.DataFrame([vars(row) for row in of_title]),
+        finding=reading("published differences", told.names, told.sparsities, told.differences, told.errors),
     )
 
 

@@ -1,0 +1,60 @@
+"""Readings of texts that were written: how sure the model was, and what one changed token did. T steps, N tokens."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.readings.words import counted, percent, token
+
+
+def written_text(confidence: np.ndarray, labels: Sequence[str], first: int) -> str:
+    """How sure a model was of its text: confidence (T, N), the probability of each token when it was chosen, NaN where
+    none was. labels (N,): the finished tokens, of which the first stands at position `first`.
+
+    A token that was edited counts as it was chosen last.
+    """
+    chosen = np.isfinite(confidence)
+    if not chosen.any():
+        return ""
+    last = len(confidence) - 1 - np.argmax(chosen[::-1], axis=0)
+    sure = np.where(chosen.any(axis=0), confidence[last, np.arange(confidence.shape[1])], np.nan)
+    least = int(np.nanargmin(sure))
+    said = f"{counted(int(np.isfinite(sure).sum()), 'token')} in {counted(len(confidence), 'step')}"
+    if np.isfinite(sure).sum() < 2 or np.nanmax(sure) == np.nanmin(sure):
+        return f"{said}."
+    return (
+        f"{said}: half of them had a probability of {percent(float(np.nanmedian(sure)))} or more when they were "
+        f"chosen, {token(labels[least], first + least)} the least, {percent(float(sure[least]))}."
+    )
+
+
+def branch_agreement(agreement: np.ndarray, step: int, chance: float) -> str:
+    """When a text parts from the one that it left: agreement (T,), the share of tokens in common before each step, NaN
+    where neither has one. step: whose outcome was changed. chance: of two tokens drawn from the finished texts.
+    """
+    after = np.arange(len(agreement)) > step
+    there = np.flatnonzero(np.isfinite(agreement) & after)
+    if not len(there):
+        return ""
+    apart = there[agreement[there] < 1]
+    last = float(agreement[there[-1]])
+    if not len(apart):
+        return "No other token that both texts have decided differs in any step."
+    beside = (
+        f"; by chance {percent(chance)} would be" if last > chance else f", no more than by chance ({percent(chance)})"
+    )
+    return (
+        f"Another token first differs before step {int(apart[0])}; before the last step {percent(last)} of the tokens "
+        f"are the same{beside}."
+    )
+
+
+def branch_sinks(left: np.ndarray, branch: np.ndarray, step: int) -> str:
+    """What sinks take of the attention of both texts after the branch, left (T,) and branch (T',) shares."""
+    means = [float(np.nanmean(each[step + 1 :])) for each in (left, branch) if np.isfinite(each[step + 1 :]).any()]
+    if len(means) < 2 or percent(means[0]) == percent(means[1]):
+        return ""
+    return (
+        f"After step {step} sinks take {percent(means[1])} of all attention in the branch and {percent(means[0])} in "
+        "the text that it left, on average over the steps."
+    )

@@ -1,0 +1,42 @@
+"""What is said of written texts: how sure the model was, when a branch parts from its text; else silence."""
+
+import numpy as np
+
+from analysis.readings import reading
+
+NONE = np.nan
+
+
+def test_a_text_is_told_by_the_probabilities_of_its_tokens_as_they_were_chosen_last():
+    confidence = np.array([[0.2, NONE, NONE], [0.9, 0.5, NONE], [NONE, NONE, 0.8]])
+    said = reading("written text", confidence, ["the", " cat ", "sat"], 7)
+    assert said == (
+        "3 tokens in 3 steps: half of them had a probability of 80% or more when they were chosen, ‘cat’ at 8 the "
+        "least, 50%."
+    )
+    assert reading("written text", confidence[:, 1:2], ["cat"], 8) == "1 token in 3 steps."
+    assert reading("written text", np.full((2, 1), NONE), ["cat"], 8) == ""
+    assert reading("written text", np.zeros((2, 0)), [], 8) == ""
+
+
+def test_a_branch_is_told_by_the_step_in_which_it_parts_beside_what_chance_would_leave():
+    agreement = np.array([NONE, 1.0, 1.0, 0.9, 0.4])
+    assert reading("branch agreement", agreement, 1, 0.1) == (
+        "Another token first differs before step 3; before the last step 40% of the tokens are the same; by chance 10% "
+        "would be."
+    )
+    assert "no more than by chance (50%)" in reading("branch agreement", agreement, 1, 0.5)
+    assert reading("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 0.1) == (
+        "No other token that both texts have decided differs in any step."
+    )
+    assert reading("branch agreement", agreement, 4, 0.1) == "", "a branch of the last step has none after it"
+
+
+def test_what_sinks_take_after_a_branch_is_told_where_it_differs_in_the_digits_shown():
+    left, branch = np.array([0.5, 0.1, 0.2, 0.3]), np.array([0.5, 0.1, 0.4])
+    assert reading("branch sinks", left, branch, 1) == (
+        "After step 1 sinks take 40% of all attention in the branch and 25% in the text that it left, on average over "
+        "the steps."
+    )
+    assert reading("branch sinks", left, left, 1) == ""
+    assert reading("branch sinks", left, branch, 2) == "", "one of them has no step after it"
