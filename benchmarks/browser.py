@@ -35,7 +35,8 @@ window.clock = (title, inside, fromHere) => {
   };
   const observer = new MutationObserver(look);
   observer.observe(document, {subtree: true, childList: true, characterData: true, attributes: true});
-  window.answer = new Promise((resolve) => {
+  window.answer = new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error("nothing changed within PATIENCE ms")), PATIENCE);
     const check = setInterval(() => {
       const app = document.querySelector("[data-testid=stApp]");
       const rests = last !== null && performance.now() - last > QUIET && app?.dataset.testScriptState === "notRunning";
@@ -46,13 +47,12 @@ window.clock = (title, inside, fromHere) => {
     }, 50);
   });
 };
-""".replace("QUIET", f"{1000 * QUIET:.0f}")
+""".replace("QUIET", f"{1000 * QUIET:.0f}").replace("PATIENCE", "60000")
 _PLOTS = ".js-plotly-plot"
 SLIDERS = (
     ("denoise", "k (standard deviations)"),
     ("sinks", "k (standard deviations)"),
     ("sinks?sinks_view=Ranking", "k (standard deviations)"),
-    ("dynamics", "k (standard deviations)"),
     ("dynamics?dynamics_view=Positions", "k (standard deviations)"),
 )
 """Addresses, and a slider of each that its plots depend on."""
