@@ -255,21 +255,26 @@ def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
         "$$\\frac{\\lVert WX - \\tilde W X \\rVert}{\\lVert WX \\rVert}$$\n\non the inputs $X$ of the dense model on "
         "held-out noised sequences; $\\tilde W$ is $W$ with the mask's weights at zero."
     )
-    shown = [grids.Grid(name, effect.error) for name, effect in effects.items()]
-    shown.append(grids.Grid("no discount", next(iter(effects.values())).plain_error))
-    chart(
-        "Output error of each projection",
-        "How far the pruned projection's outputs lie from the dense one's, with the discount and without.",
-        formula,
-        grids.grids(shown, "output error", names),
-        "tuning_errors",
-        _table(statistics, effects),
-        finding=reading(
-            "output error",
-            {name: total.error for name, total in totals.items()},
-            next(iter(totals.values())).plain_error,
-        ),
+    errors = {name: effect.error for name, effect in effects.items()}
+    errors["no discount"] = next(iter(effects.values())).plain_error
+    top = max(float(np.nanmax(values)) for values in errors.values())
+    said = reading(
+        "output error", {name: total.error for name, total in totals.items()}, next(iter(totals.values())).plain_error
     )
+    # A plot each, which stand one beneath the other where a screen is narrow, so that their numbers can be read.
+    for index, (name, values) in enumerate(errors.items()):
+        if index % 2 == 0:
+            places = st.columns(2, gap="medium", vertical_alignment="bottom")
+        with places[index % 2]:
+            chart(
+                f"Output error of each projection, {name}",
+                "How far the pruned projection's outputs lie from the dense one's.",
+                formula,
+                grids.grids([grids.Grid("", values)], "output error", names, top=top),
+                "tuning_errors" if index == 0 else f"tuning_errors_{index}",
+                _table(statistics, effects),
+                finding=said if index == 0 else "",
+            )
     st.divider()
     chart(
         "Output error against no discount",

@@ -275,11 +275,11 @@ def kinds_over_steps(
                     col=column,
                 )
                 named.add(name)
-    layout(figure, x_title, "number of sinks", height=310)
+    layout(figure, "", "number of sinks", height=310)
     figure.update_layout(barmode="stack", bargap=0.1, showlegend=True)
     figure.update_layout(legend={"y": 1.12 if titles else 1.0}, margin_t=60 if titles else 34)
     figure.update_annotations(font_size=13)
-    figure.update_xaxes(title_text=x_title)
+    figure.update_xaxes(title_text=x_title if len(panels) < 2 else wrapped(x_title, 16))
     figure.update_yaxes(rangemode="tozero")
     return figure
 

@@ -26,7 +26,8 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;paddin
 background:var(--paper)}h1{line-height:1.2}
 h2{margin:2rem 0 .2rem}pre{background:var(--soft);padding:1rem;white-space:pre-wrap;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}summary{cursor:pointer}
-td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}.lead{font-size:1.15rem;font-weight:600}
+td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}td:first-child{min-width:8rem}
+.lead{font-size:1.15rem;font-weight:600}
 .cards{display:flex;flex-wrap:wrap;gap:1rem}.card{border:1px solid var(--line);border-radius:.5rem;padding:.6rem 1rem}
 .card b{display:block;font-size:1.6rem;overflow-wrap:anywhere}.card small{color:var(--dim)}
 .how{font-size:.85rem;color:var(--dim)}
@@ -272,7 +273,10 @@ def _policy(scripts: Sequence[str], figures: Sequence[go.Figure]) -> str:
 
 def _table(table: pd.DataFrame) -> str:
     """A table as HTML; pandas escapes what its cells hold."""
-    return table.to_html(index=False, na_rep="", border=0, float_format="{:.4g}".format)
+    shown = table.astype(object).where(table.notna(), "")
+    for name in table.select_dtypes("datetime").columns:
+        shown[name] = table[name].dt.strftime("%Y-%m-%d %H:%M")
+    return shown.to_html(index=False, na_rep="", border=0, float_format="{:.4g}".format)
 
 
 def figure_name(title: str) -> str:

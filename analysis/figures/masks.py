@@ -18,11 +18,11 @@ from analysis.figures.style import (
     as_text,
     color_bar,
     layout,
-    shorten,
     wrapped,
     write_cells,
 )
 
+_WRITTEN_RUNS = 10  # up to this many runs, every two of them carry their number
 _WRITTEN_CELLS = 80  # up to this many cells a grid carries its numbers
 # Cells (rows, columns) that a picture has pixels for on a screen of 1280, by how pictures are placed.
 _STACKED, _IN_A_GRID = (192, 640), (320, 320)
@@ -66,7 +66,7 @@ def grids(
     values = np.concatenate([np.abs(grid.values[np.isfinite(grid.values)]) for grid in shown])
     largest = float(values.max(initial=0)) * 100
     for index, grid in enumerate(shown, 1):
-        figure.add_trace(_cells(grid, name, columns, signed, percent, largest), row=1, col=index)
+        figure.add_trace(_cells(grid, name, columns, signed, percent, largest, len(shown) > 1), row=1, col=index)
     layers, count = shown[0].values.shape
     layer, column = (axis.ravel() for axis in np.indices((layers, count)))
     if clickable:  # heatmaps send no clicks; invisible squares over them do
@@ -114,12 +114,15 @@ def grids(
 
 
 def _cells(
-    grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool, largest: float
+    grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool, largest: float, several: bool
 ) -> go.Heatmap:
-    """largest: of all grids' numbers, in points, which says how many decimals a cell has room for."""
+    """largest: of all grids' numbers, in points, which says how many decimals a cell has room for, less where there are
+    several grids.
+    """
     written = grid.values.size <= _WRITTEN_CELLS
     decimals = 0 if largest >= 10 else 1 if largest >= 2 else 2
-    number = f"%{{z:+.{decimals}~f}}" if signed else "%{z:.3~p}" if percent else "%{z:.2~g}"
+    share = "%{z:.0%}" if several and not decimals else "%{z:.3~p}"
+    number = f"%{{z:+.{decimals}~f}}" if signed else share if percent else "%{z:.2~g}"
     return go.Heatmap(
         # Signed numbers are differences, in points as they are written, so that none reads −0.
         z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else grid.values, np.float32),
@@ -298,9 +301,10 @@ def _half(title: str, middle: float) -> dict:
 
 def overlap_matrix(values: np.ndarray, names: Sequence[str], hover: np.ndarray) -> go.Figure:
     """Jaccard index of every two runs, (K, K), and a line of text a cell."""
-    short = [shorten(name, 26) for name in names]
-    # Numbered, as two runs may be called the same.
-    ticks = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": short}
+    # Numbered, as names in full beneath the columns leave no room for the cells, and two runs may be called the same.
+    places = {"tickmode": "array", "tickvals": list(range(len(names)))}
+    named = [f"{place} · {wrapped(name, 16)}" for place, name in enumerate(names, 1)]
+    written = len(names) <= _WRITTEN_RUNS
     figure = go.Figure(
         go.Heatmap(
             z=np.asarray(values, np.float32),
@@ -309,14 +313,17 @@ def overlap_matrix(values: np.ndarray, names: Sequence[str], hover: np.ndarray) 
             zmax=1,
             colorbar=color_bar("Jaccard index"),
             text=hover.tolist(),
-            texttemplate="%{z:.3f}" if len(names) <= 10 else None,
+            texttemplate="%{z:.3f}" if written else None,
+            showscale=not written,
             hovertemplate="%{text}<extra></extra>",
             xgap=1,
             ygap=1,
         )
     )
-    layout(figure, "run", "run", height=max(320, min(720, 170 + 52 * len(names))))
+    layout(figure, "run", "", height=max(320, min(720, 170 + 52 * len(names))))
     figure.update_layout(margin_t=10)
-    figure.update_xaxes(showgrid=False, zeroline=False, **ticks)
-    figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", **ticks)
+    figure.update_xaxes(
+        showgrid=False, zeroline=False, ticktext=[str(place) for place in range(1, len(names) + 1)], **places
+    )
+    figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", ticktext=named, **places)
     return write_cells(figure)

@@ -84,13 +84,15 @@ def table(
     formula: str | None = None,
     export: bool = True,
     finding: str = "",
+    hint: str = "",
     **options: Any,
 ) -> Any:
     """Draws title, sentence and a table with its download. options go to `st.dataframe`.
 
-    export: whether it stands in the exported page.
+    export: whether it stands in the exported page. hint: what a visitor can do with it, which an exported page leaves
+    out.
     """
-    heading(title, sentence, formula, finding)
+    heading(title, f"{sentence} {hint}".strip(), formula, finding)
     told = f"{finding} {sentence}".strip()
     columns = _P_COLUMNS | options.pop("column_config", {})
     event = st.dataframe(

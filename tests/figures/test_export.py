@@ -6,6 +6,7 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import sinks as figures
@@ -53,3 +54,11 @@ def test_figures_are_packed_and_are_the_same_when_they_are_unpacked():
     assert len(found[0][2]) < len(given[0].to_json()) / 3
     assert [trace["type"] for trace in figures_[0]["data"]] == [trace.type for trace in given[0].data]
     assert figures_[1]["data"][0]["name"] == evil
+
+
+def test_what_a_table_lacks_is_left_empty_and_times_are_to_the_minute():
+    made = pd.to_datetime(["2026-11-26 06:34:55.909304", None])
+    table = pd.DataFrame({"run": ["a", None], "size": [1.23456, None], "made": made})
+    html = page_html("Runs", {}, [Exhibit("Runs", "All.", None, table)])
+    cells = re.findall(r"<td>(.*?)</td>", html)
+    assert cells == ["a", "1.235", "2026-11-26 06:34", "", "", ""]

@@ -133,3 +133,5 @@ def test_the_overlap_names_both_runs_in_every_cell():
     assert figure.data[0].text[0][1] == "a<br>b<br>Jaccard 0.4000<br>independent masks 0.3330"
     assert "independent" not in figure.data[0].text[0][0]
     assert (figure.data[0].zmin, figure.data[0].zmax) == (0, 1)
+    assert list(figure.layout.xaxis.ticktext) == ["1", "2"], "names in full beside the rows alone"
+    assert list(figure.layout.yaxis.ticktext) == ["1 · a", "2 · b"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.figures import masks
-from analysis.figures.dynamics import small_multiples
+from analysis.figures.dynamics import kinds_over_steps, small_multiples
 from analysis.figures.style import MASS_SCALE
 
 
@@ -21,6 +21,21 @@ def test_differences_have_as_many_decimals_as_cells_have_room_for(largest, writt
     figure = masks.grids(shown, "difference", "head", signed=True)
     assert {trace.texttemplate for trace in figure.data if trace.texttemplate} == {written}
     assert figure.layout.coloraxis.showscale
+
+
+def test_shares_of_several_grids_are_written_in_whole_percents_where_they_are_large():
+    shown = [masks.Grid("a", np.full((2, 3), 0.351)), masks.Grid("b", np.full((2, 3), 0.029))]
+    figure = masks.grids(shown, "sink strength", "head")
+    assert {trace.texttemplate for trace in figure.data if trace.texttemplate} == {"%{z:.0%}"}
+    alone = masks.grids(shown[:1], "sink strength", "head")
+    assert {trace.texttemplate for trace in alone.data if trace.texttemplate} == {"%{z:.3~p}"}
+
+
+def test_titles_of_panels_beside_each_other_stand_in_short_lines():
+    counts = np.ones((4, 2))
+    beside = kinds_over_steps({"a": counts, "b": counts}, ["x", "y"], "step, from most to fewest masks")
+    assert beside.layout.xaxis2.title.text == "step, from most<br>to fewest masks"
+    assert kinds_over_steps({"a": counts}, ["x", "y"]).layout.xaxis.title.text == "denoising step"
 
 
 def test_one_grid_that_carries_its_numbers_says_their_unit_beneath_and_has_no_bar():

@@ -86,7 +86,7 @@ def test_the_numbers_are_those_of_the_masks_beside_both_floors(folders):
     assert test.metric[1].value == f"{compare.jaccard_distance(total):.2%}"
     said = texts(test)
     assert f"Independent masks: 50.0% · two calibration seeds: {compare.disagreement(seeds):.2%}" in said
-    assert "`wanda-0` and `wanda-1`" in said
+    assert "Two calibration seeds: Wanda seed 0 · 50 % and Wanda seed 1 · 50 %" in said
     assert "our measure" in said
 
 
@@ -220,7 +220,8 @@ def test_attention_to_the_dense_models_sinks_is_measured_on_both_pruned_models(f
     assert not test.error, [element.value for element in test.error]
     test.toggle(key="kept_over_steps_table").set_value(True).run()
     table = test.dataframe[0].value
-    assert set(table["model"]) == {"dense", "first: magnitude", "second: wanda-0", "uniform attention"}
+    first, second = "first: Magnitude · 50 %", "second: Wanda seed 0 · 50 %"
+    assert set(table["model"]) == {"dense", first, second, "uniform attention"}
     own = table[table["model"] == "dense"]
     assert (own["of the dense model's"].dropna() == 1).all()
 
@@ -232,7 +233,7 @@ def test_attention_to_the_dense_models_sinks_is_measured_on_both_pruned_models(f
     sinks = find_sinks(mean_mass(record.mass), SinkParams(k=1))
     for job in asked:
         mass = open_trajectory(engine().result(engine().job(job.id)).file).mass
-        slot = "first: magnitude" if "magnitude" in job.spec["model"]["source"] else "second: wanda-0"
+        slot = first if "magnitude" in job.spec["model"]["source"] else second
         got = table[table["model"] == slot]["share of attention"].to_numpy()
         for step in range(6):
             share = sum(mass[step, :, :, s].sum() for s in np.flatnonzero(sinks[step])) / mass[step].sum()

@@ -43,6 +43,9 @@ def beside_another(recording: Recording, params: SinkParams, side: DeltaGenerato
     other = opened(jobs[chosen])
     if other is None:
         return
+    if other.info.chat_template != recording.info.chat_template:
+        st.info("One of the two applied a chat template, so they were not asked the same. Choose another one.")
+        return
     parting = _parting(recording, other)
     _one_pair(recording, other, parting, params)
     _over_prompts(recording, other)
@@ -50,8 +53,13 @@ def beside_another(recording: Recording, params: SinkParams, side: DeltaGenerato
 
 def _same_question(job: JobRecord, shown: JobRecord) -> bool:
     """Whether a recording asked the same of another model, or of the same one under other conditions."""
-    same = ("prompt", "sampling", "seed", "chat_template")
-    return job.id != shown.id and all(job.spec.get(name) == shown.spec.get(name) for name in same)
+    templates = {job.spec.get("chat_template"), shown.spec.get("chat_template")} - {"auto"}
+    return job.id != shown.id and _question(job) == _question(shown) and len(templates) < 2
+
+
+def _question(job: JobRecord) -> str:
+    """What a recording was asked, but for its template: 'auto' is one of the two others, as its file knows."""
+    return repr([job.spec.get(name) for name in ("prompt", "sampling", "seed")])
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
@@ -98,8 +106,7 @@ def _pairs(first: str, second: str) -> list[tuple[tuple[str, str], tuple[str, st
     """(file, key) of the newest recordings of both models that were asked the same, a pair a prompt."""
     by_question: dict[str, dict[str, JobRecord]] = {}
     for job in reversed(finished_recordings()):
-        question = repr([job.spec.get(name) for name in ("prompt", "sampling", "seed", "chat_template")])
-        by_question.setdefault(question, {})[job.spec["model"]["source"]] = job
+        by_question.setdefault(_question(job), {})[job.spec["model"]["source"]] = job
     rows = []
     for members in by_question.values():
         files = [
@@ -114,11 +121,14 @@ def _pairs(first: str, second: str) -> list[tuple[tuple[str, str], tuple[str, st
 
 @st.cache_data(max_entries=1024, show_spinner="Comparing the recordings…")
 def _flips(_first: str, first_key: str, _second: str, second_key: str) -> np.ndarray | None:
-    """Flips a step of two recorded files, (T,), opened one pair at a time; None for one that cannot be opened."""
+    """Flips a step of two recorded files, (T,), opened one pair at a time; None for one that cannot be opened,
+    or where one of the two applied a chat template."""
     from analysis.errors import UserError
 
     try:
-        texts = [text_of(open_trajectory(Path(path))) for path in (_first, _second)]
+        opened = [open_trajectory(Path(path)) for path in (_first, _second)]
     except UserError:
         return None
-    return parting(*texts).flips
+    if len({trajectory.info.chat_template for trajectory in opened}) > 1:
+        return None
+    return parting(*map(text_of, opened)).flips

@@ -39,7 +39,8 @@ def massive_activations(recording: Recording, params: SinkParams, side: DeltaGen
         "channels",
         column_config={
             name: st.column_config.NumberColumn(format="percent") for name in ("largest in", "on a sink", "by chance")
-        },
+        }
+        | {"times the median, at most": st.column_config.NumberColumn(format="%.1f")},
     )
 
 

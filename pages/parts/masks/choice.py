@@ -218,10 +218,8 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparis
     if {run.key for run in pair} == {first.key, second.key}:
         st.caption("First and second differ in their calibration seed alone, so what is shown is the floor itself.")
     else:
-        names_in_words = " and ".join(code(run.name) for run in pair)
-        st.caption(
-            f"Two calibration seeds: {names_in_words} ({plain(pair[0].run.title)} and {plain(pair[1].run.title)})."
-        )
+        names_in_words = " and ".join(plain(run.label) for run in pair)
+        st.caption(f"Two calibration seeds: {names_in_words}.")
     sparsity, seeds_sparsity = (
         compare.sparsities(comparison.total())[0] for comparison in (measures.compared(first, second), floor)
     )

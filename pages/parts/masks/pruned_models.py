@@ -18,20 +18,18 @@ from pages.parts.trouble import EXPECTED, why
 
 @dataclass(frozen=True)
 class Pruned:
-    """A pruned model to look at. name: what it is called in boxes and addresses; a path where it was typed."""
+    """A pruned model to look at. name: what it is called in addresses; a path where it was typed. label: as every page
+    calls it, else its folder's name.
+    """
 
     name: str
+    label: str
     masks: MaskFolder
     run: PrunedRun
 
     @property
     def key(self) -> str:
         return self.masks.stamp
-
-    @property
-    def label(self) -> str:
-        """Its name as a legend shows it."""
-        return Path(self.name).name
 
 
 BY_STAMP: dict[str | type[Any], Callable[[Any], Any]] = {Pruned: lambda pruned: pruned.key}
@@ -50,7 +48,8 @@ def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None
-    return Pruned(name, folder, run_of(folder.folder))
+    label = titles_of(known).get(name) or Path(name).name
+    return Pruned(name, label, folder, run_of(folder.folder))
 
 
 def titles_of(known: dict[str, Path]) -> dict[str, str]:

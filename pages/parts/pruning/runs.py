@@ -79,10 +79,10 @@ def _table_of_done() -> JobRecord | None:
     key = f"prune_table_{content_key(runs=list(by_id))[:8]}"  # a click is of a place in the table
     table(
         f"{len(done):,} pruned model{'s' if len(done) > 1 else ''}",
-        "Accuracy is that of the newest evaluation, averaged over its tasks, with its 95 % interval over items. Click "
-        "a row to open it.",
+        "Accuracy is that of the newest evaluation, averaged over its tasks, with its 95 % interval over items.",
         pd.DataFrame(row(run) for run in done).drop(columns="★"),
         key,
+        hint="Click a row to open it.",
         on_select=clicked,
         selection_mode="single-row",
         height=min(38 + 35 * len(done), 320),

@@ -166,8 +166,14 @@ def _as_labelled(automatic: str, label: Label) -> str:
 
 def short_title(job: JobRecord) -> str:
     """A recording in a few words, for legends."""
-    what = f"{job.spec['model']['source']} · “{shortened(job.spec['prompt'], 24)}” · seed {job.spec['seed']}"
+    what = f"{_model_name(job)} · “{shortened(job.spec['prompt'], 24)}” · seed {job.spec['seed']}"
     return what + _branched(job)
+
+
+def _model_name(job: JobRecord) -> str:
+    """The model recorded: its source, of which a folder's name stands for its path."""
+    source = Path(job.spec["model"]["source"])
+    return source.name if source.is_absolute() else str(source)
 
 
 def _branched(job: JobRecord) -> str:
@@ -179,8 +185,7 @@ def _branched(job: JobRecord) -> str:
 def recording_title(job: JobRecord) -> str:
     """A recording in one line: when, which model, which prompt, which seed."""
     when = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
-    source = Path(job.spec["model"]["source"])
     return (
-        f"{when} · {source.name if source.is_absolute() else source} · “{shortened(job.spec['prompt'], 48)}” · "
+        f"{when} · {_model_name(job)} · “{shortened(job.spec['prompt'], 48)}” · "
         f"{job.summary.get('steps', '')} steps · seed {job.spec['seed']}{_branched(job)}"
     )
