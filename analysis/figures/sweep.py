@@ -27,8 +27,8 @@ _CELL = 34  # pixels a row of a map
 @dataclass(frozen=True)
 class Curve:
     """Accuracies along an axis, (N,) each, as shares. x: where; mean over seeds; low, high: the seeds' range, equal to
-    the mean for one seed; seeds: how many. method: whose colour it has. reference: of another's table, drawn grey and
-    open.
+    the mean for one seed; seeds: how many. method: whose colour it has. reference: of another's table, drawn dotted
+    and open.
     """
 
     name: str
@@ -165,7 +165,7 @@ def _symbol(index: int, shown: bool) -> str:
 def _add_curves(figure: go.Figure, curves: Sequence[Curve], colors: Mapping[str, str], row: int | None = None) -> None:
     place = {} if row is None else {"row": row, "col": 1}
     for index, curve in enumerate(curves):
-        color = REFERENCE if curve.reference else colors[curve.name]
+        color = colors[curve.name]
         x, mean, low, high = (np.asarray(values, np.float32) for values in (curve.x, curve.mean, curve.low, curve.high))
         if (high > low).any():
             figure.add_trace(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from analysis.figures import sweep as figures
-from analysis.figures.style import REFERENCE
+from analysis.figures.style import METHOD_COLORS
 
 
 def curve(name: str = "Wanda", spread: float = 0.02, reference: bool = False) -> figures.Curve:
@@ -22,9 +22,11 @@ def test_a_curve_has_a_band_over_its_seeds_and_none_for_one_seed():
     assert len(figures.accuracy([curve()], "bytes", None, None, percent_x=False).layout.shapes) == 0
 
 
-def test_anothers_numbers_are_grey_and_open():
+def test_anothers_numbers_are_dotted_and_open_in_the_colours_of_their_methods():
     mine, theirs = figures.accuracy([curve(), curve("theirs", 0.0, reference=True)], "sparsity", None, None).data[1:]
-    assert theirs.line.color == REFERENCE != mine.line.color
+    assert (theirs.line.dash, mine.line.dash) == ("dot", "solid") and theirs.line.color != mine.line.color
+    published = figures.Curve("Sink-Wanda", *[np.array([0.5])] * 5, "sink-wanda", reference=True)
+    assert figures.accuracy([published], "sparsity", None, None).data[-1].line.color == METHOD_COLORS["sink-wanda"]
     assert theirs.marker.symbol.endswith("-open") and not mine.marker.symbol.endswith("-open")
 
 

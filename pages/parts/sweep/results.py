@@ -310,7 +310,8 @@ def _published() -> None:
         of_method = sorted((row for row in of_title if row.method == method), key=lambda row: row.sparsity)
         values = np.array([row.accuracy for row in of_method])
         x = np.array([row.sparsity for row in of_method])
-        curves.append(figures.Curve(method, x, values, values, values, np.ones(len(x)), reference=True))
+        name = METHODS[method].title if method in METHODS else method
+        curves.append(figures.Curve(name, x, values, values, values, np.ones(len(x)), method, reference=True))
     dense = next((row.accuracy for row in of_title if not row.sparsity), None)
     told = published_pairs(of_title)
     cited = "; ".join(source for source in sources if any(row.source == source for row in of_title))
