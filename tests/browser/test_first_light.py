@@ -86,9 +86,9 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     expect(page.get_by_text("The branch and the text that it left", exact=True)).to_be_visible()
     expect(page.get_by_text(re.compile("Step 8 wrote ‘geese’ at position"))).to_be_visible()
     expect(page.locator(".st-key-branch_agreement .js-plotly-plot").first).to_be_visible()
-    page.get_by_role("link", name="Open the text that it left").click()
+    page.get_by_role("button", name="Open the text that it left").click()
     page.wait_for_url(re.compile(f"recording={original}"))
-    expect(page.get_by_role("link", name="Branch: ‘geese’ in step 8")).to_be_visible()
+    expect(page.get_by_role("button", name="Branch: ‘geese’ in step 8")).to_be_visible()
 
     page.get_by_role("link", name="Show its sinks").click()
     expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()

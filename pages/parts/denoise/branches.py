@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.engine import JobRecord
 from analysis.engine.demonstration import refusal
 from analysis.engine.permissions import why_not
 from analysis.figures.dynamics import Series, curves
@@ -309,20 +310,25 @@ def _left(change: Branch) -> str:
 
 
 def _links(recording: Recording, parent: Recording | None) -> None:
-    """The text that was left, and the newest branches of this one."""
+    """Buttons that open the text that was left, and the newest branches of this one. They are no links: one to what was
+    shown just before cannot be told from a refresh that was on its way meanwhile.
+    """
     if parent is not None:
-        st.page_link(
-            "pages/denoise.py",
-            label="Open the text that it left",
-            icon=":material/undo:",
-            query_params={"recording": parent.job.id},
-        )
+        _opens(parent.job, "Open the text that it left", ":material/undo:")
     jobs = [job for job in engine().jobs("record") if (job.spec.get("branch") or {}).get("parent") == recording.key]
     for job in [job for job in jobs if engine().has_result(job)][:_LISTED]:
         change = job.spec["branch"]
-        st.page_link(
-            "pages/denoise.py",
-            label=plain(f"Branch: ‘{shortened(change['word'].strip(), 16)}’ in step {change['step']}"),
-            icon=":material/call_split:",
-            query_params={"recording": job.id},
-        )
+        label = f"Branch: ‘{shortened(change['word'].strip(), 16)}’ in step {change['step']}"
+        _opens(job, plain(label), ":material/call_split:")
+
+
+def _opens(job: JobRecord, label: str, icon: str) -> None:
+    if st.button(label, key=f"open_{job.id}", icon=icon, type="tertiary", on_click=_open, args=(job.id,)):
+        st.rerun()  # of the whole page, not of its fragment alone
+
+
+def _open(job_id: str) -> None:
+    st.session_state.pop("step", None)
+    show_recording(job_id)
+    token_picked.drop()
+    st.query_params.pop("step", None)
