@@ -43,16 +43,22 @@ def record(page: Page) -> None:
     all_drawn(page)
     if page.get_by_role("combobox", name="Recording").count():  # one recorded before is shown
         page.wait_for_url(re.compile("recording="))
-    before = page.url
+    before = recording_in(page.url)
     for patience in (20_000, 20_000, 60_000, PATIENCE):
         all_drawn(page)
         page.get_by_role("button", name="Record", exact=True).click()
         try:
-            page.wait_for_url(lambda url: "recording=" in url and url != before, timeout=patience)
+            page.wait_for_url(lambda url: recording_in(url) not in (None, before), timeout=patience)
             return
         except TimeoutError:
             continue
     raise AssertionError("nothing was recorded")
+
+
+def recording_in(url: str) -> str | None:
+    """The recording that an address names; its other parts change by themselves."""
+    named = re.search(r"[?&]recording=(\w+)", url)
+    return None if named is None else named[1]
 
 
 def moving(page: Page) -> Page:
