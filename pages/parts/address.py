@@ -1,10 +1,9 @@
 """What the address names, as the server last wrote it.
 
 A refresh that is on its way while the server writes the address still carries the one of before, and the rerun that
-follows would show that again. So the value that was replaced is taken for such a latecomer: until a fragment's refresh
-has brought the new one, as what the browser says comes in order, and for a short while where no fragment refreshes
-itself. In a fragment's refresh it is always one: who follows a link or goes back has the whole page drawn, and who goes
-back is known by that.
+follows would show that again. So for a short while the value that was replaced is taken for such a latecomer, unless
+the visitor goes back in the browser. In a fragment's refresh it is always one: whoever goes back has the whole page
+drawn.
 """
 
 import time
@@ -69,24 +68,13 @@ def named(name: str) -> str | None:
 
 
 def keep() -> None:
-    """Puts back what the server wrote where a fragment's refresh that was late has brought the value of before; one
-    that brings what was written shows that none comes any more.
+    """Puts back what the server wrote where a fragment's refresh that was late has brought the value of before.
 
     Called first in fragments that refresh themselves.
     """
-    entries = st.session_state.get(_WRITTEN, {})
-    for name, (before, written, _) in list(entries.items()):
-        value = st.query_params.get(name)
-        if value == written and _refreshes_itself():
-            del entries[name]
-        elif before is not None and value == before:
+    for name, (before, written, _) in st.session_state.get(_WRITTEN, {}).items():
+        if before is not None and st.query_params.get(name) == before:
             _put(name, written)
-
-
-def _refreshes_itself() -> bool:
-    """Whether this run draws fragments alone, so that the browser asked for it, and sent its address."""
-    context = get_script_run_ctx()
-    return context is not None and bool(context.fragment_ids_this_run)
 
 
 def _went_back() -> bool:

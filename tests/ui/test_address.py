@@ -91,17 +91,6 @@ def opened_after_going(monkeypatch) -> AppTest:
     return page.run().button(key="go").click().run()
 
 
-def test_once_the_browser_has_the_new_address_a_link_to_the_old_thing_leads_there_at_once(monkeypatch):
-    page = opened_after_going(monkeypatch)
-    page.button(key="refresh").click().run()  # within a run of the whole page, which the server may have asked for
-    page.query_params["shown"] = "old"
-    assert page.run().markdown[0].value == "new"
-    monkeypatch.setattr("pages.parts.address._refreshes_itself", lambda: True)
-    page.button(key="refresh").click().run()
-    page.query_params["shown"] = "old"
-    assert page.run().markdown[0].value == "old"
-
-
 def test_who_goes_back_in_the_browser_comes_there_at_once(monkeypatch):
     page = opened_after_going(monkeypatch)
     monkeypatch.setattr("pages.parts.address._went_back", lambda: True)
