@@ -19,13 +19,14 @@ from pages.parts.frame import run
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use, not_in_address, submit
+from pages.parts.shown_box import shown_box
 from pages.parts.side import controls_and_results
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import sweep_settings
 from pages.parts.trouble import EXPECTED, why
 
 REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
-_ADDRESS, _REFUSED, _CHOSEN = "sweep", "sweep_refused", "sweep_shown"
+_ADDRESS, _REFUSED = "sweep", "sweep_refused"
 _SHOWN_FAILURES = 5
 
 
@@ -140,17 +141,14 @@ def _shown() -> JobRecord | None:
         return None
     shown = sweep_id if sweep_id in records else next(iter(records))
     if len(records) > 1:
-        st.session_state[_CHOSEN] = shown
-        shown = st.selectbox(
-            "Shown", list(records), key=_CHOSEN, on_change=_choose, format_func=lambda job: _title(records[job])
-        )
+        shown_box("Shown", "sweep_shown", shown, records, lambda job: _title(records[job]), _choose)
     else:
         st.caption(plain(_title(records[shown])))
     return records[shown]
 
 
-def _choose() -> None:
-    address.write(_ADDRESS, st.session_state[_CHOSEN])
+def _choose(sweep_id: str) -> None:
+    address.write(_ADDRESS, sweep_id)
 
 
 def _title(record: JobRecord) -> str:

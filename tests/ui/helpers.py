@@ -34,3 +34,8 @@ def texts(test: AppTest) -> str:
 def prompt_box(test: AppTest) -> Any:
     """The box of Denoise for the prompt, among the other boxes of text."""
     return next(area for area in test.text_area if area.label == "Prompt")
+
+
+def shown_box(test: AppTest, label: str = "Recording") -> Any:
+    """The box of what is shown, which has a key of its own for each thing it shows."""
+    return next(box for box in test.selectbox if box.label == label)

@@ -15,7 +15,7 @@ from analysis.specs import CalibrateSpec, CalibrationParams, LLaDASampling, Mode
 from pages.parts.session import engine
 from tests.conftest import GOLDEN
 from tests.helpers import fresh_context, save_pruned
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, shown_box, texts
 from training.measure import pruned_copy
 
 pytestmark = pytest.mark.slow
@@ -244,7 +244,7 @@ def test_the_recording_to_look_at_is_one_of_the_dense_model(folders):
     recordings = engine().jobs("record")
     assert any("magnitude" in job.spec["model"]["source"] for job in recordings)
     test = view(open_page(first="magnitude", second="wanda-0"), "Attention to sinks")
-    chosen = engine().job(test.selectbox(key="recording_choice").value)
+    chosen = engine().job(shown_box(test).value)
     assert chosen.spec["model"]["source"] == "bundled"
     pruned = next(job for job in recordings if "magnitude" in job.spec["model"]["source"])
     test = view(open_page(first="magnitude", second="wanda-0", recording=pruned.id), "Attention to sinks")

@@ -11,7 +11,7 @@ from analysis.sinks import definitions
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from pages.parts.session import engine
 from tests.helpers import ROOT
-from tests.ui.helpers import another_model, app, prompt_box, texts
+from tests.ui.helpers import another_model, app, prompt_box, shown_box, texts
 
 pytestmark = pytest.mark.slow
 PAGES = ("pages/denoise.py", "pages/sinks.py", "pages/dynamics.py")
@@ -195,19 +195,19 @@ def test_sinks_page_opens_the_strongest_head_and_any_other(recording):
 
 def test_a_recording_is_tagged_and_starred_and_the_box_finds_it_by_that(recording):
     test = app("pages/sinks.py", recording=recording.id)
-    automatic = test.selectbox(key="recording_choice").value
+    automatic = shown_box(test).value
 
     def say(tags, star):
         test.text_input(key=f"tags_{recording.id}").set_value(tags)
         test.toggle(key=f"star_{recording.id}").set_value(star)
         next(button for button in test.button if button.label == "Save").click().run()
         assert not test.exception and not test.error
-        return app("pages/dynamics.py", recording=recording.id).selectbox(key="recording_choice").options
+        return shown_box(app("pages/dynamics.py", recording=recording.id)).options
 
     options = say("mine, for the talk", True)
     assert sum(option.startswith("★ ") and option.endswith(" #mine #for the talk") for option in options) == 1
     assert not any("#" in option or "★" in option for option in say("", False))
-    assert test.selectbox(key="recording_choice").value == automatic
+    assert shown_box(test).value == automatic
 
 
 def test_threshold_changes_the_number_of_sinks(recording):

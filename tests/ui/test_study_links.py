@@ -12,7 +12,7 @@ from analysis.study.gather import gather
 from pages.parts.plain import plain
 from pages.parts.session import engine
 from tests.helpers import tiny_llada
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, shown_box, texts
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     assert named["accuracy"]["evaluation"] == list(scored.evaluations)
 
     test = app("pages/denoise.py", recording=jobs["watch"][0])
-    assert test.selectbox(key="recording_choice").value == jobs["watch"][0]
+    assert shown_box(test).value == jobs["watch"][0]
     test = app("pages/dynamics.py", set=jobs["sinks"][0])
     assert test.multiselect(key="sets_chosen").value == jobs["sinks"]
     assert "Which tokens each layer rests on" in texts(test)

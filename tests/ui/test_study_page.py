@@ -14,7 +14,7 @@ from analysis.study.findings import EXAMPLE, read
 from pages.parts import moved
 from pages.parts.plain import plain
 from pages.parts.session import engine
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, shown_box, texts
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/study.py"
@@ -77,7 +77,7 @@ def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
     assert engine().job(record.id).state == "cancelled"
     test.run()
     assert "This study was cancelled" in texts(test) and "Stopped, " in texts(test)
-    test.selectbox(key="study_shown").set_value("example").run()
+    shown_box(test, "Study").set_value("example").run()
     assert in_hand(test) == ("Shipped example", "example")
     test.switch_page("pages/runs.py").run()
     assert in_hand(test)[1] == "example", "the one that was opened stays in hand"

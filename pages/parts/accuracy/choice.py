@@ -17,6 +17,7 @@ from pages.parts.accuracy.planned import planned
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
+from pages.parts.shown_box import shown_box
 from pages.parts.side import controls_and_results
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
@@ -150,21 +151,14 @@ def _shown() -> JobRecord | None:
         return None
     shown = evaluation_id if evaluation_id in records else next(iter(records))
     if len(records) > 1:
-        st.session_state["evaluation_shown"] = shown
-        shown = st.selectbox(
-            "Evaluation",
-            list(records),
-            key="evaluation_shown",
-            on_change=_choose,
-            format_func=lambda job: _title(records[job]),
-        )
+        shown_box("Evaluation", "evaluation_shown", shown, records, lambda job: _title(records[job]), _choose)
     else:
         st.caption(plain(_title(records[shown])))
     return records[shown]
 
 
-def _choose() -> None:
-    address.write("evaluation", st.session_state["evaluation_shown"])
+def _choose(evaluation_id: str) -> None:
+    address.write("evaluation", evaluation_id)
 
 
 def _title(record: JobRecord) -> str:

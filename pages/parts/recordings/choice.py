@@ -27,6 +27,7 @@ from pages.parts.recordings.recording import (
     shown_recording,
 )
 from pages.parts.session import engine
+from pages.parts.shown_box import shown_box
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
 # On a phone the buttons beside the box show icons alone, so that they stay in its row; their names are still read.
@@ -55,25 +56,19 @@ def choose_recording(shown: JobRecord | None) -> None:
         _remove(shown)
     _say(row, shown)
     titles = recording_titles(jobs)
-    ids = list(titles)
     current = shown.id if shown is not None and shown.id in titles else None
 
-    def chosen() -> None:
-        if st.session_state["recording_choice"]:
-            show_recording(st.session_state["recording_choice"])
-
-    # Always: another page's box of this key may hold the same choice, which this page's new box would not show.
-    st.session_state["recording_choice"] = current
-    box.selectbox(
-        "Recording",
-        ids,
-        index=None,
-        key="recording_choice",
-        format_func=lambda job: titles.get(job, job),
-        on_change=chosen,
-        placeholder="Choose a recording",
-        help=f"All {len(jobs):,}. Type to find one by its prompt, model, name or tag.",
-    )
+    with box:
+        shown_box(
+            "Recording",
+            "recording_choice",
+            current,
+            titles,
+            lambda job: titles.get(job, job),
+            show_recording,
+            placeholder="Choose a recording",
+            help=f"All {len(jobs):,}. Type to find one by its prompt, model, name or tag.",
+        )
 
 
 def _say(row: DeltaGenerator, shown: JobRecord | None) -> None:

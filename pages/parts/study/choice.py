@@ -2,17 +2,14 @@
 
 from datetime import datetime
 
-import streamlit as st
-
 from analysis.engine import JobRecord
 from analysis.study.findings import Findings
 from pages.parts import address
 from pages.parts.plain import plain
 from pages.parts.session import not_in_address
+from pages.parts.shown_box import shown_box
 from pages.parts.study.found import example
 from pages.parts.study.in_hand import ADDRESS, EXAMPLE_TITLE, studies, study_in_hand, study_title
-
-_CHOSEN = "study_shown"
 
 
 def shown_study(boxed: bool = True) -> JobRecord | Findings | None:
@@ -26,14 +23,7 @@ def shown_study(boxed: bool = True) -> JobRecord | Findings | None:
     if shown is None:
         return None
     if boxed and len(there) > 1:
-        st.session_state[_CHOSEN] = shown
-        shown = st.selectbox(
-            "Study",
-            list(there),
-            key=_CHOSEN,
-            on_change=lambda: show(st.session_state[_CHOSEN]),
-            format_func=lambda name: _titled(there[name]),
-        )
+        shown_box("Study", "study_shown", shown, there, lambda name: _titled(there[name]), show)
     record = there[shown]
     if record is None:
         return example()
