@@ -89,6 +89,9 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     page.get_by_role("button", name="Open the text that it left").click()
     page.wait_for_url(re.compile(f"recording={original}"))
     expect(page.get_by_role("button", name="Branch: ‘geese’ in step 8")).to_be_visible()
+    player.press("Home")  # the branch may have played to its end, or not
+    page.wait_for_url(re.compile("step=0"))
+    expect(page.get_by_text("Where attention goes in step 0")).to_be_visible()
 
     page.get_by_role("link", name="Show its sinks").click()
     expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
@@ -109,11 +112,11 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     page.wait_for_url(re.compile("layer=3&head=4"))
 
     page.get_by_text("Full attention map", exact=True).click()
-    expect(page.get_by_text("Full attention map of layer 3, head 4 at step 9")).to_be_visible()
+    expect(page.get_by_text("Full attention map of layer 3, head 4 at step 0")).to_be_visible()
 
     page.reload()
     expect(page.get_by_text("Layer 3, head 4: attention over the steps")).to_be_visible()
-    expect(page.get_by_text("Full attention map of layer 3, head 4 at step 9")).to_be_visible()
+    expect(page.get_by_text("Full attention map of layer 3, head 4 at step 0")).to_be_visible()
 
 
 def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):

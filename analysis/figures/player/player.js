@@ -395,6 +395,7 @@ class Player {
       this.pageStep = data.step;
     }
     if (!this.playing) this.show();
+    this.recording = data.recording;
     this.given = data.step;
     this.best.hidden = this.telling === null;
     this.best.textContent = `Most telling: step ${this.telling}`;
@@ -449,7 +450,7 @@ class Player {
     this.reporting = setTimeout(() => {
       if (this.playing || this.step === this.pageStep) return;
       this.pageStep = this.step;
-      this.send("step", this.step);
+      this.send("step", { step: this.step, recording: this.recording });
     }, 200);
   }
 
@@ -536,7 +537,7 @@ class Player {
     this.pageStep = step;
     this.picked = [this.views.indexOf(view), position];
     this.show();
-    this.send("token", { track: this.views.indexOf(view), step, finished: this.frame === this.last, position });
+    this.send("token", { track: this.views.indexOf(view), step, finished: this.frame === this.last, position, recording: this.recording });
   }
 
   key(event) {

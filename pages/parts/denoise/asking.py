@@ -24,8 +24,8 @@ from analysis.specs import (
 from pages.parts import controls, permission
 from pages.parts.acting import kept_button, may_record
 from pages.parts.plain import code, plain, shortened
+from pages.parts.recordings.choice import show_anew
 from pages.parts.recordings.player import play_once
-from pages.parts.recordings.recording import show_recording
 from pages.parts.session import model_entry, model_in_use, submit
 from pages.parts.trouble import EXPECTED, told
 
@@ -91,13 +91,11 @@ def ask(shown: JobRecord | None, narrow: bool) -> None:
                 mass_dtype=stored,
             )
             permission.allow(model.source)
-            st.session_state.pop("step", None)
             st.session_state[_FILLED_IN] = prompt
             record = submit("record", spec)
             # At once: a rerun that was asked for meanwhile ends this one at its next message to the browser.
             play_once(record.id)
-            show_recording(record.id)
-            st.query_params.pop("step", None)
+            show_anew(record.id)
             st.rerun()
 
 

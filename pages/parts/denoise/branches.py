@@ -21,9 +21,9 @@ from pages.parts.denoise import token_picked
 from pages.parts.denoise.token_picked import Picked
 from pages.parts.plain import plain, shortened
 from pages.parts.recordings import measures
-from pages.parts.recordings.choice import definition_formula
+from pages.parts.recordings.choice import definition_formula, show_anew
 from pages.parts.recordings.player import play_once
-from pages.parts.recordings.recording import BY_KEY, Recording, open_recording, show_recording
+from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
 from pages.parts.recordings.references import is_small, why_no_model
 from pages.parts.session import engine, submit
 from pages.parts.trouble import EXPECTED, told, why
@@ -210,12 +210,10 @@ def _branch(recording: Recording, step: int, position: int, token: int, word: st
     change = branch_of(recording.trajectory, recording.key, step, position, token, word)
     permission.allow(recording.model.source)
     job = submit("record", branch_request(recording.request(), recording.trajectory, change))
-    st.session_state.pop("step", None)
     # At once: a rerun that was asked for meanwhile ends this one at its next message to the browser.
     play_once(job.id)
-    show_recording(job.id)
+    show_anew(job.id)
     token_picked.drop()
-    st.query_params.pop("step", None)
 
 
 # --- a branch and the text it left ------------------------------------------------------------------------------
@@ -328,7 +326,5 @@ def _opens(job: JobRecord, label: str, icon: str) -> None:
 
 
 def _open(job_id: str) -> None:
-    st.session_state.pop("step", None)
-    show_recording(job_id)
+    show_anew(job_id)
     token_picked.drop()
-    st.query_params.pop("step", None)

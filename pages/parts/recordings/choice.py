@@ -38,6 +38,7 @@ _NARROW_ROW = f"""<style>@media (max-width:640px){{
 height:1px;overflow:hidden;clip-path:inset(50%)}}
 }}</style>"""
 _TAKEN_IN, _PLACE = "files_taken_in", "recording_removed"
+_ANEW = "recording_opened_anew"
 
 
 def choose_recording(shown: JobRecord | None) -> None:
@@ -214,8 +215,17 @@ def among(key: str, options: Collection[Any]) -> None:
         st.session_state[key] = kept
 
 
+def show_anew(job_id: str) -> None:
+    """Makes this recording the one shown, in the step that its page begins with and not in that of the one before."""
+    st.session_state.pop("step", None)
+    st.session_state[_ANEW] = job_id
+    show_recording(job_id)
+    st.query_params.pop("step", None)
+
+
 def step_slider(recording: Recording) -> int:
     """The denoising step looked at, counted from 0."""
+    st.session_state.pop(_ANEW, None)
     last = recording.trajectory.steps - 1
     if last == 0:
         return 0
@@ -233,7 +243,9 @@ def step_slider(recording: Recording) -> int:
 def shown_step(recording: Recording, first: int) -> int:
     """The step that the address or the visitor named, for a page that has no slider for it. first: where none is."""
     last = recording.trajectory.steps - 1
-    named = st.session_state.get("step", st.query_params.get("step", ""))
+    # A refresh that was on its way while the recording changed still brings the step of the one before.
+    anew = st.session_state.pop(_ANEW, None) == recording.job.id
+    named = st.session_state.get("step", "" if anew else st.query_params.get("step", ""))
     step = int(named) if str(named).isdecimal() else first
     st.session_state["step"] = min(max(step, 0), last)
     st.query_params["step"] = str(st.session_state["step"])

@@ -1,7 +1,7 @@
 """The player on a page: it plays recordings in the browser, and tells the page where it rests and what is chosen."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import streamlit as st
 
@@ -16,12 +16,13 @@ _mount = st.components.v2.component("sinkscope_player", css=player_css(), js=pla
 
 class Chosen(TypedDict):
     """A token that was clicked. track: 0 the first recording, 1 the one beside it. step: where the player rests.
-    finished: whether it shows the finished text."""
+    finished: whether it shows the finished text. recording: whose it is, of a player that was told."""
 
     track: int
     step: int
     finished: bool
     position: int
+    recording: NotRequired[str]
 
 
 def player(
@@ -47,21 +48,26 @@ def player(
     params = params or SinkParams()
     rested, given = f"{key}_rested", f"{key}_given"
 
+    # While another recording comes into view, the browser may still say something of the one before.
     def rests() -> None:
-        st.session_state[rested] = True
-        if on_step is not None:
-            on_step(int(st.session_state[key]["step"]))
+        said = st.session_state[key]["step"]
+        if said["recording"] == recording.key:
+            st.session_state[rested] = True
+            if on_step is not None:
+                on_step(int(said["step"]))
 
     def chosen() -> None:
-        if on_token is not None:
-            on_token(st.session_state[key]["token"])
+        said = st.session_state[key]["token"]
+        if said["recording"] == recording.key and on_token is not None:
+            on_token(said)
 
     # What the player said itself is not said to it again: the same data is not sent twice.
     if not st.session_state.pop(rested, False):
         st.session_state[given] = step
     _mount(
         key=key,
-        data={**player_data(recording, params, beside), "step": st.session_state[given], "play": play, "picked": picked}
+        data=player_data(recording, params, beside)
+        | {"recording": recording.key, "step": st.session_state[given], "play": play, "picked": picked}
         | ({} if play_from is None else {"from": play_from}),
         on_step_change=rests,
         on_token_change=chosen,
