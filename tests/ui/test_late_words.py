@@ -65,7 +65,7 @@ def _stepping():
     if st.button("anew", key="anew"):
         show_anew(st.session_state["shown"])
         st.stop()
-    st.write(shown_step(open_recording(engine().job(st.session_state["shown"])), 1))
+    st.write(str(shown_step(open_recording(engine().job(st.session_state["shown"])), 1)))
 
 
 def test_a_recording_opened_anew_begins_with_its_own_step_and_not_with_one_that_comes_late(recordings):
