@@ -7,6 +7,7 @@ from pathlib import Path
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, given
+from analysis.command_line.own_noise import with_own_noise
 from analysis.pruned import report_file
 from analysis.specs import METHODS, CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
 
@@ -41,8 +42,8 @@ def run(options: argparse.Namespace) -> int:
         **{name: value for name, value in given(PruneSpec, options).items() if name != "calibration"},
     )
     outputs.check(Path(spec.out), spec.overwrite, report_file.refusal)
-    if "noise" not in options:
-        spec = with_own_noise(spec)
+    if "noise" not in options and METHODS[spec.method].noised:
+        spec = spec.model_copy(update={"calibration": with_own_noise(spec.calibration, spec.model)})
     from analysis.jobs.pruning import prune
 
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder, Terminal(Path(folder)) as context:
@@ -58,19 +59,3 @@ def run(options: argparse.Namespace) -> int:
     for note in report["notes"]:
         print(note)
     return 0
-
-
-def with_own_noise(spec: PruneSpec) -> PruneSpec:
-    """The pruning with the noise of a model that has no [MASK] to noise text with; of every other as it is.
-
-    Raises UserError for a source that names no model.
-    """
-    if not METHODS[spec.method].noised:
-        return spec
-    from analysis.models.checkpoint import describe
-
-    family = describe(spec.model.source, spec.model.paradigm)
-    if family.noise != "uniform":
-        return spec
-    calibration = spec.calibration.model_copy(update={"noise": family.calibration_noise})
-    return spec.model_copy(update={"calibration": calibration})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.command_line.flags import add_flags, field_of, folder_beside, given, listed_words
+from analysis.command_line.own_noise import with_own_noise
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import SWEEP_FLAGS
@@ -125,6 +126,8 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         outputs.check(options.out, options.overwrite, refusal)
     spec = spec_of(options)
+    if "noise" not in options:
+        spec = _with_own_noise(spec)
     from analysis.engine import Engine
     from analysis.engine.foresight import lines
 
@@ -142,6 +145,12 @@ def run(options: argparse.Namespace) -> int:
     finally:
         engine.close()
         store.close()
+
+
+def _with_own_noise(spec: SweepSpec) -> SweepSpec:
+    """The sweep with its model's own noise; of several models with that of the first, as all are swept alike."""
+    calibration = with_own_noise(spec.pruning.calibration, spec.model)
+    return spec.model_copy(update={"pruning": spec.pruning.model_copy(update={"calibration": calibration})})
 
 
 def foreseen(engine: "Engine", spec: SweepSpec) -> "Foresight":

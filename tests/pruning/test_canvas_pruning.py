@@ -12,7 +12,7 @@ from transformers import DiffusionGemmaForBlockDiffusion
 from analysis import jobs
 from analysis.__main__ import main
 from analysis.calibration.noise import noised_canvases, shared_levels
-from analysis.command_line.prune import with_own_noise
+from analysis.command_line.own_noise import with_own_noise
 from analysis.errors import UserError
 from analysis.models.canvas_blocks import reader_of
 from analysis.models.load import load
@@ -247,10 +247,22 @@ def test_the_command_line_takes_the_models_own_noise_where_none_is_named(tmp_pat
     assert "--noise random-tokens" in report["command"]
 
 
-@pytest.mark.parametrize("changes", [{"model": ModelSpec(source=str(GOLDEN / "llada-mha"))}, {"method": "wanda"}])
-def test_where_no_text_is_noised_with_random_tokens_a_pruning_stays_as_it_was_asked_for(changes):
-    spec = PruneSpec(**{"model": SPEC, **changes})
-    assert with_own_noise(spec) is spec
+def test_where_no_text_is_noised_with_random_tokens_the_noise_stays_as_it_was():
+    assert with_own_noise(NOISE, ModelSpec(source=str(GOLDEN / "llada-mha"))) is NOISE
+
+
+def test_a_sweep_from_the_command_line_takes_the_models_own_noise_where_none_is_named(tmp_path, monkeypatch):
+    swept = []
+
+    def asked_of(engine, spec):
+        swept.append(spec.pruning.calibration.noise)
+        raise UserError("seen")
+
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path))
+    monkeypatch.setattr("analysis.command_line.sweep.foreseen", asked_of)
+    for named in ([], ["--noise", "steps"]):
+        assert main(["sweep", "--model", str(FOLDER), "--estimate", *named]) == 2
+    assert swept == ["random-tokens", "steps"]
 
 
 def test_what_cannot_be_pruned_is_refused_with_what_can(model, tmp_path):
