@@ -3,7 +3,8 @@
 import os
 import re
 import signal
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 
 import psutil
 from playwright.sync_api import Page, TimeoutError, expect
@@ -61,10 +62,24 @@ def recording_in(url: str) -> str | None:
     return None if named is None else named[1]
 
 
+# Playing may be over before a test looks, so the page itself notes that it did.
+_NOTE_PLAYING = """
+const paused = (root) => [...root.querySelectorAll("*")].some((each) =>
+  each.shadowRoot ? paused(each.shadowRoot) : each.ariaLabel === "Pause");
+setInterval(() => { window.played ||= paused(document); }, 50);
+"""
+
+
 def moving(page: Page) -> Page:
-    """A page to which the browser says that motion is wanted."""
+    """A page to which the browser says that motion is wanted, before it opens its first address."""
     page.emulate_media(reduced_motion="no-preference")
+    page.add_init_script(_NOTE_PLAYING)
     return page
+
+
+def played(page: Page) -> None:
+    """Waits until a player has played on a page that is `moving`, or has played before."""
+    page.wait_for_function("window.played", timeout=PATIENCE)
 
 
 def worker_of(address: str) -> int:
@@ -73,9 +88,13 @@ def worker_of(address: str) -> int:
     owner = next(
         item.pid for item in psutil.net_connections("tcp") if item.laddr.port == port and item.status == "LISTEN"
     )
-    for child in psutil.Process(owner).children(recursive=True):
-        if any("libtorch" in mapped.path for mapped in child.memory_maps()):
-            return child.pid
+    ends = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < ends:
+        for child in psutil.Process(owner).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if any("libtorch" in mapped.path for mapped in child.memory_maps()):
+                    return child.pid
+        time.sleep(0.5)
     raise AssertionError("no worker process has loaded torch")
 
 

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from analysis.models.checkpoint import find
 from analysis.specs import QUESTION
-from tests.browser.helpers import all_drawn, enter_number, moving, record
+from tests.browser.helpers import all_drawn, enter_number, held, moving, played, record
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     expect(recording).to_have_value(re.compile("16 steps"))  # and not one recorded before
     player = page.get_by_role("group", name="Player.")
     status = player.get_by_role("status")
-    expect(page.get_by_role("button", name="Pause")).to_be_visible()  # it plays once by itself
+    played(page)  # once by itself
     expect(page.get_by_text("How this was recorded")).to_be_visible()
     player.press("Home")
     masks = player.locator(".text .undecided")
@@ -127,8 +127,9 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     enter_number(page, "Denoising steps", 100)
     expect(page.get_by_text("100 new tokens in 100 steps")).to_be_visible()
     all_drawn(page)
-    record(page)
-    expect(page.get_by_text("Denoising now")).to_be_visible()
+    with held(address):
+        record(page)
+        expect(page.get_by_text("Denoising now")).to_be_visible()
     page.reload()
     page.get_by_role("link", name="Study", exact=True).click()
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
@@ -142,6 +143,7 @@ def test_play_runs_in_the_browser_and_pause_sets_the_step_of_the_page(page, addr
     player = page.get_by_role("group", name="Player.")
     status = player.get_by_role("status")
     expect(status).to_contain_text(re.compile("Step 0 of"))
+    page.get_by_role("combobox", name="Speed").select_option("2")  # so that it still plays when it is paused
     page.get_by_role("button", name="Play").click()
     expect(status).to_contain_text(re.compile("Step ([5-9]|[1-9][0-9])"))
     page.get_by_role("button", name="Pause").click()

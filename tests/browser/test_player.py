@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis.figures.player import playback, player_html
-from tests.browser.helpers import moving
+from tests.browser.helpers import moving, played
 from tests.figures.test_player import NAMES, track
 
 pytestmark = pytest.mark.slow
@@ -79,7 +79,7 @@ def test_what_plays_by_itself_rests_on_its_step_and_not_where_motion_is_unwanted
     path = tmp_path / "player.html"
     path.write_text(f"<!doctype html><meta charset=utf-8>{player_html(playback([track(12, 9)], 3, play='once'))}")
     moving(page).goto(path.as_uri())
-    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    played(page)
     expect(page.get_by_role("status")).to_contain_text("Step 3 of 12")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     page.emulate_media(reduced_motion="reduce")
