@@ -25,7 +25,8 @@ from analysis.job_context import SilentContext
 from analysis.jobs import JOBS
 from analysis.machine import threads
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
-from analysis.models.load import LoadedModel, load, register
+from analysis.models.load import load, register
+from analysis.models.loaded import LoadedModel
 from analysis.specs import CalibrationParams, DiscountParams, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from benchmarks import published
 

@@ -20,7 +20,8 @@ import torch
 from analysis.job_context import SilentContext
 from analysis.machine import threads
 from analysis.machine.allotment import allotted_cpus
-from analysis.models.load import LoadedModel, load
+from analysis.models.load import load
+from analysis.models.loaded import LoadedModel
 from analysis.pruned.compare import compare
 from analysis.recording.collecting import record
 from analysis.recording.denoising import denoise

@@ -30,7 +30,8 @@ import torch
 
 from analysis.evaluation.likelihood import Budget, Part, Request, masks_seed, planned_forwards, run_forwards, seed_of
 from analysis.evaluation.masked_sets import all_sets, drawn_sets, is_exact
-from analysis.models.load import LoadedModel, load
+from analysis.models.load import load
+from analysis.models.loaded import LoadedModel
 from analysis.specs import ModelSpec
 from benchmarks.ratios import Ratio
 from training.measure import calibration, pruned_copy, read_items, token_ids

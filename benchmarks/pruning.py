@@ -27,7 +27,8 @@ from analysis.job_context import SilentContext
 from analysis.machine import threads
 from analysis.machine.allotment import allotted_cpus
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
-from analysis.models.load import LoadedModel, load, register
+from analysis.models.load import load, register
+from analysis.models.loaded import LoadedModel
 from analysis.pruning import dense, pipeline
 from analysis.pruning.algorithm import Calibration, Prepared
 from analysis.pruning.patterns import pruned_mask

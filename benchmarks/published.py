@@ -20,7 +20,7 @@ from torch import nn
 from analysis.attention import AttentionInputs
 from analysis.models.blocks import first_input, private_block, run_block
 from analysis.models.files import stored_tensors
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.specs import DiscountParams
 
 Place = tuple[int, str]  # layer and projection

@@ -19,7 +19,8 @@ import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from analysis.machine.allotment import allotted_cpus  # noqa: E402
-from analysis.models.load import LoadedModel, load  # noqa: E402
+from analysis.models.load import load  # noqa: E402
+from analysis.models.loaded import LoadedModel  # noqa: E402
 from analysis.recording.trajectory import Trajectory  # noqa: E402
 from analysis.specs import ModelSpec  # noqa: E402
 from cache.store import Store  # noqa: E402

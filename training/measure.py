@@ -23,7 +23,8 @@ from analysis.evaluation.significance import Difference, Estimate, average, aver
 from analysis.job_context import SilentContext
 from analysis.jobs.recording_sets import record_set
 from analysis.machine.provenance import environment
-from analysis.models.load import LoadedModel, load
+from analysis.models.load import load
+from analysis.models.loaded import LoadedModel
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune
 from analysis.recording import set_exhibits, set_measures

@@ -21,7 +21,7 @@ from transformers.pytorch_utils import Conv1D
 from analysis.calibration.runners import Given, Read, Resident, Runner, reading
 from analysis.errors import UserError
 from analysis.models.experts import ExpertMatrix, Routed, packed_name
-from analysis.models.load import Projection
+from analysis.models.loaded import Projection
 from analysis.models.projection_names import expert_of, kind_of
 from analysis.sinks.discount import token_weights
 from analysis.specs import DiscountParams

@@ -5,7 +5,7 @@ import numpy as np
 from analysis.calibration.noise import noised_canvases, noised_sequences
 from analysis.errors import UserError
 from analysis.models.canvas_blocks import canvas_start
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.specs import METHODS, NOISES, CalibrationParams, Method, PruneSpec, either
 
 

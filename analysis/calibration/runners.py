@@ -19,7 +19,7 @@ from analysis.models.canvas_blocks import canvas_start, reader_of
 from analysis.models.experts import ExpertMatrix, Routed, expert_inputs, packed_name, routed
 from analysis.models.files import stored_tensors
 from analysis.models.layout import Layout, layout_of, seeing_queries
-from analysis.models.load import LoadedModel, Projection
+from analysis.models.loaded import LoadedModel, Projection
 
 OUTER, INNER = ("gate_proj", "up_proj"), "down_proj"
 """The projections of an expert: those that read tokens, and the one that reads what these made of them."""

@@ -15,7 +15,7 @@ import numpy as np
 from analysis.evaluation import likelihood
 from analysis.evaluation.likelihood import Likelihood, Request
 from analysis.evaluation.masked_sets import is_exact
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 
 ROUNDS = 8
 LEAST_ROUNDS = 3

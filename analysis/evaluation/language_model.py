@@ -22,7 +22,7 @@ from analysis.evaluation.canvas_likelihood import OnResult, canvas_log_likelihoo
 from analysis.evaluation.likelihood import Budget, Known, Likelihood, Request, greedy_match, log_likelihoods, seed_of
 from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
 from analysis.models.layout import Layout
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import chat_text
 from analysis.recording.canvas_denoising import canvas_choices
 from analysis.recording.denoising import check_prompt, choices, own_sampling, stop_tokens

@@ -29,7 +29,7 @@ import torch
 from analysis.errors import UserError
 from analysis.evaluation.masked_sets import MaskedSet, all_sets, drawn_sets, hashed, is_exact
 from analysis.models.layout import Layout, layout_of
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from analysis.evaluation.likelihood import Budget, Known, Likelihood
 from analysis.evaluation.lm_eval_fixes import quiet, templates_kept
 from analysis.evaluation.tasks import Benchmark, TaskItem, described, scored
 from analysis.models.devices import pick_device
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.specs import ModelSpec
 from analysis.specs.evaluation import WINDOW
 from cache.keys import code_version, content_key

@@ -18,7 +18,7 @@ from analysis.sinks.metrics import position_variance
 from analysis.specs import AblateSetSpec
 
 if TYPE_CHECKING:
-    from analysis.models.load import LoadedModel
+    from analysis.models.loaded import LoadedModel
     from analysis.recording.steps import Step
 
 LOGITS_LIMIT = 10**9  # bytes that the logits of the rows of a batch may take, three times over

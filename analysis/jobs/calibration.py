@@ -19,7 +19,7 @@ from analysis.tuning.bin_error import Probes, probe_settings
 from analysis.tuning.effects import EDGES
 
 if TYPE_CHECKING:
-    from analysis.models.load import LoadedModel
+    from analysis.models.loaded import LoadedModel
     from analysis.tuning.collect import Texts
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from analysis.evaluation.live import EvaluationProgress
     from analysis.evaluation.tasks import ChatTemplate
-    from analysis.models.load import LoadedModel
+    from analysis.models.loaded import LoadedModel
 
 _HEADROOM = 1.3  # weights, activations and logits of all models at once
 

@@ -23,7 +23,7 @@ from analysis.specs import TARGETS, AblateSpec, AlternativesSpec, AttentionMapSp
 
 if TYPE_CHECKING:
     from analysis.models.layout import Layout
-    from analysis.models.load import LoadedModel
+    from analysis.models.loaded import LoadedModel
 
 
 def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[AttentionMapSummary]:

@@ -21,7 +21,7 @@ from analysis.specs import (
 )
 
 if TYPE_CHECKING:
-    from analysis.models.load import LoadedModel
+    from analysis.models.loaded import LoadedModel
 
 
 def prune(spec: PruneSpec, context: Context) -> Outcome[PruneSummary]:

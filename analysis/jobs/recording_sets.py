@@ -21,7 +21,7 @@ from analysis.sinks import layer_run, metrics, movement
 from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, EvaluateSpec, RecordSetSpec, SinkParams
 
 if TYPE_CHECKING:
-    from analysis.models.load import LoadedModel
+    from analysis.models.loaded import LoadedModel
     from analysis.recording.batches import PromptRun
 
 _PART_OF_MEMORY = 4  # a batch takes at most one part in so many of what is free

@@ -24,7 +24,7 @@ from analysis.sinks.token_states import mask_states
 from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
 
 if TYPE_CHECKING:
-    from analysis.models.load import LoadedModel
+    from analysis.models.loaded import LoadedModel
     from analysis.recording.steps import Step
 
 

@@ -17,7 +17,7 @@ from analysis.models.canvas_blocks import canvas_start, pair_input, reader_of, r
 from analysis.models.experts import expert_matrices, packed_name
 from analysis.models.files import StoredTensor, block_prefix, reader_prefix, require
 from analysis.models.layout import Layout
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.models.soundness import check_finite
 from analysis.specs import METHODS, either
 

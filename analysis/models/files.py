@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from analysis.errors import UserError
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.models.names import native_name
 from analysis.models.projection_names import FUSED, FUSED_PARTS, PACKED, parts_of_packed
 

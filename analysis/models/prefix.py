@@ -9,7 +9,7 @@ from transformers import DynamicCache
 
 from analysis.attention import Observer
 from analysis.models.layout import Layout, visible
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.models.soundness import check_logits
 
 

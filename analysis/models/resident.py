@@ -11,7 +11,7 @@ from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec
 
 if TYPE_CHECKING:
-    from analysis.models.load import LoadedModel
+    from analysis.models.loaded import LoadedModel
 
 LOAD_SECONDS, LOAD_RATE = 600.0, 10e6  # a load may take so long, and a second more for so many bytes of weights
 

@@ -9,7 +9,8 @@ from analysis.models import checkpoint as checkpoints
 from analysis.models.canvas_blocks import ENCODER, attach_readers, share_embedding
 from analysis.models.devices import pick_device
 from analysis.models.files import block_prefix, stored_tensors
-from analysis.models.load import LoadedModel, config_of, make_bidirectional, mask_token_of, register
+from analysis.models.load import config_of, make_bidirectional, mask_token_of, register
+from analysis.models.loaded import LoadedModel
 from analysis.models.soundness import check_finite
 from analysis.models.tokenizer import load_tokenizer
 from analysis.specs import ModelSpec

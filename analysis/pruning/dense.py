@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from analysis.calibration.activations import Scores, unreached_experts, with_even_scores
-from analysis.models.load import Projection
+from analysis.models.loaded import Projection
 from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio, tail_exponent
 from analysis.pruning.expert_removal import reads_text, worths

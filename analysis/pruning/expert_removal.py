@@ -20,7 +20,7 @@ from analysis.errors import UserError
 from analysis.models.canvas_blocks import reader_of
 from analysis.models.experts import expert_layers, packed_name
 from analysis.models.families import why_no_experts_are_cut
-from analysis.models.load import LoadedModel, Projection
+from analysis.models.loaded import LoadedModel, Projection
 from analysis.models.projection_names import expert_of
 from analysis.models.shapes import parameter_shapes
 from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared

@@ -20,7 +20,8 @@ from analysis.job_context import Context
 from analysis.models.canvas_blocks import canvas_start
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.files import block_prefix, joined, require, stored_tensors
-from analysis.models.load import LoadedModel, require_opens
+from analysis.models.load import require_opens
+from analysis.models.loaded import LoadedModel
 from analysis.models.projection_names import words_of
 from analysis.pruned.masks_file import MaskWriter
 from analysis.pruned.report_file import write_report

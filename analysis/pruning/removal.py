@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from analysis.errors import UserError
 from analysis.models.files import block_prefix
-from analysis.models.load import LoadedModel, Projection
+from analysis.models.loaded import LoadedModel, Projection
 from analysis.models.projection_names import words_of
 from analysis.models.shapes import parameter_shapes
 from analysis.pruning import patterns, structured

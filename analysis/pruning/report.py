@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from analysis.machine.provenance import environment
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.models.projection_names import expert_of, kind_of
 from analysis.pruned.report_file import FORMAT, Report
 from analysis.specs import ModelSpec, PruneSpec

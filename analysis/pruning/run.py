@@ -13,7 +13,7 @@ from analysis.job_context import Context
 from analysis.models.blocks import private_block
 from analysis.models.devices import free_bytes
 from analysis.models.files import StoredTensor
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.pruning.algorithm import Algorithm
 from analysis.pruning.phases import Phases
 from analysis.pruning.removal import Removal

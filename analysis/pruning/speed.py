@@ -13,7 +13,8 @@ from scipy import stats
 from torch import nn
 
 from analysis.errors import first_line
-from analysis.models.load import LoadedModel, load
+from analysis.models.load import load
+from analysis.models.loaded import LoadedModel
 from analysis.specs import FootprintParams, ModelSpec
 
 _WARM_UP = 2

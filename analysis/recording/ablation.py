@@ -15,7 +15,7 @@ import torch
 from analysis.attention import Edit
 from analysis.models.families import Architecture
 from analysis.models.layout import Layout
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import token_strings
 from analysis.recording.denoising import Again, Forward, Step, stop_tokens
 from analysis.recording.interventions import EDITS, InLayers

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import torch
 
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.recording.steps import Activations, Step
 
 

@@ -12,7 +12,7 @@ import torch
 from analysis.attention import AttentionInputs, MassObserver
 from analysis.errors import UserError
 from analysis.models.layout import attention_windows, layout_of
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import token_strings
 from analysis.recording.denoising import check_prompt, choices, denoise, stop_tokens
 from analysis.recording.steps import Choice

@@ -3,7 +3,7 @@
 import math
 
 from analysis.errors import UserError
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.recording.steps import Choice
 from analysis.sinks.token_states import TokenState
 from analysis.specs import Branch

@@ -17,7 +17,7 @@ from analysis.attention import Edit, MassObserver, Observed
 from analysis.errors import UserError
 from analysis.models.experts import Routing, RoutingObserver
 from analysis.models.layout import Layout
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.models.prefix import PrefixCache
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.branch_writing import write_branch

@@ -8,7 +8,7 @@ from torch import nn
 
 from analysis.errors import UserError
 from analysis.models.layout import Layout
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.recording.activations import BlockStates
 
 _NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")

@@ -5,7 +5,7 @@ import torch
 
 from analysis.attention import AttentionInputs
 from analysis.models.layout import Layout
-from analysis.models.load import LoadedModel
+from analysis.models.loaded import LoadedModel
 from analysis.recording.activations import BlockStates
 from analysis.sinks.geometry import effective_rank, neighbour_distances, participation_ratio, two_nn
 

@@ -26,7 +26,7 @@ from analysis.calibration.runners import Read, Resident, Runner
 from analysis.errors import UserError
 from analysis.models.blocks import private_block
 from analysis.models.files import stored_tensors
-from analysis.models.load import Projection
+from analysis.models.loaded import Projection
 from analysis.specs import CalibrateSpec
 from analysis.tuning import statistics_file as stored
 from analysis.tuning.bin_error import BinError, Probes

@@ -8,7 +8,8 @@ import torch
 from safetensors import safe_open
 
 from analysis.bundled.prompts import prompts
-from analysis.models.load import LoadedModel, load
+from analysis.models.load import load
+from analysis.models.loaded import LoadedModel
 from analysis.recording import set_exhibits, set_measures
 from analysis.specs import ModelSpec
 from tests.recording.made_sets import a_set

@@ -1,0 +1,169 @@
+"""A model in memory: what can be asked of it, and where its blocks and weight matrices are."""
+
+import inspect
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
+
+from analysis import attention
+from analysis.errors import UserError
+from analysis.models.checkpoint import Checkpoint
+from analysis.models.experts import ExpertMatrix, expert_matrices
+from analysis.models.families import Architecture, Geometry
+from analysis.models.last_positions import only_last_positions
+from analysis.models.layout import Layout, layout_of, visible
+from analysis.models.soundness import check_logits
+from analysis.models.tokenizer import encode_prompt, uses_chat
+from analysis.specs import ModelSpec
+
+_ROUTER = "router"  # DiffusionGemma's, the only one that holds a Linear
+
+Projection = nn.Linear | Conv1D | ExpertMatrix
+"""What has one weight matrix: (out, in) in a Linear and for an expert, (in, out) in GPT-2's Conv1D."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory and everything needed to denoise with it and look inside.
+
+    spec: as asked for. dtype: precision of the weights. mask_token: None for autoregressive models, and for those whose
+    noise is random tokens.
+    """
+
+    spec: ModelSpec
+    checkpoint: Checkpoint
+    network: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    fingerprint: str
+    mask_token: int | None
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.checkpoint.architecture
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.checkpoint.geometry
+
+    @property
+    def device(self) -> torch.device:
+        """Where input tokens go."""
+        embedding = self.network.get_input_embeddings()
+        device = embedding.get_parameter("weight").device
+        # What is offloaded lies nowhere, and is run where accelerate's hook brings it.
+        hook = getattr(embedding, "_hf_hook", None)
+        return torch.device(hook.execution_device) if device.type == "meta" and hook is not None else device
+
+    @property
+    def dtype(self) -> str:
+        return str(self.network.dtype).removeprefix("torch.")
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the weights in memory."""
+        return self.network.get_memory_footprint()
+
+    @cached_property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer blocks, in order."""
+        if self.architecture.native:
+            return cast(nn.ModuleList, self.network.get_submodule(self.architecture.blocks))
+        for module in self.network.modules():
+            if isinstance(module, nn.ModuleList) and len(module) == self.geometry.layers:
+                return module
+        raise UserError(f"No list of {self.geometry.layers} blocks was found in this {self.architecture.name} model.")
+
+    @staticmethod
+    def projections(block: nn.Module) -> dict[str, Projection]:
+        """The weight matrices of one block by their name in it: those a pruning method may touch. A router chooses
+        experts, and is none of them.
+        """
+        matrices = {
+            name: module
+            for name, module in block.named_modules()
+            if isinstance(module, nn.Linear | Conv1D) and _ROUTER not in name.split(".")
+        }
+        return {**matrices, **expert_matrices(block)}
+
+    @cached_property
+    def projection_names(self) -> tuple[str, ...]:
+        """The names of the projections of all blocks, which with experts in some of them differ."""
+        return tuple(dict.fromkeys(name for block in self.blocks for name in self.projections(block)))
+
+    @torch.no_grad()
+    def predict(
+        self,
+        tokens: torch.Tensor,
+        observer: attention.Observer | None = None,
+        edit: attention.Edit | None = None,
+        keep: int | None = None,
+        layout: Layout | None = None,
+        aligned: bool = True,
+    ) -> torch.Tensor:
+        """Logits (B, S, V) for tokens (B, S), in the model's precision. edit: what is changed about attention.
+
+        keep: only the last so many positions, (B, keep, V); the others' logits, and states in the last block, are never
+        computed where the class can leave them out. For diffusion models logits[:, i] are about the token at i (Dream's
+        are shifted so that they are); for autoregressive ones about the token at i + 1. layout: the blocks of the text,
+        for families that attend by them; by default blocks of the model's own size from position 0, none of them open.
+        aligned False: shifted logits stay where the network gives them. Raises UserError where they are not finite.
+        """
+        self._require_one_text()
+        given = {"attn_observer": observer, "attn_edit": edit}
+        options = self._placing(tokens, layout) | {name: value for name, value in given.items() if value is not None}
+        shift = self.architecture.shift if aligned else 0
+        keep = None if keep is None or keep >= tokens.shape[1] else keep
+        with ExitStack() as last_block:
+            if keep is not None and self._leaves_out_logits:
+                options["logits_to_keep"] = keep + shift
+                unseen = observer is None and edit is None
+                last_block.enter_context(only_last_positions(self.network, keep + shift, queries=unseen))
+            logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
+        check_logits(logits, self.dtype)
+        if shift:
+            logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
+        return logits if keep is None else logits[:, -keep:]
+
+    def _require_one_text(self) -> None:
+        """Raises UserError for a family that runs forwards over a noised canvas beside what its encoder has read."""
+        if self.architecture.noise == "uniform":
+            raise UserError(
+                f"{self.architecture.name} denoises a canvas of random tokens beside what its encoder has read. This "
+                "asks for a forward over one text with [MASK] in it, which it does not have."
+            )
+
+    def _placing(self, tokens: torch.Tensor, layout: Layout | None) -> dict[str, Any]:
+        """What queries see, (1, 1, S, S) bool, and positions; empty where the network's own class knows them."""
+        if not self.architecture.by_blocks:
+            return {}
+        layout, length = layout or layout_of(self.architecture, 0), tokens.shape[1]
+        placing = {"attention_mask": visible(self.architecture, length, layout, self.device)[None, None]}
+        if layout.beside_clean:
+            placing["position_ids"] = torch.arange(length // 2, device=self.device).repeat(2)[None]
+        return placing
+
+    @cached_property
+    def _leaves_out_logits(self) -> bool:
+        return "logits_to_keep" in inspect.signature(self.network.forward).parameters
+
+    @torch.no_grad()
+    def hidden(
+        self, tokens: torch.Tensor, observer: attention.Observer | None = None, layout: Layout | None = None
+    ) -> torch.Tensor:
+        """The last block's states (B, S, hidden) for tokens (B, S), without the language-model head. See `predict`."""
+        self._require_one_text()
+        options = self._placing(tokens, layout) | ({} if observer is None else {"attn_observer": observer})
+        return self.network.base_model(input_ids=tokens.to(self.device), use_cache=False, **options).last_hidden_state
+
+    def encode(self, prompt: str, chat_template: str) -> tuple[list[int], bool]:
+        """Token ids of a prompt, and whether the chat template was applied. Raises UserError without a tokenizer."""
+        if self.tokenizer is None:
+            raise UserError(f"'{self.spec.source}' has no tokenizer, so it cannot read text. Add its tokenizer files.")
+        chat = uses_chat(self.spec.source, self.tokenizer, chat_template)
+        return encode_prompt(self.tokenizer, prompt, chat), chat
