@@ -1,5 +1,6 @@
 """What the first visitor would wait for, done as the server starts: loading what the first page computes with."""
 
+import gc
 import logging
 import threading
 
@@ -35,3 +36,5 @@ def _load() -> None:
                         exhibit.figure.to_json()
     except Exception as error:
         logging.getLogger("sinkscope").warning("Nothing could be loaded before the first visit: %s", error)
+    gc.collect()
+    gc.freeze()

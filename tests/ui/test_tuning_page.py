@@ -118,6 +118,8 @@ def test_layers_are_shown_as_they_come_in(statistics, monkeypatch, view, title):
 
     original = tune_effects.grids.grids
     whole = check(page(tuning_view=view))
+    whole.run()
+    assert not whole.get("empty"), "every refresh of the sidebar would draw it again"
     monkeypatch.setattr(tune_effects, "PATIENCE", 0.0)
     monkeypatch.setattr(tune_effects.grids, "grids", grids)
     test = check(page(tuning_view=view))

@@ -1,10 +1,19 @@
 """What the first visitor would wait for is loaded as the server starts, and a failure of that stops nothing."""
 
 import ast
+import gc
+
+import pytest
 
 from analysis.study import findings
 from pages.parts.warming import warm_up
 from tests.helpers import ROOT
+
+
+@pytest.fixture(autouse=True)
+def thawed():
+    yield
+    gc.unfreeze()
 
 
 def test_it_draws_the_example_and_a_failure_is_only_logged(monkeypatch, caplog):
@@ -18,6 +27,14 @@ def test_it_draws_the_example_and_a_failure_is_only_logged(monkeypatch, caplog):
 def test_it_loads_all_that_the_story_is_drawn_with(caplog):
     warm_up().join(120)
     assert not caplog.records
+
+
+def test_what_is_loaded_is_left_out_when_garbage_is_looked_for():
+    """Streamlit looks for it after every run of a script, and looks through all that is not frozen."""
+    loaded = len(gc.get_objects())
+    warm_up().join(120)
+    assert gc.get_freeze_count() > 0.9 * loaded
+    assert len(gc.get_objects()) < 0.1 * loaded
 
 
 def test_the_server_begins_it_as_it_starts():

@@ -31,8 +31,9 @@ def every_layer(
     layer at once, the others as they come in.
     """
     effects_so_far: list[LayerEffect] = []
-    layers, place, began = statistics.info.layers, st.empty(), time.monotonic()
-    drawn = began
+    layers, began = statistics.info.layers, time.monotonic()
+    # The place is made when it is needed: an empty one would be drawn again by each of the sidebar's refreshes.
+    drawn, above, place = began, st.container(), None
     for layer in range(layers):
         effects_so_far.append(_effect(statistics, key, layer, setting.model_dump_json()))
         now = time.monotonic()
@@ -40,6 +41,7 @@ def every_layer(
         if layer + 1 == layers or whole < PATIENCE or (layer and now - drawn < PATIENCE):
             continue
         drawn = now
+        place = above.empty() if place is None else place
         with place.container():
             st.progress((layer + 1) / layers, text=f"{layer + 1:d} of {layers:d} layers, {plain(name)}")
             if growing:
@@ -52,7 +54,8 @@ def every_layer(
                     config={"displayModeBar": False},
                     alt=f"{title} of the layers computed so far.",
                 )
-    place.empty()
+    if place is not None:
+        place.empty()
     return effects_so_far
 
 
