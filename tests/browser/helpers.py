@@ -107,3 +107,15 @@ def held(address: str):
         yield
     finally:
         os.kill(worker, signal.SIGCONT)
+
+
+def strangers(page: Page) -> list[str]:
+    """Collects the addresses a page asks for that are not its own server's."""
+    asked: list[str] = []
+
+    def note(request) -> None:
+        if not re.match(r"(https?|wss?)://localhost[:/]|data:|blob:", request.url):
+            asked.append(request.url)
+
+    page.on("request", note)
+    return asked

@@ -1,34 +1,22 @@
-"""Hostile text stays text in a real browser, and no page asks another machine for anything."""
+"""Text made plain reads as itself in a real browser, and fetches nothing."""
 
 import json
 import os
 import random
-import re
 import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import replace
-from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from analysis.engine import Engine, JobRecord
-from analysis.recording.trajectory_file import save
-from analysis.specs import EvaluateSpec
-from cache.store import Store
-from tests.browser.conftest import visitor
-from tests.browser.helpers import HOSTILE, all_drawn
-from tests.helpers import ROOT, free_port, server
+from tests.browser.helpers import all_drawn, strangers
+from tests.helpers import ROOT, free_port
 
 pytestmark = pytest.mark.slow
 
-PAGES = ("", "denoise", "sinks", "dynamics", "tuning", "pruning", "accuracy", "runs", "masks")
-SHOWING = ("denoise", "sinks")  # pages that show a recording's words at once
-HELD = """document.body.innerText.includes("onerror") ||
-[...document.querySelectorAll("input, textarea")].some((box) => box.value.includes("onerror"))"""
 PICTURE = "![x](http://evil.test/a.png)"
 FRAGMENTS = [
     PICTURE,
@@ -97,13 +85,6 @@ st.caption("all drawn")
 """
 
 
-@pytest.fixture(scope="module")
-def context(chromium):
-    """One visitor, who comes to every page."""
-    with visitor(chromium) as made:
-        yield made
-
-
 def texts() -> list[str]:
     """Every fragment, and 40 mixtures of them."""
     mixer = random.Random(7)
@@ -143,18 +124,6 @@ def seen(text: str) -> str:
     return " ".join(text.replace("\u2060", "").split())
 
 
-def strangers(page) -> list[str]:
-    """Collects the addresses a page asks for that are not its own server's."""
-    asked: list[str] = []
-
-    def note(request) -> None:
-        if not re.match(r"(https?|wss?)://localhost[:/]|data:|blob:", request.url):
-            asked.append(request.url)
-
-    page.on("request", note)
-    return asked
-
-
 def misread(page: Page, given: list[str]) -> list[tuple[str, str, str]]:
     """What stands otherwise on the page than it was given: where, the text, and how it reads."""
     wrong = []
@@ -189,55 +158,4 @@ def test_text_made_plain_reads_as_itself_and_fetches_nothing(page, tmp_path):
         ) and time.monotonic() < deadline:  # the browser formats some a little later
             page.wait_for_timeout(500)
         assert wrong == []
-    assert asked == []
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory, trajectory):
-    """A server whose store holds a recording, a failed evaluation and a name of a run that are all hostile."""
-    home = tmp_path_factory.mktemp("home")
-    info = trajectory.info
-    model = info.model.model_copy(update={"source": HOSTILE, "architecture": HOSTILE})
-    told = {"model": model, "prompt": HOSTILE, "final_text": HOSTILE, "tokens": dict.fromkeys(info.tokens, HOSTILE)}
-    file = home / "recording.safetensors"
-    save(replace(trajectory, info=info.model_copy(update=told)), file)
-    store = Store(home)
-    engine = Engine(store)
-    engine.add_recording(file)
-    engine.close()
-    spec = EvaluateSpec(tasks=(HOSTILE,), names=(HOSTILE,))
-    record = JobRecord(
-        id="hostile",
-        kind="evaluate",
-        spec=spec.model_dump(mode="json"),
-        state="failed",
-        created=time.time(),
-        finished=time.time(),
-        reason=HOSTILE,
-        traceback=HOSTILE,
-    )
-    store.save_job(record.id, record.model_dump(mode="json"))
-    store.save_live(record.id, {"log": [{"time": 1.0, "text": HOSTILE}]})
-    store.close()
-    with server(home) as url:
-        yield url
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_no_page_runs_text_or_asks_another_machine_for_anything(page, address, path):
-    asked = strangers(page)
-    page.goto(f"{address}/{path}?source={quote(PICTURE)}")
-    expect(page.get_by_text("Model in use").first).to_be_visible()
-    all_drawn(page)
-    expect(page.get_by_text(PICTURE).first).to_be_visible()
-    expect(page.locator("[data-testid=stException]")).to_have_count(0)
-    page.goto(f"{address}/{path}?evaluation=hostile")  # and the recording is the newest one
-    expect(page.get_by_text("Model in use").first).to_be_visible()
-    all_drawn(page)
-    expect(page.locator("[data-testid=stException]")).to_have_count(0)
-    page.wait_for_function("document.querySelector('link[rel*=icon]').href.startsWith('data:')")
-    page.wait_for_timeout(500)  # a request that is none cannot be waited for
-    if path in SHOWING:
-        assert page.evaluate(HELD), "the hostile text is on the page"
-    assert page.evaluate("window.ran") is None
     assert asked == []

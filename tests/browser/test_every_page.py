@@ -1,0 +1,112 @@
+"""Every page with hostile text in its store, by axe-core's rules too: nothing that is shown runs or asks another
+machine for anything, and names, roles, labels and contrast hold in both themes.
+"""
+
+import time
+from dataclasses import replace
+from typing import Any, Literal
+from urllib.parse import quote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from analysis.engine import Engine, JobRecord
+from analysis.recording.trajectory_file import save
+from analysis.specs import EvaluateSpec
+from cache.store import Store
+from tests.browser.conftest import visitor
+from tests.browser.helpers import HOSTILE, all_drawn, strangers
+from tests.helpers import server
+
+pytestmark = pytest.mark.slow
+
+STORY = ("", "denoise", "sinks", "dynamics", "causes")
+WORKSHOP = ("tuning", "pruning", "accuracy", "sweep", "runs", "masks")
+SHOWING = ("denoise", "sinks")  # pages that show a recording's words at once
+HELD = """document.body.innerText.includes("onerror") ||
+[...document.querySelectorAll("input, textarea")].some((box) => box.value.includes("onerror"))"""
+PICTURE = "![x](http://evil.test/a.png)"
+# Streamlit's own list of pages has groups between the list and its items.
+NOT_OURS = {"list", "listitem"}
+# Rules that a theme can break; names, roles and labels are the same in both.
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+
+
+@pytest.fixture(scope="module")
+def context(chromium):
+    """One visitor, who comes to every page."""
+    with visitor(chromium) as made:
+        yield made
+
+
+def serious(page: Page, **options: object) -> list[str]:
+    """What axe-core finds serious or critical, a line an element."""
+    violations = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
+    return [
+        f"{violation['id']}: {node['html']} {node.get('failureSummary', '')}"
+        for violation in violations
+        if violation["impact"] in ("serious", "critical") and violation["id"] not in NOT_OURS
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, trajectory):
+    """A server whose store holds a recording, a failed evaluation and a name of a run that are all hostile."""
+    home = tmp_path_factory.mktemp("home")
+    info = trajectory.info
+    model = info.model.model_copy(update={"source": HOSTILE, "architecture": HOSTILE})
+    told = {"model": model, "prompt": HOSTILE, "final_text": HOSTILE, "tokens": dict.fromkeys(info.tokens, HOSTILE)}
+    file = home / "recording.safetensors"
+    save(replace(trajectory, info=info.model_copy(update=told)), file)
+    store = Store(home)
+    engine = Engine(store)
+    engine.add_recording(file)
+    engine.close()
+    spec = EvaluateSpec(tasks=(HOSTILE,), names=(HOSTILE,))
+    record = JobRecord(
+        id="hostile",
+        kind="evaluate",
+        spec=spec.model_dump(mode="json"),
+        state="failed",
+        created=time.time(),
+        finished=time.time(),
+        reason=HOSTILE,
+        traceback=HOSTILE,
+    )
+    store.save_job(record.id, record.model_dump(mode="json"))
+    store.save_live(record.id, {"log": [{"time": 1.0, "text": HOSTILE}]})
+    store.close()
+    with server(home) as url:
+        yield url
+
+
+@pytest.mark.parametrize("path", [*STORY, *WORKSHOP])
+def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
+    page: Page, address: str, path: str
+) -> None:
+    asked = strangers(page)
+    page.goto(f"{address}/{path}?source={quote(PICTURE)}")
+    expect(page.get_by_text("Model in use").first).to_be_visible()
+    all_drawn(page)
+    expect(page.get_by_text(PICTURE).first).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+    page.goto(f"{address}/{path}?evaluation=hostile")  # and the recording is the newest one
+    expect(page.get_by_text("Model in use").first).to_be_visible()
+    all_drawn(page)
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+    page.wait_for_function("document.querySelector('link[rel*=icon]').href.startsWith('data:')")
+    if path in SHOWING:
+        assert page.evaluate(HELD), "the hostile text is on the page"
+    expect(page.locator("h1").first).to_be_visible()
+    expect(page.locator("[data-testid=stSkeleton]")).to_have_count(0)
+    app = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
+    themes: tuple[tuple[Literal["light", "dark"], dict[str, Any]], ...] = (("light", {}), ("dark", COLOURS))
+    for scheme, rules in themes:
+        page.emulate_media(color_scheme=scheme)
+        expect(app).to_have_css("background-color", {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 20, 29)"}[scheme])
+        assert serious(page, **rules) == [], scheme
+    page.wait_for_timeout(500)  # a request that is none cannot be waited for
+    assert page.evaluate("window.ran") is None
+    assert asked == []
