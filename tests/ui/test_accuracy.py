@@ -212,13 +212,13 @@ def test_a_cancelled_evaluation_that_is_resumed_shows_what_comes_in(asked):
         assert not current.ended, current.reason
         return path.is_file() and len(path.read_text().splitlines()) > lines
 
-    until(lambda: comes_in(40))
+    until(lambda: comes_in(12))
     assert "Accuracy so far (interim)" in texts(panel(record))
     engine().cancel(record.id)
     until(lambda: not path.exists())
     test = panel(record)
     test.button(key=f"resume_{record.id}").click().run()
-    for lines in (5, 120):  # fewer than were read before, and more
+    for lines in (3, 40):  # fewer than were read before, and more
         until(lambda lines=lines: comes_in(lines))
         shown = texts(panel(record))
         assert "damaged" not in shown
