@@ -44,6 +44,7 @@ class Foresight:
 def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
     """Reads earlier runs and estimates; runs nothing. Raises UserError for a bad model source."""
     points = sweeps.unanswered(spec)
+    took = _seconds_taken(engine.jobs("prune")) if points else {}
     answered = len(grid(spec).prunings) - len(points)
     pruning, scoring, memory, estimates, unknown = 0.0, 0.0, None, {}, []
     unmeasured: list[PruneSpec] = []
@@ -51,7 +52,8 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
     for point in points:
         question = EstimateSpec.of(point)
         estimate = engine.answered("estimate", known_key("estimate", question))
-        seconds = _seconds_before(engine.jobs("prune"), point)
+        before = took.get(question.model_dump_json())
+        seconds = median(before) if before else None
         if estimate is not None:
             seconds = estimate.summary["total_seconds"] if seconds is None else seconds
             memory = max(memory or 0, estimate.summary["memory_bytes"])
@@ -89,22 +91,18 @@ def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> Foresight:
     )
 
 
-def _seconds_before(jobs: Sequence[JobRecord], point: PruneSpec) -> float | None:
-    """What prunings took that take as long as this one; None where there was none."""
-    wanted = EstimateSpec.of(point)
-    took = [
-        job.finished - job.started
-        for job in jobs
-        if job.state == "done" and not job.cached and job.started and job.finished and _alike(job, wanted)
-    ]
-    return median(took) if took else None
-
-
-def _alike(job: JobRecord, wanted: EstimateSpec) -> bool:
-    try:
-        return EstimateSpec.of(job.parameters(PruneSpec)) == wanted
-    except ValueError:  # parameters that changed since
-        return False
+def _seconds_taken(jobs: Sequence[JobRecord]) -> dict[str, list[float]]:
+    """What finished prunings took, by their estimate's question, which those that take equally long share."""
+    took: dict[str, list[float]] = {}
+    for job in jobs:
+        if job.state != "done" or job.cached or not job.started or not job.finished:
+            continue
+        try:
+            question = EstimateSpec.of(job.parameters(PruneSpec))
+        except ValueError:  # parameters that changed since
+            continue
+        took.setdefault(question.model_dump_json(), []).append(job.finished - job.started)
+    return took
 
 
 def _seconds_a_model(jobs: Sequence[JobRecord], evaluation: EvaluateSpec) -> float | None:

@@ -267,8 +267,12 @@ def whiskers(shown: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
         zeroline=False,
         showgrid=False,
     )
-    for edge in range(1, len(rows)):
-        figure.add_hline(y=edge - 0.5, line={"color": REFERENCE, "width": 0.5}, opacity=0.4)
+    edges = [
+        {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y", "y0": edge - 0.5, "y1": edge - 0.5}
+        | {"line": {"color": REFERENCE, "width": 0.5}, "opacity": 0.4}
+        for edge in range(1, len(rows))
+    ]
+    figure.layout.shapes = [*figure.layout.shapes, *edges]
     return figure
 
 

@@ -41,17 +41,17 @@ MAX_NAMED_CELLS = 30_000  # a heatmap's cells whose own tokens are sent for the 
 
 def layout(figure: go.Figure, x: str, y: str, height: int) -> go.Figure:
     """Axis titles, margins and a horizontal legend above the plot."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 34, "b": 8},
-        xaxis_title=x,
-        yaxis_title=y,
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0},
-        hoverlabel={"align": "left"},
-        uirevision="keep",
-    )
-    figure.update_xaxes(automargin=True, title_standoff=8)
-    figure.update_yaxes(automargin=True, title_standoff=22, exponentformat="power")
+    # Property by property: `update_layout` looks every name up along its path, which takes twenty times as long.
+    whole = figure.layout
+    whole.height, whole.uirevision, whole.hoverlabel.align = height, "keep", "left"
+    margin, legend = whole.margin, whole.legend
+    margin.l, margin.r, margin.t, margin.b = 8, 8, 34, 8
+    legend.orientation, legend.yanchor, legend.y, legend.xanchor, legend.x = "h", "bottom", 1.0, "left", 0
+    whole.xaxis.title.text, whole.yaxis.title.text = x, y
+    for axis in figure.select_xaxes():
+        axis.automargin, axis.title.standoff = True, 8
+    for axis in figure.select_yaxes():
+        axis.automargin, axis.title.standoff, axis.exponentformat = True, 22, "power"
     return figure
 
 

@@ -22,6 +22,7 @@ from analysis.figures.style import (
 DENSE_DASH, CHANCE_DASH = "dash", "dot"
 _HEIGHT = 360
 _CELL = 34  # pixels a row of a map
+_NAME = 0.12  # of a plot's height, which the name of a level takes
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def accuracy(
     """A line a curve with a dot a point, and a band over its seeds; the dense and the chance level as lines."""
     figure = go.Figure()
     _add_curves(figure, curves, _colors(curves))
-    _add_levels(figure, dense, chance)
+    _add_levels(figure, curves, dense, chance)
     layout(figure, wrapped(x_title, 34), "accuracy", _HEIGHT)
     figure.update_yaxes(tickformat=".1~%")
     if percent_x:
@@ -86,7 +87,7 @@ def deltas(
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.08)
     colors = _colors(curves, comparisons)
     _add_curves(figure, curves, colors, row=1)
-    _add_levels(figure, dense, chance, row=1)
+    _add_levels(figure, curves, dense, chance)
     for index, delta in enumerate(comparisons):
         shift = 0.004 * (index - (len(comparisons) - 1) / 2)  # side by side where they share a sparsity
         color = colors[(names or {}).get(delta.name, delta.name)]
@@ -199,14 +200,22 @@ def _add_curves(figure: go.Figure, curves: Sequence[Curve], colors: Mapping[str,
         )
 
 
-def _add_levels(figure: go.Figure, dense: float | None, chance: float | None, row: int | None = None) -> None:
-    place = {} if row is None else {"row": row, "col": 1}
-    for level, dash, name in ((dense, DENSE_DASH, "dense"), (chance, CHANCE_DASH, "chance")):
-        if level is not None:
-            figure.add_hline(
-                y=level,
-                line={"color": REFERENCE, "width": 1.5, "dash": dash},
-                annotation_text=f"{name} {level:.1%}",
-                annotation_position="top right",
-                **place,
-            )
+def _add_levels(figure: go.Figure, curves: Sequence[Curve], dense: float | None, chance: float | None) -> None:
+    """Lines across the first plot, each with its name above its end; the axis leaves room for a name beneath the
+    legend.
+    """
+    levels = {"dense": (dense, DENSE_DASH), "chance": (chance, CHANCE_DASH)}
+    known = {name: (level, dash) for name, (level, dash) in levels.items() if level is not None}
+    for name, (level, dash) in known.items():
+        line = {"color": REFERENCE, "width": 1.5, "dash": dash}
+        figure.add_shape(type="line", xref="x domain", x0=0, x1=1, yref="y", y0=level, y1=level, line=line)
+        figure.add_annotation(
+            text=f"{name} {level:.1%}",
+            showarrow=False,
+            **{"xref": "x domain", "x": 1, "xanchor": "right", "yref": "y", "y": level, "yanchor": "bottom"},
+        )
+    if known:
+        ends = [float(end) for curve in curves for end in (np.nanmin(curve.low), np.nanmax(curve.high))]
+        ends += [level for level, _ in known.values()]
+        top = max(level for level, _ in known.values()) + _NAME * (max(ends) - min(ends))
+        figure.layout.yaxis.autorangeoptions.include = top

@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 _BESIDE, _PAGE, _ASKED, _RESULTS = "beside_the_plots", "asked_and_shown", "what_is_asked", "what_came_out"
+_FORM, _DOWN = "what-to-ask", "down_to_form"
 _PHONE = 640  # pixels, below which Streamlit sets columns one beneath the other
 _STYLE = f"""<style>
 @media (min-width:{_PHONE + 1}px){{
@@ -18,7 +19,12 @@ _SHOWN = f".st-key-{_RESULTS} :is([data-testid='stPlotlyChart'],[data-testid='st
 _RESULTS_FIRST = f"""<style>
 @media (max-width:{_PHONE}px){{.st-key-{_PAGE}>:has(>{_SHOWN}){{order:-1}}
 .st-key-{_PAGE}:has({_SHOWN}) .st-key-{_ASKED}{{border-top:1px solid rgba(128,128,128,.4);padding-top:1.5rem}}
-.st-key-{_PAGE}:has({_SHOWN}) .st-key-{_ASKED}>:last-child:has(hr){{display:none}}}}
+.st-key-{_PAGE}:has({_SHOWN}) .st-key-{_ASKED}>:last-child:has(hr){{display:none}}
+.st-key-{_PAGE}:has({_SHOWN}) .st-key-{_RESULTS}>:has(.{_DOWN}){{display:block}}}}
+.st-key-{_RESULTS}>:has(.{_DOWN}){{display:none}}
+.st-key-{_ASKED}>:has(#{_FORM}){{position:absolute}}
+#{_FORM}{{scroll-margin-top:4rem}}
+.{_DOWN}{{color:inherit;font-size:.9rem}}
 </style>"""
 
 
@@ -33,8 +39,11 @@ def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
 
 def controls_and_results() -> tuple[DeltaGenerator, DeltaGenerator]:
     """The two places of a page that is mostly a form, below its title: for what is asked, and beneath it for what came
-    out, which on a phone stands above.
+    out, which on a phone stands above, with a link down to the form.
     """
     st.html(_RESULTS_FIRST)
     page = st.container(key=_PAGE)
-    return page.container(key=_ASKED), page.container(key=_RESULTS)
+    asked, results = page.container(key=_ASKED), page.container(key=_RESULTS)
+    asked.html(f'<span id="{_FORM}"></span>')
+    results.html(f'<a class="{_DOWN}" href="#{_FORM}">↓ Down to the settings</a>')
+    return asked, results

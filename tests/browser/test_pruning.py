@@ -109,9 +109,13 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
 
     asked, results = main.locator(".st-key-what_is_asked"), main.locator(".st-key-what_came_out")
     assert asked.bounding_box()["y"] < results.bounding_box()["y"]
+    down = page.get_by_role("link", name="Down to the settings")
+    expect(down).to_be_hidden()
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function(
         "() => { const top = key => document.querySelector(`.st-key-${key}`).getBoundingClientRect().top;"
         " return top('what_came_out') < top('what_is_asked') }"
     )
+    down.click()
+    expect(asked.get_by_text("Compare the dense model with")).to_be_in_viewport()
     assert errors == []

@@ -22,6 +22,14 @@ def test_a_curve_has_a_band_over_its_seeds_and_none_for_one_seed():
     assert len(figures.accuracy([curve()], "bytes", None, None, percent_x=False).layout.shapes) == 0
 
 
+def test_the_name_of_the_dense_level_has_room_beneath_the_legend():
+    """The legend begins where the axis ends."""
+    for figure in (figures.accuracy([curve()], "sparsity", 0.9, 0.375), figures.deltas([curve()], [], 0.9, 0.375)):
+        top, span = figure.layout.yaxis.autorangeoptions.include, 0.9 - 0.375
+        assert figure.layout.annotations[0].yanchor == "bottom"
+        assert 0.1 * span < top - 0.9 < 0.2 * span
+
+
 def test_anothers_numbers_are_dotted_and_open_in_the_colours_of_their_methods():
     mine, theirs = figures.accuracy([curve(), curve("theirs", 0.0, reference=True)], "sparsity", None, None).data[1:]
     assert (theirs.line.dash, mine.line.dash) == ("dot", "solid") and theirs.line.color != mine.line.color
