@@ -193,7 +193,8 @@ def _numbers(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
                 columns[2],
                 f"Mean output error, {name}",
                 f"{total.error:.3%}",
-                f"{100 * (total.error - total.plain_error):+.4f} points against no discount",
+                f"{100 * (total.error - total.plain_error):+.4f} points",
+                note="against no discount",
                 delta_color="inverse",
             )
         else:

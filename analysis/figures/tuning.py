@@ -52,8 +52,8 @@ def discount_curves(
     layout(figure, "z: standard deviations above the mean attention mass", "token weight ω", 340)
     figure.update_layout(
         bargap=0,
-        yaxis={"range": [-0.03, 1.05]},
-        yaxis2={"overlaying": "y", "side": "right", "type": "log", "dtick": 1, "title": "tokens", "showgrid": False},
+        yaxis={"range": [-0.03, 1.05], "overlaying": "y2"},  # the curve over the bars
+        yaxis2={"side": "right", "type": "log", "dtick": 1, "title": "tokens", "showgrid": False},
     )
     return figure
 

@@ -32,6 +32,7 @@ from analysis.tuning import effects as tuning
 from analysis.tuning.bin_error import shares
 from analysis.tuning.search_space import space
 from analysis.tuning.statistics_file import open_statistics
+from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.tuning import effects as tune_effects
 from tests.conftest import GOLDEN
@@ -104,6 +105,8 @@ def test_moving_a_slider_gives_the_numbers_of_that_setting(statistics):
     assert test.metric[0].value == f"{expected.changed:.3%}"
     assert test.metric[1].value == f"{expected.floor:.3%}"
     assert test.metric[2].value == f"{expected.error:.3%}"
+    assert test.metric[2].delta == plain(f"{100 * (expected.error - expected.plain_error):+.4f} points")
+    assert "against no discount" in texts(test), "beneath, as it is cut off beside the number"
 
 
 @pytest.mark.parametrize(("view", "title"), [("Masks", "mask bits changed"), ("Output error", "output error")])
