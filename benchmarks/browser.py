@@ -3,22 +3,28 @@
 A store is filled first, some minutes: a recording, statistics for tuning and a small sweep of the bundled model. The
 clock is the browser's. It starts as a key or the pointer goes down; `title` is the page's heading, `settled` the last
 change of the page, of its plots where a control is moved, before it rests for QUIET seconds and its script has ended.
+A move that changes no plot is not counted: there is another one until there are as many as rounds.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
 from analysis.specs import QUESTION
 from docs.pictures import chromium_path, fill_by_hand, filled_server
 
 QUIET = 0.6  # seconds
+UNCHANGED = (
+    3.0  # seconds after an act without a change of a plot, and with no script at work, after which none will come
+)
+MOST = 40  # moves of one control
 _CLOCK = """
 window.clock = (title, inside, fromHere) => {
   let began = fromHere ? 0 : null, titled = null, last = null;
@@ -39,7 +45,13 @@ window.clock = (title, inside, fromHere) => {
     setTimeout(() => reject(new Error("nothing changed within PATIENCE ms")), PATIENCE);
     const check = setInterval(() => {
       const app = document.querySelector("[data-testid=stApp]");
-      const rests = last !== null && performance.now() - last > QUIET && app?.dataset.testScriptState === "notRunning";
+      const ended = app?.dataset.testScriptState === "notRunning";
+      if (inside && last === null && began !== null && ended && performance.now() - began > UNCHANGED) {
+        clearInterval(check);
+        observer.disconnect();
+        resolve(null);
+      }
+      const rests = last !== null && performance.now() - last > QUIET && ended;
       if (!rests || (title && titled === null)) return;
       clearInterval(check);
       observer.disconnect();
@@ -47,7 +59,9 @@ window.clock = (title, inside, fromHere) => {
     }, 50);
   });
 };
-""".replace("QUIET", f"{1000 * QUIET:.0f}").replace("PATIENCE", "60000")
+"""
+for _name, _seconds in (("QUIET", QUIET), ("UNCHANGED", UNCHANGED), ("PATIENCE", 60)):
+    _CLOCK = _CLOCK.replace(_name, f"{1000 * _seconds:.0f}")
 _PLOTS = ".js-plotly-plot"
 SLIDERS = (
     ("denoise", "k (standard deviations)"),
@@ -92,7 +106,9 @@ def main() -> None:
         for _ in range(options.rounds):
             for name in PAGES:
                 link = page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True)
-                answers[name].append(timed(page, link.click, name, None))
+                answer = timed(page, link.click, name, None)
+                assert answer is not None  # only a control can change nothing
+                answers[name].append(answer)
         for name, of_page in answers.items():
             tell(f"to {name}: title", [title for title, _ in of_page])
             tell("… settled", [settled for _, settled in of_page])
@@ -102,27 +118,52 @@ def main() -> None:
             rest(page)
             slider = page.get_by_role("slider", name=label).first
             slider.focus()
-            moves = [timed(page, partial(slider.press, "ArrowRight"), None, _PLOTS) for _ in range(options.rounds)]
-            tell(f"{path}: {label} to plots redrawn", [settled for _, settled in moves])
+            # A step up and further, then down and further: an end is never reached.
+            keys = itertools.cycle([*["ArrowRight"] * 10, *["ArrowLeft"] * 10])
+            tell_changes(
+                page, f"{path}: {label} to plots redrawn", (partial(slider.press, key) for key in keys), options.rounds
+            )
 
         page.goto(f"{address}/sinks")
         rest(page)
         cells = page.locator(".st-key-head_grid .scatterlayer path.point")
-        clicks = [
-            timed(page, partial(cells.nth(7 * number % 48).click, force=True), None, _PLOTS)
-            for number in range(1, options.rounds + 1)
-        ]
-        tell("sinks: a click on a head to its plots", [settled for _, settled in clicks])
+        points = (partial(point, cells.nth(7 * number % 48)) for number in itertools.count(1))
+        tell_changes(page, "sinks: a click on a head to its plots", points, options.rounds)
         print(f"\nload {os.getloadavg()[0]:.1f}")
         browser.close()
 
 
-def timed(page: Page, act: Callable[[], None], title: str | None, inside: str | None) -> list[float]:
+def point(cell: Locator) -> None:
+    """Clicks a cell that nobody sees, of a plot that hears a click only where it has seen the pointer come."""
+    cell.hover(force=True)
+    cell.page.wait_for_timeout(100)
+    cell.click(force=True)
+
+
+def tell_changes(page: Page, what: str, acts: Iterable[Callable[[], None]], rounds: int) -> None:
+    """Prints how long acts took to redraw plots, of as many as rounds that did, among MOST at most."""
+    seconds: list[float] = []
+    acted = 0
+    for act in itertools.islice(acts, MOST):
+        answer = timed(page, act, None, _PLOTS)
+        rest(page)
+        acted += 1
+        if answer is not None:
+            seconds.append(answer[1])
+        if len(seconds) == rounds:
+            break
+    if seconds:
+        tell(f"{what}{f' ({acted - len(seconds)} changed none)' if acted > len(seconds) else ''}", seconds)
+    else:
+        print(f"{what}: none of {acted} changed a plot", flush=True)
+
+
+def timed(page: Page, act: Callable[[], None], title: str | None, inside: str | None) -> list[float] | None:
     """Seconds to the title (None where none is asked for) and until the page rests, after an act. inside: a selector of
-    what has to change."""
+    what is looked at; None where nothing of it changed."""
     page.evaluate("([title, inside]) => clock(title, inside, false)", [title, inside])
     act()
-    answer: list[float] = page.evaluate("answer")
+    answer: list[float] | None = page.evaluate("answer")
     return answer
 
 
