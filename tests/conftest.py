@@ -1,5 +1,6 @@
 """Shared by all tests: golden checkpoints, small models made on the fly, a private store, the real server."""
 
+import gc
 import os
 import shutil
 import sys
@@ -49,6 +50,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, slow in enumerate(SLOW_FIRST) if path.startswith(slow)), len(SLOW_FIRST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what was imported out when garbage is looked for, as the server does: Streamlit looks for it after every
+    run of a page."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

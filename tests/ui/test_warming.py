@@ -12,8 +12,9 @@ from tests.helpers import ROOT
 
 @pytest.fixture(autouse=True)
 def thawed():
-    yield
+    """As a server starts: nothing is left out when garbage is looked for."""
     gc.unfreeze()
+    yield
 
 
 def test_it_draws_the_example_and_a_failure_is_only_logged(monkeypatch, caplog):
