@@ -2,10 +2,12 @@
 
 import json
 from html import unescape
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.engine import JobRecord
 from analysis.evaluation import results, tables
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.models.checkpoint import find, fingerprint
@@ -181,12 +183,7 @@ def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypat
 def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
     record = engine().submit("evaluate", asked.model_copy(update={"limit": None, "seed": 5}))
     path = engine().store.incoming / record.id / DOCUMENTS
-    for _ in range(1200):
-        if path.is_file() and len(path.read_text().splitlines()) > 60:
-            break
-        current = there(engine().job(record.id))
-        assert not current.ended, current.reason
-        engine_wait(record.id)
+    until(lambda: comes_in(record, path, 60))
     until(lambda: engine().progress(record.id).total)  # word of it may come later than the lines
     test = opened(record)
     shown = texts(test)
@@ -206,29 +203,22 @@ def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
 def test_a_cancelled_evaluation_that_is_resumed_shows_what_comes_in(asked):
     record = engine().submit("evaluate", asked.model_copy(update={"limit": None, "seed": 6}))
     path = engine().store.incoming / record.id / DOCUMENTS
-
-    def comes_in(lines: int) -> bool:
-        current = there(engine().job(record.id))
-        assert not current.ended, current.reason
-        return path.is_file() and len(path.read_text().splitlines()) > lines
-
-    until(lambda: comes_in(12))
+    until(lambda: comes_in(record, path, 12))
     assert "Accuracy so far (interim)" in texts(panel(record))
     engine().cancel(record.id)
     until(lambda: not path.exists())
     test = panel(record)
     test.button(key=f"resume_{record.id}").click().run()
     for lines in (3, 40):  # fewer than were read before, and more
-        until(lambda lines=lines: comes_in(lines))
+        until(lambda lines=lines: comes_in(record, path, lines))
         shown = texts(panel(record))
         assert "damaged" not in shown
         assert "Accuracy so far (interim)" in shown
     engine().cancel(record.id)
 
 
-def engine_wait(job_id: str) -> None:
-    """A tenth of a second, or until the job ends."""
-    try:
-        engine().wait(job_id, 0.1)
-    except TimeoutError:
-        return
+def comes_in(record: JobRecord, path: Path, lines: int) -> bool:
+    """Whether more than so many lines have come in of an evaluation that runs."""
+    current = there(engine().job(record.id))
+    assert not current.ended, current.reason
+    return path.is_file() and len(path.read_text().splitlines()) > lines
