@@ -159,7 +159,7 @@ def output_energy(weight: np.ndarray, gram: np.ndarray) -> float:
 
 def output_error(weight: np.ndarray, pruned: np.ndarray, gram: np.ndarray, energy: float) -> float:
     """‖WX − W̃X‖ / ‖WX‖, W̃ without the pruned weights. energy: ‖WX‖²; NaN where that is 0."""
-    gone = np.where(pruned, weight, np.float32(0))
+    gone = weight * pruned  # sooner than where()
     return float(np.sqrt(output_energy(gone, gram) / energy)) if energy > 0 else float("nan")
 
 
