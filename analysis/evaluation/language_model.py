@@ -9,12 +9,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from transformers import PreTrainedTokenizerBase
 
 from analysis.errors import UserError
 from analysis.evaluation import early_draws as adaptive
@@ -69,6 +71,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         self.on_forward: Callable[[], None] = lambda: None  # before every forward; may raise to stop
         self.cut: set[int] = set()  # requests whose prompt was cut from the left because it was too long
         self._start = _start_tokens(model)
+        self._bare_ids = _encoder(model.tokenizer)
         self._origins: list[tuple[str, Any]] = []
 
     # --- tokens ---
@@ -85,7 +88,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         """Token ids. Start tokens are the tokenizer's own, unless the text (a chat template's) has them already."""
-        ids = list(self.tokenizer(string, add_special_tokens=False, verbose=False)["input_ids"])
+        ids = list(self._bare_ids(string))
         bare = self.settings.chat if add_special_tokens is None else not add_special_tokens
         if bare or ids[: len(self._start)] == self._start:
             return ids
@@ -322,6 +325,18 @@ def _items(texts: Sequence[Any], origins: Sequence[tuple[str, Any]]) -> dict[tup
 def _stops(request: Instance) -> list[str]:
     stops = request.args[1].get("until") or []
     return [stops] if isinstance(stops, str) else list(stops)
+
+
+def _encoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], tuple[int, ...]]:
+    """Token ids of a text alone. The last few are kept: an item's choices come one after the other, each with the
+    context that they share.
+    """
+
+    @lru_cache(maxsize=4)
+    def encode(string: str) -> tuple[int, ...]:
+        return tuple(tokenizer(string, add_special_tokens=False, verbose=False)["input_ids"])
+
+    return encode
 
 
 def _start_tokens(model: LoadedModel) -> list[int]:

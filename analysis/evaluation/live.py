@@ -6,7 +6,7 @@ appear as the second does. Every finished item goes into the answer store and, s
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from typing import Any
@@ -96,6 +96,7 @@ def run(
     written: set[str] = set()
     for benchmark, window, seat in _order(benchmarks, seats, together):
         chosen = settings(benchmark)
+        keys = _keys(seat, chosen, window)
         missing = []
 
         def keep(
@@ -118,13 +119,13 @@ def run(
             on_step(progress)
 
         for document in window:
-            record = answers.get(_key(seat, chosen, document))
+            record = answers.get(keys[document.key])
             if record is None:
                 missing.append(document)
             else:
                 keep(document, Reply.model_validate(record), True)
         if missing:
-            _ask(seat, chosen, benchmark, missing, answers, keep, progress, on_step)
+            _ask(seat, chosen, missing, keys, answers, keep, progress, on_step)
     return progress
 
 
@@ -143,14 +144,14 @@ def _order(
 def _ask(
     seat: Seat,
     settings: Settings,
-    benchmark: Benchmark,
     documents: Sequence[TaskItem],
+    keys: Mapping[str, str],
     answers: Responses,
     keep: Callable[[TaskItem, Reply, bool], None],
     progress: EvaluationProgress,
     on_step: Callable[[EvaluationProgress], None],
 ) -> None:
-    """Puts items to a model; each is stored and told of when the last of its requests is answered."""
+    """Puts items to a model; each is stored and told of when the last of its requests is answered. keys: `_keys`."""
     model = seat.load()
     seat.budget = seat.budget or Budget.of(model)
     language_model = LanguageModel(model, settings, seat.budget, seat.known)
@@ -182,7 +183,7 @@ def _ask(
             precision=model.dtype,
             device=model.device.type,
         )
-        answers.put(_key(seat, settings, document), reply.model_dump())
+        answers.put(keys[document.key], reply.model_dump())
         progress.busy += time.perf_counter() - began
         began = time.perf_counter()
         keep(document, reply, False)
@@ -193,15 +194,22 @@ def _ask(
     getattr(language_model, documents[0].requests[0].request_type)(requests)
 
 
-def _key(seat: Seat, settings: Settings, document: TaskItem) -> str:
-    """Names an answer by everything it depends on: the model's content, the settings and the very text asked."""
-    return content_key(
-        kind="answer",
-        fingerprint=seat.fingerprint,
-        device=pick_device(seat.spec.device),
-        dtype=seat.spec.dtype,
-        settings=asdict(settings),
-        task=document.task,
-        asked=[[request.request_type, *request.args[:2]] for request in document.requests],
-        code=code_version(),
-    )
+def _keys(seat: Seat, settings: Settings, documents: Sequence[TaskItem]) -> dict[str, str]:
+    """By item the name of its answer, by everything that it depends on: the model's content, the settings and the very
+    text asked.
+    """
+    given = asdict(settings)
+    device, code = pick_device(seat.spec.device), code_version()
+    return {
+        document.key: content_key(
+            kind="answer",
+            fingerprint=seat.fingerprint,
+            device=device,
+            dtype=seat.spec.dtype,
+            settings=given,
+            task=document.task,
+            asked=[[request.request_type, *request.args[:2]] for request in document.requests],
+            code=code,
+        )
+        for document in documents
+    }
