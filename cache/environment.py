@@ -248,6 +248,15 @@ VARIABLES: dict[str, Variable] = {
             shared=True,
         ),
         Variable(
+            "MALLOC_TRIM_THRESHOLD_",
+            "Freed bytes that a heap keeps (glibc, so on Linux); where it is set, SinkScope leaves glibc's thresholds "
+            "alone.",
+            "a number of bytes",
+            str,
+            "64 MiB",
+            shared=True,
+        ),
+        Variable(
             "CUDA_VISIBLE_DEVICES",
             "CUDA devices that there are for SinkScope.",
             "device numbers with commas between",

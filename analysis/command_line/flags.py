@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from analysis import outputs
 from analysis.errors import UserError, shorten
 from analysis.job_context import SilentContext
-from analysis.machine import threads
+from analysis.machine import heap, threads
 from analysis.specs import Spec, choices, help_text
 from analysis.specs.base import beyond_choices, in_bytes
 
@@ -91,12 +91,13 @@ def folder_beside(out: Path, prefix: str) -> Iterator[Path]:
 
 class Terminal(SilentContext):
     """A job's context in the command line: progress on stderr, the stores of the environment. Entering it says how many
-    threads compute, before torch is loaded; leaving it ends the line and closes the stores."""
+    threads compute, before torch is loaded, and keeps freed memory; leaving it ends the line and closes the stores."""
 
     _line = ""
 
     def __enter__(self) -> "Terminal":
         threads.prepare()
+        heap.keep_freed_memory()
         return self
 
     def __exit__(

@@ -22,7 +22,7 @@ from analysis.errors import ModelChanged, NotEnoughMemory, UserError, first_line
 from analysis.job_context import Cancelled, Context
 from analysis.jobs import JOBS, known_key
 from analysis.jobs.unchanged import unchanged_models
-from analysis.machine import threads
+from analysis.machine import heap, threads
 from analysis.models.resident import beside, is_resident, resident_spec
 from analysis.specs import JobSpec, Spec
 from cache.keys import code_version, content_key
@@ -207,6 +207,7 @@ def run_job(text: str) -> dict[str, Any]:
 
     order = Order.model_validate_json(text)
     threads.prepare(order.workers)
+    heap.keep_freed_memory()
     if not order.guest:
         secede()
     context = None
