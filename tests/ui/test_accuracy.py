@@ -182,13 +182,14 @@ def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypat
 
 def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
     record = engine().submit("evaluate", asked.model_copy(update={"limit": None, "seed": 5}))
-    path = engine().store.incoming / record.id / DOCUMENTS
-    until(lambda: comes_in(record, path, 60))
-    until(lambda: engine().progress(record.id).total)  # word of it may come later than the lines
+
+    def compares() -> bool:
+        assert not there(engine().job(record.id)).ended
+        return "interim, no tests yet" in texts(panel(record))
+
+    until(compares)
     test = opened(record)
-    shown = texts(test)
-    assert "Accuracy so far (interim)" in shown
-    assert "interim, no tests yet" in shown
+    assert "Accuracy so far (interim)" in texts(test)
     assert "p (Holm)" not in table(test, "in words").columns
     test.button(key=f"end_{record.id}").click().run()
     ended = engine().wait(record.id, 300)
