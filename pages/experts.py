@@ -12,6 +12,7 @@ from pages.parts.frame import run
 from pages.parts.recordings import routes
 from pages.parts.recordings.choice import definition_formula, recording_to_look_at, sink_and_split_controls, within
 from pages.parts.recordings.recording import Recording
+from pages.parts.side import plots_and_controls
 
 MOST_BARS = 32
 
@@ -27,20 +28,25 @@ def main() -> None:
     if not layers:
         st.info("This recording holds no routes: its model has no experts. Choose one of a mixture of experts.")
         return
-    params, split = sink_and_split_controls(recording)
-    _load(recording)
-    layer = st.selectbox("Layer", layers, key="expert_layer", bind="query-params", help="Of those that have experts.")
-    index = layers.index(layer)
-    left, right = st.columns(2, gap="medium")
-    with left:
-        loads = routes.sink_loads(recording, params, split)
-        if loads is None:
-            st.info("No step has both sinks and other tokens here. Lower the threshold, or count sinks elsewhere.")
-        else:
-            _sinks(loads, index, layer, definition_formula(params))
-    with right:
-        _turnover(recording, index, layer)
-    _route(recording)
+    plots, side = plots_and_controls()
+    with side:
+        params, split = sink_and_split_controls(recording)
+        layer = st.selectbox(
+            "Layer", layers, key="expert_layer", bind="query-params", help="Of those that have experts."
+        )
+    with plots:
+        _load(recording)
+        index = layers.index(layer)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            loads = routes.sink_loads(recording, params, split)
+            if loads is None:
+                st.info("No step has both sinks and other tokens here. Lower the threshold, or count sinks elsewhere.")
+            else:
+                _sinks(loads, index, layer, definition_formula(params))
+        with right:
+            _turnover(recording, index, layer)
+        _route(recording)
     export_button(
         "SinkScope: experts",
         {**recording.settings(), "sinks": params.model_dump(), "random_tokens_seed": routes.SEED},

@@ -29,7 +29,7 @@ def load_grid(shares: np.ndarray, layers: Sequence[int]) -> go.Figure:
     )
     layout(figure, "expert", "layer", height=max(260, min(640, 110 + 24 * len(layers))))
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
-    figure.update_xaxes(showgrid=False)
+    figure.update_xaxes(showgrid=False, dtick=1 if shares.shape[1] <= 16 else None)
     return figure
 
 

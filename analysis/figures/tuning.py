@@ -52,7 +52,8 @@ def discount_curves(
     layout(figure, "z: standard deviations above the mean attention mass", "token weight ω", 340)
     figure.update_layout(
         bargap=0,
-        yaxis={"range": [-0.03, 1.05], "overlaying": "y2"},  # the curve over the bars
+        # The curve lies over the bars; an axis that does takes its ticks from the other unless told.
+        yaxis={"range": [-0.03, 1.05], "overlaying": "y2", "tickmode": "linear", "dtick": 0.2},
         yaxis2={"side": "right", "type": "log", "dtick": 1, "title": "tokens", "showgrid": False},
     )
     return figure

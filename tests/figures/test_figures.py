@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.figures import dynamics
+from analysis.figures import dynamics, experts, tuning
 from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
 from analysis.figures.clicks import MOST_CELLS, keep_unselected
@@ -111,6 +111,18 @@ def test_curves_run_from_left_to_right_and_show_mean_and_range():
     assert "range of 2" in line.name
 
 
+def test_the_curve_of_a_discount_lies_over_its_bars_with_ticks_of_its_own():
+    line = np.linspace(0, 1, 3)
+    axes = tuning.discount_curves({"a": (line, line, line, line)}, np.ones(2), 2.0).layout
+    assert (axes.yaxis.overlaying, axes.yaxis2.overlaying) == ("y2", None)
+    assert (axes.yaxis.tickmode, axes.yaxis.dtick) == ("linear", 0.2), "an overlaying axis else takes the other's ticks"
+
+
+def test_a_few_experts_are_all_named():
+    assert experts.load_grid(np.full((2, 8), 0.125), [1, 2]).layout.xaxis.dtick == 1
+    assert experts.load_grid(np.full((2, 64), 1 / 64), [1, 2]).layout.xaxis.dtick is None
+
+
 def test_log_axes_name_as_many_ticks_as_there_is_room_for():
     near = dynamics.Cloud("a", np.array([0.1, 0.5]), np.array([0.01, 0.0]), ["layer 0, head 1", "y"], [0, 1])
     far = dynamics.Cloud("b", np.array([1e-6, np.nan]), np.array([0.1, 0.2]), ["x", "y"], [0, 1], reference=True)
@@ -140,7 +152,7 @@ HOSTILE = "<a href='http://evil.test'>x</a> <b>%{x}</b> &lt;"
 def hostile_figures():
     """Every figure that shows names or tokens, given hostile ones."""
     from analysis.evaluation.curves import RunningMean
-    from analysis.figures import accuracy, masks, pruning, suggestion, tuning
+    from analysis.figures import accuracy, masks, pruning, suggestion
 
     mass, grid, flags = np.ones((2, 3), np.float32), np.full((2, 2), 0.5), np.ones((2, 3), bool)
     labels, line = [HOSTILE] * 3, np.linspace(0, 1, 3)

@@ -40,6 +40,8 @@ def test_the_page_shows_loads_sinks_turnover_and_a_route(recording):
     assert not test.exception
     said = texts(test)
     assert "each of 8 experts gets" in said
+    beside = [{box.key for box in column.selectbox} for column in test.columns]
+    assert {"definition", "split", "expert_layer"} in beside, "the controls stand beside the plots"
     assert "The load of the sinks of layer 2" in said
     tables = [frame.value for frame in test.dataframe]
     load = next(table for table in tables if "share of choices" in table.columns)
