@@ -1,0 +1,1 @@
+"""How sinks move: views of the page Dynamics."""

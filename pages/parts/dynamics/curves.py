@@ -1,0 +1,108 @@
+"""Curves and kinds of sinks over the steps, and the boxes of whose attention they count: drawn by several views."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.figures import dynamics as figures
+from analysis.readings import reading
+from analysis.sinks.definitions import KINDS, count_by_kind
+from analysis.sinks.metrics import CURVES
+from analysis.sinks.token_states import ALL, undecided_named
+from analysis.specs import SinkParams
+from pages.parts.charts import chart
+from pages.parts.plain import plain
+from pages.parts.recordings import measures
+from pages.parts.recordings.choice import definition_formula
+from pages.parts.recordings.measures import Scope, SplitName
+from pages.parts.recordings.recording import Recording
+
+RANDOM = "random weights"  # how a model of random weights is called in legends
+
+
+def scope_boxes(recording: Recording) -> Scope:
+    """The boxes of whose attention is added up: all layers, one, or one head of one."""
+    trajectory = recording.trajectory
+    layers = ["whole model", *(f"layer {layer}" for layer in range(trajectory.layers))]
+    chosen = st.selectbox(
+        "Judge sinks on", layers, key="scope", bind="query-params", help="Whose attention is added up."
+    )
+    heads = ["all heads", *(f"head {head}" for head in range(trajectory.heads))]
+    whole = chosen == layers[0]
+    head = st.selectbox("Head", heads, key="scope_head", bind="query-params", disabled=whole)
+    if whole:
+        return measures.WHOLE
+    return layers.index(chosen) - 1, None if head == heads[0] else heads.index(head) - 1
+
+
+def curve_names(split: SplitName) -> list[str]:
+    """The curves that can be drawn under a split: entropy and Gini have none."""
+    return [name for name, metric in CURVES.items() if split == ALL or metric.by_kind]
+
+
+def in_pairs(names: list[str]) -> Iterator[tuple[DeltaGenerator, str]]:
+    """Each name with the column it is drawn in, two a row, so that neighbours stand at the same height."""
+    for index in range(0, len(names), 2):
+        yield from zip(st.columns(2, gap="large"), names[index : index + 2], strict=False)
+
+
+def curve(key: str, name: str, series: list[figures.Series], params: SinkParams, x_title: str) -> None:
+    """Draws one curve over the steps. key: of the chart. name: of `CURVES`."""
+    metric = CURVES[name]
+    null = next((line.values.mean(axis=0) for line in series if line.name == RANDOM), None)
+    chart(
+        metric.title,
+        metric.sentence,
+        f"$${metric.formula}$$\n\n{definition_formula(params)}",
+        figures.curves(series, x_title, metric.axis, percent=metric.percent),
+        key,
+        pd.concat(
+            [
+                pd.DataFrame({"series": line.name, "recording": index, x_title: line.x, metric.axis: row})
+                for line in series
+                for index, row in enumerate(line.values)
+            ]
+        ),
+        finding=reading("curve", series[0].values.mean(axis=0), metric.percent, null),
+    )
+
+
+def kinds_of_sinks(
+    panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: SplitName, x_title: str
+) -> None:
+    """Which tokens are sinks, a panel a recording. panels: title -> recording."""
+    counts, tables = {}, []
+    random_tokens = [panel.info.model.noise == "uniform" for panel in panels.values()]
+    kinds = [undecided_named(kind, "uniform") for kind in KINDS] if all(random_tokens) else list(KINDS)
+    for title, recording in panels.items():
+        flags = measures.counted_sinks(recording, params, scope, split)
+        counts[title] = count_by_kind(flags, measures.kinds(recording))
+        table = pd.DataFrame(counts[title], columns=kinds)
+        table.insert(0, "step", np.arange(len(table)))
+        table.insert(0, "series", title)
+        tables.append(table)
+    beside = f" Beside it the same for {RANDOM}." if RANDOM in panels else ""
+    moving = "Sinks on [MASK] move because masks get filled."
+    if any(random_tokens):
+        named = "" if all(random_tokens) else ", named [MASK] in the plot"
+        moving = f"What is undecided is random tokens here{named}; its sinks move because it is decided."
+    chart(
+        "Which tokens are sinks",
+        f"The sinks of every step by kind. {moving}{beside}",
+        f"An undecided token is {plain(kinds[0])} wherever it stands; then its position decides (first, last), then "
+        f"its text.\n\n{definition_formula(params)}",
+        figures.kinds_over_steps(counts, kinds, x_title),
+        "kinds_over_steps",
+        pd.concat(tables),
+        finding=_kinds_reading(next(iter(panels.values())), params, scope, split),
+    )
+
+
+def _kinds_reading(recording: Recording, params: SinkParams, scope: Scope, split: SplitName) -> str:
+    kinds = measures.kinds(recording)
+    names = [undecided_named(kind, recording.info.model.noise) for kind in KINDS]
+    members = np.stack([kinds == kind for kind in range(len(KINDS))]) & measures.tokens_of(recording, split)
+    return reading("kinds of sinks", measures.counted_sinks(recording, params, scope, split), members, names)

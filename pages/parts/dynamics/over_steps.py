@@ -1,0 +1,133 @@
+"""What each step of a recording is like, beside other recordings and references."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.engine import JobRecord
+from analysis.figures import dynamics as figures
+from analysis.readings import reading
+from analysis.sinks.definitions import gaussian_reference
+from analysis.sinks.metrics import CURVES
+from analysis.sinks.token_states import ALL, REGIONS, undecided_named
+from analysis.specs import SinkParams
+from pages.parts.charts import chart
+from pages.parts.dynamics.curves import RANDOM, curve, curve_names, in_pairs, kinds_of_sinks, scope_boxes
+from pages.parts.plain import plain
+from pages.parts.recordings import measures, references
+from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
+from pages.parts.recordings.choice import definition_formula, opened
+from pages.parts.recordings.measures import Scope, SplitName
+from pages.parts.recordings.recording import Recording, recording_title
+
+_GAUSSIAN = "Gaussian reference"
+
+
+def over_steps(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    """Draws the view. side: the column of its controls."""
+    with side:
+        scope = scope_boxes(recording)
+        others = compared_recordings(recording)
+        drawn = references.reference_toggle(recording)
+        beside = autoregressive_reference(recording)
+    groups = _groups([recording.job, *others, *([beside] if beside is not None else [])], scope)
+    if drawn is not None:
+        groups[RANDOM] = [drawn]
+    panels = {"this recording": recording} | ({RANDOM: drawn} if drawn is not None else {})
+    kinds_of_sinks(panels, params, scope, split, "denoising step")
+    left, right = st.columns(2, gap="large")
+    with left:
+        _regions(recording, params, scope)
+    with right:
+        _writing(recording)
+    several = len({member.trajectory.steps for members in groups.values() for member in members}) > 1
+    for column, name in in_pairs(curve_names(split)):
+        series = [_series(label, members, name, params, scope, split, several) for label, members in groups.items()]
+        if CURVES[name].counts_sinks and split == ALL:
+            expected = gaussian_reference(recording.trajectory.present.sum(axis=1), params)
+            if expected is not None:
+                series.append(figures.Series(_GAUSSIAN, _axis(len(expected), several), expected[None], True))
+        with column:
+            curve(f"curve_{name}", name, series, params, "share of the steps" if several else "denoising step")
+
+
+def _groups(jobs: list[JobRecord], scope: Scope) -> dict[str, list[Recording]]:
+    """Recordings by model. A layer or head that another model lacks leaves that model out."""
+    groups: dict[str, list[Recording]] = {}
+    for job in {job.id: job for job in jobs}.values():
+        recording = opened(job)
+        if recording is None:
+            continue
+        layer, head = scope
+        if (layer or 0) >= recording.trajectory.layers or (head or 0) >= recording.trajectory.heads:
+            st.caption(f"{plain(recording_title(job))} has no such layer or head and is left out.")
+            continue
+        groups.setdefault(recording.model.source, []).append(recording)
+    return groups
+
+
+def _axis(steps: int, relative: bool) -> np.ndarray:
+    return np.linspace(0, 1, steps) if relative else np.arange(steps)
+
+
+def _series(
+    label: str, members: list[Recording], name: str, params: SinkParams, scope: Scope, split: SplitName, relative: bool
+) -> figures.Series:
+    """One group's curves on a common grid; where lengths differ, steps are put on a scale from 0 to 1."""
+    rows = [measures.curve(member, name, params, scope, split) for member in members]
+    x = _axis(max(len(row) for row in rows), relative)
+    values = np.stack([row if len(row) == len(x) else np.interp(x, _axis(len(row), True), row) for row in rows])
+    return figures.Series(label, x, values, reference=label == RANDOM)
+
+
+def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
+    """In which part of the text the sinks stand."""
+    counts = measures.count_by_region(recording, params, scope)
+    regions = [undecided_named(title, recording.info.model.noise) for title in REGIONS.values()]
+    table = pd.DataFrame(counts, columns=regions)
+    table.insert(0, "step", np.arange(len(table)))
+    chart(
+        "Where in the text the sinks stand",
+        "The sinks of every step by what has become of their token: all of them, whatever is counted above.",
+        "Finished blocks: what was written in blocks before the open one, the block that the step writes in. A text "
+        "that is written as one block has none.\n\n" + definition_formula(params),
+        figures.kinds_over_steps({"": counts}, regions),
+        "regions_over_steps",
+        table,
+        finding=reading(
+            "kinds of sinks",
+            measures.sinks(recording, params, scope),
+            np.stack([measures.tokens_of(recording, region) for region in REGIONS]),
+            [f"on {title}" for title in regions],
+        ),
+    )
+
+
+def _writing(recording: Recording) -> None:
+    """How many tokens each step wrote, edited and took back."""
+    changes = measures.changes(recording)
+    counts = {
+        "written": changes.written.sum(axis=1),
+        "edited": changes.edited.sum(axis=1),
+        "taken back": changes.taken_back.sum(axis=1),
+    }
+    steps = np.arange(recording.trajectory.steps)
+    chart(
+        "What each step changes",
+        "How many tokens each step writes, edits and takes back.",
+        "Written: undecided before the step, decided after it. Edited: decided before and after, by another token. "
+        "Taken back: decided before, undecided after. LLaDA and Dream write every token once.",
+        figures.curves(
+            [figures.Series(name, steps, count[None]) for name, count in counts.items()], "denoising step", "tokens"
+        ),
+        "changes_over_steps",
+        pd.DataFrame({"step": steps} | counts),
+        finding=f"{_tokens(counts['written'])} written, {_tokens(counts['edited'])} edited and "
+        f"{_tokens(counts['taken back'])} taken back in all.",
+    )
+
+
+def _tokens(counts: np.ndarray) -> str:
+    total = int(counts.sum())
+    return f"{total:d} token{'' if total == 1 else 's'}"

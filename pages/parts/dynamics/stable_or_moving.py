@@ -1,0 +1,94 @@
+"""How concentrated attention is, against how much its sinks move."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.figures import dynamics as figures
+from analysis.readings import reading
+from analysis.specs import SinkParams
+from pages.parts.charts import chart
+from pages.parts.dynamics.curves import RANDOM
+from pages.parts.recordings import measures, references
+from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
+from pages.parts.recordings.choice import opened
+from pages.parts.recordings.measures import SplitName
+from pages.parts.recordings.one_token import to_sinks
+from pages.parts.recordings.recording import Recording, short_title
+
+
+def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+    """Draws the view. side: the column of its controls."""
+    with side:
+        by_head = (
+            st.segmented_control(
+                "One point a", ["layer", "head"], default="layer", required=True, key="point", bind="query-params"
+            )
+            == "head"
+        )
+        others = compared_recordings(recording)
+        drawn = references.reference_toggle(recording)
+        beside = autoregressive_reference(recording)
+        log = st.toggle("Log axes", value=True, key="log_axes", bind="query-params")
+    jobs = {job.id: job for job in (recording.job, *([beside] if beside is not None else []), *others)}
+    recordings = [(short_title(job), member) for job in jobs.values() if (member := opened(job)) is not None]
+    if drawn is not None:
+        recordings.append((RANDOM, drawn))
+    variances(recordings, params, split, by_head, log)
+    if beside is None and recording.info.model.mask_token is not None:
+        st.caption("For the autoregressive model beside it, choose or record its reference at the side.")
+
+
+def variances(
+    recordings: list[tuple[str, Recording]], params: SinkParams, split: SplitName, by_head: bool, log: bool
+) -> None:
+    """Draws spatial against temporal variance. recordings: with titles. by_head: a point a head, else one a layer."""
+    clouds, tables = [], []
+    for title, recording in recordings:
+        spatial, temporal, names = measures.variances(recording, params, by_head, split)
+        layers = np.arange(len(names)) // (len(names) // recording.trajectory.layers)
+        clouds.append(figures.Cloud(title, spatial, temporal, names, layers.tolist(), reference=title == RANDOM))
+        tables.append(pd.DataFrame({"recording": title, "what": names, "spatial": spatial, "temporal": temporal}))
+    null = next((cloud.temporal for cloud in clouds if cloud.reference), None)
+    chart(
+        "Spatial against temporal variance",
+        "Right: attention is concentrated on few positions. Up: its sinks move over the steps, so they are unstable.",
+        "Spatial: $\\operatorname{Var}_i(\\operatorname{mean}_t r_{t,i})$. Temporal: $\\operatorname{Var}_t(c_t/S)$. "
+        "Both on the corrected share $r$, the share divided by what uniform attention gives under the model's mask; "
+        "sinks are the positions with $r$ above mean + k·std. So models that attend differently can be compared.",
+        figures.variances(clouds, log),
+        "variances",
+        pd.concat(tables),
+        hint="Click a point for a way to it.",
+        on_select="rerun",
+        selection_mode="points",
+        finding=reading("variances", clouds[0].temporal, clouds[0].labels, null),
+    )
+    _point_chosen(recordings, by_head)
+    missing = sum(int(np.isnan(cloud.temporal).sum()) for cloud in clouds)
+    still = sum(int((cloud.temporal == 0).sum()) for cloud in clouds) if log else 0
+    if missing:
+        st.caption(f"Not drawn, with sinks in fewer than two steps and so no temporal variance: {_points(missing)}.")
+    if still:
+        st.caption(f"Not on log axes, with sinks that never move and so a temporal variance of 0: {_points(still)}.")
+
+
+def _point_chosen(recordings: list[tuple[str, Recording]], by_head: bool) -> None:
+    """The way to the layer or head of a point that was clicked."""
+    points = st.session_state["variances"].selection.points if "variances" in st.session_state else []
+    chosen = points[0].get("customdata") if points else None
+    if not chosen or chosen[0] >= len(recordings):
+        return
+    title, recording = recordings[chosen[0]]
+    heads = recording.trajectory.heads if by_head else 1
+    layer, head = divmod(chosen[1], heads)
+    if title == RANDOM or layer >= recording.trajectory.layers:
+        return
+    at = {"layer": str(layer), "head": str(head)} if by_head else {"layer": str(layer)}
+    name = f"layer {layer}, head {head}" if by_head else f"layer {layer}"
+    to_sinks(recording, f"Open {name} on Sinks", **at)
+
+
+def _points(count: int) -> str:
+    return "1 point" if count == 1 else f"{count} points"
