@@ -200,8 +200,11 @@ def lens_map(
     token, for the cells and the hover. labels (N,): position and token; sinks (N,) bool are marked on top.
     """
     layers, count = probability.shape
+    # Categories, of which Plotly names as many as have room on this screen.
+    names = [as_text(label) for label in labels]
     figure = go.Figure(
         go.Heatmap(
+            x=names,
             z=np.asarray(probability, np.float32),
             colorscale=MASS_SCALE,
             zmin=0,
@@ -209,7 +212,7 @@ def lens_map(
             colorbar=color_bar("probability", percent=True),
             text=[[as_text(word) for word in row] for row in words],
             texttemplate="%{text}" if count <= 24 else None,
-            customdata=[[as_text(label) for label in labels]] * layers,
+            customdata=[names] * layers,
             hovertemplate="layer %{y}<br>becomes %{customdata} with %{z:.1%}<br>likeliest here: ‘%{text}’"
             "<extra></extra>",
             xgap=1,
@@ -219,7 +222,7 @@ def lens_map(
     at = np.flatnonzero(sinks)
     figure.add_trace(
         go.Scatter(
-            x=at,
+            x=[names[position] for position in at],
             y=np.full(len(at), -0.85),
             mode="markers",
             name="sink of the step",
@@ -229,14 +232,7 @@ def lens_map(
     )
     layout(figure, "position and what it becomes", "layer", height=max(320, min(720, 170 + 30 * layers)))
     figure.update_layout(showlegend=True)
-    figure.update_xaxes(
-        tickmode="array",
-        tickvals=list(range(count)) if count <= 48 else [],
-        ticktext=[as_text(label) for label in labels] if count <= 48 else [],
-        tickangle=-90,
-        showgrid=False,
-        zeroline=False,
-    )
+    figure.update_xaxes(type="category", tickangle=-90, tickfont_size=10, showgrid=False, zeroline=False)
     figure.update_yaxes(
         range=[layers - 0.5, -1.2],  # above the layers is the row of marks, which is none
         showgrid=False,
