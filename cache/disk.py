@@ -4,6 +4,8 @@ diskcache pickles what it does not know, and its JSONDisk still unpickles a host
 raw = 0), which runs code. This subclass refuses both, and file names that leave the store's folder.
 """
 
+import os
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,27 @@ class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, str | None, Any]:
         if type(value) not in (str, bytes) and not (read and hasattr(value, "read")):
             raise TypeError(f"Values of the store are text, bytes or files, not {type(value).__name__}.")
+        if isinstance(value, BufferedReader):
+            linked = self._linked(value, key)
+            if linked is not None:
+                return linked
         row: tuple[int, int, str | None, Any] = super().store(value, read, key)
         return row
+
+    def _linked(self, file: BufferedReader, key: Any) -> tuple[int, int, str, None] | None:
+        """The row of a file that got a second name in the store, where no byte of it is copied; None where it cannot:
+        on another disk, or where the file has more names than the one that its giver removes.
+        """
+        name, path = self.filename(key, file)
+        stat = os.fstat(file.fileno())
+        if stat.st_nlink != 1 or Path(file.name).is_symlink():
+            return None
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            os.link(file.name, path)
+        except OSError:
+            return None
+        return stat.st_size, MODE_BINARY, name, None
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
         if mode not in (MODE_RAW, MODE_BINARY, MODE_TEXT):

@@ -136,7 +136,8 @@ class Store:
     def add_result(
         self, key: str, summary: dict[str, Any], file: Path | None = None, folder: Path | None = None
     ) -> None:
-        """Takes a result in; `file` is copied and removed, `folder` is moved if it lies in `incoming`.
+        """Takes a result in; `file` is moved, copied where it lies on another disk; `folder` is moved if it lies in
+        `incoming`.
 
         The summary is written last, so that a half-written result is none. A result with a folder is not evicted.
         """

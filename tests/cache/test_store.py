@@ -47,6 +47,27 @@ def test_results_come_back_with_their_file(store, tmp_path):
     assert store.result("key") is None
 
 
+def test_a_file_is_moved_in_and_copied_where_it_cannot_be(store, tmp_path, monkeypatch):
+    def taken(name):
+        file = tmp_path / name
+        file.write_bytes(name.encode())
+        number = file.stat().st_ino
+        return file, number
+
+    def moved(name, file, number):
+        store.add_result(name, {}, file)
+        result = store.result(name).file
+        assert result.read_bytes() == name.encode() and not file.exists()
+        return result.stat().st_ino == number
+
+    assert moved("whole", *taken("whole"))
+    file, number = taken("named twice")  # whose other name stays: its content may change
+    os.link(file, tmp_path / "other name")
+    assert not moved("named twice", file, number)
+    monkeypatch.setattr(os, "link", lambda *paths: (_ for _ in ()).throw(OSError("another disk")))
+    assert not moved("elsewhere", *taken("elsewhere"))
+
+
 def test_a_result_whose_file_is_gone_is_none(store, tmp_path):
     (tmp_path / "arrays").write_bytes(b"x" * 100_000)
     store.add_result("key", {}, tmp_path / "arrays")

@@ -1,5 +1,6 @@
 """A server that is killed in any phase of a save: nothing half-written looks finished, and asking again finishes it."""
 
+import errno
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ PHASES = {
     "before the first byte of the file": ("write", 1, False),
     "in the middle of the file": ("write", 2, False),
     "after the file, before its row": ("write", 99, True),
+    "before the file is moved": ("link", 1, False),
+    "after the file is moved, before its row": ("link", 1, True),
     "after the file's row, before the worker's file goes": ("unlink", 1, False),
     "after the worker's file is gone, before the summary": ("set", 2, False),
     "after the summary": ("set", 2, True),
@@ -74,6 +77,11 @@ def slow_write(number: int, after: bool):
     return write
 
 
+def another_disk(*paths: object) -> None:
+    """In the place of os.link: the file has to be copied."""
+    raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+
 def save(root: Path, folder: bool, phase: tuple[str, int, bool], monkeypatch) -> None:
     """What the server does with what a job left, until it dies."""
     import shutil
@@ -88,7 +96,10 @@ def save(root: Path, folder: bool, phase: tuple[str, int, bool], monkeypatch) ->
     else:
         (left / "file").write_bytes(b"x" * SIZE)
     if what == "write":
+        monkeypatch.setattr(os, "link", another_disk)
         monkeypatch.setattr(diskcache.Disk, "_write", slow_write(number, after))
+    elif what == "link":
+        dying(os.link, number, after, monkeypatch, os, "link")
     elif what == "job":
         dying(Store.save_job, number, after, monkeypatch, Store, "save_job")
     elif what == "set":
