@@ -32,7 +32,7 @@ docs: $(VENV)/.run-installed
 bench: $(VENV)/.dev-installed
 	$(BIN)/python -m benchmarks
 
-# Hundreds of mixed jobs with cancels and dying workers; `make soak SOAK="--jobs 3000 --planned 0.05"` for an hour.
+# Hundreds of mixed jobs with cancels and dying workers; `make soak SOAK="--pause 80 --planned 0.04 --patience 5400"` takes an hour.
 soak: $(VENV)/.dev-installed
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.soak $(SOAK)
 

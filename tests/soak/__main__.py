@@ -61,9 +61,13 @@ def session(engine: Engine, name: str, numbers: list[int], options: argparse.Nam
         with suppress(UserError):
             record = engine.submit(kind, spec, name)
             asked[record.id] = kind
-            time.sleep(chance.uniform(0, 2 * options.pause))
+            pause = chance.uniform(0, 2 * options.pause)
             if chance.random() < options.cancel:
+                soon = chance.uniform(0, min(pause, 1))  # before most jobs have ended
+                time.sleep(soon)
                 engine.cancel(record.id)
+                pause -= soon
+            time.sleep(pause)
 
 
 def killer(engine: Engine, options: argparse.Namespace, over: threading.Event, killed: list[int]) -> None:
@@ -87,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--every", type=float, default=30.0, help="seconds between two of them, on average")
     parser.add_argument("--planned", type=float, default=0.02, help="share of sweeps and studies")
     parser.add_argument("--pause", type=float, default=0.3, help="seconds between two questions of a session")
-    parser.add_argument("--patience", type=float, default=3600.0, help="seconds until all must have ended")
+    parser.add_argument("--patience", type=float, default=3600.0, help="seconds in which all must have ended")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="sinkscope-soak-"))
@@ -107,12 +111,13 @@ def main(arguments: list[str] | None = None) -> int:
         threads.append(threading.Thread(target=killer, args=(engine, options, over, killed)))
         for thread in threads:
             thread.start()
-        for thread in threads[:-1]:
-            thread.join()
         deadline, half = time.monotonic() + options.patience, 0
-        while any(not job.ended for job in engine.jobs()) and time.monotonic() < deadline:
-            half = half or (memory().rss if 2 * sum(job.ended for job in engine.jobs()) > len(asked) else 0)
-            time.sleep(0.2)
+        while time.monotonic() < deadline:
+            asking, jobs = any(thread.is_alive() for thread in threads[:-1]), engine.jobs()
+            half = half or (memory().rss if 2 * sum(job.ended for job in jobs) > options.jobs else 0)
+            if not asking and all(job.ended for job in jobs):
+                break
+            time.sleep(1)
         over.set()
         threads[-1].join()
         jobs, after = engine.jobs(), memory().rss
