@@ -321,6 +321,7 @@ def test_a_full_disk_at_the_stores_own_write_fails_the_job_and_the_queue_goes_on
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
+        patched.setattr(os, "link", full)
         patched.setattr(diskcache.Disk, "_write", full)
         failed = engine.wait(engine.submit("paced", PacedSpec(tag="unwritable", steps=2)).id, PATIENCE)
     assert (failed.state, failed.key is not None) == ("failed", True)
