@@ -4,18 +4,19 @@ Every setting is drawn by a sampler of its own, seeded by the search's seed and 
 those trials alone. So a search that goes on from stored trials draws what one without a break draws.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.samplers import TPESampler
 from optuna.study import StudyDirection
 
 from analysis.specs import DiscountParams, choices
 from analysis.specs.fields import bounds, extra
-from analysis.tuning import importance
 
 FOR_IMPORTANCE = 8  # trials before importances are told
 TOP = 0.25  # share of the trials that importance explains
@@ -93,10 +94,12 @@ class Search:
         """
         if len(self._trials) < FOR_IMPORTANCE or not self._space:
             return {}
-        settings = [trial.params for trial in self._trials]
-        values = [cast(float, trial.value) for trial in self._trials]
-        maximise = self._direction == StudyDirection.MAXIMIZE
-        return importance.shares(self._space, settings, values, TOP, maximise)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says so where few trials are in the best quarter
+            evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
+            shares = get_param_importances(self._study(), evaluator=evaluator, normalize=False)
+        total = sum(shares.values())
+        return {name: value / total for name, value in shares.items()} if total > 0 else {}
 
     def _searched(self, discount: DiscountParams) -> dict[str, Any]:
         return {name: getattr(discount, name) for name in self._space}
