@@ -159,7 +159,9 @@ def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
                 hovertemplate="%{hovertext}<br>spatial %{x:.3g}<br>temporal %{y:.3g}<extra>%{fullData.name}</extra>",
             )
         )
-    figure.update_layout(coloraxis={"colorscale": MASS_SCALE, "colorbar": {**color_bar("layer"), "tickformat": "d"}})
+    last = max((max(cloud.layers, default=0) for cloud in clouds), default=0)
+    whole = {"tick0": 0, "dtick": max(1, -(-last // 8))}  # layers lie between no two ticks
+    figure.update_layout(coloraxis={"colorscale": MASS_SCALE, "colorbar": {**color_bar("layer"), **whole}})
     layout(figure, "spatial variance of the corrected share", "temporal variance of the sink centroid", height=460)
     figure.update_layout(showlegend=True)
     if log:

@@ -135,6 +135,15 @@ def test_log_axes_name_as_many_ticks_as_there_is_room_for():
     assert list(named.customdata[1]) == [0, 1]
 
 
+def test_the_colours_of_layers_are_named_by_whole_numbers():
+    ticks = {}
+    for layers in (1, 3, 8, 32):
+        line = np.linspace(0.1, 0.5, layers)
+        bar = dynamics.variances([dynamics.Cloud("a", line, line, ["x"] * layers, range(layers))], True)
+        ticks[layers] = (bar.layout.coloraxis.colorbar.tick0, bar.layout.coloraxis.colorbar.dtick)
+    assert ticks == {1: (0, 1), 3: (0, 1), 8: (0, 1), 32: (0, 4)}
+
+
 def test_the_raster_colours_sinks_by_kind():
     sinks = np.array([[True, False], [False, True]])
     figure = dynamics.raster(sinks, np.array([[0, 1], [0, 1]]), ("[MASK]", "word"), ["a", "b"])
