@@ -1,7 +1,8 @@
 """Runs all benchmarks that compare two ways of doing the same, and writes their ratios into docs/performance.md.
 
 `python -m benchmarks [--quick] [--only NAME ...] [--into FILE]`, or `make bench`: about half an hour on two idle cores.
-Each benchmark has a process of its own. What it prints is printed; the table between the marks of the file is replaced.
+Each benchmark has a process of its own. What it prints is printed; the table between the marks of the file is replaced
+after each, so that one that fails or is stopped keeps the rows before it.
 `--quick`: the smallest sizes, one round, one process, and no file but one that is named: does everything run?
 """
 
@@ -78,10 +79,9 @@ def main(arguments: list[str] | None = None) -> None:
     for benchmark in chosen:
         print(f"\n== {benchmark.name} {' '.join(flags_of(benchmark, options.quick))}\n", flush=True)
         measured.append(run(benchmark, options.quick))
-    text = table(measured)
-    print(f"\n{text}")
-    if file is not None:
-        file.write_text(replaced(file.read_text(encoding="utf-8"), NAME, text), encoding="utf-8")
+        if file is not None:
+            file.write_text(replaced(file.read_text(encoding="utf-8"), NAME, table(measured)), encoding="utf-8")
+    print(f"\n{table(measured)}")
 
 
 def flags_of(benchmark: Benchmark, quick: bool) -> list[str]:

@@ -64,6 +64,21 @@ def test_a_file_without_the_marks_is_refused_before_anything_runs(tmp_path, monk
     assert (tmp_path / "text.md").read_text(encoding="utf-8") == "no marks"
 
 
+def test_what_was_measured_before_a_benchmark_fails_is_written(tmp_path, monkeypatch):
+    file = tmp_path / "performance.md"
+    file.write_text("\n".join(marks(everything.NAME)), encoding="utf-8")
+
+    def run(benchmark, quick):
+        if benchmark.name == "pruning":
+            raise RuntimeError("no memory")
+        return everything.Measured(benchmark, (paired("a forward", "slow / fast", [2.0], [1.0]),), (0.0, 0.0))
+
+    monkeypatch.setattr(everything, "run", run)
+    with pytest.raises(RuntimeError, match="no memory"):
+        everything.main(["--only", "observing", "pruning", "--into", str(file)])
+    assert file.read_text(encoding="utf-8").count("| observing | a forward | slow / fast | 2.00 |") == 4
+
+
 def test_a_ratio_is_the_median_of_paired_rounds():
     ratio = paired("a", "slow / fast", [2.0, 9.0, 4.0], [1.0, 3.0, 4.0])
     assert (ratio.value, ratio.low, ratio.high) == (2, 1, 3)
