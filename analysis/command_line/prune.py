@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from analysis import outputs
+from analysis.calibration.own_noise import with_own_noise
 from analysis.command_line.flags import Terminal, add_flags, field_of, given
-from analysis.command_line.own_noise import with_own_noise
 from analysis.pruned import report_file
 from analysis.specs import METHODS, CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
 

@@ -67,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
         outputs.check(options.out, options.overwrite, refusal)
     spec = spec_of(options)
     from analysis.engine import Engine
+    from analysis.engine.studies import sweep_of
     from analysis.study.needs import why_not
 
     problem = why_not(spec)
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     store = Store()
     engine = Engine(store, alone=True)
     try:
-        foreseen(engine, spec.sweep())  # measures what can be measured before
+        foreseen(engine, sweep_of(spec))  # measures what can be measured before
         example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
         for line in lines(foresee_study(engine, spec, example)):
             say(line)

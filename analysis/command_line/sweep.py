@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
+from analysis.calibration.own_noise import swept_with_own_noise
 from analysis.command_line.flags import add_flags, field_of, folder_beside, given, listed_words
-from analysis.command_line.own_noise import with_own_noise
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import SWEEP_FLAGS
@@ -127,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
         outputs.check(options.out, options.overwrite, refusal)
     spec = spec_of(options)
     if "noise" not in options:
-        spec = _with_own_noise(spec)
+        spec = swept_with_own_noise(spec)
     from analysis.engine import Engine
     from analysis.engine.foresight import lines
 
@@ -145,12 +145,6 @@ def run(options: argparse.Namespace) -> int:
     finally:
         engine.close()
         store.close()
-
-
-def _with_own_noise(spec: SweepSpec) -> SweepSpec:
-    """The sweep with its model's own noise; of several models with that of the first, as all are swept alike."""
-    calibration = with_own_noise(spec.pruning.calibration, spec.model)
-    return spec.model_copy(update={"pruning": spec.pruning.model_copy(update={"calibration": calibration})})
 
 
 def foreseen(engine: "Engine", spec: SweepSpec) -> "Foresight":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis.bundled.prompts import prompts as bundled_prompts
+from analysis.calibration.own_noise import swept_with_own_noise
 from analysis.engine.planned import LOOKAHEAD, Planner, children, ended_well, why_ended
 from analysis.engine.records import JobRecord
 from analysis.models.checkpoint import describe
@@ -27,6 +28,7 @@ from analysis.specs import (
     Sampling,
     Spec,
     StudySpec,
+    SweepSpec,
     grid,
 )
 
@@ -45,7 +47,9 @@ class Child:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a study: its children so far, by name, and where it stands. reason: why it failed."""
+    """A part of a study: its children so far, by name, and where it stands. reason: why it failed, or in what it
+    departs from what is asked.
+    """
 
     name: str
     jobs: Mapping[str, JobRecord]
@@ -79,6 +83,19 @@ def sampling_of(model: ModelSpec, spec: StudySpec) -> Sampling:
     return kind.model_validate(values)
 
 
+def sweep_of(spec: StudySpec) -> SweepSpec:
+    """The prunings and scores of a study, with the model's own noise, and sequences that hold a canvas and as much text
+    before it where the model denoises one. Raises UserError for a bad model source.
+    """
+    sweep = swept_with_own_noise(spec.sweep())
+    family = describe(spec.model.source, spec.model.paradigm)
+    if family.noise != "uniform":
+        return sweep
+    seq_len = max(spec.seq_len, 2 * (family.block_size or 0))
+    calibration = sweep.pruning.calibration.model_copy(update={"seq_len": seq_len})
+    return sweep.model_copy(update={"pruning": sweep.pruning.model_copy(update={"calibration": calibration})})
+
+
 def watch_name(model: ModelSpec) -> str:
     """What a study's recording of a model to watch is called among its children."""
     return f"watch {model.source}"
@@ -103,22 +120,22 @@ def set_name(model: ModelSpec) -> str:
 
 def _sinks(spec: StudySpec) -> list[Child]:
     """A set of recordings of each model, which tells where its sinks are and how they move."""
-    return [
-        Child(
-            set_name(model),
-            "record_set",
-            RecordSetSpec(
-                model=model,
-                count=spec.prompts,
-                random_models=spec.random_models,
-                null_prompts=max(1, -(-spec.prompts // max(spec.random_models, 1))),
-                sampling=sampling_of(model, spec),
-                seed=spec.seed,
-            ),
-            f"recording {spec.prompts} prompts with {model.source}",
+    children = []
+    for model in spec.models:
+        # Random weights see one text; a model that reads a text and denoises a canvas beside it has none to stand by.
+        denoises_canvas = describe(model.source, model.paradigm).noise == "uniform"
+        random_models = 0 if denoises_canvas else spec.random_models
+        recorded = RecordSetSpec(
+            model=model,
+            count=spec.prompts,
+            random_models=random_models,
+            null_prompts=max(1, -(-spec.prompts // max(random_models, 1))),
+            sampling=sampling_of(model, spec),
+            seed=spec.seed,
         )
-        for model in spec.models
-    ]
+        title = f"recording {spec.prompts} prompts with {model.source}"
+        children.append(Child(set_name(model), "record_set", recorded, title))
+    return children
 
 
 def ablation_name(model: ModelSpec) -> str:
@@ -127,7 +144,7 @@ def ablation_name(model: ModelSpec) -> str:
 
 
 def _causes(spec: StudySpec) -> list[Child]:
-    """An ablation of each model's sinks over the prompts of its set, beside matched positions."""
+    """An ablation over the prompts of its set of each model whose sinks can be blocked, beside matched positions."""
     return [
         Child(
             ablation_name(model),
@@ -142,11 +159,22 @@ def _causes(spec: StudySpec) -> list[Child]:
             f"blocking the sinks of {model.source}",
         )
         for model in spec.models
+        if not describe(model.source, model.paradigm).why_no_ablation
     ]
 
 
+def departures(spec: StudySpec, part: str) -> str:
+    """In what a part departs from what the study asks, and why, or nothing. Raises UserError for a bad model source."""
+    if part == "causes":
+        reasons = {model.source: describe(model.source, model.paradigm).why_no_ablation for model in spec.models}
+        return " ".join(f"Sinks of {source} are not blocked. {reason}" for source, reason in reasons.items() if reason)
+    if part == "pruning" and (length := sweep_of(spec).pruning.calibration.seq_len) != spec.seq_len:
+        return f"Sequences of the calibration text have {length:,} tokens, the last {length // 2:,} of them the canvas."
+    return ""
+
+
 def _pruning(spec: StudySpec) -> list[Child]:
-    return [Child("sweep", "sweep", spec.sweep(), "pruning and scoring")]
+    return [Child("sweep", "sweep", sweep_of(spec), "pruning and scoring")]
 
 
 CHILDREN: Attached[Callable[[StudySpec], list[Child]]] = Attached(
@@ -166,7 +194,8 @@ class Studies(Planner[StudySpec, StudySpec]):
 
     def parts(self, record: JobRecord) -> list[Part]:
         """Every part of a study and where it stands, in the order of the story."""
-        parts, by_part = [], children_of(record.parameters(StudySpec))
+        spec = record.parameters(StudySpec)
+        parts, by_part = [], children_of(spec)
         for name in STUDY_PARTS:
             wanted = by_part.get(name, [])
             jobs = {child.name: job for child in wanted if (job := self._child(record, child.name)) is not None}
@@ -178,7 +207,7 @@ class Studies(Planner[StudySpec, StudySpec]):
                 state = "failed"
             elif len(jobs) == len(wanted) and all(job.ended for job in jobs.values()):
                 state = "done"
-            parts.append(Part(name, jobs, state, why_ended(failed) if failed is not None else ""))
+            parts.append(Part(name, jobs, state, departures(spec, name) if failed is None else why_ended(failed)))
         return parts
 
     def _models(self, spec: StudySpec) -> tuple[ModelSpec, ...]:

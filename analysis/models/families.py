@@ -90,6 +90,12 @@ class Architecture:
         return self.attention == "bidirectional"
 
     @property
+    def why_no_ablation(self) -> str:
+        """Why none of its tokens can be blocked, in a sentence, or nothing."""
+        different = self.noise == "uniform"  # a layer of windows holds other tokens than one that sees all
+        return f"Keys of {self.name} cannot be blocked: its layers hold different ones." if different else ""
+
+    @property
     def attends(self) -> str:
         """How it attends, in one line for pages."""
         return {

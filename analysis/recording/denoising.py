@@ -76,7 +76,7 @@ def denoise(
     check_prompt(model, prompt, sampling)
     if isinstance(sampling, DiffusionGemmaSampling):
         if rerun is not None:
-            raise UserError(f"Keys of {model.architecture.name} cannot be blocked: its layers hold different ones.")
+            raise UserError(model.architecture.why_no_ablation)
         if branch is not None:
             raise UserError(why_no_branch(model.architecture.name, model.architecture.noise))
         yield from canvas_steps(model, prompt, sampling, seed)

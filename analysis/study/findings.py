@@ -146,13 +146,23 @@ class Took(Found):
     bytes: int = 0
 
 
+_STATES = {"waiting": "This part has not begun.", "under way": "This part is under way.", "failed": "This part failed."}
+
+
 class PartFound(Found):
-    """Where a part of the story stands. jobs: ids of its jobs by their names."""
+    """Where a part of the story stands. reason: why it failed, or in what it departs from what is asked. jobs: ids of
+    its jobs by their names.
+    """
 
     name: str
     state: str
     reason: str = ""
     jobs: Mapping[str, str] = {}
+
+    @property
+    def standing(self) -> str:
+        """What is to be said of it where it is not done, or departs from what is asked; nothing otherwise."""
+        return " ".join(filter(None, (_STATES.get(self.state, ""), self.reason)))
 
 
 class Findings(Found):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from analysis.engine import JobRecord
 from analysis.engine.foresight import Foresight, duration
-from analysis.engine.studies import Child, children_of
+from analysis.engine.studies import Child, children_of, sweep_of
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.jobs import known_key
 from analysis.models.checkpoint import find
@@ -46,7 +46,7 @@ class StudyForesight:
 
 def foresee_study(engine: Asked, spec: StudySpec, example: Findings | None) -> StudyForesight:
     """Adds up every part of a study. Raises UserError for a bad model source."""
-    sweep = engine.foresee(spec.sweep())
+    sweep = engine.foresee(sweep_of(spec))
     seconds, disk, unknown, from_example = sweep.seconds, sweep.disk_bytes, [], False
     children = {child.name: child for part in children_of(spec).values() for child in part if child.kind != "sweep"}
     for child in children.values():

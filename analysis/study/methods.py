@@ -43,8 +43,8 @@ def _sets(findings: Findings) -> str:
     spec = StudySpec.model_validate(findings.spec)
     return (
         f"{spec.prompts} prompts a model, each of them one cluster, drawn as a whole; {spec.random_models} models with "
-        f"random weights; seed {spec.seed}. Intervals: 95 %, percentile bootstrap over prompts, 2,000 draws. {NOISE} "
-        "No p is made."
+        f"random weights beside each that has some; seed {spec.seed}. Intervals: 95 %, percentile bootstrap over "
+        f"prompts, 2,000 draws. {NOISE} No p is made."
     )
 
 

@@ -83,9 +83,12 @@ def files(findings: Findings) -> dict[str, str]:
 
 def _exhibits(findings: Findings) -> list[Exhibit]:
     shown = []
+    standings = {part.name: part.standing for part in findings.parts}
     for name, part in STUDY_PARTS.items():
         said_of = exhibits.sayings(findings, name)
+        standing = standings.get(name)
         notes = tuple(f"{model}: {' '.join(sentences) or NOTHING}" for model, sentences in said_of.items())
+        notes = (standing, *notes) if standing else notes
         figures = exhibits.part_exhibits(findings, name).values()
         playback = findings.playback if name == "watch" else None
         if figures or notes or playback:

@@ -3,10 +3,12 @@
 import pytest
 
 from analysis.engine import Engine
+from analysis.engine.studies import children_of, departures, new_study
 from analysis.errors import UserError
 from analysis.specs import ModelSpec, StudySpec
 from analysis.study import rules
 from analysis.study.gather import gather
+from tests.conftest import GOLDEN
 from tests.engine.helpers import PATIENCE, engine_in, until
 from tests.helpers import tiny_llada
 
@@ -79,3 +81,22 @@ def test_a_study_that_was_cut_off_goes_on_and_repeats_nothing(tmp_path, tiny):
 def test_a_study_of_a_model_that_is_none_is_refused_at_once(tmp_path, tiny):
     with engine_in(tmp_path) as engine, pytest.raises(UserError, match="There is no model"):
         engine.submit("study", small("none such"))
+
+
+def test_a_study_of_diffusiongemma_asks_what_it_can_answer_and_says_in_what_it_departs():
+    """Its own noise in sequences that hold a canvas, no random weights, no ablation; the reference is asked for all."""
+    model, reference = (ModelSpec(source=str(GOLDEN / name)) for name in ("diffusion-gemma", "llada-mha"))
+    alone, beside = new_study(model, seq_len=20), new_study(model, reference=reference)
+    children = children_of(alone)
+    assert [child.spec.random_models for child in children["sinks"]] == [0]
+    calibration = children["pruning"][0].spec.pruning.calibration
+    assert (calibration.noise, calibration.seq_len) == ("random-tokens", 32)
+    assert children["causes"] == []
+    reason = f"Sinks of {model.source} are not blocked. Keys of DiffusionGemma cannot be blocked: its layers hold "
+    assert departures(alone, "causes") == departures(beside, "causes") == f"{reason}different ones."
+    assert "have 32 tokens, the last 16 of them the canvas" in departures(alone, "pruning")
+    assert departures(beside, "pruning") == departures(alone, "watch") == ""
+    children = children_of(beside)
+    assert [child.spec.random_models for child in children["sinks"]] == [0, 3]
+    assert [child.spec.model for child in children["causes"]] == [reference]
+    assert departures(new_study(reference), "causes") == ""

@@ -12,7 +12,7 @@ from transformers import DiffusionGemmaForBlockDiffusion
 from analysis import jobs
 from analysis.__main__ import main
 from analysis.calibration.noise import noised_canvases, shared_levels
-from analysis.command_line.own_noise import with_own_noise
+from analysis.calibration.own_noise import with_own_noise
 from analysis.errors import UserError
 from analysis.models.canvas_blocks import reader_of
 from analysis.models.load import load

@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 
 from analysis.errors import UserError
-from analysis.study.findings import read, write
+from analysis.study.findings import PartFound, read, write
 from analysis.study.report import report_folder, report_html
 from tests.study.helpers import study
 
@@ -37,6 +37,18 @@ def test_the_report_holds_figures_verdict_and_conditions_and_hostile_text_stays_
     assert "<img src=x" not in html and "&lt;img src=x" in html
     assert "http://" not in html.split('id="packed"')[0].replace("http://www.w3.org", "")
     assert len(html) < 6 * 2**20
+
+
+def test_the_report_says_why_a_part_has_nothing_or_departs_from_what_is_asked():
+    found = study(noise=0.1)
+    told = (
+        PartFound(name="watch", state="failed", reason="No room."),
+        PartFound(name="causes", state="not asked", reason="Its keys cannot be blocked."),
+        PartFound(name="pruning", state="done"),
+    )
+    html = report_html(found.model_copy(update={"parts": told}))
+    assert "This part failed. No room." in html
+    assert "Its keys cannot be blocked." in html and html.count("This part") == 1
 
 
 def test_the_folder_holds_every_figure_and_table(monkeypatch):

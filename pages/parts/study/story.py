@@ -22,7 +22,6 @@ _TERMS = (
     "the true difference lies with 95 % confidence."
 )
 _FIRST = 4  # sentences of a part that are not folded away
-_STATES = {"waiting": "This part has not begun.", "under way": "This part is under way.", "failed": "This part failed."}
 
 
 def answer(findings: Findings) -> None:
@@ -38,12 +37,13 @@ def story(findings: Findings) -> None:
     """Every part of the study, in order."""
     for number, (name, part) in enumerate(STUDY_PARTS.items(), start=1):
         there = findings.part(name)
-        if there.state == "not asked":
+        if there.state == "not asked" and not there.reason:
             continue
         st.header(f"{number} · {part.title}", anchor=name)
         st.caption(part.question)
-        if there.state in _STATES:
-            st.caption(f":material/hourglass_empty: {_STATES[there.state]} {plain(there.reason)}")
+        if there.standing:
+            icon = "info" if there.state in ("done", "not asked") else "hourglass_empty"
+            st.caption(f":material/{icon}: {plain(there.standing)}")
         for model, sentences in exhibits.sayings(findings, name).items():
             st.markdown(f"**{plain(model)}**")
             st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences[:_FIRST] or (NOTHING,)))
