@@ -127,12 +127,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(home: Path, token: str = "none", *options: str):
+def server(home: Path, token: str = "none", *options: str, port: int = 0):
     """The real dashboard as its own process; yields its address. Its output is shown if it does not come up.
 
-    token: the access token it asks for. options: of Streamlit's command line.
+    token: the access token it asks for. options: of Streamlit's command line. port: a free one, where none is named.
     """
-    port = free_port()
+    port = port or free_port()
     log = (home / "server.log").open("w+")
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     process = subprocess.Popen(

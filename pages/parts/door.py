@@ -13,7 +13,7 @@ import base64
 import contextlib
 import hmac
 import html
-import importlib.util
+import importlib
 import ipaddress
 import os
 import re
@@ -79,10 +79,10 @@ def why_closed(address: str | None) -> str:
             "under [sinkscope] in .streamlit/secrets.toml, such as run = ['ada@example.org'] or look = "
             "['@example.org'] (docs/security.md)."
         )
-    if mode() == "log-in" and importlib.util.find_spec("authlib") is None:
+    if mode() == "log-in" and not _can_log_in():
         return (
             "SinkScope did not start: a log-in is set up under [auth], and Authlib, which it takes, is not installed: "
-            "pip install 'Authlib>=1.3.2'."
+            "pip install 'streamlit[auth]'."
         )
     if is_loopback(address) or mode() != "local":
         return ""
@@ -140,6 +140,20 @@ def role_of(address: str) -> str:
     wanted = address.strip().lower()
     domain = "@" + wanted.rpartition("@")[2]
     return next((role for role in PASSWORDS if wanted and {wanted, domain} & set(_listed(role))), "")
+
+
+def trusts_addresses() -> bool:
+    """Whether an address counts of which the provider does not say whether it is verified."""
+    return _secrets("sinkscope").get("trust_addresses") is True
+
+
+def _can_log_in() -> bool:
+    """Whether the libraries of Streamlit's log-in are there: Authlib, and the HTTP client that it wants."""
+    try:
+        importlib.import_module("authlib.integrations.starlette_client")
+    except ImportError:
+        return False
+    return True
 
 
 def _listed(role: str) -> list[str]:

@@ -14,7 +14,7 @@ from pages.parts.plain import plain
 from pages.parts.session import engine, why_no_engine
 from pages.parts.sidebar import show_what_began, sidebar
 from pages.parts.trouble import EXPECTED, told
-from pages.parts.who import who
+from pages.parts.who import is_verified, who
 
 # A file of our own: the browser asks Google's servers for the shape of a `:material/…:` icon of a page.
 ICON = Path(__file__).parents[1] / "icon.svg"
@@ -72,8 +72,10 @@ def _ask_log_in() -> None:
     """The page of a visitor who has not logged in, or is on no list."""
     st.title("SinkScope")
     if st.user.get("is_logged_in"):
-        account = plain(st.user.get("email") or "This account")
-        st.error(f"{account} is on no list of this server. Ask whoever runs it, or log in as somebody else.")
+        account, problem = plain(st.user.get("email") or "This account"), "is on no list of this server"
+        if not is_verified():
+            problem = "comes in by no list of this server, as the log-in does not say that the address is verified"
+        st.error(f"{account} {problem}. Ask whoever runs it, or log in as somebody else.")
         st.button("Log out", on_click=st.logout, key="log_out")
     else:
         st.caption("This server asks you to log in.")

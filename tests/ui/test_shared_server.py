@@ -99,7 +99,7 @@ def test_a_server_with_a_log_in_shows_nothing_before_it(monkeypatch, recording, 
 
 
 def test_a_log_in_gives_the_role_of_its_list_and_a_name_that_hides_the_address(monkeypatch):
-    lists = {"run": ["ada@example.org"], "look": ["@example.org"]}
+    lists: dict[str, object] = {"run": ["ada@example.org"], "look": ["@example.org"]}
     sections = {"auth": {"client_id": "x"}, "sinkscope": lists}
     monkeypatch.setattr(door, "_secrets", lambda section: sections.get(section, {}))
 
@@ -109,10 +109,15 @@ def test_a_log_in_gives_the_role_of_its_list_and_a_name_that_hides_the_address(m
 
     ada = visitor(email="Ada@example.org", email_verified=True)
     assert ada.role == "run" and len(ada.name) == 16 and "ada" not in ada.name
+    assert visitor(email="ada@example.org", email_verified="true") == ada
+    assert visitor(email="eve@example.org", email_verified=True).role == "look"
+    assert visitor(email="eve@other.org", email_verified=True) == visitor() == NOBODY
+    assert visitor(logged_in=False, email="ada@example.org", email_verified=True) == NOBODY
+    for said in ({"email_verified": False}, {"email_verified": "false"}, {}):
+        assert visitor(email="ada@example.org", **said) == NOBODY
+    lists["trust_addresses"] = True  # of whom the provider says nothing
     assert visitor(email="ada@example.org") == ada
-    assert visitor(email="eve@example.org").role == "look"
-    assert visitor(email="ada@example.org", email_verified=False) == visitor(email="eve@other.org") == NOBODY
-    assert visitor() == visitor(logged_in=False, email="ada@example.org") == NOBODY
+    assert visitor(email="ada@example.org", email_verified=False) == NOBODY
 
 
 def test_what_the_model_of_a_recording_from_elsewhere_names_is_not_looked_for(asked_by, recording, monkeypatch):
