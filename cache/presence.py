@@ -37,8 +37,24 @@ def machine() -> str:
 
 def this_process() -> str:
     """A name of this process for good: process ids are used again."""
-    process = psutil.Process()
-    return f"{machine()}_{process.pid}@{process.create_time():.2f}"
+    return f"{machine()}_{os.getpid()}@{_began(os.getpid())}"
+
+
+def _began(pid: int) -> str:
+    """When a process began, which tells it from others of its id. Raises psutil.Error where there is none.
+
+    On Linux in ticks since the machine's boot: the time of day of the boot, from which psutil reckons, changes as the
+    clock is set.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return fields[19]
+    except (OSError, IndexError):
+        return _time_of_day(pid)
+
+
+def _time_of_day(pid: int) -> str:
+    return f"{psutil.Process(pid).create_time():.2f}"
 
 
 def host_of(owner: str) -> str:
@@ -49,9 +65,11 @@ def host_of(owner: str) -> str:
 def runs_here(owner: str) -> bool:
     """Whether the process of an owner of this machine runs."""
     process = owner.rpartition("_")[2].partition("#")[0]
+    pid, _, began = process.partition("@")
     try:
-        running = psutil.Process(int(process.partition("@")[0]))
-        return f"{running.pid}@{running.create_time():.2f}" == process
+        return began == (
+            _time_of_day(int(pid)) if "." in began else _began(int(pid))
+        )  # older versions wrote the former
     except (ValueError, psutil.Error):
         return False
 

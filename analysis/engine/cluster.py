@@ -23,6 +23,7 @@ from analysis.machine.allotment import allotted_memory
 from cache import environment
 
 CONNECT_TIMEOUT = 10  # seconds
+ANSWER_TIMEOUT = 20  # seconds in which a scheduler says which workers there are
 PULSE_INTERVAL = 2.0  # seconds between looks at when workers were last heard
 _MEMORY_TOPIC = "worker-restart-memory"  # dask's own: a nanny ended a worker that took too much
 
@@ -39,12 +40,13 @@ class Place:
 class Cluster:
     """A connection to workers, local or not.
 
-    client: dask's. remote: the workers outlive this server. on_event gets what jobs tell, as dictionaries.
+    client: dask's. remote: the workers outlive this server. answers: whether the scheduler did when it was asked last.
+    on_event gets what jobs tell, as dictionaries.
     """
 
     def __init__(self, client: Any, local: Any, on_event: Callable[[dict[str, Any]], None]) -> None:
         self.client, self._local = client, local
-        self.remote = local is None
+        self.remote, self.answers = local is None, True
         self.too_big: set[str] = set()  # addresses of workers that were ended because they took too much memory
         self._stale = True
         self._places: dict[str, Place] = {}
@@ -68,16 +70,31 @@ class Cluster:
         return bool(self.client.status == "running")
 
     def places(self) -> dict[str, Place]:
-        """The workers there are, by address."""
-        if self._stale:
-            self._stale = False
-            workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        """The workers there are, by address; those known last where the scheduler does not answer."""
+        if self._stale and self.answers:
+            self._stale = False  # a worker that comes or goes from here on is asked for again
+            try:
+                workers = self._workers()
+            except TimeoutError:
+                self._stale = True
+                return self._places
             hosts = Counter(_host(address) for address in workers)
             self._places = {
                 address: Place(address, _device(address, facts["name"]), hosts[_host(address)])
                 for address, facts in workers.items()
             }
         return self._places
+
+    def _workers(self) -> dict[str, dict[str, Any]]:
+        """What the scheduler knows of its workers, by address. Raises TimeoutError."""
+        try:
+            identity = self.client.sync(self.client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER_TIMEOUT)
+        except TimeoutError:
+            self.answers = False
+            raise
+        self.answers = True
+        workers: dict[str, dict[str, Any]] = identity["workers"]
+        return workers
 
     def silence(self, address: str) -> float:
         """Seconds since the scheduler last heard a worker's heartbeat, to PULSE_INTERVAL."""
@@ -88,7 +105,7 @@ class Cluster:
         before = time.monotonic()
         while not self._closing.wait(PULSE_INTERVAL):
             with contextlib.suppress(Exception):
-                workers = self.client.scheduler_info(n_workers=-1)["workers"]
+                workers = self._workers()
                 now = time.monotonic()
                 # Time in which this process stood still, or the scheduler did, is no worker's silence.
                 passed, before = min(now - before, 2 * PULSE_INTERVAL), now
@@ -201,6 +218,8 @@ def connect(address: str, on_event: Callable[[dict[str, Any]], None]) -> Cluster
     """Connects to a running scheduler; TLS files are named by dask's own configuration. Raises OSError."""
     from distributed import Client
 
+    from analysis.engine import steady_clock  # noqa: F401  for this process's timers
+
     client = Client(address, set_as_default=False, timeout=CONNECT_TIMEOUT)
     return Cluster(client, None, on_event)
 
@@ -242,7 +261,9 @@ def start_local(
     import dask
     from distributed import Client, Nanny, Scheduler
     from distributed.deploy.spec import SpecCluster
-    from distributed.security import Security
+
+    from analysis.engine import steady_clock
+    from analysis.engine.certificate import temporary_security
 
     devices = devices or local_devices()
     limit = memory_limit or environment.value("SINKSCOPE_MEMORY_LIMIT") or allotted_memory() // len(devices)
@@ -261,14 +282,16 @@ def start_local(
             "distributed.nanny.pre-spawn-environ": threads.variables(len(devices)),
         }
     )
-    common = {"host": "127.0.0.1", "protocol": "tls://", "security": Security.temporary()}
+    common = {"host": "127.0.0.1", "protocol": "tls://", "security": temporary_security()}
     names = [device if device == "cpu" else f"GPU {device}" for device in devices]
+    preload = [*dask.config.get("distributed.worker.preload"), steady_clock.__name__]
     workers = {}
     for index, (name, device) in enumerate(zip(names, devices, strict=True)):
         name = name if names.count(name) == 1 else f"{name} #{index + 1}"
         # A lone worker sees whatever torch finds; several keep to what they were given.
         env = {} if devices == ["cpu"] else {"CUDA_VISIBLE_DEVICES": "" if device == "cpu" else device}
-        options = {"nthreads": 1, "memory_limit": limit, "env": env, "silence_logs": "ERROR", **common}
+        options = {"nthreads": 1, "memory_limit": limit, "env": env, "preload": preload, **common}
+        options["silence_logs"] = "ERROR"
         workers[name] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {"dashboard": True, "dashboard_address": "127.0.0.1:0", **common}}
     cluster = SpecCluster(

@@ -198,6 +198,11 @@ class Dispatcher:
         if not cluster.connected:
             self._lose(cluster)
             return
+        places = cluster.places()
+        if not cluster.answers:  # it is asked every few seconds, beside the queue
+            where = f" at {self._scheduler}" if self._scheduler else ""
+            self.trouble = f"The scheduler{where} does not answer. Jobs wait for it, and what runs there runs on."
+            return
         while self._to_find:
             record = self._to_find.pop()
             try:
@@ -207,7 +212,6 @@ class Dispatcher:
                     self._to_find.append(record)
                     return
                 self._fail(record.id, error)
-        places = cluster.places()
         for run in list(self._running.values()):
             self._watch(cluster, run, places)
         self._hand_out(cluster)

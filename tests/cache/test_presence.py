@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from psutil import _pslinux
 
 from analysis.engine import Engine, JobRecord
 from cache import presence
@@ -106,7 +107,17 @@ def test_a_server_of_this_machine_is_told_by_its_process(tmp_path):
     child.wait()
     here.serve()
     here.leave()
-    assert runs_here(this_process()) and not runs_here(f"{machine()}_{os.getpid()}@1.00") and not runs_here("nonsense")
+    others = (f"{os.getpid()}@1.00", f"{os.getpid()}@1", "999999999@1", "nonsense")
+    assert runs_here(this_process()) and not any(runs_here(f"{machine()}_{other}") for other in others)
+
+
+@pytest.mark.parametrize("seconds", [-3600, -1, 3600])
+def test_a_server_stays_known_when_the_clock_of_the_machine_is_set(tmp_path, monkeypatch, seconds):
+    """The machine's boot, from which psutil reckons when a process began, has another time of day then."""
+    before = this_process()
+    boot_time = _pslinux.boot_time()
+    monkeypatch.setattr(_pslinux, "boot_time", lambda: boot_time + seconds)
+    assert runs_here(before) and this_process() == before
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"owner": ""}'])

@@ -35,6 +35,9 @@ from tests.helpers import ROOT, free_port
 pytestmark = pytest.mark.slow
 
 
+CLOCK = ("--preload", "analysis.engine.steady_clock")
+
+
 def certificate(folder: Path) -> dict[str, str]:
     """A certificate of its own making for 127.0.0.1, as dask's configuration in the environment."""
     from cryptography import x509
@@ -105,7 +108,7 @@ def address(tls, tmp_path_factory):
     common = {**tls, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with contextlib.ExitStack() as stack:
         scheduler = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--protocol", "tls")
-        stack.enter_context(process(logs / "scheduler", common, *scheduler, "--no-dashboard"))
+        stack.enter_context(process(logs / "scheduler", common, *scheduler, "--no-dashboard", *CLOCK))
         for name in ("first", "second"):
             worker = (
                 "distributed.cli.dask_worker",
@@ -118,6 +121,7 @@ def address(tls, tmp_path_factory):
                 "127.0.0.1",
                 "--preload",
                 "tests.engine.jobs",
+                *CLOCK,
                 "--no-dashboard",
                 "--local-directory",
                 str(logs),
@@ -339,6 +343,25 @@ def test_a_scheduler_that_is_lost_and_back_is_used_again(tmp_path, monkeypatch):
             assert not any("does not answer" in notice for notice in engine.notices())
             again = engine.restart(runs.id)
             running(engine, again, 2)
+
+
+def test_a_scheduler_that_hangs_is_told_and_its_jobs_go_on_after_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.engine.cluster.ANSWER_TIMEOUT", 2)
+    port = str(free_port())
+    cluster = (tmp_path / "log", {"OMP_NUM_THREADS": "1"}, "tests.engine.small_cluster", port)
+    with engine_in(tmp_path / "store", scheduler=f"tcp://127.0.0.1:{port}") as engine, process(*cluster) as scheduler:
+        runs = engine.submit("paced", PacedSpec(tag="hangs with it", steps=900, seconds=0.1))
+        running(engine, runs, 2)
+        os.kill(scheduler.pid, signal.SIGSTOP)
+        engine._dispatcher.cluster.look_again()  # as when a worker came or went just before
+        assert engine.workers() == 1
+        waits = engine.submit("paced", PacedSpec(tag="waits for it", steps=1))
+        until(lambda: any("does not answer" in notice for notice in engine.notices()))
+        assert [engine.job(job.id).state for job in (runs, waits)] == ["running", "queued"]
+        engine.cancel(runs.id)
+        os.kill(scheduler.pid, signal.SIGCONT)
+        assert engine.wait(waits.id, PATIENCE).state == "done"
+        assert not any("does not answer" in notice for notice in engine.notices())
 
 
 # --- addresses --------------------------------------------------------------------------------------------------
