@@ -43,8 +43,9 @@ fuzz: $(VENV)/.dev-installed
 	$(BIN)/python -m tests.fuzz.readers recordings -max_total_time=60
 	$(BIN)/python -m tests.fuzz.readers weights -max_total_time=60
 
-# Known weaknesses of what is installed; asks the advisory database.
-audit: $(VENV)/.run-installed
+# Known weaknesses of what the requirements install today, which pip works out in a place of its own; asks the advisory
+# database.
+audit: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/python -m pip_audit -r requirements.txt
 

@@ -6,12 +6,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from distributed.cli import dask_scheduler, dask_worker
+from streamlit.config import get_config_options
 
 from analysis.__main__ import _parser, main
+from cache.environment import VARIABLES
 from tests.helpers import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PLACEHOLDER = re.compile(r"\bSRC\b|\bFOLDER\b|\bFILE\b|…|\[")
+DASK = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}
 ELSEWHERE = "hub"  # the language of blocks whose commands need the hub or a GPU: they are read, not run
 
 
@@ -60,10 +64,26 @@ def test_every_target_of_make_and_every_module_that_is_named_is_there():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for target in re.findall(r"`make ([a-z-]+)`", text):
+        for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), (page.name, target)
         for module in re.findall(r"python -m ((?:benchmarks|docs|tests|training)(?:\.\w+)*)", text):
             assert find_spec(module) is not None, (page.name, module)
+
+
+def test_every_option_and_variable_that_is_named_is_one():
+    """Of Streamlit's command line, of dask's two programs, and SinkScope's own in the environment."""
+    seen = 0
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        options = re.findall(r"--([a-z]+\.\w+)", text)
+        assert [option for option in options if option not in get_config_options()] == [], page.name
+        assert set(re.findall(r"\bSINKSCOPE_[A-Z_]+\b", text)) <= set(VARIABLES), page.name
+        called = re.findall(r"dask (scheduler|worker) ([^`\n]*)", text)
+        for program, line in called:
+            known = {name for option in DASK[program].params for name in option.opts}
+            assert [flag for flag in re.findall(r"--[\w-]+", line) if flag not in known] == [], (page.name, line)
+        seen += len(options) + len(called)
+    assert seen > 8
 
 
 def anchors(page: Path) -> set[str]:
