@@ -29,15 +29,16 @@ from starlette.middleware import Middleware
 
 from cache import environment
 from cache.store import default_root
+from pages.parts import uploads
 from pages.parts.page_headers import Headers
 
 TOKEN = "token"  # in the address
 FORM = "password"
 PASSWORDS = {"run": "password", "look": "look_password"}  # under [sinkscope] in the secrets, by role
 KEY_FILE = "visitors.key"  # in the store: signs the cookies, so that visitors stay who they are after a restart
-UPLOADS = "/_stcore/upload_file"
 HEALTH = "/_stcore/health"  # asked by whatever watches over the server; it says "ok" and no more
 LONGEST_FORM = 4096  # bytes
+SHORTEST_SECRET = 32  # characters, of what signs the cookies of a log-in
 YEAR = 365 * 86400  # seconds
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a wrong password is answered: doubled by each in a row
 
@@ -79,6 +80,12 @@ def why_closed(address: str | None) -> str:
             "under [sinkscope] in .streamlit/secrets.toml, such as run = ['ada@example.org'] or look = "
             "['@example.org'] (docs/security.md)."
         )
+    if mode() == "log-in" and 0 < len(str(_secrets("auth").get("cookie_secret", ""))) < SHORTEST_SECRET:
+        return (
+            "SinkScope did not start: whoever guesses 'cookie_secret' under [auth] comes in as anybody. Expected "
+            f"{SHORTEST_SECRET} random characters or more: python -c 'import secrets; "
+            "print(secrets.token_urlsafe(32))'."
+        )
     if mode() == "log-in" and not _can_log_in():
         return (
             "SinkScope did not start: a log-in is set up under [auth], and Authlib, which it takes, is not installed: "
@@ -101,7 +108,8 @@ def middleware() -> list[Middleware]:
         if closed:
             raise SystemExit(closed)
         key = token()
-        before = [Middleware(NoUploads)] if environment.value("SINKSCOPE_DEMO") else []
+        how = mode()
+        before = [Middleware(Uploads, log_in=how == "log-in")] if how in ("demonstration", "log-in") else []
     except environment.VariableError as error:
         raise SystemExit(str(error)) from error
     before = [Middleware(Headers), *before]
@@ -116,7 +124,8 @@ def addresses() -> list[str]:
     """The lines that tell where the server is, for its terminal."""
     address, key = st.get_option("server.address"), token()
     scheme = "https" if st.get_option("server.sslCertFile") else "http"
-    base = f"{scheme}://{address or 'localhost'}:{st.get_option('server.port')}/"
+    path = str(st.get_option("server.baseUrlPath") or "").strip("/")
+    base = f"{scheme}://{address or 'localhost'}:{st.get_option('server.port')}/" + (f"{path}/" if path else "")
     if not key or mode() != "local":
         return [base]
     return [f"{base}?{urlencode({TOKEN: key})}"]
@@ -232,7 +241,7 @@ class Door:
         if scope["type"] == "lifespan" or scope.get("path") == HEALTH:
             await self._app(scope, receive, send)
         elif self._is_known(scope):
-            if self._uploads(scope) and self._role(scope) == "look":
+            if uploads.are_in(scope.get("path", "")) and self._role(scope) == "look":
                 await _answer(send, 403, "You may look at this server; it takes no files from you.")
             else:
                 await self._app(scope, receive, send)
@@ -253,9 +262,6 @@ class Door:
         """The role of the visitor who sends a request; nothing for a stranger, or where roles are not given."""
         known = (recognised(value) for value in _cookies(scope)) if self._passwords else ()
         return next((found[0] for found in known if found is not None), "")
-
-    def _uploads(self, scope: Scope) -> bool:
-        return str(scope.get("path", "")).startswith(UPLOADS)
 
     async def _ask_token(self, scope: Scope, send: Send) -> None:
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
@@ -304,16 +310,22 @@ class Door:
         await send({"type": "http.response.body", "body": b""})
 
 
-class NoUploads:
-    """Refuses files, which no page of a demonstration takes and which would fill the server's memory."""
+class Uploads:
+    """Refuses files, which would fill the server's memory: all in a demonstration, with a log-in those of visitors who
+    may not run."""
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        self._app = app
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], log_in: bool) -> None:
+        self._app, self._log_in = app, log_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers as ASGI wants it."""
-        if scope["type"] == "http" and str(scope.get("path", "")).startswith(UPLOADS):
+        path = str(scope.get("path", ""))
+        if scope["type"] != "http" or not uploads.are_in(path):
+            await self._app(scope, receive, send)
+        elif not self._log_in:
             await _answer(send, 403, "This demonstration takes no files.")
+        elif not uploads.may_send(path):
+            await _answer(send, 403, "You may look at this server; it takes no files from you.")
         else:
             await self._app(scope, receive, send)
 

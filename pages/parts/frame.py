@@ -6,9 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine.permissions import NOBODY
-from pages.parts import address, door
+from pages.parts import address, door, uploads
 from pages.parts.acting import on_page
 from pages.parts.plain import plain
 from pages.parts.session import engine, why_no_engine
@@ -36,9 +37,13 @@ def show() -> None:
     page = st.navigation(_pages())
     _mark()
     st.html(STYLE)
-    if door.wants_log_in() and who() == NOBODY:
-        _ask_log_in()
-        return
+    if door.wants_log_in():
+        visitor, session = who(), get_script_run_ctx()
+        if session is not None:
+            uploads.allow(session.session_id, visitor.role)
+        if visitor == NOBODY:
+            _ask_log_in()
+            return
     problem = why_no_engine()
     if problem:
         st.title(plain(page.title))

@@ -4,6 +4,7 @@ import json
 import re
 import urllib.request
 from contextlib import contextmanager
+from secrets import token_urlsafe
 
 import pytest
 from oidc_provider_mock import User, run_server_in_thread
@@ -22,7 +23,7 @@ ACCOUNTS = {
 SECRETS = """
 [auth]
 redirect_uri = "{redirect}"
-cookie_secret = "a long random text"
+cookie_secret = "{cookie_secret}"
 client_id = "{client_id}"
 client_secret = "{client_secret}"
 server_metadata_url = "{provider}/.well-known/openid-configuration"
@@ -51,7 +52,9 @@ def address(tmp_path_factory):
             with urllib.request.urlopen(request) as answer:
                 client = json.load(answer)
             secrets = home / "secrets.toml"
-            secrets.write_text(SECRETS.format(redirect=redirect, provider=provider, **client))
+            secrets.write_text(
+                SECRETS.format(redirect=redirect, provider=provider, cookie_secret=token_urlsafe(32), **client)
+            )
             with server(home, "none", "--secrets.files", str(secrets), port=port) as url:
                 yield url
 
@@ -72,10 +75,16 @@ def test_a_log_in_gives_each_account_its_role(page, address):
     page.goto(f"{address}/denoise")
     expect(page.get_by_text("This server asks you to log in.")).to_be_visible()
     expect(record).to_have_count(0)
+    assert page.request.put(f"{address}/_stcore/upload_file/a/b", data=b"x").status == 403
     with logged_in(page, "ada"):
         expect(page.get_by_text(re.compile("^Logged in as Ada.?@example.org$"))).to_be_visible()
         page.get_by_role("link", name="Denoise").click()
         expect(record).to_be_enabled()
+        page.get_by_role("link", name="Sinks").click()
+        page.locator("input[type=file]").set_input_files(
+            {"name": "a.safetensors", "mimeType": "application/octet-stream", "buffer": b"no recording"}
+        )
+        expect(page.get_by_text(re.compile("is not a (whole )?recording"))).to_be_visible()
     with logged_in(page, "bob"):
         page.get_by_role("link", name="Denoise").click()
         expect(page.get_by_text("You may look at this server").first).to_be_visible()

@@ -114,8 +114,8 @@ def test_a_token_is_branched_within_the_bounds_and_refused_before_the_click_beyo
 
 
 def test_files_are_refused_at_the_door_and_a_demonstration_may_stand_open(demonstration):
-    guard = door.NoUploads(inside)
+    guard = door.Uploads(inside, log_in=False)
     assert ask(guard, "/_stcore/upload_file/a/b", method="PUT", body=b"x" * 9)[0] == 403
     assert ask(guard, "/study")[2] == b"inside"
     assert door.why_closed("0.0.0.0") == ""
-    assert door.NoUploads in [layer.cls for layer in door.middleware()]
+    assert door.Uploads in [layer.cls for layer in door.middleware()]

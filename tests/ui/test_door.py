@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pages.parts import door, page_headers
+from pages.parts import door, page_headers, uploads
 from tests.helpers import ROOT, free_port
 
 KEY = "a-key-of-this-server"
@@ -170,6 +170,35 @@ def test_a_log_in_without_its_library_does_not_start(monkeypatch):
     assert door.why_closed("localhost") == ""
 
 
+def test_a_log_in_whose_cookies_can_be_guessed_does_not_start(monkeypatch):
+    monkeypatch.setattr(door, "_can_log_in", lambda: True)
+    for secret, starts in (("a long random text", False), ("x" * 32, True), ("", True)):  # Streamlit makes its own
+        auth = {"client_id": "x", "cookie_secret": secret}
+        monkeypatch.setattr(door, "_secrets", secrets_of(auth=auth, sinkscope={"run": "ada@example.org"}))
+        assert ("cookie_secret" in door.why_closed("localhost")) == (not starts)
+
+
+def test_with_a_log_in_only_the_sessions_of_who_may_run_send_files():
+    guard = door.Uploads(inside, log_in=True)
+    uploads.allow("ada", "run")
+    uploads.allow("bob", "look")
+    for base in ("", "/base"):
+        sent = {name: ask(guard, f"{base}{uploads.PATH}{name}/file", method="PUT")[0] for name in ("ada", "bob", "eve")}
+        assert sent == {"ada": 200, "bob": 403, "eve": 403}
+        assert ask(door.Uploads(inside, log_in=False), f"{base}{uploads.PATH}ada/file", method="PUT")[0] == 403
+    uploads.allow("ada", "")  # taken off the list
+    assert ask(guard, f"{uploads.PATH}ada/file", method="PUT")[0] == 403
+    assert ask(guard, "/sinks")[2] == b"inside"
+
+
+def test_what_is_remembered_of_sessions_is_bounded(monkeypatch):
+    monkeypatch.setattr(uploads, "_REMEMBERED", 3)
+    monkeypatch.setattr(uploads, "_senders", uploads.OrderedDict())
+    for number in range(5):
+        uploads.allow(f"s{number}", "run")
+    assert [uploads.may_send(f"{uploads.PATH}s{number}/f") for number in range(5)] == [False, False, True, True, True]
+
+
 def test_roles_go_by_the_lists(monkeypatch):
     lists = {"run": ["Ada@Example.org"], "look": ["@example.org", "bob@other.org"]}
     monkeypatch.setattr(door, "_secrets", secrets_of(auth={"client_id": "x"}, sinkscope=lists))
@@ -193,8 +222,8 @@ def test_each_password_gives_its_role_and_each_visitor_a_name(monkeypatch, tmp_p
     assert (tmp_path / door.KEY_FILE).stat().st_mode & 0o777 == 0o600
     known = [door.recognised(cookie.split("=", 1)[1]) for cookie in cookies]
     assert [role for role, _ in known] == ["run", "look", "look"] and len({name for _, name in known}) == 3
-    assert ask(guard, door.UPLOADS + "/a", method="PUT", cookie=cookies[0])[2] == b"inside"
-    assert ask(guard, door.UPLOADS + "/a", method="PUT", cookie=cookies[1])[0] == 403
+    assert ask(guard, uploads.PATH + "a", method="PUT", cookie=cookies[0])[2] == b"inside"
+    assert ask(guard, uploads.PATH + "a", method="PUT", cookie=cookies[1])[0] == 403
     _, name, signature = cookies[1].split("=", 1)[1].split(".")
     for forged in (
         f"run.{name}.{signature}",
