@@ -3,6 +3,8 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.figures.style import FEW_MARKS
+
 MOST_CELLS = 12_000  # more points would make a figure heavy
 
 
@@ -15,17 +17,23 @@ def add_cells(figure: go.Figure, rows: int, columns: int, text: list[str] | None
     if rows * columns > MOST_CELLS:
         return
     row, column = (axis.ravel() for axis in np.indices((rows, columns), np.int32))
+    marks = go.Scatter if rows * columns <= FEW_MARKS else go.Scattergl
     figure.add_trace(
-        go.Scattergl(
+        marks(
             x=column,
             y=row,
             mode="markers",
             marker={"symbol": "square", "size": size, "opacity": 0},
-            text=text,
+            text=None if text is None else np.array(text),  # Plotly looks at each entry of a list
             hovertemplate=hover,
             showlegend=False,
         )
     )
+
+
+def is_seen_in_webgl(figure: go.Figure) -> bool:
+    """Whether WebGL draws anything of it that can be seen; of unseen cells it matters little how finely it draws."""
+    return any(isinstance(trace, go.Scattergl) and trace.marker.opacity != 0 for trace in figure.data)
 
 
 def keep_unselected(figure: go.Figure) -> go.Figure:

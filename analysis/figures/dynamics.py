@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import (
+    FEW_MARKS,
     KIND_COLORS,
     MASS_SCALE,
     NARROW_TICK_LABELS,
@@ -189,11 +190,12 @@ def raster(
     for the hover.
     """
     figure = go.Figure()
+    marks = go.Scatter if np.count_nonzero(sinks) <= FEW_MARKS else go.Scattergl
     for kind, name in enumerate(names):
         at_step, at_position = np.nonzero(sinks & (kinds == kind))
         if len(at_step):
             figure.add_trace(
-                go.Scattergl(
+                marks(
                     x=at_position,
                     y=at_step,
                     mode="markers",

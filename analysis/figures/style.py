@@ -33,6 +33,8 @@ METHOD_COLORS = {
 _EVEN = 0.179  # the luminance that contrasts as much with black as with white
 CLICK_HINT = "<br><i>click to open</i>"
 
+# Setting WebGL up takes longer than drawing so few marks without it, several times as long without a graphics card.
+FEW_MARKS = 1500
 MAX_CELLS = 1024  # a heatmap's side; more would be finer than the screen
 MAX_TICK_LABELS = 64  # of tokens along the whole width of a page
 NARROW_TICK_LABELS = 28  # the same along half of it

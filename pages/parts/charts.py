@@ -3,15 +3,15 @@
 Charts and tables drawn in a run are collected, so that the page can be exported as it stands.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, ParamSpec
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.figures.clicks import keep_unselected
+from analysis.figures.clicks import is_seen_in_webgl, keep_unselected
 from analysis.figures.export import Card, Exhibit, file_name, page_html
 from analysis.recording.set_exhibits import Formulas, Shown
 from pages.parts.plain import plain
@@ -26,6 +26,16 @@ _BAR = 30  # pixels that the tool bar takes above a plot
 _EXHIBITS = "exhibits"
 _CARDS = "exhibited_cards"
 _EXPORTED_ROWS, _EXPORTED_COLUMNS = 100, 12  # larger tables are for the CSV, not for a page
+_KEPT = 24  # figures of a function
+_Given = ParamSpec("_Given")
+
+
+def kept(function: Callable[_Given, go.Figure]) -> Callable[_Given, go.Figure]:
+    """A function whose figures are kept for the next run, by the content of all it is given. They are shown to all
+    visitors, so nobody may change one: not for charts that are clicked.
+    """
+    keeping: Callable[_Given, go.Figure] = st.cache_resource(max_entries=_KEPT, show_spinner=False)(function)
+    return keeping
 
 
 def chart(
@@ -51,6 +61,8 @@ def chart(
     if "on_select" in options:
         keep_unselected(figure)
         config["modeBarButtons"] = [["toImage"]]
+        if not is_seen_in_webgl(figure):
+            config["plotGlPixelRatio"] = 1  # a fourth of the pixels, which a processor draws where there is no GPU
         figure.update_layout(margin_t=max(figure.layout.margin.t or 0, _BAR))
     event = st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {told}", **options)
     small = table is not None and len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS

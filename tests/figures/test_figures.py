@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from analysis.figures import dynamics, experts, tuning
 from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
-from analysis.figures.clicks import MOST_CELLS, keep_unselected
+from analysis.figures.clicks import MOST_CELLS, is_seen_in_webgl, keep_unselected
 from analysis.figures.style import REFERENCE, SINK, as_text, block_reduce, shorten, token_axis
 from analysis.sinks.metrics import ceiling
 
@@ -142,6 +142,23 @@ def test_the_colours_of_layers_are_named_by_whole_numbers():
         bar = dynamics.variances([dynamics.Cloud("a", line, line, ["x"] * layers, range(layers))], True)
         ticks[layers] = (bar.layout.coloraxis.colorbar.tick0, bar.layout.coloraxis.colorbar.dtick)
     assert ticks == {1: (0, 1), 3: (0, 1), 8: (0, 1), 32: (0, 4)}
+
+
+def test_few_marks_are_drawn_without_webgl_and_many_with_it():
+    labels = [f"t{index}" for index in range(60)]
+    for share, kind in ((0.1, "scatter"), (0.9, "scattergl")):
+        flags = np.random.default_rng(0).random((60, 60)) < share
+        figure = dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels)
+        assert figure.data[0].type == kind
+        assert len(figure.data[0].x) == flags.sum()
+        assert is_seen_in_webgl(figure) == (kind == "scattergl")
+    for steps, kind in ((20, "scatter"), (60, "scattergl")):
+        mass = np.ones((steps, 60), np.float32)
+        figure = figures.mass_over_steps(mass, labels, mass > 2, None)
+        cells = figure.data[1]
+        assert cells.type == kind and len(cells.x) == mass.size
+        assert list(cells.text) == ["1.00"] * mass.size
+        assert not is_seen_in_webgl(figure), "cells that nobody sees are drawn finely"
 
 
 def test_the_raster_colours_sinks_by_kind():
