@@ -1,10 +1,10 @@
 """What an evaluation has found so far: its items and answers, and their scores as arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from analysis.pruned.report_file import PrunedRun
 
 AVERAGE = "average"
 PERPLEXITY = "loglikelihood_rolling"
+_Told = TypeVar("_Told")
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,18 @@ class Results:
     def compared(self) -> dict[tuple[tuple[int, int], ...], Any]:
         """What `comparing` has found for pairs of models, as it takes a moment where there are many items."""
         return {}
+
+    @cached_property
+    def _told(self) -> dict[tuple[Any, ...], Any]:
+        return {}
+
+    def once(self, function: Callable[..., _Told], *given: Any) -> _Told:
+        """What a function says of these results, which is the same at every asking and nobody may change. given: what
+        it is given besides, hashable."""
+        if (function, *given) not in self._told:
+            self._told[(function, *given)] = function(self, *given)
+        told: _Told = self._told[(function, *given)]
+        return told
 
     def benchmark(self, name: str) -> EvaluatedBenchmark:
         """The benchmark of this name."""

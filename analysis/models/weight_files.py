@@ -5,6 +5,7 @@ import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -62,6 +63,16 @@ def header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
     that the entries cover the file. Raises UserError for a file that is shorter than its header promises, cannot be
     read or says what cannot be.
     """
+    try:
+        there = path.stat()
+        return _read(path, there.st_mtime_ns, there.st_size)
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror or error}. Check its permissions.") from error
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, changed: int, size: int) -> tuple[dict[str, Entry], dict[str, str]]:
+    """changed, size: of the file, which is read again when it is another."""
     damaged = f"'{path.name}' is not a whole safetensors file"
     try:
         start = 8 + _header_length(path, damaged)
@@ -72,8 +83,6 @@ def header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
                 entries[name] = Entry(tensor.get_dtype(), tuple(tensor.get_shape()), start)
                 start += entries[name].bytes
             return entries, file.metadata() or {}
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {error.strerror or error}. Check its permissions.") from error
     except (SafetensorError, KeyError, OverflowError) as error:
         reason = str(error).removeprefix("Error while deserializing header: ")
         if "not fully covered" in reason:

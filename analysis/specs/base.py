@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -33,14 +34,20 @@ class Spec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _sizes_take_units(cls, given: Any) -> Any:
-        sizes = [name for name in cls.model_fields if isinstance(given, dict) and isinstance(given.get(name), str)]
-        for name in filter(lambda name: in_bytes(cls, name), sizes):
+        for name in _sizes(cls) if isinstance(given, dict) else ():
+            if not isinstance(given.get(name), str):
+                continue
             try:
                 given = {**given, name: parse_size(given[name])}
             except ValueError as error:
                 title = cls.model_fields[name].title
                 raise ValueError(f"{title}: '{given[name]}' is no size. Expected one such as 2GB or 512MiB.") from error
         return given
+
+
+@cache
+def _sizes(spec: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(name for name in spec.model_fields if in_bytes(spec, name))
 
 
 def in_bytes(spec: type[BaseModel], name: str) -> bool:

@@ -30,6 +30,7 @@ from analysis.models import load as loading
 from analysis.models.architectures import identify
 from analysis.models.load import load
 from analysis.models.registry import MODELS, entry
+from analysis.models.weight_files import header
 from analysis.specs import ModelSpec
 from tests.helpers import edit_config, save_tiny, save_tokenizer
 
@@ -214,6 +215,17 @@ def test_truncated_weights_are_refused_before_loading(tmp_path):
 def test_odd_sources_are_one_sentence(source):
     with pytest.raises(UserError):
         checkpoints.find(source)
+
+
+def test_a_header_is_read_again_once_its_file_is_another(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"one": torch.zeros(2, 3)}, path)
+    assert header(path)[0]["one"].shape == (2, 3)
+    save_file({"other": torch.zeros(4)}, path)
+    assert list(header(path)[0]) == ["other"]
+    path.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        header(path)
 
 
 def test_hostile_configs_and_headers_are_one_sentence(tmp_path):

@@ -6,12 +6,15 @@ import pkgutil
 import typing
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from streamlit.runtime.caching.cache_utils import CachedFunc
 
 import pages.parts
 from analysis.engine import JobRecord
+from analysis.figures import sweep
 from analysis.specs import SinkParams
+from pages.parts.charts import kept
 from pages.parts.masks.pruned_models import Pruned
 from pages.parts.recordings import measures
 from pages.parts.recordings.recording import Recording
@@ -66,6 +69,26 @@ def test_a_measure_that_looks_at_no_sinks_is_not_computed_again_when_their_rule_
     entropy = measures.head_metric(recording, "entropy", SinkParams(k=1))
     monkeypatch.setattr(measures.metrics, "HEAD_METRICS", {"entropy": _NoMetric})
     np.testing.assert_array_equal(measures.head_metric(recording, "entropy", SinkParams(k=3), True), entropy)
+
+
+def test_a_figure_is_kept_by_the_content_of_what_it_shows():
+    drawn = []
+
+    def figure(curves: list[sweep.Curve], title: str) -> go.Figure:
+        drawn.append(title)
+        return sweep.accuracy(curves, title, None, None)
+
+    def curves(last: float) -> list[sweep.Curve]:
+        mean = np.array([0.5, last])
+        return [sweep.Curve("wanda", np.array([0.5, 0.7]), mean, mean, mean, np.ones(2), "wanda")]
+
+    of = kept(figure)
+    first = of(curves(0.4), "sparsity")
+    assert of(curves(0.4), "sparsity") is first
+    other = of(curves(0.3), "sparsity")
+    np.testing.assert_allclose(other.data[0].y, [0.5, 0.3])
+    of(curves(0.4), "size")
+    assert drawn == ["sparsity", "sparsity", "size"]
 
 
 class _NoMetric:

@@ -26,7 +26,7 @@ def disagreements(results: Results) -> None:
     side = who.selectbox("Right is", [_ANYONE, first, second, _NEITHER], key="disagree_right", bind="query-params")
     text = words.text_input("With the words", key="disagree_text", placeholder="any", bind="query-params")
     models = names.index(first), names.index(second)
-    rows = tables.disagreements(results, *models, None if task == _ALL else task)
+    rows = results.once(tables.disagreements, *models, None if task == _ALL else task)
     shown = tables.filtered(rows, side if side != _ANYONE else None, text)
     if not shown:
         st.caption(f"0 of {len(rows):,} items.")

@@ -14,7 +14,7 @@ from analysis.figures import accuracy as figures
 from analysis.figures.style import colors_by_method
 from analysis.readings import reading
 from pages.parts.accuracy.canvas_scores import scores_of
-from pages.parts.charts import chart, table
+from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
 
 _DIFFERENCE = (
@@ -45,6 +45,7 @@ _ACCURACY = (
     "tell as much where none share a cluster."
 )
 _AVERAGE = r"The mean of the tasks' accuracies after $n$ items of each, with its clustered 95 % interval."
+_running, _whiskers, _waterfall = kept(figures.running), kept(figures.whiskers), kept(figures.waterfall)
 
 
 def accuracies(results: Results) -> None:
@@ -64,7 +65,7 @@ def accuracies(results: Results) -> None:
             if final
             else f"{done:,} of {planned:,} answers are in; tests come with the last."
         ),
-        pd.DataFrame(tables.accuracy_grid(results)),
+        pd.DataFrame(results.once(tables.accuracy_grid)),
         "accuracy_grid",
         "One task: Wilson's interval, at as many items as tell as much where none share a cluster. The average weighs "
         "tasks equally; its variance is the sum of theirs.",
@@ -96,8 +97,8 @@ def differences(results: Results) -> None:
                 "The paired difference as the items came in, a panel a model, the others faint behind it. Where the "
                 "band holds 0, none is shown.",
                 _DIFFERENCE,
-                figures.running(
-                    curves.difference_curves(results, task, pairs),
+                _running(
+                    results.once(curves.difference_curves, task, tuple(pairs)),
                     [_colors(results)[model] for model, _ in pairs],
                     "points",
                     difference=True,
@@ -109,7 +110,7 @@ def differences(results: Results) -> None:
 
 def _at_a_glance(results: Results, pairs: list[Pair], name: str) -> None:
     st.markdown("\n".join(f"- {plain(sentence)}" for sentence in verdicts.verdicts(results, pairs)))
-    rows = tables.difference_table(results, pairs)
+    rows = results.once(tables.difference_table, tuple(pairs))
     several = len({other for _, other in pairs}) > 1
     labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
     colors = {labels[pair]: _colors(results)[pair[0]] for pair in pairs}
@@ -121,7 +122,7 @@ def _at_a_glance(results: Results, pairs: list[Pair], name: str) -> None:
         f"{verdicts.adjustment(results, pairs)} An interval is of one difference alone, so it can lie beside 0 where "
         "the dot is hollow.",
         _TESTS,
-        figures.whiskers(whiskers, colors, "points" if several else f"points, model − {name}"),
+        _whiskers(whiskers, colors, "points" if several else f"points, model − {name}"),
         "accuracy_whiskers",
         pd.DataFrame(rows),
         finding=reading(
@@ -232,7 +233,7 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
         "alone: the noise of the calibration seed is not in it."
         + ("" if final else " Interim: until all items are in, the steps need not add up."),
         _STEPS,
-        figures.waterfall([_step(results, row) for row in rows], f"points against {results.names[0]}"),
+        _waterfall([_step(results, row) for row in rows], f"points against {results.names[0]}"),
         "accuracy_steps_figure",
         pd.DataFrame(
             {
@@ -282,16 +283,16 @@ def _conditions(results: Results, pairs: list[Pair]) -> None:
 
 
 def _running_accuracy(results: Results, task: str, title: str) -> None:
-    running, chance = curves.accuracy_curves(results, task), tables.chance_level(results, task)
+    running, chance = results.once(curves.accuracy_curves, task), tables.chance_level(results, task)
     begun = [curve for curve in running if len(curve.items)]
     chart(
         f"Running accuracy: {title}",
         "Right answers over the items done, in the order of the shuffle, a panel a model with its 95 % band, the "
         "others faint behind it. Dotted: choosing at random.",
         _AVERAGE if task == AVERAGE else _ACCURACY,
-        figures.running(running, _colors(results), "accuracy", chance=chance),
+        _running(running, _colors(results), "accuracy", chance=chance),
         "accuracy_curves",
-        pd.DataFrame(tables.accuracy_table(results)),
+        pd.DataFrame(results.once(tables.accuracy_table)),
         finding=reading(
             "above chance",
             [curve.name for curve in begun],

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.engine.runs import known_runs
+from analysis.engine.runs import Run, known_runs
 from analysis.figures import pruning as figures
 from analysis.figures.masks import Grid, grids
 from analysis.jobs.summaries import PrunePartial
@@ -18,7 +18,7 @@ from analysis.pruned.naming import run_name
 from analysis.readings import reading
 from analysis.readings.pruned import SAME
 from cache.keys import content_key
-from pages.parts.charts import card, chart, export_button, table
+from pages.parts.charts import card, chart, export_button, kept, table
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.footprints import footprint_of
@@ -29,6 +29,7 @@ from pages.parts.trouble import EXPECTED
 SHOWN = 6  # that were cut off
 _OPENED, _NEWEST = "prune_opened", "prune_newest"
 _REFRESH = 0.7  # seconds
+_sparsity_grid, _phase_bar, _grids = kept(figures.sparsity_grid), kept(figures.phase_bar), kept(grids)
 
 
 def prune_runs() -> None:
@@ -49,8 +50,9 @@ def prune_runs() -> None:
                 ":material/info: These runs did not all have the same precision and kind of device. Precision alone "
                 "changes which weights go, so compare methods only where both are the same."
             )
-        titles = _titles(runs)
-        opened = _table_of_done()
+        known = known_runs(engine())
+        titles = _titles(runs, known)
+        opened = _table_of_done(known)
         if opened is not None:
             with st.container(border=True):
                 _done(opened, titles[opened.id])
@@ -61,9 +63,9 @@ def prune_runs() -> None:
                 _cut_off(record, titles[record.id])
 
 
-def _table_of_done() -> JobRecord | None:
+def _table_of_done(known: list[Run]) -> JobRecord | None:
     """The table of pruned models, and the one that is opened: as a click or the box says, and each new one once."""
-    done = [run for run in known_runs(engine()) if run.record is not None and run.record.kind == "prune"]
+    done = [run for run in known if run.record is not None and run.record.kind == "prune"]
     if not done:
         st.caption("No pruned model is left in its folder.")
         return None
@@ -101,9 +103,9 @@ def _precisions_differ(ended: list[JobRecord]) -> bool:
     return len(kinds) > len({fingerprint for fingerprint, _, _ in kinds})
 
 
-def _titles(runs: list[JobRecord]) -> dict[str, str]:
+def _titles(runs: list[JobRecord], known: list[Run]) -> dict[str, str]:
     """Each run in one line of Markdown by its id: the name it has on every page, and its model."""
-    names = {run.id: run.name for run in known_runs(engine())}
+    names = {run.id: run.name for run in known}
     return {
         record.id: f"**{plain(names.get(record.id) or run_name(record.spec))}** · "
         f"{plain(record.spec['model']['source'])}"
@@ -115,7 +117,7 @@ def _active(ids: list[str]) -> None:
     records = [record for record in map(engine().job, ids) if record is not None]
     if any(record.ended for record in records):
         st.rerun()
-    titles = _titles(engine().jobs("prune"))
+    titles = _titles(engine().jobs("prune"), known_runs(engine()))
     for record in records:
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
@@ -206,7 +208,7 @@ def _phases(phases: pd.DataFrame) -> None:
         "Where the time went",
         "Seconds of each phase.",
         "Seconds of each phase; peak memory is that of the whole process.",
-        figures.phase_bar(list(zip(phases["phase"], phases["seconds"], strict=True))),
+        _phase_bar(list(zip(phases["phase"], phases["seconds"], strict=True))),
         "pruned_phases",
         pd.DataFrame(
             {"phase": phases["phase"], "seconds": phases["seconds"], "peak memory, MB": phases["peak_bytes"] / 1e6}
@@ -225,7 +227,7 @@ def _what_varies(sparsity: dict, folder: Path) -> None:
             "Sparsity by layer and projection",
             "The share of the weights of each matrix that was removed.",
             "Removed weights over all weights of the matrix.",
-            figures.sparsity_grid(grid, sparsity["projections"]),
+            _sparsity_grid(grid, sparsity["projections"]),
             "pruned_sparsity",
             pd.DataFrame({"layer": layer, "projection": named, "sparsity": grid.ravel()}),
             finding=reading("sparsity of matrices", grid, sparsity["projections"], whole),
@@ -245,7 +247,7 @@ def _what_varies(sparsity: dict, folder: Path) -> None:
         f"{everywhere}. Red: the head lost more than the whole, blue: less.",
         "Removed weights over all weights of the head's slice, less those of the whole. Chance: as many weights "
         r"removed at random, which spreads by $\sqrt{p(1-p)/n}$ over the $n$ weights of a slice.",
-        grids([Grid("", values - whole)], "sparsity beyond the whole", "head", signed=True),
+        _grids([Grid("", values - whole)], "sparsity beyond the whole", "head", signed=True),
         "pruned_sparsity",
         pd.DataFrame({"layer": layer, "head": head, "sparsity": values.ravel()}),
         finding=reading("sparsity of heads", values, whole, _weights_of_head(folder, name, values.shape[1]), name),

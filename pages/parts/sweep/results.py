@@ -16,7 +16,7 @@ from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.readings import reading
 from analysis.specs import METHODS, PruneSpec
-from pages.parts.charts import chart, table
+from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
 
 _DELTA = (
@@ -33,6 +33,7 @@ _SIZES = {
     "bytes": "bytes as a bit mask and values",
     "ms a forward": "milliseconds a forward",
 }
+_deltas, _accuracy, _grid_map = kept(figures.deltas), kept(figures.accuracy), kept(figures.grid_map)
 
 
 def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointScores]) -> None:
@@ -65,7 +66,7 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
     _accuracies(of_model)
     rows = [point_row(point) for point in points]
     _sizes([row for row in rows if row["model"] == chosen], of_model[0].chance)
-    _task_map(of_model)
+    _task_map(key, of_model)
     _step_map(of_model)
     _published()
     _points(rows)
@@ -104,7 +105,7 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
         f"difference{'s' if family > 1 else ''}. "
         f"{sweep_scores.noise([comparison.difference for comparison in compared])}",
         _DELTA,
-        figures.deltas(curves, deltas, first.dense.value, first.chance),
+        _deltas(curves, deltas, first.dense.value, first.chance),
         "sweep_deltas",
         pd.DataFrame([sweep_scores.comparison_row(comparison) for comparison in compared]),
         finding=reading(
@@ -179,7 +180,7 @@ def _accuracies(settings: Sequence[Setting]) -> None:
         "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items."
         + (f" Interim: {waiting} more runs of these settings are to come." if waiting else ""),
         _ACCURACY,
-        figures.accuracy(_curves(along), "sparsity", first.dense.value, first.chance),
+        _accuracy(_curves(along), "sparsity", first.dense.value, first.chance),
         "sweep_accuracy",
         pd.DataFrame([sweep_scores.setting_row(setting) for setting in settings]),
         finding=_seeds_apart(along),
@@ -218,7 +219,7 @@ def _sizes(rows: Sequence[dict], chance: float | None) -> None:
         f"Accuracy against {_SIZES[axis]}",
         "A dot is the mean over calibration seeds, the band spans the seeds.",
         _ACCURACY,
-        figures.accuracy(_curves(along), _SIZES[axis], None, None, percent_x=False),
+        _accuracy(_curves(along), _SIZES[axis], None, None, percent_x=False),
         "sweep_sizes",
         pd.DataFrame([{name: row[name] for name in columns} for row in there]),
         finding=reading(
@@ -233,7 +234,13 @@ def _sizes(rows: Sequence[dict], chance: float | None) -> None:
     )
 
 
-def _task_map(settings: Sequence[Setting]) -> None:
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _losses(key: tuple[str, ...], chosen: tuple[str, str], _rows: Sequence[Setting]) -> list[CrossedDifference]:
+    """Of the settings of a model at a sparsity. key: as of `_computed`. chosen: model and sparsity."""
+    return sweep_scores.losses(_rows)
+
+
+def _task_map(key: tuple[str, ...], settings: Sequence[Setting]) -> None:
     sparsities = sorted({setting.pruning.sparsity for setting in settings})
     names = [f"{sparsity:.0%}" for sparsity in sparsities]
     chosen = names[-1]
@@ -242,12 +249,13 @@ def _task_map(settings: Sequence[Setting]) -> None:
             "Sparsity", names, default=names[-1], required=True, key="sweep_sparsity", bind="query-params"
         )
     rows = [setting for setting in settings if f"{setting.pruning.sparsity:.0%}" == chosen]
-    grid, losses = sweep_axes.by_task(rows), sweep_scores.losses(rows)
+    grid = sweep_axes.by_task(rows)
+    losses = _losses(key, (rows[0].pruning.model.source, chosen), rows)
     chart(
         f"Tasks by method at {chosen}",
         "Accuracy in percent, the mean over calibration seeds; colours run from the lowest to the highest shown.",
         "Right answers of the items that all models have answered.",
-        figures.grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy"),
+        _grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy"),
         "sweep_task_map",
         pd.DataFrame(grid.values, columns=grid.columns).assign(method=grid.rows),
         finding=reading(
@@ -281,7 +289,7 @@ def _step_map(settings: Sequence[Setting]) -> None:
         f"Noise steps that count, by sparsity: {METHODS[chosen].title}",
         "Accuracy in percent, the mean over calibration seeds and, where there are several, over discounts.",
         "Right answers, the mean over tasks.",
-        figures.grid_map(grid.values, grid.rows, grid.columns, "sparsity", "noise steps", "accuracy"),
+        _grid_map(grid.values, grid.rows, grid.columns, "sparsity", "noise steps", "accuracy"),
         "sweep_step_map",
         pd.DataFrame(grid.values, columns=grid.columns).assign(steps=grid.rows),
         finding=reading("grid beyond seeds", grid.values, grid.rows, grid.columns, _largest_floor(weighing, chosen)),
@@ -319,7 +327,7 @@ def _published() -> None:
         f"Published by others: {chosen}",
         f"Not measured here, and not on the model, items or text of this sweep. Source: {cited}.",
         "As the source gives it; where it has a standard error, that is in the table.",
-        figures.accuracy(curves, "sparsity", dense, None),
+        _accuracy(curves, "sparsity", dense, None),
         "sweep_published_chart",
         pd.DataFrame([vars(row) for row in of_title]),
         finding=reading("published differences", told.names, told.sparsities, told.differences, told.errors),
