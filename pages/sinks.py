@@ -15,6 +15,7 @@ from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric, highest
 from analysis.sinks.token_states import ALL
 from analysis.specs import SinkParams
+from pages.parts.alone import alone
 from pages.parts.charts import card, chart, export_button, start_exhibits, table
 from pages.parts.frame import run
 from pages.parts.plain import plain
@@ -42,10 +43,15 @@ MOST_PINNED = 4
 def main() -> None:
     """Draws the page."""
     st.title("Sinks")
-    start_exhibits()
     recording = recording_to_look_at()
-    if recording is None:
-        return
+    if recording is not None:
+        _looked_at(recording)
+
+
+@alone
+def _looked_at(recording: Recording) -> None:
+    """The plots and their controls, which draw these alone anew and not what stands around them."""
+    start_exhibits()
     plots, side = plots_and_controls()
     with plots:
         view = st.segmented_control(

@@ -53,7 +53,14 @@ def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, 
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("mia goes to the park"))
 
 
+def told(received: list[bytes | str], words: str) -> bool:
+    """Whether the server has sent these words."""
+    return any(words.encode() in (frame if isinstance(frame, bytes) else frame.encode()) for frame in received)
+
+
 def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
+    received: list[bytes | str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", received.append))
     moving(page).goto(f"{address}/denoise")
     all_drawn(page)
     page.get_by_text(re.compile("^Settings")).click()
@@ -99,8 +106,11 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     geometry = find("bundled").geometry
     expect(cells).to_have_count(geometry.layers * geometry.heads)
     opened = page.get_by_text("Layer 3, head 4: attention over the steps")
+    all_drawn(page)
+    assert told(received, "About this model")
     for _ in range(5):  # a click while the plot is being drawn again falls on nothing
         page.wait_for_timeout(1000)
+        received.clear()
         cells.nth(3 * geometry.heads + 4).click(force=True)
         try:
             expect(opened).to_be_visible(timeout=20_000)
@@ -110,6 +120,8 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     expect(opened).to_be_visible()
     expect(page.locator(".st-key-mass_over_steps .js-plotly-plot").first).to_be_visible()
     page.wait_for_url(re.compile("layer=3&head=4"))
+    assert told(received, "Layer 3, head 4")
+    assert not told(received, "About this model"), "a click drew the sidebar anew as well"
 
     page.get_by_text("Full attention map", exact=True).click()
     expect(page.get_by_text("Full attention map of layer 3, head 4 at step 0")).to_be_visible()
