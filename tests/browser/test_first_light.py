@@ -60,7 +60,7 @@ def told(received: list[bytes | str], words: str) -> bool:
 
 def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     received: list[bytes | str] = []
-    page.on("websocket", lambda socket: socket.on("framereceived", received.append))
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
     moving(page).goto(f"{address}/denoise")
     all_drawn(page)
     page.get_by_text(re.compile("^Settings")).click()
