@@ -187,7 +187,7 @@ _PAGE = """<!doctype html>
 class Exhibit:
     """One figure or table, or a piece of text, with its title and sentence. notes: paragraphs beneath the sentence.
     playback: what the player takes (`analysis.figures.player`), where one stands beneath them. how: how its numbers
-    were made, for a reviewer.
+    were made, for a reviewer. finding: what it shows, a row of `READINGS`.
     """
 
     title: str
@@ -197,6 +197,12 @@ class Exhibit:
     notes: tuple[str, ...] = ()
     playback: Mapping[str, Any] | None = None
     how: str = ""
+    finding: str = ""
+
+    @property
+    def told(self) -> str:
+        """What it shows, and the sentence that reads it."""
+        return f"{self.finding} {self.sentence}".strip()
 
 
 @dataclass(frozen=True)
@@ -228,7 +234,7 @@ def page_html(
     shown = [
         {
             "title": exhibit.title,
-            "sentence": exhibit.sentence,
+            "sentence": exhibit.told,
             "notes": exhibit.notes,
             "how": exhibit.how,
             "name": figure_name(exhibit.title),

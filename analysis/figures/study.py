@@ -17,16 +17,13 @@ def way(steps: Sequence[WaterfallStep], floor: float | None, control: int | None
     if floor is not None and control is not None:
         level = sum(step.value for step in steps[: control + 1] if not step.total)
         figure.add_hrect(
-            y0=level - floor,
-            y1=level + floor,
-            fillcolor=REFERENCE,
-            opacity=0.25,
-            line_width=0,
-            layer="below",
-            annotation_text="two seeds of the control",
-            annotation_position="top right",
-            annotation_font_size=11,
+            y0=level - floor, y1=level + floor, fillcolor=REFERENCE, opacity=0.25, line_width=0, layer="below"
         )
+        # Named above the plot: a name within it would lie upon bars and intervals.
+        band = {"symbol": "square", "size": 12, "color": REFERENCE, "opacity": 0.25}
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=band, name="two seeds of the control"))
+        figure.update_traces(showlegend=False, selector=lambda trace: not trace.name)
+        figure.update_layout(showlegend=True)
     return figure
 
 

@@ -1,13 +1,19 @@
 """A study's figures and tables, as page and report show them: each with its title and the sentence that reads it."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.evaluation.ablation_effects import MEASURES, shown
 from analysis.figures import study as figures
 from analysis.figures.accuracy import WaterfallStep
 from analysis.figures.export import Exhibit
-from analysis.specs import METHODS
-from analysis.study.findings import Findings, Stage, Waterfall
+from analysis.readings import reading
+from analysis.specs import METHODS, TARGETS
+from analysis.study.findings import Findings, Setting, Stage, Waterfall
 from analysis.study.rules import effect_words
 
 WATERFALL_FORMULA = (
@@ -41,8 +47,22 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
         f"clusters.{interim}",
         figures.seed_dots(dots, pruning.dense, pruning.chance),
         settings_table(findings),
+        finding=_seeds_in_words(pruning.settings),
     )
     return exhibits
+
+
+def _seeds_in_words(settings: Sequence[Setting]) -> str:
+    """Where all seeds of a method lie above all of every other."""
+    methods, sparsities = (sorted({getattr(each, name) for each in settings}) for name in ("method", "sparsity"))
+    low, high = np.full((2, len(methods), len(sparsities)), np.nan)
+    seeds = np.zeros((len(methods), len(sparsities)), int)
+    for setting in settings:
+        place = methods.index(setting.method), sparsities.index(setting.sparsity)
+        low[place], high[place] = min(setting.by_seed), max(setting.by_seed)
+        seeds[place] = len(setting.by_seed)
+    titles = [METHODS[method].title for method in methods]
+    return reading("seeds apart", titles, [f"{sparsity:.0%}" for sparsity in sparsities], low, high, seeds)
 
 
 def way_name(waterfall: Waterfall) -> str:
@@ -53,13 +73,33 @@ def way_name(waterfall: Waterfall) -> str:
 def part_exhibits(findings: Findings, part: str) -> dict[str, Exhibit]:
     """The figures of a part by their names, and what it says of each model."""
     exhibits = {
-        shown.name: Exhibit(
-            shown.title, shown.sentence, go.Figure(shown.figure), pd.DataFrame(shown.table) if shown.table else None
+        figure.name: Exhibit(
+            figure.title,
+            figure.sentence,
+            go.Figure(figure.figure),
+            pd.DataFrame(figure.table) if figure.table else None,
+            finding=_effects_in_words(figure.table) if part == "causes" else "",
         )
-        for shown in findings.shown
-        if shown.part == part
+        for figure in findings.shown
+        if figure.part == part
     }
     return exhibits | (pruning_exhibits(findings) if part == "pruning" else {})
+
+
+def _effects_in_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which effects of blocking sinks on one measure are shown."""
+    if not rows:
+        return ""
+    percent = MEASURES[rows[0]["measure"]].percent
+    ends = [[row[end] for end in ("value", "low", "high")] for row in rows]
+    return reading(
+        "differences",
+        [f"{row['model']}, {TARGETS[row['target']].title}" for row in rows],
+        (100 if percent else 1) * np.array(ends, float),
+        [shown(row) for row in rows],
+        "points" if percent else "",
+        "effect",
+    )
 
 
 def sayings(findings: Findings, part: str) -> dict[str, tuple[str, ...]]:
@@ -90,7 +130,15 @@ def _way(waterfall: Waterfall) -> Exhibit:
                 for stage in waterfall.stages
             ]
         ),
+        finding=_way_in_words(waterfall, method),
     )
+
+
+def _way_in_words(waterfall: Waterfall, method: str) -> str:
+    """What the whole way and its last step, the discount, change."""
+    *steps, whole = waterfall.stages
+    last = f"; its last step, {steps[-1].title.strip('+ ')}, {effect_words(steps[-1].effect)}" if steps else ""
+    return f"{method} against the dense model: {effect_words(whole.effect)}{last}."
 
 
 def _step(stage: Stage, total: bool) -> WaterfallStep:

@@ -88,13 +88,13 @@ def _part(title: str, question: str, sayings: dict[str, tuple[str, ...]]) -> Non
 
 def _figure(exhibit: Exhibit, key: str) -> None:
     st.subheader(plain(exhibit.title), anchor=False)
-    st.markdown(plain(exhibit.sentence))
+    st.markdown(plain(exhibit.told))
     if exhibit.figure is not None:
         st.plotly_chart(
             enlarged(exhibit.figure),
             key=f"presented_{key}",
             config={"displayModeBar": False},
-            alt=f"{exhibit.title}. {exhibit.sentence}",
+            alt=f"{exhibit.title}. {exhibit.told}",
         )
 
 

@@ -58,7 +58,15 @@ def story(findings: Findings) -> None:
 
 
 def _show(exhibit: Exhibit, name: str, formula: str = "") -> None:
-    chart(exhibit.title, exhibit.sentence, formula, exhibit.figure, f"study_{name}", exhibit.table)
+    chart(
+        exhibit.title,
+        exhibit.sentence,
+        formula,
+        exhibit.figure,
+        f"study_{name}",
+        exhibit.table,
+        finding=exhibit.finding,
+    )
 
 
 def _watch(findings: Findings) -> None:

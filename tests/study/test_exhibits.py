@@ -1,0 +1,28 @@
+"""What stands above the figures of a study: sentences with the numbers of the figure."""
+
+from analysis.study import exhibits
+from analysis.study.findings import EXAMPLE, read
+from tests.study.helpers import study
+
+
+def test_figures_of_pruning_say_what_the_whole_way_and_the_discount_change():
+    found = study(noise=0.12, discount=0.03)
+    way = found.pruning.waterfalls[0]
+    shown = exhibits.pruning_exhibits(found)[exhibits.way_name(way)]
+    discount, whole = (f"{100 * stage.effect.value:+.1f}".replace("-", "−") for stage in way.stages[-2:])
+    assert f"against the dense model: {whole} points [" in shown.finding
+    assert f"its last step, discount, {discount} points [" in shown.finding
+    bars, dots, band = shown.figure.data
+    assert band.name == "two seeds of the control" and not bars.showlegend and not dots.showlegend
+
+
+def test_every_seed_of_a_method_above_the_others_is_said_of_the_seeds():
+    shown = exhibits.pruning_exhibits(study(noise=0.12, discount=0.03))["seeds"]
+    assert "every seed of" in shown.finding
+
+
+def test_figures_of_blocked_sinks_say_which_effects_are_shown():
+    shown = exhibits.part_exhibits(read(EXAMPLE), "causes")
+    for exhibit in shown.values():
+        filled = sum((trace.marker.symbol or ()).count("circle") for trace in exhibit.figure.data)
+        assert exhibit.finding.startswith(f"{filled} of 2 effects") if filled else exhibit.finding == ""
