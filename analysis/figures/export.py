@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from analysis.figures.player import player_html, player_script
 from analysis.figures.presentation import presenter_js
-from analysis.figures.style import CLICK_HINT
+from analysis.figures.style import CLICK_HINT, PHONE_TICKS
 
 _STYLE = """:root{color-scheme:light dark;--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577}
 @media (prefers-color-scheme:dark){:root{--ink:#e4e9f2;--paper:#10141d;--soft:#1a202d;--line:#323b4d;--dim:#9aa5b8}}
@@ -247,7 +247,7 @@ def page_html(
     ]
     return _template().render(
         title=title,
-        style=Markup(_STYLE),
+        style=Markup(_STYLE + PHONE_TICKS),
         cards=cards,
         lead=lead,
         policy=Markup(_policy(scripts, figures)),

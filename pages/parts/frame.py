@@ -9,6 +9,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine.permissions import NOBODY
+from analysis.figures.style import PHONE_TICKS
 from pages.parts import address, door, uploads
 from pages.parts.acting import on_page
 from pages.parts.plain import plain
@@ -21,12 +22,19 @@ from pages.parts.who import is_verified, who
 ICON = Path(__file__).parents[1] / "icon.svg"
 LOGO = "logo-{theme}.svg"
 # Streamlit leaves wide margins; a page of plots needs them. It writes white on the theme's first colour, which is
-# too bright for that where it is to be read as text on a dark page.
-STYLE = """<style>[data-testid='stMainBlockContainer']{padding:3rem 3rem}
+# too bright for that where it is to be read as text on a dark page, and axes in a grey that is too light on white.
+STYLE = (
+    f"<style>{PHONE_TICKS}"
+    + """
+[data-testid='stMainBlockContainer']{padding:3rem 3rem}
 @media (max-width:640px){[data-testid='stMainBlockContainer']{padding:3rem 1rem}}
+[data-testid='stMain'] [data-testid='stButtonGroup'] [role='radiogroup']{flex-wrap:wrap;overflow:visible}
 [data-testid='stSidebar'] [data-testid='stPageLink'] p{white-space:normal}
+.js-plotly-plot :is([class$='tick'],[class$='title'],.annotation) text,
+.js-plotly-plot text:is([class$='title']){fill:color-mix(in srgb,currentColor 78%,transparent)!important}
 button[kind='primary'],span[data-tag],button[kind='primaryFormSubmit']{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 </style>"""
+)
 
 _inside: ContextVar[bool] = ContextVar("inside_app", default=False)
 

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis.figures import sinks as figures
+from analysis.figures.dynamics import raster as raster_of
 from analysis.figures.export import Card, Exhibit, page_html
 from analysis.figures.player import Track, playback
 from tests.browser.helpers import HOSTILE
@@ -37,6 +38,19 @@ def test_an_exported_page_draws_without_a_network(page, tmp_path):
     expect(page.locator("html")).to_have_js_property("scrollWidth", 390)  # a wide table scrolls in itself
     assert errors == [] and asked == [path.as_uri()]
     assert path.stat().st_size < 2_000_000
+
+
+def test_many_tokens_beneath_a_plot_are_named_on_a_phone_without_touching(page, tmp_path):
+    flags = np.random.default_rng(0).random((6, 48)) < 0.2
+    raster = raster_of(flags, np.zeros(flags.shape, int), ("word",), [f"token{index}" for index in range(48)])
+    path = tmp_path / "export.html"
+    path.write_text(page_html("Title", {}, [Exhibit("Raster", "A raster.", raster)]), encoding="utf-8")
+    page.goto(path.as_uri())
+    expect(page.locator(".xtick text:visible")).to_have_count(48)
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator(".xtick text:visible")).to_have_count(16)
+    left = page.locator(".xtick text:visible").evaluate_all("each => each.map(e => e.getBoundingClientRect().x)")
+    assert min(np.diff(sorted(left))) >= 12  # pixels, more than a name that stands upright is wide
 
 
 def test_text_from_outside_runs_no_script_in_an_exported_page_and_no_script_of_others_runs(page, tmp_path):
