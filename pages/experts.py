@@ -151,7 +151,8 @@ def _route(recording: Recording) -> None:
     step, layer = (axis.ravel() for axis in np.indices(experts.shape))
     chart(
         "One token's route",
-        f"The expert that gets most of position {position} in each step and layer, and its weight.",
+        f"The expert that gets most of position {position} in each step and layer, and its weight."
+        + (" Blank: steps that route no token there." if np.isnan(experts).any() else ""),
         "The first of the K experts that the router chose; the weight is what its output is multiplied with, and need "
         "not be a share.",
         figures.route(experts, weights, layers, labels),

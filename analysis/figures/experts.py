@@ -5,7 +5,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import MASS_SCALE, REFERENCE, SINK, TOKEN, block_reduce, color_bar, layout, write_cells
+from analysis.figures.style import (
+    MASS_SCALE,
+    REFERENCE,
+    SELECTED,
+    SINK,
+    TOKEN,
+    block_reduce,
+    color_bar,
+    layout,
+    write_cells,
+)
 
 GROUPS = {"sinks": SINK, "all other tokens": TOKEN, "as many random tokens": REFERENCE}
 """What is compared, and its colour."""
@@ -23,6 +33,7 @@ def load_grid(shares: np.ndarray, layers: Sequence[int]) -> go.Figure:
             y=[str(layer) for layer in layers],
             colorscale=MASS_SCALE,
             zmin=0,
+            zmax=float(np.nanmax(reduced)) if np.isfinite(reduced).any() else 1,
             colorbar=color_bar("load (even = 1)"),
             hovertemplate="layer %{y}, expert %{x}<br>load %{z:.2f} of even<extra></extra>",
         )
@@ -67,6 +78,7 @@ def group_bars(
         error = None
         if name == "as many random tokens":
             error = {"type": "data", "symmetric": False, "array": high - mean, "arrayminus": mean - low, "width": 2}
+            error |= {"color": SELECTED, "thickness": 1.5}
         figure.add_trace(
             go.Bar(
                 x=names,

@@ -139,6 +139,9 @@ def write_cells(figure: go.Figure) -> go.Figure:
     for written in [trace for trace in figure.data if isinstance(trace, go.Heatmap) and trace.texttemplate]:
         values = np.asarray(written.z, float)
         is_light = _luminance(cell_colors(figure, written)) > _EVEN
+        # Both ends, as Plotly takes neither of one alone: the bar would name other colours than the cells have.
+        low, high = (None, None) if written.coloraxis else cell_range(written)
+        written.update(zmin=low, zmax=high, zmid=None)
         for cells, ink in ((is_light, "#000000"), (~is_light, "#ffffff")):
             if (cells & np.isfinite(values)).any():
                 figure.add_trace(
@@ -146,9 +149,6 @@ def write_cells(figure: go.Figure) -> go.Figure:
                         z=np.where(cells, values, np.nan).astype(np.float32),
                         # A text of its own is written where there is no value, too.
                         text=np.where(cells, written.text, "") if "%{text}" in written.texttemplate else written.text,
-                        zmin=None if written.coloraxis else cell_range(written)[0],
-                        zmax=None if written.coloraxis else cell_range(written)[1],
-                        zmid=None,
                         textfont={"color": ink},
                         showscale=False,
                         hoverinfo="skip",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from colorspacious import cspace_convert, deltaE
 
-from analysis.figures import masks, pruning, sinks, sweep
+from analysis.figures import experts, masks, pruning, sinks, sweep
 from analysis.figures.style import (
     KIND_COLORS,
     METHOD_COLORS,
@@ -115,3 +115,16 @@ def test_what_cells_say_is_read_on_every_cell(name: str) -> None:
             for color in drawn:
                 hexed = "#" + "".join(f"{round(255 * part):02x}" for part in color)
                 assert contrast(trace.textfont.color, hexed) >= 4.5, (hexed, trace.textfont.color)
+
+
+def test_colours_have_two_ends_as_plotly_takes_neither_of_one_alone() -> None:
+    values = np.linspace(0.3, 0.9, 12).reshape(4, 3)
+    for figure in (
+        experts.route(np.round(values), values, [1, 2, 3], list("abcd")),
+        experts.load_grid(values, [0, 1, 2, 3]),
+        sinks.head_grid(values, "share"),
+    ):
+        for trace in figure.data:
+            if trace.type == "heatmap":
+                assert trace.zmin == 0 and trace.zmax is not None
+                assert trace.zmax == figure.data[0].zmax, "the bar's colours are those of the cells"
