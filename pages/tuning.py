@@ -35,7 +35,8 @@ _COPIES = {
     "clean": "The clean copy that it is read beside.",
 }
 # A link, as pages lead to each other by links, that looks like the button it is in the place of.
-_PRIMARY = """<style>.st-key-primary_link a{background:#1f5fbf;border-radius:.5rem;padding:.5rem .8rem}
+_PRIMARY = """<style>.st-key-primary_link{margin-top:.5rem}
+.st-key-primary_link a{background:#1f5fbf;border-radius:.5rem;padding:.5rem .8rem}
 .st-key-primary_link a *{color:#fff}.st-key-primary_link a:hover{background:#17499a}</style>"""
 VIEWS = ("Masks", "Output error", "Discount", "Text", "Scores", "Suggest")
 _SCORE = (
@@ -286,8 +287,14 @@ def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
             "output error, relative change",
             names,
             signed=True,
+            unit="%",
         ),
         "tuning_error_change",
+        finding=reading(
+            "changes of errors",
+            {("the discount" if len(effects) == 1 else name): effect.error_change for name, effect in effects.items()},
+            names,
+        ),
     )
 
 
@@ -349,12 +356,17 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
     omega, z = tuning.seen_tokens(statistics.mass, setting.discount, sequence, level, layer)
     labels, tokens = statistics.labels(sequence, level), statistics.arrays["noised"][sequence, level]
     masked = (tokens == info.mask_token).tolist()
+    length = statistics.arrays["tokens"].shape[1]
     heading(
         "The calibration text as the discount sees it",
         "The stronger the shade, the less a token counts. Hover for its weight and z.",
         _SCORE,
+        reading(
+            "discounted tokens",
+            np.array(omega[:length]),
+            ["[MASK]" if hidden else label for hidden, label in zip(masked[:length], labels[:length], strict=True)],
+        ),
     )
-    length = statistics.arrays["tokens"].shape[1]
     copies = {"noised": slice(0, length)} | ({"clean": slice(length, None)} if info.beside_clean else {})
     discounted_text.show(discounted_text.legend())
     for copy, part in copies.items():

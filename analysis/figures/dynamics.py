@@ -321,7 +321,8 @@ def small_multiples(
     figure.update_layout(coloraxis={"colorscale": list(scale), "cmid": centre, "colorbar": color_bar(name, percent)})
     figure.update_layout(margin_t=46)
     figure.update_xaxes(showgrid=False, zeroline=False)
-    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False)
+    # The marks of a theme would lie upon the grid to the left.
+    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, ticks="")
     figure.update_xaxes(title_text="head", row=rows)
     figure.update_yaxes(title_text="layer", col=1)
     figure.update_annotations(font_size=13)

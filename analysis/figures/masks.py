@@ -27,6 +27,9 @@ _WRITTEN_CELLS = 80  # up to this many cells a grid carries its numbers
 # Cells (rows, columns) that a picture has pixels for on a screen of 1280, by how pictures are placed.
 _STACKED, _IN_A_GRID = (192, 640), (320, 320)
 _BESIDE = 192
+# Of names beneath cells, the first at which none meets its neighbour. They end at their cell: one that began there
+# would be cut off beneath the last.
+_ANGLES = [0, -30, -90]
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ def grids(
     clickable: bool = False,
     percent: bool = True,
     top: float = 0.0,
+    unit: str = "points",
 ) -> go.Figure:
     """Layer × head or layer × projection grids side by side on one colour scale, the first the measured one.
 
     columns: what a column is ('head'), or the name of each. signed: around 0, blue below and red above. selected: the
     cell of the first grid to outline. clickable: each of its cells is a point with customdata (layer, column).
-    percent: the numbers are shares. top: what the colours of an unsigned scale reach at least.
+    percent: the numbers are shares. top: what the colours of an unsigned scale reach at least. unit: of signed
+    numbers, hundredths.
     """
     figure = make_subplots(
         1,
@@ -66,7 +71,7 @@ def grids(
     values = np.concatenate([np.abs(grid.values[np.isfinite(grid.values)]) for grid in shown])
     largest = float(values.max(initial=0)) * 100
     for index, grid in enumerate(shown, 1):
-        figure.add_trace(_cells(grid, name, columns, signed, percent, largest, len(shown) > 1), row=1, col=index)
+        figure.add_trace(_cells(grid, name, columns, signed, percent, unit, largest, len(shown) > 1), row=1, col=index)
     layers, count = shown[0].values.shape
     layer, column = (axis.ravel() for axis in np.indices((layers, count)))
     if clickable:  # heatmaps send no clicks; invisible squares over them do
@@ -77,7 +82,7 @@ def grids(
                 mode="markers",
                 marker={"symbol": "square", "size": 22, "opacity": 0},
                 customdata=np.stack([layer, column], axis=-1).tolist(),
-                text=_hover(shown[0], name, columns, signed, percent).ravel().tolist(),
+                text=_hover(shown[0], name, columns, signed, percent, unit).ravel().tolist(),
                 hovertemplate="%{text}" + CLICK_HINT + "<extra></extra>",
                 showlegend=False,
             ),
@@ -91,7 +96,7 @@ def grids(
     layout(figure, "", "", height=max(260, min(640, 110 + (30 if layers > 16 else 38) * layers)))
     top = max(float(values.max(initial=0)), top, 1e-9) * (100 if signed else 1)
     share = "~g" if not percent else ".2~%" if top < 0.05 else ".0%"
-    bar = color_bar(f"{name}, points") if signed else {**color_bar(name), "tickformat": share}
+    bar = color_bar(f"{name}, {unit}") if signed else {**color_bar(name), "tickformat": share}
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
     # One grid that carries its numbers needs no bar beside it, which on a phone takes a third of the width.
     told = len(shown) == 1 and shown[0].values.size <= _WRITTEN_CELLS
@@ -106,6 +111,7 @@ def grids(
         title_text=f"{called}<br>{wrapped(bar['title']['text'], 34)}" if told else called,
         showgrid=False,
         zeroline=False,
+        autotickangles=_ANGLES,
         **ticks,
     )
     figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
@@ -114,7 +120,14 @@ def grids(
 
 
 def _cells(
-    grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool, largest: float, several: bool
+    grid: Grid,
+    name: str,
+    columns: str | Sequence[str],
+    signed: bool,
+    percent: bool,
+    unit: str,
+    largest: float,
+    several: bool,
 ) -> go.Heatmap:
     """largest: of all grids' numbers, in points, which says how many decimals a cell has room for, less where there are
     several grids.
@@ -127,7 +140,7 @@ def _cells(
         # Signed numbers are differences, in points as they are written, so that none reads −0.
         z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else grid.values, np.float32),
         coloraxis="coloraxis",
-        text=_hover(grid, name, columns, signed, percent).tolist(),
+        text=_hover(grid, name, columns, signed, percent, unit).tolist(),
         hovertemplate="%{text}<extra></extra>",
         # Of no size, so that the browser fits it into the cells, also on a phone.
         texttemplate=number if written else None,
@@ -136,12 +149,12 @@ def _cells(
     )
 
 
-def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool) -> np.ndarray:
+def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool, unit: str) -> np.ndarray:
     lines = np.empty(grid.values.shape, object)
     for (layer, column), value in np.ndenumerate(grid.values):
         where = f"{columns} {column}" if isinstance(columns, str) else as_text(columns[column])
         unsigned = f"{value:.3%}" if percent else f"{value:.3g}"
-        number = ("none" if np.isnan(value) else f"{100 * value:+.3f} points") if signed else unsigned
+        number = ("none" if np.isnan(value) else f"{100 * value:+.3f} {unit}") if signed else unsigned
         more = f"<br>{grid.hover[layer, column]}" if grid.hover is not None else ""
         lines[layer, column] = f"layer {layer}, {where}<br>{name} {number}{more}"
     return lines

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.readings.words import counted, largest, percent, times
+from analysis.readings.words import counted, largest, percent, signed, times
 
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
 _SEED, _DRAWS = 0, 200  # of chance, where no formula gives it
 _TENTH = 10
+_LEAST_CHANGE = 5e-5  # of an error, which is written with two decimals of a per cent
 SEED = "what another calibration seed changes"
 
 
@@ -147,6 +148,25 @@ def output_error(errors: Mapping[str, float], undiscounted: float) -> str:
     return f"Mean output error without a discount: {undiscounted:.3%}; {', '.join(told)}."
 
 
+def changes_of_errors(changes: Mapping[str, np.ndarray], columns: Sequence[str]) -> str:
+    """In how many projections each discount, by name, serves the outputs better or worse: changes (L, C) of the output
+    error relative to that without a discount, NaN where there is none. columns: the names of the projections.
+    """
+    told = []
+    for name, values in changes.items():
+        there = values[np.isfinite(values)]
+        better, worse = int((there <= -_LEAST_CHANGE).sum()), int((there >= _LEAST_CHANGE).sum())
+        if better or worse:
+            layer, column = largest(np.abs(values))
+            most = signed(100 * float(values[layer, column]))
+            told.append(
+                f"{name} lowers the error of {better} of {counted(len(there), 'projection')} and raises that of "
+                f"{worse}; most changed: layer {layer}, {columns[column]}, {most}%"
+            )
+    said = ". ".join(f"{each[0].upper()}{each[1:]}" for each in told)
+    return f"{said}." if said else ""
+
+
 def token_weights(counts: np.ndarray, weights: np.ndarray) -> str:
     """How many tokens are discounted: counts (Z,) of tokens by z and the median weight of each, (Z,)."""
     total = int(counts.sum())
@@ -164,5 +184,5 @@ def shifts_of_scores(quantiles: np.ndarray) -> str:
     middle = float(np.nanmedian(quantiles[:, 3] - quantiles[:, 1]))
     return (
         f"The middle half of the features of an input spans {percent(middle)}; the farthest 1 % move by up to "
-        f"{100 * low:+.2g}% and {100 * high:+.2g}%."
+        f"{signed(100 * low)}% and {signed(100 * high)}%."
     )

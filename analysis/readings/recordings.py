@@ -110,8 +110,9 @@ def heads(
     )
 
 
-def curve(values: np.ndarray, as_percent: bool, null: np.ndarray | None = None) -> str:
+def curve(values: np.ndarray, as_percent: bool, null: np.ndarray | None = None, name: str = "", note: str = "") -> str:
     """How a number a step (T,) changes, from the first to the last third of the steps. null: of random weights, (T',).
+    name: of the line, where there are others. note: what the number is in, as the end of the sentence.
 
     Said where the change exceeds that of the null, and the spread within both thirds.
     """
@@ -127,10 +128,11 @@ def curve(values: np.ndarray, as_percent: bool, null: np.ndarray | None = None) 
         if abs(last - first) <= abs(null_ends[1] - null_ends[0]):
             return ""
         beside = f"; random weights: {number(null_ends[0], as_percent)} and {number(null_ends[1], as_percent)}"
-    way = "Rises" if last > first else "Falls"
+    way = "rises" if last > first else "falls"
+    begins = f"{name} {way}" if name else way.capitalize()
     return (
-        f"{way} from {number(first, as_percent)} in the first third of the steps to {number(last, as_percent)} in the "
-        f"last, on average{beside}."
+        f"{begins} from {number(first, as_percent)} in the first third of the steps to {number(last, as_percent)} in "
+        f"the last, on average{beside}{note}."
     )
 
 
@@ -159,6 +161,23 @@ def lifetimes(sinks: np.ndarray, labels: Sequence[str]) -> str:
     return (
         f"{token(labels[at], at)} is a sink in {int(alive[at])} of {counted(steps, 'step')}, {expected:.2g} if sinks "
         f"stood at random. {ever} of {positions} positions are ever one."
+    )
+
+
+def long_lived(sinks: np.ndarray) -> str:
+    """How many positions are a sink in more than half of the steps, (T, S) bool. The null: as in `lifetimes`."""
+    from scipy.stats import binom
+
+    steps, positions = sinks.shape
+    alive = sinks.sum(axis=0)
+    long, ever = int((alive > steps / 2).sum()), int((alive > 0).sum())
+    expected = positions * float(binom.sf(steps // 2, steps, float(sinks.mean())))
+    if long <= expected:
+        return ""
+    verb = "is one" if long == 1 else "are"
+    return (
+        f"{long} of {counted(ever, 'position')} that are ever a sink {verb} in more than half of the "
+        f"{counted(steps, 'step')}, {f'{expected:.2g}' if expected >= 0.005 else 'none'} if sinks stood at random."
     )
 
 

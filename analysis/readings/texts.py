@@ -28,6 +28,19 @@ def written_text(confidence: np.ndarray, labels: Sequence[str], first: int) -> s
     )
 
 
+def discounted_tokens(weights: np.ndarray, labels: Sequence[str]) -> str:
+    """How many tokens of a text count less than half: weights ω (N,)."""
+    light = int((weights < 0.5).sum())
+    if not light:
+        return ""
+    least = int(np.argmin(weights))
+    verb = "counts" if light == 1 else "count"
+    return (
+        f"{light} of {counted(len(weights), 'token')} {verb} less than half; least: {token(labels[least], least)}, "
+        f"ω = {weights[least]:.2g}."
+    )
+
+
 def branch_agreement(agreement: np.ndarray, step: int, chance: float) -> str:
     """When a text parts from the one that it left: agreement (T,), the share of tokens in common before each step, NaN
     where neither has one. step: whose outcome was changed. chance: of two tokens drawn from the finished texts.

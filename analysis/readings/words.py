@@ -15,6 +15,7 @@ _PARTS = {
     9: "a ninth",
     10: "a tenth",
 }
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def times(value: float, reference: float) -> str:
@@ -37,8 +38,16 @@ def percent(value: float) -> str:
 
 
 def number(value: float, as_percent: bool) -> str:
-    """A value as the plot shows it."""
-    return percent(value) if as_percent else f"{value:.3g}"
+    """A value as the plot shows it; very small and very large ones by powers of ten."""
+    if as_percent:
+        return percent(value)
+    digits, _, power = f"{value:.3g}".partition("e")
+    return f"{digits}·10{str(int(power)).translate(_RAISED)}" if power else digits
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A change with its sign, the minus as wide as the plus."""
+    return f"{value:+.{digits}g}".replace("-", "−")
 
 
 def token(label: str, position: int) -> str:

@@ -14,6 +14,16 @@ def test_titles_of_small_multiples_stand_in_short_lines():
     assert titles == ["step<br>0", "step<br>16", "step<br>31", "step<br>47"]
 
 
+def test_panels_beside_each_other_have_no_marks_that_would_lie_upon_their_neighbours():
+    figure = small_multiples({"step 0": np.zeros((2, 3)), "step 1": np.zeros((2, 3))}, "mass", MASS_SCALE, True)
+    assert [axis.ticks for axis in figure.select_yaxes()] == ["", ""]
+
+
+def test_names_beneath_cells_end_at_their_cell_so_that_the_last_is_not_cut_off():
+    figure = masks.grids([masks.Grid("", np.ones((2, 3)))], "output error", ["q_proj", "k_proj", "down_proj"])
+    assert max(figure.layout.xaxis.autotickangles) <= 0
+
+
 @pytest.mark.parametrize(("largest", "written"), [(0.4, "%{z:+.0~f}"), (0.05, "%{z:+.1~f}"), (0.004, "%{z:+.2~f}")])
 def test_differences_have_as_many_decimals_as_cells_have_room_for(largest, written):
     values = np.full((2, 3), largest)
@@ -42,5 +52,8 @@ def test_one_grid_that_carries_its_numbers_says_their_unit_beneath_and_has_no_ba
     figure = masks.grids([masks.Grid("", np.ones((2, 3)))], "sparsity beyond the whole", "head", signed=True)
     assert not figure.layout.coloraxis.showscale
     assert figure.layout.xaxis.title.text == "head<br>sparsity beyond the whole, points"
+    relative = masks.grids([masks.Grid("", np.ones((2, 3)))], "change", "head", signed=True, unit="%")
+    assert relative.layout.xaxis.title.text == "head<br>change, %"
+    assert relative.data[0].text[0][0].endswith("+100.000 %")
     large = masks.grids([masks.Grid("", np.ones((40, 32)))], "mask disagreement", "head")
     assert large.layout.coloraxis.showscale and large.layout.xaxis.title.text == "head"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from analysis.readings import READINGS, reading
-from analysis.readings.words import percent, times
+from analysis.readings.words import number, percent, signed, times
 
 LABELS = ["the", "cat", ".", "sat"]
 NOTHING = np.zeros((6, 4), bool)
@@ -31,6 +31,11 @@ def test_a_ratio_in_words(value, reference, words):
 
 def test_shares_have_as_many_decimals_as_they_need():
     assert [percent(share) for share in (0.97, 0.043, 0.0043, 0.00021, 0)] == ["97%", "4.3%", "0.43%", "0.021%", "0%"]
+
+
+def test_small_numbers_are_written_by_powers_of_ten_and_changes_with_a_minus_as_wide_as_a_plus():
+    assert [number(value, False) for value in (6.71e-06, 2e7, 0.25, 3)] == ["6.71·10⁻⁶", "2·10⁷", "0.25", "3"]
+    assert [signed(value) for value in (-7.63, 1.8)] == ["−7.6", "+1.8"]
 
 
 def test_every_reading_has_a_name_of_its_own_and_is_asked_by_it():
@@ -104,6 +109,8 @@ def test_a_curve_is_spoken_of_where_it_changes_more_than_its_null_and_its_own_sp
     said = reading("curve", falling, True)
     first, last = f"{falling[:4].mean():.0%}", f"{falling[8:].mean():.0%}"
     assert said == f"Falls from {first} in the first third of the steps to {last} in the last, on average."
+    named = reading("curve", falling, True, name="a", note=", in units")
+    assert named == f"a falls from {first} in the first third of the steps to {last} in the last, on average, in units."
     assert "random weights: 20% and 20%" in reading("curve", falling, True, np.full(12, 0.2))
     assert reading("curve", falling, True, 2 * falling) == ""
     assert reading("curve", np.array([0, 1.0] * 6), True) == ""
@@ -188,8 +195,23 @@ def test_what_a_discount_does_to_outputs_tokens_and_scores():
     assert reading("token weights", np.array([95, 5]), np.array([1.0, 0.1])).startswith("5.0% of the calibration's")
     assert reading("token weights", np.array([95, 5]), np.ones(2)) == ""
     quantiles = np.array([[-0.02, -0.01, 0, 0.01, 0.03]])
-    assert "up to -2% and +3%" in reading("shifts of scores", quantiles)
+    assert "up to −2% and +3%" in reading("shifts of scores", quantiles)
     assert reading("shifts of scores", 0 * quantiles) == ""
+    changes = np.array([[0.002, -0.01], [0.00001, np.nan]])
+    assert reading("changes of errors", {"the discount": changes}, ["q", "o"]) == (
+        "The discount lowers the error of 1 of 3 projections and raises that of 1; most changed: layer 0, o, −1%."
+    )
+    assert reading("changes of errors", {"A": 0 * changes}, ["q", "o"]) == ""
+
+
+def test_sinks_that_last_are_told_where_more_do_than_at_random_positions():
+    sinks = np.zeros((20, 30), bool)
+    sinks[:, 3] = sinks[:4, 7] = True
+    assert reading("long-lived sinks", sinks) == (
+        "1 of 2 positions that are ever a sink is one in more than half of the 20 steps, none if sinks stood at random."
+    )
+    assert reading("long-lived sinks", sinks & (np.arange(20) < 9)[:, None]) == ""
+    assert reading("long-lived sinks", NOTHING) == "" == reading("long-lived sinks", ~NOTHING)
 
 
 # --- whatever is drawn ------------------------------------------------------------------------------------------
@@ -202,6 +224,7 @@ def test_no_sentence_holds_a_number_that_is_none(mass, sinks):
         reading("attention of a head", mass, sinks, LABELS),
         reading("attention of a step", mass[1], sinks[1], LABELS),
         reading("lifetimes", sinks, LABELS),
+        reading("long-lived sinks", sinks),
         reading("heads", mass, False),
         reading("curve", mass[:, 1], True),
         reading("varying positions", mass[1], LABELS, mass[2]),

@@ -40,3 +40,11 @@ def test_what_sinks_take_after_a_branch_is_told_where_it_differs_in_the_digits_s
     )
     assert reading("branch sinks", left, left, 1) == ""
     assert reading("branch sinks", left, branch, 2) == "", "one of them has no step after it"
+
+
+def test_tokens_that_count_less_than_half_are_counted_and_the_least_is_named():
+    weights = np.array([1, 0.4, 0.02, 0.5])
+    assert reading("discounted tokens", weights, ["a", "b", "[MASK]", "c"]) == (
+        "2 of 4 tokens count less than half; least: ‘[MASK]’ at 2, ω = 0.02."
+    )
+    assert reading("discounted tokens", np.ones(3), ["a", "b", "c"]) == ""

@@ -52,6 +52,7 @@ def in_pairs(names: list[str]) -> Iterator[tuple[DeltaGenerator, str]]:
 def curve(key: str, name: str, series: list[figures.Series], params: SinkParams, x_title: str) -> None:
     """Draws one curve over the steps. key: of the chart. name: of `CURVES`."""
     metric = CURVES[name]
+    several = sum(not line.reference for line in series) > 1
     null = next((line.values.mean(axis=0) for line in series if line.name == RANDOM), None)
     chart(
         metric.title,
@@ -66,7 +67,9 @@ def curve(key: str, name: str, series: list[figures.Series], params: SinkParams,
                 for index, row in enumerate(line.values)
             ]
         ),
-        finding=reading("curve", series[0].values.mean(axis=0), metric.percent, null),
+        finding=reading(
+            "curve", series[0].values.mean(axis=0), metric.percent, null, series[0].name if several else ""
+        ),
     )
 
 

@@ -104,5 +104,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
                 figures.position_bars(values, labels, unit, measure is alive, random),
                 name,
                 table,
-                finding="" if measure is alive else reading("varying positions", values, labels, random),
+                finding=reading("long-lived sinks", flags)
+                if measure is alive
+                else reading("varying positions", values, labels, random),
             )

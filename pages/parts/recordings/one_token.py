@@ -41,7 +41,7 @@ def history(recording: Recording, params: SinkParams, position: int, layer: int,
         curves(series, "denoising step", "mass (uniform = 1)", step),
         "token_history",
         pd.DataFrame({"step": steps, name: of_head, "all heads": of_all}),
-        finding=reading("curve", of_all, False),
+        finding=reading("curve", of_all, False, note=" over all heads; uniform attention gives 1"),
     )
 
 
