@@ -27,19 +27,20 @@ _METHOD = (
 def ablation(recording: Recording, params: SinkParams) -> None:
     """Draws the view: its controls, and the outcome for each model once asked for."""
     blocked_in_turn, controls_beside = (
-        ", ".join(plain(target.help) for target in TARGETS.values() if target.control == control)
+        "\n".join(f"- {plain(target.help)}" for target in TARGETS.values() if target.control == control)
         for control in (False, True)
     )
     st.caption(
-        f"Denoises the prompt again while no token may attend to {blocked_in_turn}, and compares with controls: "
-        f"{controls_beside}. Reports say that diffusion models barely care and autoregressive ones break: see whether "
-        "yours does."
+        "Denoises the prompt again while no token may attend to chosen positions, such as the strongest sinks of each "
+        "step, and compares with controls. Reports say that diffusion models barely care and autoregressive ones "
+        "break: see whether yours does.",
+        help=f"Blocked in turn:\n{blocked_in_turn}\n\nControls:\n{controls_beside}",
     )
     problem = references.why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return
-    count, reference, button = st.columns([1, 3, 1], vertical_alignment="bottom")
+    count, reference, button = st.columns([3, 7, 4], vertical_alignment="bottom")
     with count:
         blocked = controls.draw(AblateSpec, "count", "ablate_count", bind="query-params")
     with reference:
@@ -61,6 +62,7 @@ def ablation(recording: Recording, params: SinkParams) -> None:
         st.session_state[_ASKED] = question
     by_hand = st.session_state.get(_ASKED) == question
     if not by_hand and not all(asking.at_hand("ablate", spec) for spec in specs):
+        st.info("This was not asked yet. Press **Run the ablation**; what each model writes then shows here.")
         return
     answers = [
         asking.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index), by_hand)
