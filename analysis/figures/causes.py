@@ -20,6 +20,8 @@ from analysis.figures.style import (
     write_cells,
 )
 
+_GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone would be as wide as the cells
+
 
 def effect_intervals(
     names: Sequence[str],
@@ -215,8 +217,8 @@ def lens_map(
             customdata=[names] * layers,
             hovertemplate="layer %{y}<br>becomes %{customdata} with %{z:.1%}<br>likeliest here: ‘%{text}’"
             "<extra></extra>",
-            xgap=1,
-            ygap=1,
+            xgap=1 if count <= _GAPS else 0,
+            ygap=1 if count <= _GAPS else 0,
         )
     )
     at = np.flatnonzero(sinks)

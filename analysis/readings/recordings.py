@@ -110,9 +110,17 @@ def heads(
     )
 
 
-def curve(values: np.ndarray, as_percent: bool, null: np.ndarray | None = None, name: str = "", note: str = "") -> str:
+def curve(
+    values: np.ndarray,
+    as_percent: bool,
+    null: np.ndarray | None = None,
+    name: str = "",
+    note: str = "",
+    where: tuple[str, str] = ("in the first third of the steps", "in the last"),
+) -> str:
     """How a number a step (T,) changes, from the first to the last third of the steps. null: of random weights, (T',).
     name: of the line, where there are others. note: what the number is in, as the end of the sentence.
+    where: what the first and the last third are.
 
     Said where the change exceeds that of the null, and the spread within both thirds.
     """
@@ -131,8 +139,8 @@ def curve(values: np.ndarray, as_percent: bool, null: np.ndarray | None = None, 
     way = "rises" if last > first else "falls"
     begins = f"{name} {way}" if name else way.capitalize()
     return (
-        f"{begins} from {number(first, as_percent)} in the first third of the steps to {number(last, as_percent)} in "
-        f"the last, on average{beside}{note}."
+        f"{begins} from {number(first, as_percent)} {where[0]} to {number(last, as_percent)} {where[1]}, on average"
+        f"{beside}{note}."
     )
 
 

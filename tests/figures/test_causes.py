@@ -53,3 +53,5 @@ def test_channels_and_lens_mark_sinks_and_show_tokens_as_text():
     # Plotly leaves out names of categories that have no room, on a phone, unless it is given the ticks.
     assert figure.layout.xaxis.type == "category" and figure.layout.xaxis.tickvals is None
     assert figure.layout.yaxis.tickvals == (0,)
+    many = lens_map(np.zeros((1, 60)), [["a"] * 60], [f"{at} ‘a’" for at in range(60)], np.zeros(60, bool)).data[0]
+    assert (heat.xgap, many.xgap) == (1, 0), "gaps between many cells would be as wide as they are on a phone"

@@ -111,6 +111,8 @@ def test_a_curve_is_spoken_of_where_it_changes_more_than_its_null_and_its_own_sp
     assert said == f"Falls from {first} in the first third of the steps to {last} in the last, on average."
     named = reading("curve", falling, True, name="a", note=", in units")
     assert named == f"a falls from {first} in the first third of the steps to {last} in the last, on average, in units."
+    told = reading("curve", falling, True, where=("where few are masked", "where most are"))
+    assert told == f"Falls from {first} where few are masked to {last} where most are, on average."
     assert "random weights: 20% and 20%" in reading("curve", falling, True, np.full(12, 0.2))
     assert reading("curve", falling, True, 2 * falling) == ""
     assert reading("curve", np.array([0, 1.0] * 6), True) == ""

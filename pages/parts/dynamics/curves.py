@@ -49,8 +49,17 @@ def in_pairs(names: list[str]) -> Iterator[tuple[DeltaGenerator, str]]:
         yield from zip(st.columns(2, gap="large"), names[index : index + 2], strict=False)
 
 
-def curve(key: str, name: str, series: list[figures.Series], params: SinkParams, x_title: str) -> None:
-    """Draws one curve over the steps. key: of the chart. name: of `CURVES`."""
+def curve(
+    key: str,
+    name: str,
+    series: list[figures.Series],
+    params: SinkParams,
+    x_title: str,
+    where: tuple[str, str] | None = None,
+) -> None:
+    """Draws one curve over the steps. key: of the chart. name: of `CURVES`. where: what the left and the right third of
+    the plot are, where it is not drawn over the steps.
+    """
     metric = CURVES[name]
     several = sum(not line.reference for line in series) > 1
     null = next((line.values.mean(axis=0) for line in series if line.name == RANDOM), None)
@@ -68,7 +77,12 @@ def curve(key: str, name: str, series: list[figures.Series], params: SinkParams,
             ]
         ),
         finding=reading(
-            "curve", series[0].values.mean(axis=0), metric.percent, null, series[0].name if several else ""
+            "curve",
+            series[0].values.mean(axis=0)[np.argsort(series[0].x, kind="stable")],
+            metric.percent,
+            null,
+            series[0].name if several else "",
+            **({"where": where} if where else {}),
         ),
     )
 

@@ -13,6 +13,8 @@ from pages.parts.recordings import measures, references
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 
+_WHERE = "where fewest tokens are masked", "where most are"
+
 
 def noised_against_real(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
     """Draws the view. side: the column of its controls."""
@@ -49,5 +51,5 @@ def noised_against_real(recording: Recording, params: SinkParams, split: SplitNa
             for label, member in pair.items()
         ]
         with column:
-            curve(f"noised_{name}", name, series, params, "share of tokens masked")
+            curve(f"noised_{name}", name, series, params, "share of tokens masked", _WHERE)
     variances(list(pair.items()), params, split, by_head=False, log=True)
