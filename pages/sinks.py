@@ -18,7 +18,7 @@ from analysis.specs import SinkParams
 from pages.parts.alone import alone
 from pages.parts.charts import card, chart, export_button, start_exhibits, table
 from pages.parts.frame import run
-from pages.parts.plain import plain
+from pages.parts.plain import as_written
 from pages.parts.recordings import attention_maps, measures, one_token
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import (
@@ -293,7 +293,7 @@ def _token_box(recording: Recording) -> int | None:
         index=None,
         key="position",
         persist_state="session",
-        format_func=lambda at: plain(f"{at} ‘{labels[at].strip()}’"),
+        format_func=lambda at: as_written(f"{at} ‘{labels[at].strip()}’"),
         placeholder="none: click one in the map",
         help="Its attention over the steps, and the heads that feed it.",
     )

@@ -299,3 +299,21 @@ def unpacked(target: ast.expr, value: ast.expr | None, name: str):
 
 def test_no_page_puts_text_into_markdown_as_it_came():
     assert Reader([Module(path) for path in SOURCES]).unsafe() == []
+
+
+def test_options_of_boxes_which_read_no_markdown_are_shown_as_they_are_written():
+    found = []
+    for module in [Module(path) for path in SOURCES]:
+        for call in [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]:
+            titles = [word.value for word in call.keywords if word.arg == "format_func"]
+            if called(call) == "shown_box":
+                titles += call.args[4:5]
+            elif called(call) not in ("selectbox", "multiselect"):
+                continue
+            for title in titles:
+                names = {node.id for node in ast.walk(title) if isinstance(node, ast.Name)}
+                inner = [module.functions[name] for name in names if name in module.functions]
+                names |= {node.id for each in inner for node in ast.walk(each) if isinstance(node, ast.Name)}
+                if "plain" in names:
+                    found.append(f"{module.path}:{title.lineno}")
+    assert found == []

@@ -103,7 +103,7 @@ def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, l
             )
         )
     for row, (name, color, symbol) in enumerate(
-        zip(names, (TOKEN, KIND_COLORS[2]), ("circle", "diamond"), strict=True)
+        zip(names, (TOKEN, KIND_COLORS[2]), ("circle", "diamond-open"), strict=True)
     ):
         at = np.flatnonzero(filled[row] >= 0)
         figure.add_trace(
@@ -111,7 +111,8 @@ def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, l
                 x=at,
                 y=filled[row, at],
                 mode="markers",
-                marker={"color": color, "symbol": symbol, "size": 8},
+                # Open, so that of two marks at one place both are seen.
+                marker={"color": color, "symbol": symbol, "size": 8 + 3 * row, "line": {"width": 2 * row}},
                 name=as_text(name),
                 hovertemplate="position %{x}<br>filled in step %{y}<extra>%{fullData.name}</extra>",
             )

@@ -115,7 +115,9 @@ def grids(
         **ticks,
     )
     figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
+    # The marks of a theme would lie upon the grid to the left.
     figure.update_yaxes(title_text="layer", col=1)
+    figure.update_yaxes(ticks="")
     return write_cells(figure)
 
 

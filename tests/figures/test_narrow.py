@@ -16,7 +16,9 @@ def test_titles_of_small_multiples_stand_in_short_lines():
 
 def test_panels_beside_each_other_have_no_marks_that_would_lie_upon_their_neighbours():
     figure = small_multiples({"step 0": np.zeros((2, 3)), "step 1": np.zeros((2, 3))}, "mass", MASS_SCALE, True)
-    assert [axis.ticks for axis in figure.select_yaxes()] == ["", ""]
+    beside = masks.grids([masks.Grid("a", np.zeros((2, 3))), masks.Grid("b", np.zeros((2, 3)))], "share", "head")
+    for panels in (figure, beside):
+        assert [axis.ticks for axis in panels.select_yaxes()] == ["", ""]
 
 
 def test_names_beneath_cells_end_at_their_cell_so_that_the_last_is_not_cut_off():

@@ -1,6 +1,7 @@
 """What pruning cost: the dense model and finished runs of it on benchmark tasks, compared as the items come in."""
 
 from datetime import datetime
+from pathlib import Path
 
 import streamlit as st
 
@@ -169,7 +170,8 @@ def _title(record: JobRecord) -> str:
         more = f" and {len(tasks) - 3} more" if tasks[3:] else ""
         return f"{when} · {names} · {', '.join(tasks[:3])}{more} · imported"
     spec = record.parameters(EvaluateSpec)
-    names = ", ".join(spec.names or (model.source for model in spec.models))
+    paths = (Path(model.source) for model in spec.models)
+    names = ", ".join(spec.names or (path.name if path.is_absolute() else str(path) for path in paths))
     limit = f"{spec.limit} items a task" if spec.limit else "all items"
     return f"{when} · {names} · {', '.join(spec.tasks)} · {limit} · seed {spec.seed}"
 

@@ -23,7 +23,7 @@ from analysis.specs import (
 )
 from pages.parts import controls, permission
 from pages.parts.acting import kept_button, may_record
-from pages.parts.plain import code, plain, shortened
+from pages.parts.plain import as_written, code, plain, shortened
 from pages.parts.recordings.choice import show_anew
 from pages.parts.recordings.player import play_once
 from pages.parts.session import model_entry, model_in_use, submit
@@ -134,7 +134,7 @@ def _prompt(model: ModelSpec, known: Model, shown: JobRecord | None, narrow: boo
             on_change=take,
             placeholder="Prompts it can follow",
             label_visibility="collapsed",
-            format_func=plain,
+            format_func=as_written,
         )
     else:
         st.pills(

@@ -19,7 +19,7 @@ from pages.parts.acting import kept_button
 from pages.parts.charts import chart, heading
 from pages.parts.denoise import token_picked
 from pages.parts.denoise.token_picked import Picked
-from pages.parts.plain import plain, shortened
+from pages.parts.plain import as_written, plain, shortened
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, show_anew
 from pages.parts.recordings.player import play_once
@@ -100,7 +100,7 @@ def _box(recording: Recording, token: Picked | None) -> None:
         key=_BOX,
         index=None,
         on_change=take,
-        format_func=lambda position: plain(f"{position} · ‘{words[position].strip() or '␣'}’"),
+        format_func=lambda position: as_written(f"{position} · ‘{words[position].strip() or '␣'}’"),
         placeholder="Click a token above, or choose one here: what else could stand there?",
     )
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from analysis.engine import JobRecord
 from analysis.study.findings import Findings
 from pages.parts import address
-from pages.parts.plain import plain
+from pages.parts.plain import as_written
 from pages.parts.session import not_in_address
 from pages.parts.shown_box import shown_box
 from pages.parts.study.found import example
@@ -40,4 +40,4 @@ def _titled(record: JobRecord | None) -> str:
     """A study in one line: when, which model, how large."""
     if record is None:
         return EXAMPLE_TITLE
-    return plain(f"{datetime.fromtimestamp(record.created):%d %b %H:%M} · {study_title(record)} · {record.state}")
+    return as_written(f"{datetime.fromtimestamp(record.created):%d %b %H:%M} · {study_title(record)} · {record.state}")

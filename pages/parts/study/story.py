@@ -154,9 +154,11 @@ def share(findings: Findings) -> None:
         )
     st.markdown("**The command that repeats it**")
     st.code(findings.command, language="bash", wrap_lines=True)
+    minutes = max(1, round(findings.seconds / 60))
     methods = ", ".join(METHODS[method].title for method in spec.methods)
     st.caption(
-        f"{plain(methods)} on {plain(', '.join(spec.tasks))}; {findings.seconds / 60:.0f} minutes of work in all. "
+        f"{plain(methods)} on {plain(', '.join(spec.tasks))}; {minutes:d} {'minutes' if minutes > 1 else 'minute'} of "
+        f"work in all. "
         f"{plain(_environment(findings))}"
     )
 
