@@ -124,8 +124,11 @@ def sentence(own: np.ndarray, random: np.ndarray, title: str, axis: str = "layer
     if not below + above:
         return ""
     means = np.nanmean(random, axis=1)
+    counts = [(way, count) for way, count in (("above", above), ("below", below)) if count]
+    (way, count), *other = counts
+    beside = "".join(f", {way} all of them in {count}" for way, count in other)
     return (
-        f"{title}: below every one of {len(random)} models of its shape with random weights in {below} of {len(own)} "
-        f"{axis}s, above all of them in {above}. Mean over {axis}s {np.nanmean(own):.1f} against {means.min():.1f} to "
+        f"{title}: {way} every one of {len(random)} models of its shape with random weights in {count} of {len(own)} "
+        f"{axis}s{beside}. Mean over {axis}s {np.nanmean(own):.1f} against {means.min():.1f} to "
         f"{means.max():.1f}. One prompt: the range is of the weights drawn, not of prompts."
     )
