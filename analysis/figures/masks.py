@@ -138,9 +138,11 @@ def _cells(
     decimals = 0 if largest >= 10 else 1 if largest >= 2 else 2
     share = "%{z:.0%}" if several and not decimals else "%{z:.3~p}"
     number = f"%{{z:+.{decimals}~f}}" if signed else share if percent else "%{z:.2~g}"
+    values = grid.values
+    if signed:  # in points; what is written as nothing is nothing, so that none reads −0
+        values = np.where(np.abs(100 * values) < 0.5 * 10.0**-decimals, 0.0 * values, np.round(100 * values, 2))
     return go.Heatmap(
-        # Signed numbers are differences, in points as they are written, so that none reads −0.
-        z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else grid.values, np.float32),
+        z=np.asarray(values + 0.0, np.float32),
         coloraxis="coloraxis",
         text=_hover(grid, name, columns, signed, percent, unit).tolist(),
         hovertemplate="%{text}<extra></extra>",
@@ -269,7 +271,7 @@ def pictures(shown: Sequence[Picture], height: int, width: int, first: tuple[int
     places = _places(len(shown), rows * height, columns * width)
     figure = make_subplots(
         *places,
-        subplot_titles=[picture.title for picture in shown],
+        subplot_titles=[wrapped(picture.title, 8) for picture in shown],  # a phone gives each 50 pixels
         shared_xaxes="all",
         shared_yaxes="all",
         horizontal_spacing=0.04,
@@ -300,12 +302,13 @@ def pictures(shown: Sequence[Picture], height: int, width: int, first: tuple[int
     figure.update_layout(
         coloraxis={"colorscale": MASS_SCALE, "cmin": 0, "cmax": 100, "colorbar": _half(bars[0], 0.77)},
         coloraxis2={"colorscale": DIFFERENCE_SCALE, "cmin": -top, "cmax": top, "colorbar": _half(bars[1], 0.23)},
-        margin_t=34,
+        margin_t=46,
     )
+    figure.update_annotations(font_size=13)
     across = [first[1] - 0.5, first[1] + columns * width - 0.5]
     figure.update_xaxes(showgrid=False, zeroline=False, range=across)
     figure.update_yaxes(showgrid=False, zeroline=False, range=[first[0] + rows * height - 0.5, first[0] - 0.5])
-    figure.update_xaxes(title_text="input feature", row=places[0])
+    figure.update_xaxes(title_text=wrapped("input feature", 8), row=places[0])
     figure.update_yaxes(title_text="output feature", title_standoff=18, col=1)
     return figure
 

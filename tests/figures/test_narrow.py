@@ -26,6 +26,13 @@ def test_names_beneath_cells_end_at_their_cell_so_that_the_last_is_not_cut_off()
     assert max(figure.layout.xaxis.autotickangles) <= 0
 
 
+def test_titles_of_masks_beside_each_other_stand_in_short_lines():
+    shown = [masks.Picture("first", np.ones((4, 4))), masks.Picture("second − first", np.ones((4, 4)), signed=True)]
+    figure = masks.pictures(shown, 1, 1)
+    assert [note.text for note in figure.layout.annotations] == ["first", "second −<br>first"]
+    assert figure.layout.xaxis.title.text == "input<br>feature"
+
+
 @pytest.mark.parametrize(("largest", "written"), [(0.4, "%{z:+.0~f}"), (0.05, "%{z:+.1~f}"), (0.004, "%{z:+.2~f}")])
 def test_differences_have_as_many_decimals_as_cells_have_room_for(largest, written):
     values = np.full((2, 3), largest)
