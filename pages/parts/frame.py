@@ -29,6 +29,7 @@ STYLE = (
 [data-testid='stMainBlockContainer']{padding:3rem 3rem}
 @media (max-width:640px){[data-testid='stMainBlockContainer']{padding:3rem 1rem}}
 [data-testid='stMain'] [data-testid='stButtonGroup'] [role='radiogroup']{flex-wrap:wrap;overflow:visible}
+[data-testid='stMetricLabel'] *{white-space:normal!important;overflow:visible!important}
 [data-testid='stSidebar'] [data-testid='stPageLink'] p{white-space:normal}
 .js-plotly-plot :is([class$='tick'],[class$='title'],.annotation) text,
 .js-plotly-plot text:is([class$='title']){fill:color-mix(in srgb,currentColor 78%,transparent)!important}
