@@ -24,11 +24,11 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
     options = parser.parse_args(arguments)
     from analysis.calibration.activations import feature_scores
     from analysis.calibration.runners import Resident
-    from analysis.jobs.calibration import calibrate
+    from analysis.jobs.calibration import calibrate, heldout, seed_floor
     from analysis.models.load import load
-    from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, ModelSpec
+    from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, HeldoutSpec, ModelSpec, SeedFloorSpec
     from analysis.tuning import effects
-    from analysis.tuning.statistics_file import open_statistics
+    from analysis.tuning.statistics_file import joined, open_statistics
 
     with tempfile.TemporaryDirectory() as folder:
         spec = CalibrateSpec(
@@ -39,6 +39,12 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
         print(f"storing: {time.perf_counter() - started:.1f} s, {outcome.summary['bytes'] / 1e6:,.0f} MB")
         assert outcome.file is not None
         stored = open_statistics(outcome.file)
+        started = time.perf_counter()
+        context = SilentContext(Path(folder))
+        for part in (seed_floor(SeedFloorSpec(**dict(spec)), context), heldout(HeldoutSpec(**dict(spec)), context)):
+            assert part.file is not None
+            stored = joined(stored, part.file)
+        print(f"… and its floor and held-out text: {time.perf_counter() - started:.1f} s")
         info, steps = stored.info, np.ones(len(stored.info.levels))
         wall: list[float] = []
         cpu: list[float] = []

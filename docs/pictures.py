@@ -95,6 +95,7 @@ def fill_by_hand(page: Page, address: str) -> None:
     page.goto(f"{address}/tuning")
     page.get_by_role("button", name="Store statistics").click()
     page.get_by_text("Prune with this").first.wait_for()
+    page.get_by_test_id("stMetricValue").filter(has_text="%").nth(2).wait_for()  # the floor and the output error, too
 
 
 def _visit(address: str) -> None:

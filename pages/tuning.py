@@ -11,7 +11,7 @@ from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
 from analysis.readings import reading
 from analysis.specs import CalibrateSpec, TuneParams
-from analysis.tuning import bin_error, statistics_file
+from analysis.tuning import bin_error
 from analysis.tuning import effects as tuning
 from analysis.tuning.effects import Effects, LayerEffect, Total
 from analysis.tuning.statistics_file import StoredStatistics
@@ -19,13 +19,12 @@ from pages.parts.charts import card, chart, export_button, heading, start_exhibi
 from pages.parts.frame import run
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
-from pages.parts.session import engine
 from pages.parts.side import plots_and_controls
 from pages.parts.tuning import discounted_text
 from pages.parts.tuning import effects as tune_effects
 from pages.parts.tuning import settings as tune_settings
 from pages.parts.tuning.settings import kept_a, setting_in_words
-from pages.parts.tuning.statistics import statistics_job
+from pages.parts.tuning.statistics import Opened, opened, statistics_job
 from pages.parts.tuning.suggestions import suggest_view
 
 # What the grid shows that grows while the layers come in, by view.
@@ -61,10 +60,11 @@ def main() -> None:
 
 
 def _page(job: JobRecord) -> None:
-    statistics = _opened(job)
-    if statistics is None:
+    found = opened(job)
+    if found is None:
         st.error("The stored statistics are gone. Store them again.")
         return
+    statistics = found.statistics
     plots, side = plots_and_controls()
     with side:
         above = st.container()
@@ -73,7 +73,7 @@ def _page(job: JobRecord) -> None:
             tune_settings.actions(statistics.info)
         _hand_over(statistics, setting)
     with plots:
-        named, view = _plots(statistics, job, setting)
+        named, view = _plots(found, job, setting)
         _what_is_stored(statistics, job)
     statistics_spec = statistics.info.spec
     settings = {name: setting_in_words(shown) for name, shown in named.items()}
@@ -84,8 +84,9 @@ def _page(job: JobRecord) -> None:
     )
 
 
-def _plots(statistics: StoredStatistics, job: JobRecord, setting: TuneParams) -> tuple[dict[str, TuneParams], str]:
+def _plots(found: Opened, job: JobRecord, setting: TuneParams) -> tuple[dict[str, TuneParams], str]:
     """Draws the view chosen of the setting and of A. What is shown, by name, and the view."""
+    statistics = found.statistics
     view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key="tuning_view", bind="query-params")
     a = kept_a()
     named = {"this setting" if a is None else "B, this setting": setting} | ({"A": a} if a is not None else {})
@@ -106,28 +107,18 @@ def _plots(statistics: StoredStatistics, job: JobRecord, setting: TuneParams) ->
         suggest_view(job.parameters(CalibrateSpec), setting, statistics.info.levels)
     else:
         effects = {
-            name: tune_effects.every_layer(statistics, job.key or "", variant, name, GROWING.get(view))
+            name: tune_effects.every_layer(statistics, found.key, variant, name, GROWING.get(view))
             for name, variant in named.items()
         }
         stacked = {name: tuning.together(layers) for name, layers in effects.items()}
         if view == "Masks":
             _changed(statistics, stacked)
         elif view == "Output error":
-            _errors(statistics, stacked)
+            _errors(found, stacked)
         else:
             _scores(statistics, effects)
-        _numbers(statistics, stacked)
+        _numbers(found, stacked)
     return named, view
-
-
-@st.cache_resource(show_spinner="Opening the statistics…", max_entries=2)
-def _open(path: str, key: str | None) -> StoredStatistics:
-    return statistics_file.open_statistics(Path(path))
-
-
-def _opened(job: JobRecord) -> StoredStatistics | None:
-    file = engine().result_file(job)
-    return None if file is None else _open(str(file), job.key)
 
 
 def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
@@ -183,12 +174,14 @@ def _problem(statistics: StoredStatistics, setting: TuneParams) -> str:
 # --- numbers ----------------------------------------------------------------------------------------------------
 
 
-def _numbers(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
+def _numbers(found: Opened, effects: dict[str, Effects]) -> None:
+    statistics = found.statistics
     for name, effect in effects.items():
         total: Total = tuning.total(effect, statistics.sizes)
         columns = st.columns(3)
         card(columns[0], f"Mask bits changed, {name}", f"{total.changed:.3%}", help=_SCORE)
-        card(columns[1], "Changed by another calibration seed", f"{total.floor:.3%}")
+        floor = f"{total.floor:.3%}" if statistics.has_floor else found.instead("seed_floor")
+        card(columns[1], "Changed by another calibration seed", floor)
         if statistics.has_grams:
             card(
                 columns[2],
@@ -199,7 +192,7 @@ def _numbers(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
                 delta_color="inverse",
             )
         else:
-            card(columns[2], "Mean output error", "not stored")
+            card(columns[2], "Mean output error", found.instead("heldout"))
 
 
 def _table(statistics: StoredStatistics, effects: dict[str, Effects]) -> pd.DataFrame:
@@ -225,19 +218,29 @@ def _short_names(statistics: StoredStatistics) -> list[str]:
 
 
 def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
+    beyond = statistics.has_floor
+    sentence = (
+        "How much more (red) or less (blue) the discount changes than another calibration seed does without one: the "
+        "share of weights whose kept-or-pruned decision differs, less that of two seeds."
+        if beyond
+        else "The share of weights whose kept-or-pruned decision differs from that without a discount. What another "
+        "calibration seed changes is not measured yet: without it this does not tell a discount from chance."
+    )
     shown = [
         grids.beyond(name, effect.changed, effect.floor, figures.spread_lines(effect.spread), "mask bits changed")
+        if beyond
+        else grids.Grid(name, effect.changed, figures.spread_lines(effect.spread))
         for name, effect in effects.items()
     ]
+    called = f"mask bits changed{', beyond another seed' if beyond else ''}"
     chart(
         "Mask bits changed by the discount, by layer and projection",
-        "How much more (red) or less (blue) the discount changes than another calibration seed does without one: "
-        "the share of weights whose kept-or-pruned decision differs, less that of two seeds.",
+        sentence,
         _SCORE,
-        grids.grids(shown, "mask bits changed, beyond another seed", _short_names(statistics), signed=True),
+        grids.grids(shown, called, _short_names(statistics), signed=beyond),
         "tuning_changed",
         _table(statistics, effects),
-        finding=_changed_in_words(statistics, effects),
+        finding=_changed_in_words(statistics, effects) if beyond else "",
     )
 
 
@@ -247,7 +250,11 @@ def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects])
     return reading("change against seeds", changed, next(iter(totals.values())).floor)
 
 
-def _errors(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
+def _errors(found: Opened, effects: dict[str, Effects]) -> None:
+    statistics = found.statistics
+    if "heldout" in statistics.missing:
+        st.info(f"The output error is {found.instead('heldout')}: it needs a run of the model on held-out text.")
+        return
     if not statistics.has_grams:
         st.info("Gram matrices of the held-out text were too large to store. Raise the room for squares to have them.")
         return

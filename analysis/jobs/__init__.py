@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from analysis.job_context import Context
 from analysis.jobs.ablation import ablate_set
-from analysis.jobs.calibration import calibrate
+from analysis.jobs.calibration import calibrate, heldout, seed_floor
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.importing import import_results
 from analysis.jobs.insights import ablate, alternatives, attention_map, geometry, lens
@@ -42,6 +42,7 @@ from analysis.jobs.summaries import (
     RecordSetSummary,
     RecordSummary,
     ReplaySummary,
+    StatisticsPartSummary,
     StudySummary,
     SuggestPartial,
     SuggestSummary,
@@ -60,6 +61,7 @@ from analysis.specs import (
     EvaluateSpec,
     FootprintSpec,
     GeometrySpec,
+    HeldoutSpec,
     ImportSpec,
     JobSpec,
     LensSpec,
@@ -69,6 +71,7 @@ from analysis.specs import (
     RecordSetSpec,
     RecordSpec,
     ReferenceSpec,
+    SeedFloorSpec,
     Spec,
     StudySpec,
     SuggestSpec,
@@ -162,6 +165,8 @@ JOBS: Registry[Job[Any, Any]] = Registry(
     Job("footprint", "Measure a footprint", footprint, FootprintSpec, FootprintSummary),
     Job("estimate", "Estimate a pruning", estimate, EstimateSpec, EstimateSummary, PrunePartial, short=True),
     Job("calibrate", "Store calibration statistics", calibrate, CalibrateSpec, CalibrateSummary),
+    Job("seed_floor", "Run another calibration seed", seed_floor, SeedFloorSpec, StatisticsPartSummary),
+    Job("heldout", "Run held-out text", heldout, HeldoutSpec, StatisticsPartSummary),
     # The answers of an evaluation and the trials of a search are found one by one: asking again goes on where it was.
     Job("evaluate", "Evaluate", evaluate, EvaluateSpec, EvaluateSummary, EvaluatePartial, stored=False, lasting=True),
     Job("import", "Import results of lm-eval", import_results, ImportSpec, ImportSummary, stored=False, lasting=True),

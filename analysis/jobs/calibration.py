@@ -1,7 +1,11 @@
-"""Storing what every setting of the discount is computed from."""
+"""Storing what every setting of the discount is computed from.
+
+The squares come first, as masks need nothing else; the floor and the held-out text, which take as long again, are jobs
+of their own.
+"""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,50 +16,42 @@ from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.pruning import model_to_prune
-from analysis.jobs.summaries import CalibrateSummary
-from analysis.specs import CalibrateSpec, CalibrationParams
+from analysis.jobs.summaries import CalibrateSummary, StatisticsPartSummary
+from analysis.specs import CalibrateSpec, CalibrationParams, HeldoutSpec, SeedFloorSpec
 from analysis.tuning import statistics_file as stored
 from analysis.tuning.bin_error import Probes, probe_settings
 from analysis.tuning.effects import EDGES
 
 if TYPE_CHECKING:
+    from analysis.calibration.runners import Runner
     from analysis.models.loaded import LoadedModel
-    from analysis.tuning.collect import Texts
+    from analysis.tuning.collect import CollectionPlan, Texts
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A model and the texts it is to read. memory: bytes that one batch's inputs may take. note: on the text."""
+
+    model: "LoadedModel"
+    mask_token: int
+    runner: "Runner"
+    memory: int
+    texts: "Texts"
+    collection: "CollectionPlan"
+    note: str
 
 
 def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary]:
-    """Runs the dense model over noised text and leaves one file of statistics. Raises UserError without a mask token,
-    and where not one sequence fits the byte budget.
+    """Runs the dense model over noised text and leaves one file of statistics, without its parts. Raises UserError
+    without a mask token, and where not one sequence fits the byte budget.
     """
-    model = model_to_prune(spec, context)
-    if model.architecture.mixture:
-        raise UserError(
-            f"{model.architecture.name} models are mixtures of experts, for which no statistics are stored, so their "
-            "discount is not tuned here. Prune with several discounts and compare, or choose another model."
-        )
-    if model.mask_token is None:
-        raise UserError(
-            f"Discounts are tuned on noised text, and this {model.architecture.name} model has no mask token. Choose a "
-            "diffusion model."
-        )
-    from analysis.calibration.noised_text import refuse_noise
-    from analysis.calibration.runners import Resident, Runner, Streamed
-    from analysis.machine.provenance import environment
-    from analysis.models.devices import free_bytes
-    from analysis.models.tokenizer import token_strings
-    from analysis.tuning.collect import fill, plan
-
-    refuse_noise(model, spec.calibration)
     started = time.perf_counter()
-    whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
-    memory = free_bytes(model.device.type) // 2
-    runner: Runner = Resident(model) if whole else Streamed(model, memory)
-    context.progress("calibration text")
-    texts, note = _texts(model, model.mask_token, spec)
-    collection = plan(runner, spec, texts.noised.shape[1], texts.noised.shape[2])
-    texts = replace(
-        texts, **{name: getattr(texts, name)[: collection.sequences] for name in ("clean", "noised", "other")}
-    )
+    prepared = _prepared(spec, context)
+    from analysis.machine.provenance import environment
+    from analysis.models.tokenizer import token_strings
+    from analysis.tuning.collect import fill
+
+    model, texts, collection = prepared.model, prepared.texts, prepared.collection
     names = token_strings(model.tokenizer, np.unique([*np.unique(texts.noised), *np.unique(texts.clean)]).tolist())
     params = spec.calibration
     info = stored.StatisticsInfo(
@@ -64,19 +60,20 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
         fingerprint=model.fingerprint,
         dtype=model.dtype,
         device=str(model.device),
-        mask_token=model.mask_token,
+        mask_token=prepared.mask_token,
         layers=model.geometry.layers,
         levels=tuple(noise_levels(params.diffusion_steps, params.step_interval)[::-1]),
         grouping=collection.grouping,
         scopes=collection.scopes,
         beside_clean=model.architecture.by_blocks,
+        apart=("seed_floor", "heldout") if collection.grams else ("seed_floor",),
         edges=EDGES,
         inputs=collection.inputs,
         outputs=collection.outputs,
         other_seed=_other(params, 1).seed,
         heldout_seed=_other(params, 2).seed,
         tokens=names,
-        notes=(*([note] if note else []), *collection.notes),
+        notes=(*([prepared.note] if prepared.note else []), *collection.notes),
         seconds=0.0,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment(),
@@ -90,6 +87,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
     # Its text is quoted once more in the file's header.
     room = 2 * len(info.model_dump_json()) + 1024 + 1024 * (len(probes.settings) if probes else 0)
     try:
+        runner, memory = prepared.runner, prepared.memory
         errors = fill(path, runner, collection, texts, room, params.seed, memory, probes, context.progress)
         done = {"bin_errors": tuple(errors), "seconds": time.perf_counter() - started}
         stored.finish(path, info.model_copy(update=done), room)
@@ -107,6 +105,82 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
         "fingerprint": model.fingerprint,
     }
     return Outcome(summary, path, key)
+
+
+def seed_floor(spec: SeedFloorSpec, context: Context) -> Outcome[StatisticsPartSummary]:
+    """Runs the dense model over noised text of another seed, as much as `calibrate` stores of its own, and leaves the
+    part of these statistics that the floor is computed from.
+    """
+    return _part("seed_floor", spec, context)
+
+
+def heldout(spec: HeldoutSpec, context: Context) -> Outcome[StatisticsPartSummary]:
+    """Runs the dense model over held-out noised text and leaves the part of statistics that output errors are computed
+    from. Raises UserError where that takes more than the byte budget allows.
+    """
+    return _part("heldout", spec, context)
+
+
+def _part(part: stored.Part, spec: SeedFloorSpec | HeldoutSpec, context: Context) -> Outcome[StatisticsPartSummary]:
+    started = time.perf_counter()
+    prepared = _prepared(spec, context)
+    from analysis.tuning.collect import fill_part, part_shapes
+
+    collection = prepared.collection
+    if part == "heldout" and not collection.grams:
+        raise UserError(collection.notes[-1])
+    noised = prepared.texts.heldout if part == "heldout" else prepared.texts.other
+    info = stored.PartInfo(part=part, spec=CalibrateSpec(**dict(spec)), fingerprint=prepared.model.fingerprint)
+    key = result_key(part, spec, prepared.model.fingerprint)
+    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    room = 2 * len(info.model_dump_json()) + 1024  # its text is quoted once more in the file's header
+    try:
+        arrays = stored.create(path, part_shapes(part, collection, noised.shape[1]), room)
+        fill_part(part, arrays, prepared.runner, noised, context.progress)
+        stored.finish(path, info, room)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    summary: StatisticsPartSummary = {
+        "sequences": len(noised),
+        "bytes": path.stat().st_size,
+        "seconds": round(time.perf_counter() - started, 3),
+        "fingerprint": prepared.model.fingerprint,
+    }
+    return Outcome(summary, path, key)
+
+
+def _prepared(spec: CalibrateSpec, context: Context) -> _Prepared:
+    """The model, the texts and how much of them is stored: the same for statistics and their parts. Raises UserError
+    for a model whose discount cannot be tuned, and where not one sequence fits the byte budget.
+    """
+    model = model_to_prune(spec, context)
+    if model.architecture.mixture:
+        raise UserError(
+            f"{model.architecture.name} models are mixtures of experts, for which no statistics are stored, so their "
+            "discount is not tuned here. Prune with several discounts and compare, or choose another model."
+        )
+    if model.mask_token is None:
+        raise UserError(
+            f"Discounts are tuned on noised text, and this {model.architecture.name} model has no mask token. Choose a "
+            "diffusion model."
+        )
+    from analysis.calibration.noised_text import refuse_noise
+    from analysis.calibration.runners import Resident, Runner, Streamed
+    from analysis.models.devices import free_bytes
+    from analysis.tuning.collect import plan
+
+    refuse_noise(model, spec.calibration)
+    whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
+    memory = free_bytes(model.device.type) // 2
+    runner: Runner = Resident(model) if whole else Streamed(model, memory)
+    context.progress("calibration text")
+    texts, note = _texts(model, model.mask_token, spec)
+    collection = plan(runner, spec, texts.noised.shape[1], texts.noised.shape[2])
+    texts = replace(
+        texts, **{name: getattr(texts, name)[: collection.sequences] for name in ("clean", "noised", "other")}
+    )
+    return _Prepared(model, model.mask_token, runner, memory, texts, collection, note)
 
 
 def _other(params: CalibrationParams, number: int) -> CalibrationParams:

@@ -18,9 +18,9 @@ from analysis.calibration.noise import why_steps_count_alike
 from analysis.errors import UserError
 from analysis.evaluation import comparing, results, significance
 from analysis.job_context import Context
-from analysis.jobs.calibration import calibrate
+from analysis.jobs.calibration import calibrate, heldout
 from analysis.jobs.evaluation import evaluate
-from analysis.jobs.outcome import result_key
+from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.pruning import prune
 from analysis.jobs.summaries import EvaluateSummary
 from analysis.machine import threads
@@ -32,13 +32,14 @@ from analysis.specs import (
     CalibrateSpec,
     DiscountParams,
     EvaluateSpec,
+    HeldoutSpec,
     ModelSpec,
     PruneSpec,
     StepParams,
     SuggestSpec,
 )
 from analysis.tuning import effects as tuning
-from analysis.tuning.statistics_file import open_statistics
+from analysis.tuning.statistics_file import StoredStatistics, joined, open_statistics
 
 Tell = Callable[[str], None]
 Facts = dict[str, Any]
@@ -90,7 +91,7 @@ class OutputError:
     def __init__(self, spec: SuggestSpec, content: str, context: Context, tell: Tell) -> None:
         self.notes: list[str] = []
         self._setting = spec.setting
-        self._statistics = open_statistics(_statistics(spec, content, context, tell))
+        self._statistics = _statistics(spec, content, context, tell)
         info = self._statistics.info
         if not self._statistics.has_grams:
             raise UserError(
@@ -160,20 +161,28 @@ def _instead() -> str:
     return f", or judge by {' or '.join(titles)}" if titles else ""
 
 
-def _statistics(spec: SuggestSpec, content: str, context: Context, tell: Tell) -> Path:
-    """The file of statistics: from the results where they are there, else made here once. content: the model's
-    fingerprint.
+def _statistics(spec: SuggestSpec, content: str, context: Context, tell: Tell) -> StoredStatistics:
+    """The statistics and their held-out part, where it fits. content: the model's fingerprint."""
+    asked = {"model": spec.model, **dict(spec.statistics)}
+    statistics = open_statistics(_left_by(calibrate, CalibrateSpec(**asked), content, context, tell))
+    if "heldout" not in statistics.missing:
+        return statistics
+    return joined(statistics, _left_by(heldout, HeldoutSpec(**asked), content, context, tell))
+
+
+def _left_by(
+    run: Callable[[Any, Context], Outcome[Any]], spec: CalibrateSpec, content: str, context: Context, tell: Tell
+) -> Path:
+    """The file that a job leaves, which has its function's name: from the results where it is there, else made here
+    once.
     """
-    statistics_spec = CalibrateSpec(model=spec.model, **dict(spec.statistics))
-    key = result_key("calibrate", statistics_spec, content)
+    key = result_key(run.__name__, spec, content)
     stored = context.stores.results.result(key)
     if stored is not None and stored.file is not None:
         return stored.file
     path = context.scratch / f"{key}.safetensors"
     if not path.is_file():
-        made = calibrate(
-            statistics_spec, _Part(context, context.scratch, lambda text: tell(f"storing statistics: {text}"))
-        ).file
+        made = run(spec, _Part(context, context.scratch, lambda text: tell(f"storing statistics: {text}"))).file
         assert made is not None
         made.replace(path)
     return path

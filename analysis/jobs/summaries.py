@@ -225,6 +225,15 @@ class CalibrateSummary(TypedDict):
     fingerprint: str
 
 
+class StatisticsPartSummary(TypedDict):
+    """What was run beside stored statistics. bytes: of the file."""
+
+    sequences: int
+    bytes: int
+    seconds: float
+    fingerprint: str
+
+
 class _Compared(TypedDict):
     """Scores, differences and their tests. restored: answers that were known before. end: the file's last line."""
 

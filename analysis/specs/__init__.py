@@ -85,7 +85,7 @@ from analysis.specs.sweep import (
     without_seed,
 )
 from analysis.specs.targets import INTERVENTIONS, TARGETS, Intervention, Target
-from analysis.specs.tuning import PRESETS, CalibrateSpec, StatisticsParams, TuneParams
+from analysis.specs.tuning import PRESETS, CalibrateSpec, HeldoutSpec, SeedFloorSpec, StatisticsParams, TuneParams
 
 __all__ = [
     "ALLOCATIONS",
@@ -134,6 +134,7 @@ __all__ = [
     "FootprintSpec",
     "GeometrySpec",
     "Grid",
+    "HeldoutSpec",
     "ImportSpec",
     "Insight",
     "InspectParams",
@@ -160,6 +161,7 @@ __all__ = [
     "Replay",
     "SDARSampling",
     "Sampling",
+    "SeedFloorSpec",
     "SetParams",
     "SinkDefinition",
     "SinkParams",

@@ -53,7 +53,15 @@ class StatisticsParams(Spec):
 
 
 class CalibrateSpec(StatisticsParams, JobSpec):
-    """Run the dense model on noised text and store what every setting of the discount is computed from."""
+    """Run the dense model on noised text and store what every setting's scores and masks are computed from."""
+
+
+class SeedFloorSpec(CalibrateSpec):
+    """Run the dense model on the text of another calibration seed, for the floor of what a discount changes."""
+
+
+class HeldoutSpec(CalibrateSpec):
+    """Run the dense model on text that no score has seen, for the output error."""
 
 
 class TuneParams(StepParams):

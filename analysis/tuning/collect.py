@@ -1,10 +1,10 @@
-"""Fills the file of stored statistics: the dense model over noised text.
+"""What is stored of the dense model over noised text: the file of squares, and of other texts what stands beside it.
 
 A batch's attention mass is known after its last layer, and bins are ranges of it. So its block inputs are kept until
 then where they fit: one forward; else the model runs twice. Shapes as in `analysis.tuning.effects`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,8 +42,8 @@ GRAM_SHARE = 0.5  # of the byte budget that Gram matrices may take beside the sq
 
 @dataclass(frozen=True)
 class Texts:
-    """Token rows (N, text), and noised ones (N, T, S): to be stored, of another seed, and held out. S is twice the
-    text where noised text is read beside its clean copy.
+    """Token rows (N, text), and noised ones (N, T, S): whose squares are stored, of another seed, and held out. S is
+    twice the text where noised text is read beside its clean copy.
     """
 
     clean: np.ndarray
@@ -155,9 +155,7 @@ def shapes(collection: CollectionPlan, texts: Texts, layers: int) -> stored.Shap
         for name, width in widths.items():
             for scope in collection.stored_scopes:
                 made[f"squares.{scope}.{layer}.{name}"] = ((sequences, levels, collection.groups, width), np.float32)
-            made[f"plain.{layer}.{name}"] = made[f"other.{layer}.{name}"] = ((levels, width), np.float64)
-            if collection.grams:
-                made[f"gram.{layer}.{name}"] = ((width, width), np.float32)
+            made[f"plain.{layer}.{name}"] = ((levels, width), np.float64)
         every = sum(rows * widths[collection.inputs[name]] for name, rows in outputs.items()) <= ALL_ROWS
         for name, rows in outputs.items():
             kept = rows if every else min(rows, SAMPLED_ROWS)
@@ -177,9 +175,9 @@ def fill(
     probes: Probes | None,
     told: Callable[[str, int, int], None],
 ) -> list[BinError]:
-    """Writes every array of a new file. memory: bytes that one batch's inputs may take, else the model runs twice.
-    probes: settings on which bins are held against the exact masks, which is returned. told: phase, and batches done of
-    those planned.
+    """Writes every array of a new file; `texts` are its clean and noised ones. memory: bytes that one batch's
+    inputs may take, else the model runs twice. probes: settings on which bins are held against the exact masks,
+    which is returned. told: phase, and batches done of those planned.
     """
     layers = runner.model.geometry.layers
     arrays = stored.create(path, shapes(collection, texts, layers), info_bytes)
@@ -222,28 +220,53 @@ def fill(
             keep_mass(level, rows, mass)
         _each_input(runner, texts.noised, "activations", squares, told)
     _plain(arrays, collection, told)
+    # x² has no sign: its sums, ω = 1, are finite only where every square is.
+    _require_finite({name: array for name, array in arrays.items() if not name.startswith("squares.")})
+    if probes is None:
+        return []
+    told("error of the bins", 0, 0)
+    return probes.errors(_layers(arrays, collection), arrays["mass"], EDGES, collection.scopes)
+
+
+def part_shapes(part: stored.Part, collection: CollectionPlan, levels: int) -> stored.Shapes:
+    """Every tensor of a part's file."""
+    widths = {f"{layer}.{name}": width for layer, of in enumerate(collection.widths) for name, width in of.items()}
+    if part == "seed_floor":
+        return {f"other.{name}": ((levels, width), np.float64) for name, width in widths.items()}
+    return {f"gram.{name}": ((width, width), np.float32) for name, width in widths.items()}
+
+
+@torch.no_grad()
+def fill_part(
+    part: stored.Part,
+    arrays: Mapping[str, np.ndarray],
+    runner: Runner,
+    noised: np.ndarray,
+    told: Callable[[str, int, int], None],
+) -> None:
+    """Fills the zeros of a part's new file from noised text (N, T, S). told: as of `fill`."""
 
     def other(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
         norms = given.float().square().sum(dim=1).sqrt().cpu().numpy().astype(np.float64)
         counts = np.array([len(members) for members in rows.members])
         arrays[f"other.{layer}.{name}"][level] += counts @ norms
 
-    _each_input(runner, texts.other, "another calibration seed", other, told)
-
     def gram(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
         counts = torch.tensor([len(members) for members in rows.members], dtype=torch.float32, device=given.device)
         flat = (given.float() * counts.sqrt()[:, None, None]).flatten(0, -2)
         arrays[f"gram.{layer}.{name}"][:] += (flat.T @ flat).cpu().numpy()
 
-    if collection.grams:
-        _each_input(runner, texts.heldout, "held-out text", gram, told)
+    if part == "seed_floor":
+        _each_input(runner, noised, "another calibration seed", other, told)
+    else:
+        _each_input(runner, noised, "held-out text", gram, told)
+    _require_finite(arrays)
+
+
+def _require_finite(arrays: Mapping[str, np.ndarray]) -> None:
     for array in arrays.values():
         if array.dtype != np.int32 and not np.isfinite(array).all():
             raise UserError("Activations or weights are not finite (NaN or infinite). Run in float32.")
-    if probes is None:
-        return []
-    told("error of the bins", 0, 0)
-    return probes.errors(_layers(arrays, collection), arrays["mass"], EDGES, collection.scopes)
 
 
 def _layers(arrays: dict[str, np.ndarray], collection: CollectionPlan) -> list[LayerStatistics]:

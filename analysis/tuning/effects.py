@@ -171,8 +171,9 @@ class LayerStatistics:
     """What is stored of one layer. Inputs go by the name of the first projection that reads them.
 
     inputs: projection -> its input. squares: input -> X² (N, T, B, F). plain, other_seed: input -> `scores_by_step`
-    with ω = 1 (T, F), of these sequences and of another calibration seed's. weights: projection -> W (R, F) float32,
-    all rows or some of `outputs`. grams: input -> held-out XᵀX (F, F) float32; empty where too large to store.
+    with ω = 1 (T, F), of these sequences and of another calibration seed's, empty where that was not run. weights:
+    projection -> W (R, F) float32, all rows or some of `outputs`. grams: input -> held-out XᵀX (F, F) float32; empty
+    where there are none.
     """
 
     inputs: Mapping[str, str]
@@ -189,8 +190,9 @@ class LayerEffect:
     """What a setting does to one layer, beside ω = 1. By projection, in the order of `LayerStatistics.inputs`.
 
     changed: share of mask bits that differ; spread: half the width of its 95 % interval, 0 where every row is stored.
-    floor: the share that differs between two calibration seeds, both with ω = 1. error, plain_error: of the outputs,
-    NaN without Gram matrices. shifts: input -> s/s₁ of each feature, divided by their median, less 1, (F,).
+    floor: the share that differs between two calibration seeds, both with ω = 1, NaN without the other one. error,
+    plain_error: of the outputs, NaN without Gram matrices. shifts: input -> s/s₁ of each feature, divided by their
+    median, less 1, (F,).
     """
 
     changed: np.ndarray
@@ -204,7 +206,7 @@ class LayerEffect:
 @dataclass(frozen=True)
 class Plain:
     """ω = 1 in one layer, which discounts are held against. By projection: masks (R, F), floor, error, energy ‖WX‖²;
-    by input: scores (F,). Both errors are NaN without Gram matrices.
+    by input: scores (F,). The floor is NaN without another seed, both errors are without Gram matrices.
     """
 
     scores: dict[str, np.ndarray]
@@ -224,7 +226,9 @@ def plain_layer(layer: LayerStatistics, steps: np.ndarray, sparsity: float) -> P
     for name, given in layer.inputs.items():
         weight, gram = layer.weights[name], layer.grams.get(given)
         masks[name] = pruned_mask(weight, scores[given], sparsity)
-        floor[name] = float((masks[name] != pruned_mask(weight, other[given], sparsity)).mean())
+        floor[name] = np.nan
+        if given in other:
+            floor[name] = float((masks[name] != pruned_mask(weight, other[given], sparsity)).mean())
         energy[name] = np.nan if gram is None else output_energy(weight, gram)
         error[name] = np.nan if gram is None else output_error(weight, masks[name], gram, energy[name])
     return Plain(scores, masks, floor, error, energy)
@@ -313,7 +317,9 @@ def together(effects: list[LayerEffect], layers: int = 0) -> Effects:
 
 @dataclass(frozen=True)
 class Total:
-    """Over all projections: shares of all mask bits, and means of the output errors (NaN without Gram matrices)."""
+    """Over all projections: shares of all mask bits (the floor is NaN without another seed), and means of the output
+    errors (NaN without Gram matrices).
+    """
 
     changed: float
     floor: float

@@ -4,14 +4,17 @@ One safetensors file, written and read in place, so that neither side ever holds
 
 S: positions a forward sees, which is the text, or the noised text and after it its clean copy (`beside_clean`).
 Tensors: `tokens` (N, text), `noised` (N, T, S), `mass` (N, T, L, S); by layer and input `squares.SCOPE.LAYER.INPUT`
-(N, T, B, F), `plain.LAYER.INPUT` and `other.LAYER.INPUT` (T, F), `gram.LAYER.INPUT` (F, F); by layer and projection
-`weight.LAYER.PROJECTION` (R, F). SCOPE is `any` where squares are stored by token.
+(N, T, B, F), `plain.LAYER.INPUT` (T, F); by layer and projection `weight.LAYER.PROJECTION` (R, F). SCOPE is `any` where
+squares are stored by token.
+
+What other texts give stands in files of their own, its parts, as they take as long again: `other.LAYER.INPUT` (T, F),
+`gram.LAYER.INPUT` (F, F). Files of earlier versions hold them as well.
 """
 
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -28,6 +31,10 @@ FIRST_EDGES = tuple(step / 10 for step in range(63))
 """Edges of the bins in files that do not name theirs: all z below 0 share a bin."""
 
 FORMAT: Final = "sinkscope-statistics-1"
+PART_FORMAT: Final = "sinkscope-statistics-part-1"
+Part = Literal["seed_floor", "heldout"]
+PARTS: Mapping[Part, str] = {"seed_floor": "other", "heldout": "gram"}
+"""What may stand in a file of its own, by the job that writes it, and what the names of its tensors begin with."""
 ANY = "any"
 _TYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32}
 _CODES = {np.dtype(kind): code for code, kind in _TYPES.items()}
@@ -41,8 +48,9 @@ class StatisticsInfo(BaseModel):
     levels: the noise step t of each level, from the least noise up. inputs: projection -> the input it reads. outputs:
     projection -> rows of the whole matrix, by layer. tokens: text of every token id that occurs. other_seed,
     heldout_seed: of the text for the floor and for the Gram matrices. beside_clean: whether noised text is followed by
-    its clean copy, as families trained block by block read it. edges: of z, between bins. bin_errors: what bins say of
-    some settings beside the exact masks; none where squares are stored by token.
+    its clean copy, as families trained block by block read it. apart: the parts that stand in files of their own.
+    edges: of z, between bins. bin_errors: what bins say of some settings beside the exact masks; none where squares are
+    stored by token.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +67,7 @@ class StatisticsInfo(BaseModel):
     grouping: Literal["tokens", "bins"]
     scopes: tuple[str, ...]
     beside_clean: bool = False
+    apart: tuple[Part, ...] = ()
     edges: tuple[float, ...] = FIRST_EDGES
     bin_errors: tuple[BinError, ...] = ()
     inputs: dict[str, str]
@@ -72,9 +81,22 @@ class StatisticsInfo(BaseModel):
     environment: dict[str, Any]
 
 
+class PartInfo(BaseModel):
+    """What a part belongs to: the statistics asked for alike, of the same model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["sinkscope-statistics-part-1"] = PART_FORMAT
+    part: Part
+    spec: CalibrateSpec
+    fingerprint: str
+
+
 @dataclass(frozen=True)
 class StoredStatistics:
-    """An open file. arrays: by tensor name, read from the disk where they are looked at."""
+    """An open file, and the parts that were joined to it. arrays: by tensor name, read from the disk where they are
+    looked at.
+    """
 
     info: StatisticsInfo
     arrays: Mapping[str, np.ndarray]
@@ -85,9 +107,22 @@ class StoredStatistics:
         return self.arrays["mass"]
 
     @property
+    def has_floor(self) -> bool:
+        """Whether it can be told what another calibration seed changes."""
+        return self._has("seed_floor")
+
+    @property
     def has_grams(self) -> bool:
         """Whether the output error can be told."""
-        return any(name.startswith("gram.") for name in self.arrays)
+        return self._has("heldout")
+
+    @property
+    def missing(self) -> tuple[Part, ...]:
+        """The parts that stand in files of their own and are not joined."""
+        return tuple(part for part in self.info.apart if not self._has(part))
+
+    def _has(self, part: Part) -> bool:
+        return any(name.startswith(f"{PARTS[part]}.") for name in self.arrays)
 
     @property
     def sizes(self) -> np.ndarray:
@@ -166,7 +201,7 @@ def create(path: Path, shapes: Shapes, info_bytes: int) -> dict[str, np.ndarray]
     return _mapped(path, header, 8 + len(text), "r+")
 
 
-def finish(path: Path, info: StatisticsInfo, info_bytes: int) -> None:
+def finish(path: Path, info: StatisticsInfo | PartInfo, info_bytes: int) -> None:
     """Writes what the file is about into the room kept for it."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
@@ -182,18 +217,48 @@ def finish(path: Path, info: StatisticsInfo, info_bytes: int) -> None:
 def open_statistics(path: Path) -> StoredStatistics:
     """Opens a file. Raises UserError for one that is damaged, hostile or something else."""
     try:
-        with safe_open(path, "numpy") as handle:  # checks that every tensor lies inside the file
-            info = StatisticsInfo.model_validate_json((handle.metadata() or {}).get("sinkscope", ""))
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(size))
-        statistics = StoredStatistics(info, _mapped(path, header, 8 + size, "r"))
+        text, arrays = _read(path)
+        statistics = StoredStatistics(StatisticsInfo.model_validate_json(text), arrays)
         _check(statistics)
     except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
         raise UserError(
             f"'{path.name}' holds no statistics that can be read: it is damaged or something else. Calibrate again."
         ) from error
     return statistics
+
+
+def joined(statistics: StoredStatistics, path: Path) -> StoredStatistics:
+    """Statistics with a part from its file. Raises UserError for one that is damaged, hostile or of others."""
+    try:
+        text, arrays = _read(path)
+        info = PartInfo.model_validate_json(text)
+        if _asked(info) != _asked(statistics.info):
+            raise ValueError("it belongs to other statistics")
+        own = {name: array for name, array in arrays.items() if name.startswith(f"{PARTS[info.part]}.")}
+        whole = replace(statistics, arrays={**statistics.arrays, **own})
+        _check(whole)
+        if info.part in whole.missing:
+            raise ValueError("it is empty")
+    except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
+        raise UserError(
+            f"'{path.name}' is no part of these statistics: it is damaged or something else. Calibrate again."
+        ) from error
+    return whole
+
+
+def _asked(info: StatisticsInfo | PartInfo) -> tuple[str, dict[str, Any]]:
+    """Of which model, wherever it lies, what was asked."""
+    return info.fingerprint, info.spec.model_dump(mode="json", exclude={"model"})
+
+
+def _read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
+    """What a file is about, and its arrays. Raises SafetensorError where a tensor lies outside of it."""
+    with safe_open(path, "numpy") as handle:
+        text = (handle.metadata() or {}).get("sinkscope", "")
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    return text, _mapped(path, header, 8 + size, "r")
 
 
 def _mapped(path: Path, header: Mapping[str, Any], start: int, mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
@@ -222,9 +287,13 @@ def _check(statistics: StoredStatistics) -> None:
     for layer in range(info.layers):
         for name, given in info.inputs.items():
             features = arrays[f"weight.{layer}.{name}"].shape[1]
-            squares = [arrays[f"squares.{scope}.{layer}.{given}"].shape for scope in scopes]
-            sums = [arrays[f"{kind}.{layer}.{given}"].shape for kind in ("plain", "other")]
-            if any(shape != (*mass[:2], groups, features) for shape in squares) or any(
-                shape != (mass[1], features) for shape in sums
-            ):
+            expected: dict[str, tuple[int, ...]] = {
+                f"squares.{scope}.{layer}.{given}": (*mass[:2], groups, features) for scope in scopes
+            }
+            expected[f"plain.{layer}.{given}"] = (mass[1], features)
+            if statistics.has_floor or "seed_floor" not in info.apart:
+                expected[f"other.{layer}.{given}"] = (mass[1], features)
+            if statistics.has_grams:
+                expected[f"gram.{layer}.{given}"] = (features, features)
+            if any(arrays[name].shape != shape for name, shape in expected.items()):
                 raise ValueError(f"the squares of layer {layer}, {given} do not fit its weights")

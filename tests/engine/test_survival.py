@@ -29,6 +29,7 @@ from analysis.specs import (
     EstimateSpec,
     FootprintSpec,
     GeometrySpec,
+    HeldoutSpec,
     LensSpec,
     LLaDASampling,
     LoadSpec,
@@ -38,6 +39,7 @@ from analysis.specs import (
     RecordSetSpec,
     RecordSpec,
     ReferenceSpec,
+    SeedFloorSpec,
     SinkParams,
 )
 from cache.store import Store
@@ -384,6 +386,8 @@ def test_weights_of_the_resident_model_are_as_before_after_any_job(engine, tmp_p
         "prune": PruneSpec(model=CPU, method="sparsegpt", calibration=little),
         "estimate": EstimateSpec(model=CPU, method="sink-wanda", calibration=little),
         "calibrate": CalibrateSpec(model=CPU, calibration=little),
+        "seed_floor": SeedFloorSpec(model=CPU, calibration=little),
+        "heldout": HeldoutSpec(model=CPU, calibration=little),
         "dense_statistics": DenseStatisticsSpec(model=CPU, calibration=little),
         "paced": PacedSpec(tag="weights", steps=2, load=True),
         "broken": OneSpec(tag="weights"),

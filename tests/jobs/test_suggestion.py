@@ -25,14 +25,14 @@ from analysis.specs import (
     SuggestSpec,
     TuneParams,
 )
+from analysis.tuning import collect
 from analysis.tuning import effects as tuning
 from analysis.tuning.search_space import Search, space
-from analysis.tuning.statistics_file import open_statistics
 from docs.parameters import document
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, tiny_llada
 from tests.jobs import added_objective
-from tests.tuning.test_tuning import token_file
+from tests.tuning.exact import calibrated, token_file
 
 NAMES = ("sink_std", "sink_alpha", "alpha_unit", "discount_strength")
 
@@ -104,14 +104,19 @@ def test_importance_waits_for_trials_and_is_silent_where_all_are_alike():
 # --- the job, by output error -----------------------------------------------------------------------------------
 
 
+def test_a_search_runs_held_out_text_and_no_other_seed(spec, tmp_path, monkeypatch):
+    run, fill_part = [], collect.fill_part
+    monkeypatch.setattr(collect, "fill_part", lambda part, *rest: (run.append(part), fill_part(part, *rest)))
+    suggested(spec(trials=11), tmp_path / "job")
+    assert run == ["heldout"]
+
+
 def test_every_trial_is_the_error_of_its_setting(spec, tmp_path):
     asked = spec(searched=(*NAMES, "sink_scope"), setting=TuneParams(sparsity=0.4, step_weighting="noisy"))
     summary = suggested(asked, tmp_path / "job")
     assert [row["name"] for row in summary["trials"][:2]] == ["published", "no discount"]
     assert len(summary["trials"]) == 14 and set(summary["searched"]) == set(asked.searched)
-    statistics = open_statistics(
-        JOBS["calibrate"].run(CalibrateSpec(model=asked.model, **dict(asked.statistics)), QuietContext(tmp_path)).file
-    )
+    statistics = calibrated(CalibrateSpec(model=asked.model, **dict(asked.statistics)), tmp_path)
     steps = step_weights(statistics.info.levels, 50, asked.setting)
     for row in summary["trials"][::4]:
         discount = DiscountParams(**row["discount"])

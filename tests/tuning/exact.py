@@ -13,7 +13,7 @@ from analysis.pruning.wanda import wanda_score
 from analysis.sinks.discount import step_weights
 from analysis.specs import DiscountParams
 from analysis.tuning import effects
-from analysis.tuning.statistics_file import open_statistics
+from analysis.tuning.statistics_file import joined, open_statistics
 from tests.helpers import QuietContext
 
 DISCOUNTS = {
@@ -28,8 +28,12 @@ SPARSITY = 0.5
 
 
 def calibrated(spec, folder):
-    """The statistics a job leaves."""
-    return open_statistics(JOBS["calibrate"].run(spec, QuietContext(folder)).file)
+    """The statistics that a job leaves, with the parts that others do."""
+    statistics = open_statistics(JOBS["calibrate"].run(spec, QuietContext(folder)).file)
+    for part in statistics.missing:
+        of_part = JOBS[part].spec(**dict(spec))
+        statistics = joined(statistics, JOBS[part].run(of_part, QuietContext(folder)).file)
+    return statistics
 
 
 def token_file(path, rows, length, vocabulary=250, seed=0):

@@ -28,15 +28,17 @@ from analysis.specs import (
     CalibrateSpec,
     CalibrationParams,
     DiscountParams,
+    HeldoutSpec,
     ModelSpec,
     PruneSpec,
+    SeedFloorSpec,
     StepParams,
     TuneParams,
 )
 from analysis.tuning import effects
 from analysis.tuning.bin_error import GENTLE, PROBES, random_settings, shares
 from analysis.tuning.collect import chosen_rows, plan
-from analysis.tuning.statistics_file import FIRST_EDGES, create, finish, open_statistics
+from analysis.tuning.statistics_file import FIRST_EDGES, create, finish, joined, open_statistics
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
 from tests.tuning.exact import DISCOUNTS, SPARSITY, calibrated, changes, check_changes, token_file
@@ -285,6 +287,44 @@ def test_a_damaged_file_is_refused_with_a_sentence(stored, damage, tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match="Calibrate again"):
         open_statistics(path)
+
+
+def test_a_file_of_an_earlier_version_holds_its_parts_itself(stored, tmp_path):
+    statistics, path = stored[0], tmp_path / "earlier.safetensors"
+    shapes = {name: (array.shape, array.dtype.type) for name, array in statistics.arrays.items()}
+    for name, array in create(path, shapes, 2**16).items():
+        array[...] = statistics.arrays[name]
+    told = statistics.info.model_dump(mode="json", exclude={"apart"})
+    finish(path, type(statistics.info).model_validate(told), 2**16)
+    earlier = open_statistics(path)
+    assert earlier.missing == () and earlier.has_floor and earlier.has_grams
+    ours, theirs = (effect(each, 1, TuneParams()) for each in (statistics, earlier))
+    assert np.array_equal(ours.floor, theirs.floor) and np.array_equal(ours.error, theirs.error)
+
+
+def test_masks_need_no_part_and_floor_and_error_are_none_without(stored, tmp_path):
+    whole = stored[0]
+    alone = open_statistics(JOBS["calibrate"].run(whole.info.spec, QuietContext(tmp_path)).file)
+    assert alone.missing == ("seed_floor", "heldout") and not alone.has_floor and not alone.has_grams
+    ours, theirs = (effect(each, 1, TuneParams()) for each in (whole, alone))
+    assert np.array_equal(ours.changed, theirs.changed) and theirs.changed.any()
+    assert np.isnan(theirs.floor).all() and np.isnan(theirs.error).all() and not np.isnan(ours.floor).any()
+
+
+def test_a_part_of_other_statistics_or_a_damaged_one_is_refused(stored, tmp_path):
+    spec = stored[0].info.spec
+    alone = open_statistics(JOBS["calibrate"].run(spec, QuietContext(tmp_path)).file)
+    part = JOBS["heldout"].run(HeldoutSpec(**dict(spec)), QuietContext(tmp_path)).file
+    assert joined(alone, part).has_grams
+    other = spec.model_copy(update={"calibration": spec.calibration.model_copy(update={"seed": 5})})
+    unlike = JOBS["seed_floor"].run(SeedFloorSpec(**dict(other)), QuietContext(tmp_path)).file
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(part.read_bytes()[:-5])
+    misnamed = tmp_path / "misnamed.safetensors"
+    misnamed.write_bytes(part.read_bytes().replace(b'"gram.1', b'"grum.1'))
+    for path in (unlike, cut, misnamed):
+        with pytest.raises(UserError, match="no part of these statistics"):
+            joined(alone, path)
 
 
 def test_writing_and_opening_a_file_leaves_no_handle_open(stored, tmp_path):

@@ -143,5 +143,9 @@ def test_statistics_are_stored_when_asked_by_hand_and_found_by_a_link():
     assert len(engine().jobs("calibrate")) == 1
     assert engine().wait(job.id, 300).state == "done", engine().job(job.id).reason
     assert "Nothing is stored" not in texts(running.run())
+    assert not engine().jobs("seed_floor"), "a link follows, and asks nothing of its own"
+    test.run()
+    parts = [engine().wait(engine().jobs(part)[0].id, 300) for part in ("seed_floor", "heldout")]
+    assert [job.state for job in parts] == ["done", "done"]
     assert "Nothing is stored" not in texts(app("pages/tuning.py", **query))
     assert len(engine().jobs("calibrate")) == 1

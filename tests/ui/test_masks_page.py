@@ -11,7 +11,15 @@ from analysis.models.checkpoint import find, fingerprint
 from analysis.models.load import load
 from analysis.pruned import compare, masks_file
 from analysis.pruning.pipeline import prune
-from analysis.specs import CalibrateSpec, CalibrationParams, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
+from analysis.specs import (
+    CalibrateSpec,
+    CalibrationParams,
+    LLaDASampling,
+    ModelSpec,
+    PruneSpec,
+    RecordSpec,
+    SeedFloorSpec,
+)
 from pages.parts.session import engine
 from tests.conftest import GOLDEN
 from tests.helpers import fresh_context, save_pruned
@@ -297,8 +305,10 @@ def test_without_another_seed_the_floor_is_taken_from_the_statistics_of_tuning()
     names = {str(folder): name for name, folder in engine().pruned_models(masks_alone=True).items()}
     first, second = (names[folder] for folder in folders)
     assert open_page(first=first, second=second).button(key="masks_measure_floor")
-    stored = engine().submit("calibrate", CalibrateSpec(calibration=small, heldout=1))
-    assert engine().wait(stored.id, 300).state == "done"
+    spec = CalibrateSpec(calibration=small, heldout=1)
+    assert engine().wait(engine().submit("calibrate", spec).id, 300).state == "done"
+    assert open_page(first=first, second=second).button(key="masks_measure_floor"), "the other seed was not run yet"
+    assert engine().wait(engine().submit("seed_floor", SeedFloorSpec(**dict(spec))).id, 300).state == "done"
     test = open_page(first=first, second=second)
     said = texts(test)
     assert "Calibration seeds 7 and 8, without a discount, from the statistics" in said

@@ -8,7 +8,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from analysis.__main__ import main
-from analysis.jobs import known_key
+from analysis.jobs import JOBS, known_key
 from analysis.pruned.report_file import read_report
 from analysis.sinks import discount
 from analysis.sinks.discount import step_weights
@@ -31,7 +31,7 @@ from analysis.specs.tuning import DiscountPreset
 from analysis.tuning import effects as tuning
 from analysis.tuning.bin_error import shares
 from analysis.tuning.search_space import space
-from analysis.tuning.statistics_file import open_statistics
+from analysis.tuning.statistics_file import joined, open_statistics
 from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.tuning import effects as tune_effects
@@ -54,9 +54,18 @@ QUERY = {
 
 @pytest.fixture(scope="module")
 def statistics():
-    record = engine().wait(engine().submit("calibrate", SPEC).id, 300)
+    statistics = open_statistics(stored("calibrate", SPEC))
+    assert statistics.missing == ("seed_floor", "heldout")
+    for part in statistics.missing:
+        statistics = joined(statistics, stored(part, SPEC))
+    return statistics
+
+
+def stored(kind, spec):
+    """The file that a job leaves; parts of statistics are asked as they are."""
+    record = engine().wait(engine().submit(kind, JOBS[kind].spec(**dict(spec))).id, 300)
     assert record.state == "done", record.reason
-    return open_statistics(engine().result(record).file)
+    return engine().result(record).file
 
 
 def page(**query):
@@ -85,6 +94,36 @@ def test_without_statistics_the_page_offers_to_store_them():
     test = check(app("pages/tuning.py", calibrate_samples="7", calibrate_seq_len="16"))
     assert "Nothing is stored" in texts(test)
     assert test.button(key="tuning_calibrate")
+
+
+def test_masks_are_shown_before_the_floor_and_the_output_error_are_there():
+    """Of what is not there yet no sentence is said, no number shown; it comes when its job is done."""
+    spec = SPEC.model_copy(update={"calibration": SPEC.calibration.model_copy(update={"seed": 9})})
+    query = {**QUERY, "calibrate_seed": "9"}
+    file = stored("calibrate", spec)
+    test = check(app("pages/tuning.py", **query))
+    changed = f"{total(open_statistics(file), TuneParams()).changed:.3%}"
+    assert [card.value for card in test.metric] == [changed, "not measured", "not measured"]
+    assert len(test.get("plotly_chart")) == 1 and "does not tell a discount from chance" in texts(test)
+    assert "what another calibration seed changes (" not in texts(test)
+    assert not engine().jobs("seed_floor") or all(
+        job.spec["calibration"]["seed"] != 9 for job in engine().jobs("seed_floor")
+    ), "a link runs nothing"
+    check(test.segmented_control(key="tuning_view").set_value("Output error").run())
+    assert "The output error is not measured" in texts(test) and not test.get("plotly_chart")
+    test.segmented_control(key="tuning_view").set_value("Masks").run()
+
+    much = spec.calibration.model_copy(update={"samples": 100, "seq_len": 64})
+    ahead = engine().submit("calibrate", spec.model_copy(update={"calibration": much}))  # so that the parts wait
+    check(test.button(key="offer_seed_floor_").click().run())
+    assert [card.value for card in test.metric] == [changed, "being measured", "being measured"]
+    engine().cancel(ahead.id)
+    whole = joined(joined(open_statistics(file), stored("seed_floor", spec)), stored("heldout", spec))
+    expected = total(whole, TuneParams())
+    check(test.run())
+    assert [card.value for card in test.metric] == [changed, f"{expected.floor:.3%}", f"{expected.error:.3%}"]
+    assert "does not tell" not in texts(test) and "what another calibration seed changes (" in texts(test)
+    assert not any(button.key.startswith("offer_") for button in test.button)
 
 
 def test_a_model_that_writes_left_to_right_is_told_why_not():

@@ -19,6 +19,7 @@ from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, titles_
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, model_in_use, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal
+from pages.parts.tuning.statistics import with_floor
 
 _BOTH, _FLOOR = "masks_both", "masks_floor"
 AUTOMATIC, CHOSEN = "automatic", "two runs of my choice"
@@ -237,10 +238,13 @@ def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
         try:
             info = measures.statistics_info(job.key, file)
             run = next((run for run in (second, first) if serves(info, run.run)), None)
-            floor = None if run is None else measures.floor_of_statistics(run, job.key, file)
+            statistics = None if run is None else with_floor(job)
+            if run is None or statistics is None:
+                continue
+            floor = measures.floor_of_statistics(run, job.key, statistics)
         except EXPECTED:  # damaged ones are said on Tuning
             continue
-        if run is None or floor is None or floor.names != run.masks.names:
+        if floor is None or floor.names != run.masks.names:
             continue
         st.caption(
             f"Calibration seeds {info.spec.calibration.seed:d} and {info.other_seed:d}, without a discount, from the "

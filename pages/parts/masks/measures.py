@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.pruned import compare as masks
 from analysis.pruned import masks_file
 from analysis.tuning.seed_floor import seed_floor
-from analysis.tuning.statistics_file import StatisticsInfo, open_statistics
+from analysis.tuning.statistics_file import StatisticsInfo, StoredStatistics, open_statistics
 from pages.parts.masks.pruned_models import BY_STAMP, Pruned
 
 
@@ -23,10 +23,10 @@ def compared(first: Pruned, second: Pruned) -> masks.Comparison:
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Computing what another seed changes…")
-def floor_of_statistics(run: Pruned, key: str, _file: Path) -> masks.Comparison | None:
+def floor_of_statistics(run: Pruned, key: str, _statistics: StoredStatistics) -> masks.Comparison | None:
     """Two calibration seeds of a run's pruning without its discount, from statistics that serve it. key: of these."""
     geometry = run.masks.geometry
-    return seed_floor(open_statistics(_file), run.run, geometry.heads, geometry.kv_heads)
+    return seed_floor(_statistics, run.run, geometry.heads, geometry.kv_heads)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -1,14 +1,22 @@
-"""The statistics that the tuning page stands on: found in the store, or made by a job once asked for."""
+"""The statistics that the tuning page stands on: found in the store, or made by jobs once asked for.
+
+The squares come first, and the page is drawn with them; their parts, which take as long again, while it is looked at.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 from pydantic import ValidationError
 
 from analysis.engine import JobRecord
-from analysis.jobs import known_key
+from analysis.jobs import JOBS, known_key
 from analysis.models.checkpoint import Checkpoint, find
 from analysis.specs import CalibrateSpec, CalibrationParams, sentence
+from analysis.tuning import statistics_file
+from analysis.tuning.statistics_file import Part, StoredStatistics
 from cache.keys import content_key
-from pages.parts import asking, controls
+from pages.parts import asking, controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import noise_note, preset_box
@@ -17,6 +25,25 @@ from pages.parts.session import engine, model_in_use
 _TEXT = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _STORED = ("grouping", "layer_scope", "byte_budget", "heldout")
 _ASKED = "statistics_asked"
+_MEASURES: dict[Part, str] = {
+    "seed_floor": "Measuring the floor, what another calibration seed changes without a discount",
+    "heldout": "Running held-out text, on which the output error is measured",
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Statistics with the parts that are there. key: names them all. waits: parts whose jobs wait or run."""
+
+    statistics: StoredStatistics
+    key: str
+    waits: frozenset[Part] = frozenset()
+
+    def instead(self, part: Part) -> str:
+        """What stands in the place of a number that needs a part that is not there."""
+        if part in self.waits:
+            return "being measured"
+        return "not measured" if part in self.statistics.missing else "not stored"
 
 
 def statistics_job() -> JobRecord | None:
@@ -47,9 +74,76 @@ def statistics_job() -> JobRecord | None:
         )
         if acting_button("Store statistics", key="tuning_calibrate", type="primary", icon=":material/database:"):
             st.session_state[_ASKED] = question
+            permission.allow(model.source)
             st.rerun()
         return None
     return asking.ask("calibrate", spec, f"Storing statistics of {model.source}", by_hand=True)
+
+
+def opened(job: JobRecord) -> Opened | None:
+    """The statistics of a finished job with their parts; None where they are gone. Parts that are not in the store are
+    asked for, and how far they are is drawn.
+    """
+    file = engine().result_file(job)
+    if file is None:
+        return None
+    found = Opened(_open(str(file), job.key), job.key or "")
+    missing: list[Part] = []
+    for part in found.statistics.missing:
+        done = engine().answered(part, _part_key(part, job))
+        found, there = _with(found, done)
+        if not there:
+            missing.append(part)
+    waits: set[Part] = set()
+    for part, column in zip(missing, st.columns(len(missing)) if missing else (), strict=True):
+        with column:
+            done = asking.ask(part, _part_spec(part, job), _MEASURES[part])
+        found, there = _with(found, done)
+        if not there and engine().knows(part, _part_key(part, job)):
+            waits.add(part)
+    return Opened(found.statistics, found.key, frozenset(waits))
+
+
+def with_floor(job: JobRecord) -> StoredStatistics | None:
+    """The statistics of a finished job with what another seed gives; None where that is not in the store. Raises
+    UserError for a damaged file."""
+    file = engine().result_file(job)
+    if file is None:
+        return None
+    statistics = statistics_file.open_statistics(file)
+    if "seed_floor" not in statistics.missing:
+        return statistics
+    asked = _part_spec("seed_floor", job).model_dump(mode="json")
+    alike = (each for each in engine().jobs("seed_floor") if each.spec == asked and each.code == job.code)
+    floor = next((path for each in alike if (path := engine().result_file(each)) is not None), None)
+    return None if floor is None else statistics_file.joined(statistics, floor)
+
+
+def _part_spec(part: Part, job: JobRecord) -> CalibrateSpec:
+    return JOBS[part].spec.model_validate(job.spec)
+
+
+def _part_key(part: Part, job: JobRecord) -> str | None:
+    return known_key(part, _part_spec(part, job))
+
+
+def _with(found: Opened, done: JobRecord | None) -> tuple[Opened, bool]:
+    """With the part that a finished job left, and whether it is there."""
+    file = None if done is None else engine().result_file(done)
+    if done is None or file is None:
+        return found, False
+    key = f"{found.key}+{done.key}"
+    return Opened(_joined(found.statistics, key, str(file)), key), True
+
+
+@st.cache_resource(show_spinner="Opening the statistics…", max_entries=2)
+def _open(path: str, key: str | None) -> StoredStatistics:
+    return statistics_file.open_statistics(Path(path))
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _joined(_statistics: StoredStatistics, key: str, path: str) -> StoredStatistics:
+    return statistics_file.joined(_statistics, Path(path))
 
 
 def _spec(checkpoint: Checkpoint | None) -> CalibrateSpec | None:
