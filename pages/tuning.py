@@ -253,7 +253,7 @@ def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects])
 def _errors(found: Opened, effects: dict[str, Effects]) -> None:
     statistics = found.statistics
     if "heldout" in statistics.missing:
-        st.info(f"The output error is {found.instead('heldout')}: it needs a run of the model on held-out text.")
+        st.info(plain(f"The output error is {found.instead('heldout')}: it needs a run of the model on held-out text."))
         return
     if not statistics.has_grams:
         st.info("Gram matrices of the held-out text were too large to store. Raise the room for squares to have them.")
