@@ -209,14 +209,24 @@ class CanvasMassObserver:
         return mass
 
 
-class LayerMassObserver:
-    """Attention mass of each layer, summed over heads and queries: all that calibration asks for."""
+class Enough(Exception):
+    """Ends a forward of which everything that was asked for has been seen."""
 
-    def __init__(self) -> None:
+
+class LayerMassObserver:
+    """Attention mass of each layer, summed over heads and queries: all that calibration asks for.
+
+    last: the layer after whose mass the forward is ended, by raising `Enough`; None where it goes on.
+    """
+
+    def __init__(self, last: int | None = None) -> None:
+        self.last = last
         self._mass: dict[int, torch.Tensor] = {}
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
         self._mass[layer] = inputs.mass().sum(dim=1)
+        if layer == self.last:
+            raise Enough
 
     def take(self) -> torch.Tensor:
         """Mass (B, L, S) float32 on the CPU of the forward just run; the observer is empty afterwards."""

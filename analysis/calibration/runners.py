@@ -4,7 +4,7 @@ Shapes: B rows of a forward, L layers, S positions, F features.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from analysis.attention import LayerMassObserver
+from analysis.attention import Enough, LayerMassObserver
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
 from analysis.models.canvas_blocks import canvas_start, reader_of
 from analysis.models.experts import ExpertMatrix, Routed, expert_inputs, packed_name, routed
@@ -77,8 +77,9 @@ class Resident:
     def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
         masses_by_batch = []
         for tokens in batches:
-            observer = LayerMassObserver()
-            self.model.hidden(tokens, observer, noised_layout(self.model))
+            observer = LayerMassObserver(last=self.model.geometry.layers - 1)
+            with suppress(Enough):
+                self.model.hidden(tokens, observer, noised_layout(self.model))
             masses_by_batch.append(per_query(self.model, observer.take().numpy()))
             on_forward()
         return masses_by_batch
@@ -89,7 +90,7 @@ class Resident:
         layout = noised_layout(self.model) if noised else None
         for batch, tokens in enumerate(batches):
             read = reading(self.model.blocks.__getitem__, partial(take, batch))
-            with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, read):
+            with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, read, ends=True):
                 self.model.hidden(tokens, layout=layout)
             on_forward()
 
@@ -106,7 +107,7 @@ class Resident:
     def mass_and_inputs(self, tokens: torch.Tensor, keep: Keep) -> np.ndarray:
         """Attention mass (B, L, S) of noised text, in the one forward that also shows `keep` every block input."""
         observer = LayerMassObserver()
-        with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, keep):
+        with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, keep, ends=True):
             self.model.hidden(tokens, observer, noised_layout(self.model))
         return per_query(self.model, observer.take().numpy())
 
@@ -266,11 +267,16 @@ def hooked(
     groups: Groups,
     keep: Keep,
     pairs: bool = True,
+    ends: bool = False,
 ) -> Iterator[None]:
     """While open, `keep` is called as each group's input reaches its first projection, and as tokens reach experts.
 
     pairs: of a block that runs as a pair, the input of both layers, one after the other; else of the decoder's alone.
+    ends: the forward ends, and with it the body, once the last block has shown its last input: what it makes of that
+    nobody reads. One with experts runs to its end.
     """
+    blocks = list(blocks)
+    last = _last_input(blocks, groups) if ends else None
     handles = []
     rows: dict[int, int] = {}
     read: dict[tuple[int, str], Given] = {}  # what has reached the encoder's layer, until the decoder's runs
@@ -285,6 +291,8 @@ def hooked(
     def watch(layer: int, name: str, module: nn.Module, keep: Keep) -> None:
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             keep(layer, name, inputs[0])
+            if (layer, name) == last:
+                raise Enough
 
         handles.append(module.register_forward_pre_hook(hook))
 
@@ -312,10 +320,21 @@ def hooked(
                 packed = packed_name(part)
                 if packed is not None:
                     watch_experts(layer, packed, part, take)
-        yield
+        with suppress(Enough):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _last_input(blocks: Sequence[tuple[int, nn.Module]], groups: Groups) -> tuple[int, str] | None:
+    """Layer and name of the input that a forward through these blocks reaches last; None where experts come after it,
+    or a block runs as a pair. Groups stand in the order in which their inputs are reached.
+    """
+    layer, block = blocks[-1]
+    if packed_name(block) is not None or reader_of(block) is not None or not groups[layer]:
+        return None
+    return layer, list(groups[layer])[-1]
 
 
 def _one_after_the_other(read: Given, written: Given) -> Given:

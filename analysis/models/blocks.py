@@ -11,7 +11,7 @@ import torch
 from accelerate.hooks import remove_hook_from_module
 from torch import nn
 
-from analysis.attention import Observer
+from analysis.attention import Enough, Observer
 from analysis.errors import UserError
 from analysis.models.canvas_blocks import canvas_start, pair_input, reader_of, run_pair, share_weights
 from analysis.models.experts import expert_matrices, packed_name
@@ -33,10 +33,6 @@ class BlockInput:
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     start: int | None = None
-
-
-class _Reached(Exception):
-    """Stops a forward at its first block."""
 
 
 @torch.no_grad()
@@ -61,12 +57,12 @@ def first_input(model: LoadedModel, tokens: torch.Tensor, layout: Layout | None 
 
     def catch(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         caught.append(BlockInput(arguments[0], arguments[1:], options))
-        raise _Reached
+        raise Enough
 
     handle = model.blocks[0].register_forward_pre_hook(catch, with_kwargs=True)
     try:
         model.hidden(tokens, layout=layout)
-    except _Reached:
+    except Enough:
         pass
     finally:
         handle.remove()

@@ -45,7 +45,7 @@ def blocks(
                 gathered[name].add(states, weights, positions)  # noqa: B023 - called within this turn of the loop
 
             read = reading(lambda _: block, take)  # noqa: B023 - likewise
-            with torch.no_grad(), hooked(model.projections, [(layer, block)], run.runner.groups, read):
+            with torch.no_grad(), hooked(model.projections, [(layer, block)], run.runner.groups, read, ends=True):
                 run_block(block, inputs)
         done: dict[str, Any] = {first: statistic.done() for first, statistic in gathered.items()}
         missed = unreached_experts(first for first, statistic in gathered.items() if statistic.empty)

@@ -238,6 +238,29 @@ def test_the_byte_budget_decides_between_one_forward_and_two(golden):
     assert (twice.mode, twice.forwards, twice.kept_bytes) == ("two passes", 10, 0)
 
 
+def test_a_forward_ends_with_the_last_thing_asked_for(golden):
+    """Of the last block nobody reads what follows its attention mass, or its last projection's input."""
+    model, expected, _ = golden
+    rows = expected["noisy_ids"].numpy().astype(np.int64)
+    last, ran = model.blocks[-1], []
+    handles = [
+        module.register_forward_hook(lambda module, inputs, output, name=name: ran.append(name))
+        for name, module in model.projections(last).items()
+    ]
+    runner, batch = Resident(model), torch.from_numpy(rows[:, 0])
+    ran.clear()
+    runner.masses([batch], lambda: None)
+    assert sorted(ran) == ["self_attn.k_proj", "self_attn.q_proj", "self_attn.v_proj"]
+    ran.clear()
+    runner.inputs([batch], lambda *shown: None, lambda: None)
+    assert len(ran) == 6 and "mlp.down_proj" not in ran
+    ran.clear()
+    runner.mass_and_inputs(batch, lambda *shown: None)
+    assert len(ran) == 6 and "mlp.down_proj" not in ran
+    for handle in handles:
+        handle.remove()
+
+
 def test_four_distinct_inputs_a_block(golden):
     model, _, _ = golden
     assert [len(group) for group in Resident(model).groups] == [4] * model.geometry.layers
