@@ -16,6 +16,7 @@ from analysis.models.files import block_prefix
 from analysis.models.loaded import LoadedModel, Projection
 from analysis.models.projection_names import words_of
 from analysis.models.shapes import parameter_shapes
+from analysis.models.soundness import is_finite
 from analysis.pruning import patterns, structured
 from analysis.pruning.algorithm import Algorithm
 from analysis.pruning.allocation import layer_sparsities, weight_counts
@@ -332,7 +333,7 @@ def rows_of(module: Projection) -> torch.Tensor:
 
 def require_finite(tensor: torch.Tensor, layer: int, name: str) -> None:
     """Raises UserError for weights or scores that are not finite."""
-    if not torch.isfinite(tensor).all():
+    if not is_finite(tensor):
         raise UserError(
             f"Layer {layer}, {name}: activations or weights are not finite (NaN or infinite), so nothing was pruned. "
             "Run in float32, or check the checkpoint."

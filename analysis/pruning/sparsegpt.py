@@ -4,7 +4,7 @@ A Hessian belongs to an input, so projections that share an input (q, k and v; g
 factorization. Sinks enter through the Hessian alone, as weights of its tokens.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -13,6 +13,7 @@ import torch
 from analysis.calibration.activations import mean_token_weights
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
+from analysis.models.soundness import is_finite
 from analysis.pruning.algorithm import Algorithm, Calibration, Prepared, PrunedProjection
 from analysis.pruning.magnitude import magnitude_score
 from analysis.pruning.patterns import check, pruned_mask
@@ -20,6 +21,7 @@ from analysis.pruning.selection import evenly_apart, lowest, lowest_of_each, pru
 from analysis.specs import PATTERNS, PruneSpec
 
 BLOCK = 128  # columns that share a threshold and are compensated together
+_NARROWEST = 256  # columns of a Hessian that are summed in one product; fewer take longer than they save
 _DAMPING_GROWTH = 10.0
 _LARGEST_DAMPING = 1e4
 
@@ -41,18 +43,29 @@ class Hessian:
         flat = rows.flatten(0, -2)
         if self.sum is None:
             self.sum = flat.new_zeros(flat.shape[1], flat.shape[1])
-        self.sum.addmm_(flat.T, flat)
+        for start, end in self._columns():
+            self.sum[:end, start:end].addmm_(flat[:, :end].T, flat[:, start:end])
         self.sequences += len(inputs)
 
     def done(self) -> "Factor":
         """The factor; the sum is let go. Raises UserError where there was no input, and as `factorize` does."""
         if self.sum is None:
             raise UserError("SparseGPT needs at least one calibration sequence.")
+        for start, end in self._columns():
+            self.sum[start:end, :start] = self.sum[:start, start:end].T
         hessian, self.sum = self.sum.mul_(2 / self.sequences), None
         factor = factorize(hessian)
         self.empty = bool(factor.dead.all())
         self.facts["damping"] = factor.damping
         return factor
+
+    def _columns(self) -> Iterator[tuple[int, int]]:
+        """Blocks of columns that are summed down to their last row: what lies below is the same as what lies right."""
+        assert self.sum is not None
+        size = len(self.sum)
+        width = max(_NARROWEST, size // 8)
+        for start in range(0, size, width):
+            yield start, min(start + width, size)
 
     @staticmethod
     def bytes_for(features: int) -> int:
@@ -97,7 +110,7 @@ def factorize(hessian: torch.Tensor, damping: float = 0.01) -> Factor:
     if hessian.shape != (size, size) or size == 0:
         raise UserError(f"SparseGPT needs a square Hessian of some features, not one of {tuple(hessian.shape)}.")
     diagonal = hessian.diagonal().float()
-    if not torch.isfinite(hessian.sum()) or not torch.isfinite(hessian).all():
+    if not is_finite(hessian):
         raise UserError(
             "The activations of this projection are not finite, so SparseGPT has nothing to go by. Check the "
             "checkpoint, or run in float32."
@@ -134,9 +147,9 @@ def _inverse_factor(
     del reversed_hessian, diagonal
     if failed:
         return None
-    upper = torch.linalg.solve_triangular(
-        lower.flip((0, 1)), torch.eye(len(hessian), dtype=precision, device=device), upper=True
-    )
+    # Transposed, the identity lies as LAPACK wants it, and becomes the solution where it is.
+    solution = torch.eye(len(hessian), dtype=precision, device=device).t()
+    upper = torch.linalg.solve_triangular(lower.flip((0, 1)), solution, upper=True, out=solution)
     return upper.to(hessian.device, torch.float32) if torch.isfinite(upper.sum()) else None
 
 
@@ -166,7 +179,7 @@ def prune(
         raise ValueError(f"A matrix of {columns} columns does not fit a factor of {len(factor.upper)} features.")
     if row.group and block % row.group:
         raise ValueError(f"Blocks of {block} columns cannot be split into groups of {row.group}.")
-    if not torch.isfinite(weight).all():
+    if not is_finite(weight):
         raise UserError("This projection has weights that are not finite. Check the checkpoint.")
     # Transposed, so that the columns worked through are contiguous.
     work = weight.t().to(factor.upper.device, torch.float32, copy=True).contiguous()
@@ -194,17 +207,18 @@ def prune(
             else:
                 due = count * end // columns - count * start // columns
                 chosen.copy_(lowest(score, due).view_as(chosen))
-        errors = torch.empty_like(part)
+        # Views are made once a block, and flags are numbers: of the loop's time most would go there.
+        errors, gone, diagonal = torch.empty_like(part), chosen.float(), upper.diagonal().tolist()
+        parts, error_rows, gone_rows, upper_rows = part.unbind(), errors.unbind(), gone.unbind(), upper.unbind()
         for column in range(end - start):
             if row.group is not None and row.kept is not None and column % row.group == 0:
                 group = slice(column, column + row.group)
                 score = (part[group].square() / scale[group]).t().contiguous()
                 chosen[group] = lowest_of_each(score, row.group - row.kept, row.group).t()
-            error = errors[column]
-            torch.mul(part[column], chosen[column], out=error)
-            error /= upper[column, column]
+                gone[group] = chosen[group].float()
+            error = torch.mul(parts[column], gone_rows[column], out=error_rows[column]).div_(diagonal[column])
             # The column itself changes too: a pruned weight becomes zero but for rounding.
-            part[column:].addr_(upper[column, column:], error, alpha=-1)
+            part[column:].addr_(upper_rows[column][column:], error, alpha=-1)
         part.masked_fill_(chosen, 0)
         work[end:].addmm_(factor.upper[start:end, end:].t(), errors, alpha=-1)
     return Solved(work.t().to(weight.device, weight.dtype).contiguous(), pruned.t().contiguous().to(weight.device))

@@ -57,6 +57,19 @@ LLADA_NAMES = {
 }
 
 
+@pytest.mark.parametrize("features", [3, 256, 600, 2100])
+def test_a_hessian_summed_by_columns_is_the_whole_one(features):
+    generator = torch.Generator().manual_seed(features)
+    batches = [torch.randn(1, 20, features, generator=generator) for _ in range(2)]
+    weights = torch.rand(1, 20, generator=generator)
+    summed = sparsegpt.Hessian()
+    for batch in batches:
+        summed.add(batch, weights)
+    whole = hessian_of(torch.cat(batches) * weights[..., None])
+    factor = summed.done()
+    assert factor.upper == pytest.approx(factorize(whole).upper, abs=1e-4 * float(factor.upper.abs().max()))
+
+
 @pytest.mark.parametrize("method", ["sparsegpt", "sink-sparsegpt"])
 @pytest.mark.parametrize("name", ["llada-mha", "llada-gqa", "dream-gqa"])
 def test_weights_equal_the_authors(name, method):
