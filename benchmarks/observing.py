@@ -16,7 +16,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis import attention
-from analysis.machine import threads
+from analysis.machine import heap, threads
 from analysis.models import blockwise
 from analysis.models.load import load, register
 from analysis.recording.denoising import denoise
@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
     shape = TINY if options.quick else LARGE
     length, rounds = (32, 1) if options.quick else (options.length, options.rounds)
     threads.apply()
+    heap.keep_freed_memory()  # as workers and the command line do
     torch.manual_seed(0)
     attention.register()
     if options.cached:

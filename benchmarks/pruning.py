@@ -24,7 +24,7 @@ from analysis.calibration.activations import feature_scores
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident
 from analysis.job_context import SilentContext
-from analysis.machine import threads
+from analysis.machine import heap, threads
 from analysis.machine.allotment import allotted_cpus
 from analysis.models.llada import LLaDAConfig, LLaDAModelLM
 from analysis.models.load import load, register
@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
     parser.add_argument("--quick", action="store_true", help="tiny models and one round: does everything run?")
     options = parser.parse_args(arguments)
     threads.apply()
+    heap.keep_freed_memory()  # as workers and the command line do
     lengths = (32, 64) if options.quick else (512, 1024)
     shape = TINY if options.quick else {**LARGE, "vocab_size": options.vocabulary}
     shallow = TINY if options.quick else SHALLOW

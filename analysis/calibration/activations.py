@@ -295,7 +295,8 @@ def add_norms(
         layer_weight = torch.from_numpy(weight[:, layer if weight.shape[1] > 1 else 0]).to(row.device)
         if positions is not None:
             layer_weight = layer_weight[:, positions[index]]
-        total += times * (layer_weight.square() @ row.float().square()).sqrt().sum(dim=0)
+        squares = row.square() if row.dtype == torch.float32 else row.float().square_()
+        total += times * (layer_weight.square() @ squares).sqrt().sum(dim=0)
 
 
 def running_sum(inputs: torch.Tensor) -> torch.Tensor:
