@@ -119,8 +119,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
 
     def stop(self, record: JobRecord) -> None:
         """Stops the children that nobody else asked for."""
-        with self._book.changed:
-            self._live.pop(record.id, None)
+        self._forget_ended(record.id)
         for job_id in children(record).values():
             child = self._engine.job(job_id)
             if child is not None and not child.ended:
@@ -181,12 +180,16 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
 
     def _running(self, job_id: str) -> JobRecord | None:
         """The record of one that is worked off; None, and it is forgotten, where it has ended."""
-        record = self._book.job(job_id)
-        if record is None or record.ended:
-            with self._book.changed:
+        return None if self._forget_ended(job_id) else self._book.job(job_id)
+
+    def _forget_ended(self, job_id: str) -> bool:
+        """Forgets one that has ended. False for one that goes on, or was just started again."""
+        with self._book.changed:
+            record = self._book.job(job_id)
+            ended = record is None or record.ended
+            if ended:
                 self._live.pop(job_id, None)
-            return None
-        return record
+            return ended
 
     def _room(self, record: JobRecord) -> int:
         """How many more children may be asked for now."""
@@ -194,8 +197,8 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
         return LOOKAHEAD * self._engine.workers() - sum(not job.ended for job in jobs if job is not None)
 
     def _end(self, job_id: str, state: str, **changes: Any) -> None:
-        self._book.finish(job_id, state, **changes)
-        with self._book.changed:
+        with self._book.changed:  # at once, or who starts it again in between would see it forgotten
+            self._book.finish(job_id, state, **changes)
             self._live.pop(job_id, None)
 
     def _note(self, job_id: str, name: str, child: JobRecord, made: bool = False) -> JobRecord | None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -115,6 +116,26 @@ def test_a_point_that_failed_is_retried_alone(engine):
     assert {job_id: after[job_id] for job_id in before} == before
     tries = [engine.job(point.pruned.id) for point in failed]
     assert all(job.created > record.created for job in tries), "they were tried again"
+
+
+def test_one_that_is_started_again_in_the_moment_of_its_end_goes_on(engine, monkeypatch):
+    spec = small(sparsities=(0.4,), seeds=(0,), methods=("wanda-noised",), step_ranges=("51-60",))
+    finish, restarts = engine._book.finish, []
+
+    def finish_and_restart(job_id: str, state: str, **changes) -> bool:
+        ended_now = finish(job_id, state, **changes)
+        if engine.job(job_id).kind == "sweep" and not restarts:
+            restarts.append(threading.Thread(target=engine.restart, args=(job_id,)))
+            restarts[0].start()
+            restarts[0].join(timeout=1)  # until it has begun again, or waits for the end to be over
+        return ended_now
+
+    monkeypatch.setattr(engine._book, "finish", finish_and_restart)
+    record = ended(engine, spec)
+    until(lambda: restarts)
+    restarts[0].join()
+    assert engine.job(record.id).started > record.started or not engine.job(record.id).ended
+    assert engine.wait(record.id, PATIENCE).state == "failed", "the reason is still there"
 
 
 def test_a_worker_that_dies_costs_one_point_and_a_retry_ends_well(engine):
