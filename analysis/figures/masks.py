@@ -138,11 +138,9 @@ def _cells(
     decimals = 0 if largest >= 10 else 1 if largest >= 2 else 2
     share = "%{z:.0%}" if several and not decimals else "%{z:.3~p}"
     number = f"%{{z:+.{decimals}~f}}" if signed else share if percent else "%{z:.2~g}"
-    values = grid.values
-    if signed:  # in points; what is written as nothing is nothing, so that none reads −0
-        values = np.where(np.abs(100 * values) < 0.5 * 10.0**-decimals, 0.0 * values, np.round(100 * values, 2))
     return go.Heatmap(
-        z=np.asarray(values + 0.0, np.float32),
+        # Signed numbers are differences, in points as they are written, so that none reads −0.
+        z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else grid.values, np.float32),
         coloraxis="coloraxis",
         text=_hover(grid, name, columns, signed, percent, unit).tolist(),
         hovertemplate="%{text}<extra></extra>",
