@@ -37,6 +37,11 @@ BENCHMARKS = (
     Benchmark("observing", (), ("--quick",)),
     Benchmark("observing", ("--length", "1024"), ("--quick",)),
     Benchmark("observing", ("--length", "2048", "--rounds", "5"), ("--quick",)),
+    Benchmark("observing", ("--dtype", "bfloat16"), ("--dtype", "bfloat16", "--quick")),
+    Benchmark("observing", ("--dtype", "bfloat16", "--length", "1024"), ("--dtype", "bfloat16", "--quick")),
+    Benchmark(
+        "observing", ("--dtype", "bfloat16", "--length", "2048", "--rounds", "5"), ("--dtype", "bfloat16", "--quick")
+    ),
     Benchmark("observing", ("--cached", "--rounds", "3"), ("--cached", "--quick")),
     Benchmark("pruning", (), ("--quick",)),
     Benchmark("sweep", (), ("--samples", "2", "--seq-len", "16")),

@@ -1,6 +1,7 @@
 """What observing attention costs: a forward with the observer against the bare forward, alternating in one run.
 
-`python -m benchmarks.observing [--length 512] [--rounds 7]`: a random Llama of 98M parameters on the CPU.
+`python -m benchmarks.observing [--length 512] [--dtype float32] [--rounds 7]`: a random Llama of 98M parameters on the
+CPU.
 `--cached` instead writes and observes 8 blocks with a random SDAR, by whole forwards and by cached decoding. `--quick`:
 tiny models and one round.
 """
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
     """Prints medians and the ratio of paired rounds, and returns it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--length", type=int, default=512, help="positions (default 512)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="precision")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each (default 7)")
     parser.add_argument("--cached", action="store_true", help="whole forwards against cached decoding")
     parser.add_argument("--quick", action="store_true", help="tiny models and one round: does everything run?")
@@ -63,7 +65,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
         "attn_implementation": attention.IMPLEMENTATION,
     }
     config = LlamaConfig(**fields)
-    network = LlamaForCausalLM(config).eval()
+    network = LlamaForCausalLM(config).eval().to(getattr(torch, options.dtype))
     parameters = sum(weight.numel() for weight in network.parameters())
     tokens = torch.randint(0, config.vocab_size, (1, length))
     times: dict[str, list[float]] = {"bare": [], "observed": []}
@@ -75,8 +77,9 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
                 network(input_ids=tokens, use_cache=False, **observer)
                 if counted >= 0:
                     times[name].append(time.perf_counter() - began)
-    ratio = paired(f"a forward, {length} positions", "observed / bare", times["observed"], times["bare"])
-    print(f"{parameters / 1e6:.0f}M parameters, {length} positions, torch {torch.__version__}")
+    what = f"a forward, {options.dtype}, {length} positions"
+    ratio = paired(what, "observed / bare", times["observed"], times["bare"])
+    print(f"{parameters / 1e6:.0f}M parameters, {options.dtype}, {length} positions, torch {torch.__version__}")
     for name, seconds in times.items():
         print(f"{name:<9} {statistics.median(seconds):.3f} s")
     print(ratio)
