@@ -84,8 +84,9 @@ def main() -> None:
         )
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(300_000)
-        fill_by_hand(page, address)
+        stored = fill_by_hand(page, address)
         print(f"load {os.getloadavg()[0]:.1f}; {options.rounds} rounds; median and largest, in seconds\n")
+        tell("tuning: Store statistics to its first plot, once", [stored])
 
         first = []
         for _ in range(options.rounds):

@@ -87,15 +87,21 @@ def chromium_path() -> str:
     return shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 
 
-def fill_by_hand(page: Page, address: str) -> None:
-    """Records a prompt and stores statistics, as a visitor does."""
+def fill_by_hand(page: Page, address: str) -> float:
+    """Records a prompt and stores statistics, as a visitor does. Returns the seconds from the button of the latter to
+    the first plot; the worker holds the model by then.
+    """
     page.goto(f"{address}/denoise")
     page.get_by_role("button", name="Record", exact=True).click()
     page.get_by_role("combobox", name="Recording").wait_for()
     page.goto(f"{address}/tuning")
     page.get_by_role("button", name="Store statistics").click()
+    began = time.monotonic()
+    page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    took = time.monotonic() - began
     page.get_by_text("Prune with this").first.wait_for()
     page.get_by_test_id("stMetricValue").filter(has_text="%").nth(2).wait_for()  # the floor and the output error, too
+    return took
 
 
 def _visit(address: str) -> None:
