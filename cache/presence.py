@@ -67,9 +67,8 @@ def runs_here(owner: str) -> bool:
     process = owner.rpartition("_")[2].partition("#")[0]
     pid, _, began = process.partition("@")
     try:
-        return began == (
-            _time_of_day(int(pid)) if "." in began else _began(int(pid))
-        )  # older versions wrote the former
+        written_by_time_of_day = "." in began  # by older versions
+        return began == (_time_of_day(int(pid)) if written_by_time_of_day else _began(int(pid)))
     except (ValueError, psutil.Error):
         return False
 
