@@ -30,6 +30,7 @@ if __name__ == "__main__":
 
     show()
 elif __name__ == "app":
-    from pages.parts import door, moved
+    from pages.parts import door, moved, plotly_script
 
-    app = st.App(__file__, lifespan=lifespan, routes=moved.routes(), middleware=door.middleware())
+    routes = [*moved.routes(), *plotly_script.routes()]
+    app = st.App(__file__, lifespan=lifespan, routes=routes, middleware=door.middleware())

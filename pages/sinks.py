@@ -19,6 +19,7 @@ from pages.parts.alone import alone
 from pages.parts.charts import card, chart, export_button, start_exhibits, table
 from pages.parts.frame import run
 from pages.parts.plain import as_written
+from pages.parts.plot import Point
 from pages.parts.recordings import attention_maps, measures, one_token
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import (
@@ -174,10 +175,8 @@ def _grid(
     layer = _axis_box(left, "layer", trajectory.layers, strongest[0])
     head = _axis_box(right, "head", trajectory.heads, strongest[1])
 
-    def clicked() -> None:
-        points = st.session_state["head_grid"].selection.points
-        if points and points[0].get("customdata"):
-            st.session_state["layer"], st.session_state["head"] = points[0]["customdata"]
+    def clicked(point: Point) -> None:
+        st.session_state["layer"], st.session_state["head"] = int(point.y), int(point.x)
 
     where = f"in step {step}" if step is not None else "over all steps"
     labels = trajectory.labels(step)
@@ -197,8 +196,7 @@ def _grid(
             _cells(values, metric.title),
             hint="Click a cell to open that head.",
             finding=reading("heads", values, metric.percent, **_floor(recording, metric, params, split, step)),
-            on_select=clicked,
-            selection_mode="points",
+            on_click=clicked,
         )
     return layer, head
 
@@ -249,10 +247,8 @@ def _head(
     key: str = "mass_over_steps",
     position: int | None = None,
 ) -> None:
-    def clicked() -> None:
-        points = st.session_state[key].selection.points
-        if points:
-            st.session_state["step"], st.session_state["position"] = int(points[0]["y"]), int(points[0]["x"])
+    def clicked(point: Point) -> None:
+        st.session_state["step"], st.session_state["position"] = int(point.y), int(point.x)
 
     top = None if st.session_state.get("own_colours") else measures.ceiling(recording)
     trajectory = recording.trajectory
@@ -274,8 +270,7 @@ def _head(
         key,
         frame,
         hint="Click a cell for its step and its token.",
-        on_select=clicked,
-        selection_mode="points",
+        on_click=clicked,
         finding=reading("attention of a head", mass, flags, trajectory.labels()),
     )
 

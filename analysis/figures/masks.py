@@ -55,9 +55,8 @@ def grids(
     """Layer × head or layer × projection grids side by side on one colour scale, the first the measured one.
 
     columns: what a column is ('head'), or the name of each. signed: around 0, blue below and red above. selected: the
-    cell of the first grid to outline. clickable: each of its cells is a point with customdata (layer, column).
-    percent: the numbers are shares. top: what the colours of an unsigned scale reach at least. unit: of signed
-    numbers, hundredths.
+    cell of the first grid to outline. clickable: its hover says so; x is the column, y the layer. percent: the numbers
+    are shares. top: what the colours of an unsigned scale reach at least. unit: of signed numbers, hundredths.
     """
     figure = make_subplots(
         1,
@@ -73,22 +72,8 @@ def grids(
     for index, grid in enumerate(shown, 1):
         figure.add_trace(_cells(grid, name, columns, signed, percent, unit, largest, len(shown) > 1), row=1, col=index)
     layers, count = shown[0].values.shape
-    layer, column = (axis.ravel() for axis in np.indices((layers, count)))
-    if clickable:  # heatmaps send no clicks; invisible squares over them do
-        figure.add_trace(
-            go.Scatter(
-                x=column,
-                y=layer,
-                mode="markers",
-                marker={"symbol": "square", "size": 22, "opacity": 0},
-                customdata=np.stack([layer, column], axis=-1).tolist(),
-                text=_hover(shown[0], name, columns, signed, percent, unit).ravel().tolist(),
-                hovertemplate="%{text}" + CLICK_HINT + "<extra></extra>",
-                showlegend=False,
-            ),
-            row=1,
-            col=1,
-        )
+    if clickable:
+        figure.data[0].hovertemplate = "%{text}" + CLICK_HINT + "<extra></extra>"
     if selected is not None:
         y, x = selected
         box = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.clicks import MOST_CELLS, add_cells
 from analysis.figures.style import (
     CLICK_HINT,
     DIFFERENCE_SCALE,
@@ -34,44 +33,30 @@ def head_grid(
     tokens: Sequence[Sequence[str]] | None = None,
     centre: float | None = None,
 ) -> go.Figure:
-    """A layer × head heatmap of one number a head, (L, H). Each cell is a point that can be clicked: customdata is
-    (layer, head). selected: the cell to outline. tokens (L, H): what each head attends to most, for the hover.
-    centre: where the colours diverge from.
+    """A layer × head heatmap of one number a head, (L, H): x is the head, y the layer. selected: the cell to outline.
+    tokens (L, H): what each head attends to most, for the hover. centre: where the colours diverge from.
     """
     values = np.asarray(values, np.float32)
     layers, heads = values.shape
     large = np.isfinite(values).any() and np.nanmax(np.abs(values)) >= 1  # then what is far smaller reads as 0.0
     number = "%{z:.0%}" if percent else "%{z:.1f}" if large else "%{z:.2g}"
+    shown = [[f"{value:.1%}" if percent else f"{value:.3g}" for value in row] for row in values.tolist()]
+    if tokens is not None:
+        named = [[f"<br>most attention: {as_text(token)}" for token in row] for row in tokens]
+        shown = [list(map("".join, zip(*rows, strict=True))) for rows in zip(shown, named, strict=True)]
     figure = go.Figure(
         go.Heatmap(
             z=values,
+            text=shown,
+            hovertemplate="layer %{y}, head %{x}<br>" + name + " %{text}" + CLICK_HINT + "<extra></extra>",
             colorscale=MASS_SCALE if centre is None else DIFFERENCE_SCALE,
             zmin=0 if percent else None,
             zmid=centre,
             colorbar=color_bar(name, percent),
             showscale=layers * heads > _WRITTEN,
             texttemplate=number if layers * heads <= _WRITTEN else None,
-            hoverinfo="skip",
             xgap=1 if layers * heads <= 256 else 0,
             ygap=1 if layers * heads <= 256 else 0,
-        )
-    )
-    layer, head = (axis.ravel() for axis in np.indices(values.shape))
-    shown = [f"{value:.1%}" if percent else f"{value:.3g}" for value in values.ravel()]
-    if tokens is not None:
-        named = [as_text(token) for row in tokens for token in row]
-        shown = [f"{number}<br>most attention: {token}" for number, token in zip(shown, named, strict=True)]
-    # Heatmaps send no clicks; invisible squares over them do.
-    figure.add_trace(
-        go.Scatter(
-            x=head,
-            y=layer,
-            mode="markers",
-            marker={"symbol": "square", "size": 22, "opacity": 0},
-            customdata=np.stack([layer, head], axis=-1).tolist(),
-            text=shown,
-            hovertemplate="layer %{y}, head %{x}<br>" + name + " %{text}" + CLICK_HINT + "<extra></extra>",
-            showlegend=False,
         )
     )
     if selected is not None:
@@ -121,34 +106,21 @@ def mass_over_steps(
     position: int | None = None,
     top: float | None = None,
 ) -> go.Figure:
-    """One head's attention mass, position × step: mass (T, S), sinks (T, S) marked. A cell can be clicked where there
-    are not too many: x is its position, y its step.
+    """One head's attention mass, position × step: mass (T, S), sinks (T, S) marked; x is the position, y the step.
 
     labels: the finished text, for the axis. tokens: the token each cell had in its step, for the hover; None where
     there are too many cells. step, position: the row and the column to outline. top: where the colours end, so that
     heads compare.
     """
     heatmap = _heatmap(mass, "mass (uniform = 1)", top)
-    exact = heatmap.z.shape == mass.shape
-    clickable = exact and mass.size <= MOST_CELLS
-    token = "<br>token in this step ‘%{text}’" if tokens and exact else ""
-    named = [[as_text(token) for token in row] for row in tokens] if tokens and exact else None
+    named = tokens is not None and heatmap.z.shape == mass.shape
+    token = "<br>token in this step ‘%{text}’" if named else ""
     heatmap.update(
-        text=None if clickable else named,
-        hovertemplate=f"step %{{y}}, position %{{x}}{token}<br>mass %{{z:.2f}}<extra></extra>",
-        hoverinfo="skip" if clickable else None,
+        text=[[as_text(token) for token in row] for row in tokens or ()] if named else None,
+        hovertemplate="step %{y}, position %{x}<br>mass %{z:.2f}" + token + CLICK_HINT + "<extra></extra>",
+        hoverongaps=False,
     )
-    if clickable:
-        heatmap.update(hovertemplate=None)
     figure = go.Figure(heatmap)
-    if clickable:
-        shown = ["none" if np.isnan(value) else f"{value:.2f}" for value in mass.ravel()]
-        if named:
-            texts = [text for row in named for text in row]
-            shown = [f"{value}<br>token in this step ‘{text}’" for value, text in zip(shown, texts, strict=True)]
-        steps, positions = mass.shape
-        hover = "step %{y}, position %{x}<br>mass %{text}" + CLICK_HINT + "<extra></extra>"
-        add_cells(figure, steps, positions, shown, hover)
     at_step, at_position = np.nonzero(sinks)
     if 0 < len(at_step) <= 20_000:
         figure.add_trace(

@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.figures.clicks import is_seen_in_webgl, keep_unselected
 from analysis.figures.export import Card, Exhibit, file_name, page_html
 from analysis.recording.set_exhibits import Formulas, Shown
 from pages.parts.plain import plain
+from pages.parts.plot import Point, plot
 from pages.parts.share import saving
 
 # A p of 1e-9 has nine zeros before its first digit, which no column is wide enough for.
@@ -47,30 +47,26 @@ def chart(
     table: pd.DataFrame | None = None,
     hint: str = "",
     finding: str = "",
-    **options: Any,
-) -> Any:
+    on_click: Callable[[Point], None] | None = None,
+) -> None:
     """Draws title, finding, sentence and figure, and the table with its download. formula: markdown with LaTeX. hint:
     what a visitor can do with it, which an exported page leaves out, as it does large tables. finding: what the plot
     shows, a row of `READINGS`; nothing is drawn of an empty one.
 
-    A chart that is clicked (on_select among the options) has a tool bar of one button, which saves it, above its cells.
+    on_click: called with a point that was clicked; such a chart has its tool bar above its cells.
     """
     heading(title, f"{sentence} {hint}", formula, finding)
     told = f"{finding} {sentence}".strip()
     config = _CONFIG | saving(title)
-    if "on_select" in options:
-        keep_unselected(figure)
+    if on_click is not None:
         config["modeBarButtons"] = [["toImage"]]
-        if not is_seen_in_webgl(figure):
-            config["plotGlPixelRatio"] = 1  # a fourth of the pixels, which a processor draws where there is no GPU
         figure.update_layout(margin_t=max(figure.layout.margin.t or 0, _BAR))
-    event = st.plotly_chart(figure, key=key, config=config, alt=f"{title}. {told}", **options)
+    plot(figure, key, f"{title}. {told}", config, on_click)
     small = table is not None and len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
     short = table if small else None
     st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, told, figure, short)
     if table is not None:
         _table(table, key)
-    return event
 
 
 def show(shown: Shown, key: str) -> None:

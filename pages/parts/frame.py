@@ -22,7 +22,7 @@ from pages.parts.who import is_verified, who
 ICON = Path(__file__).parents[1] / "icon.svg"
 LOGO = "logo-{theme}.svg"
 # Streamlit leaves wide margins; a page of plots needs them. It writes white on the theme's first colour, which is
-# too bright for that where it is to be read as text on a dark page, and axes in a grey that is too light on white.
+# too bright for that where it is to be read as text on a dark page.
 STYLE = (
     f"<style>{PHONE_TICKS}"
     + """
@@ -31,8 +31,6 @@ STYLE = (
 [data-testid='stMain'] [data-testid='stButtonGroup'] [role='radiogroup']{flex-wrap:wrap;overflow:visible}
 [data-testid='stMetricLabel'] *{white-space:normal!important;overflow:visible!important}
 [data-testid='stSidebar'] [data-testid='stPageLink'] p{white-space:normal}
-.js-plotly-plot :is([class$='tick'],[class$='title'],.annotation) text,
-.js-plotly-plot text:is([class$='title']){fill:color-mix(in srgb,currentColor 78%,transparent)!important}
 button[kind='primary'],span[data-tag],button[kind='primaryFormSubmit']{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 </style>"""
 )

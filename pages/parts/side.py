@@ -15,7 +15,7 @@ align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x
 .st-key-{_BESIDE}{{gap:.6rem}}
 </style>"""
 # Once there is a plot or a table: a page without any begins with what can be asked.
-_SHOWN = f".st-key-{_RESULTS} :is([data-testid='stPlotlyChart'],[data-testid='stDataFrame'])"
+_SHOWN = f".st-key-{_RESULTS} :is(.sinkscope-plot,[data-testid='stDataFrame'])"
 _RESULTS_FIRST = f"""<style>
 @media (max-width:{_PHONE}px){{.st-key-{_PAGE}>:has(>{_SHOWN}){{order:-1}}
 .st-key-{_PAGE}:has({_SHOWN}) .st-key-{_ASKED}{{border-top:1px solid rgba(128,128,128,.4);padding-top:1.5rem}}

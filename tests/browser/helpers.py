@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager, suppress
 
 import psutil
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 from tests.browser.conftest import PATIENCE
 
@@ -16,6 +16,26 @@ def all_drawn(page: Page) -> None:
     """Waits until the page has reached the server, and its script has run to its end."""
     done = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
     expect(page.locator(done)).to_be_visible()
+
+
+def plot(page: Page, key: str) -> Locator:
+    """The plot of this key, drawn: one that is far below what is seen waits until it comes near."""
+    place = page.locator(f".st-key-{key} .sinkscope-plot").first
+    place.scroll_into_view_if_needed()
+    expect(place).to_have_class(re.compile("js-plotly-plot"))
+    return place
+
+
+def click_cell(page: Page, key: str, row: int, column: int, shape: tuple[int, int]) -> None:
+    """Clicks a cell of a plot that is one heatmap of so many rows and columns, the first row on top."""
+    area = plot(page, key).locator(".nsewdrag").first
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    assert box is not None
+    at = box["x"] + box["width"] * (column + 0.5) / shape[1], box["y"] + box["height"] * (row + 0.5) / shape[0]
+    page.mouse.move(*at)
+    expect(page.locator(f".st-key-{key} .hoverlayer .hovertext")).to_be_visible()  # Plotly clicks what it hovers over
+    page.mouse.click(*at)
 
 
 HOSTILE = (

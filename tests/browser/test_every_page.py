@@ -29,6 +29,12 @@ HELD = """document.body.innerText.includes("onerror") ||
 PICTURE = "![x](http://evil.test/a.png)"
 # Streamlit's own list of pages has groups between the list and its items.
 NOT_OURS = {"list", "listitem"}
+IN_THEME = """([color, any]) => {
+  const drawn = [...document.querySelectorAll(".sinkscope-plot.js-plotly-plot")];
+  const colors = drawn.map((plot) => getComputedStyle(plot.querySelector(".main-svg")).backgroundColor);
+  return colors.every((one) => one === color) && (!any || colors.length > 0);
+}"""
+PLOTTED = ("denoise", "sinks", "dynamics")
 # Rules that a theme can break; names, roles and labels are the same in both.
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 
@@ -107,6 +113,8 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
         page.emulate_media(color_scheme=scheme)
         expect(app).to_have_css("background-color", {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 20, 29)"}[scheme])
         assert serious(page, **rules) == [], scheme
+        color = app.evaluate("app => getComputedStyle(app).backgroundColor")
+        page.wait_for_function(IN_THEME, arg=[color, path in PLOTTED])
     page.wait_for_timeout(500)  # a request that is none cannot be waited for
     assert page.evaluate("window.ran") is None
     assert asked == []

@@ -27,7 +27,7 @@ def test_an_exported_page_draws_without_a_network(page, tmp_path):
     path.write_text(html, encoding="utf-8")
     page.goto(path.as_uri())
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
-    expect(page.locator(".js-plotly-plot .scatterlayer path.point")).to_have_count(36)
+    expect(page.locator(".js-plotly-plot .heatmaplayer text, .js-plotly-plot .hm text").first).to_be_visible()
     expect(page.locator(".js-plotly-plot .barlayer path")).to_have_count(2)
     expect(page.get_by_text("2.50")).to_be_visible()
     expect(page.locator("pre")).to_contain_text("</script><b>x")

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from analysis.models.checkpoint import find
 from analysis.specs import QUESTION
-from tests.browser.helpers import all_drawn, enter_number, held, moving, played, record
+from tests.browser.helpers import all_drawn, click_cell, enter_number, held, moving, played, plot, record
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     page.get_by_role("button", name="Write ‘geese’ from here").click()
     expect(page.get_by_text("The branch and the text that it left", exact=True)).to_be_visible()
     expect(page.get_by_text(re.compile("Step 8 wrote ‘geese’ at position"))).to_be_visible()
-    expect(page.locator(".st-key-branch_agreement .js-plotly-plot").first).to_be_visible()
+    plot(page, "branch_agreement")
     page.get_by_role("button", name="Open the text that it left").click()
     page.wait_for_url(re.compile(f"recording={original}"))
     expect(page.get_by_role("button", name="Branch: ‘geese’ in step 8")).to_be_visible()
@@ -102,23 +102,17 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
 
     page.get_by_role("link", name="Show its sinks").click()
     expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
-    cells = page.locator(".st-key-head_grid .scatterlayer path.point")
-    geometry = find("bundled").geometry
-    expect(cells).to_have_count(geometry.layers * geometry.heads)
-    opened = page.get_by_text("Layer 3, head 4: attention over the steps")
+    shape = find("bundled").geometry.layers, find("bundled").geometry.heads
     all_drawn(page)
     assert told(received, "About this model")
-    for _ in range(5):  # a click while the plot is being drawn again falls on nothing
-        page.wait_for_timeout(1000)
-        received.clear()
-        cells.nth(3 * geometry.heads + 4).click(force=True)
-        try:
-            expect(opened).to_be_visible(timeout=20_000)
-            break
-        except AssertionError:
-            continue
-    expect(opened).to_be_visible()
-    expect(page.locator(".st-key-mass_over_steps .js-plotly-plot").first).to_be_visible()
+    grid = plot(page, "head_grid")
+    grid.evaluate("plot => { plot.marked = true }")
+    received.clear()
+    click_cell(page, "head_grid", 3, 4, shape)
+    expect(page.get_by_text("Layer 3, head 4: attention over the steps")).to_be_visible()
+    plot(page, "mass_over_steps")
+    outlined = "plot => plot.marked && plot.layout.shapes[0].x0 === 3.5 && plot.layout.shapes[0].y0 === 2.5"
+    page.wait_for_function(outlined, arg=grid.element_handle())  # changed in place, not made anew
     page.wait_for_url(re.compile("layer=3&head=4"))
     assert told(received, "Layer 3, head 4")
     assert not told(received, "About this model"), "a click drew the sidebar anew as well"

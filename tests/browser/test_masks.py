@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis.models.checkpoint import find
+from tests.browser.helpers import plot
 from tests.helpers import save_pruned, server
 from training.measure import pruned_copy
 
@@ -41,7 +42,7 @@ def test_a_click_on_a_cell_opens_its_masks_and_the_address_brings_them_back(page
         except AssertionError:
             continue
     expect(opened).to_be_visible()
-    expect(page.locator(".st-key-mask_picture .js-plotly-plot").first).to_be_visible()
+    plot(page, "mask_picture")
     page.wait_for_url(re.compile("mask_layer=4"))
     page.reload()
     expect(opened).to_be_visible()

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, TimeoutError, expect
 
 from analysis.evaluation.items_file import DOCUMENTS
 from tests.browser.conftest import PATIENCE
-from tests.browser.helpers import held
+from tests.browser.helpers import held, plot
 from tests.engine.helpers import until
 from tests.helpers import server
 
@@ -84,8 +84,8 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     expect(stopped).to_be_visible()
     known = re.search(r"after (\d+) of", stopped.inner_text()).group(1)
     expect(main.get_by_text("interim, no tests yet")).to_have_count(3)
-    expect(page.locator(".st-key-accuracy_curves .js-plotly-plot")).to_be_visible()
-    expect(page.locator(".st-key-accuracy_differences .js-plotly-plot")).to_be_visible()
+    plot(page, "accuracy_curves")
+    plot(page, "accuracy_differences")
     assert "p (Holm)" not in differences(page)
 
     page.wait_for_url(re.compile("evaluation="))

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from analysis.figures import dynamics, experts, tuning
 from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
-from analysis.figures.clicks import MOST_CELLS, is_seen_in_webgl, keep_unselected
-from analysis.figures.style import REFERENCE, SINK, as_text, block_reduce, shorten, token_axis
+from analysis.figures.style import CLICK_HINT, MAX_CELLS, REFERENCE, SINK, as_text, block_reduce, shorten, token_axis
 from analysis.sinks.metrics import ceiling
 
 
@@ -47,12 +46,11 @@ def test_axes_are_named_and_arrays_are_not_half_precision(name):
             assert trace.colorbar.title.text
 
 
-def test_a_grid_cell_tells_its_layer_and_head_when_clicked():
-    figure = figures.head_grid(np.arange(6).reshape(2, 3) / 10, "strength", None)
-    points = figure.data[1]
-    cells = {(point[0], point[1]): (x, y) for point, x, y in zip(points.customdata, points.x, points.y, strict=True)}
-    assert cells == {(layer, head): (head, layer) for layer in range(2) for head in range(3)}
-    assert points.text[4] == "40.0%"
+def test_a_grid_cell_says_its_number_and_what_its_head_attends_to_most():
+    grid = np.arange(6).reshape(2, 3) / 10
+    assert figures.head_grid(grid, "strength", None).data[0].text[1][1] == "40.0%"
+    figure = figures.head_grid(grid, "strength", None, tokens=[["a", "b", "c"], ["d", "<b>", "f"]])
+    assert figure.data[0].text[1][1] == "40.0%<br>most attention: &lt;b&gt;"
 
 
 def test_bars_of_sinks_are_coloured_and_hold_every_position():
@@ -76,9 +74,8 @@ def test_padding_leaves_gaps_in_a_heads_heatmap():
     mass[:, :2] = 1
     figure = figures.mass_over_steps(mass, list("abcd"), np.zeros((3, 4), bool), None)
     assert np.isnan(figure.data[0].z[:, 2:]).all()
-    assert [trace.showlegend for trace in figure.data[1:]] == [False], "no legend for sinks that are not there"
-    cells = figure.data[1]
-    assert (cells.x[5], cells.y[5]) == (1, 1) and cells.marker.opacity == 0, "a click says position and step"
+    assert figure.data[0].hoverongaps is False
+    assert len(figure.data) == 1, "no legend for sinks that are not there"
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 30))
@@ -151,14 +148,6 @@ def test_few_marks_are_drawn_without_webgl_and_many_with_it():
         figure = dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels)
         assert figure.data[0].type == kind
         assert len(figure.data[0].x) == flags.sum()
-        assert is_seen_in_webgl(figure) == (kind == "scattergl")
-    for steps, kind in ((20, "scatter"), (60, "scattergl")):
-        mass = np.ones((steps, 60), np.float32)
-        figure = figures.mass_over_steps(mass, labels, mass > 2, None)
-        cells = figure.data[1]
-        assert cells.type == kind and len(cells.x) == mass.size
-        assert list(cells.text) == ["1.00"] * mass.size
-        assert not is_seen_in_webgl(figure), "cells that nobody sees are drawn finely"
 
 
 def test_the_raster_colours_sinks_by_kind():
@@ -219,17 +208,17 @@ def test_names_and_tokens_are_drawn_as_text():
             assert markup not in drawn.replace(f"<b>{as_text(HOSTILE)}</b>", ""), (figure.data[0].type, markup)
 
 
-def test_a_figure_that_is_clicked_keeps_its_brightness_and_has_cells_where_they_are_few():
+def test_a_heads_map_outlines_the_step_and_the_token_looked_at_and_names_tokens_only_where_cells_are_not_averaged():
     mass, flags = np.ones((5, 4), np.float32), np.zeros((5, 4), bool)
-    flags[1, 2] = True
-    figure = keep_unselected(figures.mass_over_steps(mass, list("abcd"), flags, None, step=3, position=2, top=9.0))
-    cells, sinks = (trace for trace in figure.data if trace.type in ("scatter", "scattergl"))
-    assert len(cells.x) == 20 and cells.unselected.marker.opacity == 0 and sinks.unselected.marker.opacity == 1
-    assert figure.data[0].zmax == 9.0
+    tokens = [list("abcd")] * 5
+    figure = figures.mass_over_steps(mass, list("abcd"), flags, tokens, step=3, position=2, top=9.0)
+    assert figure.data[0].zmax == 9.0 and [list(row) for row in figure.data[0].text] == tokens
+    assert figure.data[0].hovertemplate.endswith(CLICK_HINT + "<extra></extra>")
     outlined = {(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.yref == "y domain"}
     assert outlined == {(1.5, 2.5)}
-    many = np.ones((MOST_CELLS // 100 + 1, 100), np.float32)
-    assert len(figures.mass_over_steps(many, ["x"] * 100, many > 2, None).data) == 1
+    many = np.ones((3, MAX_CELLS + 1), np.float32)
+    averaged = figures.mass_over_steps(many, ["x"] * many.shape[1], many > 2, [["x"] * many.shape[1]] * 3).data[0]
+    assert averaged.text is None and "%{text}" not in averaged.hovertemplate
 
 
 def test_heads_share_a_ceiling_that_a_few_strong_cells_do_not_set():

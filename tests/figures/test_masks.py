@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.figures import masks as figures
-from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE
+from analysis.figures.style import CLICK_HINT, DIFFERENCE_SCALE, MASS_SCALE
 
 
 def colors(figure, axis="coloraxis"):
@@ -48,11 +48,10 @@ def test_cells_say_where_they_are_and_what_chance_shows():
     floors = figures.floor_lines(np.array([[0.5, 0.5]]))
     grid = figures.Grid("g", np.array([[0.25, 0.125]]), floors)
     figure = figures.grids([grid], "disagreement", ["q_proj", "down_proj"], selected=(0, 1), clickable=True)
-    text = figure.data[1].text[1]
+    text = figure.data[0].text[0][1]
     for part in ("layer 0, down_proj", "12.500%", "independent masks 50.0%"):
         assert part in text
-    assert list(figure.data[1].customdata[1]) == [0, 1]
-    assert figure.data[0].text[0][1] == text
+    assert figure.data[0].hovertemplate.startswith("%{text}" + CLICK_HINT)
     assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].y0) == (0.5, -0.5)
     assert list(figure.layout.xaxis.ticktext) == ["q_proj", "down_proj"]
 

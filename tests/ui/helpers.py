@@ -1,5 +1,6 @@
 """Opening pages in Streamlit's own test runner, and reading what they say."""
 
+import json
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
@@ -39,3 +40,13 @@ def prompt_box(test: AppTest) -> Any:
 def shown_box(test: AppTest, label: str = "Recording") -> Any:
     """The box of what is shown, which has a key of its own for each thing it shows."""
     return next(box for box in test.selectbox if box.label == label)
+
+
+def charts(test: AppTest) -> list[dict[str, Any]]:
+    """What the browser is given of each plot on a page: its figure, its config, and its text for those who do not see
+    it."""
+    return [
+        json.loads(element.proto.bytes)
+        for element in test.get("bidi_component")
+        if element.proto.component_name == "sinkscope_plot"
+    ]

@@ -1,7 +1,5 @@
 """A sink definition, metrics, a measure of masks, a target and an objective that were only added to their tables."""
 
-import json
-
 import dask
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from analysis.specs import CalibrateSpec, CalibrationParams, LLaDASampling, Prun
 from pages.parts.session import engine
 from tests.jobs import added_objective
 from tests.sinks import additions
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, charts, texts
 
 pytestmark = pytest.mark.slow
 
@@ -58,15 +56,15 @@ def test_an_added_definition_is_offered_explained_and_counts(recording, trajecto
         if page == "pages/sinks.py":
             assert test.metric[0].value == f"{sinks.sum(axis=1).mean():.2f}"
         if page == "pages/denoise.py":
-            drawn = json.loads(test.get("plotly_chart")[0].proto.spec)["data"]
+            drawn = charts(test)[0]["figure"]["data"]
             line = next(trace for trace in drawn if trace.get("name") == "sink threshold")["y"]
             assert line == pytest.approx([levels[3, 0]] * 2, rel=1e-5)
 
 
 def shown(test) -> str:
     """What a page says, and the names of what its charts draw."""
-    charts = [json.loads(element.proto.spec) for element in test.get("plotly_chart")]
-    return "\n".join([texts(test), *(trace.get("name", "") for chart in charts for trace in chart["data"])])
+    figures = [chart["figure"] for chart in charts(test)]
+    return "\n".join([texts(test), *(trace.get("name", "") for figure in figures for trace in figure["data"])])
 
 
 def test_an_added_head_metric_is_laid_over_the_heads_and_ranks_them(recording, trajectory):

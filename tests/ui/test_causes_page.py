@@ -5,7 +5,7 @@ import pytest
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from pages.parts.session import engine
 from tests.helpers import save_pruned
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, charts, texts
 from training.measure import pruned_copy
 
 pytestmark = pytest.mark.slow
@@ -80,4 +80,4 @@ def test_what_looks_inside_is_asked_by_hand(recording, view, kind, says):
     assert job.state == "done", job.reason
     test.run()
     assert not test.exception
-    assert says in texts(test) and len(test.get("plotly_chart")) == (1 if kind == "lens" else 2)
+    assert says in texts(test) and len(charts(test)) == (1 if kind == "lens" else 2)

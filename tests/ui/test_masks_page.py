@@ -1,7 +1,6 @@
 """The masks page through Streamlit's own test runner, with models really pruned and the real engine."""
 
 import base64
-import json
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ from analysis.specs import (
 from pages.parts.session import engine
 from tests.conftest import GOLDEN
 from tests.helpers import fresh_context, save_pruned
-from tests.ui.helpers import app, shown_box, texts
+from tests.ui.helpers import app, charts, shown_box, texts
 from training.measure import pruned_copy
 
 pytestmark = pytest.mark.slow
@@ -103,7 +102,7 @@ def test_the_grid_and_its_table_hold_the_counted_numbers(folders):
     comparison = compared(folders, "magnitude", "wanda-0")
     for part in ("whole head", "q_proj", "o_proj"):
         test.selectbox(key="mask_part").set_value(part).run()
-        figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+        figure = charts(test)[0]["figure"]
         expected = compare.disagreement(comparison.head_parts()[part])
         seeds = compare.disagreement(compared(folders, "wanda-0", "wanda-1").head_parts()[part])
         shown = figure["data"][0]["z"]
@@ -120,10 +119,10 @@ def test_the_grid_and_its_table_hold_the_counted_numbers(folders):
 
 def test_a_difference_that_cannot_be_is_said_and_not_drawn(folders):
     test = open_page(first="wanda-1", second="wanda-0", mask_part="q_proj")
-    assert len(test.get("plotly_chart")) == 1
+    assert len(charts(test)) == 1
     assert "every row loses the same number" in test.info[0].value
     test.selectbox(key="mask_part").set_value("whole head").run()
-    assert len(test.get("plotly_chart")) == 3, "the two runs, and two seeds beside them"
+    assert len(charts(test)) == 3, "the two runs, and two seeds beside them"
     assert "It can move only in o_proj" in texts(test)
 
 
@@ -153,7 +152,7 @@ def test_the_address_opens_the_mask_it_names(folders):
         first="magnitude", second="wanda-0", masks_view="Projections", mask_layer="5", mask_projection="up_proj"
     )
     assert "The masks of layer 5, up_proj" in texts(test)
-    figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+    figure = charts(test)[0]["figure"]
     assert (figure["layout"]["shapes"][0]["y0"], figure["layout"]["shapes"][0]["x0"]) == (4.5, 4.5)
     for key in ("first", "second"):
         assert test.query_params[key] in ("magnitude", "wanda-0", ["magnitude"], ["wanda-0"])
@@ -161,7 +160,7 @@ def test_the_address_opens_the_mask_it_names(folders):
 
 def test_depth_shows_every_layer_and_both_floors(folders):
     test = view(open_page(first="magnitude", second="wanda-0"), "Depth")
-    figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+    figure = charts(test)[0]["figure"]
     names = [trace["name"] for trace in figure["data"]]
     assert names[:3] == ["all projections", "attention", "MLP"]
     assert names[3].startswith("two calibration seeds")
@@ -171,10 +170,10 @@ def test_depth_shows_every_layer_and_both_floors(folders):
 def test_runs_of_two_sparsities_are_refused_until_asked_for(folders):
     test = open_page(first="magnitude", second="sparser")
     assert "at least 25.0%" in test.warning[0].value
-    assert not test.get("plotly_chart")
+    assert not charts(test)
     test.toggle(key="unlike").set_value(True).run()
     assert not test.exception, test.exception
-    assert test.get("plotly_chart")
+    assert charts(test)
 
 
 def test_any_folder_can_be_typed_and_a_bad_one_is_one_line(folders, bundled, tmp_path):
@@ -287,7 +286,7 @@ def test_two_runs_of_a_mixture_are_compared_expert_by_expert(tmp_path, monkeypat
     first, second = (masks_file.open_masks(str(folder)) for folder in made.values())
     wanted = np.mean(first.pruned(2, "experts.5.up_proj") != second.pruned(2, "experts.5.up_proj"))
     test.selectbox(key="mask_expert_part").set_value("experts.up_proj").run()
-    figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+    figure = charts(test)[0]["figure"]
     shown = figure["data"][0]["z"]
     assert np.frombuffer(base64.b64decode(shown["bdata"]), np.float32).reshape(3, 8)[2, 5] == pytest.approx(wanted)
     view(test, "Projections")

@@ -1,7 +1,5 @@
 """Every page through Streamlit's own test runner, with the real engine and the bundled model."""
 
-import json
-
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,7 +9,7 @@ from analysis.sinks import definitions
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from pages.parts.session import engine
 from tests.helpers import ROOT
-from tests.ui.helpers import another_model, app, prompt_box, shown_box, texts
+from tests.ui.helpers import another_model, app, charts, prompt_box, shown_box, texts
 
 pytestmark = pytest.mark.slow
 PAGES = ("pages/denoise.py", "pages/sinks.py", "pages/dynamics.py")
@@ -298,7 +296,7 @@ def test_the_model_in_use_is_in_the_address():
 def test_a_deep_link_outlines_the_head_it_opens(recording):
     test = app("pages/sinks.py", recording=recording.id, layer="3", head="2")
     assert "Layer 3, head 2: attention over the steps" in texts(test)
-    figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+    figure = charts(test)[0]["figure"]
     outline = figure["layout"]["shapes"][0]
     assert (outline["y0"], outline["x0"]) == (2.5, 1.5)
 

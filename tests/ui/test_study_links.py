@@ -12,7 +12,7 @@ from analysis.study.gather import gather
 from pages.parts.plain import plain
 from pages.parts.session import engine
 from tests.helpers import tiny_llada
-from tests.ui.helpers import app, shown_box, texts
+from tests.ui.helpers import app, charts, shown_box, texts
 
 pytestmark = pytest.mark.slow
 
@@ -95,5 +95,5 @@ def test_slides_hold_the_answer_every_figure_and_the_verdict_and_no_controls(stu
     for sentence in [*rules.answer(found), *(one.numbers for one in rules.verdicts(found))]:
         assert plain(sentence) in told
     page = app("pages/study.py", study=study.id)
-    assert len(test.get("plotly_chart")) == len(page.get("plotly_chart"))
+    assert len(charts(test)) == len(charts(page))
     assert not list(test.main.button) and not test.get("download_button")

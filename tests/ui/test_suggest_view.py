@@ -6,7 +6,7 @@ import pytest
 
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, StatisticsParams, SuggestSpec
 from pages.parts.session import engine
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, charts, texts
 
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25), heldout=1)
@@ -72,7 +72,7 @@ def test_the_page_searches_shows_what_came_out_and_takes_it_over():
     shown = metrics(test)
     assert shown[f"Output error, best (trial {best})"] == f"{rows[best]['value']:.4%}"
     assert shown["Output error, no discount"] == f"{rows[1]['value']:.4%}"
-    assert len(test.get("plotly_chart")) == 2 and "search seed 0" in texts(test)
+    assert len(charts(test)) == 2 and "search seed 0" in texts(test)
     (journal,) = (button for button in test.get("download_button") if button.proto.label == "Open in optuna-dashboard")
     assert not journal.proto.disabled
     lines = [json.loads(line) for line in engine().result_file(record).read_text().splitlines()]

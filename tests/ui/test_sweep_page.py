@@ -6,6 +6,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, texts
+from tests.ui.helpers import charts as drawn
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/sweep.py"
@@ -28,7 +29,7 @@ def swept():
 
 
 def charts(test: AppTest) -> list[str]:
-    return [element.proto.id for element in test.get("plotly_chart")]
+    return [chart["alt"] for chart in drawn(test)]
 
 
 def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():

@@ -36,7 +36,7 @@ from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.tuning import effects as tune_effects
 from tests.conftest import GOLDEN
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, charts, texts
 
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(
@@ -104,13 +104,13 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there():
     test = check(app("pages/tuning.py", **query))
     changed = f"{total(open_statistics(file), TuneParams()).changed:.3%}"
     assert [card.value for card in test.metric] == [changed, "not measured", "not measured"]
-    assert len(test.get("plotly_chart")) == 1 and "does not tell a discount from chance" in texts(test)
+    assert len(charts(test)) == 1 and "does not tell a discount from chance" in texts(test)
     assert "what another calibration seed changes (" not in texts(test)
     assert not engine().jobs("seed_floor") or all(
         job.spec["calibration"]["seed"] != 9 for job in engine().jobs("seed_floor")
     ), "a link runs nothing"
     check(test.segmented_control(key="tuning_view").set_value("Output error").run())
-    assert "The output error is not measured" in texts(test) and not test.get("plotly_chart")
+    assert "The output error is not measured" in texts(test) and not charts(test)
     test.segmented_control(key="tuning_view").set_value("Masks").run()
 
     much = spec.calibration.model_copy(update={"samples": 100, "seq_len": 64})
@@ -168,7 +168,7 @@ def test_layers_are_shown_as_they_come_in(statistics, monkeypatch, view, title):
     layers = statistics.info.layers
     assert [int(np.isfinite(values).all(axis=1).sum()) for values in seen] == list(range(1, layers))
     assert all(values.shape == (layers, 7) for values in seen)
-    assert len(test.get("plotly_chart")) == len(whole.get("plotly_chart"))
+    assert len(charts(test)) == len(charts(whole))
 
 
 def test_presets_undo_and_a_setting_kept_beside_another(statistics):
@@ -264,7 +264,7 @@ def test_every_view_opens_by_its_address(statistics, view):
         markup = " ".join(str(element.proto.body) for element in test.get("html"))
         assert "ss-discount" in markup and "position 31" in markup
     else:
-        assert len(test.get("plotly_chart")) >= 1
+        assert len(charts(test)) >= 1
 
 
 def test_steps_come_from_the_address(statistics):

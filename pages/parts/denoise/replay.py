@@ -10,6 +10,7 @@ from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SinkParams
 from pages.parts.charts import chart, heading
 from pages.parts.denoise import branches, token_picked
+from pages.parts.plot import Point
 from pages.parts.recordings import measures, one_token
 from pages.parts.recordings.choice import definition_formula, shown_step
 from pages.parts.recordings.player import Chosen, most_telling, player, to_play
@@ -104,10 +105,8 @@ def _charts(
     references: dict[str, np.ndarray],
     labels: list[str],
 ) -> None:
-    def clicked() -> None:
-        points = st.session_state["mass_of_step"].selection.points
-        if points:
-            st.session_state[_BAR] = int(points[0]["x"])
+    def clicked(point: Point) -> None:
+        st.session_state[_BAR] = int(point.x)
 
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -123,8 +122,7 @@ def _charts(
             ),
             hint="Click a bar for the heads that feed it.",
             finding=reading("attention of a step", mass[step], sinks[step], labels),
-            on_select=clicked,
-            selection_mode="points",
+            on_click=clicked,
         )
         position = st.session_state.get(_BAR)
         if position is not None and position < len(labels):

@@ -12,11 +12,14 @@ from analysis.sinks.metrics import lifetimes, position_variance
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
 from pages.parts.dynamics.curves import RANDOM, scope_boxes
+from pages.parts.plot import Point
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.one_token import to_sinks
 from pages.parts.recordings.recording import Recording
+
+_CLICKED = "raster_clicked"
 
 
 def positions(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
@@ -30,6 +33,10 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
     step, position = np.nonzero(flags)
     kinds = measures.kinds(recording)
     names = recording.info.tokens
+
+    def clicked(point: Point) -> None:
+        st.session_state[_CLICKED] = recording.key, int(point.y), int(point.x)
+
     chart(
         "Where the sinks are",
         "Each row is a step, each square a sink, coloured by what the token was in that step. "
@@ -50,18 +57,13 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
         ),
         finding=reading("lifetimes", flags, labels),
         hint="Click a square for a way to its step and token.",
-        on_select="rerun",
-        selection_mode="points",
+        on_click=clicked,
     )
-    clicked = st.session_state["raster"].selection.points if "raster" in st.session_state else []
-    if clicked:
-        at, where = int(clicked[0]["y"]), int(clicked[0]["x"])
+    of, at, where = st.session_state.get(_CLICKED, ("", 0, 0))
+    if of == recording.key:
         chosen = {"layer": scope[0], "head": scope[1]}
         named = {name: str(value) for name, value in chosen.items() if value is not None}
-        if at < trajectory.steps and where < trajectory.positions:
-            to_sinks(
-                recording, f"Open step {at}, position {where} on Sinks", step=str(at), position=str(where), **named
-            )
+        to_sinks(recording, f"Open step {at}, position {where} on Sinks", step=str(at), position=str(where), **named)
 
     def alive(member: Recording) -> np.ndarray:
         return lifetimes(measures.counted_sinks(member, params, scope, split))

@@ -10,12 +10,15 @@ from analysis.readings import reading
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
 from pages.parts.dynamics.curves import RANDOM
+from pages.parts.plot import Point
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
 from pages.parts.recordings.choice import opened
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.one_token import to_sinks
 from pages.parts.recordings.recording import Recording, short_title
+
+_CLICKED = "variances_clicked"
 
 
 def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
@@ -50,6 +53,11 @@ def variances(
         layers = np.arange(len(names)) // (len(names) // recording.trajectory.layers)
         clouds.append(figures.Cloud(title, spatial, temporal, names, layers.tolist(), reference=title == RANDOM))
         tables.append(pd.DataFrame({"recording": title, "what": names, "spatial": spatial, "temporal": temporal}))
+    drawn = by_head, [(title, recording.key) for title, recording in recordings]
+
+    def clicked(point: Point) -> None:
+        st.session_state[_CLICKED] = drawn, point.customdata
+
     null = next((cloud.temporal for cloud in clouds if cloud.reference), None)
     chart(
         "Spatial against temporal variance",
@@ -61,11 +69,12 @@ def variances(
         "variances",
         pd.concat(tables),
         hint="Click a point for a way to it.",
-        on_select="rerun",
-        selection_mode="points",
+        on_click=clicked,
         finding=reading("variances", clouds[0].temporal, clouds[0].labels, null),
     )
-    _point_chosen(recordings, by_head)
+    of, place = st.session_state.get(_CLICKED, (None, None))
+    if of == drawn and place:
+        _point_chosen(recordings, by_head, *place)
     missing = sum(int(np.isnan(cloud.temporal).sum()) for cloud in clouds)
     still = sum(int((cloud.temporal == 0).sum()) for cloud in clouds) if log else 0
     if missing:
@@ -74,17 +83,12 @@ def variances(
         st.caption(f"Not on log axes, with sinks that never move and so a temporal variance of 0: {_points(still)}.")
 
 
-def _point_chosen(recordings: list[tuple[str, Recording]], by_head: bool) -> None:
-    """The way to the layer or head of a point that was clicked."""
-    points = st.session_state["variances"].selection.points if "variances" in st.session_state else []
-    chosen = points[0].get("customdata") if points else None
-    if not chosen or chosen[0] >= len(recordings):
+def _point_chosen(recordings: list[tuple[str, Recording]], by_head: bool, which: int, point: int) -> None:
+    """The way to the layer or head of a point that was clicked, of a recording."""
+    title, recording = recordings[which]
+    if title == RANDOM:
         return
-    title, recording = recordings[chosen[0]]
-    heads = recording.trajectory.heads if by_head else 1
-    layer, head = divmod(chosen[1], heads)
-    if title == RANDOM or layer >= recording.trajectory.layers:
-        return
+    layer, head = divmod(point, recording.trajectory.heads if by_head else 1)
     at = {"layer": str(layer), "head": str(head)} if by_head else {"layer": str(layer)}
     name = f"layer {layer}, head {head}" if by_head else f"layer {layer}"
     to_sinks(recording, f"Open {name} on Sinks", **at)

@@ -15,6 +15,7 @@ from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.pruned_models import Pruned
 from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, grid_of, table_of
 from pages.parts.plain import plain
+from pages.parts.plot import Point
 from pages.parts.recordings.choice import within
 
 WHOLE_MATRIX = "whole matrix"
@@ -32,11 +33,8 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
     if st.session_state.get("mask_projection") not in (None, *names):
         del st.session_state["mask_projection"]
 
-    def clicked() -> None:
-        points = st.session_state["mask_projections"].selection.points
-        if points and points[0].get("customdata"):
-            layer, index = points[0]["customdata"]
-            st.session_state["mask_layer"], st.session_state["mask_projection"] = layer, names[index]
+    def clicked(point: Point) -> None:
+        st.session_state["mask_layer"], st.session_state["mask_projection"] = int(point.y), names[int(point.x)]
 
     plot = st.container()  # above the boxes, whose values it outlines
     st.divider()
@@ -53,8 +51,7 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
             table,
             finding=cells_in_words(measure, counts, beside, "matrix", names),
             hint="Click a cell to open it.",
-            on_select=clicked,
-            selection_mode="points",
+            on_click=clicked,
         )
     if name in comparison.experts:
         _expert_picture(first, second, layer, name, right)

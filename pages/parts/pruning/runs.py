@@ -20,6 +20,7 @@ from analysis.readings.pruned import SAME
 from cache.keys import content_key
 from pages.parts.charts import card, chart, export_button, kept, table
 from pages.parts.plain import plain
+from pages.parts.plot import plot
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button
 from pages.parts.pruning.footprints import footprint_of
 from pages.parts.run_rows import COLUMNS, row
@@ -131,7 +132,7 @@ def _active(ids: list[str]) -> None:
                 st.caption(" · ".join(f"{plain(name)} {seconds:.1f} s" for name, seconds in phases))
             if partial.get("layers"):
                 grid = np.array(partial["layers"], np.float32)
-                st.plotly_chart(
+                plot(
                     figures.sparsity_grid(grid, partial["projections"]),
                     key=f"live_{record.id}",
                     config={"displayModeBar": False},

@@ -12,6 +12,7 @@ from analysis.readings import reading
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
 from pages.parts.plain import plain
+from pages.parts.plot import Point
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula
 from pages.parts.recordings.recording import Recording
@@ -53,12 +54,10 @@ def feeding_heads(
     mass = trajectory.mass[step, :, :, position]
     layer, head = (axis.ravel() for axis in np.indices(mass.shape))
 
-    def clicked() -> None:
-        points = st.session_state[key].selection.points
-        if opens is not None and points and points[0].get("customdata"):
-            opens(*points[0]["customdata"])
+    def clicked(point: Point) -> None:
+        if opens is not None:
+            opens(int(point.y), int(point.x))
 
-    options = {"on_select": clicked, "selection_mode": "points"} if opens is not None else {}
     chart(
         f"Heads that feed position {position}, ‘{trajectory.labels(step)[position].strip()}’, in step {step}",
         "How much of its attention each head pays to this token; uniform attention gives 1.",
@@ -68,5 +67,5 @@ def feeding_heads(
         pd.DataFrame({"layer": layer, "head": head, "mass": mass.ravel()}),
         hint="Click a cell to open that head." if opens is not None else "",
         finding=reading("heads", mass, False, floor=1.0, name="uniform attention"),
-        **options,
+        on_click=clicked if opens is not None else None,
     )

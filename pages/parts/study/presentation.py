@@ -13,6 +13,7 @@ from analysis.study.findings import Findings
 from analysis.study.report import NOTHING
 from pages.parts import address
 from pages.parts.plain import plain
+from pages.parts.plot import plot
 from pages.parts.recordings.player import stored_player
 
 _SENTENCES = 3  # of each model on a slide
@@ -90,7 +91,7 @@ def _figure(exhibit: Exhibit, key: str) -> None:
     st.subheader(plain(exhibit.title), anchor=False)
     st.markdown(plain(exhibit.told))
     if exhibit.figure is not None:
-        st.plotly_chart(
+        plot(
             enlarged(exhibit.figure),
             key=f"presented_{key}",
             config={"displayModeBar": False},

@@ -12,6 +12,7 @@ from analysis.tuning import effects
 from analysis.tuning.effects import LayerEffect
 from analysis.tuning.statistics_file import StoredStatistics
 from pages.parts.plain import plain
+from pages.parts.plot import plot
 
 PATIENCE = 1.0  # seconds without news before what is there is drawn
 
@@ -48,11 +49,11 @@ def every_layer(
                 title, field = growing
                 values = getattr(effects.together(effects_so_far, layers), field)
                 columns = [projection.split(".")[-1] for projection in statistics.info.inputs]
-                st.plotly_chart(
+                plot(
                     grids.grids([grids.Grid(name, values)], title, columns),
                     key=f"growing_{name}_{layer}",
-                    config={"displayModeBar": False},
                     alt=f"{title} of the layers computed so far.",
+                    config={"displayModeBar": False},
                 )
     if place is not None:
         place.empty()

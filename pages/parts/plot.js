@@ -1,0 +1,228 @@
+// Draws a figure of Plotly and changes it in place. A figure far below what is seen waits until it comes near.
+
+const SCRIPT = "%SCRIPT%";
+const NEAR = "800px 0px";
+const HEIGHT = 450; // pixels, of a figure that does not say its own
+const FULL = {
+  width: 512,
+  height: 512,
+  path:
+    "M64 64h160v56H120v104H64zM288 64h160v160h-56V120H288zM64 288h56v104h104v56H64zM392 288h56v160H288v-56h104z",
+};
+const plots = new WeakMap();
+let library = null;
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  let plot = plots.get(parentElement);
+  if (!plot) plots.set(parentElement, (plot = new Plot(parentElement)));
+  plot.tell = (point) => setTriggerValue("click", point);
+  plot.show(data);
+  return () => {
+    plots.delete(parentElement);
+    plot.end();
+  };
+}
+
+class Plot {
+  constructor(parent) {
+    this.host = document.createElement("div");
+    this.host.className = "sinkscope-plot";
+    this.host.setAttribute("role", "figure");
+    parent.append(this.host);
+    this.near = false;
+    this.ended = false;
+    this.drawn = Promise.resolve();
+    this.looking = new IntersectionObserver(
+      (entries) => {
+        this.near = entries.at(-1).isIntersecting;
+        if (this.near) this.draw();
+      },
+      { root: this.host.closest("[data-testid=stMain]"), rootMargin: NEAR },
+    );
+    this.sizing = new ResizeObserver(() => this.fit());
+    this.printing = () => this.draw();
+    addEventListener("beforeprint", this.printing);
+  }
+
+  show(bytes) {
+    const theme = themeOf(this.host);
+    const isNew = !this.bytes || !isSame(this.bytes, bytes);
+    if (!isNew && theme === this.theme) return;
+    this.stale = true;
+    this.theme = theme;
+    if (isNew) {
+      this.bytes = bytes;
+      const { alt, height } = this.read();
+      this.height = height;
+      this.host.setAttribute("aria-label", alt);
+      this.host.style.minHeight = `${height}px`; // the page does not jump when it is drawn
+    }
+    if (!this.watched) {
+      this.watched = true;
+      this.looking.observe(this.host);
+      this.sizing.observe(this.host);
+    } else if (this.near) this.draw();
+  }
+
+  read() {
+    const content = JSON.parse(new TextDecoder().decode(this.bytes));
+    return { ...content, height: content.figure.layout.height ?? HEIGHT };
+  }
+
+  size() {
+    const isFull = document.fullscreenElement === this.host;
+    return { width: this.host.clientWidth, height: isFull ? window.innerHeight : this.height };
+  }
+
+  draw() {
+    this.drawn = this.drawn.then(() => this.drawNow()).catch((error) => this.fail(error));
+  }
+
+  async drawNow() {
+    if (!this.stale || this.ended || !this.host.clientWidth) return;
+    const Plotly = await plotly();
+    if (!this.stale || this.ended) return;
+    this.stale = false;
+    const { figure, config, clicks } = this.read(); // read anew, as Plotly writes into what it is given
+    const layout = { ...figure.layout, ...this.size(), template: template(JSON.parse(this.theme)) };
+    layout.uirevision = subject(figure);
+    if (clicks) Object.assign(layout, { hovermode: layout.hovermode ?? "closest", dragmode: "pan" });
+    const buttons = config.modeBarButtons;
+    if (config.displayModeBar !== false) {
+      const full = { name: "Fullscreen", title: "Fullscreen", icon: FULL, click: () => this.toggleFull() };
+      if (buttons) config.modeBarButtons = [[...buttons.flat(), full]];
+      else config.modeBarButtonsToAdd = [full];
+    }
+    const isFirst = !this.host.classList.contains("js-plotly-plot");
+    await Plotly.react(this.host, figure.data, layout, config);
+    if (!isFirst) return;
+    this.host.on("plotly_click", ({ points: [point] }) => this.tell(clicked(point)));
+  }
+
+  fit() {
+    if (!this.host.classList.contains("js-plotly-plot")) {
+      if (this.near) this.draw();
+      return;
+    }
+    const { width, height } = this.size();
+    const { width: before, height: tall } = this.host._fullLayout;
+    if (width && (width !== before || height !== tall)) window.Plotly.relayout(this.host, { width, height });
+  }
+
+  toggleFull() {
+    if (document.fullscreenElement === this.host) document.exitFullscreen();
+    else this.host.requestFullscreen();
+  }
+
+  fail(error) {
+    console.error(error);
+    this.host.textContent = "This plot could not be drawn. Reload the page; the server's log may say more.";
+  }
+
+  end() {
+    this.ended = true;
+    this.looking.disconnect();
+    this.sizing.disconnect();
+    removeEventListener("beforeprint", this.printing);
+    if (window.Plotly) window.Plotly.purge(this.host);
+    this.host.remove();
+  }
+}
+
+function plotly() {
+  library ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = SCRIPT;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => {
+      library = null;
+      script.remove();
+      reject(new Error(`${SCRIPT} could not be loaded`));
+    };
+    document.head.append(script);
+  });
+  return library;
+}
+
+function isSame(first, second) {
+  return first.length === second.length && first.every((byte, place) => byte === second[place]);
+}
+
+function clicked({ x, y, customdata, curveNumber }) {
+  const given = ArrayBuffer.isView(customdata) ? Array.from(customdata) : customdata;
+  return { x, y, customdata: given ?? null, curve: curveNumber };
+}
+
+// What a visitor zoomed or hid stays so while the plot is one of the same things.
+function subject({ data, layout }) {
+  const axes = Object.entries(layout).filter(([name]) => /^[xy]axis\d*$/.test(name));
+  return JSON.stringify([
+    data.map(({ type, name, z }) => [type, name, z?.shape]),
+    axes.map(([name, { title, ticktext, labelalias, range, type }]) => [name, title, ticktext, labelalias, range, type]),
+  ]);
+}
+
+function themeOf(element) {
+  const style = getComputedStyle(element);
+  const value = (name) => style.getPropertyValue(`--st-${name}`).trim();
+  return JSON.stringify({
+    text: value("text-color"),
+    background: value("background-color"),
+    line: value("border-color"),
+    font: value("font"),
+    headings: value("heading-font"),
+    series: value("chart-categorical-colors").split(","),
+    sequential: value("chart-sequential-colors").split(","),
+    diverging: value("chart-diverging-colors").split(","),
+  });
+}
+
+function template({ text, background, line, font, headings, series, sequential, diverging }) {
+  const ink = mixed(text, background, 0.78);
+  const ticks = { color: ink, size: 12 };
+  const axis = {
+    automargin: true,
+    gridcolor: line,
+    zerolinecolor: line,
+    tickcolor: line,
+    tickfont: ticks,
+    title: { font: { color: ink, size: 14 } },
+  };
+  const scale = even(sequential);
+  return {
+    data: { heatmap: [{ colorscale: scale }], scatter: [{ marker: { line: { width: 0 } } }] },
+    layout: {
+      font: { color: ink, family: font, size: 12 },
+      title: { color: text, font: { color: text, family: headings, size: 16 }, x: 0, xanchor: "left" },
+      paper_bgcolor: background,
+      plot_bgcolor: background,
+      colorway: series,
+      colorscale: { sequential: scale, sequentialminus: scale, diverging: even(diverging) },
+      legend: { font: ticks, title: { font: ticks, side: "top" }, valign: "top" },
+      margin: { pad: 8, l: 0, r: 0 },
+      hoverlabel: { bgcolor: background, bordercolor: line, font: ticks },
+      xaxis: { ...axis, showgrid: false, zeroline: false },
+      yaxis: axis,
+      coloraxis: {
+        colorscale: scale,
+        colorbar: { thickness: 16, outlinewidth: 0, title: { font: axis.title.font }, tickfont: ticks },
+      },
+    },
+  };
+}
+
+function even(colors) {
+  return colors.map((color, place) => [place / (colors.length - 1), color]);
+}
+
+// Plotly knows no `color-mix`.
+function mixed(first, second, share) {
+  const parts = [first, second].map((color) => {
+    const brush = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    brush.fillStyle = color;
+    brush.fillRect(0, 0, 1, 1);
+    return brush.getImageData(0, 0, 1, 1).data;
+  });
+  const [red, green, blue] = [0, 1, 2].map((at) => Math.round(share * parts[0][at] + (1 - share) * parts[1][at]));
+  return `rgb(${red},${green},${blue})`;
+}

@@ -1,0 +1,50 @@
+"""A figure of Plotly on a page, as a component of our own: it is changed in place, where Streamlit's chart is made anew
+with each change, and it tells which point was clicked, of heatmaps too.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+import streamlit as st
+from plotly.io.json import to_json_plotly
+
+from pages.parts import plotly_script
+
+_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_mount = st.components.v2.component(
+    "sinkscope_plot", js=_SCRIPT.replace("%SCRIPT%", plotly_script.address()), isolate_styles=False
+)
+
+
+class Point(NamedTuple):
+    """A point that was clicked: its coordinates, and what its trace knows of it besides."""
+
+    x: Any
+    y: Any
+    customdata: Any
+
+
+def plot(
+    figure: go.Figure,
+    key: str,
+    alt: str,
+    config: Mapping[str, Any] | None = None,
+    on_click: Callable[[Point], None] | None = None,
+) -> None:
+    """Draws a figure in the colours of the visitor's theme. alt: what it shows, for those who do not see it. config: as
+    Plotly's own. on_click: called with a point that was clicked, before the page is drawn anew.
+    """
+
+    def clicked() -> None:
+        point = st.session_state[key]["click"]
+        if on_click is not None and point is not None:
+            on_click(Point(point["x"], point["y"], point["customdata"]))
+
+    content = figure.to_dict()
+    content["layout"].pop("template", None)  # the browser's, who knows the theme
+    told = json.dumps({"alt": alt, "config": dict(config or {}), "clicks": on_click is not None})
+    data = f'{told[:-1]}, "figure": {to_json_plotly(content)}}}'.encode()
+    _mount(key=key, data=data, **({} if on_click is None else {"on_click_change": clicked}))

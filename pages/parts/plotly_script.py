@@ -1,0 +1,40 @@
+"""The library that draws plots in the browser, as Plotly's package brings it, served by this server."""
+
+import gzip
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import streamlit as st
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+
+def address() -> str:
+    """Where the server has it. Another version has another address, so that browsers may keep it."""
+    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"{f'/{base}' if base else ''}/scripts/plotly-{version('plotly')}.js"
+
+
+def routes() -> list[Route]:
+    """What the server answers there."""
+    return [Route(address(), _answer)]
+
+
+@cache
+def compressed() -> bytes:
+    """The library, compressed once for all visitors."""
+    spec = find_spec("plotly")
+    assert spec is not None and spec.submodule_search_locations
+    (folder,) = spec.submodule_search_locations
+    return gzip.compress((Path(folder) / "package_data" / "plotly.min.js").read_bytes(), 6, mtime=0)
+
+
+def _answer(request: Request) -> Response:
+    taken = request.headers.get("accept-encoding", "")
+    headers = {"cache-control": "private, max-age=31536000, immutable", "vary": "accept-encoding"}
+    if "gzip" not in taken:
+        return Response(gzip.decompress(compressed()), media_type="text/javascript", headers=headers)
+    return Response(compressed(), media_type="text/javascript", headers=headers | {"content-encoding": "gzip"})
