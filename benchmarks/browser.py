@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from analysis.specs import QUESTION
 from docs.pictures import chromium_path, fill_by_hand, filled_server
@@ -127,18 +127,20 @@ def main() -> None:
 
         page.goto(f"{address}/sinks")
         rest(page)
-        cells = page.locator(".st-key-head_grid .scatterlayer path.point")
-        points = (partial(point, cells.nth(7 * number % 48)) for number in itertools.count(1))
+        points = (partial(point, page, *divmod(7 * number % 48, 6)) for number in itertools.count(1))
         tell_changes(page, "sinks: a click on a head to its plots", points, options.rounds)
         print(f"\nload {os.getloadavg()[0]:.1f}")
         browser.close()
 
 
-def point(cell: Locator) -> None:
-    """Clicks a cell that nobody sees, of a plot that hears a click only where it has seen the pointer come."""
-    cell.hover(force=True)
-    cell.page.wait_for_timeout(100)
-    cell.click(force=True)
+def point(page: Page, layer: int, head: int) -> None:
+    """Clicks one of the bundled model's 8 × 6 heads in their grid, which hears it where it has seen the pointer."""
+    box = page.locator(".st-key-head_grid .nsewdrag").first.bounding_box()
+    assert box is not None
+    at = box["x"] + box["width"] * (head + 0.5) / 6, box["y"] + box["height"] * (layer + 0.5) / 8
+    page.mouse.move(*at)
+    page.wait_for_timeout(150)
+    page.mouse.click(*at)
 
 
 def tell_changes(page: Page, what: str, acts: Iterable[Callable[[], None]], rounds: int) -> None:

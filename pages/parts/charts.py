@@ -59,7 +59,6 @@ def chart(
     told = f"{finding} {sentence}".strip()
     config = _CONFIG | saving(title)
     if on_click is not None:
-        config["modeBarButtons"] = [["toImage"]]
         figure.update_layout(margin_t=max(figure.layout.margin.t or 0, _BAR))
     plot(figure, key, f"{title}. {told}", config, on_click)
     small = table is not None and len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS

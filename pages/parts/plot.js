@@ -87,16 +87,31 @@ class Plot {
     const layout = { ...figure.layout, ...this.size(), template: template(JSON.parse(this.theme)) };
     layout.uirevision = subject(figure);
     if (clicks) Object.assign(layout, { hovermode: layout.hovermode ?? "closest", dragmode: "pan" });
-    const buttons = config.modeBarButtons;
-    if (config.displayModeBar !== false) {
-      const full = { name: "Fullscreen", title: "Fullscreen", icon: FULL, click: () => this.toggleFull() };
-      if (buttons) config.modeBarButtons = [[...buttons.flat(), full]];
-      else config.modeBarButtonsToAdd = [full];
-    }
     const isFirst = !this.host.classList.contains("js-plotly-plot");
-    await Plotly.react(this.host, figure.data, layout, config);
+    await Plotly.react(this.host, figure.data, layout, this.configured(config, clicks));
     if (!isFirst) return;
     this.host.on("plotly_click", ({ points: [point] }) => this.tell(clicked(point)));
+  }
+
+  // The same object for the same config, as Plotly makes a plot anew for another one; the file's name changes more often.
+  configured({ toImageButtonOptions: saving, ...config }, clicks) {
+    this.saving = saving;
+    const told = JSON.stringify([config, clicks]);
+    if (told === this.told) return this.config;
+    this.told = told;
+    const save = {
+      name: "Save",
+      title: "Save this plot",
+      icon: window.Plotly.Icons.camera,
+      click: () => window.Plotly.downloadImage(this.host, this.saving),
+    };
+    const full = { name: "Fullscreen", title: "Fullscreen", icon: FULL, click: () => this.toggleFull() };
+    if (clicks) config.modeBarButtons = [[save, full]];
+    else {
+      config.modeBarButtonsToAdd = [save, full];
+      config.modeBarButtonsToRemove = ["toImage", ...(config.modeBarButtonsToRemove ?? [])];
+    }
+    return (this.config = config);
   }
 
   fit() {
@@ -200,7 +215,7 @@ function template({ text, background, line, font, headings, series, sequential, 
       colorscale: { sequential: scale, sequentialminus: scale, diverging: even(diverging) },
       legend: { font: ticks, title: { font: ticks, side: "top" }, valign: "top" },
       margin: { pad: 8, l: 0, r: 0 },
-      hoverlabel: { bgcolor: background, bordercolor: line, font: ticks },
+      hoverlabel: { bgcolor: background, bordercolor: line, font: { ...ticks, family: font } },
       xaxis: { ...axis, showgrid: false, zeroline: false },
       yaxis: axis,
       coloraxis: {
