@@ -51,7 +51,7 @@ def test_figures_are_packed_and_are_the_same_when_they_are_unpacked():
         json.loads(gzip.decompress(base64.a85decode(packed.replace("v", "<"))[: int(size)]))
         for _, size, packed in found
     ]
-    assert len(found[0][2]) < len(given[0].to_json()) / 3
+    assert len(found[0][2]) < len(given[0].to_json()) / 2.5
     assert [trace["type"] for trace in figures_[0]["data"]] == [trace.type for trace in given[0].data]
     assert figures_[1]["data"][0]["name"] == evil
 
