@@ -87,10 +87,12 @@ class Plot {
     const layout = { ...figure.layout, ...this.size(), template: template(JSON.parse(this.theme)) };
     layout.uirevision = subject(figure);
     if (clicks) Object.assign(layout, { hovermode: layout.hovermode ?? "closest", dragmode: "pan" });
+    this.clicks = clicks;
     const isFirst = !this.host.classList.contains("js-plotly-plot");
+    if (isFirst) this.host.textContent = "";
     await Plotly.react(this.host, figure.data, layout, this.configured(config, clicks));
     if (!isFirst) return;
-    this.host.on("plotly_click", ({ points: [point] }) => this.tell(clicked(point)));
+    this.host.on("plotly_click", ({ points: [point] }) => this.clicks && this.tell(clicked(point)));
   }
 
   // The same object for the same config, as Plotly makes a plot anew for another one; the file's name changes more often.
@@ -131,6 +133,9 @@ class Plot {
 
   fail(error) {
     console.error(error);
+    this.stale = true; // it is tried again with the next change
+    if (window.Plotly) window.Plotly.purge(this.host);
+    this.host.classList.remove("js-plotly-plot");
     this.host.textContent = "This plot could not be drawn. Reload the page; the server's log may say more.";
   }
 

@@ -40,11 +40,11 @@ def plot(
 
     def clicked() -> None:
         point = st.session_state[key]["click"]
-        if on_click is not None and point is not None:
+        if on_click is not None:
             on_click(Point(point["x"], point["y"], point["customdata"]))
 
     content = figure.to_dict()
     content["layout"].pop("template", None)  # the browser's, who knows the theme
     told = json.dumps({"alt": alt, "config": dict(config or {}), "clicks": on_click is not None})
     data = f'{told[:-1]}, "figure": {to_json_plotly(content)}}}'.encode()
-    _mount(key=key, data=data, **({} if on_click is None else {"on_click_change": clicked}))
+    _mount(key=key, data=data, on_click_change=clicked)

@@ -1,0 +1,43 @@
+"""Plots in the browser: drawn as they come near, and a word where they cannot be. Clicks on them are in first light."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.helpers import all_drawn
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_the_page_is_printed(page, address):
+    page.set_viewport_size({"width": 1280, "height": 600})
+    page.goto(address)
+    all_drawn(page)
+    places = page.locator(".sinkscope-plot")
+    expect(places.nth(3)).to_be_attached()
+    first, last = places.first, places.last
+    drawn = re.compile("js-plotly-plot")
+    expect(last).not_to_have_class(drawn)
+    height = last.evaluate("plot => plot.offsetHeight")
+    assert height > 100, "its place is kept"
+    first.scroll_into_view_if_needed()
+    expect(first).to_have_class(drawn)
+    expect(last).not_to_have_class(drawn)
+    last.scroll_into_view_if_needed()
+    expect(last).to_have_class(drawn)
+    assert last.evaluate("plot => plot.offsetHeight") == height
+    page.reload()
+    all_drawn(page)
+    expect(places.nth(3)).to_be_attached()
+    expect(places.last).not_to_have_class(drawn)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(places.last).to_have_class(drawn)
+
+
+def test_a_plot_that_cannot_be_drawn_says_so(page, address):
+    page.route("**/scripts/plotly*", lambda route: route.abort())
+    page.goto(address)
+    place = page.locator(".sinkscope-plot").first
+    place.scroll_into_view_if_needed()
+    expect(place).to_have_text(re.compile("could not be drawn"))
