@@ -18,7 +18,7 @@ import psutil
 
 from analysis.engine.worker import TOPIC
 from analysis.errors import UserError
-from analysis.machine import threads
+from analysis.machine import garbage, threads
 from analysis.machine.allotment import allotted_memory
 from cache import environment
 
@@ -258,12 +258,13 @@ def start_local(
 
     memory_limit: bytes of main memory a worker may take; SINKSCOPE_MEMORY_LIMIT, else its share of the machine's.
     """
-    import dask
-    from distributed import Client, Nanny, Scheduler
-    from distributed.deploy.spec import SpecCluster
+    with garbage.importing("distributed"):
+        import dask
+        from distributed import Client, Nanny, Scheduler
+        from distributed.deploy.spec import SpecCluster
 
-    from analysis.engine import steady_clock
-    from analysis.engine.certificate import temporary_security
+        from analysis.engine import steady_clock
+        from analysis.engine.certificate import temporary_security
 
     devices = devices or local_devices()
     limit = memory_limit or environment.value("SINKSCOPE_MEMORY_LIMIT") or allotted_memory() // len(devices)

@@ -14,6 +14,7 @@ from analysis.evaluation.tables import summary
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome
 from analysis.jobs.summaries import EvaluateSummary
+from analysis.machine import garbage
 from analysis.models import checkpoint as checkpoints
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
 from analysis.models.resident import free_memory, loaded, resident_model
@@ -42,10 +43,11 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     opened = [checkpoint_of(model, context) for model in spec.models]
     names = spec.names or _names(spec.models)
     context.progress("starting lm-eval")
-    from analysis.evaluation import live
-    from analysis.evaluation.tasks import fitting, load_benchmarks
-    from analysis.machine.provenance import environment
-    from analysis.models.devices import pick_device
+    with garbage.importing("lm_eval"):
+        from analysis.evaluation import live
+        from analysis.evaluation.tasks import fitting, load_benchmarks
+        from analysis.machine.provenance import environment
+        from analysis.models.devices import pick_device
 
     tokenizer = _tokenizer(spec, opened[0])
     chat = _chat(spec, opened[0], tokenizer)

@@ -7,6 +7,7 @@ from analysis.errors import NotEnoughMemory, UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import DenseStatisticsSummary, EstimateSummary, FootprintSummary, PruneSummary
+from analysis.machine import garbage
 from analysis.models.checkpoint import find
 from analysis.models.families import why_no_experts_are_cut
 from analysis.models.resident import resident_model
@@ -76,9 +77,11 @@ def estimate(spec: EstimateSpec, context: Context) -> Outcome[EstimateSummary]:
 def footprint(spec: FootprintSpec, context: Context) -> Outcome[FootprintSummary]:
     """Sizes from the files; speed with both models in memory beside each other, taking turns."""
     from analysis.models.checkpoint import fingerprint
-    from analysis.pruning.footprint import footprint as measure
 
     context.progress("starting torch")
+    with garbage.importing("transformers"):
+        from analysis.pruning.footprint import footprint as measure
+
     pruned = spec.model.model_copy(update={"source": spec.pruned})
     params = FootprintParams(**spec.model_dump(include=set(FootprintParams.model_fields)))
     measured = measure(spec.model, pruned, params, lambda done, total: context.progress("timing forwards", done, total))
@@ -104,6 +107,7 @@ def model_to_prune(spec: PruneSpec | CalibrateSpec, context: Context) -> "Loaded
             context.progress("the model does not fit: reading it block by block")
     else:
         context.progress("starting torch")
-    from analysis.models.streaming import skeleton
+    with garbage.importing("transformers"):
+        from analysis.models.streaming import skeleton
 
     return skeleton(spec.model)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from analysis.job_context import Context
-from analysis.machine import threads
+from analysis.machine import garbage, threads
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec
 
@@ -53,7 +53,8 @@ def loaded(
     Raises UserError for every kind of bad input.
     """
     context.progress("starting torch")
-    from analysis.models import load
+    with garbage.importing("transformers"):
+        from analysis.models import load
 
     threads.apply(context.workers)
     size = sum(file.stat().st_size for file in load.fetched(spec, context.progress, held).weight_files)
