@@ -24,7 +24,7 @@ from pages.parts.tuning import discounted_text
 from pages.parts.tuning import effects as tune_effects
 from pages.parts.tuning import settings as tune_settings
 from pages.parts.tuning.settings import kept_a, setting_in_words
-from pages.parts.tuning.statistics import Opened, opened, statistics_job
+from pages.parts.tuning.statistics import Opened, ask_rest, opened, statistics_job
 from pages.parts.tuning.suggestions import suggest_view
 
 # What the grid shows that grows while the layers come in, by view.
@@ -82,6 +82,7 @@ def _page(job: JobRecord) -> None:
         {**settings, "stored from": statistics_spec.model_dump(mode="json")},
         Path(statistics_spec.model.source).name,
     )
+    ask_rest(found, job)
 
 
 def _plots(found: Opened, job: JobRecord, setting: TuneParams) -> tuple[dict[str, TuneParams], str]:

@@ -24,6 +24,16 @@ def at_hand(kind: str, spec: JobSpec) -> bool:
     return engine().knows(kind, known_key(kind, spec))
 
 
+def begins(kind: str, spec: JobSpec, place: str = "") -> bool:
+    """Whether asking would begin something: this visitor has not asked yet, and no answer is at hand. Raises UserError
+    for a bad model source."""
+    return _question(kind, spec, place) not in st.session_state.get(_ASKED, {}) and not at_hand(kind, spec)
+
+
+def _question(kind: str, spec: JobSpec, place: str) -> str:
+    return f"{kind}:{place}:{spec.model_dump_json()}"
+
+
 def ask(
     kind: str,
     spec: JobSpec,
@@ -41,7 +51,7 @@ def ask(
     meanwhile: draws the partial results of a job that runs.
     """
     questions = st.session_state.setdefault(_ASKED, {})
-    question = f"{kind}:{place}:{spec.model_dump_json()}"
+    question = _question(kind, spec, place)
     for earlier, job_id in questions.items():
         if earlier != question and earlier.startswith(f"{kind}:{place}:"):
             leave(job_id)

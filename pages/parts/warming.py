@@ -16,6 +16,8 @@ def _load() -> None:
     """Draws the example that ships and makes its plan, to no effect but that all of it is loaded. Modules of pages are
     left alone: their components register with a visitor's server."""
     try:
+        from scipy.special import expit as _expit  # noqa: F401  for discounts of sinks
+
         from analysis.engine.studies import new_study
         from analysis.evaluation import planning
         from analysis.evaluation.task_sizes import known_sizes

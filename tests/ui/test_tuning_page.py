@@ -96,8 +96,9 @@ def test_without_statistics_the_page_offers_to_store_them():
     assert test.button(key="tuning_calibrate")
 
 
-def test_masks_are_shown_before_the_floor_and_the_output_error_are_there():
-    """Of what is not there yet no sentence is said, no number shown; it comes when its job is done."""
+def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeypatch):
+    """Of what is not there yet no sentence is said, no number shown; it comes when its job is done, which begins once
+    the plots are drawn."""
     spec = SPEC.model_copy(update={"calibration": SPEC.calibration.model_copy(update={"seed": 9})})
     query = {**QUERY, "calibrate_seed": "9"}
     file = stored("calibrate", spec)
@@ -106,16 +107,26 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there():
     assert [card.value for card in test.metric] == [changed, "not measured", "not measured"]
     assert len(charts(test)) == 1 and "does not tell a discount from chance" in texts(test)
     assert "what another calibration seed changes (" not in texts(test)
-    assert not engine().jobs("seed_floor") or all(
-        job.spec["calibration"]["seed"] != 9 for job in engine().jobs("seed_floor")
-    ), "a link runs nothing"
+
+    def asked():
+        return [job for job in engine().jobs("seed_floor") if job.spec["calibration"]["seed"] == 9]
+
+    assert not asked(), "a link runs nothing"
     check(test.segmented_control(key="tuning_view").set_value("Output error").run())
     assert "The output error is not measured" in texts(test) and not charts(test)
     test.segmented_control(key="tuning_view").set_value("Masks").run()
 
     much = spec.calibration.model_copy(update={"samples": 100, "seq_len": 64})
     ahead = engine().submit("calibrate", spec.model_copy(update={"calibration": much}))  # so that the parts wait
+    drawn_before_asked, every_layer = [], tune_effects.every_layer
+
+    def drawing(*arguments):
+        drawn_before_asked.append(not asked())
+        return every_layer(*arguments)
+
+    monkeypatch.setattr(tune_effects, "every_layer", drawing)
     check(test.button(key="offer_seed_floor_").click().run())
+    assert drawn_before_asked == [True] and asked()
     assert [card.value for card in test.metric] == [changed, "being measured", "being measured"]
     engine().cancel(ahead.id)
     whole = joined(joined(open_statistics(file), stored("seed_floor", spec)), stored("heldout", spec))

@@ -3,11 +3,13 @@
 The squares come first, and the page is drawn with them; their parts, which take as long again, while it is looked at.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import streamlit as st
 from pydantic import ValidationError
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.jobs import JOBS, known_key
@@ -33,11 +35,14 @@ _MEASURES: dict[Part, str] = {
 
 @dataclass(frozen=True)
 class Opened:
-    """Statistics with the parts that are there. key: names them all. waits: parts whose jobs wait or run."""
+    """Statistics with the parts that are there. key: names them all. waits: parts whose jobs wait or run, or will once
+    they are asked for. unasked: parts that nobody has asked for, and where their progress is to be drawn.
+    """
 
     statistics: StoredStatistics
     key: str
     waits: frozenset[Part] = frozenset()
+    unasked: Mapping[Part, DeltaGenerator] = field(default_factory=dict)
 
     def instead(self, part: Part) -> str:
         """What stands in the place of a number that needs a part that is not there."""
@@ -81,8 +86,8 @@ def statistics_job() -> JobRecord | None:
 
 
 def opened(job: JobRecord) -> Opened | None:
-    """The statistics of a finished job with their parts; None where they are gone. Parts that are not in the store are
-    asked for, and how far they are is drawn.
+    """The statistics of a finished job with their parts; None where they are gone. How far parts are that were asked
+    for is drawn; `ask_rest` asks for the others.
     """
     file = engine().result_file(job)
     if file is None:
@@ -95,13 +100,27 @@ def opened(job: JobRecord) -> Opened | None:
         if not there:
             missing.append(part)
     waits: set[Part] = set()
+    unasked: dict[Part, DeltaGenerator] = {}
     for part, column in zip(missing, st.columns(len(missing)) if missing else (), strict=True):
+        spec = _part_spec(part, job)
+        if asking.begins(part, spec):
+            unasked[part] = column
+            if permission.allowed(spec.model.source):
+                waits.add(part)
+            continue
         with column:
-            done = asking.ask(part, _part_spec(part, job), _MEASURES[part])
+            done = asking.ask(part, spec, _MEASURES[part])
         found, there = _with(found, done)
         if not there and engine().knows(part, _part_key(part, job)):
             waits.add(part)
-    return Opened(found.statistics, found.key, frozenset(waits))
+    return Opened(found.statistics, found.key, frozenset(waits), unasked)
+
+
+def ask_rest(found: Opened, job: JobRecord) -> None:
+    """Asks for the parts that nobody has asked for: to be called last, as their jobs would slow the plots."""
+    for part, column in found.unasked.items():
+        with column:
+            asking.ask(part, _part_spec(part, job), _MEASURES[part])
 
 
 def with_floor(job: JobRecord) -> StoredStatistics | None:
