@@ -1,7 +1,7 @@
 """Attention mass from the log-sum-exp of fused attention: what the softmax says, beside the same output to the bit; and
 the softmax itself for calibration, and wherever PyTorch does not give what is used."""
 
-from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -29,9 +29,9 @@ def drawn(heads: int, queries: int = LENGTH, width: int = 16, dtype: torch.dtype
 
 
 def forward(inputs: AttentionInputs, **options) -> torch.Tensor:
-    module = SimpleNamespace(
-        layer_idx=0, is_causal=inputs.causal, num_key_value_groups=inputs.query.shape[1] // inputs.key.shape[1]
-    )
+    module: Any = torch.nn.Module()
+    module.layer_idx, module.is_causal = 0, inputs.causal
+    module.num_key_value_groups = inputs.query.shape[1] // inputs.key.shape[1]
     with torch.no_grad():
         given = inputs.query, inputs.key, inputs.value, inputs.mask
         return observed_attention(module, *given, scaling=inputs.scaling, **options)[0]
