@@ -41,14 +41,12 @@ def main() -> None:
 def _what_to_prune(model: ModelSpec) -> None:
     """The settings, what they will take, and the button that starts."""
     specs, problem = prune_settings(model)
-    if problem:
-        st.error(plain(problem))
-    else:
-        plan(specs)
+    takes, buttons = st.container(), st.container(horizontal=True)
     count = f" with {len(specs)} methods" if len(specs) > 1 else ""
     acting_button(
         f"Prune{count}",
         "prune",
+        buttons,
         type="primary",
         icon=":material/content_cut:",
         disabled=bool(problem),
@@ -56,6 +54,11 @@ def _what_to_prune(model: ModelSpec) -> None:
         on_click=_launch,
         args=(specs,),
     )
+    with takes:
+        if problem:
+            st.error(plain(problem))
+        else:
+            plan(specs, buttons)
     say_refusal(_PLACE)
     st.divider()
 

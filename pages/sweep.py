@@ -1,10 +1,12 @@
 """Prune with every combination of methods, sparsities, seeds and more, score each, and see what holds."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.engine.foresight import Foresight, lines
@@ -17,7 +19,7 @@ from pages.parts.acting import acting_button
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
-from pages.parts.progress import cancel_button, cut_short, progress_bar
+from pages.parts.progress import cancel_button, cut_short, duration, progress_bar
 from pages.parts.session import engine, model_in_use, not_in_address, submit
 from pages.parts.shown_box import shown_box
 from pages.parts.side import controls_and_results
@@ -43,11 +45,12 @@ def main() -> None:
     with asked:
         _what_to_sweep(model)
     with results:
-        record = _shown()
+        records = engine().jobs("sweep")
+        record = _shown(records)
         if record is None:
             st.info("Nothing was swept yet. Choose the axes above and press **Sweep**; results show here as they come.")
             return
-        _state(record)
+        _state(record, alone=len(records) == 1)
         _results(record)
 
 
@@ -57,13 +60,16 @@ def main() -> None:
 def _what_to_sweep(model: ModelSpec) -> None:
     """The axes, what they will take, and the button that starts."""
     spec, problem = sweep_settings(model)
+    foresight = None
     if spec is None:
         st.error(plain(problem))
     else:
-        _plan(spec)
+        foresight = _plan(spec)
+    buttons = st.container(horizontal=True)
     acting_button(
         "Sweep",
         "sweep_start",
+        buttons,
         type="primary",
         icon=":material/stacked_line_chart:",
         disabled=spec is None,
@@ -71,36 +77,40 @@ def _what_to_sweep(model: ModelSpec) -> None:
         on_click=_launch,
         args=(spec,),
     )
+    if spec is not None and foresight is not None and foresight.estimates:
+        _offer_estimates(spec, foresight, buttons)
     refused = st.session_state.pop(_REFUSED, "")
     if refused:
         st.error(plain(refused))
     st.divider()
 
 
-def _plan(spec: SweepSpec) -> None:
+def _plan(spec: SweepSpec) -> Foresight | None:
     """How many prunings that is, and what is known of the time, memory and disk they take."""
     if not engine().gate.may("run"):
-        return
-    for sentence in grid(spec).left_out:
-        st.caption(f":material/info: {plain(sentence)}")
+        return None
+    left_out = [f":material/info: {plain(sentence)}" for sentence in grid(spec).left_out]
     try:
         foresight = engine().foresee(spec)
     except EXPECTED as error:
         st.error(plain(why(error)))
-        return
-    st.caption(plain(" ".join(lines(foresight))))
-    if foresight.estimates:
-        acting_button(
-            "Estimate time and memory",
-            "sweep_estimate",
-            icon=":material/timer:",
-            on_click=_estimate,
-            args=(spec, foresight),
-            help="Runs one step of each phase of every kind of pruning.",
-        )
-        pending = [job for job in engine().jobs("estimate") if not job.ended]
-        if pending:
-            st.fragment(_await_estimates, run_every=REFRESH)()
+        return None
+    st.caption("\n\n".join([*left_out, plain(" ".join(lines(foresight)))]))
+    return foresight
+
+
+def _offer_estimates(spec: SweepSpec, foresight: Foresight, place: DeltaGenerator) -> None:
+    acting_button(
+        "Estimate time and memory",
+        "sweep_estimate",
+        place,
+        icon=":material/timer:",
+        on_click=_estimate,
+        args=(spec, foresight),
+        help="Runs one step of each phase of every kind of pruning.",
+    )
+    if any(not job.ended for job in engine().jobs("estimate")):
+        st.fragment(_await_estimates, run_every=REFRESH)()
 
 
 def _estimate(spec: SweepSpec, foresight: Foresight) -> None:
@@ -131,9 +141,9 @@ def _launch(spec: SweepSpec) -> None:
 # --- the sweep shown --------------------------------------------------------------------------------------------
 
 
-def _shown() -> JobRecord | None:
+def _shown(sweeps: Sequence[JobRecord]) -> JobRecord | None:
     """The sweep in the address, else the newest; with the others to choose from."""
-    records = {record.id: record for record in engine().jobs("sweep")}
+    records = {record.id: record for record in sweeps}
     sweep_id = address.named(_ADDRESS)
     if sweep_id and sweep_id not in records:
         not_in_address("a sweep that is not in the store." + (" Here is the newest one." if records else ""))
@@ -142,8 +152,6 @@ def _shown() -> JobRecord | None:
     shown = sweep_id if sweep_id in records else next(iter(records))
     if len(records) > 1:
         shown_box("Shown", "sweep_shown", shown, records, lambda job: _title(records[job]), _choose)
-    else:
-        st.caption(plain(_title(records[shown])))
     return records[shown]
 
 
@@ -161,13 +169,17 @@ def _title(record: JobRecord) -> str:
     return f"{when} · {models} · {', '.join(spec.methods)} · {sparsities} · {seeds}"
 
 
-def _state(record: JobRecord) -> None:
+def _state(record: JobRecord, alone: bool) -> None:
+    """How far it is or how it ended. alone: whether there is no box that says which sweep it is."""
+    which = plain(_title(record)) if alone else ""
+    if which and record.state != "done":
+        st.caption(which)
     if not record.ended:
         st.fragment(_running, run_every=REFRESH)(record.id)
         return
     if record.state == "done":
         seconds = (record.finished or 0) - (record.started or record.created)
-        st.caption(f":material/check_circle: Finished in {seconds / 60:.1f} minutes.")
+        st.caption(f":material/check_circle: Finished in {duration(seconds)}. {which}")
         return
     cut_short(record, "sweep", "points")
 

@@ -1,21 +1,17 @@
 """Widgets drawn from a spec: label, range, default and help text come from its fields, nowhere else."""
 
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Union, get_args, get_origin
 
 import streamlit as st
 from pydantic.fields import FieldInfo
-from streamlit.delta_generator import DeltaGenerator
 
 from analysis.specs import Spec, choices, help_text
 from analysis.specs.base import beyond_choices
 from analysis.specs.fields import bounds, extra
-from analysis.specs.naming import short_label
 from cache.sizes import size_text
 from pages.parts.plain import plain
-
-_LINKED = "linked_"
 
 
 def draw(
@@ -74,27 +70,6 @@ def _preset(key: str, kind: Any, preset: Any, empty: str, options: dict[str, Any
     elif bound and key in st.query_params:
         del st.query_params[key]
     return {name: value for name, value in options.items() if name != "bind"}
-
-
-def fold(
-    title: str, preset: Spec, keys: Mapping[str, str], always: Collection[str] = (), linked: bool = False
-) -> DeltaGenerator:
-    """A fold for controls that are rarely changed. Its title says how they are set: those named in `always`, and those
-    that are not as in `preset`. keys: field -> the key of its widget, which is to be drawn into the fold. linked:
-    it is open where a link set one of them.
-    """
-    place = f"fold_{'_'.join(keys.values())}"
-    opened = _LINKED + place
-    if opened not in st.session_state:
-        st.session_state[opened] = linked and any(key in st.query_params for key in keys.values())
-    told = []
-    for name, key in keys.items():
-        usual = getattr(preset, name)
-        value = st.session_state.get(key, st.query_params.get(key, usual))
-        if name in always or str(value) != str(usual):
-            told.append(f"{short_label(name, type(preset).model_fields[name])} {value}")
-    label = plain(f"{title} · {', '.join(told) or 'as preset'}")
-    return st.expander(label, key=place, expanded=st.session_state[opened])
 
 
 def slides(spec: type[Spec], name: str) -> bool:

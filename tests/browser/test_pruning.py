@@ -9,7 +9,7 @@ from playwright.sync_api import Page, TimeoutError, expect
 
 from analysis.evaluation.items_file import DOCUMENTS
 from tests.browser.conftest import PATIENCE
-from tests.browser.helpers import held, plot
+from tests.browser.helpers import all_drawn, held, plot
 from tests.engine.helpers import until
 from tests.helpers import server
 
@@ -45,6 +45,32 @@ def differences(page: Page) -> str:
 def answers_that_came(home: Path) -> int:
     """How many lines the evaluation at work has written."""
     return sum(path.read_bytes().count(b"\n") for path in home.glob(f"incoming/*/{DOCUMENTS}"))
+
+
+def test_a_folds_controls_are_sent_once_it_is_opened_and_its_values_live_in_title_and_address(page, address):
+    main = page.get_by_test_id("stMain")
+    fold = main.locator(".st-key-fold_prune_discount")
+    field = fold.get_by_role("spinbutton", name="λ (discount strength)")
+    page.goto(f"{address}/pruning")
+    expect(fold.locator("summary")).to_have_text(re.compile("k 2, α 5, λ 1$"))
+    expect(field).to_have_count(0)
+    fold.locator("summary").click()
+    expect(field).to_have_value("1.00")
+    field.fill("0.5")
+    field.press("Enter")
+    page.wait_for_url(re.compile("prune_discount_strength=0.5"))
+    all_drawn(page)
+    expect(field).to_be_visible()
+    fold.locator("summary").click()
+    expect(fold.locator("summary")).to_have_text(re.compile("λ 0.5$"))
+
+    for name in ("Runs", "Pruning"):
+        page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True).click()
+        expect(main.get_by_role("heading", name=name, level=1)).to_be_visible()
+    expect(fold.locator("summary")).to_have_text(re.compile("λ 0.5$"))
+    page.wait_for_url(re.compile("prune_discount_strength=0.5"))
+    page.reload()
+    expect(fold.locator("summary")).to_have_text(re.compile("λ 0.5$"))
 
 
 def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(page, address, home):

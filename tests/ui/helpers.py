@@ -26,6 +26,12 @@ def another_model(test: AppTest, source: str) -> None:
     test.text_input(key="model_source").set_value(source).run()
 
 
+def unfold(test: AppTest, key: str, is_open: bool = True) -> AppTest:
+    """Opens or closes a fold, which the runner has no click for."""
+    test.session_state[key] = is_open
+    return test.run()
+
+
 def texts(test: AppTest) -> str:
     """Everything the page says outside of widgets, a line each."""
     elements = [*test.text, *test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]

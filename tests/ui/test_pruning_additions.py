@@ -5,7 +5,7 @@ import pytest
 
 from pages.parts.session import engine
 from tests.pruning import additions
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, texts, unfold
 
 pytestmark = pytest.mark.slow
 PRELOAD = {"distributed.worker.preload": ["tests.pruning.additions"]}
@@ -26,7 +26,7 @@ def pruned(test, method, sparsity) -> dict:
 
 def test_what_is_added_to_a_table_is_offered_explained_and_run():
     with dask.config.set(PRELOAD), additions.added():
-        test = app("pages/pruning.py")
+        test = unfold(app("pages/pruning.py"), "fold_prune_calibration")
         for key, row in (
             ("prune_pattern", additions.PATTERN),
             ("prune_allocation", additions.ALLOCATION),

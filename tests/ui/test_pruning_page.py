@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.pruned.naming import run_name
 from analysis.specs import METHODS, CalibrationParams, FootprintSpec, ModelSpec, PruneSpec
 from pages.parts.session import engine
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, texts, unfold
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/pruning.py"
@@ -24,6 +24,7 @@ def pruned():
 
 def small(test: AppTest) -> AppTest:
     """Turns the calibration down."""
+    unfold(test, "fold_prune_calibration")
     test.number_input(key="prune_samples").set_value(2)
     test.number_input(key="prune_seq_len").set_value(32)
     return test.run()
@@ -48,7 +49,7 @@ def test_the_paper_s_method_its_rival_and_the_control_are_preselected():
 
 
 def test_presets_of_the_authors_scripts_set_the_calibration():
-    test = app(PAGE)
+    test = unfold(app(PAGE), "fold_prune_calibration")
     test.selectbox(key="prune_preset").set_value("published, Dream").run()
     assert not test.exception
     assert test.selectbox(key="prune_noise").value == "uniform"
@@ -65,6 +66,7 @@ def test_every_method_and_parameter_has_its_help_from_the_table(monkeypatch):
     helped = test.multiselect(key="prune_methods").help
     assert all(method.title in helped and method.help in helped for method in METHODS.values())
     assert test.slider(key="prune_sparsity").help.startswith(PruneSpec.model_fields["sparsity"].description)
+    unfold(test, "fold_prune_calibration")
     for name in CalibrationParams.model_fields:
         kind = {"data": test.text_input, "noise": test.selectbox}.get(name, test.number_input)
         assert CalibrationParams.model_fields[name].description in kind(key=f"prune_{name}").help

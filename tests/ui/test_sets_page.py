@@ -9,7 +9,7 @@ from analysis.recording.set_file import save
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSetSpec, SinkParams
 from pages.parts.session import engine
 from tests.recording.made_sets import LAYERS, a_set
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, texts, unfold
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_without_a_set_the_page_offers_to_record_one_and_runs_nothing():
 
 
 def test_a_set_that_cannot_be_is_refused_where_it_was_asked_for():
-    test = app("pages/dynamics.py")
+    test = unfold(app("pages/dynamics.py"), "fold_set")
     test.selectbox(key="set_prompts").set_value("your own").run()
     test.text_area(key="set_own").set_value("only one").run()
     test.button(key="record_set").click().run()
@@ -53,6 +53,9 @@ def test_the_form_has_what_a_set_is_made_of(monkeypatch):
         "pages.parts.recordings.sets.submit", lambda kind, spec: asked.append(spec) or SimpleNamespace(id="")
     )
     test = app("pages/dynamics.py")
+    (fold,) = (one for one in test.expander if one.label.startswith("Settings"))
+    assert fold.label == "Settings · 50 prompts, 3 random-weight models, 64 new tokens"
+    unfold(test, "fold_set")
     test.number_input(key="set_count").set_value(7)
     test.number_input(key="set_null_draws").set_value(3)
     test.number_input(key="set_LLaDASampling_gen_length").set_value(16)

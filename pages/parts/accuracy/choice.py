@@ -16,6 +16,7 @@ from pages.parts.accuracy.canvas_scores import choose_score, say_scores
 from pages.parts.accuracy.panel import accuracy_panel, results_of
 from pages.parts.accuracy.planned import planned
 from pages.parts.acting import acting_button
+from pages.parts.folds import fold, settings_of
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
 from pages.parts.shown_box import shown_box
@@ -118,16 +119,22 @@ def _noise(key: str | None, _record: JobRecord) -> Noise | None:
 
 def _more() -> dict:
     """How the items are put to the models, where it is not to be as the tasks say."""
+    names = ("shots", "guidance", "gen_length", "chat_template")
+    keys = {name: f"accuracy_{name}" for name in names}
+    # Not from the address: functions in the folder are run, and nobody is to be led there by a link.
+    folder = {"include_path": "accuracy_include_path"}
+    settings = [*settings_of(EvaluateSpec, keys), *settings_of(EvaluateSpec, folder, linked=False)]
+    usually = "examples, guidance and new tokens as each task has them"
+    place, drawn = fold("More", "fold_accuracy_more", settings, usually)
+    if not drawn:
+        return {}
     values = {}
-    with st.expander("More: examples, guidance, written answers, your own tasks"):
-        columns = st.columns(4)
-        for column, name in zip(columns, ("shots", "guidance", "gen_length", "chat_template"), strict=True):
+    with place:
+        for column, name in zip(st.columns(len(names)), names, strict=True):
             with column:
-                values[name] = controls.draw(EvaluateSpec, name, f"accuracy_{name}", bind="query-params")
-        # Not from the address: functions in the folder are run, and nobody is to be led there by a link.
-        values["include_path"] = (
-            controls.draw(EvaluateSpec, "include_path", "accuracy_include_path", persist_state="session") or None
-        )
+                values[name] = controls.draw(EvaluateSpec, name, keys[name], bind="query-params")
+        own = controls.draw(EvaluateSpec, "include_path", folder["include_path"], persist_state="session")
+        values["include_path"] = own or None
     return values
 
 

@@ -11,6 +11,7 @@ from analysis.evaluation.planning import Noise
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import PlanParams
 from pages.parts import controls
+from pages.parts.folds import fold, settings_of
 from pages.parts.plain import plain
 
 _ASSUMED = ("disagreement", "alike", "changing", "seed_spread")
@@ -24,23 +25,25 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
     if not compared or not tasks:
         return
     tests = compared * (len(tasks) + (len(tasks) > 1))
-    shown, place = st.container(), st.expander("How many items and seeds?", icon=":material/calculate:")
-    with place:
-        columns = st.columns(len(_ASSUMED) + 1)
-        with columns[0]:
-            target = controls.draw(PlanParams, "target", "plan_target", bind="query-params")
-        values = {"target": target}
-        if measured is None:
-            for column, name in zip(columns[1:], _ASSUMED, strict=True):
+    keys = {name: f"plan_{name}" for name in ("target", *(_ASSUMED if measured is None else ()))}
+    words = {"target": "a difference of {} points"}
+    shown = st.container()
+    place, drawn = fold("How many items and seeds?", "fold_plan", settings_of(PlanParams, keys, ("target",), words))
+    values = {}
+    if drawn:
+        with place:
+            for column, (name, key) in zip(st.columns(len(_ASSUMED) + 1), keys.items(), strict=False):
                 with column:
-                    values[name] = controls.draw(PlanParams, name, f"plan_{name}", bind="query-params")
-        params = PlanParams(**values)
-        noise = measured or planning.assumed(params)
-        one_seed, wanted, source = _sentences(tuple(names), astuple(noise), params.target / 100, limit, tests)
-        st.markdown(f"{plain(wanted)} {plain(source)}")
-        if unknown:
-            st.caption(f"How many items there are is not known before they are read: {plain(', '.join(unknown))}.")
+                    values[name] = controls.draw(PlanParams, name, key, bind="query-params")
+    params = PlanParams(**values)
+    noise = measured or planning.assumed(params)
+    one_seed, wanted, source = _sentences(tuple(names), astuple(noise), params.target / 100, limit, tests)
     shown.caption(f":material/calculate: {plain(one_seed)}")
+    if drawn:
+        place.markdown(f"{plain(wanted)} {plain(source)}")
+        if unknown:
+            missing = plain(", ".join(unknown))
+            place.caption(f"How many items there are is not known before they are read: {missing}.")
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -15,6 +15,7 @@ from analysis.figures.style import colors_by_method
 from analysis.readings import reading
 from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.charts import chart, kept, table
+from pages.parts.folds import Setting, titled
 from pages.parts.plain import plain
 
 _DIFFERENCE = (
@@ -265,9 +266,14 @@ def _step(results: Results, row: decomposition.Stage) -> figures.WaterfallStep:
 
 def _conditions(results: Results, pairs: list[Pair]) -> None:
     """The conditions of any two models side by side."""
-    with st.expander("Conditions of two models side by side", icon=":material/table_view:"):
-        names, columns = list(results.names), st.columns(2)
-        first, second = pairs[0] if pairs else (1, 0)
+    names = list(results.names)
+    first, second = pairs[0] if pairs else (1, 0)
+    settings = [
+        Setting("conditions_first", "{}", names[first], always=True),
+        Setting("conditions_second", "{}", names[second], always=True),
+    ]
+    with titled("Conditions of two models side by side", "fold_conditions", settings):
+        columns = st.columns(2)
         left = columns[0].selectbox("One", names, index=first, key="conditions_first", bind="query-params")
         right = columns[1].selectbox("The other", names, index=second, key="conditions_second", bind="query-params")
         pair = names.index(left), names.index(right)

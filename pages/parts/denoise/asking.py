@@ -4,6 +4,7 @@ from typing import Literal
 
 import streamlit as st
 from pydantic import ValidationError
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.models.checkpoint import Checkpoint, describe, find
@@ -23,6 +24,7 @@ from analysis.specs import (
 )
 from pages.parts import controls, permission
 from pages.parts.acting import kept_button, may_record
+from pages.parts.folds import settings_of, titled
 from pages.parts.plain import as_written, code, plain, shortened
 from pages.parts.recordings.choice import show_anew
 from pages.parts.recordings.player import play_once
@@ -43,7 +45,7 @@ def ask(shown: JobRecord | None, narrow: bool) -> None:
     checkpoint = _checkpoint(model)
     prompt = _prompt(model, known, shown, narrow)
     sampling_type = _sampling_type(model)
-    with st.expander(f"Settings · {(sampling_type.__doc__ or '').split(':')[0].strip('.')}"):
+    with _settings_fold(sampling_type, model.source, dict(known.sampling)):
         problem, sampling = "", None
         try:
             sampling = _sampling(sampling_type, model.source, dict(known.sampling), 1 if narrow else 3)
@@ -97,6 +99,17 @@ def ask(shown: JobRecord | None, narrow: bool) -> None:
             play_once(record.id)
             show_anew(record.id)
             st.rerun()
+
+
+def _settings_fold(kind: type[Sampling], source: str, defaults: dict[str, int]) -> DeltaGenerator:
+    """The fold of the settings, with the sampler and what it is set to in its title."""
+    keys = {name: f"{source}_{name}" for name in kind.model_fields if name != "sampler"}
+    words = {"gen_length": "{} new tokens", "steps": "{} steps"}
+    settings = settings_of(kind, keys, words, words, linked=False, **defaults)
+    settings += settings_of(RecordSpec, {"seed": "seed"}, ("seed",), linked=False)
+    settings += settings_of(RecordSpec, {name: name for name in ("chat_template", "mass_dtype")}, linked=False)
+    sampler = (kind.__doc__ or "").split(":")[0].strip(".")
+    return titled(f"Settings · {sampler}", "fold_record", settings)
 
 
 # --- the prompt -------------------------------------------------------------------------------------------------

@@ -9,6 +9,9 @@ from analysis.specs import CALIBRATION_PRESETS, NOISES, CalibrationParams
 from pages.parts import controls
 from pages.parts.plain import plain
 
+CALIBRATION_IN_WORDS = {"data": "text {}", "samples": "{} sequences", "seq_len": "{} tokens each", "seed": "seed {}"}
+"""How a fold's title tells the calibration."""
+
 
 def preset_box(prefix: str, checkpoint: Checkpoint | None) -> None:
     """Draws the choice of a preset, which sets the widgets `PREFIX_NAME` of the calibration: draw it before them."""
@@ -32,16 +35,25 @@ def preset_box(prefix: str, checkpoint: Checkpoint | None) -> None:
     )
 
 
+def noise_of(prefix: str, checkpoint: Checkpoint | None) -> tuple[str, str]:
+    """The key of the noise's widget, and its preset."""
+    if _random_tokens(checkpoint):  # a choice of its own: what was chosen for other models is none of these
+        return f"{prefix}_noise_random", next(name for name, row in NOISES.items() if row.random_tokens)
+    return f"{prefix}_noise", CalibrationParams.model_fields["noise"].default
+
+
 def draw_noise(prefix: str, checkpoint: Checkpoint | None) -> str:
     """Draws the choice among the noises that are the model's own, all of them where it is not known which those are."""
-    random_tokens = checkpoint is not None and checkpoint.architecture.noise == "uniform"
-    fitting = [name for name, row in NOISES.items() if row.random_tokens == random_tokens]
-    key, default = f"{prefix}_noise", None
-    if random_tokens:  # a choice of its own: what was chosen for other models is none of these
-        key, default = f"{key}_random", fitting[0]
-    without = [] if checkpoint is None else [name for name in NOISES if name not in fitting]
+    key, default = noise_of(prefix, checkpoint)
+    others = [name for name, row in NOISES.items() if row.random_tokens != _random_tokens(checkpoint)]
+    without = [] if checkpoint is None else others
     chosen: str = controls.draw(CalibrationParams, "noise", key, default=default, without=without, bind="query-params")
     return chosen
+
+
+def _random_tokens(checkpoint: Checkpoint | None) -> bool:
+    """Whether the model is known to be noised by random tokens."""
+    return checkpoint is not None and checkpoint.architecture.noise == "uniform"
 
 
 def noise_note(params: CalibrationParams, checkpoint: Checkpoint | None) -> None:
@@ -49,7 +61,7 @@ def noise_note(params: CalibrationParams, checkpoint: Checkpoint | None) -> None
     if checkpoint is None or checkpoint.architecture.noise is None:
         return
     published = checkpoint.architecture.calibration_noise
-    random_tokens = checkpoint.architecture.noise == "uniform"
+    random_tokens = _random_tokens(checkpoint)
     if NOISES[params.noise].random_tokens != random_tokens:
         st.caption(
             f":material/warning: The noise of {plain(checkpoint.architecture.name)} is "

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.models.checkpoint import find
 from analysis.specs import METHODS, EstimateSpec, PruneSpec
@@ -15,8 +16,9 @@ from pages.parts.trouble import EXPECTED, why
 _ASKED = "prune_estimates"
 
 
-def plan(specs: list[PruneSpec]) -> None:
-    """A table of time, memory and disk by method, once asked for. It fills in as the probes answer."""
+def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
+    """A table of time, memory and disk by method, once asked for. It fills in as the probes answer. buttons: where the
+    one that asks is drawn."""
     if find(specs[0].model.source, specs[0].model.paradigm) is None:
         st.info("This model is not on this disk. Load it in the sidebar; then this says what pruning it takes.")
         return
@@ -34,7 +36,8 @@ def plan(specs: list[PruneSpec]) -> None:
     if not may_ask:
         acting_button(
             "Estimate time and memory",
-            key="prune_estimate",
+            "prune_estimate",
+            buttons,
             icon=":material/timer:",
             on_click=permission.allow,
             args=(source,),

@@ -172,9 +172,8 @@ def _done(record: JobRecord, title: str) -> None:
     card(columns[2], "Time", duration(seconds))
     size = f"{_bytes(result.folder) / 1e6:,.1f} MB"
     card(columns[3], "Folder", size, help="Checkpoint, masks, tokenizer and report.")
-    st.caption(f"Ran in {plain(report['model']['dtype'])} on {plain(report['model']['device'])}.")
-    for note in report["notes"]:
-        st.caption(f":material/info: {plain(note)}")
+    ran = f"Ran in {plain(report['model']['dtype'])} on {plain(report['model']['device'])}."
+    st.caption("\n\n".join([ran, *(f":material/info: {plain(note)}" for note in report["notes"])]))
     _details(record, report, result.folder)
 
 

@@ -19,8 +19,9 @@ from analysis.specs import (
     sentence,
 )
 from pages.parts import controls
+from pages.parts.folds import fold, settings_of
 from pages.parts.plain import plain
-from pages.parts.pruning.calibration_presets import draw_noise, noise_note, preset_box
+from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, draw_noise, noise_note, noise_of, preset_box
 from pages.parts.trouble import EXPECTED, why
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -125,7 +126,24 @@ def _what(checkpoint: Checkpoint | None) -> dict:
         else:
             sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity", bind="query-params")
     chosen = {"pattern": pattern, "allocation": allocation, "sparsity": sparsity}
-    with st.expander("More: quota, order, what is left dense, allocation, memory"):
+    return chosen | _more(checkpoint, pattern in PATTERNS and PATTERNS[pattern].cuts_experts, allocation)
+
+
+def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) -> dict:
+    """What is left dense, and how weights are compared and ranked, where it is not as preset."""
+    linked = ["quota_scope", "ranking", *(["expert_worth"] if cuts_experts else []), *ALLOCATIONS[allocation].reads]
+    kept = ["skip_layers", "skip_projections", "streaming"]
+    keys = {name: f"prune_{name}" for name in [*linked, *kept]}
+    settings = [
+        *settings_of(PruneSpec, {name: keys[name] for name in linked}),
+        *settings_of(PruneSpec, {name: keys[name] for name in kept}, linked=False),
+    ]
+    usually = "quota and ranking as published, nothing left dense"
+    place, drawn = fold("More", "fold_prune_more", settings, usually)
+    if not drawn:
+        return {}
+    chosen: dict[str, Any] = {}
+    with place:
         left, right = st.columns(2)
         with left:
             layers = range(checkpoint.geometry.layers if checkpoint is not None else 0)
@@ -133,7 +151,7 @@ def _what(checkpoint: Checkpoint | None) -> dict:
                 st.multiselect(
                     "Layers left dense",
                     layers,
-                    key="prune_skip_layers",
+                    key=keys["skip_layers"],
                     persist_state="session",
                     help=PruneSpec.model_fields["skip_layers"].description,
                 )
@@ -142,22 +160,16 @@ def _what(checkpoint: Checkpoint | None) -> dict:
                 st.multiselect(
                     "Projections left dense",
                     _projections(checkpoint),
-                    key="prune_skip_projections",
+                    key=keys["skip_projections"],
                     accept_new_options=True,  # other families have other names
                     persist_state="session",
                     help=PruneSpec.model_fields["skip_projections"].description,
                 )
             )
+            chosen["streaming"] = controls.draw(PruneSpec, "streaming", keys["streaming"], persist_state="session")
         with right:
-            for name in ("quota_scope", "ranking"):
-                chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}", bind="query-params")
-            if pattern in PATTERNS and PATTERNS[pattern].cuts_experts:
-                chosen["expert_worth"] = controls.draw(
-                    PruneSpec, "expert_worth", "prune_expert_worth", bind="query-params"
-                )
-            chosen["streaming"] = controls.draw(PruneSpec, "streaming", "prune_streaming", persist_state="session")
-            for name in ALLOCATIONS[allocation].reads:
-                chosen[name] = controls.draw(PruneSpec, name, f"prune_{name}")
+            for name in linked:
+                chosen[name] = controls.draw(PruneSpec, name, keys[name], bind="query-params")
     return chosen
 
 
@@ -174,12 +186,18 @@ def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> Calibrati
     preset = CalibrationParams()
     if longest is not None:
         preset = preset.model_copy(update={"seq_len": min(preset.seq_len, longest)})
-    keys = {name: f"prune_{name}" for name in _CALIBRATION}
-    always = ("data", "samples", "seq_len", "seed")
-    with controls.fold("Calibration: text, length, noise", preset, keys, always):
+    noise_key, noise = noise_of("prune", checkpoint)
+    preset = preset.model_copy(update={"noise": noise})
+    keys = {name: f"prune_{name}" for name in _CALIBRATION} | {"noise": noise_key}
+    settings = settings_of(CalibrationParams, keys, CALIBRATION_IN_WORDS, CALIBRATION_IN_WORDS, **preset.model_dump())
+    place, drawn = fold("Calibration", "fold_prune_calibration", settings)
+    if not drawn:
+        noise_note(preset, checkpoint)
+        return preset
+    values: dict[str, Any] = {}
+    with place:
         preset_box("prune", checkpoint)
         columns = st.columns(4)
-        values: dict[str, Any] = {}
         for index, name in enumerate(_CALIBRATION):
             with columns[index % 4]:
                 if name == "noise":
@@ -188,31 +206,34 @@ def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> Calibrati
                 values[name] = controls.draw(
                     CalibrationParams, name, keys[name], default=getattr(preset, name), bind="query-params"
                 )
-        try:
-            params = CalibrationParams(**values)
-            noise_note(params, checkpoint)
-            return params
-        except ValidationError as error:
-            st.error(plain(sentence(error)))
-            st.stop()
+    try:
+        params = CalibrationParams(**values)
+    except ValidationError as error:
+        st.error(plain(sentence(error)))
+        st.stop()
+    noise_note(params, checkpoint)
+    return params
 
 
 def _steps(methods: list[str]) -> StepParams:
     if not any(METHODS[method].weighs_steps for method in methods):
         return StepParams()
     keys = {name: f"prune_{name}" for name in StepParams.model_fields}
-    with controls.fold("Noise steps that count", StepParams(), keys):
+    place, drawn = fold("Noise steps that count", "fold_prune_steps", settings_of(StepParams, keys), "all, even")
+    if not drawn:
+        return StepParams()
+    with place:
         weighing = [plain(row.title) for row in METHODS.values() if row.weighs_steps]
         st.caption(f"In the scores of {' and '.join(weighing)}. The paper counts all steps alike.")
         values = {}
         for column, name in zip(st.columns(4), StepParams.model_fields, strict=False):
             with column:
                 values[name] = controls.draw(StepParams, name, f"prune_{name}", bind="query-params")
-        try:
-            return StepParams(**values)
-        except ValidationError as error:
-            st.error(plain(sentence(error)))
-            st.stop()
+    try:
+        return StepParams(**values)
+    except ValidationError as error:
+        st.error(plain(sentence(error)))
+        st.stop()
 
 
 def _discount(methods: list[str]) -> DiscountParams:
@@ -220,7 +241,11 @@ def _discount(methods: list[str]) -> DiscountParams:
         return DiscountParams()
     keys = {name: f"prune_{name}" for name in DiscountParams.model_fields}
     always = ("sink_std", "sink_alpha", "discount_strength")
-    with controls.fold("Discount of sinks: ω = 1 − λ·φ", DiscountParams(), keys, always, linked=True):
+    settings = settings_of(DiscountParams, keys, always)
+    place, drawn = fold("Discount of sinks: ω = 1 − λ·φ", "fold_prune_discount", settings, linked=True)
+    if not drawn:
+        return DiscountParams()
+    with place:
         columns = st.columns(4)
         values = {}
         for index, name in enumerate(DiscountParams.model_fields):

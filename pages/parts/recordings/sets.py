@@ -11,16 +11,27 @@ from analysis.engine import JobRecord
 from analysis.models.checkpoint import find
 from analysis.models.registry import BUNDLED_PAIR
 from analysis.recording.set_file import RecordingSet, open_set
-from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSetSpec, Sampling, SetParams, Spec
+from analysis.specs import (
+    BUNDLED_PROMPTS,
+    OWN_PROMPTS,
+    SAMPLINGS,
+    ModelSpec,
+    RecordSetSpec,
+    Sampling,
+    SetParams,
+    SinkParams,
+    Spec,
+)
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
+from pages.parts.folds import Setting, fold, settings_of
 from pages.parts.plain import code, plain
 from pages.parts.recordings.choice import among, sink_controls
 from pages.parts.session import engine, model_in_use, not_in_address, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
 _CHOSEN, _PLACE, _ASKED, _ADDRESS = "sets_chosen", "record_set", "sets_asked", "set"
-_BENCHMARK = "a benchmark's contexts"
+_OF_OURS, _BENCHMARK = "prompts that come with SinkScope", "a benchmark's contexts"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +108,21 @@ def _ask() -> None:
     model = model_in_use()
     sources = BUNDLED_PAIR if model.source in BUNDLED_PAIR else (model.source,)
     kind = SAMPLINGS[_sampler_shown(model.source, model.paradigm)]
-    with st.expander("Settings", icon=":material/tune:"):
-        prompts, own = _prompts()
-        params = _in_two_columns(SetParams, [name for name in SetParams.model_fields if name != "prompts"], "set")
-        st.markdown(f"**Sampler** · {plain((kind.__doc__ or '').split(':')[0].strip('.'))}")
-        fields = [name for name in kind.model_fields if name != "sampler"]
-        sampler = _in_two_columns(kind, fields, f"set_{kind.__name__}")
-        st.markdown("**What counts as a sink**")
-        sinks = sink_controls(stacked=True, key="set_")
+    of_set = [name for name in SetParams.model_fields if name != "prompts"]
+    of_sampler = [name for name in kind.model_fields if name != "sampler"]
+    place, drawn = fold("Settings", "fold_set", _settings(kind, of_set, of_sampler))
+    if drawn:
+        with place:
+            prompts, own = _prompts()
+            params = _in_two_columns(SetParams, of_set, "set")
+            st.markdown(f"**Sampler** · {plain((kind.__doc__ or '').split(':')[0].strip('.'))}")
+            sampler = _in_two_columns(kind, of_sampler, f"set_{kind.__name__}")
+            st.markdown("**What counts as a sink**")
+            sinks = sink_controls(stacked=True, key="set_")
+    else:
+        prompts, own, sinks = BUNDLED_PROMPTS, (), SinkParams()
+        params = {name: SetParams.model_fields[name].default for name in of_set}
+        sampler = {name: kind.model_fields[name].default for name in of_sampler}
     count, random_models = params["count"], params["random_models"]
 
     def record() -> None:
@@ -137,6 +155,20 @@ def _ask() -> None:
     )
 
 
+def _settings(kind: type[Sampling], of_set: Sequence[str], of_sampler: Sequence[str]) -> list[Setting]:
+    """What the fold of the form holds."""
+    words = {"count": "{} prompts", "random_models": "{} random-weight models", "gen_length": "{} new tokens"}
+    parts: list[tuple[type[Spec], dict[str, str]]] = [
+        (SetParams, {name: f"set_{name}" for name in of_set}),
+        (kind, {name: f"set_{kind.__name__}_{name}" for name in of_sampler}),
+        (SinkParams, {name: f"set_{name}" for name in SinkParams.model_fields}),
+    ]
+    settings = [Setting("set_prompts", "{}", _OF_OURS, linked=False)]
+    for spec, keys in parts:
+        settings += settings_of(spec, keys, always=words, words=words, linked=False)
+    return settings
+
+
 def _in_two_columns(spec: type[Spec], names: Sequence[str], key: str) -> dict[str, Any]:
     """Draws fields of a spec and returns their values."""
     values = {}
@@ -157,7 +189,7 @@ def _like(sampling: type[Sampling], kind: type[Sampling], values: Mapping[str, A
 
 def _prompts() -> tuple[str, tuple[str, ...]]:
     """Where the prompts come from, and the visitor's own."""
-    kinds = {"prompts that come with SinkScope": BUNDLED_PROMPTS, "your own": OWN_PROMPTS, _BENCHMARK: _BENCHMARK}
+    kinds = {_OF_OURS: BUNDLED_PROMPTS, "your own": OWN_PROMPTS, _BENCHMARK: _BENCHMARK}
     kind = kinds[st.selectbox("Prompts", list(kinds), key="set_prompts", persist_state="session")]
     if kind == OWN_PROMPTS:
         text = st.text_area("One prompt a line", key="set_own", height=140, persist_state="session")

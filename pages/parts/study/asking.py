@@ -10,6 +10,7 @@ from analysis.study.foresight import foresee_study, lines
 from analysis.study.needs import why_not
 from pages.parts import controls, permission
 from pages.parts.acting import acting_button
+from pages.parts.folds import settings_of, titled
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, submit
 from pages.parts.study import choice
@@ -57,7 +58,11 @@ def ask_study(model: ModelSpec) -> None:
 def _spec(model: ModelSpec, size: str) -> tuple[StudySpec | None, str]:
     """The study asked for, or why there is none."""
     defaults = new_study(model, size)
-    with st.expander("Settings"):
+    names = ("difference", "prompts", "limit", "seed", "sparsities", "seeds")
+    keys = {name: f"study_{size}_{name}" for name in names}
+    presets = {name: getattr(defaults, name) for name in names}
+    words = {"limit": "items a task {}", "sparsities": "sparsities {}", "seeds": "calibration seeds {}"}
+    with titled("Settings", "fold_study", settings_of(StudySpec, keys, words, words, **presets)):
         columns = st.columns(4)
         values = {}
         for index, name in enumerate(("difference", "prompts", "limit", "seed")):

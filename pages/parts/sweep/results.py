@@ -33,6 +33,7 @@ _SIZES = {
     "bytes": "bytes as a bit mask and values",
     "ms a forward": "milliseconds a forward",
 }
+_NO_SHARES = {"λ", "k", "seed", *_SIZES, "speed beside dense", "seconds to prune", "seconds to score"}
 _deltas, _accuracy, _grid_map = kept(figures.deltas), kept(figures.accuracy), kept(figures.grid_map)
 
 
@@ -335,10 +336,14 @@ def _published() -> None:
 
 
 def _points(rows: Sequence[dict]) -> None:
+    frame = pd.DataFrame(rows).dropna(axis=1, how="all")
+    shares = [name for name in frame.select_dtypes("float").columns if name not in _NO_SHARES]
     table(
         "Points",
         "Every pruning of the sweep: where it stands, what it scores, what it weighs and what it took.",
-        pd.DataFrame(rows).dropna(axis=1, how="all"),
+        frame,
         "sweep_points",
-        "Accuracies are shares; seconds are of this machine while it did whatever else it did.",
+        "In the file accuracies and sparsities are shares. Seconds are of this machine while it did whatever else it "
+        "did.",
+        column_config={name: st.column_config.NumberColumn(format="percent") for name in shares},
     )

@@ -15,18 +15,22 @@ from analysis.specs import (
     EvaluateSpec,
     ModelSpec,
     PruneSpec,
+    Spec,
     StepParams,
     SweepSpec,
     help_text,
 )
 from pages.parts import controls
+from pages.parts.folds import fold, settings_of
 from pages.parts.plain import plain
-from pages.parts.pruning.calibration_presets import draw_noise
+from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, draw_noise, noise_of
 from pages.parts.pruning.settings import found, pattern_refused, patterns_not_offered
 from pages.parts.trouble import EXPECTED, why
 
 _LISTED = ("sparsities", "seeds", "strengths", "stds", "step_ranges")
 _CALIBRATION = ("data", "samples", "seq_len", "diffusion_steps", "step_interval", "noise", "noise_eps")
+_IN_WORDS = CALIBRATION_IN_WORDS | {"allocation": "sparsity over layers {}"}
+_ALWAYS = ("data", "samples", "seq_len", "allocation")  # told in the fold's title
 _BY_AXES = {"discount_strength", "sink_std", "first_step", "last_step"}
 _SAMPLES, _LENGTH, _LIMIT = 64, 128, 64  # minutes on a laptop
 
@@ -36,40 +40,25 @@ def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
     checkpoint = found(model)
     checkpoint = None if isinstance(checkpoint, str) else checkpoint  # the sweep says why when it is begun
     axes = _axes(patterns_not_offered(checkpoint))
-    with st.expander("Calibration, discount, allocation: the same for every point"):
-        pruning = _shared_pruning(axes["methods"], checkpoint)
+    pruning = _shared_pruning(axes["methods"], checkpoint)
     evaluation = _evaluation()
-    columns = st.columns(3)
-    with columns[0]:
-        keep = controls.draw(SweepSpec, "keep", "sweep_keep", bind="query-params")
-    with columns[1]:
-        footprints = controls.draw(SweepSpec, "footprints", "sweep_footprints", bind="query-params")
-    others = columns[2].multiselect(
-        SweepSpec.model_fields["other_models"].title or "",
-        [name for name in MODELS if name != model.source],
-        key="sweep_models",
-        bind="query-params",
-        accept_new_options=True,
-        help=f"{SweepSpec.model_fields['other_models'].description} Names, hub ids or folders.",
-    )
+    more = _more(model)
     refused = pattern_refused(checkpoint, *axes["patterns"])
     if refused:
         return None, refused
     try:
         spec = SweepSpec(
             model=model,
-            other_models=tuple(ModelSpec(source=name, device=model.device, dtype=model.dtype) for name in others),
             pruning=PruneSpec(
-                calibration=CalibrationParams(**pruning["calibration"]),
-                discount=DiscountParams(**pruning["discount"]),
-                steps=StepParams(**pruning["steps"]),
-                allocation=pruning["allocation"],
+                calibration=CalibrationParams(**pruning[CalibrationParams]),
+                discount=DiscountParams(**pruning[DiscountParams]),
+                steps=StepParams(**pruning[StepParams]),
+                **pruning[PruneSpec],
                 out="",
             ),
             evaluation=EvaluateSpec(**evaluation),
-            keep=keep,
-            footprints=footprints,
             **axes,
+            **more,
         )
     except EXPECTED as error:
         return None, why(error)
@@ -120,31 +109,65 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
     return axes
 
 
-def _shared_pruning(methods: tuple[str, ...], checkpoint: Checkpoint | None) -> dict:
-    shared: dict = {"calibration": {}, "discount": {}, "steps": {}}
-    presets = {"samples": _SAMPLES, "seq_len": _LENGTH}
-    columns = st.columns(4)
-    for index, name in enumerate(_CALIBRATION):
-        with columns[index % 4]:
-            if name == "noise":
-                shared["calibration"][name] = draw_noise("sweep", checkpoint)
-                continue
-            shared["calibration"][name] = controls.draw(
-                CalibrationParams, name, f"sweep_{name}", default=presets.get(name), bind="query-params"
-            )
-    with columns[3]:
-        shared["allocation"] = controls.draw(PruneSpec, "allocation", "sweep_allocation", bind="query-params")
+def _shared_pruning(methods: tuple[str, ...], checkpoint: Checkpoint | None) -> dict[type[Spec], dict[str, Any]]:
+    """What is the same for every point, by the spec it is of."""
     rows = [METHODS[name] for name in methods]
-    for part, spec, read in (
-        ("discount", DiscountParams, any(row.discounted for row in rows)),
-        ("steps", StepParams, any(row.weighs_steps for row in rows)),
-    ):
-        if read:
-            names = [name for name in spec.model_fields if name not in _BY_AXES]
-            for index, name in enumerate(names):
-                with columns[index % 4]:
-                    shared[part][name] = controls.draw(spec, name, f"sweep_{name}", bind="query-params")
+    noise_key, noise = noise_of("sweep", checkpoint)
+    presets = {"samples": _SAMPLES, "seq_len": _LENGTH, "noise": noise}
+    parts: dict[type[Spec], list[str]] = {
+        CalibrationParams: list(_CALIBRATION),
+        PruneSpec: ["allocation"],
+        DiscountParams: _not_by_axes(DiscountParams) if any(row.discounted for row in rows) else [],
+        StepParams: _not_by_axes(StepParams) if any(row.weighs_steps for row in rows) else [],
+    }
+    settings = []
+    for spec, names in parts.items():
+        keys = {name: noise_key if name == "noise" else f"sweep_{name}" for name in names}
+        settings += settings_of(spec, keys, _ALWAYS, _IN_WORDS, **presets)
+    place, drawn = fold("The same for every point", "fold_sweep", settings)
+    if not drawn:
+        return {spec: {name: presets[name] for name in names if name in presets} for spec, names in parts.items()}
+    shared: dict[type[Spec], dict[str, Any]] = {spec: {} for spec in parts}
+    with place:
+        columns = st.columns(4)
+        for index, (spec, name) in enumerate((spec, name) for spec, names in parts.items() for name in names):
+            with columns[index % 4]:
+                if name == "noise":
+                    shared[spec][name] = draw_noise("sweep", checkpoint)
+                    continue
+                default = presets.get(name)
+                shared[spec][name] = controls.draw(spec, name, f"sweep_{name}", default=default, bind="query-params")
     return shared
+
+
+def _not_by_axes(spec: type[Spec]) -> list[str]:
+    return [name for name in spec.model_fields if name not in _BY_AXES]
+
+
+def _more(model: ModelSpec) -> dict[str, Any]:
+    """What is kept and measured of every point, and other models, where it is not as preset."""
+    keys = {"keep": "sweep_keep", "footprints": "sweep_footprints", "other_models": "sweep_models"}
+    words = {"keep": "keep {}", "footprints": "size and speed {}", "other_models": "other models: {}"}
+    usually = "keep masks, no size and speed, no other model"
+    place, drawn = fold("More", "fold_sweep_more", settings_of(SweepSpec, keys, words=words), usually)
+    if not drawn:
+        return {}
+    more: dict[str, Any] = {}
+    with place:
+        columns = st.columns(3, vertical_alignment="bottom")
+        for column, name in zip(columns, ("keep", "footprints"), strict=False):
+            with column:
+                more[name] = controls.draw(SweepSpec, name, keys[name], bind="query-params")
+        others = columns[2].multiselect(
+            SweepSpec.model_fields["other_models"].title or "",
+            [name for name in MODELS if name != model.source],
+            key=keys["other_models"],
+            bind="query-params",
+            accept_new_options=True,
+            help=f"{SweepSpec.model_fields['other_models'].description} Names, hub ids or folders.",
+        )
+    more["other_models"] = tuple(ModelSpec(source=name, device=model.device, dtype=model.dtype) for name in others)
+    return more
 
 
 def _evaluation() -> dict:

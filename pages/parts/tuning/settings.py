@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.specs import NOISES, PRESETS, DiscountParams, TuneParams, in_words
 from analysis.tuning.statistics_file import StatisticsInfo
 from pages.parts import controls
+from pages.parts.folds import fold, settings_of
 from pages.parts.plain import plain
 from pages.parts.session import not_in_address
 from pages.parts.trouble import EXPECTED, why
@@ -33,9 +34,11 @@ def draw(info: StatisticsInfo) -> TuneParams:
         values[name] = controls.draw_slider(spec, name, key_of(name), bind="query-params")
     sparsity = values.pop("sparsity")
     choices = {name: key_of(name) for name in DiscountParams.model_fields if name not in sliders}
-    with controls.fold("How sinks are judged", DiscountParams(), choices):
-        for name, key in choices.items():
-            values[name] = controls.draw(DiscountParams, name, key, bind="query-params")
+    place, drawn = fold("How sinks are judged", "fold_tune_choices", settings_of(DiscountParams, choices))
+    if drawn:
+        with place:
+            for name, key in choices.items():
+                values[name] = controls.draw(DiscountParams, name, key, bind="query-params")
     setting = TuneParams(discount=DiscountParams(**values), sparsity=sparsity, **_steps(info))
     _remember(setting)
     return setting

@@ -20,8 +20,9 @@ from analysis.tuning.statistics_file import Part, StoredStatistics
 from cache.keys import content_key
 from pages.parts import asking, controls, permission
 from pages.parts.acting import acting_button
+from pages.parts.folds import fold, settings_of
 from pages.parts.plain import plain
-from pages.parts.pruning.calibration_presets import noise_note, preset_box
+from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, noise_note, preset_box
 from pages.parts.session import engine, model_in_use
 
 _TEXT = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
@@ -61,10 +62,7 @@ def statistics_job() -> JobRecord | None:
             "diffusion model in the sidebar."
         )
         return None
-    keys = {name: f"calibrate_{name}" for name in _TEXT}
-    preset = CalibrateSpec.model_fields["calibration"].default
-    with controls.fold("Calibration text", preset, keys, always=("data", "samples", "seq_len", "seed")):
-        spec = _spec(checkpoint)
+    spec = _spec(checkpoint)
     if spec is None:
         return None
     spec = spec.model_copy(update={"model": model})
@@ -166,19 +164,33 @@ def _joined(_statistics: StoredStatistics, key: str, path: str) -> StoredStatist
 
 
 def _spec(checkpoint: Checkpoint | None) -> CalibrateSpec | None:
-    preset_box("calibrate", checkpoint)
     default = CalibrateSpec.model_fields["calibration"].default
+    keys = {name: f"calibrate_{name}" for name in (*_TEXT, *_STORED)}
+    settings = settings_of(
+        CalibrationParams,
+        {name: keys[name] for name in _TEXT},
+        CALIBRATION_IN_WORDS,
+        CALIBRATION_IN_WORDS,
+        **default.model_dump(),
+    )
+    settings += settings_of(CalibrateSpec, {name: keys[name] for name in _STORED})
+    place, drawn = fold("Calibration text", "fold_calibrate", settings)
+    if not drawn:
+        noise_note(default, checkpoint)
+        return CalibrateSpec()
     text, stored = {}, {}
-    columns = st.columns(4)
-    for index, name in enumerate(_TEXT):
-        with columns[index % 4]:
-            text[name] = controls.draw(
-                CalibrationParams, name, f"calibrate_{name}", default=getattr(default, name), bind="query-params"
-            )
-    columns = st.columns(4)
-    for index, name in enumerate(_STORED):
-        with columns[index % 4]:
-            stored[name] = controls.draw(CalibrateSpec, name, f"calibrate_{name}", bind="query-params")
+    with place:
+        preset_box("calibrate", checkpoint)
+        columns = st.columns(4)
+        for index, name in enumerate(_TEXT):
+            with columns[index % 4]:
+                text[name] = controls.draw(
+                    CalibrationParams, name, keys[name], default=getattr(default, name), bind="query-params"
+                )
+        columns = st.columns(4)
+        for index, name in enumerate(_STORED):
+            with columns[index % 4]:
+                stored[name] = controls.draw(CalibrateSpec, name, keys[name], bind="query-params")
     try:
         spec = CalibrateSpec(calibration=CalibrationParams(**text), **stored)
     except ValidationError as error:
