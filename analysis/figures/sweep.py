@@ -149,7 +149,7 @@ def grid_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x:
     )
     layout(figure, f"{x}<br>{bar}, %" if x else f"{bar}, %", y, 110 + _CELL * len(rows))
     figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_xaxes(type="category")
+    figure.update_xaxes(type="category", title_standoff=18)  # names of tasks have two lines where they are long
     return write_cells(figure)
 
 

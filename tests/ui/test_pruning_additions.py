@@ -51,6 +51,8 @@ def test_what_is_added_to_a_table_is_offered_explained_and_run():
         test.number_input(key="prune_samples").set_value(2)
         test.number_input(key="prune_seq_len").set_value(32)
         test.run()
+        assert any(fold.label == "More · allocation range ± 0.08" for fold in test.expander)
+        unfold(test, "fold_prune_more")
         assert test.number_input(key="prune_allocation_range").value == 0.08
         report = pruned(test, "wanda-noised", "50 %")
         assert set(report["calibration"]["masked"]) == {0.5}

@@ -165,13 +165,13 @@ def _done(record: JobRecord, title: str) -> None:
     sparsity = report["sparsity"]
     seconds = sum(row["seconds"] for row in report["phases"])
     st.markdown(f"{title} · :gray[{_when(record)}]")
-    columns = st.columns(4)
+    numbers = st.container(horizontal=True)  # on a phone two stand beside each other
     removed = "Share of the prunable weights that were removed."
-    card(columns[0], "Sparsity", f"{sparsity['overall']:.1%}", help=removed)
-    card(columns[1], "Weights removed", f"{sparsity['pruned_weights']:,}")
-    card(columns[2], "Time", duration(seconds))
+    card(numbers, "Sparsity", f"{sparsity['overall']:.1%}", help=removed)
+    card(numbers, "Weights removed", f"{sparsity['pruned_weights']:,}")
+    card(numbers, "Time", duration(seconds))
     size = f"{_bytes(result.folder) / 1e6:,.1f} MB"
-    card(columns[3], "Folder", size, help="Checkpoint, masks, tokenizer and report.")
+    card(numbers, "Folder", size, help="Checkpoint, masks, tokenizer and report.")
     ran = f"Ran in {plain(report['model']['dtype'])} on {plain(report['model']['device'])}."
     st.caption("\n\n".join([ran, *(f":material/info: {plain(note)}" for note in report["notes"])]))
     _details(record, report, result.folder)

@@ -135,7 +135,7 @@ def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) ->
     kept = ["skip_layers", "skip_projections", "streaming"]
     keys = {name: f"prune_{name}" for name in [*linked, *kept]}
     settings = [
-        *settings_of(PruneSpec, {name: keys[name] for name in linked}),
+        *settings_of(PruneSpec, {name: keys[name] for name in linked}, always=ALLOCATIONS[allocation].reads),
         *settings_of(PruneSpec, {name: keys[name] for name in kept}, linked=False),
     ]
     usually = "quota and ranking as published, nothing left dense"

@@ -203,16 +203,18 @@ def _sizes(rows: Sequence[dict], chance: float | None) -> None:
     known = [name for name in _SIZES if any(row[name] is not None for row in rows)]
     if not known:
         return
-    axis = st.segmented_control(
-        "Against",
-        known,
-        default=known[0],
-        required=True,
-        key="sweep_size",
-        bind="query-params",
-        format_func=lambda name: plain(name),
-        help="Sizes in bytes and times of a forward are there where the sweep measured them.",
-    )
+    axis = known[0]
+    if len(known) > 1:
+        axis = st.segmented_control(
+            "Against",
+            known,
+            default=known[0],
+            required=True,
+            key="sweep_size",
+            bind="query-params",
+            format_func=lambda name: plain(name),
+            help="Sizes in bytes and times of a forward are there where the sweep measured them.",
+        )
     there = [row for row in rows if row[axis] is not None and row["accuracy"] is not None]
     columns = ["method", "sparsity", "pattern", "seed", axis, "accuracy"]
     along = sweep_axes.by_size(rows, axis)
