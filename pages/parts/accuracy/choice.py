@@ -64,6 +64,7 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
         default=["bundled"],
         key="accuracy_tasks",
         bind="query-params",
+        wrap=True,
         accept_new_options=True,
         help=EvaluateSpec.model_fields["tasks"].description,
         format_func=lambda name: PRESETS[name].title if name in PRESETS else name,

@@ -74,6 +74,7 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
         default=list(field.default),
         key="sweep_methods",
         bind="query-params",
+        wrap=True,
         format_func=lambda name: METHODS[name].title,
         help=help_text(field),
     )
@@ -84,6 +85,7 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
         default=list(field.default),
         key="sweep_patterns",
         bind="query-params",
+        wrap=True,
         format_func=lambda name: PATTERNS[name].title if name in PATTERNS else name,
         accept_new_options=True,
         help=help_text(field),
@@ -163,6 +165,7 @@ def _more(model: ModelSpec) -> dict[str, Any]:
             [name for name in MODELS if name != model.source],
             key=keys["other_models"],
             bind="query-params",
+            wrap=True,
             accept_new_options=True,
             help=f"{SweepSpec.model_fields['other_models'].description} Names, hub ids or folders.",
         )
@@ -178,6 +181,7 @@ def _evaluation() -> dict:
         default=["bundled"],
         key="sweep_tasks",
         bind="query-params",
+        wrap=True,
         accept_new_options=True,
         help=EvaluateSpec.model_fields["tasks"].description,
         format_func=lambda name: PRESETS[name].title if name in PRESETS else name,
