@@ -110,8 +110,8 @@ def fold(title: str, key: str, settings: Sequence[Setting], preset: str = "as pr
     if kept is not None and here and st.session_state[key]:
         label = kept.label
     else:
-        label = plain(f"{title} · {told(settings, values, preset)}")
-    place = st.expander(label, expanded=expanded, key=key, on_change="rerun")
+        label = f"{title} · {told(settings, values, preset)}"
+    place = st.expander(plain(label), expanded=expanded, key=key, on_change="rerun")
     drawn = bool(place.open) or any(setting.differs(values[setting.key]) for setting in settings)
     st.session_state[_KEPT + key] = _Kept(expanded, drawn, label)
     return Fold(place, drawn)

@@ -115,7 +115,7 @@ def _shared_pruning(methods: tuple[str, ...], checkpoint: Checkpoint | None) -> 
     """What is the same for every point, by the spec it is of."""
     rows = [METHODS[name] for name in methods]
     noise_key, noise = noise_of("sweep", checkpoint)
-    presets = {"samples": _SAMPLES, "seq_len": _LENGTH, "noise": noise}
+    presets: dict[str, Any] = {"samples": _SAMPLES, "seq_len": _LENGTH, "noise": noise}
     parts: dict[type[Spec], list[str]] = {
         CalibrationParams: list(_CALIBRATION),
         PruneSpec: ["allocation"],
