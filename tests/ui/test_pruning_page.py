@@ -83,6 +83,15 @@ def test_it_says_what_a_run_will_take_before_it_starts():
     assert not engine().jobs("prune") or all(job.ended for job in engine().jobs("prune"))
 
 
+def test_a_calibration_that_cannot_be_is_said_outside_of_its_fold():
+    test = app(PAGE, prune_step_interval="60")
+    assert "must not exceed the steps" in texts(test)
+    assert not any(fold.error for fold in test.expander)
+    assert "Calibration · text bundled, 128 sequences, 256 tokens each, seed 0, step interval 60" in {
+        fold.label for fold in test.expander
+    }
+
+
 def test_settings_that_do_not_go_together_cannot_be_submitted():
     test = app(PAGE)
     test.multiselect(key="prune_methods").set_value(["sparsegpt"]).run()

@@ -35,6 +35,10 @@ def charts(test: AppTest) -> list[str]:
 def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
     test = app(PAGE, **SMALL)
     assert "Nothing was swept yet" in texts(test)
+    folds = [fold.label for fold in test.expander]
+    assert "More · keep masks, no size and speed, no other model" in folds
+    shared = "text bundled, 2 sequences, 32 tokens each, step interval 25, sparsity over layers uniform"
+    assert f"The same for every point · {shared}" in folds
     assert "9 prunings to do and to score" in texts(test)
     assert "Not known: the time of 9 of 9 prunings, until they are estimated" in texts(test)
     assert "on the disk" in texts(test)
