@@ -165,7 +165,7 @@ def _done(record: JobRecord, title: str) -> None:
     sparsity = report["sparsity"]
     seconds = sum(row["seconds"] for row in report["phases"])
     st.markdown(f"{title} · :gray[{_when(record)}]")
-    numbers = st.container(horizontal=True)  # on a phone two stand beside each other
+    numbers = st.container(horizontal=True)  # on a phone as many stand beside each other as fit
     removed = "Share of the prunable weights that were removed."
     card(numbers, "Sparsity", f"{sparsity['overall']:.1%}", help=removed)
     card(numbers, "Weights removed", f"{sparsity['pruned_weights']:,}")
