@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Set before anything of the project is imported: no test touches the user's own store or the network.
 _HOME = tempfile.mkdtemp(prefix="sinkscope-tests-")
@@ -16,21 +17,11 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
-import torch  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
 
-from analysis.machine.allotment import allotted_cpus  # noqa: E402
-from analysis.models.load import load  # noqa: E402
-from analysis.models.loaded import LoadedModel  # noqa: E402
-from analysis.recording.trajectory import Trajectory  # noqa: E402
-from analysis.specs import ModelSpec  # noqa: E402
-from cache.store import Store  # noqa: E402
-from tests.workers import fork_workers  # noqa: E402
-
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes side by side share the CPUs
-    torch.set_num_threads(max(1, allotted_cpus() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
-
-fork_workers()
+if TYPE_CHECKING:
+    from analysis.models.loaded import LoadedModel
+    from analysis.recording.trajectory import Trajectory
+    from cache.store import Store
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -53,8 +44,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leaves what was imported out when garbage is looked for, as the server does: Streamlit looks for it after every
-    run of a page."""
+    """Where tests run, which is not where xdist hands them out: loads what most of them need, and leaves what was
+    imported out when garbage is looked for, as the server does: Streamlit looks for it after every run of a page."""
+    import torch
+
+    from analysis.machine.allotment import allotted_cpus
+    from tests.workers import fork_workers
+
+    if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes side by side share the CPUs
+        torch.set_num_threads(max(1, allotted_cpus() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
+    fork_workers()
     gc.collect()
     gc.freeze()
 
@@ -66,14 +65,22 @@ def _remove_home():
 
 
 @pytest.fixture(scope="session")
-def bundled() -> LoadedModel:
+def bundled() -> "LoadedModel":
     """The bundled model. Shared: never change its weights."""
+    from analysis.models.load import load
+    from analysis.specs import ModelSpec
+
     return load(ModelSpec(device="cpu"))
 
 
 @pytest.fixture(scope="session", params=["llada-mha", "llada-gqa", "dream-gqa"])
-def golden(request) -> tuple[LoadedModel, dict, dict]:
+def golden(request) -> "tuple[LoadedModel, dict, dict]":
     """A golden checkpoint, what the authors' code computes on it, and what their samplers generate."""
+    from safetensors.torch import load_file
+
+    from analysis.models.load import load
+    from analysis.specs import ModelSpec
+
     folder = GOLDEN / request.param
     model = load(ModelSpec(source=str(folder), device="cpu"))
     return model, load_file(folder / "golden.safetensors"), load_file(folder / "generate.safetensors")
@@ -99,15 +106,17 @@ def _main_module():
 
 
 @pytest.fixture
-def store(tmp_path) -> Iterator[Store]:
+def store(tmp_path) -> "Iterator[Store]":
     """A fresh store."""
+    from cache.store import Store
+
     made = Store(tmp_path / "store")
     yield made
     made.close()
 
 
 @pytest.fixture(scope="session")
-def trajectory(bundled, tmp_path_factory) -> Trajectory:
+def trajectory(bundled, tmp_path_factory) -> "Trajectory":
     """A real recording of the bundled model: 8 steps, 16 new tokens."""
     from analysis.jobs.recordings import record
     from analysis.recording.trajectory_file import open_trajectory
