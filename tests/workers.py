@@ -1,4 +1,5 @@
-"""Workers that start fast: forked from one process that has loaded torch, where each spawned one loads it anew.
+"""Workers that start fast: forked from one process that has loaded what jobs need, torch and lm-eval among it, where
+each spawned one loads it anew.
 
 Only workers of an engine in the tests' own process; those of the real server are spawned, as users have them.
 """
@@ -8,8 +9,6 @@ from multiprocessing.context import ForkServerProcess
 
 import dask
 from distributed.utils import get_mp_context
-
-LOADED = ["distributed", "analysis.engine.worker", "analysis.models.load"]
 
 
 class ForkedProcess(ForkServerProcess):
@@ -29,5 +28,5 @@ def fork_workers() -> None:
     """From now on dask's nannies of this process fork their workers."""
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     context = get_mp_context()
-    context.set_forkserver_preload(LOADED)
+    context.set_forkserver_preload(["tests.preloaded"])
     context.Process = ForkedProcess
