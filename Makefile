@@ -3,25 +3,35 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 # Processes of the test suite; each file's tests stay in one, slow files first. Threads that spin while they wait would
-# take the CPUs of the other processes.
+# take the CPUs of the other processes. What one process compiles the others read, also where the environment says no.
 TESTERS ?= 3
-PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
+# pip compiles what it installs in one process; this does in as many as there are CPUs. What cannot be compiled is left.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
-.PHONY: run test fast-test lint docs bench soak fuzz audit clean
+.PHONY: run test all-tests fast-test lint quick-lint types docs bench soak fuzz audit clean
 
 run: $(VENV)/.run-installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
-test: $(VENV)/.dev-installed lint
+# mypy's first run keeps one CPU busy for minutes: the tests begin beside it.
+test: $(VENV)/.dev-installed quick-lint
+	$(MAKE) --no-print-directory --jobs 2 types all-tests
+
+all-tests: $(VENV)/.dev-installed
 	$(PYTEST)
 
 fast-test: $(VENV)/.dev-installed
 	$(PYTEST) -m "not slow"
 
-lint: $(VENV)/.dev-installed
+lint: quick-lint types
+
+quick-lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/lint-imports --no-cache --no-logo
+
+types: $(VENV)/.dev-installed
 	$(BIN)/mypy
 
 docs: $(VENV)/.run-installed
@@ -61,11 +71,13 @@ $(BIN)/python:
 # The stamps make a second run start at once; they are older than the requirements only after an edit.
 $(VENV)/.run-installed: requirements.txt | $(BIN)/python
 	@echo "Installing what SinkScope needs. It takes a minute, and many with a CUDA build of PyTorch (some GB)."
-	$(BIN)/python -m pip install --progress-bar on -r requirements.txt
+	$(BIN)/python -m pip install --progress-bar on --no-compile -r requirements.txt
+	$(COMPILE)
 	@echo "Installed. The address follows."
 	touch $@
 
 $(VENV)/.dev-installed: requirements.txt requirements-dev.txt | $(BIN)/python
 	@echo "Installing what SinkScope and its tests need."
-	$(BIN)/python -m pip install --progress-bar on -r requirements-dev.txt
+	$(BIN)/python -m pip install --progress-bar on --no-compile -r requirements-dev.txt
+	$(COMPILE)
 	touch $@ $(VENV)/.run-installed
