@@ -89,7 +89,7 @@ def test_unknown_choices_in_the_address_of_a_model_are_said():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_model_that_is_typed_ends_in_a_sentence(name):
-    test = visit(PAGES[0])
+    test = visit("pages/runs.py")
     another_model(test, NAMES[name])
     checked(test.button(key="load_model").click().run())
     if "model_message" in test.session_state:
