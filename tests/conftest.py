@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    gc.disable()  # until all is imported: none of it is garbage
 # Set before anything of the project is imported: no test touches the user's own store or the network.
 _HOME = tempfile.mkdtemp(prefix="sinkscope-tests-")
 os.environ["SINKSCOPE_HOME"] = _HOME
@@ -54,6 +56,7 @@ def pytest_collection_finish() -> None:
     if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes side by side share the CPUs
         torch.set_num_threads(max(1, allotted_cpus() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
     fork_workers()
+    gc.enable()
     gc.collect()
     gc.freeze()
 
