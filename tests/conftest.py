@@ -32,7 +32,18 @@ hypothesis.settings.load_profile("untimed")
 
 
 # What is begun first: what takes minutes. What is short comes last, so that all processes end together.
-SLOW_FIRST = ("browser", "engine", "command_line/test_sweep.py", "ui", "pruning", "evaluation", "recording", "jobs")
+SLOW_FIRST = (
+    "browser",
+    "engine",
+    "command_line/test_sweep.py",
+    "test_benchmarks.py",
+    "test_extending.py",
+    "ui",
+    "pruning",
+    "evaluation",
+    "recording",
+    "jobs",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
