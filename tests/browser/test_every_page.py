@@ -34,7 +34,7 @@ IN_THEME = """([color, any]) => {
   const colors = drawn.map((plot) => getComputedStyle(plot.querySelector(".main-svg")).backgroundColor);
   return colors.every((one) => one === color) && (!any || colors.length > 0);
 }"""
-PLOTTED = ("denoise", "sinks", "dynamics")
+PLOTTED = ("denoise", "sinks")
 # Rules that a theme can break; names, roles and labels are the same in both.
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 
