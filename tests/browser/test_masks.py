@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis.models.checkpoint import find
-from tests.browser.helpers import plot
+from tests.browser.helpers import all_drawn, click_cell, plot
 from tests.helpers import save_pruned, server
 from training.measure import pruned_copy
 
@@ -29,23 +29,13 @@ def test_a_click_on_a_cell_opens_its_masks_and_the_address_brings_them_back(page
     expect(page.get_by_text("Mask disagreement by layer and head")).to_be_visible()
     page.get_by_role("radio", name="Projections").or_(page.get_by_role("button", name="Projections")).first.click()
     expect(page.get_by_text("Mask disagreement by layer and projection")).to_be_visible()
-    cells = page.locator(".st-key-mask_projections .scatterlayer path.point")
-    layers = find("bundled").geometry.layers
-    expect(cells).to_have_count(layers * 7)
-    opened = page.get_by_text("The masks of layer 4, down_proj")
-    for _ in range(5):  # a click while the plot is being drawn again falls on nothing
-        page.wait_for_timeout(1000)
-        cells.nth(4 * 7 + 6).click(force=True)
-        try:
-            expect(opened).to_be_visible(timeout=20_000)
-            break
-        except AssertionError:
-            continue
-    expect(opened).to_be_visible()
+    all_drawn(page)
+    click_cell(page, "mask_projections", 4, 6, (find("bundled").geometry.layers, 7))
+    expect(page.get_by_text("The masks of layer 4, down_proj")).to_be_visible()
     plot(page, "mask_picture")
     page.wait_for_url(re.compile("mask_layer=4"))
     page.reload()
-    expect(opened).to_be_visible()
+    expect(page.get_by_text("The masks of layer 4, down_proj")).to_be_visible()
     assert errors == []
 
 
