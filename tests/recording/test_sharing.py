@@ -112,9 +112,9 @@ def test_an_exported_page_holds_figures_settings_and_no_markup_of_the_users():
 
 def test_an_exported_page_leaves_out_what_only_a_visitor_can_do():
     grid = figures.head_grid(np.ones((2, 2)), "strength")
-    assert "click to open" in grid.data[1].hovertemplate
+    assert "click to open" in grid.data[0].hovertemplate
     assert "click to open" not in page_html("Title", {}, [Exhibit("Grid", "A grid.", grid)])
-    assert "click to open" in grid.data[1].hovertemplate, "the page's own figure stays as it is"
+    assert "click to open" in grid.data[0].hovertemplate, "the page's own figure stays as it is"
 
 
 def test_nothing_on_an_exported_page_is_markup_of_its_own():
