@@ -20,8 +20,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 TOLERANCE = 1e-4  # of the largest mass, up to which it must agree with plain softmax before it is used
 _LOG2 = math.log2(math.e)
-# Scores in one piece: what a CPU core's cache holds; keys of a piece where one head's scores are more.
-_CACHED, _KEYS = 2**18, 256
+# Scores in one piece, and keys of a piece where one head's scores are more: smaller ones would fit a core's own cache,
+# and cost more than they save in threads that wait for each other at each.
+_PIECE, _KEYS = 2**21, 1024
 _log = logging.getLogger("sinkscope")
 
 
@@ -126,9 +127,9 @@ def mass(
     batch, heads, queries, width = query.shape
     key_heads, keys = key.shape[1], key.shape[2]
     group = heads // key_heads
-    columns = keys if group * queries * keys <= _CACHED else min(keys, _KEYS)
-    lines = min(queries, max(1, _CACHED // (group * columns)))
-    pairs = max(1, _CACHED // (group * lines * columns))  # of a sequence and a key head
+    columns = keys if group * queries * keys <= _PIECE else min(keys, _KEYS)
+    lines = min(queries, max(1, _PIECE // (group * columns)))
+    pairs = max(1, _PIECE // (group * lines * columns))  # of a sequence and a key head
     rows, shared = max(1, pairs // key_heads), min(pairs, key_heads)
     # By key head, so that the query heads that share one are rows of one product; one head after the other in memory,
     # where models hold them side by side: strides of a whole layer take twice as long.

@@ -52,12 +52,12 @@ def test_the_mass_is_that_of_the_softmax_and_the_output_that_of_the_model(name, 
     if name == "added":
         mask = mask.clamp(min=torch.finfo(dtype).min)
     mask = mask if mask is None or mask.dtype == torch.bool else mask.to(dtype)
-    for key_heads, cached, keys in ((4, 2**18, 256), (2, 2**13, 16), (1, 600, 32)):
+    for key_heads, piece, keys in ((4, 2**18, 256), (2, 2**13, 16), (1, 600, 32)):
         inputs = AttentionInputs(
             drawn(4, dtype=dtype), *(drawn(key_heads, dtype=dtype) for _ in range(2)), mask, 0.3, causal
         )
         seen = Asking()
-        with patch.object(log_sum_exp, "_CACHED", cached), patch.object(log_sum_exp, "_KEYS", keys):
+        with patch.object(log_sum_exp, "_PIECE", piece), patch.object(log_sum_exp, "_KEYS", keys):
             output = forward(inputs, attn_observer=seen)
         assert torch.equal(output, forward(inputs))
         assert torch.equal(seen.mass, inputs.chunked_mass())
