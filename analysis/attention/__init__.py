@@ -2,7 +2,7 @@
 
 The output is always plain scaled-dot-product attention, so observing does not change a single logit. An observer
 passed to `forward(attn_observer=...)` receives the query and key of every layer and computes what it wants in pieces:
-no large tensor of scores is ever held. Mass that decides something is `AttentionInputs.mass`, mass that is only looked at
+scores of a few MB at once. Mass that decides something is `AttentionInputs.mass`, mass that is only looked at
 `AttentionInputs.shown_mass`, which is quicker and rounds otherwise.
 """
 
