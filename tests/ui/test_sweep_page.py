@@ -1,12 +1,10 @@
 """The page Sweep through Streamlit's own test runner, with the real engine and the bundled model."""
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, texts
-from tests.ui.helpers import charts as drawn
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/sweep.py"
@@ -26,10 +24,6 @@ def swept():
     """A finished sweep in the app's own store."""
     record = engine().submit("sweep", SPEC)
     return engine().wait(record.id, 600)
-
-
-def charts(test: AppTest) -> list[str]:
-    return [chart["alt"] for chart in drawn(test)]
 
 
 def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
