@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cache.responses import Responses
+from cache.shared import Shared
 from cache.store import Store
 
 
@@ -27,9 +28,14 @@ class Stores:
         """Answers to items, and trials of searches."""
         return Responses(self.root)
 
+    @cached_property
+    def shared(self) -> Shared:
+        """What jobs of several kinds would compute of one model and one text."""
+        return Shared(self.root)
+
     def close(self) -> None:
         """Closes what was opened; a later use opens it again."""
-        for name in ("results", "responses"):
+        for name in ("results", "responses", "shared"):
             store = self.__dict__.pop(name, None)
             if store is not None:
                 store.close()

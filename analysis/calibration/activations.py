@@ -92,21 +92,30 @@ def feature_scores(
     tokens = [rows.tokens for rows in batches]
     need = kept_bytes(runner, min(size, len(inputs)) * inputs.shape[-1])
     sums = _Sums()
-    if discount is not None and discount.sink_steps == "each" and isinstance(runner, Resident) and need <= budget:
+    once = discount is None or runner.known_masses(tokens) is not None
+    if (
+        not once
+        and discount is not None
+        and discount.sink_steps == "each"
+        and isinstance(runner, Resident)
+        and need <= budget
+    ):
         count, kept = _Counter(len(batches), on_forward), KeptInputs(runner, min(size, len(inputs)), inputs.shape[-1])
+        masses = []
         for rows in batches:
-            weights = _row_weights(runner.mass_and_inputs(rows.tokens, kept.keep), rows, discount)
-            kept.show(partial(sums.add, weights))
+            masses.append(runner.mass_and_inputs(rows.tokens, kept.keep))
+            kept.show(partial(sums.add, _row_weights(masses[-1], rows, discount)))
             count.step()
+        runner.keep_masses(tokens, masses)
         return Collected(*sums.done(runner), "one forward", count.done, size, need)
-    count = _Counter((1 if discount is None else 2) * len(batches), on_forward)
+    count = _Counter((1 if once else 2) * len(batches), on_forward)
     by_batch = row_weights(runner, batches, discount, inputs.shape, count.step)
 
     def take(batch: int, layer: int, name: str, given: torch.Tensor, positions: torch.Tensor | None) -> None:
         sums.add(by_batch[batch], layer, name, given, positions)
 
     runner.inputs(tokens, take, count.step)
-    mode: Mode = "one forward" if discount is None else "two passes"
+    mode: Mode = "one forward" if once else "two passes"
     return Collected(*sums.done(runner), mode, count.done, size, 0)
 
 
@@ -120,7 +129,7 @@ def row_weights(
 ) -> list[Weights]:
     """Token weights of every row of `level_rows` of inputs of this shape (N, T, S).
 
-    Without a discount all are 1; else a forward a batch finds the sinks.
+    Without a discount all are 1; else a forward a batch finds the sinks, none where their mass is known.
     """
     if discount is None:
         return [_unit_weights(rows) for rows in batches]

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from analysis.attention import Enough, LayerMassObserver
+from analysis.calibration.known_mass import KnownMass
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
 from analysis.models.canvas_blocks import canvas_start, reader_of
 from analysis.models.experts import ExpertMatrix, Routed, expert_inputs, packed_name, routed
@@ -51,8 +52,13 @@ class Runner(Protocol):
     model: LoadedModel
     groups: Groups
 
+    def known_masses(self, batches: Sequence[torch.Tensor]) -> list[np.ndarray] | None:
+        """`masses` of batches that were asked for before, maybe by another job; None where they are not known."""
+
     def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
-        """Attention mass (B, L, S) of each batch of noised text, as `per_query` has it."""
+        """Attention mass (B, L, S) of each batch of noised text, as `per_query` has it; without a forward where it is
+        known.
+        """
 
     def inputs(
         self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True
@@ -68,13 +74,23 @@ class Runner(Protocol):
 
 
 class Resident:
-    """Runs the model held in memory, batch by batch."""
+    """Runs the model held in memory, batch by batch. known: attention mass that was found before."""
 
-    def __init__(self, model: LoadedModel) -> None:
-        self.model = model
+    def __init__(self, model: LoadedModel, known: KnownMass | None = None) -> None:
+        self.model, self.known = model, known or KnownMass()
         self.groups = shared_inputs(model)
 
+    def known_masses(self, batches: Sequence[torch.Tensor]) -> list[np.ndarray] | None:
+        return self.known.find(self.model, batches)
+
+    def keep_masses(self, batches: Sequence[torch.Tensor], masses: Sequence[np.ndarray]) -> None:
+        """Keeps what `mass_and_inputs` gave, batch by batch, for `known_masses`."""
+        self.known.keep(self.model, batches, masses)
+
     def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
+        known = self.known_masses(batches)
+        if known is not None:
+            return known
         masses_by_batch = []
         for tokens in batches:
             observer = LayerMassObserver(last=self.model.geometry.layers - 1)
@@ -82,6 +98,7 @@ class Resident:
                 self.model.hidden(tokens, observer, noised_layout(self.model))
             masses_by_batch.append(per_query(self.model, observer.take().numpy()))
             on_forward()
+        self.keep_masses(batches, masses_by_batch)
         return masses_by_batch
 
     def inputs(
@@ -113,26 +130,36 @@ class Resident:
 
 
 class Streamed:
-    """Reads one block at a time and runs every batch through it. budget: bytes that states between blocks may take."""
+    """Reads one block at a time and runs every batch through it. budget: bytes that states between blocks may take.
+    known: attention mass that was found before.
+    """
 
-    def __init__(self, model: LoadedModel, budget: int) -> None:
-        self.model, self.budget = model, budget
+    def __init__(self, model: LoadedModel, budget: int, known: KnownMass | None = None) -> None:
+        self.model, self.budget, self.known = model, budget, known or KnownMass()
         self.stored = stored_tensors(model)
         self.groups = groups_by_kind(model, self._groups)
 
+    def known_masses(self, batches: Sequence[torch.Tensor]) -> list[np.ndarray] | None:
+        return self.known.find(self.model, batches)
+
     def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
-        masses_by_batch: list[list[np.ndarray]] = [[] for _ in batches]
+        known = self.known_masses(batches)
+        if known is not None:
+            return known
+        layers_by_batch: list[list[np.ndarray]] = [[] for _ in batches]
 
         def run(batch: int, layer: int, block: nn.Module, given: BlockInput) -> torch.Tensor:
             observer = LayerMassObserver()
             states = run_block(block, given, observer)
             mass, length = observer.take().numpy()[:, 0], given.states.shape[1]
             # A layer with a window holds the last keys of the text alone.
-            masses_by_batch[batch].append(np.pad(mass, ((0, 0), (length - mass.shape[1], 0)), constant_values=np.nan))
+            layers_by_batch[batch].append(np.pad(mass, ((0, 0), (length - mass.shape[1], 0)), constant_values=np.nan))
             return states
 
         self._walk(batches, run, on_forward, noised_layout(self.model))
-        return [per_query(self.model, np.stack(layers, axis=1)) for layers in masses_by_batch]
+        masses = [per_query(self.model, np.stack(layers, axis=1)) for layers in layers_by_batch]
+        self.known.keep(self.model, batches, masses)
+        return masses
 
     def inputs(
         self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True

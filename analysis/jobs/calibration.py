@@ -165,6 +165,7 @@ def _prepared(spec: CalibrateSpec, context: Context) -> _Prepared:
             f"Discounts are tuned on noised text, and this {model.architecture.name} model has no mask token. Choose a "
             "diffusion model."
         )
+    from analysis.calibration.known_mass import KnownMass
     from analysis.calibration.noised_text import refuse_noise
     from analysis.calibration.runners import Resident, Runner, Streamed
     from analysis.models.devices import free_bytes
@@ -173,7 +174,8 @@ def _prepared(spec: CalibrateSpec, context: Context) -> _Prepared:
     refuse_noise(model, spec.calibration)
     whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
     memory = free_bytes(model.device.type) // 2
-    runner: Runner = Resident(model) if whole else Streamed(model, memory)
+    known = KnownMass(context.stores)
+    runner: Runner = Resident(model, known) if whole else Streamed(model, memory, known)
     context.progress("calibration text")
     texts, note = _texts(model, model.mask_token, spec)
     collection = plan(runner, spec, texts.noised.shape[1], texts.noised.shape[2])

@@ -12,6 +12,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from analysis.calibration.activations import unreached_note
+from analysis.calibration.known_mass import KnownMass
 from analysis.calibration.noised_text import noised_text, refuse_text
 from analysis.calibration.runners import Resident, Runner, Streamed
 from analysis.calibration.text import calibration_text
@@ -37,6 +38,8 @@ from analysis.pruning.saving import CheckpointWriter, check_target, copy_compani
 from analysis.pruning.scratch import save_prepared
 from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, PruneSpec
 
+_MASS_READ = "The dense model's attention mass on this text was read from the store, where an earlier job left it."
+
 
 def prune(
     model: LoadedModel,
@@ -56,9 +59,12 @@ def prune(
     if out is None:
         raise UserError("No folder was given to write the pruned checkpoint to. Set --out.")
     check_target(out, model.checkpoint.folder, spec.overwrite, weight_bytes(model.checkpoint, None))
-    run = start(model, spec, context)
+    known = KnownMass(context.stores)
+    run = start(model, spec, context, known)
     text = text or _text(run)
     prepared = prepare_once(run, text, stored)
+    if known.read:
+        run.notes.append(_MASS_READ)
     sparsities = allocate(run, text, prepared)
     run.removal.share_out(sparsities)
     survey(run, prepared)
@@ -73,16 +79,19 @@ def store_statistics(model: LoadedModel, spec: PruneSpec, context: Context, path
 
     Returns phases and facts. Raises UserError as `prune` does, and where the method asks the dense model nothing.
     """
-    run = start(model, spec, context)
+    known = KnownMass(context.stores)
+    run = start(model, spec, context, known)
     if not prepares(run):
         raise UserError(f"{run.method.title} asks the dense model nothing, so there is nothing to store.")
     prepared = prepare(run, _text(run))
+    if known.read:
+        run.notes.append(_MASS_READ)
     save_prepared(prepared, path)
     return {"phases": run.phases.rows, "dense_model": prepared.facts, "notes": run.notes, **run.facts}
 
 
-def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
-    """Checks everything that can be checked before any work."""
+def start(model: LoadedModel, spec: PruneSpec, context: Context, known: KnownMass | None = None) -> PruningRun:
+    """Checks everything that can be checked before any work. known: where attention mass is looked for and kept."""
     method, algorithm = METHODS[spec.method], ALGORITHMS[spec.method]
     if model.architecture.mixture and PATTERNS[spec.pattern].cuts_units and not PATTERNS[spec.pattern].cuts_experts:
         raise UserError(
@@ -106,7 +115,7 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context) -> PruningRun:
     removal.check()
     stored = stored_tensors(model)
     together = whole and model.architecture.noise != "uniform"  # pairs of layers are run one after the other
-    runner: Runner = Resident(model) if together else Streamed(model, budget(spec, model))
+    runner: Runner = Resident(model, known) if together else Streamed(model, budget(spec, model), known)
     prefix = block_prefix(model)
     require(stored, (f"{prefix}.{layer}.{name}.weight" for layer in range(layers) for name in removal.targets(layer)))
     return PruningRun(spec, model, method, algorithm, runner, removal, stored, context)

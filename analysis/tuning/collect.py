@@ -206,16 +206,21 @@ def fill(
                 arrays[f"squares.{scope}.{layer}.{name}"][members, level] = summed.cpu().numpy()
 
     batches = _batches(texts.noised)
-    largest = max(rows.tokens.numel() for _, rows in batches)
-    if isinstance(runner, Resident) and kept_bytes(runner, largest) <= memory:
+    tokens = [rows.tokens for _, rows in batches]
+    known = runner.known_masses(tokens)
+    largest = max(row_tokens.numel() for row_tokens in tokens)
+    if known is None and isinstance(runner, Resident) and kept_bytes(runner, largest) <= memory:
         step = _counter("activations", len(batches), told)
         kept = KeptInputs(runner, max(len(rows.tokens) for _, rows in batches), texts.noised.shape[-1])
+        masses = []
         for level, rows in batches:
-            keep_mass(level, rows, runner.mass_and_inputs(rows.tokens, kept.keep))
+            masses.append(runner.mass_and_inputs(rows.tokens, kept.keep))
+            keep_mass(level, rows, masses[-1])
             kept.show(_without_positions(partial(squares, level, rows)))
             step()
+        runner.keep_masses(tokens, masses)
     else:
-        masses = runner.masses([rows.tokens for _, rows in batches], _counter("attention mass", len(batches), told))
+        masses = known or runner.masses(tokens, _counter("attention mass", len(batches), told))
         for (level, rows), mass in zip(batches, masses, strict=True):
             keep_mass(level, rows, mass)
         _each_input(runner, texts.noised, "activations", squares, told)
