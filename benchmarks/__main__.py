@@ -1,22 +1,22 @@
 """Runs all benchmarks that compare two ways of doing the same, and writes their ratios into docs/performance.md.
 
 `python -m benchmarks [--quick] [--only NAME ...] [--into FILE]`, or `make bench`: about half an hour on two idle cores.
-Each benchmark has a process of its own. What it prints is printed; the table between the marks of the file is replaced
-after each, so that one that fails or is stopped keeps the rows before it.
+Each benchmark has a process of its own. What it prints is printed; its rows in the table between the marks of the file
+are replaced when it is done. The others stay, with the day they were measured on, if the machine and the versions are
+still the same.
 `--quick`: the smallest sizes, one round, one process, and no file but one that is named: does everything run?
 """
 
 import argparse
 import multiprocessing
 import os
-import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ratios import Ratio, ratios_of
-from docs.marks import replaced
+from benchmarks.ratios import ratios_of
+from benchmarks.table import Row, read, rows_of, written
+from docs.marks import between, replaced
 
 FILE = Path(__file__).parent.parent / "docs" / "performance.md"
 NAME = "ratios"
@@ -31,6 +31,10 @@ class Benchmark:
     name: str
     flags: tuple[str, ...]
     quick: tuple[str, ...] | None
+
+    def command(self, quick: bool = False) -> str:
+        """How it is called, after `python -m benchmarks.`."""
+        return " ".join((self.name, *flags_of(self, quick)))
 
 
 BENCHMARKS = (
@@ -58,15 +62,6 @@ BENCHMARKS = (
 )
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a benchmark gave. load: the machine's load average, over one minute, as it began and as it ended."""
-
-    benchmark: Benchmark
-    ratios: tuple[Ratio, ...]
-    load: tuple[float, float]
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Runs, prints, and writes the table. Raises ValueError for a file without the marks, before anything runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,18 +70,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--into", type=Path, help="the file with the table (default docs/performance.md)")
     options = parser.parse_args(arguments)
     file = options.into or (None if options.quick else FILE)
-    if file is not None:
-        replaced(file.read_text(encoding="utf-8"), NAME, "")
+    by_command = {} if file is None else read(between(file.read_text(encoding="utf-8"), NAME))
     chosen = [row for row in BENCHMARKS if not options.only or row.name in options.only]
     if options.quick:
         chosen = list({(row.name, row.quick): row for row in chosen if row.quick is not None}.values())
-    measured = []
+    order = [row.command(options.quick) for row in (chosen if options.quick else BENCHMARKS)]
     for benchmark in chosen:
-        print(f"\n== {benchmark.name} {' '.join(flags_of(benchmark, options.quick))}\n", flush=True)
-        measured.append(run(benchmark, options.quick))
+        command = benchmark.command(options.quick)
+        print(f"\n== {command}\n", flush=True)
+        by_command[command] = run(benchmark, options.quick)
         if file is not None:
-            file.write_text(replaced(file.read_text(encoding="utf-8"), NAME, table(measured)), encoding="utf-8")
-    print(f"\n{table(measured)}")
+            table = written(by_command, order)
+            file.write_text(replaced(file.read_text(encoding="utf-8"), NAME, table), encoding="utf-8")
+    print(f"\n{written(by_command, order)}")
 
 
 def flags_of(benchmark: Benchmark, quick: bool) -> list[str]:
@@ -94,8 +90,8 @@ def flags_of(benchmark: Benchmark, quick: bool) -> list[str]:
     return list((benchmark.quick or ()) if quick else benchmark.flags)
 
 
-def run(benchmark: Benchmark, quick: bool) -> Measured:
-    """One benchmark's ratios, measured in a process of its own; in this one where it is quick."""
+def run(benchmark: Benchmark, quick: bool) -> list[Row]:
+    """One benchmark's rows, measured in a process of its own; in this one where it is quick."""
     flags = flags_of(benchmark, quick)
     before = os.getloadavg()[0]
     if quick:
@@ -103,30 +99,7 @@ def run(benchmark: Benchmark, quick: bool) -> Measured:
     else:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             ratios = pool.submit(ratios_of, benchmark.name, flags).result()
-    return Measured(benchmark, tuple(ratios), (before, os.getloadavg()[0]))
-
-
-def table(measured: Sequence[Measured]) -> str:
-    """When, where and with what it was measured, and a row for each ratio, as Markdown."""
-    from analysis.machine.provenance import environment
-
-    made = environment()
-    hardware, versions = made["hardware"], made["versions"]
-    lines = [
-        f"Measured on {time.strftime('%Y-%m-%d')} by `make bench`: {hardware['system']}, {hardware['cores']} cores, "
-        f"{hardware['memory_gb']:.0f} GB, {', '.join(hardware['gpus']) or 'no GPU'}; Python {versions['python']}, "
-        f"torch {versions['torch']}, transformers {versions['transformers']}.",
-        "",
-        "| benchmark | what | ratio of | ratio | over rounds | load before, after |",
-        "| --- | --- | --- | ---: | ---: | ---: |",
-    ]
-    for row in measured:
-        for ratio in row.ratios:
-            within = "" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
-            load = f"{row.load[0]:.1f}, {row.load[1]:.1f}"
-            cells = (row.benchmark.name, ratio.what, ratio.of, f"{ratio.value:.2f}", within, load)
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return rows_of(benchmark.command(quick), ratios, (before, os.getloadavg()[0]))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from analysis.specs import DiscountParams
 from benchmarks import __main__ as everything
 from benchmarks import gpu, likelihood, pruning, published, threads
 from benchmarks.ratios import paired
+from benchmarks.table import rows_of
 from docs.marks import marks
 from tests.helpers import ROOT
 from training.tasks import TASKS
@@ -42,17 +43,18 @@ def test_every_benchmark_runs_and_its_ratios_are_written(printed):
     assert text.startswith(f"before\n{begin}\n") and text.endswith(f"{end}\nafter\n")
     assert "old" not in text
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and "---" not in line][1:]
-    assert {row[0].removeprefix("| ") for row in rows} == {row.name for row in everything.BENCHMARKS} - {"threads"}
+    names = {row[0].removeprefix("| ").split()[0] for row in rows}
+    assert names == {row.name for row in everything.BENCHMARKS} - {"threads"}
     assert len(by_name) == len({(row.name, row.quick) for row in everything.BENCHMARKS if row.quick is not None})
     modules = {path.stem for path in Path(everything.__file__).parent.glob("*.py")}
-    helpers = {"__init__", "__main__", "ratios", "published"}
+    helpers = {"__init__", "__main__", "ratios", "table", "published"}
     assert modules - helpers - {"pages", "browser", "gpu"} == {row.name for row in everything.BENCHMARKS}
 
 
 def test_a_benchmark_runs_in_a_process_of_its_own():
     """As the program starts it, whose own main file that process cannot read."""
-    measured = everything.run(everything.Benchmark("observing", ("--quick",), None), quick=False)
-    assert [ratio.of for ratio in measured.ratios] == ["observed / bare"]
+    (row,) = everything.run(everything.Benchmark("observing", ("--quick",), None), quick=False)
+    assert (row.command, row.of) == ("observing --quick", "observed / bare")
     assert everything.ratios_of.__module__ == "benchmarks.ratios"
 
 
@@ -64,20 +66,46 @@ def test_a_file_without_the_marks_is_refused_before_anything_runs(tmp_path, monk
     assert (tmp_path / "text.md").read_text(encoding="utf-8") == "no marks"
 
 
-def test_what_was_measured_before_a_benchmark_fails_is_written(tmp_path, monkeypatch):
+@pytest.fixture
+def measuring(tmp_path, monkeypatch):
+    """A page, and the ratio that every benchmark gives from now on; those of a name that is given fail."""
     file = tmp_path / "performance.md"
     file.write_text("\n".join(marks(everything.NAME)), encoding="utf-8")
 
-    def run(benchmark, quick):
-        if benchmark.name == "pruning":
-            raise RuntimeError("no memory")
-        return everything.Measured(benchmark, (paired("a forward", "slow / fast", [2.0], [1.0]),), (0.0, 0.0))
+    def measure(only, ratio, failing=""):
+        def run(benchmark, quick):
+            if benchmark.name == failing:
+                raise RuntimeError("no memory")
+            return rows_of(benchmark.command(), [paired("a forward", "slow / fast", [ratio], [1.0])], (0.0, 0.0))
 
-    monkeypatch.setattr(everything, "run", run)
+        monkeypatch.setattr(everything, "run", run)
+        everything.main(["--only", *only, "--into", str(file)])
+
+    return measure, file
+
+
+def test_what_was_measured_before_a_benchmark_fails_is_written(measuring):
+    measure, file = measuring
     with pytest.raises(RuntimeError, match="no memory"):
-        everything.main(["--only", "observing", "pruning", "--into", str(file)])
-    rows = file.read_text(encoding="utf-8").count("| observing | a forward | slow / fast | 2.00 |")
+        measure(["observing", "pruning"], 2.0, failing="pruning")
+    text = file.read_text(encoding="utf-8")
+    assert "| observing --length 1024 | a forward | slow / fast | 2.00 |" in text
+    rows = text.count(" | a forward | slow / fast | 2.00 |")
     assert rows == sum(benchmark.name == "observing" for benchmark in everything.BENCHMARKS)
+
+
+def test_what_is_not_measured_again_stays_in_its_place_unless_the_machine_is_another(measuring):
+    measure, file = measuring
+    measure(["pruning", "sweep"], 2.0)
+    measure(["sweep", "observing"], 3.0)
+    rows = [line.split(" | ") for line in file.read_text(encoding="utf-8").splitlines() if " a forward " in line]
+    observing = sum(benchmark.name == "observing" for benchmark in everything.BENCHMARKS)
+    assert [row[3] for row in rows] == ["3.00"] * observing + ["2.00", "3.00"]
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("; Python ", "; Another Python "), encoding="utf-8")
+    measure(["sweep"], 4.0)
+    rows = [line for line in file.read_text(encoding="utf-8").splitlines() if " a forward " in line]
+    assert len(rows) == 1 and rows[0].startswith("| sweep | a forward | slow / fast | 4.00 |")
 
 
 def test_a_ratio_is_the_median_of_paired_rounds():
