@@ -48,7 +48,8 @@ BENCHMARKS = (
     ),
     Benchmark("observing", ("--cached", "--rounds", "3"), ("--cached", "--quick")),
     Benchmark("pruning", (), ("--quick",)),
-    Benchmark("sweep", (), ("--samples", "2", "--seq-len", "16")),
+    Benchmark("sweep", (), ("--samples", "2", "--seq-len", "16", "--thresholds", "1")),
+    Benchmark("sweep", ("--method", "sink-sparsegpt"), None),
     Benchmark("tuning", (), ("--rounds", "1", "--samples", "2")),
     Benchmark("likelihood", ("--draws", "32"), ("--items", "1", "--seeds", "4", "--draws", "4")),
     Benchmark(

@@ -29,6 +29,7 @@ from analysis.models.load import load, register
 from analysis.models.loaded import LoadedModel
 from analysis.specs import CalibrationParams, DiscountParams, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from benchmarks import published
+from cache.stores import Stores
 
 LARGE = {"d_model": 4096, "n_layers": 32, "n_heads": 32, "mlp_hidden_size": 12288, "vocab_size": 126464}
 TINY = {"d_model": 64, "n_layers": 2, "n_heads": 4, "mlp_hidden_size": 160, "vocab_size": 8192}
@@ -235,10 +236,10 @@ def pruned(card: Card, spec: ModelSpec, folder: Path, length: int, streaming: bo
 
 
 def context(folder: Path, name: str) -> SilentContext:
-    """A context with a folder of its own."""
+    """A context with a folder and a store of its own, so that nothing is read in place of being computed."""
     place = folder / f"work-{name}"
     place.mkdir()
-    return SilentContext(place)
+    return SilentContext(place, Stores(place / "home"))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.job_context import SilentContext
 from benchmarks.ratios import Ratio
+from cache.stores import Stores
 
 
 def main(arguments: list[str] | None = None) -> list[Ratio]:
@@ -35,12 +36,12 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
             model=ModelSpec(device="cpu"), calibration=CalibrationParams(samples=options.samples, seq_len=64)
         )
         started = time.perf_counter()
-        outcome = calibrate(spec, SilentContext(Path(folder)))
+        context = SilentContext(Path(folder), Stores(Path(folder) / "home"))
+        outcome = calibrate(spec, context)
         print(f"storing: {time.perf_counter() - started:.1f} s, {outcome.summary['bytes'] / 1e6:,.0f} MB")
         assert outcome.file is not None
         stored = open_statistics(outcome.file)
         started = time.perf_counter()
-        context = SilentContext(Path(folder))
         for part in (seed_floor(SeedFloorSpec(**dict(spec)), context), heldout(HeldoutSpec(**dict(spec)), context)):
             assert part.file is not None
             stored = joined(stored, part.file)
