@@ -1,4 +1,5 @@
-"""The real server, from outside: straight to a page on a fresh start, and a worker that dies under it."""
+"""The real server, from outside: straight to a page on a fresh start, a queue that runs before anybody visits, and a
+worker that dies under it."""
 
 import os
 import re
@@ -14,18 +15,11 @@ from analysis.engine import JobRecord
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from cache.store import Store
 from tests.browser.conftest import visitor
-from tests.browser.helpers import all_drawn, enter_number, record, worker_of
+from tests.browser.helpers import all_drawn, enter_number, held, record, worker_of
+from tests.engine.helpers import until
 from tests.helpers import server
 
 pytestmark = pytest.mark.slow
-
-
-def test_a_fresh_server_opened_at_a_pages_address_shows_the_whole_app(page, tmp_path):
-    with server(tmp_path) as address:
-        page.goto(f"{address}/sinks")
-        expect(page.get_by_role("link", name="Denoise")).to_be_visible()
-        expect(page.get_by_text("Model in use").first).to_be_visible()
-        expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
 
 
 def test_the_printed_address_opens_every_page_and_no_other_does(page, tmp_path):
@@ -80,8 +74,13 @@ def test_a_demonstration_lets_anybody_in_records_and_refuses_the_rest(chromium, 
             expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
 
 
-def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
+def test_a_fresh_server_shows_the_whole_app_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
+    """Straight to a page first, and not to the first one."""
     with server(tmp_path) as address:
+        page.goto(f"{address}/sinks")
+        expect(page.get_by_role("link", name="Denoise")).to_be_visible()
+        expect(page.get_by_text("Model in use").first).to_be_visible()
+        expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
         page.goto(f"{address}/denoise")
         record(page)
         expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
@@ -101,11 +100,12 @@ def test_the_server_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path)
         assert worker_of(address) != worker
 
 
-def leave_queue(home: Path, count: int) -> None:
-    """A store as a server leaves it that is gone: recordings of many seconds each wait in its queue."""
+def leave_queue(home: Path, count: int) -> Store:
+    """A store as a server leaves it that is gone: a short recording waits in its queue, and so many of many seconds
+    each."""
     store = Store(home)
-    for seed in range(count):
-        sampling = LLaDASampling(gen_length=240, steps=240, cfg=1.0)
+    samplings = [LLaDASampling(gen_length=8, steps=4)] + count * [LLaDASampling(gen_length=240, steps=240, cfg=1.0)]
+    for seed, sampling in enumerate(samplings):
         spec = RecordSpec(model=ModelSpec(device="cpu"), prompt="ben is", sampling=sampling, seed=seed)
         record = JobRecord(
             id=f"job{seed}",
@@ -115,23 +115,36 @@ def leave_queue(home: Path, count: int) -> None:
             owner="1@1.00#0",
         )
         store.save_job(record.id, record.model_dump(mode="json"))
-    store.close()
+    return store
 
 
-def test_the_jobs_panel_survives_a_refresh_a_second_tab_and_a_restart_of_the_server(page, tmp_path):
-    leave_queue(tmp_path, 12)
+def far_from_its_end(store: Store) -> bool:
+    """Whether a recording runs that has more steps before it than behind it, so that it can be held as it runs."""
+    runs = [job["id"] for job in store.jobs() if job["state"] == "running"]
+    told = [live["progress"] for job in runs if (live := store.live(job))]
+    return any(0 < progress["done"] < progress["total"] / 2 for progress in told)
+
+
+def test_the_queue_runs_before_anybody_visits_and_its_panel_survives_a_refresh_a_second_tab_and_a_restart(
+    page, tmp_path
+):
+    store = leave_queue(tmp_path, 12)
     denoising = re.compile("denoising · step")
     with server(tmp_path) as address:
+        until(lambda: store.job("job0")["state"] == "done")
         page.goto(f"{address}/runs")
         panel = page.get_by_test_id("stSidebar")
         expect(panel.get_by_text(re.compile("jobs wait"))).to_be_visible()
         expect(panel.get_by_text(denoising)).to_be_visible()
-        page.reload()
-        expect(panel.get_by_text(denoising)).to_be_visible()
-        second = page.context.new_page()
-        second.goto(f"{address}/masks")
-        expect(second.get_by_test_id("stSidebar").get_by_text(denoising)).to_be_visible()
-        second.close()
+        until(lambda: far_from_its_end(store))
+        store.close()
+        with held(address):
+            page.reload()
+            expect(panel.get_by_text(denoising)).to_be_visible()
+            second = page.context.new_page()
+            second.goto(f"{address}/masks")
+            expect(second.get_by_test_id("stSidebar").get_by_text(denoising)).to_be_visible()
+            second.close()
     with server(tmp_path) as address:
         page.goto(f"{address}/runs")
         cut_off = panel.get_by_text("1 job cut off")

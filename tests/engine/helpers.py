@@ -37,7 +37,7 @@ def until(true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         if value := true():
             return value
         assert began < deadline, "it did not become true in time"
-        time.sleep(max(0.01, 4 * (time.monotonic() - began)))
+        time.sleep(max(0.03, 4 * (time.monotonic() - began)))
 
 
 def running(engine: Engine, record: JobRecord, step: int = 1) -> None:
