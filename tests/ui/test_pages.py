@@ -530,9 +530,10 @@ def test_an_export_has_the_cards_and_neither_large_tables_nor_hints_and_a_name_o
     monkeypatch.setattr(
         "streamlit.download_button", lambda label, data, name, *rest, **options: made.update({label: (data, name)})
     )
-    app("pages/sinks.py", recording=recording.id, full_map="true")
+    test = app("pages/sinks.py", recording=recording.id)
+    test.toggle(key="full_map").set_value(True).run()
     engine().wait(engine().jobs("attention_map")[0].id, 300)
-    test = app("pages/sinks.py", recording=recording.id, full_map="true")
+    test.run()
     assert "Full attention map" in texts(test)
     write, name = made["Export page (HTML)"]
     html = write()
