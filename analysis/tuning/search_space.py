@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.samplers import TPESampler
 from optuna.study import StudyDirection
 
@@ -94,6 +93,8 @@ class Search:
         """
         if len(self._trials) < FOR_IMPORTANCE or not self._space:
             return {}
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # a second: it has sklearn
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it says so where few trials are in the best quarter
             evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
