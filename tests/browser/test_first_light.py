@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import TimeoutError, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from analysis.models.checkpoint import find
 from analysis.specs import QUESTION
@@ -38,7 +38,32 @@ window.WebSocket = class extends Direct {
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined })"
 
 
-def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address):
+@pytest.fixture
+def errors(page) -> list[str]:
+    """What scripts of the page raise, from its first address on; it has no clipboard."""
+    raised: list[str] = []
+    page.on("pageerror", lambda error: raised.append(str(error)))
+    page.add_init_script(NO_CLIPBOARD)
+    return raised
+
+
+def has_the_app_around_it_and_no_error(page: Page, errors: list[str]) -> None:
+    """Of a page that was just opened by its address."""
+    expect(page.get_by_text("Model in use").first).to_be_visible()
+    sidebar = page.get_by_test_id("stSidebarNav")
+    expect(sidebar.get_by_role("link", name="Sinks")).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+    all_drawn(page)
+    page.get_by_role("button", name="Copy the link to this page").click()
+    address_field = page.get_by_role("textbox", name="The address of this page")
+    expect(address_field).to_have_value(page.url)
+    expect(address_field).to_be_focused()
+    selected = address_field.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)")
+    assert selected == page.url, "it can be copied at once"
+    assert errors == []
+
+
+def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address, errors):
     page.goto(f"{address}/overview")  # which was once a page
     page.wait_for_url(lambda url: "overview" not in url)
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
@@ -52,6 +77,8 @@ def test_three_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, 
     expect(page.locator(".st-key-head_grid .heatmaplayer image, .st-key-head_grid .hm image").first).to_be_attached()
     print(f"three clicks took {time.monotonic() - began:.1f} s on a cold server")
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("mia goes to the park"))
+    page.goto(address)
+    has_the_app_around_it_and_no_error(page, errors)
 
 
 def told(received: list[bytes | str], words: str) -> bool:
@@ -59,7 +86,7 @@ def told(received: list[bytes | str], words: str) -> bool:
     return any(words.encode() in (frame if isinstance(frame, bytes) else frame.encode()) for frame in received)
 
 
-def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
+def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, errors):
     received: list[bytes | str] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
     moving(page).goto(f"{address}/denoise")
@@ -130,6 +157,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address):
     page.reload()
     expect(page.get_by_text("Layer 3, head 4: attention over the steps")).to_be_visible()
     expect(page.get_by_text("Full attention map of layer 3, head 4 at step 0")).to_be_visible()
+    has_the_app_around_it_and_no_error(page, errors)
 
 
 def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):
@@ -151,7 +179,7 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("100 steps"))
 
 
-def test_play_runs_in_the_browser_and_pause_sets_the_step_of_the_page(page, address):
+def test_play_runs_in_the_browser_and_pause_sets_the_step_of_the_page(page, address, errors):
     moving(page).goto(f"{address}/denoise?step=0")
     player = page.get_by_role("group", name="Player.")
     status = player.get_by_role("status")
@@ -165,6 +193,8 @@ def test_play_runs_in_the_browser_and_pause_sets_the_step_of_the_page(page, addr
     expect(page.get_by_text(f"Where attention goes in step {held}", exact=True)).to_be_visible()
     page.wait_for_url(re.compile(f"step={held}"))
     expect(status).to_contain_text(f"Step {held} of")
+    page.reload()
+    has_the_app_around_it_and_no_error(page, errors)
 
 
 def test_a_page_opened_over_a_slow_line_while_another_refreshes_itself_is_not_emptied(page, address):
@@ -181,23 +211,3 @@ def test_a_page_opened_over_a_slow_line_while_another_refreshes_itself_is_not_em
     for _ in range(6):  # over some refreshes of the sidebar
         page.wait_for_timeout(500)
         assert title.is_visible()
-
-
-@pytest.mark.parametrize("path", ["", "denoise", "sinks"])
-def test_every_page_opened_by_its_address_has_the_app_around_it_and_no_error(page, address, path):
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.add_init_script(NO_CLIPBOARD)
-    page.goto(f"{address}/{path}")
-    expect(page.get_by_text("Model in use").first).to_be_visible()
-    sidebar = page.get_by_test_id("stSidebarNav")
-    expect(sidebar.get_by_role("link", name="Sinks")).to_be_visible()
-    expect(page.locator("[data-testid=stException]")).to_have_count(0)
-    all_drawn(page)
-    page.get_by_role("button", name="Copy the link to this page").click()
-    address_field = page.get_by_role("textbox", name="The address of this page")
-    expect(address_field).to_have_value(page.url)
-    expect(address_field).to_be_focused()
-    selected = address_field.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)")
-    assert selected == page.url, "it can be copied at once"
-    assert errors == []
