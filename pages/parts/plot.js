@@ -1,7 +1,10 @@
-// Draws a figure of Plotly and changes it in place. A figure far below what is seen waits until it comes near.
+// Draws a figure of Plotly and changes it in place: at once where it is seen; near to that once the page is scrolled, or
+// has had a while for what is seen; further below as it comes near.
 
 const SCRIPT = "%SCRIPT%";
+const SEEN = "0px";
 const NEAR = "800px 0px";
+const WHILE = 2000; // ms
 const HEIGHT = 450; // pixels, of a figure that does not say its own
 const FULL = {
   width: 512,
@@ -32,13 +35,12 @@ class Plot {
     this.near = false;
     this.ended = false;
     this.drawn = Promise.resolve();
-    this.looking = new IntersectionObserver(
-      (entries) => {
-        this.near = entries.at(-1).isIntersecting;
-        if (this.near) this.draw();
-      },
-      { root: this.host.closest("[data-testid=stMain]"), rootMargin: NEAR },
-    );
+    this.main = this.host.closest("[data-testid=stMain]");
+    this.further = () => {
+      clearTimeout(this.waiting);
+      this.main?.removeEventListener("scroll", this.further);
+      this.look(NEAR);
+    };
     this.sizing = new ResizeObserver(() => this.fit());
     this.printing = () => this.draw();
     addEventListener("beforeprint", this.printing);
@@ -59,9 +61,24 @@ class Plot {
     }
     if (!this.watched) {
       this.watched = true;
-      this.looking.observe(this.host);
+      this.look(SEEN);
+      this.main?.addEventListener("scroll", this.further);
+      this.waiting = setTimeout(this.further, WHILE);
       this.sizing.observe(this.host);
     } else if (this.near) this.draw();
+  }
+
+  // Draws it whenever it is nearer than this margin to what is seen.
+  look(margin) {
+    this.looking?.disconnect();
+    this.looking = new IntersectionObserver(
+      (entries) => {
+        this.near = entries.at(-1).isIntersecting;
+        if (this.near) this.draw();
+      },
+      { root: this.main, rootMargin: margin },
+    );
+    this.looking.observe(this.host);
   }
 
   read() {
@@ -141,7 +158,9 @@ class Plot {
 
   end() {
     this.ended = true;
-    this.looking.disconnect();
+    clearTimeout(this.waiting);
+    this.main?.removeEventListener("scroll", this.further);
+    this.looking?.disconnect();
     this.sizing.disconnect();
     removeEventListener("beforeprint", this.printing);
     if (window.Plotly) window.Plotly.purge(this.host);
