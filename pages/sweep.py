@@ -1,7 +1,7 @@
 """Prune with every combination of methods, sparsities, seeds and more, score each, and see what holds."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from analysis.evaluation.command import sweep_command
 from analysis.specs import ModelSpec, PruneSpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
+from pages.parts.below import below
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code, plain
@@ -200,24 +201,34 @@ def _running(sweep_id: str) -> None:
 
 
 def _results(record: JobRecord) -> None:
-    if record.ended:
-        _draw(record.id)
+    if not record.ended:
+        st.fragment(_so_far, run_every=REDRAW)(record.id)
+        return
+    more = _draw(record.id)
+
+    def rest() -> None:
+        more()
         _take_away(record)
-    else:
-        st.fragment(_draw, run_every=REDRAW)(record.id)
+
+    below(rest, "sweep_below", 1900)
 
 
-def _draw(sweep_id: str) -> None:
+def _so_far(sweep_id: str) -> None:
+    _draw(sweep_id)()
+
+
+def _draw(sweep_id: str) -> Callable[[], None]:
+    """Draws the differences, and returns what draws the rest of the results."""
     record = engine().job(sweep_id)
     if record is None:
-        return
+        return lambda: None
     points = engine().sweep_points(record)
     try:
         scores = scored(points, engine().result_file, _read)
     except EXPECTED as error:
         st.error(plain(why(error)))
-        return
-    sweep_results(points, scores)
+        return lambda: None
+    return sweep_results(points, scores)
 
 
 def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:

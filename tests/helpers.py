@@ -127,14 +127,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(home: Path, token: str = "none", *options: str, port: int = 0):
+def server(home: Path, token: str = "none", *options: str, port: int = 0, script: str | Path = "app.py"):
     """The real dashboard as its own process; yields its address. Its output is shown if it does not come up.
 
     token: the access token it asks for. options: of Streamlit's command line. port: a free one, where none is named.
+    script: in the place of the dashboard.
     """
     port = port or free_port()
     log = (home / "server.log").open("w+")
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
     process = subprocess.Popen(
         [*command, *options],
         cwd=ROOT,

@@ -115,8 +115,13 @@ def table(
         icon=":material/download:",
     )
     if export:
-        st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, told, None, frame)
+        exhibit_table(title, told, frame, key)
     return event
+
+
+def exhibit_table(title: str, sentence: str, frame: pd.DataFrame, key: str) -> None:
+    """Puts a table into the exported page and does not draw it here: for one in a fold that was not opened."""
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, frame)
 
 
 def _table(table: pd.DataFrame, key: str) -> None:

@@ -13,9 +13,11 @@ from tests.browser.conftest import PATIENCE
 
 
 def all_drawn(page: Page) -> None:
-    """Waits until the page has reached the server, and its script has run to its end."""
-    done = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
-    expect(page.locator(done)).to_be_visible()
+    """Waits until the page has reached the server, and its script has run to its end, also of what lies below."""
+    done = page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]")
+    expect(done).to_be_visible()
+    expect(page.locator("[data-waits]")).to_have_count(0)
+    expect(done).to_be_visible()
 
 
 def plot(page: Page, key: str) -> Locator:

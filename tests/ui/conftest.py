@@ -2,6 +2,7 @@
 
 import pytest
 
+from pages.parts import below
 from pages.parts.session import engine
 
 
@@ -13,3 +14,9 @@ def _own_engine(tmp_path_factory):
         yield
         engine().close()
         engine.clear()
+
+
+@pytest.fixture(autouse=True)
+def _all_is_drawn(monkeypatch):
+    """There is no browser that asks for what lies below."""
+    monkeypatch.setattr(below, "WAITS", False)

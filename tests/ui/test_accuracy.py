@@ -15,6 +15,7 @@ from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts.session import engine
 from tests.engine.helpers import until
 from tests.helpers import ROOT, pruned_run, there, tiny_llada, write_report
+from tests.ui.helpers import unfold
 
 pytestmark = pytest.mark.slow
 HARNESS = str(ROOT / "tests" / "ui" / "accuracy_harness.py")
@@ -120,6 +121,8 @@ def test_the_panels_numbers_are_the_jobs(finished):
 
 def test_conditions_stand_side_by_side(finished):
     test = panel(finished)
+    assert not any(box.key == "conditions_first" for box in test.selectbox)
+    unfold(test, "fold_conditions")
     test.selectbox(key="conditions_first").set_value("sink-wanda 50 %").run()
     test.selectbox(key="conditions_second").set_value("wanda-noised 50 %").run()
     sheet = table(test, "condition")
@@ -169,6 +172,7 @@ def test_the_panel_goes_away_with_its_tables_and_its_numbers(finished, monkeypat
     for title in (
         "Accuracy",
         "Difference to dense",
+        "Conditions",
         "Running accuracy: Average over tasks",
         "Perplexity: Bundled text",
     ):

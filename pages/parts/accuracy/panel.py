@@ -21,8 +21,9 @@ from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.likelihoods import likelihoods
 from pages.parts.accuracy.opening import finished_results
-from pages.parts.accuracy.results import accuracies, differences, perplexity
+from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, differences, perplexity
 from pages.parts.acting import acting_button
+from pages.parts.below import below
 from pages.parts.charts import export_button
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, how_it_ended, progress_bar
@@ -45,32 +46,47 @@ def accuracy_panel(record: JobRecord) -> None:
 def _ended(record: JobRecord) -> None:
     results = results_of(record)
     _how_it_ended(record, results)
-    if results is not None:
-        _show(results)
+    if results is None:
+        return
+    compared = _first(results)
+
+    def more() -> None:
+        _more(results, compared)
         if record.state == "done":
             _take_away(record)
+
+    below(more, "accuracy_below", 2000)
 
 
 def _so_far(job_id: str) -> None:
     record = engine().job(job_id)
     results = None if record is None else results_of(record)
     if results is not None:
-        _show(results)
+        _more(results, _first(results))
 
 
-def _show(results: Results) -> None:
+def _first(results: Results) -> Compared | None:
+    """What is known at a glance, and what is compared with what."""
     for problem in results.problems:
         st.warning(plain(problem), icon=":material/cloud_off:")
     _cut(results)
     if not results.answers:
-        return
+        return None
     scores = scores_of(results)
     if scores:
         st.info(scores)
-    if results.accuracies:
-        accuracies(results)
-        if len(results.names) > 1:
-            differences(results)
+    if not results.accuracies:
+        return None
+    accuracies(results)
+    return at_a_glance(results) if len(results.names) > 1 else None
+
+
+def _more(results: Results, compared: Compared | None) -> None:
+    """How it came about."""
+    if not results.answers:
+        return
+    if compared is not None:
+        differences(results, compared)
     if bounds.bounded(results):
         likelihoods(results)
     for benchmark in results.benchmarks:

@@ -1,6 +1,7 @@
 """The numbers of an evaluation: accuracies, paired differences, how both came about item by item, and perplexities."""
 
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,8 @@ from analysis.figures import accuracy as figures
 from analysis.figures.style import colors_by_method
 from analysis.readings import reading
 from pages.parts.accuracy.canvas_scores import scores_of
-from pages.parts.charts import chart, kept, table
-from pages.parts.folds import Setting, titled
+from pages.parts.charts import chart, exhibit_table, kept, table
+from pages.parts.folds import Setting, fold
 from pages.parts.plain import plain
 
 _DIFFERENCE = (
@@ -73,13 +74,26 @@ def accuracies(results: Results) -> None:
     )
 
 
-def differences(results: Results) -> None:
-    """Who is better than whom, in words and as dots with intervals, step by step, and as running curves."""
+class Compared(NamedTuple):
+    """The pairs that are looked at, and what the second of each is called."""
+
+    pairs: list[Pair]
+    name: str
+
+
+def at_a_glance(results: Results) -> Compared:
+    """What is compared with what, and who is better than whom, in words and as dots with intervals."""
     base, pairs = _pairs(results)
     others = {results.names[other] for _, other in pairs}
     name = others.pop() if len(others) == 1 else "the other model" if base == _CHOSEN else f"its {_BASES[base]}"
     if pairs:
-        _at_a_glance(results, pairs, name)
+        _verdicts(results, pairs, name)
+    return Compared(pairs, name)
+
+
+def differences(results: Results, compared: Compared) -> None:
+    """Under which conditions, step by step, and as running curves."""
+    pairs, name = compared
     _conditions(results, pairs)
     titles = {AVERAGE: "Average over tasks"} if len(results.accuracies) > 1 else {}
     titles |= {benchmark.name: benchmark.title for benchmark in results.accuracies}
@@ -109,7 +123,7 @@ def differences(results: Results) -> None:
             )
 
 
-def _at_a_glance(results: Results, pairs: list[Pair], name: str) -> None:
+def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
     st.markdown("\n".join(f"- {plain(sentence)}" for sentence in verdicts.verdicts(results, pairs)))
     rows = results.once(tables.difference_table, tuple(pairs))
     several = len({other for _, other in pairs}) > 1
@@ -267,25 +281,31 @@ def _step(results: Results, row: decomposition.Stage) -> figures.WaterfallStep:
 def _conditions(results: Results, pairs: list[Pair]) -> None:
     """The conditions of any two models side by side."""
     names = list(results.names)
-    first, second = pairs[0] if pairs else (1, 0)
+    pair = pairs[0] if pairs else (1, 0)
     settings = [
-        Setting("conditions_first", "{}", names[first], always=True),
-        Setting("conditions_second", "{}", names[second], always=True),
+        Setting("conditions_first", "{}", names[pair[0]], always=True),
+        Setting("conditions_second", "{}", names[pair[1]], always=True),
     ]
-    with titled("Conditions of two models side by side", "fold_conditions", settings):
+    place, drawn = fold("Conditions of two models side by side", "fold_conditions", settings)
+    if not drawn:
+        exhibit_table("Conditions", *_sheet(results, pair), "accuracy_conditions")
+        return
+    with place:
         columns = st.columns(2)
-        left = columns[0].selectbox("One", names, index=first, key="conditions_first", bind="query-params")
-        right = columns[1].selectbox("The other", names, index=second, key="conditions_second", bind="query-params")
-        pair = names.index(left), names.index(right)
-        mismatch = comparing.mismatch(results, pair)
-        table(
-            "Conditions",
-            f"Not only the method differs: {mismatch}."
-            if mismatch
-            else "Nothing that both depend on differs, but for the method and its discount. A blank is not read by it.",
-            pd.DataFrame(tables.condition_sheet(results, pair)),
-            "accuracy_conditions",
-        )
+        left = columns[0].selectbox("One", names, index=pair[0], key="conditions_first", bind="query-params")
+        right = columns[1].selectbox("The other", names, index=pair[1], key="conditions_second", bind="query-params")
+        table("Conditions", *_sheet(results, (names.index(left), names.index(right))), "accuracy_conditions")
+
+
+def _sheet(results: Results, pair: Pair) -> tuple[str, pd.DataFrame]:
+    """The conditions of two models, and a sentence on what differs."""
+    mismatch = comparing.mismatch(results, pair)
+    sentence = (
+        f"Not only the method differs: {mismatch}."
+        if mismatch
+        else "Nothing that both depend on differs, but for the method and its discount. A blank is not read by it."
+    )
+    return sentence, pd.DataFrame(tables.condition_sheet(results, pair))
 
 
 def _running_accuracy(results: Results, task: str, title: str) -> None:

@@ -18,6 +18,7 @@ from analysis.pruned.naming import run_name
 from analysis.readings import reading
 from analysis.readings.pruned import SAME
 from cache.keys import content_key
+from pages.parts.below import below
 from pages.parts.charts import card, chart, export_button, kept, table
 from pages.parts.plain import plain
 from pages.parts.plot import plot
@@ -174,7 +175,8 @@ def _done(record: JobRecord, title: str) -> None:
     card(numbers, "Folder", size, help="Checkpoint, masks, tokenizer and report.")
     ran = f"Ran in {plain(report['model']['dtype'])} on {plain(report['model']['device'])}."
     st.caption("\n\n".join([ran, *(f":material/info: {plain(note)}" for note in report["notes"])]))
-    _details(record, report, result.folder)
+    folder = result.folder
+    below(lambda: _details(record, report, folder), "prune_below", 900)
 
 
 def _details(record: JobRecord, report: dict, folder: Path) -> None:

@@ -13,7 +13,7 @@ from analysis.pruned.report_file import read_report
 from analysis.readings import reading
 from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.opening import finished_results
-from pages.parts.accuracy.results import accuracies, differences
+from pages.parts.accuracy.results import accuracies, at_a_glance, differences
 from pages.parts.charts import chart, export_button, table
 from pages.parts.plain import plain
 from pages.parts.runs import links
@@ -31,7 +31,7 @@ def compare_runs(chosen: list[Run]) -> None:
     results = _results(runs)
     if results is not None and results.accuracies:
         accuracies(results)
-        differences(results)
+        differences(results, at_a_glance(results))
         disagreements(results)
     export_button("SinkScope: runs", {"runs": [run.name for run in runs]}, " ".join(run.name for run in runs))
 

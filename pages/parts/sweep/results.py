@@ -1,6 +1,6 @@
 """What a sweep has found so far: differences with both sources of noise, accuracies along its axes, and its points."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -37,15 +37,15 @@ _NO_SHARES = {"λ", "k", "seed", *_SIZES, "speed beside dense", "seconds to prun
 _deltas, _accuracy, _grid_map = kept(figures.deltas), kept(figures.accuracy), kept(figures.grid_map)
 
 
-def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointScores]) -> None:
-    """Draws everything that is known."""
+def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointScores]) -> Callable[[], None]:
+    """Draws the differences that are known. Returns what draws all else."""
     prunings = [point.pruning for point in points]
     evaluations = tuple(point.evaluated.id for point in points if point.evaluated is not None)
     key = (*evaluations, str(len(scores)), *(pruning.model_dump_json() for pruning in prunings))
     settings, compared = _computed(key, prunings, scores)
     if not settings:
         st.caption("No point is scored yet. Results appear here one by one.")
-        return
+        return lambda: None
     models = list(dict.fromkeys(setting.pruning.model.source for setting in settings))
     chosen = models[0]
     if len(models) > 1:
@@ -64,13 +64,17 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
         len(compared),
         of_model,
     )
-    _accuracies(of_model)
-    rows = [point_row(point) for point in points]
-    _sizes([row for row in rows if row["model"] == chosen], of_model[0].chance)
-    _task_map(key, of_model)
-    _step_map(of_model)
-    _published()
-    _points(rows)
+
+    def more() -> None:
+        _accuracies(of_model)
+        rows = [point_row(point) for point in points]
+        _sizes([row for row in rows if row["model"] == chosen], of_model[0].chance)
+        _task_map(key, of_model)
+        _step_map(of_model)
+        _published()
+        _points(rows)
+
+    return more
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
