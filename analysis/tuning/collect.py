@@ -1,7 +1,7 @@
 """What is stored of the dense model over noised text: the file of squares, and of other texts what stands beside it.
 
-A batch's attention mass is known after its last layer, and bins are ranges of it. So its block inputs are kept until
-then where they fit: one forward; else the model runs twice. Shapes as in `analysis.tuning.effects`.
+A batch's attention mass is known after its last layer, and bins are ranges of it. So for bins its block inputs are kept
+until then where they fit: one forward; else the model runs twice. Shapes as in `analysis.tuning.effects`.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from analysis.calibration.activations import (
     input_features,
     kept_bytes,
 )
-from analysis.calibration.runners import Read, Resident, Runner
+from analysis.calibration.runners import Read, Resident, Runner, reading
 from analysis.errors import UserError
 from analysis.models.blocks import private_block
 from analysis.models.files import stored_tensors
@@ -176,8 +176,8 @@ def fill(
     told: Callable[[str, int, int], None],
 ) -> list[BinError]:
     """Writes every array of a new file; `texts` are its clean and noised ones. memory: bytes that one batch's
-    inputs may take, else the model runs twice. probes: settings on which bins are held against the exact masks,
-    which is returned. told: phase, and batches done of those planned.
+    inputs may take for bins, else the model runs twice. probes: settings on which bins are held against the exact
+    masks, which is returned. told: phase, and batches done of those planned.
     """
     layers = runner.model.geometry.layers
     arrays = stored.create(path, shapes(collection, texts, layers), info_bytes)
@@ -209,14 +209,18 @@ def fill(
     tokens = [rows.tokens for _, rows in batches]
     known = runner.known_masses(tokens)
     largest = max(row_tokens.numel() for row_tokens in tokens)
-    if known is None and isinstance(runner, Resident) and kept_bytes(runner, largest) <= memory:
+    by_token = collection.grouping == "tokens"  # whose squares ask for no mass
+    if known is None and isinstance(runner, Resident) and (by_token or kept_bytes(runner, largest) <= memory):
         step = _counter("activations", len(batches), told)
-        kept = KeptInputs(runner, max(len(rows.tokens) for _, rows in batches), texts.noised.shape[-1])
+        kept = None if by_token else KeptInputs(runner, max(map(len, tokens)), texts.noised.shape[-1])
         masses = []
         for level, rows in batches:
-            masses.append(runner.mass_and_inputs(rows.tokens, kept.keep))
+            read = _without_positions(partial(squares, level, rows))
+            keep = reading(runner.model.blocks.__getitem__, read) if kept is None else kept.keep
+            masses.append(runner.mass_and_inputs(rows.tokens, keep))
             keep_mass(level, rows, masses[-1])
-            kept.show(_without_positions(partial(squares, level, rows)))
+            if kept is not None:
+                kept.show(read)
             step()
         runner.keep_masses(tokens, masses)
     else:

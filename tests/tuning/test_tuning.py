@@ -35,7 +35,7 @@ from analysis.specs import (
     StepParams,
     TuneParams,
 )
-from analysis.tuning import effects
+from analysis.tuning import collect, effects
 from analysis.tuning.bin_error import GENTLE, PROBES, random_settings, shares
 from analysis.tuning.collect import chosen_rows, plan
 from analysis.tuning.statistics_file import FIRST_EDGES, create, finish, joined, open_statistics
@@ -237,6 +237,16 @@ def test_a_model_read_block_by_block_leaves_the_same(stored, tmp_path):
     again = calibrated(statistics.info.spec.model_copy(update={"streaming": "always"}), tmp_path)
     for name, array in statistics.arrays.items():
         assert np.allclose(array, again.arrays[name], rtol=1e-4, atol=1e-5), name
+
+
+def test_squares_by_token_take_one_forward_a_batch_however_little_memory_there_is(stored, tmp_path, monkeypatch):
+    statistics, _ = stored
+    monkeypatch.setattr(collect, "kept_bytes", lambda *_: 2**60)
+    context = QuietContext(tmp_path)
+    again = open_statistics(JOBS["calibrate"].run(statistics.info.spec, context).file)
+    said = [phase for phase, *_ in context.said]
+    assert "activations" in said and "attention mass" not in said
+    assert all(np.array_equal(array, statistics.arrays[name]) for name, array in again.arrays.items())
 
 
 def test_the_output_error_is_that_of_the_outputs(stored, tmp_path):
