@@ -22,7 +22,8 @@ from pages.parts.who import is_verified, who
 ICON = Path(__file__).parents[1] / "icon.svg"
 LOGO = "logo-{theme}.svg"
 # Streamlit leaves wide margins; a page of plots needs them. It writes white on the theme's first colour, which is
-# too bright for that where it is to be read as text on a dark page.
+# too bright for that where it is to be read as text on a dark page. A bar that glides on from refresh to refresh is
+# redrawn all the time, by the processor that the job wants.
 STYLE = (
     f"<style>{PHONE_TICKS}"
     + """
@@ -31,6 +32,7 @@ STYLE = (
 [data-testid='stMain'] [data-testid='stButtonGroup'] [role='radiogroup']{flex-wrap:wrap;overflow:visible}
 [data-testid='stMetricLabel'] *{white-space:normal!important;overflow:visible!important}
 [data-testid='stSidebar'] [data-testid='stPageLink'] p{white-space:normal}
+[data-testid='stProgress'] *{transition:none!important}
 button[kind='primary'],span[data-tag],button[kind='primaryFormSubmit']{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 </style>"""
 )
