@@ -1,5 +1,6 @@
 // Draws a figure of Plotly and changes it in place: at once where it is seen; near to that once the page is scrolled, or
-// has had a while for what is seen; further below as it comes near.
+// has had a while for what is seen; further below as it comes near. Without a figure it loads what draws
+// them, once the browser has nothing else to do.
 
 const SCRIPT = "%SCRIPT%";
 const SEEN = "0px";
@@ -16,6 +17,11 @@ const plots = new WeakMap();
 let library = null;
 
 export default function ({ data, parentElement, setTriggerValue }) {
+  if (!data) {
+    const whenIdle = window.requestIdleCallback ?? setTimeout; // Safari has only the latter
+    whenIdle(() => plotly().catch(console.error)); // a plot tries again
+    return;
+  }
   let plot = plots.get(parentElement);
   if (!plot) plots.set(parentElement, (plot = new Plot(parentElement)));
   plot.tell = (point) => setTriggerValue("click", point);

@@ -19,6 +19,11 @@ _mount = st.components.v2.component(
 )
 
 
+def plots_will_come() -> None:
+    """Has the browser load what draws figures, in idle time: to be called where a page waits for what it will draw."""
+    _mount(key="plots_will_come")
+
+
 class Point(NamedTuple):
     """A point that was clicked: its coordinates, and what its trace knows of it besides."""
 

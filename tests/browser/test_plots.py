@@ -41,3 +41,10 @@ def test_a_plot_that_cannot_be_drawn_says_so(page, address):
     place = page.locator(".sinkscope-plot").first
     place.scroll_into_view_if_needed()
     expect(place).to_have_text(re.compile("could not be drawn"))
+
+
+def test_what_draws_plots_is_loaded_before_there_is_one_where_statistics_are_to_be_stored(page, address):
+    page.goto(f"{address}/tuning")
+    expect(page.get_by_role("button", name="Store statistics")).to_be_visible()
+    page.wait_for_function("window.Plotly")
+    expect(page.locator(".sinkscope-plot")).to_have_count(0)

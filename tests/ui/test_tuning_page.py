@@ -98,7 +98,7 @@ def test_without_statistics_the_page_offers_to_store_them():
 
 def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeypatch):
     """Of what is not there yet no sentence is said, no number shown; it comes when its job is done, which begins once
-    the plots are drawn."""
+    the browser has drawn the plots and comes back."""
     spec = SPEC.model_copy(update={"calibration": SPEC.calibration.model_copy(update={"seed": 9})})
     query = {**QUERY, "calibrate_seed": "9"}
     file = stored("calibrate", spec)
@@ -125,9 +125,13 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
         return every_layer(*arguments)
 
     monkeypatch.setattr(tune_effects, "every_layer", drawing)
+    being_measured = [changed, "being measured", "being measured"]
     check(test.button(key="offer_seed_floor_").click().run())
-    assert drawn_before_asked == [True] and asked()
-    assert [card.value for card in test.metric] == [changed, "being measured", "being measured"]
+    assert drawn_before_asked == [True] and not asked()
+    assert [card.value for card in test.metric] == being_measured
+    check(test.run())
+    assert drawn_before_asked[:2] == [True, True] and asked()
+    assert [card.value for card in test.metric] == being_measured
     engine().cancel(ahead.id)
     whole = joined(joined(open_statistics(file), stored("seed_floor", spec)), stored("heldout", spec))
     expected = total(whole, TuneParams())

@@ -18,16 +18,18 @@ from analysis.specs import CalibrateSpec, CalibrationParams, sentence
 from analysis.tuning import statistics_file
 from analysis.tuning.statistics_file import Part, StoredStatistics
 from cache.keys import content_key
-from pages.parts import asking, controls, permission
+from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.folds import fold, settings_of
 from pages.parts.plain import plain
+from pages.parts.plot import plots_will_come
 from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, noise_note, preset_box
 from pages.parts.session import engine, model_in_use
 
 _TEXT = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")
 _STORED = ("grouping", "layer_scope", "byte_budget", "heldout")
-_ASKED = "statistics_asked"
+_ASKED, _DRAWN = "statistics_asked", "statistics_drawn"
+DRAWN_WITHIN = 1.0  # seconds after which the browser comes back to a page that it was sent
 _MEASURES: dict[Part, str] = {
     "seed_floor": "Measuring the floor, what another calibration seed changes without a discount",
     "heldout": "Running held-out text, on which the output error is measured",
@@ -79,8 +81,12 @@ def statistics_job() -> JobRecord | None:
             st.session_state[_ASKED] = question
             permission.allow(model.source)
             st.rerun()
+        plots_will_come()
         return None
-    return asking.ask("calibrate", spec, f"Storing statistics of {model.source}", by_hand=True)
+    done = asking.ask("calibrate", spec, f"Storing statistics of {model.source}", by_hand=True)
+    if done is None:
+        plots_will_come()
+    return done
 
 
 def opened(job: JobRecord) -> Opened | None:
@@ -115,10 +121,29 @@ def opened(job: JobRecord) -> Opened | None:
 
 
 def ask_rest(found: Opened, job: JobRecord) -> None:
-    """Asks for the parts that nobody has asked for: to be called last, as their jobs would slow the plots."""
+    """Asks for the parts that nobody has asked for, or offers them: to be called last. Their jobs would slow the plots,
+    and so begin once the browser has drawn these."""
+    begin = tuple(part for part in found.unasked if part in found.waits)
     for part, column in found.unasked.items():
-        with column:
-            asking.ask(part, _part_spec(part, job), _MEASURES[part])
+        if part not in begin:
+            with column:
+                asking.ask(part, _part_spec(part, job), _MEASURES[part])
+    if begin:
+        _ask_once_drawn(job, begin)
+
+
+@st.fragment(run_every=DRAWN_WITHIN)
+def _ask_once_drawn(job: JobRecord, parts: tuple[Part, ...]) -> None:
+    """Nothing as the page is sent; when the browser comes back to it, which it does when it is not drawing, the parts
+    are asked for."""
+    address.keep()
+    if st.session_state.get(_DRAWN) != job.id:
+        st.session_state[_DRAWN] = job.id
+        return
+    for part in parts:
+        asking.ask(part, _part_spec(part, job), _MEASURES[part])
+    if not any(asking.begins(part, _part_spec(part, job)) for part in parts):
+        st.rerun()
 
 
 def with_floor(job: JobRecord) -> StoredStatistics | None:
