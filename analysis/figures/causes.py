@@ -15,6 +15,7 @@ from analysis.figures.style import (
     as_text,
     color_bar,
     layout,
+    log_ticks,
     token_axis,
     wrapped,
     write_cells,
@@ -164,14 +165,13 @@ def channel_map(
     logarithmic scale. carried (T, L) bool: whether its token is a sink. tokens[t][l]: that token, for the hover.
     """
     shown = np.log10(np.maximum(ratio, 1e-3)).T.astype(np.float32)
-    powers = np.arange(np.floor(np.nanmin(shown)), np.ceil(np.nanmax(shown)) + 1)
-    ticks = np.log10(np.outer(10**powers, (1, 2, 5)).ravel()) if len(powers) <= 4 else powers
+    ticks = log_ticks(float(np.nanmin(shown)), float(np.nanmax(shown)))
     figure = go.Figure(
         go.Heatmap(
             z=shown,
             colorscale=MASS_SCALE,
             colorbar=color_bar("times the median")
-            | {"tickvals": ticks, "ticktext": [f"{10**tick:g}" for tick in ticks]},
+            | {"tickvals": np.log10(ticks), "ticktext": [f"{tick:.3g}" for tick in ticks]},
             customdata=np.stack([ratio.T.round(2).astype(str), channel.T.astype(str)], axis=-1),
             text=[[as_text(row[layer]) for row in tokens] for layer in range(ratio.shape[1])],
             hovertemplate="step %{x}, layer %{y}<br>channel %{customdata[1]} on ‘%{text}’<br>"

@@ -36,6 +36,8 @@ PHONE_TICKS = (
     "@media (max-width:640px){.js-plotly-plot :has(>.xtick:nth-child(26))>.xtick:not(:nth-child(3n+1)) text"
     "{visibility:hidden}}"
 )
+_LEAST_TICKS = 3  # by which a reader sees that a scale is logarithmic
+_NEARLY = 1e-6  # of a power that is computed from its logarithm
 _EVEN = 0.179  # the luminance that contrasts as much with black as with white
 CLICK_HINT = "<br><i>click to open</i>"
 
@@ -84,6 +86,17 @@ def color_bar(title: str, percent: bool = False) -> dict:
         "outlinewidth": 0,
         "tickformat": "~p" if percent else "~g",
     }
+
+
+def log_ticks(low: float, high: float) -> np.ndarray:
+    """Values to name on a logarithmic scale from 10**low to 10**high: the coarsest round ones of which it has three."""
+    powers = 10.0 ** np.arange(np.floor(low), np.ceil(high) + 1)
+    for digits in ((1,), (1, 2, 5), range(1, 10), np.arange(1, 10, 0.5)):
+        ticks = np.outer(powers, digits).ravel()
+        inside = ticks[(ticks >= 10**low * (1 - _NEARLY)) & (ticks <= 10**high * (1 + _NEARLY))]
+        if len(inside) >= _LEAST_TICKS:
+            return inside
+    return 10 ** np.linspace(low, high, _LEAST_TICKS)
 
 
 def token_axis(labels: list[str], most: int = MAX_TICK_LABELS) -> dict:

@@ -17,6 +17,7 @@ from analysis.figures.style import (
     SYMBOLS,
     cell_colors,
     colors_by_method,
+    log_ticks,
 )
 from analysis.sinks.definitions import KINDS
 from analysis.specs import METHODS
@@ -128,3 +129,11 @@ def test_colours_have_two_ends_as_plotly_takes_neither_of_one_alone() -> None:
             if trace.type == "heatmap":
                 assert trace.zmin == 0 and trace.zmax is not None
                 assert trace.zmax == figure.data[0].zmax, "the bar's colours are those of the cells"
+
+
+def test_three_values_at_least_are_named_on_a_logarithmic_scale() -> None:
+    named = {(1.0, 1e6): 7, (12.0, 40.0): 3, (4.0, 44.0): 3, (12.1, 12.9): 3, (5.0, 5.0): 3}
+    for (low, high), count in named.items():
+        ticks = log_ticks(np.log10(low), np.log10(high))
+        assert len(ticks) == count
+        assert (ticks >= low * 0.999).all() and (ticks <= high * 1.001).all()
