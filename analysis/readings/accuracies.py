@@ -198,5 +198,7 @@ def parts_of_whole(names: Sequence[str], values: Sequence[float], total: str) ->
 
 
 def _interval(value: np.ndarray) -> str:
-    middle, low, high = (f"{number:+.3g}".replace("-", "−") for number in value)
+    size = max(np.abs(value).max(), 1e-6)
+    decimals = max(1 - int(np.floor(np.log10(size))), 1)  # as many for all three
+    middle, low, high = (f"{number:+.{decimals}f}".replace("-", "−") for number in value)
     return f"{middle} [{low}, {high}]"

@@ -13,11 +13,13 @@ SHARES = st.floats(0, 1, width=32)
 def test_only_differences_that_are_shown_are_told_the_largest_first():
     values = np.array([[-3.2, -4.8, -1.6], [0.4, -1, 1.8], [-7, -9, -5]])
     said = reading("differences", ["a", "b", "c"], values, [True, False, True])
-    assert said == "2 of 3 differences are shown: c −7 [−9, −5] points; a −3.2 [−4.8, −1.6] points."
+    assert said == "2 of 3 differences are shown: c −7.0 [−9.0, −5.0] points; a −3.2 [−4.8, −1.6] points."
     assert reading("differences", ["a", "b", "c"], values, [False] * 3) == ""
     assert reading("differences", ["a"], np.full((1, 3), np.nan), [True]) == ""
     assert reading("differences", [], np.zeros((0, 3)), []) == ""
     many = reading("differences", list("abcde"), np.tile(values[0], (5, 1)), [True] * 5, "", "effect")
+    small = reading("differences", ["a"], np.array([[0.034, 0.03, 0.04]]), [True], "nats")
+    assert small == "1 of 1 difference is shown: a +0.034 [+0.030, +0.040] nats."
     assert many.startswith("5 of 5 effects are shown: a −3.2 [−4.8, −1.6]; b") and many.endswith(", and 2 others.")
 
 
