@@ -126,13 +126,14 @@ def movement(panels: Sequence[MovePanel]) -> go.Figure:
     named: set[str] = set()
     for index, panel in enumerate(panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
-        series = [("observed", panel.observed, SINK, "circle")]
-        series += [
-            (name, band, REFERENCE, _MARKS[number % len(_MARKS)])
+        series = [
+            (name, band, REFERENCE, _MARKS[number % len(_MARKS)], number + 1)
             for number, (name, band) in enumerate(panel.nulls.items())
         ]
-        for name, band, color, symbol in series:
-            dots = _dots(np.arange(len(band.value)), band, color, symbol, name=as_text(name), legendgroup=name)
+        series.append(("observed", panel.observed, SINK, "circle", 0))  # last, as it is not to be hidden by its nulls
+        for name, band, color, symbol, rank in series:
+            style = {"name": as_text(name), "legendgroup": name, "legendrank": rank}
+            dots = _dots(np.arange(len(band.value)), band, color, symbol, **style)
             dots.showlegend = name not in named
             figure.add_trace(dots, **place)
             named.add(name)

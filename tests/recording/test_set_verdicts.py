@@ -91,6 +91,8 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
     assert (values["low"] <= values["value"] + 1e-9).all() and (values["value"] <= values["high"] + 1e-9).all()
     moved = set_exhibits.movement("one", sets["one"])
+    assert moved.figure.data[-1].name == "observed", "its nulls are drawn beneath it"
+    assert moved.figure.data[-1].legendrank < moved.figure.data[0].legendrank
     titles = [annotation.text for annotation in moved.figure.layout.annotations]
     assert len(titles) == len(set_exhibits.PANELS)
     assert all(len(line) <= 22 for title in titles for line in title.split("<br>"))
