@@ -24,7 +24,7 @@ from pages.parts.session import engine
 from pages.parts.tokens import legend, token_text
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, save_tokenizer
-from tests.ui.helpers import app, texts, unfold
+from tests.ui.helpers import app, charts, texts, unfold
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,22 @@ def test_splits_and_kinds_say_undecided_where_there_is_no_mask(recording):
     assert "undecided" in columns and "[MASK]" not in columns
     test.selectbox(key="split").set_value("[MASK] only").run()
     assert not test.exception
+
+
+def test_kinds_of_positions_say_undecided_too(recording):
+    test = app("pages/dynamics.py", recording=recording.id, dynamics_view="Positions", raster_table="true")
+    kinds = next(set(frame.value["kind"]) for frame in test.dataframe if "kind" in frame.value)
+    assert "undecided" in kinds and "[MASK]" not in kinds
+    assert "[MASK]" not in _legend(test)
+
+
+def test_curves_of_a_model_in_a_folder_are_called_after_the_folder(recording, folder):
+    names = _legend(app("pages/dynamics.py", recording=recording.id, dynamics_view="Over the steps"))
+    assert folder.name in names and str(folder) not in names
+
+
+def _legend(test: AppTest) -> set[str]:
+    return {trace.get("name", "") for shown in charts(test) for trace in shown["figure"]["data"]}
 
 
 def test_a_set_of_recordings_is_made_without_random_weights_and_refused_with_them_before_any_work(folder, tmp_path):

@@ -6,7 +6,9 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions
+from analysis.sinks.token_states import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
+from pages.parts.dynamics import curves
 from pages.parts.session import engine
 from tests.helpers import ROOT
 from tests.ui.helpers import another_model, app, charts, prompt_box, shown_box, texts
@@ -409,6 +411,15 @@ def test_dynamics_compares_recordings_of_different_lengths(recording):
     assert again.multiselect(key="compare_choice").value == [other.id]
     test.segmented_control(key="dynamics_view").set_value("Stable or moving").run()
     assert "Spatial against temporal variance" in texts(test)
+
+
+def test_of_several_panels_each_has_a_sentence_of_its_own(monkeypatch):
+    monkeypatch.setattr(curves, "_kinds_reading", lambda panel, *_: panel)
+    said = {"this recording": "All are first.", "noised text": "", "random weights": "Half are words."}
+    drawn = curves._kinds_readings(said, SinkParams(), (None, None), ALL)
+    assert drawn == "This recording: All are first. Random weights: Half are words."
+    del said["random weights"], said["noised text"]
+    assert curves._kinds_readings(said, SinkParams(), (None, None), ALL) == "All are first."
 
 
 def test_dynamics_stands_beside_random_weights(recording):

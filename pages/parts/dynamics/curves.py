@@ -114,8 +114,16 @@ def kinds_of_sinks(
         figures.kinds_over_steps(counts, kinds, x_title),
         "kinds_over_steps",
         pd.concat(tables),
-        finding=_kinds_reading(next(iter(panels.values())), params, scope, split),
+        finding=_kinds_readings(panels, params, scope, split),
     )
+
+
+def _kinds_readings(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: SplitName) -> str:
+    """What each panel shows, with its name where there are several: what holds of one need not hold of another."""
+    said = {title: _kinds_reading(recording, params, scope, split) for title, recording in panels.items()}
+    if len(said) == 1:
+        return next(iter(said.values()))
+    return " ".join(f"{title[:1].upper()}{title[1:]}: {sentence}" for title, sentence in said.items() if sentence)
 
 
 def _kinds_reading(recording: Recording, params: SinkParams, scope: Scope, split: SplitName) -> str:

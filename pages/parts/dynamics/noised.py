@@ -40,7 +40,7 @@ def noised_against_real(recording: Recording, params: SinkParams, split: SplitNa
     noised = references.noised(recording)
     if noised is None:
         return
-    pair = {"real trajectory": recording, "noised text": noised}
+    pair = {"Real trajectory": recording, "Noised text": noised}
     kinds_of_sinks(pair, params, scope, split, "step, from most to fewest masks")
     # Noised steps are drawn independently: they have no step before.
     for column, name in in_pairs([name for name in curve_names(split) if not CURVES[name].compares_steps]):

@@ -19,7 +19,7 @@ from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
 from pages.parts.recordings.choice import definition_formula, opened
 from pages.parts.recordings.measures import Scope, SplitName
-from pages.parts.recordings.recording import Recording, recording_title
+from pages.parts.recordings.recording import Recording, model_name, recording_title
 
 _GAUSSIAN = "Gaussian reference"
 
@@ -64,7 +64,9 @@ def _groups(jobs: list[JobRecord], scope: Scope) -> dict[str, list[Recording]]:
             st.caption(f"{plain(recording_title(job))} has no such layer or head and is left out.")
             continue
         groups.setdefault(recording.model.source, []).append(recording)
-    return groups
+    names = [model_name(source) for source in groups]
+    unlike = [name if names.count(name) == 1 else source for name, source in zip(names, groups, strict=True)]
+    return dict(zip(unlike, groups.values(), strict=True))
 
 
 def _axis(steps: int, relative: bool) -> np.ndarray:

@@ -9,6 +9,7 @@ from analysis.figures import dynamics as figures
 from analysis.readings import reading
 from analysis.sinks.definitions import KINDS, attention_share
 from analysis.sinks.metrics import lifetimes, position_variance
+from analysis.sinks.token_states import undecided_named
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
 from pages.parts.dynamics.curves import RANDOM, scope_boxes
@@ -33,6 +34,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
     step, position = np.nonzero(flags)
     kinds = measures.kinds(recording)
     names = recording.info.tokens
+    called = [undecided_named(kind, recording.info.model.noise) for kind in KINDS]
 
     def clicked(point: Point) -> None:
         st.session_state[_CLICKED] = recording.key, int(point.y), int(point.x)
@@ -44,7 +46,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
         definition_formula(params),
         measures.with_writing(
             recording,
-            figures.raster(flags, kinds, KINDS, labels, lambda at, where: names[int(trajectory.tokens[at, where])]),
+            figures.raster(flags, kinds, called, labels, lambda at, where: names[int(trajectory.tokens[at, where])]),
         ),
         "raster",
         pd.DataFrame(
@@ -52,7 +54,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
                 "step": step,
                 "position": position,
                 "token": [names[token] for token in trajectory.tokens[step, position].tolist()],
-                "kind": [KINDS[kind] for kind in kinds[step, position]],
+                "kind": [called[kind] for kind in kinds[step, position]],
             }
         ),
         finding=reading("lifetimes", flags, labels),

@@ -171,9 +171,12 @@ def short_title(job: JobRecord) -> str:
 
 
 def _model_name(job: JobRecord) -> str:
-    """The model recorded: its source, of which a folder's name stands for its path."""
-    source = Path(job.spec["model"]["source"])
-    return source.name if source.is_absolute() else str(source)
+    return model_name(job.spec["model"]["source"])
+
+
+def model_name(source: str) -> str:
+    """A model by its source, of which a folder's name stands for its path."""
+    return Path(source).name if Path(source).is_absolute() else source
 
 
 def _branched(job: JobRecord) -> str:
