@@ -31,13 +31,12 @@ def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial) -> None:
     objective = OBJECTIVES[spec.objective]
     form, label = f".{objective.decimals}%", objective.title.capitalize()
     columns = st.columns(4)
-    change = f"{100 * (best['value'] - rows[0]['value']):+.2g} points"
+    change = f"{100 * (best['value'] - rows[0]['value']):+.2g} points against published"
     columns[0].metric(
         f"{label}, best (trial {best['number']:d})",
         f"{best['value']:{form}}",
         None if best["value"] == rows[0]["value"] else change,
         delta_color="off",
-        help="Its change is against the published setting.",
     )
     for column, row in zip(columns[1:], [row for row in rows if row["name"]], strict=False):
         column.metric(f"{label}, {plain(row['name'])}", f"{row['value']:{form}}")
