@@ -20,19 +20,25 @@ from pages.parts.who import is_verified, who
 
 # A file of our own: the browser asks Google's servers for the shape of a `:material/…:` icon of a page.
 ICON = Path(__file__).parents[1] / "icon.svg"
-LOGO = "logo-{theme}.svg"
 # Streamlit leaves wide margins; a page of plots needs them. It writes white on the theme's first colour, which is
 # too bright for that where it is to be read as text on a dark page. A bar that glides on from refresh to refresh is
-# redrawn all the time, by the processor that the job wants.
+# redrawn all the time, by the processor that the job wants. The name beside the mark is text, so that it has the
+# theme's colour whenever that changes. A row of choices is broken on a phone, so each has its own border.
 STYLE = (
     f"<style>{PHONE_TICKS}"
     + """
 [data-testid='stMainBlockContainer']{padding:3rem 3rem}
-@media (max-width:640px){[data-testid='stMainBlockContainer']{padding:3rem 1rem}}
+@media (max-width:640px){[data-testid='stMainBlockContainer']{padding:3rem 1rem}
+[data-testid='stMain'] [role='radiogroup']:has([data-variant='segmented_control']){gap:.3rem}
+[data-testid='stMain'] button[data-variant='segmented_control']{margin:0;border-radius:.5rem}
+[data-testid='stMain'] button[data-variant='segmented_control']:not([data-selected]){
+border:1px solid color-mix(in srgb,currentColor 25%,transparent)!important}}
 [data-testid='stMain'] [data-testid='stButtonGroup'] [role='radiogroup']{flex-wrap:wrap;overflow:visible}
 [data-testid='stMetricLabel'] *{white-space:normal!important;overflow:visible!important}
 [data-testid='stSidebar'] [data-testid='stPageLink'] p{white-space:normal}
 [data-testid='stProgress'] *{transition:none!important}
+[data-testid='stLogoLink']:has([data-testid='stSidebarLogo']){display:flex;align-items:center;gap:.3rem;color:inherit}
+[data-testid='stLogoLink']:has([data-testid='stSidebarLogo'])::after{content:'SinkScope';font-size:1.4rem;font-weight:700}
 button[kind='primary'],span[data-tag],button[kind='primaryFormSubmit']{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 </style>"""
 )
@@ -44,7 +50,7 @@ def show() -> None:
     """Navigation and sidebar; then the page that was asked for, or why there is no engine to serve it."""
     st.set_page_config(page_title="SinkScope", page_icon=str(ICON), layout="wide")
     page = st.navigation(_pages())
-    _mark()
+    st.logo(str(ICON), size="large")
     st.html(STYLE)
     if door.wants_log_in():
         visitor, session = who(), get_script_run_ctx()
@@ -76,12 +82,6 @@ def show() -> None:
         show_what_began()
 
 
-def _mark() -> None:
-    """The product's mark above the navigation, in the colours of the theme that the visitor sees."""
-    theme = "dark" if st.context.theme.type == "dark" else "light"
-    st.logo(str(ICON.with_name(LOGO.format(theme=theme))), size="large", icon_image=str(ICON))
-
-
 def _ask_log_in() -> None:
     """The page of a visitor who has not logged in, or is on no list."""
     st.title("SinkScope")
@@ -97,10 +97,15 @@ def _ask_log_in() -> None:
 
 
 def _pages() -> dict[str, list[StreamlitPage]]:
-    """The pages of the navigation, in two groups. That of experts is there once something of a model with experts was
-    recorded.
+    """The pages, in two groups. That of experts is in the navigation once something of a model with experts was
+    recorded; till then a link to it finds it all the same.
     """
-    experts = st.Page("pages/experts.py", title="Experts", icon=":material/alt_route:")
+    experts = st.Page(
+        "pages/experts.py",
+        title="Experts",
+        icon=":material/alt_route:",
+        visibility="visible" if _has_routes() else "hidden",
+    )
     return {
         "The story": [
             st.Page("pages/study.py", title="Study", icon=":material/auto_stories:", default=True),
@@ -108,7 +113,7 @@ def _pages() -> dict[str, list[StreamlitPage]]:
             st.Page("pages/sinks.py", title="Sinks", icon=":material/grid_view:"),
             st.Page("pages/dynamics.py", title="Dynamics", icon=":material/timeline:"),
             st.Page("pages/causes.py", title="Causes", icon=":material/science:"),
-            *([experts] if _has_routes() else []),
+            experts,
         ],
         "The workshop": [
             st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),

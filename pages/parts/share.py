@@ -11,7 +11,8 @@ _FORMAT, _FORMATS = "figure_format", ("PNG", "SVG")
 _SCALE = 3  # pixels of a saved PNG for one on the screen
 _STYLE = """
 button, input { font: inherit; color: inherit; box-sizing: border-box; width: 100%; border-radius: .5rem;
-  border: 1px solid var(--st-border-color); background: transparent; padding: .35rem .6rem; min-height: 2.4rem }
+  border: 1px solid var(--st-border-color); background: transparent; padding: .35rem .6rem; min-height: 2.4rem;
+  font-size: .875rem }
 button { cursor: pointer }
 button:hover, button:focus-visible { border-color: var(--st-primary-color); color: var(--st-primary-color) }
 input { margin-top: .3rem }

@@ -34,6 +34,14 @@ IN_THEME = """([color, any]) => {
   const colors = drawn.map((plot) => getComputedStyle(plot.querySelector(".main-svg")).backgroundColor);
   return colors.every((one) => one === color) && (!any || colors.length > 0);
 }"""
+# The product's name beside its mark, which changes with the theme during a visit.
+NAMED_IN = "color => getComputedStyle(document.querySelector('[data-testid=stLogoLink]'), '::after').color === color"
+NAME_COLOUR = {"light": "rgb(17, 24, 39)", "dark": "rgb(228, 233, 242)"}
+# Of each choice that is not taken, how many colours its four borders have.
+BORDERS = """() => [...document.querySelectorAll("[data-variant=segmented_control]:not([data-selected])")].map((choice) => {
+  const style = getComputedStyle(choice);
+  return new Set(["Top", "Right", "Bottom", "Left"].map((side) => style[`border${side}Color`])).size;
+})"""
 PLOTTED = ("denoise", "sinks")
 # Rules that a theme can break; names, roles and labels are the same in both.
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
@@ -108,9 +116,19 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
     for scheme, rules in themes:
         page.emulate_media(color_scheme=scheme)
         expect(app).to_have_css("background-color", {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 20, 29)"}[scheme])
+        page.wait_for_function(NAMED_IN, arg=NAME_COLOUR[scheme])
         assert serious(page, **rules) == [], scheme
         color = app.evaluate("app => getComputedStyle(app).backgroundColor")
         page.wait_for_function(IN_THEME, arg=[color, path in PLOTTED])
     page.wait_for_timeout(500)  # a request that is none cannot be waited for
     assert page.evaluate("window.ran") is None
     assert asked == []
+
+
+def test_every_choice_of_a_broken_row_has_its_whole_border(page: Page, address: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(f"{address}/causes?causes_view=Massive+activations")
+    expect(page.get_by_role("radio", name="Massive activations")).to_be_visible()
+    all_drawn(page)
+    borders = page.evaluate(BORDERS)
+    assert len(borders) >= 4 and set(borders) == {1}

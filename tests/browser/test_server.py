@@ -81,6 +81,10 @@ def test_a_fresh_server_shows_the_whole_app_runs_a_job_loses_its_worker_and_runs
         expect(page.get_by_role("link", name="Denoise")).to_be_visible()
         expect(page.get_by_text("Model in use").first).to_be_visible()
         expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
+        page.goto(f"{address}/experts")  # is in the navigation once something with experts was recorded
+        expect(page.get_by_role("heading", name="Experts")).to_be_visible()
+        expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
+        expect(page.get_by_role("link", name="Experts")).to_have_count(0)
         page.goto(f"{address}/denoise")
         record(page)
         expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
