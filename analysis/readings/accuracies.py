@@ -23,7 +23,10 @@ def differences(
     if not len(there):
         return ""
     largest = there[np.argsort(-np.abs(values[there, 0]), kind="stable")]
-    told = [f"{names[at]} {_interval(values[at])}{f' {unit}' if unit else ''}" for at in largest[:_NAMED]]
+    named = largest[:_NAMED]
+    least = max(np.abs(values[named, 0]).min(), 1e-6)
+    decimals = max(1 - int(np.floor(np.log10(least))), 1)  # two digits of the smallest, and as many of every end
+    told = [f"{names[at]} {_interval(values[at], decimals)}{f' {unit}' if unit else ''}" for at in named]
     more = f", and {counted(len(there) - _NAMED, 'other')}" if len(there) > _NAMED else ""
     verb = "is" if len(there) == 1 else "are"
     return f"{len(there)} of {counted(len(names), what)} {verb} shown: {'; '.join(told)}{more}."
@@ -197,8 +200,6 @@ def parts_of_whole(names: Sequence[str], values: Sequence[float], total: str) ->
     return f"{names[order[0]][0].upper()}{names[order[0]][1:]} took {percent(share)} of {total}."
 
 
-def _interval(value: np.ndarray) -> str:
-    size = max(np.abs(value).max(), 1e-6)
-    decimals = max(1 - int(np.floor(np.log10(size))), 1)  # as many for all three
+def _interval(value: np.ndarray, decimals: int) -> str:
     middle, low, high = (f"{number:+.{decimals}f}".replace("-", "−") for number in value)
     return f"{middle} [{low}, {high}]"

@@ -18,8 +18,8 @@ def test_only_differences_that_are_shown_are_told_the_largest_first():
     assert reading("differences", ["a"], np.full((1, 3), np.nan), [True]) == ""
     assert reading("differences", [], np.zeros((0, 3)), []) == ""
     many = reading("differences", list("abcde"), np.tile(values[0], (5, 1)), [True] * 5, "", "effect")
-    small = reading("differences", ["a"], np.array([[0.034, 0.03, 0.04]]), [True], "nats")
-    assert small == "1 of 1 difference is shown: a +0.034 [+0.030, +0.040] nats."
+    small = reading("differences", ["a", "b"], np.array([[0.034, 0.03, 0.04], [0.1, 0.06, 0.13]]), [True] * 2, "nats")
+    assert small.endswith("b +0.100 [+0.060, +0.130] nats; a +0.034 [+0.030, +0.040] nats.")
     assert many.startswith("5 of 5 effects are shown: a −3.2 [−4.8, −1.6]; b") and many.endswith(", and 2 others.")
 
 
