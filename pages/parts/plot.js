@@ -7,6 +7,9 @@ const SEEN = "0px";
 const NEAR = "800px 0px";
 const WHILE = 2000; // ms
 const HEIGHT = 450; // pixels, of a figure that does not say its own
+const SLIDE = "[class*='st-key-slide_']";
+const OF_SLIDE = 0.68; // of the window's height, so that a title and what the plot shows stand above it
+const LEAST = 0.8; // of a figure's own height: titles of panels lie on other panels below that
 const FULL = {
   width: 512,
   height: 512,
@@ -63,7 +66,7 @@ class Plot {
       const { alt, height } = this.read();
       this.height = height;
       this.host.setAttribute("aria-label", alt);
-      this.host.style.minHeight = `${height}px`; // the page does not jump when it is drawn
+      this.host.style.minHeight = `${this.size().height}px`; // the page does not jump when it is drawn
     }
     if (!this.watched) {
       this.watched = true;
@@ -94,7 +97,8 @@ class Plot {
 
   size() {
     const isFull = document.fullscreenElement === this.host;
-    return { width: this.host.clientWidth, height: isFull ? window.innerHeight : this.height };
+    const most = this.host.closest(SLIDE) ? Math.max(OF_SLIDE * window.innerHeight, LEAST * this.height) : Infinity;
+    return { width: this.host.clientWidth, height: isFull ? window.innerHeight : Math.min(this.height, most) };
   }
 
   draw() {
@@ -107,7 +111,7 @@ class Plot {
     if (!this.stale || this.ended) return;
     this.stale = false;
     const { figure, config, clicks } = this.read(); // read anew, as Plotly writes into what it is given
-    const layout = { ...figure.layout, ...this.size(), template: template(JSON.parse(this.theme)) };
+    const layout = { ...figure.layout, ...this.size(), template: template(JSON.parse(this.theme), figure.layout.font?.size) };
     layout.uirevision = subject(figure);
     if (clicks) Object.assign(layout, { hovermode: layout.hovermode ?? "closest", dragmode: "pan" });
     this.clicks = clicks;
@@ -222,22 +226,23 @@ function themeOf(element) {
   });
 }
 
-function template({ text, background, line, font, headings, series, sequential, diverging }) {
+// size: of the ticks in pixels, after which all texts go; a figure on a slide has larger ones.
+function template({ text, background, line, font, headings, series, sequential, diverging }, size = 12) {
   const ink = mixed(text, background, 0.78);
-  const ticks = { color: ink, size: 12 };
+  const ticks = { color: ink, size };
   const axis = {
     automargin: true,
     gridcolor: line,
     zerolinecolor: line,
     tickcolor: line,
     tickfont: ticks,
-    title: { font: { color: ink, size: 14 } },
+    title: { font: { color: ink, size: (7 / 6) * size } },
   };
   const scale = even(sequential);
   return {
     data: { heatmap: [{ colorscale: scale }], scatter: [{ marker: { line: { width: 0 } } }] },
     layout: {
-      font: { color: ink, family: font, size: 12 },
+      font: { color: ink, family: font, size },
       title: { color: text, font: { color: text, family: headings, size: 16 }, x: 0, xanchor: "left" },
       paper_bgcolor: background,
       plot_bgcolor: background,

@@ -38,7 +38,8 @@ IN_THEME = """([color, any]) => {
 NAMED_IN = "color => getComputedStyle(document.querySelector('[data-testid=stLogoLink]'), '::after').color === color"
 NAME_COLOUR = {"light": "rgb(17, 24, 39)", "dark": "rgb(228, 233, 242)"}
 # Of each choice that is not taken, how many colours its four borders have.
-BORDERS = """() => [...document.querySelectorAll("[data-variant=segmented_control]:not([data-selected])")].map((choice) => {
+BORDERS = """() => [...document.querySelectorAll(
+  "[data-testid=stMain] [data-variant=segmented_control]:not([data-selected])")].map((choice) => {
   const style = getComputedStyle(choice);
   return new Set(["Top", "Right", "Bottom", "Left"].map((side) => style[`border${side}Color`])).size;
 })"""

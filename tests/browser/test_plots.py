@@ -35,6 +35,18 @@ def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_the_page_is_printed
     expect(places.last).to_have_class(drawn)
 
 
+def test_plots_on_slides_are_read_from_afar_and_fit_the_screen(page, address):
+    page.set_viewport_size({"width": 1600, "height": 1080})
+    page.goto(f"{address}/?study=example&present=true")
+    all_drawn(page)
+    tallest = page.locator(".sinkscope-plot").nth(1)  # of the movement of sinks, in three rows of panels
+    tallest.scroll_into_view_if_needed()
+    expect(tallest).to_have_class(re.compile("js-plotly-plot"))
+    size = tallest.locator(".xtick text").first.evaluate("tick => parseFloat(getComputedStyle(tick).fontSize)")
+    assert size > 12, "larger than on a page"
+    assert tallest.evaluate("plot => plot.offsetHeight") <= 0.7 * 1080
+
+
 def test_a_plot_that_cannot_be_drawn_says_so(page, address):
     page.route("**/scripts/plotly*", lambda route: route.abort())
     page.goto(address)
