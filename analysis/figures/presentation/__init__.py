@@ -23,6 +23,8 @@ def enlarged(figure: go.Figure) -> go.Figure:
     height, panels = shown.layout.height or 400, sum(1 for _ in shown.select_xaxes())
     larger = _LARGER if panels < 3 else _LARGER_IN_PANELS
     shown.update_layout(font_size=12 * larger, height=max(height, min(_TALLEST, 1.35 * height)))
+    if (shown.layout.legend.y or 1) > 1:  # above the panels' titles, which are higher as well
+        shown.update_layout(legend_y=1 + _LARGER * (shown.layout.legend.y - 1))
     shown.for_each_annotation(lambda text: text.update(font_size=larger * (text.font.size or 12)))
     for axes in (shown.for_each_xaxis, shown.for_each_yaxis):
         axes(lambda axis: axis.tickfont.size and axis.update(tickfont_size=1.3 * axis.tickfont.size))
