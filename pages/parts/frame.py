@@ -37,8 +37,8 @@ border:1px solid color-mix(in srgb,currentColor 25%,transparent)!important}}
 [data-testid='stMetricLabel'] *{white-space:normal!important;overflow:visible!important}
 [data-testid='stSidebar'] [data-testid='stPageLink'] p{white-space:normal}
 [data-testid='stProgress'] *{transition:none!important}
-[data-testid='stLogoLink']:has([data-testid='stSidebarLogo']){display:flex;align-items:center;gap:.3rem;color:inherit}
-[data-testid='stLogoLink']:has([data-testid='stSidebarLogo'])::after{content:'SinkScope';font-size:1.4rem;font-weight:700}
+[data-testid='stSidebarHeader']>:has(>[data-testid='stSidebarLogo']){display:flex;align-items:center;gap:.3rem;color:inherit}
+[data-testid='stSidebarHeader']>:has(>[data-testid='stSidebarLogo'])::after{content:'SinkScope';font-size:1.4rem;font-weight:700}
 button[kind='primary'],span[data-tag],button[kind='primaryFormSubmit']{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 </style>"""
 )

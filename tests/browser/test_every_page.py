@@ -34,8 +34,11 @@ IN_THEME = """([color, any]) => {
   const colors = drawn.map((plot) => getComputedStyle(plot.querySelector(".main-svg")).backgroundColor);
   return colors.every((one) => one === color) && (!any || colors.length > 0);
 }"""
-# The product's name beside its mark, which changes with the theme during a visit.
-NAMED_IN = "color => getComputedStyle(document.querySelector('[data-testid=stLogoLink]'), '::after').color === color"
+# The product's name beside its mark, a link but on the first page, which changes with the theme during a visit.
+NAMED_IN = """color => {
+  const name = getComputedStyle(document.querySelector("[data-testid=stSidebarLogo]").parentElement, "::after");
+  return name.content === '"SinkScope"' && name.color === color;
+}"""
 NAME_COLOUR = {"light": "rgb(17, 24, 39)", "dark": "rgb(228, 233, 242)"}
 # Of each choice that is not taken, how many colours its four borders have.
 BORDERS = """() => [...document.querySelectorAll(
