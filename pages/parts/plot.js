@@ -1,6 +1,6 @@
 // Draws a figure of Plotly and changes it in place: at once where it is seen; near to that once the page is scrolled, or
-// has had a while for what is seen; further below as it comes near. Without a figure it loads what draws
-// them, once the browser has nothing else to do.
+// has had a while for what is seen; further below as it comes near. Without a figure it loads what draws them, once the
+// browser has nothing else to do.
 
 const SCRIPT = "%SCRIPT%";
 const SEEN = "0px";
@@ -18,6 +18,8 @@ const FULL = {
 };
 const plots = new WeakMap();
 let library = null;
+let path = null;
+let opened = 0; // when the first plot of that page came
 
 export default function ({ data, parentElement, setTriggerValue }) {
   if (!data) {
@@ -70,9 +72,12 @@ class Plot {
     }
     if (!this.watched) {
       this.watched = true;
-      this.look(SEEN);
-      this.main?.addEventListener("scroll", this.further);
-      this.waiting = setTimeout(this.further, WHILE);
+      const left = whileLeft();
+      this.look(left > 0 ? SEEN : NEAR);
+      if (left > 0) {
+        this.main?.addEventListener("scroll", this.further);
+        this.waiting = setTimeout(this.further, left);
+      }
       this.sizing.observe(this.host);
     } else if (this.near) this.draw();
   }
@@ -209,6 +214,15 @@ function subject({ data, layout }) {
     data.map(({ type, name, z }) => [type, name, z?.shape]),
     axes.map(([name, { title, ticktext, labelalias, range, type }]) => [name, title, ticktext, labelalias, range, type]),
   ]);
+}
+
+// Milliseconds in which the page that was opened has what is seen drawn first; a plot that comes later is waited for.
+function whileLeft() {
+  if (location.pathname !== path) {
+    path = location.pathname;
+    opened = performance.now();
+  }
+  return opened + WHILE - performance.now();
 }
 
 function themeOf(element) {
