@@ -122,7 +122,12 @@ class Plot {
     this.clicks = clicks;
     const isFirst = !this.host.classList.contains("js-plotly-plot");
     if (isFirst) this.host.textContent = "";
-    await Plotly.react(this.host, figure.data, layout, this.configured(config, clicks));
+    // Where only what is outlined changes, as with a click on a cell, Plotly needs not draw the cells again.
+    const { shapes = [], ...rest } = layout;
+    const beside = JSON.stringify([figure.data, rest, config, clicks]);
+    if (!isFirst && beside === this.beside) await Plotly.relayout(this.host, { shapes });
+    else await Plotly.react(this.host, figure.data, layout, this.configured(config, clicks));
+    this.beside = beside;
     if (!isFirst) return;
     this.host.on("plotly_click", ({ points: [point] }) => this.clicks && this.tell(clicked(point)));
   }

@@ -34,6 +34,17 @@ window.WebSocket = class extends Direct {
 """
 
 
+# Of a plot: that it is this one, and how often its cells change.
+MARKED = """
+plot => {
+  plot.marked = true;
+  plot.redrawn = 0;
+  const observer = new MutationObserver((changes) => { plot.redrawn += changes.length });
+  observer.observe(plot.querySelector(".heatmaplayer"), { subtree: true, childList: true, attributes: true });
+}
+"""
+
+
 # As browsers have it on plain HTTP from another machine.
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined })"
 
@@ -140,13 +151,14 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
     all_drawn(page)
     assert told(received, "About this model")
     grid = plot(page, "head_grid")
-    grid.evaluate("plot => { plot.marked = true }")
+    grid.evaluate(MARKED)
     received.clear()
     click_cell(page, "head_grid", 3, 4, shape)
     expect(page.get_by_text("Layer 3, head 4: attention over the steps")).to_be_visible()
     plot(page, "mass_over_steps")
     outlined = "plot => plot.marked && plot.layout.shapes[0].x0 === 3.5 && plot.layout.shapes[0].y0 === 2.5"
     page.wait_for_function(outlined, arg=grid.element_handle())  # changed in place, not made anew
+    assert grid.evaluate("plot => plot.redrawn") == 0, "only another cell is outlined"
     page.wait_for_url(re.compile("layer=3&head=4"))
     assert told(received, "Layer 3, head 4")
     assert not told(received, "About this model"), "a click drew the sidebar anew as well"
