@@ -92,4 +92,7 @@ def _table(estimates: dict[str, str], was_waiting: bool) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     for problem in problems:
         st.warning(plain(problem))
-    st.caption("Measured on one step of each phase, on this device. They run one after the other.")
+    st.caption(
+        "Measured on one step of each phase, on this device. They run one after the other, and take less where an "
+        "earlier run has found the attention mass of the same text."
+    )
