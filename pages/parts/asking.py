@@ -15,7 +15,7 @@ from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, leave, submit
 from pages.parts.trouble import EXPECTED, why
 
-_ASKED = "comparison_jobs"
+_ASKED, _REFUSED = "comparison_jobs", "questions_refused"
 
 
 def at_hand(kind: str, spec: JobSpec) -> bool:
@@ -27,7 +27,9 @@ def at_hand(kind: str, spec: JobSpec) -> bool:
 def begins(kind: str, spec: JobSpec, place: str = "") -> bool:
     """Whether asking would begin something: this visitor has not asked yet, and no answer is at hand. Raises UserError
     for a bad model source."""
-    return _question(kind, spec, place) not in st.session_state.get(_ASKED, {}) and not at_hand(kind, spec)
+    question = _question(kind, spec, place)
+    asked = (*st.session_state.get(_ASKED, {}), *st.session_state.get(_REFUSED, {}))
+    return question not in asked and not at_hand(kind, spec)
 
 
 def _question(kind: str, spec: JobSpec, place: str) -> str:
@@ -46,11 +48,12 @@ def ask(
 
     by_hand: whether the visitor pressed a button to ask this. Otherwise, of a model that the visitor has not run by
     hand, a question without an answer at hand is not asked: a button offers it, as it may come from a link.
-    A question that failed is not asked again by every rerun of the page, only by its button. A question of the same
-    kind that this visitor asked before at the same place and that is not answered yet is cancelled: nobody looks at it.
+    A question that failed, or that the page asked by itself and was refused, is not asked again by every rerun of the
+    page, only by its button. A question of the same kind that this visitor asked before at the same place and that is
+    not answered yet is cancelled: nobody looks at it.
     meanwhile: draws the partial results of a job that runs.
     """
-    questions = st.session_state.setdefault(_ASKED, {})
+    questions, refused = st.session_state.setdefault(_ASKED, {}), st.session_state.setdefault(_REFUSED, {})
     question = _question(kind, spec, place)
     for earlier, job_id in questions.items():
         if earlier != question and earlier.startswith(f"{kind}:{place}:"):
@@ -61,10 +64,18 @@ def ask(
         if job is None and not may_run and not at_hand(kind, spec):
             _offer(f"offer_{kind}_{place}", spec.model.source, what)
             return None
+        if question in refused and not at_hand(kind, spec):
+            _say_refused(f"retry_{kind}_{place}", refused, question)
+            return None
         job = job or submit(kind, spec)
     except EXPECTED as error:
-        st.error(plain(why(error)))
+        if by_hand:
+            st.error(plain(why(error)))
+        else:
+            refused[question] = why(error)
+            _say_refused(f"retry_{kind}_{place}", refused, question)
         return None
+    refused.pop(question, None)
     questions[question] = job.id
     if not job.ended:
         follow(job.id, what)
@@ -79,6 +90,14 @@ def ask(
         del questions[question]
         st.rerun()
     return None
+
+
+def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
+    """Why the engine did not take a question that the page asked by itself, and the button that asks it again."""
+    st.error(plain(refused[question]))
+    if acting_button("Try again", key, icon=":material/refresh:"):
+        del refused[question]
+        st.rerun()
 
 
 def _offer(key: str, source: str, what: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from analysis.__main__ import main
+from analysis.errors import UserError
 from analysis.jobs import JOBS, known_key
 from analysis.pruned.report_file import read_report
 from analysis.sinks import discount
@@ -139,6 +140,34 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     assert [card.value for card in test.metric] == [changed, f"{expected.floor:.3%}", f"{expected.error:.3%}"]
     assert "does not tell" not in texts(test) and "what another calibration seed changes (" in texts(test)
     assert not any(button.key.startswith("offer_") for button in test.button)
+
+
+def test_parts_that_the_server_refuses_are_asked_for_once_and_again_by_a_button(monkeypatch):
+    """Not by every refresh: the reason stands until the visitor acts."""
+    spec = SPEC.model_copy(update={"calibration": SPEC.calibration.model_copy(update={"seed": 11}), "heldout": 1})
+    stored("calibrate", spec)
+    query = {**QUERY, "calibrate_seed": "11", "calibrate_heldout": "1"}
+    submitted, reason = [], "9 of your jobs run or wait already, as many as this server takes. Wait for one."
+
+    def full(kind, spec):
+        submitted.append(kind)
+        raise UserError(reason)
+
+    test = check(app("pages/tuning.py", **query))
+    with monkeypatch.context() as patch:
+        patch.setattr("pages.parts.asking.submit", full)
+        test.button(key="offer_seed_floor_").click().run()
+        for _ in range(3):
+            test.run()
+            assert not test.exception
+        assert submitted == ["seed_floor", "heldout"]
+        assert [error.value for error in test.error] == [reason, reason]
+        assert [card.value for card in test.metric][1:] == ["not measured", "not measured"]
+        test.button(key="retry_seed_floor_").click().run()
+        assert submitted == ["seed_floor", "heldout", "seed_floor"] and len(test.error) == 2
+    test.button(key="retry_seed_floor_").click().run()
+    assert [job.state for job in engine().jobs("seed_floor") if job.spec["calibration"]["seed"] == 11]
+    assert not test.exception and len(test.error) == 1, "the other part is still refused"
 
 
 def test_a_model_that_writes_left_to_right_is_told_why_not():
