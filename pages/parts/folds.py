@@ -14,6 +14,8 @@ from analysis.specs.fields import extra
 from analysis.specs.naming import short_label
 from pages.parts.plain import plain
 
+TITLES = "[class*='st-key-fold_'] details[open]>summary span[style^='font-size']{display:none}"
+"""Style: what the title of an open fold does not show."""
 _MOST = 6  # settings in a title
 _KEPT = "kept_"
 _NO_WORDS: Mapping[str, str] = {}
@@ -100,7 +102,8 @@ def fold(title: str, key: str, settings: Sequence[Setting], preset: str = "as pr
     """A fold for these settings, whose controls are to be drawn into it where `drawn`. preset: as of `told`.
 
     linked: it begins open where a link set one of them. While it is open its title stays, as Streamlit takes a fold of
-    another title for another fold, which would begin closed.
+    another title for another fold, which would begin closed; so all but its name is hidden (`TITLES`), and the controls
+    beneath it tell how they are set.
     """
     kept: _Kept | None = st.session_state.get(_KEPT + key)
     here = kept is not None and key in st.session_state  # not so after a visit to another page
@@ -110,8 +113,8 @@ def fold(title: str, key: str, settings: Sequence[Setting], preset: str = "as pr
     if kept is not None and here and st.session_state[key]:
         label = kept.label
     else:
-        label = f"{title} · {told(settings, values, preset)}"
-    place = st.expander(plain(label), expanded=expanded, key=key, on_change="rerun")
+        label = f"{plain(title)} :small[· {plain(told(settings, values, preset))}]"
+    place = st.expander(label, expanded=expanded, key=key, on_change="rerun")
     drawn = bool(place.open) or any(setting.differs(values[setting.key]) for setting in settings)
     st.session_state[_KEPT + key] = _Kept(expanded, drawn, label)
     return Fold(place, drawn)

@@ -12,6 +12,7 @@ from analysis.engine.permissions import NOBODY
 from analysis.figures.style import PHONE_TICKS
 from pages.parts import address, door, uploads
 from pages.parts.acting import on_page
+from pages.parts.folds import TITLES
 from pages.parts.plain import plain
 from pages.parts.session import engine, why_no_engine
 from pages.parts.sidebar import show_what_began, sidebar
@@ -25,7 +26,7 @@ ICON = Path(__file__).parents[1] / "icon.svg"
 # redrawn all the time, by the processor that the job wants. The name beside the mark is text, so that it has the
 # theme's colour whenever that changes. A row of choices is broken on a phone, so each has its own border.
 STYLE = (
-    f"<style>{PHONE_TICKS}"
+    f"<style>{PHONE_TICKS}{TITLES}"
     + """
 [data-testid='stMainBlockContainer']{padding:3rem 3rem}
 @media (max-width:640px){[data-testid='stMainBlockContainer']{padding:3rem 1rem}
@@ -34,7 +35,8 @@ STYLE = (
 [data-testid='stMain'] button[data-variant='segmented_control']:not([data-selected]){
 border:1px solid color-mix(in srgb,currentColor 25%,transparent)!important}}
 [data-testid='stMain'] [data-testid='stButtonGroup'] [role='radiogroup']{flex-wrap:wrap;overflow:visible}
-[data-testid='stMetricLabel'] *{white-space:normal!important;overflow:visible!important}
+[data-testid='stMetricLabel'] *,[data-testid='stMetricDelta'] *{
+white-space:normal!important;overflow:visible!important}
 [data-testid='stSidebar'] [data-testid='stPageLink'] p{white-space:normal}
 [data-testid='stProgress'] *{transition:none!important}
 [data-testid='stSidebarHeader']>:has(>[data-testid='stSidebarLogo']){display:flex;align-items:center;gap:.3rem;color:inherit}

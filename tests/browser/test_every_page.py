@@ -2,6 +2,7 @@
 machine for anything, and names, roles, labels and contrast hold in both themes.
 """
 
+import re
 import time
 from dataclasses import replace
 from typing import Any, Literal
@@ -136,3 +137,13 @@ def test_every_choice_of_a_broken_row_has_its_whole_border(page: Page, address: 
     all_drawn(page)
     borders = page.evaluate(BORDERS)
     assert len(borders) >= 4 and set(borders) == {1}
+
+
+def test_an_open_fold_shows_its_name_alone_as_its_title_tells_how_it_was_set(page: Page, address: str) -> None:
+    page.goto(f"{address}/pruning")
+    all_drawn(page)
+    title = page.locator(".st-key-fold_prune_calibration summary")
+    expect(title).to_have_text(re.compile("128 sequences"), use_inner_text=True)
+    title.click()
+    expect(title).not_to_have_text(re.compile("128 sequences"), use_inner_text=True)
+    expect(title).to_have_text(re.compile("Calibration"), use_inner_text=True)

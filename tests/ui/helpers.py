@@ -32,6 +32,11 @@ def unfold(test: AppTest, key: str, is_open: bool = True) -> AppTest:
     return test.run()
 
 
+def folds(test: AppTest) -> list[str]:
+    """The titles of all folds as they read while they are closed."""
+    return [fold.label.replace(":small[", "").removesuffix("]") for fold in test.expander]
+
+
 def texts(test: AppTest) -> str:
     """Everything the page says outside of widgets, a line each."""
     elements = [*test.text, *test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.title]

@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.specs import CalibrationParams, EvaluateSpec, StepParams
 from pages.parts.folds import Setting, settings_of, told
-from tests.ui.helpers import unfold
+from tests.ui.helpers import folds, unfold
 
 KEYS = {"data": "data", "samples": "samples", "seed": "seed", "noise_eps": "eps"}
 
@@ -68,7 +68,7 @@ def page() -> AppTest:
 def state(test: AppTest) -> tuple[str, bool, str]:
     """The fold's title, whether its controls are there, and the setting that the page reads."""
     assert not test.exception, test.exception
-    return test.expander[0].label, bool(test.number_input), test.text[0].value
+    return folds(test)[0], bool(test.number_input), test.text[0].value
 
 
 def test_controls_are_sent_once_the_fold_is_opened_and_stay_while_one_is_not_as_preset(page):

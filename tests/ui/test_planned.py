@@ -3,7 +3,7 @@
 from streamlit.testing.v1 import AppTest
 
 from analysis.evaluation.planning import Noise
-from tests.ui.helpers import unfold
+from tests.ui.helpers import folds, unfold
 
 
 def drawn(limit: int | None, compared: int, measured: Noise | None = None, names=("bundled",)) -> AppTest:
@@ -29,7 +29,7 @@ def test_the_preset_says_what_it_can_show_and_what_half_a_point_needs():
     assert "one calibration seed show a difference of " in shown
     assert "To show a difference of 0.5 points" in shown
     assert "Adjusted for 14 tests." in shown
-    assert test.expander[0].label == "How many items and seeds? · a difference of 0.5 points"
+    assert folds(test)[0] == "How many items and seeds? · a difference of 0.5 points"
     before = test.markdown[0].value
     test.number_input(key="plan_target").set_value(5.0).run()
     assert "To show a difference of 5 points, take " in test.markdown[0].value

@@ -5,7 +5,7 @@ import pytest
 
 from pages.parts.session import engine
 from tests.pruning import additions
-from tests.ui.helpers import app, texts, unfold
+from tests.ui.helpers import app, folds, texts, unfold
 
 pytestmark = pytest.mark.slow
 PRELOAD = {"distributed.worker.preload": ["tests.pruning.additions"]}
@@ -51,7 +51,7 @@ def test_what_is_added_to_a_table_is_offered_explained_and_run():
         test.number_input(key="prune_samples").set_value(2)
         test.number_input(key="prune_seq_len").set_value(32)
         test.run()
-        assert any(fold.label == "More · allocation range ± 0.08" for fold in test.expander)
+        assert "More · allocation range ± 0.08" in folds(test)
         unfold(test, "fold_prune_more")
         assert test.number_input(key="prune_allocation_range").value == 0.08
         report = pruned(test, "wanda-noised", "50 %")

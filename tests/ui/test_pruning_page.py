@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.pruned.naming import run_name
 from analysis.specs import METHODS, CalibrationParams, FootprintSpec, ModelSpec, PruneSpec
 from pages.parts.session import engine
-from tests.ui.helpers import app, texts, unfold
+from tests.ui.helpers import app, folds, texts, unfold
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/pruning.py"
@@ -87,9 +87,7 @@ def test_a_calibration_that_cannot_be_is_said_outside_of_its_fold():
     test = app(PAGE, prune_step_interval="60")
     assert "must not exceed the steps" in texts(test)
     assert not any(fold.error for fold in test.expander)
-    assert "Calibration · text bundled, 128 sequences, 256 tokens each, seed 0, step interval 60" in {
-        fold.label for fold in test.expander
-    }
+    assert "Calibration · text bundled, 128 sequences, 256 tokens each, seed 0, step interval 60" in folds(test)
 
 
 def test_settings_that_do_not_go_together_cannot_be_submitted():

@@ -9,7 +9,7 @@ from analysis.recording.set_file import save
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSetSpec, SinkParams
 from pages.parts.session import engine
 from tests.recording.made_sets import LAYERS, a_set
-from tests.ui.helpers import app, texts, unfold
+from tests.ui.helpers import app, folds, texts, unfold
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,7 @@ def test_the_form_has_what_a_set_is_made_of(monkeypatch):
         "pages.parts.recordings.sets.submit", lambda kind, spec: asked.append(spec) or SimpleNamespace(id="")
     )
     test = app("pages/dynamics.py")
-    (fold,) = (one for one in test.expander if one.label.startswith("Settings"))
-    assert fold.label == "Settings · 50 prompts, 3 random-weight models, 64 new tokens"
+    assert "Settings · 50 prompts, 3 random-weight models, 64 new tokens" in folds(test)
     unfold(test, "fold_set")
     test.number_input(key="set_count").set_value(7)
     test.number_input(key="set_null_draws").set_value(3)

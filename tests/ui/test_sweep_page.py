@@ -4,7 +4,7 @@ import pytest
 
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec
 from pages.parts.session import engine
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import app, folds, texts
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/sweep.py"
@@ -29,10 +29,10 @@ def swept():
 def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
     test = app(PAGE, **SMALL)
     assert "Nothing was swept yet" in texts(test)
-    folds = [fold.label for fold in test.expander]
-    assert "More · keep masks, no size and speed, no other model" in folds
+    titles = folds(test)
+    assert "More · keep masks, no size and speed, no other model" in titles
     shared = "text bundled, 2 sequences, 32 tokens each, step interval 25, sparsity over layers uniform"
-    assert f"The same for every point · {shared}" in folds
+    assert f"The same for every point · {shared}" in titles
     assert "9 prunings to do and to score" in texts(test)
     assert "Not known: the time of 9 of 9 prunings, until they are estimated" in texts(test)
     assert "on the disk" in texts(test)
