@@ -21,6 +21,11 @@ VIEWS = {
     "Geometry": geometry,
 }
 
+SHOWS = (
+    "Once a prompt is recorded, this page shows what sinks do: how far the text changes where they are taken away, "
+    "what pruning does to them, and what goes on inside the model where they stand."
+)
+
 
 def main() -> None:
     """Draws the page."""
@@ -34,7 +39,7 @@ def main() -> None:
     # First: a view that is not drawn while a recording runs would be forgotten.
     names = list(VIEWS)
     view = st.segmented_control("View", names, default=names[0], required=True, key="causes_view", bind="query-params")
-    recording = recording_to_look_at()
+    recording = recording_to_look_at(SHOWS)
     if recording is None:
         return
     plots, side = plots_and_controls()

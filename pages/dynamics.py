@@ -22,6 +22,11 @@ VIEWS = {
     "Noised against real": noised_against_real,
 }
 
+SHOWS = (
+    "Once a prompt is recorded, this view shows how its sinks come, move and go from step to step, beside what chance "
+    "would give."
+)
+
 
 def main() -> None:
     """Draws the page."""
@@ -37,9 +42,9 @@ def main() -> None:
         start_exhibits()
         settings = by_layer()
         if settings is not None:
-            export_button("SinkScope: dynamics, by layer", settings, " ".join(settings))
+            export_button("SinkScope: dynamics, by layer", settings, ", ".join(settings))
         return
-    recording = recording_to_look_at()
+    recording = recording_to_look_at(SHOWS)
     if recording is not None:
         _looked_at(recording, view)
 

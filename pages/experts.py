@@ -15,13 +15,17 @@ from pages.parts.recordings.recording import Recording
 from pages.parts.side import plots_and_controls
 
 MOST_BARS = 32
+SHOWS = (
+    "Once a prompt is recorded with a mixture of experts, this page shows how evenly its experts are used and which of "
+    "them the sinks go to."
+)
 
 
 def main() -> None:
     """Draws the page."""
     st.title("Experts")
     start_exhibits()
-    recording = recording_to_look_at()
+    recording = recording_to_look_at(SHOWS)
     if recording is None:
         return
     layers = recording.info.model.expert_layers

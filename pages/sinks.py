@@ -39,12 +39,16 @@ from pages.parts.side import plots_and_controls
 ONE_STEP, MEAN = "One step", "Mean over steps"
 VIEWS = ("Heads", "Chosen steps", "Ranking", "Ablation")
 MOST_PINNED = 4
+SHOWS = (
+    "Once a prompt is recorded, this page shows which layers and heads pay most of their attention to a few tokens; a "
+    "click on a head opens its attention over the steps."
+)
 
 
 def main() -> None:
     """Draws the page."""
     st.title("Sinks")
-    recording = recording_to_look_at()
+    recording = recording_to_look_at(SHOWS)
     if recording is not None:
         _looked_at(recording)
 

@@ -18,6 +18,7 @@ from analysis.tuning.statistics_file import StoredStatistics
 from pages.parts.charts import card, chart, export_button, heading, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import plain
+from pages.parts.primary_link import primary_link
 from pages.parts.recordings.choice import within
 from pages.parts.side import plots_and_controls
 from pages.parts.tuning import discounted_text
@@ -33,10 +34,6 @@ _COPIES = {
     "noised": "Noised: each block sees itself and the clean text of the blocks before it. Both copies count.",
     "clean": "The clean copy that it is read beside.",
 }
-# A link, as pages lead to each other by links, that looks like the button it is in the place of.
-_PRIMARY = """<style>.st-key-primary_link{margin-top:.5rem}
-.st-key-primary_link a{background:#1f5fbf;border-radius:.5rem;padding:.5rem .8rem}
-.st-key-primary_link a *{color:#fff}.st-key-primary_link a:hover{background:#17499a}</style>"""
 VIEWS = ("Masks", "Output error", "Discount", "Text", "Scores", "Suggest")
 _SCORE = (
     "$$s_j = \\sum_t c_t \\sum_n \\lVert \\omega_{n,t} \\odot X_{n,t,j} \\rVert_2, \\quad "
@@ -398,6 +395,7 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
             "text/csv",
             key="tuning_text_csv",
             icon=":material/download:",
+            on_click="ignore",
         )
 
 
@@ -447,12 +445,10 @@ def _hand_over(statistics: StoredStatistics, setting: TuneParams) -> None:
         **setting.discount.model_dump(),
         **setting.model_dump(exclude={"discount"}),
     }
-    place = st.container(key="primary_link")
-    place.html(_PRIMARY)
-    place.page_link(
+    primary_link(
         "pages/pruning.py",
-        label=f"**Prune with this**  \n{plain(setting_in_words(setting))}",
-        icon=":material/content_cut:",
+        f"**Prune with this**  \n{plain(setting_in_words(setting))}",
+        ":material/content_cut:",
         query_params={f"prune_{name}": str(value) for name, value in parameters.items()},
         help="Opens the pruning page with this calibration text and setting.",
         width="stretch",

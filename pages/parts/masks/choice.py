@@ -80,12 +80,14 @@ def how_to_prune(known: dict[str, Path]) -> None:
     where = engine().models_folder
     if len(known) < 2:
         st.info(
-            "Masks are compared in pairs. Prune a model twice, for instance with and without the discount of sinks: on "
-            "the Pruning page, or from the command line."
+            "There are no two pruned models to compare yet. Once there are, this page shows which weights one keeps "
+            "and the other removes, head by head, beside what chance would give. Prune a model twice, for instance "
+            "with and without the discount of sinks."
         )
-        st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
         discounted = PruneSpec.model_fields["method"].default
         _prune_both(discounted)
+        st.page_link("pages/pruning.py", label="**Prune with other settings**", icon=":material/content_cut:")
+        st.caption("Or from the command line:")
         st.code(
             "\n".join(
                 command("prune", "bundled", {"method": method, "sparsity": 0.5}, str(where / method))
@@ -125,7 +127,8 @@ def _follow_pruning() -> None:
     """The pruning that runs or waits, if one does; the page is drawn again when it is done."""
     active = [job for job in engine().jobs("prune") if not job.ended]
     if active:
-        more = f" {len(active) - 1} more wait." if len(active) > 1 else ""
+        waiting = len(active) - 1
+        more = f" {waiting} more wait{'s' if waiting == 1 else ''}." if waiting else ""
         asking.follow(active[-1].id, f"Pruning with {METHODS[active[-1].spec['method']].title}.{more}")
 
 

@@ -15,6 +15,7 @@ from pages.parts import asking, controls
 from pages.parts.acting import acting_button, may_act, may_record
 from pages.parts.labels import label_form
 from pages.parts.plain import plain
+from pages.parts.primary_link import primary_link
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import (
     Recording,
@@ -94,6 +95,7 @@ def _download(shown: JobRecord | None) -> None:
             key="download_recording",
             icon=":material/download:",
             width="stretch",
+            on_click="ignore",
         )
 
 
@@ -183,16 +185,19 @@ def _forget(job: JobRecord) -> None:
         engine().forget_result(job)
 
 
-def recording_to_look_at() -> Recording | None:
-    """The box to choose a recording, and the one shown; None after saying on the page why there is none to look at."""
+def recording_to_look_at(shows: str = "") -> Recording | None:
+    """The box to choose a recording, and the one shown; None after saying on the page why there is none to look at.
+
+    shows: a sentence on what the page shows of one, for whoever has none yet.
+    """
     job = shown_recording()
     if job is not None and not job.ended:
         choose_recording(job)
         asking.follow(job.id, f"Recording with {job.spec['model']['source']}. It is shown here when it is done.")
         return None
     if job is None or job.state != "done":
-        st.info("There is no recording to look at yet.")
-        st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
+        st.info(f"There is no recording to look at yet. {shows}".strip())
+        primary_link("pages/denoise.py", "**Record a prompt**", ":material/play_circle:")
         choose_recording(job)
         return None
     choose_recording(job)

@@ -75,7 +75,8 @@ def statistics_job() -> JobRecord | None:
     if st.session_state.get(_ASKED) != question and not asking.at_hand("calibrate", spec):
         st.info(
             "Nothing is stored for this model and calibration yet. One job runs the dense model over noised text; from "
-            "then on every setting is computed without the model."
+            "then on this page shows at once, without the model, which weights any discount of sinks would spare or "
+            "remove."
         )
         if acting_button("Store statistics", key="tuning_calibrate", type="primary", icon=":material/database:"):
             st.session_state[_ASKED] = question
