@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.figures.player import player_html, player_script
-from analysis.figures.presentation import presenter_js
+from analysis.figures.presentation import larger, presenter_js
 from analysis.figures.style import CLICK_HINT, PHONE_TICKS
 
 _STYLE = """:root{color-scheme:light dark;--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577}
@@ -30,21 +30,27 @@ td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}td:first
 .lead{font-size:1.15rem;font-weight:600}
 .cards{display:flex;flex-wrap:wrap;gap:1rem}.card{border:1px solid var(--line);border-radius:.5rem;padding:.6rem 1rem}
 .card b{display:block;font-size:1.6rem;overflow-wrap:anywhere}.card small{color:var(--dim)}
-.how{font-size:.85rem;color:var(--dim)}
+.how{font-size:.85rem;color:var(--dim)}.subject{color:var(--dim);overflow-wrap:anywhere}
 .present{font:inherit;color:inherit;background:none;border:1px solid var(--line);border-radius:.5rem;
 padding:.3rem .8rem;cursor:pointer}
-.presenting{max-width:none;margin:0;padding:0 4vw;font-size:clamp(17px,1.75vw,30px)}
+:root:has(.presenting){font-size:clamp(17px,1.75vw,30px)}
+.presenting{max-width:none;margin:0;padding:0 4vw;font-size:1rem}
 .presenting .slide{min-height:100vh;box-sizing:border-box;display:flex;flex-direction:column;justify-content:center;
-padding:1rem 0}.presenting .lead{font-size:1.3rem}
-.presenting :is(.present,.how,details,.modebar,.end){display:none!important}.presenting table{font-size:.6em}
+padding:1rem 0;--player-size:.72rem}.presenting .lead{font-size:1.1rem}.presenting .cards{margin-top:.6rem}
+.presenting :is(.present,.how,details,.modebar,.end,.said li:nth-child(n+4)){display:none!important}
+.presenting table{font-size:.6em}.presenting p{margin:.4rem 0}
+.said{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:0 2rem}
+.said ul{margin:.3rem 0;padding-left:1.2rem}.said li{margin:.3rem 0}
 @media print{:root{--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577;color-scheme:light}
 body{margin:0!important;max-width:none!important;font-size:13px}section{break-inside:avoid}
 h2{break-after:avoid}.card{break-inside:avoid}tr{break-inside:avoid}
 table{display:table;font-size:9px;width:100%}td,th{padding:.1rem .25rem;overflow-wrap:anywhere}
 details,.present,.modebar{display:none!important}}"""
 _PAPER = 680  # pixels: what a plot may take of a page of A4 or Letter with a browser's margins
+_OF_SLIDE, _LEAST = 0.68, 0.8  # of a slide's height and its own, what a plot takes at most: as `pages/parts/plot.js`
 # Plotly's script is 4.8 MB; packed it is 1.9, and figures a fifth to a half. Browsers unpack them without a network.
-_UNPACK = """(async () => {
+_UNPACK = (
+    """(async () => {
   const unpacked = async (element) => {
     const text = element.textContent, bytes = new Uint8Array(text.length / 5 * 4), view = new DataView(bytes.buffer);
     for (let at = 0; at < text.length; at += 5) {
@@ -75,11 +81,14 @@ _UNPACK = """(async () => {
     };
   };
   const recolor = (isDark) => plots.forEach((plot) => Plotly.relayout(plot, colors(isDark)(plot._fullLayout)));
+  const at = (layout, path) => path.split(/[.[\\]]+/).reduce((part, name) => part?.[name], layout) ?? null;
   for (const element of document.querySelectorAll("script.figure")) {
     const figure = JSON.parse(await unpacked(element)), place = element.previousElementSibling;
     const name = element.dataset.name, save = (format) => ({format, filename: name, scale: 3});
     const svg = {name: "svg", title: "Download plot as an SVG", icon: Plotly.Icons.disk,
       click: (plot) => Plotly.downloadImage(plot, save("svg"))};
+    place.larger = figure.larger;
+    place.usual = Object.fromEntries(Object.keys(figure.larger ?? {}).map((path) => [path, at(figure.layout, path)]));
     await Plotly.newPlot(place, figure.data, figure.layout, {displaylogo: false, responsive: true,
       toImageButtonOptions: save("png"), modeBarButtonsToAdd: [svg]});
     plots.push(place);
@@ -92,14 +101,19 @@ _UNPACK = """(async () => {
   };
   addEventListener("beforeprint", () => paper(true));
   addEventListener("afterprint", () => paper(false));
-  addEventListener("presenting", ({detail}) => plots.forEach((plot) => {
-    const {font, height} = plot.layout;
-    plot.usual ??= {"font.size": font?.size ?? 12, height: height ?? 450};
-    const tall = Math.max(plot.usual.height, Math.min(620, 1.35 * plot.usual.height));
-    const larger = {"font.size": plot.layout.xaxis3 ? 14 : 18, height: tall};
-    Plotly.relayout(plot, {...(detail ? larger : plot.usual), width: null, autosize: true});
-  }));
+  const presenting = () => document.body.classList.contains("presenting");
+  const fit = () => plots.forEach((plot) => {
+    const tall = Math.max(OF_SLIDE * innerHeight, LEAST * plot.larger.height);
+    const larger = {...plot.larger, height: Math.min(plot.larger.height, tall)};
+    Plotly.relayout(plot, {...(presenting() ? larger : plot.usual), width: null, autosize: true});
+  });
+  addEventListener("presenting", fit);
+  addEventListener("resize", () => presenting() && fit());
+  if (presenting()) fit();  // it began before they were drawn
 })();""".replace("PAPER", str(_PAPER))
+    .replace("OF_SLIDE", str(_OF_SLIDE))
+    .replace("LEAST", str(_LEAST))
+)
 # A button, and the address ending in #present, show the sections as slides.
 _SLIDES = """
 const slides = () => [...document.querySelectorAll(".slide")];
@@ -129,6 +143,9 @@ _PAGE = """<!doctype html>
 <body>
 <div class="slide">
 <h1>{{ title }}</h1>
+{% if subject %}
+<p class="subject">{{ subject }}</p>
+{% endif %}
 {% if slides %}
 <button class="present" type="button" title="Arrow keys or a clicker lead on, Esc leaves">Present</button>
 {% endif %}
@@ -150,6 +167,17 @@ _PAGE = """<!doctype html>
 {% for note in exhibit.notes %}
 <p>{{ note }}</p>
 {% endfor %}
+{% if exhibit.said %}
+<div class="said">
+{% for name, sentences in exhibit.said.items() %}
+<div><b>{{ name }}</b><ul>
+{% for told in sentences %}
+<li>{{ told }}</li>
+{% endfor %}
+</ul></div>
+{% endfor %}
+</div>
+{% endif %}
 {% if exhibit.player %}
 {{ exhibit.player }}
 {% endif %}
@@ -187,7 +215,8 @@ _PAGE = """<!doctype html>
 class Exhibit:
     """One figure or table, or a piece of text, with its title and sentence. notes: paragraphs beneath the sentence.
     playback: what the player takes (`analysis.figures.player`), where one stands beneath them. how: how its numbers
-    were made, for a reviewer. finding: what it shows, a row of `READINGS`.
+    were made, for a reviewer. finding: what it shows, a row of `READINGS`. said: sentences beneath the notes, by what
+    they are of; a slide shows the first three of each.
     """
 
     title: str
@@ -198,6 +227,7 @@ class Exhibit:
     playback: Mapping[str, Any] | None = None
     how: str = ""
     finding: str = ""
+    said: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def told(self) -> str:
@@ -221,21 +251,24 @@ def page_html(
     cards: Sequence[Card] = (),
     lead: Sequence[str] = (),
     slides: bool = False,
+    subject: str = "",
 ) -> str:
     """The whole document, with Plotly's script inside. settings: what the page was set to, as JSON. lead: sentences
-    that stand first. slides: whether it can be presented, its sections as slides."""
+    that stand first. slides: whether it can be presented, its sections as slides. subject: what it is about, such as a
+    prompt, for beneath the title."""
     figures = [exhibit.figure for exhibit in exhibits if exhibit.figure is not None]
     size, packed = _plotly() if figures else (0, "")
     slides_script = f"\n{presenter_js()}{_SLIDES}\n" if slides else ""
     scripts = [slides_script] if slides else []
     scripts += [_UNPACK, get_plotlyjs()] if figures else []
     scripts += [player_script()] if any(exhibit.playback is not None for exhibit in exhibits) else []
-    drawn = [(0, "") if exhibit.figure is None else _packed(_json(exhibit.figure)) for exhibit in exhibits]
+    drawn = [(0, "") if exhibit.figure is None else _packed(_json(exhibit.figure, slides)) for exhibit in exhibits]
     shown = [
         {
             "title": exhibit.title,
             "sentence": exhibit.told,
             "notes": exhibit.notes,
+            "said": exhibit.said,
             "how": exhibit.how,
             "name": figure_name(exhibit.title),
             "size": size_packed,
@@ -250,6 +283,7 @@ def page_html(
         style=Markup(_STYLE + PHONE_TICKS),
         cards=cards,
         lead=lead,
+        subject=subject,
         policy=Markup(_policy(scripts, figures)),
         exhibits=shown,
         settings=json.dumps(settings, indent=2, ensure_ascii=False, default=str),
@@ -297,13 +331,14 @@ def file_name(page: str, subject: str) -> str:
     return f"{name[:80].rstrip('-')}.html"
 
 
-def _json(figure: go.Figure) -> str:
-    """A figure without what only a page's visitor can do."""
+def _json(figure: go.Figure, slides: bool) -> str:
+    """A figure without what only a page's visitor can do; with what is larger where it can be presented."""
     shown = go.Figure(figure)
     for trace in shown.data:
         if "hovertemplate" in trace and isinstance(trace.hovertemplate, str):
             trace.hovertemplate = trace.hovertemplate.replace(CLICK_HINT, "")
-    return str(shown.to_json())
+    text = str(shown.to_json())
+    return f'{text.removesuffix("}")},"larger":{json.dumps(larger(figure))}}}' if slides else text
 
 
 @cache

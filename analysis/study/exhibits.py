@@ -161,6 +161,28 @@ def settings_table(findings: Findings) -> pd.DataFrame:
     )
 
 
+def differences_table(findings: Findings) -> pd.DataFrame:
+    """The rows of `contrasts_table` as they are read: methods by their titles, and points."""
+    table = contrasts_table(findings)
+    value, low, high = (
+        [f"{100 * share:+.2f}".replace("-", "−") for share in table[name]] for name in ("value", "low", "high")
+    )
+    return pd.DataFrame(
+        {
+            "what differs": table["kind"],
+            "method": [METHODS[name].title for name in table["method"]],
+            "less": [METHODS[name].title for name in table["against"]],
+            "sparsity": [f"{value:.0%}" for value in table["sparsity"]],
+            "points": value,
+            "95 %": [f"{least} to {most}" for least, most in zip(low, high, strict=True)],
+            "items": table["n"],
+            "clusters": table["clusters"],
+            "seeds": table["seeds"],
+            "p": table["p_adjusted"],
+        }
+    )
+
+
 def contrasts_table(findings: Findings) -> pd.DataFrame:
     """A row a contrast: its difference with its interval, as shares, and its tests."""
     rows = [] if findings.pruning is None else findings.pruning.contrasts

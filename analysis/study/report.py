@@ -87,12 +87,14 @@ def _exhibits(findings: Findings) -> list[Exhibit]:
     for name, part in STUDY_PARTS.items():
         said_of = exhibits.sayings(findings, name)
         standing = standings.get(name)
-        notes = tuple(f"{model}: {' '.join(sentences) or NOTHING}" for model, sentences in said_of.items())
-        notes = (standing, *notes) if standing else notes
+        said = {model: sentences or (NOTHING,) for model, sentences in said_of.items()}
+        notes = (standing,) if standing else ()
         figures = exhibits.part_exhibits(findings, name).values()
         playback = findings.playback if name == "watch" else None
-        if figures or notes or playback:
-            opening = Exhibit(part.title, part.question, None, notes=notes, playback=playback, how=how(findings, name))
+        if figures or notes or said or playback:
+            opening = Exhibit(
+                part.title, part.question, None, notes=notes, playback=playback, how=how(findings, name), said=said
+            )
             shown += [opening, *figures]
     verdicts = rules.verdicts(findings)
     if verdicts:
@@ -109,8 +111,9 @@ def _exhibits(findings: Findings) -> list[Exhibit]:
         ]
         shown.append(Exhibit(verdict.title, "", None, notes=tuple(filter(None, lines))))
     if findings.pruning is not None:
-        table = exhibits.contrasts_table(findings)
-        shown.append(Exhibit("All differences", "As shares.", None, table, how=how_compared(findings)))
+        sentence = "Points of accuracy, the first method less the other, with the 95 % interval; p adjusted by Holm."
+        table = exhibits.differences_table(findings)
+        shown.append(Exhibit("All differences", sentence, None, table, how=how_compared(findings)))
     return shown
 
 

@@ -37,8 +37,10 @@ def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(
     page.keyboard.press("PageDown")
     status = page.locator(".sinkscope-player").get_by_role("status")
     expect(status).to_contain_text("Finished text")  # it played by itself
+    expect(page.locator(".said li:nth-child(4)").first).to_be_hidden()
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Present")).to_be_visible()
+    expect(page.locator(".said li:nth-child(4)").first).to_be_visible()
     page.set_viewport_size({"width": 390, "height": 800})
     expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
     page.emulate_media(media="print", color_scheme="light")
@@ -48,3 +50,20 @@ def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(
     page.wait_for_function("document.querySelector('.main-svg').getBoundingClientRect().width == 680")
     assert errors == [] and asked == [path.as_uri()]
     assert path.stat().st_size < 6 * 2**20
+
+
+def test_slides_that_an_address_opens_are_written_as_large_as_those_of_the_button(page, tmp_path):
+    """The slides begin before the figures are drawn."""
+    path = tmp_path / "report.html"
+    path.write_text(report_html(read(EXAMPLE)), encoding="utf-8")
+    size = "[...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot._fullLayout?.font.size)"
+    drawn = page.locator("script.figure").count
+    page.goto(path.as_uri())
+    expect(page.locator(".js-plotly-plot .xaxislayer-above").nth(0)).to_be_attached()
+    expect(page.locator(".js-plotly-plot")).to_have_count(drawn())
+    usual = max(page.evaluate(size))
+    page.goto(f"{path.as_uri()}#present")
+    page.reload()
+    expect(page.locator(".js-plotly-plot")).to_have_count(drawn())
+    expect(page.locator(".js-plotly-plot .xtick text").first).not_to_have_css("font-size", f"{usual}px")
+    assert min(page.evaluate(size)) > usual

@@ -17,15 +17,24 @@ def presenter_js() -> str:
     return (Path(__file__).parent / "presenter.js").read_text(encoding="utf-8")
 
 
+def larger(figure: go.Figure) -> dict[str, float]:
+    """What changes in a figure's layout so that its texts can be read from the back of a room: path -> value."""
+    layout = figure.layout
+    height, axes = layout.height or 400, [name for name in layout if name.startswith(("xaxis", "yaxis"))]
+    factor = _LARGER if sum(name.startswith("x") for name in axes) < 3 else _LARGER_IN_PANELS
+    values = {"font.size": 12 * factor, "height": max(height, min(_TALLEST, 1.35 * height))}
+    if (layout.legend.y or 1) > 1:  # above the panels' titles, which are higher as well
+        values["legend.y"] = 1 + _LARGER * (layout.legend.y - 1)
+    for number, text in enumerate(layout.annotations):
+        values[f"annotations[{number}].font.size"] = factor * (text.font.size or 12)
+    return values | {
+        f"{name}.tickfont.size": 1.3 * layout[name].tickfont.size for name in axes if layout[name].tickfont.size
+    }
+
+
 def enlarged(figure: go.Figure) -> go.Figure:
-    """A copy of a figure whose texts can be read from the back of a room."""
+    """A copy of a figure with what is `larger`."""
     shown = go.Figure(figure)
-    height, panels = shown.layout.height or 400, sum(1 for _ in shown.select_xaxes())
-    larger = _LARGER if panels < 3 else _LARGER_IN_PANELS
-    shown.update_layout(font_size=12 * larger, height=max(height, min(_TALLEST, 1.35 * height)))
-    if (shown.layout.legend.y or 1) > 1:  # above the panels' titles, which are higher as well
-        shown.update_layout(legend_y=1 + _LARGER * (shown.layout.legend.y - 1))
-    shown.for_each_annotation(lambda text: text.update(font_size=larger * (text.font.size or 12)))
-    for axes in (shown.for_each_xaxis, shown.for_each_yaxis):
-        axes(lambda axis: axis.tickfont.size and axis.update(tickfont_size=1.3 * axis.tickfont.size))
+    for path, value in larger(figure).items():
+        shown.layout[path] = value
     return shown

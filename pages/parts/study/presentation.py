@@ -22,7 +22,7 @@ html { font-size: clamp(17px, 1.75vw, 30px) !important }
 [data-testid=stSidebar], [data-testid=stHeader], [data-testid=stExpandSidebarButton], [data-testid=stElementToolbar] {
   display: none !important }
 [data-testid=stMainBlockContainer] { padding: 0 4vw !important; max-width: none }
-[class*='st-key-slide_'] { min-height: 100vh; justify-content: center; padding: 1rem 0 }
+[class*='st-key-slide_'] { min-height: 100vh; justify-content: center; padding: 1rem 0; --player-size: .72rem }
 </style>"""
 _mount = st.components.v2.component("sinkscope_presenter", js=presenter_js())
 
