@@ -8,7 +8,7 @@ from analysis.jobs import RecordPartial
 from analysis.readings import reading
 from analysis.specs import DiffusionGemmaSampling, RecordSpec, SinkParams
 from pages.parts import permission, tokens
-from pages.parts.charts import export_button, heading, start_exhibits
+from pages.parts.charts import exhibit_text, export_button, heading, start_exhibits
 from pages.parts.denoise.asking import ask
 from pages.parts.denoise.replay import replay
 from pages.parts.frame import run
@@ -121,6 +121,8 @@ def _show(recording: Recording, params: SinkParams) -> None:
         )
     replay(recording, params)
     _facts(recording)
+    text = recording.info.final_text or "(nothing)"
+    exhibit_text("What the model wrote", "The finished text, up to where the model ended it.", text, "written_text")
     settings = {**recording.settings(), "sinks": params.model_dump()}
     export_button("SinkScope: denoise", settings, recording.info.prompt)
 

@@ -245,7 +245,7 @@ def _take_away(record: JobRecord) -> None:
     st.markdown("**The command that repeats it**")
     st.code(sweep_command(spec), language="bash", wrap_lines=True)
     with st.container(horizontal=True):
-        export_button("SinkScope: sweep", record.spec, " ".join(spec.methods))
+        export_button("SinkScope: sweep", record.spec, ", ".join(spec.methods))
         st.download_button(
             "Parameters (JSON)",
             lambda: json.dumps(record.spec, indent=2, ensure_ascii=False),
@@ -253,6 +253,7 @@ def _take_away(record: JobRecord) -> None:
             "application/json",
             key="sweep_json",
             icon=":material/download:",
+            on_click="ignore",
         )
 
 

@@ -113,6 +113,7 @@ def table(
         key=f"{key}_csv",
         type="tertiary",
         icon=":material/download:",
+        on_click="ignore",
     )
     if export:
         exhibit_table(title, told, frame, key)
@@ -124,13 +125,25 @@ def exhibit_table(title: str, sentence: str, frame: pd.DataFrame, key: str) -> N
     st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, frame)
 
 
+def exhibit_text(title: str, sentence: str, text: str, key: str, playback: Mapping[str, Any] | None = None) -> None:
+    """Puts a text into the exported page, with a player of it where its data are given, and draws nothing here."""
+    exhibit = Exhibit(title, sentence, None, notes=(text,) if text else (), playback=playback)
+    st.session_state.setdefault(_EXHIBITS, {})[key] = exhibit
+
+
 def _table(table: pd.DataFrame, key: str) -> None:
     shown = st.toggle("Table", key=f"{key}_table", bind="query-params", help="The numbers of this plot.")
     if not shown:
         return
     st.dataframe(table, hide_index=True, height=220, column_config=_P_COLUMNS)
     st.download_button(
-        "CSV", lambda: table.to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv", icon=":material/download:"
+        "CSV",
+        lambda: table.to_csv(index=False),
+        f"{key}.csv",
+        "text/csv",
+        key=f"{key}_csv",
+        icon=":material/download:",
+        on_click="ignore",
     )
 
 
@@ -160,7 +173,7 @@ def start_exhibits() -> None:
 def export_button(title: str, settings: Mapping[str, Any], subject: str) -> None:
     """Downloads the cards and charts drawn so far, with the settings they were drawn with, as one HTML file.
 
-    subject: what the page is about, such as the prompt; the file is called after it and the title.
+    subject: what the page is about, such as the prompt; it stands beneath the title, and the file is called after both.
 
     Everything chosen on the page is in its address, which is written down with the settings.
     """
@@ -169,10 +182,11 @@ def export_button(title: str, settings: Mapping[str, Any], subject: str) -> None
     if exhibits:
         st.download_button(
             "Export page (HTML)",
-            lambda: page_html(title, settings, exhibits, cards),
+            lambda: page_html(title, settings, exhibits, cards, subject=subject),
             file_name(title.removeprefix("SinkScope: "), subject),
             "text/html",
             key="export_html",
             icon=":material/ios_share:",
             help="One file with these plots and their settings. It opens anywhere, without a server.",
+            on_click="ignore",
         )

@@ -14,7 +14,14 @@ from tests.helpers import ROOT
 from tests.ui.helpers import another_model, app, charts, prompt_box, shown_box, texts
 
 pytestmark = pytest.mark.slow
-PAGES = ("pages/denoise.py", "pages/sinks.py", "pages/dynamics.py")
+PAGES = {
+    "pages/denoise.py": "the text fills in",
+    "pages/sinks.py": "which layers and heads pay most of their attention to a few tokens",
+    "pages/dynamics.py": "which tokens each layer rests on",
+    "pages/causes.py": "how far the text changes where they are taken away",
+    "pages/experts.py": "how evenly its experts are used",
+}
+"""With what each would show, which it says before there is anything to show."""
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +32,15 @@ def recording():
     return engine().wait(record.id, 300)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_pages_open_before_anything_is_recorded(page, monkeypatch):
+@pytest.mark.parametrize(("page", "shows"), PAGES.items())
+def test_pages_say_what_they_show_before_anything_is_recorded(page, shows, monkeypatch):
     monkeypatch.setattr(type(engine()), "jobs", lambda self, kind=None: [])
     test = app(page)
     assert "Model in use" in texts(test)
-    assert "recording" in " ".join(element.value for element in test.info).lower()
+    said = " ".join(element.value for element in test.info)
+    assert "recording" in said and shows in said
+    leads_on = {link.proto.label for link in test.get("page_link")} | {button.key for button in test.button}
+    assert leads_on & {"**Record a prompt**", "record", "record_set"}
 
 
 def test_the_sidebar_describes_the_model_in_use(recording):
@@ -525,7 +535,7 @@ def test_a_stored_recording_that_is_damaged_can_be_removed_and_recorded_again():
 
 def test_a_page_is_exported_with_everything_that_was_chosen(recording, monkeypatch):
     written = []
-    monkeypatch.setattr("pages.parts.charts.page_html", lambda *parts: written.append(parts) or "")
+    monkeypatch.setattr("pages.parts.charts.page_html", lambda *parts, subject: written.append(parts) or "")
     monkeypatch.setattr("streamlit.download_button", lambda label, data, *rest, **options: data())
     app("pages/dynamics.py", recording=recording.id, scope="layer 2", split="without [MASK]")
     _, settings, exhibits, _ = written[-1]
@@ -534,6 +544,23 @@ def test_a_page_is_exported_with_everything_that_was_chosen(recording, monkeypat
     assert settings["selection"]["scope"] == "layer 2"
     assert settings["sinks"]["k"] == 2
     assert "Which tokens are sinks" in [exhibit.title for exhibit in exhibits]
+
+
+def test_a_download_runs_no_page_anew(recording):
+    """The end of a run takes away the file that was made for the click, before the browser has fetched it."""
+    for page in ("pages/denoise.py", "pages/sinks.py", "pages/study.py"):
+        downloads = app(page, recording=recording.id).get("download_button")
+        assert downloads and all(button.proto.ignore_rerun for button in downloads)
+
+
+def test_the_export_of_a_text_has_the_text_and_plays_it(recording, monkeypatch):
+    made = {}
+    monkeypatch.setattr(
+        "streamlit.download_button", lambda label, data, name, *rest, **options: made.update({label: data})
+    )
+    app("pages/denoise.py", recording=recording.id)
+    html = made["Export page (HTML)"]()
+    assert engine().result(recording).summary["text"] in html and 'class="sinkscope-player"' in html
 
 
 def test_an_export_has_the_cards_and_neither_large_tables_nor_hints_and_a_name_of_its_own(recording, monkeypatch):
@@ -549,6 +576,7 @@ def test_an_export_has_the_cards_and_neither_large_tables_nor_hints_and_a_name_o
     write, name = made["Export page (HTML)"]
     html = write()
     assert name == "sinkscope-sinks-heads-mia-has-a-dog.html"
+    assert '<p class="subject">mia has a dog .</p>' in html
     for told in (
         "Sinks, mean over steps",
         "Attention they take",

@@ -226,7 +226,7 @@ def _take_away(record: JobRecord) -> None:
     file = engine().result_file(record)
     with st.container(horizontal=True):
         names = list(record.summary["models"])
-        export_button("SinkScope: accuracy", {"names": names, **record.spec}, " ".join(names))
+        export_button("SinkScope: accuracy", {"names": names, **record.spec}, ", ".join(names))
         st.download_button(
             "Summary (JSON)",
             lambda: json.dumps(record.summary, indent=2, ensure_ascii=False),
@@ -235,6 +235,7 @@ def _take_away(record: JobRecord) -> None:
             key="accuracy_summary",
             icon=":material/download:",
             help="Accuracies, differences, tests, settings, versions and hardware.",
+            on_click="ignore",
         )
         if file is not None:
             st.download_button(
@@ -245,4 +246,5 @@ def _take_away(record: JobRecord) -> None:
                 key="accuracy_items",
                 icon=":material/download:",
                 help="One line for every item and every answer.",
+                on_click="ignore",
             )

@@ -8,17 +8,18 @@ from analysis.figures import sinks as figures
 from analysis.readings import reading
 from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SinkParams
-from pages.parts.charts import chart, heading
+from pages.parts.charts import chart, exhibit_text, heading
 from pages.parts.denoise import branches, token_picked
 from pages.parts.plot import Point
 from pages.parts.recordings import measures, one_token
 from pages.parts.recordings.choice import definition_formula, shown_step
-from pages.parts.recordings.player import Chosen, most_telling, player, to_play
+from pages.parts.recordings.player import Chosen, most_telling, player, player_data, to_play
 from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import stored_reference
 
 _GAUSSIAN = "Gaussian reference"
 _BAR = "denoise_bar"
+_WATCH = "Watch it write"
 
 
 @st.fragment
@@ -28,7 +29,8 @@ def replay(recording: Recording, params: SinkParams) -> None:
     change, parent = recording.info.branch, branches.parent_of(recording)
     step = shown_step(recording, (telling or 0) if change is None else change.step + 1)
     mass, sinks = measures.mean_mass(recording), measures.sinks(recording, params)
-    heading("Watch it write", _finding(recording, params, telling), definition_formula(params))
+    finding = _finding(recording, params, telling)
+    heading(_WATCH, finding, definition_formula(params))
     player(
         recording,
         "denoise_player",
@@ -41,6 +43,7 @@ def replay(recording: Recording, params: SinkParams) -> None:
         on_step=_rest,
         on_token=lambda chosen: _choose(recording if chosen["track"] == 0 else parent, chosen),
     )
+    exhibit_text(_WATCH, finding, "", "watched", player_data(recording, params, parent) | {"step": step})
     branches.alternatives(recording, parent)
     branches.compared(recording, parent, params)
     threshold = measures.threshold(recording, params, step)

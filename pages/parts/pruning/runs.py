@@ -200,6 +200,7 @@ def _details(record: JobRecord, report: dict, folder: Path) -> None:
             "application/json",
             key=f"report_{record.id}",
             icon=":material/download:",
+            on_click="ignore",
         )
     log_drawer(record)
 

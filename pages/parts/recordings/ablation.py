@@ -10,7 +10,7 @@ from analysis.specs import TARGETS, AblateSpec, SinkParams
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, heading
+from pages.parts.charts import chart, exhibit_table, heading
 from pages.parts.plain import plain
 from pages.parts.recordings import references
 from pages.parts.recordings.beside import autoregressive_reference
@@ -21,6 +21,10 @@ _ASKED = "ablation_asked"
 _METHOD = (
     "Positions are chosen in every step from an untouched forward of the same input; attention to them is zero in all "
     "layers and heads of a second forward, which predicts the tokens."
+)
+_SENTENCE = (
+    "Attention blocked: the share of all attention that went to the positions before. Agreement: the share of new "
+    "tokens equal to the untouched run. Confidence: mean probability of the chosen tokens."
 )
 
 
@@ -88,12 +92,7 @@ def _spec(recording: Recording, blocked: int, params: SinkParams) -> AblateSpec:
 def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
     table = pd.concat([pd.DataFrame(job.summary["rows"]).assign(model=source) for source, job in jobs])
     numbers = table[["model", "title", "blocked_share", "agreement", "confidence", "text"]]
-    heading(
-        f"Attention to {blocked} position{'s' if blocked > 1 else ''} of every step blocked",
-        "Attention blocked: the share of all attention that went to the positions before. Agreement: the share of new "
-        "tokens equal to the untouched run. Confidence: mean probability of the chosen tokens.",
-        _METHOD,
-    )
+    heading(f"Attention to {blocked} position{'s' if blocked > 1 else ''} of every step blocked", _SENTENCE, _METHOD)
     st.dataframe(
         numbers,
         hide_index=True,
@@ -106,8 +105,14 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
             "text": st.column_config.TextColumn("what the model wrote", width="large"),
         },
     )
+    exhibit_table("Attention blocked, and what it changes", _SENTENCE, numbers, "ablation_numbers")
     st.download_button(
-        "CSV", lambda: numbers.to_csv(index=False), "ablation.csv", "text/csv", icon=":material/download:"
+        "CSV",
+        lambda: numbers.to_csv(index=False),
+        "ablation.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
     )
     left, right = st.columns(2, gap="large")
     for column, name, title, sentence, percent in (

@@ -33,7 +33,7 @@ def compare_runs(chosen: list[Run]) -> None:
         accuracies(results)
         differences(results, at_a_glance(results))
         disagreements(results)
-    export_button("SinkScope: runs", {"runs": [run.name for run in runs]}, " ".join(run.name for run in runs))
+    export_button("SinkScope: runs", {"runs": [run.name for run in runs]}, ", ".join(run.name for run in runs))
 
 
 def _settings(runs: list[Run]) -> None:

@@ -165,6 +165,7 @@ def _report(run: Run) -> None:
         "application/json",
         key=f"run_report_{run.id}",
         icon=":material/download:",
+        on_click="ignore",
     )
 
 

@@ -133,6 +133,7 @@ def share(findings: Findings) -> None:
             type="primary",
             icon=":material/ios_share:",
             help="One file with the whole story. It opens anywhere, without a server or a network.",
+            on_click="ignore",
         )
         st.download_button(
             "Figures and tables (ZIP)",
@@ -143,6 +144,7 @@ def share(findings: Findings) -> None:
             icon=":material/folder_zip:",
             help="Every figure as HTML, and as PNG and SVG where kaleido and a Chrome are installed; every table as "
             "CSV, the verdict as text.",
+            on_click="ignore",
         )
         st.download_button(
             "Numbers (JSON)",
@@ -151,6 +153,7 @@ def share(findings: Findings) -> None:
             "application/json",
             key="study_json",
             icon=":material/data_object:",
+            on_click="ignore",
         )
     st.markdown("**The command that repeats it**")
     st.code(findings.command, language="bash", wrap_lines=True)

@@ -49,7 +49,7 @@ def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial) -> None:
 
 
 def use_controls(spec: SuggestSpec, rows: list[Trial], best: Trial, levels: tuple[int, ...]) -> None:
-    """Takes a trial's setting over into the controls above."""
+    """Takes a trial's setting over into the controls of the page."""
     order = [best["number"], *(row["number"] for row in rows if row is not best)]
     names = {row["number"]: _named(spec, row, best) for row in rows}
     left, right = st.columns([5, 1.4], vertical_alignment="bottom")
@@ -68,7 +68,7 @@ def use_controls(spec: SuggestSpec, rows: list[Trial], best: Trial, levels: tupl
         width="stretch",
         on_click=settings.apply,
         args=(setting, levels),
-        help="Sets the controls above to this trial, its sparsity and steps included. Undo takes it back.",
+        help="Sets the controls of this page to this trial, its sparsity and steps included. Undo takes it back.",
     )
     if pressed:
         st.rerun()  # the controls lie outside this fragment
@@ -204,6 +204,7 @@ def comparison_table(comparison: dict[str, Any]) -> None:
         "text/csv",
         key="suggest_comparison_csv",
         icon=":material/download:",
+        on_click="ignore",
     )
     for problem in comparison["problems"]:
         st.warning(plain(problem), icon=":material/cloud_off:")

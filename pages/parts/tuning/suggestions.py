@@ -40,7 +40,7 @@ def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams, levels: tu
         args=(spec,),
     )
     if spec is not None:
-        right.caption(f"Stays as set above: {plain(held_in_words(spec))}. {plain(_time_in_words(spec))}")
+        right.caption(f"Stays as set: {plain(held_in_words(spec))}. {plain(_time_in_words(spec))}")
     say_refusal(_PLACE)
     st.divider()
     record = _shown(statistics_spec)
@@ -134,6 +134,7 @@ def _journal_download(record: JobRecord) -> None:
         key="suggest_journal",
         icon=":material/download:",
         help="All trials with what each measured, as an Optuna journal. Then: `optuna-dashboard search.journal`",
+        on_click="ignore",
     )
 
 
