@@ -25,7 +25,8 @@ _STYLE = """:root{color-scheme:light dark;--ink:#1c2433;--paper:#fff;--soft:#f3f
 body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:var(--ink);
 background:var(--paper)}h1{line-height:1.2}
 h2{margin:2rem 0 .2rem}pre{background:var(--soft);padding:1rem;white-space:pre-wrap;overflow-wrap:anywhere}
-table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}summary{cursor:pointer}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;width:max-content;max-width:max(100%,60rem)}
+summary{cursor:pointer}
 td,th{border:1px solid var(--line);padding:.25rem .6rem;text-align:left}td:first-child{min-width:8rem}
 .lead{font-size:1.15rem;font-weight:600}
 .cards{display:flex;flex-wrap:wrap;gap:1rem}.card{border:1px solid var(--line);border-radius:.5rem;padding:.6rem 1rem}
@@ -44,7 +45,7 @@ padding:1rem 0;--player-size:.72rem}.presenting .lead{font-size:1.1rem}.presenti
 @media print{:root{--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577;color-scheme:light}
 body{margin:0!important;max-width:none!important;font-size:13px}section{break-inside:avoid}
 h2{break-after:avoid}.card{break-inside:avoid}tr{break-inside:avoid}
-table{display:table;font-size:9px;width:100%}td,th{padding:.1rem .25rem;overflow-wrap:anywhere}
+table{font-size:9px;width:100%;max-width:none}td,th{padding:.1rem .25rem;overflow-wrap:anywhere}
 details,.present,.modebar{display:none!important}}"""
 _PAPER = 680  # pixels: what a plot may take of a page of A4 or Letter with a browser's margins
 _OF_SLIDE, _LEAST = 0.68, 0.8  # of a slide's height and its own, what a plot takes at most: as `pages/parts/plot.js`
@@ -316,7 +317,7 @@ def _table(table: pd.DataFrame) -> str:
     shown = table.astype(object).where(table.notna(), "")
     for name in table.select_dtypes("datetime").columns:
         shown[name] = table[name].dt.strftime("%Y-%m-%d %H:%M")
-    return shown.to_html(index=False, na_rep="", border=0, float_format="{:.4g}".format)
+    return f'<div class="scroll">{shown.to_html(index=False, na_rep="", border=0, float_format="{:.4g}".format)}</div>'
 
 
 def figure_name(title: str) -> str:

@@ -102,3 +102,13 @@ def test_a_script_that_got_into_an_exported_page_does_not_run(chromium, tmp_path
     assert page.locator("img").count() == 1, "it did get in"
     assert page.evaluate("window.ran") is None
     context.close()
+
+
+def test_a_long_text_in_a_table_is_not_squeezed_into_a_column_of_words_on_a_phone(page, tmp_path):
+    rows = pd.DataFrame({"model": ["bundled"], "blocked": ["random positions"], "share": [0.1], "text": ["word " * 60]})
+    path = tmp_path / "export.html"
+    path.write_text(page_html("Title", {}, [Exhibit("Texts", "Texts.", None, rows)]), encoding="utf-8")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(path.as_uri())
+    expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
+    assert page.locator("tbody tr").bounding_box()["height"] < 150

@@ -27,6 +27,14 @@ _SENTENCE = (
     "tokens equal to the untouched run. Confidence: mean probability of the chosen tokens."
 )
 
+_CALLED = {
+    "title": "blocked",
+    "blocked_share": "attention blocked",
+    "confidence": "mean confidence",
+    "text": "what the model wrote",
+}
+"""Columns as they are read."""
+
 
 def ablation(recording: Recording, params: SinkParams) -> None:
     """Draws the view: its controls, and the outcome for each model once asked for."""
@@ -98,14 +106,15 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
         hide_index=True,
         key="ablation_table",
         column_config={
-            "title": st.column_config.TextColumn("blocked"),
-            "blocked_share": st.column_config.NumberColumn("attention blocked", format="percent"),
+            "title": st.column_config.TextColumn(_CALLED["title"]),
+            "blocked_share": st.column_config.NumberColumn(_CALLED["blocked_share"], format="percent"),
             "agreement": st.column_config.ProgressColumn("agreement", min_value=0, max_value=1, format="percent"),
-            "confidence": st.column_config.NumberColumn("mean confidence", format="%.3f"),
-            "text": st.column_config.TextColumn("what the model wrote", width="large"),
+            "confidence": st.column_config.NumberColumn(_CALLED["confidence"], format="%.3f"),
+            "text": st.column_config.TextColumn(_CALLED["text"], width="large"),
         },
     )
-    exhibit_table("Attention blocked, and what it changes", _SENTENCE, numbers, "ablation_numbers")
+    exported = numbers.rename(columns=_CALLED)
+    exhibit_table("Attention blocked, and what it changes", _SENTENCE, exported, "ablation_numbers")
     st.download_button(
         "CSV",
         lambda: numbers.to_csv(index=False),
