@@ -26,10 +26,11 @@ _FIRST = 4  # sentences of a part that are not folded away
 
 def answer(findings: Findings) -> None:
     """What it comes to, in the first lines of the page."""
-    sentences = rules.answer(findings)
+    sentences, runs = rules.answer(findings), findings.state in ("queued", "running")
+    nothing = "yet: the first parts are under way." if runs else "by what is there: it ended before the first parts."
     with st.container(border=True, key="study_answer"):
-        st.markdown("**The answer so far**" if findings.state == "running" else "**The answer**", help=_TERMS)
-        for sentence in sentences or ["Nothing can be said yet: the first parts are under way."]:
+        st.markdown("**The answer so far**" if runs else "**The answer**", help=_TERMS)
+        for sentence in sentences or [f"Nothing can be said {nothing}"]:
             st.markdown(plain(sentence))
 
 
