@@ -64,7 +64,7 @@ class _Kept(NamedTuple):
 
     expanded: bool
     drawn: bool
-    label: str
+    words: str
 
 
 def settings_of(
@@ -110,13 +110,10 @@ def fold(title: str, key: str, settings: Sequence[Setting], preset: str = "as pr
     values = {setting.key: _value(setting, drawn=here and kept is not None and kept.drawn) for setting in settings}
     by_link = linked and any(setting.linked and setting.key in st.query_params for setting in settings)
     expanded = by_link if kept is None else kept.expanded
-    if kept is not None and here and st.session_state[key]:
-        label = kept.label
-    else:
-        label = f"{plain(title)} :small[· {plain(told(settings, values, preset))}]"
-    place = st.expander(label, expanded=expanded, key=key, on_change="rerun")
+    words = kept.words if kept is not None and here and st.session_state[key] else told(settings, values, preset)
+    place = st.expander(f"{plain(title)} :small[· {plain(words)}]", expanded=expanded, key=key, on_change="rerun")
     drawn = bool(place.open) or any(setting.differs(values[setting.key]) for setting in settings)
-    st.session_state[_KEPT + key] = _Kept(expanded, drawn, label)
+    st.session_state[_KEPT + key] = _Kept(expanded, drawn, words)
     return Fold(place, drawn)
 
 
