@@ -47,10 +47,15 @@ def test_they_are_what_they_are_called(pair):
 
 
 def test_the_tokenizer_is_the_grammars(pair):
+    """Whole, so that other tests can take the one that ships: counting the grammar's words takes seconds."""
     _, model = pair
-    assert model.tokenizer.get_vocab() == build_tokenizer().get_vocab()
+    built = build_tokenizer()
+    assert model.tokenizer.get_vocab() == built.get_vocab()
+    assert model.tokenizer.backend_tokenizer.to_str() == built.backend_tokenizer.to_str()
+    assert model.tokenizer.special_tokens_map == built.special_tokens_map
+    assert model.tokenizer.model_max_length == built.model_max_length
     text = "Tom had 3 apples. He bought 2 more."
-    assert model.tokenizer(text)["input_ids"] == build_tokenizer()(text)["input_ids"]
+    assert model.tokenizer(text)["input_ids"] == built(text)["input_ids"]
 
 
 def test_the_pair_has_the_same_blocks():

@@ -12,13 +12,17 @@ from analysis.bundled.grammar import document, problem, question, sentence
 from analysis.bundled.heldout import ONE_IN, held_out
 from analysis.bundled.units import UNITS, tool_asked_anew
 from analysis.bundled.world import CATEGORIES, OPPOSITES, PEOPLE, PROPERTIES, TROUBLES, a, plural
+from analysis.models.tokenizer import load_tokenizer
+from tests.helpers import there
 from training import stream
-from training.tokenizer import BOS, EOS, MASK, PAD, build_tokenizer
+from training.report import FOLDERS
+from training.tokenizer import BOS, EOS, MASK, PAD
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return build_tokenizer()
+    """The one that ships, which is the one that the script builds: `test_bundled_models`."""
+    return there(load_tokenizer(FOLDERS["diffusion"]))
 
 
 @pytest.fixture(scope="module")

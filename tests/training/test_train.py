@@ -7,17 +7,23 @@ import torch
 from safetensors import safe_open
 
 from analysis.models.load import load
+from analysis.models.tokenizer import load_tokenizer
 from analysis.specs import ModelSpec
+from tests.helpers import there
 from training import train
+from training.report import FOLDERS
 from training.stream import batch
-from training.tokenizer import build_tokenizer
 
 SMALL = train.Recipe(hidden=32, layers=2, heads=2, mlp=48, warmup_steps=5)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def tokenizer():
-    return build_tokenizer()
+    """The one that ships, also for training, whose own is equal (`test_bundled_models`) but takes seconds to build."""
+    shipped = there(load_tokenizer(FOLDERS["diffusion"]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "build_tokenizer", lambda: shipped)
+        yield shipped
 
 
 @pytest.fixture(scope="module")
