@@ -36,11 +36,27 @@ def hub(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def load_once():
+    """`load_dataset` that reads each of them once: there are 57 subjects, and with each the list of all is read."""
+    known: dict[str, datasets.DatasetDict] = {}
+
+    def load_dataset(*asked, **options) -> datasets.DatasetDict:
+        name = repr((asked, sorted(options.items())))
+        if name not in known:
+            known[name] = real(*asked, **options)
+        return datasets.DatasetDict(known[name])
+
+    real = datasets.load_dataset
+    return load_dataset
+
+
 @pytest.fixture(autouse=True)
-def _in_the_hub(hub, tmp_path, monkeypatch):
+def _in_the_hub(hub, load_once, monkeypatch):
     """`load_dataset` finds a folder before it asks the hub. Of lm-eval's thousands of files only these are read."""
     monkeypatch.chdir(hub)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", hub / "cache")
+    monkeypatch.setattr(datasets, "load_dataset", load_once)
     monkeypatch.setattr(tasks.hub, "reachable", lambda: False)
     real = tasks.TaskManager
     folders = [str(LM_EVAL / name) for name in FOLDERS]
