@@ -114,7 +114,9 @@ def smallest_above_chance(
     chance: float | None,
     what: str,
 ) -> str:
-    """The smallest pruned model all of whose seeds lie above choosing at random, (N,) arrays a method."""
+    """The smallest pruned models all of whose seeds lie above choosing at random, (N,) arrays a method: all methods of
+    one size, as methods of one sparsity are.
+    """
     if chance is None:
         return ""
     dots = [
@@ -125,13 +127,17 @@ def smallest_above_chance(
     ]
     if not dots:
         return ""
-    size, name, least, most = min(dots)
-    ends = percent(least), percent(most)
-    accuracy = ends[0] if ends[0] == ends[1] else " to ".join(ends)
+    smallest = _size(min(dots)[0])
+    told = [f"{name} {_from_to(least, most)}" for size, name, least, most in dots if _size(size) == smallest]
     return (
-        f"Smallest with every seed above choosing at random ({percent(chance)}): {name} at {_size(size)} {what}, "
-        f"{accuracy}."
+        f"Smallest with every seed above choosing at random ({percent(chance)}), at {smallest} {what}: "
+        f"{', '.join(told)}."
     )
+
+
+def _from_to(least: float, most: float) -> str:
+    ends = percent(least), percent(most)
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 def _size(value: float) -> str:

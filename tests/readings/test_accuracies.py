@@ -76,7 +76,9 @@ def test_seeds_said_to_lie_apart_do(low, width):
 def test_the_smallest_model_above_chance_and_what_steps_matter():
     x, low, high = [np.array([1e6, 2e6])], [np.array([0.2, 0.4])], [np.array([0.3, 0.45])]
     said = reading("smallest above chance", ["A"], x, low, high, 0.25, "weights")
-    assert said == "Smallest with every seed above choosing at random (25%): A at 2,000,000 weights, 40% to 45%."
+    assert said == "Smallest with every seed above choosing at random (25%), at 2,000,000 weights: A 40% to 45%."
+    both = reading("smallest above chance", ["Z", "A"], x * 2, low * 2, high * 2, 0.25, "weights")
+    assert both.endswith("at 2,000,000 weights: Z 40% to 45%, A 40% to 45%."), "none is told before others of its size"
     assert reading("smallest above chance", ["A"], x, low, high, 0.5, "weights") == ""
     assert reading("smallest above chance", ["A"], x, low, high, None, "weights") == ""
     grid = np.array([[0.5, 0.4], [0.51, np.nan]])
