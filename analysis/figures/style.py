@@ -100,8 +100,10 @@ def log_ticks(low: float, high: float) -> np.ndarray:
 
 
 def token_axis(labels: list[str], most: int = MAX_TICK_LABELS) -> dict:
-    """Ticks that read as position and token, as the hover does too; one at every position where `most` allows."""
-    names = [f"{position} ‘{shorten(label)}’" for position, label in enumerate(labels)]
+    """Ticks that read as position and token, as the hover does too; one at every position where `most` allows. A token
+    that is not there yet has an empty label, and no name.
+    """
+    names = [f"{position} ‘{shorten(label)}’" if label else str(position) for position, label in enumerate(labels)]
     if len(labels) > most:
         return {"labelalias": {str(position): name for position, name in enumerate(names)}}
     return {

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -73,6 +74,23 @@ def test_a_branch_beside_the_text_that_it_left_is_played_from_there_and_what_dif
     page.get_by_role("group", name="Player.").press("Home")
     expect(page.get_by_role("status")).to_contain_text("alike so far")
     expect(page.locator(".text .slot.differs, .text .slot.branched")).to_have_count(0)
+
+
+def test_a_number_stands_beneath_a_token_only_where_one_is(page, tmp_path):
+    whole = track(4, 12)
+    present = np.broadcast_to(np.arange(12) < 6, whole.tokens.shape)
+    path = tmp_path / "blocks.html"
+    data = playback([replace(whole, present=present)], 1)
+    path.write_text(f"<!doctype html><meta charset=utf-8>{player_html(data)}")
+    page.goto(path.as_uri())
+    expect(page.get_by_role("status")).to_contain_text("Step 1 of 4")
+    seen = "(slot) => getComputedStyle(slot, '::after').visibility"
+    first, second = page.locator(".text .slot[data-position]").all()
+    assert [slot.get_attribute("data-position") for slot in (first, second)] == ["0", "10"]
+    assert [slot.evaluate(seen) for slot in (first, second)] == ["visible", "hidden"]
+    page.get_by_role("group", name="Player.").press("End")
+    expect(page.get_by_role("status")).to_contain_text("Finished text")
+    assert second.evaluate(seen) == "visible"
 
 
 def test_what_plays_by_itself_rests_on_its_step_and_not_where_motion_is_unwanted(page, tmp_path):
