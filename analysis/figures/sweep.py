@@ -22,7 +22,8 @@ from analysis.figures.style import (
 DENSE_DASH, CHANCE_DASH = "dash", "dot"
 _HEIGHT = 360
 _CELL = 34  # pixels a row of a map
-_NAME = 0.12  # of a plot's height, which the name of a level takes
+_NAME = 56  # pixels beside a plot, for the names of its levels
+_CLOSE = 0.1  # two levels whose names would lie upon each other
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,12 @@ def accuracy(
     """A line a curve with a dot a point, and a band over its seeds; the dense and the chance level as lines."""
     figure = go.Figure()
     _add_curves(figure, curves, _colors(curves))
-    _add_levels(figure, curves, dense, chance)
     layout(figure, wrapped(x_title, 34), "accuracy", _HEIGHT)
     figure.update_yaxes(tickformat=".1~%")
     if percent_x:
         figure.update_xaxes(tickformat=".0%")
     figure.update_layout(showlegend=True)
+    _add_levels(figure, dense, chance)
     return figure
 
 
@@ -87,7 +88,6 @@ def deltas(
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.08)
     colors = _colors(curves, comparisons)
     _add_curves(figure, curves, colors, row=1)
-    _add_levels(figure, curves, dense, chance)
     for index, delta in enumerate(comparisons):
         shift = 0.004 * (index - (len(comparisons) - 1) / 2)  # side by side where they share a sparsity
         color = colors[(names or {}).get(delta.name, delta.name)]
@@ -124,6 +124,7 @@ def deltas(
     figure.update_xaxes(tickformat=".0%")
     figure.update_xaxes(title_text="sparsity", row=2, col=1)
     figure.update_layout(showlegend=True)
+    _add_levels(figure, dense, chance)
     return figure
 
 
@@ -200,22 +201,20 @@ def _add_curves(figure: go.Figure, curves: Sequence[Curve], colors: Mapping[str,
         )
 
 
-def _add_levels(figure: go.Figure, curves: Sequence[Curve], dense: float | None, chance: float | None) -> None:
-    """Lines across the first plot, each with its name above its end; the axis leaves room for a name beneath the
-    legend.
-    """
+def _add_levels(figure: go.Figure, dense: float | None, chance: float | None) -> None:
+    """Lines across the first plot, each with its name beside its end, where no grid line and no curve crosses it."""
     levels = {"dense": (dense, DENSE_DASH), "chance": (chance, CHANCE_DASH)}
     known = {name: (level, dash) for name, (level, dash) in levels.items() if level is not None}
+    close = dense is not None and chance is not None and abs(dense - chance) < _CLOSE
     for name, (level, dash) in known.items():
         line = {"color": REFERENCE, "width": 1.5, "dash": dash}
         figure.add_shape(type="line", xref="x domain", x0=0, x1=1, yref="y", y0=level, y1=level, line=line)
         figure.add_annotation(
-            text=f"{name} {level:.1%}",
+            text=f"{name}<br>{level:.1%}",
             showarrow=False,
-            **{"xref": "x domain", "x": 1, "xanchor": "right", "yref": "y", "y": level, "yanchor": "bottom"},
+            align="left",
+            yanchor="middle" if not close else "bottom" if level == max(dense or 0, chance or 0) else "top",
+            **{"xref": "x domain", "x": 1, "xanchor": "left", "xshift": 4, "yref": "y", "y": level},
         )
     if known:
-        ends = [float(end) for curve in curves for end in (np.nanmin(curve.low), np.nanmax(curve.high))]
-        ends += [level for level, _ in known.values()]
-        top = max(level for level, _ in known.values()) + _NAME * (max(ends) - min(ends))
-        figure.layout.yaxis.autorangeoptions.include = top
+        figure.layout.margin.r = _NAME

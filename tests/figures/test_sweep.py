@@ -18,16 +18,17 @@ def test_a_curve_has_a_band_over_its_seeds_and_none_for_one_seed():
     band = figure.data[0]
     np.testing.assert_allclose(band.y, [0.72, 0.52, 0.48, 0.68], rtol=1e-6)
     assert [line.y0 for line in figure.layout.shapes] == [0.9, 0.375]
-    assert [text.text for text in figure.layout.annotations] == ["dense 90.0%", "chance 37.5%"]
+    assert [text.text for text in figure.layout.annotations] == ["dense<br>90.0%", "chance<br>37.5%"]
     assert len(figures.accuracy([curve()], "bytes", None, None, percent_x=False).layout.shapes) == 0
 
 
-def test_the_name_of_the_dense_level_has_room_beneath_the_legend():
-    """The legend begins where the axis ends."""
+def test_the_names_of_levels_stand_beside_the_plot_where_nothing_crosses_them():
     for figure in (figures.accuracy([curve()], "sparsity", 0.9, 0.375), figures.deltas([curve()], [], 0.9, 0.375)):
-        top, span = figure.layout.yaxis.autorangeoptions.include, 0.9 - 0.375
-        assert figure.layout.annotations[0].yanchor == "bottom"
-        assert 0.1 * span < top - 0.9 < 0.2 * span
+        assert {(name.x, name.xanchor) for name in figure.layout.annotations} == {(1, "left")}
+        assert figure.layout.margin.r > 40, "as wide as a name"
+        assert [name.yref for name in figure.layout.annotations] == ["y", "y"]
+    close = figures.accuracy([curve()], "sparsity", 0.4, 0.375).layout.annotations
+    assert [name.yanchor for name in close] == ["bottom", "top"], "one above the other"
 
 
 def test_anothers_numbers_are_dotted_and_open_in_the_colours_of_their_methods():

@@ -76,13 +76,16 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
     assert "Two calibration seeds of wanda\\-noised" in told or "Two calibration seeds of wanda-noised" in told
     for title in (
         "Sink-aware minus control, minus published baseline",
-        "Accuracy against sparsity",
+        "Accuracy of every setting",
         "Tasks by method at 70%",
         "Noise steps that count, by sparsity: Sink-Wanda",
         "Points",
     ):
         assert title in told.replace("\\", "")
+    assert "Accuracy against sparsity" not in told, "the plot of the differences shows it"
     assert "python -m analysis sweep" in test.code[0].value
+    settings = next(frame.value for frame in test.dataframe if "lowest seed" in frame.value.columns)
+    assert len(settings) == 4 and set(settings["seeds"]) == {2}
     frame = test.dataframe[-1].value
     assert len(frame) == 8 and set(frame["state"]) == {"done"}
 

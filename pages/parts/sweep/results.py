@@ -1,6 +1,7 @@
 """What a sweep has found so far: differences with both sources of noise, accuracies along its axes, and its points."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,8 +66,10 @@ def sweep_results(points: Sequence[Point], scores: Sequence[sweep_scores.PointSc
         of_model,
     )
 
+    shows_accuracies = any(comparison.setting.pruning.model.source == chosen for comparison in compared)
+
     def more() -> None:
-        _accuracies(of_model)
+        _accuracies(of_model, above=shows_accuracies)
         rows = [point_row(point) for point in points]
         _sizes([row for row in rows if row["model"] == chosen], of_model[0].chance)
         _task_map(key, of_model)
@@ -105,7 +108,8 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
     first = compared[0].setting
     chart(
         "Sink-aware minus control, minus published baseline",
-        f"Above, the accuracies; beneath, their differences in points with 95 % intervals. A full mark: a difference "
+        f"Above, the accuracies, means over calibration seeds whose span is the band; beneath, their differences in "
+        f"points with 95 % intervals. A full mark: a difference "
         f"is shown. A hollow one: not shown, which is not to say that there is none. Adjusted by Holm over {family} "
         f"difference{'s' if family > 1 else ''}. "
         f"{sweep_scores.noise([comparison.difference for comparison in compared])}",
@@ -176,18 +180,31 @@ def _curves(along: Sequence[sweep_axes.Along]) -> list[figures.Curve]:
     return [figures.Curve(**vars(curve)) for curve in along]
 
 
-def _accuracies(settings: Sequence[Setting]) -> None:
+def _accuracies(settings: Sequence[Setting], above: bool) -> None:
+    """The accuracy of every setting: as a plot, or where one above has shown them, as the numbers alone."""
     first = settings[0]
     waiting = sum(setting.planned - len(setting.seeds) for setting in settings)
+    interim = f" Interim: {waiting} more runs of these settings are to come." if waiting else ""
     along = sweep_axes.by_sparsity(settings)
+    frame = pd.DataFrame([sweep_scores.setting_row(setting) for setting in settings])
+    if above:
+        table(
+            "Accuracy of every setting",
+            f"The numbers of the upper plot: means over calibration seeds, and their lowest and highest.{interim}",
+            frame.dropna(axis=1, how="all"),
+            "sweep_accuracy",
+            _ACCURACY,
+            finding=_seeds_apart(along),
+            column_config=_in_percent(frame),
+        )
+        return
     chart(
         "Accuracy against sparsity",
-        "A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items."
-        + (f" Interim: {waiting} more runs of these settings are to come." if waiting else ""),
+        f"A dot is the mean over calibration seeds, the band spans the seeds; it holds no noise of the items.{interim}",
         _ACCURACY,
         _accuracy(_curves(along), "sparsity", first.dense.value, first.chance),
         "sweep_accuracy",
-        pd.DataFrame([sweep_scores.setting_row(setting) for setting in settings]),
+        frame,
         finding=_seeds_apart(along),
     )
 
@@ -343,7 +360,6 @@ def _published() -> None:
 
 def _points(rows: Sequence[dict]) -> None:
     frame = pd.DataFrame(rows).dropna(axis=1, how="all")
-    shares = [name for name in frame.select_dtypes("float").columns if name not in _NO_SHARES]
     table(
         "Points",
         "Every pruning of the sweep: where it stands, what it scores, what it weighs and what it took.",
@@ -351,5 +367,11 @@ def _points(rows: Sequence[dict]) -> None:
         "sweep_points",
         "In the file accuracies and sparsities are shares. Seconds are of this machine while it did whatever else it "
         "did.",
-        column_config={name: st.column_config.NumberColumn(format="percent") for name in shares},
+        column_config=_in_percent(frame),
     )
+
+
+def _in_percent(frame: pd.DataFrame) -> dict[str, Any]:
+    """How the columns of shares of a table are written."""
+    shares = [name for name in frame.select_dtypes("float").columns if name not in _NO_SHARES]
+    return {name: st.column_config.NumberColumn(format="percent") for name in shares}
