@@ -82,14 +82,14 @@ def _numbers(comparison: Comparison, floor: Comparison | None) -> None:
     p, q = compare.sparsities(total)
     for column, measure in zip(st.columns(len(MEASURES) + 1), [*MEASURES.values(), None], strict=True):
         if measure is None:
-            weights = f"Of {int(total[0]):,} weights in all projections"
+            weights = f"Of {int(total[0]):,} weights in all projections."
             card(column, "Sparsity, first and second", f"{p:.1%} · {q:.1%}", note=weights)
             continue
-        chance = f"Independent masks: {measure.independent(total):.1%}"
+        chance = f"The whole model. Independent masks: {measure.independent(total):.1%}"
         seeds = "not measured" if floor is None else f"{measure.compute(floor.total()):.2%}"
         card(
             column,
-            f"{measure.title}, whole model",
+            measure.title,
             f"{measure.compute(total):.2%}",
             note=f"{chance} · two calibration seeds: {seeds}",
             help=OURS,

@@ -89,6 +89,15 @@ def test_specs_of_one_name_are_told_apart_by_what_differs():
     assert told_apart(["a", "a"], [{"x": 1}, {"x": 1}], PruneSpec) == ["", ""]
 
 
+def test_folders_are_told_apart_by_their_last_part_where_that_does():
+    from analysis.specs import PruneSpec, told_apart
+
+    paths = [{"data": "/home/me/texts/a.txt"}, {"data": "/home/me/texts/b.txt"}, {"data": "bundled"}]
+    assert told_apart(["m"] * 3, paths, PruneSpec) == ["data a.txt", "data b.txt", "data bundled"]
+    alike = [{"data": "/one/a.txt"}, {"data": "/two/a.txt"}]
+    assert told_apart(["m"] * 2, alike, PruneSpec) == ["data /one/a.txt", "data /two/a.txt"]
+
+
 def test_a_command_is_quoted_for_a_shell_and_a_true_is_a_flag_alone():
     fields = {"data": "my text.txt", "skip_layers": (1, 2), "streaming": True, "noise_eps": 0.1}
     words = shlex.split(command("prune", "a model", fields, "out", ["b"]))

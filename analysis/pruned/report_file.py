@@ -86,12 +86,15 @@ class PrunedRun:
     @property
     def title(self) -> str:
         """What it is called on every page, by its own report."""
-        if not self.settings:
-            return "no report"
+        return run_name(self.parameters) if self.settings else "no report"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Its settings with the calibration seed among them, as a name is made of them."""
         calibration = _inner(self.settings, "calibration")
         if self.seed is not None:
             calibration = calibration | {"seed": self.seed}
-        return run_name(self.settings | {"calibration": calibration})
+        return self.settings | {"calibration": calibration}
 
     def budget(self) -> tuple[Any, ...]:
         """What masks must share to be compared: model, precision, device, sparsity and pattern."""

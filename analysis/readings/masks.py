@@ -30,12 +30,13 @@ def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chan
     return f"{said[0].upper()}{said[1:]}."
 
 
-def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float) -> str:
-    """A measure of two whole masks beside two calibration seeds, or beside independent masks where there are none."""
+def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:
+    """A measure of two masks beside two calibration seeds, or beside independent masks where there are none. whole: of
+    what, such as all heads."""
     floor, name = (seeds, "two calibration seeds") if seeds else (chance, "independent masks")
     if not value > 0 or not floor > 0:
         return ""
-    return f"{title} is {percent(value)} over all, {times(value, floor)} that of {name} ({percent(floor)})."
+    return f"{title} is {percent(value)} over {whole}, {times(value, floor)} that of {name} ({percent(floor)})."
 
 
 def cells_against_seeds(values: np.ndarray, seeds: np.ndarray, what: str, columns: Sequence[str] | str) -> str:

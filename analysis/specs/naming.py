@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -35,9 +36,18 @@ def told_apart(names: Sequence[str], specs: Sequence[Mapping[str, Any]], kind: t
         labelled = {index: _labelled(specs[index], kind) for index in members}
         labels = list(dict.fromkeys(label for values in labelled.values() for label in values))
         differing = [label for label in labels if len({values.get(label) for values in labelled.values()}) > 1]
-        for index in members:
-            details[index] = " · ".join(f"{label} {labelled[index].get(label, 'unset')}" for label in differing)
+        shown = {
+            label: _without_folders([labelled[index].get(label, "unset") for index in members]) for label in differing
+        }
+        for place, index in enumerate(members):
+            details[index] = " · ".join(f"{label} {texts[place]}" for label, texts in shown.items())
     return details
+
+
+def _without_folders(texts: Sequence[str]) -> Sequence[str]:
+    """Paths by their last parts, where those tell them apart as well."""
+    short = [PurePath(text).name if PurePath(text).is_absolute() else text for text in texts]
+    return short if len(set(short)) == len(set(texts)) else texts
 
 
 def _labelled(spec: Mapping[str, Any], kind: type[Spec] | None) -> dict[str, str]:

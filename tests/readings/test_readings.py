@@ -156,10 +156,11 @@ def test_a_change_stands_beside_another_seed_and_else_beside_chance():
 
 
 def test_two_whole_masks_stand_beside_two_seeds_and_else_beside_chance():
-    said = reading("whole against seeds", "Mask disagreement", 0.1, 0.2, 0.5)
-    assert said == "Mask disagreement is 10% over all, half of that of two calibration seeds (20%)."
-    assert "a fifth of that of independent masks (50%)" in reading("whole against seeds", "D", 0.1, None, 0.5)
-    assert reading("whole against seeds", "D", 0.0, None, 0.5) == ""
+    said = reading("whole against seeds", "Mask disagreement", 0.1, 0.2, 0.5, "all heads")
+    assert said == "Mask disagreement is 10% over all heads, half of that of two calibration seeds (20%)."
+    beside_chance = reading("whole against seeds", "D", 0.1, None, 0.5, "all experts")
+    assert beside_chance == "D is 10% over all experts, a fifth of that of independent masks (50%)."
+    assert reading("whole against seeds", "D", 0.0, None, 0.5, "all heads") == ""
 
 
 def test_cells_and_heads_are_spoken_of_beyond_their_floors():

@@ -124,7 +124,7 @@ def test_an_added_measure_has_its_number_its_choice_and_its_column(recording):
 
     test = app("pages/masks.py", first=first, second=second)
     cards = {metric.label: metric.value for metric in test.metric}
-    assert cards["Sparsities apart, whole model"] == f"{expected:.2%}"
+    assert cards["Sparsities apart"] == f"{expected:.2%}"
     assert len(cards) == len(compare.MEASURES) + 1
     choose(test, "selectbox", "mask_measure", "apart")
     assert "Sparsities apart by layer and head" in texts(test)

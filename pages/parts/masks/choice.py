@@ -15,7 +15,7 @@ from analysis.tuning.seed_floor import serves
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
 from pages.parts.masks import measures
-from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, titles_of
+from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, short_labels, titles_of
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, model_in_use, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal
@@ -222,7 +222,7 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparis
     if {run.key for run in pair} == {first.key, second.key}:
         st.caption("First and second differ in their calibration seed alone, so what is shown is the floor itself.")
     else:
-        names_in_words = " and ".join(plain(run.label) for run in pair)
+        names_in_words = " and ".join(plain(name) for name in short_labels(pair))
         st.caption(f"Two calibration seeds: {names_in_words}.")
     sparsity, seeds_sparsity = (
         compare.sparsities(comparison.total())[0] for comparison in (measures.compared(first, second), floor)

@@ -13,7 +13,7 @@ from analysis.sinks.definitions import kept_share, shared_inputs
 from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import asking, permission
 from pages.parts.charts import card, chart
-from pages.parts.masks.pruned_models import Pruned
+from pages.parts.masks.pruned_models import Pruned, short_labels
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, opened, recording_to_look_at, sink_controls
@@ -50,13 +50,14 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
         return
     # Both are asked before either is waited for, so that one is next when the other is done.
     slots = {"first": first, "second": second}
+    called = dict(zip(slots, short_labels([first, second]), strict=True))
     jobs = [_ask(pruned, dense, slot) for slot, pruned in slots.items()]
     recordings = {"dense": dense}
-    for (slot, pruned), job in zip(slots.items(), jobs, strict=True):
+    for slot, job in zip(slots, jobs, strict=True):
         recording = opened(job) if job is not None else None
         if recording is None:
             return
-        recordings[f"{slot}: {pruned.label}"] = recording
+        recordings[f"{slot}: {called[slot]}"] = recording
     strength = {name: measures.strength_at(recording, dense, params) for name, recording in recordings.items()}
     flags = measures.sinks(dense, params)
     if not flags.any():

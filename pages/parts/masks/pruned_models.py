@@ -1,6 +1,6 @@
 """Pruned models to look at: opening one by its name or path, and what its folder says about itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import streamlit as st
 from analysis.engine.runs import known_runs
 from analysis.pruned import masks_file
 from analysis.pruned.masks_file import MaskFolder
+from analysis.pruned.naming import run_names
 from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report
 from pages.parts.plain import plain
 from pages.parts.session import engine
@@ -56,6 +57,17 @@ def titles_of(known: dict[str, Path]) -> dict[str, str]:
     """What the runs are called on every page, by their names in addresses."""
     names = {run.folder.resolve(): run.name for run in known_runs(engine()) if run.folder is not None}
     return {name: names[path.resolve()] for name, path in known.items() if path.resolve() in names}
+
+
+def short_labels(runs: Sequence[Pruned]) -> list[str]:
+    """What each of a few runs is called among these alone: with what tells it from these, and not from all of the
+    store. A name that somebody gave it stays.
+    """
+    short = run_names([run.run.parameters for run in runs], [run.key for run in runs])
+    return [
+        name if run.run.settings and run.label.startswith(run.run.title) else run.label
+        for run, name in zip(runs, short, strict=True)
+    ]
 
 
 def run_of(folder: Path) -> PrunedRun:

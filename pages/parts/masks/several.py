@@ -11,7 +11,7 @@ from analysis.readings import reading
 from pages.parts.charts import chart
 from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.choice import ALIKE
-from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, titles_of
+from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, short_labels, titles_of
 from pages.parts.masks.shown_measures import OURS, table_of
 from pages.parts.plain import plain
 
@@ -48,8 +48,8 @@ def several_runs(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
         return
     counts = mask_measures.overlap(runs)
     similarity, chance = compare.jaccard(counts), compare.independent_jaccard(counts)
-    labels = [pruned.label for pruned in runs]
-    titles = [f"{pruned.label}: {pruned.run.title}" for pruned in runs]
+    labels = short_labels(runs)
+    titles = [pruned.label for pruned in runs]
     table = table_of(counts, None, "first", "second").assign(jaccard=similarity.ravel(), chance=chance.ravel())
     table = table[table["first"] < table["second"]].rename(columns={"chance": "jaccard, independent masks"})
     for side in ("first", "second"):

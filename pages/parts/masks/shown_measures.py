@@ -68,16 +68,18 @@ def grid_of(
 def cells_in_words(
     measure: Measure, counts: np.ndarray, floor: np.ndarray | None, what: str, columns: str | Sequence[str]
 ) -> str:
-    """Which cells of a grid lie beyond two seeds; where none does, the whole beside them, or beside chance."""
+    """Which cells of a grid lie beyond two seeds; where none does, all of them together beside them, or beside chance.
+    what: a cell in a word.
+    """
     said = ""
     if floor is not None:
         said = reading("cells against seeds", measure.compute(counts), measure.compute(floor), what, columns)
     sums = tuple(range(counts.ndim - 1))
     whole = counts.sum(axis=sums)
+    called = "all matrices" if what == "matrix" else f"all {what}s"
     seeds = None if floor is None else float(measure.compute(floor.sum(axis=sums)))
-    return said or reading(
-        "whole against seeds", measure.title, float(measure.compute(whole)), seeds, float(measure.independent(whole))
-    )
+    value, chance = (float(share(whole)) for share in (measure.compute, measure.independent))
+    return said or reading("whole against seeds", measure.title, value, seeds, chance, called)
 
 
 def chance_in_words(measure: Measure, counts: np.ndarray, floor: Comparison | None) -> str:
