@@ -7,26 +7,30 @@ import plotly.graph_objects as go
 from analysis.figures.style import SERIES_COLORS, as_text, layout
 
 
-def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], y_title: str, percent: bool) -> go.Figure:
-    """A bar for each way of choosing what is blocked, side by side for the models. outcomes: model -> blocked -> value
-    from 0 to 1.
+def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], x_title: str, percent: bool) -> go.Figure:
+    """A bar for each way of choosing what is blocked, one beneath the other, so that its name has room; those of the
+    models next to each other. outcomes: model -> blocked -> value from 0 to 1.
     """
     figure = go.Figure()
     for index, (model, values) in enumerate(outcomes.items()):
         figure.add_trace(
             go.Bar(
-                x=[name.replace(" ", "<br>", 1) for name in values],
-                y=list(values.values()),
+                x=list(values.values()),
+                y=[as_text(name) for name in values],
+                orientation="h",
                 name=as_text(model),
                 marker={"color": SERIES_COLORS[index % len(SERIES_COLORS)], "line": {"width": 0}},
-                texttemplate="%{y:.0%}" if percent else "%{y:.2f}",
+                texttemplate="%{x:.0%}" if percent else "%{x:.2f}",
                 textposition="outside",
+                textangle=0,
                 cliponaxis=False,
-                hovertemplate=f"%{{x}}<br>%{{y:{'.1%' if percent else '.3f'}}}<extra>%{{fullData.name}}</extra>",
+                hovertemplate=f"%{{y}}<br>%{{x:{'.1%' if percent else '.3f'}}}<extra>%{{fullData.name}}</extra>",
             )
         )
-    layout(figure, "blocked", y_title, height=300)
+    bars = sum(len(values) for values in outcomes.values())
+    layout(figure, x_title, "blocked", height=max(220, 130 + 22 * bars))
     figure.update_layout(barmode="group", bargap=0.25, showlegend=True)
-    figure.update_xaxes(tickangle=0)
-    figure.update_yaxes(range=[0, 1.15], tickformat=".0%" if percent else None, tickvals=[0, 0.25, 0.5, 0.75, 1])
+    # The first model's bar, and the first choice, on top.
+    figure.update_yaxes(autorange="reversed", ticks="")
+    figure.update_xaxes(range=[0, 1.18], tickformat=".0%" if percent else None, tickvals=[0, 0.25, 0.5, 0.75, 1])
     return figure

@@ -100,6 +100,7 @@ def _spec(recording: Recording, blocked: int, params: SinkParams) -> AblateSpec:
 def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
     table = pd.concat([pd.DataFrame(job.summary["rows"]).assign(model=source) for source, job in jobs])
     numbers = table[["model", "title", "blocked_share", "agreement", "confidence", "text"]]
+    _bars(table)
     heading(f"Attention to {blocked} position{'s' if blocked > 1 else ''} of every step blocked", _SENTENCE, _METHOD)
     st.dataframe(
         numbers,
@@ -123,6 +124,15 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
+    for source, job in jobs:
+        heading(f"What {source} wrote", "Shaded tokens differ from the untouched run.", _METHOD)
+        for row in job.summary["rows"]:
+            st.caption(f"Blocked: {plain(row['title'])}")
+            tokens.show(tokens.changed_text(row["words"], row["same"]))
+
+
+def _bars(table: pd.DataFrame) -> None:
+    """What blocking does to the text and to the model's confidence."""
     left, right = st.columns(2, gap="large")
     for column, name, title, sentence, percent in (
         (left, "agreement", "Agreement with the untouched run", "The share of new tokens that stayed the same.", True),
@@ -141,11 +151,6 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
                 f"ablation_{name}",
                 finding=_blocked(table, name, title) if percent else "",
             )
-    for source, job in jobs:
-        heading(f"What {source} wrote", "Shaded tokens differ from the untouched run.", _METHOD)
-        for row in job.summary["rows"]:
-            st.caption(f"Blocked: {plain(row['title'])}")
-            tokens.show(tokens.changed_text(row["words"], row["same"]))
 
 
 def _blocked(table: pd.DataFrame, name: str, title: str) -> str:
