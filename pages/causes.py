@@ -20,6 +20,8 @@ VIEWS = {
     "Logit lens": logit_lens,
     "Geometry": geometry,
 }
+WITHOUT_SINKS = ("Geometry",)
+"""Views of which nothing depends on what counts as a sink."""
 
 SHOWS = (
     "Once a prompt is recorded, this page shows what sinks do: how far the text changes where they are taken away, "
@@ -45,7 +47,7 @@ def main() -> None:
     plots, side = plots_and_controls()
     with side:
         first = st.container()  # what a view asks stands above the definition of a sink
-        params = sink_controls(stacked=True)
+        params = sink_controls(stacked=True, disabled=view in WITHOUT_SINKS)
     with plots:
         VIEWS[view](recording, params, first)
     export_button(

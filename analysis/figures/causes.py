@@ -8,7 +8,6 @@ import plotly.graph_objects as go
 from analysis.figures.style import (
     KIND_COLORS,
     MASS_SCALE,
-    NARROW_TICK_LABELS,
     REFERENCE,
     SINK,
     TOKEN,
@@ -21,6 +20,7 @@ from analysis.figures.style import (
     write_cells,
 )
 
+_FEW_POSITIONS = 40  # of more, marks are smaller
 _GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone would be as wide as the cells
 
 
@@ -103,6 +103,7 @@ def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, l
                 hoverinfo="skip",
             )
         )
+    size = 8 if there.sum() <= _FEW_POSITIONS else 6
     for row, (name, color, symbol) in enumerate(
         zip(names, (TOKEN, KIND_COLORS[2]), ("circle", "diamond-open"), strict=True)
     ):
@@ -113,14 +114,14 @@ def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, l
                 y=filled[row, at],
                 mode="markers",
                 # Open, so that of two marks at one place both are seen.
-                marker={"color": color, "symbol": symbol, "size": 8 + 3 * row, "line": {"width": 2 * row}},
+                marker={"color": color, "symbol": symbol, "size": size + 3 * row, "line": {"width": 2 * row}},
                 name=as_text(name),
                 hovertemplate="position %{x}<br>filled in step %{y}<extra>%{fullData.name}</extra>",
             )
         )
     layout(figure, "position (text of the first)", "step in which it was filled", height=380)
     figure.update_layout(showlegend=True)
-    figure.update_xaxes(zeroline=False, **token_axis(labels, NARROW_TICK_LABELS))
+    figure.update_xaxes(zeroline=False, **token_axis(labels))
     return figure
 
 

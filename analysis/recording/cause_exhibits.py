@@ -155,7 +155,7 @@ def geometry_over(
     if len(random):
         lines[RANDOM] = np.stack([mean(row) for row in random])
     first = next(iter(lines.values()))
-    finding = geometry.sentence(first[0], lines[RANDOM], measure.title, axis) if len(random) else ""
+    finding = geometry.sentence(first[0], lines[RANDOM], axis) if len(random) else ""
     x = np.arange(first.shape[1]) if by_layer else np.array(steps)
     over = "mean over the steps" if by_layer else "mean over the layers"
     return Shown(

@@ -115,9 +115,9 @@ def by_step(values: np.ndarray) -> np.ndarray:
     return np.ma.filled(np.ma.masked_invalid(values.reshape(len(values), -1)).mean(axis=1), np.nan)
 
 
-def sentence(own: np.ndarray, random: np.ndarray, title: str, axis: str = "layer") -> str:
+def sentence(own: np.ndarray, random: np.ndarray, axis: str = "layer") -> str:
     """In how many layers a measure lies outside what random weights give, own (L,) against random (R, L); nothing where
-    it does in none. axis: what the numbers are of, such as denoising steps.
+    it does in none. axis: what the numbers are of, such as denoising steps. It stands beneath the measure's title.
     """
     low, high = random.min(axis=0), random.max(axis=0)
     below, above = int((own < low).sum()), int((own > high).sum())
@@ -128,7 +128,7 @@ def sentence(own: np.ndarray, random: np.ndarray, title: str, axis: str = "layer
     (way, count), *other = counts
     beside = "".join(f", {way} all of them in {count}" for way, count in other)
     return (
-        f"{title}: {way} every one of {len(random)} models of its shape with random weights in {count} of {len(own)} "
-        f"{axis}s{beside}. Mean over {axis}s {np.nanmean(own):.1f} against {means.min():.1f} to "
-        f"{means.max():.1f}. One prompt: the range is of the weights drawn, not of prompts."
+        f"{way.capitalize()} every one of {len(random)} models of its shape with random weights in {count} of "
+        f"{len(own)} {axis}s{beside}: {np.nanmean(own):.1f} on average, theirs {means.min():.1f} to {means.max():.1f}. "
+        "One prompt: the range is of the weights drawn, not of prompts."
     )

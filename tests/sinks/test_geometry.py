@@ -81,9 +81,13 @@ def test_the_job_measures_every_layer_and_head_beside_random_weights(bundled, tm
 
 def test_what_is_said_counts_layers_outside_the_range_and_is_silent_inside():
     random = np.array([[4.0, 5.0, 6.0], [4.5, 5.5, 6.5], [4.2, 5.2, 6.2]])
-    told = sentence(np.array([1.0, 5.3, 9.0]), random, "Rank")
-    assert "above every one of 3 models" in told and "in 1 of 3 layers, below all of them in 1." in told
-    alone = sentence(np.array([1.0, 5.3, 5.9]), random, "Rank")
-    assert "below every one of 3 models" in alone and "above" not in alone and "in 2 of 3 layers. Mean" in alone
-    assert sentence(random.mean(axis=0), random, "Rank") == ""
+    told = sentence(np.array([1.0, 5.3, 9.0]), random)
+    assert told.startswith("Above every one of 3 models") and "in 1 of 3 layers, below all of them in 1:" in told
+    alone = sentence(np.array([1.0, 5.3, 5.9]), random)
+    assert (
+        alone.startswith("Below every one of 3 models")
+        and "above" not in alone.lower()
+        and "in 2 of 3 layers: 4.1" in alone
+    )
+    assert sentence(random.mean(axis=0), random) == ""
     assert by_layer(np.array([[[1.0, np.nan], [3.0, 5.0]]])).tolist() == [1.0, 4.0]

@@ -73,12 +73,8 @@ def _one_pair(recording: Recording, other: Recording, parting: Parting, params: 
     length = parting.filled.shape[1]
     differ = recording.trajectory.final[:length] != other.trajectory.final[:length]
     sinks = measures.sinks(recording, params), measures.sinks(other, params)
-    left, right = st.columns(2, gap="large")
-    with left:
-        show(filled_in(parting, labels, differ), "filled_steps")
-    with right:
-        agreement = agreement_over_steps(parting, sinks, other.trajectory.state, definition_formula(params))
-        show(agreement, "beside_over_steps")
+    show(filled_in(parting, labels, differ), "filled_steps")
+    show(agreement_over_steps(parting, sinks, other.trajectory.state, definition_formula(params)), "beside_over_steps")
     heading("Both texts", "Shaded tokens differ.", None)
     start = recording.info.prompt_length
     for name, member in zip(names, (recording, other), strict=True):

@@ -68,7 +68,9 @@ def _show(
     models = {OWN: own}
     if other is not None and f"own_{name}" in other and other[f"own_{name}"].shape == own.shape:
         models[other_name] = other[f"own_{name}"]
-    for column, axis in zip(st.columns(2, gap="large"), ("layer", "denoising step"), strict=True):
+    for column, axis in zip(
+        st.columns(2, gap="large", vertical_alignment="bottom"), ("layer", "denoising step"), strict=True
+    ):
         shown = geometry_over(name, axis, steps, models, random)
         with column:
             show(shown, f"geometry_{axis.split()[-1]}")

@@ -300,11 +300,13 @@ def _described(split: Split, noise: str | None) -> str:
     return f"- {plain(undecided_named(split.name, noise))}: {told}"
 
 
-def sink_controls(stacked: bool = False, key: str = "") -> SinkParams:
+def sink_controls(stacked: bool = False, key: str = "", disabled: bool = False) -> SinkParams:
     """The sink definition and its own threshold, side by side or one above the other. key: what the widgets' keys begin
-    with, where they are others than those of the page; such ones stay out of the address.
+    with, where they are others than those of the page; such ones stay out of the address. disabled: where nothing
+    depends on them, as what is not drawn would be forgotten.
     """
     options: dict[str, Any] = {"persist_state": "session"} if key else {"bind": "query-params"}
+    options["disabled"] = disabled
     choice, threshold = (st.container(), st.container()) if stacked else st.columns([1, 1])
     with choice:
         definition = controls.draw(
