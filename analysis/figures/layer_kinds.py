@@ -51,6 +51,7 @@ def layer_kinds(models: Sequence[LayerKinds]) -> go.Figure:
     figure = make_subplots(
         len(models),
         3,
+        shared_yaxes="columns",  # so that models compare
         subplot_titles=[wrapped(title, 15) if row == 0 else "" for row in range(len(models)) for title in titles],
         horizontal_spacing=0.07,
         vertical_spacing=min(0.12, 0.4 / max(len(models), 1)),

@@ -59,6 +59,11 @@ def variances(
         st.session_state[_CLICKED] = drawn, point.customdata
 
     null = next((cloud.temporal for cloud in clouds if cloud.reference), None)
+    said = reading("variances", clouds[0].temporal, clouds[0].labels, null)
+    # Beside others it is said of which recording that is.
+    finding = (
+        f"{clouds[0].name}: {said[0].lower()}{said[1:]}" if said and len(clouds) - (null is not None) > 1 else said
+    )
     chart(
         "Spatial against temporal variance",
         "Right: attention is concentrated on few positions. Up: its sinks move over the steps, so they are unstable.",
@@ -70,7 +75,7 @@ def variances(
         pd.concat(tables),
         hint="Click a point for a way to it.",
         on_click=clicked,
-        finding=reading("variances", clouds[0].temporal, clouds[0].labels, null),
+        finding=finding,
     )
     of, place = st.session_state.get(_CLICKED, (None, None))
     if of == drawn and place:
