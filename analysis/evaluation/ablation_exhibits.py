@@ -37,8 +37,9 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
     return Shown(
         f"effects-{name}",
         f"{measure.title}: target minus control",
-        f"Right of the line: more than the control. {summary['prompts']} prompts, layers {first} to {last}."
-        + (FEW_PROMPTS if summary["prompts"] < LEAST_PROMPTS else ""),
+        f"Right of the line: more than the control. Filled: a difference is shown; hollow: none is shown after Holm "
+        f"over all {len(drawn)}, also where an interval leaves out 0. {summary['prompts']} prompts, layers {first} to "
+        f"{last}." + (FEW_PROMPTS if summary["prompts"] < LEAST_PROMPTS else ""),
         METHOD,
         effect_intervals(
             [_named(effect) for effect in drawn],

@@ -1,6 +1,7 @@
 """Questions that pages ask of a model as jobs: asking, and following until the answer is there."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -101,7 +102,8 @@ def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
 
 
 def _offer(key: str, source: str, what: str) -> None:
-    st.caption(f"{plain(what)} takes a run of {code(source)}. It is not in the store yet.")
+    called = Path(source).name if Path(source).is_absolute() else source
+    st.caption(f"{plain(what)} takes a run of {code(called)}. It is not in the store yet.")
     acting_button("Run", key, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
 
 

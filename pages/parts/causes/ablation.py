@@ -59,6 +59,7 @@ def ablation_shown(job: JobRecord) -> None:
     spec = job.parameters(AblateSetSpec)
     st.subheader("Ablation over prompts", anchor=False)
     done = ", ".join(INTERVENTIONS[name].title for name in spec.interventions)
+    done = f"{done[0].upper()}{done[1:]}"
     st.caption(
         f"{plain(done)}, with {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens after each of "
         f"{len(spec.prompts)} prompts, seed {spec.seed:d}."
@@ -163,6 +164,7 @@ def _outcome(summary: Mapping[str, Any]) -> None:
         "Attention: the share that the untouched forwards paid to the positions acted on, and how many those were.",
         means(summary["rows"]),
         "ablate_set_means",
+        column_config={"attention acted on": st.column_config.NumberColumn(format="percent")},
     )
 
 
