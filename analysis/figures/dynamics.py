@@ -49,7 +49,7 @@ def curves(
     """A line a series; a band from the smallest to the largest where a series holds several recordings."""
     figure = go.Figure()
     dashes, colors = itertools.cycle(("dash", "dot", "dashdot")), itertools.cycle(SERIES_COLORS)
-    for unsorted in series:
+    for place, unsorted in enumerate(series):
         order = np.argsort(unsorted.x, kind="stable")
         curve = replace(unsorted, x=unsorted.x[order], values=unsorted.values[:, order])
         color = REFERENCE if curve.reference else next(colors)  # the same with and without references
@@ -87,7 +87,11 @@ def curves(
                 y=mean,
                 mode="lines+markers" if len(curve.x) <= 20 else "lines",
                 name=name,
-                line={"color": color, "width": 2, "dash": next(dashes) if curve.reference else "solid"},
+                line={
+                    "color": color,
+                    "width": _COVERED if _is_covered(series, place) else 2,
+                    "dash": next(dashes) if curve.reference else "solid",
+                },
                 hovertemplate="%{y:.1%}" if percent else "%{y:.3g}",
             )
         )
@@ -97,6 +101,25 @@ def curves(
     figure.update_layout(hovermode="x unified", showlegend=True)
     figure.update_yaxes(tickformat=".0%" if percent else None)
     return figure
+
+
+_COVERED = 6  # pixels of a line beneath another one, on both sides of which it is seen
+
+
+def _is_covered(series: Sequence[Series], place: int) -> bool:
+    """Whether a later curve lies upon this one: single curves that are apart by less than a hundredth of the span of
+    all on average.
+    """
+    this, later = series[place], series[place + 1 :]
+    everything = np.concatenate([each.values.ravel() for each in series])
+    span = np.ptp(everything[np.isfinite(everything)]) if np.isfinite(everything).any() else 0.0
+    for other in later:
+        if this.reference or other.reference or len(this.values) > 1 or this.values.shape != other.values.shape:
+            continue
+        apart = np.abs(this.values - other.values)
+        if np.array_equal(this.x, other.x) and np.isfinite(apart).any() and np.nanmean(apart) < span / 100:
+            return True
+    return False
 
 
 def _thin_lines(x: np.ndarray, rows: np.ndarray, color: str) -> go.Scatter:

@@ -109,6 +109,17 @@ def test_curves_run_from_left_to_right_and_show_mean_and_range():
     assert "range of 2" in line.name
 
 
+def test_a_curve_that_lies_beneath_another_is_wider_and_seen_on_both_sides():
+    steps, values = np.arange(3), np.array([[10.0, 20.0, np.nan]])
+    far = dynamics.Series("random weights", steps, np.zeros((1, 3)), reference=True)
+    drawn = dynamics.curves(
+        [dynamics.Series("dense", steps, values), dynamics.Series("pruned", steps, values + 0.1), far], "step", "rank"
+    )
+    assert [trace.line.width for trace in drawn.data] == [6, 2, 2]
+    apart = dynamics.curves([dynamics.Series("a", steps, values), dynamics.Series("b", steps, values + 2)], "x", "y")
+    assert [trace.line.width for trace in apart.data] == [2, 2]
+
+
 def test_the_curve_of_a_discount_lies_over_its_bars_with_ticks_of_its_own():
     line = np.linspace(0, 1, 3)
     axes = tuning.discount_curves({"a": (line, line, line, line)}, np.ones(2), 2.0).layout
