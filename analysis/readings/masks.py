@@ -130,10 +130,10 @@ def kept_attention(means: Mapping[str, float], dense: str, uniform: float) -> st
     before = means[dense]
     if before <= uniform:
         return ""
-    told = [f"{name} {percent(value)}" for name, value in means.items() if name != dense]
+    told = [f"{name} pays {percent(value)}" for name, value in means.items() if name != dense]
     return (
-        f"The dense model pays {percent(before)} of its attention to them, {' and '.join(told)}; "
-        f"uniform attention would {percent(uniform)}."
+        f"The dense model pays {percent(before)} of its attention to them, {', '.join(told)}; "
+        f"uniform attention would pay {percent(uniform)}."
     )
 
 

@@ -187,7 +187,7 @@ def test_depth_overlap_and_kept_attention():
     assert said == "Most alike: a and b (0.900, by chance 0.333); least: b and c (0.350)."
     assert reading("overlap", jaccard, np.ones((3, 3)), ["a", "b", "c"]) == ""
     said = reading("kept attention", {"dense": 0.4, "first": 0.3}, "dense", 0.1)
-    assert said == "The dense model pays 40% of its attention to them, first 30%; uniform attention would 10%."
+    assert said == "The dense model pays 40% of its attention to them, first pays 30%; uniform attention would pay 10%."
     assert reading("kept attention", {"dense": 0.1, "first": 0.3}, "dense", 0.1) == ""
 
 

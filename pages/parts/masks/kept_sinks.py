@@ -138,10 +138,11 @@ def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition
     for column, (name, values) in zip(st.columns(3), list(strength.items())[:3], strict=True):
         mean = float(np.mean(values))
         kept = mean / float(np.mean(before[: len(values)]))
-        note = f"{kept:.1%} of the dense model's is kept"
+        slot, _, run = name.partition(": ")  # the name in the note, where it may have two lines
+        note = f"{run}: {kept:.1%} of the dense model's is kept"
         if name == "dense":
             note = f"Uniform attention would give {float(np.mean(uniform)):.1%}"
-        card(column, f"{name}, mean over steps", f"{mean:.1%}", note=note)
+        card(column, f"{slot.capitalize()}, mean over steps", f"{mean:.1%}", note=note)
     chart(
         "Attention to the dense model's sinks",
         "Share of all attention that goes to the positions that are sinks in the dense recording, in the same step.",
