@@ -16,9 +16,8 @@ from pages.parts.share import share_panel
 from pages.parts.study.in_hand import study_in_hand, study_panel
 
 _DISMISSED, _SHOWN_BUSY = "dismissed_troubles", "shown_busy"
-# Seconds. A job that this visitor begins is shown at once (`show_what_began`), others' at the next look, of which each
-# takes 0.08 s of the processor, browser and server together.
-BUSY_REFRESH, IDLE_REFRESH = 1.0, 2.0
+# Seconds. A job that this visitor begins is shown at once (`show_what_began`), others' at the next look.
+BUSY_REFRESH, IDLE_REFRESH = 1.0, 0.8
 RECENT = 86400  # seconds for which a job that was cut off is shown
 SHOWN_TROUBLES = 5
 

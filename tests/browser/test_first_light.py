@@ -220,6 +220,6 @@ def test_a_page_opened_over_a_slow_line_while_another_refreshes_itself_is_not_em
     title = page.get_by_role("heading", name="Sinks", exact=True)
     expect(title).to_be_visible()
     page.evaluate("window.lag = 0")
-    for _ in range(9):  # over some refreshes of the sidebar
+    for _ in range(6):  # over some refreshes of the sidebar
         page.wait_for_timeout(500)
         assert title.is_visible()
