@@ -41,8 +41,8 @@ def accuracy_of(model: ModelSpec) -> None:
             _question(model, runs)
         else:
             st.info(
-                "Nothing was pruned yet. Once a pruning of this model has finished, this page shows how many points of "
-                "accuracy it costs, task by task, as the items come in."
+                "There is no pruned copy of this model to run yet. Once a pruning of this model has finished, this "
+                "page shows how many points of accuracy it costs, task by task, as the items come in."
             )
             primary_link("pages/pruning.py", "**Prune the model**", ":material/content_cut:")
             say_scores(model)
