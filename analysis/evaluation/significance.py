@@ -276,16 +276,14 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p for a family of tests (Scandinavian Journal of Statistics 6, 1979); None stays None and does
-    not count. Here and not by statsmodels, which has Python look through all it holds for garbage at every call.
-    """
-    there = np.array([p for p in ps if p is not None])
-    order = np.argsort(there)
-    steps = np.maximum.accumulate(there[order] * np.arange(len(there), 0, -1))
-    adjusted = np.empty(len(there))
-    adjusted[order] = np.minimum(steps, 1)
-    of_each = iter(adjusted.tolist())
-    return [None if p is None else next(of_each) for p in ps]
+    """Holm's adjusted p for a family of tests; None stays None and does not count."""
+    from statsmodels.stats.multitest import multipletests
+
+    there = [p for p in ps if p is not None]
+    if not there:
+        return list(ps)
+    adjusted = iter(multipletests(there, method="holm")[1].tolist())
+    return [None if p is None else next(adjusted) for p in ps]
 
 
 def average(scores: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> Estimate:

@@ -1,6 +1,5 @@
 """Statistics of accuracies: known values, coverage, and words that never say more than is shown."""
 
-import gc
 import math
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from analysis.evaluation import significance
 from analysis.evaluation.significance import Difference, difference, estimate, holm, mcnemar, verdict
@@ -34,23 +32,6 @@ def test_mcnemar_is_the_binomial_test():
 def test_holm_leaves_out_what_is_not_tested():
     assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
     assert holm([None]) == [None]
-
-
-@pytest.mark.parametrize("count", [1, 2, 30])
-def test_holm_is_that_of_statsmodels(count):
-    ps = (np.random.default_rng(count).random(count) ** 3).tolist()
-    assert holm(ps) == multipletests(ps, method="holm")[1].tolist()
-
-
-def test_no_adjustment_has_python_look_for_garbage():
-    """Of all that a server holds, where a page adjusts several families."""
-    looked = []
-    gc.callbacks.append(lambda phase, found: looked.append(found))
-    try:
-        holm([0.01, 0.02])
-    finally:
-        gc.callbacks.pop()
-    assert not [found for found in looked if found["generation"] == 2]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60))
