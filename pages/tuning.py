@@ -15,7 +15,7 @@ from analysis.tuning import bin_error
 from analysis.tuning import effects as tuning
 from analysis.tuning.effects import Effects, LayerEffect, Total
 from analysis.tuning.statistics_file import StoredStatistics
-from pages.parts.charts import card, chart, export_button, heading, start_exhibits
+from pages.parts.charts import card, chart, csv_button, export_button, heading, start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
@@ -388,15 +388,7 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
     table = table.assign(z=z, ω=omega)
     if st.toggle("Table", key="tuning_text_table", bind="query-params"):
         st.dataframe(table, hide_index=True, height=220)
-        st.download_button(
-            "CSV",
-            lambda: table.to_csv(index=False),
-            "tokens.csv",
-            "text/csv",
-            key="tuning_text_csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        csv_button(table, "tuning_text", "tokens")
 
 
 def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]]) -> None:

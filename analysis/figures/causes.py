@@ -71,7 +71,7 @@ def effect_intervals(
             )
         )
     figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5, "dash": "dash"})
-    layout(figure, wrapped(x_title, 32), "", height=170 + 36 * len(names))
+    layout(figure, wrapped(x_title, 24), "", height=170 + 36 * len(names))
     figure.update_layout(showlegend=True)
     figure.update_yaxes(
         tickmode="array",

@@ -105,19 +105,26 @@ def table(
     event = st.dataframe(
         frame, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", column_config=columns, **options
     )
-    st.download_button(
-        "CSV",
-        lambda: frame.to_csv(index=False),
-        f"{key}.csv",
-        "text/csv",
-        key=f"{key}_csv",
-        type="tertiary",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    csv_button(frame, key, type="tertiary")
     if export:
         exhibit_table(title, told, frame, key)
     return event
+
+
+def csv_button(
+    frame: pd.DataFrame, key: str, name: str = "", type: Literal["tertiary", "secondary"] = "secondary"
+) -> None:
+    """Draws the download of a table. name: of the file, without its ending; the key where empty."""
+    st.download_button(
+        "CSV",
+        lambda: frame.to_csv(index=False),
+        f"{name or key}.csv",
+        "text/csv",
+        key=f"{key}_csv",
+        type=type,
+        icon=":material/download:",
+        on_click="ignore",
+    )
 
 
 def exhibit_table(title: str, sentence: str, frame: pd.DataFrame, key: str) -> None:
@@ -136,15 +143,7 @@ def _table(table: pd.DataFrame, key: str) -> None:
     if not shown:
         return
     st.dataframe(table, hide_index=True, height=220, column_config=_P_COLUMNS)
-    st.download_button(
-        "CSV",
-        lambda: table.to_csv(index=False),
-        f"{key}.csv",
-        "text/csv",
-        key=f"{key}_csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    csv_button(table, key)
 
 
 def card(

@@ -16,7 +16,7 @@ def test_effects_are_filled_where_they_are_shown():
         "KL divergence from the untouched prediction (nats)",
     )
     first, second = figure.data
-    assert max(len(line) for line in figure.layout.xaxis.title.text.split("<br>")) <= 32
+    assert max(len(line) for line in figure.layout.xaxis.title.text.split("<br>")) <= 24
     assert first.marker.symbol == ("circle",) and second.marker.symbol == ("circle-open",)
     np.testing.assert_allclose([*first.error_x.array, *first.error_x.arrayminus], [0.3, 0.2])
     assert second.text == ("b&lt;b&gt;",) and figure.layout.yaxis.ticktext == ("a", "b&lt;b&gt;")

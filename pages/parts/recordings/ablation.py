@@ -10,7 +10,7 @@ from analysis.specs import TARGETS, AblateSpec, SinkParams
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, exhibit_table, heading
+from pages.parts.charts import chart, csv_button, exhibit_table, heading
 from pages.parts.plain import plain
 from pages.parts.recordings import references
 from pages.parts.recordings.beside import autoregressive_reference
@@ -116,14 +116,7 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
     )
     exported = numbers.rename(columns=_CALLED)
     exhibit_table("Attention blocked, and what it changes", _SENTENCE, exported, "ablation_numbers")
-    st.download_button(
-        "CSV",
-        lambda: numbers.to_csv(index=False),
-        "ablation.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    csv_button(numbers, "ablation")
     for source, job in jobs:
         heading(f"What {source} wrote", "Shaded tokens differ from the untouched run.", _METHOD)
         for row in job.summary["rows"]:

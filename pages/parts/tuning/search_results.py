@@ -9,7 +9,7 @@ from analysis.figures import suggestion as figures
 from analysis.jobs.summaries import Trial
 from analysis.readings import reading
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
-from pages.parts.charts import chart, heading
+from pages.parts.charts import chart, csv_button, heading
 from pages.parts.plain import plain
 from pages.parts.tuning import settings
 from pages.parts.tuning.search_settings import parameter_title
@@ -197,14 +197,6 @@ def comparison_table(comparison: dict[str, Any]) -> None:
             "p (Holm)": st.column_config.NumberColumn(format="%.3g"),
         },
     )
-    st.download_button(
-        "CSV",
-        lambda: table.to_csv(index=False),
-        "suggest_comparison.csv",
-        "text/csv",
-        key="suggest_comparison_csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    csv_button(table, "suggest_comparison")
     for problem in comparison["problems"]:
         st.warning(plain(problem), icon=":material/cloud_off:")
