@@ -1,5 +1,7 @@
 """The model in use, in the sidebar of every page: what it is, and choosing another one."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from analysis.engine.demonstration import ONLY_READ
@@ -9,12 +11,11 @@ from analysis.models.registry import MODELS
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
 from pages.parts import controls, permission
 from pages.parts.acting import LOOKS_ONLY
-from pages.parts.plain import code, plain
+from pages.parts.plain import code, plain, shortened
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import demo_models, engine, model_entry, model_in_use, submit, use_model
 from pages.parts.trouble import EXPECTED, why
 
-_ANOTHER = "another model …"
 _LOADING, _MESSAGE = "loading_job", "model_message"
 
 
@@ -30,36 +31,33 @@ def model_panel() -> None:
         _about(used)
         st.caption(LOOKS_ONLY)
         return
-    if _LOADING not in st.session_state:
-        loading = next((job for job in engine().jobs("load") if not job.ended), None)
-        if loading is not None:
-            st.session_state[_LOADING] = loading.id
     st.markdown("**Model in use**")
     st.markdown(f":material/deployed_code: {code(used.source)}")
     _about(used)
     with st.expander("Change model", expanded=_MESSAGE in st.session_state):
-        chosen = st.selectbox(
+        chosen: str | None = st.selectbox(
             "Model",
-            [*MODELS, _ANOTHER],
+            list(MODELS),
+            index=None,
             key="model_choice",
             persist_state="session",
             format_func=lambda name: MODELS[name].source if name in MODELS and not name.startswith("bundled") else name,
-            help="Names are looked up on this disk first, then on the Hugging Face hub.",
+            accept_new_options=True,
+            placeholder="Choose, or type an id or a path",
+            help="A model of this list, any hub id (owner/name), or a local folder. Names are looked up on this disk "
+            "first, then on the Hugging Face hub.",
         )
-        if chosen == _ANOTHER:
-            field = ModelSpec.model_fields["source"]
-            chosen = st.text_input(
-                "Hub id or folder", key="model_source", placeholder="owner/name or a path", help=field.description
-            )
-        else:
+        if chosen in MODELS:
             st.caption(MODELS[chosen].summary)
         device = controls.draw(ModelSpec, "device", "model_device")
         dtype = controls.draw(ModelSpec, "dtype", "model_dtype")
         # The registry's names say how their models were trained.
-        typed = chosen not in MODELS
+        typed = chosen is not None and chosen not in MODELS
         paradigm = controls.draw(ModelSpec, "paradigm", "model_paradigm") if typed else "auto"
         offload = controls.draw(ModelSpec, "offload", "model_offload") if typed else "memory"
-        if st.button("Load", key="load_model", type="primary", width="stretch", disabled=_LOADING in st.session_state):
+        waits = chosen is None or _LOADING in st.session_state
+        label = "Load" if chosen is None else f"Load {plain(shortened(Path(chosen).name))}"
+        if st.button(label, key="load_model", type="primary", width="stretch", disabled=waits) and chosen is not None:
             _ask_for(chosen, device, dtype, paradigm, offload)
         if _LOADING in st.session_state:
             _follow_loading(st.session_state[_LOADING])

@@ -22,8 +22,7 @@ def app(page: str | None = None, **query: str) -> AppTest:
 
 def another_model(test: AppTest, source: str) -> None:
     """Types a source into the sidebar."""
-    test.selectbox(key="model_choice").set_value("another model …").run()
-    test.text_input(key="model_source").set_value(source).run()
+    test.selectbox(key="model_choice").set_value(source).run()
 
 
 def unfold(test: AppTest, key: str, is_open: bool = True) -> AppTest:

@@ -11,7 +11,7 @@ from pages.parts import door, frame, session, who
 from pages.parts.recordings import references
 from pages.parts.session import engine
 from tests.helpers import ROOT
-from tests.ui.helpers import app, texts
+from tests.ui.helpers import another_model, app, texts
 
 pytestmark = pytest.mark.slow
 ADA, EVE = Visitor("run", "a" * 16), Visitor("look", "e" * 16)
@@ -72,8 +72,7 @@ def test_a_model_that_is_not_listed_is_not_opened_by_an_address_or_the_sidebar(a
     test.query_params["source"] = "/etc"
     test.run()
     assert "does not open the model" in texts(test) and "is in use instead" in texts(test)
-    test.selectbox(key="model_choice").set_value("another model …").run()
-    test.text_input(key="model_source").set_value("/etc").run()
+    another_model(test, "/etc")
     test.button(key="load_model").click().run()
     assert "does not open the model" in texts(test)
     assert not [job for job in engine().jobs("load") if job.spec["model"]["source"] == "/etc"]

@@ -6,6 +6,7 @@ from streamlit.testing.v1 import AppTest
 from pages.parts import session
 from pages.parts.session import engine
 from tests.helpers import ROOT
+from tests.ui.helpers import another_model
 
 pytestmark = pytest.mark.slow
 
@@ -59,8 +60,33 @@ def test_moving_a_slider_cancels_a_question_only_when_nobody_else_waits_for_it(v
 def test_how_a_model_was_trained_is_asked_of_those_the_registry_does_not_list():
     test = page("asks").run()
     assert [box.key for box in test.selectbox if box.key == "model_paradigm"] == []
-    test.selectbox(key="model_choice").set_value(test.selectbox(key="model_choice").options[-1]).run()
+    another_model(test, "owner/name")
     training = test.selectbox(key="model_paradigm")
     assert list(training.options) == ["auto", "mdlm", "bd3lm"]
     assert "block by block" in training.help
     assert not test.exception
+
+
+def test_only_a_model_that_was_chosen_or_typed_is_loaded():
+    test = page("asks").run()
+    assert test.button(key="load_model").disabled, "nothing is chosen yet"
+    another_model(test, "/no/such/folder")
+    assert test.button(key="load_model").label == "Load folder"
+    test.button(key="load_model").click().run()
+    assert not engine().jobs("load") and "stays in use" in test.error[0].value
+    test.selectbox(key="model_choice").set_value("bundled-ar").run()
+    assert test.button(key="load_model").label == "Load bundled-ar"
+
+
+def test_a_model_that_another_visitor_loads_does_not_become_ones_own(visitors):
+    asks, looks = page("asks"), page("asks")
+    visitors("ann")
+    asks.run().selectbox(key="model_choice").set_value("bundled-ar").run()
+    asks.button(key="load_model").click().run()
+    (job,) = engine().jobs("load")
+    visitors("ben")
+    assert not engine().job(job.id).ended and not looks.run().exception
+    assert engine().wait(job.id, 240).state == "done"
+    assert looks.run().session_state["model_in_use"].source == "bundled"
+    visitors("ann")
+    assert asks.run().session_state["model_in_use"].source == "bundled-ar"
