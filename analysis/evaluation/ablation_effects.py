@@ -16,16 +16,22 @@ from analysis.specs import INTERVENTIONS, TARGETS
 
 
 class Measure(NamedTuple):
-    """A number a prompt. axis: with its unit. words: of a difference in it, as in 'x more …'. percent: a share."""
+    """A number per prompt. axis: with its unit. percent: a share. tested: differences in it are tested and drawn; if
+    not, it stands in tables alone.
+    """
 
     title: str
     axis: str
     percent: bool
+    tested: bool = True
 
 
 MEASURES: Final[Mapping[str, Measure]] = {
     "divergence": Measure("Change of the predictions", "KL divergence from the untouched prediction (nats)", False),
-    "agreement": Measure("Agreement with the untouched text", "share of new tokens that stayed the same", True),
+    "aligned": Measure("Agreement with the untouched text", "share of tokens in common, aligned", True),
+    "agreement": Measure(
+        "Agreement by position", "share of tokens that stayed the same at their position", True, tested=False
+    ),
     "confidence": Measure("Confidence", "mean probability of the tokens chosen", True),
 }
 CONTRAST: Final = ("moving", "steady")
@@ -40,7 +46,8 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     position, as `significance.Difference` in JSON with intervention, target, against and measure. Its interval is the
     bootstrap's over prompts, as of all that is measured of prompts.
 
-    against: 'matched', or a target: the first of `CONTRAST` is also compared with the second.
+    against: 'matched', or a target: the first of `CONTRAST` is also compared with the second. by_position: beside the
+    aligned agreement, the same difference by position.
     """
     by_name = {(row["intervention"], row["target"], row["matched"]): row for row in rows}
     pairs = [(key, (key[0], key[1], True), "matched") for key in by_name if not key[2]]
@@ -50,7 +57,7 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
         if all((name, target, False) in by_name for target in CONTRAST)
     ]
     found: list[dict[str, Any]] = []
-    for measure in MEASURES:
+    for measure in (name for name, measure in MEASURES.items() if measure.tested):
         family = []
         for first_key, second_key, against in pairs:
             first, second = by_name[first_key], by_name[second_key]
@@ -62,7 +69,10 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
             if mean is not None:
                 compared = replace(compared, low=float(mean.low), high=float(mean.high))
             named = {"intervention": first_key[0], "target": first_key[1], "against": against, "measure": measure}
-            family.append(named | as_json(compared) | {"shares": shares})
+            beside: dict[str, Any] = {"shares": shares}
+            if measure == "aligned" and acted.any():
+                beside["by_position"] = float(np.subtract(first["agreement"], second["agreement"])[acted].mean())
+            family.append(named | as_json(compared) | beside)
         for row, adjusted in zip(family, holm([row["p"] for row in family]), strict=True):
             row["p_holm"] = adjusted
         found += family
@@ -113,8 +123,8 @@ def _named(effect: Row) -> str:
 
 
 def _of(measure: str) -> str:
-    what = {"divergence": "predictions change", "agreement": "agreement changes", "confidence": "confidence changes"}
-    return what[measure]
+    what = {"divergence": "predictions change", "confidence": "confidence changes"}
+    return what.get(measure, "agreement changes")
 
 
 def _number(effect: Row, measure: str) -> str:

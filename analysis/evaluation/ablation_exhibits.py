@@ -55,6 +55,7 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
             [
                 {"positions": _named(effect), "done to them": INTERVENTIONS[effect["intervention"]].title}
                 | {end: effect[end] for end in ("value", "low", "high", "n", "p", "p_holm")}
+                | ({"by position": effect["by_position"]} if "by_position" in effect else {})
                 for effect in drawn
             ]
         ),
@@ -80,7 +81,7 @@ def means(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row for every intervention, target and control: means over the prompts."""
     return pd.DataFrame(
         [
-            _condition(row) | {title: float(np.mean(row[name])) for name, title in _numbers().items() if row[name]}
+            _condition(row) | {title: float(np.mean(row[name])) for name, title in _numbers().items() if row.get(name)}
             for row in rows
         ]
     )
@@ -90,7 +91,9 @@ def single_prompts(rows: Sequence[Mapping[str, Any]], prompts: Sequence[str]) ->
     """The same for every prompt by itself. prompts: their texts, in the order of the rows' lists."""
     return pd.DataFrame(
         [
-            {"prompt": prompt} | _condition(row) | {title: row[name][index] for name, title in _numbers().items()}
+            {"prompt": prompt}
+            | _condition(row)
+            | {title: row[name][index] for name, title in _numbers().items() if name in row}
             for row in rows
             for index, prompt in enumerate(prompts[: len(row["count"])])
         ]

@@ -125,7 +125,9 @@ def _one_prompt(
             steps = told(denoise(model, prompt.expand(len(batch), -1), spec.sampling, spec.seed, ablation))
             for row, condition in enumerate(batch):
                 changed = compare(steps, untouched, len(ids), row)
-                measured = {name: changed[name] for name in ("agreement", "confidence")} | ablation.told[row].means()
+                measured = {name: changed[name] for name in ("aligned", "agreement", "confidence")} | ablation.told[
+                    row
+                ].means()
                 rows.append(
                     {"intervention": intervention, "target": condition.target, "matched": condition.matched} | measured
                 )

@@ -41,24 +41,22 @@ def discounted_tokens(weights: np.ndarray, labels: Sequence[str]) -> str:
     )
 
 
-def branch_agreement(agreement: np.ndarray, step: int, chance: float) -> str:
-    """When a text parts from the one that it left: agreement (T,), the share of tokens in common before each step, NaN
-    where neither has one. step: whose outcome was changed. chance: of two tokens drawn from the finished texts.
+def branch_agreement(by_position: np.ndarray, step: int, aligned: float, chance: float) -> str:
+    """When a text parts from the one that it left: by_position (T,), the share of the tokens that both have decided
+    before each step that is the same at its position, NaN where there is none. step: whose outcome was changed.
+    aligned: agreement of the finished texts; chance: with the tokens of one in random orders.
     """
-    after = np.arange(len(agreement)) > step
-    there = np.flatnonzero(np.isfinite(agreement) & after)
+    after = np.arange(len(by_position)) > step
+    there = np.flatnonzero(np.isfinite(by_position) & after)
     if not len(there):
         return ""
-    apart = there[agreement[there] < 1]
-    last = float(agreement[there[-1]])
+    apart = there[by_position[there] < 1]
     if not len(apart):
         return "No other token that both texts have decided differs in any step."
-    beside = (
-        f"; by chance {percent(chance)} would be" if last > chance else f", no more than by chance ({percent(chance)})"
-    )
+    beside = "" if aligned > chance else "no more than "
     return (
-        f"Another token first differs before step {int(apart[0])}; before the last step {percent(last)} of the tokens "
-        f"are the same{beside}."
+        f"Another token first differs before step {int(apart[0])}; the finished texts have {percent(aligned)} of their "
+        f"tokens in common, {beside or 'against '}{percent(chance)} of the same tokens in random order."
     )
 
 

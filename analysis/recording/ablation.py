@@ -21,6 +21,7 @@ from analysis.recording.denoising import Again, Forward, Step, stop_tokens
 from analysis.recording.interventions import EDITS, InLayers
 from analysis.registry import Attached
 from analysis.sinks import definitions as sink_analysis
+from analysis.sinks.agreement import agreement
 from analysis.sinks.attention_pattern import seeing_queries
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.token_states import TokenState
@@ -250,17 +251,19 @@ def _seeing_queries(architecture: Architecture, length: int, layout: Layout | No
 
 
 def compare(steps: list[Step], untouched: list[Step], prompt_length: int, row: int = 0) -> dict[str, Any]:
-    """What changed in a row of the steps: which written positions have the same token, their share (missing ones
-    differ), and the mean confidence of the chosen tokens.
+    """Compare what a row of the steps wrote with the untouched text (`sinks.agreement`).
+
+    aligned; agreement: by position; same: which tokens are part of the alignment; missing: tokens left out before each
+    of them, and at the end; confidence: the mean of the chosen tokens.
     """
-    written = steps[-1].choice.output[row, prompt_length:].tolist()
-    plain = untouched[-1].choice.output[0, prompt_length:].tolist()
-    same = [token == untouched_token for token, untouched_token in zip(written, plain, strict=False)]
-    same += [False] * (len(written) - len(same))
+    written = steps[-1].choice.output[row, prompt_length:].cpu().numpy()
+    like = agreement(untouched[-1].choice.output[0, prompt_length:].cpu().numpy(), written)
     confidence = torch.cat([step.choice.confidence[row][step.choice.chosen[row]] for step in steps])
     return {
-        "tokens": written,
-        "same": same,
-        "agreement": sum(same) / max(len(written), len(plain)),
+        "tokens": written.tolist(),
+        "same": like.kept[1].tolist(),
+        "missing": like.missing.tolist(),
+        "aligned": like.aligned,
+        "agreement": like.by_position,
         "confidence": float(confidence.mean()),
     }

@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.errors import UserError
 from analysis.recording.trajectory import Trajectory
+from analysis.sinks.agreement import agreement, agreement_by_chance, agreement_by_step
 from analysis.sinks.token_states import TokenState, changes
 from analysis.specs import Branch, RecordSpec
 
@@ -69,53 +70,52 @@ def branch_request(recorded: RecordSpec, trajectory: Trajectory, branch: Branch)
 
 @dataclass(frozen=True)
 class Likeness:
-    """What a branch has in common with its parent, the branch's own token left out.
+    """What a branch has in common with its parent, the branch's own position left out.
 
-    same (S,) bool: where the finished texts, of S positions in both, are equal. agreement: share of the new tokens of
-    the finished texts that are equal, and `compared` their number. by_step (T,): of the tokens that both have decided
-    before a step, the share that is equal; NaN where there is none. chance: how often two of the new tokens, one drawn
-    from each finished text, are equal. sinks: Jaccard index of the sinks of the steps after the branch, as pairs of
-    step and position; None where neither text has one there.
+    kept: which new tokens of the parent and of the branch are part of their alignment (`sinks.agreement`), bool masks
+    of the positions of each. aligned, by_position: agreement of the finished texts' new tokens, of which the longer
+    text has `compared`. chance: aligned agreement with the branch's tokens in random orders. aligned_by_step (T,):
+    agreement of what each text has decided before a step. by_step (T,): of the tokens that both have decided before a
+    step, the share that is the same at its position. Both are NaN where there is none. sinks: Jaccard index of the
+    sinks of the steps after the branch, as pairs of step and position; None where neither text has one there.
     """
 
-    same: np.ndarray
-    agreement: float
+    kept: tuple[np.ndarray, np.ndarray]
+    aligned: float
+    by_position: float
     compared: int
-    by_step: np.ndarray
     chance: float
+    aligned_by_step: np.ndarray
+    by_step: np.ndarray
     sinks: float | None
 
 
 def likeness(
     parent: Trajectory, branch: Trajectory, parent_sinks: np.ndarray, branch_sinks: np.ndarray, step: int, position: int
 ) -> Likeness:
-    """Compares a branch, changed at a position by the outcome of a step, with its parent; sinks (T, S) bool each.
+    """Compare a branch, changed at a position by the outcome of a step, with its parent; sinks (T, S) bool each.
 
-    Only positions and steps that both have are compared.
+    Only steps that both have are compared, and by position only positions that both have.
     """
     length, steps = min(parent.positions, branch.positions), min(parent.steps, branch.steps)
-    new = np.arange(length) >= branch.info.prompt_length
-    new[position : position + 1] = False
-    same = parent.final[:length] == branch.final[:length]
-    decided = new & _decided(parent, steps, length) & _decided(branch, steps, length)
+    new = [
+        (np.arange(text.positions) >= branch.info.prompt_length) & (np.arange(text.positions) != position)
+        for text in (parent, branch)
+    ]
+    like = agreement(parent.final, branch.final, (new[0], new[1]))
+    there = [text.present & ~text.undecided & flags for text, flags in zip((parent, branch), new, strict=True)]
+    decided = there[0][:steps, :length] & there[1][:steps, :length]
     equal = decided & (parent.tokens[:steps, :length] == branch.tokens[:steps, :length])
     count = decided.sum(axis=1)
     first, second = parent_sinks[step + 1 : steps, :length], branch_sinks[step + 1 : steps, :length]
     either = int((first | second).sum())
     return Likeness(
-        same=same,
-        agreement=float(same[new].mean()) if new.any() else 1.0,
-        compared=int(new.sum()),
+        kept=like.kept,
+        aligned=like.aligned,
+        by_position=like.by_position,
+        compared=max(int(flags.sum()) for flags in new),
+        chance=agreement_by_chance(parent.final[new[0]], branch.final[new[1]]),
+        aligned_by_step=agreement_by_step((parent.tokens[:steps], branch.tokens[:steps]), (there[0], there[1])),
         by_step=np.where(count > 0, equal.sum(axis=1) / np.maximum(count, 1), np.nan),
-        chance=_drawn_alike(parent.final[:length][new], branch.final[:length][new]),
         sinks=float((first & second).sum() / either) if either else None,
     )
-
-
-def _drawn_alike(first: np.ndarray, second: np.ndarray) -> float:
-    """How often two tokens are the same, one drawn from each of two texts (N,); 1.0 for texts without tokens."""
-    return float((first[:, None] == second).mean()) if len(first) else 1.0
-
-
-def _decided(trajectory: Trajectory, steps: int, length: int) -> np.ndarray:
-    return (trajectory.present & ~trajectory.undecided)[:steps, :length]

@@ -213,15 +213,17 @@ def agreement_over_steps(
     return Shown(
         "agreement",
         "Agreement and sinks in common, step by step",
-        "Of the tokens that both have decided, how many are the same; and of this text's sinks, how many are sinks "
-        "beside it, with what chance gives.",
+        "Aligned: of what each text has decided, how much stands in both in the same order. By position: of the tokens "
+        "that both have decided, how many are the same. And of this text's sinks, how many are sinks beside it, with "
+        "what chance gives.",
         Formulas(
-            "Chance: as many sinks at random positions of the same state, "
-            "$\\sum_g |A \\cap g|\\,|B \\cap g| / (|g|\\,|A|)$.\n\n" + definition
+            "Aligned: the F1 of the longest common subsequence of tokens. Sinks in common by chance: as many sinks at "
+            "random positions of the same state, $\\sum_g |A \\cap g|\\,|B \\cap g| / (|g|\\,|A|)$.\n\n" + definition
         ),
         curves(
             [
-                Series("same tokens", steps, parting.agreement[None]),
+                Series("tokens, aligned", steps, parting.aligned[None]),
+                Series("tokens by position", steps, parting.agreement[None]),
                 Series("sinks in common", of_sinks, shared[None]),
                 Series("sinks in common by chance", of_sinks, chance[None], reference=True),
             ],
@@ -229,7 +231,14 @@ def agreement_over_steps(
             "share",
             percent=True,
         ),
-        pd.DataFrame({"step": steps, "same tokens": parting.agreement, "flips": parting.flips}).merge(
+        pd.DataFrame(
+            {
+                "step": steps,
+                "tokens, aligned": parting.aligned,
+                "tokens by position": parting.agreement,
+                "flips": parting.flips,
+            }
+        ).merge(
             pd.DataFrame({"step": of_sinks, "sinks in common": shared, "by chance": chance}), on="step", how="outer"
         ),
         reading("common sinks", shared, chance, int(sinks[0].any(axis=0).sum())),
@@ -245,7 +254,8 @@ def parting_in_words(parting: Parting, here: list[str], there: list[str]) -> str
         told = (
             f"The texts first differ after step {parting.first_step}, in {len(parting.first_positions)} position"
             f"{'s' if len(parting.first_positions) > 1 else ''} (the first is {at}: in the end ‘{here[at]}’ against "
-            f"‘{there[at]}’). In the end {parting.differing} of {parting.positions} new tokens differ."
+            f"‘{there[at]}’). Aligned, the finished texts have {parting.finished.aligned:.0%} of their new tokens in "
+            f"common, {parting.chance:.0%} if one were in random order; by position {parting.finished.by_position:.0%}."
         )
     if np.isfinite(parting.other_step):
         tau = rank_agreement(parting.filled)

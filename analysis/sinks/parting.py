@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.sinks.agreement import Agreement, agreement, agreement_by_chance, agreement_by_step
 from analysis.sinks.intervals import quotient
 from analysis.sinks.token_states import TokenState, is_decided
 
@@ -48,12 +49,17 @@ class Parting:
     """Of two texts over their common steps and new positions.
 
     agreement (T,): of the positions decided in both after a step, the share with the same token; NaN where there are
-    none. flips (T,): positions that came to differ in a step. first_step: the first step after which a token differs,
-    and its positions; None where none ever does. differing: positions that differ in the end, of `positions`.
-    filled (2, S): `filled_in_step` of both. other_step: share of the positions that both filled, in another step.
+    none. aligned (T,): aligned agreement (`sinks.agreement`) of what each has decided after a step. finished: of the
+    finished texts' new tokens; chance: its `aligned` with the second's tokens in random orders. flips (T,): positions
+    that came to differ in a step. first_step: the first step after which a token differs, and its positions; None where
+    none ever does. differing: positions that differ in the end, of `positions`. filled (2, S): `filled_in_step` of
+    both. other_step: share of the positions that both filled, in another step.
     """
 
     agreement: np.ndarray
+    aligned: np.ndarray
+    finished: Agreement
+    chance: float
     flips: np.ndarray
     first_step: int | None
     first_positions: np.ndarray
@@ -74,8 +80,13 @@ def parting(first: Text, second: Text) -> Parting:
     at = np.flatnonzero(apart.any(axis=1))
     filled = np.stack([filled_in_step(text)[:length] for text in (first, second)])
     written = (filled != NEVER).all(axis=0)
+    decided = first.decided & ~first.given, second.decided & ~second.given
+    finished = agreement(first.tokens[-1], second.tokens[-1], (decided[0][-1], decided[1][-1]))
     return Parting(
         1 - apart.sum(axis=1) / np.where(counts > 0, counts, np.nan),
+        agreement_by_step((first.tokens, second.tokens), decided),
+        finished,
+        agreement_by_chance(first.tokens[-1][decided[0][-1]], second.tokens[-1][decided[1][-1]]),
         flips,
         int(at[0]) if len(at) else None,
         np.flatnonzero(apart[at[0]]) if len(at) else np.empty(0, np.int64),

@@ -19,6 +19,7 @@ _STYLE = """<style>
 .ss-text .edge{padding:0;margin:0 .2em;border:0;border-left:3px solid BLOCK;border-radius:0}
 .ss-text .prompt{background:rgba(128,138,156,.16)}
 .ss-text .changed{background:rgba(240,160,32,.38)}
+.ss-text .gap{padding:0;margin:0 .1em;border:0;border-left:3px solid rgba(240,160,32,.9);border-radius:0}
 .ss-text .written{border-color:BLOCK;font-weight:700}
 .ss-legend{font-size:.82rem}
 .ss-legend .ss-text{display:inline;padding:0;font-size:.82rem}
@@ -89,16 +90,27 @@ def token_text(
 _EDGE = '<span class="edge" title="border of the open block" aria-hidden="true">&#8203;</span>'
 
 
-def changed_text(words: Sequence[str], same: Sequence[bool], written: int | None = None) -> str:
-    """HTML of a written text beside another: tokens that differ from it are shaded. written: the one that a person
-    wrote, which is outlined.
+def changed_text(
+    words: Sequence[str], same: Sequence[bool], written: int | None = None, missing: Sequence[int] = ()
+) -> str:
+    """HTML of a written text of N tokens beside another: tokens that are not in both are shaded. written: the one that
+    a person wrote, which is outlined. missing: how many tokens of the other were left out before each, and at the end
+    (N + 1,), which an upright line marks.
     """
     spans = []
+    left_out = list(missing) or [0] * (len(words) + 1)
     for index, (word, unchanged) in enumerate(zip(words, same, strict=True)):
         kinds = [name for name, holds in (("changed", not unchanged), ("written", index == written)) if holds]
         classes = f' class="{" ".join(kinds)}"' if kinds else ""
+        spans.append(_gap(left_out[index]))
         spans.append(f"<span{classes}>{escape(word.replace(chr(10), '⏎').strip() or '␣')}</span>")
+    spans.append(_gap(left_out[len(words)]))
     return f'<div class="ss-text" role="group" aria-label="Text with its changes">{"".join(spans)}</div>'
+
+
+def _gap(count: int) -> str:
+    told = f"{count} token{'s' if count > 1 else ''} left out here"
+    return f'<span class="gap" role="img" aria-label="{told}" title="{told}">&#8203;</span>' if count else ""
 
 
 def legend(blocks: bool = False, random_tokens: bool = False) -> str:

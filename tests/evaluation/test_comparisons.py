@@ -157,12 +157,10 @@ def test_ablation_compares_sinks_with_their_controls(bundled, tmp_path):
     assert rows["untouched"]["agreement"] == 1
     for row in rows.values():
         assert len(row["same"]) == len(row["words"]) == 12
-        assert row["agreement"] == pytest.approx(np.mean(row["same"]))
-        assert all(
-            word == plain
-            for word, plain, same in zip(row["words"], rows["untouched"]["words"], row["same"], strict=True)
-            if same
-        )
+        assert row["aligned"] == pytest.approx(np.mean(row["same"])) and row["aligned"] >= row["agreement"]
+        assert sum(row["missing"]) <= row["same"].count(False)
+        plain = iter(rows["untouched"]["words"])
+        assert all(word in plain for word, same in zip(row["words"], row["same"], strict=True) if same), "in order"
     blocked = {target: row["blocked_share"] for target, row in rows.items()}
     assert blocked["sinks"] == max(blocked.values())
     assert blocked["sinks"] > blocked["others"] > blocked["untouched"] == 0

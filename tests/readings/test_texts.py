@@ -20,16 +20,16 @@ def test_a_text_is_told_by_the_probabilities_of_its_tokens_as_they_were_chosen_l
 
 
 def test_a_branch_is_told_by_the_step_in_which_it_parts_beside_what_chance_would_leave():
-    agreement = np.array([NONE, 1.0, 1.0, 0.9, 0.4])
-    assert reading("branch agreement", agreement, 1, 0.1) == (
-        "Another token first differs before step 3; before the last step 40% of the tokens are the same; by chance 10% "
-        "would be."
+    by_position = np.array([NONE, 1.0, 1.0, 0.9, 0.4])
+    assert reading("branch agreement", by_position, 1, 0.4, 0.1) == (
+        "Another token first differs before step 3; the finished texts have 40% of their tokens in common, against 10% "
+        "of the same tokens in random order."
     )
-    assert "no more than by chance (50%)" in reading("branch agreement", agreement, 1, 0.5)
-    assert reading("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 0.1) == (
+    assert "in common, no more than 50% of" in reading("branch agreement", by_position, 1, 0.4, 0.5)
+    assert reading("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 1.0, 0.1) == (
         "No other token that both texts have decided differs in any step."
     )
-    assert reading("branch agreement", agreement, 4, 0.1) == "", "a branch of the last step has none after it"
+    assert reading("branch agreement", by_position, 4, 0.4, 0.1) == "", "a branch of the last step has none after it"
 
 
 def test_what_sinks_take_after_a_branch_is_told_where_it_differs_in_the_digits_shown():

@@ -212,7 +212,7 @@ def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
     assert len(summary["rows"]) == 3 * 3 * 2 and summary["prompts"] == 3
     for row in summary["rows"]:
         assert all(len(row[name]) == 3 for name in (*MEASURES, "share", "count"))
-        assert all(0 <= value <= 1 for name in ("agreement", "confidence", "share") for value in row[name])
+        assert all(0 <= value <= 1 for name in ("aligned", "agreement", "confidence", "share") for value in row[name])
         assert all(value >= -1e-6 for value in row["divergence"])
     by_name = {(row["intervention"], row["target"], row["matched"]): row for row in summary["rows"]}
     sinks, control = (by_name["attention", "sinks", matched] for matched in (False, True))
@@ -267,7 +267,8 @@ def test_an_autoregressive_model_is_ablated_over_token_ids(tmp_path):
 
 def rows_of(divergence: dict[tuple[str, bool], np.ndarray]) -> list[dict]:
     return [
-        {"intervention": "attention", "target": target, "matched": matched, "agreement": [0.5] * len(values)}
+        {"intervention": "attention", "target": target, "matched": matched, "aligned": [0.5] * len(values)}
+        | {"agreement": [0.4 - 0.1 * matched] * len(values)}
         | {"confidence": [0.5] * len(values), "divergence": values, "share": [0.1] * len(values)}
         | {"count": [2] * len(values)}
         for (target, matched), values in divergence.items()
@@ -281,7 +282,9 @@ def test_an_effect_is_said_with_its_interval_and_nothing_is_said_of_none():
     told = sentence(found)
     effect = found[0]
     assert f"({effect['low']:+.3g} to {effect['high']:+.3g})" in told and "40 prompts" in told
-    assert sentence(found, "agreement") == ""
+    assert sentence(found, "aligned") == ""
+    assert {effect["measure"] for effect in found} == {"divergence", "aligned", "confidence"}, "by position: no test"
+    assert [row.get("by_position") for row in found] == [None, pytest.approx(0.1), None]
     same = effects(rows_of({("sinks", False): noise[0], ("sinks", True): noise[1]}))
     assert sentence(same) == ""
 
@@ -296,3 +299,11 @@ def test_high_and_low_variance_are_compared_whatever_it_shows():
     values["moving", False] = (np.array(values["moving", False]) + 1).tolist()
     assert "predictions change more than with" in contrast_sentence(effects(rows_of(values)), "attention")
     assert contrast_sentence(found, "value") == ""
+
+
+def test_effects_of_older_ablations_are_drawn_by_position_as_they_were_measured():
+    ones = rows_of({("sinks", False): [1.0, 1.2, 0.9, 1.1], ("sinks", True): [0.1, 0.0, 0.2, 0.1]})
+    now = {"effects": effects(ones), "layers": [0, 3], "prompts": 4}
+    assert effects_of(now, "agreement") is None and effects_of(now, "aligned").table["by position"].notna().all()
+    older = [effect | {"measure": "agreement"} for effect in now["effects"] if effect["measure"] == "aligned"]
+    assert effects_of(now | {"effects": older}, "agreement").title == "Agreement by position: target minus control"

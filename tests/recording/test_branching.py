@@ -223,13 +223,14 @@ def test_likeness_counts_new_tokens_and_sinks_after_the_branch(recorded):
     more[:, 1] = True
     like = likeness(parent, other, sinks, more, step=1, position=prompt)
     assert like.compared == parent.positions - prompt - 1
-    assert like.agreement == pytest.approx((like.compared - 1) / like.compared)
-    words = [np.bincount(text[prompt + 1 :], minlength=final.max() + 1) for text in (parent.final, final)]
-    assert like.chance == pytest.approx(float(words[0] @ words[1]) / like.compared**2)
-    assert np.flatnonzero(~like.same).tolist() == [prompt, prompt + 1]
+    assert like.by_position == pytest.approx((like.compared - 1) / like.compared)
+    assert like.aligned == like.by_position and 0 <= like.chance < like.aligned
+    for kept in like.kept:
+        assert np.flatnonzero(~kept).tolist() == [*range(prompt), prompt, prompt + 1]
     assert like.sinks == pytest.approx(0.5) and np.isnan(like.by_step[0])
     decided = (parent.present & ~parent.undecided)[-1, prompt + 1 :]
     expected = (decided.sum() - decided[0]) / decided.sum()
+    assert like.aligned_by_step[-1] == pytest.approx(expected) and np.isnan(like.aligned_by_step[0])
     assert like.by_step[-1] == pytest.approx(expected) and like.by_step[-2] in (1.0, pytest.approx(np.nan, nan_ok=True))
 
 

@@ -38,6 +38,9 @@ def test_texts_part_where_a_token_first_differs():
     assert (found.first_step, found.first_positions.tolist()) == (2, [3])
     assert found.flips.tolist() == [0, 0, 1] and found.differing == 1 and found.positions == 4
     np.testing.assert_allclose(found.agreement, [1, 1, 0.75])
+    np.testing.assert_allclose(found.aligned, [1, 0.5, 0.75])  # 5; 5 6 against 5 4; 5 6 7 8 against 5 6 4 8
+    assert found.finished.aligned == found.finished.by_position == 0.75
+    assert [kept.tolist() for kept in found.finished.kept] == [[False, True, True, False, True]] * 2
     assert found.filled.tolist() == [[NEVER, 0, 1, 2, 2], [NEVER, 0, 2, 1, 2]]
     assert found.other_step == 0.5 and 0 < rank_agreement(found.filled) < 1
 
@@ -46,6 +49,12 @@ def test_a_text_never_parts_from_itself():
     found = parting(FIRST, FIRST)
     assert found.first_step is None and found.differing == 0 and found.other_step == 0
     assert rank_agreement(found.filled) == pytest.approx(1)
+
+
+def test_a_shifted_text_agrees_once_it_is_aligned():
+    shifted = text([[9, 1, 1, 1, 1], [9, 1, 1, 1, 1], [9, 1, 1, 1, 1], [9, 4, 5, 6, 7]])
+    found = parting(FIRST, shifted).finished
+    assert (found.aligned, found.by_position) == (0.75, 0.0)
 
 
 def test_an_edited_token_counts_where_it_got_its_last_decision():

@@ -374,7 +374,8 @@ def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(r
     blocked = ["nothing", "strongest sinks", "random positions", "heaviest non-sinks", "first token alone"]
     assert table["title"].tolist() == blocked * 2
     assert table["model"].tolist() == ["bundled"] * 5 + ["bundled-ar"] * 5
-    assert table["agreement"].tolist()[::5] == [1, 1]
+    assert table["aligned"].tolist()[::5] == table["agreement"].tolist()[::5] == [1, 1]
+    assert (table["aligned"] >= table["agreement"]).all()
     assert "What bundled-ar wrote" in texts(test)
 
     view = {"recording": recording.id, "sinks_view": "Ablation"}

@@ -43,6 +43,14 @@ def test_changed_tokens_are_shaded_and_escaped():
     assert 'class="changed">x⏎' in changed
 
 
+def test_tokens_left_out_are_marked_where_they_were():
+    html = changed_text(["a", "b"], [True, True], missing=[0, 2, 1])
+    first, gap, second, end, _ = html.split("</span>")
+    assert "gap" not in first and "gap" not in second
+    assert 'aria-label="2 tokens left out here"' in gap and 'title="1 token left out here"' in end
+    assert "gap" not in changed_text(["a"], [True])
+
+
 def test_drafts_and_the_open_block_are_shown():
     html = token_text(["a", "b", "c"], [GIVEN, ACCEPTED, UNDECIDED], [None, 0.9, None], [False] * 3, open_block=(1, 3))
     prompt, edge, draft, mask, last_edge = html.split("</span>")[:5]

@@ -153,12 +153,11 @@ def _so_far(partial: Mapping[str, Any]) -> None:
 
 def _outcome(summary: Mapping[str, Any]) -> None:
     """What is there so far or in the end. summary: of the prompts that are done."""
-    columns = st.columns(2, gap="large")
-    for column, name in zip(columns, ("divergence", "agreement"), strict=True):
-        shown = effects_of(summary, name)
-        if shown is not None:
-            with column:
-                show(shown, f"ablate_set_effects_{name}")
+    figures = {name: effects_of(summary, name) for name in ("divergence", "aligned", "agreement")}
+    drawn = {name: figure for name, figure in figures.items() if figure is not None}
+    for column, (name, figure) in zip(st.columns(2, gap="large"), drawn.items(), strict=False):
+        with column:
+            show(figure, f"ablate_set_effects_{name}")
     table(
         "Means over the prompts",
         "Attention: the share that the untouched forwards paid to the positions acted on, and how many those were.",

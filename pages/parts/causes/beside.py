@@ -75,12 +75,11 @@ def _one_pair(recording: Recording, other: Recording, parting: Parting, params: 
     sinks = measures.sinks(recording, params), measures.sinks(other, params)
     show(filled_in(parting, labels, differ), "filled_steps")
     show(agreement_over_steps(parting, sinks, other.trajectory.state, definition_formula(params)), "beside_over_steps")
-    heading("Both texts", "Shaded tokens differ.", None)
+    heading("Both texts", "Shaded tokens are not in the other text, aligned.", None)
     start = recording.info.prompt_length
-    for name, member in zip(names, (recording, other), strict=True):
+    for name, member, kept in zip(names, (recording, other), parting.finished.kept, strict=True):
         st.caption(plain(name))
-        same = [*(~differ[start:]).tolist(), *[False] * (member.trajectory.positions - length)]
-        tokens.show(tokens.changed_text(member.trajectory.labels()[start:], same))
+        tokens.show(tokens.changed_text(member.trajectory.labels()[start:], kept[start:].tolist()))
 
 
 # --- over all prompts -------------------------------------------------------------------------------------------

@@ -244,19 +244,23 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
     shared = "" if like.sinks is None else f", and {like.sinks:.0%} of the later sinks are common to both"
     heading(
         "The branch and the text that it left",
-        f"{_left(change)} Of the {like.compared} other new tokens {like.agreement:.0%} are the same at their position"
-        f"{shared}. This is one pair of texts with one seed: it shows what this change did, not what such changes do.",
-        "Common sinks: Jaccard index of the sinks, as pairs of step and position, of the steps after the branch that "
-        "both texts have.",
+        f"{_left(change)} Aligned, both texts have {like.aligned:.0%} of their other {like.compared} new tokens in "
+        f"common ({like.chance:.0%} if one were in random order); by position {like.by_position:.0%}{shared}. This is "
+        "one pair of texts with one seed: it shows what this change did, not what such changes do.",
+        "Aligned: the F1 of the longest common subsequence of tokens. Common sinks: Jaccard index of the sinks, as "
+        "pairs of step and position, of the steps after the branch that both texts have.",
     )
-    start, end = branch.info.prompt_length, len(like.same)
-    for column, name, each in zip(st.columns(2), ("The text it left", "The branch"), (parent, branch), strict=True):
-        same = [*like.same[start:].tolist(), *[False] * (each.trajectory.positions - end)]
+    start = branch.info.prompt_length
+    for column, name, each, kept in zip(
+        st.columns(2), ("The text it left", "The branch"), (parent, branch), like.kept, strict=True
+    ):
         with column:
             st.markdown(f"**{plain(name)}**")
             tokens.show(
                 tokens.changed_text(
-                    each.trajectory.labels()[start:], same, change.position - start if each is branch else None
+                    each.trajectory.labels()[start:],
+                    kept[start:].tolist(),
+                    change.position - start if each is branch else None,
                 )
             )
     left, right = st.columns(2, gap="large")
@@ -264,14 +268,23 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
     with left:
         chart(
             "How far the two texts agree",
-            "Of the tokens that both have decided before a step, the share that is the same; the line is the branch.",
-            "Tokens are compared by their position. The prompt and the token that was written by hand are left out.",
+            "Aligned: of what each text has decided before a step, the share that stands in both in the same order. By "
+            "position: of the tokens that both have decided, the share that is the same. The line is the branch.",
+            "Aligned is the F1 of the longest common subsequence of tokens. The prompt and the token written by hand "
+            "are left out.",
             curves(
-                [Series("tokens in common", steps, like.by_step[None])], "step", "agreement", change.step, percent=True
+                [
+                    Series("aligned", steps, like.aligned_by_step[None]),
+                    Series("by position", steps, like.by_step[None]),
+                ],
+                "step",
+                "agreement",
+                change.step,
+                percent=True,
             ),
             "branch_agreement",
-            pd.DataFrame({"step": steps, "agreement": like.by_step}),
-            finding=reading("branch agreement", like.by_step, change.step, like.chance),
+            pd.DataFrame({"step": steps, "aligned": like.aligned_by_step, "by position": like.by_step}),
+            finding=reading("branch agreement", like.by_step, change.step, like.aligned, like.chance),
         )
     pairs = {"the text it left": parent, "the branch": branch}
     strength = {name: measures.curve(each, "strength", params) for name, each in pairs.items()}

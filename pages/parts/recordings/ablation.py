@@ -23,13 +23,18 @@ _METHOD = (
     "layers and heads of a second forward, which predicts the tokens."
 )
 _SENTENCE = (
-    "Attention blocked: the share of all attention that went to the positions before. Agreement: the share of new "
-    "tokens equal to the untouched run. Confidence: mean probability of the chosen tokens."
+    "Attention blocked: the share of all attention that went to the positions before. Agreement: the share of tokens "
+    "in common with the untouched text, aligned, so that a shifted text counts as alike; by position, which it does "
+    "not. Confidence: mean probability of the chosen tokens."
 )
+
+ALIGNED = "The share of tokens that both texts have in the same order: the F1 of their longest common subsequence."
 
 _CALLED = {
     "title": "blocked",
     "blocked_share": "attention blocked",
+    "aligned": "agreement",
+    "agreement": "by position",
     "confidence": "mean confidence",
     "text": "what the model wrote",
 }
@@ -99,7 +104,7 @@ def _spec(recording: Recording, blocked: int, params: SinkParams) -> AblateSpec:
 
 def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
     table = pd.concat([pd.DataFrame(job.summary["rows"]).assign(model=source) for source, job in jobs])
-    numbers = table[["model", "title", "blocked_share", "agreement", "confidence", "text"]]
+    numbers = table[["model", "title", "blocked_share", "aligned", "agreement", "confidence", "text"]]
     _bars(table)
     heading(f"Attention to {blocked} position{'s' if blocked > 1 else ''} of every step blocked", _SENTENCE, _METHOD)
     st.dataframe(
@@ -109,7 +114,10 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
         column_config={
             "title": st.column_config.TextColumn(_CALLED["title"]),
             "blocked_share": st.column_config.NumberColumn(_CALLED["blocked_share"], format="percent"),
-            "agreement": st.column_config.ProgressColumn("agreement", min_value=0, max_value=1, format="percent"),
+            "aligned": st.column_config.ProgressColumn(
+                _CALLED["aligned"], min_value=0, max_value=1, format="percent", help=ALIGNED
+            ),
+            "agreement": st.column_config.NumberColumn(_CALLED["agreement"], format="percent"),
             "confidence": st.column_config.NumberColumn(_CALLED["confidence"], format="%.3f"),
             "text": st.column_config.TextColumn(_CALLED["text"], width="large"),
         },
@@ -118,17 +126,21 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int) -> None:
     exhibit_table("Attention blocked, and what it changes", _SENTENCE, exported, "ablation_numbers")
     csv_button(numbers, "ablation")
     for source, job in jobs:
-        heading(f"What {source} wrote", "Shaded tokens differ from the untouched run.", _METHOD)
+        heading(
+            f"What {source} wrote",
+            "Shaded tokens are not in the untouched text, aligned; a line marks tokens left out.",
+            _METHOD,
+        )
         for row in job.summary["rows"]:
             st.caption(f"Blocked: {plain(row['title'])}")
-            tokens.show(tokens.changed_text(row["words"], row["same"]))
+            tokens.show(tokens.changed_text(row["words"], row["same"], missing=row["missing"]))
 
 
 def _bars(table: pd.DataFrame) -> None:
     """What blocking does to the text and to the model's confidence."""
     left, right = st.columns(2, gap="large")
     for column, name, title, sentence, percent in (
-        (left, "agreement", "Agreement with the untouched run", "The share of new tokens that stayed the same.", True),
+        (left, "aligned", "Agreement with the untouched text", ALIGNED, True),
         (right, "confidence", "Confidence", "The mean probability of the tokens chosen.", False),
     ):
         bars = {
@@ -140,7 +152,7 @@ def _bars(table: pd.DataFrame) -> None:
                 title,
                 sentence,
                 _METHOD,
-                outcome_bars(bars, name, percent),
+                outcome_bars(bars, "agreement" if percent else name, percent),
                 f"ablation_{name}",
                 finding=_blocked(table, name, title) if percent else "",
             )
