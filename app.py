@@ -30,7 +30,7 @@ if __name__ == "__main__":
 
     show()
 elif __name__ == "app":
-    from pages.parts import door, moved, plotly_script
+    from pages.parts import guards, moved, plotly_script
 
     routes = [*moved.routes(), *plotly_script.routes()]
-    app = st.App(__file__, lifespan=lifespan, routes=routes, middleware=door.middleware())
+    app = st.App(__file__, lifespan=lifespan, routes=routes, middleware=guards.middleware())

@@ -1,5 +1,11 @@
-// Copies the address of the page as it stands. Where the browser keeps the clipboard from pages, as it does on plain
-// HTTP, the address is shown to be copied by hand.
+// Copies the address of the page as it stands, without the part that is this browser's own. Where the browser keeps the
+// clipboard from pages, as it does on plain HTTP, the address is shown to be copied by hand.
+
+function address() {
+  const here = new URL(location.href);
+  here.pathname = here.pathname.replace(/\/~[\w-]{16}(?=\/|$)/, "");
+  return here.href;
+}
 
 export default function copyLink({ parentElement }) {
   if (parentElement.querySelector("button")) return;
@@ -18,12 +24,12 @@ export default function copyLink({ parentElement }) {
   };
   button.addEventListener("click", async () => {
     try {
-      await navigator.clipboard.writeText(location.href);
+      await navigator.clipboard.writeText(address());
       field.hidden = true;
       say("Copied.");
     } catch {
       field.hidden = false;
-      field.value = location.href;
+      field.value = address();
       field.focus();
       field.select();
       say("Copy it from the field.");

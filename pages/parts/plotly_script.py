@@ -6,16 +6,16 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-import streamlit as st
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pages.parts.private_path import base_path
+
 
 def address() -> str:
     """Where the server has it. Another version has another address, so that browsers may keep it."""
-    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
-    return f"{f'/{base}' if base else ''}/scripts/plotly-{version('plotly')}.js"
+    return f"{base_path()}/scripts/plotly-{version('plotly')}.js"
 
 
 def routes() -> list[Route]:

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine.permissions import GUEST, NOBODY, OWNER, Visitor
-from pages.parts import door
+from pages.parts import door, private_path
 
 
 def who() -> Visitor:
@@ -19,7 +19,9 @@ def who() -> Visitor:
         case "demonstration":
             return GUEST
         case "password":
-            known = door.recognised(st.context.cookies.get(door.cookie_name(st.get_option("server.port")), ""))
+            name = private_path.cookie_name(st.get_option("server.port"))
+            values = private_path.cookie_values(st.context.headers.get_all("cookie"), name)
+            known = next(filter(None, map(door.recognised, values)), None)
             return Visitor(*known) if known else NOBODY
         case _:
             return _logged_in()

@@ -4,7 +4,10 @@ worker that dies under it."""
 import os
 import re
 import signal
+import threading
 import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
@@ -22,15 +25,48 @@ from tests.helpers import server
 pytestmark = pytest.mark.slow
 
 
-def test_the_printed_address_opens_every_page_and_no_other_does(page, tmp_path):
-    with server(tmp_path, token="a-token-for-this-test") as address:
+@contextmanager
+def another_service():
+    """Another service of this machine, at a port of its own: yields its address and the headers that it is sent."""
+    received: list[dict[str, str]] = []
+
+    class Notes(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            received.append({name.lower(): value for name, value in self.headers.items()})
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Notes) as service:
+        thread = threading.Thread(target=service.serve_forever)
+        thread.start()
+        yield f"http://localhost:{service.server_port}", received
+        service.shutdown()
+        thread.join()
+
+
+def test_the_printed_address_opens_every_page_and_no_other_port_is_sent_the_token(page, tmp_path):
+    token = "a-token-for-this-test"
+    with server(tmp_path, token=token) as address, another_service() as (other, received):
         page.goto(f"{address}/sinks")
         expect(page.get_by_text("The access token is missing in this address.")).to_be_visible()
-        page.goto(f"{address}/sinks?token=a-token-for-this-test")
+        page.goto(f"{address}/sinks?token={token}")
         expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
-        assert "token" not in page.url
-        page.goto(f"{address}/denoise")
+        assert re.fullmatch(rf"{address}/~[\w-]{{16}}/sinks", page.url)
+        page.goto(f"{address}/denoise?x=1")
         expect(page.get_by_role("button", name="Record", exact=True)).to_be_visible()
+        assert any(token in cookie["value"] for cookie in page.context.cookies())
+        for path in ("/", "/denoise", "/_stcore/stream", "/media/a.png"):
+            page.goto(f"{other}{path}")
+        opened = page.evaluate(
+            "address => new Promise(end => { const socket = new WebSocket(address, ['streamlit']);"
+            "socket.onopen = () => end(true); socket.onerror = () => end(false); })",
+            f"{address.replace('http', 'ws')}/_stcore/stream",
+        )
+        assert len(received) >= 4 and not opened
+        assert token not in str(received) and "/~" not in str(received)
 
 
 def test_passwords_let_in_those_who_look_and_those_who_run(page, tmp_path):

@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.engine import demonstration as demonstration_bounds
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
-from pages.parts import door
+from pages.parts import door, guards
 from pages.parts.session import engine
 from tests.helpers import ROOT
 from tests.ui.helpers import app, texts
@@ -114,8 +114,8 @@ def test_a_token_is_branched_within_the_bounds_and_refused_before_the_click_beyo
 
 
 def test_files_are_refused_at_the_door_and_a_demonstration_may_stand_open(demonstration):
-    guard = door.Uploads(inside, log_in=False)
+    guard = guards.Uploads(inside, log_in=False)
     assert ask(guard, "/_stcore/upload_file/a/b", method="PUT", body=b"x" * 9)[0] == 403
     assert ask(guard, "/study")[2] == b"inside"
     assert door.why_closed("0.0.0.0") == ""
-    assert door.Uploads in [layer.cls for layer in door.middleware()]
+    assert guards.Uploads in [layer.cls for layer in guards.middleware()]

@@ -42,8 +42,8 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
 def test_the_address_of_a_page_that_is_no_more_leads_to_the_first_one():
     server = TestClient(Starlette(routes=moved.routes()), follow_redirects=False)
     answer = server.get("/overview?source=bundled-ar")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/?source=bundled-ar")
-    assert server.get("/overview").headers["location"] == "/"
+    assert (answer.status_code, answer.headers["location"]) == (307, "./?source=bundled-ar")
+    assert server.get("/overview").headers["location"] == "./"
 
 
 def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off():
