@@ -11,8 +11,11 @@ import numpy as np
 import torch
 
 from analysis.models.loaded import LoadedModel
-from cache.keys import code_version, content_key
+from cache.code import code_version
+from cache.keys import content_key
 from cache.stores import Stores
+
+_COMPUTED_BY = ("analysis.calibration.runners", "analysis.models.resident", "analysis.models.streaming")
 
 
 class KnownMass:
@@ -63,5 +66,5 @@ def _key(model: LoadedModel, batches: Sequence[torch.Tensor]) -> str:
         device=model.device.type,
         shapes=[list(tokens.shape) for tokens in batches],
         text=digest.hexdigest(),
-        code=code_version(),
+        code=code_version(*_COMPUTED_BY),
     )

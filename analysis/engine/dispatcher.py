@@ -23,7 +23,7 @@ from analysis.engine.records import JobRecord, retire
 from analysis.engine.transfer import add_piece, unload, wire_limit
 from analysis.engine.worker import MARK, Order, reason, request_cancel, request_pieces, request_stop, run_job
 from analysis.errors import UserError
-from cache.keys import code_version
+from cache.code import code_version
 
 CANCEL_GRACE = 6.0  # seconds a cancelled job gets to stop by itself before its worker is killed
 LOST_GRACE = 5.0  # seconds after which a job whose worker is gone is given up, if dask says nothing

@@ -23,12 +23,12 @@ from analysis.engine.studies import Part, Studies
 from analysis.engine.sweeps import Point, Sweeps
 from analysis.engine.uploads import opened_recording
 from analysis.errors import UserError
-from analysis.jobs import JOBS, known_key
+from analysis.jobs import JOBS, code_of, known_key
 from analysis.models.checkpoint import CONFIG_FILE
 from analysis.pruned.masks_file import only_masks
 from analysis.specs import Spec, SweepSpec, sentence
 from cache import environment
-from cache.keys import code_version, imported_key
+from cache.keys import imported_key
 from cache.opening import StoreError
 from cache.presence import Presence
 from cache.store import Result, Store
@@ -147,7 +147,7 @@ class Engine:
             spec=spec.model_dump(mode="json"),
             created=time.time(),
             owner=self._owner,
-            code=code_version(),
+            code=code_of(kind),
             visitors=self.gate.names if parent is None else parent.visitors,
         )
         return self._enter(record, spec, asker, granted=parent is not None)
@@ -167,7 +167,7 @@ class Engine:
             spec=record.spec,
             created=time.time(),
             owner=self._owner,
-            code=code_version(),
+            code=code_of(record.kind),
             visitors=tuple(dict.fromkeys((*record.visitors, *self.gate.names))) if parent is None else record.visitors,
             shared=record.shared,
         )

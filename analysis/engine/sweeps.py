@@ -11,7 +11,7 @@ from typing import Literal
 
 from analysis.engine.planned import LOOKAHEAD, Planner, children, ended_well, why_ended
 from analysis.engine.records import JobRecord
-from analysis.jobs import SweepSummary, known_key
+from analysis.jobs import SweepSummary, code_of, known_key
 from analysis.jobs.pruning import folder_name
 from analysis.models.checkpoint import CONFIG_FILE, find, fingerprint
 from analysis.pruned.masks_file import MASK_FILE
@@ -27,7 +27,7 @@ from analysis.specs import (
     grid,
     point_name,
 )
-from cache.keys import code_version, content_key
+from cache.keys import content_key
 
 PointState = Literal["waiting", "under way", "done", "failed"]
 
@@ -227,7 +227,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
             (kind, json.dumps(job.spec, sort_keys=True)): job
             for kind, jobs in kinds.items()
             for job in reversed(jobs)
-            if job.state == "done" and job.code == code_version() and ended_well(job)
+            if job.state == "done" and job.code == code_of(job.kind) and ended_well(job)
         }
 
         def find_job(kind: str, spec: EvaluateSpec | FootprintSpec) -> JobRecord | None:

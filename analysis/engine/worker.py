@@ -25,7 +25,8 @@ from analysis.jobs.unchanged import unchanged_models
 from analysis.machine import heap, threads
 from analysis.models.resident import beside, is_resident, resident_spec
 from analysis.specs import JobSpec, Spec
-from cache.keys import code_version, content_key
+from cache.code import code_version
+from cache.keys import content_key
 from cache.stores import Stores
 
 TOPIC = "sinkscope-progress"

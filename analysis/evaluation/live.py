@@ -20,7 +20,8 @@ from analysis.models.devices import pick_device
 from analysis.models.loaded import LoadedModel
 from analysis.specs import ModelSpec
 from analysis.specs.evaluation import WINDOW
-from cache.keys import code_version, content_key
+from cache.code import code_version
+from cache.keys import content_key
 from cache.responses import Responses
 
 
@@ -199,7 +200,7 @@ def _keys(seat: Seat, settings: Settings, documents: Sequence[TaskItem]) -> dict
     text asked.
     """
     given = asdict(settings)
-    device, code = pick_device(seat.spec.device), code_version()
+    device, code = pick_device(seat.spec.device), code_version(__name__, "analysis.models.resident")
     return {
         document.key: content_key(
             kind="answer",

@@ -78,6 +78,7 @@ from analysis.specs import (
     SweepSpec,
     UnloadSpec,
 )
+from cache.code import code_version
 
 __all__ = [
     "JOBS",
@@ -95,6 +96,7 @@ __all__ = [
     "SuggestPartial",
     "SuggestSummary",
     "SweepSummary",
+    "code_of",
     "known_key",
     "result_key",
 ]
@@ -121,6 +123,11 @@ class Job(Generic[SpecType, Summary]):
     short: bool = False
     is_short: Callable[[SpecType], bool] | None = None
     lasting: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a result could not be found again: its key holds the name of the function."""
+        if self.stored and self.run is not None and self.run.__name__ != self.name:
+            raise ValueError(f"The job '{self.name}' is stored, so its function is called '{self.name}' as well.")
 
 
 JOBS: Registry[Job[Any, Any]] = Registry(
@@ -187,7 +194,14 @@ JOBS: Registry[Job[Any, Any]] = Registry(
 
 def known_key(kind: str, spec: Spec) -> str | None:
     """The result's name before running, where the model is on this disk. Raises UserError for a bad source."""
-    if not JOBS[kind].stored or not isinstance(spec, JobSpec):
+    job = JOBS[kind]
+    if not job.stored or job.run is None or not isinstance(spec, JobSpec):
         return None
     checkpoint = find(spec.model.source, spec.model.paradigm)
-    return result_key(kind, spec, fingerprint(checkpoint)) if checkpoint else None
+    return result_key(job.run, spec, fingerprint(checkpoint)) if checkpoint else None
+
+
+def code_of(kind: str) -> str:
+    """The version of the code that computes what a job of this kind finds; of all jobs for one that asks for others."""
+    run = JOBS[kind].run
+    return code_version(*sorted({job.run.__module__ for job in JOBS.values() if job.run and run in (None, job.run)}))

@@ -53,7 +53,7 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
         "architecture": model.architecture.name,
         "fingerprint": model.fingerprint,
     }
-    return Outcome(summary, None, result_key("ablate_set", spec, model.fingerprint))
+    return Outcome(summary, None, result_key(ablate_set, spec, model.fingerprint))
 
 
 def _tell(context: Context, done: list[list[dict[str, Any]]], prompts: int, layers: range) -> None:

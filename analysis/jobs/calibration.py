@@ -78,7 +78,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment(),
     )
-    key = result_key("calibrate", spec, model.fingerprint)
+    key = result_key(calibrate, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     probes = None
     if collection.grouping == "bins":
@@ -131,7 +131,7 @@ def _part(part: stored.Part, spec: SeedFloorSpec | HeldoutSpec, context: Context
         raise UserError(collection.notes[-1])
     noised = prepared.texts.heldout if part == "heldout" else prepared.texts.other
     info = stored.PartInfo(part=part, spec=CalibrateSpec(**dict(spec)), fingerprint=prepared.model.fingerprint)
-    key = result_key(part, spec, prepared.model.fingerprint)
+    key = result_key(seed_floor if part == "seed_floor" else heldout, spec, prepared.model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     room = 2 * len(info.model_dump_json()) + 1024  # its text is quoted once more in the file's header
     try:

@@ -20,7 +20,8 @@ from analysis.models.checkpoint import Checkpoint, find, fingerprint
 from analysis.models.resident import free_memory, loaded, resident_model
 from analysis.pruned.report_file import read_report
 from analysis.specs import EvaluateSpec, ModelSpec, either
-from cache.keys import code_version, content_key
+from cache.code import code_version
+from cache.keys import content_key
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -70,7 +71,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         items=[document.key for benchmark in benchmarks for document in benchmark.documents],
         precision=[[pick_device(model.device), model.dtype] for model in spec.models],
         runs=[asdict(run) for run in runs],
-        code=code_version(),
+        code=code_version(__name__),
     )
     models = _Models(spec.models, opened, prints, context)
     seats = [

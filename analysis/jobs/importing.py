@@ -12,7 +12,8 @@ from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome
 from analysis.jobs.summaries import ImportSummary
 from analysis.specs import ImportSpec
-from cache.keys import code_version, content_key
+from cache.code import code_version
+from cache.keys import content_key
 
 
 def import_results(spec: ImportSpec, context: Context) -> Outcome[ImportSummary]:
@@ -36,6 +37,6 @@ def import_results(spec: ImportSpec, context: Context) -> Outcome[ImportSummary]
     importing.write(results, path)
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    key = content_key(kind="import", content=content, code=code_version())
+    key = content_key(kind="import", content=content, code=code_version(__name__))
     sources = [model.source for model in results.models]
     return Outcome(cast(ImportSummary, {**summary(results), "key": key, "sources": sources}), path, key)

@@ -46,7 +46,7 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
     layout = _layout(model, spec.prompt_length, spec.block_length, spec.open_from)
     model.predict(torch.tensor([spec.tokens], dtype=torch.long), observer, layout=layout)
     assert observer.map is not None
-    key = result_key("attention_map", spec, model.fingerprint)
+    key = result_key(attention_map, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     save_file({"map": observer.map.numpy()}, path)
     return Outcome({"positions": len(spec.tokens), "fingerprint": model.fingerprint}, path, key)
@@ -88,7 +88,7 @@ def alternatives(spec: AlternativesSpec, context: Context) -> Outcome[Alternativ
         ],
         "fingerprint": model.fingerprint,
     }
-    return Outcome(summary, None, result_key("alternatives", spec, model.fingerprint))
+    return Outcome(summary, None, result_key(alternatives, spec, model.fingerprint))
 
 
 def _check_tokens(tokens: Sequence[int], vocabulary: int) -> None:
@@ -126,7 +126,7 @@ def geometry(spec: GeometrySpec, context: Context) -> Outcome[GeometrySummary]:
     if drawn:
         arrays |= {f"random_{name}": np.stack([row[name] for row in drawn]) for name in drawn[0]}
     context.progress("measuring geometry", total, total)
-    key = result_key("geometry", spec, model.fingerprint)
+    key = result_key(geometry, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     save_file(arrays, path)
     return Outcome({"steps": len(spec.inputs), "seeds": seeds, "fingerprint": model.fingerprint}, path, key)
@@ -160,7 +160,7 @@ def lens(spec: LensSpec, context: Context) -> Outcome[LensSummary]:
         "hits": (best.indices == final).tolist(),
         "fingerprint": model.fingerprint,
     }
-    return Outcome(summary, None, result_key("lens", spec, model.fingerprint))
+    return Outcome(summary, None, result_key(lens, spec, model.fingerprint))
 
 
 def _layout(
@@ -211,4 +211,4 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
         row["words"], row["text"] = [names[token] for token in tokens], written(model, tokens, ends)
     context.progress("done", total, total)
     summary: AblateSummary = {"rows": rows, "architecture": model.architecture.name, "fingerprint": model.fingerprint}
-    return Outcome(summary, None, result_key("ablate", spec, model.fingerprint))
+    return Outcome(summary, None, result_key(ablate, spec, model.fingerprint))

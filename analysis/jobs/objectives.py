@@ -176,7 +176,7 @@ def _left_by(
     """The file that a job leaves, which has its function's name: from the results where it is there, else made here
     once.
     """
-    key = result_key(run.__name__, spec, content)
+    key = result_key(run, spec, content)
     stored = context.stores.results.result(key)
     if stored is not None and stored.file is not None:
         return stored.file

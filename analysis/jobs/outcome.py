@@ -1,13 +1,14 @@
 """What a job returns, and the name of a result by everything it depends on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from analysis.models.registry import entry
 from analysis.specs import JobSpec
-from cache.keys import code_version, content_key
+from cache.code import code_version
+from cache.keys import content_key
 
 Summary = TypeVar("Summary", bound=Mapping[str, object])
 
@@ -24,18 +25,21 @@ class Outcome(Generic[Summary]):
     folder: Path | None = None
 
 
-def result_key(kind: str, spec: JobSpec, model_fingerprint: str) -> str:
-    """The name of a job's result: everything it depends on. The model counts by its content, not by where it lies."""
+def result_key(run: Callable[..., object], spec: JobSpec, model_fingerprint: str) -> str:
+    """The name of a job's result: everything it depends on. The model counts by its content, not by where it lies.
+
+    run: the job's function, which has the name of its row, and whose module is the code that computes the result.
+    """
     parameters = spec.model_dump(mode="json")
     model = parameters.pop("model")
     known = entry(model["source"])
     return content_key(
-        kind=kind,
+        kind=run.__name__,
         fingerprint=model_fingerprint,
         device=model["device"],
         dtype=model["dtype"],
         paradigm=model["paradigm"],
         instruct=known.instruct if known else None,
         parameters=parameters,
-        code=code_version(),
+        code=code_version(run.__module__),
     )

@@ -33,7 +33,7 @@ def prune(spec: PruneSpec, context: Context) -> Outcome[PruneSummary]:
     out = Path(spec.out) if spec.out else context.folder / folder_name(spec)
     report = run(model, spec, context, out=out, stored=_stored_statistics(spec, model.fingerprint, context))
     summary: PruneSummary = {"fingerprint": model.fingerprint, "report": report}
-    return Outcome(summary, key=result_key("prune", spec, model.fingerprint), folder=out)
+    return Outcome(summary, key=result_key(prune, spec, model.fingerprint), folder=out)
 
 
 def _stored_statistics(spec: PruneSpec, fingerprint: str, context: Context) -> Path | None:
@@ -41,7 +41,7 @@ def _stored_statistics(spec: PruneSpec, fingerprint: str, context: Context) -> P
     statistics_spec = DenseStatisticsSpec.of(spec)
     if statistics_spec is None:
         return None
-    result = context.stores.results.result(result_key("dense_statistics", statistics_spec, fingerprint))
+    result = context.stores.results.result(result_key(dense_statistics, statistics_spec, fingerprint))
     return None if result is None else result.file
 
 
@@ -57,7 +57,7 @@ def dense_statistics(spec: DenseStatisticsSpec, context: Context) -> Outcome[Den
         "bytes": path.stat().st_size,
         "phases": told["phases"],
     }
-    return Outcome(summary, path, result_key("dense_statistics", spec, model.fingerprint))
+    return Outcome(summary, path, result_key(dense_statistics, spec, model.fingerprint))
 
 
 def folder_name(spec: PruneSpec) -> str:
@@ -71,7 +71,7 @@ def estimate(spec: EstimateSpec, context: Context) -> Outcome[EstimateSummary]:
     from analysis.pruning.estimate import estimate as measure
 
     summary = cast(EstimateSummary, {"fingerprint": model.fingerprint, **measure(model, spec, context)})
-    return Outcome(summary, key=result_key("estimate", spec, model.fingerprint))
+    return Outcome(summary, key=result_key(estimate, spec, model.fingerprint))
 
 
 def footprint(spec: FootprintSpec, context: Context) -> Outcome[FootprintSummary]:
@@ -86,7 +86,7 @@ def footprint(spec: FootprintSpec, context: Context) -> Outcome[FootprintSummary
     params = FootprintParams(**spec.model_dump(include=set(FootprintParams.model_fields)))
     measured = measure(spec.model, pruned, params, lambda done, total: context.progress("timing forwards", done, total))
     dense = find(spec.model.source, spec.model.paradigm)
-    key = result_key("footprint", spec, fingerprint(dense)) if dense is not None else None
+    key = result_key(footprint, spec, fingerprint(dense)) if dense is not None else None
     return Outcome({"footprint": measured.model_dump(mode="json")}, key=key)
 
 

@@ -96,7 +96,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         environment=environment(),
     )
     recording_set = RecordingSet(info, arrays.stacked(len(seeds), max(steps), model.geometry.layers + 1))
-    key = result_key("record_set", spec, model.fingerprint)
+    key = result_key(record_set, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     set_file.save(recording_set, path)
     return Outcome(_summary(spec, info, sum(steps), plan.rows, path.stat().st_size), path, key)

@@ -1,7 +1,7 @@
 """Recording: a denoised prompt, or one observed forward over each of given inputs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -140,7 +140,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     )
     info = recording.info
     context.progress("saving", planned, planned)
-    key = result_key("record", spec, model.fingerprint)
+    key = result_key(record, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     save(recording, path)
     summary: RecordSummary = {
@@ -243,7 +243,7 @@ def reference(spec: ReferenceSpec, context: Context) -> Outcome[ReplaySummary]:
     inputs = [np.array(row, np.int64) for row in spec.inputs]
     states = [np.array(row, np.int8) for row in spec.states] or _mask_states(inputs, model, spec.prompt_length)
     return _replay(
-        "reference",
+        reference,
         spec,
         model,
         drawn,
@@ -276,7 +276,7 @@ def noise(spec: NoiseSpec, context: Context) -> Outcome[ReplaySummary]:
     ]
     states = _mask_states(inputs, model, spec.prompt_length)
     replay = Replay(inputs="noised", weights="own")
-    return _replay("noise", spec, model, model, inputs, states, [], tokens, replay, context)
+    return _replay(noise, spec, model, model, inputs, states, [], tokens, replay, context)
 
 
 def _mask_states(inputs: list[np.ndarray], model: "LoadedModel", prompt_length: int) -> list[np.ndarray]:
@@ -291,7 +291,7 @@ def _mask_states(inputs: list[np.ndarray], model: "LoadedModel", prompt_length: 
 
 
 def _replay(
-    kind: str,
+    run: Callable[..., object],
     spec: ReferenceSpec | NoiseSpec,
     model: "LoadedModel",
     network: "LoadedModel",
@@ -354,7 +354,7 @@ def _replay(
         seed=spec.seed,
         unknown_tokens=0,
     )
-    key = result_key(kind, spec, model.fingerprint)
+    key = result_key(run, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     save(recording, path)
     return Outcome({"steps": recording.steps, "fingerprint": model.fingerprint, "seed": spec.seed}, path, key)

@@ -18,7 +18,8 @@ from analysis.jobs.outcome import Outcome
 from analysis.jobs.summaries import Judged, Searched, SuggestSummary, Trial
 from analysis.models.checkpoint import fingerprint
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
-from cache.keys import code_version, content_key
+from cache.code import code_version
+from cache.keys import content_key
 from cache.responses import Responses
 
 
@@ -56,7 +57,7 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
         device=spec.model.device,
         dtype=spec.model.dtype,
         question=spec.question(),
-        code=code_version(),
+        code=code_version(__name__),
     )
     rows: list[Trial] = []
     findings: Searched = {"searched": [], "importance": {}, "notes": [], "comparison": None}

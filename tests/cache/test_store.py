@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from cache.disk import PlainDisk, RefusedRow
-from cache.keys import code_version, content_key, files_digest, files_that_run
+from cache.keys import content_key
 from cache.store import Store
-from tests.test_walls import imports
 
 SPRUNG: list[str] = []
 
@@ -194,56 +193,6 @@ def test_keys_follow_content_whatever_the_order():
     assert content_key(a=1) != content_key(b=1)
     with pytest.raises(ValueError, match="JSON compliant"):
         content_key(a=float("nan"))
-    assert len(code_version()) == 16
-
-
-def modules_run_by(start: str) -> set[str]:
-    """Modules of the package that a module imports, inside functions too, and those that they import."""
-    root = Path(__file__).parents[2]
-    seen, left = set(), {start}
-    while left:
-        name = left.pop()
-        path = root / name.replace(".", "/")
-        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if name in seen or not file.is_file():
-            continue
-        seen.add(name)
-        left |= {one for one in imports(file) if one.startswith("analysis")}
-        left.add(name.rpartition(".")[0] or name)
-    return seen
-
-
-def test_every_module_that_a_job_runs_is_part_of_the_code_version():
-    root = Path(__file__).parents[2] / "analysis"
-    hashed = {path.relative_to(root.parent).with_suffix("").as_posix() for path in files_that_run(root)}
-    hashed = {name.removesuffix("/__init__").replace("/", ".") for name in hashed}
-    run = modules_run_by("analysis.jobs") | modules_run_by("analysis.engine.worker")
-    assert {"analysis.bundled.grammar", "analysis.bundled.world", "analysis.jobs.pruning"} <= run
-    assert run - hashed == set()
-
-
-def test_the_code_version_changes_with_the_grammar_the_items_and_the_names(tmp_path):
-    root = Path(__file__).parents[2] / "analysis"
-    for path in files_that_run(root):
-        copy = tmp_path / path.relative_to(root)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-
-    def version():
-        return files_digest(tmp_path, files_that_run(tmp_path))
-
-    versions = [version()]
-    assert versions[0] == code_version()
-    for changed in ("bundled/grammar.py", "evaluation/bundled/story_test.jsonl", "evaluation/bundled/story.yaml"):
-        with (tmp_path / changed).open("a") as file:
-            file.write("\n")
-        versions.append(version())
-    (tmp_path / "bundled" / "grammar.py").rename(tmp_path / "bundled" / "grammars.py")
-    versions.append(version())
-    (tmp_path / "figures").mkdir(exist_ok=True)
-    (tmp_path / "figures" / "style.py").write_text("BLUE = 1")
-    assert version() == versions[-1]
-    assert len(set(versions)) == len(versions)
 
 
 def test_a_folder_can_be_thinned_to_some_files_under_another_name(store):

@@ -46,7 +46,7 @@ def count(spec: CountSpec, context: Context) -> Outcome[CountSummary]:
     file = context.folder / "counts.json"
     file.write_text(json.dumps(counts))
     summary: CountSummary = {"tokens": counts[-1], "counted_before": known is not None}
-    return Outcome(summary, file, result_key("count", spec, model.fingerprint))
+    return Outcome(summary, file, result_key(count, spec, model.fingerprint))
 
 
 ROW = Job("count", "Count tokens", count, CountSpec, CountSummary, CountPartial)

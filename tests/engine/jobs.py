@@ -60,7 +60,7 @@ def paced(spec: PacedSpec, context: Any) -> Outcome:
         context.log(f"step {step} is done")
         whole.write_text("x")
     _write(spec.journal, f"end {spec.tag}")
-    key = result_key("paced", spec, fingerprint(there(find(spec.model.source))))
+    key = result_key(paced, spec, fingerprint(there(find(spec.model.source))))
     file = context.folder / "answer"
     file.write_text(spec.tag)
     return Outcome({"reused": reused, "pid": os.getpid(), "shared": context.shared}, file, key)
@@ -127,7 +127,7 @@ def leaves_folder(spec: OneSpec, context: Any) -> Outcome:
     made = context.folder / f"model-{spec.tag}"
     (made / "inner").mkdir(parents=True)
     (made / "inner" / "weights").write_bytes(b"w" * int(1000 + spec.seconds))
-    key = result_key("leaves_folder", spec, fingerprint(there(find(spec.model.source))))
+    key = result_key(leaves_folder, spec, fingerprint(there(find(spec.model.source))))
     return Outcome({"tag": spec.tag}, None, key, made)
 
 
