@@ -20,7 +20,7 @@ from cache.salvage import back_up, backed_up
 BACKUP = "runs-backup.jsonl"  # of jobs, names and places of folders, for a database that is damaged beyond reading
 RESULTS_LIMIT = 20 * 2**30  # bytes
 SCRATCH_DAYS = 7  # how long finished phases of a job that did not end are kept after their last use
-_JOB, _LIVE, _FOLDER, _LABEL = "job:", "live:", FOLDER_ROW, "label:"
+_JOB, _LIVE, _FOLDER, _LABEL, _NAME = "job:", "live:", FOLDER_ROW, "label:", "name:"
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class Store:
         return {name: text for name in self._names("") if (text := self._lasting(name))}
 
     def _lasting(self, name: str) -> str:
-        """A row that nothing could make again: a job, a label, where a folder lies. Else nothing."""
-        if not name.startswith((_JOB, _FOLDER, _LABEL)):
+        """A row that nothing could make again: a job, a label, a name, where a folder lies. Else nothing."""
+        if not name.startswith((_JOB, _FOLDER, _LABEL, _NAME)):
             return ""
         try:
             text = self._runs.get(name)
@@ -299,8 +299,18 @@ class Store:
         return {run_id: label for run_id, label in labels.items() if label is not None}
 
     def delete_label(self, run_id: str) -> None:
-        """Forgets what was said of a run."""
+        """Forgets what was said of a run, and its name."""
         self._runs.delete(_LABEL + run_id)
+        self._runs.delete(_NAME + run_id)
+
+    def save_name(self, run_id: str, name: dict[str, Any]) -> None:
+        """Keeps the name that a run was given by itself, replacing what was there."""
+        self._runs.set(_NAME + run_id, json.dumps(name))
+
+    def names(self) -> dict[str, dict[str, Any]]:
+        """The names that runs were given by themselves, by their ids."""
+        names = {run_id: self._run(_NAME + run_id) for run_id in self._names(_NAME)}
+        return {run_id: name for run_id, name in names.items() if name is not None}
 
     def remove_old_scratch(self) -> None:
         """Removes finished phases that nobody has come back to for SCRATCH_DAYS."""

@@ -1,10 +1,9 @@
 """What two pruned models keep and remove: where their masks differ, beside chance, and what happens to the sinks."""
 
-from pathlib import Path
-
 import pandas as pd
 import streamlit as st
 
+from analysis.engine.runs import Run
 from analysis.figures import masks as figures
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison
@@ -16,10 +15,9 @@ from pages.parts.masks.experts import experts_view
 from pages.parts.masks.heads import heads_view
 from pages.parts.masks.kept_sinks import attention_to_sinks
 from pages.parts.masks.projections import projections_view
-from pages.parts.masks.pruned_models import Pruned
+from pages.parts.masks.pruned_models import Pruned, known_pruned
 from pages.parts.masks.several import several_runs
 from pages.parts.masks.shown_measures import OURS, choose_measure, formula, table_of
-from pages.parts.session import engine
 from pages.parts.side import plots_and_controls
 
 VIEWS = ("Heads", "Projections", "Depth", "Attention to sinks", "Several runs")
@@ -30,7 +28,7 @@ def main() -> None:
     """Draws the page."""
     st.title("Masks")
     start_exhibits()
-    known = engine().pruned_models(masks_alone=True)
+    known = known_pruned()
     pair = two_runs(known)
     if pair is None:
         how_to_prune(known)
@@ -38,7 +36,7 @@ def main() -> None:
     _page(*pair, known)
 
 
-def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
+def _page(first: Pruned, second: Pruned, known: dict[str, Run]) -> None:
     comparison = compared_if_alike(first, second)
     if comparison is None:
         return
@@ -48,16 +46,16 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
     with plots:
         view = _view(first, second, known, comparison, floor)
         _numbers(comparison, floor)
-    settings = {pruned.name: {"pruned": pruned.run.title, **pruned.run.settings} for pruned in (first, second)}
+    settings = {pruned.label: {"pruned": pruned.run.title, **pruned.run.settings} for pruned in (first, second)}
     export_button(
         f"SinkScope: masks, {view.lower()}",
-        {"first": first.name, "second": second.name, **settings},
+        {"first": first.label, "second": second.label, **settings},
         f"{first.label} {second.label}",
     )
 
 
 def _view(
-    first: Pruned, second: Pruned, known: dict[str, Path], comparison: Comparison, floor: Comparison | None
+    first: Pruned, second: Pruned, known: dict[str, Run], comparison: Comparison, floor: Comparison | None
 ) -> str:
     """Draws the view that is chosen; its name."""
     views = (VIEWS[0], EXPERTS, *VIEWS[1:]) if comparison.experts else VIEWS

@@ -17,7 +17,9 @@ from analysis.engine.records import JobRecord
 from analysis.engine.storage import remove
 from analysis.engine.sweeps import whole_key
 from analysis.errors import UserError
-from analysis.pruned.naming import run_names
+from analysis.models.checkpoint import CONFIG_FILE
+from analysis.pruned.masks_file import only_masks
+from analysis.pruned.naming import run_name, run_names
 from analysis.pruned.report_file import Report, load_report
 
 Kind = Literal["dense", "pruned", "imported"]
@@ -84,20 +86,31 @@ class Run:
     def runs(self) -> bool:
         """Whether it can be run: a sweep drops the weights of what it has scored, and keeps masks and reports. An
         imported model is somewhere else."""
-        dropped = self.record is not None and self.record.summary.get("dropped")
-        return self.kind != "imported" and not dropped
+        if self.record is not None:
+            return self.kind != "imported" and not self.record.summary.get("dropped")
+        return self.folder is None or not only_masks(self.folder)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether it is a pruned model whose masks can be looked at."""
+        return self.folder is not None and (self.folder / CONFIG_FILE).is_file()
 
 
 def known_runs(engine: Engine) -> list[Run]:
-    """Every run, newest first: pruned models, dense ones that were evaluated, and what was imported."""
+    """Return every run, newest first: pruned models, dense ones that were evaluated, and what was imported.
+
+    A run keeps the name under which it was first listed, whatever is pruned after it.
+    """
     evaluations = _evaluations(engine)
     pruned = _pruned(engine)
     runs = [*pruned, *_dense(evaluations, {_place(run.source) for run in pruned}), *_imported(engine)]
     labels = {run_id: _label(fields) for run_id, fields in engine.store.labels().items()}
+    names = _kept_names(engine, runs, {label.name for label in labels.values()})
     whole = [
         Run(
             **{
                 **vars(run),
+                "automatic": names[run.id],
                 "evaluations": run.evaluations or tuple(evaluations.get(_scored_place(engine, run), ())),
                 "label": labels.get(run.id, _NO_LABEL),
             }
@@ -105,6 +118,25 @@ def known_runs(engine: Engine) -> list[Run]:
         for run in runs
     ]
     return sorted(whole, key=lambda run: run.created, reverse=True)
+
+
+def _kept_names(engine: Engine, runs: Sequence[Run], given: set[str]) -> dict[str, str]:
+    """Return the automatic names by id: as kept, else as made now and kept from here on. given: names by visitors."""
+    kept = engine.store.names()
+    taken = given | {str(row.get("name")) for row in kept.values()}
+    names: dict[str, str] = {}
+    for run in sorted(runs, key=lambda run: run.created):
+        row = kept.get(run.id, {})
+        made_of = run_name(run.parameters) if run.parameters else run.automatic
+        # A folder that no job has made can hold another pruning by now.
+        if isinstance(row.get("name"), str) and (run.record is not None or row.get("made_of") == made_of):
+            names[run.id] = row["name"]
+            continue
+        name = run.automatic if run.automatic not in taken else f"{run.automatic} · {run.id[:4]}"
+        names[run.id] = name if name not in taken else f"{run.automatic} · {run.id}"
+        taken.add(names[run.id])
+        engine.store.save_name(run.id, {"name": names[run.id], "made_of": made_of})
+    return names
 
 
 def _pruned(engine: Engine) -> list[Run]:
@@ -116,7 +148,7 @@ def _pruned(engine: Engine) -> list[Run]:
             fields = {"id": record.id, "record": record, "folder": result.folder, "parameters": record.spec}
             fields |= {"report": record.summary.get("report"), "created": record.created}
             pruned_models.setdefault(_place(result.folder), fields)
-    for folder in engine.pruned_models().values():
+    for folder in engine.pruned_models(masks_alone=True).values():
         if _place(folder) not in pruned_models:
             report = load_report(folder)
             fields = {"id": _made_id(_place(folder)), "folder": folder, "report": report}
@@ -158,19 +190,18 @@ def _imported(engine: Engine) -> list[Run]:
         if engine.has_result(record):
             for number in range(len(record.summary["models"])):
                 numbered.setdefault(_made_id(f"import {record.key} {number}"), (record, number))
-    names = [f"{record.summary['models'][number].replace(',', ' ')} imported" for record, number in numbered.values()]
     return [
         Run(
             run_id,
             "imported",
-            automatic=name if names.count(name) == 1 else f"{name} · {run_id[:4]}",
+            automatic=f"{record.summary['models'][number].replace(',', ' ')} imported",
             source=record.summary["sources"][number],
             model=record.summary["sources"][number],
             created=record.created,
             record=record,
             evaluations=(Scored(record, number),),
         )
-        for (run_id, (record, number)), name in zip(numbered.items(), names, strict=True)
+        for run_id, (record, number) in numbered.items()
     ]
 
 

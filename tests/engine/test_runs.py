@@ -72,6 +72,36 @@ def test_folders_that_no_job_left_are_runs_too(engine):
     assert known_runs(engine)[0].name == "Magnitude · 25 %"
 
 
+def test_a_run_keeps_its_name_whatever_is_pruned_or_removed_after_it(engine, pruned):
+    def prune(key, **changes):
+        folder = engine.store.incoming / key / "pruned"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        return finished(engine, PruneSpec(method="wanda-noised", **changes), key * 8, {"report": {}}, folder)
+
+    before = {run.id: run.name for run in known_runs(engine)}
+    other = prune("a", calibration={"samples": 16})
+    again = prune("b")
+    names = {run.id: run.name for run in known_runs(engine)}
+    assert {run_id: names[run_id] for run_id in before} == before
+    assert names[other.id] == f"{run_name(other.spec)} · samples 16" and len(set(names.values())) == 4
+    remove_run(engine, next(run for run in known_runs(engine) if run.id == pruned[0].id))
+    assert {run.id: run.name for run in known_runs(engine)} == {k: v for k, v in names.items() if k != pruned[0].id}
+    assert names[again.id].startswith(run_name(again.spec))
+
+
+def test_names_given_by_visitors_are_no_automatic_ones_of_others(engine, pruned):
+    (name,) = {run.name for run in known_runs(engine) if run.id == pruned[1].id}
+    remove_run(engine, next(run for run in known_runs(engine) if run.id == pruned[1].id))
+    save_label(engine, known_runs(engine)[0], Label(name=name))
+    folder = engine.models_folder / "later"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    write_report(folder, pruned_run(method="sink-wanda"))
+    names = [run.name for run in known_runs(engine)]
+    assert names.count(name) == 1 and len(set(names)) == 2
+
+
 def row(value, n=100):
     return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": n}
 

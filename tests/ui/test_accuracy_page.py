@@ -31,12 +31,12 @@ def pruned():
 def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned):
     assert all(job.state == "done" for job in pruned), [job.reason for job in pruned]
     test = app(PAGE)
-    names = [run_name(job.spec) for job in pruned]
+    names, ids = [run_name(job.spec) for job in pruned], [job.id for job in pruned]
     box = test.multiselect(key="accuracy_runs")
     assert set(box.options) == set(names)
-    assert set(box.value) == {names[0], names[2]}  # the newest of each method
-    box.set_value(names[1:]).run()
-    assert test.multiselect(key="accuracy_runs").value == names[1:]  # also after the run that it causes
+    assert set(box.value) == {ids[0], ids[2]}  # the newest of each method
+    box.set_value(ids[1:]).run()
+    assert test.multiselect(key="accuracy_runs").value == ids[1:]  # also after the run that it causes
     test.multiselect(key="accuracy_tasks").set_value(["bundled_agreement"])
     test.number_input(key="accuracy_limit").set_value(6).run()
     test.button(key="compare_accuracy").click().run()
@@ -54,7 +54,7 @@ def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned
 
 def test_runs_named_in_the_address_are_chosen(pruned):
     test = app(PAGE, **{"with": pruned[1].id})
-    assert test.multiselect(key="accuracy_runs").value == [run_name(pruned[1].spec)]
+    assert test.multiselect(key="accuracy_runs").value == [pruned[1].id]
 
 
 def test_of_another_model_its_own_runs_are_offered(pruned):

@@ -5,7 +5,7 @@ import base64
 import numpy as np
 import pytest
 
-from analysis.engine.runs import known_runs
+from analysis.engine.runs import Label, known_runs, save_label
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.load import load
 from analysis.pruned import compare, masks_file
@@ -55,6 +55,12 @@ def folders(bundled):
     return made
 
 
+def ids(folders):
+    """The ids of these runs, by folder name."""
+    known = {run.folder.resolve(): run.id for run in known_runs(engine()) if run.folder is not None}
+    return {name: known[folder.resolve()] for name, folder in folders.items()}
+
+
 def compared(folders, first, second):
     a, b = (masks_file.open_masks(str(folders[name])) for name in (first, second))
     return compare.compare(masks_file.pairs(a, b), a.geometry.layers, a.names, a.geometry.heads, a.geometry.kv_heads)
@@ -83,7 +89,7 @@ def test_two_runs_of_one_sparsity_are_chosen_to_begin_with(folders):
     test = open_page()
     chosen = {test.selectbox(key=key).value for key in ("first", "second")}
     assert len(chosen) == 2
-    assert "sparser" not in chosen
+    assert ids(folders)["sparser"] not in chosen
 
 
 def test_the_numbers_are_those_of_the_masks_beside_both_floors(folders):
@@ -154,8 +160,37 @@ def test_the_address_opens_the_mask_it_names(folders):
     assert "The masks of layer 5, up_proj" in texts(test)
     figure = charts(test)[0]["figure"]
     assert (figure["layout"]["shapes"][0]["y0"], figure["layout"]["shapes"][0]["x0"]) == (4.5, 4.5)
-    for key in ("first", "second"):
-        assert test.query_params[key] in ("magnitude", "wanda-0", ["magnitude"], ["wanda-0"])
+
+
+def test_an_address_holds_ids_and_older_ones_with_names_or_labels_are_followed_where_one_run_has_them(folders):
+    by_name = ids(folders)
+    for first in ("magnitude", "Magnitude · 50 %", str(folders["magnitude"]), by_name["magnitude"]):
+        test = open_page(first=first, second="wanda-0")
+        assert test.selectbox(key="first").value == by_name["magnitude"], first
+        assert test.query_params["first"] in (by_name["magnitude"], [by_name["magnitude"]])
+    assert "There is no model" in open_page(first="Wanda · 50 %", second="wanda-0").error[0].value, "of no run"
+
+
+def test_a_box_keeps_its_run_while_the_label_that_the_browser_shows_is_out_of_date(folders):
+    test = open_page(first="magnitude", second="wanda-0")
+    run = next(run for run in known_runs(engine()) if run.folder == folders["magnitude"])
+    shown = run.name
+    save_label(engine(), run, Label(name="my magnitude"))
+    try:
+        assert test.selectbox(key="first").value == run.id and shown in test.selectbox(key="first").options
+        test.segmented_control(key="masks_view").set_value("Depth").run()
+        assert not test.error and test.selectbox(key="first").value == run.id
+    finally:
+        save_label(engine(), run, Label())
+
+
+def test_a_link_to_other_masks_is_followed_after_a_visit(folders):
+    by_name = ids(folders)
+    test = open_page(first="magnitude", second="wanda-0")
+    test.switch_page("pages/runs.py").run()
+    test.switch_page("pages/masks.py")
+    test.query_params["first"], test.query_params["second"] = by_name["wanda-1"], by_name["wanda-0"]
+    assert test.run().selectbox(key="first").value == by_name["wanda-1"]
 
 
 def test_depth_shows_every_layer_and_both_floors(folders):
@@ -191,21 +226,22 @@ def test_a_floor_of_ones_own_choice(folders):
     test = open_page(first="magnitude", second="wanda-0")
     test.segmented_control(key="floor").set_value("two runs of my choice").run()
     assert "two calibration seeds: not measured" in texts(test)
-    test.selectbox(key="floor_first").set_value("wanda-0")
-    test.selectbox(key="floor_second").set_value("wanda-1").run()
+    test.selectbox(key="floor_first").set_value(ids(folders)["wanda-0"])
+    test.selectbox(key="floor_second").set_value(ids(folders)["wanda-1"]).run()
     seeds = compared(folders, "wanda-0", "wanda-1").total()
     assert f"two calibration seeds: {compare.disagreement(seeds):.2%}" in texts(test)
 
 
 def test_several_runs_overlap_as_their_sets_do(folders):
     test = view(open_page(first="magnitude", second="wanda-0"), "Several runs")
-    assert set(test.multiselect(key="runs").value) == {"magnitude", "wanda-0", "wanda-1"}
+    by_name = ids(folders)
+    assert set(test.multiselect(key="runs").value) == {by_name[name] for name in ("magnitude", "wanda-0", "wanda-1")}
     test.toggle(key="overlap_table").set_value(True).run()
     table = test.dataframe[0].value.set_index(["first", "second"])
     expected = compare.jaccard(compared(folders, "magnitude", "wanda-0").total())
-    assert table.loc[("magnitude", "wanda-0"), "jaccard"] == pytest.approx(expected)
+    assert table.loc[("Magnitude · 50 %", "Wanda seed 0 · 50 %"), "jaccard"] == pytest.approx(expected)
     assert len(table) == 3
-    test.multiselect(key="runs").set_value(["magnitude", "sparser"]).run()
+    test.multiselect(key="runs").set_value([by_name["magnitude"], by_name["sparser"]]).run()
     assert "25.0 points apart" in test.warning[0].value
 
 
@@ -265,7 +301,7 @@ def test_what_a_prune_job_leaves_is_offered_and_read(folders):
     name = f"pruned-magnitude {job.id[:6]}"
     test = open_page(first="magnitude", second=name)
     box = test.selectbox(key="second")
-    assert box.value == name
+    assert box.value == job.id
     called = next(run.name for run in known_runs(engine()) if run.id == job.id)
     assert called in box.options and "Magnitude" in called, "as on the page of runs"
     assert "Magnitude · 50 %" in texts(test)

@@ -70,7 +70,7 @@ def test_one_run_shows_everything_about_it(pruned):
     assert any("python -m analysis prune" in block.value for block in test.code)
     linked = {link.proto.label: link.proto.query_string for link in test.get("page_link")}
     assert pruned[0].id in linked["**Compare its accuracy**"]
-    assert linked["**Masks**"].startswith("first=pruned-magnitude")
+    assert linked["**Masks**"] == f"first={pruned[0].id}"
     assert not test.exception
 
 

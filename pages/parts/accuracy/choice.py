@@ -34,7 +34,7 @@ MOST = 6  # models compared at once that are preselected
 def accuracy_of(model: ModelSpec) -> None:
     """Draws the choice of runs and tasks, and the evaluation asked for last or named in the address."""
     pruned = [run for run in known_runs(engine()) if run.kind == "pruned" and run.model == model.source]
-    runs = {run.name: run for run in pruned if run.runs}
+    runs = {run.id: run for run in pruned if run.runs}
     asked, results = controls_and_results()
     with asked:
         if runs:
@@ -53,11 +53,13 @@ def accuracy_of(model: ModelSpec) -> None:
 
 
 def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
+    """runs: by id."""
     _preselect(runs)
     chosen = st.multiselect(
         "Compare the dense model with",
         list(runs),
         key=_RUNS,
+        format_func=lambda run_id: runs[run_id].name,
         persist_state="session",
         help="Every model gets the same items and the same masks, so differences are paired.",
     )
@@ -84,8 +86,8 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
     try:
         spec = EvaluateSpec(
             model=model,
-            compare=tuple(model.model_copy(update={"source": runs[name].source}) for name in chosen),
-            names=("dense", *chosen),
+            compare=tuple(model.model_copy(update={"source": runs[run_id].source}) for run_id in chosen),
+            names=("dense", *(runs[run_id].name for run_id in chosen)),
             tasks=tuple(tasks) or ("bundled",),
             **values,
         )
@@ -195,13 +197,13 @@ def _preselect(runs: dict[str, Run]) -> None:
     """Chooses the newest run of each method, or those in the address. As runs finish it grows, until this visitor
     chooses otherwise.
     """
-    names = [name for name, run in runs.items() if run.id in st.query_params.get_all(RUNS_ASKED)]
+    asked = [run_id for run_id in runs if run_id in st.query_params.get_all(RUNS_ASKED)]
     newest: dict[str, str] = {}
-    for name, run in runs.items():
-        newest.setdefault(str(run.parameters.get("method")), name)
-    labels = names or [newest[method] for method in METHODS if method in newest][:MOST]
+    for run_id, run in runs.items():
+        newest.setdefault(str(run.parameters.get("method")), run_id)
+    ids = asked or [newest[method] for method in METHODS if method in newest][:MOST]
     chosen, before = st.session_state.get(_RUNS), st.session_state.get(_PRESELECTED)
-    if chosen is None or chosen == before or (names and names != before):
-        chosen = labels
-    st.session_state[_RUNS] = [name for name in chosen if name in runs]  # one may have been renamed, or removed
-    st.session_state[_PRESELECTED] = labels
+    if chosen is None or chosen == before or (asked and asked != before):
+        chosen = ids
+    st.session_state[_RUNS] = [run_id for run_id in chosen if run_id in runs]  # one may have been removed
+    st.session_state[_PRESELECTED] = ids

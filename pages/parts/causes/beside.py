@@ -13,6 +13,7 @@ from analysis.sinks.parting import Parting, parting
 from analysis.specs import SinkParams
 from pages.parts import tokens
 from pages.parts.charts import heading, show
+from pages.parts.linked import linked_box
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, opened
@@ -35,12 +36,9 @@ def beside_another(recording: Recording, params: SinkParams, side: DeltaGenerato
         st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
         return
     titles = recording_titles(list(jobs.values()))
-    if st.session_state.get("beside") not in jobs:
-        st.session_state.pop("beside", None)
-    chosen = side.selectbox(
-        "Beside it", list(jobs), key="beside", bind="query-params", format_func=lambda name: titles.get(name, name)
-    )
-    other = opened(jobs[chosen])
+    newest = next(iter(jobs))
+    chosen = linked_box("Beside it", list(jobs), "beside", titles.__getitem__, first=newest, required=True, place=side)
+    other = opened(jobs[chosen or newest])
     if other is None:
         return
     if other.info.chat_template != recording.info.chat_template:

@@ -12,6 +12,8 @@ from analysis.sinks.geometry import MEASURES
 from analysis.specs import SinkParams
 from pages.parts import asking
 from pages.parts.charts import show
+from pages.parts.linked import linked_box
+from pages.parts.masks.pruned_models import known_pruned, read_address, titled
 from pages.parts.plain import plain
 from pages.parts.recordings import references
 from pages.parts.recordings.recording import Recording
@@ -34,23 +36,27 @@ def geometry(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
     name = side.selectbox(
         "Measure", list(MEASURES), key="geometry", bind="query-params", format_func=lambda name: MEASURES[name].title
     )
-    pruned = {str(folder): title for title, folder in engine().pruned_models().items()}
-    beside = side.selectbox(
+    pruned = {run_id: run for run_id, run in known_pruned().items() if run.runs}
+    beside = linked_box(
         "Pruned model beside it",
-        ["", *pruned],
-        key="geometry_beside",
-        bind="query-params",
-        format_func=lambda folder: pruned.get(folder, "none"),
+        list(pruned),
+        "geometry_beside",
+        titled(pruned),
+        place=side,
+        read=read_address(pruned),
+        placeholder="none",
     )
     trajectory = recording.trajectory
     steps = geometry_steps(trajectory)
     job = asking.ask("geometry", geometry_spec(trajectory, recording.model), "Measuring the geometry of this model")
     other = None
     if beside:
-        spec = geometry_spec(trajectory, recording.model.model_copy(update={"source": beside}))
+        spec = geometry_spec(trajectory, recording.model.model_copy(update={"source": pruned[beside].source}))
         other = asking.ask("geometry", spec, "Measuring the geometry of the pruned model", "2")
     if job is not None:
-        _show(name, steps, _arrays(job), None if other is None else _arrays(other), pruned.get(beside, ""))
+        _show(
+            name, steps, _arrays(job), None if other is None else _arrays(other), pruned[beside].name if beside else ""
+        )
 
 
 def _arrays(job: JobRecord) -> dict[str, np.ndarray]:

@@ -1,21 +1,20 @@
 """Choosing which pruned models are compared, and which two stand for chance."""
 
-from pathlib import Path
-
 import streamlit as st
 
-from analysis.engine.runs import known_runs
+from analysis.engine.runs import Run, known_runs
 from analysis.models.checkpoint import find
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import Comparison
-from analysis.pruned.report_file import first_pair, seed_pair
+from analysis.pruned.report_file import PrunedRun, first_pair, seed_pair
 from analysis.specs import METHODS, PruneSpec
 from analysis.specs.commands import command
 from analysis.tuning.seed_floor import serves
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
+from pages.parts.linked import linked_box
 from pages.parts.masks import measures
-from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, short_labels, titles_of
+from pages.parts.masks.pruned_models import Pruned, open_pruned, read_address, run_of, short_labels, titled
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, model_in_use, submit
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal
@@ -26,40 +25,34 @@ AUTOMATIC, CHOSEN = "automatic", "two runs of my choice"
 ALIKE = 0.01  # sparsities that differ by more are not compared unasked
 
 
-def _box(label: str, key: str, known: dict[str, Path], default: str | None, help: str) -> str | None:
+def _box(label: str, key: str, known: dict[str, Run], default: str | None, help: str) -> str | None:
     """A box of the runs known here that takes a typed path too. Its value is in the address."""
-    if key not in st.session_state:
-        st.session_state[key] = st.query_params.get(key) or default
-    titles = titles_of(known)
-    chosen = st.selectbox(
+    return linked_box(
         label,
         list(known),
-        key=key,
-        format_func=lambda name: titles.get(name, name),
-        accept_new_options=True,
+        key,
+        titled(known),
+        typed=True,
+        first=default,
+        read=read_address(known),
         persist_state="session",
         help=help,
         placeholder="choose a run, or type the path of a folder",
     )
-    if chosen:
-        st.query_params[key] = chosen
-    elif key in st.query_params:
-        del st.query_params[key]
-    return chosen
 
 
-def two_runs(known: dict[str, Path]) -> tuple[Pruned, Pruned] | None:
+def two_runs(known: dict[str, Run]) -> tuple[Pruned, Pruned] | None:
     """The boxes of the two runs; None while one is missing or cannot be read."""
-    names = list(known)
-    start = first_pair([run_of(folder) for folder in known.values()])
+    ids = list(known)
+    start = first_pair(_reports(known))
     # The newer of the two is the second: differences then read as 'since then'.
-    defaults = (names[start[1]], names[start[0]]) if start else (None, None)
+    defaults = (ids[start[1]], ids[start[0]]) if start else (None, None)
     runs: list[Pruned] = []
     for column, label, key, default in zip(
         st.columns(2, gap="medium"), ("First", "Second"), ("first", "second"), defaults, strict=True
     ):
         with column:
-            name = _box(
+            chosen = _box(
                 label,
                 key,
                 known,
@@ -67,7 +60,7 @@ def two_runs(known: dict[str, Path]) -> tuple[Pruned, Pruned] | None:
                 "A pruned model of the store, or the path of any checkpoint: without a mask file its zeros are the "
                 "mask.",
             )
-            run = open_pruned(name, known) if name else None
+            run = open_pruned(chosen, known) if chosen else None
             if run is not None:
                 stored = "mask file" if run.masks.stored else "zeros of the weights"
                 st.caption(f"{plain(run.run.title)} · {plain(run.masks.architecture)} · read from the {stored}")
@@ -75,7 +68,11 @@ def two_runs(known: dict[str, Path]) -> tuple[Pruned, Pruned] | None:
     return (runs[0], runs[1]) if len(runs) == 2 else None
 
 
-def how_to_prune(known: dict[str, Path]) -> None:
+def _reports(known: dict[str, Run]) -> list[PrunedRun]:
+    return [run_of(run.folder) for run in known.values() if run.folder is not None]
+
+
+def how_to_prune(known: dict[str, Run]) -> None:
     """What to do where there are no two runs to compare."""
     where = engine().models_folder
     if len(known) < 2:
@@ -191,7 +188,7 @@ def compared_if_alike(first: Pruned, second: Pruned) -> Comparison | None:
     return comparison if st.toggle("Compare them all the same", key="unlike", bind="query-params") else None
 
 
-def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparison | None:
+def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Comparison | None:
     """Two calibration seeds of one method: how much masks differ by chance. None where there are no such runs."""
     chosen = st.session_state.get("floor", st.query_params.get("floor", AUTOMATIC))
     with st.expander(plain(f"Floor: two calibration seeds · {chosen}"), key="fold_floor"):
@@ -205,8 +202,8 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Path]) -> Comparis
             help="What differs between two runs of one method and another draw of the calibration text is chance. A "
             "difference between methods means something only above it.",
         )
-        names = _seed_pair(first, second, known) if choice == AUTOMATIC else _chosen_pair(known)
-    pair = [run for name in names or () if (run := open_pruned(name, known)) is not None]
+        ids = _seed_pair(first, second, known) if choice == AUTOMATIC else _chosen_pair(known)
+    pair = [run for run_id in ids or () if (run := open_pruned(run_id, known)) is not None]
     if len(pair) < 2:
         if choice == AUTOMATIC:
             floor = _floor_of_statistics(first, second)
@@ -257,16 +254,16 @@ def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
     return None
 
 
-def _seed_pair(first: Pruned, second: Pruned, known: dict[str, Path]) -> tuple[str, str] | None:
-    names = list(known)
-    indices = seed_pair([run_of(folder) for folder in known.values()], first.run, second.run)
+def _seed_pair(first: Pruned, second: Pruned, known: dict[str, Run]) -> tuple[str, str] | None:
+    ids = list(known)
+    indices = seed_pair(_reports(known), first.run, second.run)
     if indices is None:
         st.caption("No two runs of this model, sparsity and pattern differ in their calibration seed alone.")
         return None
-    return names[indices[0]], names[indices[1]]
+    return ids[indices[0]], ids[indices[1]]
 
 
-def _chosen_pair(known: dict[str, Path]) -> tuple[str, str] | None:
+def _chosen_pair(known: dict[str, Run]) -> tuple[str, str] | None:
     left, right = st.columns(2)
     with left:
         seed = _box("One seed", "floor_first", known, None, "A run, or the path of a folder.")

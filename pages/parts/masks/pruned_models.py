@@ -1,13 +1,13 @@
 """Pruned models to look at: opening one by its name or path, and what its folder says about itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from analysis.engine.runs import known_runs
+from analysis.engine.runs import Run, known_runs
 from analysis.pruned import masks_file
 from analysis.pruned.masks_file import MaskFolder
 from analysis.pruned.naming import run_names
@@ -19,11 +19,11 @@ from pages.parts.trouble import EXPECTED, why
 
 @dataclass(frozen=True)
 class Pruned:
-    """A pruned model to look at. name: what it is called in addresses; a path where it was typed. label: as every page
+    """A pruned model to look at. id: of its run, as addresses name it; a path where it was typed. label: as every page
     calls it, else its folder's name.
     """
 
-    name: str
+    id: str
     label: str
     masks: MaskFolder
     run: PrunedRun
@@ -37,26 +37,52 @@ BY_STAMP: dict[str | type[Any], Callable[[Any], Any]] = {Pruned: lambda pruned: 
 """How caches tell pruned models apart; see `Recording`."""
 
 
-def open_pruned(name: str, known: dict[str, Path]) -> Pruned | None:
-    """The pruned model of a name or path, or None after saying on the page why it cannot be read."""
-    if engine().gate.demo and name not in known:  # a visitor is not to look around on this disk
+def known_pruned() -> dict[str, Run]:
+    """Return the pruned models of the store by their ids, newest first."""
+    return {run.id: run for run in known_runs(engine()) if run.has_masks}
+
+
+def titled(known: Mapping[str, Run]) -> Callable[[str], str]:
+    """Return what calls a run by its id as every page does, and a path as it is."""
+    return lambda run_id: known[run_id].name if run_id in known else run_id
+
+
+def read_address(known: Mapping[str, Run]) -> Callable[[str], str]:
+    """Return what reads an address from before ids stood in it, where folders went by their names or paths."""
+
+    def read(text: str) -> str:
+        folder = engine().pruned_models(masks_alone=True).get(text) or (
+            Path(text) if Path(text).is_absolute() else None
+        )
+        if folder is None:
+            return text
+        return next((run_id for run_id, run in known.items() if _resolved(run.folder) == _resolved(folder)), text)
+
+    return read
+
+
+def _resolved(folder: Path | None) -> Path | None:
+    try:
+        return None if folder is None else folder.resolve()
+    except (OSError, ValueError):  # typed
+        return None
+
+
+def open_pruned(run_id: str, known: Mapping[str, Run]) -> Pruned | None:
+    """Return the pruned model of an id or path, or None after saying on the page why it cannot be read."""
+    run = known.get(run_id)
+    if engine().gate.demo and run is None:  # a visitor is not to look around on this disk
         st.error("This demonstration opens only the runs in its store.")
         return None
     try:
-        if name not in known:
-            engine().gate.check_folder(name)
-        folder = masks_file.open_masks(str(known.get(name, name)))
+        if run is None:
+            engine().gate.check_folder(run_id)
+        folder = masks_file.open_masks(run_id if run is None else str(run.folder))
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None
-    label = titles_of(known).get(name) or Path(name).name
-    return Pruned(name, label, folder, run_of(folder.folder))
-
-
-def titles_of(known: dict[str, Path]) -> dict[str, str]:
-    """What the runs are called on every page, by their names in addresses."""
-    names = {run.folder.resolve(): run.name for run in known_runs(engine()) if run.folder is not None}
-    return {name: names[path.resolve()] for name, path in known.items() if path.resolve() in names}
+    label = Path(run_id).name if run is None else run.name
+    return Pruned(run_id, label, folder, run_of(folder.folder))
 
 
 def short_labels(runs: Sequence[Pruned]) -> list[str]:

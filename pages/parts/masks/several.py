@@ -1,46 +1,52 @@
 """How much the pruned weights of several runs have in common, two by two."""
 
-from pathlib import Path
-
 import numpy as np
 import streamlit as st
 
+from analysis.engine.runs import Run
 from analysis.figures import masks as figures
 from analysis.pruned import compare, masks_file
 from analysis.readings import reading
 from pages.parts.charts import chart
+from pages.parts.linked import meant
 from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.choice import ALIKE
-from pages.parts.masks.pruned_models import Pruned, open_pruned, run_of, short_labels, titles_of
+from pages.parts.masks.pruned_models import Pruned, open_pruned, read_address, run_of, short_labels, titled
 from pages.parts.masks.shown_measures import OURS, table_of
 from pages.parts.plain import plain
 
+_RUNS = "runs"
 
-def several_runs(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
-    """The overlap of every two of several runs. known: the runs of the store, by name."""
-    options = list(dict.fromkeys([first.name, second.name, *known]))
-    if "runs" not in st.session_state:
-        alike = [name for name, folder in known.items() if run_of(folder).budget() == first.run.budget()]
-        likely = list(dict.fromkeys([first.name, second.name, *alike]))[:8]
-        st.session_state["runs"] = st.query_params.get_all("runs") or likely
-    called = titles_of(known)
+
+def several_runs(first: Pruned, second: Pruned, known: dict[str, Run]) -> None:
+    """The overlap of every two of several runs. known: the runs of the store, by id."""
+    options = list(dict.fromkeys([first.id, second.id, *known]))
+    called, read = titled(known), read_address(known)
+    if _RUNS in st.session_state:
+        chosen = st.session_state[_RUNS]
+    else:
+        reports = {run_id: run_of(run.folder) for run_id, run in known.items() if run.folder is not None}
+        alike = [run_id for run_id, report in reports.items() if report.budget() == first.run.budget()]
+        likely = list(dict.fromkeys([first.id, second.id, *alike]))[:8]
+        chosen = st.query_params.get_all(_RUNS) or likely
+    st.session_state[_RUNS] = list(dict.fromkeys(meant(each, options, called, read) for each in chosen))
     chosen = st.multiselect(
         "Runs",
         options,
-        key="runs",
-        format_func=lambda name: called.get(name, name),
+        key=_RUNS,
+        format_func=called,
         accept_new_options=True,
         persist_state="session",
         max_selections=12,
         placeholder="choose runs, or type the paths of folders",
     )
-    st.query_params["runs"] = chosen
+    st.query_params[_RUNS] = chosen
     runs = []
-    for name in chosen:
-        pruned = first if name == first.name else second if name == second.name else open_pruned(name, known)
+    for run_id in chosen:
+        pruned = first if run_id == first.id else second if run_id == second.id else open_pruned(run_id, known)
         problem = masks_file.why_not_comparable(first.masks, pruned.masks) if pruned is not None else ""
         if problem:
-            st.caption(f"Left out: {plain(name)}. {plain(problem)}")
+            st.caption(f"Left out: {plain(called(run_id))}. {plain(problem)}")
         elif pruned is not None:
             runs.append(pruned)
     if len(runs) < 2:
@@ -53,7 +59,7 @@ def several_runs(first: Pruned, second: Pruned, known: dict[str, Path]) -> None:
     table = table_of(counts, None, "first", "second").assign(jaccard=similarity.ravel(), chance=chance.ravel())
     table = table[table["first"] < table["second"]].rename(columns={"chance": "jaccard, independent masks"})
     for side in ("first", "second"):
-        table[side] = [runs[index].name for index in table[side]]
+        table[side] = [titles[index] for index in table[side]]
     p, _ = compare.sparsities(counts)
     spread = float(np.ptp(np.diag(p)))
     if spread > ALIKE:

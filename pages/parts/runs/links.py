@@ -4,25 +4,18 @@ import streamlit as st
 
 from analysis.engine.runs import Run
 from pages.parts.recordings.recording import finished_recordings
-from pages.parts.session import engine
-
-
-def mask_names(runs: list[Run]) -> list[str]:
-    """What the page of masks calls these runs in its address; dense models have no masks."""
-    names = {path.resolve(): name for name, path in engine().pruned_models(masks_alone=True).items()}
-    return [names[run.folder.resolve()] for run in runs if run.folder is not None and run.folder.resolve() in names]
 
 
 def to_masks(runs: list[Run]) -> None:
     """Two runs side by side, with all of them among the several."""
-    names = mask_names(runs)
-    if not names:
+    ids = [run.id for run in runs if run.has_masks]
+    if not ids:
         return
-    parameters: dict[str, str | list[str]] = {"first": names[0]}
-    if len(names) > 1:
-        parameters |= {"second": names[1]}
-    if len(names) > 2:
-        parameters |= {"masks_view": "Several runs", "runs": names}
+    parameters: dict[str, str | list[str]] = {"first": ids[0]}
+    if len(ids) > 1:
+        parameters |= {"second": ids[1]}
+    if len(ids) > 2:
+        parameters |= {"masks_view": "Several runs", "runs": ids}
     st.page_link("pages/masks.py", label="**Masks**", icon=":material/grid_on:", query_params=parameters)
 
 
