@@ -279,6 +279,9 @@ def start_local(
             "distributed.worker.memory.spill": False,
             "distributed.worker.memory.pause": False,
             "distributed.worker.memory.terminate": 0.95,
+            # Pages of logs, jobs and call stacks, which every user of the machine could read.
+            "distributed.scheduler.http.routes": [],
+            "distributed.worker.http.routes": [],
             # What the user set is in this process's environment, which workers inherit.
             "distributed.nanny.pre-spawn-environ": threads.variables(len(devices)),
         }
@@ -294,7 +297,7 @@ def start_local(
         options = {"nthreads": 1, "memory_limit": limit, "env": env, "preload": preload, **common}
         options["silence_logs"] = "ERROR"
         workers[name] = {"cls": Nanny, "options": options}
-    scheduler = {"cls": Scheduler, "options": {"dashboard": True, "dashboard_address": "127.0.0.1:0", **common}}
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", **common}}
     cluster = SpecCluster(
         scheduler=scheduler, workers=workers, security=common["security"], silence_logs="ERROR", name="sinkscope"
     )

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 from typing import get_type_hints
 
 import diskcache
+import psutil
 import pytest
 from pydantic import TypeAdapter
 
@@ -70,6 +72,19 @@ def test_a_worker_killed_mid_job_fails_that_job_and_the_five_queued_behind_it_ru
     lines = steps_of(journal)
     assert [line for line in lines if line.startswith("begin q")] == [f"begin q{n}" for n in range(5)]
     assert lines.count("begin victim") == 1
+
+
+def test_no_port_of_the_workers_shows_anything_to_other_users_of_the_machine(engine):
+    """dask's pages, with logs, jobs and call stacks, ask for no token."""
+    processes = (psutil.Process(), *(psutil.Process(pid) for pid in engine.worker_pids()))
+    listening = {
+        found.laddr.port for one in processes for found in one.net_connections("tcp") if found.status == "LISTEN"
+    }
+    assert len(listening) >= 3, "scheduler, nanny and worker listen"
+    for port in listening:
+        for page in ("", "info/main/workers.html", "info/main/logs.html", "json/counts.json", "health", "metrics"):
+            with pytest.raises(OSError):  # not found, or no HTTP
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5)
 
 
 def test_a_job_that_takes_too_much_memory_fails_and_the_worker_is_back(tmp_path):
