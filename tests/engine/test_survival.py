@@ -76,6 +76,7 @@ def test_a_worker_killed_mid_job_fails_that_job_and_the_five_queued_behind_it_ru
 
 def test_no_port_of_the_workers_shows_anything_to_other_users_of_the_machine(engine):
     """dask's pages, with logs, jobs and call stacks, ask for no token."""
+    engine.wait(engine.submit("paced", PacedSpec(tag="starts the workers", steps=1)).id, PATIENCE)
     processes = (psutil.Process(), *(psutil.Process(pid) for pid in engine.worker_pids()))
     listening = {
         found.laddr.port for one in processes for found in one.net_connections("tcp") if found.status == "LISTEN"
