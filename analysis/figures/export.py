@@ -16,6 +16,7 @@ from jinja2 import Environment, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from analysis.figures import tool_bar
 from analysis.figures.player import player_html, player_script
 from analysis.figures.presentation import larger, presenter_js
 from analysis.figures.style import CLICK_HINT, PHONE_TICKS
@@ -50,8 +51,9 @@ details,.present,.modebar{display:none!important}}"""
 _PAPER = 680  # pixels: what a plot may take of a page of A4 or Letter with a browser's margins
 _OF_SLIDE, _LEAST = 0.68, 0.8  # of a slide's height and its own, what a plot takes at most: as `pages/parts/plot.js`
 # Plotly's script is 4.8 MB; packed it is 1.9, and figures a fifth to a half. Browsers unpack them without a network.
-_UNPACK = (
+_UNPACK = tool_bar.with_tool_bar(
     """(async () => {
+  %TOOL_BAR%
   const unpacked = async (element) => {
     const text = element.textContent, bytes = new Uint8Array(text.length / 5 * 4), view = new DataView(bytes.buffer);
     for (let at = 0; at < text.length; at += 5) {
@@ -85,13 +87,13 @@ _UNPACK = (
   const at = (layout, path) => path.split(/[.[\\]]+/).reduce((part, name) => part?.[name], layout) ?? null;
   for (const element of document.querySelectorAll("script.figure")) {
     const figure = JSON.parse(await unpacked(element)), place = element.previousElementSibling;
-    const name = element.dataset.name, save = (format) => ({format, filename: name, scale: 3});
-    const svg = {name: "svg", title: "Download plot as an SVG", icon: Plotly.Icons.disk,
-      click: (plot) => Plotly.downloadImage(plot, save("svg"))};
     place.larger = figure.larger;
     place.usual = Object.fromEntries(Object.keys(figure.larger ?? {}).map((path) => [path, at(figure.layout, path)]));
-    await Plotly.newPlot(place, figure.data, figure.layout, {displaylogo: false, responsive: true,
-      toImageButtonOptions: save("png"), modeBarButtonsToAdd: [svg]});
+    const saves = (format, icon) => ({name: format, title: `Save as ${format.toUpperCase()}`, icon,
+      click: (plot) => Plotly.downloadImage(plot, {format, filename: element.dataset.name, scale: 3})});
+    const own = [saves("png", Plotly.Icons.camera), saves("svg", Plotly.Icons.disk)];
+    await Plotly.newPlot(place, figure.data, figure.layout, {responsive: true, ...toolBar(own)});
+    oneStop(place);
     plots.push(place);
   }
   recolor(dark.matches);
@@ -281,7 +283,7 @@ def page_html(
     ]
     return _template().render(
         title=title,
-        style=Markup(_STYLE + PHONE_TICKS),
+        style=Markup(_STYLE + PHONE_TICKS + tool_bar.STYLE),
         cards=cards,
         lead=lead,
         subject=subject,

@@ -21,8 +21,6 @@ from pages.parts.share import saving
 _P_COLUMNS: dict[str, Any] = dict.fromkeys(
     ("p", "p (Holm)", "p_holm", "p_adjusted"), st.column_config.NumberColumn(format="%.2g")
 )
-_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
-_BAR = 30  # pixels that the tool bar takes above a plot
 _EXHIBITS = "exhibits"
 _CARDS = "exhibited_cards"
 _EXPORTED_ROWS, _EXPORTED_COLUMNS = 100, 12  # larger tables are for the CSV, not for a page
@@ -53,14 +51,11 @@ def chart(
     what a visitor can do with it, which an exported page leaves out, as it does large tables. finding: what the plot
     shows, a row of `READINGS`; nothing is drawn of an empty one.
 
-    on_click: called with a point that was clicked; such a chart has its tool bar above its cells.
+    on_click: called with a point that was clicked.
     """
     heading(title, f"{sentence} {hint}", formula, finding)
     told = f"{finding} {sentence}".strip()
-    config = _CONFIG | saving(title)
-    if on_click is not None:
-        figure.update_layout(margin_t=max(figure.layout.margin.t or 0, _BAR))
-    plot(figure, key, f"{title}. {told}", config, on_click)
+    plot(figure, key, f"{title}. {told}", saving(title), on_click)
     small = table is not None and len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
     short = table if small else None
     st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, told, figure, short)

@@ -9,6 +9,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine.permissions import NOBODY
+from analysis.figures import tool_bar
 from analysis.figures.style import PHONE_TICKS
 from pages.parts import address, door, uploads
 from pages.parts.acting import on_page
@@ -26,7 +27,7 @@ ICON = Path(__file__).parents[1] / "icon.svg"
 # redrawn all the time, by the processor that the job wants. The name beside the mark is text, so that it has the
 # theme's colour whenever that changes. A row of choices is broken on a phone, so each has its own border.
 STYLE = (
-    f"<style>{PHONE_TICKS}{TITLES}"
+    f"<style>{PHONE_TICKS}{tool_bar.STYLE}{TITLES}"
     + """
 [data-testid='stMainBlockContainer']{padding:3rem 3rem}
 @media (max-width:640px){[data-testid='stMainBlockContainer']{padding:3rem 1rem}

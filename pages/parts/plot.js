@@ -7,6 +7,7 @@ const SEEN = "0px";
 const NEAR = "800px 0px";
 const WHILE = 2000; // ms
 const HEIGHT = 450; // pixels, of a figure that does not say its own
+const BAR = 32; // pixels above a figure that fills the screen, for its tool bar
 const SLIDE = "[class*='st-key-slide_']";
 const OF_SLIDE = 0.68; // of the window's height, so that a title and what the plot shows stand above it
 const LEAST = 0.8; // of a figure's own height: titles of panels lie on other panels below that
@@ -16,6 +17,7 @@ const FULL = {
   path:
     "M64 64h160v56H120v104H64zM288 64h160v160h-56V120H288zM64 288h56v104h104v56H64zM392 288h56v160H288v-56h104z",
 };
+%TOOL_BAR%
 const plots = new WeakMap();
 let library = null;
 let path = null;
@@ -103,7 +105,7 @@ class Plot {
   size() {
     const isFull = document.fullscreenElement === this.host;
     const most = this.host.closest(SLIDE) ? Math.max(OF_SLIDE * window.innerHeight, LEAST * this.height) : Infinity;
-    return { width: this.host.clientWidth, height: isFull ? window.innerHeight : Math.min(this.height, most) };
+    return { width: this.host.clientWidth, height: isFull ? window.innerHeight - BAR : Math.min(this.height, most) };
   }
 
   draw() {
@@ -129,6 +131,7 @@ class Plot {
     else await Plotly.react(this.host, figure.data, layout, this.configured(config, clicks));
     this.beside = beside;
     if (!isFirst) return;
+    oneStop(this.host);
     this.host.on("plotly_click", ({ points: [point] }) => this.clicks && this.tell(clicked(point)));
   }
 
@@ -145,12 +148,7 @@ class Plot {
       click: () => window.Plotly.downloadImage(this.host, this.saving),
     };
     const full = { name: "Fullscreen", title: "Fullscreen", icon: FULL, click: () => this.toggleFull() };
-    if (clicks) config.modeBarButtons = [[save, full]];
-    else {
-      config.modeBarButtonsToAdd = [save, full];
-      config.modeBarButtonsToRemove = ["toImage", ...(config.modeBarButtonsToRemove ?? [])];
-    }
-    return (this.config = config);
+    return (this.config = { ...toolBar([save, full], !clicks), ...config });
   }
 
   fit() {

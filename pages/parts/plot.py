@@ -11,9 +11,10 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.io.json import to_json_plotly
 
+from analysis.figures.tool_bar import with_tool_bar
 from pages.parts import plotly_script
 
-_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = with_tool_bar(Path(__file__).with_suffix(".js").read_text(encoding="utf-8"))
 _mount = st.components.v2.component(
     "sinkscope_plot", js=_SCRIPT.replace("%SCRIPT%", plotly_script.address()), isolate_styles=False
 )

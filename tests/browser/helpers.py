@@ -28,6 +28,30 @@ def plot(page: Page, key: str) -> Locator:
     return place
 
 
+NAVIGATING = ["Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"]
+"""The tools of a plot that is not clicked, but those that save or enlarge it."""
+
+
+def tools(place: Locator) -> list[str]:
+    """The names of the buttons in a plot's tool bar, which stands above the plot, is seen once that is pointed at, and
+    sends nothing anywhere.
+    """
+    bar = place.locator(".modebar")
+    place.page.mouse.move(0, 0)
+    expect(bar).to_have_css("opacity", "0")
+    place.hover()
+    expect(bar).to_have_css("opacity", "1")
+    above, below = bar.bounding_box(), place.bounding_box()
+    assert above is not None and below is not None
+    assert above["y"] + above["height"] <= below["y"] + 1, "it covers something of the plot"
+    buttons = bar.locator(".modebar-btn")
+    sizes = "each => each.flatMap(button => [button.offsetWidth, button.offsetHeight])"
+    assert min(buttons.evaluate_all(sizes)) >= 24
+    assert buttons.evaluate_all("each => each.filter(button => button.tabIndex === 0).length") == 1, "one stop"
+    assert place.evaluate("plot => plot._context.plotlyServerURL") == ""
+    return buttons.evaluate_all("each => each.map(button => button.dataset.title)")
+
+
 def click_cell(page: Page, key: str, row: int, column: int, shape: tuple[int, int]) -> None:
     """Clicks a cell of a plot that is one heatmap of so many rows and columns, the first row on top."""
     area = plot(page, key).locator(".nsewdrag").first

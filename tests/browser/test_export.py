@@ -10,7 +10,7 @@ from analysis.figures import sinks as figures
 from analysis.figures.dynamics import raster as raster_of
 from analysis.figures.export import Card, Exhibit, page_html
 from analysis.figures.player import Track, playback
-from tests.browser.helpers import HOSTILE
+from tests.browser.helpers import HOSTILE, NAVIGATING, tools
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +29,8 @@ def test_an_exported_page_draws_without_a_network(page, tmp_path):
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
     expect(page.locator(".js-plotly-plot .heatmaplayer text, .js-plotly-plot .hm text").first).to_be_visible()
     expect(page.locator(".js-plotly-plot .barlayer path")).to_have_count(2)
+    for place in page.locator(".js-plotly-plot").all():
+        assert tools(place) == [*NAVIGATING, "Save as PNG", "Save as SVG"]
     expect(page.get_by_text("2.50")).to_be_visible()
     expect(page.locator("pre")).to_contain_text("</script><b>x")
     expect(page.locator("table")).to_be_hidden()

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.helpers import all_drawn
+from tests.browser.helpers import NAVIGATING, all_drawn, tools
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +31,34 @@ def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_the_page_is_printed
     expect(between).not_to_have_class(drawn)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     expect(between).to_have_class(drawn)
+
+
+def test_the_tool_bar_has_only_tools_that_stay_on_this_machine(page, address):
+    page.goto(address)
+    all_drawn(page)
+    place = page.locator(".sinkscope-plot").first
+    place.scroll_into_view_if_needed()
+    expect(place).to_have_class(re.compile("js-plotly-plot"))
+    assert tools(place) == [*NAVIGATING, "Save this plot", "Fullscreen"]
+    page.mouse.move(0, 0)
+    place.locator(".modebar-btn").first.focus()
+    expect(place.locator(".modebar")).to_have_css("opacity", "1")
+    page.keyboard.press("ArrowRight")
+    expect(place.locator(".modebar-btn").nth(1)).to_be_focused()
+    page.keyboard.press("End")
+    expect(place.get_by_role("button", name="Fullscreen")).to_be_focused()
+
+
+def test_a_plot_that_is_touched_has_no_tool_bar(chromium, address):
+    context = chromium.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(address)
+    all_drawn(page)
+    place = page.locator(".sinkscope-plot").first
+    place.scroll_into_view_if_needed()
+    expect(place.locator(".main-svg").first).to_be_visible()
+    expect(place.locator(".modebar-btn")).to_have_count(0)
+    context.close()
 
 
 def test_plots_on_slides_are_read_from_afar_and_fit_the_screen(page, address):

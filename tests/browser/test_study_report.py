@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
 from analysis.study.report import report_html
-from tests.browser.helpers import moving
+from tests.browser.helpers import NAVIGATING, moving, tools
 
 pytestmark = pytest.mark.slow
 USUAL = 12  # pixels of a figure's ticks where it is not on a slide
@@ -26,6 +26,10 @@ def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(
     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(figures)
     assert figures >= 3
+    assert tools(page.locator(".js-plotly-plot").first) == [*NAVIGATING, "Save as PNG", "Save as SVG"]
+    asking = "[...document.querySelectorAll('.js-plotly-plot')].filter((plot) => plot._context.plotlyServerURL)"
+    assert page.evaluate(f"{asking}.length") == 0
+    assert page.locator("[data-title*='Share'], [data-title*='Edit']").count() == 0
     assert found.playback is not None
     expect(page.locator(".sinkscope-player input[type=range]")).to_be_visible()
     for sentence in rules.answer(found):
