@@ -5,7 +5,7 @@ precision and device, which move about as many weights as what is compared. So a
 report says, never by its name. What the method of a run does not read is no condition of it. Imports no torch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis.evaluation.items_file import EvaluatedModel, Header
@@ -109,6 +109,7 @@ def scoring(header: Header, model: EvaluatedModel, versions: Mapping[str, str]) 
     """
     settings: dict[str, Any] = {SAMPLER: model.sampler, LIKELIHOOD: model.likelihood, REVISION: model.revision}
     settings |= model.scored or scoring_of_all(header, versions)
+    settings[TASKS] = in_order(settings.get(TASKS) or ()) or None
     return {name: _plain(value) for name, value in settings.items() if value not in ("", None)}
 
 
@@ -116,7 +117,7 @@ def scoring_of_all(header: Header, versions: Mapping[str, str]) -> dict[str, Any
     """What the score of every model of an evaluation depended on."""
     benchmarks = header.benchmarks
     settings: dict[str, Any] = {
-        TASKS: tuple(benchmark.title for benchmark in benchmarks),
+        TASKS: in_order(benchmark.title for benchmark in benchmarks),
         ITEMS: by_task({benchmark.title: benchmark.planned for benchmark in benchmarks}),
         SEED: header.seed,
     }
@@ -131,11 +132,16 @@ def with_versions(settings: Conditions, versions: Mapping[str, Any]) -> dict[str
     return {**settings, **{f"{_SCORING_VERSIONS}{name}": str(version) for name, version in versions.items()}}
 
 
+def in_order(titles: Iterable[str]) -> tuple[str, ...]:
+    """Titles of tasks in an order of their own, as the order in which tasks were asked changes no score."""
+    return tuple(sorted(titles))
+
+
 def by_task(values: Mapping[str, Any]) -> Any:
-    """One value where all tasks have the same, else `MMLU 1, ARC-C 128`."""
+    """One value where all tasks have the same, else `ARC-C 128, MMLU 1`."""
     if len(set(values.values())) == 1:
         return next(iter(values.values()))
-    return ", ".join(f"{title} {told('', value)}" for title, value in values.items())
+    return ", ".join(f"{title} {told('', values[title])}" for title in in_order(values))
 
 
 # --- comparing --------------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ def _read(model: ImportedModel, name: str, wanted: Wanted, on_task: Callable[[st
                 prompt=row.prompt,
             )
             answers[key, 0] = Answer(
-                key=key, model=0, metrics=row.metrics, restored=False, responses=row.responses, draws=()
+                key=key, model=0, metrics=row.metrics, restored=False, responses=row.responses, filtered=row.filtered
             )
     if not tasks:
         raise UserError(f"Nothing of '{shorten(str(model.folder))}' can be compared. {' '.join(problems)}")
@@ -200,7 +200,7 @@ def _scored(model: ImportedModel, benchmarks: Sequence[EvaluatedBenchmark]) -> d
         if isinstance(task.shots, int) and any(task.benchmark == benchmark.name for benchmark in benchmarks)
     }
     scored: dict[str, Any] = {
-        conditions.TASKS: tuple(benchmark.title for benchmark in benchmarks),
+        conditions.TASKS: conditions.in_order(benchmark.title for benchmark in benchmarks),
         conditions.ITEMS: conditions.by_task({benchmark.title: benchmark.planned for benchmark in benchmarks}),
         conditions.TEMPLATE: str(said.get("chat_template_sha") or "none")[:12],
         conditions.SCORED_IN: str(config.get("model_dtype") or "").removeprefix("torch."),

@@ -120,13 +120,17 @@ class Reply(_Record):
 
 
 class Answer(Reply):
-    """A model's reply to an item, scored. model: its number in the header. restored: read from the answer store."""
+    """A model's reply to an item, scored. model: its number in the header. restored: read from the answer store.
+
+    filtered: what the metric read of a written answer; None for choices, and in files that do not say it.
+    """
 
     line: Literal["answer"] = "answer"
     key: str
     model: int
     metrics: Mapping[str, Any]
     restored: bool
+    filtered: str | None = None
 
 
 class End(_Record):

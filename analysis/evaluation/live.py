@@ -107,11 +107,13 @@ def run(
                 written.add(document.key)
                 lines.write(described(benchmark, document))
             responses = [tuple(response) if isinstance(response, list) else response for response in reply.responses]
+            metrics, filtered = scored(benchmark, document, responses)
             answer = Answer(
                 **dict(reply),
                 key=document.key,
                 model=seats.index(seat),
-                metrics=scored(benchmark, document, responses),
+                metrics=metrics,
+                filtered=filtered,
                 restored=restored,
             )
             lines.write(answer)

@@ -28,7 +28,9 @@ _NO_METRICS = {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps"
 @dataclass(frozen=True)
 class Sample:
     """What a model answered to an item, through one filter. prompt: the hash of what was asked first. right: index of a
-    choice, or text. responses: as lm-eval's metrics take them."""
+    choice, or text. responses: (log-likelihood, greedy) a choice, or the text as it was written. filtered: what the
+    metric read of that text, None for choices.
+    """
 
     id: int
     filter: str
@@ -38,6 +40,7 @@ class Sample:
     choices: tuple[str, ...]
     right: Any
     responses: tuple[Any, ...]
+    filtered: str | None
     metrics: dict[str, Any]
 
 
@@ -114,6 +117,9 @@ def _described(task: TaskSamples, sample: Mapping[str, Any], seen: Counter[int])
     kind = task.config.get("output_type")
     context = str(requests[0][0])
     responses = tuple(_response(response, kind) for response in sample["filtered_resps"])
+    filtered = responses[0] if responses and isinstance(responses[0], str) and kind != PERPLEXITY else None
+    if filtered is not None and sample.get("resps"):
+        responses = tuple(_written(response) for response in sample["resps"])
     metrics = {name: _number(sample[name]) for name in _metric_names(sample)}
     question = context
     choices: tuple[str, ...] = ()
@@ -136,6 +142,7 @@ def _described(task: TaskSamples, sample: Mapping[str, Any], seen: Counter[int])
         choices=choices,
         right=right,
         responses=responses,
+        filtered=filtered,
         metrics=metrics,
     )
 
@@ -189,6 +196,11 @@ def _response(response: Any, kind: Any) -> Any:
         value, greedy = response
         return (float(value), str(greedy) == "True")
     return str(response)
+
+
+def _written(response: Any) -> str:
+    """The text as it was written: the first, where an item was asked several times."""
+    return str(response[0] if isinstance(response, list) and response else response)
 
 
 def _number(value: Any) -> Any:

@@ -336,7 +336,9 @@ def disagreements(results: Results, first: int, second: int, benchmark: str | No
         if ours is None or theirs is None or (benchmark and document.benchmark != benchmark):
             continue
         metric = results.benchmark(document.benchmark).metric
-        chosen = [_chosen(document, answer) for answer in (ours, theirs)]
+        # Of two written answers what the metrics read, or of both the whole text where a file says nothing else.
+        read = ours.filtered is not None and theirs.filtered is not None
+        chosen = [_chosen(document, answer, read) for answer in (ours, theirs)]
         if chosen[0] == chosen[1] or results.benchmark(document.benchmark).kind == PERPLEXITY:
             continue
         right = document.right
@@ -379,10 +381,12 @@ def choice_table(results: Results, item: str, first: int, second: int) -> list[d
     ]
 
 
-def _chosen(document: EvaluatedItem, answer: Answer) -> str:
+def _chosen(document: EvaluatedItem, answer: Answer, filtered: bool) -> str:
     values = answer.values
     if document.choices and len(values) >= len(document.choices):
         return document.choices[int(np.argmax(values[: len(document.choices)]))]
+    if filtered:
+        return str(answer.filtered).strip()
     return str(answer.responses[0]).strip() if answer.responses and isinstance(answer.responses[0], str) else "…"
 
 

@@ -333,8 +333,11 @@ def _choices(task: Task, requests: Sequence[Instance]) -> int:
 # --- scoring ----------------------------------------------------------------------------------------------------
 
 
-def scored(benchmark: Benchmark, document: TaskItem, responses: Sequence[Any]) -> dict[str, Any]:
-    """lm-eval's metrics of one item, as JSON. A metric of a named filter is `metric,filter`."""
+def scored(benchmark: Benchmark, document: TaskItem, responses: Sequence[Any]) -> tuple[dict[str, Any], str | None]:
+    """lm-eval's metrics of one item, as JSON; and of a written answer what the benchmark's metric read, else None.
+
+    A metric of a named filter is `metric,filter`.
+    """
     task = benchmark.tasks[document.task]
     instances = [
         Instance(r.request_type, r.doc, r.arguments, r.idx, r.metadata, resps=[response] * (r.repeats or 1))
@@ -352,7 +355,9 @@ def scored(benchmark: Benchmark, document: TaskItem, responses: Sequence[Any]) -
                 metrics[metric] = plain
             if name != "none":
                 metrics[f"{metric},{name}"] = plain
-    return metrics
+    read = instances[0].filtered_resps
+    counted = read.get(benchmark.metric.partition(",")[2], next(iter(read.values()), None))
+    return metrics, str(counted) if isinstance(responses[0], str) else None
 
 
 def described(benchmark: Benchmark, document: TaskItem) -> EvaluatedItem:

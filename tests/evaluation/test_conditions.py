@@ -4,7 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.evaluation.conditions import RELATIONS, conditions, counterpart, differing, nearest, sheet, title
+from analysis.evaluation.conditions import (
+    RELATIONS,
+    conditions,
+    counterpart,
+    differing,
+    nearest,
+    scoring,
+    scoring_of_all,
+    sheet,
+    title,
+)
+from analysis.evaluation.items_file import EvaluatedBenchmark, EvaluatedModel, Header
 from analysis.pruned.report_file import PrunedRun
 from analysis.specs import METHODS, DiscountParams
 from tests.helpers import pruned_run
@@ -97,6 +108,27 @@ def test_published_baselines():
     told = {name: names[other] for name, other in found.items() if other is not None}
     assert told == {"sink-wanda": "wanda", "sink-sparsegpt": "sparsegpt"}
     assert nearest(every, names.index("wanda"), "control") is None
+
+
+def test_tasks_in_another_order_are_the_same_condition():
+    def asked(*titles: str) -> Header:
+        base = {"metric": "acc", "kind": "multiple_choice", "planned": 8, "guidance": 0.0, "gen_length": None}
+        base |= {"source": "ours"}
+        return Header(
+            names=("m",),
+            models=(),
+            benchmarks=tuple(
+                EvaluatedBenchmark(name=title, title=title, shots=len(title), draws=len(title), **base)
+                for title in titles
+            ),
+            problems=(),
+        )
+
+    forth, back = (scoring_of_all(asked(*titles), {}) for titles in (("MMLU", "RTE"), ("RTE", "MMLU")))
+    assert differing(forth, back) == [] and forth["draws"] == "MMLU 4, RTE 3"
+    assert differing(forth, scoring_of_all(asked("MMLU", "ARC"), {})) != []
+    stored = EvaluatedModel(source="m", scored={"tasks": ["RTE", "MMLU"]})
+    assert scoring(asked(), stored, {})["tasks"] == ("MMLU", "RTE"), "as older files have it"
 
 
 def test_versions_stand_in_the_sheet_and_hinder_no_control():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,31 @@ def test_disagreements_are_where_the_log_likelihoods_choose_differently(folder):
         chosen.append([row.index(max(row)) for row in values])
     expected = sum(one != other for one, other in zip(*chosen, strict=True))
     assert len(disagreements(import_folders([folder]), 0, 1, "bundled_knowledge")) == expected > 0
+
+
+def test_written_answers_differ_where_what_the_metric_read_differs(folder, tmp_path):
+    """A text as it was written is no answer of its own: here another run's texts are longer, and read alike."""
+    place = Path(shutil.copytree(of_model(folder, 0), tmp_path / "again"))
+    file = next(place.glob("samples_bundled_problems_*"))
+    rows = [json.loads(line) for line in file.open()]
+    rewrite(file, [row | {"resps": [[f"{row['resps'][0][0]} and so on"]]} for row in rows])
+    both = import_folders([of_model(folder, 0), place], ["here", "there"])
+    assert not disagreements(both, 0, 1)
+    key, answer = next((key, answer) for (key, model), answer in both.answers.items() if model and answer.filtered)
+    assert answer.responses[0].endswith("and so on") and answer.filtered == rows[0]["filtered_resps"][0]
+    rewrite(file, [row | {"filtered_resps": ["7"]} for row in rows])
+    assert disagreements(import_folders([of_model(folder, 0), place], ["here", "there"]), 0, 1)
+    # Of files that do not say what was read, whole texts are compared with whole texts.
+    older_answer = both.answers[key, 0].model_copy(update={"filtered": None})
+    unread = replace(both, answers={**both.answers, (key, 0): older_answer})
+    assert [row["there chose"].endswith("and so on") for row in disagreements(unread, 0, 1)] == [True]
+
+
+def test_the_order_in_which_tasks_were_run_is_no_difference(folder):
+    file = file_of(folder, 1, "results_")
+    results = json.loads(file.read_text())
+    changed(file, configs=dict(reversed(results["configs"].items())))
+    assert "Tasks" not in comparing.mismatch(import_folders([folder]), (1, 0))
 
 
 def test_a_column_that_says_the_same_of_all_items_parts_nothing(folder):
