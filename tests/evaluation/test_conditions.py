@@ -1,6 +1,7 @@
 """What a pruning depended on, what differs between two, and which run is another's control."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -112,7 +113,13 @@ def test_published_baselines():
 
 def test_tasks_in_another_order_are_the_same_condition():
     def asked(*titles: str) -> Header:
-        base = {"metric": "acc", "kind": "multiple_choice", "planned": 8, "guidance": 0.0, "gen_length": None}
+        base: dict[str, Any] = {
+            "metric": "acc",
+            "kind": "multiple_choice",
+            "planned": 8,
+            "guidance": 0.0,
+            "gen_length": None,
+        }
         base |= {"source": "ours"}
         return Header(
             names=("m",),
