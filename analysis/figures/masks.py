@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from analysis.figures.style import (
     CLICK_HINT,
     DIFFERENCE_SCALE,
+    FLAT_BAR,
     MASS_SCALE,
     REFERENCE,
     SELECTED,
@@ -17,6 +18,7 @@ from analysis.figures.style import (
     SYMBOLS,
     as_text,
     color_bar,
+    flat_color_bar,
     layout,
     wrapped,
     write_cells,
@@ -78,26 +80,27 @@ def grids(
         y, x = selected
         box = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
         figure.add_shape(type="rect", **box, line={"color": SELECTED, "width": 3}, row=1, col=1)
-    layout(figure, "", "", height=max(260, min(640, 110 + (30 if layers > 16 else 38) * layers)))
+    # Above one grid that carries its numbers, which on a phone it would take a third of the width from.
+    is_flat = len(shown) == 1 and shown[0].values.size <= _WRITTEN_CELLS
+    height = max(260, min(640, 110 + (30 if layers > 16 else 38) * layers)) + FLAT_BAR * is_flat
+    layout(figure, "", "", height)
     top = max(float(values.max(initial=0)), top, 1e-9) * (100 if signed else 1)
     share = "~g" if not percent else ".2~%" if top < 0.05 else ".0%"
-    bar = color_bar(f"{name}, {unit}") if signed else {**color_bar(name), "tickformat": share}
+    bar = (flat_color_bar if is_flat else color_bar)(f"{name}, {unit}" if signed else name)
+    if not signed:
+        bar["tickformat"] = share
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
-    # One grid that carries its numbers needs no bar beside it, which on a phone takes a third of the width.
-    told = len(shown) == 1 and shown[0].values.size <= _WRITTEN_CELLS
-    axis["showscale"] = not told
-    figure.update_layout(coloraxis={**axis, "colorbar": bar}, margin_t=46 if len(shown) > 1 else 12, dragmode=False)
+    figure.update_layout(
+        coloraxis={**axis, "colorbar": bar},
+        margin_t=46 if len(shown) > 1 else FLAT_BAR if is_flat else 12,
+        dragmode=False,
+    )
     named, called = not isinstance(columns, str), columns if isinstance(columns, str) else "projection"
     ticks: dict[str, object] = {"dtick": 1 if count <= 16 else 4 if count <= 64 else 16}
     if named:
         ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": list(map(as_text, columns))}
     figure.update_xaxes(
-        range=[-0.5, count - 0.5],
-        title_text=f"{called}<br>{wrapped(bar['title']['text'], 34)}" if told else called,
-        showgrid=False,
-        zeroline=False,
-        autotickangles=_ANGLES,
-        **ticks,
+        range=[-0.5, count - 0.5], title_text=called, showgrid=False, zeroline=False, autotickangles=_ANGLES, **ticks
     )
     figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
     # The marks of a theme would lie upon the grid to the left.
@@ -312,17 +315,16 @@ def overlap_matrix(values: np.ndarray, names: Sequence[str], hover: np.ndarray) 
             colorscale=MASS_SCALE,
             zmin=0,
             zmax=1,
-            colorbar=color_bar("Jaccard index"),
+            colorbar=(flat_color_bar if written else color_bar)("Jaccard index"),
             text=hover.tolist(),
             texttemplate="%{z:.3f}" if written else None,
-            showscale=not written,
             hovertemplate="%{text}<extra></extra>",
             xgap=1,
             ygap=1,
         )
     )
-    layout(figure, "run", "", height=max(320, min(720, 170 + 52 * len(names))))
-    figure.update_layout(margin_t=10)
+    layout(figure, "run", "", height=max(320, min(720, 170 + 52 * len(names))) + FLAT_BAR * written)
+    figure.update_layout(margin_t=FLAT_BAR if written else 10)
     figure.update_xaxes(
         showgrid=False, zeroline=False, ticktext=[str(place) for place in range(1, len(names) + 1)], **places
     )

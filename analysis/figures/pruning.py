@@ -5,7 +5,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import MASS_SCALE, SERIES_COLORS, SYMBOLS, TOKEN, as_text, color_bar, layout, write_cells
+from analysis.figures.style import (
+    FLAT_BAR,
+    MASS_SCALE,
+    SERIES_COLORS,
+    SYMBOLS,
+    TOKEN,
+    as_text,
+    color_bar,
+    flat_color_bar,
+    layout,
+    write_cells,
+)
 
 _WRITTEN_LAYERS = 16  # up to this many layers every cell carries its number
 
@@ -13,6 +24,7 @@ _WRITTEN_LAYERS = 16  # up to this many layers every cell carries its number
 def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int = 260) -> go.Figure:
     """Layer × projection: the share of weights removed, (L, P), NaN where nothing was pruned (yet)."""
     layers = sparsity.shape[0]
+    written = layers <= _WRITTEN_LAYERS
     figure = go.Figure(
         go.Heatmap(
             z=sparsity.T.astype(np.float32),
@@ -21,15 +33,16 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
             zmin=0,
             zmax=1,
             colorscale=MASS_SCALE,
-            colorbar=color_bar("sparsity", percent=True),
+            colorbar=(flat_color_bar if written else color_bar)("sparsity", percent=True),
             xgap=1,
             ygap=1,
-            texttemplate="%{z:.0%}" if layers <= _WRITTEN_LAYERS else None,
+            texttemplate="%{z:.0%}" if written else None,
             hovertemplate="layer %{x}, %{y}<br>%{z:.2%} removed<extra></extra>",
             hoverongaps=False,
         )
     )
-    layout(figure, "layer", "projection", height)
+    layout(figure, "layer", "projection", height + FLAT_BAR * written)
+    figure.layout.margin.t = FLAT_BAR if written else figure.layout.margin.t
     figure.update_xaxes(dtick=1 if layers <= 32 else None, range=[-0.5, layers - 0.5])
     figure.update_yaxes(autorange="reversed")
     return write_cells(figure)

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from analysis.figures.style import (
     CLICK_HINT,
     DIFFERENCE_SCALE,
+    FLAT_BAR,
     MASS_SCALE,
     NARROW_TICK_LABELS,
     REFERENCE,
@@ -17,12 +18,13 @@ from analysis.figures.style import (
     as_text,
     block_reduce,
     color_bar,
+    flat_color_bar,
     layout,
     token_axis,
     write_cells,
 )
 
-_WRITTEN = 64  # up to this many cells carry their numbers, and need no bar of colours
+_WRITTEN = 64  # up to this many cells carry their numbers
 
 
 def head_grid(
@@ -38,6 +40,7 @@ def head_grid(
     """
     values = np.asarray(values, np.float32)
     layers, heads = values.shape
+    written = layers * heads <= _WRITTEN
     large = np.isfinite(values).any() and np.nanmax(np.abs(values)) >= 1  # then what is far smaller reads as 0.0
     number = "%{z:.0%}" if percent else "%{z:.1f}" if large else "%{z:.2g}"
     shown = [[f"{value:.1%}" if percent else f"{value:.3g}" for value in row] for row in values.tolist()]
@@ -52,9 +55,8 @@ def head_grid(
             colorscale=MASS_SCALE if centre is None else DIFFERENCE_SCALE,
             zmin=0 if percent else None,
             zmid=centre,
-            colorbar=color_bar(name, percent),
-            showscale=layers * heads > _WRITTEN,
-            texttemplate=number if layers * heads <= _WRITTEN else None,
+            colorbar=(flat_color_bar if written else color_bar)(name, percent),
+            texttemplate=number if written else None,
             xgap=1 if layers * heads <= 256 else 0,
             ygap=1 if layers * heads <= 256 else 0,
         )
@@ -69,8 +71,8 @@ def head_grid(
             y1=row + 0.5,
             line={"color": SELECTED, "width": 3},
         )
-    layout(figure, "head", "layer", height=max(300, min(640, 90 + 44 * layers)))
-    figure.update_layout(margin_t=10, dragmode=False)
+    layout(figure, "head", "layer", height=max(300, min(640, 90 + 44 * layers)) + FLAT_BAR * written)
+    figure.update_layout(margin_t=FLAT_BAR if written else 10, dragmode=False)
     figure.update_xaxes(range=[-0.5, heads - 0.5], dtick=1 if heads <= 16 else 4, showgrid=False, zeroline=False)
     figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
     return write_cells(figure)

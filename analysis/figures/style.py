@@ -43,6 +43,7 @@ CLICK_HINT = "<br><i>click to open</i>"
 
 # Setting WebGL up takes longer than drawing so few marks without it, several times as long without a graphics card.
 FEW_MARKS = 1500
+FLAT_BAR = 54  # pixels of an upper margin that holds a colour bar
 MAX_CELLS = 1024  # a heatmap's side; more would be finer than the screen
 MAX_TICK_LABELS = 64  # of tokens along the whole width of a page
 NARROW_TICK_LABELS = 28  # the same along half of it
@@ -86,6 +87,15 @@ def color_bar(title: str, percent: bool = False) -> dict:
         "outlinewidth": 0,
         "tickformat": "~p" if percent else "~g",
     }
+
+
+def flat_color_bar(title: str, percent: bool = False) -> dict:
+    """A colour bar in the upper margin, of `FLAT_BAR`, for cells that carry their numbers: on a phone it takes no width
+    from them.
+    """
+    # Placed by the whole figure: where it pushes a margin, Plotly draws the axis title upon the ticks.
+    place = {"orientation": "h", "xref": "paper", "xpad": 0, "yref": "container", "y": 1, "yanchor": "top", "ypad": 2}
+    return color_bar(title, percent) | place | {"title": {"text": title, "side": "top"}, "thickness": 8, "nticks": 5}
 
 
 def log_ticks(low: float, high: float) -> np.ndarray:

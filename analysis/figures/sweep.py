@@ -8,12 +8,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.style import (
+    FLAT_BAR,
     MASS_SCALE,
     REFERENCE,
     SYMBOLS,
     as_text,
-    color_bar,
     colors_by_method,
+    flat_color_bar,
     layout,
     wrapped,
     write_cells,
@@ -23,6 +24,8 @@ DENSE_DASH, CHANCE_DASH = "dash", "dot"
 _HEIGHT = 360
 _CELL = 34  # pixels a row of a map
 _NAME = 56  # pixels beside a plot, for the names of its levels
+_NAMED_SPARSITIES = 12  # up to this many each has a tick
+_AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 
 
@@ -67,7 +70,7 @@ def accuracy(
     layout(figure, wrapped(x_title, 34), "accuracy", _HEIGHT)
     figure.update_yaxes(tickformat=".1~%")
     if percent_x:
-        figure.update_xaxes(tickformat=".0%")
+        _sparsity_ticks(figure, [curve.x for curve in curves])
     figure.update_layout(showlegend=True)
     _add_levels(figure, dense, chance)
     return figure
@@ -121,7 +124,7 @@ def deltas(
     figure.add_hline(y=0, line={"color": REFERENCE, "width": 1.5, "dash": DENSE_DASH}, row=2, col=1)
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", row=1, col=1)
     figure.update_yaxes(title_text="difference (points)", zeroline=False, row=2, col=1)
-    figure.update_xaxes(tickformat=".0%")
+    _sparsity_ticks(figure, [each.x for each in curves] + [each.x for each in comparisons])
     figure.update_xaxes(title_text="sparsity", row=2, col=1)
     figure.update_layout(showlegend=True)
     _add_levels(figure, dense, chance)
@@ -140,15 +143,15 @@ def grid_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x:
             text=text,
             texttemplate="%{text}",
             colorscale=MASS_SCALE,
-            colorbar=color_bar(bar, percent=True),
-            showscale=False,  # the cells carry their numbers
+            colorbar=flat_color_bar(f"{bar}, %", percent=True),
             hovertemplate="%{y}<br>%{x}<br>%{z:.1%}<extra></extra>",
             hoverongaps=False,
             xgap=1,
             ygap=1,
         )
     )
-    layout(figure, f"{x}<br>{bar}, %" if x else f"{bar}, %", y, 110 + _CELL * len(rows))
+    layout(figure, x, y, 110 + FLAT_BAR + _CELL * len(rows))
+    figure.layout.margin.t = FLAT_BAR
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(type="category", title_standoff=18)  # names of tasks have two lines where they are long
     return write_cells(figure)
@@ -157,6 +160,16 @@ def grid_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x:
 def _colors(curves: Sequence[Curve], comparisons: Sequence[Delta] = ()) -> dict[str, str]:
     methods = {curve.name: curve.method for curve in curves} | {delta.name: "" for delta in comparisons}
     return dict(zip(methods, colors_by_method(list(methods.values())), strict=True))
+
+
+def _sparsity_ticks(figure: go.Figure, sparsities: Sequence[np.ndarray]) -> None:
+    """Ticks at the sparsities that were measured, or at round ones where there are many."""
+    measured = np.unique(np.concatenate([np.zeros(0), *sparsities]))
+    figure.update_xaxes(tickformat=".2~%")
+    if len(measured) <= _NAMED_SPARSITIES:
+        figure.update_xaxes(tickmode="array", tickvals=measured)
+    if len(measured) == 1:
+        figure.update_xaxes(range=[measured[0] - _AROUND, measured[0] + _AROUND])
 
 
 def _symbol(index: int, shown: bool) -> str:

@@ -39,7 +39,7 @@ def test_differences_have_as_many_decimals_as_cells_have_room_for(largest, writt
     shown = [masks.Grid("a", values), masks.Grid("b", values)]
     figure = masks.grids(shown, "difference", "head", signed=True)
     assert {trace.texttemplate for trace in figure.data if trace.texttemplate} == {written}
-    assert figure.layout.coloraxis.showscale
+    assert figure.layout.coloraxis.colorbar.title.text == "difference, points"
 
 
 def test_shares_of_several_grids_are_written_in_whole_percents_where_they_are_large():
@@ -57,12 +57,13 @@ def test_titles_of_panels_beside_each_other_stand_in_short_lines():
     assert kinds_over_steps({"a": counts}, ["x", "y"]).layout.xaxis.title.text == "denoising step"
 
 
-def test_one_grid_that_carries_its_numbers_says_their_unit_beneath_and_has_no_bar():
+def test_one_grid_that_carries_its_numbers_has_its_bar_above_it_where_it_takes_no_width():
     figure = masks.grids([masks.Grid("", np.ones((2, 3)))], "sparsity beyond the whole", "head", signed=True)
-    assert not figure.layout.coloraxis.showscale
-    assert figure.layout.xaxis.title.text == "head<br>sparsity beyond the whole, points"
+    bar = figure.layout.coloraxis.colorbar
+    assert (bar.orientation, bar.title.text) == ("h", "sparsity beyond the whole, points")
     relative = masks.grids([masks.Grid("", np.ones((2, 3)))], "change", "head", signed=True, unit="%")
-    assert relative.layout.xaxis.title.text == "head<br>change, %"
+    assert relative.layout.coloraxis.colorbar.title.text == "change, %"
     assert relative.data[0].text[0][0].endswith("+100.000 %")
     large = masks.grids([masks.Grid("", np.ones((40, 32)))], "mask disagreement", "head")
-    assert large.layout.coloraxis.showscale and large.layout.xaxis.title.text == "head"
+    assert large.layout.coloraxis.colorbar.orientation is None
+    assert figure.layout.xaxis.title.text == large.layout.xaxis.title.text == "head"

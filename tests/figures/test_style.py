@@ -118,6 +118,15 @@ def test_what_cells_say_is_read_on_every_cell(name: str) -> None:
                 assert contrast(trace.textfont.color, hexed) >= 4.5, (hexed, trace.textfont.color)
 
 
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_heatmap_has_its_bar_of_colours(name: str) -> None:
+    figure = GRIDS[name](np.linspace(0, 1, 64).reshape(8, 8))
+    bars = [trace.colorbar for trace in figure.data if trace.coloraxis is None and trace.showscale is not False]
+    if figure.layout.coloraxis.colorscale is not None:
+        bars.append(figure.layout.coloraxis.colorbar)
+    assert [bool(bar.title.text) for bar in bars] == [True]
+
+
 def test_colours_have_two_ends_as_plotly_takes_neither_of_one_alone() -> None:
     values = np.linspace(0.3, 0.9, 12).reshape(4, 3)
     for figure in (

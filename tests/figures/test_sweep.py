@@ -65,4 +65,16 @@ def test_a_map_says_its_numbers_and_leaves_gaps_empty():
     cells = figure.data[0]
     assert list(cells.text[0]) == ["50.0", ""]
     assert cells.y[0] == "&lt;i&gt;a"
-    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("sparsity<br>accuracy, %", "steps")
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("sparsity", "steps")
+    assert cells.colorbar.title.text == "accuracy, %"
+
+
+def test_every_sparsity_that_was_measured_has_one_tick():
+    alone = figures.Curve("Wanda", *[np.array([0.7])] * 4, np.array([1]))
+    delta = figures.Delta("difference", *[np.array([0.7])] * 4, np.array([False]), ["not shown"])
+    for figure in (figures.accuracy([alone], "sparsity", 0.9, 0.4), figures.deltas([alone], [delta], 0.9, 0.4)):
+        for axis in figure.select_xaxes():
+            np.testing.assert_allclose(axis.tickvals, [0.7])
+            assert axis.range[0] < 0.7 < axis.range[1] and axis.range[1] - axis.range[0] >= 0.02, "no two read 70%"
+    np.testing.assert_allclose(figures.accuracy([curve()], "sparsity", 0.9, 0.4).layout.xaxis.tickvals, [0.6, 0.7])
+    assert figures.accuracy([curve()], "bytes", None, None, percent_x=False).layout.xaxis.tickvals is None
