@@ -30,11 +30,13 @@ _MEMORY_TOPIC = "worker-restart-memory"  # dask's own: a nanny ended a worker th
 
 @dataclass(frozen=True)
 class Place:
-    """A worker that runs one job at a time. device: its name for people. workers: how many share its machine."""
+    """A worker that runs one job at a time. device: its name for people. workers: how many share its machine. ending:
+    it takes no more jobs."""
 
     address: str
     device: str
     workers: int
+    ending: bool = False
 
 
 class Cluster:
@@ -80,9 +82,16 @@ class Cluster:
                 return self._places
             hosts = Counter(_host(address) for address in workers)
             self._places = {
-                address: Place(address, _device(address, facts["name"]), hosts[_host(address)])
+                address: Place(
+                    address, _device(address, facts["name"]), hosts[_host(address)], facts["status"].startswith("clos")
+                )
                 for address, facts in workers.items()
             }
+        return self._places
+
+    @property
+    def known(self) -> dict[str, Place]:
+        """The workers known last, by address, without asking the scheduler."""
         return self._places
 
     def _workers(self) -> dict[str, dict[str, Any]]:
@@ -274,10 +283,6 @@ def start_local(
             "distributed.scheduler.allowed-failures": 0,
             # A worker may take long to be back on a busy machine; dask would give its nanny up for good meanwhile.
             "distributed.deploy.lost-worker-timeout": "1000 days",
-            # A resident model fills memory rightly: no spilling or pausing, only the last line.
-            "distributed.worker.memory.target": False,
-            "distributed.worker.memory.spill": False,
-            "distributed.worker.memory.pause": False,
             "distributed.worker.memory.terminate": 0.95,
             # Pages of logs, jobs and call stacks, which every user of the machine could read.
             "distributed.scheduler.http.routes": [],

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from analysis.engine.cluster import Cluster, Place
+from analysis.engine.job_entry import job_entry
 from analysis.engine.job_store import JobStore
-from analysis.engine.placement import Running, Work, free_place, host_for, obstacle
-from analysis.engine.records import JobRecord, retire
+from analysis.engine.losses import DIED, FORGOTTEN, SILENT, TOO_BIG, told, untried, verdict
+from analysis.engine.placement import Running, Work, askers, free_place, host_for, in_turn, obstacle
+from analysis.engine.records import JobRecord, Loss, retire
 from analysis.engine.transfer import add_piece, unload, wire_limit
-from analysis.engine.worker import MARK, Order, reason, request_cancel, request_pieces, request_stop, run_job
+from analysis.engine.worker import MARK, Order, reason, request_cancel, request_pieces, request_stop
 from analysis.errors import UserError
 from cache.code import code_version
 
@@ -29,23 +31,8 @@ CANCEL_GRACE = 6.0  # seconds a cancelled job gets to stop by itself before its 
 LOST_GRACE = 5.0  # seconds after which a job whose worker is gone is given up, if dask says nothing
 SILENCE_LIMIT = 120.0  # seconds without a heartbeat after which a worker is ended; long calls into C may hold one up
 RETRY_INTERVAL = 5.0  # seconds between attempts to reach a scheduler
-TRIES = 2  # how often a job is handed over that its worker's death kept from starting, or that was a guest at it
 _TICK = 0.05
 _log = logging.getLogger("sinkscope")
-
-DIED = (
-    "The worker process died while running this job: it was killed, or the machine ran out of memory. A new one has "
-    "been started; try again, with a smaller model or less text if memory was short."
-)
-TOO_BIG = (
-    "The job ran out of memory: its worker took more than it may and was restarted. Take a smaller model or less text, "
-    "or allow more with SINKSCOPE_MEMORY_LIMIT."
-)
-SILENT = (
-    "The worker did not answer for {:.0f} seconds: it was stopped, or it hangs. It was ended and a new one started. "
-    "Start the job again to go on from its finished phases."
-)
-FORGOTTEN = "The scheduler was restarted while this job ran and does not know it any more."
 
 
 class Dispatcher:
@@ -64,7 +51,8 @@ class Dispatcher:
         self._early: dict[str, list[dict[str, Any]]] = {}  # what is told of jobs that are just being taken up again
         self._held: dict[str, dict[str, Any] | None] = {}  # the model each worker holds, by its address
         self._refused: set[tuple[str, str]] = set()  # guest and host that do not go together
-        self._tries: dict[str, int] = {}
+        self._unfit: dict[str, str] = {}  # workers that cannot run jobs, by address, and why
+        self._served: dict[str, int] = {}  # by visitor, the number of their last turn
         self._next_attempt = 0.0
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="sinkscope-queue", daemon=True)
@@ -78,9 +66,8 @@ class Dispatcher:
         self._thread.start()
 
     def add(self, job_id: str) -> None:
-        """Puts a job at the end of the queue. One that was there before has all its tries again."""
+        """Puts a job at the end of the queue."""
         with self._changed:
-            self._tries.pop(job_id, None)
             self._queue.append(job_id)
             self._changed.notify_all()
 
@@ -105,7 +92,18 @@ class Dispatcher:
         with self._changed:
             if job_id not in self._queue:
                 return None
-            return self._queue.index(job_id) + sum(not run.guest for run in self._running.values())
+            order = [record.id for record in self._waiting()]
+            return order.index(job_id) + sum(not run.guest for run in self._running.values())
+
+    def _waiting(self) -> list[JobRecord]:
+        """The queue, in the order in which its jobs get a worker."""
+        records = [record for record in map(self.book.job, self._queue) if record is not None]
+        return in_turn(records, self._running.values(), self._served)
+
+    def unfit(self) -> list[str]:
+        """What keeps workers that are there from running jobs."""
+        places = self.cluster.known if self.cluster is not None else {}
+        return [f"{places[address].device}: {why}" for address, why in self._unfit.items() if address in places]
 
     def models_held(self) -> int:
         """How many workers hold a model, as last told."""
@@ -129,6 +127,10 @@ class Dispatcher:
                 bound = message["bound"]
                 run.due = None if bound is None else time.monotonic() + bound["seconds"]
                 run.overdue = "" if bound is None else bound["reason"]
+            if "leaving" in message and not run.killed:
+                run.leaving = message["leaving"]
+                if self.cluster is not None:
+                    self.cluster.look_again()
         if run.cancelled:
             return
         if "phase" in message or "log" in message:
@@ -267,14 +269,14 @@ class Dispatcher:
 
     def _hand_out(self, cluster: Cluster) -> None:
         with self._changed:
-            waiting = [record for record in map(self.book.job, self._queue) if record is not None]
+            waiting = self._waiting()
         places = cluster.places()
         self.trouble = "" if places or not self._queue else "There is no worker. Jobs wait for one."
         for record in waiting:
             if record.id in self._running:  # an earlier try that was cancelled has not stopped yet
                 continue
             try:
-                work = Work(list(self._running.values()), self._held, self._refused)
+                work = Work(list(self._running.values()), self._held, self._refused, self._unfit)
                 place = free_place(record, cluster.places(), work)
                 host = host_for(record, work) if place is None and record.short else None
                 if host is not None:
@@ -317,6 +319,11 @@ class Dispatcher:
                 return
             self.book.begin(record.id)
             self.book.report(record.id, {"phase": "handing over"})
+            for when, line in told(record.losses):
+                self.book.report(record.id, {"log": line, "time": when})
+            if host is None:
+                turn = max(self._served.values(), default=0) + 1
+                self._served.update(dict.fromkeys(askers(record), turn))
         mark = secrets.token_hex(16)
         order = Order(
             id=record.id,
@@ -342,7 +349,7 @@ class Dispatcher:
         folder.mkdir(mode=0o700)
         (folder / MARK).write_text(mark)
         run.future = cluster.client.submit(
-            run_job,
+            job_entry(),
             order.model_dump_json(),
             key=name,
             workers=[place.address],
@@ -358,7 +365,9 @@ class Dispatcher:
         try:
             future = cluster.client.get_dataset(record.run)
         except KeyError:
-            self.book.finish(record.id, "interrupted", reason=FORGOTTEN)
+            loss = Loss(worker=record.device, time=time.time(), why=FORGOTTEN)
+            if not self._try_again(record, loss):
+                self.book.finish(record.id, "interrupted", reason=FORGOTTEN)
             return
         place = cluster.places().get(record.worker) or Place(record.worker, record.device, 1)
         with self._changed:
@@ -395,13 +404,13 @@ class Dispatcher:
             self._hurry(cluster, run, now)
         silence = cluster.silence(run.place.address)
         if silence > SILENCE_LIMIT and not run.killed:
-            self._give_up(cluster, run, SILENT.format(silence))
+            self._give_up(cluster, run, SILENT.format(silence), by_itself=False)
         if run.place.address in places:
             run.gone = None
         elif run.gone is None:
             run.gone = now
             cluster.look_again()
-        elif run.killed or now - run.gone > LOST_GRACE:
+        elif run.killed or run.leaving or now - run.gone > LOST_GRACE:
             # A scheduler that allows failures keeps the job for a worker of that address, which does not come back; and
             # what a worker held when it died never arrives.
             run.future.cancel(force=True)
@@ -416,13 +425,14 @@ class Dispatcher:
             run.killed = True
             cluster.kill(run.place.address)
         elif run.due is not None and now > run.due and not run.killed:
-            self._give_up(cluster, run, run.overdue)
+            self._give_up(cluster, run, run.overdue, by_itself=True)
 
-    def _give_up(self, cluster: Cluster, run: Running, why: str) -> None:
-        """Ends a worker that hangs. A host that had begun fails at once; others are tried again when it is gone."""
+    def _give_up(self, cluster: Cluster, run: Running, why: str, by_itself: bool) -> None:
+        """Ends a worker that hangs. A host that had begun fails at once where it hung by itself; others are tried again
+        when it is gone."""
         run.ended_for, run.killed = why, True
         cluster.kill(run.place.address)
-        if run.heard and not run.guest:
+        if by_itself and run.heard and not run.guest:
             self._end(run, "failed", reason=why)
             run.cancelled = True
 
@@ -449,9 +459,18 @@ class Dispatcher:
             self._after_death(cluster, run)
         elif run.cancelled:
             return
+        elif "handed_back" in outcome:
+            run.leaving = outcome["handed_back"]
+            self._after_death(cluster, run)
+        elif "unfit" in outcome:
+            self._unfit[run.place.address] = outcome["unfit"]
+            if set(cluster.known) <= self._unfit.keys():
+                self._end(run, "failed", reason=outcome["unfit"])
+            else:
+                self._queue_again(run.record)
         elif outcome.get("not_resident"):
             self._refused.add((run.record.id, run.record.between))
-            self._queue_again(run)
+            self._queue_again(run.record)
         elif "error" in outcome:
             self._end(run, "failed", reason=outcome["error"], traceback=outcome.get("traceback", ""))
         else:
@@ -474,26 +493,39 @@ class Dispatcher:
         return outcome
 
     def _after_death(self, cluster: Cluster, run: Running) -> None:
-        """The worker is gone. A host fails; a guest, or a job that had not begun, is tried once more."""
-        job_id, address = run.record.id, run.place.address
+        """The worker is gone, or about to go: its job is tried again, elsewhere where there is an other worker."""
+        address, device = run.place.address, run.place.device
         with self._changed:
             cluster.without(address)
             cluster.look_again()
             self._held.pop(address, None)
             if run.cancelled or self._closed:
                 return
-            self._tries[job_id] = self._tries.get(job_id, 0) + 1
-            if (run.guest or not run.heard) and self._tries[job_id] < TRIES:
-                self._queue_again(run)
-            else:
-                self._end(run, "failed", reason=run.ended_for or (TOO_BIG if address in cluster.too_big else DIED))
+            why = run.ended_for or (TOO_BIG if address in cluster.too_big else run.leaving or DIED)
+            back = bool(run.leaving) and why == run.leaving
+            loss = Loss(worker=device, time=time.time(), why=why, handed_back=back)
+            record = self.book.job(run.record.id) or run.record
+            tried = record.model_copy(update={"losses": (*record.losses, loss)})
+            # Workers of this machine may all take the same; what was too much for one may fit in another machine's.
+            larger = cluster.remote and untried(tried, cluster.known)
+            hopeless = why == TOO_BIG and not run.guest and not larger
+            if hopeless or not self._try_again(record, loss):
+                self._end(run, "failed", reason=verdict(record, loss) or why, losses=tried.losses)
 
-    def _queue_again(self, run: Running) -> None:
-        """Back to the head of the queue."""
+    def _try_again(self, record: JobRecord, loss: Loss) -> bool:
+        """Back to the head of the queue with a job that ended with its worker. False for one that is given up."""
+        if verdict(record, loss):
+            return False
+        self._queue_again(record, losses=(*record.losses, loss))
+        return True
+
+    def _queue_again(self, record: JobRecord, **changes: Any) -> None:
+        """Back to the head of the queue, unless it was cancelled."""
         with self._changed:
-            changes = {"state": "queued", "started": None, "device": "", "worker": "", "between": "", "run": ""}
-            if not run.cancelled and self.book.update(run.record.id, **changes) is not None:
-                self._queue.insert(0, run.record.id)
+            fresh = {"state": "queued", "started": None, "device": "", "worker": "", "between": "", "run": ""}
+            run = self._running.get(record.id)
+            if (run is None or not run.cancelled) and self.book.update(record.id, **fresh, **changes) is not None:
+                self._queue.insert(0, record.id)
 
     def _forget(self, cluster: Cluster, run: Running) -> None:
         job_id = run.record.id

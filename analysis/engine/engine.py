@@ -478,7 +478,8 @@ class Engine:
             f"The store holds jobs of another version of SinkScope that cannot be read here ({self._book.unread}). "
             "They are not listed, and stay there."
         )
-        said = (lost, self._dispatcher.trouble, self._warning, unwritable, *self.store.notices, unread)
+        queue = (self._dispatcher.trouble, *self._dispatcher.unfit())
+        said = (lost, *queue, self._warning, unwritable, *self.store.notices, unread)
         return [text for text in said if text]
 
     @property

@@ -1,11 +1,15 @@
-"""Which worker a job goes to: a free one, or for a short job one that holds its model, between a long one's steps."""
+"""Whose turn it is, and which worker a job goes to: a free one, or for a short job one that holds its model, between a
+long one's steps.
+"""
 
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from analysis.engine.cluster import Place
+from analysis.engine.losses import untried
 from analysis.engine.records import JobRecord
 from analysis.jobs import JOBS
 
@@ -15,7 +19,7 @@ class Running:
     """A job in a worker's hands. heard: it has begun. cancelled: nobody wants it any more. told, killed: when it was
     asked to stop; its worker was killed. gone: since when its worker has been missing. intake: the thread that takes in
     what it left. due, overdue: when what it does now must have ended, and what is said if it has not. ended_for: why
-    its worker was ended."""
+    its worker was ended. leaving: what its worker said as it was about to end."""
 
     record: JobRecord
     place: Place
@@ -30,16 +34,18 @@ class Running:
     due: float | None = None
     overdue: str = ""
     ended_for: str = ""
+    leaving: str = ""
 
 
 @dataclass(frozen=True)
 class Work:
     """What goes on. held: the model each worker holds, by its address. refused: pairs of guest and host that do not go
-    together."""
+    together. unfit: addresses of workers that cannot run jobs."""
 
     running: list[Running]
     held: Mapping[str, dict[str, Any] | None]
     refused: set[tuple[str, str]]
+    unfit: Container[str] = ()
 
     @property
     def hosts(self) -> list[Running]:
@@ -52,25 +58,52 @@ class Work:
 
 
 def free_place(record: JobRecord, places: Mapping[str, Place], work: Work) -> Place | None:
-    """A free worker, best one that holds the job's model; for a job without one, such as unloading, that holds any."""
+    """A free worker: best one that has not ended under this job, and of these one that holds its model; for a job
+    without one, such as unloading, that holds any. One that cannot run jobs is taken where there is no other.
+    """
     taken = {run.place.address for run in work.running}
-    free = [place for address, place in places.items() if address not in taken]
+    fit = {address: place for address, place in places.items() if address not in work.unfit} or places
+    free = {address: place for address, place in fit.items() if address not in taken and not place.ending}
     model = record.spec.get("model")
 
-    def fits(place: Place) -> bool:
+    def holds(place: Place) -> bool:
         held = work.held.get(place.address)
         return held is not None and (held == model or model is None)
 
-    return next((place for place in free if fits(place)), next(iter(free), None))
+    fresh = untried(record, free)
+    return max(free.values(), key=lambda place: (place.address in fresh, holds(place)), default=None)
+
+
+def in_turn(waiting: Sequence[JobRecord], running: Iterable[Running], served: Mapping[str, int]) -> list[JobRecord]:
+    """The order in which waiting jobs get a worker: visitors by turns, whoever has fewest at work first, and each one's
+    own jobs as they were asked. A job that several ask for comes with the first of them.
+
+    waiting: as they were asked. served: a number for each visitor that grows with every turn they had.
+    """
+    ahead = Counter(name for run in running if not run.guest for name in askers(run.record))
+    keys = []
+    for number, record in enumerate(waiting):
+        names = askers(record)
+        keys.append((*min((ahead[name], served.get(name, 0)) for name in names), number))
+        ahead.update(names)
+    return [waiting[number] for *_, number in sorted(keys)]
+
+
+def askers(record: JobRecord) -> tuple[str, ...]:
+    """Who shares out the workers for this job: its visitors, or the owner of the machine, who has no name."""
+    return record.visitors or ("",)
 
 
 def host_for(record: JobRecord, work: Work) -> Running | None:
     """A long job that this short one may run between the steps of: its worker has no guest and holds the model, or this
     one is brief and brings its own.
     """
+    if len(record.losses) > 1:  # it may be what ends the workers, and their hosts with them
+        return None
     busy = {run.place.address for run in work.running if run.guest}
     for host in work.hosts:
         ready = host.heard and host.told is None and host.intake is None and not JOBS[host.record.kind].short
+        ready = ready and not host.leaving
         ready = ready and not (record.brief and host.record.brief)  # one recording after the other
         welcome = host.place.address not in busy and (record.id, host.record.id) not in work.refused
         if ready and welcome and (record.brief or work.model_at(host) == record.spec.get("model")):

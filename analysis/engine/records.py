@@ -16,6 +16,18 @@ Details = TypeVar("Details", bound=Mapping[str, object])
 ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
+class Loss(BaseModel):
+    """A try of a job that ended with its worker. worker: its name for people. time: seconds since the epoch. why: one
+    sentence. handed_back: the worker said so before its end, which counts as no try."""
+
+    model_config = ConfigDict(frozen=True)
+
+    worker: str
+    time: float
+    why: str
+    handed_back: bool = False
+
+
 class JobRecord(BaseModel):
     """What the store knows about a job.
 
@@ -24,7 +36,8 @@ class JobRecord(BaseModel):
     for that could not slip in. device: where it runs or ran. between: id of the job between whose steps it runs. run:
     name of this try; worker, scheduler: addresses; by these it is found again on a cluster that outlives this server.
     code: version of the code that it was asked of; '' in older records. visitors: who asked, on a server with several;
-    shared: whether one of them lists it for all. brief: takes seconds, as its spec says (`Job.is_short`).
+    shared: whether one of them lists it for all. brief: takes seconds, as its spec says (`Job.is_short`). losses: tries
+    that ended with their worker.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +65,7 @@ class JobRecord(BaseModel):
     visitors: tuple[str, ...] = ()
     shared: bool = False
     brief: bool = False
+    losses: tuple[Loss, ...] = ()
 
     @property
     def short(self) -> bool:

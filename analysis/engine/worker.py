@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from analysis.engine import departure
 from analysis.engine.interleaving import TurnTaking
 from analysis.engine.transfer import load_up, piece_of
 from analysis.errors import ModelChanged, NotEnoughMemory, UserError, first_line, named_line, os_sentence
@@ -90,7 +91,7 @@ class WorkerContext(Context):
 
         self.workers = order.workers
         self.stores = Stores(Path(order.home) if order.home else None)
-        self._order, self._spec, self._worker = order, spec, get_worker()
+        self._order, self._spec, self.worker = order, spec, get_worker()
         mark = Path(order.folder) / MARK
         self.shared = mark.is_file() and mark.read_text() == order.mark
         self.folder = Path(order.folder) if self.shared else Path(tempfile.mkdtemp(prefix="sinkscope-"))
@@ -123,9 +124,13 @@ class WorkerContext(Context):
         shutil.rmtree(self._scratch_root() / self.scratch_name(), ignore_errors=True)
 
     def check(self) -> None:
-        """Raises Cancelled if someone asked for it."""
-        if self._order.run in _cancel_requests:
+        """Raises Cancelled if someone asked for it, or the worker is about to end."""
+        if self._order.run in _cancel_requests or departure.leaving(self.worker):
             raise Cancelled
+
+    def hand_back(self) -> None:
+        """Tells the server that the worker is about to end."""
+        self.tell({"leaving": departure.WHY})
 
     def progress(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
         self._details.update(details)
@@ -191,7 +196,7 @@ class WorkerContext(Context):
         """Sends a message to the server, with the model held as it is."""
         whole = {"job": self._order.id, "run": self._order.run, "model": _model_held(), **message}
         # As JSON text, so that details arrive as the store gives them later: dask would make tuples of lists.
-        self._worker.log_event(TOPIC, json.dumps(whole))
+        self.worker.log_event(TOPIC, json.dumps(whole))
 
 
 def _model_held() -> dict[str, Any] | None:
@@ -214,13 +219,15 @@ def run_job(text: str) -> dict[str, Any]:
     context = None
     try:
         if order.code != code_version():
-            return {"error": "The workers run another version of SinkScope than the server. Update both to the same."}
+            return {"unfit": "The workers run another version of SinkScope than the server. Update both to the same."}
         spec: Spec = JOBS[order.kind].spec.model_validate(order.spec)
         context = WorkerContext(order, spec)
         context.tell({"phase": "starting"})
+        _keep_models(context.worker)
         with contextlib.suppress(UserError):  # which the job meets as well
             context.scratch_name()
-        with _turns.guest(context.check) if order.guest else _turns.host():
+        leaving = departure.at_work(order.run, context.hand_back, context.worker)
+        with leaving, _turns.guest(context.check) if order.guest else _turns.host():
             run = JOBS[order.kind].run
             assert run is not None  # others are not handed to workers
             brought: AbstractContextManager[None] = contextlib.nullcontext()
@@ -238,7 +245,10 @@ def run_job(text: str) -> dict[str, Any]:
     except NotEnoughMemory as error:
         return {"not_resident": True} if order.guest else {"error": str(error)}
     except Cancelled:
-        return {"error": "Cancelled."}
+        handed_back = context is not None and departure.leaving(context.worker)
+        return {"handed_back": departure.WHY} if handed_back else {"error": "Cancelled."}
+    except ModuleNotFoundError:
+        raise  # told by `job_entry`
     except ModelChanged as error:
         if context is not None:
             with contextlib.suppress(UserError):
@@ -274,6 +284,12 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return os_sentence(error)
     return named_line(error)
+
+
+def _keep_models(worker: Any) -> None:
+    """Has dask neither spill nor pause: a model that is held fills memory rightly."""
+    for name in ("target", "spill", "pause"):
+        setattr(worker.memory_manager, f"memory_{name}_fraction", False)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

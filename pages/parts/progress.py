@@ -46,7 +46,8 @@ def progress_bar(record: JobRecord) -> None:
             text = f"waiting, {place} before it"
         else:
             text = "next in the queue" if engine().has_worker() else "starting the worker"
-        st.progress(0.0, text=plain(text))
+        again = f"; {len(record.losses)} tries ended with their worker" if record.losses else ""
+        st.progress(0.0, text=plain(text + again))
         return
     now = engine().progress(record.id)
     text = now.phase or "starting"

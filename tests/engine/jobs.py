@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,13 @@ def broken(spec: OneSpec, context: Any) -> Outcome:
     raise ZeroDivisionError("nothing to divide by\nand a second line")
 
 
+def deadly(spec: OneSpec, context: Any) -> Outcome:
+    """Ends its worker, whichever it is."""
+    context.progress("about to die")
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome({})
+
+
 def leaves_folder(spec: OneSpec, context: Any) -> Outcome:
     """Leaves a folder with a file in a folder."""
     made = context.folder / f"model-{spec.tag}"
@@ -181,6 +189,7 @@ for _job in (
     Job("deaf", "Sleep", deaf, OneSpec, dict, stored=False),
     Job("hungry", "Eat memory", hungry, OneSpec, dict, stored=False),
     Job("broken", "Break", broken, OneSpec, dict, stored=False),
+    Job("deadly", "Die", deadly, OneSpec, dict, stored=False),
     Job("growing", "Grow", growing, OneSpec, dict, stored=False),
     Job("loads_slowly", "Load slowly", loads_slowly, OneSpec, dict, stored=False, short=True),
     Job("leaves_folder", "Leave a folder", leaves_folder, OneSpec, dict),

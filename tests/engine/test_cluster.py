@@ -1,8 +1,6 @@
 """A running dask cluster: a scheduler with TLS and two workers as processes, and servers that come and go."""
 
 import contextlib
-import datetime
-import ipaddress
 import os
 import signal
 import subprocess
@@ -10,10 +8,13 @@ import sys
 from pathlib import Path
 
 import dask
+import psutil
 import pytest
 
 from analysis.engine import Engine
-from analysis.engine.dispatcher import FORGOTTEN
+from analysis.engine.departure import WHY
+from analysis.engine.losses import DIED, FORGOTTEN
+from analysis.engine.records import read_record
 from analysis.errors import UserError
 from analysis.evaluation import results
 from analysis.evaluation.items_file import DOCUMENTS
@@ -28,50 +29,12 @@ from analysis.specs import (
     SuggestSpec,
 )
 from cache.store import Store
+from tests.engine import documented
 from tests.engine.helpers import PATIENCE, engine_in, running, until
 from tests.engine.jobs import CPU, OneSpec, PacedSpec, steps_of
 from tests.helpers import ROOT, free_port
 
 pytestmark = pytest.mark.slow
-
-
-CLOCK = ("--preload", "analysis.engine.steady_clock")
-
-
-def certificate(folder: Path) -> dict[str, str]:
-    """A certificate of its own making for 127.0.0.1, as dask's configuration in the environment."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sinkscope-test")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert, private = folder / "cert.pem", folder / "key.pem"
-    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    tls = "DASK_DISTRIBUTED__COMM__TLS__"
-    names = {
-        f"{tls}{role}__{kind}": str(file)
-        for role in ("SCHEDULER", "WORKER", "CLIENT")
-        for kind, file in (("CERT", cert), ("KEY", private))
-    }
-    return {**names, f"{tls}CA_FILE": str(cert), "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
 
 
 @contextlib.contextmanager
@@ -96,50 +59,35 @@ def process(log: Path, environment: dict[str, str], *arguments: str):
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
-    return certificate(tmp_path_factory.mktemp("tls"))
+    folder = tmp_path_factory.mktemp("tls")
+    documented.certificates(folder)
+    return folder
+
+
+TEST_JOBS = {"DASK_DISTRIBUTED__WORKER__PRELOAD": '["tests.engine.jobs"]', "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @pytest.fixture(scope="module")
 def address(tls, tmp_path_factory):
-    """A scheduler and two workers, one of which sees another temporary folder, as on another machine."""
+    """The scheduler and the two workers of docs/cluster.md, by its own lines."""
     logs = tmp_path_factory.mktemp("logs")
     port = free_port()
-    address = f"tls://127.0.0.1:{port}"
-    common = {**tls, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    (scheduler,), workers = documented.lines("dask scheduler"), documented.lines("&& PYTHONPATH=$PWD CUDA")
+    assert len(workers) == 2
     with contextlib.ExitStack() as stack:
-        scheduler = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--protocol", "tls")
-        stack.enter_context(process(logs / "scheduler", common, *scheduler, "--no-dashboard", *CLOCK))
-        for name in ("first", "second"):
-            worker = (
-                "distributed.cli.dask_worker",
-                address,
-                "--name",
-                name,
-                "--nthreads",
-                "1",
-                "--host",
-                "127.0.0.1",
-                "--preload",
-                "tests.engine.jobs",
-                *CLOCK,
-                "--no-dashboard",
-                "--local-directory",
-                str(logs),
-            )
-            stack.enter_context(process(logs / name, common, *worker))
-        yield address
+        for number, line in enumerate((scheduler, *workers)):
+            stack.enter_context(documented.process(line, tls, port, logs / str(number), **TEST_JOBS))
+        yield f"tls://{documented.HOST}:{port}"
         for log in logs.iterdir():
-            if log.is_file():
-                print(f"--- {log.name}\n{log.read_text()[-2000:]}")
+            print(f"--- {log.name}\n{log.read_text()[-2000:]}")
 
 
 @contextlib.contextmanager
-def engine_at(folder: Path, address: str, tls: dict[str, str], **options):
-    """An engine that uses the cluster, with TLS configured as the environment would."""
-    given = {
-        name.removeprefix("DASK_").lower().replace("__", ".").replace("_", "-"): value for name, value in tls.items()
-    }
-    with dask.config.set({**given, "distributed.comm.require-encryption": True}):
+def engine_at(folder: Path, address: str, tls: Path, **options):
+    """An engine that uses the cluster, with TLS as docs/cluster.md configures it."""
+    comm = dask.config.collect(paths=[str(tls)], env={})["distributed"]["comm"]
+    given = {f"distributed.comm.tls.{name}": value for name, value in comm["tls"].items()}
+    with dask.config.set({**given, "distributed.comm.require-encryption": comm["require-encryption"]}):
         store = Store(folder, **options)
         made = Engine(store, scheduler=address)
         try:
@@ -154,7 +102,7 @@ def test_results_and_progress_arrive_from_both_workers(address, tls, tmp_path):
         jobs = [engine.submit("paced", PacedSpec(tag=f"both{n}", steps=30, seconds=0.1)) for n in range(2)]
         for job in jobs:
             running(engine, job)
-        assert {engine.job(job.id).device for job in jobs} == {"first", "second"}
+        assert {engine.job(job.id).device for job in jobs} == {"gpu1 GPU 0", "gpu1 GPU 1"}
         assert len({engine.progress(job.id).details["pid"] for job in jobs}) == 2
         done = [engine.wait(job.id, PATIENCE) for job in jobs]
         assert [job.state for job in done] == ["done"] * 2, [job.reason for job in done]
@@ -297,18 +245,66 @@ def test_a_shared_folder_takes_what_workers_leave(address, tls, tmp_path):
         assert engine.result(done).folder.is_relative_to(tmp_path / "shared" / "kept")
 
 
-def test_a_worker_killed_on_the_cluster_fails_its_job_alone(address, tls, tmp_path):
+def test_what_dies_with_its_worker_is_tried_again_on_another(address, tls, tmp_path):
     with engine_at(tmp_path / "store", address, tls) as engine:
-        jobs = [engine.submit("paced", PacedSpec(tag=f"k{n}", steps=60 - 20 * n, seconds=0.1)) for n in range(2)]
-        for job in jobs:
+        job = engine.submit("paced", PacedSpec(tag="dies", steps=30, seconds=0.1))
+        running(engine, job, 2)
+        first = engine.job(job.id).device
+        os.kill(engine.progress(job.id).details["pid"], signal.SIGKILL)
+        done = engine.wait(job.id, PATIENCE)
+        assert (done.state, done.summary["reused"] > 0, done.device != first) == ("done", True, True), done.reason
+        assert [(loss.worker, loss.why) for loss in done.losses] == [(first, DIED)]
+
+
+def test_workers_that_are_about_to_end_hand_their_jobs_back(address, tls, tmp_path):
+    """One by SIGTERM, one by its lifetime, both started as docs/cluster.md says."""
+    port = int(address.rsplit(":", 1)[1])
+    line = documented.lines("dask worker")[0]
+    assert '--name "gpu1 GPU 0"' in line
+    stopped = line.replace("gpu1 GPU 0", "stopped")
+    short = line.replace("gpu1 GPU 0", "short") + " --lifetime 8s"
+    with engine_at(tmp_path / "store", address, tls) as engine, contextlib.ExitStack() as stack:
+        held = [engine.submit("paced", PacedSpec(tag=f"held{n}", steps=3000, seconds=0.1)) for n in range(2)]
+        for job in held:
             running(engine, job)
-        os.kill(engine.progress(jobs[0].id).details["pid"], signal.SIGKILL)
-        failed = engine.wait(jobs[0].id, PATIENCE)
-        assert (failed.state, "worker process died" in failed.reason) == ("failed", True)
-        assert engine.wait(jobs[1].id, PATIENCE).state == "done"
-        again = engine.wait(engine.restart(jobs[0].id).id, PATIENCE)
-        assert again.state == "done", again.reason
-        assert again.summary["reused"] >= 1
+        jobs = [engine.submit("paced", PacedSpec(tag=f"back{n}", steps=200, seconds=0.1)) for n in range(2)]
+        for name, started in (("stopped", stopped), ("short", short)):
+            stack.enter_context(documented.process(started, tls, port, tmp_path / name, **TEST_JOBS))
+        for job in jobs:
+            running(engine, job, 2)
+        at = {engine.job(job.id).device: job for job in jobs}
+        nanny = psutil.Process(engine.progress(at["stopped"].id).details["pid"]).parent()
+        nanny.terminate()
+        for name, job in at.items():
+            back = until(lambda job=job: engine.job(job.id).losses)
+            assert [(loss.worker, loss.why, loss.handed_back) for loss in back] == [(name, WHY, True)]
+        for job in held:
+            engine.cancel(job.id)
+        for job in jobs:
+            running(engine, job, 2)
+            assert engine.job(job.id).device in ("gpu1 GPU 0", "gpu1 GPU 1")
+            engine.cancel(job.id)
+
+
+def test_a_worker_without_sinkscope_is_named_with_the_remedy_and_its_job_runs_elsewhere(address, tls, tmp_path):
+    port = int(address.rsplit(":", 1)[1])
+    line = documented.lines("dask worker")[0]
+    bare = line.replace("PYTHONPATH=$PWD ", "").replace("gpu1 GPU 0", "bare")
+    assert bare != line
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        held = [engine.submit("paced", PacedSpec(tag=f"bare{n}", steps=3000, seconds=0.1)) for n in range(2)]
+        for job in held:
+            running(engine, job)
+        with documented.process(bare, tls, port, tmp_path / "log"):
+            asked = engine.submit("paced", PacedSpec(tag="elsewhere, please", steps=1))
+            (notice,) = until(engine.notices)
+            assert notice.startswith("bare: The worker on ") and "PYTHONPATH=$PWD" in notice
+            assert "no module 'analysis', which is SinkScope itself" in notice
+            engine.cancel(held[0].id)
+            done = engine.wait(asked.id, PATIENCE)
+            assert (done.state, done.losses) == ("done", ()), done.reason
+            assert done.device.startswith("gpu1 GPU")
+        engine.cancel(held[1].id)
 
 
 def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tls, tmp_path):
@@ -324,25 +320,44 @@ def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tl
 # --- a scheduler that is lost ---
 
 
-def test_a_scheduler_that_is_lost_and_back_is_used_again(tmp_path, monkeypatch):
+def test_a_scheduler_that_is_killed_need_only_be_started_again(tls, tmp_path, monkeypatch):
+    """The worker is started in a loop, as docs/cluster.md says."""
     monkeypatch.setattr("analysis.engine.cluster.CONNECT_TIMEOUT", 1)
     monkeypatch.setattr("analysis.engine.dispatcher.RETRY_INTERVAL", 0.2)
-    port = str(free_port())
-    cluster = (tmp_path / "log", {"OMP_NUM_THREADS": "1"}, "tests.engine.small_cluster", port)
-    with engine_in(tmp_path / "store", scheduler=f"tcp://127.0.0.1:{port}") as engine:
-        with process(*cluster):
+    port = free_port()
+    (scheduler,), (loop,) = documented.lines("dask scheduler"), documented.lines("while true")
+    worker = documented.process(loop.replace("sleep 5", "sleep 1"), tls, port, tmp_path / "worker", **TEST_JOBS)
+    with worker, engine_at(tmp_path / "store", f"tls://{documented.HOST}:{port}", tls) as engine:
+        with documented.process(scheduler, tls, port, tmp_path / "first"):
             runs = engine.submit("paced", PacedSpec(tag="lost with it", steps=900, seconds=0.1))
             running(engine, runs, 2)
             waits = engine.submit("paced", PacedSpec(tag="waits for it", steps=1))
         until(lambda: any("does not answer" in notice for notice in engine.notices()))
         assert [engine.job(job.id).state for job in (runs, waits)] == ["running", "queued"]
-        with process(*cluster):
-            assert engine.wait(waits.id, PATIENCE).state == "done"
-            lost = engine.wait(runs.id, PATIENCE)
-            assert (lost.state, lost.reason) == ("interrupted", FORGOTTEN)
+        with documented.process(scheduler, tls, port, tmp_path / "second"):
+            losses = until(lambda: engine.job(runs.id).losses)
+            assert [(loss.worker, loss.why) for loss in losses] == [("gpu1", FORGOTTEN)]
+            running(engine, runs, 2)
             assert not any("does not answer" in notice for notice in engine.notices())
-            again = engine.restart(runs.id)
-            running(engine, again, 2)
+            engine.cancel(runs.id)
+            assert engine.wait(waits.id, PATIENCE).state == "done"
+
+
+def test_the_dashboards_line_works_off_what_waits(address, tls, tmp_path):
+    spec = RecordSpec(model=CPU, prompt="ben is", sampling=LLaDASampling(gen_length=4, steps=2))
+    with engine_at(tmp_path / "store", f"tls://{documented.HOST}:{free_port()}", tls) as engine:
+        job = engine.submit("record", spec)
+    store = Store(tmp_path / "store")
+    store.save_job(job.id, job.model_copy(update={"owner": "gone"}).model_dump(mode="json"))
+    (line,) = documented.lines("streamlit run")
+    line = line.replace("/nfs/sinkscope", str(tmp_path / "shared"))
+    environment = {"STREAMLIT_SERVER_PORT": str(free_port()), "STREAMLIT_SERVER_HEADLESS": "true"}
+    environment |= {"SINKSCOPE_HOME": str(tmp_path / "store"), "STREAMLIT_SERVER_ADDRESS": documented.HOST}
+    with documented.process(line, tls, int(address.rsplit(":", 1)[1]), tmp_path / "log", **environment):
+        done = until(lambda: (record := read_record(store.job(job.id))) is not None and record.ended and record)
+    store.close()
+    assert (done.state, done.scheduler) == ("done", address), done.reason
+    assert done.device.startswith("gpu1 GPU")
 
 
 def test_a_scheduler_that_hangs_is_told_and_its_jobs_go_on_after_it(tmp_path, monkeypatch):

@@ -138,19 +138,6 @@ def test_queued_jobs_wait_in_order_show_their_place_and_can_be_cancelled(engine)
     assert engine.job(second.id).started is None
 
 
-def test_a_killed_worker_fails_its_job_alone(engine):
-    record = engine.submit("record", long(seed=3))
-    waiting = [engine.submit("record", short(seed=40 + index)) for index in range(3)]
-    wait_for_step(engine, record)
-    (pid,) = engine.worker_pids()
-    os.kill(pid, signal.SIGKILL)
-    failed = engine.wait(record.id, PATIENCE)
-    assert failed.state == "failed"
-    assert "worker process died" in failed.reason
-    assert [engine.wait(job.id, PATIENCE).state for job in waiting] == ["done"] * 3
-    assert engine.worker_pids() != [pid]
-
-
 def test_bad_input_is_one_sentence_and_the_resident_model_stays(engine, tmp_path):
     engine.wait(engine.submit("load", LoadSpec(model=CPU)).id, PATIENCE)
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')

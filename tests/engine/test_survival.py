@@ -16,7 +16,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from analysis.engine import Engine
+from analysis.engine.departure import WHY
 from analysis.engine.dispatcher import Dispatcher
+from analysis.engine.losses import DIED
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.models.checkpoint import find
@@ -58,20 +60,41 @@ def engine(tmp_path_factory):
         yield made
 
 
-def test_a_worker_killed_mid_job_fails_that_job_and_the_five_queued_behind_it_run(engine, tmp_path):
+def test_what_dies_with_its_worker_is_tried_again_from_its_finished_phases(engine, tmp_path):
     journal = tmp_path / "journal"
-    victim = engine.submit("paced", PacedSpec(tag="victim", steps=200, seconds=0.1, journal=str(journal)))
+    victim = engine.submit("paced", PacedSpec(tag="victim", steps=30, seconds=0.1, journal=str(journal)))
     queued = [engine.submit("paced", PacedSpec(tag=f"q{n}", steps=2, journal=str(journal))) for n in range(5)]
-    running(engine, victim)
+    running(engine, victim, 2)
     (pid,) = engine.worker_pids()
     os.kill(pid, signal.SIGKILL)
-    failed = engine.wait(victim.id, PATIENCE)
-    assert failed.state == "failed"
-    assert "worker process died" in failed.reason and "\n" not in failed.reason
+    done = engine.wait(victim.id, PATIENCE)
+    assert (done.state, done.summary["reused"] > 0, done.summary["pid"] != pid) == ("done", True, True), done.reason
+    (loss,) = done.losses
+    assert (loss.worker, loss.why, loss.handed_back) == ("cpu", DIED, False)
+    assert "tried again (1 of 2)" in engine.log(victim.id)[0].text
     assert [engine.wait(job.id, PATIENCE).state for job in queued] == ["done"] * 5
-    lines = steps_of(journal)
-    assert [line for line in lines if line.startswith("begin q")] == [f"begin q{n}" for n in range(5)]
-    assert lines.count("begin victim") == 1
+    begun = [line for line in steps_of(journal) if line.startswith("begin")]
+    assert begun == ["begin victim", "begin victim", *(f"begin q{n}" for n in range(5))]
+
+
+def test_a_job_that_ends_every_worker_is_given_up_after_two_more_tries(engine):
+    deadly = engine.submit("deadly", OneSpec())
+    follower = engine.submit("paced", PacedSpec(tag="after the deadly", steps=1))
+    failed = engine.wait(deadly.id, PATIENCE)
+    assert (failed.state, len(failed.losses)) == ("failed", 3)
+    assert failed.reason == (f"{DIED} 3 tries ended so, on cpu. Take a smaller model or less text if memory was short.")
+    assert engine.wait(follower.id, PATIENCE).state == "done"
+
+
+def test_a_worker_that_is_told_to_end_hands_its_job_back(engine):
+    job = engine.submit("paced", PacedSpec(tag="handed back", steps=30, seconds=0.1))
+    running(engine, job, 2)
+    (pid,) = engine.worker_pids()
+    os.kill(pid, signal.SIGTERM)
+    done = engine.wait(job.id, PATIENCE)
+    assert (done.state, done.summary["reused"] > 0, done.summary["pid"] != pid) == ("done", True, True), done.reason
+    assert [(loss.why, loss.handed_back) for loss in done.losses] == [(WHY, True)]
+    assert "handed the job back. It goes on elsewhere." in engine.log(job.id)[0].text
 
 
 def test_no_port_of_the_workers_shows_anything_to_other_users_of_the_machine(engine):
@@ -94,7 +117,7 @@ def test_a_job_that_takes_too_much_memory_fails_and_the_worker_is_back(tmp_path)
         follower = made.submit("paced", PacedSpec(tag="after", steps=1))
         failed = made.wait(eater.id, PATIENCE)
         assert failed.state == "failed"
-        assert "ran out of memory" in failed.reason
+        assert "ran out of memory" in failed.reason and len(failed.losses) == 1, "no other worker may take more"
         assert made.wait(follower.id, PATIENCE).state == "done"
 
 
@@ -176,19 +199,19 @@ def test_a_worker_that_is_stopped_is_noticed_and_replaced(tmp_path, monkeypatch,
     fetch = Dispatcher._outcome
 
     def stopping(dispatcher, run):
-        if run.record.spec["tag"] == "with the result in its hands":
+        if run.record.spec["tag"] == "with the result in its hands" and not run.record.losses:
             os.kill(dispatcher.cluster.worker_pids()[0], signal.SIGSTOP)
         return fetch(dispatcher, run)
 
     monkeypatch.setattr(Dispatcher, "_outcome", stopping)
     with engine_in(tmp_path) as made:
-        job = made.submit("paced", PacedSpec(tag=when, steps=400 if when == "at work" else 1, seconds=0.05))
+        job = made.submit("paced", PacedSpec(tag=when, steps=20 if when == "at work" else 1, seconds=0.05))
         if when == "at work":
             running(made, job)
             os.kill(made.worker_pids()[0], signal.SIGSTOP)
-        failed = made.wait(job.id, PATIENCE)
-        assert failed.state == "failed"
-        assert "did not answer" in failed.reason and "\n" not in failed.reason
+        done = made.wait(job.id, PATIENCE)
+        assert (done.state, len(done.losses)) == ("done", 1), done.reason
+        assert "did not answer" in done.losses[0].why and "\n" not in done.losses[0].why
         assert made.wait(made.submit("paced", PacedSpec(tag="next", steps=1)).id, PATIENCE).state == "done"
 
 
@@ -204,7 +227,7 @@ def test_whatever_fails_while_a_job_is_handed_over_ends_it_with_the_reason(engin
     assert engine.wait(engine.restart(failed.id).id, PATIENCE).state == "done"
 
 
-def test_started_again_a_job_has_both_its_tries(tmp_path):
+def test_started_again_a_job_has_all_its_tries(tmp_path):
     with engine_in(tmp_path) as made:
 
         def dies_before_it_begins(ask) -> None:
@@ -219,10 +242,12 @@ def test_started_again_a_job_has_both_its_tries(tmp_path):
         dies_before_it_begins(lambda: made.submit("paced", spec))
         (job,) = [job for job in made.jobs() if job.spec["tag"] == "twice"]
         running(made, job)
+        assert len(made.job(job.id).losses) == 1
         made.cancel(job.id)
         made.wait(made.submit("paced", PacedSpec(tag="between", steps=1)).id, PATIENCE)
         dies_before_it_begins(lambda: made.restart(job.id))
         running(made, job)
+        assert len(made.job(job.id).losses) == 1
 
 
 def test_loading_that_takes_too_long_is_ended_with_a_sentence_and_can_be_cancelled(engine):

@@ -138,7 +138,9 @@ def report(
     unended = [job for job in jobs if not job.ended]
     unexplained = [job for job in jobs if job.state == "failed" and not job.reason]
     steps = Counter(options.journal.read_text().splitlines() if options.journal.is_file() else [])
-    twice = [line for line, count in steps.items() if line.startswith("end") and count > 1]
+    tries = {f"end {job.spec.get('tag')}": 1 + len(job.losses) for job in jobs}
+    twice = [line for line, count in steps.items() if line.startswith("end") and count > tries.get(line, 1)]
+    retried = [job for job in jobs if job.losses]
     rows = {
         "asked by the sessions (children of sweeps and studies come to it)": len(asked),
         "jobs in all": len(jobs),
@@ -146,8 +148,11 @@ def report(
         "failed without a reason": len(unexplained),
         "not ended": len(unended),
         "lost": len(lost),
-        "ran to the end twice": len(twice),
+        "ran to the end more often than they were tried": len(twice),
         "workers killed": len(killed),
+        "jobs tried again": len(retried),
+        "tries that ended with their worker": sum(len(job.losses) for job in jobs),
+        "of the jobs tried again, done": sum(job.state == "done" for job in retried),
         "server memory before, MB": round(memory[0] / 1e6),
         "server memory when half had ended, MB": round(memory[1] / 1e6),
         "server memory after, MB": round(memory[2] / 1e6),

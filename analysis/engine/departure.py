@@ -1,0 +1,90 @@
+"""A worker that is about to end, by SIGTERM, dask's `--lifetime` or a stop of its nanny, hands its job back: it tells
+the server, and the job stops at its next step, so that what it had finished is whole and goes on elsewhere.
+"""
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+WHY = "The worker is about to end (it was told to, or its lifetime is over) and handed the job back."
+PATIENCE = 2.0  # seconds a worker waits for its job's next step; its nanny kills it after a few more
+DELIVERY = 0.2  # seconds for what the job said last to be sent
+CLOSE_TIMEOUT = 5.0  # seconds for what else a worker does before it ends
+_PLUGIN = "sinkscope-departure"
+
+_leaving = threading.Event()
+_at_work: dict[str, Callable[[], None]] = {}  # by the run: what tells the server that it is handed back
+_idle = threading.Event()
+_idle.set()
+
+
+def leaving(worker: Any) -> bool:
+    """Whether this worker is about to end."""
+    if worker.status.name.startswith("closing"):
+        _leave()
+    return _leaving.is_set()
+
+
+@contextlib.contextmanager
+def at_work(run: str, tell: Callable[[], None], worker: Any) -> Iterator[None]:
+    """While a job is at work in this worker. tell: called where the worker is about to end meanwhile."""
+    _watch(worker)
+    _at_work[run] = tell
+    _idle.clear()
+    try:
+        if _leaving.is_set():  # it came between the scheduler's choice and here
+            tell()
+        yield
+    finally:
+        _at_work.pop(run, None)
+        if not _at_work:
+            _idle.set()
+
+
+def _leave() -> None:
+    if not _leaving.is_set():
+        _leaving.set()
+        for tell in list(_at_work.values()):
+            tell()
+
+
+async def _wait_for_jobs() -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while not _idle.is_set():
+                await asyncio.sleep(0.05)
+
+
+def _watch(worker: Any) -> None:
+    """Have a worker notice its end; once is enough."""
+    if _PLUGIN in worker.plugins:
+        return
+    from distributed import Status, WorkerPlugin
+
+    class Departure(WorkerPlugin):
+        """Torn down first when a worker closes, while its connection still stands."""
+
+        async def teardown(self, worker: Any) -> None:
+            _leave()
+            await _wait_for_jobs()
+
+    async def install() -> None:
+        if _PLUGIN in worker.plugins:
+            return
+        worker.plugins[_PLUGIN] = Departure()
+        if threading.current_thread() is threading.main_thread():
+            # Slurm sends SIGTERM to the worker as well as to its nanny, which would ask it to close.
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, lambda: asyncio.ensure_future(end()))
+
+    async def end() -> None:
+        worker.status = Status.closing_gracefully  # so that it is given no other job
+        _leave()
+        await _wait_for_jobs()
+        await asyncio.sleep(DELIVERY)
+        await worker.close(nanny=False, timeout=CLOSE_TIMEOUT, executor_wait=False, reason="sigterm")
+
+    worker.loop.add_callback(install)
