@@ -80,7 +80,7 @@ def test_every_option_and_variable_that_is_named_is_one():
         assert set(re.findall(r"\bSINKSCOPE_[A-Z_]+\b", text)) <= set(VARIABLES), page.name
         called = re.findall(r"dask (scheduler|worker) ([^`\n]*)", text)
         for program, line in called:
-            known = {name for option in DASK[program].params for name in option.opts}
+            known = {name for option in DASK[program].params for name in (*option.opts, *option.secondary_opts)}
             assert [flag for flag in re.findall(r"--[\w-]+", line) if flag not in known] == [], (page.name, line)
         seen += len(options) + len(called)
     assert seen > 8
