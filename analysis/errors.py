@@ -1,6 +1,8 @@
 """The exceptions a user is meant to read, and other errors as a user reads them."""
 
 import errno
+import os
+import re
 
 
 class UserError(ValueError):
@@ -52,6 +54,28 @@ def os_sentence(error: OSError, named: str = "") -> str:
     path = "" if error.filename is None else str(error.filename)
     where = f"'{shorten(path)}': " if path and path != named else ""
     return " ".join(f"{where}{problem.rstrip('.')}. {_ADVICE.get(error.errno or 0, '')}".split())
+
+
+_DAMAGE = {
+    "header too large": "its header is longer than the format allows",
+    "header too small": "it is cut off before its header",
+    "invalid header length": "its header is cut off",
+    "not fully covered": "it is truncated, or holds more than its header says",
+    "invalid UTF-8": "its header cannot be read (it is not UTF-8)",
+    "invalid JSON": "its header cannot be read (it is not JSON)",
+    "invalid shape": "its header cannot be read (a tensor of impossible type, shape or place)",
+    "does not contain tensor": "it lacks a tensor",
+}
+
+
+def damage(error: BaseException) -> str:
+    """What is wrong with a safetensors file, as the end of a sentence, by what opening or writing it raised."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    of_system = re.search(r"\(os error (\d+)\)", str(error))
+    if of_system:
+        return os.strerror(int(of_system[1]))
+    return next((said for text, said in _DAMAGE.items() if text in str(error)), "its header cannot be read")
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,18 @@ from pydantic import Field, ValidationError
 
 from analysis import specs
 from analysis.jobs import JOBS
-from analysis.specs import DreamSampling, LLaDASampling, RecordSpec, SinkParams, Spec, parameter, sentence
+from analysis.specs import (
+    DreamSampling,
+    EvaluateSpec,
+    LLaDASampling,
+    ModelSpec,
+    PruneSpec,
+    RecordSpec,
+    SinkParams,
+    Spec,
+    parameter,
+    sentence,
+)
 from analysis.specs.commands import command
 from analysis.specs.fields import bounds, extra
 from docs.parameters import PATH, document
@@ -27,8 +38,8 @@ def test_what_does_not_fit_together_is_said_in_one_sentence():
     assert "multiple of the number of blocks (4)" in problem(
         lambda: LLaDASampling(gen_length=8, steps=6, block_length=2)
     )
-    assert problem(lambda: DreamSampling(steps=0)).startswith("Denoising steps: ")
-    assert "widgets: Extra inputs" in problem(lambda: SinkParams(widgets=3))
+    assert problem(lambda: DreamSampling(steps=0)).startswith("Denoising steps must")
+    assert "widgets is no parameter here" in problem(lambda: SinkParams(widgets=3))
     assert "Denoising steps" in problem(lambda: RecordSpec(sampling={"sampler": "llada", "steps": -1}))
 
 
@@ -104,3 +115,22 @@ def test_a_command_is_quoted_for_a_shell_and_a_true_is_a_flag_alone():
     assert words[:8] == ["python", "-m", "analysis", "prune", "--model", "a model", "--compare", "b"]
     assert words[8:14] == ["--calibration", "my text.txt", "--skip-layers", "1,2", "--streaming", "--noise-eps"]
     assert words[14:] == ["0.1", "--out", "out"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "said"),
+    [
+        (EvaluateSpec, {"tasks": ()}, "Tasks must hold at least 1 (0 given)"),
+        (ModelSpec, {"source": ""}, "Model is empty"),
+        (ModelSpec, {"foo": 3}, "foo is no parameter here"),
+        (ModelSpec, {"device": "tpu"}, "Device must be 'auto', 'cuda', 'mps' or 'cpu', not 'tpu'"),
+        (PruneSpec, {"sparsity": "a" * 10**5}, f"Sparsity must be a number, not '{'a' * 79}…'"),
+        (RecordSpec, {"prompt": 5}, "Prompt must be text, not 5"),
+        (RecordSpec, {"seed": -1}, "Seed must be at least 0, not -1"),
+        (RecordSpec, {"sampling": {}}, "sampling must say which kind it is ('sampler')"),
+    ],
+)
+def test_a_validation_error_is_a_sentence_of_ours(spec, given, said):
+    with pytest.raises(ValidationError) as caught:
+        spec.model_validate(given)
+    assert sentence(caught.value) == said

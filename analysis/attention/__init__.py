@@ -30,7 +30,7 @@ class AttentionInputs:
     """What one layer attends with: query (B, H, Q, D), key and value (B, H_kv, S, D), mask (B, 1, Q, S) or None.
 
     log_sum_exp: gives that of each query's scores, (B, H, Q) float32, or None, and runs the layer's attention for it;
-    None where nobody knows it.
+    None where nobody knows it. window: tokens the layer sees back from a query, that one included; 0 for all.
     """
 
     query: torch.Tensor
@@ -40,6 +40,7 @@ class AttentionInputs:
     scaling: float
     causal: bool
     log_sum_exp: Callable[[], torch.Tensor | None] | None = None
+    window: int = 0
 
     def rows(self, count: int) -> "AttentionInputs":
         """The first `count` sequences of the batch."""
@@ -315,7 +316,9 @@ def observed_attention(
     """transformers' attention interface: plain SDPA on the inputs, as the edit leaves them, which the observer sees."""
     unserved = sorted(name for name in _UNSERVED if kwargs.get(name) is not None)
     if unserved:
-        raise NotImplementedError(f"attention with {', '.join(unserved)} is not plain softmax attention")
+        raise UserError(
+            f"This model's attention is not plain softmax attention ({', '.join(unserved)}), so it cannot be observed."
+        )
     # LLaDA's rotary embedding leaves query and key in float32; everywhere else this is a no-op.
     query, key = query.to(value.dtype), key.to(value.dtype)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -323,7 +326,9 @@ def observed_attention(
     causal = getattr(module, "is_causal", True) if causal is None else causal
     # SDPA itself applies causality only where no mask is given and there is more than one query.
     causal = bool(causal) and attention_mask is None and query.shape[2] > 1
-    inputs = AttentionInputs(query, key, value, attention_mask, scaling, causal)
+    # Every class of transformers that attends through a window says so here: its fused kernels are told no other way.
+    window = int(kwargs.get("sliding_window") or 0)
+    inputs = AttentionInputs(query, key, value, attention_mask, scaling, causal, window=window)
     layer = cast(int, module.layer_idx)
     if attn_edit is not None:
         with torch.no_grad():

@@ -88,6 +88,20 @@ def calibration_text(
     return CalibrationText(windows[chosen].astype(np.int64), note)
 
 
+def check_source(params: CalibrationParams, tokenizer: Any) -> None:
+    """Raises UserError for a source that is not there, and for text that no tokenizer can read, without reading it."""
+    if params.data not in SOURCES and _file(params.data)[0].suffix == ".jsonl":
+        return  # may hold token ids
+    if tokenizer is None:
+        raise _unreadable(params.data)
+
+
+def _unreadable(data: str) -> UserError:
+    return UserError(
+        f"The model has no tokenizer, so the text of '{data}' cannot be read. Give a .jsonl file with `input_ids`."
+    )
+
+
 def _require(windows: np.ndarray, tokens_read: int, params: CalibrationParams, length: int) -> None:
     if len(windows) < params.samples:
         raise UserError(
@@ -125,10 +139,7 @@ def _token_lists(
             yield piece.content, False
             continue
         if tokenizer is None:
-            raise UserError(
-                f"The model has no tokenizer, so the text of '{data}' cannot be read. Give a .jsonl file with "
-                "`input_ids`."
-            )
+            raise _unreadable(data)
         ids = tokenizer(piece.content, add_special_tokens=piece.first, verbose=False).input_ids
         end = tokenizer.eos_token_id
         ended = end is not None and ids[-1:] == [end]

@@ -18,7 +18,7 @@ from analysis.sinks.metrics import position_variance
 from analysis.specs import AblateSetSpec
 
 if TYPE_CHECKING:
-    from analysis.models.loaded import LoadedModel
+    from analysis.models.loaded import LoadedModel, OpenedModel
     from analysis.recording.steps import Step
 
 LOGITS_LIMIT = 10**9  # bytes that the logits of the rows of a batch may take, three times over
@@ -28,7 +28,13 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     """Denoises each prompt untouched and under every condition. What is done of a prompt is kept, so that a study that
     was cut off goes on.
     """
-    model = resident_model(spec.model, context)
+
+    def check(opened: "OpenedModel") -> None:
+        _layers(spec, opened)
+        for prompt in spec.prompts:
+            _encoded(prompt, spec, opened)
+
+    model = resident_model(spec.model, context, check)
     layers = _layers(spec, model)
     prompts = [_encoded(prompt, spec, model) for prompt in spec.prompts]
     started = time.perf_counter()
@@ -78,7 +84,7 @@ def _tell(context: Context, done: list[list[dict[str, Any]]], prompts: int, laye
     context.progress("ablating", count, prompts, **partial)
 
 
-def _layers(spec: AblateSetSpec, model: "LoadedModel") -> range:
+def _layers(spec: AblateSetSpec, model: "OpenedModel") -> range:
     last = model.geometry.layers - 1
     for name, layer in (("From layer", spec.first_layer), ("To layer", spec.last_layer)):
         if layer is not None and layer > last:
@@ -86,7 +92,7 @@ def _layers(spec: AblateSetSpec, model: "LoadedModel") -> range:
     return range(spec.first_layer, (last if spec.last_layer is None else spec.last_layer) + 1)
 
 
-def _encoded(prompt: str | tuple[int, ...], spec: AblateSetSpec, model: "LoadedModel") -> list[int]:
+def _encoded(prompt: str | tuple[int, ...], spec: AblateSetSpec, model: "OpenedModel") -> list[int]:
     if isinstance(prompt, str):
         return model.encode(prompt, spec.chat_template)[0]
     if not all(0 <= token < model.geometry.vocabulary for token in prompt):

@@ -50,7 +50,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         from analysis.machine.provenance import environment
         from analysis.models.devices import pick_device
 
-    tokenizer = _tokenizer(spec, opened[0])
+    tokenizer = _tokenizers(spec, opened)[0]
     chat = _chat(spec, opened[0], tokenizer)
     first = opened[0].architecture
     canvas_score = _canvas_score(spec, opened)
@@ -161,7 +161,7 @@ def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:
     checkpoint = find(model.source, model.paradigm)
     if checkpoint is None:
         context.progress(f"downloading {model.source}")
-        checkpoint = checkpoints.download(model.source)
+        checkpoint = checkpoints.download(model.source, model.paradigm)
     return checkpoint
 
 
@@ -185,15 +185,15 @@ def _names(models: tuple[ModelSpec, ...]) -> tuple[str, ...]:
     return tuple(name if short.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(short, start=1))
 
 
-def _tokenizer(spec: EvaluateSpec, checkpoint: Checkpoint) -> "PreTrainedTokenizerBase":
-    from analysis.models.load import register
-    from analysis.models.tokenizer import load_tokenizer
+def _tokenizers(spec: EvaluateSpec, opened: list[Checkpoint]) -> list["PreTrainedTokenizerBase"]:
+    """The tokenizer of each model. Raises UserError for a model without one, and for a config that cannot be run."""
+    from analysis.models.load import config_of, opened_model, register
 
     register()
-    tokenizer = load_tokenizer(checkpoint.folder)
-    if tokenizer is None:
-        raise UserError(f"'{spec.model.source}' has no tokenizer, so it cannot be evaluated. Add its files.")
-    return tokenizer
+    return [
+        opened_model(model, checkpoint, config_of(checkpoint)).require_tokenizer()
+        for model, checkpoint in zip(spec.models, opened, strict=True)
+    ]
 
 
 def _chat(spec: EvaluateSpec, checkpoint: Checkpoint, tokenizer: "PreTrainedTokenizerBase") -> "ChatTemplate | None":

@@ -22,7 +22,7 @@ from analysis.specs import (
 )
 
 if TYPE_CHECKING:
-    from analysis.models.loaded import LoadedModel
+    from analysis.models.loaded import LoadedModel, OpenedModel
 
 
 def prune(spec: PruneSpec, context: Context) -> Outcome[PruneSummary]:
@@ -99,10 +99,18 @@ def model_to_prune(spec: PruneSpec | CalibrateSpec, context: Context) -> "Loaded
         why = "" if checkpoint is None else why_no_experts_are_cut(checkpoint.architecture)
         if why:
             raise UserError(why)
+
+    def check(opened: "OpenedModel") -> None:
+        from analysis.calibration.text import check_source
+        from analysis.pruning.pipeline import reads_calibration
+
+        if isinstance(spec, CalibrateSpec) or reads_calibration(spec):
+            check_source(spec.calibration, opened.tokenizer)
+
     if spec.streaming == "auto":
         try:
             # Read block by block, a model that does not fit is pruned sooner than with its weights carried to and fro.
-            return resident_model(spec.model.model_copy(update={"offload": "memory"}), context)
+            return resident_model(spec.model.model_copy(update={"offload": "memory"}), context, check)
         except NotEnoughMemory:
             context.progress("the model does not fit: reading it block by block")
     else:
@@ -110,4 +118,4 @@ def model_to_prune(spec: PruneSpec | CalibrateSpec, context: Context) -> "Loaded
     with garbage.importing("transformers"):
         from analysis.models.streaming import skeleton
 
-    return skeleton(spec.model)
+    return skeleton(spec.model, check)

@@ -21,7 +21,7 @@ from analysis.sinks import layer_run, metrics, movement
 from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, EvaluateSpec, RecordSetSpec, SinkParams
 
 if TYPE_CHECKING:
-    from analysis.models.loaded import LoadedModel
+    from analysis.models.loaded import LoadedModel, OpenedModel
     from analysis.recording.batches import PromptRun
 
 _PART_OF_MEMORY = 4  # a batch takes at most one part in so many of what is free
@@ -43,7 +43,14 @@ class _Plan:
 
 def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummary]:
     """Records the prompts, lets random-weight models see the same inputs, and keeps what is measured of each."""
-    model = resident_model(spec.model, context)
+
+    def check(opened: "OpenedModel") -> None:
+        from analysis.recording.denoising import own_sampling
+
+        opened.require_tokenizer()
+        own_sampling(opened, spec.sampling)
+
+    model = resident_model(spec.model, context, check)
     from analysis.machine.provenance import environment
     from analysis.recording.denoising import stop_tokens
 

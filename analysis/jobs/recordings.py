@@ -24,7 +24,7 @@ from analysis.sinks.token_states import mask_states
 from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
 
 if TYPE_CHECKING:
-    from analysis.models.loaded import LoadedModel
+    from analysis.models.loaded import LoadedModel, OpenedModel
     from analysis.recording.steps import Step
 
 
@@ -48,7 +48,16 @@ def is_short(spec: RecordSpec) -> bool:
 
 def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     """Denoises a prompt and saves its trajectory."""
-    model = resident_model(spec.model, context)
+
+    def check(opened: "OpenedModel") -> None:
+        import torch
+
+        from analysis.recording.denoising import check_prompt, own_sampling
+
+        ids, _ = opened.encode(spec.prompt, spec.chat_template)
+        check_prompt(opened, torch.tensor([ids], dtype=torch.long), own_sampling(opened, spec.sampling))
+
+    model = resident_model(spec.model, context, check)
     import torch
 
     from analysis.models.tokenizer import token_strings
@@ -208,7 +217,6 @@ def _recording(
 
 def recorded_model(model: "LoadedModel") -> trajectories.RecordedModel:
     """What a file says of the model that was recorded."""
-    from analysis.models.layout import attention_windows
     from analysis.recording.denoising import stop_tokens
 
     return trajectories.RecordedModel(
@@ -218,7 +226,7 @@ def recorded_model(model: "LoadedModel") -> trajectories.RecordedModel:
         dtype=model.dtype,
         device=str(model.device),
         attention=model.architecture.attention,
-        windows=attention_windows(model.network.config.get_text_config(), model.geometry.layers),
+        windows=model.windows,
         noise=model.architecture.noise,
         value_norms=model.architecture.noise != "uniform",
         kv_heads=model.geometry.kv_heads,

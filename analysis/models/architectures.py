@@ -32,6 +32,11 @@ def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") 
     model_type, classes = config.get("model_type"), _class_names(config)
     if not isinstance(model_type, str):
         raise UserError(f"The config has no 'model_type', so its architecture is unknown. Supported: {SUPPORTED}.")
+    if not isinstance(config.get("is_causal"), bool | None):
+        raise UserError(
+            f"'is_causal' of the config is {_short(config['is_causal'])}; true or false was expected. Correct its "
+            "config.json."
+        )
     names = [text for text in (config.get("_name_or_path"), name) if isinstance(text, str)]
     rows = [
         row
@@ -47,8 +52,6 @@ def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") 
     for row in ARCHITECTURES.values():
         if model_type == row.model_type or set(classes) & set(row.classes):
             raise _contradiction(row, classes, model_type)
-    if not isinstance(config.get("is_causal", True), bool | None):
-        raise UserError(f"'is_causal' of the config is {config['is_causal']!r}; true or false was expected.")
     if config.get("is_causal") is False:
         if model_type not in NATIVE_BIDIRECTIONAL:
             raise UserError(f"Bidirectional '{model_type}' is not supported. Supported: {SUPPORTED}.")
@@ -99,11 +102,19 @@ def _as_configured(family: Architecture, config: Mapping[str, Any], classes: tup
 
     Raises UserError for a family without blocks whose config says that it was trained by blocks, and for a variant.
     """
+    if config.get("is_causal"):
+        raise UserError(
+            f"The config says 'is_causal' = True, and a checkpoint of its class ({_called(classes)}, {family.name}) is "
+            f"run otherwise: {family.attends}. Remove the field from its config.json, or correct 'architectures'."
+        )
     differing = [
         f"'{field}' = {_short(config[field])}"
         for field, allowed in family.requires.items()
         if config.get(field) is not None and config[field] not in allowed
     ]
+    layers = config.get("layer_types")
+    if "use_sliding_window" in family.requires and isinstance(layers, list) and "sliding_attention" in layers:
+        differing.append("'layer_types' with sliding_attention")
     if differing:
         raise UserError(
             f"This {family.name} checkpoint ({_called(classes)}) is of a variant that is not supported: "

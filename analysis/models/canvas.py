@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from analysis.attention import CanvasMassObserver, Observer
+from analysis.attention import Observer
 
 
 def new_cache(network: PreTrainedModel) -> DynamicCache:
@@ -51,9 +51,8 @@ def denoised(
     ).logits
 
 
-def observable_layers(network: PreTrainedModel, tokens: torch.Tensor) -> int:
-    """How many of the decoder's layers show their attention, on a canvas of `tokens` (1, N) after the same tokens."""
-    observer, cache = CanvasMassObserver(), new_cache(network)
+def show(network: PreTrainedModel, tokens: torch.Tensor, observer: Observer) -> None:
+    """Shows an observer the decoder's attention on a canvas of `tokens` (1, N) after the same tokens."""
+    cache = new_cache(network)
     read(network, tokens, cache, 0)
     denoised(network, tokens, cache, tokens.shape[1], None, observer)
-    return observer.take(2 * tokens.shape[1]).shape[1]

@@ -294,6 +294,11 @@ def _indexed_files(folder: Path) -> Iterator[str]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
+        if (path.parent / "adapter_config.json").is_file():
+            raise UserError(
+                f"The folder '{path.parent}' holds a LoRA adapter, not a model. Merge it into its base model "
+                "(`merge_and_unload`, then `save_pretrained`) and give that folder."
+            )
         raise UserError(f"The folder '{path.parent}' has no config.json, so it is not a checkpoint of transformers.")
     config = read_json(path)
     if not isinstance(config, dict):
@@ -318,7 +323,8 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"'{path}' is not readable JSON ({error}).") from error
+        where = f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "not UTF-8"
+        raise UserError(f"'{path}' is not readable JSON ({where}). Download or correct it.") from error
 
 
 def _remote_config(target: str) -> dict[str, Any]:

@@ -154,7 +154,17 @@ class Architecture:
         if isinstance(rows, int) and not isinstance(rows, bool):
             vocabulary = max(vocabulary, rows)
         experts = (read("experts"), read("experts_per_token")) if self.mixture else (0, 0)
+        if heads % kv_heads:
+            raise self._misfit("kv_heads", kv_heads, "heads", heads, "must divide")
+        if experts[1] > experts[0]:
+            raise self._misfit("experts_per_token", experts[1], "experts", experts[0], "must be at most")
         return Geometry(layers, heads, kv_heads, hidden, vocabulary, read("max_length", 2**31), *experts)
+
+    def _misfit(self, size: str, value: int, other: str, than: int, must: str) -> UserError:
+        return UserError(
+            f"'{self.field(size)}' of the config is {value:,}; it {must} '{self.field(other)}', which is {than:,}. "
+            "Correct its config.json."
+        )
 
 
 def why_no_experts_are_cut(family: Architecture) -> str:
@@ -197,7 +207,7 @@ def _converted(backbone: str) -> Architecture:
         classes=(f"A2D{backbone}LMHeadModel",),
         native=f"{backbone}ForCausalLM",
         paradigm="mdlm",
-        requires={"dlm_paradigm": ("mdlm",)},
+        requires={"dlm_paradigm": ("mdlm",), "use_sliding_window": (False,)},
     )
 
 
@@ -220,17 +230,34 @@ def _native(backbone: str) -> Architecture:
     """A native class that runs bidirectionally, since its config says `is_causal: false`."""
     kind = f"{backbone}ForCausalLM"
     return Architecture(
-        f"{backbone}, bidirectional", "llada", model_type=backbone.lower(), classes=(kind,), native=kind
+        f"{backbone}, bidirectional",
+        "llada",
+        model_type=backbone.lower(),
+        classes=(kind,),
+        native=kind,
+        requires={"use_sliding_window": (False,)},
     )
 
 
 # By a name of their own; several can share a model type.
 ARCHITECTURES: dict[str, Architecture] = {
     "llada": Architecture(
-        "LLaDA", "llada", fields=_LLADA_FIELDS, model_type="llada", classes=("LLaDAModelLM",), native="LlamaForCausalLM"
+        "LLaDA",
+        "llada",
+        fields=_LLADA_FIELDS,
+        model_type="llada",
+        classes=("LLaDAModelLM",),
+        native="LlamaForCausalLM",
+        requires={"rope_scaling": ()},
     ),
     "mmada": Architecture(
-        "MMaDA", "llada", fields=_LLADA_FIELDS, model_type="mmada", classes=("MMadaModelLM",), native="LlamaForCausalLM"
+        "MMaDA",
+        "llada",
+        fields=_LLADA_FIELDS,
+        model_type="mmada",
+        classes=("MMadaModelLM",),
+        native="LlamaForCausalLM",
+        requires={"rope_scaling": ()},
     ),
     "Dream": Architecture(
         "Dream",
@@ -240,6 +267,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         model_type="Dream",
         classes=("DreamModel",),
         native="Qwen2ForCausalLM",
+        requires={"use_sliding_window": (False,)},
     ),
     "a2d-llama": _converted("Llama"),
     "a2d-qwen2": _converted("Qwen2"),
@@ -309,6 +337,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "partial_rotary_factor": (1,),
             "qk_layernorm": (True,),
             "clip_qkv": (),
+            "sliding_window": (),
             "rope_scaling": (),
             "hidden_act": ("silu",),
         },
@@ -372,6 +401,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         note="Its blocks run as transformers' Qwen3-MoE; they were not checked against the authors' own file.",
     ),
 }
+ARCHITECTURES["llada21"] = replace(ARCHITECTURES["llada2"], model_type="llada21_moe")  # the dLLM project's copies
 NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
     "llama": _native("Llama"),
     "qwen2": _native("Qwen2"),

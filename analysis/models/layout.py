@@ -1,7 +1,6 @@
 """What a query sees: in a text that is written block by block, and through a window."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -77,11 +76,3 @@ def visible(
 def seeing_queries(architecture: Architecture, length: int, layout: Layout) -> torch.Tensor:
     """How many queries see each key, (S,) float32. Raises ValueError for a family without blocks."""
     return visible(architecture, length, layout).sum(dim=0).float()
-
-
-def attention_windows(config: Any, layers: int) -> tuple[int, ...]:
-    """How many tokens each layer sees back, by the config of its network; 0 for all; empty where all layers see all."""
-    width = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * layers
-    windows = tuple(int(width or 0) if kind == "sliding_attention" else 0 for kind in kinds)
-    return windows if any(windows) else ()

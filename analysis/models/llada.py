@@ -8,15 +8,17 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import LlamaForCausalLM, PreTrainedConfig
+from transformers import LlamaForCausalLM
 from transformers.core_model_loading import WeightConverter, WeightRenaming
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from analysis.errors import UserError
+from analysis.models.rope import FlatRope
 from analysis.models.sliced import SlicedMLPs
 
 
-class LLaDAConfig(PreTrainedConfig):
-    """The authors' config. Raises ValueError for a checkpoint whose blocks are not Llama's."""
+class LLaDAConfig(FlatRope):
+    """The authors' config. Raises UserError for a checkpoint whose blocks are not Llama's."""
 
     model_type = "llada"
     attribute_map: ClassVar[dict[str, str]] = {
@@ -81,15 +83,10 @@ class LLaDAConfig(PreTrainedConfig):
             odd["embedding_size"] = self.embedding_size
         if odd:
             listed = ", ".join(f"{name} = {value!r}" for name, value in odd.items())
-            raise ValueError(f"not a Llama-shaped LLaDA checkpoint ({listed})")
-
-    @property
-    def rope_parameters(self) -> dict[str, Any]:
-        return {"rope_type": "default", "rope_theta": self.rope_theta}
-
-    def convert_rope_params_to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        # The native code would move `rope_theta` into a dict; the authors' code reads the plain field.
-        return kwargs
+            raise UserError(
+                f"The config says {listed}, so its blocks are not Llama's, and no other LLaDA is run. Correct its "
+                "config.json, or take another checkpoint."
+            )
 
 
 class MMaDAConfig(LLaDAConfig):

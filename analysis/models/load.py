@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     DiffusionGemmaConfig,
@@ -18,19 +19,20 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from analysis import attention
-from analysis.errors import ModelChanged, UserError, first_line
+from analysis.errors import ModelChanged, UserError
 from analysis.models import blockwise, canvas, converted, devices, dream, llada, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
 from analysis.models.canvas_blocks import attach_readers
 from analysis.models.checkpoint import Checkpoint, read_json
-from analysis.models.families import ARCHITECTURES, SUPPORTED
-from analysis.models.loaded import LoadedModel
+from analysis.models.config_types import check_types, refused_field, shown
+from analysis.models.families import ARCHITECTURES
+from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.models.memory import need_of
 from analysis.models.soundness import check_finite, check_fits, state
-from analysis.models.tokenizer import load_tokenizer
+from analysis.models.tokenizer import check_vocabulary, load_tokenizer
 from analysis.specs import ModelSpec
 
 _NATIVE_CLASSES = (
@@ -44,6 +46,7 @@ _NATIVE_CLASSES = (
     (blockwise.FastDLLMConfig, blockwise.Fast_dLLM_QwenForCausalLM),
     (blockwise.NemotronConfig, blockwise.NemotronLabsDiffusionModel),
     (mixtures.LLaDA2MoeConfig, mixtures.LLaDA2MoeModelLM),
+    (mixtures.LLaDA21MoeConfig, mixtures.LLaDA21MoeModelLM),
     (mixtures.LLaDAMoEConfig, mixtures.LLaDAMoEModelLM),
     (mixtures.SDARMoeConfig, mixtures.SDARMoeForCausalLM),
     (DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion),
@@ -59,6 +62,7 @@ def register() -> None:
     """Make our configs, classes and attention known to transformers' Auto classes. May be called again."""
     attention.register()
     disable_progress_bar()  # jobs report their own progress
+    set_verbosity_error()  # and their own refusals
     # By class and not by model type, which a mixture of experts shares with a dense model.
     for kind in (llada.LLaDAModelLM, llada.MMadaModelLM):
         register_checkpoint_conversion_mapping(kind.__name__, llada.RENAMES, overwrite=True)
@@ -79,11 +83,13 @@ def load(
     progress: Callable[[str], None] = lambda phase: None,
     held: "LoadedModel | None" = None,
     release: Callable[[], None] = lambda: None,
+    check: Callable[[OpenedModel], None] = lambda opened: None,
 ) -> LoadedModel:
     """Loads a model, checking everything that can be checked before any memory is taken.
 
     held: a model that calling `release` would free; it is called only once all checks have passed, and only if its
-    room is needed. Raises UserError for every kind of bad input.
+    room is needed. check: raises UserError for a model that cannot do what it is loaded for. Raises UserError for every
+    kind of bad input.
     """
     register()
     device = devices.pick_device(spec.device)
@@ -94,8 +100,8 @@ def load(
     # The logits of a canvas are no small part, and come whatever is written; the cache grows with the text.
     need = int(checkpoints.weight_bytes(checkpoint, width) * _HEADROOM) + need_of(checkpoint, spec, 0).logits
     device_map = devices.placement(need, device, reclaimable, spec)
-    tokenizer = load_tokenizer(checkpoint.folder, config)
-    mask_token = mask_token_of(checkpoint, config, tokenizer)
+    opened = opened_model(spec, checkpoint, config)
+    check(opened)
     if reclaimable and need > devices.free_bytes(device):
         release()
     progress("reading weights")
@@ -104,12 +110,19 @@ def load(
     if checkpoints.fingerprint(checkpoint) != content:
         raise ModelChanged(spec.source)
     check_finite(state(network), f"The weights in '{checkpoint.folder}' cannot be used")
-    model = LoadedModel(spec, checkpoint, network, tokenizer, content, mask_token)
+    model = LoadedModel(spec, checkpoint, opened.tokenizer, opened.mask_token, network, content)
     make_bidirectional(model)
     if model.architecture.noise == "uniform":
         attach_readers(network)
-    _check_observable(model)
-    return model
+    return replace(model, windows=_observed_windows(model))
+
+
+def opened_model(spec: ModelSpec, checkpoint: Checkpoint, config: Any) -> OpenedModel:
+    """What is known of a model without its weights. Raises UserError for a tokenizer or mask token that is not its."""
+    tokenizer = load_tokenizer(checkpoint.folder, config)
+    if tokenizer is not None:
+        check_vocabulary(tokenizer, checkpoint)
+    return OpenedModel(spec, checkpoint, tokenizer, mask_token_of(checkpoint, config, tokenizer))
 
 
 def require_opens(folder: Path) -> None:
@@ -117,7 +130,7 @@ def require_opens(folder: Path) -> None:
     register()
     checkpoint = checkpoints.open_folder(folder)
     config = config_of(checkpoint)
-    mask_token_of(checkpoint, config, load_tokenizer(folder, config))
+    opened_model(ModelSpec(source=str(folder)), checkpoint, config)
     _network(checkpoint, config, None, {"": "meta"})
 
 
@@ -169,12 +182,15 @@ def config_of(checkpoint: Checkpoint, fits: bool = True) -> Any:
 
     fits False: for a folder that holds a config and no weights.
     """
+    own = sliced.config_class(checkpoint.config) or mixtures.config_class(checkpoint.architecture)
+    model_type = checkpoint.config["model_type"]
+    reader: Any = own
+    if own is None and model_type in CONFIG_MAPPING:  # its `get` knows only what was asked for before
+        reader = CONFIG_MAPPING[model_type]
+    if reader is not None:
+        check_types(checkpoint.config, reader)
     try:
-        config_class = sliced.config_class(checkpoint.config) or mixtures.config_class(checkpoint.architecture)
-        if config_class is None:
-            config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
-        else:
-            config = config_class.from_pretrained(checkpoint.folder)
+        config = (own or AutoConfig).from_pretrained(checkpoint.folder, trust_remote_code=False)
         if checkpoint.architecture.mixture:
             mixtures.choose_implementation(config)
         if fits:
@@ -183,10 +199,12 @@ def config_of(checkpoint: Checkpoint, fits: bool = True) -> Any:
     except UserError:
         raise
     except Exception as error:
-        model_type, name = checkpoint.config.get("model_type"), checkpoint.architecture.name
+        found = reader and refused_field(checkpoint.config, lambda fields: reader.from_dict(fields))
+        why = f"'{found[0]}' is {shown(found[1])}" if found else "its sizes do not go together"
         raise UserError(
-            f"The {name} config in '{checkpoint.folder}' cannot be run: {first_line(error)} (model type "
-            f"'{model_type}'). Supported: {SUPPORTED}."
+            f"The {checkpoint.architecture.name} config in '{checkpoint.folder}' cannot be run: {why}, which "
+            f"transformers' {model_type} refuses ({type(error).__name__}). Compare it with "
+            "the published config.json."
         ) from error
 
 
@@ -220,18 +238,25 @@ def _network(
         )
     except Exception as error:
         raise UserError(
-            f"The weights in '{checkpoint.folder}' do not load as {checkpoint.architecture.name}: {first_line(error)}"
+            f"The weights in '{checkpoint.folder}' do not load as {checkpoint.architecture.name}: transformers cannot "
+            f"make its tensors of those in the files ({type(error).__name__}). The checkpoint is damaged, or of "
+            "another architecture."
         ) from error
     # transformers' annotation knows the call without `output_loading_info` only.
     network, report = cast(tuple[PreTrainedModel, dict[str, set[Any]]], loaded)
-    for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+    problems = {
+        "missing_keys": "its files lack '{}', which its config asks for",
+        "mismatched_keys": "'{}' is of another shape than its config asks for",
+        "unexpected_keys": "its files hold '{}', for which its config has no place",
+    }
+    for kind, problem in problems.items():
         # Rotary frequencies are computed from the config; old checkpoints carry them all the same.
         names = sorted(str(name) for name in report[kind] if "inv_freq" not in str(name))
         if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise UserError(
-                f"The weights in '{checkpoint.folder}' do not fit its config: {kind.replace('_', ' ')} {names[0]}"
-                f"{more}. The checkpoint is incomplete, changed, or of another architecture."
+                f"The weights in '{checkpoint.folder}' do not fit its config: {problem.format(names[0])}{more}. The "
+                "checkpoint is incomplete, changed, or of another architecture."
             )
     return network.eval()
 
@@ -276,25 +301,44 @@ def make_bidirectional(model: LoadedModel) -> None:
                 module.is_causal = False  # type: ignore[assignment]
 
 
-def _check_observable(model: LoadedModel) -> None:
-    """One forward of two tokens: every layer must pass through our attention function, or masses would be missing."""
-    observer = attention.MassObserver()
+class _Probe:
+    """An observer of which attention mass each layer shows, and through which window it attends."""
+
+    def __init__(self) -> None:
+        self.windows: dict[int, int] = {}
+
+    def __call__(self, layer: int, inputs: attention.AttentionInputs) -> None:
+        inputs.shown_mass()
+        self.windows[layer] = inputs.window
+
+
+def _observed_windows(model: LoadedModel) -> tuple[int, ...]:
+    """The windows of the layers, as one forward of two tokens shows them; see `LoadedModel.windows`.
+
+    Raises UserError where a layer does not pass through our attention function: its mass would be missing.
+    """
+    probe = _Probe()
     name = model.architecture.name
     if getattr(model.network, "_supports_sdpa", True) is False:
         raise UserError(f"This {name} model does not run on plain softmax attention, so its attention is not observed.")
     try:
         tokens = torch.zeros(1, 2, dtype=torch.long)
         if model.architecture.noise == "uniform":
-            seen = canvas.observable_layers(model.network, tokens.to(model.device))
+            canvas.show(model.network, tokens.to(model.device), probe)
         else:
-            model.predict(tokens, observer)
-            seen = observer.take().mass.shape[1]
+            model.predict(tokens, probe)
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"The attention of this {name} model cannot be observed: {first_line(error)}") from error
+        raise UserError(
+            f"The attention of this {name} model cannot be observed: a forward of two tokens fails "
+            f"({type(error).__name__}). Compare its config.json with the published one."
+        ) from error
+    seen = len(probe.windows)
     if seen != model.geometry.layers:
         raise UserError(
             f"Only {seen} of {model.geometry.layers} layers of this {name} model have attention that can be observed. "
             "SinkScope needs softmax attention in every layer."
         )
+    windows = tuple(window for _, window in sorted(probe.windows.items()))
+    return windows if any(windows) else ()

@@ -29,18 +29,15 @@ Projection = nn.Linear | Conv1D | ExpertMatrix
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """A model in memory and everything needed to denoise with it and look inside.
+class OpenedModel:
+    """What is known of a model before its weights are read: enough to refuse what cannot be done with it.
 
-    spec: as asked for. dtype: precision of the weights. mask_token: None for autoregressive models, and for those whose
-    noise is random tokens.
+    spec: as asked for. mask_token: None for autoregressive models, and for those whose noise is random tokens.
     """
 
     spec: ModelSpec
     checkpoint: Checkpoint
-    network: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase | None
-    fingerprint: str
     mask_token: int | None
 
     @property
@@ -50,6 +47,31 @@ class LoadedModel:
     @property
     def geometry(self) -> Geometry:
         return self.checkpoint.geometry
+
+    def encode(self, prompt: str, chat_template: str) -> tuple[list[int], bool]:
+        """Token ids of a prompt, and whether the chat template was applied. Raises UserError without a tokenizer."""
+        tokenizer = self.require_tokenizer()
+        chat = uses_chat(self.spec.source, tokenizer, chat_template)
+        return encode_prompt(tokenizer, prompt, chat), chat
+
+    def require_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer. Raises UserError where there is none."""
+        if self.tokenizer is None:
+            raise UserError(f"'{self.spec.source}' has no tokenizer, so it cannot read text. Add its tokenizer files.")
+        return self.tokenizer
+
+
+@dataclass(frozen=True)
+class LoadedModel(OpenedModel):
+    """A model in memory and everything needed to denoise with it and look inside.
+
+    dtype: precision of the weights. windows: how many tokens each layer sees back, 0 for all; empty where all layers
+    see all.
+    """
+
+    network: PreTrainedModel
+    fingerprint: str
+    windows: tuple[int, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -160,10 +182,3 @@ class LoadedModel:
         self._require_one_text()
         options = self._placing(tokens, layout) | ({} if observer is None else {"attn_observer": observer})
         return self.network.base_model(input_ids=tokens.to(self.device), use_cache=False, **options).last_hidden_state
-
-    def encode(self, prompt: str, chat_template: str) -> tuple[list[int], bool]:
-        """Token ids of a prompt, and whether the chat template was applied. Raises UserError without a tokenizer."""
-        if self.tokenizer is None:
-            raise UserError(f"'{self.spec.source}' has no tokenizer, so it cannot read text. Add its tokenizer files.")
-        chat = uses_chat(self.spec.source, self.tokenizer, chat_template)
-        return encode_prompt(self.tokenizer, prompt, chat), chat

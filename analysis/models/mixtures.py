@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from transformers import Glm4MoeForCausalLM, PreTrainedConfig, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from transformers.core_model_loading import Concatenate, MergeModulelist, Split, WeightConverter, WeightRenaming
 
+from analysis.errors import UserError
 from analysis.models.families import Architecture
 from analysis.models.rope import FlatRope, PlainRope
 
@@ -65,6 +66,21 @@ class LLaDA2MoeModelLM(Glm4MoeForCausalLM):
     config: LLaDA2MoeConfig  # type: ignore[assignment]
 
 
+class LLaDA21MoeConfig(LLaDA2MoeConfig):
+    """The same under the model type of the dLLM project's copies of LLaDA2.1."""
+
+    model_type = "llada21_moe"
+
+
+class LLaDA21MoeModelLM(LLaDA2MoeModelLM):
+    """Named as its parent, by which such copies go."""
+
+    config: LLaDA21MoeConfig
+
+
+LLaDA21MoeModelLM.__name__ = LLaDA2MoeModelLM.__name__
+
+
 class LLaDAMoEConfig(FlatRope):
     """The published config, whose model type is the dense LLaDA's: it is told by its class name."""
 
@@ -105,9 +121,12 @@ class LLaDAMoEConfig(FlatRope):
         super().__post_init__(**kwargs)
         every = self.moe_layer_freq
         if isinstance(every, list) and len(every) != self.num_hidden_layers:
-            raise ValueError(f"'moe_layer_freq' lists {len(every)} layers of {self.num_hidden_layers}")
+            raise UserError(
+                f"'moe_layer_freq' lists {len(every)} layers of {self.num_hidden_layers} ('num_hidden_layers'). "
+                "Correct its config.json."
+            )
         if isinstance(every, int) and every != 1:
-            raise ValueError(f"'moe_layer_freq' = {every}; one number a layer was expected")
+            raise UserError(f"'moe_layer_freq' is {every}; a list of one number per layer was expected.")
 
     @property
     def mlp_only_layers(self) -> list[int]:

@@ -20,6 +20,16 @@ def parts_of_packed(name: str, rows: int) -> list[tuple[str, int, int]]:
     return [("down_proj", 0, rows)]
 
 
+def packed_of(name: str) -> str | None:
+    """The name of the tensor that holds a matrix of one expert with those of all others; None for any other tensor."""
+    stem, _, ending = name.rpartition(".")
+    match = _EXPERT.search(stem)
+    if match is None or ending != "weight":
+        return None
+    packed = _GATE_AND_UP if match[2] in ("gate_proj", "up_proj") else match[2]
+    return f"{stem[: match.start(1)]}{packed}"
+
+
 def expert_of(name: str) -> int | None:
     """The expert that a projection belongs to, by its number; None for one outside of the experts."""
     match = _EXPERT.search(name)

@@ -11,7 +11,7 @@ from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec
 
 if TYPE_CHECKING:
-    from analysis.models.loaded import LoadedModel
+    from analysis.models.loaded import LoadedModel, OpenedModel
 
 LOAD_SECONDS, LOAD_RATE = 600.0, 10e6  # a load may take so long, and a second more for so many bytes of weights
 
@@ -19,14 +19,21 @@ _resident: "LoadedModel | None" = None
 _beside: "LoadedModel | None" = None
 
 
-def resident_model(spec: ModelSpec, context: Context) -> "LoadedModel":
-    """The model of `spec`: the one held if it is that, else loaded in its place. A failed load leaves the old one."""
+def resident_model(
+    spec: ModelSpec, context: Context, check: "Callable[[OpenedModel], None]" = lambda opened: None
+) -> "LoadedModel":
+    """The model of `spec`: the one held if it is that, else loaded in its place. A failed load leaves the old one.
+
+    check: raises UserError, before weights are read, for a model that cannot do what it is asked for.
+    """
     global _resident
-    if _beside is not None and _beside.spec == spec:
-        return _beside
-    if _resident is not None and is_resident(spec):
-        return _resident
-    _resident = loaded(spec, context, _resident, release_resident)
+    held = _beside if _beside is not None and _beside.spec == spec else None
+    if held is None and _resident is not None and is_resident(spec):
+        held = _resident
+    if held is not None:
+        check(held)
+        return held
+    _resident = loaded(spec, context, _resident, release_resident, check)
     return _resident
 
 
@@ -46,9 +53,14 @@ def beside(spec: ModelSpec, context: Context) -> Iterator[None]:
 
 
 def loaded(
-    spec: ModelSpec, context: Context, held: "LoadedModel | None" = None, release: Callable[[], None] = lambda: None
+    spec: ModelSpec,
+    context: Context,
+    held: "LoadedModel | None" = None,
+    release: Callable[[], None] = lambda: None,
+    check: "Callable[[OpenedModel], None]" = lambda opened: None,
 ) -> "LoadedModel":
-    """Loads a model within a time that goes by its size; downloading it takes what it takes. held, release: see `load`.
+    """Loads a model within a time that goes by its size; downloading it takes what it takes. held, release, check: see
+    `load`.
 
     Raises UserError for every kind of bad input.
     """
@@ -64,7 +76,7 @@ def loaded(
         "ended. Check its config and the disk it lies on."
     )
     with context.within(seconds, reason):
-        return load.load(spec, context.progress, held, release)
+        return load.load(spec, context.progress, held, release, check)
 
 
 def is_resident(spec: ModelSpec) -> bool:

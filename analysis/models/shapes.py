@@ -31,6 +31,9 @@ def parameter_shapes(
         with init_empty_weights():
             network = AutoModelForCausalLM.from_config(read)
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise UserError(f"The {checkpoint.architecture.name} class refuses its config: {error}") from error
+        raise UserError(
+            f"The sizes that a {checkpoint.architecture.name} config would have here do not go together "
+            f"({type(error).__name__}). Choose another sparsity."
+        ) from error
     parameters = network.named_parameters(remove_duplicate=not every_name)
     return {name: tuple(parameter.shape) for name, parameter in parameters}

@@ -12,6 +12,8 @@ from typing import Any
 import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from analysis.errors import UserError
+
 MLP_PER_BLOCK = "mlp_per_block"
 
 
@@ -25,7 +27,9 @@ class SlicedMLPs(PreTrainedModel):
             return
         blocks = self.model.layers
         if len(widths) != len(blocks):
-            raise ValueError(f"'{MLP_PER_BLOCK}' lists {len(widths)} widths for {len(blocks)} blocks")
+            raise UserError(
+                f"'{MLP_PER_BLOCK}' lists {len(widths)} widths for {len(blocks)} blocks. Correct its config.json."
+            )
         for block, width in zip(blocks, widths, strict=True):
             narrow = copy.copy(config)
             narrow.intermediate_size = width

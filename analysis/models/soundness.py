@@ -9,9 +9,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from analysis import attention
-from analysis.errors import UserError
+from analysis.errors import UserError, shorten
 from analysis.models.checkpoint import Checkpoint, stored_shapes
 from analysis.models.names import native_name
+from analysis.models.projection_names import FUSED, FUSED_PARTS, packed_of
+from analysis.models.weight_files import same_tensor
 
 
 def check_fits(checkpoint: Checkpoint, config: Any) -> None:
@@ -34,8 +36,10 @@ def check_fits(checkpoint: Checkpoint, config: Any) -> None:
             f"The config in '{checkpoint.folder}' names the class {', '.join(named)}, and its model type "
             f"'{checkpoint.config['model_type']}' runs as {runs}, which is another model. Correct whichever is wrong."
         )
-    wanted = sum(weight.numel() for weight in network.parameters())
     shapes = stored_shapes(checkpoint)
+    _check_shapes(checkpoint, network, shapes)
+    _check_ties(checkpoint, network, shapes)
+    wanted = sum(weight.numel() for weight in network.parameters())
     stored = sum(prod(shape) for _, shape in shapes.values())
     if wanted > stored:
         native = {native_name(checkpoint.architecture, stored_name) for stored_name in shapes}
@@ -49,6 +53,88 @@ def check_fits(checkpoint: Checkpoint, config: Any) -> None:
             f"parameters and the files hold {stored:,}{without}. The checkpoint is incomplete, changed, or of another "
             "architecture."
         )
+
+
+_Shapes = dict[str, tuple[str, tuple[int, ...]]]
+
+
+def _check_shapes(checkpoint: Checkpoint, network: nn.Module, shapes: _Shapes) -> None:
+    """Raises UserError for the first tensor of another shape than the config asks for, naming field and both shapes."""
+    asked = {name: tuple(weight.shape) for name, weight in network.named_parameters(remove_duplicate=False)}
+    for name, (_, shape) in shapes.items():
+        native = native_name(checkpoint.architecture, name)
+        wanted = _asked_shape(native, asked)
+        if wanted is None or wanted == shape:
+            continue
+        fields = _asking_fields(checkpoint, native, shape, wanted)
+        named = ", ".join(f"'{field}' = {size:,}" for field, size in fields.items())
+        by = f" ({named})" if named else ""
+        raise UserError(
+            f"The weights in '{checkpoint.folder}' do not fit its config: '{shorten(name)}' is {_times(shape)} in its "
+            f"file, and {_times(wanted)} by the config{by}. Correct the field, or take the files that belong to it."
+        )
+
+
+def _asked_shape(native: str, asked: dict[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The shape of a tensor of the files by those of the network; None for one that it knows under no such name."""
+    if native in asked:
+        return asked[native]
+    if f".{FUSED}." in native:
+        parts = [asked.get(native.replace(FUSED, part)) for part in FUSED_PARTS]
+        known = [part for part in parts if part is not None]
+        return (sum(part[0] for part in known), *known[0][1:]) if len(known) == len(parts) else None
+    packed = packed_of(native)
+    if packed is None or packed not in asked:
+        return None
+    _, rows, width = asked[packed]
+    return (rows // 2 if packed.endswith("gate_up_proj") else rows, width)
+
+
+def _asking_fields(
+    checkpoint: Checkpoint, native: str, shape: tuple[int, ...], wanted: tuple[int, ...]
+) -> dict[str, int]:
+    """The fields of the config that ask for another size than a tensor has; empty where none is told."""
+    if len(shape) != len(wanted):
+        return {}
+    place = next(place for place, (there, asked) in enumerate(zip(shape, wanted, strict=True)) if there != asked)
+    sizes = {name: size for name, size in checkpoint.config.items() if isinstance(size, int) and size > 1}
+    field, kind = checkpoint.architecture.field, native.split(".")[-2] if "." in native else ""
+    by_heads = {("q_proj", 0): "heads", ("k_proj", 0): "kv_heads", ("v_proj", 0): "kv_heads", ("o_proj", 1): "heads"}
+    if (kind, place) in by_heads:
+        return {name: sizes[name] for name in (field(by_heads[kind, place]), "head_dim") if name in sizes}
+    likely = [field(size) for size in ("vocabulary", "mlp", "hidden")]
+    found = next((name for name in (*likely, *sizes) if sizes.get(name) == wanted[place]), None)
+    return {} if found is None else {found: sizes[found]}
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(f"{size:,}" for size in shape) or "a single number"
+
+
+def _check_ties(checkpoint: Checkpoint, network: nn.Module, shapes: _Shapes) -> None:
+    """Raises UserError where two tensors differ in the files that are one by the config, as an embedding and its head:
+    the class they were written for reads one of them, and nothing says which was meant.
+    """
+    groups: dict[int, set[str]] = {}
+    for name, weight in network.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(weight), set()).add(name)
+    stored = {native_name(checkpoint.architecture, name): name for name in shapes}
+    for group in groups.values():
+        kept, *others = [stored[name] for name in sorted(group, key=_is_head) if name in stored] or [""]
+        for other in others:
+            if not same_tensor(checkpoint.weight_files, kept, other):
+                field = next((name for name in _TYING if checkpoint.config.get(name)), _TYING[0])
+                raise UserError(
+                    f"The config in '{checkpoint.folder}' says '{field}' = true, and '{kept}' and '{other}' differ in "
+                    f"its files. Set '{field}' to false if '{other}' is a head of its own; else remove that tensor."
+                )
+
+
+def _is_head(name: str) -> tuple[bool, str]:
+    return "embed" not in name, name
+
+
+_TYING = ("tie_word_embeddings", "weight_tying")
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """A model larger than its device: all but the blocks in memory, the blocks read from the files as they are due."""
 
+from collections.abc import Callable
+
 from accelerate import init_empty_weights
 from transformers import AutoModelForCausalLM
 
@@ -9,15 +11,14 @@ from analysis.models import checkpoint as checkpoints
 from analysis.models.canvas_blocks import ENCODER, attach_readers, share_embedding
 from analysis.models.devices import pick_device
 from analysis.models.files import block_prefix, stored_tensors
-from analysis.models.load import config_of, make_bidirectional, mask_token_of, register
-from analysis.models.loaded import LoadedModel
+from analysis.models.load import config_of, make_bidirectional, opened_model, register
+from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.models.soundness import check_finite
-from analysis.models.tokenizer import load_tokenizer
 from analysis.specs import ModelSpec
 
 
-def skeleton(spec: ModelSpec) -> LoadedModel:
-    """The model without its blocks' weights and without a head. Raises UserError as `load` does.
+def skeleton(spec: ModelSpec, check: Callable[[OpenedModel], None] = lambda opened: None) -> LoadedModel:
+    """The model without its blocks' weights and without a head. check: see `load`. Raises UserError as `load` does.
 
     It serves `first_input` and `private_block`, never a whole forward.
     """
@@ -29,14 +30,15 @@ def skeleton(spec: ModelSpec) -> LoadedModel:
     if checkpoint is None:
         raise UserError(f"'{spec.source}' is not on this disk. Download it first; it is then read block by block.")
     config = config_of(checkpoint)
-    tokenizer = load_tokenizer(checkpoint.folder, config)
-    mask_token = mask_token_of(checkpoint, config, tokenizer)
+    opened = opened_model(spec, checkpoint, config)
+    check(opened)
     stored_dtype = {"BF16": torch.bfloat16, "F16": torch.float16}.get(checkpoints.main_dtype(checkpoint), torch.float32)
     wanted = {"bfloat16": torch.bfloat16, "float32": torch.float32, "auto": stored_dtype}[spec.dtype]
     dtype = torch.float32 if spec.dtype == "auto" and device == "cpu" else wanted
     with init_empty_weights(include_buffers=False):
         network = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention.IMPLEMENTATION)
-    model = LoadedModel(spec, checkpoint, network.eval(), tokenizer, checkpoints.fingerprint(checkpoint), mask_token)
+    content = checkpoints.fingerprint(checkpoint)
+    model = LoadedModel(spec, checkpoint, opened.tokenizer, opened.mask_token, network.eval(), content)
     make_bidirectional(model)
     stored, apart = stored_tensors(model), [f"{block_prefix(model)}."]
     paired = model.architecture.noise == "uniform"

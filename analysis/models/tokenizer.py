@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2Tokenizer
 
-from analysis.errors import UserError, named_line, shorten
-from analysis.models.checkpoint import read_json
+from analysis.errors import UserError, first_line, shorten
+from analysis.models.checkpoint import Checkpoint, read_json
 from analysis.models.registry import entry
 
 
@@ -27,6 +27,16 @@ def load_tokenizer(folder: Path, config: PreTrainedConfig | None = None) -> PreT
         if _class_name(folder) == "DreamTokenizer":
             return Qwen2Tokenizer.from_pretrained(folder)
         return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, checkpoint: Checkpoint) -> None:
+    """Raises UserError for a tokenizer with ids that the model's embedding has no row for."""
+    entries, rows = max(tokenizer.get_vocab().values(), default=-1) + 1, checkpoint.geometry.vocabulary
+    if entries > rows:
+        raise UserError(
+            f"The tokenizer in '{checkpoint.folder}' has {entries:,} entries and the model's vocabulary {rows:,} "
+            f"('{checkpoint.architecture.field('vocabulary')}'). Take the tokenizer that belongs to the model."
+        )
 
 
 def _class_name(folder: Path) -> str:
@@ -48,7 +58,9 @@ def _one_sentence(what: str, hint: str) -> Iterator[None]:
         # The tokenizers library panics outside the hierarchy of ordinary exceptions.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise UserError(f"{what}: {shorten(named_line(error), 240)} ({hint})") from error
+        # A template's own refusal is its author's text; other errors are a library's.
+        why = shorten(first_line(error), 160) if isinstance(error, TemplateError) else type(error).__name__
+        raise UserError(f"{what}: {why}. {hint}") from error
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -> list[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from analysis.errors import UserError, shorten
+from analysis.errors import UserError, damage
 
 # A hundred thousand tensors take about as much; the format itself allows a hundred megabytes.
 HEADER_LIMIT = 16 * 2**20  # bytes
@@ -84,12 +84,28 @@ def _read(path: Path, changed: int, size: int) -> tuple[dict[str, Entry], dict[s
                 start += entries[name].bytes
             return entries, file.metadata() or {}
     except (SafetensorError, KeyError, OverflowError) as error:
-        reason = str(error).removeprefix("Error while deserializing header: ")
-        if "not fully covered" in reason:
-            what = "it is truncated, or holds more than its header says"
-        else:
-            what = f"its header cannot be read ({shorten(reason)})"
-        raise UserError(f"{damaged}: {what}. Download or copy it again.") from error
+        raise UserError(f"{damaged}: {damage(error)}. Download or copy it again.") from error
+
+
+def same_tensor(files: Iterable[Path], first: str, second: str, piece: int = 2**24) -> bool:
+    """Whether two tensors of a checkpoint hold the same bytes; read piece by piece, up to the first that differ.
+
+    Raises UserError for a file that cannot be read.
+    """
+    found = {
+        name: (path, entry) for path in files for name, entry in header(path)[0].items() if name in (first, second)
+    }
+    (path, entry), (other_path, other) = found[first], found[second]
+    if (entry.dtype, entry.shape) != (other.dtype, other.shape):
+        return False
+    with path.open("rb") as file, other_path.open("rb") as other_file:
+        file.seek(entry.start)
+        other_file.seek(other.start)
+        for start in range(0, entry.bytes, piece):
+            size = min(piece, entry.bytes - start)
+            if file.read(size) != other_file.read(size):
+                return False
+    return True
 
 
 def bytes_of(dtype: str) -> float:

@@ -121,11 +121,16 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context, known: KnownMas
     return PruningRun(spec, model, method, algorithm, runner, removal, stored, context)
 
 
+def reads_calibration(spec: PruneSpec) -> bool:
+    """Whether a pruning reads its calibration text."""
+    reads = reads_text(spec) if PATTERNS[spec.pattern].cuts_experts else METHODS[spec.method].calibrated
+    return reads or ALLOCATIONS[spec.allocation].needs_outliers
+
+
 def _text(run: PruningRun) -> Calibration | None:
     """The calibration sequences, noised where the method asks for it; None where nothing reads text."""
     spec, model = run.spec, run.model
-    reads = reads_text(spec) if PATTERNS[spec.pattern].cuts_experts else run.method.calibrated
-    if not reads and not ALLOCATIONS[spec.allocation].needs_outliers:
+    if not reads_calibration(spec):
         return None
     with run.phase("calibration text"):
         run.tell("calibration text")

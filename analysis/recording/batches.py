@@ -11,7 +11,7 @@ import torch
 
 from analysis.attention import AttentionInputs, MassObserver
 from analysis.errors import UserError
-from analysis.models.layout import attention_windows, layout_of
+from analysis.models.layout import layout_of
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import token_strings
 from analysis.recording.denoising import check_prompt, choices, denoise, stop_tokens
@@ -286,8 +286,7 @@ def _prompt_run(
     starts = (
         layout_of(family, prompt_length, block_length).starts(positions) if family.attention == "block-causal" else ()
     )
-    windows = attention_windows(model.network.config, model.geometry.layers)
-    pattern = AttentionPattern(family.attention, present, queries, open_block, starts, windows)
+    pattern = AttentionPattern(family.attention, present, queries, open_block, starts, model.windows)
     names = token_strings(model.tokenizer, set(np.unique(tokens).tolist()) - {PADDING})
     kinds = names_of_kinds(tokens, state, names, stop_tokens(model))
     run = LayerRun(mass, kinds, state, pattern, prompt_length, steps.final)

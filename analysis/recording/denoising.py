@@ -17,7 +17,7 @@ from analysis.attention import Edit, MassObserver, Observed
 from analysis.errors import UserError
 from analysis.models.experts import Routing, RoutingObserver
 from analysis.models.layout import Layout
-from analysis.models.loaded import LoadedModel
+from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.models.prefix import PrefixCache
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.branch_writing import write_branch
@@ -141,7 +141,7 @@ def read_steps(model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, see
     yield from reading_steps(model, prompt, sampling, seed)
 
 
-def own_sampling(model: LoadedModel, sampling: Sampling) -> Sampling:
+def own_sampling(model: OpenedModel, sampling: Sampling) -> Sampling:
     """The parameters with what only the model knows: the length of the blocks it was trained on.
 
     Raises UserError for those of another model's sampler, and where the model's blocks do not fit them.
@@ -162,7 +162,7 @@ def own_sampling(model: LoadedModel, sampling: Sampling) -> Sampling:
         raise UserError(f"{sentence(error)} The block length is the model's own.") from error
 
 
-def check_prompt(model: LoadedModel, prompt: torch.Tensor, sampling: Sampling) -> None:
+def check_prompt(model: OpenedModel, prompt: torch.Tensor, sampling: Sampling) -> None:
     """Raises UserError for a prompt (B, P) that the sampler cannot go on from."""
     given, length = prompt.shape[1], sampling.length(prompt.shape[1])
     if length > model.geometry.max_length:

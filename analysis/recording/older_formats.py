@@ -28,6 +28,16 @@ def upgraded_description(description: dict[str, Any], now: str) -> dict[str, Any
     return {**description, "format": now, "model": model}
 
 
+def without_windows_it_never_had(description: dict[str, Any]) -> dict[str, Any]:
+    """The description of a recording that was written while LLaDA2's unused `sliding_window` counted as a window: its
+    blocks see all before them, and a LLaDA2 with windows was never run.
+    """
+    model = description.get("model")
+    if isinstance(model, dict) and model.get("architecture") == "LLaDA2" and model.get("windows"):
+        return {**description, "model": {**model, "windows": []}}
+    return description
+
+
 def upgraded_arrays(
     arrays: dict[str, np.ndarray], prompt_length: int, block_length: int | None, attention: AttentionKind
 ) -> dict[str, np.ndarray]:

@@ -19,13 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from analysis import outputs
-from analysis.errors import UserError
+from analysis.errors import UserError, damage
 from analysis.recording.trajectory import RecordedModel
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.movement import COINCIDENCES
 from analysis.sinks.token_states import undecided_named
-from analysis.specs import Sampling, SinkParams
+from analysis.specs import Sampling, SinkParams, sentence
 
 FORMAT: Final = "sinkscope-recording-set-1"
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -153,7 +153,7 @@ def save(recordings: RecordingSet, path: Path) -> None:
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"The set of recordings could not be written to '{path}': {error}.") from error
+        raise UserError(f"The set of recordings could not be written to '{path}': {damage(error)}.") from error
 
 
 def open_set(path: Path, called: str | None = None) -> RecordingSet:
@@ -174,11 +174,9 @@ def open_set(path: Path, called: str | None = None) -> RecordingSet:
                 raise UserError(f"{called} is damaged: '{min(missing)}' is missing. Record the set again.")
             arrays = {name: file.get_tensor(name) for name in names}
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{called} is no set of recordings of this version: {where}: {first['msg']}.") from error
+        raise UserError(f"{called} is no set of recordings of this version: {sentence(error)}.") from error
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{called} is no whole set of recordings: {error}. Record it again.") from error
+        raise UserError(f"{called} is no whole set of recordings: {damage(error)}. Record it again.") from error
     recordings = RecordingSet(info, arrays)
     _check(recordings, called)
     return recordings

@@ -9,11 +9,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from analysis import outputs
-from analysis.errors import UserError
+from analysis.errors import UserError, damage
 from analysis.recording import older_formats
 from analysis.recording.trajectory import FORMAT, MOST_CHANNELS, PADDING, RecordingInfo, Trajectory
 from analysis.sinks.attention_pattern import query_counts
 from analysis.sinks.token_states import TokenState
+from analysis.specs import sentence
 
 HEADER_LIMIT = 16 * 2**20  # bytes of a recording's description; real ones take some thousands
 
@@ -42,7 +43,7 @@ def save(trajectory: Trajectory, path: Path) -> None:
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"The recording could not be written to '{path}': {error}.") from error
+        raise UserError(f"The recording could not be written to '{path}': {damage(error)}.") from error
 
 
 def _stored_arrays(info: RecordingInfo) -> dict[str, tuple[str, ...]]:
@@ -97,7 +98,7 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
                     raise UserError(f"{called} is damaged: '{name}' is {dtype}, not {' or '.join(dtypes)}. {again}")
             arrays = {name: file.get_tensor(name) for name in expected}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{called} is not a whole recording: {_reason(error)}. {again}") from error
+        raise UserError(f"{called} is not a whole recording: {damage(error)}. {again}") from error
     if written_as == older_formats.FORMAT_2:
         block_length = getattr(info.sampling, "block_length", None)
         try:
@@ -109,11 +110,6 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
     return trajectory
 
 
-def _reason(error: Exception) -> str:
-    """Why a file could not be read, without its path."""
-    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).rstrip(".")
-
-
 def _read_description(text: str, called: str) -> tuple[RecordingInfo, str]:
     """The description as this version has it, and the format it was written in."""
     if len(text.encode("utf-8", "surrogatepass")) > HEADER_LIMIT // 2:  # quoted once more, it may take twice as much
@@ -123,6 +119,8 @@ def _read_description(text: str, called: str) -> tuple[RecordingInfo, str]:
         written_as = description["format"]
         if written_as == older_formats.FORMAT_2:
             text = json.dumps(older_formats.upgraded_description(description, FORMAT))
+        elif written_as == FORMAT:
+            text = json.dumps(older_formats.without_windows_it_never_had(description))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{called} is damaged: its description cannot be read. Copy or record it again.") from error
     if written_as not in (FORMAT, older_formats.FORMAT_2):
@@ -130,9 +128,7 @@ def _read_description(text: str, called: str) -> tuple[RecordingInfo, str]:
     try:
         return RecordingInfo.model_validate_json(text), written_as
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{called} is not a recording of this version: {where}: {first['msg']}.") from error
+        raise UserError(f"{called} is not a recording of this version: {sentence(error)}.") from error
 
 
 def _check(trajectory: Trajectory, called: str) -> None:

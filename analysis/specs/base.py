@@ -89,7 +89,7 @@ class OneOf:
     def _check(self, name: str) -> str:
         if name not in self.rows:
             known = either([*(f"'{row}'" for row in self.rows), *filter(None, [self.rows.beyond])])
-            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": known})
+            raise PydanticCustomError("literal_error", "Must be {expected}", {"expected": known})
         return name
 
 

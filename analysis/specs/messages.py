@@ -1,23 +1,97 @@
-"""Validation errors as a person reads them."""
+"""Validation errors as a person reads them: the only place where they are put into words."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from analysis.errors import shorten
 from analysis.specs.base import Spec
 from analysis.specs.sampling import SAMPLINGS
 
 
 def sentence(error: ValidationError) -> str:
-    """One readable line for a validation error: which parameter, what is wrong with it."""
+    """One readable line for a validation error: which parameter, and what was expected of it."""
     spec = next((spec for spec in _subclasses(Spec) if spec.__name__ == error.title), None)
     lines = []
     for issue in error.errors():
-        message = issue["msg"].removeprefix("Value error, ")
-        name = ".".join(_labels(issue["loc"], [spec] if spec else []))
-        lines.append(f"{name}: {message}" if name and issue["type"] != "value_error" else message)
-    return "; ".join(lines)
+        if issue["type"] in _OWN:
+            lines.append(issue["msg"].removeprefix("Value error, "))
+            continue
+        name = ".".join(_labels(issue["loc"], [spec] if spec else [])) or "What was given"
+        words = "is empty" if issue["input"] == "" else _PROBLEMS.get(issue["type"], "cannot be {given}")
+        lines.append(f"{name} {words.format_map(_Limits(issue))}")
+    return "; ".join(dict.fromkeys(lines))
+
+
+_OWN = ("value_error", "assertion_error")
+"""Kinds of errors whose text the specs themselves write."""
+_WHOLE, _NUMBER, _TRUTH = (f"must be {kind}, not {{given}}" for kind in ("a whole number", "a number", "true or false"))
+_TEXT, _LIST, _PARAMETERS = (f"must be {kind}, not {{given}}" for kind in ("text", "a list", "a set of parameters"))
+_LISTED = "must be {expected}, not {given}"
+_PROBLEMS = {
+    "missing": "is missing",
+    "extra_forbidden": "is no parameter here",
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": "must be a finite number, not {given}",
+    "bool_type": _TRUTH,
+    "bool_parsing": _TRUTH,
+    "string_type": _TEXT,
+    "string_unicode": _TEXT,
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "dict_type": _PARAMETERS,
+    "model_type": _PARAMETERS,
+    "model_attributes_type": _PARAMETERS,
+    "greater_than": "must be more than {gt}, not {given}",
+    "greater_than_equal": "must be at least {ge}, not {given}",
+    "less_than": "must be less than {lt}, not {given}",
+    "less_than_equal": "must be at most {le}, not {given}",
+    "multiple_of": "must be a multiple of {multiple_of}, not {given}",
+    "literal_error": _LISTED,
+    "enum": _LISTED,
+    "too_short": "must hold at least {min_length} ({actual_length} given)",
+    "too_long": "may hold at most {max_length} ({actual_length} given)",
+    "string_too_short": "must have at least {min_length} characters, not {given}",
+    "string_too_long": "may have at most {max_length} characters",
+    "string_pattern_mismatch": "cannot be {given}",
+    "union_tag_invalid": "must be one of {expected_tags}, not '{tag}'",
+    "union_tag_not_found": "must say which kind it is ({discriminator})",
+    "json_invalid": "is not readable JSON",
+    "json_type": "is not readable JSON",
+}
+"""What is wrong, by pydantic's kind of error, with its limits and the value that was given."""
+
+
+class _Limits(dict[str, str]):
+    """The limits of a validation issue as they are shown, and the value as `given`."""
+
+    def __init__(self, issue: Any) -> None:
+        context = issue.get("ctx", {})
+        shown = {name: value if isinstance(value, str) else _shown(value) for name, value in context.items()}
+        super().__init__(shown | {"given": _shown(issue["input"])})
+
+    def __missing__(self, name: str) -> str:
+        return "more"
+
+
+def _shown(given: Any) -> str:
+    if isinstance(given, bool) or given is None:
+        return {True: "true", False: "false", None: "nothing"}[given]
+    if isinstance(given, int | float):
+        return _number(given)
+    if isinstance(given, str):
+        return f"'{shorten(given)}'"
+    return "a list" if isinstance(given, list | tuple) else "a set of parameters" if isinstance(given, dict) else "that"
+
+
+def _number(value: Any) -> str:
+    return shorten(f"{value:,}" if isinstance(value, int) else str(value))
 
 
 def _labels(location: tuple[int | str, ...], specs: list[type[BaseModel]]) -> Iterator[str]:

@@ -63,7 +63,7 @@ def model_panel() -> None:
             _follow_loading(st.session_state[_LOADING])
         message = st.session_state.get(_MESSAGE)
         if message:
-            st.error(f"{plain(message)} {plain(used.source)} stays in use.")
+            st.error(f"{plain(message)}\n\n{plain(used.source)} stays in use.")
         if st.button(
             "Unload",
             key="unload_model",

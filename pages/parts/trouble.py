@@ -27,7 +27,7 @@ def why(error: Exception) -> str:
         case ValidationError():
             return sentence(error)
         case json.JSONDecodeError():
-            return f"This is not readable JSON: {error}."
+            return f"This is not readable JSON (line {error.lineno}, column {error.colno})."
         case UnicodeDecodeError() | UnicodeEncodeError():
             return f"This text is not readable as UTF-8 ({error.reason}). Save it as UTF-8 and try again."
         case OSError():

@@ -145,12 +145,12 @@ def test_prompts_come_by_a_pipe_and_with_a_byte_order_mark(tmp_path):
 
 def test_what_is_empty_too_long_or_no_text_is_one_line(tmp_path, capsys):
     ask = [*RECORD, "--out", str(tmp_path / "x.safetensors")]
-    assert "at most 50000" in bad([*ask, "--prompt", "a" * 50_001], capsys)
+    assert "at most 50,000" in bad([*ask, "--prompt", "a" * 50_001], capsys)
     assert "'a\\udcff' is not UTF-8 text" in bad([*ask, "--prompt", "a\udcff"], capsys)
-    assert "Model: String should have at least 1" in bad([*ask, "--prompt", "a", "--model", ""], capsys)
+    assert "Model is empty" in bad([*ask, "--prompt", "a", "--model", ""], capsys)
     assert "There is no model ' '" in bad([*ask, "--prompt", "a", "--model", " "], capsys)
     assert "no name" in bad([*RECORD, "--prompt", "a", "--out", ""], capsys)
-    assert "Calibration text: " in bad(["prune", "--calibration", "", "--out", str(tmp_path / "p")], capsys)
+    assert "Calibration text is empty" in bad(["prune", "--calibration", "", "--out", str(tmp_path / "p")], capsys)
     home = ["prune", "--method", "wanda", "--calibration", "~nobody-of-this-name/x.txt", "--out", str(tmp_path / "p")]
     assert "cannot be read" in bad(home, capsys)
     tasks = ["evaluate", "--tasks", "x", "--include-path", "~nobody-of-this-name/x", "--out", str(tmp_path / "e.json")]

@@ -54,7 +54,7 @@ def test_bad_input_is_one_line_and_starts_nothing(tmp_path, capsys, monkeypatch)
 
     assert "Name the folder" in refused()
     out = ["--out", str(tmp_path / "out")]
-    assert "less than or equal to 0.95" in refused("--sparsities", "2", *out)
+    assert "must be at most 0.95" in refused("--sparsities", "2", *out)
     assert "There is no model" in refused("--model", "none such", *out)
     mine = tmp_path / "mine"
     mine.mkdir()

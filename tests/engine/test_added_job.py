@@ -61,13 +61,13 @@ def test_the_command_line_has_an_added_verb(added, tmp_path, bundled, monkeypatc
         assert json.loads(printed.out) == {"tokens": tokens, "counted_before": known}
         assert "counting 2/2" in printed.err
     assert command_line.main(["count", "--text", TEXT, "--times", "10"]) == 2
-    assert capsys.readouterr().err == "error: Times: Input should be less than or equal to 9\n"
+    assert capsys.readouterr().err == "error: Times must be at most 9, not 10\n"
 
 
 def test_sentences_know_the_labels_of_an_added_job_and_records_of_it_go_with_its_row(added, monkeypatch):
     with pytest.raises(ValueError) as caught:
         CountSpec(text="")
-    assert sentence(caught.value) == "Text: String should have at least 1 character"
+    assert sentence(caught.value) == "Text is empty"
     stored = {"id": "a", "kind": "count", "spec": {"text": "mia"}, "created": 1.0}
     assert read_record(stored).parameters(CountSpec).times == 1
     monkeypatch.delitem(JOBS, "count")

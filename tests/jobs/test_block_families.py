@@ -1,4 +1,4 @@
-"""Everything that jobs do, on small models that write block by block: record, look inside, prune, evaluate."""
+"""Everything that jobs do, on small models that write block by block: record and look inside."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,18 +14,7 @@ from analysis.models.families import ARCHITECTURES
 from analysis.models.resident import release_resident
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.token_states import TokenState
-from analysis.specs import (
-    SAMPLINGS,
-    AblateSpec,
-    AttentionMapSpec,
-    CalibrationParams,
-    EvaluateSpec,
-    ModelSpec,
-    NoiseSpec,
-    PruneSpec,
-    RecordSpec,
-    ReferenceSpec,
-)
+from analysis.specs import SAMPLINGS, AblateSpec, AttentionMapSpec, ModelSpec, NoiseSpec, RecordSpec, ReferenceSpec
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, edit_config, save_tokenizer
 
@@ -142,22 +131,3 @@ def test_sinks_are_ablated_in_every_step(spec, sampling, tmp_path):
 def test_noise_over_a_whole_text_is_refused(spec, tmp_path):
     with pytest.raises(UserError, match="inside a block"):
         jobs.noise(NoiseSpec(model=spec, tokens=(5, 6, 7), prompt_length=1), QuietContext(tmp_path))
-
-
-def test_a_pruned_copy_is_evaluated_beside_the_dense_model(spec, tmp_path):
-    text = tmp_path / "text.jsonl"
-    rng = np.random.default_rng(0)
-    text.write_text("".join(f'{{"input_ids": {rng.integers(5, 90, 16).tolist()}}}\n' for _ in range(2)))
-    params = CalibrationParams(data=str(text), samples=2, seq_len=16, diffusion_steps=4, step_interval=2)
-    out = tmp_path / "pruned"
-    jobs.prune(
-        PruneSpec(model=spec, method="sink-wanda", sparsity=0.6, calibration=params, out=str(out)),
-        QuietContext(tmp_path),
-    )
-    context = QuietContext(tmp_path / "evaluation")
-    (tmp_path / "evaluation").mkdir(exist_ok=True)
-    asked = EvaluateSpec(
-        model=spec, compare=(ModelSpec(source=str(out), device="cpu"),), tasks=("bundled_agreement",), limit=4, draws=4
-    )
-    outcome = jobs.evaluate(asked, context)
-    assert len(outcome.summary["models"]) == 2

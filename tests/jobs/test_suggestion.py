@@ -283,7 +283,7 @@ def test_an_added_objective_is_searched_by_from_the_command_line(capsys):
     assert [row["value"] for row in summary["trials"]] == pytest.approx(values)
     assert summary["trials"][summary["best"]]["value"] == max(values) > values[0] == 1
     assert "alpha_unit" not in summary["searched"] and summary["notes"] == ["alpha_unit std was left out, for a test."]
-    with pytest.raises(ValidationError, match="Input should be 'error' or 'accuracy'"):
+    with pytest.raises(ValidationError, match="Must be 'error' or 'accuracy'"):
         SuggestSpec(objective="far")
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
+from transformers import MistralConfig, MistralForCausalLM
 
 from analysis.attention import MapObserver, MassObserver
 from analysis.errors import UserError
@@ -18,7 +19,7 @@ from analysis.models.layout import Layout, layout_of, visible
 from analysis.models.load import load
 from analysis.specs import ModelSpec
 from tests.conftest import GOLDEN
-from tests.helpers import edit_config, save_tiny, save_tokenizer
+from tests.helpers import TINY, edit_config, save_tiny, save_tokenizer
 
 # What the golden tensors are named by, and the layout that gives their mask.
 CASES = [
@@ -137,6 +138,15 @@ def test_blocks_begin_where_the_family_anchors_them(prompt, block, length):
         assert seen[query].tolist() == [(key + padding) // block <= (query + padding) // block for key in range(length)]
 
 
+def test_windows_are_those_that_layers_attend_through_whatever_fields_a_config_carries(tmp_path):
+    llada2 = load(ModelSpec(source=str(GOLDEN / "llada2"), device="cpu"))
+    assert llada2.checkpoint.config["sliding_window"] == 4096
+    assert llada2.windows == ()
+    config = MistralConfig(**TINY, sliding_window=6)
+    MistralForCausalLM(config).save_pretrained(tmp_path)
+    assert load(ModelSpec(source=str(tmp_path), device="cpu")).windows == (6, 6)
+
+
 def test_a_family_without_blocks_has_no_layout(bundled):
     with pytest.raises(ValueError, match="no blocks"):
         layout_of(bundled.architecture, 0)
@@ -192,7 +202,10 @@ def test_the_class_that_runs_is_the_one_the_row_names(row, tmp_path):
 
     from analysis.models.load import _NATIVE_CLASSES
 
-    _, kind = next(pair for pair in _NATIVE_CLASSES if pair[1].__name__ in row.classes)
+    config, kind = next(
+        pair for pair in _NATIVE_CLASSES if pair[1].__name__ in row.classes and pair[0].model_type == row.model_type
+    )
+    assert kind.config_class is config
     assert issubclass(kind, getattr(transformers, row.native))
     assert kind.config_class.model_type == row.model_type
 

@@ -56,9 +56,13 @@ def test_llada_moe_is_told_from_the_dense_llada_by_its_class_alone(llada_moe):
     assert dense.geometry.experts == 0
 
 
-@pytest.mark.parametrize("name", ["lladamoe", "llada21"])
-def test_saving_splits_experts_and_fused_matrices_under_the_published_names_again(name, tmp_path):
-    model, source = opened(GOLDEN / name), GOLDEN / name
+@pytest.mark.parametrize(
+    ("name", "model_type"), [("lladamoe", "llada"), ("llada21", "llada2_moe"), ("llada21", "llada21_moe")]
+)
+def test_saving_splits_experts_and_fused_matrices_under_the_published_names_again(name, model_type, tmp_path):
+    source = shutil.copytree(GOLDEN / name, tmp_path / "source")
+    edit_config(source, model_type=model_type)
+    model = opened(source)
     model.network.save_pretrained(tmp_path)
     with (
         safe_open(source / "model.safetensors", "pt") as before,

@@ -1,6 +1,7 @@
 """Broken, hostile and overgrown checkpoints: one sentence each, said before memory or minutes are spent."""
 
 import json
+import shutil
 import struct
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from analysis import jobs
 from analysis.attention import MassObserver
 from analysis.calibration.activations import feature_scores
 from analysis.calibration.runners import Resident
@@ -17,6 +19,7 @@ from analysis.errors import UserError
 from analysis.evaluation.likelihood import Request, log_likelihoods
 from analysis.jobs import recordings
 from analysis.models import checkpoint as checkpoints
+from analysis.models import load as loading
 from analysis.models.blocks import private_block
 from analysis.models.files import stored_tensors
 from analysis.models.load import load, random_like
@@ -26,9 +29,20 @@ from analysis.models.tokenizer import chat_text, encode_prompt, load_tokenizer
 from analysis.models.weight_files import HEADER_LIMIT, Entry, count_blocks, header
 from analysis.pruning.saving import copy_companions
 from analysis.recording.denoising import denoise
-from analysis.specs import AutoregressiveSampling, DiscountParams, LLaDASampling, ModelSpec, RecordSpec
+from analysis.specs import (
+    AblateSetSpec,
+    AutoregressiveSampling,
+    CalibrationParams,
+    DiscountParams,
+    EvaluateSpec,
+    LLaDASampling,
+    ModelSpec,
+    PruneSpec,
+    RecordSetSpec,
+    RecordSpec,
+)
 from tests.conftest import GOLDEN
-from tests.helpers import QuietContext, edit_config, save_tiny
+from tests.helpers import QuietContext, edit_config, save_tiny, save_tokenizer
 
 WEIGHTS = "model.safetensors"
 
@@ -149,7 +163,7 @@ def test_attention_that_is_not_finite_is_no_recording_and_no_statistics(diffusio
         model.network.model.layers[1].self_attn.q_norm.weight.fill_(float("nan"))  # fused attention gives zeros for it
     model.predict(torch.arange(4)[None], observer)
     assert "layer 1" in refusal(observer.take)
-    monkeypatch.setattr(recordings, "resident_model", lambda spec, context: model)
+    monkeypatch.setattr(recordings, "resident_model", lambda *_: model)
     spec = RecordSpec(
         model=cpu(diffusion), prompt="w7 w8", chat_template="off", sampling=LLaDASampling(gen_length=4, steps=4)
     )
@@ -194,6 +208,133 @@ def test_quantized_weights_are_refused_not_cast(folder):
     checkpoints.open_folder(folder)
     edit_config(folder, quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True})
     assert "bitsandbytes" in refusal(lambda: load(cpu(folder)))
+
+
+# --- a config that says another model than its class computes ---------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["llada-gqa", "dream-gqa", "lladamoe", "a2d-qwen3", "llada2"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"is_causal": True},
+        {"is_causal": "y"},
+        {"is_causal": float("nan")},
+        {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0},
+        {"layer_types": ["sliding_attention"] * 3, "sliding_window": 4},
+    ],
+)
+def test_causality_and_windows_that_the_class_does_not_have_are_refused_by_their_field(tmp_path, name, changes):
+    folder = shutil.copytree(GOLDEN / name, tmp_path / "mdlm")
+    edit_config(folder, **changes)
+    if name == "llada-gqa" and "is_causal" not in changes:
+        assert load(cpu(folder)).windows == (), "its own class reads no such field"
+        return
+    message = refusal(lambda: load(cpu(folder)))
+    assert any(f"'{field}'" in message for field in changes), message
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("llada-gqa", "weight_tying"), ("dream-gqa", "tie_word_embeddings"), ("lladamoe", "tie_word_embeddings")],
+)
+def test_one_tensor_by_the_config_and_two_in_the_files_is_refused_by_its_field(tmp_path, name, field):
+    folder = shutil.copytree(GOLDEN / name, tmp_path / "tied")
+    edit_config(folder, **{field: True})
+    message = refusal(lambda: load(cpu(folder)))
+    assert f"'{field}' = true" in message
+    embedding, head = (
+        ("model.transformer.wte.weight", "model.transformer.ff_out.weight")
+        if name == "llada-gqa"
+        else ("model.embed_tokens.weight", "lm_head.weight")
+    )
+    assert f"'{embedding}' and '{head}' differ" in message
+    weights = load_file(folder / WEIGHTS)
+    weights[head] = weights[embedding].clone()
+    save_file(weights, folder / WEIGHTS, {"format": "pt"})
+    load(cpu(folder))  # written twice, and the same
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "expected"),
+    [
+        ("llada-gqa", "weight_tying", "y", "true or false"),
+        ("llada-gqa", "rms_norm_eps", "small", "a number from 0 to 1"),
+        ("llada-gqa", "attention_dropout", float("nan"), "a number"),
+        ("llada2", "norm_topk_prob", 1, "true or false"),
+        ("llada2", "routed_scaling_factor", float("inf"), "a number"),
+        ("lladamoe", "moe_layer_freq", "all", "a whole number or a list"),
+        ("dream-gqa", "hidden_act", 3, "text"),
+        ("dream-gqa", "tie_word_embeddings", 0, "true or false"),
+    ],
+)
+def test_a_field_of_another_type_than_its_class_reads_is_refused_by_its_name(tmp_path, name, field, value, expected):
+    folder = shutil.copytree(GOLDEN / name, tmp_path / "odd", ignore=shutil.ignore_patterns("model.safetensors.*"))
+    edit_config(folder, **{field: value})
+    message = refusal(lambda: load(cpu(folder)))
+    assert f"'{field}' of the config is" in message
+    assert f"{expected} was expected" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        (
+            "lladamoe",
+            {"num_experts_per_tok": 9},
+            "'num_experts_per_tok' of the config is 9; it must be at most 'num_experts', which is 8",
+        ),
+        (
+            "dream-gqa",
+            {"num_key_value_heads": 3},
+            "'num_key_value_heads' of the config is 3; it must divide 'num_attention_heads', which is 4",
+        ),
+        ("dream-gqa", {"intermediate_size": 64}, "by the config ('intermediate_size' = 64)"),
+        (
+            "llada-gqa",
+            {"vocab_size": 300, "embedding_size": 300},
+            "ff_out.weight' is 256 × 64 in its file, and 300 × 64 by the config ('vocab_size' = 300)",
+        ),
+        ("llada-gqa", {"n_kv_heads": 4}, "('n_kv_heads' = 4)"),
+        ("lladamoe", {"expert_intermediate_size": 16}, "('expert_intermediate_size' = 16)"),
+        ("llada2", {"num_key_value_heads": 4}, "query_key_value.weight' is"),
+        ("dream-gqa", {"hidden_act": "nothing"}, "'hidden_act' of the config is 'nothing'"),
+    ],
+)
+def test_sizes_that_do_not_go_together_name_field_tensor_and_both_values(tmp_path, name, changes, said):
+    folder = shutil.copytree(GOLDEN / name, tmp_path / "odd")
+    edit_config(folder, **changes)
+    assert said in refusal(lambda: load(cpu(folder)))
+
+
+def test_a_tokenizer_larger_than_the_vocabulary_is_refused_with_both_sizes_before_weights(folder, monkeypatch):
+    save_tokenizer(folder, size=70)
+    monkeypatch.setattr(loading, "_network", lambda *_: pytest.fail("weights were read"))
+    for action in (lambda: load(cpu(folder)), lambda: skeleton(cpu(folder)), lambda: loading.require_opens(folder)):
+        message = refusal(action)
+        assert "has 70 entries and the model's vocabulary 64 ('vocab_size')" in message
+
+
+def test_what_a_job_needs_of_the_model_is_asked_for_before_weights_are_read(diffusion, monkeypatch, tmp_path):
+    monkeypatch.setattr(loading, "_network", lambda *_: pytest.fail("weights were read"))
+    small = {"model": cpu(diffusion), "sampling": LLaDASampling(gen_length=4, steps=4)}
+    long = RecordSpec(prompt="w7 " * 70, **small)
+    assert "this model takes 64" in refusal(lambda: jobs.record(long, QuietContext(tmp_path)))
+    (diffusion / "tokenizer.json").unlink()
+    text = tmp_path / "text.txt"
+    text.write_text("w7")
+    calibration = CalibrationParams(data=str(text), samples=1, seq_len=8)
+    asked = {
+        "record": RecordSpec(prompt="w7 w8", **small),
+        "record_set": RecordSetSpec(prompts="own", own_prompts=("w7", "w8"), **small),
+        "ablate_set": AblateSetSpec(prompts=("w7", "w8"), **small),
+        "prune": PruneSpec(model=cpu(diffusion), calibration=calibration, out=str(tmp_path / "out")),
+        "evaluate": EvaluateSpec(model=cpu(diffusion), tasks=("bundled_agreement",), limit=1),
+    }
+    for name, spec in asked.items():
+        assert "no tokenizer" in refusal(
+            lambda name=name, spec=spec: getattr(jobs, name)(spec, QuietContext(tmp_path))
+        ), name
 
 
 # --- config and files that do not belong together ---------------------------------------------------------------

@@ -174,6 +174,13 @@ def test_a_folder_without_config_is_refused(tmp_path):
     assert "no config.json" in refusal(tmp_path)
 
 
+def test_a_lora_adapter_is_told_from_a_model(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    message = refusal(tmp_path)
+    assert "LoRA adapter" in message
+    assert "merge" in message.lower()
+
+
 def test_a_source_that_is_nothing_is_refused():
     assert "not a name of the registry" in refusal("no such thing")
 
@@ -244,7 +251,7 @@ def test_hostile_configs_and_headers_are_one_sentence(tmp_path):
 def test_weights_the_config_does_not_name_are_refused(tmp_path):
     save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig)
     edit_config(tmp_path, num_hidden_layers=1)
-    assert "unexpected keys" in refusal(tmp_path)
+    assert "hold 'model.layers.1.input_layernorm.weight', for which its config has no place" in refusal(tmp_path)
 
 
 def test_other_safetensors_in_the_folder_are_not_weights(tmp_path):

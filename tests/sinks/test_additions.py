@@ -43,7 +43,7 @@ def test_an_added_definition_is_a_choice_that_finds_sinks_and_is_documented(adde
 
 
 def test_without_its_row_a_definition_is_refused():
-    with pytest.raises(ValidationError, match="Input should be 'std', 'mean-attention' or 'above-others'"):
+    with pytest.raises(ValidationError, match="Must be 'std', 'mean-attention' or 'above-others'"):
         SinkParams(definition="multiple")
 
 

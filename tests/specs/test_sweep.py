@@ -130,7 +130,7 @@ def test_seeds_can_be_given_as_a_span():
 
 
 def test_what_is_wrong_with_a_sweep_is_one_sentence():
-    assert problem(sparsities=(1.5,)) == "Sparsity: Input should be less than or equal to 0.95"
+    assert problem(sparsities=(1.5,)) == "Sparsity must be at most 0.95, not 1.5"
     assert problem(step_ranges=("early",)).startswith("'early' is no range of noise steps")
     assert problem(step_ranges=("30-10",)) == "The first step (30) must not exceed the last (10)."
     assert problem(methods=("sparsegpt",), patterns=("structured",)).startswith("Nothing is left to prune")

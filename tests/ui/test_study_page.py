@@ -50,7 +50,7 @@ def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off
     test = app(PAGE)
     assert "prunings to do and to score" in texts(test)
     test.text_input(key="study_quick_sparsities").set_value("0.5, 1.5").run()
-    assert "Sparsity: Input should be less than or equal to 0.95" in texts(test)
+    assert "Sparsity must be at most 0.95" in texts(test)
     assert test.button(key="study_start").disabled and not test.exception
 
 

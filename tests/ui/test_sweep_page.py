@@ -48,7 +48,7 @@ def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
 def test_what_does_not_go_together_is_one_sentence_and_the_button_is_off():
     test = app(PAGE)
     test.text_input(key="sweep_sparsities").set_value("0.5, 1.5").run()
-    assert "Sparsity: Input should be less than or equal to 0.95" in texts(test)
+    assert "Sparsity must be at most 0.95" in texts(test)
     assert test.button(key="sweep_start").disabled
     test.text_input(key="sweep_sparsities").set_value("").run()
     assert test.button(key="sweep_start").disabled and not test.exception

@@ -1,0 +1,134 @@
+"""Every family of checkpoints against every verb: recorded, pruned, and evaluated with its pruned copy."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis import jobs
+from analysis.models import converted, mixtures
+from analysis.models.checkpoint import describe, open_folder
+from analysis.models.families import ARCHITECTURES
+from analysis.models.load import register
+from analysis.models.registry import BUNDLED_PAIR
+from analysis.models.resident import release_resident
+from analysis.recording.trajectory_file import open_trajectory
+from analysis.specs import SAMPLINGS, CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, RecordSpec
+from tests.conftest import GOLDEN
+from tests.helpers import QuietContext, edit_config, save_tiny, save_tokenizer, there
+
+MIXTURE: dict[str, Any] = {
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 8,
+    "head_dim": 8,
+    "use_sliding_window": False,
+}
+
+
+def golden(name: str, words: int = 100, **changes: Any) -> Callable[[Path], None]:
+    """Makes a folder of a golden checkpoint, with a tokenizer and changes of its config."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(GOLDEN / name, folder, ignore=shutil.ignore_patterns("g*e*.safetensors", "extra.safetensors"))
+        save_tokenizer(folder, size=words, mask=False)
+        edit_config(folder, **changes)
+
+    return make
+
+
+def tiny(kind: str, **changes: Any) -> Callable[[Path], None]:
+    """Makes a folder of a tiny random checkpoint of one of our classes."""
+
+    def make(folder: Path) -> None:
+        register()
+        module = converted if kind.startswith("A2D") else mixtures
+        config = getattr(module, kind.removesuffix("LMHeadModel").removesuffix("ForCausalLM") + "Config")
+        save_tiny(folder, getattr(module, kind), config, **changes)
+
+    return make
+
+
+MMADA: dict[str, Any] = {"model_type": "mmada", "architectures": ["MMadaModelLM"]}
+# A row of `ARCHITECTURES` each, by its key there; a second one of a row that is published in two shapes.
+MADE: dict[str, Callable[[Path], None]] = {
+    "llada": golden("llada-gqa", rope_scaling=None),
+    "llada whole heads": golden("llada-mha"),
+    "mmada": golden("llada-gqa", **MMADA),
+    "Dream": golden("dream-gqa"),
+    "a2d-llama": tiny("A2DLlamaLMHeadModel", dlm_paradigm="mdlm"),
+    "a2d-qwen2": tiny("A2DQwen2LMHeadModel", dlm_paradigm="mdlm"),
+    "a2d-qwen3": golden("a2d-qwen3", dlm_paradigm="mdlm"),
+    "a2d-llama-bd3lm": tiny("A2DLlamaLMHeadModel", block_size=4),
+    "a2d-qwen2-bd3lm": tiny("A2DQwen2LMHeadModel", block_size=4),
+    "a2d-qwen3-bd3lm": golden("a2d-qwen3", block_size=4),
+    "sdar": golden("sdar"),
+    "fast-dllm-v2": golden("fast-dllm-v2", bd_size=4),
+    "nemotron": golden("nemotron", block_size=4),
+    "llada-moe": golden("lladamoe"),
+    "llada2": golden("llada2", block_size=4),
+    "llada21": golden("llada21", block_size=4, model_type="llada21_moe"),
+    "diffusion-gemma": golden("diffusion-gemma", words=90),
+    "sdar-moe": tiny("SDARMoeForCausalLM", **MIXTURE, mask_token_id=1),
+}
+
+
+@pytest.fixture(scope="module", params=[*MADE, *BUNDLED_PAIR])
+def spec(request, tmp_path_factory) -> Iterator[ModelSpec]:
+    source = request.param
+    if source in MADE:
+        source = str(tmp_path_factory.mktemp("family") / "model")
+        MADE[request.param](Path(source))
+        row = ARCHITECTURES[request.param.split(" ")[0]]
+        family = open_folder(Path(source)).architecture
+        assert (family.name, family.paradigm) == (row.name, row.paradigm)
+    yield ModelSpec(source=source, device="cpu")
+    release_resident()
+
+
+def test_every_family_is_walked():
+    assert {name.split(" ")[0] for name in MADE} == set(ARCHITECTURES)
+
+
+def test_a_family_records(spec, tmp_path):
+    family = describe(spec.source)
+    changes = {"small_block_length": 2} if family.sampler == "fast-dllm-v2" else {}
+    changes |= {"steps_per_canvas": 2} if family.sampler == "diffusion-gemma" else {}
+    length = there(family.block_size) if family.by_blocks else 4
+    sampling = SAMPLINGS[family.sampler](gen_length=length, **changes)
+    file = there(
+        jobs.record(RecordSpec(model=spec, prompt="w54 w58 w10", sampling=sampling), QuietContext(tmp_path)).file
+    )
+    recording = open_trajectory(file)
+    mass, asking = recording.mass.astype(np.float32), np.diff(recording.queries, axis=1)[:, :, None]
+    assert np.allclose(np.nansum(mass, axis=-1), asking, rtol=1e-3)
+    assert recording.info.model.attention == family.attention
+
+
+def test_a_family_is_pruned_and_its_copy_evaluated_beside_it(spec, tmp_path):
+    text, out = tmp_path / "text.jsonl", tmp_path / "pruned"
+    text.write_text(f'{{"input_ids": {list(range(5, 37))}}}\n')
+    family = describe(spec.source)
+    noise = family.calibration_noise if family.noise == "uniform" else "steps"
+    calibration = CalibrationParams(
+        data=str(text), samples=1, seq_len=32, noise=noise, diffusion_steps=2, step_interval=1
+    )
+    method = "wanda" if family.noise is None else "sink-wanda"
+    asked = PruneSpec(model=spec, method=method, sparsity=0.6, calibration=calibration, out=str(out))
+    jobs.prune(asked, QuietContext(tmp_path))
+    report = there(
+        jobs.evaluate(
+            EvaluateSpec(
+                model=spec,
+                compare=(spec.model_copy(update={"source": str(out)}),),
+                tasks=("bundled_agreement",),
+                limit=2,
+                draws=1,
+            ),
+            QuietContext(tmp_path),
+        ).summary
+    )
+    assert len(report["models"]) == 2
