@@ -197,7 +197,7 @@ def check_named(spec: Spec, places: Places, texts: Collection[str]) -> None:
                 f"This server does not write into '{shorten(value)}'. Leave the folder empty, and it is kept in the "
                 "store; whoever runs the server adds others to SINKSCOPE_OUTPUT_DIRS."
             )
-        elif name == "include_path" and value and not _inside(value, places.tasks):
+        elif name == "include_path" and value is not None and not _inside(value, places.tasks):
             raise UserError(
                 f"This server does not run tasks of '{shorten(value)}', since their files run Python. Whoever runs it "
                 "adds folders to SINKSCOPE_TASK_DIRS."

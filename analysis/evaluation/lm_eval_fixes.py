@@ -1,5 +1,5 @@
 """Tasks of lm-eval that ask the same text every time they are loaded, never show an item its own answer, are quiet, and
-compile a template once.
+compile a template once, within bounds.
 
 Nothing is changed by importing this: what is patched is patched around a call, and put back.
 """
@@ -12,13 +12,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import datasets
 import lm_eval.api.task
 import lm_eval.tasks
 import lm_eval.utils
+from jinja2 import Environment, Template
+from jinja2.runtime import Context
+from jinja2.sandbox import MAX_RANGE, SandboxedEnvironment
 from lm_eval.api.task import ConfigurableTask, Task
 
+from analysis.errors import UserError
+
+LONGEST_TEXT = 10_000_000  # characters that a template may write for an item
 _TALKATIVE = ("lm_eval", "datasets", "huggingface_hub")
 
 
@@ -42,16 +49,81 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+class TemplateTooBig(UserError):
+    """A template of a task that would write, or count, without end."""
+
+
+class _BoundedTemplate(Template):
+    """A template that writes no more than LONGEST_TEXT characters."""
+
+    def render(self, *values: Any, **named: Any) -> str:
+        """Fill the template in. Raises TemplateTooBig."""
+        pieces, length = [], 0
+        for piece in self.generate(*values, **named):
+            pieces.append(piece)
+            length += len(piece)
+            if length > LONGEST_TEXT:
+                raise TemplateTooBig(
+                    f"a template of the task writes more than {LONGEST_TEXT:,} characters for an item."
+                )
+        return "".join(pieces)
+
+
+class _BoundedTemplates(SandboxedEnvironment):
+    """lm-eval's templates, as bounded as chat templates are: what they repeat, count and write has an end."""
+
+    template_class = _BoundedTemplate
+    intercepted_binops = frozenset(("*", "**"))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Multiply, or raise to a power. Raises TemplateTooBig for a result that is too big to be wanted."""
+        if operator == "*":
+            for text, times in ((left, right), (right, left)):
+                if isinstance(text, str | list | tuple | bytes) and isinstance(times, int):
+                    self._check(len(text) * times)
+        elif isinstance(left, int) and isinstance(right, int):
+            self._check(abs(left).bit_length() * right)
+        return super().call_binop(context, operator, left, right)
+
+    @staticmethod
+    def _check(size: int) -> None:
+        if size > LONGEST_TEXT:
+            raise TemplateTooBig(f"a template of the task makes a value of more than {LONGEST_TEXT:,} characters.")
+
+
+def _bounded_range(*arguments: int) -> range:
+    """Count as a template may. Raises TemplateTooBig."""
+    counted = range(*arguments)
+    if len(counted) > MAX_RANGE:
+        raise TemplateTooBig(f"a template of the task counts {len(counted):,} numbers, and may count {MAX_RANGE:,}.")
+    return counted
+
+
+def _bounded(environment: Environment) -> Environment:
+    """The same environment with bounds."""
+    bounded = _BoundedTemplates(
+        loader=environment.loader,
+        undefined=environment.undefined,
+        keep_trailing_newline=environment.keep_trailing_newline,
+    )
+    bounded.filters |= environment.filters
+    bounded.globals["range"] = _bounded_range
+    return bounded
+
+
 @contextmanager
 def templates_kept() -> Iterator[None]:
-    """Each of a task's templates is compiled once. lm-eval compiles all of them anew for every item and metric."""
-    environment = lm_eval.utils.env
-    compile_template = environment.from_string
-    environment.from_string = lru_cache(maxsize=256)(compile_template)
+    """Compile each of a task's templates once, and bound what it writes: lm-eval compiles all of them anew for every
+    item and metric, and bounds nothing."""
+    before = lm_eval.utils.env
+    environment = _bounded(before)
+    compile_once: Any = lru_cache(maxsize=256)(environment.from_string)
+    environment.from_string = compile_once  # type: ignore[method-assign]
+    lm_eval.utils.env = environment
     try:
         yield
     finally:
-        environment.from_string = compile_template
+        lm_eval.utils.env = before
 
 
 @contextmanager

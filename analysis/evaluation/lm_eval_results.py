@@ -6,6 +6,7 @@ folder call by one name and one set of arguments. Where a task was run more than
 lm-eval.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,7 +65,8 @@ class ImportedModel:
 
 def models_in(folder: Path) -> list[ImportedModel]:
     """The models whose results lie in a folder or below it, in order of their folders' names."""
-    folder = folder.expanduser()
+    with contextlib.suppress(RuntimeError):  # the home of a user that there is not
+        folder = folder.expanduser()
     if not folder.is_dir():
         raise UserError(
             f"There is no folder '{shorten(str(folder))}'. Give the folder that lm-eval wrote its results to."

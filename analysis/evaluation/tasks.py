@@ -19,12 +19,20 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import hash_string
 
 from analysis import hub
-from analysis.errors import UserError, first_line, named_line, shorten
+from analysis.errors import UserError, shorten
 from analysis.evaluation import item_clusters
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.items_file import EvaluatedItem
-from analysis.evaluation.lm_eval_fixes import may_have, nothing_remembered, quiet, settle, templates_kept
+from analysis.evaluation.lm_eval_fixes import (
+    TemplateTooBig,
+    may_have,
+    nothing_remembered,
+    quiet,
+    settle,
+    templates_kept,
+)
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
+from analysis.evaluation.task_problems import has_answer, problem
 from analysis.specs import EvaluateSpec
 
 FEWSHOT_SEED = 1234  # lm-eval's own default
@@ -122,11 +130,15 @@ def load_benchmarks(
         row = preset(name)
         progress(f"reading {row.title}")
         try:
-            benchmarks.append(_benchmark(name, row, spec, manager, chat))
+            benchmark, left_out = _benchmark(name, row, spec, manager, chat)
+            benchmarks.append(benchmark)
+            problems += left_out
+        except TemplateTooBig as error:
+            problems.append(f"{row.title} was left out: {error}")
         except UserError as error:
             problems.append(str(error))
         except Exception as error:  # lm-eval, datasets and task files raise everything
-            problems.append(_problem(row, manager, error))
+            problems.append(problem(row, error))
     if not benchmarks:
         raise UserError(" ".join(problems))
     return benchmarks, problems
@@ -205,16 +217,29 @@ def _manager(names: Sequence[str], include_path: str | None) -> TaskManager:
         if not there:
             raise UserError(f"There is no folder '{include_path}' with tasks. Give one that holds lm-eval YAML files.")
         folders.append(str(folder))
-    manager = TaskManager(include_path=folders, include_defaults=False)
+    manager = _reading(folders, include_defaults=False)
     elsewhere = {preset(name).task for name in names} - set(manager.task_index)
     if not elsewhere or not may_have(elsewhere):
         return manager
-    return TaskManager(include_path=folders)
+    return _reading(folders)
+
+
+def _reading(folders: list[str], include_defaults: bool = True) -> TaskManager:
+    """lm-eval's index of the tasks in folders. Raises UserError for files that it cannot list."""
+    try:
+        return TaskManager(include_path=folders, include_defaults=include_defaults)
+    except Exception as error:  # task files raise everything
+        raise UserError(
+            f"The tasks in '{shorten(folders[-1])}' cannot be listed. Expected YAML files of lm-eval that each give a "
+            'task, group or tag a name that is text: `task: "5"`, not `task: 5`.'
+        ) from error
 
 
 def _benchmark(
     name: str, row: Preset, spec: EvaluateSpec, manager: TaskManager, chat: ChatTemplate | None
-) -> Benchmark:
+) -> tuple[Benchmark, list[str]]:
+    """One benchmark, and a sentence on the items of it that are left out, if any. Raises UserError, and what lm-eval,
+    `datasets` and task files raise."""
     if row.task not in manager.task_index:
         raise UserError(
             f"There is no task '{row.task}'. `python -m lm_eval ls tasks` lists lm-eval's, --include-path adds yours; "
@@ -241,8 +266,24 @@ def _benchmark(
     if not chosen:
         raise UserError(f"{row.title} was left out: none of its items is in the part '{spec.part}'.")
     clustered_by = item_clusters.columns(tasks)
-    documents = _documents(name, tasks, chosen, chat, clustered_by)
-    return Benchmark(
+    documents, unanswerable = [], 0
+    for document in _documents(name, tasks, chosen, chat, clustered_by):
+        if has_answer(tasks[document.task], document.requests[0].doc):
+            documents.append(document)
+        else:
+            unanswerable += 1
+    problems = []
+    if unanswerable:
+        if not documents:
+            raise UserError(
+                f"{row.title} was left out: the right answer of each of its items is none of the item's choices. Check "
+                "doc_to_target and doc_to_choice of the task."
+            )
+        problems.append(
+            f"{row.title}: {unanswerable} of {len(chosen)} items were left out, as their right answer is none of their "
+            "choices."
+        )
+    benchmark = Benchmark(
         name,
         row,
         shots=first.get_config("num_fewshot") or 0,
@@ -252,9 +293,10 @@ def _benchmark(
         metric=row.metric or next(iter(first.aggregation()), "acc"),
         kind=kind,
         tasks=tasks,
-        documents=documents,
+        documents=tuple(documents),
         cluster=item_clusters.in_words(clustered_by.values()),
     )
+    return benchmark, problems
 
 
 def _chosen(name: str, tasks: dict[str, Task], spec: EvaluateSpec) -> list[tuple[str, int]]:
@@ -407,24 +449,3 @@ def _seeded() -> Iterator[None]:
         yield
     finally:
         random.setstate(before)
-
-
-# --- what cannot be had ------------------------------------------------------------------------------------------
-
-
-def _problem(row: Preset, manager: TaskManager, error: Exception) -> str:
-    """Why a benchmark cannot be run, and what to do."""
-    text = first_line(error)
-    name = type(error).__name__.lower()
-    words = ("connect", "offline", "reach", "resolve host", "timed out", "localentrynotfound")
-    if any(word in f"{name} {text}".lower() for word in words):
-        return (
-            f"{row.title} was left out: its items come from the Hugging Face hub, which cannot be reached, and they "
-            f"are not on this disk. {row.alternative} ships with SinkScope and needs no network."
-        )
-    if "gated" in text.lower() or "authenticated" in text.lower():
-        return (
-            f"{row.title} was left out: its authors ask you to accept their terms on the Hugging Face hub first, and "
-            f"to log in with `hf auth login`. {row.alternative} needs neither."
-        )
-    return f"{row.title} was left out: {named_line(error)}"

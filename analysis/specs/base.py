@@ -74,6 +74,13 @@ def parameter(
     return Field(default, title=label, description=help, json_schema_extra=declared, **bounds)
 
 
+def require_folder(text: str | None) -> str | None:
+    """Refuse an empty folder of tasks, which would be the current one, and run what lies there. Raises ValueError."""
+    if text is not None and not text.strip():
+        raise ValueError("The folder with your tasks has no name. Name one, such as ./my-tasks, or leave it out.")
+    return text
+
+
 @dataclass(frozen=True, eq=False)
 class OneOf:
     """Marks a field of text as the name of a registry's row: `Annotated[str, OneOf(METHODS)]`.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import field_validator, model_validator
 
 from analysis.registry import Registry
-from analysis.specs.base import LLADA_SOURCE, OneOf, Spec, parameter
+from analysis.specs.base import LLADA_SOURCE, OneOf, Spec, parameter, require_folder
 from analysis.specs.models import JobSpec, ModelSpec
 
 
@@ -146,6 +146,8 @@ class EvaluateSpec(JobSpec):
         empty="none",
     )
     seed: int = parameter(0, "Seed", "Fixes which items are taken, their order and every mask.", ge=0, le=2**31 - 1)
+
+    _folder_is_named = field_validator("include_path")(require_folder)
 
     @field_validator("tasks")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import field_validator, model_validator
 
 from analysis.registry import Registry
-from analysis.specs.base import OneOf, choices, parameter
+from analysis.specs.base import OneOf, choices, parameter, require_folder
 from analysis.specs.fields import bounds, extra
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning import DiscountParams
@@ -152,6 +152,8 @@ class SuggestSpec(JobSpec):
         "A folder of lm-eval YAML tasks. Functions that its files name are run, so use only what you trust.",
         empty="none",
     )
+
+    _folder_is_named = field_validator("include_path")(require_folder)
 
     @model_validator(mode="before")
     @classmethod

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from lm_eval.api.instance import Instance
+from pydantic import ValidationError
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis import hub
@@ -522,6 +523,55 @@ def test_ones_own_tasks(tmp_path, spec):
     assert len(set(results.clusters(found, "my_task", [0]))) == 4
     with pytest.raises(UserError, match="no folder"):
         tasks.load_benchmarks(spec(include_path=str(tmp_path / "none")), None)
+
+
+def own_task(folder, rows, **changes):
+    """A folder with a task of one's own, `mine`, of these rows; changes: of its fields, as YAML writes them."""
+    folder.mkdir(exist_ok=True)
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    fields = {
+        "task": "mine",
+        "dataset_path": "json",
+        "dataset_kwargs": f"{{data_files: {{test: {folder / 'rows.jsonl'}}}}}",
+        "output_type": "multiple_choice",
+        "test_split": "test",
+        "doc_to_text": "q",
+        "doc_to_choice": '["is", "are"]',
+        "doc_to_target": "right",
+        "metric_list": "[{metric: acc, aggregation: mean, higher_is_better: true}]",
+        **changes,
+    }
+    (folder / "mine.yaml").write_text("".join(f"{name}: {value}\n" for name, value in fields.items()))
+    return str(folder)
+
+
+def test_items_whose_right_answer_is_none_of_their_choices_are_left_out_and_told(tmp_path, spec):
+    rows = [
+        {"q": f"The dog number {n}", "right": right} for n, right in enumerate(("is", "are", "were", "", "7", "is"))
+    ]
+    folder = own_task(tmp_path / "some", rows)
+    (benchmark,), (told,) = tasks.load_benchmarks(spec(tasks=("mine",), include_path=folder, limit=None), None)
+    assert [document.id for document in sorted(benchmark.documents, key=lambda each: each.id)] == [0, 1, 5]
+    assert told == "mine: 3 of 6 items were left out, as their right answer is none of their choices."
+    for number, right in enumerate(("were", -1)):
+        folder = own_task(tmp_path / f"none{number}", [{"q": "The dog", "right": right}] * 3)
+        with pytest.raises(UserError, match="the right answer of each of its items is none of the item's choices"):
+            tasks.load_benchmarks(spec(tasks=("mine",), include_path=folder), None)
+    lists = own_task(tmp_path / "lists", [{"q": "The dog", "right": [1, 9]}, {"q": "The cat", "right": [0]}])
+    (benchmark,), told = tasks.load_benchmarks(spec(tasks=("mine",), include_path=lists), None)
+    assert len(benchmark.documents) == 2 and not told
+
+
+def test_tasks_that_cannot_be_listed_or_write_without_end_are_one_sentence(tmp_path, spec):
+    rows = [{"q": "The dog", "right": 0}]
+    folder = own_task(tmp_path / "number", rows, task=5)
+    with pytest.raises(UserError, match='`task: "5"`'):
+        tasks.load_benchmarks(spec(tasks=("mine",), include_path=folder), None)
+    folder = own_task(tmp_path / "loop", rows, doc_to_text='"{% for i in range(100000000) %}x{% endfor %}"')
+    with pytest.raises(UserError, match="mine was left out: a template of the task counts 100,000,000 numbers"):
+        tasks.load_benchmarks(spec(tasks=("mine",), include_path=folder), None)
+    with pytest.raises(ValidationError, match="The folder with your tasks has no name"):
+        spec(include_path=" ")
 
 
 def test_a_task_of_ones_own_names_its_clusters(tmp_path, spec):

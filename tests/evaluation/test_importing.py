@@ -397,6 +397,8 @@ def test_a_folder_without_samples_says_how_to_make_them(folder):
 def test_a_folder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(UserError, match="There is no folder"):
         import_folders([tmp_path / "none"])
+    with pytest.raises(UserError, match="There is no folder '~nobody-of-this-name/x'"):
+        import_folders([Path("~nobody-of-this-name/x")])
 
 
 def test_the_command_line_writes_what_it_has_read(folder, tmp_path, capsys):

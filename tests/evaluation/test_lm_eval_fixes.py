@@ -9,7 +9,7 @@ import lm_eval.api.task
 import lm_eval.utils
 import pytest
 
-from analysis.evaluation.lm_eval_fixes import may_have, quiet, templates_kept
+from analysis.evaluation.lm_eval_fixes import TemplateTooBig, may_have, quiet, templates_kept
 from tests.helpers import ROOT
 
 STATE = """
@@ -50,6 +50,36 @@ def test_templates_are_compiled_once_and_say_what_they_said():
         assert len(made) == 1
         assert [apply("{{ a }} of {{ b }}", {"a": a, "b": 2}) for a in range(2)] == ["0 of 2", "1 of 2"]
     assert lm_eval.utils.env.from_string == compile_template
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for i in range(100000000) %}x{% endfor %}",
+        "{% for i in range(99999) %}{{ 'x' * 999 }}{% endfor %}",
+        "{{ 'x' * 10**10 }}",
+        "{{ [1] * 99999999 }}",
+        "{{ 10 ** (10 ** 10) }}",
+        "{{ n * 'ab' }}",
+    ],
+)
+def test_a_template_that_writes_without_end_is_refused(template):
+    """One of 10^8 passes took 12 GB."""
+    with templates_kept(), pytest.raises(TemplateTooBig):
+        lm_eval.utils.apply_template(template, {"n": 10**9})
+
+
+def test_bounded_templates_say_what_lm_evals_say():
+    doc = {"choices": {"text": ["a", "b"]}, "label": "1", "n": 3}
+    texts = [
+        "{{ choices.text[label|int] }}",
+        "{{ 'ab' * n }} {{ 2 ** n }} {{ n * 2.5 }}",
+        "{% for i in range(n) %}{{ i }}, {% endfor %}\n",
+        "{{ 'a-b'|regex_replace('-', '+') }} {{ '{:02d}'.format(n) }}",
+    ]
+    wanted = [lm_eval.utils.apply_template(text, doc) for text in texts]
+    with templates_kept():
+        assert [lm_eval.utils.apply_template(text, doc) for text in texts] == wanted
 
 
 def test_a_name_that_no_file_of_lm_eval_holds_is_no_task():
