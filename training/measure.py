@@ -18,8 +18,9 @@ from transformers import PreTrainedTokenizerFast
 from analysis.bundled.grammar import document
 from analysis.bundled.world import PEOPLE
 from analysis.evaluation.bundled.data import FOLDER
+from analysis.evaluation.differences import Difference
 from analysis.evaluation.likelihood import Request, log_likelihoods
-from analysis.evaluation.significance import Difference, Estimate, average, average_difference, estimate
+from analysis.evaluation.significance import Estimate, average, average_difference, estimate
 from analysis.job_context import SilentContext
 from analysis.jobs.recording_sets import record_set
 from analysis.machine.provenance import environment

@@ -11,7 +11,7 @@ from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given, listed_words
 from analysis.evaluation import items_file, planning
 from analysis.evaluation.conditions import RELATIONS
-from analysis.evaluation.significance import p_words, points
+from analysis.evaluation.differences import p_words, points
 from analysis.evaluation.tables import CHANCE
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import EvaluateSpec, ModelSpec, PlanParams

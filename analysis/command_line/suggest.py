@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
-from analysis.evaluation.significance import points
+from analysis.evaluation.differences import points
 from analysis.specs import (
     OBJECTIVES,
     CalibrationParams,

@@ -1,17 +1,16 @@
 """What an ablation over many prompts shows: paired differences from matched controls, and sentences about them.
 
 A prompt is one item: what a target does to it is compared with what its control does to it. All differences of one
-measure are one family of tests (`significance.holm`).
+measure are one family of tests (`differences.in_family`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from analysis.evaluation.significance import LEVEL, as_json, difference, holm
-from analysis.sinks.intervals import quotient
+from analysis.evaluation.differences import Difference, in_family
+from analysis.evaluation.significance import as_json, difference
 from analysis.specs import INTERVENTIONS, TARGETS
 
 
@@ -34,6 +33,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     ),
     "confidence": Measure("Confidence", "mean probability of the tokens chosen", True),
 }
+TESTED: Final = tuple(name for name, measure in MEASURES.items() if measure.tested)
 CONTRAST: Final = ("moving", "steady")
 """The two targets that are compared with each other as well: sinks of high and of low temporal variance."""
 
@@ -43,8 +43,8 @@ Row = Mapping[str, Any]
 
 def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Target minus control for every intervention, target and measure, over the prompts in which both acted on some
-    position, as `significance.Difference` in JSON with intervention, target, against and measure. Its interval is the
-    bootstrap's over prompts, as of all that is measured of prompts.
+    position, as `Difference` in JSON with intervention, target, against and measure. A prompt is one cluster: interval
+    and p are Student's, p the sign flip's where it is larger and few prompts differ.
 
     against: 'matched', or a target: the first of `CONTRAST` is also compared with the second. by_position: beside the
     aligned agreement, the same difference by position.
@@ -57,7 +57,7 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
         if all((name, target, False) in by_name for target in CONTRAST)
     ]
     found: list[dict[str, Any]] = []
-    for measure in (name for name, measure in MEASURES.items() if measure.tested):
+    for measure in (name for name in TESTED if all(name in row for row in rows)):
         family = []
         for first_key, second_key, against in pairs:
             first, second = by_name[first_key], by_name[second_key]
@@ -65,24 +65,27 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
             target, control = (np.array(row[measure], float)[acted] for row in (first, second))
             shares = [float(np.mean(np.array(row["share"])[acted])) if acted.any() else None for row in (first, second)]
             compared = difference(target, control, np.arange(len(target)), test=len(target) > 1)
-            mean = quotient(target - control) if len(target) > 1 else None
-            if mean is not None:
-                compared = replace(compared, low=float(mean.low), high=float(mean.high))
             named = {"intervention": first_key[0], "target": first_key[1], "against": against, "measure": measure}
             beside: dict[str, Any] = {"shares": shares}
             if measure == "aligned" and acted.any():
                 beside["by_position"] = float(np.subtract(first["agreement"], second["agreement"])[acted].mean())
-            family.append(named | as_json(compared) | beside)
-        for row, adjusted in zip(family, holm([row["p"] for row in family]), strict=True):
-            row["p_holm"] = adjusted
-        found += family
+            family.append((named, compared, beside))
+        adjusted = in_family([compared for _, compared, _ in family])
+        found += [
+            named | as_json(compared) | beside for (named, _, beside), compared in zip(family, adjusted, strict=True)
+        ]
     return found
 
 
+def effect_of(row: Row) -> Difference:
+    """The difference in a row of `effects`, NaN where it has no interval; earlier versions wrote fewer fields."""
+    kept = {name: row[name] for name in Difference.__dataclass_fields__ if name in row}
+    return Difference(**kept | {name: np.nan for name in ("value", "low", "high") if kept[name] is None})
+
+
 def shown(effect: Row) -> bool:
-    """Whether an effect is told from its control: by its adjusted p, and its own interval beside."""
-    p, low, high = effect["p_holm"], effect["low"], effect["high"]
-    return p is not None and p < 1 - LEVEL and low is not None and not low <= 0 <= high
+    """Whether an effect is significant: by its adjusted p, and by its interval."""
+    return effect["p_holm"] is not None and effect_of(effect).shown
 
 
 def sentence(rows: Sequence[Row], measure: str = "divergence") -> str:

@@ -10,7 +10,6 @@ from analysis.evaluation.ablation_effects import MEASURES, contrast_sentence, se
 from analysis.figures.causes import effect_intervals
 from analysis.readings import reading
 from analysis.recording.set_exhibits import Formulas, Shown
-from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
 from analysis.specs import INTERVENTIONS, TARGETS
 
 Summary = Mapping[str, Any]
@@ -19,7 +18,7 @@ Summary = Mapping[str, Any]
 METHOD = Formulas(
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
     "chooses the positions, a second one is acted on and predicts the tokens. Points: the mean over prompts of target "
-    "minus control, with its 95 % bootstrap interval over prompts; filled where the interval leaves out 0 and p after "
+    "minus control, with its 95 % interval over prompts; filled where the interval leaves out 0 and p after "
     "Holm, over all effects drawn, is below 0.05 (Student's, and the sign flip's where it is larger and few prompts "
     "differ)."
 )
@@ -39,7 +38,7 @@ def effects_of(summary: Summary, name: str) -> Shown | None:
         f"{measure.title}: target minus control",
         f"Right of the line: more than the control. Filled: a difference is shown; hollow: none is shown after Holm "
         f"over all {len(drawn)}, also where an interval leaves out 0. {summary['prompts']} prompts, layers {first} to "
-        f"{last}." + (FEW_PROMPTS if summary["prompts"] < LEAST_PROMPTS else ""),
+        f"{last}.",
         METHOD,
         effect_intervals(
             [_named(effect) for effect in drawn],

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation import conditions, planning, replicates, significance
-from analysis.evaluation.replicates import CrossedDifference, SeedFloor
+from analysis.evaluation.differences import Difference, in_family
+from analysis.evaluation.replicates import SeedFloor
 from analysis.evaluation.results import AVERAGE, Results, begun, clusters, scores
-from analysis.evaluation.significance import Difference
 
 Pair = tuple[int, int]
 """A model and the one it is held against, by their numbers."""
@@ -104,7 +104,7 @@ class OverSeeds:
 
     pairs: tuple[Pair, ...]
     seeds: tuple[Any, ...]
-    difference: CrossedDifference
+    difference: Difference
 
 
 @dataclass(frozen=True)
@@ -153,14 +153,11 @@ def _compared(results: Results, some: Sequence[Pair] | None) -> _Compared:
             )
     groups = _crossed(results, chosen, final)
     places = [(pair, task) for pair, tasks in differences.items() for task in tasks]
-    adjusted = significance.holm(
-        [differences[pair][task].p for pair, task in places] + [group.difference.p for group in groups]
-    )
-    for (pair, task), p in zip(places, adjusted, strict=False):
-        differences[pair][task] = replace(differences[pair][task], p_holm=p)
+    adjusted = in_family([differences[pair][task] for pair, task in places] + [group.difference for group in groups])
+    for (pair, task), difference in zip(places, adjusted, strict=False):
+        differences[pair][task] = difference
     together = tuple(
-        replace(group, difference=replace(group.difference, p_holm=p))
-        for group, p in zip(groups, adjusted[len(places) :], strict=True)
+        replace(group, difference=difference) for group, difference in zip(groups, adjusted[len(places) :], strict=True)
     )
     compared = _Compared(differences, together)
     results.compared[chosen] = compared

@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis.evaluation import significance
 from analysis.evaluation.comparing import paired
+from analysis.evaluation.differences import LEVEL
 from analysis.evaluation.results import AVERAGE, Results, begun, clusters, scores
 
 _ROUNDING = 1e-9  # of sums of squares; less is no spread
@@ -61,7 +62,7 @@ def average_curve(
     if not several:
         return running_accuracy(np.zeros(0), np.zeros(0), name)
     items = np.arange(1, max(len(running.items) for running in several) + 1)
-    normal = stats.norm.ppf(0.5 + significance.LEVEL / 2)
+    normal = stats.norm.ppf(0.5 + LEVEL / 2)
     means, variances, estimated = [], [], []
     for running in several:
         at = np.minimum(items, len(running.items)) - 1
@@ -73,7 +74,7 @@ def average_curve(
     mean, variance = np.mean(means, axis=0), np.sum(variances, axis=0)
     with np.errstate(divide="ignore"):
         freedom = variance**2 / np.sum(estimated, axis=0)
-    half = stats.t.ppf(0.5 + significance.LEVEL / 2, freedom) * np.sqrt(variance) / len(several)
+    half = stats.t.ppf(0.5 + LEVEL / 2, freedom) * np.sqrt(variance) / len(several)
     half = np.where(items > 1, half, np.nan)
     return RunningMean(name, items, mean, *significance.inside(mean - half, mean + half, np.concatenate(rows), least))
 
@@ -108,7 +109,7 @@ class _Running:
 
         if not len(self.items):
             return np.zeros(0)
-        student = stats.t.ppf(0.5 + significance.LEVEL / 2, np.maximum(self.clusters - 1, 1)) * np.sqrt(self.variance)
+        student = stats.t.ppf(0.5 + LEVEL / 2, np.maximum(self.clusters - 1, 1)) * np.sqrt(self.variance)
         return np.where(np.isfinite(student), student, significance.reach(self.unlike))
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import Pair
+from analysis.evaluation.differences import Difference
 from analysis.evaluation.results import AVERAGE, Results
-from analysis.evaluation.significance import Difference
 from analysis.specs import METHODS
 
 

@@ -18,10 +18,10 @@ from math import ceil
 import numpy as np
 
 from analysis.evaluation import significance
+from analysis.evaluation.differences import LEVEL, POWER
 from analysis.evaluation.replicates import crossed_difference
 from analysis.specs import PlanParams
 
-POWER = 0.8
 MOST_SEEDS = 32
 FEW_SEEDS = 4  # fewer say too little about their spread to plan by it alone
 ASSUMED = "assumed"
@@ -111,7 +111,7 @@ def plan(tasks: Sequence[TaskItems], noise: Noise, items_a_task: int | None, see
     changing = noise.changing if seeds > 1 else 0.0
     of_clusters = a_seed * (1 - changing)
     of_seeds = noise.seed_spread**2 / seeds + a_seed * changing / seeds if seeds > 1 else 0.0
-    level = (1 - significance.LEVEL) / tests / 2
+    level = (1 - LEVEL) / tests / 2
     half = stats.t.isf(level, max(sum(clusters) - len(tasks), 1)) ** 2 * of_clusters
     if seeds > 1:
         half += stats.t.isf(level, seeds - 1) ** 2 * of_seeds
@@ -168,15 +168,15 @@ def measured(
     crossed = crossed_difference(first, second, clusters, paired=True, test=False)
     seeds = crossed.seeds
     disagreement = float(np.mean([np.mean((left - other) ** 2) for left, other in zip(first, second, strict=True)]))
-    if np.isfinite(crossed.cluster_freedom):
+    if crossed.cluster_freedom is not None:
         disagreement = min(disagreement * _at_most(crossed.cluster_freedom), 1.0)
     noise = replace(
         assumed(PlanParams()), disagreement=disagreement, alike=_alike(first, second, clusters), source=source
     )
-    if not crossed.holds_seeds:
+    if crossed.seed_variance is None or crossed.seed_freedom is None:
         return noise
-    shared = max(crossed.shared_variance, 0.0)
-    of_clusters = max(crossed.cluster_variance - shared, 0.0)
+    shared = max(crossed.shared_variance or 0.0, 0.0)
+    of_clusters = max((crossed.cluster_variance or 0.0) - shared, 0.0)
     whole = of_clusters + shared * seeds
     noise = replace(noise, changing=shared * seeds / whole if whole else 0.0)
     if seeds < FEW_SEEDS:
@@ -241,12 +241,12 @@ def needed_in_words(
     needed_plan: Plan | None, target: float, tasks: Sequence[TaskItems], noise: Noise, tests: int
 ) -> str:
     """What a difference of `target` needs, in one sentence."""
-    wanted = f"To show a difference of {_points(target)} points"
+    wanted = f"To show a difference of {_points(target)} {'point' if target == 0.01 else 'points'}"
     if needed_plan is None:
         best = plan(tasks, noise, None, MOST_SEEDS, tests)
         return (
-            f"{wanted}, all {best.items:,} items and {MOST_SEEDS} seeds are too few: they show "
-            f"{_points(best.detectable)} points. Take more tasks."
+            f"{wanted}, even {best.items:,} items and {MOST_SEEDS} seeds are too few: they resolve "
+            f"only {_points(best.detectable)} points. Take more tasks."
         )
     each = (
         "all items" if needed_plan.items == sum(task.items for task in tasks) else f"{needed_plan.items_a_task:,} items"

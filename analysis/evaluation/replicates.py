@@ -13,56 +13,15 @@ least as often as it says, whatever the parts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from analysis.evaluation import significance
+from analysis.evaluation.differences import LEVEL, Difference, half_interval
 
 _LEAST = -69.0  # the logarithm of the least p that is told, 1e-30
-
-
-@dataclass(frozen=True)
-class CrossedDifference:
-    """First minus second method, the mean over tasks, over calibration seeds and clusters of items.
-
-    seeds, other_seeds: of the first and of the second; equal where they are paired. seed_variance, cluster_variance: of
-    the mean difference, with the degrees of freedom of each; shared_variance: the interaction, which both hold. With
-    one seed seed_variance and shared_variance are NaN, and the interval holds no noise of the seed. p: two-sided, None
-    where it is not tested. p_holm: after Holm over all tested together.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    clusters: int
-    seeds: int
-    other_seeds: int
-    paired: bool
-    seed_variance: float
-    cluster_variance: float
-    shared_variance: float
-    seed_freedom: float
-    cluster_freedom: float
-    p: float | None = None
-    p_holm: float | None = None
-
-    @property
-    def words(self) -> str:
-        """What is shown, in words."""
-        return significance.verdict(self)
-
-    @property
-    def shown(self) -> bool:
-        """Whether a difference is shown."""
-        return self.words in significance.SHOWN
-
-    @property
-    def holds_seeds(self) -> bool:
-        """Whether the interval holds the noise of the calibration seed."""
-        return bool(np.isfinite(self.seed_variance))
 
 
 @dataclass(frozen=True)
@@ -86,7 +45,7 @@ class SeedFloor:
 
 def crossed_difference(
     first: Sequence[np.ndarray], second: Sequence[np.ndarray], clusters: Sequence[np.ndarray], paired: bool, test: bool
-) -> CrossedDifference:
+) -> Difference:
     """The mean over tasks of the mean differences of two methods, over seeds and clusters crossed.
 
     first, second: scores (seeds, items), one array a task. clusters: of the items, (items,) each. paired: whether the
@@ -108,30 +67,27 @@ def crossed_difference(
     else:
         samples = [first, second]
     by_seed = _by_seed(samples, clusters)
-    parts = [(by_cluster.variance, by_cluster.freedom)]
-    if by_seed.known:
-        clusters_alone = max(by_cluster.variance - by_seed.shared, 0.0) if by_seed.variance else by_cluster.variance
-        parts = [(clusters_alone, by_cluster.freedom), (by_seed.variance, by_seed.freedom)]
-    half = _half(parts, 1 - significance.LEVEL)
     ends = [extreme(task) for task in (*first, *second) for extreme in (np.min, np.max)]
     within = np.array([min(ends) - max(ends), max(ends) - min(ends)])
-    low, high = significance.inside(by_cluster.value - half, by_cluster.value + half, within, -1)
-    return CrossedDifference(
-        value=by_cluster.value,
-        low=low,
-        high=high,
+    known = by_seed.known
+    crossed = Difference(
+        by_cluster.value,
+        np.nan,
+        np.nan,
         n=sum(mean.items for mean in means),
         clusters=sum(mean.clusters for mean in means),
+        final=test,
         seeds=seeds,
-        other_seeds=other_seeds,
-        paired=paired,
-        seed_variance=by_seed.variance,
         cluster_variance=by_cluster.variance,
-        shared_variance=by_seed.shared,
-        seed_freedom=by_seed.freedom,
-        cluster_freedom=by_cluster.freedom,
-        p=significance.where_few(_p(by_cluster.value, parts), by_cluster.shares) if test else None,
+        cluster_freedom=significance.finite(by_cluster.freedom),
+        seed_variance=by_seed.variance if known else None,
+        seed_freedom=by_seed.freedom if known else None,
+        shared_variance=by_seed.shared if known else None,
     )
+    half = crossed.half(1 - LEVEL)
+    low, high = significance.inside(crossed.value - half, crossed.value + half, within, -1)
+    p = significance.where_few(_p(crossed.value, crossed.parts), by_cluster.shares) if test else None
+    return replace(crossed, low=float(low), high=float(high), p=p)
 
 
 def seed_floor(runs: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> SeedFloor:
@@ -198,19 +154,12 @@ def _by_seed(samples: Sequence[Sequence[np.ndarray]], clusters: Sequence[np.ndar
     return _BySeed(sum(variances), sum(variances) ** 2 / estimated if estimated else least, shared)
 
 
-def _half(parts: Sequence[tuple[float, float]], level: float) -> float:
-    """Half an interval that misses with this probability, from variances with their degrees of freedom."""
-    from scipy import stats
-
-    return float(np.sqrt(sum(variance * stats.t.isf(level / 2, freedom) ** 2 for variance, freedom in parts)))
-
-
 def _p(value: float, parts: Sequence[tuple[float, float]]) -> float:
     """The level at which half an interval is the value."""
     from scipy import optimize
 
     def beyond(log_level: float) -> float:
-        return _half(parts, float(np.exp(log_level))) - abs(value)
+        return half_interval(parts, float(np.exp(log_level))) - abs(value)
 
     if beyond(_LEAST) <= 0:
         return float(np.exp(_LEAST))

@@ -1,4 +1,4 @@
-"""Honest numbers for accuracies: intervals for one model, paired differences, tests, and what they say in words.
+"""Honest numbers for accuracies: intervals for one model, paired differences, and tests.
 
 Clusters of items are the sample: items that share a passage, a subject or a key are answered alike, so n of them tell
 less than n items that have nothing in common. Standard errors are clustered (Miller, Adding Error Bars to Evals, arXiv
@@ -6,17 +6,17 @@ less than n items that have nothing in common. Standard errors are clustered (Mi
 taken item by item.
 
 Tests are for the number of items fixed before the start: looking again and again while items come in would find
-differences by chance. Until then there are intervals alone, labelled interim. All tests that are looked at together are
-one family, adjusted by Holm, and every verdict goes by the adjusted p.
+differences by chance. Until then there are intervals alone, labelled interim.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-LEVEL = 0.95
+from analysis.evaluation.differences import LEVEL, Difference
+
 FEW = 30
 """Where fewer clusters differ, p is the larger of Student's and the sign flip's, which is exact where a cluster's
 difference is as likely to have either sign. With 30 and more, Student's rejects 4.7 to 5.3 % of such cases at 5 %; with
@@ -24,7 +24,6 @@ difference is as likely to have either sign. With 30 and more, Student's rejects
 NO_SPREAD = 1e-12  # of the variance of items; less is rounding
 FLIPS = 2**12  # signs drawn, seeded; up to 12 clusters that differ take all there are, so that p is exact
 Ends = TypeVar("Ends", float, np.ndarray)
-SHOWN = ("better", "worse")  # the verdicts that say that there is a difference
 
 
 @dataclass(frozen=True)
@@ -36,36 +35,6 @@ class Estimate:
     high: float
     n: int
     clusters: int
-
-
-@dataclass(frozen=True)
-class Difference:
-    """First minus second model on the same n items. only_first, only_second: items on which one alone scores higher.
-
-    final: whether n is the number of items fixed before the start. p: two-sided, None until then. p_holm: after Holm
-    over all that is tested together.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    clusters: int
-    only_first: int
-    only_second: int
-    p: float | None = None
-    p_holm: float | None = None
-    final: bool = True
-
-    @property
-    def words(self) -> str:
-        """What is shown, in words."""
-        return verdict(self)
-
-    @property
-    def shown(self) -> bool:
-        """Whether a difference is shown."""
-        return self.words in SHOWN
 
 
 def is_binary(values: np.ndarray) -> bool:
@@ -134,6 +103,11 @@ class ClusteredMean:
     def numbers(self) -> tuple[float, float, float, float, float]:
         """What `effective_items` takes."""
         return self.value, self.variance, self.items, self.clusters, self.unlike
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the variance; infinite where there is no spread, as then it is `reach`'s."""
+        return np.inf if np.isnan(self.variance) else self.clusters - 1
 
     @property
     def half(self) -> float:
@@ -215,7 +189,24 @@ def difference(first: np.ndarray, second: np.ndarray, clusters: np.ndarray, test
             p = mcnemar(only_first, only_second)
         else:
             p = p_value(mean.value, mean.variance, mean.clusters - 1, mean.sums)
-    return Difference(mean.value, low, high, mean.items, mean.clusters, only_first, only_second, p, final=test)
+    return Difference(
+        mean.value,
+        low,
+        high,
+        mean.items,
+        mean.clusters,
+        only_first,
+        only_second,
+        p,
+        final=test,
+        cluster_variance=mean.variance if np.isfinite(mean.variance) else (mean.half / _normal()) ** 2,
+        cluster_freedom=finite(mean.freedom),
+    )
+
+
+def finite(freedom: float) -> float | None:
+    """Degrees of freedom as `Difference` keeps them: None where they are infinite."""
+    return freedom if np.isfinite(freedom) else None
 
 
 def p_value(value: float, variance: float, freedom: float, shares: np.ndarray) -> float:
@@ -275,17 +266,6 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(test([[0, only_first], [only_second, 0]], exact=True).pvalue)
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p for a family of tests; None stays None and does not count."""
-    from statsmodels.stats.multitest import multipletests
-
-    there = [p for p in ps if p is not None]
-    if not there:
-        return list(ps)
-    adjusted = iter(multipletests(there, method="holm")[1].tolist())
-    return [None if p is None else next(adjusted) for p in ps]
-
-
 def average(scores: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> Estimate:
     """The mean of the benchmarks' means, each with the same weight, with its interval (`mean_of_means`).
 
@@ -315,7 +295,19 @@ def average_difference(differences: Sequence[np.ndarray], clusters: Sequence[np.
     low, high = inside(whole.value - whole.half, whole.value + whole.half, every, -1)
     only_first, only_second = int((every > 0).sum()), int((every < 0).sum())
     clusters_of_all = sum(mean.clusters for mean in means)
-    return Difference(whole.value, low, high, len(every), clusters_of_all, only_first, only_second, p, final=test)
+    return Difference(
+        whole.value,
+        low,
+        high,
+        len(every),
+        clusters_of_all,
+        only_first,
+        only_second,
+        p,
+        final=test,
+        cluster_variance=whole.variance,
+        cluster_freedom=finite(whole.freedom),
+    )
 
 
 @dataclass(frozen=True)
@@ -361,45 +353,6 @@ def mean_of_means(means: Sequence[ClusteredMean]) -> MeanOfMeans:
 def _several(values: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> list[ClusteredMean]:
     """The clustered means of the benchmarks that have more than one item."""
     return [clustered_mean(row, of) for row, of in zip(values, clusters, strict=True) if len(row) > 1]
-
-
-class Tested(Protocol):
-    """A difference with its interval and, where it is tested, its p; fields as of `Difference`."""
-
-    @property
-    def value(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def p(self) -> float | None: ...
-    @property
-    def p_holm(self) -> float | None: ...
-
-
-def verdict(tested: Tested) -> str:
-    """What a difference shows, in words: by its p where it is tested, by its interval while items come in."""
-    if not tested.n:
-        return "no common items yet"
-    side = "better" if tested.value > 0 else "worse"
-    if tested.p is None:
-        shown = "no difference shown" if tested.low <= 0 <= tested.high else side
-        return f"interim: {shown} so far"
-    p = tested.p if tested.p_holm is None else tested.p_holm
-    return side if p < 1 - LEVEL else "no difference shown"
-
-
-def p_words(p: float) -> str:
-    """`p = 0.012`, or `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def points(value: float) -> str:
-    """A signed difference of shares in percentage points, as `−1.2`."""
-    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _normal() -> float:

@@ -16,7 +16,8 @@ import numpy as np
 
 from analysis.evaluation import planning, results, significance
 from analysis.evaluation.conditions import RELATIONS
-from analysis.evaluation.replicates import CrossedDifference, SeedFloor, crossed_difference, seed_floor
+from analysis.evaluation.differences import Difference, in_family, points
+from analysis.evaluation.replicates import SeedFloor, crossed_difference, seed_floor
 from analysis.evaluation.significance import Estimate
 from analysis.specs import METHODS, ModelSpec, PruneSpec, against, in_words, setting_name, without_seed
 
@@ -121,7 +122,7 @@ class Comparison:
     other: Setting
     relation: str
     seeds: tuple[int, ...]
-    difference: CrossedDifference
+    difference: Difference
 
 
 def settings(points: Sequence[PointScores], prunings: Iterable[PruneSpec]) -> list[Setting]:
@@ -196,30 +197,37 @@ def comparisons(scored: Sequence[Setting]) -> list[Comparison]:
     for setting in scored:
         for relation in RELATIONS:
             wanted = against(setting.pruning, relation)
+            method = METHODS[setting.pruning.method]
+            if relation == "published" and method.published == method.control:
+                continue  # the same comparison
             other = None if wanted is None else by_key.get(_key(wanted))
             seeds = tuple(seed for seed in setting.seeds if other is not None and seed in other.seeds)
             if other is not None and seeds:
                 pairs.append((setting, other, relation, seeds))
-    differences = [between(setting, other, seeds) for setting, other, _, seeds in pairs]
-    adjusted = significance.holm([difference.p for difference in differences])
+    differences = in_family([between(setting, other, seeds) for setting, other, _, seeds in pairs])
     return [
-        Comparison(setting, other, relation, seeds, replace(difference, p_holm=p))
-        for (setting, other, relation, seeds), difference, p in zip(pairs, differences, adjusted, strict=True)
+        Comparison(setting, other, relation, seeds, difference)
+        for (setting, other, relation, seeds), difference in zip(pairs, differences, strict=True)
     ]
 
 
-def between(setting: Setting, other: Setting, seeds: Sequence[int]) -> CrossedDifference:
-    """A setting minus another one of the same model on these seeds, which both have; tested where all seeds are in."""
-    return crossed_difference(
+def between(setting: Setting, other: Setting, seeds: Sequence[int]) -> Difference:
+    """A setting minus another one of the same model on these seeds, which both have.
+
+    Tested where all seeds are in and there is more than one: a single seed leaves its own noise out, so that more than
+    30 % of true zeros would be called different.
+    """
+    difference = crossed_difference(
         _rows(setting, seeds),
         _rows(other, seeds),
         [clusters for _, _, clusters in setting.tasks.values()],
         paired=True,
         test=setting.complete and other.complete,
     )
+    return difference if difference.holds_seeds else replace(difference, p=None)
 
 
-def from_dense(setting: Setting) -> CrossedDifference:
+def from_dense(setting: Setting) -> Difference:
     """A setting minus its dense model, which has no seeds of its own."""
     runs = _rows(setting, setting.seeds)
     dense = [
@@ -229,11 +237,9 @@ def from_dense(setting: Setting) -> CrossedDifference:
     return crossed_difference(runs, dense, clusters, paired=True, test=setting.complete)
 
 
-def losses(settings: Sequence[Setting]) -> list[CrossedDifference]:
+def losses(settings: Sequence[Setting]) -> list[Difference]:
     """Each setting minus its dense model, adjusted by Holm over all of these."""
-    differences = [from_dense(setting) for setting in settings]
-    adjusted = significance.holm([difference.p for difference in differences])
-    return [replace(difference, p_holm=p) for difference, p in zip(differences, adjusted, strict=True)]
+    return in_family([from_dense(setting) for setting in settings])
 
 
 def noise_between(setting: Setting, other: Setting, seeds: Sequence[int]) -> planning.Noise:
@@ -274,8 +280,7 @@ def _verdict(group: Sequence[Comparison]) -> str:
     parts = []
     for comparison in group:
         told = comparison.difference
-        interval = f"{significance.points(told.value)} points [{significance.points(told.low)}, "
-        interval += f"{significance.points(told.high)}]"
+        interval = f"{points(told.value)} points [{points(told.low)}, {points(told.high)}]"
         point = comparison.setting.pruning
         label = comparison.setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}")
         parts.append(f"{_shown(told)} at {100 * point.sparsity:g} %{label} ({interval})")
@@ -285,11 +290,11 @@ def _verdict(group: Sequence[Comparison]) -> str:
     return f"{subject}: {'; '.join(parts)}. {noise([comparison.difference for comparison in group])}"
 
 
-def _shown(told: CrossedDifference) -> str:
+def _shown(told: Difference) -> str:
     return told.words.replace("no difference shown", "not shown")
 
 
-def noise(differences: Sequence[CrossedDifference]) -> str:
+def noise(differences: Sequence[Difference]) -> str:
     """Which sources of noise the intervals of these differences hold, and which they leave out."""
     counts, clusters = ([getattr(difference, name) for difference in differences] for name in ("n", "clusters"))
     items = f"items ({_span(counts)} in {_span(clusters)} clusters)"
@@ -354,8 +359,8 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _root(variance: float) -> float | None:
-    return float(np.sqrt(max(variance, 0.0))) if np.isfinite(variance) else None
+def _root(variance: float | None) -> float | None:
+    return None if variance is None else float(np.sqrt(max(variance, 0.0)))
 
 
 def axes_of(point: PruneSpec) -> dict[str, Any]:

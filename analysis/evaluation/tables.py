@@ -8,9 +8,10 @@ import numpy as np
 
 from analysis.evaluation import bounds, comparing, conditions, significance
 from analysis.evaluation.comparing import Pair
+from analysis.evaluation.differences import Difference
 from analysis.evaluation.items_file import Answer, EvaluatedItem
 from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
-from analysis.evaluation.significance import Difference, Estimate
+from analysis.evaluation.significance import Estimate
 from analysis.evaluation.verdicts import adjustment, over_seeds_in_words
 
 CHANCE = "choosing at random"
@@ -114,7 +115,7 @@ def seed_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
             continue
         difference = group.difference
         first, second = (results.names[model] for model in group.pairs[0])
-        alone = max(difference.cluster_variance - difference.shared_variance, 0.0)
+        alone = difference.parts[0][0]
         rows.append(
             {
                 "model": first,
@@ -125,7 +126,7 @@ def seed_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
                 "high": 100 * difference.high,
                 "items": difference.n,
                 "clusters": difference.clusters,
-                "standard error, seeds": 100 * float(np.sqrt(difference.seed_variance)),
+                "standard error, seeds": 100 * float(np.sqrt(difference.seed_variance or 0.0)),
                 "standard error, clusters": 100 * float(np.sqrt(alone)),
                 "p": difference.p,
                 "p (Holm)": difference.p_holm,

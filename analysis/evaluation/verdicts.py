@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.evaluation import comparing, conditions, significance
+from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import OverSeeds, Pair
-from analysis.evaluation.replicates import CrossedDifference, SeedFloor
+from analysis.evaluation.differences import SHOWN, Difference, p_words, points
+from analysis.evaluation.replicates import SeedFloor
 from analysis.evaluation.results import AVERAGE, Results
-from analysis.evaluation.significance import Difference, p_words, points
 
 
 def verdicts(results: Results, some: Sequence[Pair]) -> list[str]:
@@ -64,11 +64,12 @@ def over_seeds_in_words(results: Results, group: OverSeeds) -> str:
     told = difference.words if difference.p_holm is None else f"{difference.words}, {p_words(difference.p_holm)}"
     if difference.p is None:
         told = "interim, no tests yet"
-    both = difference.seed_variance + max(difference.cluster_variance - difference.shared_variance, 0)
+    of_seeds = difference.seed_variance or 0.0
+    both = difference.standard_error**2
     return (
         f"{first} against {second} and their like, over the calibration seeds {seeds} crossed with "
         f"{difference.clusters:,} clusters of items: {_interval(difference)}; {told}. Of its variance the seeds make "
-        f"{difference.seed_variance / both if both else 0:.0%}."
+        f"{of_seeds / both if both else 0:.0%}."
     )
 
 
@@ -88,7 +89,7 @@ def _seed_noise(results: Results, pair: Pair, floors: Mapping[tuple[int, ...], S
 
 def _shown_on(results: Results, differences: Mapping[str, Difference]) -> list[str]:
     """On which single tasks a difference is shown."""
-    sides: dict[str, list[str]] = {side: [] for side in significance.SHOWN}
+    sides: dict[str, list[str]] = {side: [] for side in SHOWN}
     for name, difference in differences.items():
         if name != AVERAGE and difference.shown:
             sides[difference.words].append(results.benchmark(name).title)
@@ -96,7 +97,7 @@ def _shown_on(results: Results, differences: Mapping[str, Difference]) -> list[s
     return told or ["on no single task is a difference shown"]
 
 
-def _interval(difference: Difference | CrossedDifference) -> str:
+def _interval(difference: Difference) -> str:
     return f"{points(difference.value)} points [{points(difference.low)}, {points(difference.high)}]"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -29,9 +29,13 @@ class StudyPart:
 
 STUDY_PARTS: Registry[StudyPart] = Registry(
     StudyPart("watch", "Watch it write", "What does the model look at while its text fills in?"),
-    StudyPart("sinks", "Where the sinks live", "Which tokens soak up attention, and in which layers?"),
-    StudyPart("movement", "Do they move?", "Do sinks wander from step to step more than chance has it?"),
-    StudyPart("causes", "Do they matter?", "What does the model write when nobody may look at its sinks?"),
+    StudyPart(
+        "sinks",
+        "Where the sinks live",
+        "Which tokens draw several times their share of attention, and in which layers?",
+    ),
+    StudyPart("movement", "Do they move?", "Do sinks move more than chance predicts?"),
+    StudyPart("causes", "Do they matter?", "What changes when the sinks are hidden from the model?"),
     StudyPart(
         "pruning",
         "Does discounting them help?",
@@ -113,8 +117,33 @@ class StudySpec(JobSpec):
     difference: float = parameter(
         1.0,
         "Difference asked about",
-        "The least change of the average accuracy that would matter to you. A difference whose whole interval lies "
-        "within ± this is refuted.",
+        "The smallest change of the average accuracy that would matter to you. Where the whole interval lies within ± "
+        "this, the verdict is no difference of this size or more.",
+        unit="points",
+        gt=0,
+        le=100,
+        step=0.1,
+    )
+    primary: Literal["divergence", "aligned", "confidence"] = parameter(
+        "divergence",
+        "Primary outcome",
+        "What decides whether sinks matter: how far the predictions at undecided positions move (divergence), how much "
+        "of the text stays (aligned), or how sure the model is (confidence). The others are reported as secondary.",
+    )
+    shift: float = parameter(
+        0.01,
+        "Shift asked about",
+        "The smallest change of the predictions that would matter to you, beyond what hiding matched tokens does.",
+        unit="nats",
+        gt=0,
+        le=10,
+        step=0.01,
+    )
+    change: float = parameter(
+        2.0,
+        "Change of text asked about",
+        "The smallest change of agreement or confidence that would matter to you, beyond what hiding matched tokens "
+        "does.",
         unit="points",
         gt=0,
         le=100,

@@ -1,20 +1,21 @@
 """A study's figures and tables, as page and report show them: each with its title and the sentence that reads it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.evaluation.ablation_effects import MEASURES, shown
+from analysis.evaluation.ablation_effects import MEASURES
+from analysis.evaluation.decisions import family_words
 from analysis.figures import study as figures
 from analysis.figures.accuracy import WaterfallStep
+from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.readings import reading
-from analysis.specs import METHODS, TARGETS
-from analysis.study.findings import Findings, Setting, Stage, Waterfall
-from analysis.study.rules import effect_words
+from analysis.specs import METHODS, StudySpec
+from analysis.study.findings import Cause, Findings, Setting, Stage, Waterfall
+from analysis.study.rules import effect_words, unit_of
 
 WATERFALL_FORMULA = (
     "Each step is the mean paired difference from the step before, over tasks and calibration seeds, with a 95 % "
@@ -71,34 +72,61 @@ def way_name(waterfall: Waterfall) -> str:
 
 
 def part_exhibits(findings: Findings, part: str) -> dict[str, Exhibit]:
-    """The figures of a part by their names, and what it says of each model."""
+    """The figures of a part by their names."""
     exhibits = {
         figure.name: Exhibit(
             figure.title,
             figure.sentence,
             go.Figure(figure.figure),
             pd.DataFrame(figure.table) if figure.table else None,
-            finding=_effects_in_words(figure.table) if part == "causes" else "",
         )
         for figure in findings.shown
         if figure.part == part
     }
-    return exhibits | (pruning_exhibits(findings) if part == "pruning" else {})
+    drawn = {"causes": cause_exhibits, "pruning": pruning_exhibits}
+    return exhibits | (drawn[part](findings) if part in drawn else {})
 
 
-def _effects_in_words(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Which effects of blocking sinks on one measure are shown."""
-    if not rows:
-        return ""
-    percent = MEASURES[rows[0]["measure"]].percent
-    ends = [[row[end] for end in ("value", "low", "high")] for row in rows]
-    return reading(
-        "differences",
-        [f"{row['model']}, {TARGETS[row['target']].title}" for row in rows],
-        (100 if percent else 1) * np.array(ends, float),
-        [shown(row) for row in rows],
-        "points" if percent else "",
-        "effect",
+def cause_exhibits(findings: Findings) -> dict[str, Exhibit]:
+    """The effects of hiding sinks in all models, a figure per measure, the primary outcome first."""
+    by_measure: dict[str, list[Cause]] = {}
+    for cause in findings.causes:
+        by_measure.setdefault(cause.measure, []).append(cause)
+    primary = StudySpec.model_validate(findings.spec).primary
+    names = sorted(by_measure, key=lambda name: name != primary)
+    return {f"causes_{name}": _cause(name, by_measure[name], name == primary) for name in names}
+
+
+def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
+    measure, unit = MEASURES[name], unit_of(name)
+    models, effects = [cause.model for cause in causes], [cause.effect for cause in causes]
+    values = np.array([[effect.value, effect.low, effect.high] for effect in effects])
+    value, low, high = values.T
+    significant = [effect.shown for effect in effects]
+    figure = effect_intervals(
+        models, models, value, low, high, significant, f"{measure.axis}, sinks minus matched tokens", measure.percent
+    )
+    return Exhibit(
+        f"{measure.title}: sinks hidden, minus as many matched tokens",
+        f"{'Primary' if primary else 'Secondary'} outcome. A dot is the mean over prompts with its 95 % interval; "
+        f"filled: significant {family_words(effects[0].tests)}.",
+        figure,
+        pd.DataFrame(
+            [
+                {
+                    "model": cause.model,
+                    "value": cause.effect.value,
+                    "low": cause.effect.low,
+                    "high": cause.effect.high,
+                    "prompts": cause.effect.n,
+                    "p (Holm)": cause.effect.adjusted,
+                    "attention hidden, sinks": cause.shares[0],
+                    "attention hidden, matched": cause.shares[1],
+                }
+                for cause in causes
+            ]
+        ),
+        finding=reading("differences", models, unit.scale * values, significant, unit.name, "effect"),
     )
 
 
@@ -178,16 +206,16 @@ def differences_table(findings: Findings) -> pd.DataFrame:
             "items": table["n"],
             "clusters": table["clusters"],
             "seeds": table["seeds"],
-            "p": table["p_adjusted"],
+            "p (Holm)": table["p_holm"],
         }
     )
 
 
 def contrasts_table(findings: Findings) -> pd.DataFrame:
-    """A row a contrast: its difference with its interval, as shares, and its tests."""
+    """A row per contrast: its difference with its interval, as shares, and its p after Holm over so many tests."""
     rows = [] if findings.pruning is None else findings.pruning.contrasts
     columns = ["kind", "method", "against", "sparsity"]
-    numbers = ["value", "low", "high", "n", "clusters", "seeds", "p", "p_adjusted"]
+    numbers = ["value", "low", "high", "n", "clusters", "seeds", "p_holm", "tests"]
     table = [
         {name: getattr(contrast, name) for name in columns} | {name: getattr(contrast.effect, name) for name in numbers}
         for contrast in rows

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.errors import UserError
+from analysis.evaluation.differences import Difference
 
 EXAMPLE = Path(__file__).parents[1] / "bundled" / "study.json.gz"
 MOST_BYTES = 64 * 2**20  # more than findings can take, unpacked
@@ -24,31 +25,16 @@ class Found(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Effect(Found):
-    """A difference with its 95 % interval. n: items or prompts; clusters: of them; seeds: calibration seeds, 0 where
-    there are none. p: two-sided, None where it is not tested yet; p_adjusted: after Holm over what is tested together.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    clusters: int
-    seeds: int = 0
-    p: float | None = None
-    p_adjusted: float | None = None
-
-
 class Contrast(Found):
-    """Two methods at one sparsity, all else being equal. kind: what differs: the discount alone, the noise of the text
-    alone, or the whole recipe. needs: what it would take to show the difference asked about, in a sentence.
+    """Two methods at one sparsity, all else being equal. kind: what differs: the discount alone; noise, order and norm
+    together; or the whole recipe. needs: what it would take to tell the difference asked about, in a sentence.
     """
 
     kind: Literal["discount", "noise", "recipe"]
     method: str
     against: str
     sparsity: float
-    effect: Effect
+    effect: Difference
     needs: str = ""
 
 
@@ -56,7 +42,7 @@ class Stage(Found):
     """A step of the way from the dense model to a sink-aware one."""
 
     title: str
-    effect: Effect
+    effect: Difference
 
 
 class Waterfall(Found):
@@ -85,9 +71,7 @@ class Setting(Found):
 
 
 class Pruning(Found):
-    """What the sweep has found. tests: over how many differences Holm's adjustment is. noise: which sources of noise
-    the intervals hold, in a sentence.
-    """
+    """What the sweep has found. noise: which sources of noise the intervals hold, in a sentence."""
 
     dense: float
     dense_low: float
@@ -98,7 +82,6 @@ class Pruning(Found):
     settings: tuple[Setting, ...]
     contrasts: tuple[Contrast, ...]
     waterfalls: tuple[Waterfall, ...]
-    tests: int
     noise: str
     waiting: int
     job: str = ""
@@ -124,12 +107,13 @@ class Saying(Found):
 
 
 class Cause(Found):
-    """What blocking a model's sinks changes beyond blocking as many matched positions. effect: nats of divergence,
-    over prompts. shares: of the attention that was blocked, at the sinks and at the matched positions.
+    """What hiding a model's sinks changes beyond hiding as many matched tokens. measure: a row of `MEASURES`. effect:
+    over prompts, in its unit. shares: of the attention that was hidden, at the sinks and at the matched tokens.
     """
 
     model: str
-    effect: Effect
+    measure: str
+    effect: Difference
     shares: tuple[float | None, float | None]
 
 
@@ -167,12 +151,12 @@ class PartFound(Found):
 
 class Findings(Found):
     """A study. spec: its parameters. created: when it began, ISO 8601. seconds: of all its jobs. environment: versions
-    and hardware, None until something was scored. command: that repeats it. playback: what the
-    player takes of the recordings to watch, None until they are there. took: every job that was
-    done for it.
+    and hardware, None until something was scored. command: that repeats it. playback: what the player takes of the
+    recordings to watch, None until they are there. took: every job that was done for it. tests: the comparisons that
+    it plans, which are one family of tests.
     """
 
-    format: Literal["sinkscope-study-1"] = "sinkscope-study-1"
+    format: Literal["sinkscope-study-2"] = "sinkscope-study-2"
     spec: Mapping[str, Any]
     created: str
     state: str
@@ -186,6 +170,7 @@ class Findings(Found):
     playback: Mapping[str, Any] | None = None
     pruning: Pruning | None = None
     took: tuple[Took, ...] = ()
+    tests: int = 0
 
     def part(self, name: str) -> PartFound:
         """A part by its name."""

@@ -11,16 +11,15 @@ from analysis.engine import JobRecord
 from analysis.engine.studies import Part, ablation_name, new_study, set_name, watch_name
 from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
-from analysis.evaluation import planning, significance, sweep_scores
-from analysis.evaluation.replicates import CrossedDifference
-from analysis.evaluation.task_sizes import known_sizes
+from analysis.evaluation import sweep_scores
+from analysis.evaluation.differences import in_family
 from analysis.recording.playing import played
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.specs import METHODS, SIZES, SinkParams, StudySpec, against, without_seed
-from analysis.study import rules
-from analysis.study.findings import Contrast, Effect, Findings, PartFound, Pruning, Setting, Stage, Took, Waterfall
-from analysis.study.gather_causes import causes_of, shown_of_ablations
+from analysis.specs import SIZES, SinkParams, StudySpec, grid
+from analysis.study.findings import Findings, PartFound, Took
+from analysis.study.gather_causes import causes_of, planned_causes
+from analysis.study.gather_pruning import adjusted, planned_steps, pruning_of, steps_of
 from analysis.study.gather_sets import sayings_of, shown_of
 
 
@@ -46,6 +45,11 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
     worked += [job for point in points for job in (point.pruned, point.evaluated) if job is not None]
     sets = _sets(spec, parts, engine.result_file)
     ablations = _ablations(spec, parts)
+    settings = sweep_scores.settings(scored(points, engine.result_file, read), [point.pruning for point in points])
+    causes, steps = causes_of(ablations), steps_of(settings)
+    tests = planned_causes(spec, parts) + planned_steps(grid(spec.sweep()).prunings)
+    family = in_family([*(cause.effect for cause in causes), *(step.difference for step in steps)], tests)
+    of_causes, of_steps = family[: len(causes)], family[len(causes) :]
     return Findings(
         spec=spec.model_dump(mode="json"),
         created=datetime.fromtimestamp(record.created, UTC).isoformat(timespec="seconds"),
@@ -62,12 +66,15 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
             )
             for part in parts
         ),
-        shown=(*shown_of(sets), *shown_of_ablations(ablations)),
-        causes=causes_of(ablations),
+        shown=shown_of(sets),
+        causes=tuple(
+            cause.model_copy(update={"effect": effect}) for cause, effect in zip(causes, of_causes, strict=True)
+        ),
         sayings=sayings_of(sets),
         playback=_playback(spec, parts, engine.result_file),
         took=_took(parts, points),
-        pruning=None if sweep is None else _pruning(spec, sweep, points, engine.result_file, read),
+        tests=tests,
+        pruning=None if sweep is None else pruning_of(spec, sweep, points, settings, adjusted(steps, of_steps)),
     )
 
 
@@ -160,166 +167,3 @@ def _environment(points: Sequence[Point]) -> dict[str, object] | None:
         if isinstance(end, dict):
             return dict(end.get("environment") or {})
     return None
-
-
-# --- pruning ----------------------------------------------------------------------------------------------------
-
-
-def _pruning(
-    spec: StudySpec, sweep: JobRecord, points: Sequence[Point], file_of: Callable[[JobRecord], Path | None], read: Read
-) -> Pruning | None:
-    settings = sweep_scores.settings(scored(points, file_of, read), [point.pruning for point in points])
-    if not settings:
-        return None
-    compared = sweep_scores.comparisons(settings)
-    contrasts = [*_contrasts(spec, compared), *_noise_contrasts(spec, settings)]
-    dense = settings[0].dense
-    differences = [comparison.difference for comparison in compared]
-    return Pruning(
-        dense=dense.value,
-        dense_low=dense.low,
-        dense_high=dense.high,
-        chance=settings[0].chance,
-        items=dense.n,
-        clusters=dense.clusters,
-        settings=tuple(_setting(setting, points) for setting in settings),
-        contrasts=tuple(contrasts),
-        waterfalls=tuple(_waterfalls(settings)),
-        tests=sum(difference.p is not None for difference in differences),
-        noise=sweep_scores.noise(differences) if differences else "",
-        waiting=sum(point.state in ("waiting", "under way") for point in points),
-        job=sweep.id,
-    )
-
-
-def _setting(setting: sweep_scores.Setting, points: Sequence[Point]) -> Setting:
-    of_seed = {
-        point.pruning.calibration.seed: point
-        for point in points
-        if without_seed(point.pruning) == without_seed(setting.pruning)
-    }
-    of_setting = [of_seed[seed] for seed in setting.seeds]
-    return Setting(
-        method=setting.pruning.method,
-        sparsity=setting.pruning.sparsity,
-        seeds=setting.seeds,
-        planned=setting.planned,
-        by_seed=tuple(map(float, setting.by_seed)),
-        by_task={setting.titles[name]: setting.of_task(name) for name in setting.tasks},
-        prunings=tuple(point.pruned.id for point in of_setting if point.pruned is not None),
-        evaluations=tuple(point.evaluated.id for point in of_setting if point.evaluated is not None),
-    )
-
-
-def _contrasts(spec: StudySpec, compared: Sequence[sweep_scores.Comparison]) -> list[Contrast]:
-    """The comparisons of the sweep, with their very numbers: a control differs in the discount alone."""
-    contrasts = []
-    for comparison in compared:
-        method = METHODS[comparison.setting.pruning.method]
-        if comparison.relation == "published" and method.published == method.control:
-            continue  # the same comparison, told once
-        kind = "discount" if comparison.relation == "control" else "recipe"
-        contrasts.append(
-            _contrast(spec, kind, comparison.setting, comparison.other, comparison.difference, comparison.seeds)
-        )
-    return contrasts
-
-
-def _noise_contrasts(spec: StudySpec, settings: Sequence[sweep_scores.Setting]) -> list[Contrast]:
-    """Each control against the method that the sink-aware one was published against, adjusted among themselves."""
-    steps = []
-    for setting in settings:
-        control, published = _counterpart(settings, setting, "control"), _counterpart(settings, setting, "published")
-        if control is not None and published is not None and control is not published:
-            seeds = tuple(seed for seed in control.seeds if seed in published.seeds)
-            if seeds:
-                steps.append((control, published, seeds, sweep_scores.between(control, published, seeds)))
-    adjusted = significance.holm([difference.p for *_, difference in steps])
-    return [
-        _contrast(spec, "noise", control, published, difference, seeds, p)
-        for (control, published, seeds, difference), p in zip(steps, adjusted, strict=True)
-    ]
-
-
-def _contrast(
-    spec: StudySpec,
-    kind: str,
-    setting: sweep_scores.Setting,
-    other: sweep_scores.Setting,
-    difference: CrossedDifference,
-    seeds: Sequence[int],
-    p: float | None = None,
-) -> Contrast:
-    effect = effect_of(difference, p)
-    open_question = rules.outcome(effect, spec.difference / 100) == "not shown"
-    return Contrast.model_validate(
-        {
-            "kind": kind,
-            "method": setting.pruning.method,
-            "against": other.pruning.method,
-            "sparsity": setting.pruning.sparsity,
-            "effect": effect,
-            "needs": _needs(spec, setting, other, seeds) if open_question else "",
-        }
-    )
-
-
-def effect_of(difference: CrossedDifference, p_adjusted: float | None = None) -> Effect:
-    """A difference as it is kept. p_adjusted: where it is not the difference's own."""
-    return Effect(
-        value=difference.value,
-        low=float(difference.low),
-        high=float(difference.high),
-        n=difference.n,
-        clusters=difference.clusters,
-        seeds=difference.seeds,
-        p=difference.p,
-        p_adjusted=difference.p_holm if p_adjusted is None else p_adjusted,
-    )
-
-
-def _needs(spec: StudySpec, setting: sweep_scores.Setting, other: sweep_scores.Setting, seeds: Sequence[int]) -> str:
-    """What it would take to show the difference asked about, by the noise that was measured."""
-    tasks, _ = known_sizes(spec.tasks)
-    if not tasks:
-        return ""
-    noise, target = sweep_scores.noise_between(setting, other, seeds), spec.difference / 100
-    return planning.needed_in_words(planning.needed(tasks, noise, target), target, tasks, noise, 1)
-
-
-def _counterpart(
-    settings: Sequence[sweep_scores.Setting], setting: sweep_scores.Setting, relation: str
-) -> sweep_scores.Setting | None:
-    wanted = against(setting.pruning, relation)
-    if wanted is None:
-        return None
-    return next((candidate for candidate in settings if without_seed(candidate.pruning) == without_seed(wanted)), None)
-
-
-def _waterfalls(settings: Sequence[sweep_scores.Setting]) -> list[Waterfall]:
-    """The way to every sink-aware method that has its control: published baseline, noise, discount, and in all."""
-    waterfalls = []
-    for setting in settings:
-        control, published = _counterpart(settings, setting, "control"), _counterpart(settings, setting, "published")
-        if control is None:
-            continue
-        way = list({step.name: step for step in (published, control, setting) if step is not None}.values())
-        titles = [METHODS[way[0].pruning.method].title, *(["+ noise"] if len(way) > 2 else []), "+ discount"]
-        stages = [Stage(title=titles[0], effect=effect_of(sweep_scores.from_dense(way[0])))]
-        for title, before, after in zip(titles[1:], way[:-1], way[1:], strict=True):
-            seeds = [seed for seed in after.seeds if seed in before.seeds]
-            if seeds:
-                stages.append(Stage(title=title, effect=effect_of(sweep_scores.between(after, before, seeds))))
-        whole = METHODS[setting.pruning.method].title
-        stages.append(Stage(title=f"{whole} in all", effect=effect_of(sweep_scores.from_dense(setting))))
-        floor = sweep_scores.floor(control)
-        waterfalls.append(
-            Waterfall(
-                method=setting.pruning.method,
-                sparsity=setting.pruning.sparsity,
-                dense=setting.dense.value,
-                stages=tuple(stages),
-                floor=None if floor is None else floor.typical,
-            )
-        )
-    return waterfalls

@@ -22,12 +22,17 @@ def how_compared(findings: Findings) -> str:
     pruning = findings.pruning
     if pruning is None:
         return ""
-    noise = sum(contrast.kind == "noise" and contrast.effect.p is not None for contrast in pruning.contrasts)
     return (
         f"Mean paired differences over tasks, {pruning.items:,} items in {pruning.clusters:,} clusters, as shares. "
-        f"{_CROSSED} p: two-sided, the level at which that interval would end at 0. p_adjusted: after Holm over the "
-        f"{pruning.tests} differences of the discount and of the whole recipe, and over the {noise} of the noise among "
-        "themselves."
+        f"{_CROSSED} p: two-sided, the level at which that interval would end at 0, or the sign flip's over clusters "
+        f"where few differ and it is larger. {_family(findings)}"
+    )
+
+
+def _family(findings: Findings) -> str:
+    return (
+        f"All {findings.tests} comparisons that this study planned are one family: every p is adjusted by Holm over "
+        "them, those still to come counting as p = 1."
     )
 
 
@@ -52,9 +57,9 @@ def _causes(findings: Findings) -> str:
     counts = sorted({cause.effect.n for cause in findings.causes}) or [StudySpec.model_validate(findings.spec).prompts]
     told = " to ".join(f"{count}" for count in dict.fromkeys((counts[0], counts[-1])))
     return (
-        f"{told} prompts a model, each of them one cluster, one seed. Paired: sinks blocked minus as many positions of "
-        "the same state, on the same prompt. Intervals: 95 %, bootstrap over prompts. p: two-sided, Student's, and the "
-        "sign flip's where it is larger and few prompts differ; after Holm over one model's effects on one measure."
+        f"{told} prompts per model, each of them one cluster, one seed. Paired: sinks hidden minus as many tokens of "
+        "the same state hidden, on the same prompt. Intervals: 95 %, Student's, over prompts. p: two-sided, Student's, "
+        f"and the sign flip's where it is larger and few prompts differ. {_family(findings)}"
     )
 
 

@@ -5,6 +5,7 @@ import json
 import zipfile
 from pathlib import Path
 
+from analysis.evaluation.decisions import family_words
 from analysis.figures.export import Card, Exhibit, page_html
 from analysis.figures.pictures import pictures
 from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
@@ -98,9 +99,7 @@ def _exhibits(findings: Findings) -> list[Exhibit]:
             shown += [opening, *figures]
     verdicts = rules.verdicts(findings)
     if verdicts:
-        margin = f"{100 * rules.margin_of(findings):g}"
-        sentence = f"Sentences made by rules from the numbers. The difference asked about is ±{margin} points."
-        shown.append(Exhibit("Verdict", sentence, None))
+        shown.append(Exhibit("Verdict", rules.asked(findings), None))
     for verdict in verdicts:
         lines = [
             verdict.sentence,
@@ -111,7 +110,8 @@ def _exhibits(findings: Findings) -> list[Exhibit]:
         ]
         shown.append(Exhibit(verdict.title, "", None, notes=tuple(filter(None, lines))))
     if findings.pruning is not None:
-        sentence = "Points of accuracy, the first method less the other, with the 95 % interval; p adjusted by Holm."
+        family = family_words(findings.tests)
+        sentence = f"Points of accuracy, the first method minus the other, with the 95 % interval; p {family}."
         table = exhibits.differences_table(findings)
         shown.append(Exhibit("All differences", sentence, None, table, how=how_compared(findings)))
     return shown

@@ -1,167 +1,76 @@
-"""What a study's numbers say: a table of rules, and sentences that claim no more than their intervals and tests hold.
+"""What a study's numbers say: sentences made by rules, which claim no more than intervals and tests hold.
 
-A rule looks at one difference with its interval, its adjusted p and the difference that was asked about. A claim is
-what rules are applied to: one row of `CLAIMS`, with a sentence for every outcome.
+The rules for one difference are `DECISIONS` (`analysis/evaluation/decisions.py`). Here they are put together: one claim
+per pair of methods over the sparsities, one per model of what hiding its sinks does, and the answer to the study's
+question.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.evaluation.significance import LEVEL, p_words, points
+from analysis.evaluation.ablation_effects import MEASURES
+from analysis.evaluation.decisions import (
+    BETTER,
+    CANNOT_TELL,
+    DECISIONS,
+    EQUIVALENT,
+    NATS,
+    POINTS,
+    WAITING,
+    WORSE,
+    Unit,
+    conclusions,
+    decide,
+    family_words,
+    interval_words,
+    overall,
+    seen,
+    tests_in_words,
+)
+from analysis.evaluation.differences import Difference, p_words
+from analysis.readings.words import listed
 from analysis.registry import Registry
 from analysis.specs import METHODS, StudySpec
-from analysis.specs.study import SINK_AWARE
-from analysis.study.findings import Cause, Contrast, Effect, Findings
+from analysis.study.findings import Cause, Contrast, Findings, Pruning
 
-
-@dataclass(frozen=True)
-class Rule:
-    """An outcome, and when it holds. help: the rule in words. order: which one speaks where sparsities differ: the
-    lowest.
-    """
-
-    name: str
-    title: str
-    help: str
-    holds: Callable[[Effect, float], bool]
-    order: int
-
-
-def _tested(effect: Effect) -> bool:
-    return effect.p is not None
-
-
-def _differs(effect: Effect) -> bool:
-    p = effect.p if effect.p_adjusted is None else effect.p_adjusted
-    return effect.value != 0 and p is not None and p < 1 - LEVEL
-
-
-def _within(effect: Effect, margin: float) -> bool:
-    return -margin <= effect.low and effect.high <= margin
-
-
-RULES: Registry[Rule] = Registry(
-    Rule(
-        "waiting", "not all in", "Some answers are still to come, so nothing is tested.", lambda e, d: not _tested(e), 0
-    ),
-    Rule(
-        "small",
-        "shown, but smaller than asked about",
-        "Adjusted p < 0.05, and the whole interval lies within ± the difference asked about.",
-        lambda e, d: _differs(e) and _within(e, d),
-        4,
-    ),
-    Rule(
-        "shown",
-        "shown",
-        "Adjusted p < 0.05, and the difference is positive.",
-        lambda e, d: _differs(e) and e.value > 0,
-        2,
-    ),
-    Rule(
-        "reversed",
-        "shown the other way",
-        "Adjusted p < 0.05, and the difference is negative.",
-        lambda e, d: _differs(e) and e.value < 0,
-        1,
-    ),
-    Rule(
-        "refuted",
-        "refuted within ± the difference asked about",
-        "Not shown, and the whole interval lies within ± the difference asked about.",
-        lambda e, d: _within(e, d),
-        5,
-    ),
-    Rule("not shown", "not shown", "None of the others: the interval leaves both open.", lambda e, d: True, 3),
-)
-"""The first that holds speaks for a difference."""
-
-
-def outcome(effect: Effect, margin: float) -> str:
-    """The name of the rule that speaks for a difference. margin: the difference asked about, a share."""
-    return next(rule.name for rule in RULES.values() if rule.holds(effect, margin))
-
-
-def together(effects: Sequence[Effect], margin: float) -> str:
-    """The name of the rule that speaks for differences at several sparsities.
-
-    Waiting while any waits. Shown, or shown the other way, where it is at any of them; "mixed" where both are. Refuted
-    where all are refuted or small. Else not shown.
-    """
-    names = {outcome(effect, margin) for effect in effects}
-    if {"shown", "reversed"} <= names and "waiting" not in names:
-        return "mixed"
-    return min(names, key=lambda name: RULES[name].order, default="waiting")
-
-
-# --- claims -----------------------------------------------------------------------------------------------------
+MIXED = "mixed"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of a contrast. sentences: by outcome, with {method}, {against} and {margin} to be filled in.
-    controlled: what the comparison holds equal.
-    """
+    """What is asked of a pair of methods. controlled: what the comparison holds equal, with {method} and {against}."""
 
     name: str
     title: str
-    sentences: dict[str, str]
     controlled: str
 
 
 CLAIMS: Registry[Claim] = Registry(
     Claim(
         "discount",
-        "Does the discount itself help?",
-        {
-            "waiting": "Whether discounting the sinks helps is not known yet: runs are still to come.",
-            "shown": "Yes: discounting the sinks makes the pruned model better.",
-            "reversed": "No: discounting the sinks makes the pruned model worse.",
-            "mixed": "It depends on the sparsity: discounting the sinks helps at one and hurts at another.",
-            "small": "Discounting the sinks changes the pruned model, but by less than ±{margin} points.",
-            "refuted": "No: discounting the sinks changes accuracy by less than ±{margin} points.",
-            "not shown": "Not shown: this study cannot tell whether discounting the sinks helps.",
-        },
-        "{method} and {against} see the same noised text with the same seeds, in the same order and norm, on the same "
-        "items with the same masks; the discount is the only thing that differs.",
+        "Does the discount help?",
+        "{method} and {against} see the same calibration text with the same seeds, in the same order and norm, and are "
+        "scored on the same items with the same masks. Only the discount differs.",
     ),
     Claim(
         "noise",
-        "Does noise in the calibration text help?",
-        {
-            "waiting": "Whether noise in the calibration text helps is not known yet: runs are still to come.",
-            "shown": "Yes: calibrating on noised text makes the pruned model better, with no discount at all.",
-            "reversed": "No: calibrating on noised text makes the pruned model worse.",
-            "mixed": "It depends on the sparsity: noised text helps at one and hurts at another.",
-            "small": "Noised text changes the pruned model, but by less than ±{margin} points.",
-            "refuted": "No: noised text changes accuracy by less than ±{margin} points.",
-            "not shown": "Not shown: this study cannot tell whether noised text helps.",
-        },
-        "{method} and {against} see the same text with the same seeds, on the same items with the same masks. The "
-        "noise comes with the order of layers and the norm of the published recipe, which differ too.",
+        "Do noise, order and norm help?",
+        "{method} and {against} see the same text with the same seeds, and are scored on the same items with the same "
+        "masks. Noise, the order of layers and the norm differ together; neither discounts sinks.",
     ),
     Claim(
         "recipe",
-        "Is the whole recipe better than what it was published against?",
-        {
-            "waiting": "Whether {method} beats {against} is not known yet: runs are still to come.",
-            "shown": "Yes: {method} beats {against}, noise and discount together.",
-            "reversed": "No: {method} is worse than {against}.",
-            "mixed": "It depends on the sparsity: {method} beats {against} at one and loses at another.",
-            "small": "{method} differs from {against}, but by less than ±{margin} points.",
-            "refuted": "No: {method} and {against} differ by less than ±{margin} points.",
-            "not shown": "Not shown: this study cannot tell {method} from {against}.",
-        },
-        "{method} and {against} see the same text with the same seeds, on the same items with the same masks. Noise, "
-        "order, norm and discount differ together, so a gain alone says nothing about sinks.",
+        "Does the published recipe help?",
+        "{method} and {against} see the same text with the same seeds, and are scored on the same items with the same "
+        "masks. Noise, order, norm and discount differ together, so a gain alone says nothing about sinks.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of a claim. numbers: the differences it rests on, in words. controlled, left_out: sentences. needs:
-    what it would take, where it is not shown.
+    """What is said of a claim. outcome: the decision, or "mixed" where sparsities differ. numbers: its tests in words.
+    controlled, left_out: sentences. needs: what it would take to tell, where the study cannot.
     """
 
     claim: str
@@ -175,100 +84,85 @@ class Verdict:
 
 
 def verdicts(findings: Findings) -> list[Verdict]:
-    """What the study says of every claim that it has numbers for: of each sink-aware method its discount, its noise and
-    the whole recipe.
+    """What the study says of every claim that it has numbers for: of each model whether its sinks matter, and of each
+    sink-aware method its discount, its noise, order and norm, and the whole recipe.
     """
-    verdicts = [_matter(cause) for cause in findings.causes]
-    if findings.pruning is None:
-        return verdicts
-    margin = margin_of(findings)
-    for contrasts in _groups(findings.pruning.contrasts):
-        first = contrasts[0]
-        conclusion = together([contrast.effect for contrast in contrasts], margin)
-        names = {
-            "method": METHODS[first.method].title,
-            "against": METHODS[first.against].title,
-            "margin": f"{100 * margin:g}",
-        }
-        claim = CLAIMS[first.kind]
-        verdicts.append(
-            Verdict(
-                first.kind,
-                _title(claim, first.method),
-                conclusion,
-                claim.sentences[conclusion].format(**names),
-                _numbers(contrasts),
-                claim.controlled.format(**names),
-                _left_out(contrasts, findings),
-                next((contrast.needs for contrast in reversed(contrasts) if contrast.needs), "")
-                if conclusion == "not shown"
-                else "",
-            )
-        )
-    return verdicts
-
-
-_MATTER = {
-    "waiting": "Whether the sinks of {model} matter is not known yet.",
-    "shown": "Yes: {model} predicts something else when nobody may look at its sinks, more so than when nobody may "
-    "look at as many other positions of the same state.",
-    "reversed": "No: blocking the sinks of {model} changes less than blocking as many other positions.",
-    "not shown": "Not shown: blocking the sinks of {model} changes no more than blocking as many other positions, as "
-    "far as these prompts can tell.",
-}
-
-
-def _matter(cause: Cause) -> Verdict:
-    """Whether blocking a model's sinks changes more than blocking matched positions."""
-    effect = cause.effect
-    conclusion = outcome(effect, 0.0)
-    conclusion = conclusion if conclusion in _MATTER else "not shown"
-    difference = f"{effect.value:+.3g} nats [{effect.low:+.3g}, {effect.high:+.3g}]".replace("-", "−")
-    p = effect.p if effect.p_adjusted is None else effect.p_adjusted
-    held = " and ".join("none" if share is None else f"{share:.1%}" for share in cause.shares)
-    return Verdict(
-        "matter",
-        "Do sinks matter?",
-        conclusion,
-        _MATTER[conclusion].format(model=cause.model),
-        f"Change of the predictions of {cause.model}, sinks − matched positions: {difference}"
-        + (f", {p_words(p)}." if p is not None else "."),
-        f"As many positions of the same state are blocked in every step, in all layers. Blocked attention: {held}, "
-        "which differs, as sinks are where attention goes.",
-        f"The interval is of the choice of {effect.n} prompts; the seed of the sampler and of the matched positions is "
-        "one. Not covered: other texts, other samplers, what changes in quality.",
-        "",
-    )
+    spec = StudySpec.model_validate(findings.spec)
+    models = dict.fromkeys(cause.model for cause in findings.causes)
+    said = [_matter([cause for cause in findings.causes if cause.model == model], spec) for model in models]
+    if findings.pruning is not None:
+        said += [_compared(contrasts, findings.pruning, spec) for contrasts in _groups(findings.pruning.contrasts)]
+    return said
 
 
 def answer(findings: Findings) -> list[str]:
-    """The answer to the study's question, in a few sentences: the first verdicts, put together."""
-    first = {verdict.claim: verdict for verdict in reversed(verdicts(findings))}
-    outcomes = {claim: verdict.outcome for claim, verdict in first.items()}
-    sentences = []
-    if "matter" in first:
-        sentences.append(f"Do sinks matter? {first['matter'].sentence}")
-    if "discount" in first:
-        sentences.append(f"Does discounting sinks help pruning? {first['discount'].sentence}")
-    if outcomes.get("noise") == "shown" and outcomes.get("discount") in ("refuted", "small", "not shown"):
-        sentences.append("What gain there is comes with the noise in the calibration text, not with the sinks.")
-    elif outcomes.get("recipe") == "shown" and outcomes.get("discount") in ("refuted", "small", "not shown"):
-        sentences.append("The whole recipe gains, but that gain cannot be put down to the sinks.")
-    elif outcomes.get("recipe") == "shown" and outcomes.get("discount") == "shown":
-        sentences.append("The gain of the published recipe is, at least in part, the discount's.")
+    """The answer to the study's question in a few sentences: the model's sinks, the discount, and where a gain comes
+    from.
+    """
+    said = verdicts(findings)
+    sentences = [f"Do sinks matter? {verdict.sentence}" for verdict in said if verdict.claim == "matter"][:1]
+    discounts = [verdict for verdict in said if verdict.claim == "discount"]
+    if discounts:
+        lead = _LEADS.get(overall([verdict.outcome for verdict in discounts]), "")
+        told = " ".join(verdict.sentence for verdict in discounts)
+        sentences.append(f"Does discounting sinks help pruning? {lead}{told}")
+    if findings.pruning is not None:
+        sentences += _gains(findings.pruning, margin_of(findings))
     return sentences
 
 
+_LEADS = {BETTER: "Yes. ", WORSE: "No. ", EQUIVALENT: "No. "}
+"""Said where all methods agree at all sparsities."""
+
+
 def margin_of(findings: Findings) -> float:
-    """The difference asked about, a share."""
+    """The difference of accuracies asked about, a share."""
     return StudySpec.model_validate(findings.spec).difference / 100
 
 
-def _title(claim: Claim, method: str) -> str:
-    """A claim's title; of a second sink-aware method with its name."""
-    if method in SINK_AWARE:
-        return claim.title
-    return f"{claim.title.removesuffix('?')} ({METHODS[method].title})?"
+def asked(findings: Findings) -> str:
+    """What was named before anything ran: the primary outcome and the margins, and the family of tests."""
+    spec = StudySpec.model_validate(findings.spec)
+    margin = unit_of(spec.primary).margin(shift_of(spec, spec.primary))
+    return (
+        f"Set in the study's specification: the primary outcome of hiding sinks, {_title(spec.primary)}, with a margin "
+        f"of ±{margin}, and a margin of ±{POINTS.margin(spec.difference / 100)} of accuracy. All {findings.tests} "
+        "comparisons are one family of tests."
+    )
+
+
+def rule_help(outcome: str) -> str:
+    """The rule behind an outcome, in words."""
+    return "Sparsities differ; each has its own." if outcome == MIXED else DECISIONS[outcome].help
+
+
+# --- pruning ----------------------------------------------------------------------------------------------------
+
+
+def above_chance(pruning: Pruning) -> bool:
+    """Whether the dense model answers better than a choice at random: its interval lies above chance, or above 0 where
+    answers are written.
+    """
+    return pruning.dense_low > (pruning.chance or 0.0)
+
+
+def _compared(contrasts: Sequence[Contrast], pruning: Pruning, spec: StudySpec) -> Verdict:
+    """What is said of one pair of methods, along the sparsities."""
+    first, margin, above = contrasts[0], spec.difference / 100, above_chance(pruning)
+    names = {"method": METHODS[first.method].title, "against": METHODS[first.against].title}
+    effects = {_percent(contrast.sparsity): contrast.effect for contrast in contrasts}
+    outcomes = [decide(effect, margin, above) for effect in effects.values()]
+    needs = [contrast.needs for contrast, told in zip(contrasts, outcomes, strict=True) if told == CANNOT_TELL]
+    return Verdict(
+        first.kind,
+        CLAIMS[first.kind].title,
+        overall(outcomes),
+        f"{names['method']} against {names['against']}: {conclusions(effects, margin, above)}.",
+        tests_in_words(effects),
+        CLAIMS[first.kind].controlled.format(**names),
+        f"{pruning.noise} Not covered: other models, tasks, calibration texts and lengths.",
+        next(filter(None, reversed(needs)), ""),
+    )
 
 
 def _groups(contrasts: Sequence[Contrast]) -> list[list[Contrast]]:
@@ -283,29 +177,139 @@ def _groups(contrasts: Sequence[Contrast]) -> list[list[Contrast]]:
     ]
 
 
-def effect_words(effect: Effect) -> str:
-    """`−0.1 points [−0.5, +0.3], p = 0.81`: the p is adjusted, and there is none while answers come in."""
-    p = effect.p if effect.p_adjusted is None else effect.p_adjusted
-    interval = f"{points(effect.value)} points [{points(effect.low)}, {points(effect.high)}]"
-    return f"{interval}, interim" if effect.p is None or p is None else f"{interval}, {p_words(p)}"
+_GAINS = {
+    "noise": "the gain of {method} over {against} comes with noise, order and norm together: the discount changes "
+    "accuracy by less than ±{margin}.",
+    "no discount": "{method} beats {against}, and not by its discount, which changes accuracy by less than ±{margin}.",
+    "hurts": "{method} beats {against} although its discount makes it worse.",
+    "discount": "the discount is at least part of the gain of {method} over {against}.",
+    "open": "{method} beats {against}, but this study cannot tell whether the discount is part of that.",
+}
 
 
-def _numbers(contrasts: Sequence[Contrast]) -> str:
-    first = contrasts[0]
-    pair = f"{METHODS[first.method].title} − {METHODS[first.against].title}"
-    numbers = "; ".join(f"at {100 * contrast.sparsity:g} % {effect_words(contrast.effect)}" for contrast in contrasts)
-    return f"{pair}: {numbers}."
+def _gains(pruning: Pruning, margin: float) -> list[str]:
+    """What a gain of the whole recipe comes with, at the sparsities where it is shown; a sentence per method and
+    reason.
+    """
+    above = above_chance(pruning)
+    decided = {
+        (one.kind, one.method, one.sparsity): decide(one.effect, margin, above)
+        for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity)
+    }
+    where: dict[tuple[str, str, str], list[str]] = {}
+    for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity):
+        if one.kind != "recipe" or decided[one.kind, one.method, one.sparsity] != BETTER:
+            continue
+        control = METHODS[one.method].control or ""
+        discount = decided.get(("discount", one.method, one.sparsity), WAITING)
+        noise = decided.get(("noise", control, one.sparsity), WAITING)
+        reason = {BETTER: "discount", WORSE: "hurts", EQUIVALENT: "noise" if noise == BETTER else "no discount"}
+        where.setdefault((one.method, one.against, reason.get(discount, "open")), []).append(_percent(one.sparsity))
+    return [
+        f"At {listed(sparsities)} "
+        + _GAINS[reason].format(
+            method=METHODS[method].title, against=METHODS[against].title, margin=POINTS.margin(margin)
+        )
+        for (method, against, reason), sparsities in where.items()
+    ]
 
 
-def _left_out(contrasts: Sequence[Contrast], findings: Findings) -> str:
-    """What the intervals hold, and what a study of one model and these tasks cannot say."""
-    pruning = findings.pruning
-    held = pruning.noise if pruning is not None else ""
-    return f"{held} Not covered: other models, other tasks, other calibration texts and lengths."
+def _percent(sparsity: float) -> str:
+    return f"{100 * sparsity:g} %"
 
 
-def rule_help(outcome: str) -> str:
-    """The rule behind an outcome, in words."""
-    if outcome == "mixed":
-        return "Shown at one sparsity, and shown the other way at another."
-    return RULES[outcome].help
+# --- hiding sinks -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """How hiding sinks is told of one measure, after `Hiding the sinks of MODEL`. higher, lower: what sinks do more
+    than matched tokens where the difference is above and below 0; matters: which of the two says that sinks matter.
+    """
+
+    higher: str
+    lower: str
+    matters: int
+
+
+_HIDING: Mapping[str, Hiding] = {
+    "divergence": Hiding("changes its predictions more", "changes its predictions less", 1),
+    "aligned": Hiding("changes less of its text", "changes more of its text", -1),
+    "agreement": Hiding("changes less of its text by position", "changes more of its text by position", -1),
+    "confidence": Hiding("lowers its confidence less", "lowers its confidence more", -1),
+}
+_MATCHED = "hiding as many matched tokens"
+
+
+def unit_of(measure: str) -> Unit:
+    """The unit of a difference in a measure of an ablation."""
+    return POINTS if MEASURES[measure].percent else NATS
+
+
+def shift_of(spec: StudySpec, measure: str) -> float:
+    """The least difference in a measure that was said to matter."""
+    return spec.change / 100 if MEASURES[measure].percent else spec.shift
+
+
+def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
+    """Whether hiding a model's sinks changes more than hiding matched tokens: by the primary outcome alone."""
+    by_measure = {cause.measure: cause for cause in causes}
+    primary = by_measure.get(spec.primary, causes[0])
+    effect, margin = primary.effect, shift_of(spec, primary.measure)
+    decision = decide(effect, margin)
+    secondary = [
+        f"{_title(name)} {_tested(cause.effect, unit_of(name))}"
+        for name, cause in by_measure.items()
+        if cause is not primary
+    ]
+    sinks, matched = ("no" if share is None else f"{share:.1%} of" for share in primary.shares)
+    numbers = [f"Primary outcome, {_title(primary.measure)}: {_tested(effect, unit_of(primary.measure))}."]
+    numbers += [f"Secondary: {'; '.join(secondary)}."] if secondary else []
+    numbers += [f"Every p is {family_words(effect.tests)}."] if effect.adjusted is not None else []
+    return Verdict(
+        "matter",
+        "Do sinks matter?",
+        decision,
+        _matter_sentence(primary, decision, margin),
+        " ".join(numbers),
+        f"As many tokens of the same state are hidden in every step, in all layers. The sinks held {sinks} "
+        f"attention, the matched tokens {matched} it: part of a difference can be that more attention is hidden.",
+        f"The interval covers the choice of {effect.n} prompts; one seed of the sampler and of the matched tokens was "
+        "used. Not covered: other texts, other samplers, the quality of the text.",
+        "",
+    )
+
+
+def _matter_sentence(cause: Cause, decision: str, margin: float) -> str:
+    """The sentence of the primary outcome: its direction, its interval, and yes or no where the margin is cleared."""
+    effect, unit, words = cause.effect, unit_of(cause.measure), _HIDING[cause.measure]
+    subject, interval = f"hiding the sinks of {cause.model}", interval_words(effect, unit)
+    least = f"±{unit.margin(margin)}"
+    if decision == WAITING:
+        return f"Not known yet for {cause.model}."
+    does = f"{subject} {words.higher if effect.value > 0 else words.lower} than {_MATCHED}"
+    if decision == EQUIVALENT:
+        return f"No: {subject} differs from {_MATCHED} by less than {least} ({interval})."
+    if decision == CANNOT_TELL:
+        return f"This study cannot tell whether {subject} differs from {_MATCHED} ({interval}{seen(effect, unit)})."
+    if (effect.value > 0) != (words.matters > 0):
+        return f"No: {does} ({interval})."
+    if min(abs(effect.low), abs(effect.high)) > margin:
+        return f"Yes: {does} ({interval})."
+    return f"{does[0].upper()}{does[1:]}, perhaps by less than {unit.margin(margin)} ({interval})."
+
+
+def _tested(effect: Difference, unit: Unit) -> str:
+    """An interval with its adjusted p."""
+    return interval_words(effect, unit) + ("" if effect.adjusted is None else f", {p_words(effect.adjusted)}")
+
+
+def _title(measure: str) -> str:
+    title = MEASURES[measure].title
+    return f"{title[0].lower()}{title[1:]}"
+
+
+def effect_words(effect: Difference) -> str:
+    """`−0.1 points [−0.5, +0.3], p = 0.81 after Holm correction over 12 comparisons`; interim until all runs are in."""
+    family = "" if effect.adjusted is None else f" {family_words(effect.tests)}"
+    return f"{_tested(effect, POINTS)}{family}{'' if effect.final else ', interim'}"

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from analysis.evaluation import bounds, comparing, results, tables
-from analysis.evaluation.significance import clustered_mean, holm
+from analysis.evaluation.differences import holm
+from analysis.evaluation.significance import clustered_mean
 from analysis.models.load import load
 from analysis.specs import EvaluateSpec, ModelSpec
 from tests.evaluation.test_evaluation import evaluated

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.evaluation import comparing, curves, planning, replicates, results, significance, tables, verdicts
+from analysis.evaluation.differences import SHOWN, holm
 from analysis.figures import accuracy as figures
 from analysis.figures.style import SERIES_COLORS
 from analysis.pruned.report_file import PrunedRun
@@ -190,11 +191,11 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
         rows = tables.difference_table(found, [pair])
         (sentence,) = verdicts.verdicts(found, [pair])
         for row in rows:
-            assert (row["in words"] in significance.SHOWN) == (row["p (Holm)"] < 0.05)
+            assert (row["in words"] in SHOWN) == (row["p (Holm)"] < 0.05)
         average = rows[0]
         assert average["task"] == "Average"
         assert f"; {average['in words']}, p " in sentence
-        shown = [row["task"] for row in rows[1:] if row["in words"] in significance.SHOWN]
+        shown = [row["task"] for row in rows[1:] if row["in words"] in SHOWN]
         assert ("on no single task is a difference shown" in sentence) == (not shown)
         assert all(task in sentence.split(";")[-1] for task in shown)
 
@@ -317,17 +318,15 @@ def test_runs_that_differ_in_their_seed_alone_are_taken_together(seeded):
     runs = [[scored[name][list(models)] for name in "ab"] for models in ((5, 6, 4), (1, 2, 3))]
     own = [np.arange(40)] * 2
     expected = replicates.crossed_difference(*runs, own, paired=True, test=True)
-    numbers = [
-        {name: each for name, each in asdict(one).items() if each is not None} for one in (group.difference, expected)
-    ]
-    assert numbers[0] | {"p_holm": 0} == pytest.approx(numbers[1] | {"p_holm": 0}, rel=1e-12)
+    alone = replace(group.difference, p_holm=None, tests=1)
+    assert significance.as_json(alone) == pytest.approx(significance.as_json(expected))
     assert group.difference.holds_seeds
     assert group.difference.seed_variance > 0
     family = comparing.family(seeded)
     ps = [one.p for tasks in family.values() for one in tasks.values()] + [each.difference.p for each in groups]
     adjusted = [one.p_holm for tasks in family.values() for one in tasks.values()]
     adjusted += [each.difference.p_holm for each in groups]
-    assert adjusted == pytest.approx(significance.holm(ps))
+    assert adjusted == pytest.approx(holm(ps))
     assert len(ps) == comparing.tests(family, groups) == 9 * 3 + 3
     assert (
         "30 tests: 9 pairs of models, 2 tasks and their average, and 3 over calibration seeds."

@@ -1,5 +1,7 @@
 """Studies whose scores are drawn, so that what they hold is known."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -13,39 +15,84 @@ from analysis.specs import PruneSpec, StudySpec, grid
 from analysis.study.findings import Findings
 from analysis.study.gather import gather
 
-ITEMS = 400
+
+@dataclass(frozen=True)
+class Drawn:
+    """Scores with known differences, all shares.
+
+    gains: by method and sparsity, what it answers right beyond `base`; a method alone means every sparsity. spread: of
+    a gain over seeds, with alternating sign. flipped: items whose answer the seed draws anew, alike in all methods.
+    own: the same for each method by itself. size: items per cluster, answered alike. unscored: calibration seeds still
+    to come. causes: by model and measure, a difference per prompt of sinks minus matched tokens.
+    """
+
+    gains: Mapping[str | tuple[str, float], float] = field(default_factory=dict)
+    spread: float = 0.0
+    items: int = 400
+    size: int = 1
+    base: float = 0.7
+    dense: float = 0.9
+    chance: float | None = 0.25
+    flipped: float = 0.02
+    own: float = 0.0
+    unscored: tuple[int, ...] = ()
+    causes: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
+
+    def gain(self, pruning: PruneSpec) -> float:
+        gain = self.gains.get((pruning.method, pruning.sparsity), self.gains.get(pruning.method, 0.0))
+        return gain + (self.spread if pruning.calibration.seed % 2 else -self.spread) * (gain != 0)
+
+    def scores(self, pruning: PruneSpec) -> PointScores:
+        rng = np.random.default_rng(7)
+        groups = self.items // self.size
+        right, hard = (np.repeat(rng.permutation(groups) / groups, self.size) for _ in range(2))
+        for share, who in ((self.flipped, "all"), (self.own, pruning.method)):
+            seed = np.random.default_rng([pruning.calibration.seed, round(100 * pruning.sparsity), *who.encode()])
+            drawn = np.repeat(seed.random(groups), self.size) < share
+            right = np.where(drawn, np.repeat(seed.random(groups), self.size) if who != "all" else hard, right)
+        pruned = (right < self.base + self.gain(pruning)).astype(float)
+        keys = tuple(map(str, range(len(right))))
+        clusters = tuple(str(number // self.size) for number in range(len(right)))
+        dense = (np.arange(len(right)) < round(self.dense * len(right))).astype(float)
+        return PointScores(pruning, (TaskScores("bundled_story", "Story", keys, clusters, dense, pruned, self.chance),))
+
+    def rows(self, model: str) -> list[dict]:
+        """The rows of an ablation's summary: matched tokens at 0.5 everywhere, sinks at that and their difference."""
+        told = {measure: values for (name, measure), values in self.causes.items() if name == model}
+        prompts = max(map(len, told.values()), default=0)
+        rows = []
+        for matched in (False, True):
+            values = {
+                measure: [0.5 + (0.0 if matched else value) for value in differences]
+                for measure, differences in told.items()
+            }
+            named = {"intervention": "attention", "target": "sinks", "matched": matched}
+            values |= {"agreement": values["aligned"]} if "aligned" in values else {}
+            rows.append(named | values | {"count": [2] * prompts, "share": [0.05 if matched else 0.1] * prompts})
+        return rows
 
 
 def spec(**changes) -> StudySpec:
     return StudySpec(**{"seeds": tuple(range(6)), "sparsities": (0.5, 0.7), "difference": 2.0, **changes})
 
 
-def scores_of(pruning: PruneSpec, noise: float, discount: float) -> PointScores:
-    """The dense model has 90 % right, Wanda 70 %; noised text and the discount turn these shares of items right."""
-    items = np.random.default_rng(7)
-    right, hard = items.random(ITEMS), items.random(ITEMS)
-    seed = np.random.default_rng([pruning.calibration.seed, round(100 * pruning.sparsity)])
-    level = 0.7 + (noise if pruning.method != "wanda" else 0) + (discount if pruning.method == "sink-wanda" else 0)
-    flipped = seed.random(ITEMS) < 0.02
-    pruned = np.where(flipped, hard < 0.5, right < level).astype(float)
-    keys = tuple(map(str, range(ITEMS)))
-    return PointScores(pruning, (TaskScores("bundled_story", "Story", keys, keys, (right < 0.9) * 1.0, pruned, 0.25),))
-
-
 class Engine:
-    """What a study is gathered from: a finished sweep of drawn scores. unscored: calibration seeds not scored yet."""
+    """What a study is gathered from: a finished sweep of drawn scores and finished ablations."""
 
-    def __init__(self, asked: StudySpec, noise: float, discount: float, unscored: tuple[int, ...] = ()) -> None:
-        self.spec, self.noise, self.discount, self.unscored = asked, noise, discount, unscored
+    def __init__(self, asked: StudySpec, drawn: Drawn) -> None:
+        self.spec, self.drawn = asked, drawn
         self.sweep = _job("sweep", asked.sweep().model_dump(mode="json"))
 
     def study_parts(self, record: JobRecord) -> list[Part]:
-        return [Part("watch", {}, "waiting"), Part("pruning", {"sweep": self.sweep}, "done")]
+        models = dict.fromkeys(model for model, _ in self.drawn.causes)
+        jobs = {f"causes {model}": _job("ablate_set", {}, rows=self.drawn.rows(model)) for model in models}
+        causes = Part("causes", jobs, "done" if jobs else "not asked")
+        return [Part("watch", {}, "waiting"), causes, Part("pruning", {"sweep": self.sweep}, "done")]
 
     def sweep_points(self, record: JobRecord) -> list[Point]:
         points = []
         for pruning in grid(self.spec.sweep()).prunings:
-            missing = pruning.calibration.seed in self.unscored
+            missing = pruning.calibration.seed in self.drawn.unscored
             evaluated = None if missing else _job("evaluate", {})
             points.append(Point(pruning, None, None, evaluated, None, "waiting" if missing else "done"))
         return points
@@ -54,14 +101,21 @@ class Engine:
         return Path("drawn")
 
 
-def _job(kind: str, fields: dict) -> JobRecord:
-    return JobRecord(id=kind, kind=kind, spec=fields, state="done", created=0.0, started=0.0, finished=60.0)
+def _job(kind: str, fields: dict, **summary) -> JobRecord:
+    return JobRecord(
+        id=kind, kind=kind, spec=fields, state="done", created=0.0, started=0.0, finished=60.0, summary=summary
+    )
+
+
+def gathered(drawn: Drawn, **changes) -> Findings:
+    """What a study finds of drawn scores. changes: of its parameters."""
+    asked = spec(**changes)
+    record = _job("study", asked.model_dump(mode="json"))
+    return gather(record, Engine(asked, drawn), lambda path, pruning: drawn.scores(pruning))
 
 
 @cache
 def study(noise: float = 0.0, discount: float = 0.0, unscored: tuple[int, ...] = (), **changes) -> Findings:
     """What a study finds whose noise and discount make these differences, as shares."""
-    asked = spec(**changes)
-    engine = Engine(asked, noise, discount, unscored)
-    record = _job("study", asked.model_dump(mode="json"))
-    return gather(record, engine, lambda path, pruning: scores_of(pruning, noise, discount))
+    gains = {"wanda-noised": noise, "sink-wanda": noise + discount}
+    return gathered(Drawn(gains, unscored=unscored), **changes)

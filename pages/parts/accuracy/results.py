@@ -10,6 +10,7 @@ import streamlit as st
 from analysis.evaluation import comparing, conditions, curves, decomposition, significance, tables, verdicts
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
+from analysis.evaluation.differences import SHOWN
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.figures import accuracy as figures
 from analysis.figures.style import colors_by_method
@@ -144,7 +145,7 @@ def _verdicts(results: Results, pairs: list[Pair], name: str) -> None:
             "differences",
             [f"{row['model']} − {row['than']} on {_called(row['task'])}" for row in rows],
             np.array([[row[end] for end in ("points", "low", "high")] for row in rows]),
-            [row["in words"] in significance.SHOWN for row in rows],
+            [row["in words"] in SHOWN for row in rows],
         ),
     )
     over_seeds = tables.seed_table(results, pairs)
@@ -346,7 +347,7 @@ def _whisker(row: dict, label: str) -> figures.Whisker:
         row["points"],
         row["low"],
         row["high"],
-        clear=row["in words"] in significance.SHOWN,
+        clear=row["in words"] in SHOWN,
         hover=f"{label}, {row['task']}<br>{told}<br>{row['in words']}"
         + (f", p = {p:.3g} (Holm)" if p is not None and np.isfinite(p) else ""),
     )

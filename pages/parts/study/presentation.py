@@ -102,8 +102,7 @@ def _figure(exhibit: Exhibit, key: str) -> None:
 def _verdict(said: rules.Verdict) -> None:
     st.header(plain(said.title), anchor=False)
     st.subheader(plain(said.sentence), anchor=False)
-    st.markdown(plain(said.numbers))
-    if said.needs:
-        st.markdown(plain(said.needs))
+    for told in filter(None, (said.numbers, said.needs)):
+        st.markdown(plain(told))
     st.caption(f"Controlled: {plain(said.controlled)}")
     st.caption(f"Left out: {plain(said.left_out)}")

@@ -4,6 +4,7 @@ import json
 
 import streamlit as st
 
+from analysis.evaluation.decisions import DECISIONS
 from analysis.figures.export import Exhibit
 from analysis.specs import METHODS, STUDY_PARTS, StudySpec
 from analysis.study import exhibits, rules
@@ -16,7 +17,7 @@ from pages.parts.session import engine
 from pages.parts.study.links import draw_token, draw_ways, in_this_store
 
 _TERMS = (
-    "Attention sink: a token that soaks up much more attention than the others. Pruning: removing weights. Wanda: a "
+    "Attention sink: a token that draws several times its share of attention. Pruning: removing weights. Wanda: a "
     "way of choosing which weights go, by their size and what they see in a calibration text. Control: the same with "
     "everything but the discount. Calibration seed: which text and noise the method happened to see. Interval: where "
     "the true difference lies with 95 % confidence."
@@ -102,20 +103,20 @@ def verdict(findings: Findings) -> None:
     if not verdicts:
         return
     st.header(f"{len(STUDY_PARTS) + 1} · Verdict", anchor="verdict")
-    margin = f"{100 * rules.margin_of(findings):g}"
-    st.caption(f"Sentences are made by rules from the numbers. The difference asked about is ±{margin} points.")
+    st.caption(plain(rules.asked(findings)))
     for verdict in verdicts:
         with st.container(border=True):
             st.markdown(
                 f"**{plain(verdict.title)}** {plain(verdict.sentence)}", help=plain(rules.rule_help(verdict.outcome))
             )
-            st.caption(plain(verdict.numbers))
+            if verdict.numbers:
+                st.caption(plain(verdict.numbers))
             if verdict.needs:
                 st.caption(f":material/calculate: {plain(verdict.needs)}")
             st.caption(f"Controlled: {plain(verdict.controlled)}")
             st.caption(f"Left out: {plain(verdict.left_out)}")
     with st.expander("The rules"):
-        lines = [f"- **{plain(rule.title)}**: {plain(rule.help)}" for rule in rules.RULES.values()]
+        lines = [f"- **{plain(rule.title)}**: {plain(rule.help)}" for rule in DECISIONS.values()]
         st.markdown("\n".join(lines))
 
 

@@ -11,8 +11,8 @@ from analysis.engine.sweep_points import point_row
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_axes, sweep_scores
 from analysis.evaluation.conditions import RELATIONS
+from analysis.evaluation.differences import Difference
 from analysis.evaluation.published_results import published, published_pairs
-from analysis.evaluation.replicates import CrossedDifference
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.readings import reading
@@ -128,7 +128,7 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
         st.caption("Methods beyond the sixth share a colour with an earlier one.")
 
 
-def _in_points(differences: Sequence[CrossedDifference]) -> np.ndarray:
+def _in_points(differences: Sequence[Difference]) -> np.ndarray:
     """Each with the ends of its interval, (N, 3)."""
     return np.array([[100 * getattr(told, end) for end in ("value", "low", "high")] for told in differences])
 
@@ -259,7 +259,7 @@ def _sizes(rows: Sequence[dict], chance: float | None) -> None:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _losses(key: tuple[str, ...], chosen: tuple[str, str], _rows: Sequence[Setting]) -> list[CrossedDifference]:
+def _losses(key: tuple[str, ...], chosen: tuple[str, str], _rows: Sequence[Setting]) -> list[Difference]:
     """Of the settings of a model at a sparsity. key: as of `_computed`. chosen: model and sparsity."""
     return sweep_scores.losses(_rows)
 

@@ -1,0 +1,183 @@
+"""What is concluded from a difference: a table of rules, and words that claim no more than interval and test hold.
+
+A rule looks at one difference, adjusted over its family, and at the margin: the least difference that would matter,
+named before anything ran. The first rule that holds is the decision.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, log10
+
+from analysis.evaluation.differences import Difference, p_words
+from analysis.readings.words import listed
+from analysis.registry import Registry
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How differences are written. scale: what a value is multiplied by. decimals: least digits after the point."""
+
+    name: str
+    scale: float
+    decimals: int
+
+    def number(self, value: float, decimals: int | None = None) -> str:
+        """A signed value without its unit, as `−1.2`."""
+        text = f"{self.scale * value:+.{self.decimals if decimals is None else decimals}f}"
+        return (text[1:] if float(text) == 0 else text).replace("-", "−")
+
+    def size(self, value: float) -> str:
+        """A value without sign, rounded up to two digits, with its unit."""
+        scaled = self.scale * value
+        if scaled <= 0:
+            return f"0 {self.name}"
+        step = 10.0 ** (ceil(log10(scaled)) - 2)
+        rounded = float(f"{ceil(round(scaled / step, 6)) * step:.6g}")
+        return f"{rounded:g} {self.name if rounded != 1 else self.name.removesuffix('s')}"
+
+    def margin(self, margin: float) -> str:
+        """A margin with its unit, as it was set."""
+        scaled = float(f"{self.scale * margin:.6g}")
+        return f"{scaled:g} {self.name if scaled != 1 else self.name.removesuffix('s')}"
+
+
+POINTS = Unit("points", 100.0, 1)
+NATS = Unit("nats", 1.0, 3)
+
+
+def interval_words(difference: Difference, unit: Unit = POINTS) -> str:
+    """`+1.2 points [+0.4, +2.0]`, with one more digit where an end of the interval would read as 0."""
+    ends = (difference.value, difference.low, difference.high)
+    small = min(abs(unit.scale * difference.low), abs(unit.scale * difference.high))
+    decimals = unit.decimals + (small < 0.5 * 10**-unit.decimals)
+    value, low, high = (unit.number(end, decimals) for end in ends)
+    return f"{value} {unit.name} [{low}, {high}]"
+
+
+def family_words(tests: int) -> str:
+    """What a p is adjusted for."""
+    return f"after Holm correction over {tests} comparisons" if tests > 1 else "of a single comparison"
+
+
+# --- decisions --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is concluded, and when. help: the rule in words. holds: of a difference, a margin, and whether the dense
+    model is above chance. where: the words before the settings it is true of, with {margin} to be filled in.
+    """
+
+    name: str
+    title: str
+    help: str
+    where: str
+    holds: Callable[[Difference, float, bool], bool]
+
+
+WAITING, ONE_SEED, AT_CHANCE = "waiting", "one seed", "at chance"
+EQUIVALENT, BETTER, WORSE, CANNOT_TELL = "equivalent", "better", "worse", "cannot tell"
+
+DECISIONS: Registry[Decision] = Registry(
+    Decision(
+        WAITING,
+        "not all in",
+        "Some runs are still to come. Tests wait for the last one.",
+        "not all runs are in at",
+        lambda difference, margin, above: not difference.final,
+    ),
+    Decision(
+        AT_CHANCE,
+        "no verdict at chance",
+        "The interval of the dense model's accuracy reaches chance, so pruned models cannot be told apart on it.",
+        "no verdict, as the dense model is not above chance, at",
+        lambda difference, margin, above: not above,
+    ),
+    Decision(
+        ONE_SEED,
+        "no verdict from one seed",
+        "One calibration seed is one draw of a method. Its own noise is not in the interval.",
+        "no verdict from one calibration seed at",
+        lambda difference, margin, above: difference.seeds == 1,
+    ),
+    Decision(
+        EQUIVALENT,
+        "no difference of the margin or more",
+        "The interval at the family's level (Bonferroni) lies within ± the margin.",
+        "no difference of ±{margin} or more at",
+        lambda difference, margin, above: difference.within(margin),
+    ),
+    Decision(
+        BETTER,
+        "better",
+        "p is below 0.05 after Holm correction over the family, and the 95 % interval lies above 0.",
+        "better at",
+        lambda difference, margin, above: difference.shown and difference.value > 0,
+    ),
+    Decision(
+        WORSE,
+        "worse",
+        "p is below 0.05 after Holm correction over the family, and the 95 % interval lies below 0.",
+        "worse at",
+        lambda difference, margin, above: difference.shown and difference.value < 0,
+    ),
+    Decision(
+        CANNOT_TELL,
+        "cannot tell",
+        "None of the others. The true difference that would have been significant with 80 % probability is given.",
+        "cannot tell at",
+        lambda difference, margin, above: True,
+    ),
+)
+"""The first that holds is the decision."""
+
+
+def decide(difference: Difference, margin: float, above_chance: bool = True) -> str:
+    """The name of the decision on a difference. margin: in its unit; 0 where none was named.
+
+    above_chance: whether the interval of the dense model's accuracy lies above chance.
+    """
+    return next(row.name for row in DECISIONS.values() if row.holds(difference, margin, above_chance))
+
+
+def overall(decisions: Sequence[str]) -> str:
+    """The decision that all share, else "mixed"."""
+    return decisions[0] if len(set(decisions)) == 1 else "mixed"
+
+
+def conclusions(
+    differences: Mapping[str, Difference], margin: float, above_chance: bool = True, unit: Unit = POINTS
+) -> str:
+    """What is concluded at each setting, in one sentence without its end: better, worse, equivalent, cannot tell.
+
+    differences: by the setting's name, as `70 %`.
+    """
+    clauses = []
+    for name, row in DECISIONS.items():
+        told = [
+            f"{setting} ({interval_words(difference, unit)}{seen(difference, unit) if name == CANNOT_TELL else ''})"
+            for setting, difference in differences.items()
+            if decide(difference, margin, above_chance) == name
+        ]
+        if told:
+            clauses.append((_ORDER.index(name), f"{row.where.format(margin=unit.margin(margin))} {listed(told)}"))
+    return "; ".join(clause for _, clause in sorted(clauses))
+
+
+_ORDER = (BETTER, WORSE, EQUIVALENT, CANNOT_TELL, ONE_SEED, AT_CHANCE, WAITING)
+
+
+def seen(difference: Difference, unit: Unit) -> str:
+    """The size of effect that the data could have shown, as the end of a clause; nothing where it is not known."""
+    detectable = difference.detectable()
+    return f"; ±{unit.size(detectable)} would have been seen" if detectable == detectable else ""
+
+
+def tests_in_words(differences: Mapping[str, Difference]) -> str:
+    """A sentence with the adjusted p of each setting and its family; nothing while nothing is tested."""
+    tested = {name: one for name, one in differences.items() if one.adjusted is not None}
+    if not tested:
+        return ""
+    told = [f"{p_words(one.adjusted)} at {name}" for name, one in tested.items() if one.adjusted is not None]
+    family = family_words(next(iter(tested.values())).tests)
+    return f"{family[0].upper()}{family[1:]}, {listed(told)}."

@@ -1,0 +1,157 @@
+"""One difference of two models or conditions: what it is, how sure, and what it says in words.
+
+Whatever is compared (accuracies item by item, methods over calibration seeds, prompts with and without their sinks) is
+a `Difference`. All tests that are read together are one family, adjusted by Holm, and every verdict goes by the
+adjusted p and by the interval.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+LEVEL = 0.95
+POWER = 0.8  # the probability with which a difference that is called detectable is significant
+SHOWN = ("better", "worse")  # the verdicts that say that there is a difference
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second on the same n items or prompts, with its 95 % interval. A share, or in the measure's own unit.
+
+    only_first, only_second: items on which one alone scores higher. p: two-sided; None while items are missing, and
+    where nothing is asked of it. p_holm: adjusted over its family, which has `tests` tests. final: whether n is the
+    number of items fixed before the start. seeds: calibration seeds crossed with the clusters, 0 where there are none.
+
+    cluster_variance, seed_variance: of the difference, with the degrees of freedom of each (None: known exactly).
+    shared_variance: their interaction, which both hold. None where there is nothing to estimate them from: of seeds
+    where there is one, whose noise the interval then leaves out.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+    only_first: int = 0
+    only_second: int = 0
+    p: float | None = None
+    p_holm: float | None = None
+    final: bool = True
+    tests: int = 1
+    seeds: int = 0
+    cluster_variance: float | None = None
+    cluster_freedom: float | None = None
+    seed_variance: float | None = None
+    seed_freedom: float | None = None
+    shared_variance: float | None = None
+
+    @property
+    def words(self) -> str:
+        """The verdict in words."""
+        return verdict(self)
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is significant: by its adjusted p, and by its interval."""
+        return self.words in SHOWN
+
+    @property
+    def holds_seeds(self) -> bool:
+        """Whether the interval holds the noise of the calibration seed."""
+        return self.seed_variance is not None
+
+    @property
+    def adjusted(self) -> float | None:
+        """The p that verdicts go by."""
+        return self.p if self.p_holm is None else self.p_holm
+
+    @property
+    def parts(self) -> list[tuple[float, float]]:
+        """The independent parts of its variance with their degrees of freedom: clusters alone, then seeds."""
+        if self.cluster_variance is None:
+            return []
+        alone = self.cluster_variance
+        if self.seed_variance:
+            alone = max(alone - (self.shared_variance or 0.0), 0.0)
+        both = [(alone, self.cluster_freedom), (self.seed_variance, self.seed_freedom)]
+        return [(part, np.inf if freedom is None else freedom) for part, freedom in both if part is not None]
+
+    @property
+    def standard_error(self) -> float:
+        """The root of its variance; NaN where that is not known."""
+        return float(np.sqrt(sum(part for part, _ in self.parts))) if self.parts else np.nan
+
+    def half(self, level: float) -> float:
+        """Half the interval that misses with this probability; NaN where the variance is not known."""
+        return half_interval(self.parts, level) if self.parts else np.nan
+
+    @property
+    def family_level(self) -> float:
+        """The level that is left for this test where all of its family share 5 % (Bonferroni)."""
+        return (1 - LEVEL) / self.tests
+
+    def within(self, margin: float) -> bool:
+        """Whether it is equivalent to 0: its interval at the family's level lies between −margin and margin."""
+        half = self.half(self.family_level)
+        return bool(-margin < self.value - half and self.value + half < margin)
+
+    def detectable(self) -> float:
+        """The true difference that is significant at the family's level with a probability of `POWER`."""
+        from scipy import stats
+
+        return self.half(self.family_level) + float(stats.norm.ppf(POWER)) * self.standard_error
+
+
+def half_interval(parts: Sequence[tuple[float, float]], level: float) -> float:
+    """Half an interval that misses with this probability, from independent variances with their degrees of freedom.
+
+    Each variance has its own Student quantile (Banerjee, Sankhya 22, 1960).
+    """
+    from scipy import stats
+
+    return float(np.sqrt(sum(variance * stats.t.isf(level / 2, freedom) ** 2 for variance, freedom in parts)))
+
+
+def in_family(differences: Sequence[Difference], planned: int = 0) -> list[Difference]:
+    """The differences, adjusted by Holm as one family of tests.
+
+    planned: the tests that the family will have. Those that are still to come count as p = 1, so that what is
+    significant now stays so when they arrive.
+    """
+    ps = [difference.p for difference in differences]
+    tests = max(planned, sum(p is not None for p in ps), 1)
+    adjusted = holm([*ps, *[1.0] * (tests - sum(p is not None for p in ps))])
+    return [replace(difference, p_holm=p, tests=tests) for difference, p in zip(differences, adjusted, strict=False)]
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjusted p for a family of tests; None stays None and does not count."""
+    from statsmodels.stats.multitest import multipletests
+
+    there = [p for p in ps if p is not None]
+    if not there:
+        return list(ps)
+    adjusted = iter(multipletests(there, method="holm")[1].tolist())
+    return [None if p is None else next(adjusted) for p in ps]
+
+
+def verdict(tested: Difference) -> str:
+    """What a difference shows, in words: by p and interval where it is tested, by its interval while items come in."""
+    if not tested.n:
+        return "no common items yet"
+    side = "better" if tested.value > 0 else "worse"
+    told = "no difference shown" if tested.low <= 0 <= tested.high else side
+    if tested.adjusted is None:
+        return "not tested" if tested.final else f"interim: {told} so far"
+    return told if tested.adjusted < 1 - LEVEL else "no difference shown"
+
+
+def p_words(p: float) -> str:
+    """`p = 0.012`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def points(value: float) -> str:
+    """A signed difference of shares in percentage points, as `−1.2`."""
+    return f"{100 * value:+.1f}".replace("-", "−")

@@ -1,0 +1,179 @@
+"""What the sweep of a study has found: accuracies, and the comparisons that tell the discount from the rest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from analysis.engine import JobRecord
+from analysis.engine.sweeps import Point
+from analysis.evaluation import planning, sweep_scores
+from analysis.evaluation.decisions import CANNOT_TELL, decide
+from analysis.evaluation.differences import Difference
+from analysis.evaluation.sweep_scores import Setting as Scored
+from analysis.evaluation.task_sizes import known_sizes
+from analysis.specs import METHODS, PruneSpec, StudySpec, against, without_seed
+from analysis.study.findings import Contrast, Pruning, Setting, Stage, Waterfall
+
+DISCOUNT, NOISE, RECIPE = "discount", "noise", "recipe"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One setting against another, on the seeds that both have. kind: what differs, as in `Contrast`."""
+
+    kind: str
+    setting: Scored
+    other: Scored
+    seeds: tuple[int, ...]
+    difference: Difference
+
+
+def steps_of(settings: Sequence[Scored]) -> list[Step]:
+    """Every comparison of the study that has scores, not adjusted yet, each once."""
+    by_name = {_key(setting.pruning): setting for setting in settings}
+    steps = []
+    for kind, first, second in _pairs([setting.pruning for setting in settings]):
+        one, other = by_name[first], by_name[second]
+        seeds = tuple(seed for seed in one.seeds if seed in other.seeds)
+        if seeds:
+            steps.append(Step(kind, one, other, seeds, sweep_scores.between(one, other, seeds)))
+    return steps
+
+
+def planned_steps(prunings: Sequence[PruneSpec]) -> int:
+    """How many comparisons these prunings make once all of them are scored."""
+    return len(_pairs(prunings))
+
+
+def adjusted(steps: Sequence[Step], differences: Sequence[Difference]) -> list[Step]:
+    """The steps with these differences, which are adjusted over their family."""
+    return [replace(step, difference=difference) for step, difference in zip(steps, differences, strict=True)]
+
+
+def _key(pruning: PruneSpec) -> str:
+    return without_seed(pruning).model_dump_json()
+
+
+def _pairs(prunings: Sequence[PruneSpec]) -> list[tuple[str, str, str]]:
+    """What is compared: its kind and both settings. A method that was published against its control makes one pair."""
+    points = {_key(pruning): pruning for pruning in prunings}
+    pairs: dict[tuple[str, str, str], None] = {}
+    for name, pruning in points.items():
+        control, published = (_there(points, against(pruning, relation)) for relation in ("control", "published"))
+        if control:
+            pairs[DISCOUNT, name, control] = None
+        if published and published != control:
+            pairs[RECIPE, name, published] = None
+        if control and published and published != control:
+            pairs[NOISE, control, published] = None
+    return list(pairs)
+
+
+def _there(points: dict[str, PruneSpec], wanted: PruneSpec | None) -> str:
+    """The name of a pruning where it is one of the points, else nothing."""
+    name = "" if wanted is None else _key(wanted)
+    return name if name in points else ""
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------
+
+
+def pruning_of(
+    spec: StudySpec, sweep: JobRecord, points: Sequence[Point], settings: Sequence[Scored], steps: Sequence[Step]
+) -> Pruning | None:
+    """The sweep's findings; None while no pruned model is scored. steps: adjusted over their family."""
+    if not settings:
+        return None
+    dense = settings[0].dense
+    differences = [step.difference for step in steps]
+    return Pruning(
+        dense=dense.value,
+        dense_low=dense.low,
+        dense_high=dense.high,
+        chance=settings[0].chance,
+        items=dense.n,
+        clusters=dense.clusters,
+        settings=tuple(_setting(setting, points) for setting in settings),
+        contrasts=tuple(_contrast(spec, step) for step in steps),
+        waterfalls=tuple(_waterfalls(settings, steps)),
+        noise=sweep_scores.noise(differences) if differences else "",
+        waiting=sum(point.state in ("waiting", "under way") for point in points),
+        job=sweep.id,
+    )
+
+
+def _setting(setting: Scored, points: Sequence[Point]) -> Setting:
+    of_seed = {
+        point.pruning.calibration.seed: point for point in points if _key(point.pruning) == _key(setting.pruning)
+    }
+    of_setting = [of_seed[seed] for seed in setting.seeds]
+    return Setting(
+        method=setting.pruning.method,
+        sparsity=setting.pruning.sparsity,
+        seeds=setting.seeds,
+        planned=setting.planned,
+        by_seed=tuple(map(float, setting.by_seed)),
+        by_task={setting.titles[name]: setting.of_task(name) for name in setting.tasks},
+        prunings=tuple(point.pruned.id for point in of_setting if point.pruned is not None),
+        evaluations=tuple(point.evaluated.id for point in of_setting if point.evaluated is not None),
+    )
+
+
+def _contrast(spec: StudySpec, step: Step) -> Contrast:
+    open_question = decide(step.difference, spec.difference / 100) == CANNOT_TELL
+    return Contrast.model_validate(
+        {
+            "kind": step.kind,
+            "method": step.setting.pruning.method,
+            "against": step.other.pruning.method,
+            "sparsity": step.setting.pruning.sparsity,
+            "effect": step.difference,
+            "needs": _needs(spec, step) if open_question else "",
+        }
+    )
+
+
+def _needs(spec: StudySpec, step: Step) -> str:
+    """What it would take to show the difference asked about in this family of tests, by the noise that was measured."""
+    tasks, _ = known_sizes(spec.tasks)
+    if not tasks:
+        return ""
+    noise, target = sweep_scores.noise_between(step.setting, step.other, step.seeds), spec.difference / 100
+    tests = step.difference.tests
+    if not noise.disagreement:
+        return ""  # no item differs, so there is no noise to plan by
+    return planning.needed_in_words(planning.needed(tasks, noise, target, tests), target, tasks, noise, tests)
+
+
+def _waterfalls(settings: Sequence[Scored], steps: Sequence[Step]) -> list[Waterfall]:
+    """The way to every sink-aware method that has its control: published baseline, noise, discount, and in all.
+
+    Its steps are comparisons of the study, with their adjusted p; what is left of the dense model is told without one.
+    """
+    by_name = {_key(setting.pruning): setting for setting in settings}
+    waterfalls = []
+    for last in (step for step in steps if step.kind == DISCOUNT):
+        wanted = against(last.setting.pruning, "published")
+        published = by_name.get("" if wanted is None else _key(wanted), last.other)
+        first = [step for step in steps if (step.kind, step.setting, step.other) == (NOISE, last.other, published)]
+        start = published if first else last.other
+        stages = [Stage(title=METHODS[start.pruning.method].title, effect=_from_dense(start))]
+        stages += [Stage(title="+ noise", effect=step.difference) for step in first]
+        stages.append(Stage(title="+ discount", effect=last.difference))
+        stages.append(
+            Stage(title=f"{METHODS[last.setting.pruning.method].title} in all", effect=_from_dense(last.setting))
+        )
+        floor = sweep_scores.floor(last.other)
+        waterfalls.append(
+            Waterfall(
+                method=last.setting.pruning.method,
+                sparsity=last.setting.pruning.sparsity,
+                dense=last.setting.dense.value,
+                stages=tuple(stages),
+                floor=None if floor is None else floor.typical,
+            )
+        )
+    return waterfalls
+
+
+def _from_dense(setting: Scored) -> Difference:
+    return replace(sweep_scores.from_dense(setting), p=None)
