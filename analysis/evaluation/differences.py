@@ -98,9 +98,9 @@ class Difference:
 
     def detectable(self) -> float:
         """The true difference that is significant at the family's level with a probability of `POWER`."""
-        from scipy import stats
+        from scipy.special import ndtri
 
-        return self.half(self.family_level) + float(stats.norm.ppf(POWER)) * self.standard_error
+        return self.half(self.family_level) + float(ndtri(POWER)) * self.standard_error
 
 
 def half_interval(parts: Sequence[tuple[float, float]], level: float) -> float:
@@ -108,9 +108,10 @@ def half_interval(parts: Sequence[tuple[float, float]], level: float) -> float:
 
     Each variance has its own Student quantile (Banerjee, Sankhya 22, 1960).
     """
-    from scipy import stats
+    from scipy.special import ndtri, stdtrit
 
-    return float(np.sqrt(sum(variance * stats.t.isf(level / 2, freedom) ** 2 for variance, freedom in parts)))
+    quantiles = [stdtrit(freedom, level / 2) if np.isfinite(freedom) else ndtri(level / 2) for _, freedom in parts]
+    return float(np.sqrt(sum(part * quantile**2 for (part, _), quantile in zip(parts, quantiles, strict=True))))
 
 
 def in_family(differences: Sequence[Difference], planned: int = 0) -> list[Difference]:

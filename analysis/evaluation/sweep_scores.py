@@ -16,7 +16,8 @@ import numpy as np
 
 from analysis.evaluation import planning, results, significance
 from analysis.evaluation.conditions import RELATIONS
-from analysis.evaluation.differences import Difference, in_family, points
+from analysis.evaluation.decisions import conclusions, decide, tests_in_words
+from analysis.evaluation.differences import SHOWN, Difference, in_family
 from analysis.evaluation.replicates import SeedFloor, crossed_difference, seed_floor
 from analysis.evaluation.significance import Estimate
 from analysis.specs import METHODS, ModelSpec, PruneSpec, against, in_words, setting_name, without_seed
@@ -109,6 +110,13 @@ class Setting:
         levels = [level for level in self.chances.values() if level is not None]
         return float(np.mean(levels)) if len(levels) == len(self.chances) and levels else None
 
+    @property
+    def above_chance(self) -> bool:
+        """Whether the dense model answers better than a choice at random: its interval lies above chance, or above 0
+        where answers are written.
+        """
+        return self.dense.low > (self.chance or 0.0)
+
     def of_task(self, task: str) -> float:
         """The accuracy on one task, the mean over seeds."""
         return float(self.tasks[task][0].mean())
@@ -123,6 +131,16 @@ class Comparison:
     relation: str
     seeds: tuple[int, ...]
     difference: Difference
+
+    @property
+    def decision(self) -> str:
+        """What is concluded from it, a row of `DECISIONS`; a sweep names no margin."""
+        return decide(self.difference, 0.0, self.setting.above_chance)
+
+    @property
+    def shown(self) -> bool:
+        """Whether one of the two is better."""
+        return self.decision in SHOWN
 
 
 def settings(points: Sequence[PointScores], prunings: Iterable[PruneSpec]) -> list[Setting]:
@@ -277,21 +295,18 @@ def verdicts(compared: Sequence[Comparison]) -> list[str]:
 def _verdict(group: Sequence[Comparison]) -> str:
     first = group[0]
     title, other = (METHODS[side.pruning.method].title for side in (first.setting, first.other))
-    parts = []
+    told = {}
     for comparison in group:
-        told = comparison.difference
-        interval = f"{points(told.value)} points [{points(told.low)}, {points(told.high)}]"
         point = comparison.setting.pruning
         label = comparison.setting.name.removeprefix(f"{point.method} {point.sparsity:.3g}")
-        parts.append(f"{_shown(told)} at {100 * point.sparsity:g} %{label} ({interval})")
+        told[f"{100 * point.sparsity:g} %{label}"] = comparison.difference
     called = RELATIONS[first.relation]
     named = other if called in other else f"{other} ({called})"
-    subject = f"{title} − {named} on {first.setting.pruning.model.source}"
-    return f"{subject}: {'; '.join(parts)}. {noise([comparison.difference for comparison in group])}"
-
-
-def _shown(told: Difference) -> str:
-    return told.words.replace("no difference shown", "not shown")
+    return (
+        f"{title} against {named} on {first.setting.pruning.model.source}: "
+        f"{conclusions(told, 0.0, first.setting.above_chance)}. {tests_in_words(told)} "
+        f"{noise([comparison.difference for comparison in group])}"
+    ).replace("  ", " ")
 
 
 def noise(differences: Sequence[Difference]) -> str:
@@ -348,9 +363,9 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
         "difference": told.value,
         "low": float(told.low),
         "high": float(told.high),
-        "p": told.p,
-        "p adjusted": told.p_holm,
-        "verdict": _shown(told),
+        "p (Holm)": told.p_holm,
+        "tests": told.tests,
+        "verdict": comparison.decision,
         "seeds": told.seeds,
         "items": told.n,
         "clusters": told.clusters,

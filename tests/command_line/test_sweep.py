@@ -138,7 +138,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_repeats_nothing(tmp_p
     }
     assert sorted(job["kind"] for job in after.values()) == ["evaluate"] * 5 + ["prune"] * 4
     assert {job["state"] for job in after.values()} == {"done"}
-    assert "not shown at 60 %" in second.stdout and "two sources of noise" in second.stdout
+    assert "cannot tell at 60 %" in second.stdout and "two sources of noise" in second.stdout
 
     written = json.loads((out / "sweep.json").read_text())
     assert (written["format"], written["state"], len(written["points"])) == (sweep.FORMAT, "done", 4)
@@ -146,7 +146,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_repeats_nothing(tmp_p
     assert written["environment"]["versions"]["torch"]
     with (out / "differences.csv").open() as file:
         (row,) = csv.DictReader(file)
-    assert (row["against"], row["verdict"], row["seeds"], row["clusters"]) == ("wanda-noised", "not shown", "2", "4")
+    assert (row["against"], row["verdict"], row["seeds"], row["clusters"]) == ("wanda-noised", "cannot tell", "2", "4")
     suffixes = sorted(path.name.partition(".6-seed-")[2] for path in out.iterdir() if ".6-seed-" in path.name)
     kinds = ["documents.jsonl", "masks.safetensors", "report.json"]
     assert suffixes == sorted(f"{seed}.{kind}" for seed in (0, 1) for kind in kinds for _ in range(2))

@@ -67,11 +67,11 @@ def test_every_sink_aware_setting_stands_against_its_control_and_its_published_b
     assert all(one.difference.p_holm >= one.difference.p for one in found)
 
 
-def test_without_an_effect_it_says_not_shown_and_names_both_sources_of_noise():
+def test_without_an_effect_it_cannot_tell_and_names_both_sources_of_noise():
     told = sweep_scores.verdicts(sweep_scores.comparisons(swept(scored(SPEC), SPEC)))
     control = next(sentence for sentence in told if "control" in sentence)
-    assert control.startswith("Sink-Wanda − Wanda, noised (control) on bundled: not shown at 60 % (")
-    assert "not shown at 70 %" in control
+    assert control.startswith("Sink-Wanda against Wanda, noised (control) on bundled: cannot tell at 60 % (")
+    assert control.count("would have been seen") == 2 and "after holm correction over 4 comparisons" in control.lower()
     assert (
         "hold two sources of noise: items (120 in 40 clusters), and the calibration seed (6 seeds, paired)" in control
     )
@@ -79,14 +79,25 @@ def test_without_an_effect_it_says_not_shown_and_names_both_sources_of_noise():
 
 def test_an_effect_is_shown():
     told = sweep_scores.comparisons(swept(scored(SPEC, gain=0.5), SPEC))
-    assert all(one.difference.words == "better" and one.difference.value > 0.1 for one in told)
+    assert all(one.decision == "better" and one.shown and one.difference.value > 0.1 for one in told)
 
 
 def test_with_one_seed_the_noise_of_the_seed_is_said_to_be_left_out():
     one = SPEC.model_copy(update={"seeds": (0,)})
     (control, _) = sweep_scores.verdicts(sweep_scores.comparisons(swept(scored(one), one)))
     assert "leave out the calibration seed's" in control
+    assert "no verdict from one calibration seed at 60 %" in control and "p = " not in control
     assert sweep_scores.floor(swept(scored(one), one)[0]) is None
+
+
+def test_a_dense_model_at_chance_gives_no_verdict():
+    points = [
+        replace(point, tasks=tuple(replace(task, chance=0.99) for task in point.tasks))
+        for point in scored(SPEC, gain=0.5)
+    ]
+    compared = sweep_scores.comparisons(swept(points, SPEC))
+    assert {one.decision for one in compared} == {"at chance"} and not any(one.shown for one in compared)
+    assert "the dense model is not above chance" in sweep_scores.verdicts(compared)[0]
 
 
 def test_while_seeds_are_missing_a_difference_is_interim_and_on_the_seeds_that_both_have():

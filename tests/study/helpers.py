@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Drawn:
     to come. causes: by model and measure, a difference per prompt of sinks minus matched tokens.
     """
 
-    gains: Mapping[str | tuple[str, float], float] = field(default_factory=dict)
+    gains: Mapping[Any, float] = field(default_factory=dict)
     spread: float = 0.0
     items: int = 400
     size: int = 1

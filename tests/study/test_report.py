@@ -33,7 +33,7 @@ def test_the_report_holds_figures_verdict_and_conditions_and_hostile_text_stays_
     html = report_html(study(noise=0.1, prompt=HOSTILE))
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
     assert "From the dense model to Sink-Wanda at 50%" in html and "All differences" in html
-    assert "What gain there is comes with the noise" in html
+    assert "comes with noise, order and norm together" in html
     assert "<img src=x" not in html and "&lt;img src=x" in html
     assert "http://" not in html.split('id="packed"')[0].replace("http://www.w3.org", "")
     assert len(html) < 6 * 2**20
@@ -59,5 +59,5 @@ def test_the_folder_holds_every_figure_and_table(monkeypatch):
         verdict = archive.read("verdict.txt").decode()
         assert archive.read("pictures.txt") == b"No browser.\n"
     assert {"report.html", "contrasts.csv", "settings.csv", "figure-seeds.html", "figure-seeds.csv"} <= names
-    assert numbers["format"] == "sinkscope-study-1"
-    assert "Does the discount itself help?" in verdict and "Controlled" not in verdict.splitlines()[0]
+    assert numbers["format"] == "sinkscope-study-2"
+    assert "Does the discount help?" in verdict and "Controlled" not in verdict.splitlines()[0]

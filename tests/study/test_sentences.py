@@ -84,13 +84,13 @@ STUDIES: dict[str, Study] = {
         {"difference": 0.5},
     ),
     "a tiny effect of many items": Study(
-        Drawn({"sink-wanda": 0.002}, items=20_000),
+        Drawn({"sink-wanda": 0.002}, items=8_000),
         (r"No\. .*no difference of ±2 points or more at 50 % \(\+0\.2 points",),
         (r"\bYes\b", "better"),
         {"sparsities": (0.5,)},
     ),
     "a tiny effect that was asked about": Study(
-        Drawn({"sink-wanda": 0.004}, items=20_000), ("better at 50 %",), (), {"sparsities": (0.5,), "difference": 0.1}
+        Drawn({"sink-wanda": 0.004}, items=8_000), ("better at 50 %",), (), {"sparsities": (0.5,), "difference": 0.1}
     ),
     "a large effect of few clusters": Study(
         Drawn({"sink-wanda": 0.2}, size=40),
@@ -136,7 +136,7 @@ STUDIES: dict[str, Study] = {
         Drawn(), ("no verdict from one calibration seed",), (r"\? (Yes|No)\b", "no difference of"), {"seeds": (3,)}
     ),
     "one seed, many items": Study(
-        Drawn({"sink-wanda": 0.01}, items=20_000),
+        Drawn({"sink-wanda": 0.01}, items=8_000),
         ("no verdict from one calibration seed",),
         (r"\? (Yes|No)\b",),
         {"seeds": (0,), "sparsities": (0.5,)},

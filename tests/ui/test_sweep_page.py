@@ -72,7 +72,7 @@ def test_a_finished_sweep_shows_its_verdicts_plots_points_and_command(swept):
     assert swept.state == "done", swept.reason
     test = app(PAGE, sweep=swept.id)
     told = texts(test)
-    assert "not shown" in told and "hold two sources of noise" in told
+    assert "cannot tell at" in told and "hold two sources of noise" in told
     assert "Two calibration seeds of wanda\\-noised" in told or "Two calibration seeds of wanda-noised" in told
     for title in (
         "Sink-aware minus control, minus published baseline",

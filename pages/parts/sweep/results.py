@@ -109,9 +109,8 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
     chart(
         "Sink-aware minus control, minus published baseline",
         f"Above, the accuracies, means over calibration seeds whose span is the band; beneath, their differences in "
-        f"points with 95 % intervals. A full mark: a difference "
-        f"is shown. A hollow one: not shown, which is not to say that there is none. Adjusted by Holm over {family} "
-        f"difference{'s' if family > 1 else ''}. "
+        f"points with 95 % intervals. Filled: significant after Holm correction over the {family} "
+        f"comparison{'s' if family > 1 else ''} of this sweep; hollow: not significant, which is not to say equal. "
         f"{sweep_scores.noise([comparison.difference for comparison in compared])}",
         _DELTA,
         _deltas(curves, deltas, first.dense.value, first.chance),
@@ -121,7 +120,7 @@ def _differences(compared: Sequence[Comparison], family: int, settings: Sequence
             "differences",
             [f"{_pair(comparison)} at {comparison.setting.pruning.sparsity:.0%}" for comparison in compared],
             _in_points([comparison.difference for comparison in compared]),
-            [comparison.difference.shown for comparison in compared],
+            [comparison.shown for comparison in compared],
         ),
     )
     if len(sides) > 6:
@@ -167,7 +166,7 @@ def _delta(name: str, group: Sequence[Comparison]) -> figures.Delta:
         np.array([comparison.value for comparison in told]),
         np.array([comparison.low for comparison in told]),
         np.array([comparison.high for comparison in told]),
-        np.array([comparison.shown for comparison in told]),
+        np.array([comparison.shown for comparison in group]),
         [
             f"{name}: {100 * row['difference']:+.2f} points [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], "
             f"{row['verdict']}, {row['seeds']} seeds, {row['clusters']} clusters"
