@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import Terminal, a_path, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import own_prompts, sampling_of
 from analysis.command_line.written_study import PAGE, in_words, refusal, write
 from analysis.specs import OWN_PROMPTS, SAMPLINGS, AblateSetSpec, ModelSpec, SinkParams
@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompt-count", type=int, default=_PROMPTS, metavar="N", help=f"how many of them. Default: {_PROMPTS}"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    parser.add_argument("--out", type=a_path, required=True, metavar="FOLDER", help="the folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     seen = {"prompts", "sinks"}

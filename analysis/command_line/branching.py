@@ -1,12 +1,11 @@
 """A branch on the command line: `record --branch FILE` writes a recorded text on from another token."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.command_line.flags import NOT_FLAGS, field_of, given
+from analysis.command_line.flags import NOT_FLAGS, a_path, field_of, given
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.prompts import single_token
@@ -23,7 +22,7 @@ def add_branch_flags(record: argparse.ArgumentParser, text: Any) -> None:
     """The flags of a branch. text: the group of flags of which one says what is written."""
     text.add_argument(
         "--branch",
-        type=Path,
+        type=a_path,
         metavar="FILE",
         help="a recording to leave: its steps are repeated with its own model, prompt, settings and seed, one of them "
         "writes another token, and the text is written on from there",

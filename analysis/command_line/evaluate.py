@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given, listed_words
+from analysis.command_line.flags import Terminal, a_path, add_flags, field_of, folder_beside, given, listed_words
 from analysis.evaluation import items_file, planning
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.differences import p_words, points
@@ -35,7 +35,7 @@ def add(verb: argparse.ArgumentParser) -> None:
             metavar="A,B",
             help=f"{field_of(EvaluateSpec, name).description} With commas between.",
         )
-    verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .json file to write")
+    verb.add_argument("--out", type=a_path, required=True, metavar="FILE", help="the .json file to write")
     verb.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     verb.add_argument("--json", action="store_true", help="print the summary as JSON")
     add_flags(verb, ModelSpec, "")

@@ -17,7 +17,7 @@ from analysis.errors import UserError, shorten
 from analysis.job_context import SilentContext
 from analysis.machine import heap, threads
 from analysis.specs import Spec, choices, help_text
-from analysis.specs.base import beyond_choices, in_bytes
+from analysis.specs.base import at_home, beyond_choices, in_bytes
 
 NOT_FLAGS = {"model", "sampling", "sampler", "prompt", "source", "branch"}
 
@@ -69,6 +69,19 @@ def listed_words(text: str) -> tuple[str, ...]:
     if not words:
         raise argparse.ArgumentTypeError(f"'{text}' names nothing. Give names with commas between, or leave it out")
     return words
+
+
+def path_text(text: str) -> str:
+    """The value of a flag that may name a file or folder. Raises argparse's error for a `~user` whom nobody knows."""
+    try:
+        return at_home(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def a_path(text: str) -> Path:
+    """The value of a flag that names a file or folder. Raises as `path_text` does."""
+    return Path(path_text(text))
 
 
 def given(spec: type[Spec], options: argparse.Namespace) -> dict[str, Any]:
@@ -123,10 +136,11 @@ def add_set_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of verbs that write a folder about many prompts."""
     parser.add_argument(
         "--prompts",
+        type=path_text,
         default="bundled",
         metavar="FILE|bundled|TASK",
         help="a text file with one prompt a line, 'bundled', or a benchmark, whose items' contexts are taken",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    parser.add_argument("--out", type=a_path, required=True, metavar="FOLDER", help="the folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")

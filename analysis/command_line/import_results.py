@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis import outputs
 from analysis.command_line.evaluate import print_summary, refusal
-from analysis.command_line.flags import Terminal, field_of, folder_beside, listed_words
+from analysis.command_line.flags import Terminal, a_path, field_of, folder_beside, listed_words
 from analysis.evaluation import items_file
 from analysis.evaluation.results import read
 from analysis.evaluation.tables import disagreements
@@ -30,7 +30,7 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--beside", nargs="+", default=[], metavar="FILE", help=field_of(ImportSpec, "beside").description
     )
-    verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .json file to write")
+    verb.add_argument("--out", type=a_path, required=True, metavar="FILE", help="the .json file to write")
     verb.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     verb.add_argument("--json", action="store_true", help="print the summary as JSON")
 

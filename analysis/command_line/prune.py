@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis import outputs
 from analysis.calibration.own_noise import with_own_noise
-from analysis.command_line.flags import Terminal, add_flags, field_of, given
+from analysis.command_line.flags import Terminal, add_flags, field_of, given, path_text
 from analysis.pruned import report_file
 from analysis.specs import METHODS, CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
 
@@ -22,7 +22,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help=field_of(CalibrationParams, "data").description,
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help=field_of(PruneSpec, "out").description)
+    parser.add_argument(
+        "--out", type=path_text, required=True, metavar="DIR", help=field_of(PruneSpec, "out").description
+    )
     parser.add_argument("--magnitude-over", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # of earlier versions
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     seen = {"calibration", "discount", "steps", "data", "out"}

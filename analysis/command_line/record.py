@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis import outputs
 from analysis.command_line.branching import add_branch_flags, branch_spec, refuse_branch_flags
-from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import Terminal, a_path, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import read_prompts, sampling_of
 from analysis.recording.trajectory_file import refusal
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec
@@ -19,10 +19,10 @@ def add(record: argparse.ArgumentParser) -> None:
     text = record.add_mutually_exclusive_group(required=True)
     text.add_argument("--prompt", metavar="TEXT", help=field_of(RecordSpec, "prompt").description)
     text.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line; OUT gets a number for each"
+        "--prompts", type=a_path, metavar="FILE", help="a text file with one prompt a line; OUT gets a number for each"
     )
     add_branch_flags(record, text)
-    record.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
+    record.add_argument("--out", type=a_path, required=True, metavar="FILE", help="the .safetensors file to write")
     record.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     record.add_argument("--json", action="store_true", help="print the summary as JSON")
     add_flags(record, ModelSpec, "")

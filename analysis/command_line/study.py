@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import outputs
-from analysis.command_line.flags import add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given
 from analysis.command_line.sweep import followed, foreseen, say
 from analysis.errors import UserError
 from analysis.machine import threads
@@ -36,7 +36,7 @@ def add(verb: argparse.ArgumentParser) -> None:
         "--prompt", default=argparse.SUPPRESS, metavar="TEXT", help=field_of(StudySpec, "prompt").description
     )
     verb.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="the folder to write the report, figures and tables to"
+        "--out", type=a_path, metavar="FOLDER", help="the folder to write the report, figures and tables to"
     )
     verb.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
     verb.add_argument("--estimate", action="store_true", help="say what it will take, and do no more")

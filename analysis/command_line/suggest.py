@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import Terminal, a_path, add_flags, field_of, folder_beside, given
 from analysis.evaluation.differences import points
 from analysis.specs import (
     OBJECTIVES,
@@ -48,7 +48,10 @@ def add(verb: argparse.ArgumentParser) -> None:
             help=help_text,
         )
     verb.add_argument(
-        _JOURNAL, type=Path, metavar="FILE", help="write the trials as an Optuna journal, which optuna-dashboard opens"
+        _JOURNAL,
+        type=a_path,
+        metavar="FILE",
+        help="write the trials as an Optuna journal, which optuna-dashboard opens",
     )
     verb.add_argument("--overwrite", action="store_true", help="replace a journal that exists")
     verb.add_argument("--json", action="store_true", help="print the summary as JSON")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.calibration.own_noise import swept_with_own_noise
-from analysis.command_line.flags import add_flags, field_of, folder_beside, given, listed_words
+from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given, listed_words
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import SWEEP_FLAGS
@@ -80,7 +80,9 @@ def add(verb: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help=field_of(CalibrationParams, "data").description,
     )
-    verb.add_argument("--out", type=Path, metavar="DIR", help="the folder to write tables, masks, reports and items to")
+    verb.add_argument(
+        "--out", type=a_path, metavar="DIR", help="the folder to write tables, masks, reports and items to"
+    )
     verb.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
     verb.add_argument(
         "--estimate", action="store_true", help="measure what the sweep will take, print it, and do no more"

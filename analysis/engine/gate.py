@@ -25,6 +25,7 @@ class Gate:
         self._book = book
         self._who = who or (lambda: OWNER)
         self._places = Places.of((store.kept, store.models))
+        self._folders = (store.root.resolve(), store.shared.resolve())
         self._limits = environment.value("SINKSCOPE_VISITOR_LIMITS") or environment.VisitorLimits()
 
     @property
@@ -49,9 +50,10 @@ class Gate:
 
     def check_job(self, kind: str, spec: Spec, visitor: Visitor | None = None) -> None:
         """Raises UserError where a visitor may not ask for such a job, or may not name what it names. Nothing that it
-        names is looked at."""
+        names is looked at. Nobody may have anything written into the store by its path."""
         visitor = visitor or self.visitor
         permissions.demand(visitor, "record" if kind == "record" else "run")
+        permissions.check_outputs(spec, self._folders)
         if visitor.role == "run":
             from analysis.calibration.text import SOURCES
 

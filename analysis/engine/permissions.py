@@ -152,7 +152,7 @@ class Places:
         return cls(
             hub=frozenset(offered if named is None else named),
             read=(*inside, *outputs, *folders("SINKSCOPE_MODEL_DIRS")),
-            write=(*inside, *outputs),
+            write=outputs,
             tasks=folders("SINKSCOPE_TASK_DIRS"),
         )
 
@@ -179,6 +179,16 @@ def check_folder(folder: str, places: Places) -> None:
         raise UserError(
             f"This server does not read '{shorten(folder)}'. Whoever runs it adds folders to SINKSCOPE_MODEL_DIRS."
         )
+
+
+def check_outputs(spec: Spec, store: Collection[Path]) -> None:
+    """Raises UserError for a job that would write into the store, where it could replace what others' jobs left."""
+    for name, value in named_fields(spec):
+        if name == "out" and value and _inside(value, store):
+            raise UserError(
+                f"'{shorten(value)}' lies inside SinkScope's store, which nobody writes into by name. Leave the folder "
+                "empty, and the store keeps the pruned model; or choose one elsewhere."
+            )
 
 
 def check_named(spec: Spec, places: Places, texts: Collection[str]) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -79,6 +80,23 @@ def require_folder(text: str | None) -> str | None:
     if text is not None and not text.strip():
         raise ValueError("The folder with your tasks has no name. Name one, such as ./my-tasks, or leave it out.")
     return text
+
+
+def at_home(text: str) -> str:
+    """A path whose first part is `~` or `~user`, with the folder that it stands for; others as they are.
+
+    Raises ValueError for a user whom this machine does not know.
+    """
+    try:
+        return str(Path(text).expanduser()) if text.startswith("~") else text
+    except RuntimeError as error:
+        raise ValueError(f"'{text}' begins with a user unknown on this machine. Give the whole path.") from error
+
+
+PathText = Annotated[str, AfterValidator(at_home)]
+"""A file or folder in a field."""
+PathTexts = Annotated[tuple[str, ...], AfterValidator(lambda texts: tuple(map(at_home, texts)))]
+"""Several of them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import field_validator, model_validator
 
 from analysis.registry import Registry
-from analysis.specs.base import LLADA_SOURCE, OneOf, Spec, parameter, require_folder
+from analysis.specs.base import LLADA_SOURCE, OneOf, PathText, PathTexts, Spec, parameter, require_folder
 from analysis.specs.models import JobSpec, ModelSpec
 
 
@@ -139,7 +139,7 @@ class EvaluateSpec(JobSpec):
         "Chat template",
         "Wrap every item as a user's turn. auto decides by the first model, for all that are compared with it.",
     )
-    include_path: str | None = parameter(
+    include_path: PathText | None = parameter(
         None,
         "Folder with your tasks",
         "A folder of lm-eval YAML tasks. Functions that its files name are run, so use only what you trust.",
@@ -176,7 +176,7 @@ class EvaluateSpec(JobSpec):
 class ImportSpec(Spec):
     """Compare what lm-eval wrote elsewhere with --log_samples, item by item."""
 
-    folders: tuple[str, ...] = parameter(
+    folders: PathTexts = parameter(
         ...,
         "Folders of lm-eval",
         "Each an --output_path of lm-eval. All models that are found in them are compared, on the items that all were "
@@ -187,7 +187,7 @@ class ImportSpec(Spec):
     names: tuple[str, ...] = parameter(
         (), "Names", "What to call the models, in the order of the folders. Empty takes lm-eval's names.", max_length=17
     )
-    beside: tuple[str, ...] = parameter(
+    beside: PathTexts = parameter(
         (), "Beside", "Items files (.items.jsonl) of evaluations made here, whose models come first.", max_length=17
     )
     filters: tuple[str, ...] = parameter(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, Spec, either, parameter
+from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, PathText, Spec, either, parameter
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, PUBLISHED, QUOTA_SCOPES
 
@@ -19,7 +19,7 @@ REAP_SOURCE = "REAP, arXiv 2510.13999"
 class CalibrationParams(Spec):
     """The text a method looks at, and how it is noised."""
 
-    data: str = parameter(
+    data: PathText = parameter(
         "bundled",
         "Calibration text",
         "bundled: text of the bundled grammar. wikitext2, c4: fetched from the hub. Or a .txt file, or a .jsonl file "
@@ -250,7 +250,7 @@ class PruneSpec(JobSpec):
         "auto: the model runs in memory if it fits its device, else block by block from its files. always: block by "
         "block, which needs the memory of one block.",
     )
-    out: str = Field(default="", title="Folder", description="Where the pruned checkpoint is written.")
+    out: PathText = Field(default="", title="Folder", description="Where the pruned checkpoint is written.")
     overwrite: bool = parameter(False, "Overwrite", "Replace the folder if it exists.")
 
     @model_validator(mode="before")
@@ -438,4 +438,4 @@ class FootprintParams(Spec):
 class FootprintSpec(FootprintParams, JobSpec):
     """What pruning saved: the pruned folder beside the dense model, in weights, bytes and time."""
 
-    pruned: str = parameter(..., "Pruned folder", "The checkpoint to compare with the model.", min_length=1)
+    pruned: PathText = parameter(..., "Pruned folder", "The checkpoint to compare with the model.", min_length=1)

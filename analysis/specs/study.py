@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import field_validator, model_validator
 
 from analysis.registry import Registry
-from analysis.specs.base import OneOf, parameter
+from analysis.specs.base import OneOf, PathText, parameter
 from analysis.specs.evaluation import EvaluateSpec, PlanParams
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.pruning import CalibrationParams, PruneSpec
@@ -86,7 +86,7 @@ class StudySpec(JobSpec):
         min_length=1,
         max_length=64,
     )
-    data: str = parameter(
+    data: PathText = parameter(
         "bundled", "Calibration text", CalibrationParams.model_fields["data"].description or "", min_length=1
     )
     samples: int = parameter(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import field_validator, model_validator
 
 from analysis.registry import Registry
-from analysis.specs.base import OneOf, choices, parameter, require_folder
+from analysis.specs.base import OneOf, PathText, choices, parameter, require_folder
 from analysis.specs.fields import bounds, extra
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning import DiscountParams
@@ -146,7 +146,7 @@ class SuggestSpec(JobSpec):
         ge=1,
         le=4096,
     )
-    include_path: str | None = parameter(
+    include_path: PathText | None = parameter(
         None,
         "Folder with your tasks",
         "A folder of lm-eval YAML tasks. Functions that its files name are run, so use only what you trust.",

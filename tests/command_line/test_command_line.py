@@ -1,5 +1,6 @@
 """The command line: the same jobs as the pages, one clear line and exit code 2 for bad input."""
 
+import argparse
 import errno
 import json
 import os
@@ -7,14 +8,17 @@ import shutil
 import subprocess
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from analysis.__main__ import main
+from analysis.__main__ import VERBS, main
+from analysis.command_line.flags import a_path, path_text
 from analysis.recording.trajectory_file import open_trajectory, save
+from analysis.specs import CalibrationParams, EvaluateSpec, FootprintSpec, ImportSpec, PruneSpec
 from tests.helpers import save_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -152,9 +156,9 @@ def test_what_is_empty_too_long_or_no_text_is_one_line(tmp_path, capsys):
     assert "no name" in bad([*RECORD, "--prompt", "a", "--out", ""], capsys)
     assert "Calibration text is empty" in bad(["prune", "--calibration", "", "--out", str(tmp_path / "p")], capsys)
     home = ["prune", "--method", "wanda", "--calibration", "~nobody-of-this-name/x.txt", "--out", str(tmp_path / "p")]
-    assert "cannot be read" in bad(home, capsys)
+    assert "begins with a user unknown on this machine" in bad(home, capsys)
     tasks = ["evaluate", "--tasks", "x", "--include-path", "~nobody-of-this-name/x", "--out", str(tmp_path / "e.json")]
-    assert "cannot be the folder of tasks" in bad(tasks, capsys)
+    assert "begins with a user unknown on this machine" in bad(tasks, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -236,6 +240,37 @@ def test_errors_of_the_system_are_one_line(capsys, monkeypatch):
     assert bad(["models"], capsys) == (
         "error: '/disk/x': No space left on device. Free some space, or choose another disk."
     )
+
+
+def test_a_home_is_written_out_in_every_flag_and_field(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["prune", "--method", "magnitude", "--device", "cpu", "--out=~/pruned"]) == 0
+    assert (tmp_path / "pruned" / "config.json").is_file() and not (tmp_path / "~").exists()
+    home = f"{tmp_path}/x"
+    specs = [
+        PruneSpec(out="~/x").out,
+        CalibrationParams(data="~/x").data,
+        EvaluateSpec(include_path="~/x").include_path,
+    ]
+    read = ImportSpec(folders=("~/x",), beside=("~/x",))
+    specs += [FootprintSpec(pruned="~/x").pruned, *read.folders, *read.beside]
+    assert set(specs) == {home}
+    assert EvaluateSpec(include_path=None).include_path is None and PruneSpec(out="").out == ""
+    capsys.readouterr()
+    assert main(["import", "~nobody-of-this-name/x", "--out", "y.json"]) == 2
+    assert capsys.readouterr().err == (
+        "error: '~nobody-of-this-name/x' begins with a user unknown on this machine. Give the whole path.\n"
+    )
+
+
+def test_every_flag_that_names_a_file_knows_what_a_home_is():
+    for name, verb in VERBS.items():
+        parser = argparse.ArgumentParser()
+        import_module(verb.module).add(parser)
+        for action in parser._actions:
+            assert action.type is not Path, f"{name} {action.option_strings} takes ~ for a folder's name"
+            assert "--out" not in action.option_strings or action.type in (a_path, path_text)
 
 
 def test_a_reader_that_goes_and_a_terminal_of_few_letters_are_no_errors():

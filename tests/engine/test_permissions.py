@@ -297,6 +297,21 @@ def test_nothing_that_may_not_be_named_is_looked_at(server, tmp_path, monkeypatc
         server.as_(ADA).foresee(SweepSpec(model=ModelSpec(source=str(tmp_path))))
 
 
+@pytest.mark.parametrize("who", [OWNER, ADA])
+@pytest.mark.parametrize("place", ["kept/one/pruned-wanda", "models/one", "", "elsewhere/../kept/one", "link/one"])
+def test_nobody_has_a_model_written_into_the_store_by_its_path(server, tmp_path, monkeypatch, who, place):
+    store = server.engine.store
+    server.who = who
+    (store.kept / "one" / "pruned-wanda").mkdir(parents=True)
+    (store.root / "link").symlink_to(store.kept)
+    spec = PruneSpec(out=str(store.root / place), overwrite=True)
+    for asked in (spec, SweepSpec(pruning=spec)):
+        with pytest.raises(UserError, match="lies inside SinkScope's store"):
+            server.engine.gate.check_job("prune", asked)
+    with pytest.raises(UserError, match="lies inside SinkScope's store"):
+        server.engine.submit("prune", spec)
+
+
 def test_the_bounds_count_what_a_visitor_has_asked_for(server, monkeypatch):
     server.engine.gate._limits = VisitorLimits(jobs=2, disk=150)
     first = server.as_(ADA).submit("record", asked("one"))
