@@ -6,6 +6,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.jobs import RecordPartial
 from analysis.readings import reading
+from analysis.sinks.token_names import position_name
 from analysis.specs import DiffusionGemmaSampling, RecordSpec, SinkParams
 from pages.parts import permission, tokens
 from pages.parts.charts import exhibit_text, export_button, heading, start_exhibits
@@ -127,10 +128,11 @@ def _show(recording: Recording, params: SinkParams) -> None:
     export_button("SinkScope: denoise", settings, recording.info.prompt)
 
 
-def _written(recording: Recording) -> tuple[np.ndarray, list[str], int]:
-    """What the model wrote, up to where it ended it: probabilities (T, N), tokens (N,), where they begin."""
+def _written(recording: Recording) -> tuple[np.ndarray, list[str]]:
+    """What the model wrote, up to where it ended it: probabilities (T, N) and the names of the tokens (N,)."""
     trajectory, span = recording.trajectory, recording.trajectory.written
-    return trajectory.confidence[:, span], trajectory.labels()[span], span.start
+    names = [position_name(at, label) for at, label in enumerate(trajectory.labels())]
+    return trajectory.confidence[:, span], names[span]
 
 
 def _facts(recording: Recording) -> None:

@@ -183,10 +183,9 @@ def _grid(
         st.session_state["layer"], st.session_state["head"] = int(point.y), int(point.x)
 
     where = f"in step {step}" if step is not None else "over all steps"
-    labels = trajectory.labels(step)
+    names = trajectory.names.over_steps() if step is None else trajectory.names.at(step)
     strongest_tokens = [
-        [f"‘{labels[position]}’ at {position}" for position in row]
-        for row in measures.strongest_position(recording, step).tolist()
+        [names[position] for position in row] for row in measures.strongest_position(recording, step).tolist()
     ]
     with plot:
         chart(
@@ -258,7 +257,7 @@ def _head(
     trajectory = recording.trajectory
     mass = trajectory.mass[:, layer, head]
     flags = measures.sinks_of_head(recording, params, layer, head, split)
-    names = [trajectory.labels(index) for index in range(trajectory.steps)] if mass.size <= MAX_NAMED_CELLS else None
+    names = [trajectory.names.at(index) for index in range(trajectory.steps)] if mass.size <= MAX_NAMED_CELLS else None
     frame = pd.DataFrame(mass, columns=[str(position) for position in range(mass.shape[1])])
     frame.insert(0, "step", np.arange(len(mass)))
     chart(
@@ -275,24 +274,24 @@ def _head(
         frame,
         hint="Click a cell for its step and its token.",
         on_click=clicked,
-        finding=reading("attention of a head", mass, flags, trajectory.labels()),
+        finding=reading("attention of a head", mass, flags, trajectory.names.over_steps()),
     )
 
 
 def _token_box(recording: Recording) -> int | None:
     """The token looked at, or none; and whether heads have colours of their own."""
-    labels = recording.trajectory.labels()
+    names = recording.trajectory.names.short()
     named = st.query_params.get("position", "")
     if "position" not in st.session_state and named.isdecimal():
         st.session_state["position"] = int(named)
-    within("position", len(labels) - 1)
+    within("position", len(names) - 1)
     position = st.selectbox(
         "Token",
-        range(len(labels)),
+        range(len(names)),
         index=None,
         key="position",
         persist_state="session",
-        format_func=lambda at: as_written(f"{at} ‘{labels[at].strip()}’"),
+        format_func=lambda at: as_written(names[at]),
         placeholder="none: click one in the map",
         help="Its attention over the steps, and the heads that feed it.",
     )

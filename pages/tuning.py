@@ -10,6 +10,7 @@ from analysis.engine import JobRecord
 from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
 from analysis.readings import reading
+from analysis.sinks.token_names import position_name
 from analysis.specs import CalibrateSpec, TuneParams
 from analysis.tuning import bin_error
 from analysis.tuning import effects as tuning
@@ -369,7 +370,10 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
         reading(
             "discounted tokens",
             np.array(omega[:length]),
-            ["[MASK]" if hidden else label for hidden, label in zip(masked[:length], labels[:length], strict=True)],
+            [
+                position_name(at, label, "masked" if hidden else "")
+                for at, (hidden, label) in enumerate(zip(masked[:length], labels[:length], strict=True))
+            ],
         ),
     )
     copies = {"noised": slice(0, length)} | ({"clean": slice(length, None)} if info.beside_clean else {})

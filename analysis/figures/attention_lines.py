@@ -16,10 +16,11 @@ _LONGEST = 14  # characters of a token
 
 
 def attention_lines(
-    shares: np.ndarray, titles: Sequence[str], labels: Sequence[str], at: int, floor: float
+    shares: np.ndarray, titles: Sequence[str], labels: Sequence[str], names: Sequence[str], at: int, floor: float
 ) -> go.Figure:
     """From one token to those that it attends to: shares (N, S), a row for each head, which sum to 1. labels: the text,
-    (S,). at: where the token stands. floor: what uniform attention pays, beneath which no line is drawn.
+    (S,). names (S,): of its positions in that step, for the hover. at: where the token stands. floor: what uniform
+    attention pays, beneath which no line is drawn.
 
     The width of a line is its share; of a head the strongest `MOST_LINES` are drawn. What a head pays to the token
     itself is a ring around it.
@@ -45,9 +46,8 @@ def attention_lines(
                     "line": {"color": color, "width": 2},
                 },
                 name=as_text(title),
-                customdata=[[f"{row[target]:.1%}", as_text(words[target]), int(target)] for target in targets],
-                hovertemplate=f"{as_text(title)}<br>pays %{{customdata[0]}} to ‘%{{customdata[1]}}’ at "
-                "%{customdata[2]}<extra></extra>",
+                customdata=[[f"{row[target]:.1%}", as_text(names[target])] for target in targets],
+                hovertemplate=f"{as_text(title)}<br>pays %{{customdata[0]}} to %{{customdata[1]}}<extra></extra>",
             )
         )
     figure.add_trace(
@@ -57,8 +57,8 @@ def attention_lines(
             mode="text",
             text=[f"<b>{as_text(word)}</b>" if place == at else as_text(word) for place, word in enumerate(words)],
             textfont={"size": 12},
-            customdata=list(range(len(words))),
-            hovertemplate="position %{customdata}<extra></extra>",
+            customdata=[as_text(name) for name in names],
+            hovertemplate="%{customdata}<extra></extra>",
             showlegend=False,
         )
     )

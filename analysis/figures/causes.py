@@ -160,10 +160,11 @@ def interval_curve(
 
 
 def channel_map(
-    ratio: np.ndarray, channel: np.ndarray, carried: np.ndarray, tokens: Sequence[Sequence[str]]
+    ratio: np.ndarray, channel: np.ndarray, carried: np.ndarray, names: Sequence[Sequence[str]]
 ) -> go.Figure:
     """The largest residual channel of each layer and step, (T, L): its magnitude in units of the median, coloured on a
-    logarithmic scale. carried (T, L) bool: whether its token is a sink. tokens[t][l]: that token, for the hover.
+    logarithmic scale. carried (T, L) bool: whether its token is a sink. names[t][l]: of its position in the step, for
+    the hover.
     """
     shown = np.log10(np.maximum(ratio, 1e-3)).T.astype(np.float32)
     ticks = log_ticks(float(np.nanmin(shown)), float(np.nanmax(shown)))
@@ -174,8 +175,8 @@ def channel_map(
             colorbar=color_bar("times the median")
             | {"tickvals": np.log10(ticks), "ticktext": [f"{tick:.3g}" for tick in ticks]},
             customdata=np.stack([ratio.T.round(2).astype(str), channel.T.astype(str)], axis=-1),
-            text=[[as_text(row[layer]) for row in tokens] for layer in range(ratio.shape[1])],
-            hovertemplate="step %{x}, layer %{y}<br>channel %{customdata[1]} on ‘%{text}’<br>"
+            text=[[as_text(row[layer]) for row in names] for layer in range(ratio.shape[1])],
+            hovertemplate="step %{x}, layer %{y}<br>channel %{customdata[1]} on %{text}<br>"
             "%{customdata[0]} times the median<extra></extra>",
         )
     )

@@ -1,7 +1,7 @@
 """Figures of how sinks move: curves over steps, spatial against temporal variance, where and for how long."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -203,33 +203,27 @@ def _log_axis(values: Sequence[np.ndarray]) -> dict:
 
 
 def raster(
-    sinks: np.ndarray,
-    kinds: np.ndarray,
-    names: Sequence[str],
-    labels: list[str],
-    token: Callable[[int, int], str] | None = None,
+    sinks: np.ndarray, kinds: np.ndarray, names: Sequence[str], labels: list[str], at_step: Sequence[Sequence[str]]
 ) -> go.Figure:
-    """Which positions are sinks in which step, (T, S), coloured by what the token was. token: (step, position) -> text,
-    for the hover.
+    """Which positions are sinks in which step, (T, S), coloured by what the token was. labels (S,): the finished text,
+    for the axis. at_step (T, S): the names of the positions in each step, for the hover.
     """
     figure = go.Figure()
     marks = go.Scatter if np.count_nonzero(sinks) <= FEW_MARKS else go.Scattergl
     for kind, name in enumerate(names):
-        at_step, at_position = np.nonzero(sinks & (kinds == kind))
-        if len(at_step):
+        steps, positions = np.nonzero(sinks & (kinds == kind))
+        if len(steps):
             figure.add_trace(
                 marks(
-                    x=at_position,
-                    y=at_step,
+                    x=positions,
+                    y=steps,
                     mode="markers",
                     name=name,
-                    text=None
-                    if token is None
-                    else [as_text(token(*at)) for at in zip(at_step.tolist(), at_position.tolist(), strict=True)],
+                    text=[
+                        as_text(at_step[step][at]) for step, at in zip(steps.tolist(), positions.tolist(), strict=True)
+                    ],
                     marker={"symbol": "square", "size": 7, "color": KIND_COLORS[kind % len(KIND_COLORS)]},
-                    hovertemplate="step %{y}, position %{x}"
-                    + ("<br>token in this step ‘%{text}’" if token is not None else "")
-                    + f"<extra>{name}</extra>",
+                    hovertemplate=f"step %{{y}}, %{{text}}<extra>{name}</extra>",
                 )
             )
     layout(figure, "position (finished text)", "denoising step", height=max(300, min(620, 150 + 8 * len(sinks))))
@@ -241,16 +235,25 @@ def raster(
 
 
 def position_bars(
-    values: np.ndarray, labels: list[str], y_title: str, sinks: bool = False, reference: np.ndarray | None = None
+    values: np.ndarray,
+    labels: list[str],
+    names: Sequence[str],
+    y_title: str,
+    sinks: bool = False,
+    reference: np.ndarray | None = None,
 ) -> go.Figure:
-    """One bar a position, (S,). reference (S,): the same for random weights, as marks."""
+    """One bar a position, (S,). labels: the finished text, for the axis. names: of the positions over all steps, for
+    the hover. reference (S,): the same for random weights, as marks.
+    """
     figure = go.Figure(
         go.Bar(
             x=np.arange(len(values)),
             y=np.asarray(values, np.float32),
             name="this recording",
             marker={"color": SINK if sinks else TOKEN, "line": {"width": 0}},
-            hovertemplate="position %{x}<br>%{y:.3g}<extra></extra>",
+            text=[as_text(name) for name in names],
+            textposition="none",
+            hovertemplate="%{text}<br>%{y:.3g}<extra></extra>",
         )
     )
     if reference is not None:

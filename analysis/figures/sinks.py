@@ -32,11 +32,12 @@ def head_grid(
     name: str,
     selected: tuple[int, int] | None = None,
     percent: bool = True,
-    tokens: Sequence[Sequence[str]] | None = None,
+    names: Sequence[Sequence[str]] | None = None,
     centre: float | None = None,
 ) -> go.Figure:
     """A layer × head heatmap of one number a head, (L, H): x is the head, y the layer. selected: the cell to outline.
-    tokens (L, H): what each head attends to most, for the hover. centre: where the colours diverge from.
+    names (L, H): the position each head attends to most, by name, for the hover. centre: where the colours diverge
+    from.
     """
     values = np.asarray(values, np.float32)
     layers, heads = values.shape
@@ -44,8 +45,8 @@ def head_grid(
     large = np.isfinite(values).any() and np.nanmax(np.abs(values)) >= 1  # then what is far smaller reads as 0.0
     number = "%{z:.0%}" if percent else "%{z:.1f}" if large else "%{z:.2g}"
     shown = [[f"{value:.1%}" if percent else f"{value:.3g}" for value in row] for row in values.tolist()]
-    if tokens is not None:
-        named = [[f"<br>most attention: {as_text(token)}" for token in row] for row in tokens]
+    if names is not None:
+        named = [[f"<br>most attention: {as_text(each)}" for each in row] for row in names]
         shown = [list(map("".join, zip(*rows, strict=True))) for rows in zip(shown, named, strict=True)]
     figure = go.Figure(
         go.Heatmap(
@@ -103,23 +104,24 @@ def mass_over_steps(
     mass: np.ndarray,
     labels: list[str],
     sinks: np.ndarray,
-    tokens: list[list[str]] | None,
+    names: list[list[str]] | None,
     step: int | None = None,
     position: int | None = None,
     top: float | None = None,
 ) -> go.Figure:
     """One head's attention mass, position × step: mass (T, S), sinks (T, S) marked; x is the position, y the step.
 
-    labels: the finished text, for the axis. tokens: the token each cell had in its step, for the hover; None where
+    labels: the finished text, for the axis. names: of each cell's position in its step, for the hover; None where
     there are too many cells. step, position: the row and the column to outline. top: where the colours end, so that
     heads compare.
     """
     heatmap = _heatmap(mass, "mass (uniform = 1)", top)
-    named = tokens is not None and heatmap.z.shape == mass.shape
-    token = "<br>token in this step ‘%{text}’" if named else ""
+    named = names is not None and heatmap.z.shape == mass.shape
+    # Written as a number, the position has not the name that the axis gives it, of the finished text.
+    who = "%{text}" if named else "position %{x:d}"
     heatmap.update(
-        text=[[as_text(token) for token in row] for row in tokens or ()] if named else None,
-        hovertemplate="step %{y}, position %{x}<br>mass %{z:.2f}" + token + CLICK_HINT + "<extra></extra>",
+        text=[[as_text(name) for name in row] for row in names or ()] if named else None,
+        hovertemplate="step %{y}, " + who + "<br>mass %{z:.2f}" + CLICK_HINT + "<extra></extra>",
         hoverongaps=False,
     )
     figure = go.Figure(heatmap)
@@ -170,9 +172,15 @@ def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
 
 
 def mass_of_step(
-    mass: np.ndarray, labels: list[str], sinks: np.ndarray, threshold: float | None, top: float | None = None
+    mass: np.ndarray,
+    labels: list[str],
+    names: Sequence[str],
+    sinks: np.ndarray,
+    threshold: float | None,
+    top: float | None = None,
 ) -> go.Figure:
-    """Mean attention mass of each position in one step, (S,); sinks coloured. threshold: the height above which a
+    """Mean attention mass of each position in one step, (S,); sinks coloured. labels: the step's tokens, for the axis.
+    names: of the positions in that step, for the hover. threshold: the height above which a
     position is a sink, where the definition has one. top: fixed end of the axis, so that replayed steps compare.
     """
     figure = go.Figure()
@@ -184,7 +192,9 @@ def mass_of_step(
                 width=0.85,  # else as wide as the nearest two of a kind are apart
                 name=name,
                 marker={"color": color, "line": {"width": 0}},
-                hovertemplate="position %{x}<br>mass %{y:.2f}<extra>" + name + "</extra>",
+                text=[as_text(names[at]) for at in np.flatnonzero(flags).tolist()],
+                textposition="none",
+                hovertemplate="%{text}<br>mass %{y:.2f}<extra>" + name + "</extra>",
             )
         )
     if threshold is not None and np.isfinite(threshold):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.readings.words import counted, number, percent, token
+from analysis.readings.words import counted, number, percent, subject
 
 _STRONG = 2.0  # times what uniform attention would give, from which a position is spoken of
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
@@ -15,9 +15,10 @@ _DRAWS = 200  # of loads that are even but for chance
 _SEED = 0
 
 
-def attention_map(pattern: np.ndarray, labels: Sequence[str], uniform: np.ndarray) -> str:
-    """On which token the queries of one head rest: pattern (Q, S), rows sum to 1. uniform (S,): what each key would get
-    where every query spread its attention evenly over the keys it sees; sums to 1.
+def attention_map(pattern: np.ndarray, names: Sequence[str], uniform: np.ndarray) -> str:
+    """On which token the queries of one head rest: pattern (Q, S), rows sum to 1. names (S,): of the keys in that step.
+    uniform (S,): what each key would get where every query spread its attention evenly over the keys it sees; sums to
+    1.
     """
     if not pattern.size:
         return ""
@@ -28,20 +29,22 @@ def attention_map(pattern: np.ndarray, labels: Sequence[str], uniform: np.ndarra
         return ""
     first = int((np.nan_to_num(pattern).argmax(axis=1) == at).sum())
     return (
-        f"{token(labels[at], at)} takes {percent(float(received[at]))} of this head's attention, {times[at]:.2g} times "
+        f"{subject(names[at])} takes {percent(float(received[at]))} of this head's attention, {times[at]:.2g} times "
         f"what uniform attention gives it; {first} of {counted(len(pattern), 'token')} attend to it most."
     )
 
 
-def attention_from(pattern: np.ndarray, titles: Sequence[str], labels: Sequence[str], at: int, seen: int) -> str:
-    """To what one token pays most, over several heads: pattern (N, S), a row a head. seen: how many keys it sees."""
+def attention_from(pattern: np.ndarray, titles: Sequence[str], names: Sequence[str], at: int, seen: int) -> str:
+    """To what one token pays most, over several heads: pattern (N, S), a row a head. names (S,): of the keys in that
+    step. seen: how many keys it sees.
+    """
     if not len(pattern) or seen < 1:
         return ""
     shares = np.nan_to_num(pattern)
     head, to = (int(index) for index in np.unravel_index(int(shares.argmax()), shares.shape))
     if shares[head, to] < _STRONG / seen:
         return ""
-    who = "itself" if to == at else token(labels[to], to)
+    who = "itself" if to == at else names[to]
     same = int((shares.argmax(axis=1) == to).sum())
     beside = f" It is what {same} of these {len(pattern)} heads attend to most." if len(pattern) > 1 else ""
     return (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.readings.words import counted, largest, number, percent, times, token
+from analysis.readings.words import counted, largest, number, percent, subject, times
 
 _STRONG = 2.0  # times what uniform attention would give, from which a position is spoken of
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
@@ -56,8 +56,10 @@ def number_of_sinks(counts: np.ndarray, references: Mapping[str, np.ndarray]) ->
     return f"{said}, most in step {most}: {int(counts[most])}."
 
 
-def attention_of_step(mass: np.ndarray, sinks: np.ndarray, labels: Sequence[str]) -> str:
-    """Where the attention of a step goes: mass (S,), uniform = 1, and sinks (S,) bool."""
+def attention_of_step(mass: np.ndarray, sinks: np.ndarray, names: Sequence[str]) -> str:
+    """Where the attention of a step goes: mass (S,), uniform = 1, and sinks (S,) bool. names (S,): of the positions in
+    that step (`TokenNames.at`).
+    """
     if not sinks.any():
         return ""
     at = int(np.nanargmax(np.where(sinks, mass, np.nan)))
@@ -68,20 +70,22 @@ def attention_of_step(mass: np.ndarray, sinks: np.ndarray, labels: Sequence[str]
         return ""
     who = "It takes" if sinks.sum() == 1 else f"The {int(sinks.sum())} sinks take"
     return (
-        f"{token(labels[at], at)} receives {mass[at]:.2g} times what uniform attention gives. "
+        f"{subject(names[at])} receives {mass[at]:.2g} times what uniform attention gives. "
         f"{who} {percent(taken)} of all attention, {percent(uniform)} if it were uniform."
     )
 
 
-def attention_of_head(mass: np.ndarray, sinks: np.ndarray, labels: Sequence[str]) -> str:
-    """Which position one head rests on: mass (T, S), uniform = 1, and its sinks (T, S) bool."""
+def attention_of_head(mass: np.ndarray, sinks: np.ndarray, names: Sequence[str]) -> str:
+    """Which position one head rests on: mass (T, S), uniform = 1, and its sinks (T, S) bool. names (S,): of the
+    positions over all steps (`TokenNames.over_steps`).
+    """
     steps = np.isfinite(mass).sum(axis=0)
     mean = np.nansum(mass, axis=0) / np.where(steps > 0, steps, np.nan)
     at = int(np.nanargmax(mean))
     if not sinks[:, at].any() or mean[at] < _STRONG:
         return ""
     return (
-        f"This head rests on {token(labels[at], at)}: {mean[at]:.2g} times what uniform attention gives, on average. "
+        f"This head rests on {names[at]}: {mean[at]:.2g} times what uniform attention gives, on average. "
         f"It is a sink in {int(sinks[:, at].sum())} of {counted(int(steps[at]), 'step')}."
     )
 
@@ -154,8 +158,10 @@ def _ends(values: np.ndarray) -> tuple[float, float, float] | None:
     return float(np.nanmean(first)), float(np.nanmean(last)), spread
 
 
-def lifetimes(sinks: np.ndarray, labels: Sequence[str]) -> str:
-    """Which position is a sink longest, (T, S) bool. The null: as many sinks at random positions in each step."""
+def lifetimes(sinks: np.ndarray, names: Sequence[str]) -> str:
+    """Which position is a sink longest, (T, S) bool. names (S,): of the positions over all steps. The null: as many
+    sinks at random positions in each step.
+    """
     from scipy.stats import binom
 
     steps, positions = sinks.shape
@@ -167,7 +173,7 @@ def lifetimes(sinks: np.ndarray, labels: Sequence[str]) -> str:
     expected = steps * chance
     ever = int((alive > 0).sum())
     return (
-        f"{token(labels[at], at)} is a sink in {int(alive[at])} of {counted(steps, 'step')}, {expected:.2g} if sinks "
+        f"{subject(names[at])} is a sink in {int(alive[at])} of {counted(steps, 'step')}, {expected:.2g} if sinks "
         f"stood at random. {ever} of {positions} positions are ever one."
     )
 
@@ -189,8 +195,10 @@ def long_lived(sinks: np.ndarray) -> str:
     )
 
 
-def varying_positions(values: np.ndarray, labels: Sequence[str], null: np.ndarray | None = None) -> str:
-    """Whose share varies most over the steps, (S,). null (S,): of random weights."""
+def varying_positions(values: np.ndarray, names: Sequence[str], null: np.ndarray | None = None) -> str:
+    """Whose share varies most over the steps, (S,). names (S,): of the positions over all steps. null (S,): of random
+    weights.
+    """
     if not np.isfinite(values).any() or np.nanmax(values) <= 0:
         return ""
     at = int(np.nanargmax(values))
@@ -199,7 +207,7 @@ def varying_positions(values: np.ndarray, labels: Sequence[str], null: np.ndarra
     if values[at] <= floor or middle <= 0:
         return ""
     beside = f" and {times(float(values[at]), float(floor))} the most of random weights" if floor > 0 else ""
-    return f"{token(labels[at], at)} varies most, {times(float(values[at]), middle)} the median position{beside}."
+    return f"{subject(names[at])} varies most, {times(float(values[at]), middle)} the median position{beside}."
 
 
 def variances(temporal: np.ndarray, names: Sequence[str], null: np.ndarray | None = None) -> str:

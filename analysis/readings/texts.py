@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.readings.words import counted, percent, token
+from analysis.readings.words import counted, percent
 
 
-def written_text(confidence: np.ndarray, labels: Sequence[str], first: int) -> str:
+def written_text(confidence: np.ndarray, names: Sequence[str]) -> str:
     """How sure a model was of its text: confidence (T, N), the probability of each token when it was chosen, NaN where
-    none was. labels (N,): the finished tokens, of which the first stands at position `first`.
+    none was. names (N,): of the finished tokens.
 
     A token that was edited counts as it was chosen last.
     """
@@ -24,19 +24,19 @@ def written_text(confidence: np.ndarray, labels: Sequence[str], first: int) -> s
         return f"{said}."
     return (
         f"{said}: half of them had a probability of {percent(float(np.nanmedian(sure)))} or more when they were "
-        f"chosen, {token(labels[least], first + least)} the least, {percent(float(sure[least]))}."
+        f"chosen, {names[least]} the least, {percent(float(sure[least]))}."
     )
 
 
-def discounted_tokens(weights: np.ndarray, labels: Sequence[str]) -> str:
-    """How many tokens of a text count less than half: weights ω (N,)."""
+def discounted_tokens(weights: np.ndarray, names: Sequence[str]) -> str:
+    """How many tokens of a text count less than half: weights ω (N,). names (N,): of the tokens."""
     light = int((weights < 0.5).sum())
     if not light:
         return ""
     least = int(np.argmin(weights))
     verb = "counts" if light == 1 else "count"
     return (
-        f"{light} of {counted(len(weights), 'token')} {verb} less than half; least: {token(labels[least], least)}, "
+        f"{light} of {counted(len(weights), 'token')} {verb} less than half; least: {names[least]}, "
         f"ω = {weights[least]:.2g}."
     )
 

@@ -50,9 +50,9 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{value:+.{digits}g}".replace("-", "−")
 
 
-def token(label: str, position: int) -> str:
-    """A token by its text and place."""
-    return f"‘{label.strip() or '␣'}’ at {position}"
+def subject(name: str) -> str:
+    """The name of a position at the beginning of a sentence, before its verb."""
+    return f"{name[0].upper()}{name[1:]}," if name.startswith("position") else name
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

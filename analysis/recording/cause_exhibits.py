@@ -36,8 +36,10 @@ def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str
     """
     channel, position, value, median = _kept(trajectory)
     carried, ratio = massive.on_sinks(position, sinks)[..., 0], massive.ratios(value, median)
-    labels = [trajectory.labels(step) for step in range(trajectory.steps)]
-    words = [[labels[step][at] for at in position[step, :, 0]] for step in range(trajectory.steps)]
+    words, names = (
+        [list(map(called(step).__getitem__, position[step, :, 0])) for step in range(trajectory.steps)]
+        for called in (trajectory.labels, trajectory.names.at)
+    )
     step, layer = (axis.ravel() for axis in np.indices(ratio.shape))
     return Shown(
         "channels",
@@ -47,7 +49,7 @@ def channels_by_layer(trajectory: Trajectory, sinks: np.ndarray, definition: str
             "Behind each layer, $\\max_{s,c} |h_{s,c}| / \\operatorname{median}_{s,c} |h_{s,c}|$ of the residual "
             "stream. Massive: above 100 and 1,000 times the median (Sun et al., arXiv 2402.17762).\n\n" + definition
         ),
-        channel_map(ratio, channel[..., 0], carried, words),
+        channel_map(ratio, channel[..., 0], carried, names),
         pd.DataFrame(
             {
                 "step": step,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from analysis.recording import older_formats
 from analysis.sinks.attention_pattern import AttentionPattern, query_counts
+from analysis.sinks.token_names import TokenNames
 from analysis.sinks.token_states import TokenState
 from analysis.specs import Branch, ModelSpec, RecordSpec, Replay, Sampling
 from analysis.specs.attention_kinds import AttentionKind
@@ -196,6 +197,12 @@ class Trajectory:
         """Text of the token at each position: of the input of a step, or of the finished text."""
         row = self.final if step is None else self.tokens[step]
         return ["" if token == PADDING else self.info.tokens[token] for token in row.tolist()]
+
+    @cached_property
+    def names(self) -> TokenNames:
+        """What its positions are called: in a step, or over all of them."""
+        model = self.info.model
+        return TokenNames(self.info.tokens, self.tokens, self.state, self.final, model.mask_token, model.noise)
 
     def input_tokens(self, step: int) -> tuple[int, ...]:
         """Token ids that went into a step's forward, without padding."""

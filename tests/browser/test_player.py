@@ -1,5 +1,6 @@
 """The player in a real browser: it plays, steps, rests, shows any text as text and moves no line."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +39,8 @@ def test_it_plays_to_the_end_by_keyboard_and_no_line_moves(page, tmp_path):
     player.press("Home")
     expect(status).to_contain_text("Step 0 of 12")
     expect(page.locator(".text .slot.undecided")).to_have_count(2 * 7)
+    page.locator(".text .slot.undecided").first.hover()
+    expect(page.get_by_text(re.compile(r"^position \d+, still masked \(later ‘"))).to_be_visible()
     player.press("ArrowRight")
     expect(status).to_contain_text("Step 1 of 12")
     page.evaluate(WATCH)

@@ -5,14 +5,15 @@ import numpy as np
 from analysis.figures import attention_lines as lines
 
 LABELS = ["the", "cat", "<b>sat</b>", "\n", ".", "a very long token of text"]
+NAMES = [f"‘{at}’ at {at}" for at in range(len(LABELS))]
 TITLES = ["layer 0, head 1", "layer 2, head 3"]
 
 
 def test_lines_lead_to_what_is_paid_more_than_uniform_attention_would():
     shares = np.array([[0.05, 0.5, 0.3, 0.05, 0.05, 0.05], [1 / 6] * 6])
-    figure = lines.attention_lines(shares, TITLES, LABELS, 2, 1 / 6)
+    figure = lines.attention_lines(shares, TITLES, LABELS, NAMES, 2, 1 / 6)
     marks = {trace.name: trace for trace in figure.data if trace.mode == "markers"}
-    assert [row[2] for row in marks[TITLES[0]].customdata] == [1, 2]
+    assert [row[1] for row in marks[TITLES[0]].customdata] == NAMES[1:3]
     assert [row[0] for row in marks[TITLES[0]].customdata] == ["50.0%", "30.0%"]
     assert list(marks[TITLES[0]].marker.symbol) == ["circle", "circle-open"], "what it pays itself is a ring"
     assert len(marks[TITLES[1]].x) == 0, "of an even head there is nothing to draw"
@@ -23,7 +24,7 @@ def test_lines_lead_to_what_is_paid_more_than_uniform_attention_would():
 
 
 def test_tokens_are_shown_as_they_are_and_lines_of_text_are_no_longer_than_a_phone_has_room_for():
-    figure = lines.attention_lines(np.full((1, 6), 1 / 6), TITLES[:1], LABELS, 0, 1)
+    figure = lines.attention_lines(np.full((1, 6), 1 / 6), TITLES[:1], LABELS, NAMES, 0, 1)
     text = figure.data[-1].text
     assert text[0] == "<b>the</b>" and text[2] == "&lt;b&gt;sat&lt;/b&gt;" and text[3] == "⏎" and text[5].endswith("…")
     words = ["word"] * 60

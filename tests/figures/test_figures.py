@@ -21,12 +21,12 @@ def every_figure():
         "head_grid": figures.head_grid(rng.random((3, 4)), "sink strength", (1, 2)),
         "mass_over_steps": figures.mass_over_steps(mass, labels, flags, [labels] * 5, 2),
         "attention_map": figures.attention_map(rng.random((9, 9)), labels),
-        "mass_of_step": figures.mass_of_step(mass[0], labels, flags[0], 0.8, 1.0),
+        "mass_of_step": figures.mass_of_step(mass[0], labels, labels, flags[0], 0.8, 1.0),
         "sinks_over_steps": figures.sinks_over_steps(flags.sum(1), {"Gaussian reference": np.full(5, 0.2)}, 3),
         "curves": dynamics.curves([dynamics.Series("a", np.arange(5), mass.T)], "step", "count", 2),
         "variances": dynamics.variances([dynamics.Cloud("a", mass[0], mass[1], labels, range(len(labels)))], True),
-        "raster": dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels),
-        "position_bars": dynamics.position_bars(mass[0], labels, "variance"),
+        "raster": dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, [labels] * 5),
+        "position_bars": dynamics.position_bars(mass[0], labels, labels, "variance"),
         "kinds_over_steps": dynamics.kinds_over_steps({"one": flags[:, :2].astype(int)}, ("a", "b")),
         "outcome_bars": outcome_bars({"a": {"nothing": 1.0, "sinks": 0.4}}, "agreement", True),
     }
@@ -49,13 +49,13 @@ def test_axes_are_named_and_arrays_are_not_half_precision(name):
 def test_a_grid_cell_says_its_number_and_what_its_head_attends_to_most():
     grid = np.arange(6).reshape(2, 3) / 10
     assert figures.head_grid(grid, "strength", None).data[0].text[1][1] == "40.0%"
-    figure = figures.head_grid(grid, "strength", None, tokens=[["a", "b", "c"], ["d", "<b>", "f"]])
+    figure = figures.head_grid(grid, "strength", None, names=[["a", "b", "c"], ["d", "<b>", "f"]])
     assert figure.data[0].text[1][1] == "40.0%<br>most attention: &lt;b&gt;"
 
 
 def test_bars_of_sinks_are_coloured_and_hold_every_position():
     mass = np.array([1.0, 5.0, 1.0, 4.0])
-    figure = figures.mass_of_step(mass, list("abcd"), mass > 3, 3.0)
+    figure = figures.mass_of_step(mass, list("abcd"), list("abcd"), mass > 3, 3.0)
     plain, sink = figure.data[:2]
     assert (list(plain.x), list(sink.x)) == ([0, 2], [1, 3])
     assert list(sink.y) == [5.0, 4.0]
@@ -65,7 +65,7 @@ def test_bars_of_sinks_are_coloured_and_hold_every_position():
 def test_bars_of_sinks_far_apart_are_one_position_wide():
     sinks = np.zeros(40, bool)
     sinks[[0, 7, 20]] = True
-    figure = figures.mass_of_step(np.ones(40), [""] * 40, sinks, None)
+    figure = figures.mass_of_step(np.ones(40), [""] * 40, [""] * 40, sinks, None)
     assert {bar.width for bar in figure.data} == {0.85}
 
 
@@ -157,18 +157,20 @@ def test_few_marks_are_drawn_without_webgl_and_many_with_it():
     labels = [f"t{index}" for index in range(60)]
     for share, kind in ((0.1, "scatter"), (0.9, "scattergl")):
         flags = np.random.default_rng(0).random((60, 60)) < share
-        figure = dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels)
+        figure = dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, [labels] * 60)
         assert figure.data[0].type == kind
         assert len(figure.data[0].x) == flags.sum()
 
 
 def test_the_raster_colours_sinks_by_kind():
     sinks = np.array([[True, False], [False, True]])
-    figure = dynamics.raster(sinks, np.array([[0, 1], [0, 1]]), ("[MASK]", "word"), ["a", "b"])
+    names = [["", "at 1"], ["", "‘b’ at 1"]]
+    figure = dynamics.raster(sinks, np.array([[0, 1], [0, 1]]), ("[MASK]", "word"), ["a", "b"], names)
     assert [(trace.name, list(trace.x), list(trace.y)) for trace in figure.data] == [
         ("[MASK]", [0], [0]),
         ("word", [1], [1]),
     ]
+    assert list(figure.data[1].text) == ["‘b’ at 1"], "named as in its step"
 
 
 # --- text from outside ------------------------------------------------------------------------------------------
@@ -185,14 +187,14 @@ def hostile_figures():
     labels, line = [HOSTILE] * 3, np.linspace(0, 1, 3)
     curve = RunningMean(HOSTILE, np.arange(1, 4), line, line, line)
     return [
-        figures.head_grid(grid, "strength", None, tokens=[labels[:2]] * 2),
+        figures.head_grid(grid, "strength", None, names=[labels[:2]] * 2),
         figures.mass_over_steps(mass, labels, flags, [labels] * 2),
         figures.attention_map(np.ones((3, 3)), labels),
-        figures.mass_of_step(mass[0], labels, flags[0], 0.8),
+        figures.mass_of_step(mass[0], labels, labels, flags[0], 0.8),
         dynamics.curves([dynamics.Series(HOSTILE, line, mass)], "step", "count"),
         dynamics.variances([dynamics.Cloud(HOSTILE, line, line, labels, range(len(labels)))], False),
-        dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, lambda step, position: HOSTILE),
-        dynamics.position_bars(mass[0], labels, "variance"),
+        dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, [labels] * 2),
+        dynamics.position_bars(mass[0], labels, labels, "variance"),
         dynamics.kinds_over_steps({HOSTILE: np.ones((2, 1), int), "b": np.ones((2, 1), int)}, ("word",)),
         outcome_bars({HOSTILE: {"nothing": 1.0}}, "agreement", True),
         accuracy.running([curve], ["#111111"], "accuracy"),

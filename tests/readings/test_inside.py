@@ -7,28 +7,28 @@ import numpy as np
 from analysis.readings import reading
 from analysis.sinks import routing
 
-LABELS = ["the", "cat", ".", "sat"]
+NAMES = ["‘the’ at 0", "‘cat’ at 1", "‘.’ at 2", "‘sat’ at 3"]
 
 
 def test_a_map_names_the_token_that_its_queries_rest_on():
     pattern = np.tile([0.05, 0.05, 0.8, 0.1], (4, 1))
-    said = reading("attention map", pattern, LABELS, np.full(4, 0.25))
+    said = reading("attention map", pattern, NAMES, np.full(4, 0.25))
     assert said == (
         "‘.’ at 2 takes 80% of this head's attention, 3.2 times what uniform attention gives it; 4 of 4 tokens attend "
         "to it most."
     )
-    assert reading("attention map", np.full((4, 4), 0.25), LABELS, np.full(4, 0.25)) == ""
+    assert reading("attention map", np.full((4, 4), 0.25), NAMES, np.full(4, 0.25)) == ""
     causal = np.tril(np.ones((4, 4))) / np.arange(1, 5)[:, None]
-    assert reading("attention map", causal, LABELS, causal.mean(axis=0)) == ""
+    assert reading("attention map", causal, NAMES, causal.mean(axis=0)) == ""
 
 
 def test_from_a_token_the_head_that_pays_most_is_named():
     pattern = np.array([[0.1, 0.1, 0.7, 0.1], [0.25, 0.25, 0.25, 0.25]])
-    said = reading("attention from a token", pattern, ["layer 0, head 1", "layer 1, head 0"], LABELS, 1, 4)
+    said = reading("attention from a token", pattern, ["layer 0, head 1", "layer 1, head 0"], NAMES, 1, 4)
     assert said.startswith("Layer 0, head 1 pays 70% of its attention to ‘.’ at 2; uniform attention would pay 25%.")
     assert "1 of these 2 heads" in said
-    assert "to itself" in reading("attention from a token", pattern[:1], ["layer 0, head 1"], LABELS, 2, 4)
-    assert reading("attention from a token", pattern[1:], ["layer 1, head 0"], LABELS, 1, 4) == ""
+    assert "to itself" in reading("attention from a token", pattern[:1], ["layer 0, head 1"], NAMES, 2, 4)
+    assert reading("attention from a token", pattern[1:], ["layer 1, head 0"], NAMES, 1, 4) == ""
 
 
 def test_the_head_that_changes_most_is_held_against_random_weights_or_the_median_head():

@@ -8,8 +8,10 @@ from hypothesis.extra.numpy import arrays
 
 from analysis.readings import READINGS, reading
 from analysis.readings.words import number, percent, signed, times
+from analysis.sinks.token_names import position_name
 
 LABELS = ["the", "cat", ".", "sat"]
+NAMES = [position_name(at, text) for at, text in enumerate(LABELS)]
 NOTHING = np.zeros((6, 4), bool)
 
 
@@ -83,14 +85,19 @@ def test_sinks_are_counted_only_where_they_are_more_than_every_reference():
 
 def test_what_a_step_and_a_head_attend_to():
     mass, sinks = np.array([0.4, 0.2, 3.0, 0.4]), np.array([False, False, True, False])
-    said = reading("attention of a step", mass, sinks, LABELS)
+    said = reading("attention of a step", mass, sinks, NAMES)
     assert said.startswith("‘.’ at 2 receives 3 times what uniform attention gives. It takes 75% of all attention, 25%")
-    assert reading("attention of a step", mass, NOTHING[0], LABELS) == ""
+    assert reading("attention of a step", mass, NOTHING[0], NAMES) == ""
     over_steps, flags = np.tile(mass, (6, 1)), np.tile(sinks, (6, 1))
     flags[0] = False
-    said = reading("attention of a head", over_steps, flags, LABELS)
+    said = reading("attention of a head", over_steps, flags, NAMES)
     assert "‘.’ at 2: 3 times" in said and "in 5 of 6 steps" in said
-    assert reading("attention of a head", np.ones((6, 4)), flags, LABELS) == ""
+    assert reading("attention of a head", np.ones((6, 4)), flags, NAMES) == ""
+    masked = [position_name(at, "[MASK]", "still masked", "shop") for at in range(4)]
+    said = reading("attention of a step", mass, sinks, masked)
+    assert said.startswith("Position 2, still masked (later ‘shop’), receives 3 times what uniform attention gives.")
+    said = reading("attention of a head", over_steps, flags, masked)
+    assert said.startswith("This head rests on position 2, still masked (later ‘shop’): 3 times what")
 
 
 def test_heads_are_spoken_of_beyond_random_weights_or_a_floor():
@@ -122,7 +129,7 @@ def test_a_curve_is_spoken_of_where_it_changes_more_than_its_null_and_its_own_sp
 def test_a_position_that_stays_a_sink_is_named_and_chance_is_not():
     sinks = np.zeros((30, 40), bool)
     sinks[2:, 1] = True
-    said = reading("lifetimes", sinks, ["x"] * 40)
+    said = reading("lifetimes", sinks, ["‘x’ at 1"] * 40)
     assert said == "‘x’ at 1 is a sink in 28 of 30 steps, 0.7 if sinks stood at random. 1 of 40 positions are ever one."
     rng = np.random.default_rng(1)
     scattered = [np.stack([rng.permutation(np.arange(200) < 8) for _ in range(100)]) for _ in range(20)]
@@ -132,9 +139,9 @@ def test_a_position_that_stays_a_sink_is_named_and_chance_is_not():
 
 def test_positions_that_vary_and_sinks_that_move_are_held_against_random_weights():
     values = np.array([0.1, 0.1, 0.5, 0.1])
-    said = reading("varying positions", values, LABELS, np.full(4, 0.25))
+    said = reading("varying positions", values, NAMES, np.full(4, 0.25))
     assert said == "‘.’ at 2 varies most, 5 times the median position and 2 times the most of random weights."
-    assert reading("varying positions", values, LABELS, np.full(4, 0.6)) == ""
+    assert reading("varying positions", values, NAMES, np.full(4, 0.6)) == ""
     temporal, names = np.array([0.06, 0.04, 0.05]), ["layer 0", "layer 1", "layer 2"]
     assert reading("variances", temporal, names, np.array([0.03, 0.055])) == ""
     assert "move more" in reading("variances", temporal, names, np.array([0.03, 0.031]))

@@ -9,14 +9,14 @@ NONE = np.nan
 
 def test_a_text_is_told_by_the_probabilities_of_its_tokens_as_they_were_chosen_last():
     confidence = np.array([[0.2, NONE, NONE], [0.9, 0.5, NONE], [NONE, NONE, 0.8]])
-    said = reading("written text", confidence, ["the", " cat ", "sat"], 7)
+    said = reading("written text", confidence, ["‘the’ at 7", "‘cat’ at 8", "‘sat’ at 9"])
     assert said == (
         "3 tokens in 3 steps: half of them had a probability of 80% or more when they were chosen, ‘cat’ at 8 the "
         "least, 50%."
     )
-    assert reading("written text", confidence[:, 1:2], ["cat"], 8) == "1 token in 3 steps."
-    assert reading("written text", np.full((2, 1), NONE), ["cat"], 8) == ""
-    assert reading("written text", np.zeros((2, 0)), [], 8) == ""
+    assert reading("written text", confidence[:, 1:2], ["‘cat’ at 8"]) == "1 token in 3 steps."
+    assert reading("written text", np.full((2, 1), NONE), ["‘cat’ at 8"]) == ""
+    assert reading("written text", np.zeros((2, 0)), []) == ""
 
 
 def test_a_branch_is_told_by_the_step_in_which_it_parts_beside_what_chance_would_leave():
@@ -44,7 +44,7 @@ def test_what_sinks_take_after_a_branch_is_told_where_it_differs_in_the_digits_s
 
 def test_tokens_that_count_less_than_half_are_counted_and_the_least_is_named():
     weights = np.array([1, 0.4, 0.02, 0.5])
-    assert reading("discounted tokens", weights, ["a", "b", "[MASK]", "c"]) == (
-        "2 of 4 tokens count less than half; least: ‘[MASK]’ at 2, ω = 0.02."
+    assert reading("discounted tokens", weights, ["‘a’ at 0", "‘b’ at 1", "position 2, masked", "‘c’ at 3"]) == (
+        "2 of 4 tokens count less than half; least: position 2, masked, ω = 0.02."
     )
     assert reading("discounted tokens", np.ones(3), ["a", "b", "c"]) == ""

@@ -198,9 +198,25 @@ def test_sinks_page_opens_the_strongest_head_and_any_other(recording):
     test.selectbox(key="position").set_value(1).run()
     said = texts(test)
     linked = app("pages/sinks.py", recording=recording.id, position="2")
-    assert "Position 2, " in texts(linked)
-    assert "Position 1, " in said and "Heads that feed position 1, " in said and "in step 2" in said
+    called = [trajectory.names.over_steps()[position] for position in (1, 2)]
+    assert f"Attention to {called[1]}" in texts(linked)
+    assert f"Attention to {called[0]}" in said and f"Heads that feed {trajectory.names.at(2)[1]} in step 2" in said
     assert not test.exception
+
+
+def test_what_is_pointed_at_is_named_as_it_stands_in_its_step(recording):
+    """Which is no word that a masked position becomes later."""
+    trajectory = open_trajectory(engine().result(recording).file)
+    at = trajectory.names.at
+    bars = charts(app("pages/denoise.py", recording=recording.id, step="1"))[0]["figure"]["data"]
+    told = [name for bar in bars for name in bar.get("text", [])]
+    assert sorted(told) == sorted(at(1)) and any("still masked (later ‘" in name for name in told)
+    grid, head = charts(app("pages/sinks.py", recording=recording.id, step="1", view="One step"))[:2]
+    strongest = {line.split("most attention: ")[1] for row in grid["figure"]["data"][0]["text"] for line in row}
+    assert strongest <= set(at(1)) and any("still masked" in name for name in strongest)
+    assert head["figure"]["data"][0]["text"] == [at(step) for step in range(trajectory.steps)]
+    raster = charts(app("pages/dynamics.py", recording=recording.id, dynamics_view="Positions"))[0]["figure"]["data"]
+    assert all(trace["hovertemplate"].startswith("step %{y}, %{text}") for trace in raster if "text" in trace)
 
 
 def test_a_recording_is_tagged_and_starred_and_the_box_finds_it_by_that(recording):
@@ -241,14 +257,15 @@ def test_the_full_map_is_fetched_on_demand(recording):
 
 def test_what_a_token_attends_to_is_drawn_for_chosen_heads(recording):
     test = app("pages/sinks.py", recording=recording.id, position="2", layer="1", head="1", step="3")
-    assert "What position 2" not in texts(test)
+    named = open_trajectory(engine().result(recording).file).names.at(3)[2]
+    assert f"What {named}" not in texts(test)
     test.toggle(key="token_lines").set_value(True).run()
     for heads in (["layer 1, head 1"], ["layer 0, head 0", "layer 1, head 1"]):
         for _ in heads:
             for job in engine().jobs("attention_map"):
                 assert engine().wait(job.id, 300).state == "done"
             test.run()
-        assert "What position 2" in texts(test) and not test.error
+        assert f"What {named}" in texts(test) and not test.error
         table = test.toggle(key="token_lines_figure_table").set_value(True).run().dataframe[-1].value
         assert all(np.isclose(table[head].sum(), 1, atol=1e-4) for head in heads)
         test.toggle(key="token_lines_figure_table").set_value(False)
@@ -493,7 +510,7 @@ def test_positions_have_a_table_with_the_same_numbers(recording):
     test.segmented_control(key="dynamics_view").set_value("Positions").run()
     test.toggle(key="lifetime_table").set_value(True).run()
     table = test.dataframe[0].value
-    assert list(table.columns)[:3] == ["position", "token", "steps as a sink"]
+    assert list(table.columns)[:3] == ["position", "finished token", "steps as a sink"]
     assert table["steps as a sink"].max() <= 6
     parts = []
     for split in ("[MASK] only", "without [MASK]"):

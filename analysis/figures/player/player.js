@@ -210,19 +210,25 @@ class TrackView {
   describe(position) {
     const { track } = this, cell = this.shown * track.positions + position, flags = track.flags[cell];
     const quoted = (cell) => (track.token[cell] === track.mask ? "[MASK]" : `‘${visible(track.names[track.token[cell]])}’`);
-    const told = [`position ${position}`];
-    if (!(flags & PRESENT)) return `position ${position} · not there yet`;
-    told.push(quoted(cell));
+    const last = track.last * track.positions + position;
+    const later = track.token[last] === track.mask ? "" : ` (later ${quoted(last)})`;
+    if (!(flags & PRESENT)) return `position ${position}, not there yet${later}`;
+    const masked = track.token[cell] === track.mask ? "masked" : "noise";
+    const told = flags & UNDECIDED ? [`position ${position}, still ${masked}${later}`] : [`${quoted(cell)} at ${position}`];
     if (flags & GIVEN) told.push("given by the prompt");
-    else if (flags & UNDECIDED) told.push("not decided yet");
-    else if (track.confidence[cell]) told.push(`chosen in step ${track.chosenIn[cell]} with ${percent((track.confidence[cell] - 1) / CHOSEN)}`);
-    else told.push(this.branchedAt(position) ? "written by hand: the branch" : "not chosen by the model");
+    else if (!(flags & UNDECIDED)) told.push(this.howWritten(cell, position));
     if (this.others?.[position]) told.push(`‘${visible(this.others[position])}’ in the other text`);
     if (flags & ACCEPTED) told.push("may be taken back");
     if (flags & (EDITED | TAKEN_BACK)) told.push(`${flags & EDITED ? "edited" : "taken back"}, was ${quoted(cell - track.positions)}`);
     if (this.shown < track.last) told.push(`mass ${((track.mass[cell] / FULL) * track.highest).toFixed(2)}`);
     if (flags & SINK) told.push("attention sink");
     return told.join(" · ");
+  }
+
+  howWritten(cell, position) {
+    const { confidence, chosenIn } = this.track;
+    if (confidence[cell]) return `chosen in step ${chosenIn[cell]} with ${percent((confidence[cell] - 1) / CHOSEN)}`;
+    return this.branchedAt(position) ? "written by hand: the branch" : "not chosen by the model";
   }
 
   look(position) {

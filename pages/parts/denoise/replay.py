@@ -47,16 +47,7 @@ def replay(recording: Recording, params: SinkParams) -> None:
     branches.alternatives(recording, parent)
     branches.compared(recording, parent, params)
     threshold = measures.threshold(recording, params, step)
-    _charts(
-        recording,
-        params,
-        step,
-        mass,
-        sinks,
-        threshold,
-        _references(recording, params),
-        recording.trajectory.labels(step),
-    )
+    _charts(recording, params, step, mass, sinks, threshold, _references(recording, params))
 
 
 def _rest(step: int) -> None:
@@ -106,8 +97,9 @@ def _charts(
     sinks: np.ndarray,
     threshold: float | None,
     references: dict[str, np.ndarray],
-    labels: list[str],
 ) -> None:
+    labels, names = recording.trajectory.labels(step), recording.trajectory.names.at(step)
+
     def clicked(point: Point) -> None:
         st.session_state[_BAR] = int(point.x)
 
@@ -118,13 +110,13 @@ def _charts(
             "Each bar is the attention a position receives, averaged over all layers and heads; sinks stand out.",
             "Attention mass of key $s$: $m_{t,l,h,s} = \\sum_q p_{t,l,h}(q, s)$, averaged over layers $l$ and heads "
             "$h$. Uniform attention gives 1.\n\n" + definition_formula(params),
-            figures.mass_of_step(mass[step], labels, sinks[step], threshold, float(np.nanmax(mass))),
+            figures.mass_of_step(mass[step], labels, names, sinks[step], threshold, float(np.nanmax(mass))),
             "mass_of_step",
             pd.DataFrame(
                 {"position": np.arange(len(labels)), "token": labels, "mass": mass[step], "sink": sinks[step]}
             ),
             hint="Click a bar for the heads that feed it.",
-            finding=reading("attention of a step", mass[step], sinks[step], labels),
+            finding=reading("attention of a step", mass[step], sinks[step], names),
             on_click=clicked,
         )
         position = st.session_state.get(_BAR)

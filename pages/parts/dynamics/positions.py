@@ -30,7 +30,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
         drawn = references.reference_toggle(recording)
     trajectory = recording.trajectory
     flags = measures.counted_sinks(recording, params, scope, split)
-    labels = trajectory.labels()
+    labels, over_steps = trajectory.labels(), trajectory.names.over_steps()
     step, position = np.nonzero(flags)
     kinds = measures.kinds(recording)
     names = recording.info.tokens
@@ -46,7 +46,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
         definition_formula(params),
         measures.with_writing(
             recording,
-            figures.raster(flags, kinds, called, labels, lambda at, where: names[int(trajectory.tokens[at, where])]),
+            figures.raster(flags, kinds, called, labels, [trajectory.names.at(at) for at in range(trajectory.steps)]),
         ),
         "raster",
         pd.DataFrame(
@@ -57,7 +57,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
                 "kind": [called[kind] for kind in kinds[step, position]],
             }
         ),
-        finding=reading("lifetimes", flags, labels),
+        finding=reading("lifetimes", flags, over_steps),
         hint="Click a square for a way to its step and token.",
         on_click=clicked,
     )
@@ -97,7 +97,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
     ):
         values = measure(recording)
         random = measure(drawn) if drawn is not None else None
-        table = pd.DataFrame({"position": np.arange(trajectory.positions), "token": labels, unit: values})
+        table = pd.DataFrame({"position": np.arange(trajectory.positions), "finished token": labels, unit: values})
         if random is not None:
             table[f"{unit}, {RANDOM}"] = random
         with column:
@@ -105,10 +105,10 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
                 title,
                 sentence,
                 formula,
-                figures.position_bars(values, labels, unit, measure is alive, random),
+                figures.position_bars(values, labels, over_steps, unit, measure is alive, random),
                 name,
                 table,
                 finding=reading("long-lived sinks", flags)
                 if measure is alive
-                else reading("varying positions", values, labels, random),
+                else reading("varying positions", values, over_steps, random),
             )

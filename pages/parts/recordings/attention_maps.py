@@ -1,6 +1,7 @@
 """Attention maps of single heads, which recordings do not keep: one forward of the model fetches each."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def full_map(recording: Recording, step: int, layer: int, head: int) -> None:
     maps = _maps(recording, step, [(layer, head)], [""]) if wanted else None
     if maps is None:
         return
-    values, names = maps[0], _names(recording, step)
+    values, names, called = maps[0], _words(recording, step), _names(recording, step)
     frame = pd.DataFrame(values, columns=[str(position) for position in range(len(values))])
     frame.insert(0, "query", np.arange(len(values)))
     first = int(recording.trajectory.queries[step, 0])
@@ -49,7 +50,7 @@ def full_map(recording: Recording, step: int, layer: int, head: int) -> None:
         figures.attention_map(values, names),
         "attention_map",
         frame,
-        finding=reading("attention map", values[first:], names, measures.uniform_of_head(recording, step, layer)),
+        finding=reading("attention map", values[first:], called, measures.uniform_of_head(recording, step, layer)),
     )
 
 
@@ -84,18 +85,18 @@ def lines_from_token(recording: Recording, step: int, position: int, layer: int,
     maps = _maps(recording, step, [heads[title] for title in chosen], places)
     if maps is None:
         return
-    at, names = int(np.searchsorted(there, position)), _names(recording, step)
+    at, names, called = int(np.searchsorted(there, position)), _words(recording, step), _names(recording, step)
     shares = np.stack([values[at] for values in maps])
     seen = int((shares > 0).sum(axis=1).max())
     chart(
-        f"What position {position}, ‘{names[at].strip()}’, attends to in step {step}",
+        f"What {called[at]} attends to in step {step}",
         f"The wider a line, the more it pays; a ring is what it pays to itself. Of each head at most {MOST_LINES} "
         f"lines are drawn, of tokens that get more than the {1 / seen:.1%} of uniform attention.",
         f"{_FORMULA} Drawn is the row of this token.",
-        attention_lines(shares, chosen, names, at, 1 / seen),
+        attention_lines(shares, chosen, names, called, at, 1 / seen),
         "token_lines_figure",
         pd.DataFrame({"position": there, "token": names} | dict(zip(chosen, shares, strict=True))),
-        finding=reading("attention from a token", shares, chosen, names, at, seen),
+        finding=reading("attention from a token", shares, chosen, called, at, seen),
     )
 
 
@@ -106,10 +107,14 @@ def _wanted(recording: Recording, label: str, key: str, help: str) -> bool:
     )
 
 
-def _names(recording: Recording, step: int) -> list[str]:
+def _words(recording: Recording, step: int) -> list[str]:
     """The tokens that a step had before it, in the order of a map's rows."""
-    labels, there = recording.trajectory.labels(step), recording.trajectory.present[step].tolist()
-    return [label for label, present in zip(labels, there, strict=True) if present]
+    return list(compress(recording.trajectory.labels(step), recording.trajectory.present[step]))
+
+
+def _names(recording: Recording, step: int) -> list[str]:
+    """What their positions are called in that step."""
+    return list(compress(recording.trajectory.names.at(step), recording.trajectory.present[step]))
 
 
 def _maps(

@@ -36,7 +36,7 @@ def history(recording: Recording, params: SinkParams, position: int, layer: int,
     when = f" It was written in step {written[-1]}." if len(written) else " It was given." if len(steps) else ""
     series = [Series(name, steps, of_head[None]), Series("all heads, mean", steps, of_all[None])]
     chart(
-        f"Position {position}, ‘{trajectory.labels()[position].strip()}’: attention received over the steps",
+        f"Attention to {trajectory.names.over_steps()[position]}, step by step",
         f"From this head and from all.{when} The line marks step {step}.",
         f"{_MASS}\n\n{definition_formula(params)}",
         curves(series, "denoising step", "mass (uniform = 1)", step),
@@ -59,7 +59,7 @@ def feeding_heads(
             opens(int(point.y), int(point.x))
 
     chart(
-        f"Heads that feed position {position}, ‘{trajectory.labels(step)[position].strip()}’, in step {step}",
+        f"Heads that feed {trajectory.names.at(step)[position]} in step {step}",
         "How much of its attention each head pays to this token; uniform attention gives 1.",
         _MASS,
         figures.head_grid(mass, "mass", percent=False),
