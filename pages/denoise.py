@@ -13,6 +13,7 @@ from pages.parts.charts import exhibit_text, export_button, heading, start_exhib
 from pages.parts.denoise.asking import ask
 from pages.parts.denoise.replay import replay
 from pages.parts.frame import run
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.recordings.choice import choose_recording, opened, sink_controls
@@ -42,7 +43,8 @@ def main() -> None:
 
 def _look_at(record: JobRecord) -> None:
     """A finished recording, with what can be asked and set beside it."""
-    story, side = st.columns([5, 2], gap="medium")  # so wide that the sink definition is read whole at 1280 pixels
+    # So wide that the sink definition is read whole at 1280 pixels.
+    story, side = keyed_columns([5, 2], "denoise", gap="medium")
     with side:
         ask(record, narrow=True)
         params = sink_controls(stacked=True)

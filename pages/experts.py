@@ -9,6 +9,7 @@ from analysis.readings import reading
 from analysis.sinks import routing
 from pages.parts.charts import chart, export_button, start_exhibits
 from pages.parts.frame import run
+from pages.parts.keyed import keyed_columns
 from pages.parts.recordings import routes
 from pages.parts.recordings.choice import definition_formula, recording_to_look_at, sink_and_split_controls, within
 from pages.parts.recordings.recording import Recording
@@ -41,7 +42,7 @@ def main() -> None:
     with plots:
         _load(recording)
         index = layers.index(layer)
-        left, right = st.columns(2, gap="medium")
+        left, right = keyed_columns(2, "experts", gap="medium")
         with left:
             loads = routes.sink_loads(recording, params, split)
             if loads is None:
@@ -62,7 +63,7 @@ def _load(recording: Recording) -> None:
     layers, shares = recording.info.model.expert_layers, routes.mean_load(recording)
     entropy, unused = routes.unevenness(recording)
     choices = routes.choices_a_step(recording)
-    grid, lines = st.columns([3, 2], gap="medium")
+    grid, lines = keyed_columns([3, 2], "expert_load", gap="medium")
     layer, expert = (axis.ravel() for axis in np.indices(shares.shape))
     with grid:
         chart(

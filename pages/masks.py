@@ -10,6 +10,7 @@ from analysis.pruned.compare import MEASURES, Comparison
 from analysis.readings import reading
 from pages.parts.charts import card, chart, export_button, start_exhibits
 from pages.parts.frame import run
+from pages.parts.keyed import keyed_columns
 from pages.parts.masks.choice import compared_if_alike, how_to_prune, two_runs, two_seeds
 from pages.parts.masks.experts import experts_view
 from pages.parts.masks.heads import heads_view
@@ -95,7 +96,7 @@ def _numbers(comparison: Comparison, floor: Comparison | None) -> None:
 
 
 def _depth(comparison: Comparison, floor: Comparison | None) -> None:
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left, right = keyed_columns([3, 2], "mask_depth", vertical_alignment="bottom")
     with left:
         measure = choose_measure()
     with right:

@@ -18,6 +18,7 @@ from analysis.specs import SinkParams
 from pages.parts.alone import alone
 from pages.parts.charts import card, chart, export_button, start_exhibits, table
 from pages.parts.frame import run
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import as_written
 from pages.parts.plot import Point
 from pages.parts.recordings import attention_maps, measures, one_token
@@ -76,7 +77,7 @@ def _looked_at(recording: Recording) -> None:
                 bind="query-params",
                 format_func=lambda name: HEAD_METRICS[name].title,
             )
-            moment = st.container()  # what is chosen more often stands above the definition of a sink
+            moment = st.container(key="sinks_moment")  # what is chosen more often stands above the definition of a sink
             params, split = sink_and_split_controls(recording)
         body = {"Heads": _heads, "Chosen steps": _chosen_steps, "Ranking": _ranking}[view]
         with plots:
@@ -117,7 +118,7 @@ def _heads(recording: Recording, params: SinkParams, split: SplitName, name: str
         position = _token_box(recording)
     values = measures.head_metric(recording, name, params, split)
     shown = values if not metric.per_step else measures.over_steps(values) if view == MEAN else values[step]
-    grid, head = st.columns([5, 6], gap="medium")
+    grid, head = keyed_columns([5, 6], "head_grid", gap="medium")
     with grid:
         one_step = step if view == ONE_STEP and metric.per_step else None
         layer_head = _grid(recording, shown, metric, params, one_step, split)
@@ -138,7 +139,7 @@ def _numbers(recording: Recording, params: SinkParams, split: SplitName, step: i
     rows = slice(None) if view == MEAN else slice(step, step + 1)
     count = sinks[rows].sum(axis=1).mean()
     where = "mean over steps" if view == MEAN else f"step {step}"
-    first, second, third = st.columns(3)
+    first, second, third = keyed_columns(3, "head")
     references: list[str] = []
     drawn = stored_reference(recording)
     if drawn is not None:
@@ -174,7 +175,7 @@ def _grid(
 ) -> tuple[int, int]:
     trajectory = recording.trajectory
     plot = st.container()  # above the boxes, whose values it outlines
-    left, right = st.columns(2)
+    left, right = keyed_columns(2, "chosen_steps")
     strongest = highest(values, st.session_state.get("layer"), st.session_state.get("head"))
     layer = _axis_box(left, "layer", trajectory.layers, strongest[0])
     head = _axis_box(right, "head", trajectory.heads, strongest[1])
@@ -312,7 +313,7 @@ def _token(recording: Recording, params: SinkParams, position: int, layer: int, 
     def opens(layer: int, head: int) -> None:
         st.session_state["layer"], st.session_state["head"] = layer, head
 
-    left, right = st.columns([6, 5], gap="medium")
+    left, right = keyed_columns([6, 5], "attention_map", gap="medium")
     with left:
         one_token.history(recording, params, position, layer, head, step)
     with right:

@@ -18,6 +18,7 @@ from analysis.tuning.effects import Effects, LayerEffect, Total
 from analysis.tuning.statistics_file import StoredStatistics
 from pages.parts.charts import card, chart, csv_button, export_button, heading, start_exhibits
 from pages.parts.frame import run
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
 from pages.parts.recordings.choice import within
@@ -344,7 +345,7 @@ def _choose_layer(statistics: StoredStatistics) -> int:
 
 def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
     info = statistics.info
-    left, middle, right = st.columns(3)
+    left, middle, right = keyed_columns(3, "tuning_text")
     within("tuning_sequence", len(statistics.mass) - 1)
     with left:
         sequence = st.selectbox("Sequence", range(len(statistics.mass)), key="tuning_sequence", bind="query-params")

@@ -16,10 +16,14 @@ def alone(body: Callable[_Given, None]) -> Callable[_Given, None]:
     """A function that draws such a part. What it is given stays as it is until the whole page is drawn again."""
 
     @st.fragment
-    @wraps(body)
     def drawn(*args: _Given.args, **options: _Given.kwargs) -> None:
         address.keep()
         with told():
             body(*args, **options)
 
-    return drawn
+    @wraps(body)
+    def placed(*args: _Given.args, **options: _Given.kwargs) -> None:
+        with st.container(key=f"alone_{body.__name__}"):  # what stands above it may come and go
+            drawn(*args, **options)
+
+    return placed

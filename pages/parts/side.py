@@ -5,7 +5,10 @@ they come after either.
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-_BESIDE, _PAGE, _ASKED, _RESULTS = "beside_the_plots", "asked_and_shown", "what_is_asked", "what_came_out"
+from pages.parts.keyed import keyed_columns
+
+_BOTH, _BESIDE, _PAGE = "plots_and_controls", "beside_the_plots", "asked_and_shown"
+_ASKED, _RESULTS = "what_is_asked", "what_came_out"
 _FORM, _DOWN = "what-to-ask", "down_to_form"
 _PHONE = 640  # pixels, below which Streamlit sets columns one beneath the other
 _STYLE = f"""<style>
@@ -33,7 +36,7 @@ def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
     are scrolled. Draw the controls first, as the plots need their values.
     """
     st.html(_STYLE)
-    plots, side = st.columns([3, 1], gap="medium")
+    plots, side = keyed_columns([3, 1], _BOTH, gap="medium")
     return plots, side.container(key=_BESIDE)
 
 

@@ -1,9 +1,11 @@
 """Opening pages in Streamlit's own test runner, and reading what they say."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block
 
 from tests.helpers import ROOT
 
@@ -17,7 +19,23 @@ def app(page: str | None = None, **query: str) -> AppTest:
         test.query_params[name] = value
     test.run()
     assert not test.exception, test.exception
+    assert list(_loose(test.main)) == [], "see `keyed_columns`"
     return test
+
+
+def _loose(block: Block, moves: bool = False) -> Iterator[str]:
+    """The controls of the address in blocks that the browser may take for others once something is drawn above them:
+    in columns or containers that have no key and are not the first in one that has. Tables of plots are left out.
+
+    moves: whether the block is one of those.
+    """
+    keyed = bool(getattr(block.proto, "id", "")) or block.type == "expander"
+    for place, child in block.children.items():
+        if isinstance(child, Block):
+            own = bool(getattr(child.proto, "id", "")) or child.type in ("column", "expander")
+            yield from _loose(child, moves or not (own or (place == 0 and (keyed or block.type != "main"))))
+        elif moves and (key := getattr(child.proto, "query_param_key", "")) and not key.endswith("_table"):
+            yield key
 
 
 def another_model(test: AppTest, source: str) -> None:

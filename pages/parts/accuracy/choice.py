@@ -17,6 +17,7 @@ from pages.parts.accuracy.panel import accuracy_panel, results_of
 from pages.parts.accuracy.planned import planned
 from pages.parts.acting import acting_button
 from pages.parts.folds import fold, settings_of
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
 from pages.parts.session import engine, submit
@@ -63,7 +64,7 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
         persist_state="session",
         help="Every model gets the same items and the same masks, so differences are paired.",
     )
-    columns = st.columns([2, 1, 1, 1])
+    columns = keyed_columns([2, 1, 1, 1], "accuracy_tasks")
     tasks = columns[0].multiselect(
         "Tasks",
         ["bundled", "paper", *PRESETS],
@@ -137,7 +138,7 @@ def _more() -> dict:
         return {}
     values = {}
     with place:
-        for column, name in zip(st.columns(len(names)), names, strict=True):
+        for column, name in zip(keyed_columns(len(names), "accuracy_more"), names, strict=True):
             with column:
                 values[name] = controls.draw(EvaluateSpec, name, keys[name], bind="query-params")
         own = controls.draw(EvaluateSpec, "include_path", folder["include_path"], persist_state="session")

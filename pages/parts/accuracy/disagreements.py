@@ -6,6 +6,7 @@ import streamlit as st
 from analysis.evaluation import tables
 from analysis.evaluation.results import Results
 from pages.parts.charts import table
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 
 _ALL, _ANYONE, _NEITHER = "all", "anyone", "neither"
@@ -15,7 +16,7 @@ def disagreements(results: Results) -> None:
     """Draws the two models, the filters and the items."""
     st.markdown("**Items on which two models disagree**")
     names = list(results.names)
-    one, other, of, who, words = st.columns([4, 4, 3, 4, 4])
+    one, other, of, who, words = keyed_columns([4, 4, 3, 4, 4], "disagree")
     first = one.selectbox("First", names, key="disagree_first", bind="query-params")
     others = [name for name in names if name != first]
     second = other.selectbox("Second", others, key="disagree_second", bind="query-params")

@@ -12,6 +12,7 @@ from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import PlanParams
 from pages.parts import controls
 from pages.parts.folds import fold, settings_of
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 
 _ASSUMED = ("disagreement", "alike", "changing", "seed_spread")
@@ -32,7 +33,7 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
     values = {}
     if drawn:
         with place:
-            for column, (name, key) in zip(st.columns(len(_ASSUMED) + 1), keys.items(), strict=False):
+            for column, (name, key) in zip(keyed_columns(len(_ASSUMED) + 1, "plan"), keys.items(), strict=False):
                 with column:
                     values[name] = controls.draw(PlanParams, name, key, bind="query-params")
     params = PlanParams(**values)

@@ -17,6 +17,7 @@ from cache.keys import content_key
 from pages.parts import asking, controls
 from pages.parts.acting import acting_button
 from pages.parts.charts import show, table
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
 from pages.parts.recordings import references
 from pages.parts.recordings.recording import Recording, finished_recordings
@@ -117,7 +118,9 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
         help="\n".join(f"- {plain(row.title)}: {plain(row.help)}" for row in INTERVENTIONS.values()),
     )
     values: dict[str, Any] = {}
-    for column, name in zip([*st.columns(2), *st.columns(2)], NUMBERS, strict=True):
+    for column, name in zip(
+        [*keyed_columns(2, "ablate_set"), *keyed_columns(2, "ablate_set_more")], NUMBERS, strict=True
+    ):
         with column:
             values[name] = controls.draw(AblateSetSpec, name, f"ablate_set_{name}", bind="query-params")
     try:

@@ -12,6 +12,7 @@ from analysis.specs.commands import command
 from analysis.tuning.seed_floor import serves
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
+from pages.parts.keyed import keyed_columns
 from pages.parts.linked import linked_box
 from pages.parts.masks import measures
 from pages.parts.masks.pruned_models import Pruned, open_pruned, read_address, run_of, short_labels, titled
@@ -49,7 +50,7 @@ def two_runs(known: dict[str, Run]) -> tuple[Pruned, Pruned] | None:
     defaults = (ids[start[1]], ids[start[0]]) if start else (None, None)
     runs: list[Pruned] = []
     for column, label, key, default in zip(
-        st.columns(2, gap="medium"), ("First", "Second"), ("first", "second"), defaults, strict=True
+        keyed_columns(2, "mask_runs", gap="medium"), ("First", "Second"), ("first", "second"), defaults, strict=True
     ):
         with column:
             chosen = _box(
@@ -264,7 +265,7 @@ def _seed_pair(first: Pruned, second: Pruned, known: dict[str, Run]) -> tuple[st
 
 
 def _chosen_pair(known: dict[str, Run]) -> tuple[str, str] | None:
-    left, right = st.columns(2)
+    left, right = keyed_columns(2, "mask_seeds")
     with left:
         seed = _box("One seed", "floor_first", known, None, "A run, or the path of a folder.")
     with right:

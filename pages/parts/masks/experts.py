@@ -4,13 +4,14 @@ import streamlit as st
 
 from analysis.pruned.compare import Comparison
 from pages.parts.charts import chart
+from pages.parts.keyed import keyed_columns
 from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, grid_of, table_of
 
 
 def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
     """A measure by layer and expert."""
     parts = comparison.expert_parts()
-    left, right = st.columns(2)
+    left, right = keyed_columns(2, "mask_experts")
     with left:
         measure = choose_measure()
     with right:

@@ -9,6 +9,7 @@ from analysis.pruned.compare import Comparison
 from analysis.readings import reading
 from analysis.specs import PATTERNS
 from pages.parts.charts import chart
+from pages.parts.keyed import keyed_columns
 from pages.parts.masks.pruned_models import Pruned
 from pages.parts.masks.shown_measures import (
     OURS,
@@ -28,7 +29,7 @@ def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) 
     if not parts:
         st.info("This architecture's attention projections are not laid out by head. See Projections instead.")
         return
-    left, right = st.columns(2)
+    left, right = keyed_columns(2, "mask_heads")
     with left:
         measure = choose_measure()
     with right:

@@ -11,6 +11,7 @@ from analysis.pruned import compare
 from analysis.pruned.compare import Comparison
 from analysis.readings import reading
 from pages.parts.charts import chart
+from pages.parts.keyed import keyed_columns
 from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.pruned_models import Pruned
 from pages.parts.masks.shown_measures import cells_in_words, chance_in_words, choose_measure, formula, grid_of, table_of
@@ -38,7 +39,7 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
 
     plot = st.container()  # above the boxes, whose values it outlines
     st.divider()
-    left, middle, right = st.columns(3)
+    left, middle, right = keyed_columns(3, "mask_matrix")
     layer = left.selectbox("Layer", range(layers), key="mask_layer", bind="query-params")
     name = middle.selectbox("Projection", names, key="mask_projection", bind="query-params")
     with plot:
@@ -83,7 +84,9 @@ def _expert_picture(first: Pruned, second: Pruned, layer: int, name: str, box: D
 def _window(shape: tuple[int, int]) -> mask_measures.Window:
     """The part of a matrix that is looked at. Keys carry the size, so that a kept range always lies inside."""
     ranges = []
-    for column, side, size in zip(st.columns(2, gap="large"), ("output", "input"), shape, strict=True):
+    for column, side, size in zip(
+        keyed_columns(2, "mask_window", gap="large"), ("output", "input"), shape, strict=True
+    ):
         last = size - 1
         ranges.append(
             column.slider(

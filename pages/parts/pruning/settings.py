@@ -20,6 +20,7 @@ from analysis.specs import (
 )
 from pages.parts import controls
 from pages.parts.folds import fold, settings_of
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, draw_noise, noise_note, noise_of, preset_box
 from pages.parts.trouble import EXPECTED, why
@@ -105,7 +106,7 @@ def _preselected() -> list[str | None]:
 
 def _what(checkpoint: Checkpoint | None) -> dict:
     """Sparsity, pattern, allocation and what is left dense."""
-    columns = st.columns([2, 1, 1])
+    columns = keyed_columns([2, 1, 1], "prune_sparsity")
     with columns[1]:
         pattern = controls.draw(
             PruneSpec, "pattern", "prune_pattern", without=patterns_not_offered(checkpoint), bind="query-params"
@@ -144,7 +145,7 @@ def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) ->
         return {}
     chosen: dict[str, Any] = {}
     with place:
-        left, right = st.columns(2)
+        left, right = keyed_columns(2, "prune_rest")
         with left:
             layers = range(checkpoint.geometry.layers if checkpoint is not None else 0)
             chosen["skip_layers"] = tuple(
@@ -197,7 +198,7 @@ def _calibration(methods: list[str], checkpoint: Checkpoint | None) -> Calibrati
     values: dict[str, Any] = {}
     with place:
         preset_box("prune", checkpoint)
-        columns = st.columns(4)
+        columns = keyed_columns(4, "prune_text")
         for index, name in enumerate(_CALIBRATION):
             with columns[index % 4]:
                 if name == "noise":
@@ -226,7 +227,7 @@ def _steps(methods: list[str]) -> StepParams:
         weighing = [plain(row.title) for row in METHODS.values() if row.weighs_steps]
         st.caption(f"In the scores of {' and '.join(weighing)}. The paper counts all steps alike.")
         values = {}
-        for column, name in zip(st.columns(4), StepParams.model_fields, strict=False):
+        for column, name in zip(keyed_columns(4, "prune_steps"), StepParams.model_fields, strict=False):
             with column:
                 values[name] = controls.draw(StepParams, name, f"prune_{name}", bind="query-params")
     try:
@@ -246,7 +247,7 @@ def _discount(methods: list[str]) -> DiscountParams:
     if not drawn:
         return DiscountParams()
     with place:
-        columns = st.columns(4)
+        columns = keyed_columns(4, "prune_discount")
         values = {}
         for index, name in enumerate(DiscountParams.model_fields):
             with columns[index % 4]:

@@ -11,6 +11,7 @@ from cache.keys import content_key
 from pages.parts import asking, controls, tokens
 from pages.parts.acting import acting_button
 from pages.parts.charts import chart, csv_button, exhibit_table, heading
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings import references
 from pages.parts.recordings.beside import autoregressive_reference
@@ -57,7 +58,7 @@ def ablation(recording: Recording, params: SinkParams) -> None:
     if problem:
         st.info(plain(problem))
         return
-    count, reference, button = st.columns([3, 7, 4], vertical_alignment="bottom")
+    count, reference, button = keyed_columns([3, 7, 4], "ablate", vertical_alignment="bottom")
     with count:
         blocked = controls.draw(AblateSpec, "count", "ablate_count", bind="query-params")
     with reference:

@@ -14,6 +14,7 @@ from analysis.specs import ModelSpec, RecordSpec
 from pages.parts import permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import heading, show
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.recording import show_recording
@@ -38,7 +39,7 @@ def by_layer() -> dict[str, Any] | None:
         _chart(_movement(one_set), f"movement_{one_set.key}")
     st.subheader("Over the steps")
     scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
-    of_layer, of_tokens, toggle = st.columns([2, 2, 1], vertical_alignment="bottom")
+    of_layer, of_tokens, toggle = keyed_columns([2, 2, 1], "sets_by_layer", vertical_alignment="bottom")
     scope = scopes.index(of_layer.selectbox("Sinks of", scopes, key="set_scope", bind="query-params")) - 1
     noise = set_exhibits.noise_of(one_set.recordings for one_set in sets)
     read_split("set_split", noise)

@@ -13,6 +13,7 @@ from analysis.sinks.token_states import SPLITS, Split, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from pages.parts import asking, controls
 from pages.parts.acting import acting_button, may_act, may_record
+from pages.parts.keyed import keyed_columns
 from pages.parts.labels import label_form
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
@@ -307,7 +308,8 @@ def sink_controls(stacked: bool = False, key: str = "", disabled: bool = False) 
     """
     options: dict[str, Any] = {"persist_state": "session"} if key else {"bind": "query-params"}
     options["disabled"] = disabled
-    choice, threshold = (st.container(), st.container()) if stacked else st.columns([1, 1])
+    columns = keyed_columns(1 if stacked else 2, f"{key}sink_controls")
+    choice, threshold = columns[0], columns[-1]
     with choice:
         definition = controls.draw(
             SinkParams, "definition", f"{key}definition", format_func=lambda name: DEFINITIONS[name].title, **options

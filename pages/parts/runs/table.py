@@ -5,6 +5,7 @@ import streamlit as st
 
 from analysis.engine.runs import Run
 from pages.parts.charts import table
+from pages.parts.keyed import keyed_columns
 from pages.parts.run_rows import COLUMNS, method_title, row
 from pages.parts.session import not_in_address
 
@@ -68,7 +69,7 @@ def _ticked(key: str) -> None:
 
 
 def _filtered(runs: list[Run]) -> list[Run]:
-    words, methods, only = st.columns([3, 4, 2], vertical_alignment="bottom")
+    words, methods, only = keyed_columns([3, 4, 2], "runs_filters", vertical_alignment="bottom")
     text = words.text_input(
         "With the words", key="runs_words", placeholder="of name, model, tags or notes", bind="query-params"
     )

@@ -11,6 +11,7 @@ from analysis.study.needs import why_not
 from pages.parts import controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.folds import settings_of, titled
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
 from pages.parts.session import engine, submit
 from pages.parts.study import choice
@@ -63,14 +64,14 @@ def _spec(model: ModelSpec, size: str) -> tuple[StudySpec | None, str]:
     presets = {name: getattr(defaults, name) for name in names}
     words = {"limit": "items a task {}", "sparsities": "sparsities {}", "seeds": "calibration seeds {}"}
     with titled("Settings", "fold_study", settings_of(StudySpec, keys, words, words, **presets)):
-        columns = st.columns(4)
+        columns = keyed_columns(4, "study")
         values = {}
         for index, name in enumerate(("difference", "prompts", "limit", "seed")):
             with columns[index]:
                 values[name] = controls.draw(
                     StudySpec, name, f"study_{size}_{name}", default=getattr(defaults, name), bind="query-params"
                 )
-        left, right = st.columns(2)
+        left, right = keyed_columns(2, "study_lists")
         for column, name in ((left, "sparsities"), (right, "seeds")):
             field = StudySpec.model_fields[name]
             text = column.text_input(

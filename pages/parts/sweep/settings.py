@@ -22,6 +22,7 @@ from analysis.specs import (
 )
 from pages.parts import controls
 from pages.parts.folds import fold, settings_of
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, draw_noise, noise_of
 from pages.parts.pruning.settings import found, pattern_refused, patterns_not_offered
@@ -66,7 +67,7 @@ def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
 
 
 def _axes(not_offered: list[str]) -> dict[str, Any]:
-    columns = st.columns([3, 2])
+    columns = keyed_columns([3, 2], "sweep_methods")
     field = SweepSpec.model_fields["methods"]
     methods = columns[0].multiselect(
         field.title or "",
@@ -91,7 +92,7 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
         help=help_text(field),
     )
     axes: dict[str, Any] = {"methods": tuple(methods), "patterns": tuple(patterns)}
-    for column, name in zip(st.columns(len(_LISTED)), _LISTED, strict=True):
+    for column, name in zip(keyed_columns(len(_LISTED), "sweep_listed"), _LISTED, strict=True):
         field = SweepSpec.model_fields[name]
         text = column.text_input(
             field.title or "",
@@ -131,7 +132,7 @@ def _shared_pruning(methods: tuple[str, ...], checkpoint: Checkpoint | None) -> 
         return {spec: {name: presets[name] for name in names if name in presets} for spec, names in parts.items()}
     shared: dict[type[Spec], dict[str, Any]] = {spec: {} for spec in parts}
     with place:
-        columns = st.columns(4)
+        columns = keyed_columns(4, "sweep_text")
         for index, (spec, name) in enumerate((spec, name) for spec, names in parts.items() for name in names):
             with columns[index % 4]:
                 if name == "noise":
@@ -156,7 +157,7 @@ def _more(model: ModelSpec) -> dict[str, Any]:
         return {}
     more: dict[str, Any] = {}
     with place:
-        columns = st.columns(3, vertical_alignment="bottom")
+        columns = keyed_columns(3, "sweep_more", vertical_alignment="bottom")
         for column, name in zip(columns, ("keep", "footprints"), strict=False):
             with column:
                 more[name] = controls.draw(SweepSpec, name, keys[name], bind="query-params")
@@ -174,7 +175,7 @@ def _more(model: ModelSpec) -> dict[str, Any]:
 
 
 def _evaluation() -> dict:
-    columns = st.columns([2, 1, 1, 1])
+    columns = keyed_columns([2, 1, 1, 1], "sweep_tasks")
     tasks = columns[0].multiselect(
         "Tasks",
         ["bundled", "paper", *PRESETS],

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import streamlit as st
 from pydantic import ValidationError
 
 from analysis.evaluation.presets import PRESETS, SUITES
@@ -18,6 +17,7 @@ from analysis.specs import (
 )
 from analysis.specs.suggestion import searchable
 from pages.parts import controls
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.tuning import settings
 
@@ -28,7 +28,7 @@ _ONLY_TYPED = "include_path"  # a folder whose functions are run is given on the
 def search_controls(statistics_spec: CalibrateSpec, setting: TuneParams) -> tuple[SuggestSpec | None, str]:
     """The controls of a search around `setting` with the statistics of `asked`: its spec, or why there is none."""
     values: dict[str, Any] = {}
-    columns = st.columns([1.4, 2.6, 1, 1])
+    columns = keyed_columns([1.4, 2.6, 1, 1], "search")
     with columns[0]:
         values["objective"] = controls.draw(
             SuggestSpec,
@@ -52,7 +52,7 @@ def search_controls(statistics_spec: CalibrateSpec, setting: TuneParams) -> tupl
             values[name] = controls.draw(SuggestSpec, name, f"suggest_{name}", bind="query-params")
     reads = OBJECTIVES[values["objective"]].reads
     drawn = [name for name in reads if name not in (_TASKS, _ONLY_TYPED)]
-    columns = st.columns([3, *(1 for _ in drawn)]) if reads else []
+    columns = keyed_columns([3, *(1 for _ in drawn)], "search_reads") if reads else []
     if _TASKS in reads:
         field = SuggestSpec.model_fields[_TASKS]
         values[_TASKS] = columns[0].multiselect(

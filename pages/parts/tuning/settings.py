@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.specs import NOISES, PRESETS, DiscountParams, TuneParams, in_words
 from analysis.tuning.statistics_file import StatisticsInfo
-from pages.parts import controls
+from pages.parts import address, controls
 from pages.parts.folds import fold, settings_of
 from pages.parts.plain import plain
 from pages.parts.session import not_in_address
@@ -68,9 +68,10 @@ def _steps(info: StatisticsInfo) -> dict[str, Any]:
             )
         weighting = controls.draw(TuneParams, "step_weighting", key_of("step_weighting"), bind="query-params")
     first, last = (0 if first == levels[0] else first), (1000 if last == levels[-1] else last)
-    st.query_params[_STEPS] = f"{first}-{last}"
-    if (first, last) == (0, 1000):
-        del st.query_params[_STEPS]
+    if (first, last) != (0, 1000):
+        address.write(_STEPS, f"{first}-{last}")
+    elif _STEPS in st.query_params:
+        address.drop(_STEPS)
     return {"first_step": first, "last_step": last, "step_weighting": weighting}
 
 

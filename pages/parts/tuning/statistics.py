@@ -21,6 +21,7 @@ from cache.keys import content_key
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
 from pages.parts.folds import fold, settings_of
+from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.plot import plots_will_come
 from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, noise_note, preset_box
@@ -207,13 +208,13 @@ def _spec(checkpoint: Checkpoint | None) -> CalibrateSpec | None:
     text, stored = {}, {}
     with place:
         preset_box("calibrate", checkpoint)
-        columns = st.columns(4)
+        columns = keyed_columns(4, "calibration_text")
         for index, name in enumerate(_TEXT):
             with columns[index % 4]:
                 text[name] = controls.draw(
                     CalibrationParams, name, keys[name], default=getattr(default, name), bind="query-params"
                 )
-        columns = st.columns(4)
+        columns = keyed_columns(4, "calibration_stored")
         for index, name in enumerate(_STORED):
             with columns[index % 4]:
                 stored[name] = controls.draw(CalibrateSpec, name, keys[name], bind="query-params")
