@@ -41,7 +41,7 @@ ONE_STEP, MEAN = "One step", "Mean over steps"
 VIEWS = ("Heads", "Chosen steps", "Ranking", "Ablation")
 MOST_PINNED = 4
 SHOWS = (
-    "Once a prompt is recorded, this page shows which layers and heads pay most of their attention to a few tokens; a "
+    "Once a prompt is recorded, this page shows how much of its attention each layer and head pays to a few tokens; a "
     "click on a head opens its attention over the steps."
 )
 
@@ -263,8 +263,8 @@ def _head(
     frame.insert(0, "step", np.arange(len(mass)))
     chart(
         f"Layer {layer}, head {head}: attention over the steps",
-        "Each row is a denoising step, each column a position; bright cells soak up this head's attention. Dots: where "
-        "a step writes.",
+        "Each row is a denoising step, each column a position; bright cells draw most of this head's attention. Dots: "
+        "where a step writes.",
         "Attention mass $m_{t,s} = \\sum_q p_t(q, s)$ of this head alone, in units in which uniform attention gives 1 "
         "on average. Squares mark the positions that are sinks by this head's own mass. The colours end at the 99.5th "
         "percentile of all heads, or of this head where it has its own.\n\n" + definition_formula(params),

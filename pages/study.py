@@ -17,8 +17,8 @@ from pages.parts.study.story import answer, share, story, verdict
 from pages.parts.trouble import EXPECTED, told, why
 
 _INTRODUCTION = (
-    "Diffusion language models write by filling in a masked text, step by step. A few tokens soak up most of the "
-    "attention: attention sinks."
+    "Diffusion language models write by filling in a masked text, step by step. A few tokens draw several times their "
+    "share of attention: attention sinks."
 )
 REFRESH, REDRAW = 1.0, 5.0  # seconds between looks at how far it is, and between drawings of what is there
 

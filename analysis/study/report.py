@@ -32,7 +32,15 @@ def report_html(findings: Findings) -> str:
         dense = findings.pruning
         noted = f"[{dense.dense_low:.1%}, {dense.dense_high:.1%}], {dense.items:,} items in {dense.clusters:,} clusters"
         cards.append(Card("Dense accuracy", f"{dense.dense:.1%}", noted))
-    return page_html(QUESTION, settings, _exhibits(findings), cards, rules.answer(findings), slides=True)
+    return page_html(
+        QUESTION,
+        settings,
+        _exhibits(findings),
+        cards,
+        rules.answer(findings),
+        slides=True,
+        subject=exhibits.strongest_sinks(findings),
+    )
 
 
 def report_folder(findings: Findings, with_pictures: bool = True) -> bytes:

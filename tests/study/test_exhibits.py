@@ -26,3 +26,18 @@ def test_figures_of_blocked_sinks_say_which_effects_are_shown():
     for exhibit in shown.values():
         filled = sum((trace.marker.symbol or ()).count("circle") for trace in exhibit.figure.data)
         assert exhibit.finding.startswith(f"{filled} of 2 effects") if filled else exhibit.finding == ""
+
+
+def test_what_sinks_draw_is_told_with_its_interval_beside_an_even_share_and_random_weights():
+    found = read(EXAMPLE)
+    said = exhibits.strongest_sinks(found)
+    (shown,) = (each for each in found.shown if each.name == "layers")
+    rows = [row for row in shown.table if row["measure"] == "Corrected share of the sinks" and row["value"] is not None]
+    trained, random = (
+        [row["value"] for row in rows if row["model"] == "bundled" and row["weights"] == weights]
+        for weights in ("trained", "random")
+    )
+    assert said.startswith("Strongest in bundled: sinks at masked positions in layer 1 draw ")
+    assert f"{max(trained):.1f} times an even share of attention [" in said and "over 16 prompts" in said
+    assert f"random weights, {max(random):.1f} times at most" in said
+    assert exhibits.strongest_sinks(study()) == "", "nothing is said before sinks were looked for"

@@ -16,7 +16,7 @@ from tests.ui.helpers import another_model, app, charts, prompt_box, shown_box, 
 pytestmark = pytest.mark.slow
 PAGES = {
     "pages/denoise.py": "the text fills in",
-    "pages/sinks.py": "which layers and heads pay most of their attention to a few tokens",
+    "pages/sinks.py": "how much of its attention each layer and head pays to a few tokens",
     "pages/dynamics.py": "which tokens each layer rests on",
     "pages/causes.py": "how far the text changes where they are taken away",
     "pages/experts.py": "how evenly its experts are used",

@@ -29,6 +29,9 @@ def answer(findings: Findings) -> None:
     """What it comes to, in the first lines of the page."""
     sentences, runs = rules.answer(findings), findings.state in ("queued", "running")
     nothing = "yet: the first parts are under way." if runs else "by what is there: it ended before the first parts."
+    strongest = exhibits.strongest_sinks(findings)
+    if strongest:
+        st.caption(plain(strongest))
     with st.container(border=True, key="study_answer"):
         st.markdown("**The answer so far**" if runs else "**The answer**", help=_TERMS)
         for sentence in sentences or [f"Nothing can be said {nothing}"]:
