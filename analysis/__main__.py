@@ -13,11 +13,15 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import NoReturn
 
 from pydantic import ValidationError
 
-from analysis.errors import UserError, os_sentence
+from analysis.errors import UserError, os_sentence, shorten, system_error
 from cache import environment
+
+_LONGEST_VALUE = 80  # characters of a value of the command line that a message repeats
+_LONGEST_SENTENCE = 2000  # characters of a message
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,15 @@ def main(arguments: list[str] | None = None) -> int:
         problems = environment.problems()
         if problems:
             raise UserError(" ".join(problems))
-        options = _parser(arguments).parse_args(arguments)
+        options = parsed(arguments)
         code: int = import_module(VERBS[options.verb].module).run(options)
         return code
     except ValidationError as error:
         from analysis.specs import sentence
 
-        return _fail(sentence(error))
+        return _fail(_brief(sentence(error), arguments))
     except UserError as error:
-        return _fail(str(error))
+        return _fail(_brief(str(error), arguments))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -72,9 +76,10 @@ def main(arguments: list[str] | None = None) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
-    except OSError as error:
-        return _fail(os_sentence(error))
     except Exception as error:
+        refused = system_error(error)
+        if refused is not None:
+            return _fail(_brief(os_sentence(refused), arguments))
         from analysis.engine.worker import reason
 
         return _fail(f"SinkScope met an error of its own: {reason(error)}. {_keep_traceback()}", 1)
@@ -84,6 +89,24 @@ def _fail(text: str, code: int = 2) -> int:
     """Prints one line."""
     print(f"error: {' '.join(text.split())}", file=sys.stderr)
     return code
+
+
+def _brief(text: str, arguments: Sequence[str]) -> str:
+    """Cut short what a sentence repeats of the command line: a value may be as long as the system lets it be."""
+    values = {value for argument in arguments for value in (argument, argument.partition("=")[2])}
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) > _LONGEST_VALUE:
+            for written in (value, repr(value)[1:-1], value.strip()):
+                text = text.replace(written, shorten(value.strip(), _LONGEST_VALUE))
+    return shorten(text, _LONGEST_SENTENCE)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as everything else is said."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError with the message, and where the flags are listed."""
+        raise UserError(f"{message[0].upper()}{message[1:].rstrip('.')}. See {self.prog} --help.")
 
 
 def _keep_traceback() -> str:
@@ -107,7 +130,9 @@ def _require_text(arguments: list[str]) -> None:
             argument.encode()
         except UnicodeEncodeError:
             shown = argument.encode(errors="backslashreplace").decode()
-            raise UserError(f"The argument '{shown}' is not UTF-8 text. Give text, and names that are text.") from None
+            raise UserError(
+                f"The argument '{shorten(shown)}' is not UTF-8 text. Give text, and names that are text."
+            ) from None
 
 
 def _print_anything() -> None:
@@ -117,11 +142,19 @@ def _print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read a command line. Raises UserError for one that the verbs do not take, and SystemExit after --help."""
+    options, unknown = _parser(arguments).parse_known_args(arguments)
+    if unknown:
+        raise UserError(
+            f"There is no argument {' '.join(map(shorten, unknown))}. See python -m analysis {options.verb} --help."
+        )
+    return options
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """All verbs, and the flags of the one that these arguments name."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis", description="Attention sinks in diffusion language models."
-    )
+    parser = _Parser(prog="python -m analysis", description="Attention sinks in diffusion language models.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, verb in VERBS.items():

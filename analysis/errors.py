@@ -1,5 +1,6 @@
 """The exceptions a user is meant to read, and other errors as a user reads them."""
 
+import contextlib
 import errno
 import os
 import re
@@ -53,7 +54,28 @@ def os_sentence(error: OSError, named: str = "") -> str:
     problem = error.strerror or str(error).strip() or type(error).__name__
     path = "" if error.filename is None else str(error.filename)
     where = f"'{shorten(path)}': " if path and path != named else ""
-    return " ".join(f"{where}{problem.rstrip('.')}. {_ADVICE.get(error.errno or 0, '')}".split())
+    advice = _file_limit() if error.errno == errno.EFBIG else _ADVICE.get(error.errno or 0, "")
+    return " ".join(f"{where}{problem.rstrip('.')}. {advice}".split())
+
+
+def _file_limit() -> str:
+    """What to do about a file that may not grow larger: the limit is the process's own, or the disk's."""
+    limit = None
+    with contextlib.suppress(ImportError):  # Windows has no such limit
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit is None or limit == resource.RLIM_INFINITY:
+        return "Choose a disk that takes larger files."
+    return f"This process may write files of up to {limit / 1e6:,.0f} MB: raise the limit (ulimit -f)."
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """Return what the operating system refused, also where a library in Rust has put it into words; else None."""
+    if isinstance(error, OSError):
+        return error
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
 
 
 _DAMAGE = {
@@ -70,11 +92,9 @@ _DAMAGE = {
 
 def damage(error: BaseException) -> str:
     """What is wrong with a safetensors file, as the end of a sentence, by what opening or writing it raised."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    of_system = re.search(r"\(os error (\d+)\)", str(error))
-    if of_system:
-        return os.strerror(int(of_system[1]))
+    of_system = system_error(error)
+    if of_system is not None and of_system.strerror:
+        return os_sentence(OSError(of_system.errno, of_system.strerror)).rstrip(".")
     return next((said for text, said in _DAMAGE.items() if text in str(error)), "its header cannot be read")
 
 

@@ -23,3 +23,9 @@ def size_text(size: int) -> str:
     """The shortest text that `parse_size` reads as exactly this many bytes."""
     unit = next((name for name, factor in _UNITS if size >= factor and size % factor == 0), None)
     return f"{size // dict(_UNITS)[unit]} {unit}" if unit else str(size)
+
+
+def gigabytes(size: float) -> str:
+    """`52.0 GB`, or in MB or kB below one of them: for messages."""
+    unit, by = next(((unit, by) for unit, by in (("GB", 1e9), ("MB", 1e6)) if size >= by), ("kB", 1e3))
+    return f"{size / by:,.1f} {unit}"

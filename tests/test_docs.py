@@ -9,7 +9,8 @@ import pytest
 from distributed.cli import dask_scheduler, dask_worker
 from streamlit.config import get_config_options
 
-from analysis.__main__ import _parser, main
+from analysis.__main__ import main, parsed
+from analysis.errors import UserError
 from cache.environment import VARIABLES
 from tests.helpers import ROOT
 
@@ -35,13 +36,13 @@ def commands(page: Path) -> list[list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_is_one_that_the_command_line_takes(page):
     for arguments in commands(page):
-        _parser(arguments).parse_args(arguments)
+        parsed(arguments)
 
 
 def test_there_are_commands_to_check_and_a_wrong_one_would_be_noticed():
     assert sum(len(commands(page)) for page in PAGES) > 25
-    with pytest.raises(SystemExit):
-        _parser(["record", "--no-such-flag"]).parse_args(["record", "--no-such-flag"])
+    with pytest.raises(UserError):
+        parsed(["record", "--no-such-flag"])
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """`python -m analysis sweep`: prune with every combination of some axes, and evaluate every pruned model."""
 
 import argparse
-import csv
 import json
 import re
 import shutil
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import outputs
 from analysis.calibration.own_noise import swept_with_own_noise
 from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given, listed_words
+from analysis.csv_files import csv_of_rows
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import SWEEP_FLAGS
@@ -201,7 +201,7 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
         whole.mkdir()
         (whole / SUMMARY_FILE).write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for name in ("points", "settings", "differences"):
-            write_csv(whole / f"{name}.csv", summary[name])
+            (whole / f"{name}.csv").write_text(csv_of_rows(summary[name]), encoding="utf-8", newline="")
         for point in points:
             _take_along(point, engine, whole)
         note = outputs.place(whole, options.out, options.overwrite, refusal)
@@ -234,15 +234,6 @@ def _take_along(point: "Point", engine: "Engine", folder: Path) -> None:
     answers = engine.result_file(point.evaluated) if point.evaluated is not None else None
     if answers is not None:
         shutil.copyfile(answers, folder / f"{slug}.{DOCUMENTS}")
-
-
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows as CSV, with every column that any of them has."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def refusal(path: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
+from analysis.csv_files import csv_of_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,7 @@ def write(
     from analysis.figures.export import Exhibit, page_html
 
     for name, table in tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False)
+        (folder / f"{name}.csv").write_text(csv_of_table(table), encoding="utf-8", newline="")
     exhibits = []
     for exhibit in shown:
         if isinstance(exhibit, Exhibit):

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from analysis.engine import departure
 from analysis.engine.interleaving import TurnTaking
 from analysis.engine.transfer import load_up, piece_of
-from analysis.errors import ModelChanged, NotEnoughMemory, UserError, first_line, named_line, os_sentence
+from analysis.errors import ModelChanged, NotEnoughMemory, UserError, first_line, named_line, os_sentence, system_error
 from analysis.job_context import Cancelled, Context
 from analysis.jobs import JOBS, known_key
 from analysis.jobs.unchanged import unchanged_models
@@ -277,12 +277,13 @@ def reason(error: BaseException) -> str:
         return first_line(error)
     if _is_out_of_memory(error):
         return f"The machine ran out of memory. Take a smaller model or less text. ({named_line(error)})"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    refused = system_error(error)
+    if refused is not None and refused.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
-            f"The disk is full: {first_line(error)}. Free some space, or move SinkScope's folder with SINKSCOPE_HOME."
+            f"The disk is full: {first_line(refused)}. Free some space, or move SinkScope's folder with SINKSCOPE_HOME."
         )
-    if isinstance(error, OSError) and error.strerror:
-        return os_sentence(error)
+    if refused is not None and refused.strerror:
+        return os_sentence(refused)
     return named_line(error)
 
 

@@ -19,6 +19,7 @@ from analysis.recording import set_file
 from analysis.recording.set_file import RecordingSet, RecordingSetInfo, SetPrompt
 from analysis.sinks import layer_run, metrics, movement
 from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, EvaluateSpec, RecordSetSpec, SinkParams
+from cache.sizes import gigabytes
 
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
@@ -162,13 +163,13 @@ def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
     row, there = batches.row_bytes(model, sampling, max(map(len, prompts))), free_memory()
     if row > there:
         raise UserError(
-            f"Not enough memory for these recordings: one at a time takes {row / 1e9:.1f} GB and there are "
-            f"{there / 1e9:.1f} GB. Take fewer steps or tokens."
+            f"Not enough memory for these recordings: one at a time takes {gigabytes(row)} and there are "
+            f"{gigabytes(there)}. Take fewer steps or tokens."
         )
     rows = int(np.clip(there // _PART_OF_MEMORY // row, 1, batches.MOST_ROWS)) if batches.same_alone(sampling) else 1
     context.log(
         f"{len(prompts)} prompts, {rows} at a time at most: a batch takes up to {rows * row / 1e6:,.0f} MB of the "
-        f"{there / 1e9:.1f} GB there are. Each recording is reduced at once."
+        f"{gigabytes(there)} there are. Each recording is reduced at once."
     )
     chat = any(wrapped for _, wrapped in encoded)
     return _Plan(texts, prompts, chat, sampling, rows, rows * row, sampling.forwards(0), notes)

@@ -22,6 +22,7 @@ from analysis.recording import trajectory as trajectories
 from analysis.recording.trajectory_file import save
 from analysis.sinks.token_states import mask_states
 from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
+from cache.sizes import gigabytes
 
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
@@ -73,7 +74,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     there = free_memory()
     if need > there:
         raise UserError(
-            f"Not enough memory for this recording: it takes {need / 1e9:.1f} GB and there are {there / 1e9:.1f} GB. "
+            f"Not enough memory for this recording: it takes {gigabytes(need)} and there are {gigabytes(there)}. "
             "Take fewer steps or tokens, or store float16."
         )
     beside = need_of(model.checkpoint, spec.model, positions).beside
@@ -84,7 +85,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         if beside > room:
             raise UserError(
                 f"Not enough memory for this text: by their shapes, the cache of {positions:,} tokens and the logits "
-                f"of a canvas take {beside / 1e9:.1f} GB on {model.device.type}, and there are {room / 1e9:.1f} GB. "
+                f"of a canvas take {gigabytes(beside)} on {model.device.type}, and there are {gigabytes(room)}. "
                 "Write fewer tokens."
             )
     if spec.channels and (model.architecture.noise == "uniform" or getattr(sampling, "cached", False)):

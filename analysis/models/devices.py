@@ -8,6 +8,7 @@ import torch
 from analysis.errors import NotEnoughMemory, UserError
 from analysis.machine.allotment import allotted_memory
 from analysis.specs import ModelSpec
+from cache.sizes import gigabytes
 
 
 def pick_device(device: str) -> str:
@@ -54,6 +55,6 @@ def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str 
     halves = spec.dtype == "auto" and device == "cpu" and need / 2 <= there
     hint = "Choose bfloat16, which needs half." if halves else "Choose a smaller model or a larger machine."
     raise NotEnoughMemory(
-        f"Not enough memory for '{spec.source}': it needs {need / 1e9:.1f} GB on {device} and there are "
-        f"{there / 1e9:.1f} GB. {hint}"
+        f"Not enough memory for '{spec.source}': it needs {gigabytes(need)} on {device} and there are "
+        f"{gigabytes(there)}. {hint}"
     )

@@ -34,6 +34,7 @@ from analysis.models.memory import need_of
 from analysis.models.soundness import check_finite, check_fits, state
 from analysis.models.tokenizer import check_vocabulary, load_tokenizer
 from analysis.specs import ModelSpec
+from cache.sizes import gigabytes
 
 _NATIVE_CLASSES = (
     (llada.LLaDAConfig, llada.LLaDAModelLM),
@@ -147,7 +148,7 @@ def fetched(
         progress("asking the hub")
         need = checkpoints.remote_bytes(spec.source, _width(spec, device), spec.paradigm)
         devices.placement(int(need * _HEADROOM), device, _reclaimable(held, device), spec)
-        progress(f"downloading {need / 1e9:.1f} GB")
+        progress(f"downloading {gigabytes(need)}")
         checkpoint = checkpoints.download(spec.source, spec.paradigm)
     return checkpoint
 

@@ -67,9 +67,3 @@ def _cached(checkpoint: Checkpoint, tokens: int) -> int:
         held = min(tokens, window - 1) if windowed else tokens
         total += held * (keys + (values or keys))
     return total
-
-
-def gigabytes(size: float) -> str:
-    """`52.0 GB`, or in MB or kB below a tenth of one."""
-    unit, by = next(((unit, by) for unit, by in (("GB", 1e9), ("MB", 1e6)) if size >= by / 10), ("kB", 1e3))
-    return f"{size / by:,.1f} {unit}"

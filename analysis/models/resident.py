@@ -9,6 +9,7 @@ from analysis.job_context import Context
 from analysis.machine import garbage, threads
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec
+from cache.sizes import gigabytes
 
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
@@ -72,7 +73,7 @@ def loaded(
     size = sum(file.stat().st_size for file in load.fetched(spec, context.progress, held).weight_files)
     seconds = LOAD_SECONDS + size / LOAD_RATE
     reason = (
-        f"Loading '{spec.source}' took more than {seconds / 60:.0f} minutes for {size / 1e9:.1f} GB of weights and was "
+        f"Loading '{spec.source}' took more than {seconds / 60:.0f} minutes for {gigabytes(size)} of weights and was "
         "ended. Check its config and the disk it lies on."
     )
     with context.within(seconds, reason):

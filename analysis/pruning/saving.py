@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from analysis import outputs
-from analysis.errors import UserError
+from analysis.errors import UserError, os_sentence, shorten, system_error
 from analysis.models.checkpoint import Checkpoint
 from analysis.pruned import report_file
 from analysis.pruned.report_file import COMPANION_SUFFIXES, REPORT_FILE
+from cache.sizes import gigabytes
 
 SHARD_BYTES = 2 * 2**30
 _NOT_KEPT = {"model.safetensors.index.json", REPORT_FILE, "training.json", "measurements.json"}
@@ -37,8 +39,8 @@ def check_target(out: Path, source: Path, overwrite: bool, need: int) -> None:
     free = shutil.disk_usage(parent).free
     if free < need:
         raise UserError(
-            f"The disk of '{out}' has {free / 1e9:.1f} GB free and the pruned checkpoint takes up to "
-            f"{need / 1e9:.1f} GB. Free some space, or choose a folder on another disk."
+            f"The disk of '{out}' has {gigabytes(free)} free and the pruned checkpoint takes up to "
+            f"{gigabytes(need)}. Free some space, or choose a folder on another disk."
         )
 
 
@@ -62,10 +64,13 @@ def finished_folder(out: Path, overwrite: bool, log: Callable[[str], None]) -> I
         note = outputs.place(partial, out, overwrite, report_file.refusal)
         if note:
             log(note)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except (OSError, SafetensorError) as error:
+        refused = system_error(error)
+        if refused is None or refused.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise UserError(f"The disk of '{out}' is full. Nothing was kept; free some space and prune again.") from error
+        raise UserError(
+            f"'{shorten(str(out))}' was not written, and nothing was kept: {os_sentence(refused)}"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -153,7 +153,7 @@ def save(recordings: RecordingSet, path: Path) -> None:
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"The set of recordings could not be written to '{path}': {damage(error)}.") from error
+        raise UserError(f"The set of recordings could not be written: {damage(error)}.") from error
 
 
 def open_set(path: Path, called: str | None = None) -> RecordingSet:

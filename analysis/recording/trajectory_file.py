@@ -43,7 +43,7 @@ def save(trajectory: Trajectory, path: Path) -> None:
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"The recording could not be written to '{path}': {damage(error)}.") from error
+        raise UserError(f"The recording could not be written: {damage(error)}.") from error
 
 
 def _stored_arrays(info: RecordingInfo) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ import json
 import zipfile
 from pathlib import Path
 
+from analysis.csv_files import csv_of_table
 from analysis.evaluation.decisions import family_words
 from analysis.figures.export import Card, Exhibit, page_html
 from analysis.figures.pictures import pictures
@@ -79,14 +80,14 @@ def files(findings: Findings) -> dict[str, str]:
         REPORT: report_html(findings),
         NUMBERS: json.dumps(findings.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n",
         "verdict.txt": "\n\n".join(_verdict_lines(findings)) + "\n",
-        "contrasts.csv": exhibits.contrasts_table(findings).to_csv(index=False),
-        "settings.csv": exhibits.settings_table(findings).to_csv(index=False),
+        "contrasts.csv": csv_of_table(exhibits.contrasts_table(findings)),
+        "settings.csv": csv_of_table(exhibits.settings_table(findings)),
     }
     every = [item for part in STUDY_PARTS for item in exhibits.part_exhibits(findings, part).items()]
     for name, exhibit in every:
         contents[f"figure-{name}.html"] = page_html(exhibit.title, {"command": findings.command}, [exhibit])
         if exhibit.table is not None:
-            contents[f"figure-{name}.csv"] = exhibit.table.to_csv(index=False)
+            contents[f"figure-{name}.csv"] = csv_of_table(exhibit.table)
     return contents
 
 

@@ -31,6 +31,7 @@ from analysis.specs import CalibrateSpec
 from analysis.tuning import statistics_file as stored
 from analysis.tuning.bin_error import BinError, Probes
 from analysis.tuning.effects import BINS, EDGES, LayerStatistics, bins_of, scores_by_step, standardised_mass
+from cache.sizes import gigabytes
 
 ALL_ROWS = 10_000_000  # weights of a layer up to which every row is stored
 SAMPLED_ROWS = 256  # of each projection, above that
@@ -101,14 +102,14 @@ def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Colle
     notes = []
     if sequences < spec.calibration.samples:
         notes.append(
-            f"{sequences} of the {spec.calibration.samples} sequences fit {budget / 1e9:.2f} GB; the setting "
+            f"{sequences} of the {spec.calibration.samples} sequences fit {gigabytes(budget)}; the setting "
             "is measured on those."
         )
     gram_bytes = 4 * sum(width**2 for layer in widths for width in layer.values())
     grams = gram_bytes <= GRAM_SHARE * budget
     if not grams:
         notes.append(
-            f"Gram matrices would take {gram_bytes / 1e9:.1f} GB, more than half the room for squares, so the output "
+            f"Gram matrices would take {gigabytes(gram_bytes)}, more than half the room for squares, so the output "
             "error is not shown."
         )
     inputs = {name: first for first, together in runner.groups[0].items() for name in together}
@@ -138,7 +139,7 @@ def _what_would_fit(
     if spec.grouping == "tokens" and by_bin <= budget:
         ways.append("bins (--grouping bins)")
     return (
-        f"The squares of one sequence take {each / 1e9:.2f} GB and there is room for {budget / 1e9:.2f} GB. Take "
+        f"The squares of one sequence take {gigabytes(each)} and there is room for {gigabytes(budget)}. Take "
         f"{', or '.join(ways)}."
     )
 

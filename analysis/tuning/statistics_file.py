@@ -26,6 +26,7 @@ from analysis.errors import UserError
 from analysis.specs import CalibrateSpec, DiscountParams
 from analysis.tuning.bin_error import BinError
 from analysis.tuning.effects import LayerStatistics, group_weights
+from cache.sizes import gigabytes
 
 FIRST_EDGES = tuple(step / 10 for step in range(63))
 """Edges of the bins in files that do not name theirs: all z below 0 share a bin."""
@@ -190,7 +191,7 @@ def create(path: Path, shapes: Shapes, info_bytes: int) -> dict[str, np.ndarray]
     free = shutil.disk_usage(path.parent).free
     if free < end:
         raise UserError(
-            f"These statistics take {end / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB. Store fewer samples or "
+            f"These statistics take {gigabytes(end)} and the disk has {gigabytes(free)}. Store fewer samples or "
             "shorter sequences, or free some space."
         )
     text = json.dumps(header).encode()

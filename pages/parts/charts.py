@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from analysis.csv_files import csv_of_table
 from analysis.figures.export import Card, Exhibit, file_name, page_html
 from analysis.recording.set_exhibits import Formulas, Shown
 from pages.parts.plain import plain
@@ -112,7 +113,7 @@ def csv_button(
     """Draws the download of a table. name: of the file, without its ending; the key where empty."""
     st.download_button(
         "CSV",
-        lambda: frame.to_csv(index=False),
+        lambda: csv_of_table(frame),
         f"{name or key}.csv",
         "text/csv",
         key=f"{key}_csv",

@@ -6,9 +6,10 @@ import streamlit as st
 
 from analysis.engine.demonstration import ONLY_READ
 from analysis.models.checkpoint import find
-from analysis.models.memory import gigabytes, need_of
+from analysis.models.memory import need_of
 from analysis.models.registry import MODELS
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
+from cache.sizes import gigabytes
 from pages.parts import controls, permission
 from pages.parts.acting import LOOKS_ONLY
 from pages.parts.plain import code, plain, shortened

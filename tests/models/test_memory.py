@@ -12,9 +12,10 @@ from analysis.errors import NotEnoughMemory, UserError
 from analysis.models import devices
 from analysis.models.checkpoint import open_folder
 from analysis.models.load import load
-from analysis.models.memory import gigabytes, need_of
+from analysis.models.memory import need_of
 from analysis.models.resident import release_resident
 from analysis.specs import DiffusionGemmaSampling, ModelSpec, RecordSpec
+from cache.sizes import gigabytes
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, save_tokenizer
 
@@ -36,7 +37,7 @@ def test_weights_experts_cache_and_logits_are_those_of_the_tensors_themselves():
     assert need.logits == 16 * 96 * 4 * 6
     halved = need_of(open_folder(FOLDER), spec.model_copy(update={"dtype": "bfloat16"}), 30)
     assert (halved.weights, halved.cache) == (need.weights // 2, held // 2)
-    assert [gigabytes(size) for size in (52e9, 1.5e8, 99e3, 2500)] == ["52.0 GB", "0.1 GB", "99.0 kB", "2.5 kB"]
+    assert [gigabytes(size) for size in (52e9, 1.5e8, 99e3, 2500)] == ["52.0 GB", "150.0 MB", "99.0 kB", "2.5 kB"]
     dense = need_of(open_folder(GOLDEN / "sdar"), spec, 30)
     assert (dense.experts, dense.beside) == (0, 0)
 

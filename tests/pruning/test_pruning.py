@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from analysis.errors import UserError
@@ -388,16 +388,22 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
 
 
 def test_a_full_disk_is_said_in_one_sentence(bundled, tmp_path, monkeypatch):
-    def full(*arguments, **options):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (2**20, 2**20))
+    for error, said in (
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device. Free some space"),
+        (SafetensorError("Error writing: I/O error: File too large (os error 27)"), "files of up to 1 MB: raise the"),
+    ):
 
-    monkeypatch.setattr(saving, "save_file", full)
-    with pytest.raises(UserError, match=r"disk of .* is full"):
-        pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
-    assert list(tmp_path.iterdir()) == []
+        def full(*arguments, error=error, **options):
+            raise error
+
+        monkeypatch.setattr(saving, "save_file", full)
+        with pytest.raises(UserError, match=f"nothing was kept: .*{said}"):
+            pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
+        assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
     monkeypatch.setattr(saving.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
-    with pytest.raises(UserError, match="GB free"):
+    with pytest.raises(UserError, match=r"has 0\.0 kB free and the pruned checkpoint takes up to \d+\.\d MB"):
         pipeline.prune(bundled, spec_for(bundled, tmp_path / "p", "magnitude"), QuietContext(tmp_path))
 
 

@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.models.checkpoint import Checkpoint, describe, find
-from analysis.models.memory import gigabytes, need_of
+from analysis.models.memory import need_of
 from analysis.models.prompts import prompt_tokens, unknown_words
 from analysis.models.registry import Model
 from analysis.recording.collecting import planned_bytes
@@ -22,6 +22,7 @@ from analysis.specs import (
     Sampling,
     sentence,
 )
+from cache.sizes import gigabytes
 from pages.parts import controls, permission
 from pages.parts.acting import kept_button, may_record
 from pages.parts.folds import settings_of, titled

@@ -1,0 +1,46 @@
+"""Tables as CSV that a spreadsheet reads as the text and numbers they hold.
+
+A cell of text that begins as a formula does would be run by a spreadsheet; prompts, tokens and names of models hold
+whatever somebody wrote. Such a cell begins with an apostrophe, as OWASP advises (CSV Injection).
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def inert(value: Any) -> Any:
+    """Return a cell as it is written: text that begins as a formula does, and is no number, after an apostrophe."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def csv_of_table(table: "pd.DataFrame") -> str:
+    """Return a table as CSV, without its index."""
+    texts = [name for name in table.columns if table[name].dtype.kind not in "biufcmM"]
+    written = table.assign(**{name: table[name].map(inert) for name in texts}) if texts else table
+    # By itself pandas leaves a carriage return unquoted, after which a spreadsheet begins another row.
+    returns = any("\r" in text for name in texts for text in (name, *written[name]) if isinstance(text, str))
+    written = written.rename(columns=inert)
+    return written.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC) if returns else written.to_csv(index=False)
+
+
+def csv_of_rows(rows: Sequence[dict[str, Any]]) -> str:
+    """Return rows as CSV, with every column that any of them has."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(map(inert, columns))
+    writer.writerows([[inert(row.get(name, "")) for name in columns] for row in rows])
+    return text.getvalue()
