@@ -478,7 +478,8 @@ class Dispatcher:
                 file, folder = unload(outcome, self.store.incoming / run.record.id)
                 self.store.add_result(outcome["key"], outcome["summary"], file, folder)
             shutil.rmtree(self.store.scratch / Path(outcome["scratch"]).name, ignore_errors=True)
-            self._end(run, "done", key=outcome["key"], summary=outcome["summary"])
+            known = {"key": outcome["key"], "summary": outcome["summary"], "threads": outcome.get("threads", 0)}
+            self._end(run, "done", **known)
 
     def _outcome(self, run: Running) -> dict[str, Any] | None:
         """What the job returned; None if its worker is gone."""

@@ -33,7 +33,8 @@ class JobRecord(BaseModel):
 
     spec: parameters as JSON. key: name of its result. reason: one line on why it failed or was cut off. cached:
     answered from the store without running. owner: the engine whose queue it is in. waits_for: what a short job waits
-    for that could not slip in. device: where it runs or ran. between: id of the job between whose steps it runs. run:
+    for that could not slip in. device: where it runs or ran; threads: how many computed
+    there, 0 where none did. between: id of the job between whose steps it runs. run:
     name of this try; worker, scheduler: addresses; by these it is found again on a cluster that outlives this server.
     code: version of the code that it was asked of; '' in older records. visitors: who asked, on a server with several;
     shared: whether one of them lists it for all. brief: takes seconds, as its spec says (`Job.is_short`). losses: tries
@@ -57,6 +58,7 @@ class JobRecord(BaseModel):
     owner: str = ""
     waits_for: str = ""
     device: str = ""
+    threads: int = 0
     between: str = ""
     run: str = ""
     worker: str = ""

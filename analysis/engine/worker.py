@@ -241,7 +241,9 @@ def run_job(text: str) -> dict[str, Any]:
         scratch = context.scratch_name()
         if not context.shared:
             context.clear_scratch()
-        return {"summary": outcome.summary, "key": outcome.key, "scratch": scratch, **freight}
+        torch = sys.modules.get("torch")
+        used = torch.get_num_threads() if torch is not None else 0
+        return {"summary": outcome.summary, "key": outcome.key, "scratch": scratch, "threads": used, **freight}
     except NotEnoughMemory as error:
         return {"not_resident": True} if order.guest else {"error": str(error)}
     except Cancelled:

@@ -25,6 +25,7 @@ def environment() -> dict[str, Any]:
         "hardware": {
             "system": f"{platform.system()} {platform.machine()}",
             "cores": psutil.cpu_count(),
+            "threads": torch.get_num_threads(),
             "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
             "gpus": gpus,
         },

@@ -8,7 +8,7 @@ measures it). What a user sets wins. Imports no torch, whose OpenMP reads the en
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -50,6 +50,22 @@ def apply(workers: int = 1) -> None:
     import torch
 
     torch.set_num_threads(count(workers))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Around what rounds by the number of threads, as LAPACK's Cholesky does: torch computes with one meanwhile.
+
+    Products of matrices round alike with any number.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 Parameters = ParamSpec("Parameters")

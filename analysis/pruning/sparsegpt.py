@@ -13,6 +13,7 @@ import torch
 from analysis.calibration.activations import mean_token_weights
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
+from analysis.machine import threads
 from analysis.models.soundness import is_finite
 from analysis.pruning.algorithm import Algorithm, Calibration, Prepared, PrunedProjection
 from analysis.pruning.magnitude import magnitude_score
@@ -135,7 +136,8 @@ def _inverse_factor(
     """The upper Cholesky factor of (H + shift · I)⁻¹ in float32; None where H is not positive definite.
 
     With J the reversal, J·H·J = L·Lᵀ gives H = R·Rᵀ with R = J·L·J upper triangular, so the factor is R⁻¹: one
-    Cholesky and one triangular solve, and no inverse.
+    Cholesky and one triangular solve, and no inverse. On a CPU with one thread: with more, LAPACK rounds otherwise, and
+    a bit of the factor can turn into thousands of the masks.
     """
     device = hessian.device
     if device.type == "mps" and precision == torch.float64:
@@ -143,13 +145,14 @@ def _inverse_factor(
     reversed_hessian = hessian.to(device, precision).flip((0, 1))
     diagonal = reversed_hessian.diagonal()
     diagonal.add_(dead.flip(0).to(device, precision)).add_(shift.to(device, precision))
-    lower, failed = torch.linalg.cholesky_ex(reversed_hessian)
-    del reversed_hessian, diagonal
-    if failed:
-        return None
-    # Transposed, the identity lies as LAPACK wants it, and becomes the solution where it is.
-    solution = torch.eye(len(hessian), dtype=precision, device=device).t()
-    upper = torch.linalg.solve_triangular(lower.flip((0, 1)), solution, upper=True, out=solution)
+    with threads.one_thread():
+        lower, failed = torch.linalg.cholesky_ex(reversed_hessian)
+        del reversed_hessian, diagonal
+        if failed:
+            return None
+        # Transposed, the identity lies as LAPACK wants it, and becomes the solution where it is.
+        solution = torch.eye(len(hessian), dtype=precision, device=device).t()
+        upper = torch.linalg.solve_triangular(lower.flip((0, 1)), solution, upper=True, out=solution)
     return upper.to(hessian.device, torch.float32) if torch.isfinite(upper.sum()) else None
 
 

@@ -129,6 +129,27 @@ def test_the_factor_is_of_the_inverse(size, seed):
     assert (factor.damping, factor.precision) == (0.01, "float32")
 
 
+@pytest.mark.parametrize("features", [192, 512])
+def test_neither_factor_nor_mask_depends_on_the_number_of_threads(features):
+    generator = torch.Generator().manual_seed(features)
+    batches = [torch.randn(4, 128, features, generator=generator) for _ in range(4)]
+    weight = torch.randn(96, features, generator=generator)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            hessian = sparsegpt.Hessian()
+            for batch in batches:
+                hessian.add(batch, None)
+            factor = hessian.done()
+            assert torch.get_num_threads() == threads
+            found.append((factor.upper, *prune(weight, factor, 0.5, "unstructured")))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
+
+
 def test_one_row_is_compensated_optimally():
     """With only column j pruned, the later columns get the least-squares solution: the earlier ones are fixed."""
     x = torch.randn(200, 6, generator=torch.Generator().manual_seed(2))
