@@ -4,16 +4,18 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import diskcache
 
 from cache.disk import PlainDisk
-from cache.salvage import salvage
+from cache.salvage import SHORTEST, salvage
 
 DATABASE = "cache.db"
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_OURS = {"Cache", "Settings"}  # tables
 _EMPTY_PATIENCE = 1.0  # seconds in which another process may be making a database that is still empty
 _ADVICE = "Set SINKSCOPE_HOME to a folder that you can write, or put this one right, and open SinkScope again."
 
@@ -36,16 +38,21 @@ def make_folder(folder: Path, private: bool) -> None:
         raise StoreError(f"SinkScope keeps its files in '{folder}', which it may not read and write. {_ADVICE}")
 
 
-def open_cache(folder: Path, what: str, thorough: bool = True, **settings: Any) -> tuple[diskcache.Cache, str]:
+def open_cache(
+    folder: Path, what: str, thorough: bool = True, on_damage: Callable[[], None] | None = None, **settings: Any
+) -> tuple[diskcache.Cache, str]:
     """The cache in `folder`, made if need be; and a sentence where a damaged one was set aside for it, or "". What can
     still be read of that is copied.
 
-    what: what it holds, for that sentence. thorough: reads the whole database, not only its first pages. A database of
-    no bytes is damaged: SQLite would take it for a new one. Raises StoreError where it can neither be opened nor set
+    what: what it holds, for that sentence. thorough: reads the whole database, not only its first pages. on_damage: is
+    called before one is set aside. A database of no bytes or without tables is damaged: SQLite would take it for a new
+    one. Raises StoreError where it can neither be opened nor set
     aside.
     """
     damage = _damage(folder / DATABASE, thorough)
     if damage:
+        if on_damage is not None:
+            on_damage()
         aside = _set_aside(folder)
         make_folder(folder, private=True)
     try:
@@ -76,13 +83,16 @@ def _damage(database: Path, thorough: bool) -> str:
             return "it is no file"
         if _stays_empty(database):
             return "it is empty"
+        if database.stat().st_size < SHORTEST:
+            return "it is cut off"
         with contextlib.closing(sqlite3.connect(database.resolve().as_uri() + "?mode=rw", uri=True)) as connection:
             answer = connection.execute("PRAGMA quick_check(1)" if thorough else "PRAGMA schema_version").fetchone()
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-            if tables and not {"Cache", "Settings"} <= tables:
+            tables = _tables(connection)
+            if not tables:
+                return "it has no tables"
+            if not tables >= _OURS:
                 return "it is another program's"
-            if "Cache" in tables:
-                connection.execute("SELECT key, raw, mode, filename, value FROM Cache LIMIT 1").fetchone()
+            connection.execute("SELECT key, raw, mode, filename, value FROM Cache LIMIT 1").fetchone()
             return "" if not thorough or answer == ("ok",) else str(answer[0]).splitlines()[-1]
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
@@ -103,6 +113,16 @@ def _stays_empty(database: Path) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    """The tables of a database, once they are ours or nobody is about to make them so."""
+    deadline = time.monotonic() + _EMPTY_PATIENCE
+    while True:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if tables >= _OURS or tables - _OURS or time.monotonic() > deadline:
+            return tables
+        time.sleep(0.05)
 
 
 def _set_aside(folder: Path) -> Path:

@@ -1,11 +1,8 @@
-"""What can still be read of a damaged database, and the copy of the rows that nothing could make again."""
+"""What can still be read of a damaged database."""
 
 import contextlib
-import json
-import os
 import sqlite3
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from diskcache.core import MODE_BINARY
 
 from cache.disk import PlainDisk, RefusedRow
 
-BACKUP_AGE = 86400.0  # seconds after which the copy is written anew
+SHORTEST = 512  # bytes of a database, its smallest page
 _BEYOND = 2000  # row numbers without a readable row after which no more are looked for
 _FIELDS = "key, raw, mode, filename, value, expire_time"
 
@@ -36,7 +33,12 @@ def salvage(aside: Path, database: str, cache: diskcache.Cache) -> int:
 
 
 def _rows(database: Path) -> Iterator[tuple[Any, ...]]:
-    """The rows by their numbers, those passed over whose pages cannot be read."""
+    """The rows by their numbers, those passed over whose pages cannot be read.
+
+    Of a file that is shorter than any database nothing is asked: SQLite would remove the log beside it.
+    """
+    if not database.is_file() or database.stat().st_size < SHORTEST:
+        return
     try:
         connection = sqlite3.connect(database.resolve().as_uri() + "?mode=rw", uri=True)
     except (sqlite3.Error, OSError):
@@ -55,30 +57,3 @@ def _rows(database: Path) -> Iterator[tuple[Any, ...]]:
             unread = unread + 1 if row is None else 0
             if row is not None:
                 yield row
-
-
-def back_up(read: Callable[[], Mapping[str, str]], file: Path) -> None:
-    """Writes rows of text, key and value, where the copy is missing or old. A disk that takes none is no failure."""
-    with contextlib.suppress(OSError):
-        if file.is_file() and time.time() - file.stat().st_mtime < BACKUP_AGE:
-            return
-        rows = read()
-        if not rows:
-            return
-        new = file.with_name(f".{file.name}.new")
-        with os.fdopen(os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as lines:
-            for row in rows.items():
-                lines.write(json.dumps(row) + "\n")
-        new.replace(file)
-
-
-def backed_up(file: Path) -> dict[str, str]:
-    """The rows of the copy, without lines that cannot be read; empty where there is none."""
-    rows: dict[str, str] = {}
-    with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                row = json.loads(line)
-                if isinstance(row, list) and len(row) == 2 and all(isinstance(part, str) for part in row):
-                    rows[row[0]] = row[1]
-    return rows

@@ -1,6 +1,8 @@
 """What SinkScope keeps between runs: results, found by content and evicted by size; folders and jobs, until deleted."""
 
+import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import time
@@ -12,12 +14,13 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from cache import environment
+from cache.backup import Backup
 from cache.disk import RefusedRow
 from cache.format import FOLDER_ROW, FORMAT, brought_up, format_of, stamp
 from cache.opening import DATABASE, StoreError, make_folder, open_cache
-from cache.salvage import back_up, backed_up
 
-BACKUP = "runs-backup.jsonl"  # of jobs, names and places of folders, for a database that is damaged beyond reading
+BACKUP = "runs-backup.jsonl"  # of jobs, names and places of folders
+UNRESTORED = "runs-unrestored"  # there from the moment a damaged database is set aside until its copy is put back
 RESULTS_LIMIT = 20 * 2**30  # bytes
 SCRATCH_DAYS = 7  # how long finished phases of a job that did not end are kept after their last use
 _JOB, _LIVE, _FOLDER, _LABEL, _NAME = "job:", "live:", FOLDER_ROW, "label:", "name:"
@@ -67,19 +70,23 @@ class Store:
         self._results, lost_results = open_cache(
             self.root / "results", "results", size_limit=results_limit, eviction_policy="least-recently-used"
         )
-        self._runs, lost_runs = open_cache(self.root / "runs", "jobs", eviction_policy="none")
-        if lost_runs:
-            lost_runs += f" {self._restore()} Pruned models that were kept are still in '{self.kept}'."
+        is_new = not os.path.lexists(self.root / "runs" / DATABASE)
+        self._backup = Backup(self.root / BACKUP)
+        self._runs, lost_runs = open_cache(
+            self.root / "runs", "jobs", on_damage=self._mark_unrestored, eviction_policy="none"
+        )
+        if lost_runs or is_new or (self.root / UNRESTORED).exists():
+            lost_runs = self._restore(lost_runs)
         older = self._bring_up(stamped) if stamped < FORMAT else ""
-        if not lost_runs:
-            back_up(self._lasting_rows, self.root / BACKUP)
+        if not self._backup.file.exists():
+            self.renew_backup()
         self.notices = [notice for notice in (lost_results, lost_runs, older) if notice]
 
     def _bring_up(self, stamped: int) -> str:
         """Brings rows of an older version to the format of this one; says so where there are any."""
         rows = self._lasting_rows()
         for name, text in brought_up(rows, stamped, self.shared).items():
-            self._runs.set(name, text)
+            self._set_lasting(name, text)
         stamp(self.root)
         jobs, folders = (sum(name.startswith(kind) for name in rows) for kind in (_JOB, _FOLDER))
         if not rows:
@@ -89,16 +96,42 @@ class Store:
             f"{jobs} jobs and {folders} kept folders are as they were."
         )
 
-    def _restore(self) -> str:
-        """Puts back what the copy of a damaged database held and the new one lacks; says so."""
-        copied = backed_up(self.root / BACKUP)
+    def _mark_unrestored(self) -> None:
+        with contextlib.suppress(OSError):
+            (self.root / UNRESTORED).touch(mode=0o600)
+
+    def _restore(self, damage: str) -> str:
+        """Puts back what the copy holds and a new or salvaged list lacks; says so where something was lost.
+
+        Cut off anywhere, the next opening does it again.
+        """
+        copied = self._backup.rows()
         copied |= brought_up(copied, 0, self.shared)  # it may be older than the store's stamp
-        rows = {name: text for name, text in copied.items() if self._runs.add(name, text)}
-        jobs = sum(name.startswith(_JOB) for name in rows)
+        for name, text in copied.items():
+            # What was salvaged may be older than the copy, which has every change.
+            if self._lasting(name) != text:
+                self._runs.set(name, text)
+        with contextlib.suppress(OSError):
+            (self.root / UNRESTORED).unlink()
+        if not copied and not damage:
+            return ""
         there = len(self._job_ids())
-        if not there:
-            return "Earlier jobs are not listed."
-        return f"{there} jobs are listed, {jobs} of them from the last copy; what is newer and missing is lost."
+        listed = f"{there} jobs are listed, from the copy beside it." if there else "Earlier jobs are not listed."
+        lost = damage or "The list of jobs was gone, and a new one begun."
+        return f"{lost} {listed} Pruned models that were kept are still in '{self.kept}'."
+
+    def renew_backup(self) -> None:
+        """Writes the copy of what nothing could make again where it is missing or has grown long."""
+        self._backup.renew(self._lasting_rows())
+
+    def _set_lasting(self, name: str, text: str) -> None:
+        """Writes a row that nothing could make again, and its copy."""
+        self._runs.set(name, text)
+        self._backup.note(name, text)
+
+    def _delete_lasting(self, name: str) -> None:
+        if self._runs.delete(name):
+            self._backup.note(name, None)
 
     def _lasting_rows(self) -> dict[str, str]:
         return {name: text for name in self._names("") if (text := self._lasting(name))}
@@ -154,7 +187,7 @@ class Store:
             place.mkdir(mode=0o700)
             folder = folder.replace(place / folder.name)
         stored = {"summary": summary, "file": file is not None, "folder": self._stored_place(folder)}
-        self._runs.set(_FOLDER + key, json.dumps(stored))
+        self._set_lasting(_FOLDER + key, json.dumps(stored))
 
     def result(self, key: str) -> Result | None:
         """The result of this key, or None if it is not there, no longer whole, or not written by this store."""
@@ -185,7 +218,7 @@ class Store:
             place.mkdir(mode=0o700)
             folder = place / result.folder.name
             stored = {"summary": result.summary, "file": False, "folder": self._stored_place(folder)}
-            self._runs.set(_FOLDER + new_key, json.dumps(stored))
+            self._set_lasting(_FOLDER + new_key, json.dumps(stored))
             result.folder.replace(folder)
         elif moved is not None and moved.folder is not None:
             folder = moved.folder
@@ -218,7 +251,7 @@ class Store:
         """Forgets a result. A folder that the store took in is removed; one that lies elsewhere stays."""
         self._results.delete(key)
         self._results.delete(f"{key}:file")
-        self._runs.delete(_FOLDER + key)
+        self._delete_lasting(_FOLDER + key)
         if (self.kept / key).parent == self.kept:
             shutil.rmtree(self.kept / key, ignore_errors=True)
 
@@ -241,7 +274,7 @@ class Store:
 
     def save_job(self, job_id: str, record: dict[str, Any]) -> None:
         """Writes a job's record, replacing the one before."""
-        self._runs.set(_JOB + job_id, json.dumps(record))
+        self._set_lasting(_JOB + job_id, json.dumps(record))
 
     def job(self, job_id: str) -> dict[str, Any] | None:
         """A job's record, or None."""
@@ -286,12 +319,12 @@ class Store:
 
     def delete_job(self, job_id: str) -> None:
         """Forgets a job; its result stays."""
-        self._runs.delete(_JOB + job_id)
+        self._delete_lasting(_JOB + job_id)
         self._runs.delete(_LIVE + job_id)
 
     def save_label(self, run_id: str, label: dict[str, Any]) -> None:
         """Writes what a visitor says of a run, replacing what was there."""
-        self._runs.set(_LABEL + run_id, json.dumps(label))
+        self._set_lasting(_LABEL + run_id, json.dumps(label))
 
     def labels(self) -> dict[str, dict[str, Any]]:
         """What visitors said of runs, by their ids."""
@@ -300,7 +333,7 @@ class Store:
 
     def delete_label(self, run_id: str) -> None:
         """Forgets what was said of a run, and its name."""
-        self._runs.delete(_LABEL + run_id)
+        self._delete_lasting(_LABEL + run_id)
         self._runs.delete(_NAME + run_id)
 
     def save_name(self, run_id: str, name: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ class JobStore:
         self.store, self.presence = store, presence
         self.changed = threading.Condition(threading.RLock())
         self.unwritable = ""
+        store.renew_backup()
         stored = [read_record(fields) for fields in store.jobs()]
         self._records: dict[str, JobRecord] = {record.id: record for record in stored if record is not None}
         self.unread = sum(record is None for record in stored)

@@ -31,6 +31,7 @@ from pages.parts import private_path
 TOKEN = "token"  # in the address
 PASSWORDS = {"run": "password", "look": "look_password"}  # under [sinkscope] in the secrets, by role
 KEY_FILE = "visitors.key"  # in the store: signs the cookies, so that visitors stay who they are after a restart
+KEY_BYTES = 32
 SHORTEST_SECRET = 32  # characters, of what signs the cookies of a log-in
 
 _NEW_TOKEN = secrets.token_urlsafe(24)
@@ -166,13 +167,16 @@ def _signing_key() -> bytes:
     try:
         file = default_root() / KEY_FILE
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            file.write_bytes(secrets.token_bytes(32))
-        key = file.read_bytes()
+        key = file.read_bytes() if file.exists() else b""
+        if len(key) != KEY_BYTES:  # none yet, or what a full disk or a kill left of one
+            new = file.with_name(f".{KEY_FILE}.{os.getpid()}")
+            with os.fdopen(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as out:
+                out.write(secrets.token_bytes(KEY_BYTES))
+            new.replace(file)
+            key = file.read_bytes()  # of two that begin at once one is kept
     except OSError:
         key = b""
-    return key if len(key) == 32 else secrets.token_bytes(32)
+    return key if len(key) == KEY_BYTES else secrets.token_bytes(KEY_BYTES)
 
 
 def _signature(role: str, visitor: str) -> str:

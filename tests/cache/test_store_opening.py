@@ -1,6 +1,8 @@
 """Opening a store that is damaged, in the way, or not to be written: a sentence, and nothing lost."""
 
+import json
 import os
+import shutil
 import sqlite3
 import stat
 import threading
@@ -11,7 +13,7 @@ import pytest
 from cache.format import STAMP
 from cache.opening import DATABASE, StoreError, open_cache
 from cache.responses import Responses
-from cache.store import BACKUP, Store, default_root
+from cache.store import BACKUP, UNRESTORED, Store, default_root
 
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
 
@@ -49,6 +51,24 @@ def a_folder(database: Path) -> None:
     database.mkdir()
 
 
+def one_byte(database: Path) -> None:
+    """With a log beside it, which belongs to what was there."""
+    database.with_name(f"{DATABASE}-wal").write_bytes(b"\x37\x7f\x06\x82" + bytes(4096))
+    database.write_bytes(b"S")
+
+
+def no_tables(database: Path) -> None:
+    database.unlink()
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA user_version = 3")
+    connection.close()
+
+
+def itself(database: Path) -> None:
+    database.unlink()
+    database.symlink_to(database.name)
+
+
 DAMAGES = {
     "truncated": halve,
     "empty": lambda database: database.write_bytes(b""),
@@ -56,6 +76,9 @@ DAMAGES = {
     "a page spoilt": spoil_a_page,
     "another program's": another_program,
     "a folder": a_folder,
+    "one byte": one_byte,
+    "no tables": no_tables,
+    "a link to itself": itself,
 }
 
 
@@ -72,6 +95,7 @@ READABLE = {"a page spoilt": 150}  # jobs of 200 that can be read at least, of a
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_a_damaged_job_database_is_set_aside_and_said_so(tmp_path, kind):
     DAMAGES[kind](fill(tmp_path))
+    (tmp_path / BACKUP).unlink()
     store = Store(tmp_path)
     left = list(store.jobs())
     assert READABLE.get(kind, 0) <= len(left) < 200 and bool(left) == (kind in READABLE)
@@ -96,14 +120,109 @@ def test_jobs_and_names_come_back_from_the_copy(tmp_path, kind):
     store = Store(tmp_path)
     store.save_label("job1", {"name": "mine"})
     store.close()
-    (tmp_path / BACKUP).unlink()  # else it is a day until the next copy
-    Store(tmp_path).close()
     DAMAGES[kind](database)
     with (tmp_path / BACKUP).open("a") as copy:
         copy.write('["job:half", "{')  # cut off while it was written
     store = Store(tmp_path)
     assert len(list(store.jobs())) == 200 and store.labels() == {"job1": {"name": "mine"}}
     assert "200 jobs are listed" in store.notices[0]
+    store.close()
+    again = Store(tmp_path)
+    assert len(list(again.jobs())) == 200 and again.notices == []
+    again.close()
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_what_had_ended_comes_back_ended(tmp_path, kind):
+    store = Store(tmp_path)
+    for number in range(9):
+        for state in ("queued", "running", "done"):
+            store.save_job(f"job{number}", {"id": f"job{number}", "state": state})
+    store.save_job("forgotten", {"id": "forgotten", "state": "done"})
+    store.delete_job("forgotten")
+    store.close()
+    DAMAGES[kind](tmp_path / "runs" / DATABASE)
+    store = Store(tmp_path)
+    assert {job["id"]: job["state"] for job in store.jobs()} == {f"job{number}": "done" for number in range(9)}
+    store.close()
+
+
+@pytest.mark.parametrize("killed_at", ["open_cache", "salvage", "_restore"])
+def test_a_start_that_is_killed_between_setting_aside_and_restoring_is_finished_by_the_next(
+    tmp_path, monkeypatch, killed_at
+):
+    halve(fill(tmp_path))
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if killed_at == "_restore":
+            patch.setattr(Store, "_restore", killed)
+        elif killed_at == "salvage":
+            patch.setattr("cache.opening.salvage", killed)
+        else:
+            whole = open_cache
+
+            def first_alone(folder, *given, **options):
+                if folder.name == "runs":
+                    patch.setattr("diskcache.Cache", killed)
+                return whole(folder, *given, **options)
+
+            patch.setattr("cache.store.open_cache", first_alone)
+        Store(tmp_path)
+    assert list(tmp_path.glob("runs-damaged-*"))
+    store = Store(tmp_path)
+    assert len(list(store.jobs())) == 200 and "200 jobs are listed" in store.notices[0]
+    store.close()
+    assert not (tmp_path / UNRESTORED).exists()
+
+
+def test_a_list_that_is_gone_comes_back_from_the_copy_and_one_that_was_emptied_stays_empty(tmp_path):
+    fill(tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    store = Store(tmp_path)
+    assert len(list(store.jobs())) == 200 and "list of jobs was gone" in store.notices[0]
+    for number in range(200):
+        store.delete_job(f"job{number}")
+    store.close()
+    store = Store(tmp_path)
+    assert list(store.jobs()) == [] and store.notices == []
+    store.close()
+
+
+def test_a_copy_that_holds_more_than_the_list_is_not_lost(tmp_path):
+    database = fill(tmp_path)
+    with sqlite3.connect(database) as connection:
+        connection.execute("DELETE FROM Cache WHERE key LIKE 'job:job1%'")
+    connection.close()
+    store = Store(tmp_path)
+    store.save_job("new", {"id": "new"})
+    store.renew_backup()
+    assert len(store._backup.rows()) == 201
+    store.close()
+
+
+def test_a_copy_of_an_older_version_is_brought_up_to_the_list(tmp_path):
+    fill(tmp_path)
+    (tmp_path / BACKUP).write_text('["job:job7", "{\\"id\\": \\"job7\\"}"]\n')
+    store = Store(tmp_path)
+    store.renew_backup()
+    assert len(store._backup.rows()) == 200 and "text" in json.loads(store._backup.rows()["job:job7"])
+    store.close()
+
+
+def test_the_copy_does_not_grow_with_every_word_and_a_line_that_was_cut_off_costs_itself_alone(tmp_path):
+    store = Store(tmp_path)
+    store.save_job("first", {"id": "first"})
+    with (tmp_path / BACKUP).open("a") as copy:
+        copy.write('["job:half", "{')
+    for number in range(1000):
+        store.save_job("job", {"id": "job", "n": number})
+    store.renew_backup()
+    lines = (tmp_path / BACKUP).read_text().splitlines()
+    assert len(lines) == 2 and json.loads(json.loads(lines[1])[1]) == {"id": "job", "n": 999}
+    assert stat.S_IMODE((tmp_path / BACKUP).stat().st_mode) == 0o600
     store.close()
 
 

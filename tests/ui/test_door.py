@@ -425,6 +425,16 @@ def test_each_password_gives_its_role_and_each_visitor_a_name(monkeypatch, tmp_p
     assert ask(guard, uploads.PATH + "a", method="PUT", cookie=cookies[0])[2] == b"inside"
     assert ask(guard, uploads.PATH + "a", method="PUT", cookie=cookies[1])[0] == 403
     _, name, signature = cookies[1].split("=", 1)[1].split(".")
+    whole = (tmp_path / door.KEY_FILE).read_bytes()
+    for left in (b"", whole[:7]):  # by a kill, or a full disk
+        (tmp_path / door.KEY_FILE).write_bytes(left)
+        door._signing_key.cache_clear()
+        key = door._signing_key()
+        door._signing_key.cache_clear()
+        assert door._signing_key() == key != whole, "the next start knows who came in since"
+        assert (tmp_path / door.KEY_FILE).stat().st_mode & 0o777 == 0o600
+    (tmp_path / door.KEY_FILE).write_bytes(whole)
+    door._signing_key.cache_clear()
     for forged in (
         f"run.{name}.{signature}",
         f"look.{'0' * 16}.{signature}",
