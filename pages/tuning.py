@@ -134,34 +134,12 @@ def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
     )
     st.caption("Masks lose the lowest of each row, ranked by the dense model, as published; the rest needs a run.")
     if info.grouping == "bins":
-        st.caption(_error_of_bins(statistics))
+        measured = ":material/info:" if info.bin_errors else ":material/warning:"
+        st.caption(f"{measured} {bin_error.in_words(info.bin_errors)}")
     for note in info.notes:
         st.caption(f":material/info: {plain(note)}")
     if statistics.sampled:
         st.caption(":material/info: Shares are of sampled rows; the hover and the table give their 95 % interval.")
-
-
-def _error_of_bins(statistics: StoredStatistics) -> str:
-    errors = statistics.info.bin_errors
-    if not errors:
-        return (
-            ":material/warning: How far these bins are off was not measured when they were stored. Store the "
-            "statistics again to know."
-        )
-    missed = bin_error.shares(errors)
-    if np.isnan(missed.missed):
-        return ":material/info: How far bins are off cannot be told: none of the settings tried changes a bit."
-    worst = (
-        ""
-        if np.isnan(missed.worst_missed)
-        else (f" (in the worst {missed.worst_missed:.1%} and {missed.worst_false:.1%})")
-    )
-    return (
-        f":material/info: Bins are an estimate. Measured here on {missed.settings:d} settings, {len(bin_error.GENTLE)} "
-        "of them gentle, where bins err most, the others drawn over the whole range of every slider: of the mask bits "
-        f"they change, bins miss {missed.missed:.1%}, and falsely change "
-        f"{missed.false:.1%} as many{worst}. Squares by token are exact."
-    )
 
 
 def _problem(statistics: StoredStatistics, setting: TuneParams) -> str:
@@ -188,11 +166,18 @@ def _numbers(found: Opened, effects: dict[str, Effects]) -> None:
                 f"Mean output error, {name}",
                 f"{total.error:.3%}",
                 f"{100 * (total.error - total.plain_error):+.4f} points",
-                note="against no discount",
+                note=_beside_seed(total),
                 delta_color="inverse",
             )
         else:
             card(columns[2], "Mean output error", found.instead("heldout"))
+
+
+def _beside_seed(total: Total) -> str:
+    """What the change of the output error stands beside: no discount, and what another calibration seed makes of it."""
+    if np.isnan(total.other_error):
+        return "against no discount"
+    return f"against no discount; another calibration seed: {100 * (total.other_error - total.plain_error):+.4f}"
 
 
 def _table(statistics: StoredStatistics, effects: dict[str, Effects]) -> pd.DataFrame:

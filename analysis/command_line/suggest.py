@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import outputs
 from analysis.command_line.flags import Terminal, a_path, add_flags, field_of, folder_beside, given
 from analysis.evaluation.differences import points
+from analysis.readings import reading
 from analysis.specs import (
     OBJECTIVES,
     CalibrationParams,
@@ -124,6 +125,21 @@ def _print(summary: "SuggestSummary") -> None:
     for name, row in {"best": best, **{row["name"]: row for row in trials if row["name"]}}.items():
         setting = ", ".join(f"{key} {value}" for key, value in row["discount"].items())
         print(f"  {name:<12} {row['value']:.4%}  trial {row['number']}: {setting}")
+    floor = summary.get("floor")
+    if floor is not None:
+        bits = "" if floor["changed"] is None else f", {floor['changed']:.2%} of the mask bits change"
+        print(f"  {'another seed':<12} {floor['value']:.4%}  no discount with calibration seed {floor['seed']}{bits}")
+    none = next((row["value"] for row in trials if row["name"] == "no discount"), None)
+    finding = reading(
+        "trials",
+        [row["value"] for row in trials],
+        trials[0]["value"],
+        none,
+        1 if objective.maximise else -1,
+        objective.decimals,
+        None if floor is None else floor["value"],
+    )
+    print(finding or "No setting tried is better than the published one and no discount in the digits shown.")
     shares = ", ".join(f"{name} {share:.0%}" for name, share in summary["importance"].items())
     print(f"importance: {shares or 'too few trials that differ'}")
     for row in (summary["comparison"] or {}).get("differences", ()):

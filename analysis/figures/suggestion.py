@@ -19,20 +19,24 @@ def history(
     planned: int,
     decimals: int,
     least_height: float,
+    floor: tuple[float, float] | None = None,
 ) -> go.Figure:
     """Value by trial (N,), the best so far, and a level for each reference by name. settings: each trial in words.
 
     decimals: of a value in per cent. least_height: of the axis, as a share of the largest value.
     planned: trials in the end, so that the axis stays while the history grows. Trials far worse than the rest, which
-    would leave nothing of it to see, are triangles at the edge; their hover tells their value.
+    would leave nothing of it to see, are triangles at the edge; their hover tells their value. floor: two values
+    between which another calibration seed leaves no discount, a grey band.
     """
     numbers, worth = np.arange(len(values)), np.asarray(values, float)
     best = (np.maximum if maximise else np.minimum).accumulate(worth)
-    low, high = _window(worth, list(references.values()), maximise, least_height)
+    low, high = _window(worth, [*references.values(), *(floor or ())], maximise, least_height)
     outside = (worth < low) | (worth > high)
     ends = [0, max(planned, 2) - 1]
     form = f".{decimals}%"
     figure = go.Figure()
+    if floor is not None:
+        figure.add_hrect(y0=floor[0], y1=floor[1], fillcolor=REFERENCE, opacity=0.25, line_width=0, layer="below")
     for (name, level), dash in zip(references.items(), _DASHES, strict=False):
         figure.add_trace(
             go.Scatter(

@@ -18,11 +18,11 @@ from analysis.calibration.noise import why_steps_count_alike
 from analysis.errors import UserError
 from analysis.evaluation import comparing, results, significance
 from analysis.job_context import Context
-from analysis.jobs.calibration import calibrate, heldout
+from analysis.jobs.calibration import calibrate, heldout, seed_floor
 from analysis.jobs.evaluation import evaluate
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.pruning import prune
-from analysis.jobs.summaries import EvaluateSummary
+from analysis.jobs.summaries import EvaluateSummary, SearchFloor
 from analysis.machine import threads
 from analysis.models.checkpoint import find, fingerprint
 from analysis.registry import Attached
@@ -35,9 +35,11 @@ from analysis.specs import (
     HeldoutSpec,
     ModelSpec,
     PruneSpec,
+    SeedFloorSpec,
     StepParams,
     SuggestSpec,
 )
+from analysis.tuning import bin_error
 from analysis.tuning import effects as tuning
 from analysis.tuning.statistics_file import StoredStatistics, joined, open_statistics
 
@@ -56,6 +58,9 @@ class ObjectiveFunction(Protocol):
 
     def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
         """What a setting is worth, and facts about it. tell: called at every step, and may raise to stop."""
+
+    def floor(self, tell: Tell) -> SearchFloor | None:
+        """What no discount is worth with another calibration seed; None where a seed changes nothing here."""
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
         """The finished search's settings by name on what no trial has seen, 'best' first; None where there is none."""
@@ -107,7 +112,10 @@ class OutputError:
         self._steps = step_weights(info.levels, info.spec.calibration.diffusion_steps, spec.setting)
         if not self._steps.any():
             raise UserError("No stored noise step lies in the range of steps that count. Widen it.")
+        if info.grouping == "bins":
+            self.notes.append(bin_error.in_words(info.bin_errors))
         self._plain: dict[int, tuning.Plain] = {}
+        self._spec, self._content, self._context = spec, content, context
         self._threads = threads.count(context.workers)
 
     def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
@@ -150,6 +158,25 @@ class OutputError:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return effects
+
+    @threads.one_blas_thread
+    def floor(self, tell: Tell) -> SearchFloor | None:
+        statistics = self._statistics
+        if "seed_floor" in statistics.missing:
+            asked = SeedFloorSpec(model=self._spec.model, **dict(self._spec.statistics))
+            statistics = joined(statistics, _left_by(seed_floor, asked, self._content, self._context, tell))
+        layers = []
+        for index in range(statistics.info.layers):
+            layer = statistics.layer(index, DiscountParams())
+            layers.append(tuning.plain_layer(layer, self._steps, self._setting.sparsity))
+            tell("")
+        errors, floors = (
+            np.array([list(getattr(layer, name).values()) for layer in layers]) for name in ("other_error", "floor")
+        )
+        if not np.isfinite(errors).all():
+            return None
+        changed = float((floors * statistics.sizes).sum() / statistics.sizes.sum())
+        return {"value": float(errors.mean()), "changed": changed, "seed": statistics.info.other_seed}
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
         return None
@@ -219,6 +246,13 @@ class TaskAccuracy:
         tasks = {task["title"]: task["models"][1]["value"] for task in summary["tasks"] if "models" in task}
         return pruned["value"], {"tasks": tasks, "items": pruned["n"], "dense": dense["value"], "pruned": prints[0]}
 
+    def floor(self, tell: Tell) -> SearchFloor | None:
+        seed = (self._spec.statistics.calibration.seed + 1) % 2**31
+        none = {"no discount": self._spec.references["no discount"]}
+        summary, _, _ = self._evaluated(none, "tuning", self._spec.limit, tell, seed)
+        value = summary["average"][1]["value"]
+        return None if value is None else {"value": value, "changed": None, "seed": seed}
+
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
         summary, prints, evaluated = self._evaluated(settings, "reported", self._spec.reported_limit, tell)
         names = list(settings)
@@ -253,10 +287,20 @@ class TaskAccuracy:
         return {"accuracies": accuracies, "differences": rows, "problems": summary["problems"]}
 
     def _evaluated(
-        self, settings: dict[str, DiscountParams], part: Part, limit: int | None, tell: Tell
+        self,
+        settings: dict[str, DiscountParams],
+        part: Part,
+        limit: int | None,
+        tell: Tell,
+        calibration_seed: int | None = None,
     ) -> tuple[EvaluateSummary, list[str], results.Results]:
-        """The summary of the dense model and these settings on a part, fingerprints of the pruned, and the items."""
-        spec = self._spec
+        """The summary of the dense model and these settings on a part, fingerprints of the pruned, and the items.
+
+        calibration_seed: that of the search when None.
+        """
+        spec, calibration = self._spec, self._spec.statistics.calibration
+        if calibration_seed is not None:
+            calibration = calibration.model_copy(update={"seed": calibration_seed})
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir()
         try:
@@ -270,7 +314,7 @@ class TaskAccuracy:
                     sparsity=spec.setting.sparsity,
                     discount=discount,
                     steps=steps,
-                    calibration=spec.statistics.calibration,
+                    calibration=calibration,
                     streaming=spec.statistics.streaming,
                     out=str(folders[-1]),
                 )

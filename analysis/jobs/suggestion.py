@@ -15,7 +15,7 @@ from analysis.jobs import study_journal
 from analysis.jobs.evaluation import checkpoint_of
 from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS, ObjectiveFunction
 from analysis.jobs.outcome import Outcome
-from analysis.jobs.summaries import Judged, Searched, SuggestSummary, Trial
+from analysis.jobs.summaries import Judged, Searched, SearchFloor, SuggestSummary, Trial
 from analysis.models.checkpoint import fingerprint
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
 from cache.code import code_version
@@ -60,7 +60,7 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
         code=code_version(__name__),
     )
     rows: list[Trial] = []
-    findings: Searched = {"searched": [], "importance": {}, "notes": [], "comparison": None}
+    findings: Searched = {"searched": [], "importance": {}, "notes": [], "comparison": None, "floor": None}
     stopped = False
     try:
         objective = OBJECTIVE_FUNCTIONS[spec.objective](spec, content, context, told)
@@ -119,6 +119,8 @@ def _try_all(
     told.phase, told.total = "trying settings", spec.trials
     for number in range(spec.trials):
         told.done = number
+        if number == len(references):
+            findings["floor"] = _floor(objective, responses, study, told, findings["notes"])
         name, discount = references[number] if number < len(references) else ("", None)
         key = content_key(kind="trial", study=study, number=number)
         row = cast(Trial | None, responses.get(key))
@@ -134,7 +136,31 @@ def _try_all(
             search.tell(tried, row["value"])
         findings["importance"] = search.importances()
         told.done = number + 1
-        told("", trials=list(rows), importance=findings["importance"], searched=findings["searched"])
+        told(
+            "",
+            trials=list(rows),
+            importance=findings["importance"],
+            searched=findings["searched"],
+            floor=findings["floor"],
+        )
+
+
+def _floor(
+    objective: ObjectiveFunction, responses: Responses, study: str, told: _Told, notes: list[str]
+) -> SearchFloor | None:
+    """What another calibration seed makes of no discount; None where that cannot be had, with a note that says why."""
+    key = content_key(kind="floor", study=study)
+    known = cast(SearchFloor | None, responses.get(key))
+    if known is not None:
+        return known
+    try:
+        floor = objective.floor(told)
+    except UserError as error:
+        notes.append(f"What another calibration seed changes was not measured. {error}")
+        return None
+    if floor is not None:
+        responses.put(key, dict(floor))
+    return floor
 
 
 def _compared(

@@ -310,13 +310,26 @@ class StudySummary(TypedDict):
     made: list[str]
 
 
+class SearchFloor(TypedDict):
+    """What no discount is worth with another calibration seed. changed: share of mask bits that differ between the two
+    seeds, None where they were not compared.
+    """
+
+    value: float
+    changed: float | None
+    seed: int
+
+
 class Searched(TypedDict):
-    """What the trials of a search say. searched: its parameters. comparison: on what no trial has seen."""
+    """What the trials of a search say. searched: its parameters. comparison: on what no trial has seen. floor: None
+    until it is measured.
+    """
 
     searched: list[str]
     importance: dict[str, float]
     notes: list[str]
     comparison: dict[str, Any] | None
+    floor: NotRequired[SearchFloor | None]
 
 
 class SuggestSummary(Searched):
@@ -341,3 +354,4 @@ class SuggestPartial(TypedDict, total=False):
     trials: list[Trial]
     importance: dict[str, float]
     searched: list[str]
+    floor: SearchFloor | None

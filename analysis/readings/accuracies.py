@@ -164,16 +164,33 @@ def grid_beyond_seeds(values: np.ndarray, rows: Sequence[str], columns: Sequence
     )
 
 
-def trials(values: Sequence[float], published: float, undiscounted: float | None, better: int, decimals: int) -> str:
+def trials(
+    values: Sequence[float],
+    published: float,
+    undiscounted: float | None,
+    better: int,
+    decimals: int,
+    other_seed: float | None = None,
+) -> str:
     """What the best of many trials is worth beside the published setting and no discount, where it beats both in the
-    decimals that are shown. better: 1 where more is better, else −1.
+    decimals that are shown. better: 1 where more is better, else −1. other_seed: what no discount is worth with another
+    calibration seed.
 
-    It is the best of those tried on what they were judged by, which is said.
+    It is the best of those tried on what they were judged by, which is said; where it beats no discount by no more than
+    the other seed changes that, this is said instead.
     """
     finite = [(better * value, -place) for place, value in enumerate(values) if np.isfinite(value)]
     if not finite:
         return ""
     best = -max(finite)[1]
+    if other_seed is not None and undiscounted is not None:
+        gain, floor = better * (values[best] - undiscounted), abs(other_seed - undiscounted)
+        if gain <= floor:
+            return (
+                f"None of {len(values)} settings beats no discount by more than another calibration seed changes it: "
+                f"the best gains {_signed_points(gain, decimals)}, the seed makes {_signed_points(floor, decimals)} of "
+                f"{undiscounted:.{decimals}%}."
+            )
     references = [published] if undiscounted is None else [published, undiscounted]
     hardest = better * max(better * reference for reference in references)
     if f"{values[best]:.{decimals}%}" == f"{hardest:.{decimals}%}" or better * (values[best] - hardest) <= 0:
@@ -183,6 +200,10 @@ def trials(values: Sequence[float], published: float, undiscounted: float | None
         f"Trial {best} is the best of {len(values)} tried, on what they were judged by: "
         f"{values[best]:.{decimals}%}; {published:.{decimals}%} as published{beside}."
     )
+
+
+def _signed_points(share: float, decimals: int) -> str:
+    return f"{100 * share:.{decimals}f} points"
 
 
 def importances(shares: Sequence[float], names: Sequence[str]) -> str:

@@ -60,6 +60,23 @@ def shares(errors: Sequence[BinError]) -> Shares:
     return Shares(len(counts), missed / whole, false / whole, float(worst[0]), float(worst[1]))
 
 
+def in_words(errors: Sequence[BinError]) -> str:
+    """Say in a sentence or two how far bins are off; errors: of the settings that were tried when they were stored."""
+    if not errors:
+        return "How far these bins are off was not measured when they were stored. Store the statistics again to know."
+    found = shares(errors)
+    if np.isnan(found.missed):
+        return "How far bins are off cannot be told: none of the settings tried changes a bit."
+    worst = ""
+    if not np.isnan(found.worst_missed):
+        worst = f" (in the worst {found.worst_missed:.1%} and {found.worst_false:.1%})"
+    return (
+        f"Bins are an estimate. Measured here on {found.settings:d} settings, {len(GENTLE)} of them gentle, where bins "
+        "err most, the others drawn over the whole range of every slider: of the mask bits they change, bins miss "
+        f"{found.missed:.1%}, and falsely change {found.false:.1%} as many{worst}. Squares by token are exact."
+    )
+
+
 def probe_settings(
     seed: int, scopes: Sequence[str], levels: Sequence[int], calibration: CalibrationParams
 ) -> list[TuneParams]:

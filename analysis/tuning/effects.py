@@ -191,7 +191,8 @@ class LayerEffect:
 
     changed: share of mask bits that differ; spread: half the width of its 95 % interval, 0 where every row is stored.
     floor: the share that differs between two calibration seeds, both with ω = 1, NaN without the other one. error,
-    plain_error: of the outputs, NaN without Gram matrices. shifts: input -> s/s₁ of each feature, divided by their
+    plain_error, other_error: of the outputs with the setting, with ω = 1, and with ω = 1 and the other seed; NaN
+    without Gram matrices. shifts: input -> s/s₁ of each feature, divided by their
     median, less 1, (F,).
     """
 
@@ -200,13 +201,15 @@ class LayerEffect:
     floor: np.ndarray
     error: np.ndarray
     plain_error: np.ndarray
+    other_error: np.ndarray
     shifts: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Plain:
-    """ω = 1 in one layer, which discounts are held against. By projection: masks (R, F), floor, error, energy ‖WX‖²;
-    by input: scores (F,). The floor is NaN without another seed, both errors are without Gram matrices.
+    """ω = 1 in one layer, which discounts are held against. By projection: masks (R, F), floor, error, energy ‖WX‖²,
+    other_error: of another seed's masks; by input: scores (F,). What needs another seed is NaN without one, and what
+    needs Gram matrices without these.
     """
 
     scores: dict[str, np.ndarray]
@@ -214,6 +217,7 @@ class Plain:
     floor: dict[str, float]
     error: dict[str, float]
     energy: dict[str, float]
+    other_error: dict[str, float]
 
 
 @one_blas_thread
@@ -222,16 +226,18 @@ def plain_layer(layer: LayerStatistics, steps: np.ndarray, sparsity: float) -> P
     scores, other = (
         {name: steps @ squares for name, squares in sums.items()} for sums in (layer.plain, layer.other_seed)
     )
-    masks, floor, error, energy = {}, {}, {}, {}
+    masks, floor, error, energy, other_error = {}, {}, {}, {}, {}
     for name, given in layer.inputs.items():
         weight, gram = layer.weights[name], layer.grams.get(given)
         masks[name] = pruned_mask(weight, scores[given], sparsity)
-        floor[name] = np.nan
-        if given in other:
-            floor[name] = float((masks[name] != pruned_mask(weight, other[given], sparsity)).mean())
         energy[name] = np.nan if gram is None else output_energy(weight, gram)
         error[name] = np.nan if gram is None else output_error(weight, masks[name], gram, energy[name])
-    return Plain(scores, masks, floor, error, energy)
+        floor[name] = other_error[name] = np.nan
+        if given in other:
+            unlike = pruned_mask(weight, other[given], sparsity)
+            floor[name] = float((masks[name] != unlike).mean())
+            other_error[name] = np.nan if gram is None else output_error(weight, unlike, gram, energy[name])
+    return Plain(scores, masks, floor, error, energy, other_error)
 
 
 def seed_masks(
@@ -262,10 +268,11 @@ def layer_effect(
         by_row = (mask != plain.masks[name]).mean(axis=1)
         of_outputs = np.nan if gram is None else output_error(weight, mask, gram, plain.energy[name])
         interval = _spread(by_row, layer.outputs[name])
-        rows.append((by_row.mean(), interval, plain.floor[name], of_outputs, plain.error[name]))
-    changed, spread, floor, error, plain_error = np.array(rows).T
+        beside = plain.floor[name], of_outputs, plain.error[name], plain.other_error[name]
+        rows.append((by_row.mean(), interval, *beside))
+    changed, spread, floor, error, plain_error, other_error = np.array(rows).T
     shifts = {name: _shift(scores[name], plain.scores[name]) for name in scores}
-    return LayerEffect(changed, spread, floor, error, plain_error, shifts)
+    return LayerEffect(changed, spread, floor, error, plain_error, other_error, shifts)
 
 
 def _spread(by_row: np.ndarray, outputs: int) -> float:
@@ -300,6 +307,7 @@ class Effects:
     floor: np.ndarray
     error: np.ndarray
     plain_error: np.ndarray
+    other_error: np.ndarray
 
     @property
     def error_change(self) -> np.ndarray:
@@ -310,27 +318,29 @@ class Effects:
 
 def together(effects: list[LayerEffect], layers: int = 0) -> Effects:
     """The layers' numbers stacked, and below them NaN for those of `layers` that are not there yet."""
-    names = ("changed", "spread", "floor", "error", "plain_error")
+    names = ("changed", "spread", "floor", "error", "plain_error", "other_error")
     missing = np.full((max(0, layers - len(effects)), len(effects[0].changed)), np.nan)
     return Effects(*(np.concatenate([[getattr(effect, name) for effect in effects], missing]) for name in names))
 
 
 @dataclass(frozen=True)
 class Total:
-    """Over all projections: shares of all mask bits (the floor is NaN without another seed), and means of the output
-    errors (NaN without Gram matrices).
+    """Over all projections: shares of all mask bits, and means of the output errors. The floor and other_error are NaN
+    without another seed, all errors are without Gram matrices.
     """
 
     changed: float
     floor: float
     error: float
     plain_error: float
+    other_error: float
 
 
 def total(effects: Effects, sizes: np.ndarray) -> Total:
     """sizes: weights of every projection, (L, P)."""
     changed, floor = (float((values * sizes).sum() / sizes.sum()) for values in (effects.changed, effects.floor))
-    return Total(changed, floor, float(effects.error.mean()), float(effects.plain_error.mean()))
+    errors = (float(values.mean()) for values in (effects.error, effects.plain_error, effects.other_error))
+    return Total(changed, floor, *errors)
 
 
 def shift_quantiles(shifts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

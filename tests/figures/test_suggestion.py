@@ -24,6 +24,16 @@ def test_a_history_shows_the_best_so_far_and_both_references():
     assert list(trace(upward, "best so far").y) == [0.5, 0.51, 0.51]
 
 
+def test_what_another_seed_changes_is_a_band_inside_the_axis():
+    floor = (0.4, 0.62)
+    figure = suggestion.history([0.5, 0.51], NAMES[:2], REFERENCES, "output error", False, 4, 4, 2e-4, floor)
+    (band,) = figure.layout.shapes
+    assert (band.y0, band.y1) == floor
+    low, high = figure.layout.yaxis.range
+    assert low < 0.4 and high > 0.62
+    assert not suggestion.history([0.5], NAMES[:1], REFERENCES, "output error", False, 4, 4, 2e-4).layout.shapes
+
+
 def test_a_trial_far_worse_than_the_rest_stands_at_the_edge_and_tells_its_value():
     figure = suggestion.history([0.5, 0.51, 0.48, 0.49, 3.0, 0.5], NAMES, REFERENCES, "output error", False, 6, 4, 2e-4)
     trials = trace(figure, "trial")

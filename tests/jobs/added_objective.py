@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis.job_context import Context
 from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS, Facts, Tell
+from analysis.jobs.summaries import SearchFloor
 from analysis.specs import OBJECTIVES, DiscountParams, Objective, SuggestSpec
 
 OBJECTIVE = Objective(
@@ -33,6 +34,9 @@ class Far:
     def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
         tell("measuring the distance")
         return min(abs(float(discount.sink_std) - 3), self.limit), {"changed": 0.5}
+
+    def floor(self, tell: Tell) -> SearchFloor | None:
+        return None
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
         return None

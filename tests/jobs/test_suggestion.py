@@ -104,11 +104,12 @@ def test_importance_waits_for_trials_and_is_silent_where_all_are_alike():
 # --- the job, by output error -----------------------------------------------------------------------------------
 
 
-def test_a_search_runs_held_out_text_and_no_other_seed(spec, tmp_path, monkeypatch):
+def test_a_search_runs_held_out_text_and_another_seed_once(spec, tmp_path, monkeypatch):
     run, fill_part = [], collect.fill_part
     monkeypatch.setattr(collect, "fill_part", lambda part, *rest: (run.append(part), fill_part(part, *rest)))
-    suggested(spec(trials=11), tmp_path / "job")
-    assert run == ["heldout"]
+    first = suggested(spec(trials=3), tmp_path / "job")
+    assert run == ["heldout", "seed_floor"]
+    assert suggested(spec(trials=4), tmp_path / "job")["floor"] == first["floor"] and len(run) == 2
 
 
 def test_every_trial_is_the_error_of_its_setting(spec, tmp_path):
@@ -132,6 +133,28 @@ def test_every_trial_is_the_error_of_its_setting(spec, tmp_path):
         assert row["facts"]["changed"] == pytest.approx(total.changed)
         assert row["published"] == summary["trials"][0]["value"]
     values = [row["value"] for row in summary["trials"]]
+    other = asked.statistics.calibration.model_copy(update={"seed": summary["floor"]["seed"]})
+    swapped = calibrated(
+        CalibrateSpec(model=asked.model, **dict(asked.statistics.model_copy(update={"calibration": other}))), tmp_path
+    )
+    masks = [
+        [
+            tuning.pruned_mask(layer.weights[name], steps @ layer.plain[given], 0.4)
+            for layer in (each.layer(index, DiscountParams()) for index in range(each.info.layers))
+            for name, given in layer.inputs.items()
+        ]
+        for each in (statistics, swapped)
+    ]
+    differ = sum(int((one != two).sum()) for one, two in zip(*masks, strict=True))
+    assert summary["floor"]["changed"] == pytest.approx(differ / statistics.sizes.sum()) and differ
+    errors = []
+    for index in range(statistics.info.layers):
+        layer = statistics.layer(index, DiscountParams())
+        for name, given in layer.inputs.items():
+            mask, gram = masks[1][len(errors)], layer.grams[given]
+            energy = tuning.output_energy(layer.weights[name], gram)
+            errors.append(tuning.output_error(layer.weights[name], mask, gram, energy))
+    assert summary["floor"]["value"] == pytest.approx(np.mean(errors), rel=1e-6)
     assert summary["best"] == int(np.argmin(values)) and summary["comparison"] is None
     assert summary["trials"][1]["facts"]["changed"] == 0
 
@@ -176,6 +199,7 @@ def test_what_cannot_be_judged_is_left_out_or_refused_in_a_sentence(spec, tmp_pa
     summary = suggested(spec(statistics=bins, searched=("sink_std", "sink_scope", "sink_steps")), tmp_path / "bins")
     assert summary["searched"] == ["sink_std"]
     assert any("sink_scope layer was left out" in note for note in summary["notes"])
+    assert any("bins miss" in note or "far bins are off" in note for note in summary["notes"])
     with pytest.raises(UserError, match="Nothing is left to search"):
         suggested(spec(statistics=bins, searched=("sink_scope",)), tmp_path / "bins")
     held = TuneParams(discount=DiscountParams(sink_steps="mean"))
@@ -227,7 +251,10 @@ def test_by_accuracy_settings_prune_the_model_and_the_best_is_compared_on_other_
     monkeypatch.setattr(objectives, "prune", lambda spec, context: pruned.append(spec) or prune(spec, context))
     summary = suggested(asked, tmp_path / "job")
     rows = summary["trials"]
-    assert [one.part for one in seen] == ["tuning"] * 3 + ["reported"]
+    assert [one.part for one in seen] == ["tuning"] * 4 + ["reported"]
+    floor = pruned.pop(2)  # after both references, the undiscounted one with another seed
+    assert (floor.discount.discount_strength, floor.calibration.seed) == (0, calibration.seed + 1)
+    assert summary["floor"]["seed"] == 1 and 0 <= summary["floor"]["value"] <= 1
     assert [one.discount.model_dump() for one in pruned[:3]] == [row["discount"] for row in rows]
     assert all(one.method == "sink-wanda" and one.sparsity == 0.6 and one.calibration == calibration for one in pruned)
     assert all(one.steps.step_weighting == "clean" for one in pruned)

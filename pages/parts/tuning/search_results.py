@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import suggestion as figures
-from analysis.jobs.summaries import Trial
+from analysis.jobs.summaries import SearchFloor, Trial
 from analysis.readings import reading
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
 from pages.parts.charts import chart, csv_button, heading
@@ -26,8 +26,8 @@ _DIFFERENCE = (
 )
 
 
-def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial) -> None:
-    """The best trial beside those with a name, and what its value does not say."""
+def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: SearchFloor | None) -> None:
+    """The best trial beside those with a name and another calibration seed, and what its value does not say."""
     objective = OBJECTIVES[spec.objective]
     form, label = f".{objective.decimals}%", objective.title.capitalize()
     columns = st.columns(4)
@@ -42,10 +42,29 @@ def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial) -> None:
         column.metric(f"{label}, {plain(row['name'])}", f"{row['value']:{form}}")
     if "dense" in rows[0]["facts"]:
         columns[3].metric(f"{label}, dense model", f"{rows[0]['facts']['dense']:{form}}")
+    st.caption(plain(_beside_seed(spec, rows, best, floor)))
     if best["value"] == rows[0]["value"]:
         st.caption("No setting tried so far is better than the published one.")
     else:
         st.caption(plain(objective.caveat))
+
+
+def _beside_seed(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: SearchFloor | None) -> str:
+    """The best trial against no discount in value and mask bits, and what another calibration seed changes of these."""
+    none = next((row for row in rows if row["name"] == "no discount"), None)
+    if none is None:
+        return ""
+    decimals = OBJECTIVES[spec.objective].decimals
+
+    def told(value: float, changed: float | None) -> str:
+        points = f"{100 * (value - none['value']):+.{decimals}f} points".replace("-", "−")
+        return points if changed is None else f"{points}, {changed:.2%} of the mask bits"
+
+    sentence = f"Best against no discount: {told(best['value'], best['facts'].get('changed'))}. "
+    if floor is None:
+        return f"{sentence}What another calibration seed changes is not measured."
+    seed = f"Another calibration seed ({floor['seed']}) without a discount"
+    return f"{sentence}{seed}: {told(floor['value'], floor['changed'])}."
 
 
 def use_controls(spec: SuggestSpec, rows: list[Trial], best: Trial, levels: tuple[int, ...]) -> None:
@@ -85,7 +104,7 @@ def _in_words(row: Trial) -> str:
     return settings.discount_in_words(DiscountParams(**row["discount"]))
 
 
-def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float]) -> None:
+def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float], floor: SearchFloor | None) -> None:
     """How the search went, and which parameters matter. shares: the importance of each."""
     objective = OBJECTIVES[spec.objective]
     left, right = st.columns([3, 2])
@@ -93,6 +112,7 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float]) -> No
         chart(
             "Trials",
             "What each setting is worth, and the best so far. Lines: the published setting and no discount. "
+            + ("" if floor is None else "Grey: as far from no discount as another calibration seed leads. ")
             + ("Higher is better." if objective.maximise else "Lower is better."),
             f"{objective.formula} {_SAMPLER}",
             figures.history(
@@ -104,10 +124,11 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float]) -> No
                 spec.trials,
                 objective.decimals,
                 objective.least_height,
+                _band(rows, floor),
             ),
             "suggest_history",
             _table(rows, objective.title),
-            finding=_best_in_words(spec, rows),
+            finding=_best_in_words(spec, rows, floor),
         )
     with right:
         if not shares:
@@ -126,7 +147,16 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float]) -> No
         )
 
 
-def _best_in_words(spec: SuggestSpec, rows: list[Trial]) -> str:
+def _band(rows: list[Trial], floor: SearchFloor | None) -> tuple[float, float] | None:
+    """The values that lie no further from no discount than another calibration seed leads."""
+    none = next((row["value"] for row in rows if row["name"] == "no discount"), None)
+    if none is None or floor is None:
+        return None
+    reach = abs(floor["value"] - none)
+    return none - reach, none + reach
+
+
+def _best_in_words(spec: SuggestSpec, rows: list[Trial], floor: SearchFloor | None) -> str:
     """The best trial beside the first two: the published setting, and no discount."""
     objective = OBJECTIVES[spec.objective]
     return reading(
@@ -136,6 +166,7 @@ def _best_in_words(spec: SuggestSpec, rows: list[Trial]) -> str:
         rows[1]["value"] if len(rows) > 1 else None,
         1 if objective.maximise else -1,
         objective.decimals,
+        None if floor is None else floor["value"],
     )
 
 

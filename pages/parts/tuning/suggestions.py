@@ -111,9 +111,10 @@ def _panel(job_id: str, was_ended: bool, levels: tuple[int, ...]) -> None:
     if not rows:
         return
     best = _best(rows, OBJECTIVES[spec.objective].maximise)
-    search_results.numbers(spec, rows, best)
+    floor = suggestions.get("floor")
+    search_results.numbers(spec, rows, best, floor)
     search_results.use_controls(spec, rows, best, levels)
-    search_results.charts(spec, rows, suggestions.get("importance") or {})
+    search_results.charts(spec, rows, suggestions.get("importance") or {}, floor)
     comparison = None if summary is None else summary.get("comparison")
     if comparison:
         search_results.comparison_table(comparison)
