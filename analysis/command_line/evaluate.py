@@ -114,7 +114,7 @@ def refusal(path: Path) -> str:
 def print_summary(summary: "EvaluateSummary | ImportSummary") -> None:
     """Prints accuracies, differences and what is to be known of them, a line each."""
     for task in summary["tasks"]:
-        print(task["title"] if task["draws"] is None else f"{task['title']} ({task['draws']} draws)")
+        print(f"{task['title']} ({task['estimated_by']})" if task["estimated_by"] else task["title"])
         if task["truncated"]:
             print(f"  note: {task['truncated']} prompts were too long for a model and were cut from the left")
         if task.get("chance") is not None:

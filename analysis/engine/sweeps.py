@@ -11,7 +11,8 @@ from typing import Literal
 
 from analysis.engine.planned import LOOKAHEAD, Planner, children, ended_well, why_ended
 from analysis.engine.records import JobRecord
-from analysis.jobs import SweepSummary, code_of, known_key
+from analysis.jobs import code_of, known_key
+from analysis.jobs.evaluation import EVALUATING
 from analysis.jobs.pruning import folder_name
 from analysis.models.checkpoint import CONFIG_FILE, find, fingerprint
 from analysis.pruned.masks_file import MASK_FILE
@@ -174,7 +175,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         if point.dense is None:
             return _Step(_dense(model), "evaluate", spec.evaluation_of(model), urgent=3)
         if point.pruned is None:
-            return prune
+            return prune if self._asks_its_tasks(point.dense) else None
         if point.pruned.state != "done" or point.dense.state != "done":
             return None
         folder = self._folder(point.pruned)
@@ -186,6 +187,10 @@ class Sweeps(Planner[SweepSpec, _Live]):
             footprint = FootprintSpec(model=model, pruned=folder)
             return _Step(f"footprint {digest}", "footprint", footprint, urgent=2)
         return None
+
+    def _asks_its_tasks(self, dense: JobRecord) -> bool:
+        """Whether the dense model's evaluation has found its tasks: before that nothing is pruned for them."""
+        return dense.ended or self._book.progress(dense.id).phase == EVALUATING
 
     def _prune_step(self, record: JobRecord, digest: str, pruning: PruneSpec, shared: Counter[str]) -> _Step | None:
         """The pruning of a point, or first the statistics of the dense model, where several points read them."""
@@ -266,11 +271,6 @@ class Sweeps(Planner[SweepSpec, _Live]):
 
 
 # --- names ------------------------------------------------------------------------------------------------------
-
-
-def new_summary() -> SweepSummary:
-    """The summary of a sweep that has not begun."""
-    return {"children": {}, "made": [], "done": 0, "failed": 0}
 
 
 def _prunings(spec: SweepSpec) -> dict[str, PruneSpec]:

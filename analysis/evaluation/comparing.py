@@ -5,14 +5,15 @@ that differ in nothing but their calibration seed taken together.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import conditions, planning, replicates, significance
+from analysis.evaluation import conditions, replicates, significance
 from analysis.evaluation.differences import Difference, in_family
+from analysis.evaluation.planning import Sample
 from analysis.evaluation.replicates import SeedFloor
 from analysis.evaluation.results import AVERAGE, Results, begun, clusters, scores
 
@@ -204,24 +205,29 @@ def floors(results: Results) -> dict[tuple[int, ...], SeedFloor]:
     return measured
 
 
-def noise(results: Results) -> planning.Noise | None:
-    """What a plan can go by: the noise of the difference to a control, else to a published baseline, else to the first
-    model; over seeds where there are several.
+def samples(results: Results, relation: str, among: Sequence[int], left_out: Container[Pair] = ()) -> list[Sample]:
+    """What a plan for a comparison can go by: the scores of the pairs of a relation whose first model is among these,
+    those that differ in their calibration seed alone together. left_out: pairs that count elsewhere.
 
-    Methods differ on far fewer items than a pruned model and the dense one, so the one says little about the other.
-    None where no two models have answered the same items.
+    relation: of `related_pairs`. Pairs that have no item in common are left out.
     """
-    related = related_pairs(results)
-    chosen = tuple([*related["control"], *related["published"], *related[DENSE]][:1])
-    for group in over_seeds(results):
-        if not set(chosen).isdisjoint(group.pairs):
-            chosen = group.pairs
-    arrays = [_runs(results, [pair[side] for pair in chosen], chosen) for side in (0, 1)] if chosen else [[], []]
-    if not arrays[0]:
-        return None
-    first, second = (results.names[model] for model in chosen[0])
-    source = f"measured on {first} against {second}" + (f" and {len(chosen) - 1} more seeds" if len(chosen) > 1 else "")
-    return planning.measured(arrays[0], arrays[1], _clusters_of(results, chosen), source)
+    chosen = [pair for pair in related_pairs(results)[relation] if pair[0] in among and pair not in left_out]
+    groups = [group.pairs for group in _crossed(results, chosen, final=False)]
+    groups += [(pair,) for pair in chosen if not any(pair in group for group in groups)]
+    found = []
+    for group in groups:
+        first, second = (tuple(_runs(results, [pair[side] for pair in group], group)) for side in (0, 1))
+        if first:
+            names = tuple((results.names[one], results.names[other]) for one, other in group)
+            known = tuple(run_pair(results, pair) for pair in group)
+            found.append(Sample(first, second, tuple(_clusters_of(results, group)), names, known))
+    return found
+
+
+def run_pair(results: Results, pair: Pair) -> tuple[str, str]:
+    """What tells two runs from all others: their fingerprints, in files without these their names."""
+    one, other = (results.models[model].fingerprint or results.names[model] for model in pair)
+    return one, other
 
 
 def _models(group: Sequence[Pair]) -> list[int]:

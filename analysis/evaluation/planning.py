@@ -155,36 +155,70 @@ def assumed(params: PlanParams) -> Noise:
     return Noise(params.disagreement, params.alike, params.changing, params.seed_spread / 100, ASSUMED)
 
 
-def measured(
-    first: Sequence[np.ndarray], second: Sequence[np.ndarray], clusters: Sequence[np.ndarray], source: str
-) -> Noise:
-    """The noise of the difference of two methods, from scores (seeds, items) of both, one array a task, seeds paired.
+@dataclass(frozen=True)
+class Sample:
+    """Scores of two methods on the same items: first, second (seeds, items) and clusters (items,), one array a task,
+    seeds paired. pairs: names of the two runs, one pair per seed; runs: what tells these runs from all others.
+    """
+
+    first: tuple[np.ndarray, ...]
+    second: tuple[np.ndarray, ...]
+    clusters: tuple[np.ndarray, ...]
+    pairs: tuple[tuple[str, str], ...]
+    runs: tuple[tuple[str, str], ...] = ()
+
+
+def measured(samples: Sequence[Sample]) -> Noise:
+    """The noise of the difference of two methods, pooled over samples of matched runs, of which no pair stands in two.
 
     Disagreement and the spread of seeds are upper ends of one-sided 80 % intervals, as a plan by what few clusters and
-    seeds happen to say would fall short in half of all cases (Browne, Statistics in Medicine 14, 1995). With fewer than
-    `FEW_SEEDS` the spread is at least as assumed, and with one what seeds change is as assumed. Raises ValueError as
-    `crossed_difference` does.
+    seeds happen to say would fall short in half of all cases (Browne, Statistics in Medicine 14, 1995). Disagreement
+    counts as on the items of the largest sample, as others may hold the same ones. With fewer than `FEW_SEEDS` the
+    spread is at least as assumed, and with one per sample what seeds change is as assumed. Raises ValueError without
+    samples, and as `crossed_difference` does.
     """
-    crossed = crossed_difference(first, second, clusters, paired=True, test=False)
-    seeds = crossed.seeds
-    disagreement = float(np.mean([np.mean((left - other) ** 2) for left, other in zip(first, second, strict=True)]))
-    if crossed.cluster_freedom is not None:
-        disagreement = min(disagreement * _at_most(crossed.cluster_freedom), 1.0)
-    noise = replace(
-        assumed(PlanParams()), disagreement=disagreement, alike=_alike(first, second, clusters), source=source
-    )
-    if crossed.seed_variance is None or crossed.seed_freedom is None:
+    if not samples:
+        raise ValueError("Nothing was measured")
+    crossed = [crossed_difference(one.first, one.second, one.clusters, paired=True, test=False) for one in samples]
+    seen = [
+        float(np.mean([np.mean((left - other) ** 2) for left, other in zip(one.first, one.second, strict=True)]))
+        for one in samples
+    ]
+    disagreement = float(np.average(seen, weights=[each.n for each in crossed]))
+    freedoms = [each.cluster_freedom for each in crossed if each.cluster_freedom is not None]
+    if freedoms:
+        disagreement = min(disagreement * _at_most(max(freedoms)), 1.0)
+    noise = replace(assumed(PlanParams()), disagreement=disagreement, alike=_alike(samples), source=_source_of(samples))
+    # Of samples with several seeds, variances of one seed's difference: by seeds, by seeds and items together, by items.
+    rows = [
+        (
+            each.seed_variance * each.seeds,
+            max(each.shared_variance or 0.0, 0.0) * each.seeds,
+            max((each.cluster_variance or 0.0) - max(each.shared_variance or 0.0, 0.0), 0.0),
+            each.seed_freedom,
+        )
+        for each in crossed
+        if each.seed_variance is not None and each.seed_freedom is not None
+    ]
+    if not rows:
         return noise
-    shared = max(crossed.shared_variance or 0.0, 0.0)
-    of_clusters = max((crossed.cluster_variance or 0.0) - shared, 0.0)
-    whole = of_clusters + shared * seeds
-    noise = replace(noise, changing=shared * seeds / whole if whole else 0.0)
-    if seeds < FEW_SEEDS:
-        spread = max(noise.seed_spread, float(np.sqrt(max(crossed.seed_variance - shared, 0.0) * seeds)))
+    by_seed, shared, by_item, freedom = np.array(rows).T
+    whole = float((by_item + shared).sum())
+    noise = replace(noise, changing=float(shared.sum()) / whole if whole else 0.0)
+    of_seed, of_both = (float(np.average(values, weights=freedom)) for values in (by_seed, shared))
+    if freedom.sum() + 1 < FEW_SEEDS:
+        spread = max(noise.seed_spread, float(np.sqrt(max(of_seed - of_both, 0.0))))
     else:
-        most = max(crossed.seed_variance, shared) * _at_most(crossed.seed_freedom)
-        spread = float(np.sqrt(max(most - shared, 0.0) * seeds))
+        most = max(of_seed, of_both) * _at_most(float(freedom.sum()))
+        spread = float(np.sqrt(max(most - of_both, 0.0)))
     return replace(noise, seed_spread=spread)
+
+
+def _source_of(samples: Sequence[Sample]) -> str:
+    """Where a noise is measured: its first pair, how many more there are, and in how many samples."""
+    pairs = [pair for one in samples for pair in one.pairs]
+    more = f" and {len(pairs) - 1} more matched pair{'s' if len(pairs) > 2 else ''} of runs" if len(pairs) > 1 else ""
+    return f"measured on {pairs[0][0]} against {pairs[0][1]}{more}"
 
 
 def _at_most(freedom: float) -> float:
@@ -194,10 +228,11 @@ def _at_most(freedom: float) -> float:
     return float(freedom / stats.chi2.ppf(1 - POWER, freedom))
 
 
-def _alike(first: Sequence[np.ndarray], second: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> float:
+def _alike(samples: Sequence[Sample]) -> float:
     """How alike the differences of a cluster's items are: what makes the clustered variances what they are, 0 to 1."""
     extra, possible = 0.0, 0.0
-    for left, other, of in zip(first, second, clusters, strict=True):
+    tasks = [task for one in samples for task in zip(one.first, one.second, one.clusters, strict=True)]
+    for left, other, of in tasks:
         sizes = np.unique(of, return_counts=True)[1]
         pairs = float((sizes * (sizes - 1)).sum())
         for row in left - other:

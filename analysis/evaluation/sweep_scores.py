@@ -20,7 +20,7 @@ from analysis.evaluation.decisions import conclusions, decide, tests_in_words
 from analysis.evaluation.differences import SHOWN, Difference, in_family
 from analysis.evaluation.replicates import SeedFloor, crossed_difference, seed_floor
 from analysis.evaluation.significance import Estimate
-from analysis.specs import METHODS, ModelSpec, PruneSpec, against, in_words, setting_name, without_seed
+from analysis.specs import METHODS, PruneSpec, against, setting_name, without_seed
 
 
 @dataclass(frozen=True)
@@ -262,9 +262,10 @@ def losses(settings: Sequence[Setting]) -> list[Difference]:
 
 def noise_between(setting: Setting, other: Setting, seeds: Sequence[int]) -> planning.Noise:
     """What a plan for the difference of two settings can go by."""
-    source = f"measured on {setting.name} against {other.name}"
-    clusters = [clusters for _, _, clusters in setting.tasks.values()]
-    return planning.measured(_rows(setting, seeds), _rows(other, seeds), clusters, source)
+    clusters = tuple(clusters for _, _, clusters in setting.tasks.values())
+    pairs = tuple((f"{setting.name} seed {seed}", f"{other.name} seed {seed}") for seed in seeds)
+    sample = planning.Sample(tuple(_rows(setting, seeds)), tuple(_rows(other, seeds)), clusters, pairs)
+    return planning.measured([sample])
 
 
 def _rows(setting: Setting, seeds: Sequence[int]) -> list[np.ndarray]:
@@ -390,9 +391,3 @@ def axes_of(point: PruneSpec) -> dict[str, Any]:
         "k": point.discount.sink_std if method.discounted else None,
         "noise steps": f"{point.steps.first_step}–{point.steps.last_step}" if method.weighs_steps else None,
     }
-
-
-def model_label(model: ModelSpec) -> str:
-    """A model with what of it is not the default."""
-    told = in_words(model, leave_out=("source",))
-    return f"{model.source} · {told}" if told else model.source

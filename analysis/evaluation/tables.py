@@ -219,6 +219,7 @@ def summary(results: Results) -> dict[str, Any]:
             "metric": benchmark.metric,
             "planned": benchmark.planned,
             "draws": benchmark.draws or None,
+            "estimated_by": estimated_by(results, benchmark.name),
             "shots": benchmark.shots,
             "guidance": benchmark.guidance,
             "settings_from": benchmark.source,
@@ -318,6 +319,24 @@ def _who_is_right(names: tuple[str, str], scores_of: Sequence[float]) -> str:
     if scores_of[0] == scores_of[1]:
         return "both" if scores_of[0] else "neither"
     return names[int(scores_of[1] > scores_of[0])]
+
+
+def estimated_by(results: Results, name: str) -> str:
+    """Say how the likelihoods of a benchmark's answers came about: '32 draws', 'exact', or draws with the share that is
+    exact; '' where there are none, or nothing says it.
+    """
+    planned = results.benchmark(name).draws
+    exact = [
+        answer.exact
+        for (key, _), answer in results.answers.items()
+        if answer.draws and results.documents[key].benchmark == name
+    ]
+    if not planned or not exact:
+        return ""
+    share = sum(exact) / len(exact)
+    if share == 1:
+        return "exact"
+    return f"{planned} draws" + (f", {share:.0%} of the answers exact" if share else "")
 
 
 def _mean_draws(results: Results) -> dict[tuple[str, int], float]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from analysis.evaluation.tasks import ChatTemplate
     from analysis.models.loaded import LoadedModel
 
+EVALUATING = "evaluating"  # the phase once tasks and items are there
 _HEADROOM = 1.3  # weights, activations and logits of all models at once
 
 
@@ -127,7 +128,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         rate = progress.rate
         left = (progress.total - progress.done) / rate if rate else None
         context.progress(
-            "evaluating",
+            EVALUATING,
             progress.done,
             progress.total,
             items_per_second=rate,

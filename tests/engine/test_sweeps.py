@@ -193,6 +193,13 @@ def test_the_next_engine_goes_on_with_a_sweep_and_repeats_nothing(tmp_path):
         assert third.worker_pids() == [], "nothing is left to run"
 
 
+def test_tasks_that_are_not_there_are_said_before_anything_is_pruned(engine):
+    evaluation = EvaluateSpec(tasks=("bundled_nonsense",), limit=2)
+    record = ended(engine, small(sparsities=(0.15,), evaluation=evaluation))
+    assert record.state == "failed" and "bundled_nonsense" in record.reason
+    assert not [job for job in engine.jobs("prune") if job.spec["sparsity"] == 0.15]
+
+
 def test_a_sweep_of_a_model_that_is_none_is_refused_at_once(engine):
     with pytest.raises(UserError, match="There is no model"):
         engine.submit("sweep", small(model=ModelSpec(source="none such")))

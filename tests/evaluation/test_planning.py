@@ -69,12 +69,18 @@ def test_few_seeds_do_not_make_a_small_spread():
     rng = np.random.default_rng(0)
     first, second = (rng.random((2, 200)) < 0.7) * 1.0, (rng.random((2, 200)) < 0.7) * 1.0
     assumed = planning.assumed(PlanParams())
-    measured = planning.measured([first], [second], [np.arange(200)], "x")
+    measured = planning.measured([sample(first, second)])
     assert measured.seed_spread >= assumed.seed_spread
     assert measured.alike == 0  # no two items share a cluster
-    one = planning.measured([first[:1]], [second[:1]], [np.arange(200)], "x")
+    one = planning.measured([sample(first[:1], second[:1])])
     assert (one.seed_spread, one.changing) == (assumed.seed_spread, assumed.changing)
     assert one.disagreement > np.mean(first[0] != second[0])
+
+
+def sample(first: np.ndarray, second: np.ndarray, of: np.ndarray | None = None) -> planning.Sample:
+    """Scores (seeds, items) of two methods on one task."""
+    pairs = tuple((f"one {seed}", f"other {seed}") for seed in range(len(first)))
+    return planning.Sample((first,), (second,), (np.arange(first.shape[1]) if of is None else of,), pairs)
 
 
 def test_likeness_is_measured():
@@ -83,8 +89,25 @@ def test_likeness_is_measured():
     alike = rng.choice([-1.0, 0.0, 1.0], (1, 400))[:, of]
     apart = rng.choice([-1.0, 0.0, 1.0], (1, 2000))
     zero = np.zeros((1, 2000))
-    assert planning.measured([alike], [zero], [of], "x").alike == pytest.approx(1, abs=0.01)
-    assert planning.measured([apart], [zero], [of], "x").alike < 0.05
+    assert planning.measured([sample(alike, zero, of)]).alike == pytest.approx(1, abs=0.01)
+    assert planning.measured([sample(apart, zero, of)]).alike < 0.05
+
+
+def test_samples_are_pooled_by_what_each_knows():
+    """Half of 300 items differ in one, 1 in 10 of 100 in the other; 8 seeds weigh 7 times as much as 2."""
+    rng = np.random.default_rng(1)
+    many, few = np.zeros((8, 300)), np.zeros((2, 100))
+    many[:, :150], few[:, :10] = 1.0, 1.0
+    both = planning.measured([sample(many, many * 0), sample(few, few * 0)])
+    whole = (0.5 * 300 + 0.1 * 100) / 400
+    assert both.disagreement == pytest.approx(whole * planning.measured([sample(many, many * 0)]).disagreement / 0.5)
+    assert both.source == "measured on one 0 against other 0 and 9 more matched pairs of runs"
+    spread = [(rng.normal(0, 1, (seeds, 1)) > 0) * np.ones((1, 400)) for seeds in (8, 2)]
+    one, other = (planning.measured([sample(runs, runs * 0)]) for runs in spread)
+    pooled = planning.measured([sample(runs, runs * 0) for runs in spread])
+    assert min(one.seed_spread, other.seed_spread) <= pooled.seed_spread <= max(one.seed_spread, other.seed_spread)
+    with pytest.raises(ValueError, match="Nothing was measured"):
+        planning.measured([])
 
 
 def test_sizes_are_known_before_anything_is_read():

@@ -375,14 +375,18 @@ def test_pairs_of_other_seeds_are_not_taken_together(seeded):
     assert comparing.over_seeds(seeded, [(5, 2), (6, 3)]) == ()
 
 
-def test_what_was_measured_is_what_a_plan_goes_by(seeded, found):
-    noise = comparing.noise(seeded)
-    assert noise.source == "measured on sink 0 against noised 0 and 2 more seeds"
+def test_what_was_measured_of_matched_runs_is_what_a_plan_goes_by(seeded, found):
+    (sample,) = comparing.samples(seeded, "control", (4, 5, 6))
+    assert sample.pairs == (("sink 0", "noised 0"), ("sink 1", "noised 1"), ("sink 2", "noised 2"))
+    noise = planning.measured([sample])
+    assert noise.source == "measured on sink 0 against noised 0 and 2 more matched pairs of runs"
     assert 0 < noise.disagreement <= 1
-    one_seed = comparing.noise(found)
+    (rest,) = comparing.samples(seeded, "control", (4, 5, 6), {(5, 1), (6, 2)})
+    assert rest.pairs == (("sink 2", "noised 2"),), "pairs that count elsewhere are left out"
+    one_seed = planning.measured(comparing.samples(found, "control", (1, 2)))
     assert one_seed.source == "measured on sink-aware against the control"
     assert one_seed.seed_spread == planning.assumed(PlanParams()).seed_spread
-    assert comparing.noise(written_alone(found)) is None
+    assert comparing.samples(written_alone(found), "dense", (1, 2)) == []
 
 
 def written_alone(found: results.Results) -> results.Results:
@@ -496,6 +500,24 @@ def test_models_are_paired_by_item_not_by_place_in_line(tmp_path):
     first, keys = results.scores(found, "a", 1, [2])
     assert keys == [f"a/{place}" for place in range(5)]
     assert len(first) == 5
+
+
+def test_draws_are_not_told_of_exact_answers(found):
+    assert tables.estimated_by(found, "a") == "32 draws"
+
+    def exact(count: int) -> results.Results:
+        answers = {
+            place: answer.model_copy(update={"exact": number < count})
+            for number, (place, answer) in enumerate(found.answers.items())
+        }
+        return replace(found, answers=answers)
+
+    whole = exact(len(found.answers))
+    assert tables.estimated_by(whole, "a") == "exact"
+    assert tables.summary(whole)["tasks"][0]["estimated_by"] == "exact"
+    assert tables.estimated_by(exact(21), "a") == "32 draws, 20% of the answers exact"
+    unsaid = {place: answer.model_copy(update={"draws": ()}) for place, answer in found.answers.items()}
+    assert tables.estimated_by(replace(found, answers=unsaid), "a") == ""
 
 
 def test_disagreements(found):

@@ -50,6 +50,11 @@ def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned
     shown = texts(test)
     assert "Finished: " in shown
     assert f"{names[1]} against dense" in shown
+    assert f"Noise: measured on {names[1]} against dense and 1 more matched pair of runs." in shown
+    test.multiselect(key="accuracy_runs").set_value([ids[0]]).run()
+    assert "Noise: assumed." in texts(test), "no evaluation of runs like this one: others do not count"
+    test.multiselect(key="accuracy_runs").set_value([ids[2]]).run()
+    assert f"Noise: measured on {names[2]} against dense." in texts(test)
 
 
 def test_runs_named_in_the_address_are_chosen(pruned):

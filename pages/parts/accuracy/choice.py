@@ -1,16 +1,20 @@
 """What pruning cost: the dense model and finished runs of it on benchmark tasks, compared as the items come in."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import streamlit as st
+from pydantic import ValidationError
 
 from analysis.engine import JobRecord
 from analysis.engine.runs import Run, known_runs
 from analysis.evaluation import comparing
-from analysis.evaluation.planning import Noise
+from analysis.evaluation.comparing import DENSE
+from analysis.evaluation.conditions import RELATIONS
+from analysis.evaluation.planning import Noise, Sample, measured
 from analysis.evaluation.presets import PRESETS
-from analysis.specs import METHODS, EvaluateSpec, ModelSpec
+from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, against, without_seed
 from pages.parts import address, controls
 from pages.parts.accuracy.canvas_scores import choose_score, say_scores
 from pages.parts.accuracy.panel import accuracy_panel, results_of
@@ -82,7 +86,7 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
             default = _LIMIT if name == "limit" else None
             values[name] = controls.draw(EvaluateSpec, name, f"accuracy_{name}", default=default, bind="query-params")
     values |= choose_score(model) | _more()
-    planned(tasks, values["limit"], len(chosen), _measured(model))
+    planned(tasks, values["limit"], len(chosen), _measured(chosen, runs))
     spec, problem = None, "" if tasks else "Choose at least one task."
     try:
         spec = EvaluateSpec(
@@ -109,20 +113,54 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
     say_refusal(_PLACE)
 
 
-def _measured(model: ModelSpec) -> Noise | None:
-    """The noise of the newest whole evaluation that compares this model with others; None where there is none."""
-    for record in engine().jobs("evaluate"):
-        spec = record.parameters(EvaluateSpec)
-        if spec.model == model and spec.compare and record.state == "done" and record.summary.get("complete"):
-            return _noise(record.key, record)
-    return None
+def _measured(chosen: Sequence[str], runs: Mapping[str, Run]) -> Noise | None:
+    """The noise of comparisons like the one that is planned, pooled over all whole evaluations of runs that differ from
+    the chosen ones in their calibration seed alone; None where there is none. Other runs do not count.
+    """
+    settings = {run_id: _setting(run) for run_id, run in runs.items()}
+    wanted = {settings[run_id] for run_id in chosen} - {None}
+    relation = next((name for name in RELATIONS if _compares(name, [runs[run_id] for run_id in chosen])), DENSE)
+    places: dict[str, tuple[JobRecord, list[int]]] = {}
+    for run_id, run in runs.items():
+        for scored in run.evaluations if settings[run_id] in wanted else ():
+            if scored.record.kind == "evaluate" and scored.record.summary.get("complete"):
+                places.setdefault(scored.record.id, (scored.record, []))[1].append(scored.number)
+    samples: list[Sample] = []
+    for record, models in sorted(places.values(), key=lambda place: (-len(place[1]), place[0].created)):
+        seen = frozenset(pair for sample in samples for pair in sample.runs)
+        samples += _samples(record.key, relation, tuple(sorted(models)), seen, record)
+    return measured(samples) if samples else None
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _noise(key: str | None, _record: JobRecord) -> Noise | None:
-    """What the result of this key says."""
+def _setting(run: Run) -> str | None:
+    """How a run was pruned but for its seed; None where that cannot be told."""
+    try:
+        return without_seed(PruneSpec.model_validate(run.parameters)).model_dump_json(exclude={"model"})
+    except ValidationError:
+        return None
+
+
+def _compares(relation: str, runs: Sequence[Run]) -> bool:
+    """Whether some run stands beside the one that it is held against."""
+    settings = {setting for run in runs if (setting := _setting(run)) is not None}
+    for setting in settings:
+        against_it = against(PruneSpec.model_validate_json(setting), relation)
+        if against_it is not None and without_seed(against_it).model_dump_json(exclude={"model"}) in settings:
+            return True
+    return False
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _samples(
+    key: str | None, relation: str, models: tuple[int, ...], seen: frozenset[tuple[str, str]], _record: JobRecord
+) -> list[Sample]:
+    """What the result of this key says of these models. seen: pairs (`Sample.runs`) that count elsewhere."""
     results = results_of(_record)
-    return None if results is None else comparing.noise(results)
+    if results is None:
+        return []
+    related = comparing.related_pairs(results)[relation]
+    left_out = {pair for pair in related if comparing.run_pair(results, pair) in seen}
+    return comparing.samples(results, relation, models, left_out)
 
 
 def _more() -> dict:

@@ -39,7 +39,7 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
     params = PlanParams(**values)
     noise = measured or planning.assumed(params)
     one_seed, wanted, source = _sentences(tuple(names), astuple(noise), params.target / 100, limit, tests)
-    shown.caption(f":material/calculate: {plain(one_seed)}")
+    shown.caption(f":material/calculate: {plain(one_seed)} Noise: {plain(noise.source)}.")
     if drawn:
         place.markdown(f"{plain(wanted)} {plain(source)}")
         if unknown:

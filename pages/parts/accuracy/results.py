@@ -361,10 +361,10 @@ def _items(row: dict) -> str:
 def _settings(results: Results, task: str) -> str:
     chosen = results.accuracies if task == AVERAGE else [results.benchmark(task)]
     parts = []
-    stated = all(
-        benchmark.draws for benchmark in chosen
-    )  # of answers that were made elsewhere nothing says draws, nor guidance
-    for label, name in (("draws", "draws"), ("examples", "shots"), ("guidance", "guidance")):
+    stated = all(benchmark.draws for benchmark in chosen)  # of answers that were made elsewhere nothing says guidance
+    by = [results.once(tables.estimated_by, benchmark.name) for benchmark in chosen]
+    parts += sorted(set(by) - {""})
+    for label, name in (("examples", "shots"), ("guidance", "guidance")):
         if stated or name == "shots":
             kinds = sorted({getattr(benchmark, name) for benchmark in chosen})
             parts.append(f"{', '.join(f'{kind:g}' for kind in kinds)} {label}")
@@ -386,8 +386,8 @@ def perplexity(results: Results, name: str) -> None:
             "an autoregressive model's is exact."
         )
         + " "
-        + (f"{benchmark.draws} draws a window, over" if benchmark.draws else "Over")
-        + " the texts that every model has read.",
+        + (f"By window: {by}. " if (by := results.once(tables.estimated_by, name)) else "")
+        + "Over the texts that every model has read.",
         pd.DataFrame(tables.perplexities(results, name)),
         f"perplexity_{name}",
     )
