@@ -181,7 +181,7 @@ def _grid(
     head = _axis_box(right, "head", trajectory.heads, strongest[1])
 
     def clicked(point: Point) -> None:
-        st.session_state["layer"], st.session_state["head"] = int(point.y), int(point.x)
+        st.session_state["layer"], st.session_state["head"] = point.cell
 
     where = f"in step {step}" if step is not None else "over all steps"
     names = trajectory.names.over_steps() if step is None else trajectory.names.at(step)
@@ -252,7 +252,7 @@ def _head(
     position: int | None = None,
 ) -> None:
     def clicked(point: Point) -> None:
-        st.session_state["step"], st.session_state["position"] = int(point.y), int(point.x)
+        st.session_state["step"], st.session_state["position"] = point.cell
 
     top = None if st.session_state.get("own_colours") else measures.ceiling(recording)
     trajectory = recording.trajectory

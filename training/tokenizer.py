@@ -4,7 +4,6 @@ import math
 import re
 from collections import Counter
 from functools import cache
-from pathlib import Path
 from random import Random
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -98,10 +97,3 @@ def _count(seed: int) -> Counter[str]:
 
 def _spaced(text: str) -> str:
     return _SPACE + text.replace(" ", _SPACE)
-
-
-def save_tokenizer(folder: Path, seed: int = 0) -> PreTrainedTokenizerFast:
-    """Builds the tokenizer and writes its files."""
-    tokenizer = build_tokenizer(seed)
-    tokenizer.save_pretrained(folder)
-    return tokenizer

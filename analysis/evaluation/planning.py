@@ -189,7 +189,7 @@ def measured(samples: Sequence[Sample]) -> Noise:
     if freedoms:
         disagreement = min(disagreement * _at_most(max(freedoms)), 1.0)
     noise = replace(assumed(PlanParams()), disagreement=disagreement, alike=_alike(samples), source=_source_of(samples))
-    # Of samples with several seeds, variances of one seed's difference: by seeds, by seeds and items together, by items.
+    # Variances of one seed's difference, of samples with several: of seeds, of seeds and items together, of items.
     rows = [
         (
             each.seed_variance * each.seeds,

@@ -32,6 +32,11 @@ class Point(NamedTuple):
     y: Any
     customdata: Any
 
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Return the row and the column of a heatmap's cell, as of the array that it draws."""
+        return int(self.y), int(self.x)
+
 
 def plot(
     figure: go.Figure,

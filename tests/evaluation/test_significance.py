@@ -22,6 +22,18 @@ def test_wilson_by_its_formula():
     assert (one.value, one.low, one.high, one.n) == pytest.approx((share, centre - half, centre + half, items))
 
 
+def test_effective_items_are_korn_and_graubards():
+    """100 items in 20 clusters, the variance twice that of unrelated ones: 100/2 · (t₉₉ / t₁₉)² at 97.5 %."""
+    share, items, clusters = 0.5, 100, 20
+    variance = 2 * share * (1 - share) / (items - 1)
+    found = significance.effective_items(*(np.array([number]) for number in (share, variance, items, clusters, 7.0)))
+    assert found == pytest.approx(items / 2 * (1.9842169 / 2.0930241) ** 2, rel=1e-6)
+    apart = significance.effective_items(*(np.array([number]) for number in (share, variance / 8, items, items, 7.0)))
+    assert apart == pytest.approx(items), "never more than there are"
+    alike = significance.effective_items(*(np.array([number]) for number in (1.0, np.nan, items, clusters, 7.0)))
+    assert alike == 7, "without spread as if a cluster were one item"
+
+
 def test_mcnemar_is_the_binomial_test():
     """Two-sided: twice the tail of Binomial(12, 1/2) at 2."""
     tail = sum(math.comb(12, k) for k in range(3)) / 2**12

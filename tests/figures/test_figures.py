@@ -10,6 +10,7 @@ from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
 from analysis.figures.style import CLICK_HINT, MAX_CELLS, REFERENCE, SINK, as_text, block_reduce, shorten, token_axis
 from analysis.sinks.metrics import ceiling
+from pages.parts.plot import Point
 
 
 def every_figure():
@@ -51,6 +52,31 @@ def test_a_grid_cell_says_its_number_and_what_its_head_attends_to_most():
     assert figures.head_grid(grid, "strength", None).data[0].text[1][1] == "40.0%"
     figure = figures.head_grid(grid, "strength", None, names=[["a", "b", "c"], ["d", "<b>", "f"]])
     assert figure.data[0].text[1][1] == "40.0%<br>most attention: &lt;b&gt;"
+
+
+def test_maps_and_grids_stand_as_their_arrays_do():
+    """The first row is on top and the first column on the left, whatever is drawn."""
+    rng = np.random.default_rng(0)
+    attention, mass, heads = rng.random((4, 4)), rng.random((5, 4)), rng.random((2, 3))
+    drawn = {
+        "attention map": (attention, figures.attention_map(attention, list("abcd"))),
+        "mass over steps": (mass, figures.mass_over_steps(mass, list("abcd"), mass > 2, None)),
+        "heads": (heads, figures.head_grid(heads, "strength")),
+    }
+    for name, (array, figure) in drawn.items():
+        np.testing.assert_allclose(np.array(figure.data[0].z, float), array, rtol=1e-6, err_msg=name)
+        first, last = figure.layout.yaxis.range or (1, 0)
+        assert first > last or figure.layout.yaxis.autorange == "reversed", name
+        left, right = figure.layout.xaxis.range or (0, 1)
+        assert left < right, name
+
+
+def test_a_clicked_cell_is_its_layer_and_head():
+    heads = np.arange(6).reshape(2, 3) / 10
+    drawn = figures.head_grid(heads, "strength")
+    assert (drawn.layout.yaxis.title.text, drawn.layout.xaxis.title.text) == ("layer", "head")
+    layer, head = Point(x=2, y=1, customdata=None).cell  # the column and the row that Plotly names
+    assert heads[layer, head] == heads[1, 2] == pytest.approx(float(drawn.data[0].z[1][2]))
 
 
 def test_bars_of_sinks_are_coloured_and_hold_every_position():

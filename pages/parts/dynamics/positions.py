@@ -37,7 +37,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
     called = [undecided_named(kind, recording.info.model.noise) for kind in KINDS]
 
     def clicked(point: Point) -> None:
-        st.session_state[_CLICKED] = recording.key, int(point.y), int(point.x)
+        st.session_state[_CLICKED] = recording.key, *point.cell
 
     chart(
         "Where the sinks are",

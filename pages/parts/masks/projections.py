@@ -35,7 +35,8 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
         del st.session_state["mask_projection"]
 
     def clicked(point: Point) -> None:
-        st.session_state["mask_layer"], st.session_state["mask_projection"] = int(point.y), names[int(point.x)]
+        layer, projection = point.cell
+        st.session_state["mask_layer"], st.session_state["mask_projection"] = layer, names[projection]
 
     plot = st.container()  # above the boxes, whose values it outlines
     st.divider()

@@ -56,7 +56,7 @@ def feeding_heads(
 
     def clicked(point: Point) -> None:
         if opens is not None:
-            opens(int(point.y), int(point.x))
+            opens(*point.cell)
 
     chart(
         f"Heads that feed {trajectory.names.at(step)[position]} in step {step}",
