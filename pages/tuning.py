@@ -135,7 +135,7 @@ def _what_is_stored(statistics: StoredStatistics, job: JobRecord) -> None:
     st.caption("Masks lose the lowest of each row, ranked by the dense model, as published; the rest needs a run.")
     if info.grouping == "bins":
         measured = ":material/info:" if info.bin_errors else ":material/warning:"
-        st.caption(f"{measured} {bin_error.in_words(info.bin_errors)}")
+        st.caption(f"{measured} {plain(bin_error.in_words(info.bin_errors))}")
     for note in info.notes:
         st.caption(f":material/info: {plain(note)}")
     if statistics.sampled:
