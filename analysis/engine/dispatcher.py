@@ -477,7 +477,8 @@ class Dispatcher:
             if outcome["key"]:
                 file, folder = unload(outcome, self.store.incoming / run.record.id)
                 self.store.add_result(outcome["key"], outcome["summary"], file, folder)
-            shutil.rmtree(self.store.scratch / Path(outcome["scratch"]).name, ignore_errors=True)
+            if outcome["scratch"]:  # else it was stopped early, and the rest goes on from there
+                shutil.rmtree(self.store.scratch / Path(outcome["scratch"]).name, ignore_errors=True)
             known = {"key": outcome["key"], "summary": outcome["summary"], "threads": outcome.get("threads", 0)}
             self._end(run, "done", **known)
 

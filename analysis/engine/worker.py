@@ -238,8 +238,8 @@ def run_job(text: str) -> dict[str, Any]:
             with unchanged_models(spec), brought:
                 outcome = run(spec, context)
         freight = load_up(outcome, context.folder, context.shared, order.limit)
-        scratch = context.scratch_name()
-        if not context.shared:
+        scratch = "" if outcome.stopped else context.scratch_name()
+        if scratch and not context.shared:
             context.clear_scratch()
         torch = sys.modules.get("torch")
         used = torch.get_num_threads() if torch is not None else 0

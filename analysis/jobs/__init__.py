@@ -111,7 +111,8 @@ class Job(Generic[SpecType, Summary]):
     done; partial: while it runs, fields of `Progress.details`. stored: whether its result is kept, so that the same
     question is answered by reading. short: takes seconds and only looks at its spec's `model`, so it may run between
     the steps of a long job that holds this model. is_short: says so of a spec where only some are; such a job may load
-    its model beside the one that is held. lasting: its records are kept, those of others only for the newest jobs."""
+    its model beside the one that is held. stops_early: it can be asked
+    to end with what it has. lasting: its records are kept, those of others only for the newest jobs."""
 
     name: str
     title: str
@@ -122,6 +123,7 @@ class Job(Generic[SpecType, Summary]):
     stored: bool = True
     short: bool = False
     is_short: Callable[[SpecType], bool] | None = None
+    stops_early: bool = False
     lasting: bool = False
 
     def __post_init__(self) -> None:
@@ -143,7 +145,15 @@ JOBS: Registry[Job[Any, Any]] = Registry(
         is_short=is_short,
         lasting=True,
     ),
-    Job("record_set", "Record a set of prompts", record_set, RecordSetSpec, RecordSetSummary, lasting=True),
+    Job(
+        "record_set",
+        "Record a set of prompts",
+        record_set,
+        RecordSetSpec,
+        RecordSetSummary,
+        stops_early=True,
+        lasting=True,
+    ),
     Job("attention_map", "Fetch an attention map", attention_map, AttentionMapSpec, AttentionMapSummary, short=True),
     Job("alternatives", "Read the alternatives", alternatives, AlternativesSpec, AlternativesSummary, short=True),
     Job("reference", "Observe random weights", reference, ReferenceSpec, ReplaySummary, short=True),
@@ -158,6 +168,7 @@ JOBS: Registry[Job[Any, Any]] = Registry(
         AblateSetSpec,
         AblateSetSummary,
         AblateSetPartial,
+        stops_early=True,
         lasting=True,
     ),
     Job("prune", "Prune a model", prune, PruneSpec, PruneSummary, PrunePartial, lasting=True),

@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     from analysis.recording.steps import Step
 
 LOGITS_LIMIT = 10**9  # bytes that the logits of the rows of a batch may take, three times over
+LEAST = 2  # prompts that are finished before it ends early: an interval is over prompts
+
+
+class _Stopped(Exception):
+    """Raised inside a prompt that is left unfinished."""
 
 
 def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummary]:
     """Denoises each prompt untouched and under every condition. What is done of a prompt is kept, so that a study that
-    was cut off goes on.
+    was cut off goes on. Where the context says so it ends early, with two prompts or more.
     """
 
     def check(opened: "OpenedModel") -> None:
@@ -35,6 +40,8 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
             _encoded(prompt, spec, opened)
 
     model = resident_model(spec.model, context, check)
+    from analysis.machine.provenance import environment
+
     layers = _layers(spec, model)
     prompts = [_encoded(prompt, spec, model) for prompt in spec.prompts]
     started = time.perf_counter()
@@ -42,24 +49,30 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     for index, ids in enumerate(prompts):
         path = context.scratch / f"prompt-{index}.json"
         if not path.is_file():
-            rows = _one_prompt(spec, model, ids, layers, context, index)
+            try:
+                rows = _one_prompt(spec, model, ids, layers, context, index)
+            except _Stopped:
+                break
             partial = path.with_suffix(".partial")
             partial.write_text(json.dumps(rows))
             partial.replace(path)
         done.append(json.loads(path.read_text()))
         _tell(context, done, len(prompts), layers)
-    rows = _joined_all(done)
+    rows, stopped = _joined_all(done), len(done) < len(prompts)
     summary: AblateSetSummary = {
         "rows": rows,
-        "effects": effects(rows),
+        "effects": _untested(rows) if stopped else effects(rows),
         "prompts": len(done),
+        "planned": len(prompts),
         "layers": [layers.start, layers.stop - 1],
         "seconds": round(time.perf_counter() - started, 3),
         "seed": spec.seed,
         "architecture": model.architecture.name,
         "fingerprint": model.fingerprint,
+        "environment": environment(),
     }
-    return Outcome(summary, None, result_key(ablate_set, spec, model.fingerprint))
+    key = result_key(ablate_set, spec, model.fingerprint)
+    return Outcome(summary, None, f"{key}-{len(done)}" if stopped else key, stopped=stopped)
 
 
 def _tell(context: Context, done: list[list[dict[str, Any]]], prompts: int, layers: range) -> None:
@@ -77,11 +90,17 @@ def _tell(context: Context, done: list[list[dict[str, Any]]], prompts: int, laye
     ]
     partial: AblateSetPartial = {
         "rows": means,
-        "effects": [effect | {"p": None, "p_holm": None} for effect in effects(rows)],  # tested once all are there
+        "effects": _untested(rows),
         "prompts": count,
         "layers": [layers.start, layers.stop - 1],
     }
     context.progress("ablating", count, prompts, **partial)
+
+
+def _untested(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The effects of the prompts that are done. Tests are of the number planned: who stops by what is seen would find
+    effects by chance."""
+    return [effect | {"p": None, "p_holm": None} for effect in effects(rows)]
 
 
 def _layers(spec: AblateSetSpec, model: "OpenedModel") -> range:
@@ -113,6 +132,8 @@ def _one_prompt(
         kept = []
         for step in steps:
             kept.append(step)
+            if context.stopping and index >= LEAST:
+                raise _Stopped
             context.progress("ablating", index, len(spec.prompts))
         return kept
 

@@ -17,12 +17,14 @@ Summary = TypeVar("Summary", bound=Mapping[str, object])
 class Outcome(Generic[Summary]):
     """What a job returns. summary: JSON. file: arrays as safetensors, for the store to take in, or None.
     key: the name of the result by content; None for a job without a lasting result. folder: files that stay together,
-    such as a checkpoint; one inside the context's folder is taken in under its own name, others stay in place."""
+    such as a checkpoint; one inside the context's folder is taken in under its own name, others stay in place.
+    stopped: it ended early with what it had, so its finished phases stay for whoever asks for the rest."""
 
     summary: Summary
     file: Path | None = None
     key: str | None = None
     folder: Path | None = None
+    stopped: bool = False
 
 
 def result_key(run: Callable[..., object], spec: JobSpec, model_fingerprint: str) -> str:

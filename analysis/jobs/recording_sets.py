@@ -1,8 +1,9 @@
 """Recording a set of prompts: each recording is reduced as soon as it is there, and so are its nulls."""
 
+import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
     from analysis.recording.batches import PromptRun
 
+LEAST = 2  # prompts of a set: its intervals are over prompts
 _PART_OF_MEMORY = 4  # a batch takes at most one part in so many of what is free
 
 
@@ -43,7 +45,9 @@ class _Plan:
 
 
 def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummary]:
-    """Records the prompts, lets random-weight models see the same inputs, and keeps what is measured of each."""
+    """Records the prompts, lets random-weight models see the same inputs, and keeps what is measured of each. Where the
+    context says so it ends early, with two prompts or more.
+    """
 
     def check(opened: "OpenedModel") -> None:
         from analysis.recording.denoising import own_sampling
@@ -62,14 +66,21 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     progress = _Progress(context, plan.forwards * (count + sum(len(rows) for rows in seen_by)))
     kept: list[PromptRun | None] = [None] * count
     arrays = _Arrays(count)
-    for recording in _recorded(model, plan, spec.seed, progress):
-        run, rng = recording.run, np.random.default_rng([spec.seed, recording.index])
-        sinks = run.sinks(spec.sinks)
-        measured = _measured(recording, sinks, spec.sinks) | {"split_curves": layer_run.split_curves(run, sinks)}
-        arrays.take("trained", recording.index, measured)
-        arrays.take("shuffled", recording.index, movement.shuffled(run, sinks, spec.null_draws, rng))
-        arrays.take("fixed", recording.index, movement.held_fixed(run, spec.sinks))
-        kept[recording.index] = recording.without_mass()
+    with contextlib.suppress(_Stopped):
+        for recording in _recorded(model, plan, spec.seed, progress):
+            run, rng = recording.run, np.random.default_rng([spec.seed, recording.index])
+            sinks = run.sinks(spec.sinks)
+            measured = _measured(recording, sinks, spec.sinks) | {"split_curves": layer_run.split_curves(run, sinks)}
+            arrays.take("trained", recording.index, measured)
+            arrays.take("shuffled", recording.index, movement.shuffled(run, sinks, spec.null_draws, rng))
+            arrays.take("fixed", recording.index, movement.held_fixed(run, spec.sinks))
+            kept[recording.index] = recording.without_mass()
+            progress.kept += 1
+    there = [index for index, recording in enumerate(kept) if recording is not None]
+    if len(there) < count:
+        plan = _stopped_after(plan, there)
+        arrays.keep(there)
+        seen_by = []
     recordings = [recording for recording in kept if recording is not None]
     seeds = _random_models(model, spec, plan, recordings, seen_by, arrays, progress)
     steps = [recording.run.steps for recording in recordings]
@@ -107,7 +118,20 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     key = result_key(record_set, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     set_file.save(recording_set, path)
-    return Outcome(_summary(spec, info, sum(steps), plan.rows, path.stat().st_size), path, key)
+    summary = _summary(spec, info, sum(steps), plan.rows, path.stat().st_size) | {"planned": count}
+    stopped = progress.stopped
+    return Outcome(summary, path, f"{key}-{len(there)}-{len(seeds)}" if stopped else key, stopped=stopped)
+
+
+def _stopped_after(plan: _Plan, there: list[int]) -> _Plan:
+    """The plan of the prompts that are there, with a note that says how many were left out."""
+    told = f"Stopped after {len(there)} of {len(plan.prompts)} prompts. Random-weight models were not shown them."
+    return replace(
+        plan,
+        texts=[plan.texts[index] for index in there],
+        prompts=[plan.prompts[index] for index in there],
+        notes=[*plan.notes, told],
+    )
 
 
 def _summary(spec: RecordSetSpec, info: RecordingSetInfo, steps: int, rows: int, size: int) -> RecordSetSummary:
@@ -156,7 +180,7 @@ def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
             notes.append(f"{fits.count(False)} contexts were left out, as they do not fit the model's length.")
         texts = [text for text, fit in zip(texts, fits, strict=True) if fit]
         prompts = [ids for ids, fit in zip(prompts, fits, strict=True) if fit]
-    if len(prompts) < 2:
+    if len(prompts) < LEAST:
         raise UserError("A set needs at least two prompts that fit the model, as its intervals are over prompts.")
     for ids in prompts:
         check_prompt(model, torch.tensor([ids], dtype=torch.long), sampling)
@@ -205,15 +229,24 @@ def _turns(prompts: int, each: int, models: int, seed: int) -> list[list[int]]:
     return [[order[(model * each + place) % prompts] for place in range(each)] for model in range(models)]
 
 
+class _Stopped(Exception):
+    """Raised inside what is left unfinished."""
+
+
 class _Progress:
-    """How many sequences of forwards there were of those planned."""
+    """How many sequences of forwards there were of those planned. kept: prompts that are recorded; with `LEAST` of them
+    it raises _Stopped where someone asked the job to end early. stopped: whether it did."""
 
     def __init__(self, context: Context, planned: int) -> None:
         self.context, self.planned, self.done = context, planned, 0
         self.phase = "recording the prompts"
+        self.kept, self.stopped = 0, False
 
     def __call__(self, sequences: int) -> None:
         self.done += sequences
+        if self.context.stopping and self.kept >= LEAST:
+            self.stopped = True
+            raise _Stopped
         self.context.progress(self.phase, min(self.done, self.planned), self.planned)
 
 
@@ -254,18 +287,21 @@ def _random_models(
     seeds: list[int] = []
     for number, rows in enumerate(seen_by):
         progress.phase = f"random weights, model {number + 1} of {len(seen_by)}"
-        progress(0)
         try:
+            progress(0)
             network = random_like(model, spec.seed + number + 1)
+            for index in rows:
+                recording = replayed(network, recordings[index], plan.rows, progress)
+                measured = _measured(recording, recording.run.sinks(spec.sinks), spec.sinks)
+                del measured["counts"]
+                arrays.take(f"random{number}", index, measured)
         except NotEnoughMemory as error:
             plan.notes.append(f"Only {number} random-weight models were drawn. {error}")
             break
+        except _Stopped:
+            plan.notes.append(f"Stopped after {number} of {len(seen_by)} random-weight models.")
+            break
         seeds.append(spec.seed + number + 1)
-        for index in rows:
-            recording = replayed(network, recordings[index], plan.rows, progress)
-            measured = _measured(recording, recording.run.sinks(spec.sinks), spec.sinks)
-            del measured["counts"]
-            arrays.take(f"random{number}", index, measured)
         del network
     return seeds
 
@@ -280,6 +316,12 @@ class _Arrays:
     def take(self, which: str, index: int, measured: dict[str, np.ndarray]) -> None:
         """measured: arrays without the axis of the prompts."""
         self.taken.setdefault(which, {})[index] = measured
+
+    def keep(self, indices: Sequence[int]) -> None:
+        """Keeps these prompts alone, numbered anew in their order."""
+        self.prompts = len(indices)
+        for which, rows in self.taken.items():
+            self.taken[which] = {place: rows[index] for place, index in enumerate(indices)}
 
     def stacked(self, models: int, steps: int, scopes: int) -> dict[str, np.ndarray]:
         """The arrays of the file. models: random-weight ones. steps: of the longest recording."""

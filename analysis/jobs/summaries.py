@@ -66,12 +66,14 @@ class RecordPartial(TypedDict, total=False):
 
 
 class RecordSetSummary(TypedDict):
-    """A set of recordings. steps: of all prompts together. random_models: how many there was memory for. batch_rows,
-    batch_bytes: most sequences written together, and the memory planned for them. notes: what a reader should know.
+    """A set of recordings. prompts: how many were recorded of those planned, fewer where it was stopped. steps: of all
+    prompts together. random_models: how many there was memory and time for. batch_rows, batch_bytes: most sequences
+    written together, and the memory planned for them. notes: what a reader should know.
     """
 
     source: str
     prompts: int
+    planned: NotRequired[int]
     prompts_from: str
     layers: int
     heads: int
@@ -146,17 +148,20 @@ class AblateSummary(TypedDict):
 
 class AblateSetSummary(TypedDict):
     """rows: one an intervention, target and control, with a list of a number a prompt for each measure. effects: paired
-    differences (`evaluation/ablation_effects.py`). prompts: how many there are. layers: first and last.
+    differences (`evaluation/ablation_effects.py`). prompts: how many were done of those planned, fewer where it was
+    stopped: then nothing is tested. layers: first and last. environment: see `machine/provenance.py`.
     """
 
     rows: list[dict[str, Any]]
     effects: list[dict[str, Any]]
     prompts: int
+    planned: NotRequired[int]
     layers: list[int]
     seconds: float
     seed: int
     architecture: str
     fingerprint: str
+    environment: NotRequired[dict[str, Any]]
 
 
 class AblateSetPartial(TypedDict, total=False):

@@ -12,7 +12,7 @@ from analysis.specs import JobSpec
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import code, plain
-from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.progress import cancel_button, progress_bar, stop_button
 from pages.parts.session import engine, leave, submit
 from pages.parts.trouble import EXPECTED, why
 
@@ -86,11 +86,21 @@ def ask(
     if job.state == "done" and engine().result(job) is not None:
         return job
     st.error(plain(job.reason) if job.reason else "This was cancelled, or is no longer in the store.")
+    if meanwhile is not None:
+        meanwhile(engine().progress(job.id).details)
     if acting_button("Try again", f"retry_{job.id}", icon=":material/refresh:"):
         permission.allow(spec.model.source)
         del questions[question]
         st.rerun()
     return None
+
+
+def go_on(kind: str, spec: JobSpec, label: str, place: str = "") -> None:
+    """A button that asks for the rest of what was stopped early; what was finished is used again."""
+    if acting_button(label, f"go_on_{kind}_{place}", icon=":material/replay:"):
+        permission.allow(spec.model.source)
+        st.session_state.get(_ASKED, {}).pop(_question(kind, spec, place), None)
+        st.rerun()
 
 
 def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
@@ -116,7 +126,9 @@ def follow(job_id: str, what: str) -> None:
         st.rerun()
     st.caption(plain(what))
     progress_bar(record)
-    cancel_button(record, f"cancel_{job_id}")
+    with st.container(horizontal=True):
+        stop_button(record, f"stop_{job_id}")
+        cancel_button(record, f"cancel_{job_id}")
 
 
 @st.fragment(run_every=5)

@@ -109,6 +109,20 @@ def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
         st.rerun()
 
 
+def stop_button(record: JobRecord, key: str) -> None:
+    """Ends a job with what it has; nothing for a job that cannot, and for a visitor who may not."""
+    if not JOBS[record.kind].stops_early or not engine().gate.may_leave(record):
+        return
+    if acting_button(
+        "Stop here",
+        key,
+        icon=":material/stop:",
+        disabled=not engine().gate.is_theirs_alone(record) or not engine().progress(record.id).done,
+        help="Ends it and keeps what is finished, once that is two prompts. It can be gone on with.",
+    ):
+        engine().finish_early(record.id)
+
+
 def restart_button(record: JobRecord, key: str, label: str = "Start again") -> None:
     """Runs a job that was cut off once more; what it had finished is used again."""
     if acting_button(label, key, icon=":material/replay:", help="Finished phases are used again."):

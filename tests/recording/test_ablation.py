@@ -244,6 +244,30 @@ def test_a_set_that_was_cut_off_goes_on_where_it_was(study, monkeypatch):
     assert again.summary["rows"] == outcome.summary["rows"]
 
 
+def test_a_set_that_is_stopped_keeps_what_is_finished_and_the_rest_goes_on_from_there(study, tmp_path, monkeypatch):
+    spec, _, whole = study
+    from analysis.jobs import ablation
+
+    context = QuietContext(tmp_path)
+    context.stop = True  # from the first step on
+    outcome = ablation.ablate_set(spec, context)
+    assert outcome.stopped and (outcome.summary["prompts"], outcome.summary["planned"]) == (2, 3)
+    assert outcome.key == f"{whole.key}-2", "it is not taken for the answer of all"
+    assert all(row["divergence"] == all_[:2] for row, all_ in _divergences(outcome, whole))
+    assert outcome.summary["effects"] and all(effect["p"] is None for effect in outcome.summary["effects"])
+    done, one = [], ablation._one_prompt
+    monkeypatch.setattr(ablation, "_one_prompt", lambda *given: (done.append(given[-1]), one(*given))[1])
+    context.stop = False
+    rest = ablation.ablate_set(spec, context)
+    assert done == [2] and rest.summary["rows"] == whole.summary["rows"] and rest.key == whole.key
+    assert rest.summary["environment"]["hardware"]["threads"] >= 1
+
+
+def _divergences(outcome, whole):
+    rows = zip(outcome.summary["rows"], whole.summary["rows"], strict=True)
+    return [(row, all_["divergence"]) for row, all_ in rows]
+
+
 def test_layers_of_a_study_are_those_of_the_model(tmp_path):
     spec = AblateSetSpec(model=CPU, prompts=PROMPTS[:2], sampling=SAMPLING, first_layer=99)
     with pytest.raises(UserError, match="From layer is 99; this model's layers are 0 to"):

@@ -45,6 +45,41 @@ def recorded_set(small: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> 
     return open_set(outcome.file), outcome.file, context
 
 
+def test_a_set_that_is_stopped_keeps_what_is_finished(recorded_set, small, tmp_path, monkeypatch) -> None:
+    whole, _, _ = recorded_set
+    spec = RecordSetSpec(
+        model=small,
+        prompts="own",
+        own_prompts=PROMPTS,
+        sampling=LLaDASampling(gen_length=8, steps=8, block_length=4),
+        null_prompts=3,
+    )
+    monkeypatch.setattr("analysis.recording.batches.MOST_ROWS", 2)
+    context = QuietContext(tmp_path)
+    context.stop = True  # from the first step on
+    outcome = there(JOBS["record_set"].run)(spec, context)
+    assert outcome.file is not None and outcome.key is not None and outcome.stopped
+    count, planned = outcome.summary["prompts"], outcome.summary["planned"]
+    assert 2 <= count < planned == len(PROMPTS) and outcome.key.endswith(f"-{count}-0")
+    part = open_set(outcome.file)
+    texts = [prompt.text for prompt in part.info.prompts]
+    assert any(f"Stopped after {count} of 5 prompts" in note for note in part.info.notes)
+    assert part.info.random_seeds == ()
+    places = [[prompt.text for prompt in whole.info.prompts].index(text) for text in texts]
+    for name in ("trained.sinks", "trained.share", "trained.births"):
+        np.testing.assert_allclose(part.arrays[name], whole.arrays[name][places], rtol=1e-5)
+
+    class AfterTheFirstModel(QuietContext):
+        @property
+        def stopping(self) -> bool:
+            return any("model 2" in phase for phase, *_ in self.said)
+
+    (tmp_path / "later").mkdir()
+    later = there(JOBS["record_set"].run)(spec, AfterTheFirstModel(tmp_path / "later"))
+    assert later.file is not None and later.stopped and later.summary["prompts"] == len(PROMPTS)
+    assert later.summary["random_models"] == 1 and len(open_set(later.file).info.random_seeds) == 1
+
+
 @pytest.mark.parametrize(
     ("source", "sampling"),
     [

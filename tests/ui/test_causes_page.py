@@ -1,10 +1,12 @@
 """The page Causes: an ablation over prompts is asked by hand, and its effects stand with intervals."""
 
+import time
+
 import pytest
 
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from pages.parts.session import engine
-from tests.helpers import save_pruned
+from tests.helpers import save_pruned, there
 from tests.ui.helpers import app, charts, texts
 from training.measure import pruned_copy
 
@@ -40,6 +42,21 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     means, single = (frame.value for frame in test.dataframe[-2:])
     assert len(single) == 18 and set(single["prompt"]) == set(job.spec["prompts"])
     assert len(means) == 6 and set(means["which"]) == {"target", "matched control"}
+    test.text_area(key="ablate_set_prompts").set_value("ben has a cat .\nmia is in the house .\nleo has a hat .").run()
+    test.button(key="run_ablate_set").click().run()
+    job = engine().jobs("ablate_set")[0]
+    while not (engine().progress(job.id).done or there(engine().job(job.id)).ended):
+        time.sleep(0.05)
+    engine().finish_early(job.id)
+    stopped = engine().wait(job.id, 300)
+    assert (stopped.state, stopped.summary["prompts"]) == ("done", 2), stopped.reason
+    test.run()
+    assert not test.exception and "Stopped after 2 of 3 prompts" in texts(test) and "They held" not in texts(test)
+    test.button(key="go_on_ablate_set_").click().run()
+    whole = engine().wait(engine().jobs("ablate_set")[0].id, 300)
+    assert whole.summary["prompts"] == 3 and whole.id != job.id
+    test.run()
+    assert "They held" in texts(test) and "Stopped after" not in texts(test)
 
 
 def test_a_pruned_model_stands_beside_the_dense_one(recording, bundled, tmp_path_factory):

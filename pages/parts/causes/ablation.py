@@ -63,11 +63,11 @@ def ablation_shown(job: JobRecord) -> None:
     done = f"{done[0].upper()}{done[1:]}"
     st.caption(
         f"{plain(done)}, with {code(spec.model.source)}, {spec.sampling.gen_length:d} new tokens after each of "
-        f"{len(spec.prompts)} prompts, seed {spec.seed:d}."
+        f"{job.summary['prompts']:d} prompts, seed {spec.seed:d}."
     )
     with st.expander("Its prompts and settings"):
         st.json(ablation_settings(job))
-    _finished(job, spec)
+    _finished(job, spec, may_go_on=False)
     st.page_link("pages/causes.py", label="**Ask about other positions or prompts**", icon=":material/science:")
 
 
@@ -140,9 +140,15 @@ def _spec(recording: Recording, params: SinkParams) -> AblateSetSpec | None:
         return None
 
 
-def _finished(job: JobRecord, spec: AblateSetSpec) -> None:
-    for said in in_words(job.summary):
-        st.markdown(plain(said))
+def _finished(job: JobRecord, spec: AblateSetSpec, may_go_on: bool = True) -> None:
+    done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
+    if done < planned:
+        st.warning(f"Stopped after {done:d} of {planned:d} prompts. Intervals are interim, and nothing is tested.")
+        if may_go_on:
+            asking.go_on("ablate_set", spec, "Go on with the others")
+    else:
+        for said in in_words(job.summary):
+            st.markdown(plain(said))
     _outcome(job.summary)
     _single_prompts(spec, job.summary)
 

@@ -91,7 +91,8 @@ def set_titles(jobs: list[JobRecord]) -> dict[str, str]:
     for job in jobs:
         source = Path(job.spec["model"]["source"])
         name = source.name if source.is_absolute() else str(source)
-        title = whole = f"{name} · {job.summary['prompts']} prompts"
+        done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
+        title = whole = f"{name} · {done} prompts" if done == planned else f"{name} · {done} of {planned} prompts"
         count = 1
         while title in titles.values():
             count += 1
