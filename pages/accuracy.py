@@ -6,7 +6,7 @@ from pages.parts.accuracy.choice import accuracy_of
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.plain import code
-from pages.parts.session import model_in_use
+from pages.parts.session import model_in_use, model_name
 
 
 def main() -> None:
@@ -15,8 +15,8 @@ def main() -> None:
     start_exhibits()
     model = model_in_use()
     st.caption(
-        f"Puts the same items to {code(model.source)} and to pruned copies of it, so that differences are paired, item "
-        "by item."
+        f"Puts the same items to {code(model_name(model.source))} and to pruned copies of it, so that differences are "
+        "paired, item by item."
     )
     accuracy_of(model)
 

@@ -11,7 +11,6 @@ from typing import Any
 from analysis.evaluation.items_file import EvaluatedModel, Header
 from analysis.pruned.report_file import SETTINGS, PrunedRun
 from analysis.specs import (
-    ALLOCATIONS,
     CANVAS_SCORES,
     METHODS,
     PUBLISHED,
@@ -21,6 +20,7 @@ from analysis.specs import (
     Spec,
     StepParams,
 )
+from analysis.specs.what_is_read import is_read
 
 Conditions = Mapping[str, Any]
 """By name, as `calibration.seed`. Two can be compared on the names that both have."""
@@ -35,7 +35,6 @@ TEMPLATE, EXAMPLES_SEED = "template", "examples.seed"
 _BY_TASK = {"draws": "Draws", "shots": "Examples before each item", "guidance": "Guidance scale"}
 _VERSIONS, _SCORING_VERSIONS = "versions.", "scoring_versions."
 _DISCOUNT = "discount."
-_TEXT = ("data", "samples", "seq_len", "seed")  # of the calibration; the rest is about noise
 _PARTS: dict[str, type[Spec]] = {"calibration": CalibrationParams, "discount": DiscountParams, "steps": StepParams}
 _TITLES = {
     DENSE: "Dense model",
@@ -77,25 +76,7 @@ def conditions(run: PrunedRun) -> dict[str, Any]:
     settings[CALIBRATION_SEED] = run.seed
     settings |= {name: value for name, value in ((PRUNED_IN, run.precision), (PRUNED_ON, run.device)) if value}
     settings |= {f"{_VERSIONS}{name}": version for name, version in run.versions.items()}
-    return {name: _plain(value) for name, value in settings.items() if not _unread(name, settings)}
-
-
-def _unread(name: str, settings: Conditions) -> bool:
-    """Whether the method, or the allocation, does not look at this."""
-    method, allocation = METHODS[settings[METHOD]], ALLOCATIONS.get(str(settings["allocation"]))
-    part, _, rest = name.rpartition(".")
-    if part == "calibration":
-        needs_text = method.calibrated or (allocation is not None and allocation.needs_outliers)
-        return not needs_text if rest in _TEXT else not method.noised
-    if part == "discount":
-        return not method.discounted
-    if part == "steps":
-        return not method.weighs_steps
-    if name == "ranking":
-        return method.ranking is None
-    if allocation is None:
-        return False
-    return any(name in row.reads for row in ALLOCATIONS.values()) and name not in allocation.reads
+    return {name: _plain(value) for name, value in settings.items() if is_read(name, settings)}
 
 
 def _plain(value: Any) -> Any:

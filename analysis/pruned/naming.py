@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.specs import METHODS, CalibrationParams, DiscountParams, PruneSpec, told_apart
+from analysis.specs.what_is_read import only_read
 
 _SYMBOLS = ("sink_std", "sink_alpha", "discount_strength")  # their labels begin with the letter of the formula
 _NO_DIFFERENCE = ("out", "overwrite", "byte_budget", "streaming")  # where and in how much memory
@@ -39,7 +40,10 @@ def run_names(parameters: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> li
     ids: tell apart what has the same parameters; their first four characters are shown.
     """
     names = [run_name(settings) for settings in parameters]
-    compared = [{key: value for key, value in settings.items() if key not in _NO_DIFFERENCE} for settings in parameters]
+    compared = [
+        {key: value for key, value in only_read(settings).items() if key not in _NO_DIFFERENCE}
+        for settings in parameters
+    ]
     details = told_apart(names, compared, PruneSpec)
     names = [
         f"{name} · {detail.replace(',', '')}" if detail else name for name, detail in zip(names, details, strict=True)

@@ -1,7 +1,6 @@
 """Questions that pages ask of a model as jobs: asking, and following until the answer is there."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -13,7 +12,7 @@ from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, progress_bar, stop_button
-from pages.parts.session import engine, leave, submit
+from pages.parts.session import engine, leave, model_name, submit
 from pages.parts.trouble import EXPECTED, why
 
 _ASKED, _REFUSED = "comparison_jobs", "questions_refused"
@@ -112,8 +111,7 @@ def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
 
 
 def _offer(key: str, source: str, what: str) -> None:
-    called = Path(source).name if Path(source).is_absolute() else source
-    st.caption(f"{plain(what)} takes a run of {code(called)}. It is not in the store yet.")
+    st.caption(f"{plain(what)} takes a run of {code(model_name(source))}. It is not in the store yet.")
     acting_button("Run", key, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
 
 

@@ -14,7 +14,7 @@ from pages.parts import controls, permission
 from pages.parts.acting import LOOKS_ONLY
 from pages.parts.plain import code, plain, shortened
 from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.session import demo_models, engine, model_entry, model_in_use, submit, use_model
+from pages.parts.session import demo_models, engine, model_entry, model_in_use, model_name, submit, use_model
 from pages.parts.trouble import EXPECTED, why
 
 _LOADING, _MESSAGE = "loading_job", "model_message"
@@ -28,12 +28,12 @@ def model_panel() -> None:
         return
     if not engine().gate.may("run"):
         st.markdown("**Model in use**")
-        st.markdown(f":material/deployed_code: {code(used.source)}")
+        st.markdown(f":material/deployed_code: {code(model_name(used.source))}")
         _about(used)
         st.caption(LOOKS_ONLY)
         return
     st.markdown("**Model in use**")
-    st.markdown(f":material/deployed_code: {code(used.source)}")
+    st.markdown(f":material/deployed_code: {code(model_name(used.source))}")
     _about(used)
     with st.expander("Change model", expanded=_MESSAGE in st.session_state):
         chosen: str | None = st.selectbox(
@@ -64,7 +64,7 @@ def model_panel() -> None:
             _follow_loading(st.session_state[_LOADING])
         message = st.session_state.get(_MESSAGE)
         if message:
-            st.error(f"{plain(message)}\n\n{plain(used.source)} stays in use.")
+            st.error(f"{plain(message)}\n\n{plain(model_name(used.source))} stays in use.")
         if st.button(
             "Unload",
             key="unload_model",

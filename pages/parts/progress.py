@@ -8,7 +8,7 @@ from analysis.engine import JobRecord
 from analysis.jobs import JOBS
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain, shortened
-from pages.parts.session import engine, leave, others_wait, restart
+from pages.parts.session import engine, leave, model_name, others_wait, restart
 from pages.parts.trouble import EXPECTED, why
 
 
@@ -22,7 +22,7 @@ def job_title(record: JobRecord) -> str:
     elif "folders" in spec:
         subject = shortened(", ".join(spec["folders"]))
     else:
-        subject = shortened(spec.get("model", {}).get("source", ""))
+        subject = shortened(model_name(spec.get("model", {}).get("source", "")))
     return f"{JOBS[record.kind].title} · {subject}" if subject else JOBS[record.kind].title
 
 

@@ -1,6 +1,7 @@
 """What this server and this visitor have at hand: the engine, this visitor's jobs, the model in use."""
 
 import logging
+from pathlib import Path
 
 import streamlit as st
 from pydantic import ValidationError
@@ -8,6 +9,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine import Engine, JobRecord
+from analysis.engine.runs import known_runs
 from analysis.models.registry import BUNDLED_PAIR, MODELS, Model, entry
 from analysis.specs import ModelSpec, Spec, sentence
 from cache import environment
@@ -124,6 +126,15 @@ def not_in_address(what: str) -> None:
 def use_model(spec: ModelSpec) -> None:
     """Makes `spec` the model in use."""
     st.session_state[_MODEL] = spec
+
+
+def model_name(source: str) -> str:
+    """Return what a model is called: a folder by its run's name, else by its own; any other source as it is."""
+    path = Path(source)
+    if not path.is_absolute():
+        return source
+    named = (run.name for run in known_runs(engine()) if run.folder is not None and str(run.folder) == source)
+    return next(named, path.name)
 
 
 def model_entry(spec: ModelSpec) -> Model:

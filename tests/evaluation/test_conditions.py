@@ -52,6 +52,8 @@ def test_what_a_method_does_not_read_is_no_condition():
         "calibration.data"
     ]
     assert "calibration.data" not in of(method="magnitude")
+    assert "expert_worth" not in of(method="wanda") and "expert_worth" in of(method="wanda", pattern="experts")
+    assert "calibration.seed" in of(method="magnitude", pattern="experts", expert_worth="random")
 
 
 def test_a_scope_or_order_that_is_the_methods_own_is_the_published_one():

@@ -57,3 +57,13 @@ def test_names_hold_no_comma_as_lists_of_names_are_written_with_commas():
 @pytest.mark.parametrize("odd", [{}, {"method": "of my own"}, {"calibration": 3, "discount": [1], "sparsity": "half"}])
 def test_reports_from_elsewhere_are_named_too(odd):
     assert run_name(odd)
+
+
+def test_what_a_method_does_not_read_is_in_no_name():
+    """Plain Wanda reads no discount and a dense model has no experts to rank."""
+    runs = [
+        dumped(method="wanda", discount={"sink_std": std}, expert_worth=worth)
+        for std, worth in ((1, "reap"), (3, "load"))
+    ]
+    assert run_names(runs, ["abcdef", "123456"]) == ["Wanda seed 0 · 50 % · abcd", "Wanda seed 0 · 50 % · 1234"]
+    assert "k" in run_names([dumped(discount={"sink_std": std}) for std in (1, 3)], ["a", "b"])[0]

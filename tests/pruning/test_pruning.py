@@ -29,7 +29,8 @@ from analysis.pruning import pipeline, saving
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.estimate import estimate
 from analysis.pruning.methods import ALGORITHMS
-from analysis.specs import METHODS, CalibrationParams, ModelSpec, PruneSpec, StepParams
+from analysis.pruning.report import prune_command
+from analysis.specs import METHODS, CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
 from tests.helpers import ROOT, QuietContext, fresh_context
 
 SMALL = CalibrationParams(samples=4, seq_len=48)
@@ -599,6 +600,12 @@ def test_the_command_of_the_report_repeats_the_run(bundled, tmp_path):
     words[words.index("--out") + 1] = str(tmp_path / "q")
     assert main(words) == 0
     assert (tmp_path / "q" / "model.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize("method", ["wanda", "sink-wanda"])
+def test_the_command_names_what_the_method_reads_alone(method):
+    words = prune_command(PruneSpec(method=method, discount=DiscountParams(sink_std=3), out="q"), "float32")
+    assert ("--sink-std 3" in words) == (method == "sink-wanda") and f"--method {method}" in words
 
 
 def test_a_conv1d_model_is_pruned_in_its_own_layout(tmp_path):

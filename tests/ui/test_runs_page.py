@@ -74,6 +74,13 @@ def test_one_run_shows_everything_about_it(pruned):
     assert not test.exception
 
 
+def test_an_open_model_is_called_by_the_name_of_its_run(pruned):
+    folder = str(engine().result(pruned[1]).folder)
+    shown = texts(app("pages/accuracy.py", source=folder))
+    assert f":material/deployed_code: `{run_name(pruned[1].spec)}`" in shown
+    assert f"`{folder}`" not in shown and f"to `{run_name(pruned[1].spec)}` and to" in shown
+
+
 def test_a_name_given_here_is_the_name_everywhere(pruned):
     test = app(PAGE, run=pruned[2].id)
     test.text_input(key=f"name_{pruned[2].id}").set_value("my wanda")

@@ -17,6 +17,7 @@ from analysis.pruned import masks_file
 from analysis.pruned.naming import run_name
 from analysis.readings import reading
 from analysis.readings.pruned import SAME
+from analysis.specs.what_is_read import only_read
 from cache.keys import content_key
 from pages.parts.below import below
 from pages.parts.charts import card, chart, export_button, kept, table
@@ -192,7 +193,7 @@ def _details(record: JobRecord, report: dict, folder: Path) -> None:
     st.markdown("**The command that repeats it**")
     st.code(report["command"], language=None, wrap_lines=True)
     with st.container(horizontal=True):
-        export_button("SinkScope: pruning", record.spec, run_name(record.spec))
+        export_button("SinkScope: pruning", only_read(record.spec), run_name(record.spec))
         st.download_button(
             "Report (JSON)",
             lambda: json.dumps(report, indent=2),

@@ -18,6 +18,7 @@ from analysis.specs import (
     StepParams,
     sentence,
 )
+from analysis.specs.what_is_read import only_read
 from pages.parts import controls
 from pages.parts.folds import fold, settings_of
 from pages.parts.keyed import keyed_columns
@@ -47,7 +48,8 @@ def prune_settings(model: ModelSpec) -> tuple[list[PruneSpec], str]:
     if refused:
         return [], refused
     try:
-        return [PruneSpec(model=model, method=method, **chosen) for method in methods], ""
+        specs = [PruneSpec(model=model, method=method, **chosen) for method in methods]
+        return [PruneSpec.model_validate(only_read(spec.model_dump())) for spec in specs], ""
     except EXPECTED as error:
         return [], why(error)
 
