@@ -48,7 +48,7 @@ def middleware() -> list[Middleware]:
         before = [Middleware(Uploads, log_in=how == "log-in")] if how in ("demonstration", "log-in") else []
     except environment.VariableError as error:
         raise SystemExit(str(error)) from error
-    before = [Middleware(Headers), Middleware(Origins), *before]
+    before = [Middleware(Headers), Middleware(Departures), Middleware(Origins), *before]
     if how == "password":
         return [*before, Middleware(Door, passwords=door.passwords())]
     if not key or how != "local":  # a log-in of Streamlit's, which `frame` asks for; or a demonstration
@@ -185,6 +185,35 @@ class Origins:
                 (host or "")[:200],
             )
         return False
+
+
+class Departures:
+    """Ends the WebSocket of a tab that was closed without a word in the server's log. Where a message is on its way to
+    it, Streamlit closes what is closed already, which the server would log as an error of the app."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as ASGI wants it."""
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+            return
+        has_left = False
+
+        async def sent(message: MutableMapping[str, Any]) -> None:
+            nonlocal has_left
+            try:
+                await send(message)
+            except OSError:
+                has_left = True
+                raise
+
+        try:
+            await self._app(scope, receive, sent)
+        except RuntimeError:
+            if not has_left:
+                raise
 
 
 class Uploads:

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pages.parts import attempts, door, guards, page_headers, private_path, uploads
 from tests.helpers import ROOT, free_port
@@ -84,6 +86,43 @@ async def inside(scope, receive, send):
         return
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"inside"})
+
+
+async def as_streamlit_does(scope, receive, send):
+    """What Streamlit's handler comes to where a message meets a tab that was closed."""
+    tab = WebSocket(scope, receive, send)
+    await tab.accept()
+    with suppress(WebSocketDisconnect):
+        await tab.send_bytes(b"figure")
+    try:
+        await tab.receive_bytes()
+    except RuntimeError:
+        await tab.close()
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_tab_that_closes_while_something_is_sent_is_no_error_of_the_app(leaves):
+    messages = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "no bytes"}]
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        if leaves and message["type"] == "websocket.send":
+            raise OSError("the tab was closed")
+
+    async def fails(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        raise RuntimeError("an error of the app")
+
+    if leaves:
+        with pytest.raises(RuntimeError, match="close message"):
+            run(as_streamlit_does({"type": "websocket"}, receive, send))
+        messages.insert(0, {"type": "websocket.connect"})
+        run(guards.Departures(as_streamlit_does)({"type": "websocket"}, receive, send))
+    else:
+        with pytest.raises(RuntimeError, match="an error of the app"):
+            run(guards.Departures(fails)({"type": "websocket"}, receive, send))
 
 
 @pytest.fixture
