@@ -96,6 +96,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     names: dict[int, str] = {}
     # Texts that end by themselves, and blocks of which a step writes what is sure enough, may take fewer steps.
     steps_known = model.architecture.noise is not None and not model.architecture.by_blocks
+    steps_known = steps_known and not sampling.by_chance
 
     def on_step(number: int, step: "Step", tokens: np.ndarray, confidence: np.ndarray) -> None:
         new = set(tokens.tolist()) - set(names)
@@ -159,7 +160,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         "steps": recording.steps,
         # A sampler that writes what is sure enough is asked for no number.
         "steps_asked": recording.steps
-        if model.architecture.by_blocks
+        if model.architecture.by_blocks or sampling.by_chance
         else getattr(sampling, "steps", sampling.gen_length),
         "layers": recording.layers,
         "heads": recording.heads,

@@ -99,7 +99,7 @@ def private_block(model: LoadedModel, index: int, stored: dict[str, StoredTensor
         require(stored, (prefix + name for name in (*plain, *matrices)))
         with torch.no_grad():
             for name, weight in (*plain.items(), *matrices.items()):
-                weight.copy_(stored[prefix + name].read())
+                weight.copy_(stored[prefix + name].native())
                 check_finite([(prefix + name, weight)], f"The weights in '{model.checkpoint.folder}' cannot be used")
             for name, buffer in block.named_buffers():
                 buffer.copy_(stored[prefix + name].read() if prefix + name in stored else held[name])

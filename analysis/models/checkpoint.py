@@ -171,9 +171,30 @@ def download(source: str, paradigm: str = "auto") -> Checkpoint:
         weights = [name for name in HfApi().list_repo_files(target) if name in (_WHOLE, _INDEX)]
         shards = ["model-*.safetensors"] if _INDEX in weights else [_WHOLE]
         folder = snapshot_download(target, allow_patterns=[CONFIG_FILE, _INDEX, *shards, *_TEXT_FILES])
+        checkpoint = open_folder(Path(folder), target, paradigm)
+        other = checkpoint.architecture.tokenizer
+        if other and text_folder(checkpoint) == checkpoint.folder and not _has_text_files(checkpoint.folder):
+            snapshot_download(other, allow_patterns=[CONFIG_FILE, *_TEXT_FILES])
+    except UserError:
+        raise
     except Exception as error:
         raise _hub_error(target, error) from error
-    return open_folder(Path(folder), target, paradigm)
+    return checkpoint
+
+
+def text_folder(checkpoint: Checkpoint) -> Path:
+    """Where the tokenizer of a checkpoint lies: its folder, or the hub's cache for a family that shares another's."""
+    other = checkpoint.architecture.tokenizer
+    if not other or _has_text_files(checkpoint.folder):
+        return checkpoint.folder
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(other, name) for name in ("tokenizer.json", "vocab.json"))
+    return next((Path(path).parent for path in found if isinstance(path, str)), checkpoint.folder)
+
+
+def _has_text_files(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model"))
 
 
 def remote_bytes(source: str, bytes_per_parameter: int | None, paradigm: str = "auto") -> int:

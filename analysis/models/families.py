@@ -49,7 +49,7 @@ class Architecture:
     fields that say it, the first that is there. anchor: where blocks begin.
     shift: how many positions before a token its logits lie: 0 or 1. edits: whether committed tokens can change.
     opened: whether the first token of every block is the likeliest after the text so far.
-    mask_token: its id where neither config, generation config nor tokenizer names one.
+    mask_token: its id where neither config, generation config nor tokenizer names one; last: that of the vocabulary.
     fields: config names of the sizes, where they differ from Llama's. blocks: path of the blocks in the network.
     model_type, classes: what its checkpoints say. native: the class of transformers that runs it, under their names.
     paradigm: which of two trainings of one class. requires: values that a field must have where it is there.
@@ -57,7 +57,9 @@ class Architecture:
     mixture: whether layers have experts. text: the field under which the config holds that of its text model, if not
     at the top.
     calibration_noise: of `CalibrationParams.noise`, that of the published pruning of this family.
-    note: what was not checked, for pages and docs.
+    conditioned: whether its files hold a conditioning on the noise level, which is folded into the weights that run.
+    subs: whether its probabilities leave out [MASK] (SUBS, arXiv 2406.07524). tokenizer: the hub id of that which it
+    reads text with, where its own folder holds none. note: what was not checked, for pages and docs.
     """
 
     name: str
@@ -70,7 +72,7 @@ class Architecture:
     shift: int = 0
     edits: bool = False
     opened: bool = False
-    mask_token: int | None = None
+    mask_token: int | Literal["last"] | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     blocks: str = "model.layers"
     model_type: str = ""
@@ -82,6 +84,9 @@ class Architecture:
     mixture: bool = False
     text: str = ""
     calibration_noise: str = "steps"
+    conditioned: bool = False
+    subs: bool = False
+    tokenizer: str = ""
     note: str = ""
 
     @property
@@ -401,6 +406,20 @@ ARCHITECTURES: dict[str, Architecture] = {
         note="Its blocks run as transformers' Qwen3-MoE; they were not checked against the authors' own file.",
     ),
 }
+ARCHITECTURES["mdlm"] = Architecture(
+    "MDLM",
+    "mdlm",
+    fields={"layers": "n_blocks", "heads": "n_heads", "hidden": "hidden_dim", "max_length": "model_length"},
+    model_type="mdlm",
+    classes=("MDLM",),
+    native="Starcoder2ForCausalLM",
+    requires={"time_conditioning": (False,)},
+    mask_token="last",
+    fused=True,
+    conditioned=True,
+    subs=True,
+    tokenizer="openai-community/gpt2",
+)
 ARCHITECTURES["llada21"] = replace(ARCHITECTURES["llada2"], model_type="llada21_moe")  # the dLLM project's copies
 NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
     "llama": _native("Llama"),
@@ -409,7 +428,7 @@ NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
 }
 
 SUPPORTED = (
-    "LLaDA, LLaDA-MoE, LLaDA2, MMaDA, Dream, DiffusionGemma, SDAR, Fast-dLLM v2 and Nemotron-Labs-Diffusion, "
+    "LLaDA, LLaDA-MoE, LLaDA2, MMaDA, Dream, MDLM, DiffusionGemma, SDAR, Fast-dLLM v2 and Nemotron-Labs-Diffusion, "
     "Llama/Qwen2/Qwen3 turned into diffusion models (a2d-*, or with is_causal: false and a mask token), and causal "
     "language models of transformers"
 )

@@ -1,59 +1,45 @@
 """The tensors of a checkpoint's files, found by the names that the running model gives them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from transformers import PreTrainedModel
 
 from analysis.errors import UserError
+from analysis.models.checkpoint import Checkpoint
+from analysis.models.folding import folded
 from analysis.models.loaded import LoadedModel
 from analysis.models.names import native_name
-from analysis.models.projection_names import FUSED, FUSED_PARTS, PACKED, parts_of_packed
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """Where a tensor lies. rows: of one that a file holds together with others; own_name: what it would be called there
-    by itself. expert: whose matrix it is, of a tensor that holds all experts.
-    """
-
-    file: Path
-    name: str
-    rows: tuple[int, int] | None = None
-    own_name: str = ""
-    expert: int | None = None
-
-    def read(self) -> torch.Tensor:
-        """The tensor as stored, on the CPU."""
-        with safe_open(self.file, "pt") as handle:
-            if self.rows is not None and self.expert is not None:
-                return handle.get_slice(self.name)[self.expert : self.expert + 1, self.rows[0] : self.rows[1]][0]
-            if self.rows is not None:
-                return handle.get_slice(self.name)[self.rows[0] : self.rows[1]]
-            return handle.get_tensor(self.name)
+from analysis.models.projection_names import FUSED, FUSED_IN_FILES, FUSED_PARTS, PACKED, parts_of_packed
+from analysis.models.stored_tensor import StoredTensor
 
 
 def stored_tensors(model: LoadedModel) -> dict[str, StoredTensor]:
     """Every tensor of the checkpoint's files by its native name, in the order of the files."""
-    every = dict(model.network.named_parameters(remove_duplicate=False))
+    return tensors_of(model.checkpoint, model.network)
+
+
+def tensors_of(checkpoint: Checkpoint, network: PreTrainedModel) -> dict[str, StoredTensor]:
+    """The same of a network that need hold no weights yet."""
+    family, every = checkpoint.architecture, dict(network.named_parameters(remove_duplicate=False))
     known = {name: len(weight) if weight.dim() else 1 for name, weight in every.items()}
-    prefix = f"{model.network.base_model_prefix}."
+    prefix = f"{network.base_model_prefix}."
     tensors: dict[str, StoredTensor] = {}
-    for file in model.checkpoint.weight_files:
+    for file in checkpoint.weight_files:
         with safe_open(file, "pt") as handle:
             for name in handle.keys():  # noqa: SIM118 - a safetensors handle is no mapping
-                native = native_name(model.architecture, name)
+                native = native_name(family, name)
                 # Some checkpoints were saved from the body alone, without the head's prefix.
                 native = prefix + native if native not in known and prefix + native in known else native
-                if model.architecture.fused and f".{FUSED}." in native:
+                if family.fused and f".{FUSED}." in native:
                     tensors |= _split(file, name, native, known)
                 elif PACKED.search(native) and native in every:
                     tensors |= _by_expert(file, name, native, every[native])
                 else:
                     tensors[native] = StoredTensor(file, name, own_name=name)
-    return tensors
+    return folded(tensors, checkpoint.geometry.layers) if family.conditioned else tensors
 
 
 def _split(file: Path, name: str, native: str, rows: dict[str, int]) -> dict[str, StoredTensor]:
@@ -62,7 +48,7 @@ def _split(file: Path, name: str, native: str, rows: dict[str, int]) -> dict[str
     for part in FUSED_PARTS:
         whole = native.replace(FUSED, part)
         end = start + rows[whole]
-        parts[whole] = StoredTensor(file, name, (start, end), name.replace(FUSED, part))
+        parts[whole] = StoredTensor(file, name, (start, end), FUSED_IN_FILES.sub(part, name))
         start = end
     return parts
 

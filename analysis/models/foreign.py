@@ -68,7 +68,8 @@ FOREIGN = (
     Foreign("a multimodal LLaDA", r"llava[-_]?llada|lladaformultimodal|llada-v(?![a-z0-9])|lavida|dimoo", _IMAGES),
     Foreign("Dimple", r"(?<![a-z])dimple", _IMAGES),
     Foreign("BD3LM under another class", r"bd3[-_]?lm", "It is run as a Llama or Qwen of an a2d-* class alone."),
-    Foreign("MDLM on a diffusion transformer", r"^(mdlm|udlm|duo)$", "Its blocks are conditioned on the noise level."),
+    Foreign("MDLM under another class", r"^mdlm$", "It is run as MDLM of type 'mdlm' alone."),
+    Foreign("UDLM or Duo", r"^(udlm|duo)", "Its noise is random tokens, and its blocks are told the noise level."),
     Foreign("DiffuLLaMA or DiffuGPT", r"diffu[-_]?(llama|gpt)", "Its causal class is run without its causal mask."),
 )
 

@@ -12,9 +12,10 @@ from torch.nn.functional import pad
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
+from transformers.models.starcoder2.modeling_starcoder2 import Starcoder2DecoderLayer
 
 # Their queries, output projection and MLP turn each position's states into that position's alone.
-_BLOCKS = (LlamaDecoderLayer, Qwen2DecoderLayer, Qwen3DecoderLayer)
+_BLOCKS = (LlamaDecoderLayer, Qwen2DecoderLayer, Qwen3DecoderLayer, Starcoder2DecoderLayer)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate import init_empty_weights
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -23,16 +24,17 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from analysis import attention
 from analysis.errors import ModelChanged, UserError
-from analysis.models import blockwise, canvas, converted, devices, dream, llada, mixtures, sliced
+from analysis.models import blockwise, canvas, converted, devices, dream, llada, mdlm, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
 from analysis.models.canvas_blocks import attach_readers
 from analysis.models.checkpoint import Checkpoint, read_json
 from analysis.models.config_types import check_types, refused_field, shown
 from analysis.models.families import ARCHITECTURES
+from analysis.models.files import require, tensors_of
 from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.models.memory import need_of
 from analysis.models.soundness import check_finite, check_fits, state
-from analysis.models.tokenizer import check_vocabulary, load_tokenizer
+from analysis.models.tokenizer import tokenizer_of
 from analysis.specs import ModelSpec
 from cache.sizes import gigabytes
 
@@ -51,6 +53,7 @@ _NATIVE_CLASSES = (
     (mixtures.LLaDAMoEConfig, mixtures.LLaDAMoEModelLM),
     (mixtures.SDARMoeConfig, mixtures.SDARMoeForCausalLM),
     (DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion),
+    (mdlm.MDLMConfig, mdlm.MDLM),
     (sliced.LlamaConfig, sliced.LlamaForCausalLM),
     (sliced.Qwen2Config, sliced.Qwen2ForCausalLM),
     (sliced.Qwen3Config, sliced.Qwen3ForCausalLM),
@@ -120,9 +123,7 @@ def load(
 
 def opened_model(spec: ModelSpec, checkpoint: Checkpoint, config: Any) -> OpenedModel:
     """What is known of a model without its weights. Raises UserError for a tokenizer or mask token that is not its."""
-    tokenizer = load_tokenizer(checkpoint.folder, config)
-    if tokenizer is not None:
-        check_vocabulary(tokenizer, checkpoint)
+    tokenizer = tokenizer_of(checkpoint, config)
     return OpenedModel(spec, checkpoint, tokenizer, mask_token_of(checkpoint, config, tokenizer))
 
 
@@ -218,6 +219,8 @@ def _network(
     device: str = "",
 ) -> PreTrainedModel:
     """The network where the device map says. room: bytes free on the device, where only a part of it fits."""
+    if checkpoint.architecture.conditioned:
+        return _folded_network(checkpoint, config, width, device_map)
     dtype = {2: torch.bfloat16, 4: torch.float32, None: "auto"}[width]
     spread: dict[str, Any] = {}
     if device_map == "auto":
@@ -262,9 +265,41 @@ def _network(
     return network.eval()
 
 
+def _folded_network(
+    checkpoint: Checkpoint, config: Any, width: int | None, device_map: str | dict[str, Any]
+) -> PreTrainedModel:
+    """The network of a conditioned checkpoint, its conditioning folded into the weights in float32.
+
+    Raises UserError where the files lack a tensor, and where it does not fit one device.
+    """
+    if device_map == "auto":
+        raise UserError(
+            f"{checkpoint.architecture.name} is run on one device, and '{checkpoint.folder}' does not fit it. Choose "
+            "bfloat16, or another device."
+        )
+    device = next(iter(device_map.values())) if isinstance(device_map, dict) else device_map
+    dtype = {2: torch.bfloat16, 4: torch.float32, None: _STORED.get(checkpoints.main_dtype(checkpoint))}[width]
+    with init_empty_weights(include_buffers=False):
+        network = AutoModelForCausalLM.from_config(config, attn_implementation=attention.IMPLEMENTATION)
+    stored, wanted = tensors_of(checkpoint, network), [name for name, _ in network.named_parameters()]
+    require(stored, wanted)
+    if device != "meta":
+        # Buffers stay as they are: rotary frequencies in half precision would be others.
+        state = {name: stored[name].native().to(dtype or torch.float32) for name in wanted}
+        network.load_state_dict(state, strict=False, assign=True)
+        network.to(device)
+    made: PreTrainedModel = network.eval()
+    return made
+
+
+_STORED = {"BF16": torch.bfloat16, "F16": torch.float16}
+
+
 def mask_token_of(checkpoint: Checkpoint, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
     if checkpoint.architecture.noise != "mask":
         return None
+    if checkpoint.architecture.mask_token == "last":
+        return checkpoint.geometry.vocabulary - 1
     token = getattr(config, "mask_token_id", None)
     generation = checkpoint.folder / "generation_config.json"
     if token is None and generation.is_file():

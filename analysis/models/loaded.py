@@ -22,6 +22,7 @@ from analysis.models.soundness import check_logits
 from analysis.models.tokenizer import encode_prompt, uses_chat
 from analysis.specs import ModelSpec
 
+NEVER = 1e6  # taken from a logit, whose token then has no probability and a finite one; as MDLM's authors do
 _ROUTER = "router"  # DiffusionGemma's, the only one that holds a Linear
 
 Projection = nn.Linear | Conv1D | ExpertMatrix
@@ -57,7 +58,9 @@ class OpenedModel:
     def require_tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer. Raises UserError where there is none."""
         if self.tokenizer is None:
-            raise UserError(f"'{self.spec.source}' has no tokenizer, so it cannot read text. Add its tokenizer files.")
+            other = self.architecture.tokenizer
+            files = f"the tokenizer files of {other} to its folder" if other else "its tokenizer files"
+            raise UserError(f"'{self.spec.source}' has no tokenizer, so it cannot read text. Add {files}.")
         return self.tokenizer
 
 
@@ -148,6 +151,8 @@ class LoadedModel(OpenedModel):
                 last_block.enter_context(only_last_positions(self.network, keep + shift, queries=unseen))
             logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
         check_logits(logits, self.dtype)
+        if self.architecture.subs:
+            logits[..., self.mask_token] -= NEVER
         if shift:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         return logits if keep is None else logits[:, -keep:]

@@ -2,7 +2,7 @@
 
 import re
 
-from analysis.models import blockwise, llada, mixtures
+from analysis.models import blockwise, llada, mdlm, mixtures
 from analysis.models.families import Architecture
 
 # By class: how the authors' parameter names become native ones. Other families use the native names.
@@ -11,6 +11,7 @@ _NAMES = {
     llada.MMadaModelLM.__name__: llada.NAMES,
     blockwise.NemotronLabsDiffusionModel.__name__: blockwise.NEMOTRON_NAMES,
     mixtures.LLaDA2MoeModelLM.__name__: mixtures.LLADA2_NAMES,
+    mdlm.MDLM.__name__: mdlm.NAMES,
 }
 
 

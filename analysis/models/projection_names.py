@@ -4,6 +4,8 @@ import re
 
 FUSED, FUSED_PARTS = "query_key_value", ("q_proj", "k_proj", "v_proj")
 """A matrix that some files hold in place of three, and their rows in it, one after the other."""
+FUSED_IN_FILES = re.compile(rf"(?<=\.)({FUSED}|attn_qkv)(?=\.)")
+"""What files call it."""
 _GATE_AND_UP = "gate_up_proj"
 PACKED = re.compile(r"(?:^|\.)experts\.(gate_up_proj|down_proj)$")
 """The tensors of a block that hold all experts, where a file has such."""

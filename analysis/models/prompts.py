@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from analysis.models.checkpoint import Checkpoint
+from analysis.models.checkpoint import Checkpoint, text_folder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -52,7 +52,7 @@ def _is_text(prompt: str) -> bool:
 
 
 def _of(checkpoint: Checkpoint) -> "Tokenizer | None":
-    path = checkpoint.folder / "tokenizer.json"
+    path = text_folder(checkpoint) / "tokenizer.json"
     return _read(str(path), path.stat().st_mtime_ns) if path.is_file() else None
 
 

@@ -74,6 +74,12 @@ MODELS: dict[str, Model] = {
             prompts=(_HUNGRY, *_SMALL_WORLD),
             closed=True,
         ),
+        Model(
+            "mdlm-owt",
+            "kuleshov-group/mdlm-owt",
+            "MDLM, 170 million parameters, trained on web text. Runs on a laptop.",
+            prompt="The city council met on Monday to",
+        ),
         Model("llada-8b-base", "GSAI-ML/LLaDA-8B-Base", "LLaDA, 8 billion parameters, pre-trained."),
         Model(
             "llada-8b-instruct",

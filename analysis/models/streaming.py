@@ -55,7 +55,7 @@ def skeleton(spec: ModelSpec, check: Callable[[OpenedModel], None] = lambda open
                 raise UserError(
                     f"'{checkpoint.folder}' holds no tensor for '{full}', so it cannot be read block by block."
                 )
-            held = torch.nn.Parameter(stored[full].read().to(device, weight.dtype), requires_grad=False)
+            held = torch.nn.Parameter(stored[full].native().to(device, weight.dtype), requires_grad=False)
             check_finite([(full, held)], f"The weights in '{checkpoint.folder}' cannot be used")
             setattr(module, part, held)
         for part, buffer in list(module.named_buffers(recurse=False)):

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2Tokenizer
+from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedConfig, PreTrainedTokenizerBase, Qwen2Tokenizer
 
 from analysis.errors import UserError, first_line, shorten
-from analysis.models.checkpoint import Checkpoint, read_json
+from analysis.models.checkpoint import Checkpoint, read_json, text_folder
 from analysis.models.registry import entry
 
 
@@ -27,6 +27,28 @@ def load_tokenizer(folder: Path, config: PreTrainedConfig | None = None) -> PreT
         if _class_name(folder) == "DreamTokenizer":
             return Qwen2Tokenizer.from_pretrained(folder)
         return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+
+
+def tokenizer_of(checkpoint: Checkpoint, config: PreTrainedConfig) -> PreTrainedTokenizerBase | None:
+    """The tokenizer a checkpoint reads text with, or None where there is none on this disk.
+
+    That of a family whose folders hold none gets the mask token that its embedding has a row for. Raises UserError for
+    one that needs code, or has more entries than the model's vocabulary.
+    """
+    family, folder = checkpoint.architecture, text_folder(checkpoint)
+    if family.tokenizer and _class_name(folder) == "None":
+        with _one_sentence(f"The tokenizer in '{folder}' cannot be read", f"Take the files of {family.tokenizer}."):
+            there = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+            tokenizer = GPT2Tokenizer.from_pretrained(folder) if there else None
+    else:
+        tokenizer = load_tokenizer(folder, config)
+    if tokenizer is None:
+        return None
+    last = checkpoint.geometry.vocabulary - 1
+    if family.mask_token == "last" and tokenizer.mask_token is None and len(tokenizer) == last:
+        tokenizer.add_special_tokens({"mask_token": "[MASK]"})
+    check_vocabulary(tokenizer, checkpoint)
+    return tokenizer
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, checkpoint: Checkpoint) -> None:

@@ -17,7 +17,14 @@ from safetensors.numpy import save_file
 from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE, Checkpoint, find, open_folder
 from analysis.models.families import Geometry
-from analysis.models.projection_names import FUSED, FUSED_PARTS, PACKED, expert_of, of_any_expert, parts_of_packed
+from analysis.models.projection_names import (
+    FUSED_IN_FILES,
+    FUSED_PARTS,
+    PACKED,
+    expert_of,
+    of_any_expert,
+    parts_of_packed,
+)
 from analysis.models.weight_files import Entry, header
 
 MASK_FILE = "masks.safetensors"
@@ -29,6 +36,8 @@ _INNER = re.compile(r"^(?:self_attn\.|mlp\.)?((?:shared_experts\.|experts\.\d+\.
 # LLaDA's own names, and LLaDA2's; Dream's and Llama's are the native ones.
 _NATIVE = {"attn_out": "o_proj", "ff_proj": "gate_proj", "ff_out": "down_proj"}
 _NATIVE_FUSED = {f"attention.{part}": part for part in FUSED_PARTS} | {"attention.dense": "o_proj"}
+_NATIVE_FUSED |= {"mlp.0": "up_proj", "mlp.2": "down_proj"}  # MDLM's
+_CONDITIONING = "adaLN_modulation"  # is no projection either
 _ROUTERS = ("gate", "router.proj")  # are no projections: they are never pruned
 _SETS = ("", "shared_experts", "experts")
 _ORDER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -165,6 +174,8 @@ def _opened(folder: Path) -> MaskFolder:
                     continue
                 if key[1] in _ROUTERS and checkpoint.architecture.mixture:
                     continue
+                if key[1] == _CONDITIONING and checkpoint.architecture.conditioned:
+                    continue
                 if cut and expert_of(key[1]) is not None:  # numbered anew
                     continue
                 tensors[key] = _tensor(path, name, part, packed)
@@ -192,14 +203,14 @@ def _parts(full: str, entry: Entry, checkpoint: Checkpoint) -> Iterator[tuple[st
     if PACKED.search(full) and len(entry.shape) == 3:
         yield from _of_experts(full, entry)
         return
-    if not family.fused or FUSED not in full or len(entry.shape) != 2:
+    if not family.fused or not FUSED_IN_FILES.search(full) or len(entry.shape) != 2:
         yield full, entry
         return
     size = config.get("head_dim") or geometry.hidden // geometry.heads
     columns, start = entry.shape[1], entry.start
     for part, heads in zip(FUSED_PARTS, (geometry.heads, geometry.kv_heads, geometry.kv_heads), strict=True):
         rows = Entry(entry.dtype, (heads * size, columns), start)
-        yield full.replace(FUSED, part), rows
+        yield FUSED_IN_FILES.sub(part, full), rows
         start += rows.bytes
 
 

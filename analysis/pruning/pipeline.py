@@ -189,7 +189,7 @@ def _prune_blocks(
     steps = len(layer_batches(run, text, prepared)) if text is not None and run.gathers else 1  # a block
     with run.phase(PRUNING):
         for name, stored in run.stored.items():
-            if name not in inside:
+            if name not in inside and stored.made is None:
                 writer.add(stored.name, stored.read())
         for layer, block, statistics in blocks(run, text, prepared):
             here, targets = f"{prefix}.{layer}.", run.removal.targets(layer)
@@ -200,10 +200,12 @@ def _prune_blocks(
             parts: dict[str, dict[tuple[int | None, int], torch.Tensor]] = {}  # of tensors that the files hold as one
             for name in sorted(name for name in inside if name.startswith(here)):
                 stored, inner = run.stored[name], name.removeprefix(here)
-                written_as = run.removal.written_as(layer, inner, stored.name)
+                written_as = None if stored.made is not None else run.removal.written_as(layer, inner, stored.name)
                 if written_as is None:
                     continue
                 tensor = run.removal.stored(layer, block, inner, stored.read())
+                if run.algorithm.updates and inner.removesuffix(".weight") in targets:
+                    tensor = stored.as_stored(tensor)
                 if stored.rows is None:
                     writer.add(written_as, tensor)
                 else:

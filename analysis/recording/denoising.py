@@ -23,6 +23,7 @@ from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.branch_writing import write_branch
 from analysis.recording.branching import why_no_branch
 from analysis.recording.canvas_denoising import canvas_steps, reading_steps
+from analysis.recording.mdlm_denoising import mdlm_steps
 from analysis.recording.steps import Choice, Step, best, draw, gumbel_argmax, probability, written_once
 from analysis.specs import (
     AutoregressiveSampling,
@@ -352,6 +353,7 @@ def autoregressive_steps(
 SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
     "llada": llada_steps,
     "dream": dream_steps,
+    "mdlm": mdlm_steps,
     "autoregressive": autoregressive_steps,
     **BLOCK_SAMPLERS,
 }

@@ -69,7 +69,15 @@ from analysis.specs.pruning_choices import (
     QuotaScope,
 )
 from analysis.specs.recording_sets import BUNDLED_PROMPTS, OWN_PROMPTS, RecordSetSpec, SetParams
-from analysis.specs.sampling import SAMPLINGS, AutoregressiveSampling, DreamSampling, LLaDASampling, Replay, Sampling
+from analysis.specs.sampling import (
+    SAMPLINGS,
+    AutoregressiveSampling,
+    DreamSampling,
+    LLaDASampling,
+    MDLMSampling,
+    Replay,
+    Sampling,
+)
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
 from analysis.specs.study import QUESTION, SIZES, STUDY_PARTS, StudyPart, StudySize, StudySpec
 from analysis.specs.suggestion import OBJECTIVES, Objective, SuggestSpec
@@ -144,6 +152,7 @@ __all__ = [
     "LLaDASampling",
     "LensSpec",
     "LoadSpec",
+    "MDLMSampling",
     "Method",
     "ModelSpec",
     "NemotronSampling",

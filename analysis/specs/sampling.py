@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from analysis.specs import writing
-from analysis.specs.base import DREAM_SOURCE, LLADA_SOURCE, Spec, parameter
+from analysis.specs.base import DREAM_SOURCE, LLADA_SOURCE, MDLM_SOURCE, Spec, parameter
 from analysis.specs.block_sampling import (
     BD3LMSampling,
     DiffusionGemmaSampling,
@@ -101,6 +101,40 @@ class DreamSampling(writing.Writing):
         return min(self.steps, self.gen_length + open_before)
 
 
+class MDLMSampling(writing.Writing):
+    """MDLM's sampler: every step each [MASK] is written by chance, and its token is drawn."""
+
+    sampler: Literal["mdlm"] = "mdlm"
+    steps: int = parameter(
+        64,
+        "Denoising steps",
+        "Steps of time. In each a [MASK] is written with a chance that grows towards the end. A step after one in "
+        "which nothing was written takes no forward pass.",
+        ge=1,
+        le=4096,
+        source=MDLM_SOURCE,
+    )
+    updates: Literal["ddpm-cache", "ddpm", "analytic"] = parameter(
+        "ddpm-cache",
+        "Updates",
+        "Which [MASK] tokens a step writes: any, by a chance that time alone decides (ddpm-cache, and ddpm with the "
+        "noise schedule of training), or by the score of the model's prediction (analytic).",
+        source=MDLM_SOURCE,
+    )
+    eps: float = parameter(1e-5, "Last noise level", "Where time ends.", gt=0, lt=1, step=1e-5, source=MDLM_SOURCE)
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether chance decides how many forwards a text takes."""
+        return True
+
+    def forwards(self, open_before: int = 0) -> int:
+        """Forward passes, at most: one for each step that can write something, and one for what is left. open_before:
+        [MASK] tokens in the prompt, filled as well.
+        """
+        return min(self.steps + 1, self.gen_length + open_before)
+
+
 class AutoregressiveSampling(writing.Writing):
     """Plain left-to-right decoding, one token a step, a full forward every time."""
 
@@ -117,6 +151,7 @@ class AutoregressiveSampling(writing.Writing):
 AnySampling = (
     LLaDASampling
     | DreamSampling
+    | MDLMSampling
     | AutoregressiveSampling
     | SDARSampling
     | BD3LMSampling
@@ -128,6 +163,7 @@ AnySampling = (
 SAMPLINGS: dict[str, type[AnySampling]] = {
     "llada": LLaDASampling,
     "dream": DreamSampling,
+    "mdlm": MDLMSampling,
     "autoregressive": AutoregressiveSampling,
     "sdar": SDARSampling,
     "bd3lm": BD3LMSampling,

@@ -51,6 +51,11 @@ class Writing(Spec):
         64, "New tokens", "How many tokens are written after the prompt.", unit="tokens", ge=1, le=4096
     )
 
+    @property
+    def by_chance(self) -> bool:
+        """Whether chance decides how many forwards a text takes."""
+        return False
+
     def in_blocks_of(self, trained: int | None) -> Self:
         """The same with the block length that the model was trained on, where it has one and none is chosen."""
         return self

@@ -1,0 +1,50 @@
+"""Where a tensor of a checkpoint lies in its files, and how it becomes that of the running model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies. rows: of one that a file holds together with others; own_name: what it would be called there
+    by itself. expert: whose matrix it is, of a tensor that holds all experts. gain: by which its rows are multiplied in
+    the running model, (out,) float32. made: the running model's tensor itself, where no file holds it.
+    """
+
+    file: Path
+    name: str
+    rows: tuple[int, int] | None = None
+    own_name: str = ""
+    expert: int | None = None
+    gain: torch.Tensor | None = None
+    made: torch.Tensor | None = None
+
+    def read(self) -> torch.Tensor:
+        """The tensor as stored, on the CPU."""
+        with safe_open(self.file, "pt") as handle:
+            if self.rows is not None and self.expert is not None:
+                return handle.get_slice(self.name)[self.expert : self.expert + 1, self.rows[0] : self.rows[1]][0]
+            if self.rows is not None:
+                return handle.get_slice(self.name)[self.rows[0] : self.rows[1]]
+            return handle.get_tensor(self.name)
+
+    def native(self) -> torch.Tensor:
+        """The tensor as it runs, on the CPU."""
+        if self.made is not None:
+            return self.made
+        read = self.read()
+        return read if self.gain is None else read.float() * self._by_row(read)
+
+    def as_stored(self, native: torch.Tensor) -> torch.Tensor:
+        """What a tensor of the running model is in its file; rows whose gain is 0 cannot be told and become 0."""
+        if self.gain is None:
+            return native
+        gain = self._by_row(native)
+        return torch.where(gain == 0, 0.0, native.float() / gain).to(native.dtype)
+
+    def _by_row(self, tensor: torch.Tensor) -> torch.Tensor:
+        assert self.gain is not None
+        return self.gain.view(-1, *[1] * (tensor.dim() - 1))

@@ -1,0 +1,104 @@
+"""MDLM's ancestral samplers (arXiv 2406.07524): every step each [MASK] is written by chance, and its token is drawn.
+
+There is no rule of confidence. Time goes from 1 to almost 0; between t and s a [MASK] stays one with probability s / t,
+else its token is drawn from the model's prediction, and stays. A prediction is about the text alone, so it is used
+again for as long as nothing was written: forwards are fewer than steps. Shapes: B sequences, S positions, V vocabulary.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.nn.functional import one_hot
+
+from analysis.recording.steps import Choice, written_once
+from analysis.specs import MDLMSampling
+
+Predict = Callable[[torch.Tensor, int], torch.Tensor]
+NOISE_EPS = 1e-3  # of the log-linear schedule that the published models were trained with
+
+
+def mdlm_steps(
+    predict: Predict, prompt: torch.Tensor, sampling: MDLMSampling, mask_token: int, generator: torch.Generator
+) -> Iterator[Choice]:
+    """Writes `gen_length` tokens after prompt (B, P); [MASK] tokens inside the prompt are filled, too.
+
+    What is still [MASK] at the end becomes the likeliest token, in one more forward. A forward after which nothing was
+    written is not shown twice: it is the one before.
+    """
+    masks = torch.full((prompt.shape[0], sampling.gen_length), mask_token, dtype=prompt.dtype, device=prompt.device)
+    tokens = torch.cat([prompt, masks], dim=1)
+    given = tokens != mask_token
+    block = (prompt.shape[1], tokens.shape[1])
+    probabilities: torch.Tensor | None = None
+    confidence = torch.empty(0)
+
+    def choice(output: torch.Tensor) -> Choice:
+        chosen = output != tokens
+        sure = confidence.gather(-1, output[..., None])[..., 0].masked_fill(~chosen, math.nan)
+        return Choice(tokens, written_once(tokens, given, mask_token), chosen, sure, output, block)
+
+    times = torch.linspace(1, sampling.eps, sampling.steps + 1)
+    step = (1 - sampling.eps) / sampling.steps
+    for time in times[:-1]:
+        if not (tokens == mask_token).any():
+            return
+        if probabilities is None:
+            probabilities = predict(tokens, len(tokens)).float().softmax(dim=-1)
+            confidence = probabilities
+        uniform = draws(tokens.shape + probabilities.shape[-1:], generator)
+        if sampling.updates == "analytic":
+            drawn = race(_denoising(probabilities, tokens, mask_token, _sigma(time), _sigma(time - step)), uniform)
+        else:
+            masked, left = time, time - step  # how likely a token is masked, now and after the step
+            if sampling.updates == "ddpm":
+                masked, left = 1 - torch.exp(-_sigma(masked)), 1 - torch.exp(-_sigma(left))
+            reaching = probabilities * (masked - left)
+            reaching[..., mask_token] = left
+            drawn = race(reaching, uniform)
+        output = torch.where(tokens == mask_token, drawn, tokens)
+        if torch.equal(output, tokens):
+            continue
+        yield choice(output)
+        tokens, probabilities = output, None
+    if (tokens == mask_token).any():
+        if probabilities is None:
+            probabilities = predict(tokens, len(tokens)).float().softmax(dim=-1)
+            confidence = probabilities
+        likeliest = probabilities.argmax(dim=-1)
+        if sampling.updates == "analytic":
+            last = _denoising(probabilities, tokens, mask_token, _sigma(times[-1]), torch.tensor(0.0))
+            last[..., mask_token] = 0
+            likeliest = race(last, draws(last.shape, generator))
+        yield choice(torch.where(tokens == mask_token, likeliest, tokens))
+
+
+def draws(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    """Uniform numbers of this shape, float32 as the authors draw."""
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def race(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Tokens (B, S) drawn in proportion to weights (B, S, V): the largest of weight over an exponential variate."""
+    return (weights / (1e-10 - (uniform + 1e-10).log())).argmax(dim=-1)
+
+
+def _sigma(time: torch.Tensor) -> torch.Tensor:
+    """The total noise at a time, of the log-linear schedule."""
+    return -torch.log1p(-(1 - NOISE_EPS) * time)
+
+
+def _denoising(
+    probabilities: torch.Tensor, tokens: torch.Tensor, mask_token: int, now: torch.Tensor, later: torch.Tensor
+) -> torch.Tensor:
+    """The analytic update's weights (B, S, V) of every token at masked positions, from noise `now` to `later` (SEDD,
+    arXiv 2310.16834): the staggered score times the transition.
+    """
+    step = now - later
+    score = probabilities / torch.expm1(now)
+    score[..., mask_token] = 1
+    missing = (1 - step.exp()) * score.sum(dim=-1)
+    score = score * step.exp()
+    score[..., mask_token] += missing
+    transition = one_hot(tokens, score.shape[-1]) * (-step).exp() + (1 - (-step).exp())
+    return score * transition
