@@ -31,6 +31,7 @@ def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") 
     """
     model_type, classes = config.get("model_type"), _class_names(config)
     if not isinstance(model_type, str):
+        _check_untyped(config, name)
         raise UserError(f"The config has no 'model_type', so its architecture is unknown. Supported: {SUPPORTED}.")
     if not isinstance(config.get("is_causal"), bool | None):
         raise UserError(
@@ -62,7 +63,9 @@ def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") 
         _check_no_own_code(config, classes)
         return _as_configured(family, config, classes)
     if model_type in _ENCODERS or config.get("is_encoder_decoder") or not _claims_causal_lm(classes):
-        raise UserError(f"The architecture '{model_type}' is not supported. Supported: {SUPPORTED}.")
+        # Another class of the type may be supported.
+        what = f"The class {_called(classes)} of type '{model_type}'" if classes else f"The architecture '{model_type}'"
+        raise UserError(f"{what} is not supported. Supported: {SUPPORTED}.")
     _check_autoregressive(config, classes, names)
     fields = GPT2_FIELDS if "n_head" in config and "num_attention_heads" not in config else {}
     return Architecture(
@@ -74,6 +77,20 @@ def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") 
         model_type=model_type,
         classes=classes,
     )
+
+
+def _check_untyped(config: Mapping[str, Any], name: str) -> None:
+    """Raises UserError for a checkpoint of SEDD's, whose config has no types but the noise it was trained with."""
+    graph = config.get("graph")
+    if isinstance(graph, Mapping) and "noise" in config:
+        kind = {"absorb": "[MASK]", "uniform": "random tokens"}.get(str(graph.get("type")), _short(graph.get("type")))
+        raise UserError(
+            f"This is SEDD ('graph' of its config: its noise is {kind}), which is not supported. Its blocks are told "
+            f"the noise level, and it predicts ratios, not tokens. Supported: {SUPPORTED}."
+        )
+    known = foreign([_last_part(name)])
+    if known is not None:
+        raise _refused_by_name(known, (), name)
 
 
 def _class_names(config: Mapping[str, Any]) -> tuple[str, ...]:

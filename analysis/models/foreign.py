@@ -40,6 +40,27 @@ FOREIGN = (
         r"fast[-_]?dllm[-_]?(qwen|v2)",
         "It is run as Fast_dLLM_QwenForCausalLM of type 'Fast_dLLM_Qwen' alone.",
     ),
+    Foreign(
+        "a DFlash drafter",
+        r"dflash",
+        "It drafts for a target model, whose states and head it needs; alone it writes nothing.",
+    ),
+    Foreign(
+        "CoDA",
+        r"(?<![a-z])coda(?![a-z])|^codalanguagemodel",
+        "It runs as a class of its own, which was not checked here.",
+    ),
+    Foreign(
+        "SDLM",
+        r"(?<![a-z])sdlm",
+        "It writes runs of tokens of any length after a causal text, by a sampler of its own.",
+    ),
+    Foreign(
+        "TwoTower",
+        r"two[-_]?tower",
+        "One network reads the text and another denoises beside it, and one is all that is run here.",
+    ),
+    Foreign("DPLM", r"(?<![a-z])dplm|^esmfordplm", "It writes proteins with ESM's blocks, which are not supported."),
     Foreign("WeDLM", r"wedlm", "Its causal attention runs over reordered positions."),
     Foreign("ReFusion", r"refusion", "It writes slots in any order and the tokens of a slot from left to right."),
     Foreign(
@@ -62,14 +83,21 @@ FOREIGN = (
         "It is run as DiffusionGemmaForBlockDiffusion of type 'diffusion_gemma' alone.",
     ),
     Foreign("DreamReasoner", r"^DreamForCausalLM$|dream[-_]?reasoner", _BLOCKS),
-    Foreign("LFM2 block diffusion", r"lfm2.*diffusion", _BLOCKS),
+    Foreign(
+        "LFM2 diffusion", r"lfm2.*diffusion", "Most of its layers are convolutions, which have no attention to observe."
+    ),
     Foreign("RND1", r"(?<![a-z])rnd1", _EXPERTS),
     Foreign("Stable-DiffCoder", r"diff[-_]?coder", _BLOCKS),
     Foreign("a multimodal LLaDA", r"llava[-_]?llada|lladaformultimodal|llada-v(?![a-z0-9])|lavida|dimoo", _IMAGES),
     Foreign("Dimple", r"(?<![a-z])dimple", _IMAGES),
     Foreign("BD3LM under another class", r"bd3[-_]?lm", "It is run as a Llama or Qwen of an a2d-* class alone."),
     Foreign("MDLM under another class", r"^mdlm$", "It is run as MDLM of type 'mdlm' alone."),
-    Foreign("UDLM or Duo", r"^(udlm|duo)", "Its noise is random tokens, and its blocks are told the noise level."),
+    Foreign(
+        "Duo or UDLM", r"^(duo|udlm)(?![a-z])", "Its noise is random tokens, and its blocks are told the noise level."
+    ),
+    Foreign(
+        "SEDD", r"(?<![a-z])sedd(?![a-z])", "Its blocks are told the noise level, and it predicts ratios, not tokens."
+    ),
     Foreign("DiffuLLaMA or DiffuGPT", r"diffu[-_]?(llama|gpt)", "Its causal class is run without its causal mask."),
 )
 
