@@ -1,4 +1,4 @@
-"""Every page on small models that write block by block, with what the real engine made of them."""
+"""Every page on small models that write block by block, and on MDLM, with what the real engine made of them."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from tests.helpers import ROOT, edit_config, save_tokenizer, there
 from tests.ui.helpers import texts
 
 pytestmark = pytest.mark.slow
-SAMPLERS = {"sdar": "sdar", "a2d-qwen3": "bd3lm", "nemotron": "nemotron"}
+SAMPLERS = {"sdar": "sdar", "a2d-qwen3": "bd3lm", "nemotron": "nemotron", "mdlm": "mdlm"}
 CALIBRATION: dict[str, Any] = {"samples": 2, "seq_len": 16, "step_interval": 25}
 
 
@@ -41,8 +41,8 @@ def finished(kind: str, spec) -> JobRecord:
 @pytest.fixture(scope="module", params=SAMPLERS)
 def made(request, tmp_path_factory) -> Made:
     folder = shutil.copytree(GOLDEN / request.param, tmp_path_factory.mktemp("model") / request.param)
-    save_tokenizer(folder, size=100, mask=False)
-    edit_config(folder, block_size=4)
+    save_tokenizer(folder, size=95, mask=False)
+    edit_config(folder, **{"model_length": 128} if request.param == "mdlm" else {"block_size": 4})
     rows = np.random.default_rng(0).integers(5, 90, (12, 16)).tolist()
     text = folder.parent / "text.jsonl"
     text.write_text("".join(json.dumps({"input_ids": row}) + "\n" for row in rows))
@@ -90,7 +90,8 @@ def every_view(test, key: str) -> None:
 
 def test_the_sidebar_says_how_it_attends(made):
     test = check(opened("pages/accuracy.py", made))
-    assert "block of 4" in test.sidebar.table[0].value.to_string()
+    attends = "every token sees every other" if "mdlm" in made.model.source else "block of 4"
+    assert attends in test.sidebar.table[0].value.to_string()
 
 
 @pytest.mark.parametrize("page", ["pages/denoise.py", "pages/sinks.py", "pages/dynamics.py"])
@@ -107,11 +108,15 @@ def test_its_recording_is_looked_at(made, page):
 def test_its_discount_is_tuned(made):
     stored = {f"calibrate_{name}": str(value) for name, value in CALIBRATION.items()}
     test = check(opened("pages/tuning.py", made, calibrate_data=made.text, calibrate_heldout="1", **stored))
-    assert "2 sequences of 16 tokens, each beside its clean copy" in texts(test)
+    beside = "" if "mdlm" in made.model.source else ", each beside its clean copy"
+    assert f"2 sequences of 16 tokens{beside}" in texts(test)
     every_view(test, "tuning_view")
     test.segmented_control(key="tuning_view").set_value("Text").run()
     test.toggle(key="tuning_text_table").set_value(True).run()
     table = check(test).dataframe[0].value
+    if not beside:
+        assert table["position"].tolist() == [*range(16)]
+        return
     assert table["copy"].tolist() == ["noised"] * 16 + ["clean"] * 16
     assert table["position"].tolist() == [*range(16), *range(16)]
     assert not table["masked"][16:].any()
