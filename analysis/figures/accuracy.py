@@ -8,7 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import REFERENCE, SELECTED, TOKEN, as_text, layout, shorten
+from analysis.figures.causes import effect_intervals
+from analysis.figures.style import REFERENCE, as_text, layout, shorten
 
 ONE_COLUMN = 4  # up to so many panels stand one above the other
 PANEL = 128  # pixels of a panel's height
@@ -137,69 +138,21 @@ def _line(figure: go.Figure, band: Band, color: str, scale: int, row: int, colum
     figure.add_trace(trace, row, column)
 
 
-@dataclass(frozen=True)
-class WaterfallStep:
-    """A step of a waterfall, in points with its interval. total: the way from the beginning, no step of it.
-    hover: text, its lines parted by <br>.
+def way(titles: Sequence[str], points: np.ndarray, x_title: str, floor: float | None = None) -> go.Figure:
+    """A row for each change on the way from one model to another, and the last for the whole way.
+
+    points (N, 3): each difference with the ends of its own interval, around no change. floor: what two calibration
+    seeds of the control differ by, in points, as a grey band around no change.
     """
-
-    title: str
-    value: float
-    low: float
-    high: float
-    hover: str
-    total: bool = False
-
-
-def waterfall(steps: Sequence[WaterfallStep], y_title: str) -> go.Figure:
-    """Bars from one level to the next, from 0 on, each with a dot and the interval of its own step at its end."""
-    signed = [f"{step.value:+.1f}".replace("-", "−") for step in steps]
-    names = [f"{as_text(step.title)}<br>{value}" for step, value in zip(steps, signed, strict=True)]
-    starts, level = [], 0.0
-    for step in steps:
-        starts.append(0.0 if step.total else level)
-        level = starts[-1] + step.value
-    begins, values = np.array(starts), np.array([step.value for step in steps])
-    lows, highs = (np.array([getattr(step, end) for step in steps]) for end in ("low", "high"))
-    hover = ["<br>".join(map(as_text, step.hover.split("<br>"))) for step in steps]
-    colors = [REFERENCE if step.total else TOKEN for step in steps]
-    figure = go.Figure(
-        [
-            go.Bar(
-                x=names,
-                y=values.astype(np.float32),
-                base=begins.astype(np.float32),
-                width=0.62,
-                marker={"color": colors, "opacity": 0.4},
-                customdata=hover,
-                hovertemplate="%{customdata}<extra></extra>",
-            ),
-            go.Scatter(
-                x=names,
-                y=(begins + values).astype(np.float32),
-                mode="markers",
-                marker={"color": colors, "size": 9},
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": highs - values,
-                    "arrayminus": values - lows,
-                    "thickness": 2,
-                    "width": 5,
-                    "color": SELECTED,
-                },
-                hoverinfo="skip",
-            ),
-        ]
-    )
-    for place in range(len(steps) - 1):
-        if not steps[place + 1].total:
-            y = float(begins[place] + values[place])
-            line = {"color": REFERENCE, "width": 1, "dash": "dot"}
-            figure.add_shape(type="line", x0=place + 0.31, x1=place + 0.69, y0=y, y1=y, line=line)
-    layout(figure, "", y_title, height=340)
-    figure.update_layout(showlegend=False)
-    figure.add_hline(y=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
+    value, low, high = np.asarray(points, float).T
+    changes = [f"{change:+.1f}".replace("-", "−") for change in value]
+    names = [f"{title}: {change}" for title, change in zip(titles, changes, strict=True)]
+    groups = ["one change"] * (len(names) - 1) + ["the whole way"]
+    figure = effect_intervals(names, groups, value, low, high, [True] * len(names), x_title)
+    if floor is not None:
+        figure.add_vrect(x0=-floor, x1=floor, fillcolor=REFERENCE, opacity=0.25, line_width=0, layer="below")
+        band = {"symbol": "square", "size": 12, "color": REFERENCE, "opacity": 0.25}
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=band, name="two seeds of the control"))
     return figure
 
 

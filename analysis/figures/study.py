@@ -1,30 +1,11 @@
-"""Figures of a study: the way from the dense model to a sink-aware one, and a method's accuracies over seeds."""
+"""Figures of a study: a method's accuracies over seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.figures.accuracy import WaterfallStep, waterfall
 from analysis.figures.style import REFERENCE, as_text, colors_by_method, layout
-
-
-def way(steps: Sequence[WaterfallStep], floor: float | None, control: int | None) -> go.Figure:
-    """A waterfall in points of accuracy. floor: what two calibration seeds of the control differ by, in points: a grey
-    band around the level of step number `control`.
-    """
-    figure = waterfall(steps, "change against the dense model (points)")
-    if floor is not None and control is not None:
-        level = sum(step.value for step in steps[: control + 1] if not step.total)
-        figure.add_hrect(
-            y0=level - floor, y1=level + floor, fillcolor=REFERENCE, opacity=0.25, line_width=0, layer="below"
-        )
-        # Named above the plot: a name within it would lie upon bars and intervals.
-        band = {"symbol": "square", "size": 12, "color": REFERENCE, "opacity": 0.25}
-        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=band, name="two seeds of the control"))
-        figure.update_traces(showlegend=False, selector=lambda trace: not trace.name)
-        figure.update_layout(showlegend=True)
-    return figure
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import plotly.graph_objects as go
 from analysis.evaluation.ablation_effects import MEASURES
 from analysis.evaluation.decisions import family_words
 from analysis.figures import study as figures
-from analysis.figures.accuracy import WaterfallStep
+from analysis.figures.accuracy import way
 from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.readings import reading
 from analysis.recording.set_measures import KIND_MEASURES
 from analysis.specs import METHODS, StudySpec
-from analysis.study.findings import Cause, Findings, Setting, Stage, Waterfall
+from analysis.study.findings import Cause, Findings, Setting, Waterfall
 from analysis.study.rules import effect_words, unit_of
 
 WATERFALL_FORMULA = (
@@ -34,7 +34,7 @@ _WHERE = {
 
 
 def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
-    """The waterfalls by method and sparsity, and all seeds; nothing while no run is scored."""
+    """The ways to each method by sparsity, and all seeds; nothing while no run is scored."""
     pruning = findings.pruning
     if pruning is None:
         return {}
@@ -170,14 +170,18 @@ def sayings(findings: Findings, part: str) -> dict[str, tuple[str, ...]]:
 
 
 def _way(waterfall: Waterfall) -> Exhibit:
-    steps = [_step(stage, number == len(waterfall.stages) - 1) for number, stage in enumerate(waterfall.stages)]
-    control = len(waterfall.stages) - 3 if len(waterfall.stages) > 2 else None
+    effects = [stage.effect for stage in waterfall.stages]
     method = METHODS[waterfall.method].title
     return Exhibit(
         f"From the dense model to {method} at {waterfall.sparsity:.0%}",
-        f"The dense model scores {waterfall.dense:.1%}. Each bar is what one change adds or takes, the last the whole. "
-        "The grey band is as high as two calibration seeds of the control differ.",
-        figures.way(steps, None if waterfall.floor is None else 100 * waterfall.floor, control),
+        f"The dense model scores {waterfall.dense:.1%}. Each row is what one change adds or takes, the last the whole "
+        "way, each with its own 95 % interval. Grey band: what two calibration seeds of the control differ by.",
+        way(
+            [stage.title for stage in waterfall.stages],
+            np.array([[100 * getattr(effect, end) for end in ("value", "low", "high")] for effect in effects]),
+            "change of accuracy (points)",
+            None if waterfall.floor is None else 100 * waterfall.floor,
+        ),
         pd.DataFrame(
             [
                 {
@@ -201,12 +205,6 @@ def _way_in_words(waterfall: Waterfall, method: str) -> str:
     *steps, whole = waterfall.stages
     last = f"; its last step, {steps[-1].title.strip('+ ')}, {effect_words(steps[-1].effect)}" if steps else ""
     return f"{method} against the dense model: {effect_words(whole.effect)}{last}."
-
-
-def _step(stage: Stage, total: bool) -> WaterfallStep:
-    effect = stage.effect
-    hover = f"{stage.title}<br>{effect_words(effect)}<br>{effect.clusters} clusters, {effect.seeds} seeds"
-    return WaterfallStep(stage.title, 100 * effect.value, 100 * effect.low, 100 * effect.high, hover, total)
 
 
 def settings_table(findings: Findings) -> pd.DataFrame:

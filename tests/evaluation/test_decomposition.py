@@ -1,5 +1,6 @@
 """The way from the dense model to a sink-aware run, step by step."""
 
+import numpy as np
 import pytest
 
 from analysis.evaluation import comparing, results
@@ -51,15 +52,12 @@ def test_without_a_control_nothing_can_be_put_down_to_the_discount(tmp_path):
     assert stages(found, 2, "a") == []
 
 
-def test_bars_of_the_waterfall_begin_where_the_one_before_ended():
-    steps = [
-        figures.WaterfallStep("one", -4, -6, -2, ""),
-        figures.WaterfallStep("two", 1, 0, 2, ""),
-        figures.WaterfallStep("all", -3, -5, -1, "", total=True),
-    ]
-    bars, dots = figures.waterfall(steps, "points").data
-    assert list(bars.base) == [0, -4, 0]
-    assert list(bars.y) == [-4, 1, -3]
-    assert list(dots.y) == [-4, -3, -3]
-    assert list(dots.error_y.array) == [2, 1, 2]
-    assert list(dots.error_y.arrayminus) == [2, 1, 2]
+def test_each_change_on_the_way_has_its_own_interval_around_no_change():
+    points = np.array([[-4, -6, -2], [0, -1, 1], [-4, -7, -1]], float)
+    figure = figures.way(["one", "two", "Sink-Wanda"], points, "points", floor=0.5)
+    changes, whole, band = figure.data
+    assert list(changes.x) == [-4, 0] and list(whole.x) == [-4]
+    assert list(changes.error_x.array) == [2, 1] and list(changes.error_x.arrayminus) == [2, 1]
+    assert list(figure.layout.yaxis.ticktext) == ["one: −4.0", "two: +0.0", "Sink-Wanda: −4.0"]
+    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(0, 0), (-0.5, 0.5)]
+    assert band.name == "two seeds of the control"

@@ -227,7 +227,7 @@ def hostile_figures():
         accuracy.whiskers(
             [accuracy.Whisker(HOSTILE, HOSTILE, 1, 0, 2, True, HOSTILE)], {HOSTILE: "#111111"}, f"against {HOSTILE}"
         ),
-        accuracy.waterfall([accuracy.WaterfallStep(HOSTILE, 1, 0, 2, HOSTILE)], "points"),
+        accuracy.way([HOSTILE], np.array([[1, 0, 2]]), "points"),
         masks.grids([masks.Grid(HOSTILE, grid), masks.Grid("b", grid)], "changed", [HOSTILE] * 2, clickable=True),
         masks.over_depth({HOSTILE: line}, {"b": line}, "share", False),
         masks.overlap_matrix(grid, [HOSTILE] * 2, masks.overlap_lines(grid, grid, [HOSTILE] * 2)),

@@ -48,7 +48,7 @@ _ACCURACY = (
     "tell as much where none share a cluster."
 )
 _AVERAGE = r"The mean of the tasks' accuracies after $n$ items of each, with its clustered 95 % interval."
-_running, _whiskers, _waterfall = kept(figures.running), kept(figures.whiskers), kept(figures.waterfall)
+_running, _whiskers, _way = kept(figures.running), kept(figures.whiskers), kept(figures.way)
 
 
 def accuracies(results: Results) -> None:
@@ -231,7 +231,7 @@ def _chosen_pairs(results: Results, related: dict[str, list[Pair]]) -> list[Pair
 
 
 def _step_by_step(results: Results, task: str, title: str) -> None:
-    """The way from the dense model to a sink-aware run as a waterfall."""
+    """The way from the dense model to a sink-aware run, a change at a time."""
     runs = decomposition.decomposed(results)
     if not runs:
         return
@@ -243,13 +243,15 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
     if not all(row.difference.n for row in rows):
         return
     final = all(row.difference.final for row in rows)
+    titles, shown = [row.title for row in rows], [row.difference.shown for row in rows]
+    points = np.array([[100 * getattr(row.difference, end) for end in ("value", "low", "high")] for row in rows])
     chart(
         f"From {results.names[0]} to {chosen}, step by step: {title}",
-        "Each bar is what one step changes in accuracy, with the 95 % interval of that paired difference, over items "
-        "alone: the noise of the calibration seed is not in it."
+        "Each row is what one step changes in accuracy, the last the whole way, with the 95 % interval of that paired "
+        "difference, over items alone: the noise of the calibration seed is not in it."
         + ("" if final else " Interim: until all items are in, the steps need not add up."),
         _STEPS,
-        _waterfall([_step(results, row) for row in rows], f"points against {results.names[0]}"),
+        _way(titles, points, "change of accuracy (points)"),
         "accuracy_steps_figure",
         pd.DataFrame(
             {
@@ -263,20 +265,8 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
             }
             for row in rows
         ),
-        finding=reading(
-            "differences",
-            [row.title for row in rows],
-            np.array([[100 * getattr(row.difference, end) for end in ("value", "low", "high")] for row in rows]),
-            [row.difference.shown for row in rows],
-            what="step",
-        ),
+        finding=reading("differences", titles, points, shown, what="step"),
     )
-
-
-def _step(results: Results, row: decomposition.Stage) -> figures.WaterfallStep:
-    value, low, high = (100 * getattr(row.difference, end) for end in ("value", "low", "high"))
-    told = f"{value:+.1f} points [{low:+.1f}, {high:+.1f}] on {row.difference.n:,} items"
-    return figures.WaterfallStep(row.title, value, low, high, f"{_pair_label(results, row.pair)}<br>{told}", row.total)
 
 
 def _conditions(results: Results, pairs: list[Pair]) -> None:
