@@ -154,6 +154,7 @@ def _causes(spec: StudySpec) -> list[Child]:
                 prompts=tuple(bundled_prompts(spec.prompts)),
                 sampling=sampling_of(model, spec),
                 targets=("sinks",),
+                random_model=spec.random_models > 0,
                 seed=spec.seed,
             ),
             f"blocking the sinks of {model.source}",

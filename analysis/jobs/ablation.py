@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.errors import UserError
+from analysis.errors import NotEnoughMemory, UserError
 from analysis.evaluation.ablation_effects import effects
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
@@ -47,21 +47,18 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     started = time.perf_counter()
     done: list[list[dict[str, Any]]] = []
     for index, ids in enumerate(prompts):
-        path = context.scratch / f"prompt-{index}.json"
-        if not path.is_file():
-            try:
-                rows = _one_prompt(spec, model, ids, layers, context, index)
-            except _Stopped:
-                break
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(rows))
-            partial.replace(path)
-        done.append(json.loads(path.read_text()))
-        _tell(context, done, len(prompts), layers)
-    rows, stopped = _joined_all(done), len(done) < len(prompts)
+        try:
+            done.append(_kept(f"prompt-{index}", spec, model, ids, layers, context, index))
+        except _Stopped:
+            break
+        _tell(context, done, len(prompts), _in_all(spec), layers)
+    rows, cut = _joined_all(done), len(done) < len(prompts)
+    beside = _untrained(spec, model, prompts, layers, context) if spec.random_model and not cut else []
+    stopped = cut or (spec.random_model and beside is None)
     summary: AblateSetSummary = {
         "rows": rows,
-        "effects": _untested(rows) if stopped else effects(rows),
+        "effects": _untested(rows) if cut else effects(rows),
+        "untrained": beside or [],
         "prompts": len(done),
         "planned": len(prompts),
         "layers": [layers.start, layers.stop - 1],
@@ -75,13 +72,48 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     return Outcome(summary, None, f"{key}-{len(done)}" if stopped else key, stopped=stopped)
 
 
-def _tell(context: Context, done: list[list[dict[str, Any]]], prompts: int, layers: range) -> None:
+def _kept(
+    name: str, spec: AblateSetSpec, model: "LoadedModel", ids: list[int], layers: range, context: Context, index: int
+) -> list[dict[str, Any]]:
+    """The rows of a prompt, written once under this name, so that a job that was cut off goes on."""
+    path = context.scratch / f"{name}.json"
+    if not path.is_file():
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(_one_prompt(spec, model, ids, layers, context, index)))
+        partial.replace(path)
+    rows: list[dict[str, Any]] = json.loads(path.read_text())
+    return rows
+
+
+def _untrained(
+    spec: AblateSetSpec, model: "LoadedModel", prompts: list[list[int]], layers: range, context: Context
+) -> list[dict[str, Any]] | None:
+    """The effects in a model of the same shape with random weights, on the same prompts; none where memory does not
+    do, None where it was stopped.
+    """
+    from analysis.models.load import random_like
+
+    try:
+        drawn = random_like(model, spec.seed + 1)
+    except NotEnoughMemory as error:
+        context.log(str(error))
+        return []
+    done = []
+    for index, ids in enumerate(prompts):
+        try:
+            done.append(_kept(f"untrained-{index}", spec, drawn, ids, layers, context, len(prompts) + index))
+        except _Stopped:
+            return None
+    return effects(_joined_all(done))
+
+
+def _tell(context: Context, done: list[list[dict[str, Any]]], prompts: int, total: int, layers: range) -> None:
     """Says what the prompts that are done show; between the first and the last not after every one, as with many of
     them the effects take longer to tell.
     """
     count = len(done)
     if count < prompts and (count < 2 or count % (1 + count // 20)):
-        context.progress("ablating", count, prompts)
+        context.progress("ablating", count, total)
         return
     rows = _joined_all(done)
     means = [
@@ -94,7 +126,12 @@ def _tell(context: Context, done: list[list[dict[str, Any]]], prompts: int, laye
         "prompts": count,
         "layers": [layers.start, layers.stop - 1],
     }
-    context.progress("ablating", count, prompts, **partial)
+    context.progress("ablating", count, total, **partial)
+
+
+def _in_all(spec: AblateSetSpec) -> int:
+    """Prompts to denoise, those of the random-weight model included."""
+    return len(spec.prompts) * (1 + spec.random_model)
 
 
 def _untested(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -134,7 +171,7 @@ def _one_prompt(
             kept.append(step)
             if context.stopping and index >= LEAST:
                 raise _Stopped
-            context.progress("ablating", index, len(spec.prompts))
+            context.progress("ablating", index, _in_all(spec))
         return kept
 
     prompt = torch.tensor([ids], dtype=torch.long)

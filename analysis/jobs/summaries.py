@@ -148,12 +148,14 @@ class AblateSummary(TypedDict):
 
 class AblateSetSummary(TypedDict):
     """rows: one an intervention, target and control, with a list of a number a prompt for each measure. effects: paired
-    differences (`evaluation/ablation_effects.py`). prompts: how many were done of those planned, fewer where it was
-    stopped: then nothing is tested. layers: first and last. environment: see `machine/provenance.py`.
+    differences (`evaluation/ablation_effects.py`). untrained: the same in a model with random weights, where one was
+    asked for. prompts: how many were done of those planned, fewer where it was stopped: then nothing is tested. layers:
+    first and last. environment: see `machine/provenance.py`.
     """
 
     rows: list[dict[str, Any]]
     effects: list[dict[str, Any]]
+    untrained: NotRequired[list[dict[str, Any]]]
     prompts: int
     planned: NotRequired[int]
     layers: list[int]

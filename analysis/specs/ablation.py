@@ -48,6 +48,11 @@ class AblateSetSpec(JobSpec):
         ge=1,
         le=4096,
     )
+    random_model: bool = parameter(
+        False,
+        "Random weights beside",
+        "Does the same to a model of the same shape with random weights, which takes as long again.",
+    )
     sinks: SinkParams = SinkParams()
     seed: int = parameter(0, "Seed", "Fixes the sampler and the random controls.", ge=0, le=2**31 - 1)
 

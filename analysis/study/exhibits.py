@@ -109,34 +109,41 @@ def cause_exhibits(findings: Findings) -> dict[str, Exhibit]:
 
 def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
     measure, unit = MEASURES[name], unit_of(name)
-    models, effects = [cause.model for cause in causes], [cause.effect for cause in causes]
+    rows = []
+    for cause in causes:
+        rows.append((cause.model, cause.model, cause.effect, cause.shares))
+        if cause.untrained is not None:
+            rows.append((f"{cause.model}, random weights", cause.model, cause.untrained, (None, None)))
+    names, models, effects, shares = (list(column) for column in zip(*rows, strict=True))
     values = np.array([[effect.value, effect.low, effect.high] for effect in effects])
     value, low, high = values.T
-    significant = [effect.shown for effect in effects]
+    trained = [cause.effect for cause in causes]
+    significant = [effect in trained and effect.shown for effect in effects]
     figure = effect_intervals(
-        models, models, value, low, high, significant, f"{measure.axis}, sinks minus matched tokens", measure.percent
+        names, models, value, low, high, significant, f"{measure.axis}, sinks minus matched tokens", measure.percent
     )
     return Exhibit(
         f"{measure.title}: sinks hidden, minus as many matched tokens",
         f"{'Primary' if primary else 'Secondary'} outcome. A dot is the mean over prompts with its 95 % interval; "
-        f"filled: significant {family_words(effects[0].tests)}.",
+        f"filled: significant {family_words(trained[0].tests)}."
+        + (" Random weights stand beside for comparison, untested." if len(effects) > len(trained) else ""),
         figure,
         pd.DataFrame(
             [
                 {
-                    "model": cause.model,
-                    "value": cause.effect.value,
-                    "low": cause.effect.low,
-                    "high": cause.effect.high,
-                    "prompts": cause.effect.n,
-                    "p (Holm)": cause.effect.adjusted,
-                    "attention hidden, sinks": cause.shares[0],
-                    "attention hidden, matched": cause.shares[1],
+                    "model": name,
+                    "value": effect.value,
+                    "low": effect.low,
+                    "high": effect.high,
+                    "prompts": effect.n,
+                    "p (Holm)": effect.adjusted if effect in trained else None,
+                    "attention hidden, sinks": held[0],
+                    "attention hidden, matched": held[1],
                 }
-                for cause in causes
+                for name, effect, held in zip(names, effects, shares, strict=True)
             ]
         ),
-        finding=reading("differences", models, unit.scale * values, significant, unit.name, "effect"),
+        finding=reading("differences", names, unit.scale * values, significant, unit.name, "effect"),
     )
 
 

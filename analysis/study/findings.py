@@ -109,12 +109,14 @@ class Saying(Found):
 class Cause(Found):
     """What hiding a model's sinks changes beyond hiding as many matched tokens. measure: a row of `MEASURES`. effect:
     over prompts, in its unit. shares: of the attention that was hidden, at the sinks and at the matched tokens.
+    untrained: the same in a model with random weights, None where none was asked.
     """
 
     model: str
     measure: str
     effect: Difference
     shares: tuple[float | None, float | None]
+    untrained: Difference | None = None
 
 
 class Took(Found):

@@ -82,7 +82,7 @@ def forwards(spec: Spec) -> int:
         case AblateSetSpec():
             # Untouched once; each condition and its matched control take a forward that chooses and one that predicts.
             conditions = 2 * len(spec.targets) * len(spec.interventions)
-            return spec.sampling.forwards() * len(spec.prompts) * (1 + 2 * conditions)
+            return spec.sampling.forwards() * len(spec.prompts) * (1 + spec.random_model) * (1 + 2 * conditions)
     raise TypeError(f"{type(spec).__name__} is no job of a study.")
 
 

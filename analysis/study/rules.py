@@ -264,6 +264,8 @@ def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
     ]
     sinks, matched = ("no" if share is None else f"{share:.1%} of" for share in primary.shares)
     numbers = [f"Primary outcome, {_title(primary.measure)}: {_tested(effect, unit_of(primary.measure))}."]
+    if primary.untrained is not None:
+        numbers.append(f"With random weights: {interval_words(primary.untrained, unit_of(primary.measure))}.")
     numbers += [f"Secondary: {'; '.join(secondary)}."] if secondary else []
     numbers += [f"Every p is {family_words(effect.tests)}."] if effect.adjusted is not None else []
     return Verdict(

@@ -200,6 +200,7 @@ def study(tmp_path_factory):
         targets=("sinks", "moving", "steady"),
         interventions=("attention", "hold", "keep"),
         window=1,
+        random_model=True,
     )
     context = QuietContext(tmp_path_factory.mktemp("study"))
     return spec, context, jobs.ablate_set(spec, context)
@@ -222,6 +223,18 @@ def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
     effect = next(e for e in summary["effects"] if e["measure"] == "divergence" and e["target"] == "sinks")
     expected = np.mean(np.subtract(sinks["divergence"], control["divergence"]))
     assert effect["value"] == pytest.approx(expected, abs=1e-5) and effect["low"] < effect["value"] < effect["high"]
+
+
+def test_random_weights_stand_beside_on_the_same_prompts(study):
+    summary = study[2].summary
+    named = [(effect["target"], effect["against"], effect["measure"]) for effect in summary["effects"]]
+    assert [(effect["target"], effect["against"], effect["measure"]) for effect in summary["untrained"]] == named
+    trained, untrained = (
+        next(one for one in summary[name] if one["measure"] == "divergence" and one["target"] == "sinks")
+        for name in ("effects", "untrained")
+    )
+    assert untrained["n"] == trained["n"] == 3
+    assert abs(untrained["value"]) < 0.1 * abs(trained["value"]), "random weights attend almost uniformly"
 
 
 def test_prompts_that_are_done_are_told_while_others_run_and_nothing_is_tested_of_them(study):

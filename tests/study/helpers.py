@@ -11,6 +11,7 @@ import numpy as np
 from analysis.engine import JobRecord
 from analysis.engine.studies import Part
 from analysis.engine.sweeps import Point
+from analysis.evaluation.ablation_effects import effects
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
 from analysis.specs import PruneSpec, StudySpec, grid
 from analysis.study.findings import Findings
@@ -24,7 +25,8 @@ class Drawn:
     gains: by method and sparsity, what it answers right beyond `base`; a method alone means every sparsity. spread: of
     a gain over seeds, with alternating sign. flipped: items whose answer the seed draws anew, alike in all methods.
     own: the same for each method by itself. size: items per cluster, answered alike. unscored: calibration seeds still
-    to come. causes: by model and measure, a difference per prompt of sinks minus matched tokens.
+    to come. causes: by model and measure, a difference per prompt of sinks minus matched tokens. untrained: the share
+    of it that a model with random weights shows.
     """
 
     gains: Mapping[Any, float] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Drawn:
     own: float = 0.0
     unscored: tuple[int, ...] = ()
     causes: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
+    untrained: float | None = None
 
     def gain(self, pruning: PruneSpec) -> float:
         gain = self.gains.get((pruning.method, pruning.sparsity), self.gains.get(pruning.method, 0.0))
@@ -86,7 +89,11 @@ class Engine:
 
     def study_parts(self, record: JobRecord) -> list[Part]:
         models = dict.fromkeys(model for model, _ in self.drawn.causes)
-        jobs = {f"causes {model}": _job("ablate_set", {}, rows=self.drawn.rows(model)) for model in models}
+        jobs = {}
+        for model in models:
+            rows, scale = self.drawn.rows(model), self.drawn.untrained
+            beside = [] if scale is None else effects(_scaled(rows, scale))
+            jobs[f"causes {model}"] = _job("ablate_set", {}, rows=rows, untrained=beside)
         causes = Part("causes", jobs, "done" if jobs else "not asked")
         return [Part("watch", {}, "waiting"), causes, Part("pruning", {"sweep": self.sweep}, "done")]
 
@@ -100,6 +107,12 @@ class Engine:
 
     def result_file(self, record: JobRecord) -> Path | None:
         return Path("drawn")
+
+
+def _scaled(rows: list[dict], scale: float) -> list[dict]:
+    """Rows of an ablation whose differences are this share of those given."""
+    numbers = {*rows[0]} - {"intervention", "target", "matched", "count", "share"}
+    return [row | {name: [0.5 + scale * (value - 0.5) for value in row[name]] for name in numbers} for row in rows]
 
 
 def _job(kind: str, fields: dict, **summary) -> JobRecord:

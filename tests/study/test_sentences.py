@@ -2,7 +2,7 @@
 
 import gc
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -223,6 +223,12 @@ STUDIES: dict[str, Study] = {
         hidden(around(0.05, 0.02)),
         (r"matter\? Yes: hiding the sinks of bundled changes its predictions more than .* tokens \(\+0\.05",),
         ("cannot tell whether hiding",),
+        DISCOUNT,
+    ),
+    "random weights beside": Study(
+        replace(hidden(around(0.05, 0.02)), untrained=0.01),
+        (r"matter\? Yes: ", r"With random weights: \+0\.0005 nats \[\+0\.0004, \+0\.0006\]\."),
+        (),
         DISCOUNT,
     ),
     "an untrained model": Study(
