@@ -65,7 +65,6 @@ for _name, _seconds in (("QUIET", QUIET), ("UNCHANGED", UNCHANGED), ("PATIENCE",
     _CLOCK = _CLOCK.replace(_name, f"{1000 * _seconds:.0f}")
 _PLOTS = ".js-plotly-plot"
 SLIDERS = (
-    ("denoise", "k (standard deviations)"),
     ("sinks", "k (standard deviations)"),
     ("sinks?sinks_view=Ranking", "k (standard deviations)"),
     ("dynamics?dynamics_view=Positions", "k (standard deviations)"),

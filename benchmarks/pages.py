@@ -125,9 +125,6 @@ def run(folder: Path, rounds: int) -> None:
     def k_moves(test: AppTest) -> list:
         return [lambda: test.slider(key="k").set_value(next(fresh)) for _ in numbers]
 
-    test = opened("pages/denoise.py")
-    timed("denoise: k", k_moves(test))
-
     test = opened("pages/sinks.py")
     timed("sinks: step", [lambda n=n: test.slider(key="step").set_value(7 * n) for n in numbers])
     timed("sinks: layer", [lambda n=n: test.selectbox(key="layer").set_value(3 * n) for n in numbers])

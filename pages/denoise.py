@@ -7,16 +7,19 @@ from analysis.engine import JobRecord
 from analysis.jobs import RecordPartial
 from analysis.readings import reading
 from analysis.sinks.token_names import position_name
-from analysis.specs import DiffusionGemmaSampling, RecordSpec, SinkParams
+from analysis.specs import DiffusionGemmaSampling, RecordSpec
 from pages.parts import permission, tokens
 from pages.parts.charts import exhibit_text, export_button, heading, start_exhibits
+from pages.parts.denoise import branches
 from pages.parts.denoise.asking import ask
 from pages.parts.denoise.replay import replay
 from pages.parts.frame import run
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.recordings.choice import choose_recording, opened, sink_controls
+from pages.parts.recordings.beside import beside_choice
+from pages.parts.recordings.choice import choose_recording, opened
+from pages.parts.recordings.explorer import sink_params
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
 from pages.parts.session import engine, submit
 from pages.parts.trouble import told
@@ -42,24 +45,16 @@ def main() -> None:
 
 
 def _look_at(record: JobRecord) -> None:
-    """A finished recording, with what can be asked and set beside it."""
-    # So wide that the sink definition is read whole at 1280 pixels.
-    story, side = keyed_columns([5, 2], "denoise", gap="medium")
-    with side:
+    """A finished recording in the explorer, with what can be recorded next in a fold."""
+    choose_recording(record)
+    new, other = keyed_columns([1, 1], "denoise", vertical_alignment="bottom")
+    with new.expander("Record another prompt", icon=":material/add:"):
         ask(record, narrow=True)
-        params = sink_controls(stacked=True)
-        st.page_link(
-            "pages/sinks.py",
-            label="**Show its sinks**",
-            icon=":material/grid_view:",
-            width="stretch",
-            query_params={"recording": record.id},
-        )
-    with story:
-        choose_recording(record)
-        recording = opened(record)
-        if recording is not None:
-            _show(recording, params)
+    recording = opened(record)
+    if recording is not None:
+        with other:
+            beside = beside_choice(recording, branches.parent_of(recording))
+        _show(recording, beside)
 
 
 # --- following --------------------------------------------------------------------------------------------------
@@ -115,18 +110,18 @@ def _ended_badly(record: JobRecord) -> None:
 # --- showing ----------------------------------------------------------------------------------------------------
 
 
-def _show(recording: Recording, params: SinkParams) -> None:
+def _show(recording: Recording, beside: Recording | None) -> None:
     info = recording.info
     if info.unknown_tokens:
         st.warning(
             f"{info.unknown_tokens:d} token{'s' if info.unknown_tokens > 1 else ''} of the prompt are unknown to this "
             "model and were read as its unknown token."
         )
-    replay(recording, params)
+    replay(recording, beside)
     _facts(recording)
     text = recording.info.final_text or "(nothing)"
     exhibit_text("What the model wrote", "The finished text, up to where the model ended it.", text, "written_text")
-    settings = {**recording.settings(), "sinks": params.model_dump()}
+    settings = {**recording.settings(), "sinks": sink_params().model_dump()}
     export_button("SinkScope: denoise", settings, recording.info.prompt)
 
 

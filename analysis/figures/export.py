@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.figures import tool_bar
+from analysis.figures.explorer import explorer_html, explorer_script
 from analysis.figures.player import player_html, player_script
 from analysis.figures.presentation import larger, presenter_js
 from analysis.figures.style import CLICK_HINT, PHONE_TICKS
@@ -181,9 +182,9 @@ _PAGE = """<!doctype html>
 {% endfor %}
 </div>
 {% endif %}
-{% if exhibit.player %}
-{{ exhibit.player }}
-{% endif %}
+{% for drawn in (exhibit.player, exhibit.explorer) if drawn %}
+{{ drawn }}
+{% endfor %}
 {% if exhibit.figure %}
 <div></div><script class="figure" data-name="{{ exhibit.name }}" type="text/plain" data-size="{{ exhibit.size }}">
 {{- exhibit.figure }}</script>
@@ -217,7 +218,8 @@ _PAGE = """<!doctype html>
 @dataclass(frozen=True)
 class Exhibit:
     """One figure or table, or a piece of text, with its title and sentence. notes: paragraphs beneath the sentence.
-    playback: what the player takes (`analysis.figures.player`), where one stands beneath them. how: how its numbers
+    playback: what the player takes (`analysis.figures.player`), where one stands beneath them; explorer: what the
+    explorer takes (`analysis.figures.explorer`), likewise. how: how its numbers
     were made, for a reviewer. finding: what it shows, a row of `READINGS`. said: sentences beneath the notes, by what
     they are of; a slide shows the first three of each.
     """
@@ -228,6 +230,7 @@ class Exhibit:
     table: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
     playback: Mapping[str, Any] | None = None
+    explorer: Callable[[], bytes] | None = None
     how: str = ""
     finding: str = ""
     said: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -265,6 +268,7 @@ def page_html(
     scripts = [slides_script] if slides else []
     scripts += [_UNPACK, get_plotlyjs()] if figures else []
     scripts += [player_script()] if any(exhibit.playback is not None for exhibit in exhibits) else []
+    scripts += [explorer_script()] if any(exhibit.explorer is not None for exhibit in exhibits) else []
     drawn = [(0, "") if exhibit.figure is None else _packed(_json(exhibit.figure, slides)) for exhibit in exhibits]
     shown = [
         {
@@ -277,6 +281,7 @@ def page_html(
             "size": size_packed,
             "figure": Markup(text),
             "table": None if exhibit.table is None else Markup(_table(exhibit.table)),
+            "explorer": None if exhibit.explorer is None else Markup(explorer_html(exhibit.explorer())),
             "player": None if exhibit.playback is None else Markup(player_html(dict(exhibit.playback))),
         }
         for exhibit, (size_packed, text) in zip(exhibits, drawn, strict=True)

@@ -1,6 +1,6 @@
 """Figures of sinks: the grid of heads, one head over the steps, one attention map, one step's mass, their number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,10 +11,8 @@ from analysis.figures.style import (
     FLAT_BAR,
     MASS_SCALE,
     NARROW_TICK_LABELS,
-    REFERENCE,
     SELECTED,
     SINK,
-    TOKEN,
     as_text,
     block_reduce,
     color_bar,
@@ -168,82 +166,4 @@ def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
     figure.update_yaxes(scaleanchor="x", constrain="domain")
     figure.update_xaxes(constrain="domain")
     figure.update_layout(margin_t=10)
-    return figure
-
-
-def mass_of_step(
-    mass: np.ndarray,
-    labels: list[str],
-    names: Sequence[str],
-    sinks: np.ndarray,
-    threshold: float | None,
-    top: float | None = None,
-) -> go.Figure:
-    """Mean attention mass of each position in one step, (S,); sinks coloured. labels: the step's tokens, for the axis.
-    names: of the positions in that step, for the hover. threshold: the height above which a
-    position is a sink, where the definition has one. top: fixed end of the axis, so that replayed steps compare.
-    """
-    figure = go.Figure()
-    for name, color, flags in (("token", TOKEN, ~sinks), ("sink", SINK, sinks)):
-        figure.add_trace(
-            go.Bar(
-                x=np.flatnonzero(flags),
-                y=np.asarray(mass[flags], np.float32),
-                width=0.85,  # else as wide as the nearest two of a kind are apart
-                name=name,
-                marker={"color": color, "line": {"width": 0}},
-                text=[as_text(names[at]) for at in np.flatnonzero(flags).tolist()],
-                textposition="none",
-                hovertemplate="%{text}<br>mass %{y:.2f}<extra>" + name + "</extra>",
-            )
-        )
-    if threshold is not None and np.isfinite(threshold):
-        # Named in the legend: over the bars it could not be read.
-        figure.add_trace(
-            go.Scatter(
-                x=[-0.7, len(labels) - 0.3],
-                y=[threshold, threshold],
-                mode="lines",
-                name="sink threshold",
-                line={"color": SINK, "dash": "dash", "width": 1.5},
-                hovertemplate="a sink's mass exceeds %{y:.2f}<extra></extra>",
-            )
-        )
-    layout(figure, "position", "mean mass (uniform = 1)", height=300)
-    figure.update_layout(barmode="overlay", bargap=0.15)
-    figure.update_xaxes(
-        range=[-0.7, len(labels) - 0.3], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS)
-    )
-    figure.update_yaxes(range=[0, top * 1.06] if top else None, rangemode="tozero")
-    return figure
-
-
-def sinks_over_steps(count: np.ndarray, references: Mapping[str, np.ndarray], step: int | None = None) -> go.Figure:
-    """How many sinks each step has, (T,). references: name -> the count (T,) it stands beside. step: the one shown."""
-    steps = np.arange(len(count))
-    figure = go.Figure(
-        go.Scatter(
-            x=steps,
-            y=count,
-            mode="lines+markers" if len(count) <= 64 else "lines",
-            line={"color": SINK, "width": 2, "shape": "hv" if len(count) <= 64 else "linear"},
-            name="sinks",
-            hovertemplate="step %{x}<br>%{y} sinks<extra></extra>",
-        )
-    )
-    for (name, reference), dash in zip(references.items(), ("dash", "dot", "dashdot"), strict=False):
-        figure.add_trace(
-            go.Scatter(
-                x=steps,
-                y=reference,
-                mode="lines",
-                line={"color": REFERENCE, "dash": dash},
-                name=name,
-                hovertemplate=name + " %{y:.2f}<extra></extra>",
-            )
-        )
-    if step is not None:
-        figure.add_vline(x=step, line={"color": SELECTED, "width": 2})
-    layout(figure, "denoising step", "number of sinks", height=260)
-    figure.update_yaxes(rangemode="tozero")
     return figure

@@ -20,8 +20,6 @@ class Reading:
 
 READINGS: Registry[Reading] = Registry(
     Reading("kinds of sinks", recordings.kinds_of_sinks),
-    Reading("number of sinks", recordings.number_of_sinks),
-    Reading("attention of a step", recordings.attention_of_step),
     Reading("attention of a head", recordings.attention_of_head),
     Reading("heads", recordings.heads),
     Reading("curve", recordings.curve),

@@ -3,7 +3,7 @@
 The steps of one recording are not independent draws, so a position that stays a sink counts once where chance is asked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -42,37 +42,6 @@ def kinds_of_sinks(sinks: np.ndarray, members: np.ndarray, names: Sequence[str])
         if other != kind and len(steps) == 1:
             said += f"; {name} only in step {steps[0]}"
     return f"{said}."
-
-
-def number_of_sinks(counts: np.ndarray, references: Mapping[str, np.ndarray]) -> str:
-    """How many sinks a step has, (T,), beside each reference (T,): their null."""
-    mean = float(np.mean(counts))
-    exceeded = {name: float(np.nanmean(reference)) for name, reference in references.items()}
-    if not mean or any(mean <= reference for reference in exceeded.values()):
-        return ""
-    beside = ", ".join(f"{name} {reference:.2g}" for name, reference in exceeded.items())
-    most = int(np.argmax(counts))
-    said = f"{mean:.2g} sinks a step on average{f' ({beside})' if beside else ''}"
-    return f"{said}, most in step {most}: {int(counts[most])}."
-
-
-def attention_of_step(mass: np.ndarray, sinks: np.ndarray, names: Sequence[str]) -> str:
-    """Where the attention of a step goes: mass (S,), uniform = 1, and sinks (S,) bool. names (S,): of the positions in
-    that step (`TokenNames.at`).
-    """
-    if not sinks.any():
-        return ""
-    at = int(np.nanargmax(np.where(sinks, mass, np.nan)))
-    whole = float(np.nansum(mass))
-    taken = float(np.nansum(mass[sinks])) / whole if whole > 0 else 0.0
-    uniform = float(sinks.sum() / np.isfinite(mass).sum())
-    if taken <= uniform:
-        return ""
-    who = "It takes" if sinks.sum() == 1 else f"The {int(sinks.sum())} sinks take"
-    return (
-        f"{subject(names[at])} receives {mass[at]:.2g} times what uniform attention gives. "
-        f"{who} {percent(taken)} of all attention, {percent(uniform)} if it were uniform."
-    )
 
 
 def attention_of_head(mass: np.ndarray, sinks: np.ndarray, names: Sequence[str]) -> str:

@@ -128,10 +128,14 @@ def exhibit_table(title: str, sentence: str, frame: pd.DataFrame, key: str) -> N
     st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, frame)
 
 
-def exhibit_text(title: str, sentence: str, text: str, key: str, playback: Mapping[str, Any] | None = None) -> None:
-    """Puts a text into the exported page, with a player of it where its data are given, and draws nothing here."""
-    exhibit = Exhibit(title, sentence, None, notes=(text,) if text else (), playback=playback)
-    st.session_state.setdefault(_EXHIBITS, {})[key] = exhibit
+def exhibit_text(title: str, sentence: str, text: str, key: str) -> None:
+    """Put a text into the exported page, and draw nothing here."""
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, notes=(text,) if text else ())
+
+
+def exhibit_explorer(title: str, sentence: str, packed: Callable[[], bytes], key: str) -> None:
+    """Put an explorer into the exported page, and draw nothing here. packed: what it takes, asked for on export."""
+    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, None, explorer=packed)
 
 
 def _table(table: pd.DataFrame, key: str) -> None:

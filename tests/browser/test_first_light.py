@@ -9,7 +9,17 @@ from playwright.sync_api import Page, TimeoutError, expect
 from analysis.models.checkpoint import find
 from analysis.specs import QUESTION
 from tests.browser.conftest import PATIENCE
-from tests.browser.helpers import all_drawn, click_cell, enter_number, held, moving, played, plot, record
+from tests.browser.helpers import (
+    all_drawn,
+    click_cell,
+    enter_number,
+    held,
+    moving,
+    open_the_prompt,
+    played,
+    plot,
+    record,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +111,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
     received: list[bytes | str] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
     moving(page).goto(f"{address}/denoise")
-    all_drawn(page)
+    open_the_prompt(page)
     page.get_by_text(re.compile("^Settings")).click()
     enter_number(page, "New tokens", 16)
     enter_number(page, "Denoising steps", 16)
@@ -109,41 +119,45 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
     record(page)
     recording = page.get_by_role("combobox", name="Recording")
     expect(recording).to_have_value(re.compile("16 steps"))  # and not one recorded before
-    player = page.get_by_role("group", name="Player.")
-    status = player.get_by_role("status")
+    explorer = page.get_by_role("group", name="Explorer")
+    slider = explorer.get_by_role("slider", name="Denoising step")
     played(page)  # once by itself
     expect(page.get_by_text("How this was recorded")).to_be_visible()
-    player.press("Home")
-    masks = player.locator(".text .undecided")
-    expect(masks).to_have_count(16)
+    slider.press("Home")
     for step in range(1, 10):
-        player.press("ArrowRight")
-        expect(status).to_contain_text(f"Step {step} of 16")
-    expect(masks).to_have_count(16 - 9)
-    expect(page.get_by_text("Where attention goes in step 9")).to_be_visible()
+        slider.press("ArrowRight")
+        expect(slider).to_have_attribute("aria-valuetext", f"Step {step} of 16")
     page.wait_for_url(re.compile("step=9"))
-    player.locator(".text .slot.new").click()
-    expect(page.get_by_text("was written in step 8. Choose another token")).to_be_visible()
+    explorer.get_by_role("button", name="Table").click()
+    masks = explorer.get_by_role("cell", name=re.compile(r"^\[MASK\] \(later"))
+    expect(masks).to_have_count(16 - 9)
+    rows = explorer.get_by_role("row").all_inner_texts()
+    explorer.get_by_role("button", name="Close").click()
+    written = next(int(row.split()[0]) for row in rows if "\twritten\t" in row)
+    for _ in range(written + 1):
+        slider.press("ArrowDown")
+    page.wait_for_url(re.compile(f"position={written}"))
+    explorer.get_by_role("button", name="What else could stand here?").click()
+    expect(page.get_by_text(re.compile("was written in step [0-8]. Choose another token"))).to_be_visible()
     expect(page.get_by_role("button", name="Write from here")).to_be_disabled()
     original = page.url.split("recording=")[1].split("&")[0]
     page.get_by_role("textbox", name="Or write a token").fill("geese")
     page.get_by_role("textbox", name="Or write a token").press("Enter")
     page.get_by_role("button", name="Write ‘geese’ from here").click()
     expect(page.get_by_text("The branch and the text that it left", exact=True)).to_be_visible()
-    expect(page.get_by_text(re.compile("Step 8 wrote ‘geese’ at position"))).to_be_visible()
+    expect(page.get_by_text(re.compile(f"Step [0-8] wrote ‘geese’ at position {written}"))).to_be_visible()
     plot(page, "branch_agreement")
     page.get_by_role("button", name="Open the text that it left").click()
     page.wait_for_url(re.compile(f"recording={original}"))
-    expect(page.get_by_role("button", name="Branch: ‘geese’ in step 8")).to_be_visible()
-    for patience in (20_000, 20_000, 60_000, PATIENCE):  # a key that falls on the player of the branch is lost
+    expect(page.get_by_role("button", name=re.compile("Branch: ‘geese’ in step [0-8]"))).to_be_visible()
+    for patience in (20_000, 20_000, 60_000, PATIENCE):  # a key that falls on the explorer of the branch is lost
         all_drawn(page)
-        player.press("Home")  # the branch may have played to its end, or not
+        slider.press("Home")  # the branch may have played to its end, or not
         try:
             page.wait_for_url(re.compile("step=0"), timeout=patience)
             break
         except TimeoutError:
             continue
-    expect(page.get_by_text("Where attention goes in step 0")).to_be_visible()
 
     page.get_by_role("link", name="Show its sinks").click()
     expect(page.get_by_text("Sink strength by layer and head")).to_be_visible()
@@ -174,7 +188,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
 
 def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):
     page.goto(f"{address}/denoise")
-    all_drawn(page)
+    open_the_prompt(page)
     page.get_by_text(re.compile("^Settings")).click()
     enter_number(page, "New tokens", 100)
     enter_number(page, "Denoising steps", 100)
@@ -187,31 +201,31 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     page.get_by_role("link", name="Study", exact=True).click()
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
     page.get_by_role("link", name="Denoise").click()
-    expect(page.get_by_text("Where attention goes in step")).to_be_visible()
+    expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("100 steps"))
 
 
-def test_play_runs_in_the_browser_and_pause_sets_the_step_of_the_page(page, address, errors):
+def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page, address, errors):
     moving(page).goto(f"{address}/denoise?step=0")
-    player = page.get_by_role("group", name="Player.")
-    status = player.get_by_role("status")
-    expect(status).to_contain_text(re.compile("Step 0 of"))
-    page.get_by_role("combobox", name="Speed").select_option("2")  # so that it still plays when it is paused
-    page.get_by_role("button", name="Play").click()
-    expect(status).to_contain_text(re.compile("Step ([5-9]|[1-9][0-9])"))
-    page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_role("button", name="Play")).to_be_visible()
-    held = re.search(r"Step (\d+)", status.inner_text()).group(1)
-    expect(page.get_by_text(f"Where attention goes in step {held}", exact=True)).to_be_visible()
-    page.wait_for_url(re.compile(f"step={held}"))
-    expect(status).to_contain_text(f"Step {held} of")
+    explorer = page.get_by_role("group", name="Explorer")
+    slider = explorer.get_by_role("slider", name="Denoising step")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("Step 0 of"))
+    explorer.get_by_label("Steps per second").select_option("2")  # so that it still plays when it is paused
+    explorer.get_by_role("button", name="Play").click()
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("Step ([5-9]|[1-9][0-9])"))
+    explorer.get_by_role("button", name="Pause").click()
+    expect(explorer.get_by_role("button", name="Play")).to_be_visible()
+    page.wait_for_url(re.compile(f"step={slider.get_attribute('aria-valuenow')}"))
+    held = slider.get_attribute("aria-valuetext")
     page.reload()
+    expect(slider).to_have_attribute("aria-valuetext", held)
     has_the_app_around_it_and_no_error(page, errors)
 
 
 def test_a_page_opened_over_a_slow_line_while_another_refreshes_itself_is_not_emptied(page, address):
     page.add_init_script(LAGGING)
     page.goto(f"{address}/denoise")
+    open_the_prompt(page)
     page.get_by_role("textbox", name="Prompt").fill("Sue was at the river.")
     record(page)
     expect(page.get_by_text("Denoising now")).to_be_visible()

@@ -18,7 +18,7 @@ from analysis.engine import JobRecord
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from cache.store import Store
 from tests.browser.conftest import visitor
-from tests.browser.helpers import all_drawn, enter_number, held, record, worker_of
+from tests.browser.helpers import enter_number, held, open_the_prompt, record, worker_of
 from tests.engine.helpers import until
 from tests.helpers import server
 
@@ -107,7 +107,7 @@ def test_a_demonstration_lets_anybody_in_records_and_refuses_the_rest(chromium, 
             expect(page.get_by_text(re.compile("Not in this demonstration")).first).to_be_visible()
             assert page.request.put(f"{address}/_stcore/upload_file/a/b", data=b"x").status == 403
             page.goto(recorded)
-            expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
+            expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
 
 
 def test_a_fresh_server_shows_the_whole_app_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
@@ -123,12 +123,12 @@ def test_a_fresh_server_shows_the_whole_app_runs_a_job_loses_its_worker_and_runs
         expect(page.get_by_role("link", name="Experts")).to_have_count(0)
         page.goto(f"{address}/denoise")
         record(page)
-        expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
+        expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
         worker = worker_of(address)
         os.kill(worker, signal.SIGKILL)
         while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.05)
-        all_drawn(page)
+        open_the_prompt(page)
         settings = page.get_by_text(re.compile("^Settings"))
         expect(settings).to_have_count(1)  # those of the page before are taken away as the new one is drawn
         settings.click()
@@ -136,7 +136,7 @@ def test_a_fresh_server_shows_the_whole_app_runs_a_job_loses_its_worker_and_runs
         expect(page.get_by_text("seed 5.")).to_be_visible()
         record(page)
         expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"))
-        expect(page.get_by_text(re.compile("Where attention goes in step"))).to_be_visible()
+        expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
         assert worker_of(address) != worker
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from analysis.figures import dynamics, experts, tuning
 from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
-from analysis.figures.style import CLICK_HINT, MAX_CELLS, REFERENCE, SINK, as_text, block_reduce, shorten, token_axis
+from analysis.figures.style import CLICK_HINT, MAX_CELLS, REFERENCE, as_text, block_reduce, shorten, token_axis
 from analysis.sinks.metrics import ceiling
 from pages.parts.plot import Point
 
@@ -22,8 +22,6 @@ def every_figure():
         "head_grid": figures.head_grid(rng.random((3, 4)), "sink strength", (1, 2)),
         "mass_over_steps": figures.mass_over_steps(mass, labels, flags, [labels] * 5, 2),
         "attention_map": figures.attention_map(rng.random((9, 9)), labels),
-        "mass_of_step": figures.mass_of_step(mass[0], labels, labels, flags[0], 0.8, 1.0),
-        "sinks_over_steps": figures.sinks_over_steps(flags.sum(1), {"Gaussian reference": np.full(5, 0.2)}, 3),
         "curves": dynamics.curves([dynamics.Series("a", np.arange(5), mass.T)], "step", "count", 2),
         "variances": dynamics.variances([dynamics.Cloud("a", mass[0], mass[1], labels, range(len(labels)))], True),
         "raster": dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, [labels] * 5),
@@ -77,22 +75,6 @@ def test_a_clicked_cell_is_its_layer_and_head():
     assert (drawn.layout.yaxis.title.text, drawn.layout.xaxis.title.text) == ("layer", "head")
     layer, head = Point(x=2, y=1, customdata=None).cell  # the column and the row that Plotly names
     assert heads[layer, head] == heads[1, 2] == pytest.approx(float(drawn.data[0].z[1][2]))
-
-
-def test_bars_of_sinks_are_coloured_and_hold_every_position():
-    mass = np.array([1.0, 5.0, 1.0, 4.0])
-    figure = figures.mass_of_step(mass, list("abcd"), list("abcd"), mass > 3, 3.0)
-    plain, sink = figure.data[:2]
-    assert (list(plain.x), list(sink.x)) == ([0, 2], [1, 3])
-    assert list(sink.y) == [5.0, 4.0]
-    assert sink.marker.color == SINK
-
-
-def test_bars_of_sinks_far_apart_are_one_position_wide():
-    sinks = np.zeros(40, bool)
-    sinks[[0, 7, 20]] = True
-    figure = figures.mass_of_step(np.ones(40), [""] * 40, [""] * 40, sinks, None)
-    assert {bar.width for bar in figure.data} == {0.85}
 
 
 def test_padding_leaves_gaps_in_a_heads_heatmap():
@@ -216,7 +198,6 @@ def hostile_figures():
         figures.head_grid(grid, "strength", None, names=[labels[:2]] * 2),
         figures.mass_over_steps(mass, labels, flags, [labels] * 2),
         figures.attention_map(np.ones((3, 3)), labels),
-        figures.mass_of_step(mass[0], labels, labels, flags[0], 0.8),
         dynamics.curves([dynamics.Series(HOSTILE, line, mass)], "step", "count"),
         dynamics.variances([dynamics.Cloud(HOSTILE, line, line, labels, range(len(labels)))], False),
         dynamics.raster(flags, np.zeros(flags.shape, int), ("word",), labels, [labels] * 2),

@@ -76,26 +76,14 @@ def test_sinks_at_random_positions_say_nothing_of_kinds():
     assert said.count("") >= 19
 
 
-def test_sinks_are_counted_only_where_they_are_more_than_every_reference():
-    counts = np.array([2, 4, 3])
-    said = reading("number of sinks", counts, {"random weights": np.ones(3), "Gaussian reference": np.full(3, 1.4)})
-    assert said == "3 sinks a step on average (random weights 1, Gaussian reference 1.4), most in step 1: 4."
-    assert reading("number of sinks", counts, {"random weights": np.full(3, 3.0)}) == ""
-
-
-def test_what_a_step_and_a_head_attend_to():
+def test_what_a_head_attends_to():
     mass, sinks = np.array([0.4, 0.2, 3.0, 0.4]), np.array([False, False, True, False])
-    said = reading("attention of a step", mass, sinks, NAMES)
-    assert said.startswith("‘.’ at 2 receives 3 times what uniform attention gives. It takes 75% of all attention, 25%")
-    assert reading("attention of a step", mass, NOTHING[0], NAMES) == ""
     over_steps, flags = np.tile(mass, (6, 1)), np.tile(sinks, (6, 1))
     flags[0] = False
     said = reading("attention of a head", over_steps, flags, NAMES)
     assert "‘.’ at 2: 3 times" in said and "in 5 of 6 steps" in said
     assert reading("attention of a head", np.ones((6, 4)), flags, NAMES) == ""
     masked = [position_name(at, "[MASK]", "still masked", "shop") for at in range(4)]
-    said = reading("attention of a step", mass, sinks, masked)
-    assert said.startswith("Position 2, still masked (later ‘shop’), receives 3 times what uniform attention gives.")
     said = reading("attention of a head", over_steps, flags, masked)
     assert said.startswith("This head rests on position 2, still masked (later ‘shop’): 3 times what")
 
@@ -232,7 +220,6 @@ def test_no_sentence_holds_a_number_that_is_none(mass, sinks):
     mass[0, 0] = np.nan
     said = [
         reading("attention of a head", mass, sinks, LABELS),
-        reading("attention of a step", mass[1], sinks[1], LABELS),
         reading("lifetimes", sinks, LABELS),
         reading("long-lived sinks", sinks),
         reading("heads", mass, False),

@@ -6,6 +6,7 @@ from streamlit.testing.v1.element_tree import Selectbox
 
 from pages.parts import below
 from pages.parts.session import engine
+from tests.ui.helpers import sent_to_explorer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,3 +36,15 @@ def _boxes_take_typed_text():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Selectbox, "_widget_state", property(sent))
         yield
+
+
+@pytest.fixture
+def explorer_sent(monkeypatch):
+    """What explorers are sent, each as header and arrays."""
+    sent = []
+
+    def mount(key, data, **heard):
+        sent.append(sent_to_explorer(data))
+
+    monkeypatch.setattr("pages.parts.recordings.explorer._mount", mount)
+    return sent

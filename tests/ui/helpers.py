@@ -1,9 +1,11 @@
 """Opening pages in Streamlit's own test runner, and reading what they say."""
 
 import json
+import struct
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block
 
@@ -78,3 +80,11 @@ def charts(test: AppTest) -> list[dict[str, Any]]:
         for element in test.get("bidi_component")
         if element.proto.component_name == "sinkscope_plot"
     ]
+
+
+def sent_to_explorer(packed: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays of what an explorer is sent, as recording.js reads them."""
+    (length,) = struct.unpack_from("<I", packed)
+    header = json.loads(packed[4 : 4 + length])
+    places = header["arrays"].items()
+    return header, {name: np.frombuffer(packed, f"<{kind}", n, 4 + length + at) for name, (kind, at, n) in places}

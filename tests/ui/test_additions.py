@@ -45,7 +45,7 @@ def test_an_added_definition_is_offered_explained_and_counts(recording, trajecto
     levels = np.float32(1.5) * mean.mean(axis=1, keepdims=True)
     sinks = mean > levels
     assert sinks[3].any() and not sinks[3].all()
-    for page in ("pages/denoise.py", "pages/sinks.py", "pages/dynamics.py"):
+    for page in ("pages/sinks.py", "pages/dynamics.py"):
         test = app(page, recording=recording.id, step="3")
         box = test.selectbox(key="definition")
         assert additions.DEFINITION.title in box.options and additions.DEFINITION.help in box.help
@@ -55,10 +55,6 @@ def test_an_added_definition_is_offered_explained_and_counts(recording, trajecto
         assert "Gaussian reference" not in shown(test), "the definition counts no standard deviations"
         if page == "pages/sinks.py":
             assert test.metric[0].value == f"{sinks.sum(axis=1).mean():.2f}"
-        if page == "pages/denoise.py":
-            drawn = charts(test)[0]["figure"]["data"]
-            line = next(trace for trace in drawn if trace.get("name") == "sink threshold")["y"]
-            assert line == pytest.approx([levels[3, 0]] * 2, rel=1e-5)
 
 
 def shown(test) -> str:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from analysis.figures.player import data
+from analysis.recording.playing import played
 from analysis.recording.trajectory_file import save
 from analysis.sinks.token_states import REGIONS, SPLITS
 from analysis.specs import SinkParams
-from pages.parts.recordings.player import player_data
 from pages.parts.recordings.recording import open_recording
 from pages.parts.session import engine
 from tests.figures.test_player import unpacked
@@ -23,7 +23,7 @@ def recording(request, tmp_path_factory):
 
 
 def test_playback_shows_drafts_edits_take_backs_and_the_open_block(recording):
-    sent = player_data(open_recording(recording), SinkParams())["tracks"][0]
+    sent = played([open_recording(recording).trajectory], SinkParams())["tracks"][0]
     cells = unpacked(sent)
     texts_ = np.array(sent["names"])[cells["token"]]
 

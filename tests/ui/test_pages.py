@@ -62,7 +62,7 @@ def test_denoise_records_the_prompt_and_shows_it():
     assert engine().wait(record.id, 300).state == "done"
     test.run()
     assert not test.exception
-    assert "Where attention goes in step" in texts(test) and 0 <= test.session_state["step"] <= 4
+    assert "What the model wrote" in texts(test)
     assert test.session_state["denoise_play"] == record.id, "it plays once by itself"
 
 
@@ -73,24 +73,16 @@ def test_settings_that_do_not_fit_cannot_be_submitted():
     assert test.button(key="record").disabled
 
 
-def test_denoise_opens_a_recording_from_its_address_at_its_step(recording):
-    test = app("pages/denoise.py", recording=recording.id, step="3")
-    assert "Where attention goes in step 3" in texts(test)
+def test_denoise_opens_a_recording_in_the_explorer_where_its_address_says(recording, explorer_sent):
+    test = app("pages/denoise.py", recording=recording.id, step="3", definition="above-others", epsilon="2.5")
+    header, arrays = explorer_sent[-1]
     assert prompt_box(test).value == recording.spec["prompt"]
-    test.selectbox(key="definition").set_value("above-others").run()
-    assert test.slider(key="epsilon").value == 3.0
-    assert not test.exception
-    beyond = app("pages/denoise.py", recording=recording.id, step="99")
-    assert "Where attention goes in step 5" in texts(beyond)
-
-
-def test_without_a_step_a_recording_rests_where_its_sinks_are_strongest(recording):
-    test = app("pages/denoise.py", recording=recording.id, k="1")
+    assert header["state"] == {"step": "3", "definition": "above-others", "epsilon": "2.5", "asks": "yes"}
     trajectory = open_trajectory(engine().result(recording).file)
-    mass = definitions.mean_mass(trajectory.relative_mass())
-    shares = np.where(definitions.find_sinks(mass, SinkParams(k=1)), mass, 0).sum(axis=1) / mass.sum(axis=1)
-    assert f"Sinks are strongest in step {shares.argmax()}:" in texts(test)
-    assert test.session_state["step"] == shares.argmax()
+    mass = trajectory.relative_mass()
+    assert np.array_equal(arrays["0.model"].reshape(mass.shape[0], -1), definitions.mean_mass(mass))
+    heads = np.moveaxis(mass, 0, 2).reshape(-1)
+    assert np.array_equal(arrays["0.heads"].astype(np.float32), heads, equal_nan=True)
 
 
 def test_a_branch_stands_beside_the_text_that_it_left(recording, monkeypatch):
@@ -208,9 +200,6 @@ def test_what_is_pointed_at_is_named_as_it_stands_in_its_step(recording):
     """Which is no word that a masked position becomes later."""
     trajectory = open_trajectory(engine().result(recording).file)
     at = trajectory.names.at
-    bars = charts(app("pages/denoise.py", recording=recording.id, step="1"))[0]["figure"]["data"]
-    told = [name for bar in bars for name in bar.get("text", [])]
-    assert sorted(told) == sorted(at(1)) and any("still masked (later ‘" in name for name in told)
     grid, head = charts(app("pages/sinks.py", recording=recording.id, step="1", view="One step"))[:2]
     strongest = {line.split("most attention: ")[1] for row in grid["figure"]["data"][0]["text"] for line in row}
     assert strongest <= set(at(1)) and any("still masked" in name for name in strongest)
@@ -450,7 +439,7 @@ def test_of_several_panels_each_has_a_sentence_of_its_own(monkeypatch):
     assert curves._kinds_readings(said, SinkParams(), (None, None), ALL) == "All are first."
 
 
-def test_dynamics_stands_beside_random_weights(recording):
+def test_dynamics_stands_beside_random_weights(recording, explorer_sent):
     test = app("pages/dynamics.py", recording=recording.id)
     assert test.toggle(key="random_reference").value, "on by itself for a small model"
     test.button(key="offer_reference_").click().run()
@@ -458,7 +447,8 @@ def test_dynamics_stands_beside_random_weights(recording):
     test.toggle(key="kinds_over_steps_table").set_value(True).run()
     table = test.dataframe[0].value
     assert table["series"].unique().tolist() == ["this recording", "random weights"]
-    assert "random weights" in texts(app("pages/denoise.py", recording=recording.id))
+    app("pages/denoise.py", recording=recording.id)
+    assert "0.randomWeights" in explorer_sent[-1][1]
     assert "Random weights:" in texts(app("pages/sinks.py", recording=recording.id))
     test.toggle(key="random_reference").set_value(False).run()
     assert "random weights" not in test.dataframe[0].value["series"].tolist()
@@ -578,7 +568,7 @@ def test_the_export_of_a_text_has_the_text_and_plays_it(recording, monkeypatch):
     )
     app("pages/denoise.py", recording=recording.id)
     html = made["Export page (HTML)"]()
-    assert engine().result(recording).summary["text"] in html and 'class="sinkscope-player"' in html
+    assert engine().result(recording).summary["text"] in html and 'class="sinkscope-explorer"' in html
 
 
 def test_an_export_has_the_cards_and_neither_large_tables_nor_hints_and_a_name_of_its_own(recording, monkeypatch):

@@ -28,7 +28,7 @@ from pages.parts.acting import kept_button, may_record
 from pages.parts.folds import settings_of, titled
 from pages.parts.plain import as_written, code, plain, shortened
 from pages.parts.recordings.choice import show_anew
-from pages.parts.recordings.player import play_once
+from pages.parts.recordings.explorer import play_once
 from pages.parts.session import model_entry, model_in_use, submit
 from pages.parts.trouble import EXPECTED, told
 

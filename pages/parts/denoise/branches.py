@@ -22,7 +22,7 @@ from pages.parts.denoise.token_picked import Picked
 from pages.parts.plain import as_written, plain, shortened
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, show_anew
-from pages.parts.recordings.player import play_once
+from pages.parts.recordings.explorer import play_once
 from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
 from pages.parts.recordings.references import is_small, why_no_model
 from pages.parts.session import engine, submit
@@ -43,14 +43,20 @@ def choose(recording: Recording, step: int, position: int, finished: bool) -> No
 # --- alternatives -----------------------------------------------------------------------------------------------
 
 
-def alternatives(recording: Recording, parent: Recording | None) -> None:
-    """Draws the box to choose a token, what else could stand there, and the button to go on from there."""
+def why_none(recording: Recording) -> str:
+    """Return why no branch can leave a recording, or nothing."""
+    return why_no_branch(recording.info.model.architecture, recording.info.model.noise)
+
+
+def alternatives(recording: Recording, beside: Recording | None) -> None:
+    """Draws the box to choose a token, what else could stand there, and the button to go on from there. beside: another
+    recording whose tokens can be chosen."""
     info = recording.info
-    problem = why_no_branch(info.model.architecture, info.model.noise)
+    problem = why_none(recording)
     if problem:
         st.caption(plain(problem))
         return
-    token = token_picked.picked(recording, parent)
+    token = token_picked.picked(recording, beside)
     _box(recording, token)
     if token is None:
         return

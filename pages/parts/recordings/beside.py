@@ -4,16 +4,18 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSpec
-from pages.parts import asking
+from pages.parts import address, asking
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import among
-from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
+from pages.parts.recordings.recording import Recording, finished_recordings, open_recording, recording_titles
 from pages.parts.session import engine, not_in_address, submit
-from pages.parts.trouble import refusal_kept, say_refusal
+from pages.parts.shown_box import shown_box
+from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
 TWIN = "bundled-ar"
 NONE = "none"
+_BESIDE = "beside"
 _COMPARED, _ADDRESS_READ, _PLACE = "compare_choice", "reference_address_read", "record_twin"
 
 
@@ -122,3 +124,34 @@ def _to_address(name: str, value: str) -> None:
         st.query_params[name] = value
     elif name in st.query_params:
         del st.query_params[name]
+
+
+def beside_choice(recording: Recording, preset: Recording | None) -> Recording | None:
+    """Draw the box of recordings to stand beside this one, and return the one chosen; preset: where none was chosen.
+
+    An autoregressive recording of the same prompt is the preset where there is no other.
+    """
+    jobs = {job.id: job for job in finished_recordings() if job.id != recording.job.id}
+    if preset is not None:
+        jobs[preset.job.id] = preset.job
+    same = [job.id for job in jobs.values() if job.spec["prompt"] == recording.job.spec["prompt"]]
+    twins = [job_id for job_id in same if jobs[job_id].spec["sampling"]["sampler"] == "autoregressive"]
+    wanted = preset.job.id if preset is not None else twins[0] if twins else NONE
+    named = address.named(_BESIDE)
+    chosen = named if named in (NONE, *jobs) else wanted
+    titles = {NONE: "none"} | recording_titles([*jobs.values()], short=True)
+    shown_box(
+        "Beside it",
+        "beside_choice",
+        chosen,
+        titles,
+        lambda job_id: titles.get(job_id, job_id),
+        lambda job_id: address.write(_BESIDE, job_id),
+        help="A recording that stands beside this one on the same scale: another model, a pruned copy, another prompt.",
+    )
+    job = jobs.get(chosen)
+    try:
+        return None if job is None else open_recording(job)
+    except EXPECTED as error:
+        st.warning(plain(why(error)))
+        return None

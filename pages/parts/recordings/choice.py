@@ -17,6 +17,7 @@ from pages.parts.keyed import keyed_columns
 from pages.parts.labels import label_form
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
+from pages.parts.recordings.explorer import forget_place
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import (
     Recording,
@@ -40,7 +41,6 @@ _NARROW_ROW = f"""<style>@media (max-width:640px){{
 height:1px;overflow:hidden;clip-path:inset(50%)}}
 }}</style>"""
 _TAKEN_IN, _PLACE = "files_taken_in", "recording_removed"
-_ANEW = "recording_opened_anew"
 
 
 def choose_recording(shown: JobRecord | None) -> None:
@@ -224,14 +224,12 @@ def among(key: str, options: Collection[Any]) -> None:
 def show_anew(job_id: str) -> None:
     """Makes this recording the one shown, in the step that its page begins with and not in that of the one before."""
     st.session_state.pop("step", None)
-    st.session_state[_ANEW] = job_id
     show_recording(job_id)
-    st.query_params.pop("step", None)
+    forget_place()
 
 
 def step_slider(recording: Recording) -> int:
     """The denoising step looked at, counted from 0."""
-    st.session_state.pop(_ANEW, None)
     last = recording.trajectory.steps - 1
     if last == 0:
         return 0
@@ -244,18 +242,6 @@ def step_slider(recording: Recording) -> int:
         bind="query-params",
         help="Step 0 is the first forward. What is shown is what went INTO the step.",
     )
-
-
-def shown_step(recording: Recording, first: int) -> int:
-    """The step that the address or the visitor named, for a page that has no slider for it. first: where none is."""
-    last = recording.trajectory.steps - 1
-    # A refresh that was on its way while the recording changed still brings the step of the one before.
-    anew = st.session_state.pop(_ANEW, None) == recording.job.id
-    named = st.session_state.get("step", "" if anew else st.query_params.get("step", ""))
-    step = int(named) if str(named).isdecimal() else first
-    st.session_state["step"] = min(max(step, 0), last)
-    st.query_params["step"] = str(st.session_state["step"])
-    return st.session_state["step"]
 
 
 def sink_and_split_controls(recording: Recording) -> tuple[SinkParams, SplitName]:

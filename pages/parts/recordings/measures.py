@@ -37,11 +37,6 @@ def _visible(recording: Recording, layer: int | None) -> np.ndarray:
     return recording.trajectory.pattern.visible(layer)
 
 
-def threshold(recording: Recording, params: SinkParams, step: int) -> float | None:
-    """What the mean mass of a sink of a step must exceed; None where each position has another threshold."""
-    return sink_analysis.common_threshold(mean_mass(recording)[step], params, _visible(recording, None)[step])
-
-
 def uniform_of_head(recording: Recording, step: int, layer: int) -> np.ndarray:
     """The share of a head's attention that each token present in a step gets where attention is uniform, (P,)."""
     trajectory = recording.trajectory

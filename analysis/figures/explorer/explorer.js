@@ -1,0 +1,284 @@
+// The explorer: four views of one recording, or of two beside each other, that share one state. Nothing that is shown is
+// asked of anybody, but for heads of recordings that are too large to be sent whole.
+
+const LATER = 300; // milliseconds of rest after which the address follows
+
+// root: an empty element. packed: the bytes of data.py. options: onState (an address), onAsk (a token), onNeed (what is not
+// held), play (from which step it plays by itself), address (in place of the header's), href (of one, for Copy link).
+function mount(root, packed, options = {}) {
+  const { header, arrays } = unpacked(packed), recordings = header.tracks.map((told, n) => new Recording(told, arrays, `${n}.`)), definitions = header.definitions.filter((row) => row.name in LEVELS);
+  root.classList.add("sx");
+  root.tabIndex = -1;
+  root.setAttribute("role", "group");
+  root.setAttribute("aria-label", "Explorer");
+  root.innerHTML = TEMPLATE;
+  const find = (selector) => root.querySelector(selector), out = (name) => find(`[data-out=${name}]`), frames = [];
+  const app = {
+    state: { ...START, ...fromAddress(options.address ?? header.state, definitions, recordings) }, hover: {}, history: [], playing: false, recordings, frames, dialog: find("dialog"), content: header.content,
+    shown: () => (recordings.length < 2 || app.state.show === "first" ? [recordings[0]] : app.state.show === "second" ? [recordings[1]] : recordings),
+    get steps() { return Math.max(...app.shown().map((each) => each.T)); },
+    get ceiling() { return recordings[0].ceiling; },
+    get themeName() { return root.dataset.theme ?? document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"); },
+    get theme() { return THEMES[app.themeName]; },
+    view: (hover = app.hover) => shown(app.state, hover, definitions),
+    sharesOf: headShares, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
+  };
+  const kinds = { text: TextView, heads: HeadsView, curve: CurveView, raster: RasterView };
+  const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
+
+  // --- drawing ---
+  let requested = 0, spoken = 0, bars = "";
+  function invalidate() { requested ||= requestAnimationFrame(frame); }
+  function frame() {
+    requested = 0;
+    const from = performance.now(), view = app.view(app.playing ? { ...app.hover, step: undefined } : app.hover);
+    for (const each of Object.values(views)) if (each.w) each.draw(view);
+    words(view);
+    if (frames.push(performance.now() - from) > 2000) frames.shift();
+  }
+  const put = (name, text) => { const element = out(name); if (element.textContent !== text) element.textContent = text; };
+  function words(view) {
+    const several = app.shown(), first = several[0], [t0, t1] = stepRange(view, first), to = target(view, first), where = capital(place(view));
+    let parts = finding(first, view, definitions);
+    if (several.length > 1) {
+      const second = finding(several[1], view, definitions);
+      parts = [`${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), ` ${several[1].name}: ${second[0]}`, ...second.slice(1)];
+    }
+    say(parts);
+    const of = !to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`, over = t0 !== t1;
+    put("about", several.map((each) => `${several.length > 1 ? `${each.name}: ` : ""}${each.L} × ${each.H} heads, ${each.T} steps, ${each.S} positions`).join(" · "));
+    put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} of ${app.steps}`);
+    put("open", first.noise ? "undecided" : "masked");
+    put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Text at step ${t0}`);
+    put("headtitle", `Attention to ${of}`);
+    put("rastertitle", where);
+    put("curvetitle", to ? `Attention to ${of}` : "");
+    const row = definitions.find((each) => each.name === view.definition);
+    put("parameter", `${PARAMETERS[row.parameter] ?? row.parameter} =`);
+    put("threshold", String(view.threshold));
+    find("[data-set=measure]").hidden = Boolean(to);
+    find("[data-do=zoom]").hidden = !(app.state.area?.p0 != null && app.state.area.p1 > app.state.area.p0);
+    find("[data-do=ask]").hidden = !options.onAsk || app.state.position == null;
+    root.classList.toggle("sx-over", over);
+    const slider = views.curve.canvas;
+    for (const [name, value] of Object.entries({ valuemin: 0, valuemax: app.steps, valuenow: app.state.step, valuetext: out("step").textContent })) slider.setAttribute(`aria-${name}`, value);
+    drawBars(shareOf(first, view).even, Boolean(to));
+  }
+  function say(parts) {
+    const element = out("finding"), text = parts.join("");
+    if (element.dataset.text === text) return;
+    element.dataset.text = text;
+    element.replaceChildren(...parts.map((part, n) => (n % 2 ? make("strong", part) : part)));
+    clearTimeout(spoken);
+    if (!app.playing) spoken = setTimeout(() => put("live", text), 500);
+  }
+  // The two colour bars; an even split is marked on both.
+  function drawBars(even, chosen) {
+    const key = `${app.themeName} ${chosen || (even || 0).toFixed(4)} ${devicePixelRatio}`;
+    if (key === bars) return;
+    bars = key;
+    for (const element of root.querySelectorAll("[data-bar]")) drawBar(element, app, chosen || element.dataset.bar === "mass", even);
+  }
+
+  // --- changes ---
+  let noted = 0;
+  function set(change) {
+    Object.assign(app.state, change);
+    app.state.step = clamp(app.state.step, app.steps);
+    controls();
+    invalidate();
+    clearTimeout(noted);
+    noted = setTimeout(() => { if (!app.playing) options.onState?.(toAddress(app.state, definitions, recordings[0])); }, LATER);
+  }
+  // Goes where an address leads that was not made here.
+  function follow(address) {
+    play(false);
+    app.history.length = 0;
+    set({ ...START, speed: app.state.speed, ...fromAddress(address, definitions, recordings) });
+  }
+  function pin(change) {
+    const before = Object.fromEntries(PINS.map((name) => [name, app.state[name]]));
+    if (PINS.some((name) => change[name] !== undefined && change[name] !== before[name])) app.history.push(before);
+    set(change);
+  }
+  function escape() {
+    app.hover = {};
+    if (app.playing) play(false);
+    else set(app.history.pop() ?? Object.fromEntries(PINS.map((name) => [name, null])));
+  }
+  function zoom() {
+    const { area } = app.state;
+    if (area?.p0 == null || area.p1 === area.p0) return null;
+    return pin({ zoom: [area.p0, area.p1], area: null });
+  }
+  function strongest() {
+    const recording = app.shown()[0], { layer, head } = app.state, series = recording.series(app.view({}), layer, head);
+    if (series) set({ step: series.share.reduce((best, value, t) => (value > series.share[best] ? t : best), 0), over: "step" });
+  }
+  function controls() {
+    const { state } = app, row = definitions.find((each) => each.name === state.definition);
+    for (const name of ["show", "over"]) for (const button of root.querySelectorAll(`[data-${name}]`)) button.setAttribute("aria-pressed", String(button.dataset[name] === state[name]));
+    const slider = find("[data-set=threshold]");
+    Object.assign(slider, { min: row.least, max: row.most, step: row.step });
+    slider.value = state.values[row.parameter] ?? row.preset;
+    slider.setAttribute("aria-label", row.title);
+    for (const name of ["speed", "measure", "definition", "split", "judged"]) find(`[data-set=${name}]`).value = String(state[name]);
+  }
+  function prepare() {
+    const option = (value, text) => Object.assign(make("option", text), { value: String(value) });
+    find("[data-set=definition]").replaceChildren(...definitions.map((row) => option(row.name, row.title)));
+    find("[data-set=split]").replaceChildren(...recordings[0].splitNames.map((name, n) => option(n, name)));
+    const [first, second] = recordings, choices = root.querySelectorAll("[data-show]");
+    choices[0].parentElement.hidden = !second;
+    choices[0].textContent = first.name;
+    choices[1].textContent = second?.name ?? "";
+    find("[data-do=link]").hidden = !options.href;
+    controls();
+  }
+
+  // --- playing ---
+  let stepped = 0, clock = 0;
+  function play(on) {
+    const button = find("[data-do=play]");
+    app.playing = on;
+    app.hover = {};
+    button.innerHTML = icon(on ? "pause" : "play");
+    button.setAttribute("aria-label", on ? "Pause" : "Play");
+    if (on) set({ over: "step", area: null, ...(app.state.step >= app.steps ? { step: 0 } : {}) });
+    cancelAnimationFrame(clock);
+    stepped = performance.now();
+    if (on) clock = requestAnimationFrame(tick);
+    else set({});
+  }
+  function tick(now) {
+    if (!app.playing) return;
+    if (now - stepped >= 1000 / app.state.speed) {
+      stepped = now;
+      if (app.state.step >= app.steps) { play(false); return; }
+      set({ step: app.state.step + 1 });
+    }
+    clock = requestAnimationFrame(tick);
+  }
+
+  // --- what is not held ---
+  const needed = { heads: new Set(), cells: new Map() };
+  let asking = 0;
+  function need({ heads, cells, recording = app.shown()[0] }) {
+    if (!options.onNeed) return;
+    const track = recordings.indexOf(recording);
+    if (heads) needed.heads.add(`${track}.${heads.layer * recording.H + heads.head}`);
+    if (cells) needed.cells.set(track, cellsKey(cells, recording));
+    clearTimeout(asking);
+    asking = setTimeout(() => {
+      options.onNeed({ content: app.content, heads: [...needed.heads], cells: [...needed.cells] });
+      needed.heads.clear();
+      needed.cells.clear();
+    }, 120);
+  }
+  function receive(bytes) {
+    const { header: told, arrays: sent } = unpacked(bytes);
+    if (told.content !== app.content) return;
+    for (const [name, values] of Object.entries(sent)) {
+      const [track, kind, key] = name.split("|");
+      if (kind === "head") recordings[track].receive({ [key]: values });
+      else recordings[track].cells.set(told.keys[key], values);
+    }
+    invalidate();
+  }
+
+  // --- listening ---
+  root.addEventListener("click", (event) => {
+    const button = event.target.closest("button"), data = button?.dataset ?? {}, { state } = app;
+    if (data.show) set({ show: data.show });
+    else if (data.over) set({ over: data.over });
+    else if (data.do === "play") play(!app.playing);
+    else if (data.do === "back" || data.do === "next") { play(false); set({ step: state.step + (data.do === "back" ? -1 : 1) }); }
+    else if (data.do === "strongest") strongest();
+    else if (data.do === "zoom") zoom();
+    else if (data.do === "help") open(help());
+    else if (data.do === "table") open(app.shown().flatMap((each) => table(each, app.view({}))));
+    else if (data.do === "link") copy(button);
+    else if (data.do === "ask") ask();
+  });
+  function ask() {
+    const { state } = app, track = state.show === "second" ? 1 : 0, recording = recordings[track], done = state.step >= recording.T;
+    if (state.position < recording.S) options.onAsk({ track, step: Math.min(state.step, recording.T - 1), finished: done, position: state.position });
+  }
+  async function copy(button) {
+    await navigator.clipboard.writeText(options.href(toAddress(app.state, definitions, recordings[0])));
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy link"; }, 1500);
+  }
+  root.addEventListener("input", (event) => {
+    const name = event.target.dataset.set, { value } = event.target, { state } = app;
+    if (name === "threshold") {
+      const row = definitions.find((each) => each.name === state.definition);
+      set({ values: { ...state.values, [row.parameter]: Number(value) } });
+    } else if (name === "split" || name === "speed") set({ [name]: Number(value) });
+    else if (name) set({ [name]: value });
+  });
+  function open(elements) {
+    app.dialog.firstElementChild.replaceChildren(...elements);
+    app.dialog.showModal();
+  }
+  app.dialog.addEventListener("close", () => app.dialog.firstElementChild.replaceChildren());
+  root.addEventListener("keydown", (event) => keyPressed(app, event));
+  const scheme = matchMedia("(prefers-color-scheme: dark)"), watch = new MutationObserver(repaint);
+  function repaint() {
+    bars = "";
+    for (const each of Object.values(views)) each.measure();
+    invalidate();
+  }
+  scheme.addEventListener("change", repaint);
+  addEventListener("resize", repaint);
+  for (const each of [root, document.documentElement]) watch.observe(each, { attributes: true, attributeFilter: ["data-theme"] });
+  function unmount() {
+    app.playing = false;
+    cancelAnimationFrame(requested);
+    clearTimeout(noted);
+    clearTimeout(asking);
+    watch.disconnect();
+    scheme.removeEventListener("change", repaint);
+    removeEventListener("resize", repaint);
+    for (const each of Object.values(views)) each.resized.disconnect();
+    root.replaceChildren();
+  }
+
+  listen(app, views);
+  prepare();
+  if ((options.address ?? header.state).step === undefined) strongest();
+  repaint();
+  if (options.play !== undefined && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    app.state.speed = Math.max(2, Math.min(20, app.steps / 10));
+    set({ step: options.play });
+    play(true);
+  }
+  return app;
+}
+
+function drawBar(element, app, mass, even) {
+  const ratio = devicePixelRatio || 1, w = Number((element.dataset.w ??= element.width)), h = Number((element.dataset.h ??= element.height)), g = element.getContext("2d"), { theme, ceiling } = app;
+  element.width = w * ratio;
+  element.height = h * ratio;
+  Object.assign(element.style, { width: `${w}px`, height: `${h}px` });
+  element.setAttribute("role", "img");
+  element.setAttribute("aria-label", mass ? "Colours: attention in multiples of an even split" : "Colours: share of attention, 0 to 100 %");
+  const top = mass ? ceiling : 1, wide = w - 26, x = (value) => 6 + wide * (mass ? placed(value, top) : Math.sqrt(value));
+  g.scale(ratio, ratio);
+  g.clearRect(0, 0, w, h);
+  for (let i = 0; i < wide; i++) { g.fillStyle = theme.ramp.css[Math.round((255 * i) / wide)]; g.fillRect(6 + i, 2, 1.5, 8); }
+  g.strokeStyle = theme.line;
+  g.strokeRect(5.5, 1.5, wide + 1, 9);
+  g.font = `10.5px ${FONT}`;
+  g.textAlign = "center";
+  g.textBaseline = "middle";
+  g.fillStyle = theme.soft;
+  const doublings = [2, 4, 8, 16].filter((n) => n < ceiling * 0.75 && (n > 2 || ceiling < 12));
+  const marks = mass ? [[1, "even split"], ...doublings.map((n) => [n, `${n}×`]), [ceiling, `≥ ${+ceiling.toFixed(1)}×`]] : [[0, "0"], [0.1, "10"], [0.4, "40"], [1, "100 %"]];
+  for (const [value, text] of marks) g.fillText(text, x(value), 19);
+  const mark = mass ? 1 : even;
+  if (!(mark > 0 && mark < top)) return;
+  g.strokeStyle = theme.ink;
+  g.lineWidth = 2;
+  line(g, x(mark), 0, x(mark), 12);
+}

@@ -1,0 +1,7 @@
+// Hands an explorer on the page what it asked for.
+
+export default function feed({ data }) {
+  const bytes = new Uint8Array(data), length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+  const { content } = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
+  globalThis.sinkscopeExplorers?.get(content)?.receive(bytes);
+}

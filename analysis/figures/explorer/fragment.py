@@ -1,0 +1,62 @@
+"""The explorer's script and style, and the explorer as a piece of an HTML file that needs no server and no network."""
+
+import base64
+import json
+import zlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+_FOLDER = Path(__file__).parent
+# Each file is one subject; together they are one module, in the order in which they read.
+_PARTS = (
+    "colors", "recording", "selection", "sentence", "view", "text_view", "heads_view", "curve_view", "raster_view",
+    "template", "pointer", "explorer",
+)  # fmt: skip
+
+
+@cache
+def explorer_js() -> str:
+    """Return the script; its `mount` draws an explorer into an element."""
+    return "\n".join((_FOLDER / f"{part}.js").read_text(encoding="utf-8") for part in _PARTS)
+
+
+@cache
+def explorer_css() -> str:
+    """Return the style."""
+    return (_FOLDER / "explorer.css").read_text(encoding="utf-8")
+
+
+@cache
+def component_js() -> str:
+    """Return the module that a Streamlit component runs: the explorer, and what it tells the page."""
+    return f"{explorer_js()}\n{(_FOLDER / 'component.js').read_text(encoding='utf-8')}"
+
+
+@cache
+def feed_js() -> str:
+    """Return the module of the component that hands an explorer what it asked for."""
+    return (_FOLDER / "feed.js").read_text(encoding="utf-8")
+
+
+@cache
+def explorer_script() -> str:
+    """Return the script of the explorer in an HTML file, as it stands between its tags; the same whatever it shows."""
+    style = json.dumps(explorer_css()).replace("<", "\\u003c")
+    file = (_FOLDER / "file.js").read_text(encoding="utf-8")
+    return f"\n{explorer_js()}\nconst STYLE = {style};\n{file}\n"
+
+
+def explorer_html(packed: bytes) -> str:
+    """Return the explorer of `explorer_bytes` for a place in the body of an HTML file, everything inline.
+
+    Any text inside is shown as text, whatever it holds.
+    """
+    words = np.frombuffer(packed + bytes(-len(packed) % 4), np.uint8).reshape(-1, 4)
+    content = base64.b64encode(
+        zlib.compress(words.T.tobytes(), 9)
+    ).decode()  # first bytes of all numbers first: smaller
+    return f"""<div class="sinkscope-explorer"></div>
+<script type="text/plain">{content}</script>
+<script type="module">{explorer_script()}</script>"""

@@ -1,0 +1,156 @@
+// Steps × positions of one map. Sinks are outlines around runs of steps, so that lifetimes can be read; a dot is where a
+// token is written. Of several positions in one pixel the strongest is kept, so that no sink falls between pixels.
+
+class RasterView extends View {
+  axis() { return new Axis(this.w, this.app.steps); }
+  plan() {
+    const recordings = this.app.shown(), n = recordings.length, title = n > 1 ? 18 : 0, room = (this.h - 4 - n * title) / n, { zoom } = this.app.state;
+    return recordings.map((recording, i) => {
+      const p0 = zoom ? Math.min(zoom[0], recording.S - 1) : 0, p1 = zoom ? Math.min(zoom[1], recording.S - 1) : recording.S - 1;
+      return { recording, y: title + i * (room + title), h: room - (i < n - 1 ? 6 : 0), p0, p1, rows: p1 - p0 + 1 };
+    });
+  }
+  image(recording, view, plan) {
+    const rows = Math.min(plan.rows, Math.max(1, Math.floor(plan.h * this.ratio))), { ceiling, theme, themeName } = this.app, times = recording.times(view.layer, view.head);
+    if (times === null) return null;
+    return recording.remember(`image ${view.layer} ${view.head} ${plan.p0} ${plan.p1} ${rows} ${themeName} ${ceiling}`, () => {
+      const { T, S } = recording, canvas = document.createElement("canvas"), best = new Float32Array(T * rows).fill(NaN);
+      canvas.width = T;
+      canvas.height = rows;
+      const g = canvas.getContext("2d"), data = g.createImageData(T, rows), pixels = new Uint32Array(data.data.buffer);
+      for (let t = 0; t < T; t++) {
+        for (let s = plan.p0; s <= plan.p1; s++) {
+          const value = times[t * S + s], at = Math.floor(((s - plan.p0) * rows) / plan.rows) * T + t;
+          if (value === value && !(best[at] >= value)) best[at] = value;
+        }
+      }
+      best.forEach((value, i) => { if (value === value) pixels[i] = theme.ramp.pixels[Math.round(255 * placed(value, ceiling))]; });
+      g.putImageData(data, 0, 0);
+      return canvas;
+    });
+  }
+  // Runs of steps in which a position is a sink: [position, from, to].
+  runs(recording, view) {
+    const flags = recording.sinks(view, view.layer, view.head);
+    if (flags === null) return [];
+    const [layer, head] = recording.judged(view, view.layer, view.head);
+    return recording.remember(`runs ${layer} ${head} ${rule(view)}`, () => {
+      const { T, S } = recording, found = [];
+      for (let s = 0; s < S; s++) {
+        for (let t = 0, from = -1; t <= T; t++) {
+          const on = t < T && flags[t * S + s];
+          if (on && from < 0) from = t;
+          if (!on && from >= 0) { found.push([s, from, t - 1]); from = -1; }
+        }
+      }
+      return found;
+    });
+  }
+  draw(view) {
+    this.begin();
+    if (!this.app.shown()[0].has(view.layer, view.head)) this.app.need({ heads: view });
+    for (const plan of this.plan()) this.drawMap(view, plan);
+  }
+  drawMap(view, plan) {
+    const { g } = this, { theme, state } = this.app, axis = this.axis(), { recording } = plan, { T } = recording, ch = plan.h / plan.rows, y = (s) => plan.y + (s - plan.p0) * ch, inside = (s) => s >= plan.p0 && s <= plan.p1;
+    if (this.app.shown().length > 1) { this.font(11, 600); g.textAlign = "left"; g.fillStyle = theme.soft; g.fillText(recording.name, axis.left, plan.y - 9); }
+    g.fillStyle = theme.empty;
+    g.fillRect(axis.left, plan.y, axis.width, plan.h);
+    const image = this.image(recording, view, plan);
+    g.imageSmoothingEnabled = false;
+    if (image) g.drawImage(image, axis.edge(0), plan.y, axis.edge(T) - axis.edge(0), plan.h);
+    g.save();
+    g.beginPath();
+    g.rect(axis.left - 1, plan.y - 1, axis.width + 2, plan.h + 2);
+    g.clip();
+    const life = this.outlines(view, plan, axis, ch, y, inside);
+    if (ch >= 3) this.dots(plan, axis, ch, y);
+    if (recording.openBlock) this.block(plan, axis, ch, y);
+    if (view.area) {
+      const { t0, t1 } = view.area, p0 = view.area.p0 ?? plan.p0, p1 = view.area.p1 ?? plan.p1, x = axis.edge(t0), w = axis.edge(t1 + 1) - x;
+      g.fillStyle = theme.brush;
+      g.fillRect(x, y(p0), w, (p1 - p0 + 1) * ch);
+      g.strokeStyle = theme.ink;
+      g.lineWidth = 1.5;
+      g.strokeRect(x, y(p0), w, (p1 - p0 + 1) * ch);
+    }
+    if (view.position != null && inside(view.position)) {
+      g.strokeStyle = theme.ink;
+      g.lineWidth = 1.2;
+      for (const edge of [y(view.position), y(view.position) + Math.max(ch, 2)]) line(g, axis.left, edge, axis.left + axis.width, edge);
+    }
+    g.restore();
+    g.lineWidth = 1.2;
+    if (view.step !== state.step) { g.strokeStyle = theme.faint; line(g, axis.x(view.step), plan.y, axis.x(view.step), plan.y + plan.h); }
+    g.strokeStyle = theme.ink;
+    line(g, axis.x(state.step), plan.y, axis.x(state.step), plan.y + plan.h);
+    this.labels(view, plan, axis, ch, y, inside, life);
+  }
+  outlines(view, plan, axis, ch, y, inside) {
+    const { g } = this, life = new Map();
+    g.strokeStyle = this.app.theme.sink;
+    g.lineWidth = ch >= 4 ? 1.5 : 1.2;
+    g.beginPath();
+    for (const [s, from, to] of this.runs(plan.recording, view)) {
+      if (!inside(s)) continue;
+      life.set(s, (life.get(s) ?? 0) + to - from + 1);
+      const x = axis.edge(from), w = axis.edge(to + 1) - x;
+      if (ch >= 3) g.rect(x + 0.5, y(s) + 0.5, w - 1, ch - 1);
+      else { g.moveTo(x, y(s) + ch / 2); g.lineTo(x + w, y(s) + ch / 2); }
+    }
+    g.stroke();
+    return life;
+  }
+  dots({ recording, p0, p1 }, axis, ch, y) {
+    const { g } = this, { theme } = this.app, { T, S } = recording, radius = Math.min(1.9, ch / 3);
+    for (const [bits, color] of [[WRITTEN, theme.inks[0]], [EDITED | TAKEN_BACK, theme.second]]) {
+      g.fillStyle = color;
+      g.strokeStyle = theme.inks[1];
+      g.lineWidth = 1;
+      g.beginPath();
+      for (let t = 0; t < T; t++) for (let s = p0; s <= p1; s++) if (recording.done[t * S + s] & bits) { const x = axis.x(t), at = y(s) + ch / 2; g.moveTo(x + radius, at); g.arc(x, at, radius, 0, 7); }
+      g.stroke();
+      g.fill();
+    }
+  }
+  block({ recording, p0, p1 }, axis, ch, y) {
+    const { g } = this, { openBlock, T } = recording;
+    g.strokeStyle = this.app.theme.soft;
+    g.lineWidth = 1;
+    g.setLineDash([3, 3]);
+    for (let from = 0; from < T; ) {
+      let to = from;
+      while (to + 1 < T && openBlock[2 * to + 2] === openBlock[2 * from] && openBlock[2 * to + 3] === openBlock[2 * from + 1]) to++;
+      const top = clamp(openBlock[2 * from] - p0, p1 - p0 + 1) + p0, end = clamp(openBlock[2 * from + 1] - p0, p1 - p0 + 1) + p0;
+      g.strokeRect(axis.edge(from), y(top), axis.edge(to + 1) - axis.edge(from), (end - top) * ch);
+      from = to + 1;
+    }
+    g.setLineDash([]);
+  }
+  // The position looked at, then the sinks that live longest, then round numbers, wherever there is room.
+  labels(view, plan, axis, ch, y, inside, life) {
+    const { g } = this, { theme } = this.app, { recording } = plan, taken = [], wide = axis.left > 60;
+    const label = (s, weight, color) => {
+      const at = y(s) + ch / 2;
+      if (!inside(s) || taken.some((other) => Math.abs(other - at) < 12.5)) return;
+      taken.push(at);
+      this.font(11, weight);
+      g.fillStyle = color;
+      g.textAlign = "right";
+      const word = wide ? visible(recording.finalWord(s)) : "";
+      g.fillText(`${word.length > 7 ? `${word.slice(0, 6)}…` : word} ${s}`.trim(), axis.left - 8, Math.max(plan.y + 6, Math.min(plan.y + plan.h - 6, at)));
+    };
+    if (view.position != null) label(view.position, 700, theme.ink);
+    for (const [s, steps] of [...life].sort((a, b) => b[1] - a[1]).slice(0, 14)) if (steps >= 2) label(s, 400, theme.sink);
+    const every = Math.max(10, Math.ceil(plan.rows / 80) * 10);
+    for (let s = Math.ceil(plan.p0 / every) * every; s <= plan.p1; s += every) label(s, 400, theme.faint);
+  }
+  hit(px, py) {
+    for (const [track, plan] of this.plan().entries()) {
+      if (py < plan.y - 2 || py > plan.y + plan.h + 4) continue;
+      const position = plan.p0 + Math.floor(((py - plan.y) * plan.rows) / plan.h);
+      return { step: this.axis().step(px), position: Math.max(plan.p0, Math.min(plan.p1, position)), track };
+    }
+    return null;
+  }
+}

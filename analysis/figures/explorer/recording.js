@@ -1,0 +1,249 @@
+// A recording's numbers: its maps of attention mass, which positions are sinks in them, and what share they take. The
+// formulas are those of analysis/sinks/definitions.py, in float32 where that decides what is a sink.
+
+const UNDECIDED = 3, ABSENT = -1; // states of a token, as in analysis/sinks/token_states.py
+const WRITTEN = 1, EDITED = 2, TAKEN_BACK = 4; // as in data.py
+const f32 = Math.fround;
+const TYPES = { f4: Float32Array, u4: Uint32Array, i4: Int32Array, i1: Int8Array, u1: Uint8Array, f2: Uint16Array };
+const KEPT = 400; // results that are remembered
+
+// The header and the arrays of what `data.py` packed.
+function unpacked(bytes) {
+  const whole = bytes.byteOffset % 8 ? bytes.slice() : bytes, length = new DataView(whole.buffer, whole.byteOffset).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(whole.subarray(4, 4 + length)));
+  const arrays = {};
+  for (const [name, [type, at, size]] of Object.entries(header.arrays)) {
+    const values = new TYPES[type](whole.buffer, whole.byteOffset + 4 + length + at, size);
+    arrays[name] = type === "f2" ? widened(values) : values;
+  }
+  return { header, arrays };
+}
+// float16 as float32; every value has one.
+function widened(halves) {
+  const table = widened.table ??= Float32Array.from({ length: 65536 }, (_, bits) => {
+    const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    if (exponent === 31) return fraction ? NaN : sign * Infinity;
+    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : (2 ** -14 * fraction) / 1024);
+  });
+  return Float32Array.from(halves, (bits) => table[bits]);
+}
+
+class Recording {
+  constructor(told, arrays, prefix) {
+    const of = (name) => arrays[prefix + name];
+    Object.assign(this, told, { T: told.steps, L: told.layers, H: told.heads, S: told.positions });
+    for (const name of ["model", "mean", "std", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "randomWeights", "openBlock"]) this[name] = of(name);
+    const { T, L, S } = this, cells = T * S, layers = of("layers"), heads = of("heads");
+    this.layerMaps = Array.from({ length: L }, (_, layer) => layers.subarray(layer * cells, (layer + 1) * cells));
+    this.headMaps = new Map([...of("held")].map((index, n) => [index, heads.subarray(n * cells, (n + 1) * cells)]));
+    this.whole = this.headMaps.size === L * this.H; // whether every head is here
+    this.cells = new Map(); // shares of all heads that were asked for, by what they are of
+    this.cache = new Map();
+    this.keys = new Uint32Array(T);
+    this.lastOpen = new Int32Array(S).fill(-1); // the last step whose input still held the position undecided, or not at all
+    for (let t = 0; t < T; t++) {
+      for (let s = 0; s < S; s++) {
+        const state = this.state[t * S + s];
+        if (state !== ABSENT) this.keys[t]++;
+        if (state === UNDECIDED || state === ABSENT) this.lastOpen[s] = t;
+      }
+    }
+  }
+
+  remember(key, make) {
+    if (!this.cache.has(key)) {
+      if (this.cache.size > KEPT) this.cache.clear();
+      this.cache.set(key, make());
+    }
+    return this.cache.get(key);
+  }
+
+  // Takes in maps of heads that were asked for.
+  receive(arrays) {
+    for (const [index, values] of Object.entries(arrays)) this.headMaps.set(Number(index), values);
+  }
+
+  word(step, position) { return this.words[this.tokens[step * this.S + position]] ?? ""; }
+  finalWord(position) { return this.words[this.tokens[this.T * this.S + position]] ?? ""; }
+  // The last step before this one that chose the token there, and with which probability; null where the model chose none.
+  chosen(step, position) {
+    for (let t = step - 1; t >= 0; t--) {
+      const sure = this.confidence[t * this.S + position];
+      if (sure === sure) return { step: t, sure };
+    }
+    return null;
+  }
+  // What the step before did to the token there, as bits.
+  doneTo(step, position) { return step > 0 ? this.done[(step - 1) * this.S + position] : 0; }
+  stateAt(step, position) { return this.state[step * this.S + position]; }
+
+  index(layer, head) { return layer == null ? 0 : head == null ? 1 + layer : 1 + this.L + layer * this.H + head; }
+  has(layer, head) { return head == null || this.headMaps.has(layer * this.H + head); }
+
+  // Mass (T·S) of the whole model, of a layer or of a head; null while a head is on its way.
+  mass(layer, head) {
+    if (layer == null) return this.model;
+    return head == null ? this.layerMaps[layer] : this.headMaps.get(layer * this.H + head) ?? null;
+  }
+  uniformOf(layer) {
+    if (layer == null) return this.uniformModel;
+    const cells = this.T * this.S, row = this.uniform.length > cells ? layer : 0;
+    return this.uniform.subarray(row * cells, (row + 1) * cells);
+  }
+  visibleOf(layer) {
+    const cells = this.T * this.S;
+    if (layer == null || this.visible.length === cells) return this.visibleModel;
+    return this.visible.subarray(layer * cells, (layer + 1) * cells);
+  }
+  // Multiples of uniform attention (T·S), in which models that attend differently compare.
+  times(layer, head) {
+    const mass = this.mass(layer, head);
+    if (mass === null || this.even) return mass;
+    return this.remember(`times ${layer} ${head}`, () => {
+      const uniform = this.uniformOf(layer);
+      return Float32Array.from(mass, (value, i) => (uniform[i] > 0 ? value / uniform[i] : NaN));
+    });
+  }
+
+  // What the mass of a position of a step must exceed: a number, or one for each position.
+  level(view, step, layer, head) {
+    const at = this.index(layer, head) * this.T + step, visible = this.visibleOf(layer), row = { mean: this.mean[at], std: this.std[at], count: this.keys[step] };
+    return LEVELS[view.definition](f32(view.threshold), row, visible.subarray(step * this.S, (step + 1) * this.S));
+  }
+  // The map on which sinks are judged: the coarser of what is shown and what was chosen.
+  judged(view, layer, head) {
+    if (view.judged === "model") return [null, null];
+    return [layer, view.judged === "layer" ? null : head];
+  }
+  // The sinks of one step among the tokens that are counted: positions.
+  sinksOf(view, step, layer, head) {
+    const mass = this.mass(layer, head), level = this.level(view, step, layer, head), from = step * this.S, bit = 1 << view.split, found = [];
+    const each = typeof level !== "number";
+    for (let s = 0; s < this.S; s++) if (mass[from + s] > (each ? level[s] : level) && this.splits[from + s] & bit) found.push(s);
+    return found;
+  }
+  // Which positions are sinks in each step, (T·S); null while the map is on its way.
+  sinks(view, layer, head) {
+    const [l, h] = this.judged(view, layer, head);
+    if (!this.has(l, h)) return null;
+    return this.remember(`sinks ${l} ${h} ${rule(view)}`, () => {
+      const flags = new Uint8Array(this.T * this.S);
+      for (let t = 0; t < this.T; t++) for (const s of this.sinksOf(view, t, l, h)) flags[t * this.S + s] = 1;
+      return flags;
+    });
+  }
+
+  // Share of a map's attention that goes to chosen cells of a step, beside what uniform attention gives them.
+  share(layer, head, step, positions) {
+    const mass = this.mass(layer, head), uniform = this.uniformOf(layer), from = step * this.S;
+    const [all, allEven] = this.totals(layer, head);
+    let paid = 0, even = 0;
+    for (const s of positions) {
+      const value = mass[from + s];
+      if (value === value) { paid += value; even += uniform[from + s]; }
+    }
+    return [paid / all[step], even / allEven[step]];
+  }
+  totals(layer, head) {
+    return this.remember(`totals ${layer} ${head}`, () => {
+      const sums = (values) => Float64Array.from({ length: this.T }, (_, t) => {
+        let sum = 0;
+        for (let i = t * this.S; i < (t + 1) * this.S; i++) if (values[i] === values[i]) sum += values[i];
+        return sum;
+      });
+      return [sums(this.mass(layer, head)), this.remember(`even ${layer}`, () => sums(this.uniformOf(layer)))];
+    });
+  }
+  // By step: share of a map's attention to its sinks, what uniform attention gives them, how many they are.
+  series(view, layer, head) {
+    if (!this.has(layer, head) || this.sinks(view, layer, head) === null) return null;
+    return this.remember(`series ${layer} ${head} ${view.judged} ${rule(view)}`, () => {
+      const flags = this.sinks(view, layer, head), share = new Float64Array(this.T), even = new Float64Array(this.T), count = new Uint32Array(this.T);
+      for (let t = 0; t < this.T; t++) {
+        const positions = [];
+        for (let s = 0; s < this.S; s++) if (flags[t * this.S + s]) positions.push(s);
+        [share[t], even[t]] = this.share(layer, head, t, positions);
+        count[t] = positions.length;
+      }
+      return { share, even, count };
+    });
+  }
+  // The same to positions p0 … p1, mean over steps t0 … t1 that hold one of them.
+  given(layer, head, [t0, t1], [p0, p1]) {
+    if (!this.has(layer, head)) return { share: NaN, even: NaN };
+    let share = 0, even = 0, steps = 0;
+    for (let t = t0; t <= t1; t++) {
+      const there = [];
+      for (let s = p0; s <= p1; s++) if (this.stateAt(t, s) !== ABSENT) there.push(s);
+      if (!there.length) continue;
+      const [paid, level] = this.share(layer, head, t, there);
+      share += paid; even += level; steps++;
+    }
+    return { share: share / steps, even: even / steps };
+  }
+  // Share to sinks, mean over steps t0 … t1, of every head, (L·H); of steps that are not looked at nothing is computed.
+  strengths(view, [t0, t1]) {
+    return this.remember(`strengths ${view.judged} ${rule(view)} ${t0} ${t1}`, () => {
+      const { L, H } = this, out = new Float64Array(L * H);
+      for (let t = t0; t <= t1; t++) {
+        const common = view.judged === "model" ? this.sinksOf(view, t, null, null) : null;
+        for (let l = 0; l < L; l++) {
+          const shared = view.judged === "layer" ? this.sinksOf(view, t, l, null) : common;
+          for (let h = 0; h < H; h++) out[l * H + h] += this.share(l, h, t, shared ?? this.sinksOf(view, t, l, h))[0] / (t1 - t0 + 1);
+        }
+      }
+      return out;
+    });
+  }
+  // Entropy of a map over its positions, 1 where attention is uniform, (T).
+  entropy(layer, head) {
+    return this.remember(`entropy ${layer} ${head}`, () => {
+      const mass = this.mass(layer, head), [all] = this.totals(layer, head);
+      return Float64Array.from({ length: this.T }, (_, t) => {
+        let sum = 0;
+        for (let i = t * this.S; i < (t + 1) * this.S; i++) {
+          const part = mass[i] / all[t];
+          if (part > 0) sum -= part * Math.log(part);
+        }
+        return sum / Math.log(Math.max(this.keys[t], 2));
+      });
+    });
+  }
+  // Sinks by step of the same shape with random weights on the same inputs, whole model: {share, count}, or null.
+  random(view) {
+    if (!this.randomWeights) return null;
+    return this.remember(`random ${rule(view)}`, () => {
+      const { T, S, randomWeights } = this, share = new Float64Array(T), count = new Uint32Array(T), bit = 1 << view.split;
+      for (let t = 0; t < T; t++) {
+        const row = randomWeights.subarray(t * S, (t + 1) * S);
+        let sum = 0, square = 0, n = 0, paid = 0;
+        for (const value of row) if (value === value) { sum += value; n++; }
+        for (const value of row) if (value === value) square += (value - sum / n) ** 2;
+        const moments = { mean: f32(sum / n), std: f32(Math.sqrt(square / n)), count: n };
+        const level = LEVELS[view.definition](f32(view.threshold), moments, this.visibleModel.subarray(t * S, (t + 1) * S));
+        for (let s = 0; s < S; s++) if (row[s] > (level[s] ?? level) && this.splits[t * S + s] & bit) { paid += row[s]; count[t]++; }
+        share[t] = paid / sum;
+      }
+      return { share, count };
+    });
+  }
+  // Where colours end: the 99.5th percentile of what single heads give, to half a doubling.
+  get ceiling() {
+    return this.highest ??= (() => {
+      const sample = [], maps = this.headMaps.size ? [...this.headMaps.keys()].map((i) => this.times(Math.floor(i / this.H), i % this.H)) : this.layerMaps.map((_, layer) => this.times(layer, null));
+      const every = Math.max(1, Math.floor((maps.length * this.T * this.S) / 200_000));
+      for (const map of maps) for (let i = 0; i < map.length; i += every) if (map[i] === map[i]) sample.push(map[i]);
+      const sorted = Float64Array.from(sample).sort();
+      return 2 ** (Math.max(2, Math.round(2 * Math.log2(sorted[Math.floor(sorted.length * 0.995)] ?? 2))) / 2);
+    })();
+  }
+}
+
+// What decides which positions are sinks, as the name of a result.
+const rule = (view) => `${view.definition} ${view.threshold} ${view.split}`;
+// The level that a sink exceeds, as THRESHOLDS of analysis/sinks/definitions.py, rounded after each operation as there.
+const LEVELS = {
+  std: (k, { mean, std }) => f32(mean + f32(k * std)),
+  "mean-attention": (level, row, visible) => visible.map((seen) => (seen > 0 ? level * seen : NaN)),
+  "above-others": (epsilon, { mean, count }) => (count > 1 ? f32(mean + f32(f32(epsilon * (count - 1)) / count)) : epsilon),
+};

@@ -1,0 +1,63 @@
+// The finding in words: it follows what is chosen, and every number comes with its baseline. A masked position is never
+// named by the word it later becomes.
+
+const quoted = (label) => `‘${visible(label)}’`;
+const visible = (label) => label.replaceAll("\n", "⏎").trim() || "␣";
+function percent(share) {
+  const value = 100 * share;
+  if (!Number.isFinite(value)) return "–";
+  const digits = value >= 9.95 ? Math.round(value) : value >= 0.095 ? value.toFixed(1) : value === 0 ? 0 : "< 0.1";
+  return `${digits}\u00a0%`;
+}
+const few = (number) => (Number.isInteger(number) ? String(number) : number.toFixed(1));
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+const place = (view) => (view.layer == null ? "the whole model" : view.head == null ? `layer ${view.layer}` : `layer ${view.layer} head ${view.head}`);
+function criterion(view, definitions) {
+  const row = definitions.find((each) => each.name === view.definition);
+  if (row.name === "std") return `mean + ${view.threshold} std`;
+  return row.name === "above-others" ? `the mean of the others + ${view.threshold}` : `a mean attention of ${view.threshold}`;
+}
+// A position in a step: its state decides its name.
+function tokenName(recording, step, position) {
+  const state = recording.stateAt(step, position), later = quoted(recording.finalWord(position)), done = recording.doneTo(step, position);
+  const before = step > 0 ? quoted(recording.word(step - 1, position)) : "";
+  if (state === ABSENT) return `position ${position}, not written yet`;
+  if (state === UNDECIDED) return `position ${position}, ${done & TAKEN_BACK ? `taken back (was ${before}), ` : ""}${recording.noise ? "still undecided" : "still masked"} (later ${later})`;
+  return `position ${position}, ${quoted(recording.word(step, position))}${state === 0 ? " of the prompt" : ""}${done & EDITED ? `, edited (was ${before})` : ""}`;
+}
+// When the model chose a token, and how sure it was.
+function chosenWhen(recording, step, position) {
+  const choice = recording.stateAt(step, position) === UNDECIDED ? null : recording.chosen(step, position);
+  return choice === null ? "" : ` The model chose it at step ${choice.step} with probability ${choice.sure.toFixed(2)}.`;
+}
+function during(view, recording) {
+  const [t0, t1] = stepRange(view, recording);
+  if (t0 === t1) return `at step ${t0}`;
+  return t0 === 0 && t1 === recording.T - 1 ? `on average over all ${recording.T} steps` : `on average over steps ${t0}–${t1}`;
+}
+// The finding as [text, news, text, …].
+function finding(recording, view, definitions) {
+  if (finished(view, recording)) return ["Finished: the model no longer reads this text."];
+  const [t0, t1] = stepRange(view, recording), when = during(view, recording), one = t0 === t1;
+  const of = view.layer == null ? "of all attention" : `of ${place(view)}’s attention`, { share, even, count } = shareOf(recording, view), to = target(view, recording);
+  if (to && !to.length) return [`${recording.name} has no position ${view.position ?? view.area.p0}.`];
+  if (!recording.has(view.layer, view.head)) return [`Fetching ${place(view)} …`];
+  if (to && to[0] === to[1]) {
+    if (one && recording.stateAt(t0, to[0]) === ABSENT) return [`${capital(tokenName(recording, t0, to[0]))} ${when}.`];
+    const flags = recording.sinks(view, view.layer, view.head);
+    let life = 0, there = 0;
+    for (let t = 0; t < recording.T; t++) { life += flags[t * recording.S + to[0]]; there += recording.stateAt(t, to[0]) !== ABSENT; }
+    const name = one ? tokenName(recording, t0, to[0]) : `position ${to[0]} (finished text: ${quoted(recording.finalWord(to[0]))})`;
+    return [`${capital(name)}, takes `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.${one ? chosenWhen(recording, t0, to[0]) : ""} ${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`];
+  }
+  if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
+  if (count === 0) return [`No sinks in ${place(view)} ${when}: no position exceeds ${criterion(view, definitions)}.`];
+  const keys = recording.keys[t1];
+  return ["", `${few(count)} of ${keys} positions`, ` ${count === 1 ? "takes" : "take"} `, percent(share), ` ${of} ${when}; an even split gives ${count === 1 ? "it" : "them"} ${percent(even)}.`];
+}
+// 1 − Φ(k), to 1.5e-7 (Abramowitz and Stegun 7.1.26): how many standard deviations Gaussian noise reaches how often.
+function gaussianTail(k) {
+  const x = Math.abs(k) / Math.SQRT2, t = 1 / (1 + 0.3275911 * x);
+  const tail = 0.5 * t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429)))) * Math.exp(-x * x);
+  return k < 0 ? 1 - tail : tail;
+}

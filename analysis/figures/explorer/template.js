@@ -1,0 +1,92 @@
+// The explorer's elements; every text from a recording is set as textContent or drawn, never as HTML.
+
+const ICONS = {
+  play: "M5 3.5v13l11-6.5z", pause: "M5 4h3.6v12H5zM11.4 4H15v12h-3.6z",
+  back: "M13.5 4v12L6.5 10zM4.5 4h1.8v12H4.5z", next: "M6.5 4v12l7-6zM13.7 4h1.8v12h-1.8z",
+};
+const icon = (name) => `<svg viewBox="0 0 20 20" width="18" height="18" fill="currentColor" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
+const canvas = (name, role) => `<div class="sx-canvas sx-${name}"><canvas tabindex="0" role="${role}"></canvas></div>`;
+const choice = (name, label, options) => `<div class="sx-choice" role="group" aria-label="${label}">${options.map(([value, text]) => `<button type="button" data-${name}="${value}" aria-pressed="false">${text}</button>`).join("")}</div>`;
+
+const TEMPLATE = `<div class="sx-body">
+  <header class="sx-top">
+    <p class="sx-finding" data-out="finding"></p>
+    <div class="sx-tools">
+      ${choice("show", "Recording", [["first", ""], ["second", ""], ["both", "Side by side"]])}
+      <button type="button" class="sx-quiet" data-do="ask" hidden>What else could stand here?</button>
+      <button type="button" class="sx-quiet" data-do="strongest" title="Go to the step in which the sinks take most (S)">Strongest step</button>
+      <button type="button" class="sx-quiet" data-do="link" hidden>Copy link</button>
+      <button type="button" class="sx-quiet" data-do="table">Table</button>
+      <button type="button" class="sx-quiet" data-do="help" aria-label="Keys and definitions" title="Keys and definitions (?)">?</button>
+      <span class="sx-about" data-out="about"></span>
+    </div>
+  </header>
+  <div class="sx-rule">
+    <label class="sx-definition"><span class="sx-hidden">Sink definition</span><select data-set="definition"></select></label>
+    <label class="sx-k"><span data-out="parameter"></span> <output data-out="threshold"></output> <input type="range" data-set="threshold"></label>
+    <select data-set="judged" aria-label="Sinks are judged on" title="Sinks are judged on the coarser of this and what is shown"><option value="head">sinks per head</option><option value="layer">sinks per layer</option><option value="model">sinks of the whole model</option></select>
+    <select data-set="split" aria-label="Count sinks among" title="Count sinks among"></select>
+    <span class="sx-spring"></span>
+    ${choice("over", "Steps", [["step", "this step"], ["all", "mean over steps"]])}
+  </div>
+  <div class="sx-grid">
+    <section class="sx-a"><h2><span data-out="texttitle"></span><span class="sx-key"><span class="sx-now"><i class="sx-hatch"></i><span data-out="open"></span></span> <i class="sx-sinkbox"></i>sink<span class="sx-now sx-wide"> <b>bold</b>: just written</span></span></h2>${canvas("text", "application")}</section>
+    <section class="sx-b"><h2><span data-out="headtitle"></span><canvas class="sx-bar" data-bar="heads" width="164" height="26"></canvas></h2>${canvas("heads", "application")}</section>
+    <section class="sx-c"><h2><div class="sx-transport">
+      <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
+      <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
+      <button type="button" class="sx-icon" data-do="next" aria-label="Next step" title="Next step (→)">${icon("next")}</button>
+      <span class="sx-step" data-out="step"></span>
+      <label class="sx-speed"><span class="sx-hidden">Steps per second</span><select data-set="speed"><option value="2">2 / s</option><option value="8">8 / s</option><option value="20">20 / s</option></select></label>
+    </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}</section>
+    <section class="sx-d"><h2><span><span data-out="rastertitle"></span><span class="sx-wide">: position × step</span></span><span class="sx-key"><span class="sx-wide"><i class="sx-sinkbox"></i>sink</span> <i class="sx-dot"></i>written</span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button><canvas class="sx-bar" data-bar="mass" width="164" height="26"></canvas></h2>${canvas("raster", "application")}</section>
+  </div>
+  </div>
+  <p class="sx-hidden" role="status" aria-live="polite" data-out="live"></p>
+  <dialog class="sx-dialog"><div></div><form method="dialog"><button class="sx-quiet">Close</button></form></dialog>`;
+
+const LABELS = {
+  text: "Text of the step. Up and down arrows move between positions, Enter pins one.",
+  heads: "Share of each head’s attention, by layer and head. Shift and the arrows move, Enter pins.",
+  curve: "Denoising step",
+  raster: "Attention by step and position. Arrows move, Enter pins, dragging selects.",
+};
+const KEYS = [
+  ["Space", "play or pause"], ["← →", "previous and next step; Home and End jump"], ["↑ ↓", "position"], ["Shift + arrows", "layer and head"],
+  ["Enter", "pin what is highlighted"], ["Esc", "undo the last pin, selection or zoom"], ["S", "strongest step"], ["M", "mean over steps"], ["C", "side by side"], ["Z", "zoom to the selection"],
+];
+const DEFINITIONS_TOLD = [
+  "Attention is in multiples of an even split: 1× is what a position gets when every query spreads its attention evenly over the positions it can see.",
+  "Sinks are judged on attention mass, by the definition above, on the coarser of what is shown and what is chosen there.",
+  "Point to look, click to pin, drag to select steps and positions.",
+];
+const PARAMETERS = { k: "k", attention_level: "level", epsilon: "ε" };
+
+function make(kind, text, ...children) {
+  const element = document.createElement(kind);
+  if (text) element.textContent = text;
+  element.append(...children);
+  return element;
+}
+const rowOf = (kind, texts) => make("tr", "", ...texts.map((text) => make(kind, String(text))));
+function help() {
+  return [
+    make("h2", "Keys"), make("table", "", make("tbody", "", ...KEYS.map((each) => rowOf("td", each)))),
+    make("h2", "What is shown"), ...DEFINITIONS_TOLD.map((text) => make("p", text)),
+  ];
+}
+// The numbers of the step, position by position.
+function table(recording, view) {
+  if (finished(view, recording) || !recording.has(view.layer, view.head)) return [make("h2", `${recording.name}: no forward reads this text`)];
+  const t = clamp(view.step, recording.T - 1), mass = recording.mass(view.layer, view.head), times = recording.times(view.layer, view.head);
+  const flags = recording.sinks(view, view.layer, view.head), [all] = recording.totals(view.layer, view.head), rows = [];
+  for (let s = 0; s < recording.S; s++) {
+    const i = t * recording.S + s, state = recording.state[i];
+    if (state === ABSENT) continue;
+    const later = `later ${quoted(recording.finalWord(s))}`;
+    const word = state !== UNDECIDED ? visible(recording.word(t, s)) : recording.noise ? `${visible(recording.word(t, s))} (${later})` : `[MASK] (${later})`;
+    rows.push(rowOf("td", [s, word, ["prompt", "written", "can be taken back", recording.noise ? "undecided" : "masked"][state], times[i].toFixed(2), percent(mass[i] / all[t]), flags[i] ? "sink" : ""]));
+  }
+  const head = rowOf("th", ["position", "token", "state", "× even split", "share", "sink"]);
+  return [make("h2", `${recording.name}: ${place(view)}, step ${t}`), make("table", "", make("thead", "", head), make("tbody", "", ...rows))];
+}

@@ -1,0 +1,168 @@
+// The text of the step: every token shaded by the attention it gets, sinks outlined, masks hatched. Every place is as wide
+// as the finished token, so that no line moves while it plays; a text too long for words becomes squares.
+
+class TextView extends View {
+  plan() {
+    const { app, w, h } = this, recordings = app.shown(), key = `${recordings.map((each) => each.name)} ${w} ${h}`;
+    if (this.layout?.key === key) return this.layout;
+    const titled = recordings.length > 1;
+    for (let size = 25; size >= 9; size--) {
+      this.font(size);
+      let y = 2;
+      const boxes = [], titles = [];
+      for (const recording of recordings) {
+        if (titled) { titles.push({ recording, y }); y += 20; }
+        let x = 2;
+        const places = [], row = size + 11;
+        for (let s = 0; s < recording.S; s++) {
+          const width = Math.max(this.g.measureText(visible(recording.finalWord(s))).width + size * 0.62, size * 1.35);
+          if (x + width > w - 2) { x = 2; y += row; }
+          places.push([x, y + 2, width, size + 7]);
+          x += width + 2.5;
+        }
+        y += row + (titled ? 8 : 0);
+        boxes.push(places);
+      }
+      if (y <= h + 4) return (this.layout = { key, size, boxes, recordings, titles });
+    }
+    return (this.layout = this.squares(key, recordings, titled));
+  }
+  squares(key, recordings, titled) {
+    const { w, h } = this, room = h / recordings.length - 30 - (titled ? 20 : 0), boxes = [], titles = [];
+    let y = 0, size = 0, below = 0;
+    for (const recording of recordings) {
+      if (titled) { titles.push({ recording, y }); y += 20; }
+      size = Math.max(3, Math.floor(Math.sqrt((w * room) / recording.S) - 0.5));
+      const across = Math.max(1, Math.floor(w / size));
+      boxes.push(Array.from({ length: recording.S }, (_, s) => [(s % across) * size, y + Math.floor(s / across) * size, size - 1, size - 1]));
+      below = y + Math.ceil(recording.S / across) * size;
+      y = below + 30;
+    }
+    return { key, small: true, size, boxes, recordings, titles, below };
+  }
+
+  draw(view) {
+    const g = this.begin(), { theme } = this.app, plan = this.plan();
+    this.font(11, 600);
+    g.fillStyle = theme.soft;
+    g.textAlign = "left";
+    for (const { recording, y } of plan.titles) g.fillText(recording.name + (finished(view, recording) ? " · finished" : ""), 2, y + 9);
+    plan.recordings.forEach((recording, n) => this.drawText(view, recording, plan.boxes[n], plan));
+    if (plan.small) this.words(view, plan);
+  }
+  drawText(view, recording, boxes, plan) {
+    const { g } = this, { theme } = this.app, { S } = recording, done = finished(view, recording), [t0, t1] = stepRange(view, recording), one = t0 === t1;
+    const times = recording.times(view.layer, view.head), flags = done ? null : recording.sinks(view, view.layer, view.head), block = one && !done && recording.openBlock ? [recording.openBlock[2 * t0], recording.openBlock[2 * t0 + 1]] : null;
+    const sinks = [];
+    this.font(plan.size);
+    g.textAlign = "center";
+    for (let s = 0; s < S; s++) {
+      const cell = { s, box: boxes[s], ...this.cell(view, recording, s, t0, t1, times, flags, done) };
+      this.token(view, recording, cell, plan, one || done);
+      if (cell.life > 0) sinks.push(cell);
+      if (block && s >= block[0] && s < block[1] && !plan.small) {
+        g.fillStyle = theme.soft;
+        g.fillRect(boxes[s][0], boxes[s][1] + boxes[s][3] + 1.5, boxes[s][2] + 2.5, 1.5);
+      }
+    }
+    for (const { box: [x, y, w, h], life } of sinks) {
+      g.save();
+      g.globalAlpha = Math.max(0.15, life);
+      g.strokeStyle = theme.sink;
+      g.lineWidth = plan.small ? 1.5 : 2;
+      if (!plan.small && life > 0.5) { g.shadowColor = theme.glow; g.shadowBlur = 9 * this.ratio; }
+      rounded(g, x - 0.5, y - 0.5, w + 1, h + 1, plan.small ? 1 : 4);
+      g.stroke();
+      g.restore();
+    }
+    if (view.position != null && view.position < S) {
+      const [x, y, w, h] = boxes[view.position];
+      g.strokeStyle = theme.ink;
+      g.lineWidth = 2;
+      rounded(g, x - 2.5, y - 2.5, w + 5, h + 5, plan.small ? 2 : 6);
+      g.stroke();
+    }
+  }
+  // What is shown of a position: multiples of uniform attention, in which part of the steps it is a sink, its state.
+  cell(view, recording, s, t0, t1, times, flags, done) {
+    if (done) return { times: NaN, life: 0, state: 1, word: recording.finalWord(s) };
+    const { S } = recording;
+    let sum = 0, steps = 0, life = 0;
+    for (let t = t0; t <= t1; t++) {
+      const value = times ? times[t * S + s] : NaN;
+      if (value === value) { sum += value; steps++; }
+      life += flags ? flags[t * S + s] : 0;
+    }
+    const one = t0 === t1;
+    return { times: sum / steps, life: life / (t1 - t0 + 1), state: one ? recording.stateAt(t0, s) : 1, word: one ? recording.word(t0, s) : recording.finalWord(s), fresh: one ? recording.doneTo(t0, s) : 0 };
+  }
+  token(view, recording, { s, box: [x, y, w, h], times, state, word, fresh }, plan, one) {
+    const { g } = this, { theme, ceiling } = this.app, { ramp } = theme, out = view.area?.p0 != null && (s < view.area.p0 || s > view.area.p1);
+    const level = times === times ? Math.round(255 * placed(times, ceiling)) : -1;
+    g.globalAlpha = out ? 0.22 : 1;
+    if (level >= 0) {
+      g.fillStyle = ramp.css[level];
+      rounded(g, x, y, w, h, plan.small ? 1 : 4);
+      g.fill();
+    }
+    if (plan.small) { g.globalAlpha = 1; return; }
+    const hidden = state === UNDECIDED && !recording.noise;
+    if (hidden && one) this.hatch(x, y, w, h, level);
+    else if (state !== ABSENT) {
+      g.fillStyle = out ? theme.soft : level >= 0 ? theme.inks[ramp.lightInk[level]] : theme.ink;
+      g.globalAlpha = out ? 0.8 : state === 0 || state === UNDECIDED ? 0.75 : 1;
+      this.font(plan.size, fresh ? 700 : 400);
+      g.fillText(visible(word), x + w / 2, y + h / 2 + 0.5, w);
+      if (state === UNDECIDED && one) this.hatch(x, y, w, h, level);
+    }
+    if (fresh & (EDITED | TAKEN_BACK) || (recording.branch?.[1] === s && this.app.state.step > recording.branch[0])) {
+      g.strokeStyle = theme.second;
+      g.lineWidth = 2;
+      line(g, x + 3, y + h - 2, x + w - 3, y + h - 2);
+    }
+    if (state === 2) { // may be taken back
+      g.strokeStyle = theme.soft;
+      g.lineWidth = 1;
+      g.setLineDash([3, 3]);
+      rounded(g, x + 1, y + 1, w - 2, h - 2, 4);
+      g.stroke();
+      g.setLineDash([]);
+    }
+    g.globalAlpha = 1;
+  }
+  hatch(x, y, w, h, level) {
+    const { g } = this, dark = level >= 0 ? this.app.theme.ramp.lightInk[level] === 1 : this.app.themeName === "dark";
+    g.save();
+    rounded(g, x, y, w, h, 4);
+    g.clip();
+    g.strokeStyle = dark ? "rgba(255,255,255,.38)" : "rgba(20,24,31,.22)";
+    g.lineWidth = 1;
+    g.beginPath();
+    for (let d = -h; d < w; d += 5) { g.moveTo(x + d, y + h); g.lineTo(x + d + h, y); }
+    g.stroke();
+    g.restore();
+  }
+  // Beneath squares, the words around the position looked at.
+  words(view, plan) {
+    const { g } = this, { theme } = this.app, recording = plan.recordings[0], t = clamp(view.step, recording.T - 1), done = finished(view, recording);
+    const centre = view.position ?? Math.max(0, recording.lastOpen.findIndex((last) => last >= t));
+    let x = 2;
+    g.textAlign = "left";
+    for (let s = Math.max(0, centre - 4); s < recording.S && x < this.w - 50; s++) {
+      const masked = !done && recording.stateAt(t, s) === UNDECIDED && !recording.noise;
+      this.font(13, s === view.position ? 700 : 400);
+      g.fillStyle = s === view.position ? theme.ink : theme.soft;
+      const word = masked ? "▨" : visible(done ? recording.finalWord(s) : recording.word(t, s));
+      g.fillText(word, x, plan.below + 16);
+      x += g.measureText(word).width + 6;
+    }
+  }
+  hit(px, py) {
+    const { boxes } = this.plan();
+    for (let track = 0; track < boxes.length; track++) {
+      const position = boxes[track].findIndex(([x, y, w, h]) => px >= x - 1.5 && px <= x + w + 1.5 && py >= y - 3 && py <= y + h + 3);
+      if (position >= 0) return { position, track };
+    }
+    return null;
+  }
+}

@@ -1,0 +1,59 @@
+// What all views share: a canvas that fits its place, the step axis, and a few shapes.
+
+const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif";
+
+class View {
+  constructor(app, host, label) {
+    Object.assign(this, { app, host, w: 0, h: 0 });
+    this.canvas = host.querySelector("canvas");
+    this.g = this.canvas.getContext("2d");
+    this.canvas.setAttribute("aria-label", label);
+    this.resized = new ResizeObserver(() => this.measure());
+    this.resized.observe(host);
+  }
+  measure() {
+    const box = this.host.getBoundingClientRect(), ratio = globalThis.devicePixelRatio || 1, w = Math.round(box.width), h = Math.round(box.height);
+    if (!w || !h || (w === this.w && h === this.h && ratio === this.ratio)) return;
+    Object.assign(this, { w, h, ratio, layout: null });
+    this.canvas.width = w * ratio;
+    this.canvas.height = h * ratio;
+    this.app.invalidate();
+  }
+  begin() {
+    const { g, w, h, ratio } = this;
+    g.setTransform(ratio, 0, 0, ratio, 0, 0);
+    g.clearRect(0, 0, w, h);
+    g.textBaseline = "middle";
+    g.lineJoin = "round";
+    g.setLineDash([]);
+    return g;
+  }
+  font(size, weight = 400) { this.g.font = `${weight} ${size}px ${FONT}`; }
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+}
+function rounded(g, x, y, w, h, radius) {
+  g.beginPath();
+  g.roundRect(x, y, w, h, Math.max(0, Math.min(radius, w / 2, h / 2)));
+}
+function line(g, x0, y0, x1, y1) {
+  g.beginPath();
+  g.moveTo(x0, y0);
+  g.lineTo(x1, y1);
+  g.stroke();
+}
+
+// The step axis that curve and raster share, so that one line through both is the step. The finished text is its end.
+class Axis {
+  constructor(width, steps) {
+    this.left = width < 480 ? 50 : 76;
+    this.width = width - this.left - 8;
+    this.steps = steps;
+  }
+  edge(step) { return this.left + (step * this.width) / this.steps; }
+  x(step) { return Math.min(this.left + ((step + 0.5) * this.width) / this.steps, this.left + this.width); }
+  step(px) { return clamp(Math.floor(((px - this.left) * this.steps) / this.width), this.steps - 1); }
+  stop(px) { return px >= this.left + this.width + 2 ? this.steps : this.step(px); } // also the finished text
+}

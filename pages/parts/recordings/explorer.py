@@ -1,0 +1,186 @@
+"""The explorer on a page: a recording in the browser, which tells the page where the visitor is and what it lacks."""
+
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+import numpy as np
+import streamlit as st
+from pydantic import ValidationError
+
+from analysis.figures.explorer import component_js, content_of, explorer_css, feed_bytes, feed_js
+from analysis.recording.exploring import SharesAsked, explored, head_map, head_shares
+from analysis.specs import DEFINITIONS, SinkParams
+from pages.parts import address
+from pages.parts.recordings import measures
+from pages.parts.recordings.recording import BY_KEY, Recording, model_name
+from pages.parts.recordings.references import stored_reference
+
+_PLAYED = "denoise_play"
+_PLACES = ("step", "layer", "head", "position", "area", "show")
+NAMED = (*_PLACES, "definition", "split", "judged", "over", "measure", *(row.parameter for row in DEFINITIONS.values()))
+"""What an explorer names in the address."""
+_MOST_HEADS = 64  # that are sent for one request
+
+_mount = st.components.v2.component(
+    "sinkscope_explorer", html='<div class="host"></div>', css=explorer_css(), js=component_js()
+)
+_feed = st.components.v2.component("sinkscope_explorer_feed", js=feed_js())
+
+
+class Token(TypedDict):
+    """A token about which the visitor asked. track: 0 the first recording, 1 the one beside it. finished: whether the
+    finished text was shown, else the input of this step."""
+
+    track: int
+    step: int
+    finished: bool
+    position: int
+
+
+def explorer(
+    recording: Recording,
+    key: str,
+    beside: Recording | None = None,
+    *,
+    play: str = "",
+    play_from: int | None = None,
+    on_token: Callable[[Token], None] | None = None,
+) -> None:
+    """Draw the explorer of a recording, and of another one beside it, and keep what is chosen in the address.
+
+    play: not empty: it plays once by itself, and once only for this value in a browser's tab, from step play_from on.
+    on_token: called with a pinned token about which the visitor asks.
+    """
+    state = _given(key, recording, beside)
+    state |= {"asks": "yes"} if on_token is not None else {}
+    state |= {"play": play, "from": str(play_from or 0)} if play else {}
+    packed = explorer_data(recording, beside, stored_reference(recording), tuple(sorted(state.items())))
+    content, asked = content_of(packed), f"{key}_asked"
+
+    def said(what: str) -> dict[str, Any] | None:
+        """What the browser said, unless it was of a recording that came into view before."""
+        told = st.session_state[key][what]
+        return told if told and told.get("content") == content else None
+
+    def moved() -> None:
+        told = said("view")
+        if told is not None:
+            _to_address(key, told["address"])
+
+    def chosen() -> None:
+        told = said("token")
+        if told is not None and on_token is not None:
+            on_token(
+                Token(track=told["track"], step=told["step"], finished=told["finished"], position=told["position"])
+            )
+
+    def needs() -> None:
+        told = said("need")
+        if told is not None:
+            st.session_state[asked] = told
+
+    _mount(key=key, data=packed, on_view_change=moved, on_token_change=chosen, on_need_change=needs)
+    needed = st.session_state.get(asked)
+    if needed is not None and needed["content"] == content:
+        _feed(key=f"{key}_feed", data=_answer(needed, recording, beside))
+
+
+def play_once(job_id: str) -> None:
+    """Let the recording of this job play by itself when it is first shown."""
+    st.session_state[_PLAYED] = job_id
+
+
+def to_play(recording: Recording) -> str:
+    """Return what `explorer` takes as `play`: the job's id where it was asked to play, else nothing."""
+    return recording.job.id if st.session_state.get(_PLAYED) == recording.job.id else ""
+
+
+def forget_place() -> None:
+    """Take out of the address where in a recording the visitor is: another one is to be shown."""
+    for name in _PLACES:
+        address.drop(name, stays=True)
+
+
+def sink_params() -> SinkParams:
+    """Return the sink definition that the address names, with its threshold; the preset where it names none."""
+    definition = st.query_params.get("definition", SinkParams().definition)
+    if definition not in DEFINITIONS:
+        return SinkParams()
+    parameter = DEFINITIONS[definition].parameter
+    try:
+        return SinkParams.model_validate(
+            {"definition": definition, parameter: st.query_params.get(parameter, getattr(SinkParams(), parameter))}
+        )
+    except ValidationError:
+        return SinkParams(definition=definition)
+
+
+@st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner="Preparing the explorer…")
+def explorer_data(
+    recording: Recording,
+    beside: Recording | None = None,
+    drawn: Recording | None = None,
+    state: tuple[tuple[str, str], ...] = (),
+) -> bytes:
+    """Return what the explorer takes, for a page or an exported file. drawn: the same inputs with random weights."""
+    recordings = [each for each in (recording, beside) if each is not None]
+    random_weights = None if drawn is None else measures.mean_mass(drawn)
+    return explored([each.trajectory for each in recordings], _names(recordings), random_weights, dict(state))
+
+
+def _names(recordings: list[Recording]) -> list[str]:
+    """What the recordings are called: by their models, and by their seeds or numbers where these are the same."""
+    change = recordings[0].info.branch
+    if change is not None and len(recordings) == 2 and recordings[1].key == change.parent:
+        return ["Branch", "Original"]
+    names = [model_name(each.job.spec["model"]["source"]) for each in recordings]
+    if len(set(names)) < len(names):
+        names = [f"{name}, seed {each.info.seed}" for name, each in zip(names, recordings, strict=True)]
+    return names if len(set(names)) == len(names) else [f"{name} ({n})" for n, name in enumerate(names, 1)]
+
+
+def _given(key: str, recording: Recording, beside: Recording | None) -> dict[str, str]:
+    """What the address asks to show, unless the explorer wrote it there itself: that is not said to it again."""
+    kept = f"{key}_given"
+    named = {name: value for name in NAMED if (value := address.named(name)) is not None}
+    of = (recording.key, None if beside is None else beside.key)
+    before = st.session_state.get(kept)
+    if before is None or before["of"] != of or named not in (before["state"], before["said"]):
+        before = st.session_state[kept] = {"of": of, "state": named, "said": named}
+    return dict(before["state"])
+
+
+def _to_address(key: str, said: dict[str, Any]) -> None:
+    """Put what the explorer says into the address."""
+    named = {name: str(said[name])[:200] for name in NAMED if name in said}
+    for name in NAMED:
+        if name in named:
+            address.write(name, named[name])
+        elif name in st.query_params:
+            address.drop(name, stays=True)
+    st.session_state[f"{key}_given"]["said"] = named
+
+
+def _answer(needed: dict[str, Any], recording: Recording, beside: Recording | None) -> bytes:
+    """What an explorer asked for, of recordings too large to be sent whole. What it asked wrongly is left out."""
+    recordings = [each for each in (recording, beside) if each is not None]
+    heads: dict[tuple[int, int], np.ndarray] = {}
+    for name in needed.get("heads", [])[:_MOST_HEADS]:
+        track, _, index = str(name).partition(".")
+        if track.isdecimal() and index.isdecimal() and int(track) < len(recordings):
+            trajectory = recordings[int(track)].trajectory
+            if int(index) < trajectory.layers * trajectory.heads:
+                heads[int(track), int(index)] = head_map(trajectory, int(index))
+    shares = {}
+    for track, request in needed.get("cells", [])[:2]:
+        if isinstance(track, int) and 0 <= track < len(recordings):
+            try:
+                shares[track, request] = _shares(recordings[track], SharesAsked.model_validate_json(request))
+            except ValidationError:
+                continue
+    return feed_bytes(needed["content"], heads, shares)
+
+
+@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
+def _shares(recording: Recording, asked: SharesAsked) -> np.ndarray:
+    return head_shares(recording.trajectory, asked)

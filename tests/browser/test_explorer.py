@@ -1,0 +1,171 @@
+"""The explorer in a real browser: it counts the sinks that Python counts, and its views answer each other."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from analysis.figures.explorer import explorer_html, feed_bytes
+from analysis.recording import exploring
+from analysis.recording.exploring import SharesAsked, explored, head_map, head_shares
+from analysis.sinks import definitions
+from analysis.sinks.token_states import SPLITS
+from analysis.specs import DEFINITIONS, SinkParams
+from tests.browser.helpers import HOSTILE
+from tests.recording.block_texts import block_trajectory
+
+pytestmark = pytest.mark.slow
+
+K = tuple(np.arange(0.5, 4.01, 0.25).round(2).tolist())
+VALUES = {"std": K, "mean-attention": (0.05, 0.3, 0.55), "above-others": (0.5, 3.0)}
+
+
+def relative(trajectory):
+    return replace(trajectory, mass=trajectory.relative_mass())
+
+
+def attending(trajectory, attention, windows=()):
+    """A recording as if its model attended otherwise."""
+    model = trajectory.info.model.model_copy(update={"attention": attention, "windows": windows})
+    return replace(trajectory, info=trajectory.info.model_copy(update={"model": model}))
+
+
+RECORDINGS = {
+    "blocks": lambda: block_trajectory(),
+    "cached blocks": lambda: block_trajectory(cached=True),
+    "bidirectional": lambda: attending(block_trajectory(), "bidirectional"),
+    "causal": lambda: attending(block_trajectory(), "causal"),
+    "windows": lambda: attending(block_trajectory(), "block-causal", (4, 0)),
+    "half precision": lambda: attending(
+        replace(block_trajectory(), mass=block_trajectory().mass.astype(np.float16)), "bidirectional"
+    ),
+}
+
+
+def opened(page, tmp_path, packed, query=""):
+    path = tmp_path / "explorer.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8><body>{explorer_html(packed)}")
+    page.goto("about:blank")
+    page.goto(path.as_uri() + query)
+    page.wait_for_function("document.querySelector('.sinkscope-explorer').explorer")
+    return page
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_it_counts_the_sinks_that_python_counts(page, tmp_path, name):
+    trajectory = relative(RECORDINGS[name]())
+    opened(page, tmp_path, explored([trajectory], ["model"]))
+    scopes = [(None, None), *((layer, None) for layer in range(trajectory.layers))]
+    scopes += [(layer, head) for layer in range(trajectory.layers) for head in range(trajectory.heads)]
+    asked = [(name, value) for name, values in VALUES.items() for value in values]
+    found = page.evaluate(
+        """([scopes, asked]) => {
+          const { recordings } = document.querySelector(".sinkscope-explorer").explorer, [recording] = recordings;
+          return scopes.map(([layer, head]) => asked.map(([definition, threshold]) => {
+            const view = { definition, threshold, split: 0, judged: "head" };
+            return [[...recording.sinks(view, layer, head)], [...recording.series(view, layer, head).share]];
+          }));
+        }""",
+        [scopes, asked],
+    )
+    for (layer, head), of_scope in zip(scopes, found, strict=True):
+        layers = slice(None) if layer is None else slice(layer, layer + 1)
+        heads = slice(None) if head is None else slice(head, head + 1)
+        mass = definitions.mean_mass(trajectory.mass[:, layers, heads])
+        for (definition, value), (flags, shares) in zip(asked, of_scope, strict=True):
+            params = SinkParams.model_validate({"definition": definition, DEFINITIONS[definition].parameter: value})
+            expected = definitions.find_sinks(mass, params, trajectory.pattern.visible(layer))
+            assert np.array_equal(np.reshape(flags, mass.shape), expected), (layer, head, definition, value)
+            strength = np.where(expected, mass, 0).sum(axis=1) / np.nansum(mass, axis=1)
+            assert np.allclose(shares, strength, atol=1e-5)
+
+
+def test_shares_of_all_heads_are_those_that_python_answers_where_heads_are_too_many_to_send(
+    page, tmp_path, monkeypatch
+):
+    trajectory = relative(block_trajectory(cached=True))
+    opened(page, tmp_path, explored([trajectory], ["model"]))
+    asked = [
+        {"range": [2, 6], "to": to, "definition": "std", "threshold": 1.25, "split": split, "judged": judged}
+        for judged in ("head", "layer", "model")
+        for split in range(len(SPLITS))
+        for to in (None, [3, 9])
+    ]
+    shares = """(requests) => {
+      const { explorer } = document.querySelector(".sinkscope-explorer"), [recording] = explorer.recordings;
+      return requests.map(({ range, to, ...rest }) => {
+        const area = { t0: range[0], t1: range[1], p0: to && to[0], p1: to && to[1] };
+        return [...explorer.sharesOf(recording, { ...explorer.view({}), ...rest, position: null, area })];
+      });
+    }"""
+    held = page.evaluate(shares, asked)
+    for request, values in zip(asked, held, strict=True):
+        assert np.allclose(values, head_shares(trajectory, SharesAsked.model_validate(request)), atol=1e-5), request
+
+    monkeypatch.setattr(exploring, "MOST_CELLS", 10)
+    opened(page, tmp_path, explored([trajectory], ["model"]), "#layer=1&head=2")
+    content = page.evaluate("document.querySelector('.sinkscope-explorer').explorer.content")
+    expect(page.get_by_role("group", name="Explorer")).to_contain_text("Fetching layer 1 head 2")
+    index = trajectory.heads + 2
+    request = json.dumps(asked[0], separators=(",", ":"))
+    sent = feed_bytes(content, {(0, index): head_map(trajectory, index)}, {(0, request): np.full(8, 0.25)})
+    page.evaluate(
+        "bytes => document.querySelector('.sinkscope-explorer').explorer.receive(new Uint8Array(bytes))", list(sent)
+    )
+    expect(page.get_by_role("group", name="Explorer")).not_to_contain_text("Fetching")
+
+
+def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follows(page, tmp_path):
+    errors, requests = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    first = relative(block_trajectory())
+    second = relative(attending(block_trajectory(), "causal"))
+    opened(page, tmp_path, explored([first, second], ["dense", "pruned"]), "#step=3")
+    explorer, slider = page.get_by_role("group", name="Explorer"), page.get_by_role("slider", name="Denoising step")
+    finding = explorer.locator(".sx-finding")
+    expect(slider).to_have_attribute("aria-valuetext", "Step 3 of 9")
+    expect(finding).to_contain_text("an even split gives")
+    heads = explorer.locator(".sx-heads canvas")
+    box = heads.bounding_box()
+    heads.click(position={"x": box["width"] - 12, "y": box["height"] - 12})
+    expect(finding).to_contain_text("layer 1 head 3")
+    expect(explorer.get_by_text("Layer 1 head 3", exact=True)).to_be_visible()
+    slider.press("ArrowDown")
+    expect(finding).to_contain_text("Position 0")
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "Step 4 of 9")
+    page.wait_for_function("location.hash.includes('position=0') && location.hash.includes('step=4')")
+    reloaded = page.url
+    page.goto("about:blank")
+    page.goto(reloaded)
+    expect(finding).to_contain_text("layer 1 head 3")
+    slider.press("Escape")
+    explorer.get_by_role("button", name="Side by side").click()
+    expect(finding).to_contain_text("pruned:")
+    slider.press("End")
+    expect(finding).to_contain_text("Finished: the model no longer reads this text.")
+    explorer.get_by_role("button", name="Table").click()
+    expect(explorer.get_by_role("heading", name="dense: no forward reads this text")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+    page.goto("about:blank")
+    page.goto(reloaded.split("#")[0] + "#step=9999999&layer=77&head=x&position=-1&k=99&area=5-1-0-0&split=nothing")
+    expect(finding).to_contain_text("an even split gives")
+    assert errors == [] and {url.split("#")[0] for url in requests} <= {reloaded.split("#")[0], "about:blank"}
+
+
+def test_a_masked_position_is_not_named_by_the_word_it_becomes_and_hostile_words_are_text(page, tmp_path):
+    trajectory = relative(block_trajectory())
+    words = dict.fromkeys(trajectory.info.tokens, HOSTILE)
+    trajectory = replace(trajectory, info=trajectory.info.model_copy(update={"tokens": words}))
+    position = int(np.flatnonzero(trajectory.undecided[0])[0])
+    opened(page, tmp_path, explored([trajectory], [HOSTILE]), f"#step=0&position={position}")
+    explorer = page.get_by_role("group", name="Explorer")
+    expect(explorer.locator(".sx-finding")).to_contain_text(f"Position {position}, still masked (later ‘")
+    explorer.get_by_role("button", name="Table").click()
+    expect(explorer.get_by_role("cell", name="[MASK] (later").first).to_be_visible()
+    assert page.evaluate("window.ran") is None
