@@ -187,9 +187,9 @@ def trials(
         gain, floor = better * (values[best] - undiscounted), abs(other_seed - undiscounted)
         if gain <= floor:
             return (
-                f"None of {len(values)} settings beats no discount by more than another calibration seed changes it: "
-                f"the best gains {_signed_points(gain, decimals)}, the seed makes {_signed_points(floor, decimals)} of "
-                f"{undiscounted:.{decimals}%}."
+                f"None of {len(values)} settings beats no discount ({undiscounted:.{decimals}%}) by more than another "
+                f"calibration seed changes it: the best gains {100 * gain:.{decimals}f} points, the seed changes "
+                f"{100 * floor:.{decimals}f} points."
             )
     references = [published] if undiscounted is None else [published, undiscounted]
     hardest = better * max(better * reference for reference in references)
@@ -200,10 +200,6 @@ def trials(
         f"Trial {best} is the best of {len(values)} tried, on what they were judged by: "
         f"{values[best]:.{decimals}%}; {published:.{decimals}%} as published{beside}."
     )
-
-
-def _signed_points(share: float, decimals: int) -> str:
-    return f"{100 * share:.{decimals}f} points"
 
 
 def importances(shares: Sequence[float], names: Sequence[str]) -> str:

@@ -51,12 +51,13 @@ def branch_agreement(by_position: np.ndarray, step: int, aligned: float, chance:
     if not len(there):
         return ""
     apart = there[by_position[there] < 1]
-    if not len(apart):
+    if not len(apart) and aligned == 1:
         return "No other token that both texts have decided differs in any step."
-    beside = "" if aligned > chance else "no more than "
+    first = f"Another token first differs before step {int(apart[0])}" if len(apart) else "Only the last step differs"
+    beside = "against" if aligned > chance else "no more than"
     return (
-        f"Another token first differs before step {int(apart[0])}; the finished texts have {percent(aligned)} of their "
-        f"tokens in common, {beside or 'against '}{percent(chance)} of the same tokens in random order."
+        f"{first}; the finished texts have {percent(aligned)} of their tokens in common, {beside} {percent(chance)} of "
+        "the same tokens in random order."
     )
 
 

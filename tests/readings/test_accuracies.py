@@ -99,8 +99,8 @@ def test_the_best_trial_is_told_where_it_beats_the_published_setting():
     assert reading("trials", [np.nan], 0.5, None, 1, 0) == ""
     said = reading("trials", [0.0995, 0.1, 0.098], 0.0995, 0.1, -1, 1, 0.103)
     assert said == (
-        "None of 3 settings beats no discount by more than another calibration seed changes it: the best gains 0.2 "
-        "points, the seed makes 0.3 points of 10.0%."
+        "None of 3 settings beats no discount (10.0%) by more than another calibration seed changes it: the best gains "
+        "0.2 points, the seed changes 0.3 points."
     )
     assert reading("trials", [0.6, 0.5, 0.7], 0.6, 0.5, 1, 0, 0.4).startswith("Trial 2 is the best of 3")
     assert reading("trials", [0.09, 0.08, 0.08], 0.09, 0.08, -1, 1) == "", "no discount is worth as much"

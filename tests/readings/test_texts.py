@@ -29,6 +29,9 @@ def test_a_branch_is_told_by_the_step_in_which_it_parts_beside_what_chance_would
     assert reading("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 1.0, 0.1) == (
         "No other token that both texts have decided differs in any step."
     )
+    assert reading("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 0.9, 0.1).startswith(
+        "Only the last step differs; "
+    )
     assert reading("branch agreement", by_position, 4, 0.4, 0.1) == "", "a branch of the last step has none after it"
 
 

@@ -30,6 +30,9 @@ def numbers(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: SearchFloo
     """The best trial beside those with a name and another calibration seed, and what its value does not say."""
     objective = OBJECTIVES[spec.objective]
     form, label = f".{objective.decimals}%", objective.title.capitalize()
+    band = _band(rows, floor)
+    if band is not None and band[0] <= best["value"] <= band[1]:
+        st.info(plain(_best_in_words(spec, rows, floor)), icon=":material/balance:")
     columns = st.columns(4)
     change = f"{100 * (best['value'] - rows[0]['value']):+.2g} points against published"
     columns[0].metric(
