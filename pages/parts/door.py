@@ -170,8 +170,8 @@ def _signing_key() -> bytes:
         key = file.read_bytes() if file.exists() else b""
         if len(key) != KEY_BYTES:  # none yet, or what a full disk or a kill left of one
             new = file.with_name(f".{KEY_FILE}.{os.getpid()}")
-            with os.fdopen(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as out:
-                out.write(secrets.token_bytes(KEY_BYTES))
+            new.touch(0o600)
+            new.write_bytes(secrets.token_bytes(KEY_BYTES))
             new.replace(file)
             key = file.read_bytes()  # of two that begin at once one is kept
     except OSError:
