@@ -5,18 +5,25 @@ takes the place of the old in one step, so that every reader finds one or the ot
 asked about again, and put back if it is no longer what it was when the work began.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
+import re
+import secrets
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from analysis.errors import UserError, os_sentence, shorten
+from cache.presence import host_of, machine, runs_here, this_process
 
+_WORKPLACE = re.compile(r"\.[\w.-]{1,60}~(?P<owner>[\w.@-]+)~[0-9a-f]{8}")  # its prefix, who works there
+_FOREIGN_DAYS = 7  # how long one of another machine is left alone after its last change
 Refusal = Callable[[Path], str]
 """Says why what stands at a path may not be replaced, as the end of a sentence; nothing where it may."""
 
@@ -32,6 +39,47 @@ _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
 )
+
+
+@contextmanager
+def workplace(parent: Path, prefix: str, private: bool = True) -> Iterator[Path]:
+    """A folder in `parent` to work in, so that what is finished only has to be renamed. It goes at the end.
+
+    Raises OSError as `make_workplace` does.
+    """
+    folder = make_workplace(parent, prefix, private)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_workplace(parent: Path, prefix: str, private: bool = True) -> Path:
+    """A new folder for this process, whose name says whose it is: a killed process removes nothing, so the next one
+    that works there removes what it left.
+
+    private: closed to other users, else as the user's umask says. Raises OSError where none can be made.
+    """
+    remove_abandoned(parent)
+    folder = parent / f".{prefix}~{this_process()}~{secrets.token_hex(4)}"
+    folder.mkdir(mode=0o700 if private else 0o777)
+    return folder
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Removes the workplaces in a folder whose processes are gone; those of other machines after some days."""
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            named = _WORKPLACE.fullmatch(entry.name)
+            if named is None or not entry.is_dir(follow_symlinks=False):
+                continue
+            owner = named["owner"]
+            if host_of(owner) == machine():
+                is_gone = not runs_here(owner)
+            else:
+                is_gone = time.time() - entry.stat(follow_symlinks=False).st_mtime > _FOREIGN_DAYS * 86400
+            if is_gone:
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def file_refusal(wrote: Callable[[Path], bool]) -> Refusal:

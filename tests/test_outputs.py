@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from analysis.evaluation import items_file
 from analysis.pruned import report_file
 from analysis.pruning.saving import finished_folder
 from analysis.recording import trajectory_file
+from cache.presence import machine, this_process
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges names here")
 
@@ -178,3 +181,47 @@ def test_a_file_that_ended_elsewhere_is_still_in_place_after_an_interruption(tmp
         raise KeyboardInterrupt
     assert method(out) == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+# --- where they are made ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the child is a fork of this process")
+@pytest.mark.parametrize("private", [True, False])
+def test_what_a_killed_process_left_is_removed_by_the_next_one_there(tmp_path, private):
+    child = os.fork()
+    if child == 0:
+        with outputs.workplace(tmp_path, "recording", private) as folder:
+            (folder / "half").write_text("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    [left] = tmp_path.iterdir()
+    with outputs.workplace(tmp_path, "sinks") as folder:
+        assert list(tmp_path.iterdir()) == [folder] and folder != left
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_are_working_on_and_what_is_called_otherwise_stays(tmp_path):
+    gone = this_process().rpartition("@")[0] + "@1"  # this process's id, of one that began at another time
+    elsewhere = f"another-{machine()}_1@1"
+    stays = {
+        f".recording~{this_process()}~0a1b2c3d",
+        f".recording~{elsewhere}~0a1b2c3d",
+        ".recording-abc12345",
+        f".recording~{gone}~mine",
+        "recording",
+    }
+    for name in stays:
+        (tmp_path / name).mkdir()
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "mine").write_text("mine")
+    (tmp_path / f".link~{gone}~0a1b2c3d").symlink_to("target")
+    (tmp_path / f".file~{gone}~0a1b2c3d").write_text("mine")
+    (tmp_path / f".sinks~{gone}~0a1b2c3d").mkdir()
+    (tmp_path / f".old~{elsewhere}~0a1b2c3d").mkdir()
+    os.utime(tmp_path / f".old~{elsewhere}~0a1b2c3d", (0, time.time() - 8 * 86400))
+    outputs.remove_abandoned(tmp_path)
+    kept = {"target", f".link~{gone}~0a1b2c3d", f".file~{gone}~0a1b2c3d"}
+    assert {path.name for path in tmp_path.iterdir()} == stays | kept
+    assert (tmp_path / "target" / "mine").is_file()
+    outputs.remove_abandoned(tmp_path / "nowhere")

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from analysis.jobs.ablation import ablate_set
     from analysis.jobs.recording_sets import prompt_texts
 
-    with folder_beside(options.out, ".ablate-") as scratch:
+    with folder_beside(options.out, "ablate") as scratch:
         with Terminal(scratch) as context:
             source, count = (OWN_PROMPTS if own else options.prompts), options.prompt_count
             texts, notes = prompt_texts(source, own[:count], count, params.get("seed", 0), context)

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"plan: {sentence}", file=sys.stderr)
     from analysis.jobs import evaluation
 
-    with folder_beside(out, ".evaluation-") as folder:
+    with folder_beside(out, "evaluation") as folder:
         with Terminal(folder) as context:
             outcome = evaluation.evaluate(spec, context)
         text = json.dumps({**outcome.summary, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)

@@ -1,8 +1,8 @@
 """Flags drawn from specs, and a job's context in a terminal."""
 
 import argparse
+import contextlib
 import sys
-import tempfile
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,10 +96,10 @@ def folder_beside(out: Path, prefix: str) -> Iterator[Path]:
     """
     if not out.parent.is_dir():
         raise UserError(f"The folder '{shorten(str(out.parent))}' does not exist. Make it first.")
-    with outputs.told(out):
-        holder = tempfile.TemporaryDirectory(dir=out.parent, prefix=prefix)
-    with holder as folder:
-        yield Path(folder)
+    with contextlib.ExitStack() as until_done:
+        with outputs.told(out):
+            folder = until_done.enter_context(outputs.workplace(out.parent, prefix))
+        yield folder
 
 
 class Terminal(SilentContext):

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     spec = ImportSpec(folders=tuple(options.folders), beside=tuple(options.beside), **listed)
     from analysis.jobs.importing import import_results
 
-    with folder_beside(out, ".import-") as folder:
+    with folder_beside(out, "import") as folder:
         with Terminal(folder) as context:
             outcome = import_results(spec, context)
         assert outcome.file is not None

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from analysis.jobs.inspecting import inspect_prompts
     from analysis.jobs.recording_sets import prompt_texts
 
-    with folder_beside(options.out, ".inspect-") as scratch:
+    with folder_beside(options.out, "inspect") as scratch:
         with Terminal(scratch) as context:
             source, count = (OWN_PROMPTS if own_texts else options.prompts), params.prompt_count
             record = RecordSpec(

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         spec = spec.model_copy(update={"calibration": with_own_noise(spec.calibration, spec.model)})
     from analysis.jobs.pruning import prune
 
-    with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder, Terminal(Path(folder)) as context:
+    with outputs.workplace(Path(tempfile.gettempdir()), "sinkscope") as folder, Terminal(folder) as context:
         report = prune(spec, context).summary["report"]
     if options.json:
         print(json.dumps(report, ensure_ascii=False))

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
     summaries: list[dict[str, Any]] = []
     for spec, out in zip(specs, outs, strict=True):
-        with folder_beside(out, ".recording-") as folder:
+        with folder_beside(out, "recording") as folder:
             with Terminal(folder) as context:
                 outcome = recordings.record(spec, context)
             assert outcome.file is not None

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     from analysis.recording import set_exhibits
     from analysis.recording.set_verdicts import NOISE
 
-    with folder_beside(options.out, ".sinks-") as scratch:
+    with folder_beside(options.out, "sinks") as scratch:
         folder = scratch / "study"
         folder.mkdir()
         sets, summaries = {}, {}

@@ -99,7 +99,7 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
     from analysis.study.report import REPORT, write_folder
 
     findings = gather(record, engine)
-    with folder_beside(options.out, ".study-") as folder:
+    with folder_beside(options.out, "study") as folder:
         whole = folder / "study"
         whole.mkdir()
         missing = write_folder(findings, whole)

@@ -108,8 +108,9 @@ def _refusal(path: Path) -> str:
     return study_journal.refusal(path)
 
 
-def _folder(journal: Path | None) -> AbstractContextManager[str | Path]:
-    return tempfile.TemporaryDirectory(prefix="sinkscope-") if journal is None else folder_beside(journal, ".search-")
+def _folder(journal: Path | None) -> AbstractContextManager[Path]:
+    place = Path(tempfile.gettempdir())
+    return outputs.workplace(place, "sinkscope") if journal is None else folder_beside(journal, "search")
 
 
 def _text() -> CalibrationParams:

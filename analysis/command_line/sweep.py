@@ -196,7 +196,7 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
         "parameters": record.spec,
         "environment": _environment(points),
     }
-    with folder_beside(options.out, ".sweep-") as folder:
+    with folder_beside(options.out, "sweep") as folder:
         whole = folder / "sweep"
         whole.mkdir()
         (whole / SUMMARY_FILE).write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

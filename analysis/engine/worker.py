@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from analysis import outputs
 from analysis.engine import departure
 from analysis.engine.interleaving import TurnTaking
 from analysis.engine.transfer import load_up, piece_of
@@ -94,7 +95,7 @@ class WorkerContext(Context):
         self._order, self._spec, self.worker = order, spec, get_worker()
         mark = Path(order.folder) / MARK
         self.shared = mark.is_file() and mark.read_text() == order.mark
-        self.folder = Path(order.folder) if self.shared else Path(tempfile.mkdtemp(prefix="sinkscope-"))
+        self.folder = Path(order.folder) if self.shared else _own_folder()
         self._key = ""
         self._phase, self._began, self._first, self._sent = "", 0.0, 0, 0.0
         self._details: dict[str, Any] = {}
@@ -197,6 +198,10 @@ class WorkerContext(Context):
         whole = {"job": self._order.id, "run": self._order.run, "model": _model_held(), **message}
         # As JSON text, so that details arrive as the store gives them later: dask would make tuples of lists.
         self.worker.log_event(TOPIC, json.dumps(whole))
+
+
+def _own_folder() -> Path:
+    return outputs.make_workplace(Path(tempfile.gettempdir()), "sinkscope")
 
 
 def _model_held() -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from analysis import attention
+from analysis import attention, outputs
 from analysis.errors import ModelChanged, UserError
 from analysis.models import blockwise, canvas, converted, devices, dream, llada, mdlm, mixtures, sliced
 from analysis.models import checkpoint as checkpoints
@@ -225,7 +225,7 @@ def _network(
     spread: dict[str, Any] = {}
     if device_map == "auto":
         # What the files hold under other names than the network is written anew, for as long as the process lives.
-        spread["offload_folder"] = tempfile.mkdtemp(prefix="sinkscope-offload-")
+        spread["offload_folder"] = str(outputs.make_workplace(Path(tempfile.gettempdir()), "offload"))
         atexit.register(shutil.rmtree, spread["offload_folder"], ignore_errors=True)
         if device == "cpu":
             spread["max_memory"] = {"cpu": int(room / _HEADROOM)}

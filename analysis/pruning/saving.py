@@ -4,10 +4,10 @@ Everything goes to a folder with a temporary name that is renamed at the end: an
 looks finished.
 """
 
+import contextlib
 import errno
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -51,28 +51,25 @@ def finished_folder(out: Path, overwrite: bool, log: Callable[[str], None]) -> I
     log gets what a user should know of how it got there. Raises UserError when the disk runs full, and where something
     stands at `out` that is not to be replaced.
     """
-    with outputs.told(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # Not mkdtemp, whose folders nobody else may read: what is written here is as open as the user's umask says.
-        partial = out.parent / f".{out.name[:40]}-{secrets.token_hex(4)}"
-        partial.mkdir()
-    try:
-        yield partial
-        readable = partial.stat().st_mode & 0o666
-        for file in partial.iterdir():
-            file.chmod(readable)  # safetensors writes for the owner alone
-        note = outputs.place(partial, out, overwrite, report_file.refusal)
-        if note:
-            log(note)
-    except (OSError, SafetensorError) as error:
-        refused = system_error(error)
-        if refused is None or refused.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise UserError(
-            f"'{shorten(str(out))}' was not written, and nothing was kept: {os_sentence(refused)}"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with contextlib.ExitStack() as until_done:
+        with outputs.told(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            partial = until_done.enter_context(outputs.workplace(out.parent, "pruned", private=False))
+        try:
+            yield partial
+            readable = partial.stat().st_mode & 0o666
+            for file in partial.iterdir():
+                file.chmod(readable)  # safetensors writes for the owner alone
+            note = outputs.place(partial, out, overwrite, report_file.refusal)
+            if note:
+                log(note)
+        except (OSError, SafetensorError) as error:
+            refused = system_error(error)
+            if refused is None or refused.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise UserError(
+                f"'{shorten(str(out))}' was not written, and nothing was kept: {os_sentence(refused)}"
+            ) from error
 
 
 class CheckpointWriter:
