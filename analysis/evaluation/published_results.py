@@ -8,10 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.readings.words import listed
 from analysis.specs import METHODS
 
 _FOLDER = Path(__file__).with_name("published")
 _UNNAMED = {"sink-aware": "baseline"}  # of tables that do not name their methods
+_CHOICES = {
+    "mmlu": 4,
+    "arc_challenge": 4,
+    "arc_easy": 4,
+    "hellaswag": 4,
+    "gpqa": 4,
+    "race": 4,
+    "piqa": 2,
+    "winogrande": 2,
+}
+_SAME_DENSE = 0.01  # dense accuracies of two sources that differ by more are of other settings
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,47 @@ def published() -> tuple[PublishedAccuracy, ...]:
     return tuple(rows)
 
 
+def chance_of(task: str) -> float | None:
+    """The accuracy of a choice at random, by the number of choices an item has; None for written answers and means."""
+    return 1 / _CHOICES[task] if task in _CHOICES else None
+
+
+def remarks(table: Sequence[PublishedAccuracy]) -> list[str]:
+    """What to know before reading a table, rows of one model, pattern and task: where methods are at chance or below,
+    and where another source has another dense accuracy.
+    """
+    if not table:
+        return []
+    chance, said = chance_of(table[0].task), []
+    if chance is not None:
+        cells = {
+            (row.method, row.sparsity): row.accuracy - 2 * (row.standard_error or 0.0) <= chance
+            for row in table
+            if row.sparsity
+        }
+        for first, second in _pairs({method for method, _ in cells}):
+            low = [
+                f"{sparsity:.0%}"
+                for method, sparsity in sorted(cells)
+                if method == first and cells[first, sparsity] and cells.get((second, sparsity))
+            ]
+            if low:
+                both = listed([METHODS[name].title if name in METHODS else name for name in (first, second)])
+                said.append(
+                    f"At {listed(low)} {both} are not above chance ({chance:.0%}): their difference is no gain."
+                )
+    sources = {row.source for row in table}
+    for dense in (row for row in table if not row.sparsity):
+        for other in published():
+            same = (other.task, other.sparsity) == (dense.task, 0.0) and other.source not in sources
+            if same and abs(other.accuracy - dense.accuracy) > _SAME_DENSE:
+                said.append(
+                    f"The dense model scores {dense.accuracy:.2%} here and {other.accuracy:.2%} in another source "
+                    f"({other.source}): model, items or settings differ, so compare within one table only."
+                )
+    return said
+
+
 @dataclass(frozen=True)
 class PublishedPairs:
     """Methods minus what each was published against, M of them at X sparsities. names (M,). differences (M, X): shares,
@@ -66,12 +119,17 @@ class PublishedPairs:
     errors: np.ndarray | None
 
 
+def _pairs(methods: set[str]) -> list[tuple[str, str]]:
+    """The methods among these with what each was published against."""
+    against = _UNNAMED | {name: row.published for name, row in METHODS.items() if row.published}
+    return [(name, other) for name, other in against.items() if {name, other} <= methods]
+
+
 def published_pairs(table: Sequence[PublishedAccuracy]) -> PublishedPairs:
     """The pairs of one table: rows of one model, pattern and task."""
     cells = {(row.method, row.sparsity): row for row in table if row.sparsity}
     sparsities = tuple(sorted({sparsity for _, sparsity in cells}))
-    against = _UNNAMED | {name: row.published for name, row in METHODS.items() if row.published}
-    pairs = [(name, other) for name, other in against.items() if {name, other} <= {method for method, _ in cells}]
+    pairs = _pairs({method for method, _ in cells})
     differences = np.full((len(pairs), len(sparsities)), np.nan)
     errors = np.full_like(differences, np.nan)
     for row, pair in enumerate(pairs):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.evaluation import sweep_scores
-from analysis.evaluation.published_results import PublishedAccuracy, published, published_pairs
+from analysis.evaluation.published_results import PublishedAccuracy, chance_of, published, published_pairs, remarks
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
 from analysis.specs import METHODS, ModelSpec, SweepSpec, grid
 
@@ -138,6 +138,17 @@ def test_published_rows_carry_their_source_and_are_shares():
     assert len(replicated) == 13 and all(row.standard_error for row in replicated)
     cell = next(row for row in rows if (row.method, row.sparsity, row.task) == ("sink-wanda", 0.5, "average"))
     assert cell.accuracy == pytest.approx(0.5318)
+
+
+def test_published_differences_at_chance_and_another_dense_score_are_said():
+    tables: dict[tuple[str, str, str], list[PublishedAccuracy]] = {}
+    for row in published():
+        tables.setdefault((row.model, row.pattern, row.task), []).append(row)
+    paper = " ".join(remarks(tables["LLaDA-8B", "unstructured", "winogrande"]))
+    assert "At 75% Sink-Wanda and Wanda are not above chance (50%)" in paper and "Sink-SparseGPT" not in paper
+    replication = " ".join(remarks(tables["LLaDA-8B-Base", "unstructured", "winogrande"]))
+    assert "scores 74.59% here and 69.30% in another source" in replication
+    assert remarks(tables["LLaDA-8B", "unstructured", "gsm8k"]) == [] and chance_of("gsm8k") is None
 
 
 def test_published_methods_are_set_beside_what_each_was_published_against():

@@ -12,7 +12,7 @@ from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_axes, sweep_scores
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.differences import Difference
-from analysis.evaluation.published_results import published, published_pairs
+from analysis.evaluation.published_results import chance_of, published, published_pairs, remarks
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.figures import sweep as figures
 from analysis.readings import reading
@@ -348,9 +348,14 @@ def _published() -> None:
     cited = "; ".join(source for source in sources if any(row.source == source for row in of_title))
     chart(
         f"Published by others: {chosen}",
-        f"Not measured here, and not on the model, items or text of this sweep. Source: {cited}.",
+        " ".join(
+            [
+                f"Not measured here, and not on the model, items or text of this sweep. Source: {cited}.",
+                *remarks(of_title),
+            ]
+        ),
         "As the source gives it; where it has a standard error, that is in the table.",
-        _accuracy(curves, "sparsity", dense, None),
+        _accuracy(curves, "sparsity", dense, chance_of(titles[chosen][2])),
         "sweep_published_chart",
         pd.DataFrame([vars(row) for row in of_title]),
         finding=reading("published differences", told.names, told.sparsities, told.differences, told.errors),
