@@ -3,14 +3,14 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import TOKEN
+from analysis.figures.style import SELECTED, TOKEN
 
 MOST_MARKS = 20_000
 _LEGEND_LINE = 10  # pixels added a name
 _MARKS = {
     "written in this step": ("circle", "#ffffff", 4),
     "edited in this step": ("diamond", "#ffb000", 8),
-    "taken back in this step": ("x", "#ff5fa2", 8),
+    "taken back in this step": ("x", SELECTED, 8),
 }
 
 

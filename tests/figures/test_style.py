@@ -11,8 +11,10 @@ from colorspacious import cspace_convert, deltaE
 from analysis.figures import experts, masks, pruning, sinks, sweep
 from analysis.figures.style import (
     KIND_COLORS,
+    MASS_SCALE,
     METHOD_COLORS,
     REFERENCE,
+    SELECTED,
     SERIES_COLORS,
     SYMBOLS,
     cell_colors,
@@ -69,6 +71,8 @@ def test_colors_stand_out_on_the_pages_of_both_themes() -> None:
     for mode in ("light", "dark"):
         page = theme[mode]["backgroundColor"]
         assert min(contrast(color, page) for color in SERIES_COLORS) >= AGAINST_PAGE - 0.02, mode
+        assert contrast(SELECTED, page) >= AGAINST_PAGE, f"what is chosen, and whiskers on bars, {mode}"
+    assert min(contrast(SELECTED, end) for end in (MASS_SCALE[0], MASS_SCALE[-1])) >= AGAINST_PAGE
 
 
 def test_every_method_and_kind_has_a_color_of_its_own() -> None:
