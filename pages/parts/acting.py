@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.parts.session import engine
 
-INSTEAD = ":material/lock: Not in this demonstration: it only records short prompts with the bundled pair."
+INSTEAD = ":material/lock: Switched off in this demonstration. You can record short prompts."
 _PRESSED, _PAGE = "button_pressed", "page_drawn"
 LOOKS_ONLY = ":material/lock: You may look at this server, and start or change nothing."
 

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from analysis.engine.demonstration import ONLY_READ
 from analysis.engine.permissions import NOBODY
 from analysis.figures import tool_bar
 from analysis.figures.style import PHONE_TICKS
@@ -76,6 +77,8 @@ def show() -> None:
             with st.sidebar:
                 st.caption(f"Logged in as {plain(st.user.get('email'))}")
                 st.button("Log out", on_click=st.logout, key="log_out")
+        if engine().gate.demo:
+            st.caption(f":material/lock: {plain(ONLY_READ)}")
     inside = _inside.set(True)
     try:
         page.run()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.engine.demonstration import ONLY_READ
 from analysis.models.checkpoint import find
 from analysis.models.memory import need_of
 from analysis.models.registry import MODELS
@@ -78,7 +77,7 @@ def model_panel() -> None:
 
 
 def _demo_panel(used: ModelSpec) -> None:
-    """What a demonstration is, and which of its two models is in use."""
+    """Draw which of a demonstration's two models is in use."""
     models = {spec.source: spec for spec in demo_models()}
     st.session_state["demo_model"] = used.source
     st.segmented_control(
@@ -91,7 +90,6 @@ def _demo_panel(used: ModelSpec) -> None:
         help="The diffusion model that comes with SinkScope, and its autoregressive twin.",
     )
     _about(used)
-    st.caption(f":material/lock: {plain(ONLY_READ)}")
 
 
 def _about(used: ModelSpec) -> None:

@@ -14,7 +14,7 @@ SMALL = CalibrationParams(samples=2, seq_len=32)
 
 def test_where_nothing_was_pruned_it_leads_to_pruning():
     test = app(PAGE)
-    assert "Once a pruning of this model has finished" in texts(test)
+    assert "There is no pruned copy of this model yet" in texts(test)
     assert not [button for button in test.button if button.key == "compare_accuracy"]
 
 
@@ -66,4 +66,4 @@ def test_of_another_model_its_own_runs_are_offered(pruned):
     test = app(PAGE)
     test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")
     test.run()
-    assert "Once a pruning of this model has finished" in texts(test)
+    assert "This model has no pruned copy to evaluate" in texts(test)

@@ -64,7 +64,33 @@ def test_no_control_of_a_page_starts_or_changes_anything(name, demonstration):
 @pytest.mark.parametrize("name", ["pruning", "sweep", "study", "runs", "sinks"])
 def test_one_sentence_stands_in_the_place_of_the_button(name, demonstration):
     said = texts(app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name]))
-    assert "Not in this demonstration" in said and "This is a demonstration" in said
+    assert "Switched off in this demonstration" in said and "This is a demonstration" in said
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_says_at_its_top_that_this_is_a_demonstration_and_nothing_that_cannot_be_done(name, demonstration):
+    test = app(f"pages/{name}.py", **PAGES[name])
+    assert "This is a demonstration" in test.main.caption[0].value, "before everything else"
+    said = "\n".join([texts(test), *(block.value for block in test.code)])
+    assert str(engine().store.root) not in said and (name == "study" or "python -m analysis" not in said)
+    assert "press **Prune**" not in said and "type the path" not in said
+
+
+def test_a_visitor_does_not_come_to_what_another_one_is_recording(demonstration):
+    spec = RecordSpec(prompt="kate is in the car .", sampling=LLaDASampling(gen_length=48, steps=48), seed=9)
+    running = engine().submit("record", spec, "another visitor")
+    fresh = app("pages/sinks.py")
+    assert not engine().job(running.id).ended
+    assert fresh.query_params["recording"] in (demonstration.id, [demonstration.id])
+    engine().wait(running.id, 300)
+
+
+def test_results_of_models_that_are_gone_do_not_stand_below_a_claim_that_nothing_was_pruned(demonstration, monkeypatch):
+    assert "no pruned copy of this model yet" in texts(app("pages/accuracy.py"))
+    monkeypatch.setattr("pages.parts.accuracy.choice._evaluations", lambda: [object()])
+    monkeypatch.setattr("pages.parts.accuracy.choice._shown", lambda: None)
+    said = texts(app("pages/accuracy.py"))
+    assert "no pruned copy of this model" not in said and "Switched off in this demonstration" in said
 
 
 def test_another_model_in_the_address_is_not_looked_for(demonstration):

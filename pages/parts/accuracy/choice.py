@@ -19,7 +19,7 @@ from pages.parts import address, controls
 from pages.parts.accuracy.canvas_scores import choose_score, say_scores
 from pages.parts.accuracy.panel import accuracy_panel, results_of
 from pages.parts.accuracy.planned import planned
-from pages.parts.acting import acting_button
+from pages.parts.acting import acting_button, may_act
 from pages.parts.folds import fold, settings_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
@@ -44,12 +44,17 @@ def accuracy_of(model: ModelSpec) -> None:
     with asked:
         if runs:
             _question(model, runs)
+        elif _evaluations():
+            if may_act():
+                st.caption("This model has no pruned copy to evaluate. The results are of earlier evaluations.")
+                primary_link("pages/pruning.py", "**Prune the model**", ":material/content_cut:")
         else:
             st.info(
-                "There is no pruned copy of this model to run yet. Once a pruning of this model has finished, this "
-                "page shows how many points of accuracy it costs, task by task, as the items come in."
+                "There is no pruned copy of this model yet. Once there is one, this page shows how many points of "
+                "accuracy the pruning costs, task by task, as the items come in."
             )
-            primary_link("pages/pruning.py", "**Prune the model**", ":material/content_cut:")
+            if may_act():
+                primary_link("pages/pruning.py", "**Prune the model**", ":material/content_cut:")
             say_scores(model)
     with results:
         shown = _shown()
@@ -193,10 +198,14 @@ def _evaluate(spec: EvaluateSpec) -> None:
 # --- the evaluation shown ---------------------------------------------------------------------------------------
 
 
+def _evaluations() -> list[JobRecord]:
+    """Return the evaluations and the finished imports."""
+    return [*engine().jobs("evaluate"), *(record for record in engine().jobs("import") if record.state == "done")]
+
+
 def _shown() -> JobRecord | None:
     """The evaluation or the import in the address, else the newest; with the others to choose from."""
-    every = [*engine().jobs("evaluate"), *(record for record in engine().jobs("import") if record.state == "done")]
-    records = {record.id: record for record in sorted(every, key=lambda record: -record.created)}
+    records = {record.id: record for record in sorted(_evaluations(), key=lambda record: -record.created)}
     evaluation_id = address.named("evaluation")
     if evaluation_id and evaluation_id not in records:
         instead = " Here is the newest one instead." if records else ""

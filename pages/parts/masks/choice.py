@@ -11,7 +11,7 @@ from analysis.specs import METHODS, PruneSpec
 from analysis.specs.commands import command
 from analysis.tuning.seed_floor import serves
 from pages.parts import asking, permission
-from pages.parts.acting import acting_button
+from pages.parts.acting import acting_button, may_act
 from pages.parts.keyed import keyed_columns
 from pages.parts.linked import linked_box
 from pages.parts.masks import measures
@@ -33,12 +33,12 @@ def _box(label: str, key: str, known: dict[str, Run], default: str | None, help:
         list(known),
         key,
         titled(known),
-        typed=True,
+        typed=not engine().gate.demo,
         first=default,
         read=read_address(known),
         persist_state="session",
         help=help,
-        placeholder="choose a run, or type the path of a folder",
+        placeholder="Choose a run" if engine().gate.demo else "Choose a run, or type a folder's path",
     )
 
 
@@ -58,8 +58,10 @@ def two_runs(known: dict[str, Run]) -> tuple[Pruned, Pruned] | None:
                 key,
                 known,
                 default,
-                "A pruned model of the store, or the path of any checkpoint: without a mask file its zeros are the "
-                "mask.",
+                "A pruned model of this store."
+                if engine().gate.demo
+                else "A pruned model of this store, or the path of any checkpoint: without a mask file its zeros are "
+                "the mask.",
             )
             run = open_pruned(chosen, known) if chosen else None
             if run is not None:
@@ -75,13 +77,14 @@ def _reports(known: dict[str, Run]) -> list[PrunedRun]:
 
 def how_to_prune(known: dict[str, Run]) -> None:
     """What to do where there are no two runs to compare."""
-    where = engine().models_folder
     if len(known) < 2:
         st.info(
             "There are no two pruned models to compare yet. Once there are, this page shows which weights one keeps "
-            "and the other removes, head by head, beside what chance would give. Prune a model twice, for instance "
-            "with and without the discount of sinks."
+            "and the other removes, head by head, beside what chance would give."
         )
+        if not may_act():  # and is not told where this server keeps its files
+            return
+        where = engine().models_folder
         discounted = PruneSpec.model_fields["method"].default
         _prune_both(discounted)
         st.page_link("pages/pruning.py", label="**Prune with other settings**", icon=":material/content_cut:")
@@ -97,8 +100,10 @@ def how_to_prune(known: dict[str, Run]) -> None:
         st.caption(
             f"What lies in {code(where)} is offered above; of any other pruned checkpoint, type the folder's path."
         )
-    else:
+    elif engine().gate.may("run"):
         st.info("Choose two runs above, or type the paths of two folders.")
+    else:
+        st.info("Choose two runs above.")
 
 
 def _prune_both(discounted: str) -> None:

@@ -41,7 +41,8 @@ def prune_runs() -> None:
     active = [record for record in reversed(runs) if not record.ended]
     ended = [record for record in runs if record.ended]
     if not runs:
-        st.info("Nothing was pruned yet. Choose methods above and press **Prune**; each run shows here as it goes.")
+        how = " Choose methods above and press **Prune**." if engine().gate.may("run") else ""
+        st.info(f"Nothing was pruned yet.{how} Each run shows here as it goes.")
         return
     if active:
         st.subheader("Running")
@@ -188,9 +189,10 @@ def _details(record: JobRecord, report: dict, folder: Path) -> None:
     with right:
         _phases(pd.DataFrame(report["phases"]))
     footprint_of(record, folder)
-    st.markdown("**The folder**")
-    st.code(str(folder), language=None, wrap_lines=True)
-    st.markdown("**The command that repeats it**")
+    if engine().gate.may("run"):
+        st.markdown("**Folder**")
+        st.code(str(folder), language=None, wrap_lines=True)
+    st.markdown("**Reproduce from the command line**")
     st.code(report["command"], language=None, wrap_lines=True)
     with st.container(horizontal=True):
         export_button("SinkScope: pruning", only_read(record.spec), run_name(record.spec))

@@ -111,8 +111,8 @@ def _show(job_id: str) -> None:
 
 
 def shown_recording() -> JobRecord | None:
-    """The recording job this visitor looks at: by the address, else as last chosen, else the newest of the model in use
-    that runs or is finished, else that of any model.
+    """Return the recording job this visitor looks at: by the address, else as last chosen, else the newest finished one
+    of the model in use, else that of any model.
     """
     wanted = address.named("recording") or st.session_state.get(_SHOWN)
     model = model_in_use().source
@@ -121,7 +121,7 @@ def shown_recording() -> JobRecord | None:
         wanted = None  # nobody chose it: it was the newest of the model in use before
     job = engine().job(wanted) if wanted else None
     if job is None or job.kind != "record":
-        jobs = [job for job in engine().jobs("record") if not job.ended or engine().has_result(job)]
+        jobs = finished_recordings()  # what runs is shown to whoever asked for it, by the address
         job = next((job for job in jobs if job.spec["model"]["source"] == model), jobs[0] if jobs else None)
         if wanted:
             instead = " Here is the newest one instead." if job is not None else ""

@@ -153,10 +153,11 @@ def _report(run: Run) -> None:
     if run.record is not None and run.folder is not None:
         with st.expander("Footprint: weights, bytes and time", icon=":material/speed:"):
             footprint_of(run.record, run.folder)
-    st.markdown("**The folder**")
-    st.code(str(run.folder), language=None, wrap_lines=True)
+    if engine().gate.may("run"):
+        st.markdown("**Folder**")
+        st.code(str(run.folder), language=None, wrap_lines=True)
     if report.get("command"):
-        st.markdown("**The command that repeats it**")
+        st.markdown("**Reproduce from the command line**")
         st.code(str(report["command"]), language=None, wrap_lines=True)
     st.download_button(
         "Report (JSON)",
@@ -181,5 +182,5 @@ def _remove(run: Run) -> None:
         if not engine().gate.is_theirs_alone(run.record):
             st.caption(NOT_YOURS)
             return
-        st.caption(f"The run goes, and what was said of it; evaluations keep their numbers. {freed}")
+        st.caption(f"Deletes the run with its name, tags and notes. Evaluations are kept. {freed}")
         acting_button("Remove it for good", f"remove_now_{run.id}", on_click=remove_run, args=(engine(), run))
