@@ -40,6 +40,8 @@ border:1px solid color-mix(in srgb,currentColor 25%,transparent)!important}}
 [data-testid='stMetricLabel'] *,[data-testid='stMetricDelta'] *{
 white-space:normal!important;overflow:visible!important}
 [data-testid='stSidebar'] [data-testid='stPageLink'] p{white-space:normal}
+[data-testid='stApp'] a:focus-visible{outline:2px solid currentColor!important;outline-offset:-2px}
+[data-testid='stMultiSelect'] button:is([aria-label='Clear all'],[aria-label='Open']){min-width:24px;min-height:24px}
 [data-testid='stProgress'] *{transition:none!important}
 [data-testid='stSidebarHeader']>:has(>[data-testid='stSidebarLogo']){display:flex;align-items:center;gap:.3rem;color:inherit}
 [data-testid='stSidebarHeader']>:has(>[data-testid='stSidebarLogo'])::after{content:'SinkScope';font-size:1.4rem;font-weight:700}

@@ -149,3 +149,19 @@ def test_an_open_fold_shows_its_name_alone_as_its_title_tells_how_it_was_set(pag
     title.click()
     expect(title).not_to_have_text(re.compile("128 sequences"), use_inner_text=True)
     expect(title).to_have_text(re.compile("Calibration"), use_inner_text=True)
+
+
+def test_links_that_have_the_focus_are_outlined_and_boxes_of_several_have_large_enough_buttons(
+    page: Page, address: str
+) -> None:
+    page.goto(f"{address}/sinks?sinks_view=Chosen+steps")
+    expect(page.locator("[data-testid=stMultiSelect]").first).to_be_visible()
+    all_drawn(page)
+    page.locator("[data-testid=stSidebarNavLink]").first.focus()
+    page.keyboard.press("Tab")
+    focused = page.locator("[data-testid=stSidebarNavLink]").nth(1)
+    expect(focused).to_be_focused()
+    expect(focused).to_have_css("outline-style", "solid")
+    for name in ("Clear all", "Open"):
+        button = page.locator("[data-testid=stMultiSelect]").first.get_by_role("button", name=name)
+        assert min(button.evaluate("button => [button.offsetWidth, button.offsetHeight]")) >= 24, name
