@@ -46,8 +46,9 @@ bench: $(VENV)/.dev-installed
 soak: $(VENV)/.dev-installed
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.soak $(SOAK)
 
-# A minute for each reader of binary files.
+# Hostile inputs at every door, then a minute for each reader of binary files.
 fuzz: $(VENV)/.dev-installed
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.fuzz.doors
 	$(BIN)/python -m pip install --quiet -r requirements-fuzz.txt
 	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -q tests/test_fuzz.py
 	$(BIN)/python -m tests.fuzz.readers recordings -max_total_time=60

@@ -14,8 +14,12 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        readable = message.encode("utf-8", "backslashreplace").decode("utf-8")
-        super().__init__("\\n".join(readable.splitlines()))
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """Text that can be printed and stored: halves of characters and ends of lines are written out."""
+    return "\\n".join(text.encode("utf-8", "backslashreplace").decode("utf-8").splitlines())
 
 
 class NotEnoughMemory(UserError):

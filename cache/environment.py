@@ -286,7 +286,8 @@ def value(name: str) -> Any:
     try:
         return row.read(text)
     except ValueError as error:
-        raise VariableError(f"The environment variable {name} is '{text}'. Expected {row.expected}.") from error
+        shown = text if len(text) <= 80 else f"{text[:79]}…"
+        raise VariableError(f"The environment variable {name} is '{shown}'. Expected {row.expected}.") from error
 
 
 def problems() -> list[str]:

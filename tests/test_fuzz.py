@@ -1,6 +1,7 @@
 """Whatever a file, an address or a parameter holds: it is taken, or refused in a sentence; nothing else is raised.
 
-`make fuzz` searches the two binary readers for longer, led by what of them each input runs.
+`make fuzz` gives every door all its hostile inputs (`tests.fuzz.doors`), and searches the two binary readers for
+longer, led by what of them each input runs.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from analysis.recording.trajectory_file import open_trajectory, save
 from analysis.sinks.discount import token_weights
 from analysis.specs import CalibrationParams, DiscountParams
 from pages.parts import guards, private_path
+from tests.fuzz import door_files, door_servers, door_words, doors  # noqa: F401  each adds its doors
 from tests.ui.test_door import ask, inside
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", 0))
@@ -36,6 +38,30 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=12,
 )
+
+
+@pytest.mark.parametrize("name", doors.DOORS)
+def test_hostile_inputs_of_every_door_are_answered_rightly(name):
+    """The first of those that `make fuzz` gives it."""
+    assert list(doors.run(name, seed=0, share=0.05)) == []
+
+
+def test_an_input_that_is_answered_wrongly_is_told(monkeypatch):
+    def wrong(error):
+        def answer(dice):
+            raise error
+
+        return doors.Door(1, lambda place: answer)
+
+    for error, told in (
+        (KeyError("x"), "KeyError"),
+        (UserError(""), "empty"),
+        (UserError("SafetensorError(x)"), "library"),
+        (UserError("x" * 3000), "3000 characters"),
+    ):
+        monkeypatch.setitem(doors.DOORS, "broken", wrong(error))
+        (line,) = doors.run("broken", seed=0)
+        assert line.startswith("broken 0 0: ") and told in line
 
 
 def taken_or_refused(read) -> None:

@@ -18,14 +18,11 @@ import datasets
 import lm_eval.api.task
 import lm_eval.tasks
 import lm_eval.utils
-from jinja2 import Environment, Template
-from jinja2.runtime import Context
-from jinja2.sandbox import MAX_RANGE, SandboxedEnvironment
+from jinja2 import Environment
 from lm_eval.api.task import ConfigurableTask, Task
 
-from analysis.errors import UserError
+from analysis.models.templates import BoundedTemplates
 
-LONGEST_TEXT = 10_000_000  # characters that a template may write for an item
 _TALKATIVE = ("lm_eval", "datasets", "huggingface_hub")
 
 
@@ -49,65 +46,14 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-class TemplateTooBig(UserError):
-    """A template of a task that would write, or count, without end."""
-
-
-class _BoundedTemplate(Template):
-    """A template that writes no more than LONGEST_TEXT characters."""
-
-    def render(self, *values: Any, **named: Any) -> str:
-        """Fill the template in. Raises TemplateTooBig."""
-        pieces, length = [], 0
-        for piece in self.generate(*values, **named):
-            pieces.append(piece)
-            length += len(piece)
-            if length > LONGEST_TEXT:
-                raise TemplateTooBig(
-                    f"a template of the task writes more than {LONGEST_TEXT:,} characters for an item."
-                )
-        return "".join(pieces)
-
-
-class _BoundedTemplates(SandboxedEnvironment):
-    """lm-eval's templates, as bounded as chat templates are: what they repeat, count and write has an end."""
-
-    template_class = _BoundedTemplate
-    intercepted_binops = frozenset(("*", "**"))
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Multiply, or raise to a power. Raises TemplateTooBig for a result that is too big to be wanted."""
-        if operator == "*":
-            for text, times in ((left, right), (right, left)):
-                if isinstance(text, str | list | tuple | bytes) and isinstance(times, int):
-                    self._check(len(text) * times)
-        elif isinstance(left, int) and isinstance(right, int):
-            self._check(abs(left).bit_length() * right)
-        return super().call_binop(context, operator, left, right)
-
-    @staticmethod
-    def _check(size: int) -> None:
-        if size > LONGEST_TEXT:
-            raise TemplateTooBig(f"a template of the task makes a value of more than {LONGEST_TEXT:,} characters.")
-
-
-def _bounded_range(*arguments: int) -> range:
-    """Count as a template may. Raises TemplateTooBig."""
-    counted = range(*arguments)
-    if len(counted) > MAX_RANGE:
-        raise TemplateTooBig(f"a template of the task counts {len(counted):,} numbers, and may count {MAX_RANGE:,}.")
-    return counted
-
-
 def _bounded(environment: Environment) -> Environment:
     """The same environment with bounds."""
-    bounded = _BoundedTemplates(
+    bounded = BoundedTemplates(
         loader=environment.loader,
         undefined=environment.undefined,
         keep_trailing_newline=environment.keep_trailing_newline,
     )
     bounded.filters |= environment.filters
-    bounded.globals["range"] = _bounded_range
     return bounded
 
 

@@ -23,16 +23,10 @@ from analysis.errors import UserError, shorten
 from analysis.evaluation import item_clusters
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.items_file import EvaluatedItem
-from analysis.evaluation.lm_eval_fixes import (
-    TemplateTooBig,
-    may_have,
-    nothing_remembered,
-    quiet,
-    settle,
-    templates_kept,
-)
+from analysis.evaluation.lm_eval_fixes import may_have, nothing_remembered, quiet, settle, templates_kept
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset
 from analysis.evaluation.task_problems import has_answer, problem
+from analysis.models.templates import TemplateTooBig
 from analysis.specs import EvaluateSpec
 
 FEWSHOT_SEED = 1234  # lm-eval's own default
@@ -134,7 +128,7 @@ def load_benchmarks(
             benchmarks.append(benchmark)
             problems += left_out
         except TemplateTooBig as error:
-            problems.append(f"{row.title} was left out: {error}")
+            problems.append(f"{row.title} was left out: a template of its YAML file {error}")
         except UserError as error:
             problems.append(str(error))
         except Exception as error:  # lm-eval, datasets and task files raise everything

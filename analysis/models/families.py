@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from analysis.errors import UserError
+from analysis.errors import UserError, shorten
 from analysis.specs.attention_kinds import AttentionKind
 
 Anchor = Literal["start", "padded-prompt", "prompt-end"]
@@ -146,7 +146,7 @@ class Architecture:
             value = default if value is None else value
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(
-                    f"This {self.name} config has no usable '{name}' ({config.get(name)!r}). It is "
+                    f"This {self.name} config has no usable '{name}' ({shorten(repr(config.get(name)))}). It is "
                     f"incomplete, or of a variant that is not supported. Supported: {SUPPORTED}."
                 )
             return value

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedConfig, PreTrai
 from analysis.errors import UserError, first_line, shorten
 from analysis.models.checkpoint import Checkpoint, read_json, text_folder
 from analysis.models.registry import entry
+from analysis.models.templates import TemplateTooBig, bounded_chat
 
 
 def load_tokenizer(folder: Path, config: PreTrainedConfig | None = None) -> PreTrainedTokenizerBase | None:
@@ -129,9 +130,12 @@ def chat_text(
         "add_generation_prompt": add_generation_prompt,
         "continue_final_message": not add_generation_prompt,
     }
-    with _one_sentence("The chat template of this model fails", "Switch the chat template off, or correct it."):
+    hint = "Switch the chat template off, or correct it."
+    with _one_sentence("The chat template of this model fails", hint), bounded_chat():
         try:
             text = tokenizer.apply_chat_template(turns, **options)
+        except TemplateTooBig as error:
+            raise UserError(f"The chat template of this model {error} {hint}") from error
         except TemplateError:
             without = [turn for turn in turns if turn["role"] != "system"]
             if len(without) == len(turns):

@@ -5,13 +5,22 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
+    model_validator,
+)
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from analysis.errors import shorten
 from analysis.registry import Registry
 from analysis.specs.fields import extra
 from cache.sizes import parse_size
@@ -33,6 +42,14 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _is_text(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(given)
+        except UnicodeEncodeError as error:  # of a name, or where text is one of several
+            raise ValueError("A name or a value holds half a character. Type it anew.") from error
+
     @model_validator(mode="before")
     @classmethod
     def _sizes_take_units(cls, given: Any) -> Any:
@@ -43,7 +60,9 @@ class Spec(BaseModel):
                 given = {**given, name: parse_size(given[name])}
             except ValueError as error:
                 title = cls.model_fields[name].title
-                raise ValueError(f"{title}: '{given[name]}' is no size. Expected one such as 2GB or 512MiB.") from error
+                raise ValueError(
+                    f"{title}: '{shorten(given[name])}' is no size. Expected one such as 2GB or 512MiB."
+                ) from error
         return given
 
 

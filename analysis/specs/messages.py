@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from analysis.errors import shorten
+from analysis.errors import one_line, shorten
 from analysis.specs.base import Spec
 from analysis.specs.sampling import SAMPLINGS
 
@@ -21,9 +21,12 @@ def sentence(error: ValidationError) -> str:
         name = ".".join(_labels(issue["loc"], [spec] if spec else [])) or "What was given"
         words = "is empty" if issue["input"] == "" else _PROBLEMS.get(issue["type"], "cannot be {given}")
         lines.append(f"{name} {words.format_map(_Limits(issue))}")
-    return "; ".join(dict.fromkeys(lines))
+    problems = list(dict.fromkeys(lines))
+    left = len(problems) - _TOLD
+    return one_line("; ".join(problems[:_TOLD]) + (f"; and {left} more" if left > 0 else ""))
 
 
+_TOLD = 5  # problems that one line tells of
 _OWN = ("value_error", "assertion_error")
 """Kinds of errors whose text the specs themselves write."""
 _WHOLE, _NUMBER, _TRUTH = (f"must be {kind}, not {{given}}" for kind in ("a whole number", "a number", "true or false"))

@@ -76,10 +76,11 @@ class RecordSetSpec(SetParams, JobSpec):
     @classmethod
     def _only_what_is_recorded(cls, given: Any) -> Any:
         # Prompts beyond the number asked for are no part of the question, nor of its answer's name.
-        if isinstance(given, dict) and given.get("own_prompts"):
+        texts = given.get("own_prompts") if isinstance(given, dict) else None
+        if isinstance(texts, list | tuple):
             count = given.get("count", cls.model_fields["count"].default)
             if isinstance(count, int):
-                return {**given, "own_prompts": tuple(given["own_prompts"])[:count]}
+                return {**given, "own_prompts": tuple(texts)[:count]}
         return given
 
     @model_validator(mode="after")

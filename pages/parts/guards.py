@@ -72,7 +72,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         segment, path = private_path.divide(scope.get("path", ""))
-        inside = {**scope, "path": path, "raw_path": quote(path).encode()}
+        inside = {**scope, "path": path, "raw_path": quote(path, errors="replace").encode()}
         if scope["type"] == "websocket":
             if self._is_known(scope):
                 await self._app(inside, receive, send)

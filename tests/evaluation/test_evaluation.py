@@ -568,7 +568,7 @@ def test_tasks_that_cannot_be_listed_or_write_without_end_are_one_sentence(tmp_p
     with pytest.raises(UserError, match='`task: "5"`'):
         tasks.load_benchmarks(spec(tasks=("mine",), include_path=folder), None)
     folder = own_task(tmp_path / "loop", rows, doc_to_text='"{% for i in range(100000000) %}x{% endfor %}"')
-    with pytest.raises(UserError, match="mine was left out: a template of the task counts 100,000,000 numbers"):
+    with pytest.raises(UserError, match="mine was left out: a template of its YAML file counts 100,000,000 numbers"):
         tasks.load_benchmarks(spec(tasks=("mine",), include_path=folder), None)
     with pytest.raises(ValidationError, match="The folder with your tasks has no name"):
         spec(include_path=" ")

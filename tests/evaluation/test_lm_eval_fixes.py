@@ -9,7 +9,8 @@ import lm_eval.api.task
 import lm_eval.utils
 import pytest
 
-from analysis.evaluation.lm_eval_fixes import TemplateTooBig, may_have, quiet, templates_kept
+from analysis.evaluation.lm_eval_fixes import may_have, quiet, templates_kept
+from analysis.models.templates import TemplateTooBig
 from tests.helpers import ROOT
 
 STATE = """
