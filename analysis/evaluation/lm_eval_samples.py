@@ -106,9 +106,10 @@ def _read(task: TaskSamples, sample: Any, place: str, seen: Counter[int]) -> Sam
     try:
         return _described(task, sample, seen)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else "a field holds what lm-eval does not write there"
         raise UserError(
-            f"'{task.samples.name}', {place} is no sample of lm-eval: {type(error).__name__} at {error}. It is "
-            "written by --log_samples of lm-eval 0.4."
+            f"'{task.samples.name}', {place} is no sample of lm-eval: {why}. Expected what --log_samples of lm-eval "
+            "0.4 writes."
         ) from error
 
 

@@ -73,9 +73,10 @@ def _bounded_range(*arguments: int) -> range:
 @contextmanager
 def bounded_chat() -> Iterator[None]:
     """Have transformers compile chat templates within the bounds: its own sandbox bounds `range` alone."""
-    before = chat_templates.ImmutableSandboxedEnvironment
-    chat_templates.ImmutableSandboxedEnvironment = _BoundedChatTemplates
+    names, sandbox = vars(chat_templates), ImmutableSandboxedEnvironment.__name__
+    before = names[sandbox]
+    names[sandbox] = _BoundedChatTemplates
     try:
         yield
     finally:
-        chat_templates.ImmutableSandboxedEnvironment = before
+        names[sandbox] = before

@@ -25,7 +25,7 @@ from analysis.study import findings
 from tests.conftest import GOLDEN
 from tests.fuzz import hostile
 from tests.fuzz.doors import door, require
-from tests.helpers import ROOT, save_tokenizer
+from tests.helpers import ROOT, save_tokenizer, there
 
 _RECORDINGS = ROOT / "tests" / "recording" / "format_2"
 _BUNDLED = ROOT / "analysis" / "bundled"
@@ -79,8 +79,7 @@ def tokenizers(place: Path) -> Callable[[random.Random], None]:
             (place / name).write_bytes(hostile.spoiled(dice, whole[name]))
         else:
             _written(place / name, hostile.changed(dice, json.loads(whole[name])))
-        tokenizer = load_tokenizer(place)
-        require(tokenizer is not None, "the tokenizer that is there was not seen")
+        tokenizer = there(load_tokenizer(place))
         encode_prompt(tokenizer, hostile.text(dice)[:2000], chat=False)
         chat_text(tokenizer, [{"role": "user", "content": hostile.text(dice)[:2000]}])
 
@@ -184,7 +183,7 @@ def texts(place: Path) -> Callable[[random.Random], None]:
 
     def answer(dice: random.Random) -> None:
         path = place / dice.choice(("text.txt", "text.jsonl", "text"))
-        rows = [
+        rows: list[Any] = [
             dice.choice(({"text": hostile.json_value(dice)}, {"input_ids": hostile.json_value(dice)}, []))
             for _ in range(3)
         ]

@@ -17,7 +17,7 @@ from analysis.csv_files import csv_of_rows, csv_of_table
 from analysis.engine.permissions import Places, check_named
 from analysis.errors import UserError
 from analysis.jobs import JOBS
-from analysis.specs import EvaluateSpec, ImportSpec, ModelSpec, PruneSpec, RecordSpec, SuggestSpec
+from analysis.specs import CalibrationParams, EvaluateSpec, ImportSpec, ModelSpec, PruneSpec, RecordSpec, SuggestSpec
 from cache import environment
 from tests.fuzz import hostile
 from tests.fuzz.doors import door, require, require_readable, silent
@@ -134,7 +134,7 @@ def visitors(place: Path) -> Callable[[random.Random], None]:
             lambda: SuggestSpec(include_path=named),
             lambda: PruneSpec(out=named or "/etc", overwrite=True),
             lambda: ImportSpec(folders=(named or "/etc",)),
-            lambda: PruneSpec(calibration={"data": named or "/etc/passwd"}),
+            lambda: PruneSpec(calibration=CalibrationParams(data=named or "/etc/passwd")),
         )
         job = dice.choice(jobs)
         try:
