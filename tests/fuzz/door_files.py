@@ -212,7 +212,7 @@ def own_tasks(place: Path) -> Callable[[random.Random], None]:
         rows = [{"q": hostile.text(dice)[:200].encode("utf-8", "replace").decode(), "right": right} for _ in range(3)]
         (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
         fields: dict[str, Any] = {
-            "task": "mine",
+            "task": "sinkscope_own",  # a name in none of lm-eval's own files, which would all be read
             "dataset_path": "json",
             "dataset_kwargs": {"data_files": {"test": str(folder / "rows.jsonl")}},
             "test_split": "test",
@@ -230,7 +230,7 @@ def own_tasks(place: Path) -> Callable[[random.Random], None]:
             fields[dice.choice(list(fields))] = dice.choice((None, "", "x", [], {}, 5, True))
         (folder / "mine.yaml").write_text(json.dumps(fields), encoding="utf-8")  # JSON is YAML
         names = (str(folder), str(folder), str(folder), "~nouser/x", str(folder / "none"), str(folder / "mine.yaml"))
-        spec = EvaluateSpec(tasks=("mine",), include_path=dice.choice(names))
+        spec = EvaluateSpec(tasks=("sinkscope_own",), include_path=dice.choice(names))
         (benchmark,), told = tasks.load_benchmarks(spec, None)
         for document in benchmark.documents:
             if kind == 3:
