@@ -420,6 +420,18 @@ ARCHITECTURES["mdlm"] = Architecture(
     subs=True,
     tokenizer="openai-community/gpt2",
 )
+ARCHITECTURES["bd3lm-owt"] = replace(
+    ARCHITECTURES["mdlm"],
+    name="BD3LM",
+    sampler="first-hitting",
+    attention="block-causal",
+    block_size=16,
+    block_fields=("block_size",),
+    anchor="start",
+    model_type="bd3lm",
+    classes=("BD3LM",),
+    requires={"time_conditioning": (False,), "adaln": (True,), "causal": (False,)},
+)
 ARCHITECTURES["llada21"] = replace(ARCHITECTURES["llada2"], model_type="llada21_moe")  # the dLLM project's copies
 NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
     "llama": _native("Llama"),
@@ -428,7 +440,7 @@ NATIVE_BIDIRECTIONAL: dict[str, Architecture] = {
 }
 
 SUPPORTED = (
-    "LLaDA, LLaDA-MoE, LLaDA2, MMaDA, Dream, MDLM, DiffusionGemma, SDAR, Fast-dLLM v2 and Nemotron-Labs-Diffusion, "
-    "Llama/Qwen2/Qwen3 turned into diffusion models (a2d-*, or with is_causal: false and a mask token), and causal "
-    "language models of transformers"
+    "LLaDA, LLaDA-MoE, LLaDA2, MMaDA, Dream, MDLM, BD3LM, DiffusionGemma, SDAR, Fast-dLLM v2 and "
+    "Nemotron-Labs-Diffusion, Llama/Qwen2/Qwen3 turned into diffusion models (a2d-*, or with is_causal: false and a "
+    "mask token), and causal language models of transformers"
 )

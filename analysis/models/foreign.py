@@ -90,7 +90,9 @@ FOREIGN = (
     Foreign("Stable-DiffCoder", r"diff[-_]?coder", _BLOCKS),
     Foreign("a multimodal LLaDA", r"llava[-_]?llada|lladaformultimodal|llada-v(?![a-z0-9])|lavida|dimoo", _IMAGES),
     Foreign("Dimple", r"(?<![a-z])dimple", _IMAGES),
-    Foreign("BD3LM under another class", r"bd3[-_]?lm", "It is run as a Llama or Qwen of an a2d-* class alone."),
+    Foreign(
+        "BD3LM under another class", r"bd3[-_]?lm", "It is run as BD3LM of type 'bd3lm' or of an a2d-* class alone."
+    ),
     Foreign("MDLM under another class", r"^mdlm$", "It is run as MDLM of type 'mdlm' alone."),
     Foreign(
         "Duo or UDLM", r"^(duo|udlm)(?![a-z])", "Its noise is random tokens, and its blocks are told the noise level."

@@ -54,6 +54,7 @@ _NATIVE_CLASSES = (
     (mixtures.SDARMoeConfig, mixtures.SDARMoeForCausalLM),
     (DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion),
     (mdlm.MDLMConfig, mdlm.MDLM),
+    (mdlm.BD3LMConfig, mdlm.BD3LM),
     (sliced.LlamaConfig, sliced.LlamaForCausalLM),
     (sliced.Qwen2Config, sliced.Qwen2ForCausalLM),
     (sliced.Qwen3Config, sliced.Qwen3ForCausalLM),

@@ -151,8 +151,7 @@ class LoadedModel(OpenedModel):
                 last_block.enter_context(only_last_positions(self.network, keep + shift, queries=unseen))
             logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
         check_logits(logits, self.dtype)
-        if self.architecture.subs:
-            logits[..., self.mask_token] -= NEVER
+        logits = without_masks(self, logits)
         if shift:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         return logits if keep is None else logits[:, -keep:]
@@ -187,3 +186,10 @@ class LoadedModel(OpenedModel):
         self._require_one_text()
         options = self._placing(tokens, layout) | ({} if observer is None else {"attn_observer": observer})
         return self.network.base_model(input_ids=tokens.to(self.device), use_cache=False, **options).last_hidden_state
+
+
+def without_masks(model: OpenedModel, logits: torch.Tensor) -> torch.Tensor:
+    """Logits (B, S, V) in which [MASK] has no probability, of a family whose predictions leave it out; in place."""
+    if model.architecture.subs:
+        logits[..., model.mask_token] -= NEVER
+    return logits

@@ -86,6 +86,22 @@ class MDLM(Starcoder2ForCausalLM):
         self.init_weights()  # draws only what has just been made
 
 
+class BD3LMConfig(MDLMConfig):
+    """BD3LM's published config (arXiv 2503.09573): the same transformer, which attends by blocks."""
+
+    model_type = "bd3lm"
+    block_size: int = 1
+    cross_attn: bool = True
+    adaln: bool = True
+    causal: bool = False
+
+
+class BD3LM(MDLM):
+    """Named as the authors' class."""
+
+    config: BD3LMConfig  # type: ignore[assignment]
+
+
 # The authors' parameter names as patterns, and the native ones.
 NAMES = (
     (r"^backbone\.vocab_embed\.embedding$", "model.embed_tokens.weight"),

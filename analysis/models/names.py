@@ -12,6 +12,7 @@ _NAMES = {
     blockwise.NemotronLabsDiffusionModel.__name__: blockwise.NEMOTRON_NAMES,
     mixtures.LLaDA2MoeModelLM.__name__: mixtures.LLADA2_NAMES,
     mdlm.MDLM.__name__: mdlm.NAMES,
+    mdlm.BD3LM.__name__: mdlm.NAMES,
 }
 
 

@@ -9,7 +9,7 @@ from transformers import DynamicCache
 
 from analysis.attention import Observer
 from analysis.models.layout import Layout, visible
-from analysis.models.loaded import LoadedModel
+from analysis.models.loaded import LoadedModel, without_masks
 from analysis.models.soundness import check_logits
 
 
@@ -51,15 +51,15 @@ class PrefixCache:
         """Logits of the tokens from `first` to `end`, over those kept; theirs are kept from then on."""
         model, network = self.model, self.model.network
         options = {name: value for name, value in options.items() if value is not None}
-        output = network(
+        logits: torch.Tensor = network(
             input_ids=tokens[:, first:end].to(model.device),
             attention_mask=visible(model.architecture, end, layout, model.device)[None, None, first:],
             position_ids=torch.arange(first, end, device=model.device)[None],
             use_cache=True,
             **{_cache_argument(network): self._kept},
             **options,
-        )
-        return output.logits
+        ).logits
+        return without_masks(model, logits)
 
 
 def _cache_argument(network: torch.nn.Module) -> str:

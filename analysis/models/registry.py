@@ -80,6 +80,15 @@ MODELS: dict[str, Model] = {
             "MDLM, 170 million parameters, trained on web text. Runs on a laptop.",
             prompt="The city council met on Monday to",
         ),
+        *(
+            Model(
+                f"bd3lm-owt-{block}",
+                f"kuleshov-group/bd3lm-owt-block_size{block}",
+                f"BD3LM, 170 million parameters, writes in blocks of {block}. Runs on a laptop.",
+                prompt="The city council met on Monday to",
+            )
+            for block in (4, 8, 16)
+        ),
         Model("llada-8b-base", "GSAI-ML/LLaDA-8B-Base", "LLaDA, 8 billion parameters, pre-trained."),
         Model(
             "llada-8b-instruct",

@@ -43,7 +43,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class _Canvas:
+class Canvas:
     """The text so far with the open block, `start` to `end`, at its end; `number` of `blocks`. given: P. first: the
     first query of its forward.
     """
@@ -106,9 +106,9 @@ def sdar_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: SDARSampli
     budget = _shares(block, min(sampling.steps_per_block or block, block))
     tokens, blocks = prompt, (total - first) // block
     for number, start in enumerate(range(first, total, block), start=1):
-        tokens, query = _with_masks(tokens, start + block, frame.mask_token), start if sampling.cached else 0
+        tokens, query = with_masks(tokens, start + block, frame.mask_token), start if sampling.cached else 0
         for count in budget:
-            canvas = _Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token, query)
+            canvas = Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token, query)
             if not canvas.open.any():
                 break
             logits = predict(tokens, len(tokens), layout, query)[:, start - query :]
@@ -156,12 +156,12 @@ def llada2_steps(
     edits, editing_steps = sampling.editing_threshold, sampling.editing_steps
     tokens = prompt
     for number, start in enumerate(range(first, total, block), start=1):
-        tokens = _with_masks(tokens, start + block, frame.mask_token)
+        tokens = with_masks(tokens, start + block, frame.mask_token)
         editable = torch.arange(start, start + block, device=tokens.device) >= given
         finished = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
         full_steps = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
         for step in range(len(budget) if edits is None else block + editing_steps):
-            canvas = _Canvas(tokens, start, start + block, number, (total - first) // block, given, frame.mask_token)
+            canvas = Canvas(tokens, start, start + block, number, (total - first) // block, given, frame.mask_token)
             full = ~canvas.open.any(dim=1)
             full_steps += full
             finished |= full & (full_steps > (0 if edits is None else editing_steps))
@@ -194,9 +194,9 @@ def bd3lm_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: BD3LMSamp
     tokens, blocks = prompt, math.ceil(sampling.gen_length / block)
     for number, start in enumerate(range(given, total, block), start=1):
         end = min(start + block, total)
-        tokens, first = _with_masks(tokens, end, frame.mask_token), start if sampling.cached else 0
+        tokens, first = with_masks(tokens, end, frame.mask_token), start if sampling.cached else 0
         for count in linear_shares(end - start, sampling.steps_per_block or block):
-            canvas = _Canvas(tokens, start, end, number, blocks, given, frame.mask_token, first)
+            canvas = Canvas(tokens, start, end, number, blocks, given, frame.mask_token, first)
             if not canvas.open.any():  # as where more was written than was shared out
                 break
             logits = _guided(predict, canvas, layout, sampling.cfg)[:, start - first :]
@@ -219,7 +219,7 @@ def linear_shares(count: int, steps: int) -> list[int]:
     return [share for share in shares if share]
 
 
-def _guided(predict: BlockPredict, canvas: _Canvas, layout: Layout, scale: float) -> torch.Tensor:
+def _guided(predict: BlockPredict, canvas: Canvas, layout: Layout, scale: float) -> torch.Tensor:
     tokens = canvas.tokens
     if scale == 0:
         return predict(tokens, len(tokens), layout, canvas.first)
@@ -243,8 +243,8 @@ def fast_dllm_steps(
     tokens = prompt
     number = 1
 
-    def canvas(start: int, end: int, first: int) -> _Canvas:
-        return _Canvas(tokens, start, end, number, blocks, given, frame.mask_token, first)
+    def canvas(start: int, end: int, first: int) -> Canvas:
+        return Canvas(tokens, start, end, number, blocks, given, frame.mask_token, first)
 
     if given % block == 0:
         choice = _opening(predict, canvas(given, given, 0), layout)
@@ -255,7 +255,7 @@ def fast_dllm_steps(
             return
         begun = tokens.shape[1]
         start = (begun - 1) // block * block if begun % block else begun
-        tokens, first = _with_masks(tokens, start + block, frame.mask_token), start if sampling.cached else 0
+        tokens, first = with_masks(tokens, start + block, frame.mask_token), start if sampling.cached else 0
         for part in range(start, start + block, small):
             # Each step decides a token of every unfinished row, unless the model chooses [MASK] itself.
             for _ in range(small):
@@ -285,12 +285,12 @@ def nemotron_steps(
     blocks = math.ceil(sampling.gen_length / block)
     tokens, first = prompt, 0
     for number, start in enumerate(range(given, sampling.length(given), block), start=1):
-        canvas = _Canvas(tokens, start, start, number, blocks, given, frame.mask_token, first)
+        canvas = Canvas(tokens, start, start, number, blocks, given, frame.mask_token, first)
         choice = _opening(predict, canvas, layout)
         yield choice
-        tokens, first = _with_masks(choice.output, start + block, frame.mask_token), start if sampling.cached else 0
+        tokens, first = with_masks(choice.output, start + block, frame.mask_token), start if sampling.cached else 0
         for count in _shares(block - 1, min(sampling.steps_per_block or block, block)):
-            canvas = _Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token, first)
+            canvas = Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token, first)
             open_ = canvas.open & ~_ended(tokens[:, start:], frame)[:, None]
             if not open_.any():
                 break
@@ -320,14 +320,14 @@ BLOCK_SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
 # --- shared -----------------------------------------------------------------------------------------------------
 
 
-def _opening(predict: BlockPredict, canvas: _Canvas, layout: Layout) -> Choice:
+def _opening(predict: BlockPredict, canvas: Canvas, layout: Layout) -> Choice:
     """The step that writes the likeliest token after the text so far, without an open block."""
     logits = predict(canvas.tokens, len(canvas.tokens), layout, canvas.first, aligned=False)[:, -1:]
     predicted = logits.argmax(dim=-1)
     return canvas.append(predicted, probability(logits, predicted))
 
 
-def _with_masks(tokens: torch.Tensor, length: int, mask_token: int) -> torch.Tensor:
+def with_masks(tokens: torch.Tensor, length: int, mask_token: int) -> torch.Tensor:
     """The tokens filled up with [MASK] to this length."""
     return torch.nn.functional.pad(tokens, (0, length - tokens.shape[1]), value=mask_token)
 

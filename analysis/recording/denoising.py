@@ -23,6 +23,7 @@ from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.branch_writing import write_branch
 from analysis.recording.branching import why_no_branch
 from analysis.recording.canvas_denoising import canvas_steps, reading_steps
+from analysis.recording.first_hitting import first_hitting_steps
 from analysis.recording.mdlm_denoising import mdlm_steps
 from analysis.recording.steps import Choice, Step, best, draw, gumbel_argmax, probability, written_once
 from analysis.specs import (
@@ -356,6 +357,7 @@ SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
     "mdlm": mdlm_steps,
     "autoregressive": autoregressive_steps,
     **BLOCK_SAMPLERS,
+    "first-hitting": first_hitting_steps,
 }
 
 

@@ -7,6 +7,7 @@ from pydantic import model_validator
 
 from analysis.specs import writing
 from analysis.specs.base import (
+    BD3LM_OWT_SOURCE,
     BD3LM_SOURCE,
     DIFFUSION_GEMMA_SOURCE,
     FAST_DLLM_SOURCE,
@@ -132,6 +133,43 @@ class BD3LMSampling(BlockWriting):
         steps = self.steps_per_block or self.block
         whole, rest = divmod(self.gen_length, self.block)
         return whole * min(steps, self.block) + min(steps, rest)
+
+
+class FirstHittingSampling(BlockWriting):
+    """The sampler published with BD3LM: a forward writes one token, at a place picked at random in the open block."""
+
+    sampler: Literal["first-hitting"] = "first-hitting"
+    first_hitting: bool = parameter(
+        True,
+        "First hitting",
+        "Every forward writes exactly one token, at a random place. Off: each [MASK] is written by chance, in steps of "
+        "time.",
+        source=BD3LM_OWT_SOURCE,
+    )
+    steps_per_block: int | None = parameter(
+        None,
+        "Steps per block",
+        "Steps of time for each block, where first hitting is off. Empty: one a token.",
+        empty="one a token",
+        ge=2,
+        le=1024,
+        source=BD3LM_OWT_SOURCE,
+    )
+    top_p: float | None = parameter(
+        None,
+        "Top-p",
+        "Keep the likeliest tokens up to this sum of probabilities, without the one that crosses it. Empty keeps all.",
+        empty="all",
+        gt=0,
+        le=1,
+        step=0.05,
+        source=BD3LM_OWT_SOURCE,
+    )
+    cached: bool = _cached(BD3LM_OWT_SOURCE)
+
+    def length(self, prompt_length: int) -> int:
+        """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
+        return ceil((prompt_length + self.gen_length) / self.block) * self.block
 
 
 class FastDLLMSampling(BlockWriting):

@@ -10,6 +10,7 @@ from analysis.specs.block_sampling import (
     BD3LMSampling,
     DiffusionGemmaSampling,
     FastDLLMSampling,
+    FirstHittingSampling,
     LLaDA2Sampling,
     NemotronSampling,
     SDARSampling,
@@ -155,6 +156,7 @@ AnySampling = (
     | AutoregressiveSampling
     | SDARSampling
     | BD3LMSampling
+    | FirstHittingSampling
     | FastDLLMSampling
     | LLaDA2Sampling
     | DiffusionGemmaSampling
@@ -167,6 +169,7 @@ SAMPLINGS: dict[str, type[AnySampling]] = {
     "autoregressive": AutoregressiveSampling,
     "sdar": SDARSampling,
     "bd3lm": BD3LMSampling,
+    "first-hitting": FirstHittingSampling,
     "fast-dllm-v2": FastDLLMSampling,
     "llada2": LLaDA2Sampling,
     "diffusion-gemma": DiffusionGemmaSampling,

@@ -69,6 +69,7 @@ MADE: dict[str, Callable[[Path], None]] = {
     "fast-dllm-v2": golden("fast-dllm-v2", bd_size=4),
     "nemotron": golden("nemotron", block_size=4),
     "mdlm": golden("mdlm", words=90),
+    "bd3lm-owt": golden("bd3lm-owt", words=90),
     "llada-moe": golden("lladamoe"),
     "llada2": golden("llada2", block_size=4),
     "llada21": golden("llada21", block_size=4, model_type="llada21_moe"),

@@ -1,0 +1,96 @@
+"""The sampler published with BD3LM (arXiv 2503.09573): blocks from left to right, their tokens drawn.
+
+With first hitting a forward writes exactly one token, at a place picked at random among the open ones: so many tokens,
+so many forwards. Without, time goes from 1 to 0 in steps and each [MASK] is written by chance, as MDLM's are; what is
+left at the end becomes the likeliest token, where the published code leaves token 0.
+
+Shapes: B sequences, P tokens of the prompt, b tokens of the open block, V vocabulary.
+"""
+
+from collections.abc import Iterator
+
+import torch
+
+from analysis.models.layout import layout_of
+from analysis.recording.block_denoising import BlockPredict, Canvas, Frame, with_masks
+from analysis.recording.steps import Choice
+from analysis.specs import FirstHittingSampling
+
+
+def first_hitting_steps(
+    predict: BlockPredict, prompt: torch.Tensor, sampling: FirstHittingSampling, frame: Frame
+) -> Iterator[Choice]:
+    """Writes whole blocks from position 0 on, so that the prompt's last block is written to its end."""
+    given, block = prompt.shape[1], sampling.block
+    layout = layout_of(frame.architecture, given, block)
+    total, first = sampling.length(given), given // block * block
+    tokens, blocks = prompt, (total - first) // block
+    for number, start in enumerate(range(first, total, block), start=1):
+        tokens, query = with_masks(tokens, start + block, frame.mask_token), start if sampling.cached else 0
+        probabilities: torch.Tensor | None = None
+        steps = sampling.steps_per_block or block
+        times = [1.0] * block if sampling.first_hitting else torch.linspace(1, 0, steps).tolist()
+        for time in [*times, 0.0]:
+            canvas = Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token, query)
+            if not canvas.open.any():
+                break
+            if probabilities is None:
+                logits = predict(tokens, len(tokens), layout, query)[:, start - query :]
+                whole = logits.double().softmax(dim=-1)
+                probabilities = nucleus(whole, sampling.top_p)
+            if sampling.first_hitting:
+                drawn = race(probabilities, draws(probabilities.shape, frame.generator))
+                chosen = picked(canvas.open, frame.generator)
+            elif time <= 1 / steps:
+                drawn, chosen = probabilities.argmax(dim=-1), canvas.open
+            else:
+                stay = (time - 1 / steps) / time
+                reaching = probabilities * (1 - stay)
+                reaching[..., frame.mask_token] = stay
+                drawn = race(reaching, draws(probabilities.shape, frame.generator))
+                chosen = canvas.open & (drawn != frame.mask_token)
+            if not chosen.any():
+                continue  # the text is the same, and so is what the model predicts
+            choice = canvas.step(chosen, drawn, whole.gather(-1, drawn[..., None])[..., 0].float())
+            yield choice
+            tokens, probabilities = choice.output, None
+        if torch.isin(tokens[:, given:], frame.ends).any(dim=1).all():
+            return
+
+
+def nucleus(probabilities: torch.Tensor, top_p: float | None) -> torch.Tensor:
+    """Probabilities (B, b, V) of the likeliest tokens up to a sum of `top_p`, the one that crosses it left out, and at
+    least the likeliest; scaled to sum to 1.
+    """
+    if top_p is None or top_p >= 1:
+        return probabilities
+    ordered, order = probabilities.sort(dim=-1, descending=True)
+    keep = ordered.cumsum(dim=-1) <= top_p
+    keep[..., 0] = True
+    kept = torch.zeros_like(probabilities).scatter(-1, order, ordered * keep)
+    return kept / kept.sum(dim=-1, keepdim=True)
+
+
+def picked(open_: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """One of the open places (B, b) of each row, any as likely."""
+    chosen = torch.zeros_like(open_)
+    for row, places in enumerate(open_):
+        at = places.nonzero()[:, 0]
+        if len(at):
+            chosen[row, at[place(len(at), generator)]] = True
+    return chosen
+
+
+def place(count: int, generator: torch.Generator) -> int:
+    """One of so many places."""
+    return int(torch.randint(count, (1,), generator=generator, device=generator.device))
+
+
+def draws(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    """Uniform numbers of this shape, float64 as the authors draw."""
+    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
+
+
+def race(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Tokens (B, b) drawn in proportion to weights (B, b, V): the largest of weight over an exponential variate."""
+    return (weights / (1e-10 - (uniform + 1e-10).log())).argmax(dim=-1)
