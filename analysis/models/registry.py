@@ -97,6 +97,29 @@ MODELS: dict[str, Model] = {
             instruct=True,
         ),
         Model("llada-1.5", "GSAI-ML/LLaDA-1.5", "LLaDA-8B-Instruct, preference-tuned.", instruct=True),
+        Model(
+            "llada-moe-7b-base",
+            "inclusionAI/LLaDA-MoE-7B-A1B-Base",
+            "LLaDA-MoE, 7 billion parameters in 64 experts per layer, pre-trained.",
+        ),
+        Model(
+            "llada-moe-7b-instruct",
+            "inclusionAI/LLaDA-MoE-7B-A1B-Instruct",
+            "LLaDA-MoE, tuned to follow instructions.",
+            instruct=True,
+        ),
+        Model(
+            "llada2.0-mini",
+            "inclusionAI/LLaDA2.0-mini",
+            "LLaDA2.0-mini, 16 billion parameters in 256 experts per layer, writes in blocks of 32.",
+            instruct=True,
+        ),
+        Model(
+            "llada2.1-mini",
+            "inclusionAI/LLaDA2.1-mini",
+            "LLaDA2.1-mini: as LLaDA2.0-mini, and can edit what it has written.",
+            instruct=True,
+        ),
         Model("dream-7b-base", "Dream-org/Dream-v0-Base-7B", "Dream, 7 billion parameters, pre-trained."),
         Model(
             "dream-7b-instruct",

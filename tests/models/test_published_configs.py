@@ -80,7 +80,7 @@ def test_every_model_offered_by_name_becomes_a_family_that_samples():
         row = configs[model.source]  # none is offered whose config was not looked at
         architecture = identify(row["config"], model.source)
         assert architecture.noise == "mask", name
-        if "bd3lm" in name or name.startswith(("sdar", "trado", "fast", "nemotron")):
+        if "bd3lm" in name or name.startswith(("sdar", "trado", "fast", "nemotron", "llada2")):
             assert architecture.by_blocks, name
         else:
             assert architecture.bidirectional, name
