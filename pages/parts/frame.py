@@ -31,6 +31,7 @@ STYLE = (
     f"<style>{PHONE_TICKS}{tool_bar.STYLE}{TITLES}"
     + """
 [data-testid='stMainBlockContainer']{padding:3rem 3rem}
+.st-key-demonstration{padding-top:1rem}
 @media (max-width:640px){[data-testid='stMainBlockContainer']{padding:3rem 1rem}
 [data-testid='stMain'] [role='radiogroup']:has([data-variant='segmented_control']){gap:.3rem}
 [data-testid='stMain'] button[data-variant='segmented_control']{margin:0;border-radius:.5rem}
@@ -80,7 +81,7 @@ def show() -> None:
                 st.caption(f"Logged in as {plain(st.user.get('email'))}")
                 st.button("Log out", on_click=st.logout, key="log_out")
         if engine().gate.demo:
-            st.caption(f":material/lock: {plain(ONLY_READ)}")
+            st.container(key="demonstration").caption(f":material/lock: {plain(ONLY_READ)}")
     inside = _inside.set(True)
     try:
         page.run()
