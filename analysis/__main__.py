@@ -41,11 +41,11 @@ VERBS = {
     "inspect": Verb("look inside a model at its sinks, over prompts", "analysis.command_line.inspect_prompts"),
     "prune": Verb("remove weights and write the pruned checkpoint to a folder", "analysis.command_line.prune"),
     "evaluate": Verb("score models on benchmark tasks", "analysis.command_line.evaluate"),
-    "import": Verb("compare what lm-eval wrote elsewhere with --log_samples", "analysis.command_line.import_results"),
-    "suggest": Verb("search the discount of sinks that costs the model least", "analysis.command_line.suggest"),
+    "import": Verb("compare results that lm-eval wrote with --log_samples", "analysis.command_line.import_results"),
+    "suggest": Verb("search for the sink discount that costs the model least", "analysis.command_line.suggest"),
     "sweep": Verb("prune with many settings and evaluate every pruned model", "analysis.command_line.sweep"),
     "study": Verb(
-        "ask whether sinks matter, and whether discounting them helps pruning", "analysis.command_line.study"
+        "test whether sinks matter, and whether discounting them helps pruning", "analysis.command_line.study"
     ),
 }
 

@@ -27,7 +27,7 @@ _OF_ONE = "Of the first prompt alone: {sentence}"
 def add(parser: argparse.ArgumentParser) -> None:
     """Gives the verb its flags."""
     parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
-    parser.add_argument("--beside", metavar="SRC", help="another model on the same prompts, as a pruned one")
+    parser.add_argument("--beside", metavar="SRC", help="a second model on the same prompts, such as a pruned copy")
     add_set_flags(parser)
     seen = {"channels"}  # told by channels_kept
     for spec in (InspectParams, RecordSpec, SinkParams, ModelSpec):

@@ -21,7 +21,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Gives the verb its flags."""
     parser.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
     parser.add_argument(
-        "--beside", nargs="+", default=[], metavar="SRC", help="other models on the same prompts, as bundled-ar"
+        "--beside",
+        nargs="+",
+        default=[],
+        metavar="SRC",
+        help="more models to record on the same prompts, such as bundled-ar",
     )
     add_set_flags(parser)
     seen = {"prompts"}

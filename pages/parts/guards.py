@@ -33,7 +33,7 @@ _PAGE = """<!doctype html><html lang="en"{attributes}><meta charset="utf-8">
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:18vh auto;padding:0 1.5rem}}
 input,button{{font:inherit;padding:.4rem .7rem}}</style><h1>SinkScope</h1><p>{sentence}</p>{more}</html>"""
 _FORM = """<form method="post" action="{action}"><label>Password <input name="password" type="password" autofocus
-autocomplete="current-password"></label> <button>Come in</button></form>"""
+autocomplete="current-password"></label> <button>Log in</button></form>"""
 
 
 def middleware() -> list[Middleware]:
@@ -108,7 +108,7 @@ class Door:
         elif before is not None and not segment:
             await _let_in(scope, send, private_path.fresh_segment(), before, YEAR if self._passwords else None)
         elif self._passwords:
-            await _refuse(send, 401, "This server wants its password.", _form(scope), seek=True)
+            await _refuse(send, 401, "Enter the password of this server.", _form(scope), seek=True)
         else:
             told = "is not the one of this server" if given is not None else "is missing in this address"
             await _refuse(
@@ -148,7 +148,7 @@ class Door:
         if matches:
             await _let_in(scope, send, segment, door.signed(matches[0], secrets.token_hex(8)), YEAR)
         else:
-            await _refuse(send, 401, "That is not the password of this server. Try again.", _form(scope))
+            await _refuse(send, 401, "Wrong password. Try again.", _form(scope))
 
 
 class Origins:
@@ -310,7 +310,7 @@ async def _let_in(scope: Scope, send: Send, segment: str, value: str, seconds: i
     await _send_page(
         send,
         200,
-        "This browser is let in.",
+        "You are logged in.",
         link,
         private_path.attributes(segment, address),
         [(b"set-cookie", cookie.encode("latin-1")) for cookie in cookies],

@@ -77,10 +77,10 @@ def test_passwords_let_in_those_who_look_and_those_who_run(page, tmp_path):
         def give(password: str) -> None:
             page.goto(f"{address}/denoise")
             page.get_by_label("Password").fill(password)
-            page.get_by_role("button", name="Come in").click()
+            page.get_by_role("button", name="Log in").click()
 
         give("a guess")
-        expect(page.get_by_text("That is not the password of this server.")).to_be_visible()
+        expect(page.get_by_text("Wrong password.")).to_be_visible()
         assert page.context.cookies() == []
         give("for those who look")
         expect(page.get_by_text("You may look at this server").first).to_be_visible()
