@@ -46,10 +46,14 @@ NATS = Unit("nats", 1.0, 3)
 
 
 def interval_words(difference: Difference, unit: Unit = POINTS) -> str:
-    """`+1.2 points [+0.4, +2.0]`, with one more digit where an end of the interval would read as 0."""
+    """`+1.2 points [+0.4, +2.0]`, with as many digits as a narrow interval needs, and one more where an end of it would
+    read as 0.
+    """
     ends = (difference.value, difference.low, difference.high)
+    half = unit.scale * (difference.high - difference.low) / 2
+    decimals = max(unit.decimals, ceil(-log10(half))) if half > 0 else unit.decimals
     small = min(abs(unit.scale * difference.low), abs(unit.scale * difference.high))
-    decimals = unit.decimals + (small < 0.5 * 10**-unit.decimals)
+    decimals += small < 0.5 * 10**-decimals
     value, low, high = (unit.number(end, decimals) for end in ends)
     return f"{value} {unit.name} [{low}, {high}]"
 

@@ -143,7 +143,14 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
                 for name, effect, held in zip(names, effects, shares, strict=True)
             ]
         ),
-        finding=reading("differences", names, unit.scale * values, significant, unit.name, "effect"),
+        finding=reading(
+            "differences",
+            [cause.model for cause in causes],
+            unit.scale * np.array([[effect.value, effect.low, effect.high] for effect in trained]),
+            [effect.shown for effect in trained],
+            unit.name,
+            "effect",
+        ),
     )
 
 

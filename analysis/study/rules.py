@@ -296,7 +296,13 @@ def _matter_sentence(cause: Cause, decision: str, margin: float) -> str:
         return f"This study cannot tell whether {subject} differs from {_MATCHED} ({interval}{seen(effect, unit)})."
     if (effect.value > 0) != (words.matters > 0):
         return f"No: {does} ({interval})."
-    if min(abs(effect.low), abs(effect.high)) > margin:
+    least_effect, untrained = min(abs(effect.low), abs(effect.high)), cause.untrained
+    if untrained is not None and least_effect <= max(words.matters * end for end in (untrained.low, untrained.high)):
+        with_random = interval_words(untrained, unit)
+        return (
+            f"{does[0].upper()}{does[1:]} ({interval}), but perhaps no more than with random weights ({with_random})."
+        )
+    if least_effect > margin:
         return f"Yes: {does} ({interval})."
     return f"{does[0].upper()}{does[1:]}, perhaps by less than {unit.margin(margin)} ({interval})."
 
