@@ -27,23 +27,27 @@ _LONGEST_SENTENCE = 2000  # characters of a message
 @dataclass(frozen=True)
 class Verb:
     """A verb. help: what it does, in the list of all. module: has `add`, which gives a parser the verb's flags, and
-    `run`, and is imported where the verb is asked for."""
+    `run`, and is imported where the verb is asked for. runs_jobs: which --scheduler can send elsewhere."""
 
     help: str
     module: str
+    runs_jobs: bool = True
 
 
 VERBS = {
-    "models": Verb("list the models offered by name", "analysis.command_line.models"),
+    "models": Verb("list the models offered by name", "analysis.command_line.models", False),
     "record": Verb("denoise prompts and record their attention mass", "analysis.command_line.record"),
     "sinks": Verb("record many prompts and write where the sinks are and how they move", "analysis.command_line.sinks"),
     "ablate": Verb("denoise many prompts without their sinks, beside matched controls", "analysis.command_line.ablate"),
     "inspect": Verb("look inside a model at its sinks, over prompts", "analysis.command_line.inspect_prompts"),
     "prune": Verb("remove weights and write the pruned checkpoint to a folder", "analysis.command_line.prune"),
     "evaluate": Verb("score models on benchmark tasks", "analysis.command_line.evaluate"),
-    "import": Verb("compare results that lm-eval wrote with --log_samples", "analysis.command_line.import_results"),
+    "import": Verb(
+        "compare results that lm-eval wrote with --log_samples", "analysis.command_line.import_results", False
+    ),
     "suggest": Verb("search for the sink discount that costs the model least", "analysis.command_line.suggest"),
     "sweep": Verb("prune with many settings and evaluate every pruned model", "analysis.command_line.sweep"),
+    "merge": Verb("merge the shards of a sweep into one", "analysis.command_line.merge", False),
     "study": Verb(
         "test whether sinks matter, and whether discounting them helps pruning", "analysis.command_line.study"
     ),
@@ -161,6 +165,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         verb_parser = verbs.add_parser(name, help=verb.help)
         if name == named:
             import_module(verb.module).add(verb_parser)
+            if verb.runs_jobs:
+                import_module("analysis.command_line.running").add_scheduler(verb_parser)
     return parser
 
 

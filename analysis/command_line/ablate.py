@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, a_path, add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import own_prompts, sampling_of
+from analysis.command_line.running import runner
 from analysis.command_line.written_study import PAGE, in_words, refusal, write
 from analysis.specs import OWN_PROMPTS, SAMPLINGS, AblateSetSpec, ModelSpec, SinkParams
 
@@ -43,13 +44,12 @@ def run(options: argparse.Namespace) -> int:
     own = own_prompts(options.prompts)
     params = given(AblateSetSpec, options)
     params.pop("prompts", None)
-    from analysis.jobs.ablation import ablate_set
     from analysis.jobs.recording_sets import prompt_texts
 
     with folder_beside(options.out, "ablate") as scratch:
-        with Terminal(scratch) as context:
+        with runner(scratch, options) as jobs:
             source, count = (OWN_PROMPTS if own else options.prompts), options.prompt_count
-            texts, notes = prompt_texts(source, own[:count], count, params.get("seed", 0), context)
+            texts, notes = prompt_texts(source, own[:count], count, params.get("seed", 0), jobs.context)
             spec = AblateSetSpec(
                 model=ModelSpec(source=options.model, **given(ModelSpec, options)),
                 prompts=tuple(dict.fromkeys(texts)),
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
                 sinks=SinkParams(**given(SinkParams, options)),
                 **params,
             )
-            summary = ablate_set(spec, context).summary
+            summary = jobs.run("ablate_set", spec).summary
         folder = scratch / "study"
         folder.mkdir()
         study = write_study(folder, spec, summary, notes)

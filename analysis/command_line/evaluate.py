@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, a_path, add_flags, field_of, folder_beside, given, listed_words
+from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given, listed_words
+from analysis.command_line.running import runner
 from analysis.evaluation import items_file, planning
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.differences import p_words, points
@@ -66,11 +67,9 @@ def run(options: argparse.Namespace) -> int:
     spec = spec_of(options)
     for sentence in _planned(spec, PlanParams(**given(PlanParams, options))):
         print(f"plan: {sentence}", file=sys.stderr)
-    from analysis.jobs import evaluation
-
     with folder_beside(out, "evaluation") as folder:
-        with Terminal(folder) as context:
-            outcome = evaluation.evaluate(spec, context)
+        with runner(folder, options) as jobs:
+            outcome = jobs.run("evaluate", spec)
         text = json.dumps({**outcome.summary, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)
         whole = folder / "summary.json"
         whole.write_text(text + "\n", encoding="utf-8")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, add_flags, add_set_flags, field_of, folder_beside, given
+from analysis.command_line.flags import add_flags, add_set_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import own_prompts, sampling_of
+from analysis.command_line.running import runner
 from analysis.command_line.written_study import PAGE, in_words, refusal, write
 from analysis.specs import INSIGHTS, OWN_PROMPTS, SAMPLINGS, InspectParams, ModelSpec, RecordSpec, SinkParams
 
@@ -45,15 +46,15 @@ def run(options: argparse.Namespace) -> int:
     from analysis.jobs.recording_sets import prompt_texts
 
     with folder_beside(options.out, "inspect") as scratch:
-        with Terminal(scratch) as context:
+        with runner(scratch, options) as jobs:
             source, count = (OWN_PROMPTS if own_texts else options.prompts), params.prompt_count
             record = RecordSpec(
                 model=ModelSpec(source=options.model, **given(ModelSpec, options)),
                 sampling=sampling_of(options.model, options),
                 **given(RecordSpec, options),
             )
-            texts, notes = prompt_texts(source, own_texts[:count], count, record.seed, context)
-            inspection = inspect_prompts(record, list(dict.fromkeys(texts)), params, sinks, options.beside, context)
+            texts, notes = prompt_texts(source, own_texts[:count], count, record.seed, jobs.context)
+            inspection = inspect_prompts(record, list(dict.fromkeys(texts)), params, sinks, options.beside, jobs)
         folder = scratch / "study"
         folder.mkdir()
         settings = {

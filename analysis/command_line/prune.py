@@ -7,7 +7,8 @@ from pathlib import Path
 
 from analysis import outputs
 from analysis.calibration.own_noise import with_own_noise
-from analysis.command_line.flags import Terminal, add_flags, field_of, given, path_text
+from analysis.command_line.flags import add_flags, field_of, given, path_text
+from analysis.command_line.running import placed_copy, runner, scheduler_of
 from analysis.pruned import report_file
 from analysis.specs import METHODS, CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
 
@@ -46,10 +47,15 @@ def run(options: argparse.Namespace) -> int:
     outputs.check(Path(spec.out), spec.overwrite, report_file.refusal)
     if "noise" not in options and METHODS[spec.method].noised:
         spec = spec.model_copy(update={"calibration": with_own_noise(spec.calibration, spec.model)})
-    from analysis.jobs.pruning import prune
-
-    with outputs.workplace(Path(tempfile.gettempdir()), "sinkscope") as folder, Terminal(folder) as context:
-        report = prune(spec, context).summary["report"]
+    note = ""
+    with outputs.workplace(Path(tempfile.gettempdir()), "sinkscope") as folder, runner(folder, options) as jobs:
+        if scheduler_of(options):
+            outcome = jobs.run("prune", spec.model_copy(update={"out": "", "overwrite": False}))
+            assert outcome.folder is not None
+            note = placed_copy(outcome.folder, Path(spec.out), spec.overwrite, report_file.refusal)
+        else:
+            outcome = jobs.run("prune", spec)
+    report = outcome.summary["report"]
     if options.json:
         print(json.dumps(report, ensure_ascii=False))
         return 0
@@ -58,6 +64,6 @@ def run(options: argparse.Namespace) -> int:
         f"{spec.out}: {sparsity['pruned_weights']:,} of {sparsity['weights']:,} weights removed "
         f"({sparsity['overall']:.1%}) by {spec.method}."
     )
-    for note in report["notes"]:
-        print(note)
+    for told in filter(None, (note, *report["notes"])):
+        print(told)
     return 0

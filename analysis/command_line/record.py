@@ -7,8 +7,9 @@ from typing import Any
 
 from analysis import outputs
 from analysis.command_line.branching import add_branch_flags, branch_spec, refuse_branch_flags
-from analysis.command_line.flags import Terminal, a_path, add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import read_prompts, sampling_of
+from analysis.command_line.running import runner
 from analysis.recording.trajectory_file import refusal
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec
 
@@ -38,16 +39,12 @@ def run(options: argparse.Namespace) -> int:
     outs = [options.out] if options.prompts is None else _numbered(options.out, len(specs))
     for out in outs:
         outputs.check(out, options.overwrite, refusal)
-    from analysis.jobs import recordings
-
     summaries: list[dict[str, Any]] = []
-    for spec, out in zip(specs, outs, strict=True):
-        with folder_beside(out, "recording") as folder:
-            with Terminal(folder) as context:
-                outcome = recordings.record(spec, context)
+    with folder_beside(options.out, "recording") as folder, runner(folder, options) as jobs:
+        for out, outcome in zip(outs, jobs.run_all("record", specs), strict=True):
             assert outcome.file is not None
             outputs.place(outcome.file, out, options.overwrite, refusal)
-        summaries.append({"out": str(out), **outcome.summary})
+            summaries.append({"out": str(out), **outcome.summary})
     if options.json:
         print(json.dumps(summaries[0] if options.prompts is None else summaries, ensure_ascii=False))
     else:

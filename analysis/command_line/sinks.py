@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, add_flags, add_set_flags, field_of, folder_beside, given
+from analysis.command_line.flags import add_flags, add_set_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import own_prompts, sampling_of
+from analysis.command_line.running import runner
 from analysis.command_line.written_study import PAGE, file_name, in_words, refusal, write
 from analysis.errors import UserError
 from analysis.recording import set_file
@@ -40,17 +41,14 @@ def run(options: argparse.Namespace) -> int:
     sources = list(dict.fromkeys([options.model, *options.beside]))
     specs = {source: _spec(source, options) for source in sources}
     outputs.check(options.out, options.overwrite, refusal)
-    from analysis.jobs.recording_sets import record_set
     from analysis.recording import set_exhibits
     from analysis.recording.set_verdicts import NOISE
 
-    with folder_beside(options.out, "sinks") as scratch:
+    with folder_beside(options.out, "sinks") as scratch, runner(scratch, options) as jobs:
         folder = scratch / "study"
         folder.mkdir()
         sets, summaries = {}, {}
-        for source, spec in specs.items():
-            with Terminal(scratch) as context:
-                outcome = record_set(spec, context)
+        for source, outcome in zip(specs, jobs.run_all("record_set", list(specs.values())), strict=True):
             assert outcome.file is not None
             outcome.file.replace(folder / f"{file_name(source)}.safetensors")
             sets[source] = set_file.open_set(folder / f"{file_name(source)}.safetensors")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from analysis import outputs
 from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given
-from analysis.command_line.sweep import followed, foreseen, say
+from analysis.command_line.running import anchored, engine_of, follow, say
+from analysis.command_line.sweep import foreseen
 from analysis.errors import UserError
 from analysis.machine import threads
 from analysis.specs import SIZES, ModelSpec, StudySpec
@@ -16,7 +17,6 @@ from analysis.study import findings as findings_file
 from analysis.study import rules
 from analysis.study.findings import EXAMPLE, MOST_BYTES
 from analysis.study.foresight import foresee_study, lines
-from cache.store import Store
 
 if TYPE_CHECKING:
     from analysis.engine import Engine, JobRecord
@@ -66,7 +66,6 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         outputs.check(options.out, options.overwrite, refusal)
     spec = spec_of(options)
-    from analysis.engine import Engine
     from analysis.engine.studies import sweep_of
     from analysis.study.needs import why_not
 
@@ -75,9 +74,8 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(problem)
 
     threads.prepare()
-    store = Store()
-    engine = Engine(store, alone=True)
-    try:
+    with engine_of(options) as engine:
+        spec = anchored(spec) if engine.scheduler else spec
         foreseen(engine, sweep_of(spec))  # measures what can be measured before
         example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
         for line in lines(foresee_study(engine, spec, example)):
@@ -86,11 +84,8 @@ def run(options: argparse.Namespace) -> int:
             say(problem)
         if options.estimate:
             return 0
-        record = followed(engine, "study", spec)
+        record = follow(engine, engine.submit("study", spec))
         return _finished(engine, record, options)
-    finally:
-        engine.close()
-        store.close()
 
 
 def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, a_path, add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given
+from analysis.command_line.running import runner
 from analysis.evaluation.differences import points
 from analysis.readings import reading
 from analysis.specs import (
@@ -88,10 +89,8 @@ def run(options: argparse.Namespace) -> int:
         setting=TuneParams(discount=DiscountParams(**given(DiscountParams, options)), **given(TuneParams, options)),
         **given(SuggestSpec, options),
     )
-    from analysis.jobs.suggestion import suggest
-
-    with _folder(journal) as folder, Terminal(Path(folder)) as context:
-        outcome = suggest(spec, context)
+    with _folder(journal) as folder, runner(Path(folder), options) as jobs:
+        outcome = jobs.run("suggest", spec)
         if journal is not None and outcome.file is not None:
             outputs.place(outcome.file, journal, options.overwrite, _refusal, _JOURNAL)
     summary = outcome.summary

@@ -186,6 +186,8 @@ class Cluster:
     def close(self) -> None:
         """Closes the connection, and stops local workers."""
         self._closing.set()
+        if self._local is not None:
+            self._end_workers()
         with contextlib.suppress(Exception):
             self.client.unsubscribe_topic(
                 "all"
@@ -195,6 +197,15 @@ class Cluster:
                 # The worker may be gone already, and nothing is left to save.
                 with contextlib.suppress(Exception):
                     closing.close(timeout=5)
+
+    def _end_workers(self) -> None:
+        """Kills local workers: they hold nothing that is worth waiting for, and on a busy machine one may outlive its
+        scheduler and complain of that on the terminal."""
+        for nanny in self._local.workers.values():
+            nanny.close_gracefully(reason="sinkscope-close")  # starts no other worker
+        for pid in self.worker_pids():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
 
 
 def _host(address: str) -> str:

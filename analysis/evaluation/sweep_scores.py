@@ -379,6 +379,17 @@ def _root(variance: float | None) -> float | None:
     return None if variance is None else float(np.sqrt(max(variance, 0.0)))
 
 
+MEASURED = ("ms a forward", "speed beside dense", "seconds to prune", "seconds to score", "pruning", "evaluation")
+"""Columns of a point's row that are others whenever it is run: times, and ids of jobs."""
+
+
+def parted(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A point's row in two: what was found, the same whenever it is run, and where the point lies with what is not."""
+    found = {name: value for name, value in row.items() if name not in MEASURED}
+    place = ("model", "method", "sparsity", "pattern", "λ", "k", "noise steps", "seed")
+    return found, {name: row[name] for name in (*place, *MEASURED) if name in row}
+
+
 def axes_of(point: PruneSpec) -> dict[str, Any]:
     """Where a point lies on the axes of a sweep, without its seed; what its method does not look at is None."""
     method = METHODS[point.method]

@@ -6,14 +6,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from analysis.errors import UserError
 from analysis.job_context import Context
-from analysis.jobs import insights
-from analysis.jobs.recordings import record
+from analysis.jobs.outcome import Outcome
 from analysis.recording import cause_exhibits, inside_sets, inside_specs
 from analysis.recording.set_exhibits import Shown
 from analysis.recording.set_measures import LEAST_MODELS
@@ -21,12 +20,20 @@ from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions, geometry, parting
 from analysis.sinks.intervals import LEAST_PROMPTS
-from analysis.specs import InspectParams, ModelSpec, RecordSpec, SinkParams
+from analysis.specs import InspectParams, JobSpec, ModelSpec, RecordSpec, SinkParams
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.sinks.parting import Text
+
+
+class Jobs(Protocol):
+    """What runs jobs. context: of this process; what a job leaves is a file of the caller's."""
+
+    @property
+    def context(self) -> Context: ...
+    def run(self, kind: str, spec: JobSpec) -> Outcome[Any]: ...
 
 
 @dataclass
@@ -60,9 +67,11 @@ class _Reduced:
 
 
 def inspect_prompts(
-    spec: RecordSpec, prompts: list[str], params: InspectParams, sinks: SinkParams, beside: str | None, context: Context
+    spec: RecordSpec, prompts: list[str], params: InspectParams, sinks: SinkParams, beside: str | None, jobs: Jobs
 ) -> Inspection:
-    """Records every prompt as `spec` says and looks at what `params` names. beside: a model on the same prompts.
+    """Records every prompt as `spec` says and looks at what `params` names.
+
+    beside: a model on the same prompts. jobs: runs each recording and each look.
 
     Raises UserError where what is asked for cannot be had of the model.
     """
@@ -74,19 +83,19 @@ def inspect_prompts(
     if "channels" in wanted:
         spec = spec.model_copy(update={"channels": params.channels_kept})
     other = None if beside is None else spec.model.model_copy(update={"source": beside})
-    first = _first_look(spec, prompts, params, sinks, wanted, kept, inspection, context)
+    first = _first_look(spec, prompts, params, sinks, wanted, kept, inspection, jobs)
     if other is not None:
-        _look_beside(spec, other, prompts, params, sinks, wanted, kept, inspection, first, context)
+        _look_beside(spec, other, prompts, params, sinks, wanted, kept, inspection, first, jobs)
     _over_prompts(params, wanted, kept, inspection, beside)
     inspection.seconds = round(time.perf_counter() - started, 3)
     return inspection
 
 
-def _recorded(spec: RecordSpec, prompts: list[str], context: Context) -> Iterator[tuple[int, Trajectory]]:
+def _recorded(spec: RecordSpec, prompts: list[str], jobs: Jobs) -> Iterator[tuple[int, Trajectory]]:
     """Every prompt's recording, one at a time; its file goes when the next is made."""
     for index, prompt in enumerate(prompts):
-        context.progress(f"looking inside {Path(spec.model.source).name}", index, len(prompts))
-        file = record(spec.model_copy(update={"prompt": prompt}), context).file
+        jobs.context.progress(f"looking inside {Path(spec.model.source).name}", index, len(prompts))
+        file = jobs.run("record", spec.model_copy(update={"prompt": prompt})).file
         assert file is not None
         yield index, open_trajectory(file)
         file.unlink()
@@ -106,11 +115,11 @@ def _first_look(
     wanted: list[str],
     kept: _Reduced,
     inspection: Inspection,
-    context: Context,
+    jobs: Jobs,
 ) -> tuple[Trajectory, np.ndarray]:
     """Looks at every recording of the model itself. Returns the first one with its sinks (T, S)."""
     first = None
-    for index, trajectory in _recorded(spec, prompts, context):
+    for index, trajectory in _recorded(spec, prompts, jobs):
         sinks = _sinks(trajectory, sink_params)
         first = first or (trajectory, sinks)
         if "channels" in wanted:
@@ -121,9 +130,9 @@ def _first_look(
                 inspection.of_first.append(cause_exhibits.channels_by_layer(trajectory, sinks))
                 inspection.tables["largest-channels"] = cause_exhibits.largest_channels(trajectory, sinks)
         if "lens" in wanted:
-            _read(trajectory, sinks, spec.model, params, kept, inspection, context)
+            _read(trajectory, sinks, spec.model, params, kept, inspection, jobs)
         if "geometry" in wanted:
-            arrays = _geometry(trajectory, spec.model, params.random_models, context)
+            arrays = _geometry(trajectory, spec.model, params.random_models, jobs)
             kept.own.append({name: geometry.by_layer(arrays[f"own_{name}"]) for name in geometry.MEASURES})
             nothing = np.empty((0, trajectory.layers))
             drawn = {
@@ -146,14 +155,14 @@ def _read(
     params: InspectParams,
     kept: _Reduced,
     inspection: Inspection,
-    context: Context,
+    jobs: Jobs,
 ) -> None:
     """The lens at one step of a recording; nothing is kept where no token is undecided there."""
     step = round(params.lens_at * (trajectory.steps - 1))
     at = inside_specs.undecided(trajectory, step)
     if not len(at):
         return
-    read = insights.lens(inside_specs.lens_spec(trajectory, model, step), context).summary
+    read = jobs.run("lens", inside_specs.lens_spec(trajectory, model, step)).summary
     hits, flags = np.array(read["hits"]), sinks[step, at]
     if not kept.hits:
         inspection.of_first.append(cause_exhibits.lens_by_layer(trajectory, step, at, read, flags))
@@ -161,10 +170,10 @@ def _read(
     kept.counts.append(np.array([flags.sum(), (~flags).sum()], float))
 
 
-def _geometry(trajectory: Trajectory, model: ModelSpec, random: int, context: Context) -> Mapping[str, np.ndarray]:
+def _geometry(trajectory: Trajectory, model: ModelSpec, random: int, jobs: Jobs) -> Mapping[str, np.ndarray]:
     from safetensors.numpy import load_file
 
-    file = insights.geometry(inside_specs.geometry_spec(trajectory, model, random), context).file
+    file = jobs.run("geometry", inside_specs.geometry_spec(trajectory, model, random)).file
     assert file is not None
     arrays = load_file(file)
     file.unlink()
@@ -181,13 +190,13 @@ def _look_beside(
     kept: _Reduced,
     inspection: Inspection,
     first: tuple[Trajectory, np.ndarray],
-    context: Context,
+    jobs: Jobs,
 ) -> None:
     """Records the prompts with the other model; its geometry is measured on its own inputs."""
     plain = spec.model_copy(update={"model": other, "channels": 0})
-    for index, trajectory in _recorded(plain, prompts, context):
+    for index, trajectory in _recorded(plain, prompts, jobs):
         if "geometry" in wanted:
-            arrays = _geometry(trajectory, other, 0, context)
+            arrays = _geometry(trajectory, other, 0, jobs)
             kept.beside.append({name: geometry.by_layer(arrays[f"own_{name}"]) for name in geometry.MEASURES})
         if "parting" not in wanted:
             continue

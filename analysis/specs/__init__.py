@@ -90,6 +90,7 @@ from analysis.specs.sweep import (
     normalised,
     point_name,
     setting_name,
+    shard_of,
     step_range,
     without_seed,
 )
@@ -199,6 +200,7 @@ __all__ = [
     "point_name",
     "sentence",
     "setting_name",
+    "shard_of",
     "short_label",
     "step_range",
     "told_apart",

@@ -22,6 +22,7 @@ from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERN
 MOST_POINTS = 2000
 MOST_COMBINATIONS = 50_000  # before those that a method does not tell apart are put together
 _RANGE = re.compile(r"(\d{1,4})-(\d{1,4})")
+_SHARD = re.compile(r"[1-9]\d{0,3}/[1-9]\d{0,3}")
 EVERY_STEP = "0-1000"
 
 
@@ -84,6 +85,13 @@ class SweepSpec(JobSpec):
         False, "Measure size and speed", "Bytes and time of a forward of every pruned model, beside the dense one."
     )
 
+    shard: str = parameter(
+        "",
+        "Shard",
+        "One part of the points: 3/8 is the third of eight parts, each a sweep of its own. `merge` puts the folders of "
+        "all parts together.",
+    )
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _spans(cls, seeds: Any) -> Any:
@@ -103,6 +111,13 @@ class SweepSpec(JobSpec):
                 raise ValueError(f"'{text}' is no range of noise steps. Give the first and the last, such as 0-25.")
         return ranges
 
+    @field_validator("shard")
+    @classmethod
+    def _is_shard(cls, shard: str) -> str:
+        if shard and not _SHARD.fullmatch(shard):
+            raise ValueError(f"'{shard[:40]}' is no shard. Give its number and how many there are, such as 3/8.")
+        return shard
+
     @model_validator(mode="after")
     def _grid_exists(self) -> "SweepSpec":
         noise = NOISES[self.pruning.calibration.noise]
@@ -119,13 +134,18 @@ class SweepSpec(JobSpec):
         if math.prod(map(len, axes)) * len(self.seeds) > MOST_COMBINATIONS:
             raise ValueError(f"These axes have more than {MOST_COMBINATIONS:,} combinations. Shorten one.")
         try:
-            count = len(grid(self).prunings)
+            count = len(_all_points(self).prunings)
         except ValidationError as error:
             raise ValueError(sentence(error)) from error
         if not count:
             raise ValueError("Nothing is left to prune: no method can cut out whole units. Choose another pattern.")
         if count > MOST_POINTS:
             raise ValueError(f"This is {count:,} prunings, and a sweep takes {MOST_POINTS:,}. Shorten an axis.")
+        number, shards = shard_of(self.shard)
+        if number > shards:
+            raise ValueError(f"There is no shard {self.shard}: the first is 1/{shards} and the last {shards}/{shards}.")
+        if shards > count:
+            raise ValueError(f"This sweep has {count:,} points, too few for {shards:,} shards. Take {count:,} at most.")
         return self
 
     @property
@@ -149,8 +169,24 @@ class Grid:
     left_out: tuple[str, ...]
 
 
+def shard_of(text: str) -> tuple[int, int]:
+    """The number of a shard, from 1, and of how many it is; (1, 1) for no text."""
+    number, shards = (text or "1/1").split("/")
+    return int(number), int(shards)
+
+
 def grid(spec: SweepSpec) -> Grid:
-    """Every pruning of a sweep, each once."""
+    """Every pruning of a sweep, each once; of a shard its own.
+
+    Shards are runs of points that follow each other: those of one model and seed read the same statistics.
+    """
+    whole = _all_points(spec)
+    number, shards = shard_of(spec.shard)
+    count = len(whole.prunings)
+    return Grid(whole.prunings[count * (number - 1) // shards : count * number // shards], whole.left_out)
+
+
+def _all_points(spec: SweepSpec) -> Grid:
     prunings: dict[str, PruneSpec] = {}
     left_out: list[str] = []
     for model, seed, name, pattern in product(spec.models, spec.seeds, spec.methods, spec.patterns):

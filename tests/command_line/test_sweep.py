@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import main
-from analysis.command_line import sweep
+from analysis.command_line import sweep, written_sweep
 from analysis.evaluation.command import sweep_command
 from analysis.specs import CalibrationParams, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid
 from cache.store import Store
 from tests.engine.helpers import PATIENCE, until
 from tests.helpers import ROOT
+from tests.workers import fork_workers
 
 SMALL = [
     "--device",
@@ -107,8 +108,25 @@ def jobs(home: Path, *kinds: str) -> dict[str, dict]:
         store.close()
 
 
+def test_shards_are_runs_of_points_that_make_up_the_whole():
+    whole = parsed(["sweep", *SMALL, "--seeds", "0-4"])
+    shards = [parsed(["sweep", *SMALL, "--seeds", "0-4", "--shard", f"{number}/3"]) for number in (1, 2, 3)]
+    assert [len(grid(shard).prunings) for shard in shards] == [3, 3, 4]
+    assert [point for shard in shards for point in grid(shard).prunings] == list(grid(whole).prunings)
+    assert "--shard 2/3" in sweep_command(shards[1])
+
+
+@pytest.mark.parametrize(
+    ("shard", "said"),
+    [("0/3", "'0/3' is no shard"), ("4/3", "There is no shard 4/3"), ("1/9", "4 points, too few for 9 shards")],
+)
+def test_a_shard_that_is_none_is_one_line(shard, said, capsys, tmp_path):
+    assert main(["sweep", *SMALL, "--shard", shard, "--out", str(tmp_path / "x")]) == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.slow
-def test_killed_in_the_middle_the_same_command_goes_on_and_repeats_nothing(tmp_path):
+def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_the_same(tmp_path, monkeypatch, capsys):
     home, out = tmp_path / "home", tmp_path / "swept"
     words = [sys.executable, "-m", "analysis", "sweep", *SMALL, "--out", str(out)]
     environment = {**os.environ, "SINKSCOPE_HOME": str(home)}
@@ -141,7 +159,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_repeats_nothing(tmp_p
     assert "cannot tell at 60 %" in second.stdout and "two sources of noise" in second.stdout
 
     written = json.loads((out / "sweep.json").read_text())
-    assert (written["format"], written["state"], len(written["points"])) == (sweep.FORMAT, "done", 4)
+    assert (written["format"], written["state"], len(written["points"])) == (written_sweep.FORMAT, "done", 4)
     assert SweepSpec.model_validate(written["parameters"]) == parsed(["sweep", *SMALL])
     assert written["environment"]["versions"]["torch"]
     with (out / "differences.csv").open() as file:
@@ -155,3 +173,40 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_repeats_nothing(tmp_p
     assert third.returncode == 0, third.stderr
     assert json.loads(third.stdout)["verdicts"] == written["verdicts"]
     assert len(jobs(home, "prune", "evaluate")) == len(after), "all of it is answered by reading"
+
+
+@pytest.mark.slow
+def test_shards_merge_to_the_undivided_sweep_byte_for_byte(tmp_path, monkeypatch, capsys):
+    """Each in a store of its own: what one found is not known to the others."""
+    fork_workers()
+    for part in ("whole", "1/2", "2/2"):
+        monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / f"home-{part[0]}"))
+        words = [] if part == "whole" else ["--shard", part]
+        assert main(["sweep", *SMALL, "--seeds", "0", *words, "--out", str(tmp_path / part[0])]) == 0
+    whole, first, second = (tmp_path / name for name in "w12")
+    merged = tmp_path / "merged"
+    assert main(["merge", str(second), str(first), "--out", str(merged)]) == 0
+    assert sorted(path.name for path in merged.iterdir()) == sorted(path.name for path in whole.iterdir())
+    same = ["points.csv", "settings.csv", "differences.csv"]
+    same += [path.name for kind in ("masks.safetensors", "documents.jsonl") for path in whole.glob(f"*.{kind}")]
+    assert len(same) == 3 + 2 * 2
+    for name in same:
+        assert (merged / name).read_bytes() == (whole / name).read_bytes(), name
+    assert len((merged / "differences.csv").read_text().splitlines()) == 2, "of points of two shards"
+    written, of_all = (json.loads((folder / "sweep.json").read_text()) for folder in (whole, merged))
+    for name in ("format", "state", "reason", "parameters", "verdicts", "settings", "differences"):
+        assert of_all[name] == written[name], name
+
+    capsys.readouterr()
+    for given, said in (
+        ([first], "Shards 2 of 2 are missing"),
+        ([first, first, second], "are both shard 1/2"),
+        ([first, whole], "holds a whole sweep"),
+        ([first, tmp_path], "has no sweep.json of a sweep"),
+    ):
+        assert main(["merge", *map(str, given), "--out", str(tmp_path / "none")]) == 2
+        assert said in capsys.readouterr().err
+    next(second.glob("*.documents.jsonl")).unlink()
+    assert main(["merge", str(first), str(second), "--out", str(tmp_path / "none")]) == 2
+    assert "has no answers of" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

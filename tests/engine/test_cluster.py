@@ -1,6 +1,7 @@
 """A running dask cluster: a scheduler with TLS and two workers as processes, and servers that come and go."""
 
 import contextlib
+import inspect
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import dask
 import psutil
 import pytest
 
+from analysis.__main__ import VERBS, main
+from analysis.command_line import study
 from analysis.engine import Engine
 from analysis.engine.departure import WHY
 from analysis.engine.losses import DIED, FORGOTTEN
@@ -32,7 +35,7 @@ from cache.store import Store
 from tests.engine import documented
 from tests.engine.helpers import PATIENCE, engine_in, running, until
 from tests.engine.jobs import CPU, OneSpec, PacedSpec, steps_of
-from tests.helpers import ROOT, free_port
+from tests.helpers import ROOT, free_port, tiny_llada
 
 pytestmark = pytest.mark.slow
 
@@ -82,12 +85,17 @@ def address(tls, tmp_path_factory):
             print(f"--- {log.name}\n{log.read_text()[-2000:]}")
 
 
-@contextlib.contextmanager
-def engine_at(folder: Path, address: str, tls: Path, **options):
-    """An engine that uses the cluster, with TLS as docs/cluster.md configures it."""
+def configured(tls: Path):
+    """dask's configuration with TLS as docs/cluster.md configures it."""
     comm = dask.config.collect(paths=[str(tls)], env={})["distributed"]["comm"]
     given = {f"distributed.comm.tls.{name}": value for name, value in comm["tls"].items()}
-    with dask.config.set({**given, "distributed.comm.require-encryption": comm["require-encryption"]}):
+    return dask.config.set({**given, "distributed.comm.require-encryption": comm["require-encryption"]})
+
+
+@contextlib.contextmanager
+def engine_at(folder: Path, address: str, tls: Path, **options):
+    """An engine that uses the cluster."""
+    with configured(tls):
         store = Store(folder, **options)
         made = Engine(store, scheduler=address)
         try:
@@ -315,6 +323,68 @@ def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tl
             engine.cancel(job.id)
         after = engine.submit("paced", PacedSpec(tag="after the deaf", steps=1))
         assert engine.wait(after.id, PATIENCE).state == "done"
+
+
+# --- the command line -------------------------------------------------------------------------------------------
+
+
+def test_the_documented_verb_records_on_the_cluster(address, tls, tmp_path):
+    (line,) = documented.lines("analysis record")
+    line = line.replace("--out recording", f"--gen-length 8 --steps 2 --json --out {tmp_path / 'recording'}")
+    port = int(address.rsplit(":", 1)[1])
+    with documented.process(line, tls, port, tmp_path / "log", SINKSCOPE_HOME=str(tmp_path / "store")) as process:
+        assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
+    assert open_trajectory(tmp_path / "recording.safetensors").steps == 2
+    store = Store(tmp_path / "store")
+    (job,) = store.jobs()
+    store.close()
+    assert (job["state"], job["device"].startswith("gpu1 GPU")) == ("done", True)
+
+
+def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_path, monkeypatch, capsys):
+    """Models are named by relative paths, which mean nothing to the workers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "store"))
+    monkeypatch.setenv("SINKSCOPE_SCHEDULER", address)
+    tiny_llada(tmp_path / "tiny", 0)
+    (tmp_path / "prompts.txt").write_text("mia has a dog .\nben has a cat .\n")
+    short, text = ["--gen-length", "4", "--steps", "2"], ["--samples", "2", "--seq-len", "32", "--step-interval", "25"]
+    of_tiny = ["--model", "tiny", "--device", "cpu"]
+    over_prompts = [*of_tiny, "--prompts", "prompts.txt", *short]
+    little = ["--tasks", "bundled_agreement", "--limit", "2"]
+    verbs = {
+        "record": [*over_prompts, "--out", "recorded.safetensors"],
+        "sinks": [*over_prompts, "--random-models", "0", "--out", "sinks"],
+        "ablate": [*over_prompts, "--last-layer", "0", "--out", "ablated"],
+        "inspect": [*over_prompts, "--random-models", "1", "--out", "inspected"],
+        "prune": [*of_tiny, "--method", "magnitude", "--out", "pruned"],
+        "evaluate": [*of_tiny, "--compare", "pruned", *little, "--out", "scored.json"],
+        "suggest": ["--device", "cpu", *text[:4], "--step-interval", "25", "--trials", "3", "--journal", "trials.log"],
+        "sweep": [*of_tiny, "--methods", "magnitude", "--sparsities", "0.5", *little, *text, "--out", "swept"],
+    }
+    assert {*verbs, "study"} == {name for name, verb in VERBS.items() if verb.runs_jobs}
+    assert "runner(" not in inspect.getsource(study) and "engine_of(options)" in inspect.getsource(study)
+    with configured(tls):
+        for verb, words in verbs.items():
+            assert main([verb, *words]) == 0, (verb, capsys.readouterr().err)
+        store = Store(tmp_path / "store")
+        done = [(job["kind"], job["device"]) for job in store.jobs() if job["device"]]
+        store.close()
+    kinds = {"record", "record_set", "ablate_set", "lens", "geometry", "prune", "evaluate", "suggest"}
+    assert {kind for kind, _ in done} == kinds and {device[:8] for _, device in done} == {"gpu1 GPU"}
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"recorded-1.safetensors", "recorded-2.safetensors", "sinks", "scored.items.jsonl", "trials.log"} <= written
+    assert {"config.json", "model.safetensors", "report.json"} <= {
+        path.name for path in (tmp_path / "pruned").iterdir()
+    }
+    printed = capsys.readouterr()
+    assert "The store keeps it, too" in printed.out
+    monkeypatch.setenv("SINKSCOPE_SCHEDULER", "tls://127.0.0.1:1")
+    here = ["record", *of_tiny, "--prompt", "ben is", *short, "--scheduler", "local", "--out", "here.safetensors"]
+    assert main(here) == 0
+    with pytest.raises(SystemExit):
+        main([*here, "--scheduler", "head"])
+    assert "'head' is no scheduler. Give an address like tls://host:8786, or local" in capsys.readouterr().err
 
 
 # --- a scheduler that is lost ---

@@ -1,0 +1,190 @@
+"""Where a verb's jobs run: in this process, or on the dask cluster that --scheduler or SINKSCOPE_SCHEDULER names."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import outputs
+from analysis.command_line.flags import Terminal, folder_beside
+from analysis.errors import UserError
+from analysis.models.registry import entry
+from analysis.specs import JobSpec, Spec
+from cache import environment
+from cache.store import Store
+
+if TYPE_CHECKING:
+    from analysis.engine import Engine, JobRecord
+    from analysis.jobs import Outcome
+
+HERE = "local"
+_LOOK = 0.5  # seconds between looks at how far a job is
+_PATHS = ("source", "data", "include_path")  # fields that may name a file or folder of this machine
+
+
+def add_scheduler(parser: argparse.ArgumentParser) -> None:
+    """The flag of every verb that runs jobs."""
+    row = environment.VARIABLES["SINKSCOPE_SCHEDULER"]
+    parser.add_argument(
+        "--scheduler",
+        type=_address,
+        metavar="ADDRESS",
+        help=f"run on the dask cluster of this scheduler, {row.expected}; {HERE}: on this machine. Default: "
+        f"{row.name}, else this machine",
+    )
+
+
+def _address(text: str) -> str:
+    row = environment.VARIABLES["SINKSCOPE_SCHEDULER"]
+    try:
+        return "" if text == HERE else row.read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no scheduler. Give {row.expected}, or {HERE}") from error
+
+
+def scheduler_of(options: argparse.Namespace) -> str:
+    """The address of the cluster that a verb's jobs go to; nothing for this machine."""
+    named: str | None = getattr(options, "scheduler", None)
+    return (environment.value("SINKSCOPE_SCHEDULER") or "") if named is None else named
+
+
+@dataclass
+class Runner:
+    """Runs a verb's jobs. context: of this process, for what is no job. engine: of the cluster, or None."""
+
+    context: Terminal
+    engine: "Engine | None"
+
+    def run(self, kind: str, spec: JobSpec) -> "Outcome[Any]":
+        """Run one job to its end. What it leaves lies in the context's folder. Raises UserError where it fails."""
+        return next(self.run_all(kind, [spec]))
+
+    def run_all(self, kind: str, specs: Sequence[JobSpec]) -> "Iterator[Outcome[Any]]":
+        """Run jobs of one kind, on a cluster beside each other. Their outcomes come in order."""
+        from analysis.jobs import JOBS
+
+        if self.engine is None:
+            run = JOBS[kind].run
+            assert run is not None
+            yield from (run(spec, self.context) for spec in specs)
+            return
+        records = [self.engine.submit(kind, anchored(spec)) for spec in specs]
+        try:
+            for record in records:
+                yield self._fetched(self.engine, follow(self.engine, record))
+        except BaseException:
+            for record in records:
+                self.engine.cancel(record.id)
+            raise
+
+    def _fetched(self, engine: "Engine", record: "JobRecord") -> "Outcome[Any]":
+        """What a job left, copied out of the store."""
+        from analysis.jobs import Outcome
+
+        if record.state != "done":
+            raise UserError(record.reason or f"The job was {record.state}.")
+        result = engine.result(record)
+        file, folder = (None, None) if result is None else (result.file, result.folder)
+        if file is not None:
+            file = Path(shutil.copyfile(file, self.context.folder / f"{record.id}{file.suffix}"))
+        return Outcome(record.summary, file, record.key, folder)
+
+
+@contextmanager
+def runner(folder: Path, options: argparse.Namespace) -> Iterator[Runner]:
+    """What runs a verb's jobs, here or on a cluster. folder: where what they leave lies until it is put elsewhere."""
+    scheduler = scheduler_of(options)
+    with Terminal(folder) as context:
+        if not scheduler:
+            yield Runner(context, None)
+            return
+        with engine_of(options) as engine:
+            yield Runner(context, engine)
+
+
+@contextmanager
+def engine_of(options: argparse.Namespace) -> "Iterator[Engine]":
+    """An engine for this command alone, with the store of the environment: on the cluster, or with local workers."""
+    from analysis.engine import Engine
+
+    store = Store()
+    try:
+        engine = Engine(store, scheduler=scheduler_of(options), alone=True)
+        try:
+            yield engine
+        finally:
+            engine.close()
+    finally:
+        store.close()
+
+
+def placed_copy(folder: Path, out: Path, overwrite: bool, refusal: Callable[[Path], str]) -> str:
+    """Put a folder that the store keeps at `out`, too; weights take no room twice on one disk. Returns a note on it."""
+    with folder_beside(out, "copy") as beside:
+        whole = beside / folder.name
+        shutil.copytree(folder, whole, copy_function=_linked)
+        note = outputs.place(whole, out, overwrite, refusal)
+    return " ".join(filter(None, (note, f"The store keeps it, too, as {folder}.")))
+
+
+def _linked(source: str, target: str) -> None:
+    if source.endswith(".safetensors"):
+        with contextlib.suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
+
+
+def follow(engine: "Engine", record: "JobRecord") -> "JobRecord":
+    """Wait for a job to end, and say how far it is. Interrupted, the job is cancelled and may be asked again."""
+    told: tuple[int, str] = (-1, "")
+    notices: list[str] = []
+    last = 0.0
+    try:
+        while not record.ended:
+            now = engine.progress(record.id)
+            if (now.done, now.phase) != told and now.total:
+                told = (now.done, now.phase)
+                say(f"{now.phase} {now.done}/{now.total}")
+            for line in engine.log(record.id):
+                if line.time > last:
+                    last = line.time
+                    say(line.text)
+            for notice in engine.notices():
+                if notice not in notices:
+                    say(notice)
+            notices = engine.notices()
+            time.sleep(_LOOK)
+            record = engine.job(record.id) or record
+    except KeyboardInterrupt:
+        engine.cancel(record.id)
+        raise
+    return record
+
+
+def anchored(spec: Spec) -> Any:
+    """A spec whose files and folders of this machine are named in full: workers have other current folders."""
+    changes: dict[str, Any] = {}
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        if isinstance(value, Spec):
+            changes[name] = anchored(value)
+        elif isinstance(value, tuple) and value and all(isinstance(part, Spec) for part in value):
+            changes[name] = tuple(anchored(part) for part in value)
+        elif name in _PATHS and isinstance(value, str) and value and entry(value) is None:
+            path = Path(value).expanduser()
+            if path.is_file() or (name != "data" and path.is_dir()):
+                changes[name] = str(path.absolute())
+    return spec.model_copy(update=changes)
+
+
+def say(text: str) -> None:
+    """A line on how far it is."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,116 @@
+"""What a sweep leaves in a folder: one summary, tables, and masks, report and answers of each point."""
+
+import argparse
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis import outputs
+from analysis.command_line.flags import folder_beside
+from analysis.csv_files import csv_of_rows
+from analysis.evaluation import sweep_scores
+from analysis.evaluation.items_file import DOCUMENTS
+from analysis.pruned.masks_file import MASK_FILE
+from analysis.pruned.report_file import REPORT_FILE
+from analysis.specs import PruneSpec, point_name
+
+FORMAT = "sinkscope-sweep-1"
+SUMMARY_FILE = "sweep.json"
+SUMMARY_BYTES = 256 * 2**20  # more than a summary can take
+TABLES = ("points", "settings", "differences", "times")
+POINT_FILES = (MASK_FILE, REPORT_FILE, DOCUMENTS)
+
+
+@dataclass(frozen=True)
+class WrittenSweep:
+    """A sweep as it is written. rows: of the points, in the order of `prunings`; scores: of those that have any. files:
+    of the points, by their names in the folder."""
+
+    state: str
+    reason: str
+    parameters: dict[str, Any]
+    prunings: Sequence[PruneSpec]
+    rows: Sequence[dict[str, Any]]
+    scores: Sequence[sweep_scores.PointScores]
+    files: dict[str, Path]
+    environment: Any
+
+
+def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
+    """Writes the folder, and prints what was found."""
+    settings = sweep_scores.settings(swept.scores, swept.prunings)
+    compared = sweep_scores.comparisons(settings)
+    verdicts = sweep_scores.verdicts(compared)
+    summary = {
+        "format": FORMAT,
+        "state": swept.state,
+        "reason": swept.reason,
+        "points": list(swept.rows),
+        "settings": [sweep_scores.setting_row(setting) for setting in settings],
+        "differences": [sweep_scores.comparison_row(comparison) for comparison in compared],
+        "verdicts": verdicts,
+        "parameters": swept.parameters,
+        "environment": swept.environment,
+    }
+    with folder_beside(options.out, "sweep") as folder:
+        whole = folder / "sweep"
+        whole.mkdir()
+        (whole / SUMMARY_FILE).write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        found, measured = zip(*map(sweep_scores.parted, swept.rows), strict=True)
+        tables = {"points": found, "times": measured, "settings": summary["settings"]}
+        for name, rows in (tables | {"differences": summary["differences"]}).items():
+            (whole / f"{name}.csv").write_text(csv_of_rows(rows), encoding="utf-8", newline="")
+        for name, file in swept.files.items():
+            shutil.copyfile(file, whole / name)
+        note = outputs.place(whole, options.out, options.overwrite, refusal)
+    if options.json:
+        print(json.dumps({"out": str(options.out), **summary}, ensure_ascii=False))
+    else:
+        _print(settings, verdicts, options.out, note)
+
+
+def point_file(pruning: PruneSpec, name: str) -> str:
+    """What a file of a point is called in the folder. name: one of POINT_FILES."""
+    slug = re.sub(r"[^a-z0-9.]+", "-", f"{Path(pruning.model.source).name} {point_name(pruning)}".lower())
+    return f"{slug}.{name}"
+
+
+def summary_in(folder: Path) -> dict[str, Any] | None:
+    """The summary in a folder that a sweep wrote; None where there is none."""
+    file = folder / SUMMARY_FILE
+    try:
+        written = json.loads(file.read_text(encoding="utf-8")) if file.stat().st_size < SUMMARY_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return written if isinstance(written, dict) and written.get("format") == FORMAT else None
+
+
+def refusal(path: Path) -> str:
+    """Why a sweep may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    suffixes = {".json", ".csv", ".jsonl", ".safetensors"}
+    return outputs.folder_refusal(
+        wrote=lambda path: summary_in(path) is not None, names=lambda name: Path(name).suffix in suffixes
+    )(path)
+
+
+def _print(settings: Sequence[sweep_scores.Setting], verdicts: Sequence[str], out: Path, note: str) -> None:
+    for model in dict.fromkeys(setting.pruning.model.source for setting in settings):
+        of_model = [setting for setting in settings if setting.pruning.model.source == model]
+        chance = of_model[0].chance
+        told = "" if chance is None else f", chance {chance:.1%}"
+        print(f"{model}: dense {of_model[0].dense.value:.1%}{told}")
+        for setting in of_model:
+            low, high = setting.by_seed.min(), setting.by_seed.max()
+            seeds = f"{len(setting.seeds)} seed{'s' if len(setting.seeds) > 1 else ''}"
+            spread = f", {low:.1%} to {high:.1%} over {seeds}" if len(setting.seeds) > 1 else f", {seeds}"
+            print(f"  {setting.name:<36} {setting.accuracy:.1%}{spread}")
+    for verdict in verdicts:
+        print(verdict)
+    if note:
+        print(note)
+    tables = ", ".join(f"{name}.csv" for name in TABLES)
+    print(f"{out}: {SUMMARY_FILE}, {tables}, and masks, report and answers of each point")
