@@ -370,7 +370,7 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_pa
         store = Store(tmp_path / "store")
         done = [(job["kind"], job["device"]) for job in store.jobs() if job["device"]]
         store.close()
-    kinds = {"record", "record_set", "ablate_set", "lens", "geometry", "prune", "evaluate", "suggest"}
+    kinds = {"record", "record_set", "ablate_set", "lens", "geometry", "prune", "evaluate", "suggest", "estimate"}
     assert {kind for kind, _ in done} == kinds and {device[:8] for _, device in done} == {"gpu1 GPU"}
     written = {path.name for path in tmp_path.iterdir()}
     assert {"recorded-1.safetensors", "recorded-2.safetensors", "sinks", "scored.items.jsonl", "trials.log"} <= written
