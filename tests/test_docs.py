@@ -30,7 +30,7 @@ def commands(page: Path) -> list[list[str]]:
     """The arguments of every call of the command line in a page's blocks, without those that hold placeholders."""
     lines = [line for _, text in blocks(page) for line in text.splitlines()]
     called = [line.split("python -m analysis ", 1)[1] for line in lines if "python -m analysis " in line]
-    return [shlex.split(line, comments=True) for line in called if not PLACEHOLDER.search(line)]
+    return [shlex.split(line.removesuffix(" &"), comments=True) for line in called if not PLACEHOLDER.search(line)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -13,9 +13,10 @@ from distributed.cli import dask_worker
 
 from analysis.__main__ import _parser
 from tests.engine.documented import TEXT
+from tests.helpers import there
 
 SCRIPTS = {
-    re.search(r"job-name=sinkscope-(\w+)", text)[1]: text
+    there(re.search(r"job-name=sinkscope-(\w+)", text))[1]: text
     for text in re.findall(r"^```bash\n(#!.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 }
 RECORD = """#!/usr/bin/env python3
