@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.bundled.heldout import ONE_IN
 from analysis.bundled.world import PEOPLE
@@ -23,6 +23,9 @@ from analysis.recording.set_verdicts import layers_in_words
 from analysis.sinks.movement import MOVEMENT_NULLS
 from training.stream import GAMES_ALONE, GAMES_UNTIL, LENGTHS
 from training.tasks import TASKS
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FOLDERS = {kind: BUNDLED / kind for kind in ("diffusion", "autoregressive")}
 MEASUREMENTS, TRAINING = "measurements.json", "training.json"
@@ -217,13 +220,14 @@ _SCOPE_COLUMNS = {
     "strength": ("attention to the sinks", 3),
     "life": ("life of a sink (steps)", 1),
 }
+_VARIANCE = "centroid-variance"
 _MOVES = {
     "change": ("RMS change of the corrected share a step", 3),
     "births": ("births a step", 3),
     "deaths": ("deaths a step", 3),
     "births-written": ("births that coincide with the token being written", 2),
     "deaths-written": ("deaths that coincide with the token being written", 2),
-    "centroid-variance": ("temporal variance of the centroid c/S", 4),
+    _VARIANCE: ("temporal variance of the centroid c/S", 4),
 }
 LEAST_PORTION = 0.1  # of a layer's sinks, for a kind to be named
 
@@ -308,6 +312,16 @@ def _excludes_zero(values: list[float]) -> bool:
     return values[1] > 0 or values[2] < 0
 
 
+def _minus(first: "np.ndarray", second: "np.ndarray") -> "np.ndarray":
+    """The difference of two independent estimates, (3,) each: value, low and high; half-widths add in squares."""
+    import numpy as np
+
+    value = first[0] - second[0]
+    low = value - np.hypot(first[0] - first[1], second[2] - second[0])
+    high = value + np.hypot(first[2] - first[0], second[0] - second[1])
+    return np.array([value, low, high])
+
+
 def _variance_verdicts(both: dict[str, Numbers]) -> list[str]:
     """The differences of temporal variance, paired over the prompts on which both models have a centroid: of all layers
     together, and the layers whose difference lies on one side of zero, with intervals that hold for them together.
@@ -326,7 +340,17 @@ def _variance_verdicts(both: dict[str, Numbers]) -> list[str]:
     pairs = int((np.isfinite(diffusion) & np.isfinite(twin))[:, -1].sum())
     if not np.isfinite(difference).all():
         return [f"{what}: one of the models has sinks on too few prompts to compare. **Missed.**"]
-    met = "Met: it lies above its twin's." if difference[1] > 0 else "**Missed: it does not lie above its twin's.**"
+    lies = "It lies above its twin's" if difference[1] > 0 else "It does not lie above its twin's"
+    random = [
+        np.array(both[kind]["sinks"]["moves"][_VARIANCE]["random"][-1]) for kind in ("diffusion", "autoregressive")
+    ]
+    untrained, beyond = _minus(*random), _minus(np.array(difference), _minus(*random))
+    apart, low, high = (f"{end:+.4f}".replace("-", "−") for end in beyond)
+    met = (
+        f"{lies}. With random weights it is {number(list(untrained), 4)}; trained minus random: {apart} "
+        f"({low} to {high}). "
+        + ("Training adds to the contrast." if beyond[1] > 0 else "The contrast is there without training.")
+    )
     by_layer = paired_difference((diffusion[:, :-1], ones[:, :-1]), (twin[:, :-1], ones[:, :-1]))
     above, below = (np.flatnonzero(side) for side in (by_layer.low > 0, by_layer.high < 0))
     sides = [
