@@ -42,6 +42,13 @@ def test_one_unclustered_task_is_the_textbooks_formula():
     assert (found.items, found.clusters, found.seed_share) == (4000, 4000, 0)
 
 
+def test_alike_items_of_equal_clusters_count_by_kishs_design_effect():
+    """D = 1 + a (m − 1) of clusters of m: 4000 items in fives, a = 0.5, tell as much as 4000 / 3 on their own."""
+    noise = replace(NOISE, disagreement=0.1, alike=0.5)
+    found = plan([TaskItems("x", (5,) * 800)], noise, None, seeds=1)
+    assert found.detectable == pytest.approx((1.963 + 0.84162) * np.sqrt(0.1 * 3 / 4000), rel=2e-3)
+
+
 def test_more_items_clusters_and_seeds_show_less_and_more_tests_more():
     usual = plan(TASKS, NOISE, 200, 4)
     assert plan(TASKS, NOISE, 300, 4).detectable < usual.detectable

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from analysis.sinks.definitions import moments
-from analysis.sinks.discount import sink_scores, token_weights
-from analysis.specs import DiscountParams
+from analysis.sinks.discount import sink_scores, step_weights, token_weights
+from analysis.specs import DiscountParams, StepParams
 
 # Hundredths: masses so small that their squares vanish in float32 do not occur.
 MASS = arrays(np.float32, (2, 3, 2, 6), elements=st.integers(0, 5000).map(lambda value: np.float32(value / 100)))
@@ -94,3 +94,10 @@ def test_scope_steps_and_strength_do_what_they_say(mass, strength):
     assert np.allclose(mean, token_weights(mass, each).mean(axis=1, keepdims=True), atol=1e-6)
     full = 1 - token_weights(mass, DiscountParams())
     assert np.allclose(1 - token_weights(mass, each), strength * full, atol=1e-6)
+
+
+def test_steps_weigh_by_their_noise_in_either_order():
+    levels, every = (1, 25, 50), {"first_step": 1, "last_step": 50}
+    assert step_weights(levels, 50, StepParams(step_weighting="noisy", **every)).tolist() == [0.02, 0.5, 1.0]
+    assert step_weights(levels, 50, StepParams(step_weighting="clean", **every)).tolist() == [1.0, 0.52, 0.02]
+    assert step_weights(levels, 50, StepParams(first_step=2, last_step=25)).tolist() == [0.0, 1.0, 0.0]
