@@ -104,6 +104,8 @@ def model_to_prune(spec: PruneSpec | CalibrateSpec, context: Context) -> "Loaded
         from analysis.calibration.text import check_source
         from analysis.pruning.pipeline import reads_calibration
 
+        if isinstance(spec, EstimateSpec):
+            return  # times random tokens, whatever the text
         if isinstance(spec, CalibrateSpec) or reads_calibration(spec):
             check_source(spec.calibration, opened.tokenizer)
 

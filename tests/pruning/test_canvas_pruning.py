@@ -232,6 +232,8 @@ def test_it_is_pruned_and_estimated_as_a_job_and_says_what_the_canvas_was(tmp_pa
     assert not any("authors' script" in note for note in outcome.summary["report"]["notes"])
     estimated = jobs.estimate(EstimateSpec.of(PruneSpec(**asked)), QuietContext(tmp_path)).summary
     assert estimated["total_seconds"] > 0 and set(estimated["seconds"]) == {"activations of the dense model", "pruning"}
+    with pytest.raises(UserError, match="no tokenizer, so the text of 'bundled' cannot be read"):
+        jobs.prune(PruneSpec(**{**asked, "calibration": NOISE}, out=str(tmp_path / "none")), QuietContext(tmp_path))
 
 
 def test_the_command_line_takes_the_models_own_noise_where_none_is_named(tmp_path, capsys):
