@@ -43,6 +43,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     began = time.perf_counter()
     context.progress("looking for the models")
     opened = [checkpoint_of(model, context) for model in spec.models]
+    canvas_score = _canvas_score(spec, opened)
     names = spec.names or _names(spec.models)
     context.progress("starting lm-eval")
     with garbage.importing("lm_eval"):
@@ -54,7 +55,6 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     tokenizer = _tokenizers(spec, opened)[0]
     chat = _chat(spec, opened[0], tokenizer)
     first = opened[0].architecture
-    canvas_score = _canvas_score(spec, opened)
     # The tasks' own is on LLaDA's scale; Dream's scripts use none, and texts in blocks are scored without.
     if spec.guidance is None and (first.sampler == "dream" or first.by_blocks):
         spec = spec.model_copy(update={"guidance": 0.0})
