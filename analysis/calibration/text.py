@@ -114,12 +114,12 @@ def _require(windows: np.ndarray, tokens_read: int, params: CalibrationParams, l
 def _file(data: str) -> tuple[Path, TextFile]:
     known = ", ".join(SOURCES)
     try:
-        path = Path(data).expanduser()
+        path = Path(data)
         if path.suffix not in TEXT_FILES:
             raise UserError(f"'{data}' is no calibration text: give {known}, or a .txt or .jsonl file.")
         there = path.is_file()
-    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, an unknown home
-        raise UserError(f"'{data}' cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise UserError(f"'{data}' cannot be read: {error.strerror or error}.") from error
     if not there:
         raise UserError(f"There is no file '{data}'. Give a .txt or .jsonl file, or one of {known}.")
     return path, TEXT_FILES[path.suffix]

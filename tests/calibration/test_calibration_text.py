@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from analysis.calibration import text as texts
 from analysis.calibration import text_files
@@ -200,10 +201,15 @@ def test_a_damaged_line_at_a_place_of_a_large_file_is_named(bundled, tmp_path):
         calibration_text(params(path.rename(tmp_path / "own.txt")), bundled.tokenizer, 256, 4000)
 
 
-@pytest.mark.parametrize("data", ["a" * 5000 + ".txt", "nobody\0.txt", "~no-such-user-here/own.txt"])
+@pytest.mark.parametrize("data", ["a" * 5000 + ".txt", "nobody\0.txt"])
 def test_names_that_are_no_path_get_one_sentence(bundled, data):
     with pytest.raises(UserError, match=r"cannot be read|no file"):
         calibration_text(params(data), bundled.tokenizer, 256, bundled.geometry.vocabulary)
+
+
+def test_the_home_of_nobody_is_refused_before_any_text_is_looked_for():
+    with pytest.raises(ValidationError, match="begins with a user unknown on this machine"):
+        params("~no-such-user-here/own.txt")
 
 
 # --- the hub ----------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_a_hostile_file_is_one_sentence_and_nothing_is_kept(engine, trajectory, 
     [
         ({"seed": -1}, "seed"),
         ({"seed": 10**30}, "seed"),
-        ({"prompt": "a" * 60_000}, "50000 characters"),
+        ({"prompt": "a" * 60_000}, "50,000 characters"),
         ({"sampling": {"sampler": "llada", "gen_length": 7, "steps": -3}}, "steps"),
     ],
 )

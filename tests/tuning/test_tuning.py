@@ -394,7 +394,7 @@ def test_the_defaults_fit_a_model_of_eight_billion_weights(bundled):
     spec = CalibrateSpec()
     found = plan(llada, spec, 10, spec.calibration.seq_len)
     assert found.sequences == 4 and found.grouping == "tokens"
-    assert any("4 of the 32 sequences fit 8.05 GB" in note for note in found.notes)
+    assert any("4 of the 32 sequences fit 8.1 GB" in note for note in found.notes)
     assert plan(OfSizes(bundled, 4, 256, 1024), spec, 10, 64).sequences == 32
 
 
