@@ -230,10 +230,10 @@ class Exhibit:
     table: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
     playback: Mapping[str, Any] | None = None
-    explorer: Callable[[], bytes] | None = None
     how: str = ""
     finding: str = ""
     said: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    explorer: Callable[[], bytes] | None = None
 
     @property
     def told(self) -> str:

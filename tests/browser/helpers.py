@@ -86,9 +86,11 @@ def enter_number(page: Page, label: str, value: int) -> None:
 
 def open_the_prompt(page: Page) -> None:
     """Opens the fold of Denoise with the prompt and its settings, where a recording is shown."""
+    button, fold = page.get_by_role("button", name="Record", exact=True), page.get_by_text("Record another prompt")
+    expect(button.or_(fold).first).to_be_visible()
     all_drawn(page)
-    if not page.get_by_role("button", name="Record", exact=True).is_visible():
-        page.get_by_text("Record another prompt").click()
+    if not button.is_visible():
+        fold.click()
 
 
 def record(page: Page) -> None:

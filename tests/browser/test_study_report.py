@@ -34,7 +34,7 @@ def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(
     expect(page.locator(".sinkscope-player input[type=range]")).to_be_visible()
     for sentence in rules.answer(found):
         expect(page.locator(".lead").get_by_text(sentence, exact=True)).to_be_visible()
-    expect(page.get_by_text("Does the discount itself help?").first).to_be_visible()
+    expect(page.get_by_text("Does the discount help?").first).to_be_visible()
     page.get_by_role("button", name="Present").click()
     counter = page.get_by_role("status").filter(has_text=f"1 / {page.locator('.slide').count()}")
     expect(counter).to_be_visible()

@@ -4,6 +4,7 @@ import asyncio
 import random
 import string
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -48,7 +49,9 @@ def _asked(guard: Any, scope: dict[str, Any], body: bytes = b"") -> list[dict[st
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(guard(scope, receive, send))
+    # In a thread: Playwright's own loop runs in that of the tests.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, guard(scope, receive, send)).result()
     return sent
 
 

@@ -27,8 +27,8 @@ function mount(root, packed, options = {}) {
   const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
 
   // --- drawing ---
-  let requested = 0, spoken = 0, bars = "";
-  function invalidate() { requested ||= requestAnimationFrame(frame); }
+  let requested = 0, spoken = 0, bars = "", gone = false;
+  function invalidate() { if (!gone) requested ||= requestAnimationFrame(frame); } // a pointer may leave a removed canvas
   function frame() {
     requested = 0;
     const from = performance.now(), view = app.view(app.playing ? { ...app.hover, step: undefined } : app.hover);
@@ -234,9 +234,9 @@ function mount(root, packed, options = {}) {
   for (const each of [root, document.documentElement]) watch.observe(each, { attributes: true, attributeFilter: ["data-theme"] });
   function unmount() {
     app.playing = false;
+    gone = true;
     cancelAnimationFrame(requested);
-    clearTimeout(noted);
-    clearTimeout(asking);
+    for (const timer of [noted, spoken, asking]) clearTimeout(timer);
     watch.disconnect();
     scheme.removeEventListener("change", repaint);
     removeEventListener("resize", repaint);
