@@ -48,10 +48,11 @@ def test_jobs_and_workers_go_on_when_the_clock_is_put_back(tmp_path):
                 seen, done = heard(), engine.progress(job.id).done
                 until(lambda seen=seen, done=done: heard() != seen and engine.progress(job.id).done > done)
             engine.cancel(job.id)
-            dies = engine.submit("paced", PacedSpec(tag="loses its worker", steps=100_000))
+            dies = engine.submit("paced", PacedSpec(tag="loses its worker", steps=100))
             running(engine, dies)
             os.kill(cluster.worker_pids()[0], signal.SIGKILL)
-            assert engine.wait(dies.id, PATIENCE).state == "failed"
+            done = engine.wait(dies.id, PATIENCE)
+            assert (done.state, len(done.losses)) == ("done", 1), done.reason
             last = engine.submit("paced", PacedSpec(tag="with a new worker", steps=3))
             assert engine.wait(last.id, PATIENCE).state == "done"
         finally:
