@@ -198,7 +198,7 @@ class TrackView {
 
   summary() {
     const { track } = this, row = this.shown * track.positions;
-    if (this.shown === track.last) return "finished; no forward looks at this text";
+    if (this.shown === track.last) return "finished: the model no longer reads this text";
     let sinks = 0, held = 0, all = 0;
     for (let cell = row; cell < row + track.positions; cell++) {
       all += track.mass[cell];
@@ -404,7 +404,7 @@ class Player {
     this.recording = data.recording;
     this.given = data.step;
     this.best.hidden = this.telling === null;
-    this.best.textContent = `Most telling: step ${this.telling}`;
+    this.best.textContent = `Strongest step: ${this.telling}`;
     if (data.play && !playedOnce.has(data.play)) {
       playedOnce.add(data.play);
       if (!still()) {
