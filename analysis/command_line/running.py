@@ -1,4 +1,4 @@
-"""Where a verb's jobs run: in this process, or on the dask cluster that --scheduler or SINKSCOPE_SCHEDULER names."""
+"""Runners of a verb's jobs: this process, or the dask cluster that --scheduler or SINKSCOPE_SCHEDULER names."""
 
 import argparse
 import contextlib
@@ -85,7 +85,7 @@ class Runner:
             raise
 
     def _fetched(self, engine: "Engine", record: "JobRecord") -> "Outcome[Any]":
-        """What a job left, copied out of the store."""
+        """Return the outcome of a job, its file copied out of the store. Raises UserError where it is not done."""
         from analysis.jobs import Outcome
 
         if record.state != "done":
@@ -99,7 +99,7 @@ class Runner:
 
 @contextmanager
 def runner(folder: Path, options: argparse.Namespace) -> Iterator[Runner]:
-    """What runs a verb's jobs, here or on a cluster. folder: where what they leave lies until it is put elsewhere."""
+    """Yield the runner of a verb's jobs, here or on a cluster. folder: holds their output until it is moved."""
     scheduler = scheduler_of(options)
     with Terminal(folder) as context:
         if not scheduler:

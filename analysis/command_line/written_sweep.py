@@ -1,4 +1,4 @@
-"""What a sweep leaves in a folder: one summary, tables, and masks, report and answers of each point."""
+"""The folder of a sweep: one summary, tables, and masks, report and answers of each point."""
 
 import argparse
 import json
@@ -74,7 +74,7 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
 
 
 def point_file(pruning: PruneSpec, name: str) -> str:
-    """What a file of a point is called in the folder. name: one of POINT_FILES."""
+    """Return the name of a point's file in the folder. name: one of POINT_FILES."""
     slug = re.sub(r"[^a-z0-9.]+", "-", f"{Path(pruning.model.source).name} {point_name(pruning)}".lower())
     return f"{slug}.{name}"
 

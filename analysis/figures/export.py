@@ -218,8 +218,8 @@ _PAGE = """<!doctype html>
 @dataclass(frozen=True)
 class Exhibit:
     """One figure or table, or a piece of text, with its title and sentence. notes: paragraphs beneath the sentence.
-    playback: what the player takes (`analysis.figures.player`), where one stands beneath them; explorer: what the
-    explorer takes (`analysis.figures.explorer`), likewise. how: how its numbers
+    playback: data of a player (`analysis.figures.player`) below the notes; explorer: returns the bytes of an explorer
+    (`analysis.figures.explorer`). how: how its numbers
     were made, for a reviewer. finding: what it shows, a row of `READINGS`. said: sentences beneath the notes, by what
     they are of; a slide shows the first three of each.
     """

@@ -45,8 +45,8 @@ def kinds_of_sinks(sinks: np.ndarray, members: np.ndarray, names: Sequence[str])
 
 
 def attention_of_head(mass: np.ndarray, sinks: np.ndarray, names: Sequence[str]) -> str:
-    """Which position one head rests on: mass (T, S), uniform = 1, and its sinks (T, S) bool. names (S,): of the
-    positions over all steps (`TokenNames.over_steps`).
+    """Name the position that one head attends to most: mass (T, S), uniform = 1, and its sinks (T, S) bool. names (S,):
+    of the positions over all steps (`TokenNames.over_steps`).
     """
     steps = np.isfinite(mass).sum(axis=0)
     mean = np.nansum(mass, axis=0) / np.where(steps > 0, steps, np.nan)

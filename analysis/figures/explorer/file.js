@@ -1,4 +1,4 @@
-// The explorer in an HTML file: the bytes stand beside it, and the address after # is that of the first one in the file.
+// Mounts the explorer in an HTML file. Its bytes follow it; the address after # belongs to the first one in the file.
 
 const hosts = [...document.querySelectorAll(".sinkscope-explorer")], box = hosts.find((host) => !host.shadowRoot), isFirst = box === hosts[0];
 const root = box.attachShadow({ mode: "open" }), host = document.createElement("div"), style = document.createElement("style");
