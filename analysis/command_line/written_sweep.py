@@ -90,7 +90,7 @@ def summary_in(folder: Path) -> dict[str, Any] | None:
 
 
 def refusal(path: Path) -> str:
-    """Why a sweep may not replace what is at `path`, as the end of a sentence; nothing where it may."""
+    """Return why a sweep may not replace what is at `path`, as the end of a sentence; empty where it may."""
     suffixes = {".json", ".csv", ".jsonl", ".safetensors"}
     return outputs.folder_refusal(
         wrote=lambda path: summary_in(path) is not None, names=lambda name: Path(name).suffix in suffixes

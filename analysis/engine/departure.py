@@ -22,7 +22,7 @@ _idle.set()
 
 
 def leaving(worker: Any) -> bool:
-    """Whether this worker is about to end."""
+    """Return True when this worker is about to end."""
     if worker.status.name.startswith("closing"):
         _leave()
     return _leaving.is_set()

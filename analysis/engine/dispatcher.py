@@ -101,7 +101,7 @@ class Dispatcher:
         return in_turn(records, self._running.values(), self._served)
 
     def unfit(self) -> list[str]:
-        """What keeps workers that are there from running jobs."""
+        """Return what keeps connected workers from running jobs."""
         places = self.cluster.known if self.cluster is not None else {}
         return [f"{places[address].device}: {why}" for address, why in self._unfit.items() if address in places]
 

@@ -1,4 +1,4 @@
-"""How a job begins in a worker that may not have SinkScope.
+"""The entry of a job in a worker that may not have SinkScope.
 
 What is handed to dask is a function that travels by value: scheduler and workers can read it without importing anything
 of SinkScope, and it says what is missing.

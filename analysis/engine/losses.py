@@ -18,7 +18,7 @@ FORGOTTEN = "The scheduler was restarted while this job ran and does not know it
 
 
 def verdict(record: JobRecord, loss: Loss) -> str:
-    """Why a job that ended with its worker is given up, or nothing: then it is tried again."""
+    """Return why a job that ended with its worker is given up; empty where it is tried again."""
     losses = (*record.losses, loss)
     if loss.handed_back:
         times = sum(loss.handed_back for loss in losses)

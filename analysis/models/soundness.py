@@ -93,7 +93,7 @@ def _asked_shape(native: str, asked: dict[str, tuple[int, ...]]) -> tuple[int, .
 def _asking_fields(
     checkpoint: Checkpoint, native: str, shape: tuple[int, ...], wanted: tuple[int, ...]
 ) -> dict[str, int]:
-    """The fields of the config that ask for another size than a tensor has; empty where none is told."""
+    """Return the config's fields that disagree with a tensor's size; empty where none does."""
     if len(shape) != len(wanted):
         return {}
     place = next(place for place, (there, asked) in enumerate(zip(shape, wanted, strict=True)) if there != asked)

@@ -54,7 +54,7 @@ def attention_of_head(mass: np.ndarray, sinks: np.ndarray, names: Sequence[str])
     if not sinks[:, at].any() or mean[at] < _STRONG:
         return ""
     return (
-        f"This head rests on {names[at]}: {mean[at]:.2g} times what uniform attention gives, on average. "
+        f"This head attends most to {names[at]}: {mean[at]:.2g} times what uniform attention gives, on average. "
         f"It is a sink in {int(sinks[:, at].sum())} of {counted(int(steps[at]), 'step')}."
     )
 

@@ -126,7 +126,7 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
         f"{measure.title}: sinks hidden, minus as many matched tokens",
         f"{'Primary' if primary else 'Secondary'} outcome. A dot is the mean over prompts with its 95 % interval; "
         f"filled: significant {family_words(trained[0].tests)}."
-        + (" Random weights stand beside for comparison, untested." if len(effects) > len(trained) else ""),
+        + (" Random weights are shown for comparison and not tested." if len(effects) > len(trained) else ""),
         figure,
         pd.DataFrame(
             [

@@ -147,7 +147,7 @@ def _needs(spec: StudySpec, step: Step) -> str:
 def _waterfalls(settings: Sequence[Scored], steps: Sequence[Step]) -> list[Waterfall]:
     """The way to every sink-aware method that has its control: published baseline, noise, discount, and in all.
 
-    Its steps are comparisons of the study, with their adjusted p; what is left of the dense model is told without one.
+    Its steps are comparisons of the study, with their adjusted p; the rest of the way from the dense model has none.
     """
     by_name = {_key(setting.pruning): setting for setting in settings}
     waterfalls = []

@@ -223,7 +223,7 @@ def _percent(sparsity: float) -> str:
 
 @dataclass(frozen=True)
 class Hiding:
-    """How hiding sinks is told of one measure, after `Hiding the sinks of MODEL`. higher, lower: what sinks do more
+    """Words for what hiding sinks does, after `Hiding the sinks of MODEL`. higher, lower: what sinks do more
     than matched tokens where the difference is above and below 0; matters: which of the two says that sinks matter.
     """
 

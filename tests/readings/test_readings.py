@@ -85,7 +85,7 @@ def test_what_a_head_attends_to():
     assert reading("attention of a head", np.ones((6, 4)), flags, NAMES) == ""
     masked = [position_name(at, "[MASK]", "still masked", "shop") for at in range(4)]
     said = reading("attention of a head", over_steps, flags, masked)
-    assert said.startswith("This head rests on position 2, still masked (later ‘shop’): 3 times what")
+    assert said.startswith("This head attends most to position 2, still masked (later ‘shop’): 3 times what")
 
 
 def test_heads_are_spoken_of_beyond_random_weights_or_a_floor():
