@@ -1,27 +1,77 @@
-"""Addresses of pages that are no more: each leads on to the page that has taken its place."""
+"""Addresses of pages that are no more: each leads on to the page and tab that now hold its view.
 
-from collections.abc import Awaitable, Callable
+docs/pages.md lists the views; a test opens every row of it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from pages.parts.private_path import base_path
 
-MOVED = {"overview": ""}
-"""The page of each old address; '' is the first one."""
+ANY = "*"
+"""In a row: whatever the address names there."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One view. page: its old address; names: what the old address must name, as parameter -> value, for this row to
+    hold. to: the new address, '' for the first page; adds: what the new address names beside what the old one did.
+    """
+
+    page: str
+    to: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    adds: Mapping[str, str] = field(default_factory=dict)
+
+
+MOVED: tuple[Moved, ...] = (Moved("overview", ""),)
+"""Old views and where they are now. The first row that holds is taken; a page without one that holds is as it was."""
+
+
+def new_address(page: str, query: str) -> str | None:
+    """Return the address, as `page?query`, that has taken the place of an old one; None where it is still in use."""
+    named = parse_qsl(query, keep_blank_values=True)
+    for row in MOVED:
+        if row.page == page and all(_names(named, name, value) for name, value in row.names.items()):
+            kept = [(name, value) for name, value in named if name not in row.adds]
+            there = urlencode([*kept, *row.adds.items()])
+            return f"{row.to}?{there}" if there else row.to
+    return None
+
+
+def _names(named: list[tuple[str, str]], name: str, value: str) -> bool:
+    return any(each == name and value in (ANY, said) for each, said in named)
+
+
+class _OldAddress(Route):
+    """Answers at an address where one of its rows holds, and leaves it to the page of that name where none does."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return what Starlette asks of a route."""
+        match, child = super().matches(scope)
+        if match == Match.FULL:
+            page, query = self.path.rpartition("/")[2], scope.get("query_string", b"").decode("latin-1")
+            if new_address(page, query) is None:
+                return Match.NONE, {}
+        return match, child
 
 
 def routes() -> list[Route]:
-    """What the server answers at the old addresses. What else an address names goes along."""
-    return [Route(f"{base_path()}/{old}", _leading_to(new)) for old, new in MOVED.items()]
+    """Return what the server answers at the old addresses. What else an address names goes along."""
+    pages = dict.fromkeys(row.page for row in MOVED)
+    return [_OldAddress(f"{base_path()}/{page}", _leading_on(page)) for page in pages]
 
 
-def _leading_to(page: str) -> Callable[[Request], Awaitable[RedirectResponse]]:
+def _leading_on(page: str) -> Callable[[Request], Awaitable[RedirectResponse]]:
     async def lead(request: Request) -> RedirectResponse:
-        query = f"?{request.url.query}" if request.url.query else ""
         # Relative, so that the private part of the address stays. Not a permanent one: browsers would keep it for
         # whatever else is served at this port later.
-        return RedirectResponse(f"./{page}{query}", 307)
+        return RedirectResponse(f"./{new_address(page, request.url.query)}", 307)
 
     return lead

@@ -3,15 +3,12 @@
 from urllib.parse import parse_qs
 
 import pytest
-from starlette.applications import Starlette
-from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from analysis import hub
 from analysis.specs import QUESTION, StudySpec
 from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
-from pages.parts import moved
 from pages.parts.plain import plain
 from pages.parts.session import engine
 from tests.ui.helpers import app, shown_box, texts
@@ -37,13 +34,6 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
         assert plain(one.numbers) in told and plain(one.sentence) in told
     assert not engine().jobs()
     assert in_hand(test) == ("Shipped example", "example") and "Finished." in told
-
-
-def test_the_address_of_a_page_that_is_no_more_leads_to_the_first_one():
-    server = TestClient(Starlette(routes=moved.routes()), follow_redirects=False)
-    answer = server.get("/overview?source=bundled-ar")
-    assert (answer.status_code, answer.headers["location"]) == (307, "./?source=bundled-ar")
-    assert server.get("/overview").headers["location"] == "./"
 
 
 def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off():
