@@ -422,7 +422,7 @@ clean text, block by block through the pruned blocks before. Loss is that of tra
 
 ## Sinks
 
-{sampled["prompts"]} beginnings of stories that lead up to a held-out combination, {sampled["new_tokens"]} new tokens
+{sampled["prompts"]} beginnings of texts that lead up to a held-out combination, {sampled["new_tokens"]} new tokens
 each, temperature 0, {sampled["steps"]:,} steps: what `python -m analysis sinks` records. A sink's mass lies above
 mean + 2·std of its step, judged on each layer, and last on the mean of all layers, which hides what layers rest on.
 Random weights: models of the

@@ -1,21 +1,96 @@
-"""Prompts for the bundled pair: beginnings of stories that lead up to a combination never trained on."""
+"""Prompts for the bundled pair: beginnings of texts that lead up to a combination never trained on.
 
+A prompt's template is the wording of its last sentences. Prompts of one template are alike in what they show, so
+whoever draws prompts at random draws whole templates (`sinks.intervals`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, islice
 from random import Random
 
 from analysis.bundled.grammar import question, sentence
-from analysis.bundled.units import arithmetic, given, moved, reference, trouble
-from analysis.bundled.world import PEOPLE
+from analysis.bundled.units import (
+    Unit,
+    agreement,
+    arithmetic,
+    category,
+    given,
+    gone,
+    moved,
+    opposite,
+    physics,
+    property_,
+    reference,
+    tool,
+    trouble,
+)
+from analysis.bundled.world import PEOPLE, TESTS
 
-_UNITS = (arithmetic, trouble, moved, given, reference)
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt and its template."""
+
+    text: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Units of one kind. templates: their `Unit.template`. leads: kinds of `patterns.ALL` for the sentence before."""
+
+    maker: Callable[..., Unit]
+    templates: tuple[str, ...]
+    leads: tuple[str, ...] = ("opening",)
+
+
+def _numbered(name: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{name} {number}" for number in range(count))
+
+
+_KINDS = (
+    _Kind(arithmetic, _numbered("arithmetic", 4), ("opening", "sums")),
+    _Kind(trouble, _numbered("trouble mended", 3) + _numbered("trouble lasting", 3)),
+    _Kind(moved, _numbered("moved", 3)),
+    _Kind(given, _numbered("given", 2)),
+    _Kind(reference, ("fit big", "fit small", "deed doer", "deed other", "pronoun 2", "pronoun 3", "pronoun 4")),
+    _Kind(gone, _numbered("gone", 3)),
+    _Kind(opposite, _numbered("opposite", 6), ("opening", "lesson")),
+    _Kind(tool, _numbered("tool", 7) + _numbered("tool back", 3)),
+    _Kind(category, _numbered("category", 6) + _numbered("category plural", 3), ("lesson", "opening")),
+    _Kind(property_, _numbered("property", 5), ("lesson", "opening")),
+    _Kind(physics, tuple(f"physics {test} {frame}" for frame in range(3) for test in TESTS)),
+    _Kind(agreement, _numbered("agreement", 7), ("scene", "opening")),
+)
+
+
+def _templates() -> Iterator[tuple[_Kind, str, str]]:
+    """Every kind, template and lead once: the first template of each kind, then the second, and so on."""
+    for place in range(max(len(kind.templates) for kind in _KINDS)):
+        for kind in _KINDS:
+            if place < len(kind.templates):
+                yield kind, kind.templates[place], kind.leads[place % len(kind.leads)]
+
+
+TEMPLATES = tuple(template for _, template, _ in _templates())
+
+
+def keyed_prompts(count: int, seed: int = 0) -> list[Prompt]:
+    """Return `count` different prompts with their templates, which take turns; more begin with the same ones."""
+    random = Random(f"sink prompts {seed}")
+    made: dict[str, Prompt] = {}
+    for number, (kind, template, lead) in enumerate(islice(cycle(_templates()), count)):
+        who = PEOPLE[number % len(PEOPLE)]
+        while len(made) == number:
+            unit = question(random, partial(kind.maker, who=who))
+            if unit.template == template:
+                text = f"{sentence(random, lead, who)} {unit.context}"
+                made.setdefault(text, Prompt(text, template))
+    return list(made.values())
 
 
 def prompts(count: int, seed: int = 0) -> list[str]:
-    """As many as wanted; more of them begin with the same ones."""
-    random = Random(f"sink prompts {seed}")
-    texts = []
-    for number in range(count):
-        who = PEOPLE[number % len(PEOPLE)]
-        unit = question(random, partial(_UNITS[number % len(_UNITS)], who=who))
-        texts.append(f"{sentence(random, 'opening', who)} {unit.context}")
-    return texts
+    """Return the texts of `keyed_prompts`."""
+    return [prompt.text for prompt in keyed_prompts(count, seed)]

@@ -51,7 +51,7 @@ class Unit:
 
     task: the benchmark task it belongs to. key: the combination that decides whether it is held out. pool: units of
     one pool have answers of one kind and length, so they can be one another's wrong answers. lure: the wrong answer a
-    shallow reader would give, where there is one.
+    shallow reader would give, where there is one. template: the wording of the context, whatever fills it.
     """
 
     task: str
@@ -61,6 +61,7 @@ class Unit:
     answer: str
     lure: str | None = None
     end: str = "."
+    template: str = ""
 
     @property
     def text(self) -> str:
@@ -127,7 +128,7 @@ def agreement(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
         state = pick(random, tuple(WHERE.values()))
     right, wrong = verbs[many], verbs[not many]
     key = f"agreement {frame} {noun} {near}"
-    return Unit("agreement", key, f"{frame}", start, f" {right}", f" {wrong}", f" {state}.")
+    return Unit("agreement", key, f"{frame}", start, f" {right}", f" {wrong}", f" {state}.", f"agreement {frame}")
 
 
 # --- arithmetic -------------------------------------------------------------------------------------------------
@@ -178,7 +179,8 @@ def arithmetic(random: Random, who: Person | None = None, people: Cast = PEOPLE)
         context = f"With {had} at first, {who.name} {change}. That left {who.him} with"
     # "Now there was" gives the answer 1 away, so those units are in a pool of their own.
     pool = f"arithmetic {frame} {words} {context.endswith('there was')}"
-    return Unit("arithmetic", f"arithmetic {first} {sign} {second} {noun}", pool, context, answer, None, end)
+    key = f"arithmetic {first} {sign} {second} {noun}"
+    return Unit("arithmetic", key, pool, context, answer, None, end, f"arithmetic {frame}")
 
 
 # --- knowledge: categories, properties, opposites ---------------------------------------------------------------
@@ -201,13 +203,15 @@ def category(random: Random, who: Person | None = None, people: Cast = PEOPLE) -
     if random.random() < 0.25 and a(member) != member and group != "drink":
         frame = int(random.random() * len(_PLURAL_FRAMES))
         context = _PLURAL_FRAMES[frame].format(s=plural(member), who=name)
-        return Unit("knowledge", f"category {member} plural {frame}", "categories", context, f" {plural(group)}")
+        key, template = f"category {member} plural {frame}", f"category plural {frame}"
+        return Unit("knowledge", key, "categories", context, f" {plural(group)}", template=template)
     frame = int(random.random() * len(_CATEGORY_FRAMES))
     thing = a(member)
     context = _CATEGORY_FRAMES[frame].format(A=upper(thing), a=thing, who=name)
     # "an" would give the answer away among answers with "a", so a pool holds one article only.
     article = a(group).split()[0]
-    return Unit("knowledge", f"category {member} {frame}", f"category {article}", context, f" {a(group)}")
+    key, template = f"category {member} {frame}", f"category {frame}"
+    return Unit("knowledge", key, f"category {article}", context, f" {a(group)}", template=template)
 
 
 _PROPERTY_FRAMES = (
@@ -229,7 +233,8 @@ def property_(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
     context = _PROPERTY_FRAMES[frame].format(
         A=upper(thing), a=thing, who=(who or pick(random, people)).name, group=a(group)
     )
-    return Unit("knowledge", f"property {member} {which} {frame}", f"property {verb}", f"{context} {verb}", f" {rest}")
+    key, template = f"property {member} {which} {frame}", f"property {frame}"
+    return Unit("knowledge", key, f"property {verb}", f"{context} {verb}", f" {rest}", template=template)
 
 
 _OPPOSITE_FRAMES = (
@@ -251,7 +256,8 @@ def opposite(random: Random, who: Person | None = None, people: Cast = PEOPLE) -
     friend = other(random, people, who)
     context = _OPPOSITE_FRAMES[frame].format(x=word, thing=thing, who=who.name, friend=friend.name)
     key = f"opposite {word} {frame} {'' if frame in (0, 4) else thing}"
-    return Unit("knowledge", key, "opposite", context, f" {OPPOSITES[word]}", f" {word}")
+    template = f"opposite {frame}"
+    return Unit("knowledge", key, "opposite", context, f" {OPPOSITES[word]}", f" {word}", template=template)
 
 
 # --- physical use -----------------------------------------------------------------------------------------------
@@ -289,10 +295,11 @@ def tool(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Un
     if random.random() < 0.2:
         frame = int(random.random() * 3)
         context = (f"{who.name} used {a(name)} to", f"{upper(a(name))} helps you to", f"With {a(name)} you can")[frame]
-        return Unit("physical", f"tool {act} back {frame}", "act", context, f" {act}")
+        return Unit("physical", f"tool {act} back {frame}", "act", context, f" {act}", template=f"tool back {frame}")
     frame = int(random.random() * len(_TOOL_FRAMES))
     context = _TOOL_FRAMES[frame].format(act=act, who=who.name, he=who.he, He=who.He)
-    return Unit("physical", f"tool {act} {frame}", f"tool {a(name).split()[0]}", context, f" {a(name)}")
+    key, pool = f"tool {act} {frame}", f"tool {a(name).split()[0]}"
+    return Unit("physical", key, pool, context, f" {a(name)}", template=f"tool {frame}")
 
 
 def tool_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
@@ -336,7 +343,7 @@ def physics(random: Random, who: Person | None = None, people: Cast = PEOPLE) ->
     name = (who or pick(random, people)).name
     context = _TEST_FRAMES[test][frame].format(who=name, x=thing, a=a(thing), w=water)
     key, pool = f"physics {test} {thing} {frame}", f"physics {test} {frame}"
-    return Unit("physical", key, pool, context, f" {right}", f" {wrong}")
+    return Unit("physical", key, pool, context, f" {right}", f" {wrong}", template=pool)
 
 
 # --- what follows in a story ------------------------------------------------------------------------------------
@@ -347,21 +354,22 @@ def trouble(random: Random, who: Person | None = None, people: Cast = PEOPLE) ->
     who = by_name(random, who or pick(random, people))
     hardship = pick(random, TROUBLES)
     place = WHERE[pick(random, PLACES)]
+    frame = int(random.random() * 3)
     start = (
         f"{who.name} was {hardship.state} {place}.",
         f"{upper(place)}, {who.name} became {hardship.state}.",
         f"All day {who.name} was {hardship.state}.",
-    )[int(random.random() * 3)]
+    )[frame]
     mended, still = f" {hardship.after}", f" still {hardship.state}"
     if random.random() < 0.6:
         which = int(random.random() * len(hardship.remedies))
         key = f"trouble {hardship.state} {which} {who.name}"
         context = f"{start} So {who.he} {hardship.remedies[which]}. After that {who.he} was"
-        return Unit("story", key, f"trouble {who.child}", context, mended, still)
+        return Unit("story", key, f"trouble {who.child}", context, mended, still, template=f"trouble mended {frame}")
     which = int(random.random() * len(hardship.lack))
     key = f"trouble {hardship.state} not {which} {who.name}"
     context = f"{start} {hardship.lack[which]}. After that {who.he} was"
-    return Unit("story", key, f"trouble {who.child}", context, still, mended)
+    return Unit("story", key, f"trouble {who.child}", context, still, mended, template=f"trouble lasting {frame}")
 
 
 def moved(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
@@ -377,7 +385,8 @@ def moved(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> U
         f"The {thing} was in the {first}. Then {who.name} took it out and put it in the {last}. Look for it in the",
         f"{who.name} hid the {thing} in the {first}, but {friend.name} carried it to the {last}. It is in the",
     )[frame]
-    return Unit("story", f"moved {thing} {first} {last}", "moved", context, f" {last}", f" {first}")
+    key = f"moved {thing} {first} {last}"
+    return Unit("story", key, "moved", context, f" {last}", f" {first}", template=f"moved {frame}")
 
 
 def gone(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
@@ -396,19 +405,21 @@ def gone(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Un
         f"Now {who.he} is {preposition}",
     )[frame]
     pool = f"gone {WHERE[there][:2]}"
-    return Unit("story", f"gone {who.name} {here} {there}", pool, context, f" {there}", f" {here}")
+    key = f"gone {who.name} {here} {there}"
+    return Unit("story", key, pool, context, f" {there}", f" {here}", template=f"gone {frame}")
 
 
 def given(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Who has a thing after it was given away."""
     who = who or pick(random, people)
     friend, who = other(random, people, who), by_name(random, who)
-    thing = pick(random, SMALL_THINGS)
+    thing, frame = pick(random, SMALL_THINGS), int(random.random() * 2)
     context = (
         f"{who.name} had {a(thing)}. {who.He} gave it to {friend.name}. Now the {thing} belongs to",
         f"{friend.name} asked {who.name} for the {thing} and got it. Now the {thing} belongs to",
-    )[int(random.random() * 2)]
-    return Unit("story", f"given {who.name} {friend.name} {thing}", "given", context, f" {friend.name}", f" {who.name}")
+    )[frame]
+    key = f"given {who.name} {friend.name} {thing}"
+    return Unit("story", key, "given", context, f" {friend.name}", f" {who.name}", template=f"given {frame}")
 
 
 # --- reference: whom a pronoun means ----------------------------------------------------------------------------
@@ -425,7 +436,8 @@ def reference(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
         thing, holder = pick(random, FITTED), pick(random, CONTAINERS)
         size, cause, rest = ("big", thing, holder) if random.random() < 0.5 else ("small", holder, thing)
         context = f"The {thing} did not fit in the {holder} because it was too {size}. Too {size} was the"
-        return Unit("reference", f"fit {thing} {holder}", f"fit {thing} {holder}", context, f" {cause}", f" {rest}")
+        key = f"fit {thing} {holder}"
+        return Unit("reference", key, key, context, f" {cause}", f" {rest}", template=f"fit {size}")
     if frame == 1:
         group = pick(random, (men, women))
         first = who if who in group else pick(random, group)
@@ -434,7 +446,7 @@ def reference(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
         deed, why = pick(random, DEEDS_BY_DOER if by_doer else DEEDS_BY_OTHER)
         meant, lure = (first, second) if by_doer else (second, first)
         context = f"{first.name} {deed} {second.name} because {first.he} {why}. The one who {why} was"
-        key = f"deed {deed} {first.name} {second.name}"
+        key, template = f"deed {deed} {first.name} {second.name}", f"deed {'doer' if by_doer else 'other'}"
     else:
         first, second = pick(random, men), pick(random, women)
         first, second = (first, second) if random.random() < 0.5 else (second, first)
@@ -446,9 +458,10 @@ def reference(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
             f"The {state} one was",
             f"{first.name} told {second.name} a story, but {meant.he} was too {state}. Too {state} was",
         )[frame - 2]
-        key = f"pronoun {frame} {first.name} {second.name}"
+        key, template = f"pronoun {frame} {first.name} {second.name}", f"pronoun {frame}"
     pair = " ".join(sorted((meant.name, lure.name)))
-    return Unit("reference", key, f"reference {pair}", context, f" {meant.name}", f" {lure.name}")
+    pool = f"reference {pair}"
+    return Unit("reference", key, pool, context, f" {meant.name}", f" {lure.name}", template=template)
 
 
 # --- all of them ------------------------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     seeds = _random_models(model, spec, plan, recordings, seen_by, arrays, progress)
     steps = [recording.run.steps for recording in recordings]
     ends = stop_tokens(model)
+    keys = cluster_keys(spec)
     info = RecordingSetInfo(
         model=recorded_model(model),
         layers=model.geometry.layers,
@@ -96,6 +97,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
                 tokens=recording.run.prompt_length,
                 steps=recording.run.steps,
                 written=written(model, recording.run.final[recording.run.prompt_length :].tolist(), ends),
+                key=keys.get(text, ""),
             )
             for text, recording in zip(plan.texts, recordings, strict=True)
         ),
@@ -221,6 +223,13 @@ def prompt_texts(
     if len(texts) < count:
         notes.append(f"{len(texts)} different contexts were there of the {count} asked for.")
     return texts, notes
+
+
+def cluster_keys(spec: RecordSetSpec) -> dict[str, str]:
+    """Map the texts of prompts that are alike to the key they share: of the bundled ones, their template."""
+    if spec.prompts != BUNDLED_PROMPTS:
+        return {}
+    return {prompt.text: prompt.template for prompt in bundled.keyed_prompts(spec.count)}
 
 
 def _turns(prompts: int, each: int, models: int, seed: int) -> list[list[int]]:

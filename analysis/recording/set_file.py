@@ -68,7 +68,9 @@ over the steps. Older files lack these last three."""
 
 
 class SetPrompt(BaseModel):
-    """One prompt of a set. tokens: its length. steps: of its recording. written: what the model went on with."""
+    """One prompt of a set. tokens: its length. steps: of its recording. written: what the model went on with. key: of
+    the prompts that are alike, as those of one template; empty where it is on its own.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,6 +78,7 @@ class SetPrompt(BaseModel):
     tokens: Count
     steps: Count
     written: str
+    key: str = ""
 
 
 class RecordingSetInfo(BaseModel):
@@ -125,6 +128,12 @@ class RecordingSet:
     def prompts(self) -> int:
         """How many prompts there are, N."""
         return len(self.info.prompts)
+
+    @cached_property
+    def clusters(self) -> np.ndarray:
+        """Number the cluster of each prompt, (N,): prompts of one key are one, a prompt without a key is its own."""
+        keys = [prompt.key or str(number) for number, prompt in enumerate(self.info.prompts)]
+        return np.unique(keys, return_inverse=True)[1]
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ class SetParams(Spec):
     prompts: str = parameter(
         BUNDLED_PROMPTS,
         "Prompts",
-        "bundled: beginnings of stories that come with SinkScope. own: those given. Otherwise a benchmark's name: the "
-        "contexts of its items.",
+        "bundled: beginnings of texts that come with SinkScope, from more than 70 templates. own: those given. "
+        "Otherwise a benchmark's name: the contexts of its items.",
         min_length=1,
         max_length=200,
     )

@@ -10,6 +10,7 @@ import torch
 from analysis.bundled import patterns, world
 from analysis.bundled.grammar import document, problem, question, sentence
 from analysis.bundled.heldout import ONE_IN, held_out
+from analysis.bundled.prompts import TEMPLATES, keyed_prompts, prompts
 from analysis.bundled.units import UNITS, tool_asked_anew
 from analysis.bundled.world import CATEGORIES, OPPOSITES, PEOPLE, PROPERTIES, TROUBLES, a, plural
 from analysis.models.tokenizer import load_tokenizer
@@ -218,3 +219,18 @@ def test_games_are_dense_with_names_and_come_first(tokenizer):
     shares = [stream.games_at(number) for number in range(stream.GAMES_UNTIL + 10)]
     assert shares[stream.GAMES_ALONE] == 1 and shares[stream.GAMES_UNTIL] == 0
     assert shares == sorted(shares, reverse=True)
+
+
+def test_the_bundled_prompts_come_from_every_wording_of_the_world_in_turn(documents):
+    random = Random("wordings")
+    wordings = {question(random, maker).template for maker in UNITS for _ in range(600)}
+    assert set(TEMPLATES) == wordings and len(TEMPLATES) == len(wordings)
+    made = keyed_prompts(60)
+    assert len({prompt.template for prompt in made}) >= 40
+    assert made[0].text.endswith("to meet a dragon. Tom had 9 apples. Tom found 6 more. Now Tom had")
+    assert len({prompt.template.split()[0] for prompt in made[:12]}) == 12, "the first ones are as mixed as all"
+    assert [prompt.text for prompt in made] == prompts(60)
+    known, used = (
+        {word for one in texts for word in re.findall(r"[A-Za-z]+", one.text)} for texts in (documents, made)
+    )
+    assert used <= known, "the world's own words"
