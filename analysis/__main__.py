@@ -18,8 +18,10 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from analysis.errors import UserError, os_sentence, shorten, system_error
+from analysis.program import INSTALLED, PROGRAM
 from cache import environment
 
+_PROGRAM = " ".join(PROGRAM)
 _LONGEST_VALUE = 80  # characters of a value of the command line that a message repeats
 _LONGEST_SENTENCE = 2000  # characters of a message
 
@@ -151,14 +153,18 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     options, unknown = _parser(arguments).parse_known_args(arguments)
     if unknown:
         raise UserError(
-            f"There is no argument {' '.join(map(shorten, unknown))}. See python -m analysis {options.verb} --help."
+            f"There is no argument {' '.join(map(shorten, unknown))}. See {_PROGRAM} {options.verb} --help."
         )
     return options
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """All verbs, and the flags of the one that these arguments name."""
-    parser = _Parser(prog="python -m analysis", description="Attention sinks in diffusion language models.")
+    parser = _Parser(
+        prog=_PROGRAM,
+        description="Attention sinks in diffusion language models.",
+        epilog="Without a verb the dashboard starts; dashboard --port N chooses its port." if INSTALLED else None,
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, verb in VERBS.items():

@@ -29,6 +29,7 @@ NO_NUMBERS = (
     "analysis.hub",
     "analysis.jobs.summaries",
     "analysis.outputs",
+    "analysis.program",
     "analysis.readings",
     "analysis.study",
 )

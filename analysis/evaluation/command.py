@@ -2,6 +2,7 @@
 
 import shlex
 
+from analysis.program import PROGRAM
 from analysis.specs import EvaluateSpec, ImportSpec, SweepSpec
 from analysis.specs.commands import command
 
@@ -22,7 +23,7 @@ def evaluate_command(spec: EvaluateSpec, out: str = "accuracy.json") -> str:
 
 def import_command(spec: ImportSpec, out: str = "imported.json") -> str:
     """`python -m analysis import …`; writes `out` where it is run."""
-    words = ["python", "-m", "analysis", "import", *spec.folders]
+    words = [*PROGRAM, "import", *spec.folders]
     for name in ("names", "filters", "metrics"):
         if getattr(spec, name):
             words += [f"--{name}", ",".join(getattr(spec, name))]

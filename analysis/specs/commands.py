@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from analysis.program import PROGRAM
+
 _FLAGS = {"data": "calibration"}  # fields whose flag has another name
 
 
@@ -11,7 +13,7 @@ def command(verb: str, source: str, fields: Mapping[str, Any], out: str, compare
     """`python -m analysis VERB --model … --out …`, quoted for a shell. fields: values by their names in the specs; a
     True is a flag alone. compare: further models.
     """
-    words = ["python", "-m", "analysis", verb, "--model", source]
+    words = [*PROGRAM, verb, "--model", source]
     others = list(compare)
     words += ["--compare", *others] if others else []
     for name, value in fields.items():

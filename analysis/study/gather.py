@@ -13,6 +13,7 @@ from analysis.engine.sweep_points import Read, scored
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.differences import in_family
+from analysis.program import PROGRAM
 from analysis.recording.playing import played
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.recording.trajectory_file import open_trajectory
@@ -118,7 +119,7 @@ def study_command(spec: StudySpec, out: str = "study") -> str:
     settings = {name: _unlike(spec, name) for name in SIZES}
     alike = {name: fields for name, fields in settings.items() if None not in fields.values()}
     size = min(alike or settings, key=lambda name: len(settings[name]))
-    words = ["python", "-m", "analysis", "study", "--model", spec.model.source, "--size", size]
+    words = [*PROGRAM, "study", "--model", spec.model.source, "--size", size]
     words += ["--reference", "none" if spec.reference is None else spec.reference.source, "--prompt", spec.prompt]
     for name, value in (spec.model.model_dump(exclude_defaults=True, exclude={"source"}) | settings[size]).items():
         text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

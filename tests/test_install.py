@@ -1,0 +1,124 @@
+"""The package that `pip install .` makes: complete, out of the way of other packages, and the same program."""
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from sinkscope import ROOT as IMPORTED_FROM
+from tests.helpers import ROOT
+
+SHIPPED = ("analysis", "cache", "pages")
+RECORD = ["record", "--prompt", "tom has a dog .", "--gen-length", "8", "--steps", "4", "--block-length", "8"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The wheel, unpacked as pip does it."""
+    folder = tmp_path_factory.mktemp("install")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+def installed(site: Path, code: list[str], cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as if the wheel were installed, in a folder of somebody's."""
+    return subprocess.run(
+        [sys.executable, *code], cwd=cwd, env=environment(site, cwd, **changes), capture_output=True, text=True
+    )
+
+
+def environment(site: Path, home: Path, **changes: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(site), "SINKSCOPE_HOME": str(home / "home"), **changes}
+
+
+def test_the_checkout_is_importable_by_the_same_name():
+    assert IMPORTED_FROM == ROOT
+
+
+def test_the_wheel_holds_every_tracked_file_of_the_product_and_one_top_level_package(site):
+    tracked = subprocess.run(["git", "ls-files", *SHIPPED], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    missing = [name for name in tracked.splitlines() if not (site / "sinkscope" / "_installed" / name).is_file()]
+    assert not missing and tracked.count("\n") > 400
+    assert (site / "sinkscope/_installed/.streamlit/config.toml").is_file()
+    assert {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")} == {"sinkscope"}
+
+
+def test_its_requirements_are_those_of_requirements_txt(site):
+    metadata = next(site.glob("*.dist-info")).joinpath("METADATA").read_text(encoding="utf-8")
+    required = {line.removeprefix("Requires-Dist: ") for line in metadata.splitlines() if line.startswith("Requires-D")}
+    written = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert required == {line.strip() for line in written if line.strip() and not line.startswith("#")}
+    version = next(line for line in metadata.splitlines() if line.startswith("Version: ")).removeprefix("Version: ")
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_help_names_the_verbs_and_the_installed_command(site, tmp_path):
+    done = installed(site, ["-m", "sinkscope", "--help"], tmp_path)
+    assert done.returncode == 0 and "usage: sinkscope" in done.stdout
+    assert "record" in done.stdout and "dashboard" in done.stdout
+
+
+def test_bad_input_is_one_line_there_too(site, tmp_path):
+    done = installed(site, ["-m", "sinkscope", "record", "--no-such-flag"], tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "sinkscope record --help" in done.stderr
+
+
+def test_a_users_own_cache_package_is_neither_used_nor_shadowed_in_silence(site, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "__init__.py").write_text("MINE = True\n")
+    ours = installed(site, ["-c", "import sinkscope, cache; print(hasattr(cache, 'MINE'))"], tmp_path)
+    assert ours.stdout == "False\n"
+    clash = installed(site, ["-c", "import cache, sinkscope"], tmp_path)
+    assert clash.returncode == 1 and "SinkScope has a package 'cache'" in clash.stderr
+
+
+@pytest.mark.slow
+def test_installed_and_checkout_give_equal_recordings(site, tmp_path):
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    here = subprocess.run(
+        [sys.executable, "-m", "analysis", *RECORD, "--out", str(checkout / "a.safetensors")],
+        cwd=ROOT,
+        env=environment(ROOT, checkout),
+        capture_output=True,
+        text=True,
+    )
+    assert here.returncode == 0, here.stderr
+    there = installed(site, ["-m", "sinkscope", *RECORD, "--out", "b.safetensors"], tmp_path)
+    assert there.returncode == 0, there.stderr
+    first, second = load_file(checkout / "a.safetensors"), load_file(tmp_path / "b.safetensors")
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name], equal_nan=first[name].dtype.kind == "f") for name in first)
+
+
+@pytest.mark.slow
+def test_the_installed_command_serves_the_first_page(site, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "sinkscope", "dashboard", "--port", str(port)],
+        cwd=tmp_path,
+        env=environment(site, tmp_path, SINKSCOPE_TOKEN="none"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        line = next(line for line in server.stdout if line.startswith("SinkScope is at "))
+        with urllib.request.urlopen(line.removeprefix("SinkScope is at ").strip(), timeout=60) as answer:
+            assert answer.status == 200 and "default-src 'self'" in answer.headers["content-security-policy"]
+    finally:
+        server.terminate()
+        server.wait(30)
