@@ -156,7 +156,7 @@ def _print_bounds(bounds: dict[str, Any]) -> None:
         print(f"  {row['task']:<16} {row['model']:<24} {_nats(row)}")
     for row in bounds.get("differences", ()):
         if row["nats a token"] is not None:
-            tested = "" if row["p"] is None else f", {p_words(row['p'])} ({p_words(row['p (Holm)'])} adjusted)"
+            tested = "" if row["p (Holm)"] is None else f", {p_words(row['p (Holm)'])} (Holm)"
             print(f"  {row['task']:<16} {row['model']} − {row['than']}: {_nats(row)}{tested}, {row['verdict']}")
 
 
@@ -176,7 +176,7 @@ def _print_differences(rows: Iterable[dict[str, Any]]) -> None:
         if not row["n"]:
             continue
         relations = " and ".join(RELATIONS[relation] for relation in row["as"] if relation in RELATIONS)
-        tested = "" if row["p"] is None else f", {p_words(row['p'])} ({p_words(row['p_holm'])} adjusted)"
+        tested = "" if row["p_holm"] is None else f", {p_words(row['p_holm'])} (Holm)"
         print(
             f"  {row['model']} − {row['than']}{relations and f' ({relations})'}: {points(row['value'])} points "
             f"[{points(row['low'])}, {points(row['high'])}]{tested}, {row['words']}"

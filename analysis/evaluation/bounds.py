@@ -68,8 +68,8 @@ def bound_differences(results: Results, some: Sequence[Pair]) -> list[dict[str, 
             whole = mean_of_means(spread) if final and len(spread) == len(means) else None
             ps.append(None if whole is None else p_value(whole.value, whole.variance, whole.freedom, whole.shares))
     return [
-        row | {"p": p, "p (Holm)": adjusted, "verdict": _words(row["nats a token"], adjusted, final)}
-        for row, p, adjusted in zip(rows, ps, holm(ps), strict=True)
+        row | {"p (Holm)": adjusted, "verdict": _words(row["nats a token"], adjusted, final)}
+        for row, adjusted in zip(rows, holm(ps), strict=True)
     ]
 
 

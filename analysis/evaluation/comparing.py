@@ -99,6 +99,26 @@ def all_final(results: Results, task: str) -> bool:
     return all(is_final(results, benchmark.name, range(len(results.names))) for benchmark in chosen)
 
 
+def above_chance(results: Results, task: str, pair: Pair) -> bool:
+    """Whether a benchmark, or the average of those begun, can tell two models apart: the whole interval of the dense
+    model, the first, lies above choosing at random, or above 0 where answers are written. Of two models without a
+    report, which no pruning relates, either may.
+    """
+    pruned = any(results.runs[model].settings for model in pair)
+    names = [benchmark.name for benchmark in begun(results)] if task == AVERAGE else [task]
+    levels = [results.chance[name] or 0.0 for name in names]
+    return bool(levels) and any(
+        _accuracy(results, names, model).low > np.mean(levels) for model in ((0,) if pruned else pair)
+    )
+
+
+def _accuracy(results: Results, names: Sequence[str], model: int) -> significance.Estimate:
+    """A model's mean accuracy over benchmarks, with its interval."""
+    answered = [scores(results, name, model)[0] for name in names]
+    of = [clusters(results, name, [model]) for name in names]
+    return significance.estimate(answered[0], of[0]) if len(names) == 1 else significance.average(answered, of)
+
+
 @dataclass(frozen=True)
 class OverSeeds:
     """The pairs of one method against another, or against one model, that differ in their calibration seed alone."""
@@ -144,13 +164,15 @@ def _compared(results: Results, some: Sequence[Pair] | None) -> _Compared:
         for benchmark in results.accuracies:
             first, _ = scores(results, benchmark.name, pair[0], pair[1:])
             second, _ = scores(results, benchmark.name, pair[1], pair[:1])
-            differences[pair][benchmark.name] = significance.difference(
-                first, second, clusters(results, benchmark.name, pair), final
+            differences[pair][benchmark.name] = replace(
+                significance.difference(first, second, clusters(results, benchmark.name, pair), final),
+                above_chance=above_chance(results, benchmark.name, pair),
             )
         if len(results.accuracies) > 1:
             rows = [paired(results, name, pair) for name in counted]
-            differences[pair][AVERAGE] = significance.average_difference(
-                rows, [clusters(results, name, pair) for name in counted], final
+            differences[pair][AVERAGE] = replace(
+                significance.average_difference(rows, [clusters(results, name, pair) for name in counted], final),
+                above_chance=above_chance(results, AVERAGE, pair),
             )
     groups = _crossed(results, chosen, final)
     places = [(pair, task) for pair, tasks in differences.items() for task in tasks]
@@ -184,7 +206,8 @@ def _crossed(results: Results, chosen: Sequence[Pair], final: bool) -> list[Over
         difference = replicates.crossed_difference(
             arrays[0], arrays[1], _clusters_of(results, group), paired=True, test=final
         )
-        groups.append(OverSeeds(tuple(group), tuple(sorted(by_seed)), difference))
+        judged = replace(difference, above_chance=above_chance(results, AVERAGE, group[0]))
+        groups.append(OverSeeds(tuple(group), tuple(sorted(by_seed)), judged))
     return groups
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 LEVEL = 0.95
 POWER = 0.8  # the probability with which a difference that is called detectable is significant
+AT_CHANCE = "the dense model is not above chance"
 SHOWN = ("better", "worse")  # the verdicts that say that there is a difference
 
 
@@ -21,7 +22,8 @@ class Difference:
 
     only_first, only_second: items on which one alone scores higher. p: two-sided; None while items are missing, and
     where nothing is asked of it. p_holm: adjusted over its family, which has `tests` tests. final: whether n is the
-    number of items fixed before the start. seeds: calibration seeds crossed with the clusters, 0 where there are none.
+    number of items fixed before the start. above_chance: False where the dense model answers as a choice at random
+    would, so that there is no verdict. seeds: calibration seeds crossed with the clusters, 0 where there are none.
 
     cluster_variance, seed_variance: of the difference, with the degrees of freedom of each (None: known exactly).
     shared_variance: their interaction, which both hold. None where there is nothing to estimate them from: of seeds
@@ -38,6 +40,7 @@ class Difference:
     p: float | None = None
     p_holm: float | None = None
     final: bool = True
+    above_chance: bool = True
     tests: int = 1
     seeds: int = 0
     cluster_variance: float | None = None
@@ -138,9 +141,13 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def verdict(tested: Difference) -> str:
-    """What a difference shows, in words: by p and interval where it is tested, by its interval while items come in."""
+    """What a difference shows, in words: by p and interval where it is tested, by its interval while items come in;
+    nothing where the dense model answers as a choice at random would.
+    """
     if not tested.n:
         return "no common items yet"
+    if not tested.above_chance:
+        return f"{'no verdict' if tested.final else 'interim'}: {AT_CHANCE}"
     side = "better" if tested.value > 0 else "worse"
     told = "no difference shown" if tested.low <= 0 <= tested.high else side
     if tested.adjusted is None:

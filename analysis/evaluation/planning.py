@@ -1,4 +1,5 @@
-"""How many items, clusters and calibration seeds a comparison needs to show a difference, before anything runs.
+"""How many items, clusters and calibration seeds a comparison needs to show a difference or to rule one out, before
+anything runs.
 
 The difference of two methods on the mean over K tasks has three sources of noise: which clusters of items were drawn,
 which seeds, and what a seed does to single items. With n items a task and S seeds, a share d of items on which the two
@@ -8,12 +9,15 @@ score differently and a share c of those that change with the seed,
 
 where s is the spread of the difference over seeds and D = 1 + a (n − 1) q the design effect of clusters (Miller,
 arXiv 2411.00640; Kish), a being how alike the differences within a cluster are and q the chance that two items share
-one. What is shown with a given probability is half the interval of `replicates` and a normal quantile times √V.
+one. Studies are then drawn: a difference from these variances, and what a study would estimate each of them as, which
+is little to go by where seeds are few. Each is judged as `replicates` does, at the level left of 5 % for one test of
+its family.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from functools import cache, cached_property
+from math import ceil, isfinite, log2
 
 import numpy as np
 
@@ -25,6 +29,7 @@ from analysis.specs import PlanParams
 MOST_SEEDS = 32
 FEW_SEEDS = 4  # fewer say too little about their spread to plan by it alone
 ASSUMED = "assumed"
+_DRAWS = 4096  # studies that are drawn
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Noise:
     disagreement: of items on which the two score differently, the mean square of an item's difference. alike: how
     correlated the differences of a cluster's items are, 0 to 1. changing: share of the disagreement that another seed
     changes. seed_spread: standard deviation, over seeds, of the mean difference that seeds alone make. source: words.
+    alike_in_subject: as alike, where clusters are subjects.
     """
 
     disagreement: float
@@ -41,43 +47,60 @@ class Noise:
     changing: float
     seed_spread: float
     source: str
+    alike_in_subject: float = PlanParams().alike_in_subject
 
 
 @dataclass(frozen=True)
 class TaskItems:
-    """The items that a task has. sizes: how many in each cluster, (clusters,)."""
+    """The items that a task has. sizes: how many in each cluster, (clusters,). subjects: whether a cluster is a whole
+    subject, whose items have little in common.
+    """
 
     title: str
     sizes: tuple[int, ...]
+    subjects: bool = False
 
-    @property
+    @cached_property
     def items(self) -> int:
         """How many it has."""
         return int(sum(self.sizes))
 
-    @property
+    @cached_property
     def sharing(self) -> float:
         """The probability that two of its items share a cluster."""
         items = self.items
         return sum(size * (size - 1) for size in self.sizes) / (items * (items - 1)) if items > 1 else 0.0
 
+    @cached_property
+    def _counted(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.unique(self.sizes, return_counts=True)
+
     def clusters(self, items: int) -> float:
         """How many clusters a random subset of so many items is expected to have."""
         if items >= self.items:
             return float(len(self.sizes))
-        from scipy import stats
+        from scipy.special import gammaln
 
-        sizes, counts = np.unique(self.sizes, return_counts=True)
-        missed = stats.hypergeom.pmf(0, self.items, sizes, items)
-        return float((counts * (1 - missed)).sum())
+        sizes, counts = self._counted
+        left = self.items - sizes - items  # a cluster is missed where all are drawn from the others
+        missed = np.exp(
+            gammaln(self.items - sizes + 1)
+            - gammaln(np.maximum(left, 0) + 1)
+            + gammaln(self.items - items + 1)
+            - gammaln(self.items + 1)
+        )
+        return float((counts * (1 - np.where(left >= 0, missed, 0.0))).sum())
 
 
 @dataclass(frozen=True)
 class Plan:
-    """So many items of every task and seeds of every method, and the least difference they show with `POWER`.
+    """So many items of every task and seeds of every method, and what they tell.
 
-    items: of all tasks. items_a_task: None for all there are. clusters: expected. seed_share: the part of the variance
-    that the seeds make. tests: over how many Holm's adjustment is.
+    items: of all tasks. items_a_task: None for all there are. clusters: expected. detectable: the true difference that
+    is shown with a probability of `POWER`; infinite where too few clusters would differ. excluded: the least margin
+    that a true difference of 0 is shown to lie within, with the same probability. power, exclusion: the probability of
+    showing the difference asked about, and of showing that there is none as large where there is none; NaN where none
+    was asked about. seed_share: the part of the variance that the seeds make. tests: those that share 5 %.
     """
 
     items_a_task: int | None
@@ -85,74 +108,235 @@ class Plan:
     clusters: int
     seeds: int
     detectable: float
+    excluded: float
+    power: float
+    exclusion: float
     seed_share: float
     tests: int
 
 
-def plan(tasks: Sequence[TaskItems], noise: Noise, items_a_task: int | None, seeds: int, tests: int = 1) -> Plan:
-    """What this many items a task (None: all) and seeds show. tests: the number of tests that share the 5 %.
+@dataclass(frozen=True)
+class _Sizes:
+    """What a number of items a task comes to. noise: Σ_tasks D / n / K², by which variances grow. freedom: of the
+    clusters' variance, Satterthwaite's. each: by task, clusters and the items in one of them that are as good as
+    unrelated, (2, tasks).
+    """
+
+    items: int
+    clusters: float
+    noise: float
+    freedom: float
+    each: np.ndarray
+
+    @classmethod
+    def of(cls, tasks: Sequence[TaskItems], items_a_task: int | None, noise: Noise) -> "_Sizes":
+        taken = np.array([min(task.items, items_a_task or task.items) for task in tasks])
+        clusters = np.array([task.clusters(count) for task, count in zip(tasks, taken.tolist(), strict=True)])
+        alike = np.array([noise.alike_in_subject if task.subjects else noise.alike for task in tasks])
+        design = 1 + alike * (taken - 1) * np.array([task.sharing for task in tasks])
+        noises = design / taken / len(tasks) ** 2
+        freedom = noises.sum() ** 2 / (noises**2 / np.maximum(clusters - 1, 1)).sum()
+        within = taken / clusters
+        each = np.stack([clusters, within / (1 + alike * (within - 1))])
+        return cls(int(taken.sum()), float(clusters.sum()), float(noises.sum()), float(freedom), each)
+
+    def differing(self, share: float) -> float:
+        """How many clusters hold an item that differs, where so large a share of the items does."""
+        clusters, unrelated = self.each
+        return max(float((clusters * (1 - (1 - share) ** unrelated)).sum()), 1e-9)
+
+
+@dataclass(frozen=True)
+class _Studies:
+    """Studies that are drawn. error: of the difference that each finds, (N,). half: half the interval at the family's
+    level that each gives it, (N,). shows: whether enough clusters differ for the sign flip's p to reach that level.
+    """
+
+    error: np.ndarray
+    half: np.ndarray
+    shows: np.ndarray
+    seed_share: float
+
+    def power(self, effect: float) -> float:
+        """The share that show a true difference, in its direction."""
+        return float(np.mean((effect + self.error > self.half) & self.shows))
+
+    def exclusion(self, margin: float) -> float:
+        """The share whose interval lies within ± the margin, where the true difference is 0."""
+        return float(np.mean(np.abs(self.error) + self.half < margin))
+
+    @property
+    def detectable(self) -> float:
+        """The true difference that `POWER` of them show."""
+        return _reached(np.where(self.shows, self.half - self.error, np.inf))
+
+    @property
+    def excluded(self) -> float:
+        """The margin that `POWER` of them lie within, where the true difference is 0."""
+        return _reached(np.abs(self.error) + self.half)
+
+
+def _reached(needed: np.ndarray) -> float:
+    """The value that is enough for a share of `POWER`."""
+    at = ceil(POWER * len(needed)) - 1
+    return float(np.partition(needed, at)[at])
+
+
+@cache
+def _uniform(number: int) -> np.ndarray:
+    """Evenly spaced probabilities in an order of their own for each source of noise, so that each source is exact."""
+    return np.random.default_rng(number).permutation((np.arange(_DRAWS) + 0.5) / _DRAWS)
+
+
+@cache
+def _normal(number: int) -> np.ndarray:
+    from scipy.special import ndtri
+
+    values: np.ndarray = ndtri(_uniform(number))
+    return values
+
+
+@cache
+def _seeds_seen(seeds: int) -> np.ndarray:
+    """A variance over so many seeds as a study would estimate it, as a share of the true one."""
+    from scipy import stats
+
+    return np.asarray(stats.chi2.ppf(_uniform(1), seeds - 1) / (seeds - 1))
+
+
+def _seen(number: int, freedom: float) -> np.ndarray:
+    """The same of many degrees of freedom, by Wilson's and Hilferty's approximation."""
+    part = 2 / (9 * freedom)
+    seen: np.ndarray = np.maximum(1 - part + np.sqrt(part) * _normal(number), 0.0) ** 3
+    return seen
+
+
+def _studies(sizes: _Sizes, noise: Noise, seeds: int, tests: int) -> _Studies:
+    """Draws studies of this size."""
+    from scipy.special import pdtr, stdtrit
+
+    level = (1 - LEVEL) / tests
+    changing = noise.changing if seeds > 1 else 0.0
+    whole = noise.disagreement * sizes.noise
+    alone, shared = whole * (1 - changing), whole * changing / seeds
+    of_seeds = (noise.seed_spread**2 / seeds if seeds > 1 else 0.0) + shared
+    # Clusters that differ under some seed: few of them say little about a variance, and a sign flip has few signs.
+    differ = 1 - (1 - noise.disagreement * (1 - changing)) * (1 - noise.disagreement * changing) ** seeds
+    differing = sizes.differing(differ)
+    freedom = max(min(sizes.freedom, 2 * differing), 1.0)
+    seen = np.maximum((alone + shared) * _seen(2, freedom) - shared, 0.0)
+    half = stdtrit(sizes.freedom, level / 2) ** 2 * seen
+    if seeds > 1:
+        half = half + stdtrit(seeds - 1, level / 2) ** 2 * of_seeds * _seeds_seen(seeds)
+    variance = alone + of_seeds
+    return _Studies(
+        np.sqrt(variance) * _normal(3),
+        np.sqrt(half),
+        _uniform(4) > pdtr(ceil(1 + log2(1 / level)) - 1, differing),  # so many clusters differ, Poisson's
+        of_seeds / variance if variance else 0.0,
+    )
+
+
+def plan(
+    tasks: Sequence[TaskItems],
+    noise: Noise,
+    items_a_task: int | None,
+    seeds: int,
+    tests: int = 1,
+    target: float | None = None,
+) -> Plan:
+    """What this many items a task (None: all) and seeds show. tests: the number of tests that share the 5 %. target: a
+    difference that is asked about, a share.
 
     With one seed the difference is that of these two runs: no noise of the seed is in it. Raises ValueError where there
     are no items, or fewer than one seed.
     """
     if seeds < 1 or tests < 1 or not tasks or any(task.items < 1 for task in tasks):
         raise ValueError("A plan needs items in every task, a seed and a test")
-    from scipy import stats
+    return _planned(_Sizes.of(tasks, items_a_task, noise), noise, items_a_task, seeds, tests, target)
 
-    taken = [min(task.items, items_a_task or task.items) for task in tasks]
-    clusters = [task.clusters(count) for task, count in zip(tasks, taken, strict=True)]
-    a_seed = (
-        sum(
-            noise.disagreement * (1 + noise.alike * (count - 1) * task.sharing) / count
-            for task, count in zip(tasks, taken, strict=True)
-        )
-        / len(tasks) ** 2
-    )
-    changing = noise.changing if seeds > 1 else 0.0
-    of_clusters = a_seed * (1 - changing)
-    of_seeds = noise.seed_spread**2 / seeds + a_seed * changing / seeds if seeds > 1 else 0.0
-    level = (1 - LEVEL) / tests / 2
-    half = stats.t.isf(level, max(sum(clusters) - len(tasks), 1)) ** 2 * of_clusters
-    if seeds > 1:
-        half += stats.t.isf(level, seeds - 1) ** 2 * of_seeds
-    variance = of_clusters + of_seeds
+
+def _planned(
+    sizes: _Sizes, noise: Noise, items_a_task: int | None, seeds: int, tests: int, target: float | None
+) -> Plan:
+    studies = _studies(sizes, noise, seeds, tests)
+    detectable = studies.detectable
+    if detectable > noise.disagreement:  # no difference is larger than the share of items that are scored differently
+        low, high = noise.disagreement, 1.0
+        while high - low > 1e-5:
+            middle = (low + high) / 2
+            reached = _studies(sizes, replace(noise, disagreement=middle), seeds, tests).power(middle) >= POWER
+            low, high = (low, middle) if reached else (middle, high)
+        detectable = high if high < 1 else np.inf
+    power = exclusion = np.nan
+    if target is not None:
+        larger = noise if target <= noise.disagreement else replace(noise, disagreement=min(target, 1.0))
+        power = (studies if larger is noise else _studies(sizes, larger, seeds, tests)).power(target)
+        exclusion = studies.exclusion(target)
     return Plan(
-        items_a_task=items_a_task,
-        items=sum(taken),
-        clusters=round(sum(clusters)),
-        seeds=seeds,
-        detectable=float(np.sqrt(half) + stats.norm.ppf(POWER) * np.sqrt(variance)),
-        seed_share=float(of_seeds / variance) if variance else 0.0,
-        tests=tests,
+        items_a_task,
+        sizes.items,
+        round(sizes.clusters),
+        seeds,
+        detectable,
+        studies.excluded,
+        power,
+        exclusion,
+        studies.seed_share,
+        tests,
     )
 
 
 def needed(
-    tasks: Sequence[TaskItems], noise: Noise, target: float, tests: int = 1, seeds: Iterable[int] | None = None
+    tasks: Sequence[TaskItems],
+    noise: Noise,
+    target: float,
+    tests: int = 1,
+    seeds: Iterable[int] | None = None,
+    excluding: bool = False,
+    cost: Callable[[int, int], float] | None = None,
 ) -> Plan | None:
-    """The plan that shows a difference of `target` with the fewest answers, items times seeds; None where none does.
+    """The cheapest plan that shows a difference of `target`, or, `excluding`, that shows that there is none as large;
+    None where none does.
 
-    seeds: the numbers of seeds that may be used, 2 to `MOST_SEEDS` if not given. Arguments else as of `plan`.
+    seeds: the numbers of seeds that may be used, 2 to `MOST_SEEDS` if not given. cost: of so many items a task and
+    seeds; answers, items times seeds, if not given. Arguments else as of `plan`.
     """
     most = max(task.items for task in tasks)
-    plans = []
+    known: dict[int, _Sizes] = {}
+
+    def sizes(items_a_task: int) -> _Sizes:
+        if items_a_task not in known:
+            known[items_a_task] = _Sizes.of(tasks, items_a_task, noise)
+        return known[items_a_task]
+
+    def enough(items_a_task: int, count: int) -> bool:
+        studies = _studies(sizes(items_a_task), noise, count, tests)
+        return (studies.excluded if excluding else studies.detectable) <= target
+
+    def price(items_a_task: int, count: int) -> tuple[float, int]:
+        return (sizes(items_a_task).items * count if cost is None else cost(items_a_task, count)), count
+
+    found: list[tuple[int, int]] = []
     for count in range(2, MOST_SEEDS + 1) if seeds is None else seeds:
-        if plan(tasks, noise, None, count, tests).detectable > target:
+        if not enough(most, count):
             continue
-        few, enough = 1, most
-        while few < enough:
-            middle = (few + enough) // 2
-            if plan(tasks, noise, middle, count, tests).detectable <= target:
-                enough = middle
-            else:
-                few = middle + 1
-        plans.append(plan(tasks, noise, enough, count, tests))
-    return min(plans, key=lambda each: (each.items * each.seeds, each.seeds), default=None)
+        few, many = 1, most
+        while few < many:
+            middle = (few + many) // 2
+            few, many = (few, middle) if enough(middle, count) else (middle + 1, many)
+        found.append((many, count))
+    if not found:
+        return None
+    items_a_task, count = min(found, key=lambda each: price(*each))
+    return plan(tasks, noise, items_a_task, count, tests, target)
 
 
 def assumed(params: PlanParams) -> Noise:
     """The noise before anything is measured."""
-    return Noise(params.disagreement, params.alike, params.changing, params.seed_spread / 100, ASSUMED)
+    return Noise(
+        params.disagreement, params.alike, params.changing, params.seed_spread / 100, ASSUMED, params.alike_in_subject
+    )
 
 
 @dataclass(frozen=True)
@@ -262,14 +446,17 @@ def sentences(
 
 def in_words(shown: Plan) -> str:
     """What a plan shows, in one sentence."""
-    difference = f"a difference of {_points(shown.detectable)} points on average, or a larger one"
     text = f"{shown.items:,} items in about {shown.clusters:,} clusters"
+    of_seeds = "one calibration seed" if shown.seeds == 1 else f"{shown.seeds} calibration seeds"
+    if not isfinite(shown.detectable):
+        return f"{text} and {of_seeds} show no difference: too few of the items would be scored differently."
+    told = (
+        f"{text} and {of_seeds} show a difference of {_points(shown.detectable)} points on average, or a larger one, "
+        f"with {POWER:.0%} probability"
+    )
     if shown.seeds == 1:
-        return (
-            f"{text} and one calibration seed show {difference}, with {POWER:.0%} probability. The seed's own noise "
-            "comes on top: no number of items averages it out."
-        )
-    return f"{text} and {shown.seeds} calibration seeds show {difference}, with {POWER:.0%} probability."
+        return f"{told}. The seed's own noise comes on top: no number of items averages it out."
+    return f"{told}; where there is none, they rule out one of {_points(shown.excluded)} points."
 
 
 def needed_in_words(

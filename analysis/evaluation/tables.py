@@ -128,7 +128,6 @@ def seed_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
                 "clusters": difference.clusters,
                 "standard error, seeds": 100 * float(np.sqrt(difference.seed_variance or 0.0)),
                 "standard error, clusters": 100 * float(np.sqrt(alone)),
-                "p": difference.p,
                 "p (Holm)": difference.p_holm,
                 "in words": difference.words,
             }
@@ -139,7 +138,7 @@ def seed_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
 def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
     """Paired differences in points with interval and tests, a row a benchmark and pair, the averages first.
 
-    The columns of the tests stand only where there are any.
+    The column of the tests, adjusted over all that is looked at, stands only where there are any.
     """
     family = comparing.family_with(results, some)
     titles = {AVERAGE: MEAN} if len(results.accuracies) > 1 else {}
@@ -160,13 +159,12 @@ def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, A
                     "clusters": difference.clusters,
                     "only this model right": difference.only_first,
                     "only the other right": difference.only_second,
-                    "p": difference.p,
                     "p (Holm)": difference.p_holm,
                     "in words": difference.words,
                 }
             )
-    if all(row["p"] is None for row in rows):
-        rows = [{name: value for name, value in row.items() if name not in ("p", "p (Holm)")} for row in rows]
+    if all(row["p (Holm)"] is None for row in rows):
+        rows = [{name: value for name, value in row.items() if name != "p (Holm)"} for row in rows]
     return rows
 
 

@@ -1,6 +1,7 @@
 """How many items and clusters tasks have, before any of them is read. Imports neither lm-eval nor torch."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from analysis.evaluation.bundled.data import cluster_sizes
 from analysis.evaluation.planning import TaskItems
@@ -18,8 +19,14 @@ def known_sizes(names: Sequence[str]) -> tuple[list[TaskItems], list[str]]:
         if row is None or (row.counts_right and not _is_known(row)):
             unknown.append(name)
         elif row.counts_right:
-            known.append(TaskItems(row.title, _sizes(row)))
+            known.append(_items_of(name))
     return known, unknown
+
+
+@cache
+def _items_of(name: str) -> TaskItems:
+    row = PRESETS[name]
+    return TaskItems(row.title, _sizes(row), subjects=row.clusters > 0)
 
 
 def _is_known(row: Preset) -> bool:

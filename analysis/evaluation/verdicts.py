@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import OverSeeds, Pair
-from analysis.evaluation.differences import SHOWN, Difference, p_words, points
+from analysis.evaluation.differences import AT_CHANCE, SHOWN, Difference, p_words, points
 from analysis.evaluation.replicates import SeedFloor
 from analysis.evaluation.results import AVERAGE, Results
 
@@ -61,9 +61,7 @@ def over_seeds_in_words(results: Results, group: OverSeeds) -> str:
     difference = group.difference
     first, second = (results.names[model] for model in group.pairs[0])
     seeds = ", ".join(map(str, group.seeds))
-    told = difference.words if difference.p_holm is None else f"{difference.words}, {p_words(difference.p_holm)}"
-    if difference.p is None:
-        told = "interim, no tests yet"
+    told = "interim, no tests yet" if difference.p is None else _shown(difference)
     of_seeds = difference.seed_variance or 0.0
     both = difference.standard_error**2
     return (
@@ -88,13 +86,17 @@ def _seed_noise(results: Results, pair: Pair, floors: Mapping[tuple[int, ...], S
 
 
 def _shown_on(results: Results, differences: Mapping[str, Difference]) -> list[str]:
-    """On which single tasks a difference is shown."""
+    """On which single tasks a difference is shown, and on which none can be."""
     sides: dict[str, list[str]] = {side: [] for side in SHOWN}
     for name, difference in differences.items():
         if name != AVERAGE and difference.shown:
             sides[difference.words].append(results.benchmark(name).title)
     told = [f"{side} on {', '.join(titles)}" for side, titles in sides.items() if titles]
-    return told or ["on no single task is a difference shown"]
+    tasks = [name for name in differences if name != AVERAGE]
+    chance = [results.benchmark(name).title for name in tasks if not differences[name].above_chance]
+    if not told and len(chance) < len(tasks):
+        told = ["on no single task is a difference shown"]
+    return told + ([f"no verdict on {', '.join(chance)}, as {AT_CHANCE}"] if chance else [])
 
 
 def _interval(difference: Difference) -> str:
@@ -102,5 +104,6 @@ def _interval(difference: Difference) -> str:
 
 
 def _shown(difference: Difference) -> str:
-    """`better, p = 0.012`: the verdict with its adjusted p."""
-    return difference.words if difference.p_holm is None else f"{difference.words}, {p_words(difference.p_holm)}"
+    """`better, p = 0.012`: the verdict with its adjusted p, where there is one."""
+    p = difference.p_holm if difference.above_chance else None
+    return difference.words if p is None else f"{difference.words}, {p_words(p)}"

@@ -237,11 +237,20 @@ class PlanParams(Spec):
     alike: float = parameter(
         0.5,
         "Likeness in a cluster",
-        "Assumed correlation of the differences of items that share a key, passage or subject: 0 where they have "
-        "nothing in common, 1 where they are answered alike.",
+        "Assumed correlation of the differences of items that share a key or passage: 0 where they have nothing in "
+        "common, 1 where they are answered alike.",
         ge=0,
         le=1,
         step=0.1,
+    )
+    alike_in_subject: float = parameter(
+        0.02,
+        "Likeness in a subject",
+        "Assumed correlation of the differences of items that share a whole subject, as the 57 of MMLU, and little "
+        "else. Not measured.",
+        ge=0,
+        le=1,
+        step=0.01,
     )
     changing: float = parameter(
         0.5,

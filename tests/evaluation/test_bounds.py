@@ -8,7 +8,7 @@ import torch
 
 from analysis.evaluation import bounds, comparing, results, tables
 from analysis.evaluation.differences import holm
-from analysis.evaluation.significance import clustered_mean
+from analysis.evaluation.significance import clustered_mean, mean_of_means, p_value
 from analysis.models.load import load
 from analysis.specs import EvaluateSpec, ModelSpec
 from tests.evaluation.test_evaluation import evaluated
@@ -55,8 +55,11 @@ def test_it_is_minus_the_right_answers_log_likelihood_by_its_tokens_with_cluster
     for row, name in zip(differences, "ab", strict=False):
         single = clustered_mean(by_task[name][2] - by_task[name][0], np.arange(40) // 5)
         assert (row["low"], row["high"]) == pytest.approx((single.value - single.half, single.value + single.half))
-        assert row["p"] <= row["p (Holm)"] <= 1
-    assert [row["p (Holm)"] for row in differences] == holm([row["p"] for row in differences])
+    singles = [clustered_mean(by_task[name][2] - by_task[name][0], np.arange(40) // 5) for name in "ab"]
+    whole = mean_of_means(singles)
+    ps = [p_value(one.value, one.variance, one.clusters - 1, one.sums) for one in singles]
+    ps.append(p_value(whole.value, whole.variance, whole.freedom, whole.shares))
+    assert [row["p (Holm)"] for row in differences] == pytest.approx(holm(ps))
     assert differences[-1]["verdict"] == "worse", "model 2 finds the right answers less likely"
     assert bounds.bound_differences(found, [(0, 2)])[-1]["verdict"] == "better"
 
@@ -80,7 +83,7 @@ def test_interim_results_are_not_tested(tmp_path):
             line["benchmarks"] = [one | {"planned": 41} for one in line["benchmarks"]]
 
     rows = bounds.bound_differences(changed(tmp_path, later), [(2, 0)])
-    assert [row["p"] for row in rows] == [None] * 3 and {row["verdict"] for row in rows} == {"interim"}
+    assert [row["p (Holm)"] for row in rows] == [None] * 3 and {row["verdict"] for row in rows} == {"interim"}
     assert rows[0]["items"] == 39, "paired over items that both have"
 
 
@@ -104,7 +107,7 @@ def test_equal_models_have_no_difference_and_no_made_up_interval(tmp_path):
             line["responses"] = [[-1.0, False], [-2.0, False]]
 
     row, *_ = bounds.bound_differences(changed(tmp_path, alike), [(1, 0)])
-    assert (row["nats a token"], row["low"], row["high"], row["p"]) == (0, None, None, None)
+    assert (row["nats a token"], row["low"], row["high"], row["p (Holm)"]) == (0, None, None, None)
     assert row["verdict"] == "no spread to go by"
 
 

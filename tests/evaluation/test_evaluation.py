@@ -694,7 +694,8 @@ def test_the_command_line_evaluates(tmp_path, capsys, tiny, other):
     assert "plan: To show a difference of 0.5 points" in printed.err
     assert "plan: How many items there are is not known before they are read: nonsense." in printed.err
     assert "choosing at random" in printed.out
-    assert f"], p = {row['p']:.3f} (p = {row['p_holm']:.3f} adjusted), {row['words']}" in printed.out
+    assert f"], p = {row['p_holm']:.3f} (Holm), {row['words']}" in printed.out
+    assert row["words"] == "no verdict: the dense model is not above chance", "random weights"
     assert "one family of 1 tests: 1 pair of models, one task." in printed.out
     assert "There is no task 'nonsense'" in printed.out
     written = json.loads(out.read_text())
@@ -723,7 +724,7 @@ def test_the_command_line_prints_the_average_difference_its_p_and_what_it_is_hel
     rows = {(row["model"], row["than"]): row for row in json.loads(out.read_text())["average_differences"]}
     assert set(rows) == {("one", "dense"), ("two", "dense"), ("one", "two")}
     assert "  one − two (control): +0.0 points [" in printed
-    assert f"(p = {rows['one', 'two']['p_holm']:.3f} adjusted), no difference shown" in printed
+    assert f"p = {rows['one', 'two']['p_holm']:.3f} (Holm), {rows['one', 'two']['words']}" in printed
     assert "9 tests: 3 pairs of models, 2 tasks and their average." in printed
     assert "note: one has no published baseline here: its method would be wanda" in printed
     assert "between one and dense not only the method differs: Dense model" in printed  # a report of another's model

@@ -13,6 +13,7 @@ from analysis.evaluation import planning
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.planning import Noise, TaskItems, needed, plan
 from analysis.evaluation.presets import PRESETS, SUITES
+from analysis.evaluation.replicates import crossed_difference
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import PlanParams
 
@@ -46,7 +47,47 @@ def test_alike_items_of_equal_clusters_count_by_kishs_design_effect():
     """D = 1 + a (m − 1) of clusters of m: 4000 items in fives, a = 0.5, tell as much as 4000 / 3 on their own."""
     noise = replace(NOISE, disagreement=0.1, alike=0.5)
     found = plan([TaskItems("x", (5,) * 800)], noise, None, seeds=1)
-    assert found.detectable == pytest.approx((1.963 + 0.84162) * np.sqrt(0.1 * 3 / 4000), rel=2e-3)
+    assert found.detectable == pytest.approx((1.963 + 0.84162) * np.sqrt(0.1 * 3 / 4000), rel=3e-3)
+
+
+def test_a_plan_says_what_studies_of_its_size_show():
+    """Studies drawn from the same variances and judged by the estimator itself: power, and a margin ruled out."""
+    rng, noise, seeds, items, target = np.random.default_rng(0), Noise(0.05, 0.0, 0.5, 0.004, "drawn"), 5, 400, 0.02
+    tasks = [TaskItems("one", (1,) * items), TaskItems("two", (1,) * items)]
+    found = plan(tasks, noise, None, seeds, tests=4, target=target)
+    of, shown, excluded = [np.arange(items)] * 2, 0, 0
+    for _ in range(300):
+        rows = []
+        for _ in tasks:
+            scored = rng.choice([-1.0, 1.0], items) * (rng.random(items) < 0.025)
+            rows.append(scored + rng.choice([-1.0, 1.0], (seeds, items)) * (rng.random((seeds, items)) < 0.025))
+        shift = rng.normal(0, noise.seed_spread, (seeds, 1))
+        one = replace(
+            crossed_difference([row + shift for row in rows], [row * 0 for row in rows], of, paired=True, test=True),
+            tests=4,
+        )
+        excluded += one.within(target)
+        half = one.half(0.05 / 4)
+        shown += one.value + target - half > 0
+    assert shown / 300 == pytest.approx(found.power, abs=0.07)
+    assert excluded / 300 == pytest.approx(found.exclusion, abs=0.07)
+    assert found.excluded > found.detectable, "to rule a difference out takes more than to show one"
+
+
+def test_few_items_that_differ_or_few_seeds_show_nothing():
+    """A sign flip of so few clusters, or Student's t with one degree of freedom, cannot reach the family's level."""
+    few = [TaskItems("x", (1,) * 60)]
+    assert plan(few, replace(NOISE, disagreement=0.02), None, 4, tests=12, target=0.02).power < 0.1
+    two, three, six = (plan(TASKS, NOISE, None, seeds, tests=12).detectable for seeds in (2, 3, 6))
+    assert two > 2 * three > 4 * six, "the adjusted level costs few seeds more than the unadjusted one"
+    assert plan(TASKS, NOISE, None, 2, tests=1).detectable < two / 4
+    assert "show no difference" in planning.in_words(replace(plan(few, NOISE, None, 2, 12), detectable=np.inf))
+
+
+def test_items_of_a_subject_are_less_alike_than_items_of_a_key():
+    sizes = (250,) * 57
+    by_key, by_subject = (plan([TaskItems("x", sizes, subjects)], NOISE, None, 1) for subjects in (False, True))
+    assert by_key.detectable > 3 * by_subject.detectable
 
 
 def test_more_items_clusters_and_seeds_show_less_and_more_tests_more():
@@ -68,6 +109,10 @@ def test_what_is_needed_is_enough_and_one_item_less_is_not():
     assert plan(TASKS, NOISE, found.items_a_task - 1, found.seeds).detectable > 0.02
     assert found.seeds >= 2
     assert needed(TASKS, NOISE, 0.0005) is None
+    found, excluding = needed(TASKS, NOISE, 0.03), needed(TASKS, NOISE, 0.03, excluding=True)
+    assert excluding.excluded <= 0.03 and excluding.items * excluding.seeds > found.items * found.seeds
+    dear = needed(TASKS, NOISE, 0.03, cost=lambda items, seeds: items + 1000 * seeds)
+    assert dear.seeds < found.seeds or dear.items_a_task == found.items_a_task, "where seeds cost more, fewer are taken"
     assert "are too few" in planning.needed_in_words(None, 0.0005, TASKS, NOISE, 1)
 
 
@@ -132,6 +177,8 @@ def test_the_preset_of_64_items_says_what_it_can_show():
     tasks, _ = known_sizes(("bundled",))
     shown, wanted, source = planning.sentences(tasks, planning.assumed(PlanParams()), 0.005, 64, 1, tests=7)
     assert shown.startswith("384 items in about ")
+    studied, *_ = planning.sentences(tasks, planning.assumed(PlanParams()), 0.005, None, 8, tests=12)
+    assert "where there is none, they rule out one of" in studied
     assert "comes on top" in shown
     assert wanted.startswith("To show a difference of 0.5 points")
     assert source.startswith("Noise assumed: two runs score 2.0% of the items differently")

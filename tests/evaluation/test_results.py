@@ -1,6 +1,7 @@
 """Curves and tables of an evaluation, and their figures."""
 
 import json
+import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -191,13 +192,49 @@ def test_a_verdict_says_what_its_dots_say(tmp_path, drop):
         rows = tables.difference_table(found, [pair])
         (sentence,) = verdicts.verdicts(found, [pair])
         for row in rows:
-            assert (row["in words"] in SHOWN) == (row["p (Holm)"] < 0.05)
+            judged = "no verdict" not in row["in words"]
+            assert (row["in words"] in SHOWN) == (row["p (Holm)"] < 0.05 and judged)
         average = rows[0]
         assert average["task"] == "Average"
-        assert f"; {average['in words']}, p " in sentence
+        assert f"; {average['in words']}, p " in sentence or "no verdict" in average["in words"]
         shown = [row["task"] for row in rows[1:] if row["in words"] in SHOWN]
         assert ("on no single task is a difference shown" in sentence) == (not shown)
-        assert all(task in sentence.split(";")[-1] for task in shown)
+        assert all(re.search(f"(better|worse) on [AB, ]*{task}", sentence) for task in shown)
+
+
+def at_chance(path, benchmark: str) -> results.Results:
+    """As `written`, and the dense model answers every other item of a benchmark wrong."""
+    written(path, counts=(40, 40, 40), drop=2.0)
+    lines = [json.loads(line) for line in path.read_text().splitlines()[:-1]]
+    for line in lines:
+        if line["line"] == "answer" and line["model"] == 0 and line["key"].startswith(benchmark):
+            line["metrics"] = {"acc": float(int(line["key"].split("/")[1]) % 2)}
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return results.read(path)
+
+
+def test_a_task_on_which_the_dense_model_is_at_chance_has_no_verdict(tmp_path):
+    """Of the task only: the other one and the average, which the dense model is above, have theirs."""
+    found = at_chance(tmp_path / "x.jsonl", "a")
+    rows = {row["task"]: row for row in tables.difference_table(found, [(2, 0)])}
+    assert rows["A"]["p (Holm)"] < 0.05, "it would be called worse"
+    assert rows["A"]["in words"] == "no verdict: the dense model is not above chance"
+    assert rows["B"]["in words"] == rows["Average"]["in words"] == "worse"
+    (sentence,) = verdicts.verdicts(found, [(2, 0)])
+    assert "; worse on B; no verdict on A, as the dense model is not above chance." in sentence
+    assert not comparing.family(found)[2, 1]["a"].shown, "nor of two pruned models"
+    unrelated = replace(
+        found,
+        header=found.header.model_copy(
+            update={
+                "models": tuple(
+                    model.model_copy(update={"pruning": PrunedRun({}, None, "")}) for model in found.header.models
+                )
+            }
+        ),
+    )
+    assert not comparing.above_chance(unrelated, "a", (2, 0)), "neither is above chance"
+    assert comparing.above_chance(unrelated, "b", (2, 0))
 
 
 def test_the_same_numbers_have_the_same_verdict_wherever_they_stand(whole):
@@ -418,8 +455,9 @@ def test_no_task_is_tested_before_the_items_of_all_are_in(whole):
     assert comparing.is_final(early, "a", pair)
     assert all(one.p is None for tasks in comparing.family(early).values() for one in tasks.values())
     columns = [set(row) for row in tables.difference_table(early, [pair])]
-    assert not any({"p", "p (Holm)"} & some for some in columns)
+    assert not any("p (Holm)" in some for some in columns)
     assert "p (Holm)" in tables.difference_table(whole, [pair])[-1]
+    assert "p" not in tables.difference_table(whole, [pair])[-1], "one p a comparison, the adjusted one"
     assert "interim, no tests yet." in verdicts.verdicts(early, [pair])[0]
 
 
