@@ -23,6 +23,7 @@ from analysis.evaluation import early_draws as adaptive
 from analysis.evaluation.canvas_likelihood import OnResult, canvas_log_likelihoods
 from analysis.evaluation.likelihood import Budget, Known, Likelihood, Request, greedy_match, log_likelihoods, seed_of
 from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
+from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import chat_text
@@ -289,10 +290,19 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
                 answers.append(text if cut is None else text[:cut])
             return answers, over
 
+        kept = KeptKeys(model)
+
         def predict(
-            tokens: torch.Tensor, rows: int, layout: Layout | None = None, first: int = 0, aligned: bool = True
+            tokens: torch.Tensor,
+            rows: int,
+            layout: Layout | None = None,
+            first: int = 0,
+            aligned: bool = True,
+            queries: tuple[int, int] | None = None,
         ) -> torch.Tensor:
             self.on_forward()
+            if queries is not None:
+                return kept.predict(tokens, queries)
             return model.predict(tokens, layout=layout, aligned=aligned)
 
         output = prompt

@@ -210,9 +210,7 @@ def _variance(masses: list[np.ndarray]) -> np.ndarray:
 def _rows_at_once(spec: AblateSetSpec, model: "LoadedModel", length: int) -> int:
     """How many conditions are denoised in one batch: one where rows would share random draws or end together."""
     sampling, family = spec.sampling, model.architecture
-    drawn = getattr(sampling, "temperature", 0) > 0 or getattr(sampling, "remasking", "") == "random"
-    drawn |= getattr(sampling, "alg", "") == "origin" or getattr(sampling, "alg_temp", 0) > 0
-    if drawn or family.noise is None or family.by_blocks:
+    if not sampling.same_alone or family.noise is None:
         return 1
     return max(1, LOGITS_LIMIT // (3 * 4 * length * model.geometry.vocabulary))
 

@@ -19,15 +19,18 @@ from analysis.jobs.summaries import (
     LensSummary,
 )
 from analysis.models.resident import resident_model
-from analysis.specs import TARGETS, AblateSpec, AlternativesSpec, AttentionMapSpec, GeometrySpec, LensSpec
+from analysis.specs import TARGETS, AblateSpec, AlternativesSpec, AttentionMapSpec, GeometrySpec, KeptForward, LensSpec
 
 if TYPE_CHECKING:
+    import torch
+
+    from analysis.attention import Observer
     from analysis.models.layout import Layout
     from analysis.models.loaded import LoadedModel
 
 
 def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[AttentionMapSummary]:
-    """One forward over given tokens, keeping the full attention map of one head."""
+    """One forward over given tokens, keeping the attention map of one head: NaN in the rows of tokens not run."""
     model = resident_model(spec.model, context)
     import torch
     from safetensors.numpy import save_file
@@ -43,12 +46,18 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
     _check_tokens(spec.tokens, geometry.vocabulary)
     context.progress("one forward", 0, 1)
     observer = MapObserver(spec.layer, spec.head)
-    layout = _layout(model, spec.prompt_length, spec.block_length, spec.open_from)
-    model.predict(torch.tensor([spec.tokens], dtype=torch.long), observer, layout=layout)
+    tokens = torch.tensor([spec.tokens], dtype=torch.long)
+    if spec.kept is None:
+        layout = _layout(model, spec.prompt_length, spec.block_length, spec.open_from)
+        model.predict(tokens, observer, layout=layout)
+    else:
+        _over_kept_keys(model, tokens, spec.kept, observer)
     assert observer.map is not None
+    values = np.full((len(spec.tokens), len(spec.tokens)), np.nan, np.float32)
+    values[slice(*spec.kept.queries) if spec.kept else slice(None)] = observer.map.numpy()
     key = result_key(attention_map, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
-    save_file({"map": observer.map.numpy()}, path)
+    save_file({"map": values}, path)
     return Outcome({"positions": len(spec.tokens), "fingerprint": model.fingerprint}, path, key)
 
 
@@ -76,9 +85,12 @@ def alternatives(spec: AlternativesSpec, context: Context) -> Outcome[Alternativ
         raise UserError(f"{family.name} predicts the tokens of its input; position {spec.position} lies after them.")
     context.progress("one forward", 0, 1)
     tokens = torch.tensor([spec.tokens], dtype=torch.long)
-    layout = _layout(model, spec.prompt_length, spec.block_length, spec.open_from)
-    logits = model.predict(tokens, layout=layout, aligned=not from_left)
-    probabilities = logits[0, spec.position - from_left].float().softmax(-1)
+    if spec.kept is None:
+        layout = _layout(model, spec.prompt_length, spec.block_length, spec.open_from)
+        logits = model.predict(tokens, layout=layout, aligned=not from_left)[0, spec.position - from_left]
+    else:
+        logits = _over_kept_keys(model, tokens, spec.kept)[0, spec.position - spec.kept.queries[0]]
+    probabilities = logits.float().softmax(-1)
     likeliest = probabilities.topk(min(spec.count, len(probabilities)))
     names = token_strings(model.tokenizer, set(likeliest.indices.tolist()))
     summary: AlternativesSummary = {
@@ -89,6 +101,24 @@ def alternatives(spec: AlternativesSpec, context: Context) -> Outcome[Alternativ
         "fingerprint": model.fingerprint,
     }
     return Outcome(summary, None, result_key(alternatives, spec, model.fingerprint))
+
+
+def _over_kept_keys(
+    model: "LoadedModel", tokens: "torch.Tensor", forward: KeptForward, observer: "Observer | None" = None
+) -> "torch.Tensor":
+    """Logits (1, Q, V) of a forward over a part of tokens (1, S), after the whole forward whose keys it reads."""
+    import torch
+
+    from analysis.models.kept_keys import KeptKeys
+
+    _check_tokens(forward.tokens, model.geometry.vocabulary)
+    if not model.architecture.bidirectional:
+        raise UserError(f"{model.architecture.name} does not see all of its text, so no such keys of it are kept.")
+    if problem := model.architecture.why_no_cache:
+        raise UserError(problem)
+    kept = KeptKeys(model)
+    kept.predict(torch.tensor([forward.tokens], dtype=torch.long), (0, len(forward.tokens)))
+    return kept.predict(tokens, forward.queries, observer)
 
 
 def _check_tokens(tokens: Sequence[int], vocabulary: int) -> None:

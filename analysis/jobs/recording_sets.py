@@ -192,7 +192,7 @@ def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
             f"Not enough memory for these recordings: one at a time takes {gigabytes(row)} and there are "
             f"{gigabytes(there)}. Take fewer steps or tokens."
         )
-    rows = int(np.clip(there // _PART_OF_MEMORY // row, 1, batches.MOST_ROWS)) if batches.same_alone(sampling) else 1
+    rows = int(np.clip(there // _PART_OF_MEMORY // row, 1, batches.MOST_ROWS)) if sampling.same_alone else 1
     context.log(
         f"{len(prompts)} prompts, {rows} at a time at most: a batch takes up to {rows * row / 1e6:,.0f} MB of the "
         f"{gigabytes(there)} there are. Each recording is reduced at once."

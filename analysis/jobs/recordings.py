@@ -88,15 +88,15 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
                 f"of a canvas take {gigabytes(beside)} on {model.device.type}, and there are {gigabytes(room)}. "
                 "Write fewer tokens."
             )
-    if spec.channels and (model.architecture.noise == "uniform" or getattr(sampling, "cached", False)):
+    if spec.channels and (model.architecture.noise == "uniform" or sampling.keeps_keys):
         raise UserError(
-            "Residual channels are kept where every forward runs over the whole text: not with cached decoding, nor of "
-            "a model that writes on a canvas. Record it without one of them."
+            "Residual channels are kept where every forward runs over the whole text: not from kept keys, nor of a "
+            "model that writes on a canvas. Record it without one of them."
         )
     names: dict[int, str] = {}
     # Texts that end by themselves, and blocks of which a step writes what is sure enough, may take fewer steps.
     steps_known = model.architecture.noise is not None and not model.architecture.by_blocks
-    steps_known = steps_known and not sampling.by_chance
+    steps_known = steps_known and not sampling.open_ended
 
     def on_step(number: int, step: "Step", tokens: np.ndarray, confidence: np.ndarray) -> None:
         new = set(tokens.tolist()) - set(names)
@@ -160,7 +160,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         "steps": recording.steps,
         # A sampler that writes what is sure enough is asked for no number.
         "steps_asked": recording.steps
-        if model.architecture.by_blocks or sampling.by_chance
+        if model.architecture.by_blocks or sampling.open_ended
         else getattr(sampling, "steps", sampling.gen_length),
         "layers": recording.layers,
         "heads": recording.heads,
@@ -319,13 +319,19 @@ def _replay(
     import torch
 
     from analysis.attention import MassObserver
+    from analysis.models.kept_keys import KeptKeys
     from analysis.models.layout import layout_of
     from analysis.recording.steps import Choice, Step
 
     observer = MassObserver()
     family, given = network.architecture, min(spec.prompt_length, len(final))
     block_length = spec.block_length if isinstance(spec, ReferenceSpec) else None
-    first_queries = (spec.first_queries if isinstance(spec, ReferenceSpec) else ()) or (0,) * len(inputs)
+    firsts = (spec.first_queries if isinstance(spec, ReferenceSpec) else ()) or (0,) * len(inputs)
+    ends = (spec.query_ends if isinstance(spec, ReferenceSpec) else ()) or tuple(len(row) for row in inputs)
+    queries = list(zip(firsts, ends, strict=True))
+    partly = any(query != (0, len(row)) for query, row in zip(queries, inputs, strict=True))
+    # A model that sees all of its text went on from keys that were kept, and so does this one.
+    kept = KeptKeys(network) if partly and family.bidirectional else None
     open_blocks = open_blocks or [(given, len(final))] * len(inputs)
 
     def steps() -> Iterator[Step]:
@@ -335,8 +341,11 @@ def _replay(
             layout = None
             if family.by_blocks:
                 layout = replace(layout_of(family, given, block_length), open_from=open_blocks[index][0])
-            observer.first = first_queries[index]
-            network.predict(tokens, observer, layout=layout)
+            if kept is not None:
+                kept.predict(tokens, queries[index], observer)
+            else:
+                observer.first = queries[index][0]
+                network.predict(tokens, observer, layout=layout)
             nothing = torch.zeros_like(tokens, dtype=torch.bool)
             output = torch.from_numpy(final)[None] if index == len(inputs) - 1 else tokens
             choice = Choice(
@@ -346,7 +355,7 @@ def _replay(
                 torch.full(tokens.shape, torch.nan),
                 output,
                 (min(open_blocks[index][0], len(final)), min(open_blocks[index][1], len(final))),
-                queries=(observer.first, len(row)) if observer.first else None,
+                queries=queries[index],
             )
             yield Step(choice, *observer.take())
 

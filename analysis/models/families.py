@@ -101,6 +101,18 @@ class Architecture:
         return f"Keys of {self.name} cannot be blocked: its layers hold different ones." if different else ""
 
     @property
+    def why_no_cache(self) -> str:
+        """Why its forwards cannot go on from keys kept of an earlier one, in a sentence, or nothing."""
+        if self.mixture:
+            return (
+                f"Keys cannot be kept for {self.name}: where every token was sent is recorded, which takes whole "
+                "forwards. Leave caching off."
+            )
+        if self.native.endswith("ForMaskedLM"):
+            return f"Keys cannot be kept for {self.name}: transformers' {self.native} has no cache. Leave caching off."
+        return ""
+
+    @property
     def attends(self) -> str:
         """How it attends, in one line for pages."""
         return {

@@ -56,12 +56,12 @@ class PrefixCache:
             attention_mask=visible(model.architecture, end, layout, model.device)[None, None, first:],
             position_ids=torch.arange(first, end, device=model.device)[None],
             use_cache=True,
-            **{_cache_argument(network): self._kept},
+            **{cache_argument(network): self._kept},
             **options,
         ).logits
         return without_masks(model, logits)
 
 
-def _cache_argument(network: torch.nn.Module) -> str:
+def cache_argument(network: torch.nn.Module) -> str:
     """What its class calls the keys and values kept; transformers renames it."""
     return "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"

@@ -177,7 +177,10 @@ class Ablation:
         """The logits of the same forward, acted on."""
         rows = len(self.conditions)
         mass = forward.observed.mass[:, self.layers or slice(None)].numpy()
-        visible = _seeing_queries(self.model.architecture, mass.shape[-1], forward.layout)
+        length, (first, end) = mass.shape[-1], forward.queries
+        each_query = np.float32(length / (end - first))  # in these units uniform attention gives 1 on average
+        mass = mass * each_query
+        visible = each_query * _seeing_queries(self.model.architecture, length, forward.layout, forward.queries)
         sinks = sink_analysis.find_sinks(sink_analysis.mean_mass(mass), self.params, visible)
         total = sink_analysis.total_mass(mass)
         at = self._candidates(forward.tokens[:rows].cpu().numpy(), total, sinks)
@@ -194,8 +197,8 @@ class Ablation:
             positions = np.flatnonzero(self._positions[row])
             told.share.append(float(total[row][positions].sum() / total[row].sum()))
             told.count.append(len(positions))
-            undecided = np.flatnonzero(at[row].state == TokenState.UNDECIDED)
-            undecided = undecided if len(undecided) else np.array([len(at[row].state) - 1])
+            undecided = np.flatnonzero(at[row].state[first:end] == TokenState.UNDECIDED)
+            undecided = undecided if len(undecided) else np.array([end - first - 1])
             told.divergence.append(_divergence(forward.logits[row, undecided], logits[row, undecided]))
         return logits
 
@@ -240,14 +243,16 @@ def _divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:
     return float((before.exp() * (before - after)).sum(dim=-1).mean())
 
 
-def _seeing_queries(architecture: Architecture, length: int, layout: Layout | None) -> np.ndarray:
-    """How many queries see each key of a text of this length, (S,)."""
+def _seeing_queries(
+    architecture: Architecture, length: int, layout: Layout | None, queries: tuple[int, int]
+) -> np.ndarray:
+    """How many of the queries see each key of a text of this length, (S,)."""
     starts: tuple[int, ...] = ()
     if layout is not None and architecture.attention == "block-causal":
         starts = layout.starts(length)
     elif layout is not None and layout.open_from is not None:
         starts = (layout.open_from,)
-    return seeing_queries(architecture.attention, starts, (0, length), np.ones(length, bool))
+    return seeing_queries(architecture.attention, starts, queries, np.ones(length, bool))
 
 
 def compare(steps: list[Step], untouched: list[Step], prompt_length: int, row: int = 0) -> dict[str, Any]:

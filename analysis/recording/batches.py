@@ -11,6 +11,7 @@ import torch
 
 from analysis.attention import AttentionInputs, MassObserver
 from analysis.errors import UserError
+from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import layout_of
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import token_strings
@@ -21,7 +22,7 @@ from analysis.sinks import metrics
 from analysis.sinks.attention_pattern import AttentionPattern, query_counts
 from analysis.sinks.layer_run import LayerRun, names_of_kinds
 from analysis.sinks.token_states import TokenState
-from analysis.specs import AutoregressiveSampling, DreamSampling, LLaDASampling, Sampling, SinkParams
+from analysis.specs import Sampling, SinkParams
 
 MOST_ROWS = 16  # sequences in a batch; on two CPU cores more of them gain nothing
 _LOGIT_COPIES = 3  # a sampler holds the logits, their probabilities and what it ranks by
@@ -57,17 +58,6 @@ class PromptRun:
         )
 
 
-def same_alone(sampling: Sampling) -> bool:
-    """Whether a sampler writes the same text in a batch as alone: it draws nothing at random, and no step of it
-    depends on other sequences.
-    """
-    if isinstance(sampling, LLaDASampling):
-        return sampling.temperature == 0 and sampling.remasking == "low-confidence"
-    if isinstance(sampling, DreamSampling):
-        return sampling.temperature == 0 and sampling.alg != "origin" and sampling.alg_temp == 0
-    return isinstance(sampling, AutoregressiveSampling) and sampling.temperature == 0
-
-
 def row_bytes(model: LoadedModel, sampling: Sampling, prompt_length: int) -> int:
     """Bytes one sequence of a batch takes at most: mass by layer and by head of all its steps, the latter twice more
     while it is reduced, and the logits of one.
@@ -97,14 +87,16 @@ def recorded(
     in a batch. Raises UserError as `denoise` does.
     """
     write = _write_by_prefix if _sees_prefixes(model) else _write_by_step
-    for batch in batches(prompts, model.mask_token, rows if same_alone(sampling) else 1):
+    for batch in batches(prompts, model.mask_token, rows if sampling.same_alone else 1):
         prompt = torch.tensor([list(prompts[index]) for index in batch], dtype=torch.long)
         for index, steps in zip(batch, write(model, prompt, sampling, seed, on_step), strict=True):
             yield _prompt_run(model, index, prompt.shape[1], steps, getattr(sampling, "block_length", None))
 
 
 def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnStep) -> PromptRun:
-    """The steps of a recording through another network of its family: that network's mass in place of the recorded."""
+    """The steps of a recording through another network of its family: that network's mass in place of the recorded, of
+    the queries that were run, over keys kept where the recording's were.
+    """
     run, shape = recording.run, network.geometry
     inputs = [tokens[tokens != PADDING] for tokens in recording.tokens]
     mass = np.full((run.steps, shape.layers, run.state.shape[1]), np.nan, np.float32)
@@ -118,8 +110,11 @@ def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnS
     by_length: dict[int, list[int]] = defaultdict(list)
     for step, tokens in enumerate(inputs):
         by_length[len(tokens)].append(step)
-    blocks = network.architecture.by_blocks
-    size = 1 if blocks else rows
+    blocks, queries = network.architecture.by_blocks, run.pattern.queries.tolist()
+    asking = query_counts(run.present, run.pattern.queries)
+    every = run.present.sum(axis=1)
+    kept = KeptKeys(network) if not blocks and (asking < every).any() else None
+    size = 1 if blocks or kept is not None else rows
     observer = MassObserver()
     for steps in by_length.values():
         for start in range(0, len(steps), size):
@@ -129,16 +124,19 @@ def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnS
                 layout = layout_of(network.architecture, run.prompt_length, recording.block_length)
                 layout = replace(layout, open_from=int(run.pattern.open_block[part[0], 0]))
             stacked = torch.from_numpy(np.stack([inputs[step] for step in part]).astype(np.int64))
-            network.predict(stacked, observer, keep=1, layout=layout)
+            if kept is not None:
+                kept.predict(stacked, tuple(queries[part[0]]), observer)
+            else:
+                observer.first = queries[part[0]][0] if blocks else 0
+                network.predict(stacked, observer, keep=1, layout=layout)
             for step, row in zip(part, observer.take().mass.numpy(), strict=True):
                 mass[step][:, run.present[step]] = row.mean(axis=1)
                 heads[step][:, :, run.present[step]] = row
             on_step(len(part))
-    # Every token asks here, where the recording may have gone on from a cached prefix.
-    queries = np.stack([np.zeros(run.steps, np.int32), run.pattern.queries[:, 1]], axis=1)
-    same = (queries == run.pattern.queries).all()
-    pattern = run.pattern if same else replace(run.pattern, queries=queries)
-    return replace(recording, run=replace(run, mass=mass, pattern=pattern), heads=heads)
+    relative = (every / asking).astype(np.float32)
+    mass *= relative[:, None, None]
+    heads *= relative.astype(np.float16)[:, None, None, None]
+    return replace(recording, run=run.with_mass(mass), heads=heads)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

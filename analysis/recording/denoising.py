@@ -1,7 +1,7 @@
-"""Writing text step by step: LLaDA's and Dream's samplers and plain autoregressive decoding, as generators of steps.
+"""Writing text step by step: LLaDA's sampler and plain autoregressive decoding, as generators of steps.
 
-A sampler is one row of `SAMPLERS`; those that write block by block are in `block_denoising.py`. Each works on a batch
-of sequences of equal length and yields after every forward.
+A sampler is one row of `SAMPLERS`; Dream's is in `dream_denoising.py`, those that write block by block are in
+`block_denoising.py`. Each works on a batch of sequences of equal length and yields after every forward.
 """
 
 import math
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from analysis.attention import Edit, MassObserver, Observed
 from analysis.errors import UserError
 from analysis.models.experts import Routing, RoutingObserver
+from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.models.prefix import PrefixCache
@@ -23,34 +24,48 @@ from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.branch_writing import write_branch
 from analysis.recording.branching import why_no_branch
 from analysis.recording.canvas_denoising import canvas_steps, reading_steps
+from analysis.recording.dream_denoising import dream_steps
 from analysis.recording.first_hitting import first_hitting_steps
 from analysis.recording.mdlm_denoising import mdlm_steps
-from analysis.recording.steps import Choice, Step, best, draw, gumbel_argmax, probability, written_once
+from analysis.recording.steps import (
+    Choice,
+    Step,
+    append_masks,
+    best,
+    cached_queries,
+    draw,
+    gumbel_argmax,
+    probability,
+    sure_enough,
+    surest_by_factor,
+    written_once,
+)
 from analysis.specs import (
     AutoregressiveSampling,
     BlockWriting,
     Branch,
     DiffusionGemmaSampling,
-    DreamSampling,
     LLaDASampling,
     Sampling,
     sentence,
 )
 
-# (B, S) token ids, and how many of the sequences to observe -> logits (B, S, V)
-Predict = Callable[[torch.Tensor, int], torch.Tensor]
+Predict = Callable[..., torch.Tensor]
+"""(B, S) token ids, and how many of the sequences to observe -> logits (B, S, V). queries, where a sampler names them:
+the first token to run and one past the last, whose logits (B, Q, V) are returned; the others' keys are those kept."""
 
 
 @dataclass(frozen=True)
 class Forward:
-    """One forward of a sampler: its input tokens (B, S), logits (B, S, V) and the blocks of its text, if it has some;
-    what attention did in the first B' rows, those that are observed.
+    """One forward of a sampler: its input tokens (B, S), logits (B, Q, V) of its queries, the first and one past the
+    last, and the blocks of its text, if it has some; what attention did in the first B' rows, those that are observed.
     """
 
     tokens: torch.Tensor
     logits: torch.Tensor
     observed: Observed
     layout: Layout | None
+    queries: tuple[int, int]
 
 
 Again = Callable[[Edit], torch.Tensor]
@@ -98,25 +113,37 @@ def _observed_steps(
 ) -> Iterator[Step]:
     observer = MassObserver()
     shown: list[tuple[Observed, Routing | None]] = []
+    by_blocks = isinstance(sampling, BlockWriting)
     # What is acted on changes the states of the finished text as well, so an ablation runs all of it.
-    if rerun is not None and getattr(sampling, "cached", False):
+    if rerun is not None and by_blocks and sampling.keeps_keys:
         sampling = sampling.model_copy(update={"cached": False})
-    prefix = PrefixCache(model) if getattr(sampling, "cached", False) else None
+    prefix = PrefixCache(model) if by_blocks and sampling.keeps_keys else None
+    kept = KeptKeys(model)
 
     def predict(
-        tokens: torch.Tensor, observed: int, layout: Layout | None = None, first: int = 0, aligned: bool = True
+        tokens: torch.Tensor,
+        observed: int,
+        layout: Layout | None = None,
+        first: int = 0,
+        aligned: bool = True,
+        queries: tuple[int, int] | None = None,
     ) -> torch.Tensor:
         observer.rows = observed
         if prefix is not None and layout is not None:
             logits = prefix.predict(tokens, first, layout, observer, aligned)
             shown[:] = [(observer.take(), None)]
             return logits
-        again = partial(model.predict, tokens, layout=layout, aligned=aligned)
-        logits = again(observer)
+        again: Callable[..., torch.Tensor] = (
+            partial(model.predict, tokens, layout=layout, aligned=aligned)
+            if queries is None
+            else partial(kept.predict, tokens, queries)
+        )
+        logits = again(observer=observer)
         shown[:] = [(observer.take(), routes.take(observed, len(tokens)))]
         if rerun is None:
             return logits
-        return rerun(Forward(tokens, logits, shown[0][0], layout), lambda edit: again(edit=edit))
+        forward = Forward(tokens, logits, shown[0][0], layout, queries or (0, tokens.shape[1]))
+        return rerun(forward, lambda edit: again(edit=edit))
 
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)
@@ -151,11 +178,8 @@ def own_sampling(model: OpenedModel, sampling: Sampling) -> Sampling:
     sampler = model.architecture.sampler
     if sampling.sampler != sampler:
         raise UserError(f"{model.architecture.name} is sampled with '{sampler}', not '{sampling.sampler}'.")
-    if model.architecture.mixture and getattr(sampling, "cached", False):
-        raise UserError(
-            f"Cached decoding is not offered for {model.architecture.name}: where every token was sent is recorded, "
-            "which takes whole forwards. Leave it off."
-        )
+    if sampling.keeps_keys and (problem := model.architecture.why_no_cache):
+        raise UserError(problem)
     if not isinstance(sampling, BlockWriting):
         return sampling
     try:
@@ -179,7 +203,10 @@ def check_prompt(model: OpenedModel, prompt: torch.Tensor, sampling: Sampling) -
             f"{model.architecture.name} writes the likeliest token after the text so far, so it needs at least one "
             "prompt token to start from."
         )
-    if model.mask_token is not None and model.architecture.by_blocks and model.mask_token in prompt.flatten().tolist():
+    masked = model.mask_token is not None and model.mask_token in prompt.flatten().tolist()
+    if masked and sampling.keeps_keys and not model.architecture.by_blocks:
+        raise UserError("The prompt holds [MASK], which no step behind a cache fills. Set the cache to none.")
+    if masked and model.architecture.by_blocks:
         raise UserError(f"The prompt holds [MASK], which {model.architecture.name} fills in no prompt. Remove it.")
 
 
@@ -209,33 +236,35 @@ def choices(
 def llada_steps(
     predict: Predict, prompt: torch.Tensor, sampling: LLaDASampling, mask_token: int, generator: torch.Generator
 ) -> Iterator[Choice]:
-    """LLaDA's semi-autoregressive remasking (arXiv 2502.09992).
+    """LLaDA's semi-autoregressive remasking (arXiv 2502.09992), and Fast-dLLM's ways of it (arXiv 2505.22618).
 
     [MASK] tokens inside the prompt are filled too, with the first block.
     """
-    tokens = _append_masks(prompt, sampling.gen_length, mask_token)
+    tokens = append_masks(prompt, sampling.gen_length, mask_token)
     given = tokens != mask_token
-    block = sampling.block_length or sampling.gen_length
-    blocks = sampling.gen_length // block
+    block, blocks = sampling.block, sampling.gen_length // sampling.block
+    # As precisely as Fast-dLLM ranks, so that what is almost sure stays apart.
+    precise = (sampling.open_ended or sampling.keeps_keys) and tokens.device.type != "mps"
     for number, end in enumerate(range(prompt.shape[1] + block, tokens.shape[1] + 1, block), start=1):
         count = (tokens[:, :end] == mask_token).sum(dim=1)
-        steps = sampling.steps // blocks
+        steps = int(count.max()) if sampling.open_ended else sampling.steps // blocks
         for step in range(min(steps, int(count.max()))):
             open_ = tokens == mask_token
             open_[:, end:] = False
             if not open_.any():  # as where more was written than was shared out
                 break
-            logits = _guided(predict, tokens, given, sampling.cfg, mask_token)
-            predicted = gumbel_argmax(logits, sampling.temperature, generator)
-            confidence = probability(logits, predicted)
-            ranking = (
-                torch.rand(tokens.shape, generator=generator, device=tokens.device)
-                if sampling.remasking == "random"
-                else confidence
-            )
-            # Shared equally; where that does not divide, the first steps take one more.
-            share = count // steps + (step < count % steps)
-            chosen = best(ranking.masked_fill(~open_, -math.inf), share)
+            queries = cached_queries(sampling.cache, step, (end - block, end), tokens.shape[1])
+            span = slice(*queries) if queries else slice(None)
+            logits = _guided(predict, tokens, given, sampling.cfg, mask_token, queries)
+            predicted, certainty = tokens.clone(), torch.zeros(tokens.shape, device=tokens.device)
+            predicted[:, span] = gumbel_argmax(logits, sampling.temperature, generator)
+            certainty[:, span] = probability(logits, predicted[:, span])
+            confidence = certainty
+            if precise:
+                places = open_[:, span].any(dim=0)
+                certainty = torch.zeros(tokens.shape, dtype=torch.float64, device=tokens.device)
+                certainty[:, span][:, places] = probability(logits[:, places].double(), predicted[:, span][:, places])
+            chosen = _chosen(open_, certainty, sampling, count // steps + (step < count % steps), generator)
             output = torch.where(chosen, predicted, tokens)
             yield Choice(
                 tokens,
@@ -246,83 +275,44 @@ def llada_steps(
                 (end - block, end),
                 number,
                 blocks,
+                queries,
             )
             tokens = output
 
 
-def _guided(predict: Predict, tokens: torch.Tensor, given: torch.Tensor, scale: float, mask_token: int) -> torch.Tensor:
-    if scale == 0:
-        return predict(tokens, len(tokens))
-    unconditional = tokens.masked_fill(given, mask_token)
-    with_prompt, without = predict(torch.cat([tokens, unconditional]), len(tokens)).chunk(2)
-    return without + (scale + 1) * (with_prompt - without)
-
-
-# --- Dream ------------------------------------------------------------------------------------------------------
-
-
-def dream_steps(
-    predict: Predict, prompt: torch.Tensor, sampling: DreamSampling, mask_token: int, generator: torch.Generator
-) -> Iterator[Choice]:
-    """Dream's schedule-driven sampler (arXiv 2508.15487): noise level t falls linearly from 1 to eps.
-
-    Where few tokens are left for many steps, the schedule gives some steps no token at all; they are left out.
-    """
-    tokens = _append_masks(prompt, sampling.gen_length, mask_token)
-    given = tokens != mask_token
-    levels = torch.linspace(1, sampling.eps, sampling.steps + 1)
-    for step in range(sampling.steps):
-        masked = tokens == mask_token
-        last = step == sampling.steps - 1
-        share = 1.0 if last else float(1 - levels[step + 1] / levels[step])
-        if sampling.alg == "origin":
-            chosen = masked & (torch.rand(tokens.shape, generator=generator, device=tokens.device) < share)
-            counts = chosen.sum(dim=1)
-        else:
-            counts = (masked.sum(dim=1).float() * share).long()
-        if not counts.any():
-            continue
-        logits = predict(tokens, len(tokens))
-        predicted, probabilities = draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
-        if sampling.alg != "origin":
-            certainty = _CERTAINTY[sampling.alg](probabilities, predicted).masked_fill(~masked, -math.inf)
-            chosen = _keep(certainty, counts, sampling.alg_temp, generator)
-        output = torch.where(chosen, predicted, tokens)
-        confidence = probability(logits, predicted).masked_fill(~chosen, math.nan)
-        state = written_once(tokens, given, mask_token)
-        yield Choice(tokens, state, chosen, confidence, output, (prompt.shape[1], tokens.shape[1]))
-        tokens = output
-
-
-def _keep(
-    certainty: torch.Tensor, counts: torch.Tensor, temperature: float, generator: torch.Generator
+def _chosen(
+    open_: torch.Tensor,
+    certainty: torch.Tensor,
+    sampling: LLaDASampling,
+    share: torch.Tensor,
+    generator: torch.Generator,
 ) -> torch.Tensor:
-    """The `counts` most certain positions, or as many drawn by softmax(certainty / temperature)."""
-    if temperature == 0:
-        return best(certainty, counts)
-    # Gumbel top-k draws without replacement with exactly these probabilities.
-    uniform = torch.rand(certainty.shape, generator=generator, device=certainty.device)
-    return best(certainty / temperature - torch.log(-torch.log(uniform)), counts)
+    """Which undecided tokens a step writes, (B, S). share (B,): how many of each row, of an even share."""
+    if sampling.threshold is not None:
+        return sure_enough(open_, certainty, sampling.threshold)
+    if sampling.factor is not None:
+        return surest_by_factor(open_, certainty, sampling.factor)
+    if sampling.remasking == "random":
+        certainty = torch.rand(open_.shape, generator=generator, device=open_.device)
+    # Shared equally; where that does not divide, the first steps take one more.
+    return best(certainty.masked_fill(~open_, -math.inf), share)
 
 
-def _margin(probabilities: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-    first, second = probabilities.topk(2, dim=-1).values.unbind(-1)
-    return first - second
-
-
-def _negative_entropy(probabilities: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-    return (probabilities * torch.log(probabilities + 1e-10)).sum(dim=-1)
-
-
-def _chosen_probability(probabilities: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-    return probabilities.gather(-1, predicted[..., None])[..., 0]
-
-
-_CERTAINTY: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "maskgit_plus": _chosen_probability,
-    "topk_margin": _margin,
-    "entropy": _negative_entropy,
-}
+def _guided(
+    predict: Predict,
+    tokens: torch.Tensor,
+    given: torch.Tensor,
+    scale: float,
+    mask_token: int,
+    queries: tuple[int, int] | None,
+) -> torch.Tensor:
+    """Logits of the queries, all tokens where none are named."""
+    some = predict if queries is None else partial(predict, queries=queries)
+    if scale == 0:
+        return some(tokens, len(tokens))
+    unconditional = tokens.masked_fill(given, mask_token)
+    with_prompt, without = some(torch.cat([tokens, unconditional]), len(tokens)).chunk(2)
+    return without + (scale + 1) * (with_prompt - without)
 
 
 # --- autoregressive ---------------------------------------------------------------------------------------------
@@ -359,14 +349,6 @@ SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
     **BLOCK_SAMPLERS,
     "first-hitting": first_hitting_steps,
 }
-
-
-# --- shared -----------------------------------------------------------------------------------------------------
-
-
-def _append_masks(prompt: torch.Tensor, count: int, mask_token: int) -> torch.Tensor:
-    masks = torch.full((prompt.shape[0], count), mask_token, dtype=prompt.dtype, device=prompt.device)
-    return torch.cat([prompt, masks], dim=1)
 
 
 # How chat templates close a turn, which is not always the end-of-text token.

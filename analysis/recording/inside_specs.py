@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from analysis.errors import UserError
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks.token_states import TokenState
 from analysis.specs import GeometrySpec, LensSpec, ModelSpec
@@ -14,8 +15,20 @@ def undecided(trajectory: Trajectory, step: int) -> np.ndarray:
     return np.flatnonzero(trajectory.state[step] == TokenState.UNDECIDED)
 
 
+def why_not_inside(trajectory: Trajectory) -> str:
+    """Why layers of a recording cannot be looked into by whole forwards, in a sentence, or nothing."""
+    if not trajectory.goes_stale:
+        return ""
+    return (
+        "This runs whole forwards, and steps of this recording went on from kept keys. Record the prompt with the "
+        "cache set to none."
+    )
+
+
 def lens_spec(trajectory: Trajectory, model: ModelSpec, step: int) -> LensSpec:
-    """The lens at every undecided token of a step, of which there must be some."""
+    """The lens at every undecided token of a step, of which there must be some. Raises UserError under a cache."""
+    if problem := why_not_inside(trajectory):
+        raise UserError(problem)
     at, info = undecided(trajectory, step), trajectory.info
     return LensSpec(
         model=model,
@@ -34,7 +47,12 @@ def geometry_steps(trajectory: Trajectory) -> list[int]:
 
 
 def geometry_spec(trajectory: Trajectory, model: ModelSpec, random_models: int | None = None) -> GeometrySpec:
-    """The geometry at `geometry_steps`. model: the recording's own, or one that sees the same inputs."""
+    """The geometry at `geometry_steps`. model: the recording's own, or one that sees the same inputs.
+
+    Raises UserError under a cache.
+    """
+    if problem := why_not_inside(trajectory):
+        raise UserError(problem)
     info, steps = trajectory.info, geometry_steps(trajectory)
     return GeometrySpec(
         model=model,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.nn.functional import one_hot
 
-from analysis.recording.steps import Choice, written_once
+from analysis.recording.steps import Choice, append_masks, written_once
 from analysis.specs import MDLMSampling
 
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
@@ -26,8 +26,7 @@ def mdlm_steps(
     What is still [MASK] at the end becomes the likeliest token, in one more forward. A forward after which nothing was
     written is not shown twice: it is the one before.
     """
-    masks = torch.full((prompt.shape[0], sampling.gen_length), mask_token, dtype=prompt.dtype, device=prompt.device)
-    tokens = torch.cat([prompt, masks], dim=1)
+    tokens = append_masks(prompt, sampling.gen_length, mask_token)
     given = tokens != mask_token
     block = (prompt.shape[1], tokens.shape[1])
     probabilities: torch.Tensor | None = None

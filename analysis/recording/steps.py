@@ -8,6 +8,7 @@ import torch
 
 from analysis.models.experts import Routing
 from analysis.sinks.token_states import TokenState
+from analysis.specs.writing import Cache
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Choice:
     output: the tokens after the step, (B, S), for autoregressive decoding (B, S + 1).
 
     open_block: the positions it writes in, from and to; it is block `block` (from 1) of `blocks`. queries: the first
-    query of its forward and one past the last, where the keys end too; None where every token is one.
+    query of its forward and one past the last; None where every token is one.
     """
 
     tokens: torch.Tensor
@@ -39,6 +40,11 @@ class Choice:
     def undecided(self) -> torch.Tensor:
         """Which input tokens are [MASK] or noise, (B, S) bool."""
         return self.state == TokenState.UNDECIDED
+
+
+def append_masks(prompt: torch.Tensor, count: int, mask_token: int) -> torch.Tensor:
+    """The prompt (B, P) with `count` [MASK] tokens after it."""
+    return torch.nn.functional.pad(prompt, (0, count), value=mask_token)
 
 
 def written_once(tokens: torch.Tensor, given: torch.Tensor, mask_token: int | None) -> torch.Tensor:
@@ -91,8 +97,8 @@ def gumbel_argmax(logits: torch.Tensor, temperature: float, generator: torch.Gen
 
 
 def probability(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """The probability the model gives to `tokens` at temperature 1, (B, S) float32."""
-    logits = logits.float()
+    """The probability the model gives to `tokens` at temperature 1, (B, S) float32, or float64 of such logits."""
+    logits = logits if logits.dtype == torch.float64 else logits.float()
     return (logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(dim=-1)).exp()
 
 
@@ -102,6 +108,34 @@ def best(ranking: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     for row, count in enumerate(counts.tolist()):
         chosen[row, ranking[row].topk(count).indices] = True
     return chosen & (ranking > -math.inf)
+
+
+def cached_queries(cache: Cache, step: int, block: tuple[int, int], length: int) -> tuple[int, int] | None:
+    """The tokens that a step of a block runs, the first and one past the last; None without a cache, where it runs all.
+
+    step: counted from 0 in each block, whose first one runs the whole text and keeps its keys.
+    """
+    if cache == "none":
+        return None
+    return (0, length) if step == 0 else (block[0], length if cache == "prefix" else block[1])
+
+
+def sure_enough(open_: torch.Tensor, certainty: torch.Tensor, threshold: float) -> torch.Tensor:
+    """In each row the undecided tokens, (B, S), at least as sure as the threshold, and always the surest."""
+    surest = best(certainty.masked_fill(~open_, -math.inf), open_.any(dim=1).long())
+    return surest | open_ & (certainty >= threshold)
+
+
+def surest_by_factor(open_: torch.Tensor, certainty: torch.Tensor, factor: float) -> torch.Tensor:
+    """In each row the n surest undecided tokens, (B, S), as long as the n-th is at least 1 − factor / (n + 1) sure; the
+    surest and, where all before it are, the last are never refused, as in Fast-dLLM's code.
+    """
+    counts = open_.sum(dim=1)
+    ranked = certainty.masked_fill(~open_, -math.inf).sort(dim=1, descending=True).values
+    ranks = torch.arange(1, ranked.shape[1] + 1, device=ranked.device)
+    refused = (ranked < 1 - factor / (ranks + 1)) & (ranks > 1) & (ranks < counts[:, None])
+    taken = torch.minimum((~refused).cumprod(dim=1).sum(dim=1), counts)  # those before the first that is refused
+    return best(certainty.masked_fill(~open_, -math.inf), taken)
 
 
 def draw(

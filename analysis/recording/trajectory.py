@@ -15,7 +15,7 @@ from analysis.recording import older_formats
 from analysis.sinks.attention_pattern import AttentionPattern, query_counts
 from analysis.sinks.token_names import TokenNames
 from analysis.sinks.token_states import TokenState
-from analysis.specs import Branch, ModelSpec, RecordSpec, Replay, Sampling
+from analysis.specs import Branch, KeptForward, ModelSpec, RecordSpec, Replay, Sampling
 from analysis.specs.attention_kinds import AttentionKind
 
 FORMAT: Final = "sinkscope-trajectory-3"
@@ -108,7 +108,7 @@ class RecordingInfo(BaseModel):
 @dataclass(frozen=True)
 class Trajectory:
     """tokens (T, S) int32 and state (T, S) int8, a `TokenState` each; PADDING where ABSENT, which is what a step's
-    forward did not hold. queries (T, 2) int32: the first query and one past the last, where the keys end too.
+    forward did not hold. queries (T, 2) int32: the first query and one past the last.
     open_block (T, 2) int32: the positions a step wrote in, from and to. confidence (T, S) float32, NaN where no token
     was chosen. mass (T, L, H, S), which sums to the number of queries, and value_norm (T, L, H_kv, S), the norm of each
     key's value, float16 or float32, NaN where ABSENT; None where the model's `value_norms` is False. final (S,) int32.
@@ -171,6 +171,18 @@ class Trajectory:
         return self.state == TokenState.UNDECIDED
 
     @property
+    def ends_early(self) -> bool:
+        """Whether in some step keys lie behind the queries, as under a dual cache."""
+        return bool((self.present & (np.arange(self.positions) >= self.queries[:, 1:])).any())
+
+    @property
+    def goes_stale(self) -> bool:
+        """Whether steps go on from keys that were kept though the text changed, of a model that sees all of it."""
+        return self.info.model.attention == "bidirectional" and bool(
+            (query_counts(self.present, self.queries) < self.present.sum(axis=1)).any()
+        )
+
+    @property
     def share_undecided(self) -> np.ndarray:
         """Which share of the tokens that are there is undecided, (T,)."""
         return self.undecided.sum(axis=1) / self.present.sum(axis=1)
@@ -203,6 +215,17 @@ class Trajectory:
         """What its positions are called: in a step, or over all of them."""
         model = self.info.model
         return TokenNames(self.info.tokens, self.tokens, self.state, self.final, model.mask_token, model.noise)
+
+    def kept_forward(self, step: int) -> KeptForward | None:
+        """Where the keys of a step came from that it did not compute, in a recording that `goes_stale`; None elsewhere,
+        and for a step that ran the whole text.
+        """
+        whole = query_counts(self.present, self.queries) == self.present.sum(axis=1)
+        if whole[step] or not self.goes_stale:
+            return None
+        opened = int(np.flatnonzero(whole[:step])[-1])
+        first, end = self.queries[step].tolist()
+        return KeptForward(tokens=self.input_tokens(opened), queries=(first, end))
 
     def input_tokens(self, step: int) -> tuple[int, ...]:
         """Token ids that went into a step's forward, without padding."""

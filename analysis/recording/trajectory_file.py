@@ -225,7 +225,9 @@ def _wrong_place(trajectory: Trajectory) -> str | None:
             return f"'{name}' reaches outside the text of {positions} tokens"
     if (query_counts(present, trajectory.queries) == 0).any():
         return "'queries' has a step in which no token asks"
-    if (present & (np.arange(positions) >= trajectory.queries[:, 1:])).any():
+    if trajectory.goes_stale and (trajectory.queries[0] != (0, trajectory.present[0].sum())).any():
+        return "its first step goes on from keys that no step before it left"
+    if trajectory.ends_early and info.model.attention != "bidirectional":  # there, kept keys may lie behind queries
         return "'queries' ends before the tokens do that are there"
     if info.model.attention == "block-causal" and not info.block_starts:
         return "it does not say where the blocks begin that its model attends by"

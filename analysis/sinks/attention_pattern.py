@@ -21,12 +21,12 @@ def expected_share(
     over the queries of 1/(Q · keys seen). It sums to 1; NaN where absent.
 
     block_starts: where the blocks begin that a block-causal model attends by, or where the open block begins. queries:
-    the first and one past the last, where the keys end too. present (S,): the positions there are. window: as in
-    `key_ranges`.
+    the first and one past the last. present (S,): the positions there are, at the last of which the keys end. window:
+    as in `key_ranges`.
     """
     positions = np.arange(len(present))
     asking = positions[present & (positions >= queries[0]) & (positions < queries[1])]
-    first, last = key_ranges(kind, block_starts, asking, queries[1], window)
+    first, last = key_ranges(kind, block_starts, asking, _keys_end(present), window)
     before = np.concatenate([[0], np.cumsum(present)])  # how many keys there are before each position
     seen = before[last] - before[first]
     paid = np.where(seen > 0, 1 / np.maximum(seen, 1), 0) / max(len(asking), 1)
@@ -40,7 +40,7 @@ def seeing_queries(
     """How many queries see each key, (S,); 0 where absent. The arguments are those of `expected_share`."""
     positions = np.arange(len(present))
     asking = positions[present & (positions >= queries[0]) & (positions < queries[1])]
-    first, last = key_ranges(kind, block_starts, asking, queries[1], window)
+    first, last = key_ranges(kind, block_starts, asking, _keys_end(present), window)
     return np.where(present, _over_ranges(first, last, np.ones(len(asking)), len(present)), 0)
 
 
@@ -64,6 +64,11 @@ def key_ranges(
             start, last = np.where(context, queries, start), np.where(context, queries + 1, last)
     first = np.maximum(start - (window - 1), 0) if window else np.zeros_like(queries)
     return first, np.minimum(last, end)
+
+
+def _keys_end(present: np.ndarray) -> int:
+    """One past the last position there is."""
+    return int(np.flatnonzero(present)[-1]) + 1 if present.any() else 0
 
 
 def _over_ranges(first: np.ndarray, last: np.ndarray, values: np.ndarray, positions: int) -> np.ndarray:

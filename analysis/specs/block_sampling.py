@@ -10,7 +10,7 @@ from analysis.specs.base import (
     BD3LM_OWT_SOURCE,
     BD3LM_SOURCE,
     DIFFUSION_GEMMA_SOURCE,
-    FAST_DLLM_SOURCE,
+    FAST_DLLM_V2_SOURCE,
     LLADA2_SOURCE,
     NEMOTRON_SOURCE,
     SDAR_SOURCE,
@@ -44,6 +44,11 @@ class BlockWriting(writing.Writing):
         """The same with the block length that the model was trained on, where none is chosen."""
         return self.model_copy(update={"block_length": self.block_length or trained})
 
+    @property
+    def keeps_keys(self) -> bool:
+        """Whether a forward goes on from keys kept of an earlier one."""
+        return bool(getattr(self, "cached", False))
+
     def length(self, prompt_length: int) -> int:
         """Tokens of the whole text: as many whole blocks after the prompt as hold the new tokens."""
         return prompt_length + ceil(self.gen_length / self.block) * self.block
@@ -61,19 +66,6 @@ def _steps_per_block(source: str) -> Any:
         empty="one a token",
         ge=1,
         le=1024,
-        source=source,
-    )
-
-
-def _threshold(default: float | None, source: str) -> Any:
-    return parameter(
-        default,
-        "Confidence threshold",
-        "Every prediction at least as sure as this is written in one step; where none is, the surest alone.",
-        empty="none",
-        ge=0,
-        le=1,
-        step=0.05,
         source=source,
     )
 
@@ -100,7 +92,7 @@ class SDARSampling(BlockWriting):
         "fewer (low-confidence-dynamic); always the budget (low-confidence-static); or the leftmost (sequential).",
         source=SDAR_SOURCE,
     )
-    threshold: float = _threshold(0.85, SDAR_SOURCE)
+    threshold: float = writing.threshold(0.85, SDAR_SOURCE)
     temperature: float = writing.temperature()
     top_p: float | None = writing.top_p()
     top_k: int | None = writing.top_k()
@@ -185,10 +177,10 @@ class FastDLLMSampling(BlockWriting):
         unit="tokens",
         ge=1,
         le=1024,
-        source=FAST_DLLM_SOURCE,
+        source=FAST_DLLM_V2_SOURCE,
     )
-    threshold: float = _threshold(0.9, FAST_DLLM_SOURCE)
-    cached: bool = _cached(FAST_DLLM_SOURCE)
+    threshold: float = writing.threshold(0.9, FAST_DLLM_V2_SOURCE)
+    cached: bool = _cached(FAST_DLLM_V2_SOURCE)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "FastDLLMSampling":
@@ -218,7 +210,7 @@ class LLaDA2Sampling(BlockWriting):
 
     sampler: Literal["llada2"] = "llada2"
     steps_per_block: int | None = _steps_per_block(LLADA2_SOURCE)
-    threshold: float = _threshold(0.95, LLADA2_SOURCE)
+    threshold: float = writing.threshold(0.95, LLADA2_SOURCE)
     editing_threshold: float | None = parameter(
         None,
         "Editing threshold",
@@ -333,7 +325,7 @@ class NemotronSampling(BlockWriting):
 
     sampler: Literal["nemotron"] = "nemotron"
     steps_per_block: int | None = _steps_per_block(NEMOTRON_SOURCE)
-    threshold: float | None = _threshold(None, NEMOTRON_SOURCE)
+    threshold: float | None = writing.threshold(None, NEMOTRON_SOURCE)
     cached: bool = _cached(NEMOTRON_SOURCE)
 
     def forwards(self, open_before: int = 0) -> int:

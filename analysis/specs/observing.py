@@ -97,6 +97,28 @@ def _block_length() -> Any:
     )
 
 
+class KeptForward(Spec):
+    """A forward over a part of a text, and the whole one before it whose keys it reads (a cache of `writing.Cache`)."""
+
+    tokens: tuple[int, ...] = parameter(
+        ..., "Tokens", "Input token ids of the whole forward.", min_length=1, max_length=8192
+    )
+    queries: tuple[int, int] = parameter(..., "Queries", "The first token run and one past the last.")
+
+
+def _kept() -> Any:
+    return parameter(None, "Kept keys", "Where the step's other keys come from, if it ran a part alone.", empty="none")
+
+
+def _check_kept(kept: KeptForward | None, tokens: tuple[int, ...]) -> None:
+    """Raises ValueError where a forward over a part does not fit the text."""
+    if kept is None:
+        return
+    first, end = kept.queries
+    if len(kept.tokens) != len(tokens) or not 0 <= first < end <= len(tokens):
+        raise ValueError("The whole forward and its queries do not fit the tokens of this step.")
+
+
 class AttentionMapSpec(JobSpec):
     """The full attention map of one head for one input."""
 
@@ -110,6 +132,12 @@ class AttentionMapSpec(JobSpec):
     open_from: int | None = parameter(
         None, "Open block", "Where the open block begins, if the text has one.", empty="none", ge=0
     )
+    kept: KeptForward | None = _kept()
+
+    @model_validator(mode="after")
+    def _kept_fits(self) -> "AttentionMapSpec":
+        _check_kept(self.kept, self.tokens)
+        return self
 
 
 class AlternativesSpec(JobSpec):
@@ -127,9 +155,13 @@ class AlternativesSpec(JobSpec):
     open_from: int | None = parameter(
         None, "Open block", "Where the open block begins, if the text has one.", empty="none", ge=0
     )
+    kept: KeptForward | None = _kept()
 
     @model_validator(mode="after")
     def _is_predicted(self) -> "AlternativesSpec":
+        _check_kept(self.kept, self.tokens)
+        if self.kept is not None and not self.kept.queries[0] <= self.position < self.kept.queries[1]:
+            raise ValueError(f"Position {self.position} was not run in this step. Choose one of the open block.")
         if self.position > len(self.tokens):
             raise ValueError(f"Position {self.position} lies beyond the {len(self.tokens)} tokens of the input.")
         return self
@@ -146,7 +178,10 @@ class ReferenceSpec(JobSpec):
         (), "Open blocks", "The positions each step writes in, from and to. Empty: all after the prompt."
     )
     first_queries: tuple[int, ...] = parameter(
-        (), "First queries", "The first position of each step that asked, after which all did. Empty: all asked."
+        (), "First queries", "The first position of each step that was a query. Empty: all were."
+    )
+    query_ends: tuple[int, ...] = parameter(
+        (), "Ends of queries", "One past the last position of each step that was a query. Empty: up to the end."
     )
     prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
     block_length: int | None = _block_length()
@@ -163,6 +198,11 @@ class ReferenceSpec(JobSpec):
             raise ValueError("There must be one first query for every step of the inputs.")
         if any(not 0 <= first < length for first, length in zip(self.first_queries, lengths, strict=False)):
             raise ValueError("A first query lies outside its step's inputs.")
+        if self.query_ends and len(self.query_ends) != len(lengths):
+            raise ValueError("There must be one end of queries for every step of the inputs.")
+        firsts = self.first_queries or (0,) * len(lengths)
+        if any(not at < end <= size for at, end, size in zip(firsts, self.query_ends, lengths, strict=False)):
+            raise ValueError("The queries of a step end outside its inputs.")
         return self
 
 

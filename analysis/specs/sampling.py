@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from analysis.specs import writing
-from analysis.specs.base import DREAM_SOURCE, LLADA_SOURCE, MDLM_SOURCE, Spec, parameter
+from analysis.specs.base import DREAM_SOURCE, FAST_DLLM_SOURCE, LLADA_SOURCE, MDLM_SOURCE, Spec, parameter
 from analysis.specs.block_sampling import (
     BD3LMSampling,
     DiffusionGemmaSampling,
@@ -16,9 +16,14 @@ from analysis.specs.block_sampling import (
     SDARSampling,
 )
 
+_BY_BLOCKS = "New tokens ({}) must be a multiple of the block length ({})."
+_SHARED = "Denoising steps ({}) must be a multiple of the number of blocks ({})."
+
 
 class LLaDASampling(writing.Writing):
-    """LLaDA's sampler: a fixed number of tokens is uncovered in every step, block by block."""
+    """LLaDA's sampler: a fixed number of tokens is uncovered in every step, block by block; with a threshold or a
+    factor (Fast-dLLM) as many as are sure enough.
+    """
 
     sampler: Literal["llada"] = "llada"
     steps: int = parameter(
@@ -46,29 +51,70 @@ class LLaDASampling(writing.Writing):
         "Which predictions are kept in a step: those the model is surest of, or random ones. The rest stay [MASK].",
         source=LLADA_SOURCE,
     )
+    threshold: float | None = writing.threshold(
+        None, FAST_DLLM_SOURCE, " In place of an even share: the number of steps is not read."
+    )
+    factor: float | None = parameter(
+        None,
+        "Factor",
+        "The n surest predictions are written in one step, as long as the n-th is at least 1 − factor / (n + 1) sure: "
+        "the more at once, the surer. In place of a threshold; the number of steps is not read.",
+        empty="none",
+        gt=0,
+        le=16,
+        step=0.1,
+        source=FAST_DLLM_SOURCE,
+    )
+    cache: writing.Cache = writing.cache()
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> "LLaDASampling":
-        block = self.block_length or self.gen_length
-        if self.gen_length % block:
-            raise ValueError(f"New tokens ({self.gen_length}) must be a multiple of the block length ({block}).")
-        blocks = self.gen_length // block
-        if self.steps % blocks:
-            raise ValueError(f"Denoising steps ({self.steps}) must be a multiple of the number of blocks ({blocks}).")
+        if self.gen_length % self.block:
+            raise ValueError(_BY_BLOCKS.format(self.gen_length, self.block))
+        blocks = self.gen_length // self.block
+        if not self.open_ended and self.steps % blocks:
+            raise ValueError(_SHARED.format(self.steps, blocks))
+        if self.threshold is not None and self.factor is not None:
+            raise ValueError("A step goes by a confidence threshold or by a factor. Leave one of them empty.")
+        if self.open_ended and self.remasking == "random":
+            raise ValueError("A confidence threshold or a factor needs the remasking 'low-confidence'.")
         return self
 
+    @property
+    def block(self) -> int:
+        """Tokens a block."""
+        return self.block_length or self.gen_length
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether what is written decides how many forwards a text takes."""
+        return self.threshold is not None or self.factor is not None
+
+    @property
+    def same_alone(self) -> bool:
+        """Whether the same text is written in a batch as alone, in as many forwards."""
+        return self.temperature == 0 and self.remasking == "low-confidence" and not self.open_ended
+
+    @property
+    def keeps_keys(self) -> bool:
+        """Whether a forward goes on from keys kept of an earlier one."""
+        return self.cache != "none"
+
     def forwards(self, open_before: int = 0) -> int:
-        """Forward passes until nothing is left to decide. open_before: [MASK] tokens in the prompt, which the first
-        block fills too. A model that writes [MASK] itself takes more, up to `steps`.
+        """Forward passes until nothing is left to decide, at most. open_before: [MASK] tokens in the prompt, which the
+        first block fills too. A model that writes [MASK] itself takes more, up to `steps`.
         """
-        block = self.block_length or self.gen_length
-        blocks = self.gen_length // block
+        if self.open_ended:
+            return self.gen_length + open_before
+        block, blocks = self.block, self.gen_length // self.block
         each = self.steps // blocks
         return min(each, block + open_before) + (blocks - 1) * min(each, block)
 
 
 class DreamSampling(writing.Writing):
-    """Dream's sampler: the number of tokens uncovered follows a noise schedule from 1 to eps."""
+    """Dream's sampler: the number of tokens uncovered follows a noise schedule from 1 to eps; with a threshold
+    (Fast-dLLM) only what is sure enough is uncovered.
+    """
 
     sampler: Literal["dream"] = "dream"
     steps: int = parameter(64, "Denoising steps", "Forward passes in all.", ge=1, le=4096, source=DREAM_SOURCE)
@@ -94,11 +140,73 @@ class DreamSampling(writing.Writing):
     eps: float = parameter(
         1e-3, "Last noise level", "Where the noise schedule ends.", gt=0, lt=1, step=1e-3, source=DREAM_SOURCE
     )
+    threshold: float | None = writing.threshold(
+        None,
+        FAST_DLLM_SOURCE,
+        " In place of the remasking. Without a cache a step writes its even share of the text at most, and what it "
+        "refuses is left to later ones; under a cache the number of steps is not read.",
+    )
+    cache: writing.Cache = writing.cache()
+    block_length: int | None = parameter(
+        None,
+        "Block length",
+        "Under a cache the text is written in blocks from left to right; the forward that opens one writes its first "
+        "token alone. Empty: one block. Not read without a cache.",
+        unit="tokens",
+        empty="one block",
+        ge=1,
+        source=FAST_DLLM_SOURCE,
+    )
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> "DreamSampling":
+        if not self.keeps_keys:
+            return self
+        if self.gen_length % self.block:
+            raise ValueError(_BY_BLOCKS.format(self.gen_length, self.block))
+        if self.threshold is not None:
+            return self
+        if self.alg != "entropy":
+            raise ValueError("Under a cache Dream ranks by entropy. Set the remasking to 'entropy', or a threshold.")
+        blocks = self.gen_length // self.block
+        if self.steps % blocks:
+            raise ValueError(_SHARED.format(self.steps, blocks))
+        if self.block > 1 and self.steps // blocks < 2:
+            raise ValueError(
+                f"Under a cache each of the {blocks} blocks takes at least 2 steps: one opens it. Ask for "
+                f"{2 * blocks} or more."
+            )
+        return self
+
+    @property
+    def block(self) -> int:
+        """Tokens a block under a cache."""
+        return self.block_length or self.gen_length
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether what is written decides how many forwards a text takes."""
+        return self.threshold is not None
+
+    @property
+    def same_alone(self) -> bool:
+        """Whether the same text is written in a batch as alone, in as many forwards."""
+        return self.temperature == 0 and self.alg != "origin" and self.alg_temp == 0 and not self.open_ended
+
+    @property
+    def keeps_keys(self) -> bool:
+        """Whether a forward goes on from keys kept of an earlier one."""
+        return self.cache != "none"
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes that decide something, at most. open_before: [MASK] tokens in the prompt, filled as well. A
         model that writes [MASK] itself takes more, up to `steps`.
         """
+        if self.open_ended:
+            return self.gen_length + open_before
+        if self.keeps_keys:
+            blocks = self.gen_length // self.block
+            return blocks * min(self.steps // blocks, self.block)
         return min(self.steps, self.gen_length + open_before)
 
 
@@ -125,8 +233,8 @@ class MDLMSampling(writing.Writing):
     eps: float = parameter(1e-5, "Last noise level", "Where time ends.", gt=0, lt=1, step=1e-5, source=MDLM_SOURCE)
 
     @property
-    def by_chance(self) -> bool:
-        """Whether chance decides how many forwards a text takes."""
+    def open_ended(self) -> bool:
+        """Whether what is written decides how many forwards a text takes."""
         return True
 
     def forwards(self, open_before: int = 0) -> int:
@@ -143,6 +251,11 @@ class AutoregressiveSampling(writing.Writing):
     temperature: float = writing.temperature()
     top_p: float | None = writing.top_p()
     top_k: int | None = writing.top_k()
+
+    @property
+    def same_alone(self) -> bool:
+        """Whether the same text is written in a batch as alone, in as many forwards."""
+        return self.temperature == 0
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, one a new token; fewer where the text ends before."""

@@ -1,8 +1,11 @@
 """What samplers of every kind have in common."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from analysis.specs.base import Spec, parameter
+from analysis.specs.base import FAST_DLLM_SOURCE, Spec, parameter
+
+Cache = Literal["none", "prefix", "dual"]
+"""Which keys of a block's first forward are kept while the block is written, in a model that sees all of its text."""
 
 
 def temperature() -> Any:
@@ -44,6 +47,33 @@ def guidance(source: str) -> Any:
     )
 
 
+def threshold(default: float | None, source: str, more: str = "") -> Any:
+    """The field of a sampler that writes whatever is sure enough. more: what else it says."""
+    return parameter(
+        default,
+        "Confidence threshold",
+        "Every prediction at least as sure as this is written in one step; where none is, the surest alone." + more,
+        empty="none",
+        ge=0,
+        le=1,
+        step=0.05,
+        source=source,
+    )
+
+
+def cache() -> Any:
+    """The field of a sampler of a model that sees all of its text, with the caches of Fast-dLLM."""
+    return parameter(
+        "none",
+        "Cache",
+        "Keys kept from the whole forward that opens each block. prefix: those before the block; the block and the "
+        "masks behind it run in every step. dual: those behind it as well; the block runs alone. Kept keys have seen "
+        "the block as masks and go stale, so this writes another text than without a cache. Recorded is the attention "
+        "of the tokens that each step runs.",
+        source=FAST_DLLM_SOURCE,
+    )
+
+
 class Writing(Spec):
     """What every sampler has."""
 
@@ -52,8 +82,20 @@ class Writing(Spec):
     )
 
     @property
-    def by_chance(self) -> bool:
-        """Whether chance decides how many forwards a text takes."""
+    def open_ended(self) -> bool:
+        """Whether what is written decides how many forwards a text takes."""
+        return False
+
+    @property
+    def same_alone(self) -> bool:
+        """Whether the same text is written in a batch as alone, in as many forwards: nothing is drawn at random, and no
+        step depends on other sequences.
+        """
+        return False
+
+    @property
+    def keeps_keys(self) -> bool:
+        """Whether a forward goes on from keys kept of an earlier one."""
         return False
 
     def in_blocks_of(self, trained: int | None) -> Self:

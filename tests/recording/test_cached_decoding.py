@@ -72,7 +72,7 @@ def test_every_golden_run_is_written_alike_and_each_query_attends_alike(name, ru
 
 def test_a_mixture_of_experts_runs_whole_forwards():
     model = SimpleNamespace(architecture=ARCHITECTURES["sdar-moe"])
-    with pytest.raises(UserError, match="Leave it off"):
+    with pytest.raises(UserError, match="Leave caching off"):
         own_sampling(model, SDARSampling(cached=True))
     assert own_sampling(model, SDARSampling()).cached is False
 

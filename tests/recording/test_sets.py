@@ -10,7 +10,7 @@ from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.models.load import load, random_like
 from analysis.recording import set_exhibits, set_measures, set_verdicts
-from analysis.recording.batches import batches, recorded, replayed, same_alone
+from analysis.recording.batches import batches, recorded, replayed
 from analysis.recording.collecting import record
 from analysis.recording.denoising import denoise
 from analysis.recording.set_file import SHAPES, RecordingSet, open_set
@@ -121,9 +121,9 @@ def test_replaying_a_recording_through_its_own_model_gives_what_was_recorded(sou
 
 
 def test_what_draws_at_random_is_recorded_one_by_one() -> None:
-    assert same_alone(LLaDASampling()) and same_alone(AutoregressiveSampling())
-    assert not same_alone(LLaDASampling(temperature=0.5))
-    assert not same_alone(LLaDASampling(remasking="random"))
+    assert LLaDASampling().same_alone and AutoregressiveSampling().same_alone
+    assert not LLaDASampling(temperature=0.5).same_alone
+    assert not LLaDASampling(remasking="random").same_alone
 
 
 def test_a_set_holds_every_prompt_and_its_nulls(recorded_set) -> None:

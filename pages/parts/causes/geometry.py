@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.recording.cause_exhibits import geometry_over
-from analysis.recording.inside_specs import GEOMETRY_STEPS, geometry_spec, geometry_steps
+from analysis.recording.inside_specs import GEOMETRY_STEPS, geometry_spec, geometry_steps, why_not_inside
 from analysis.sinks.geometry import MEASURES
 from analysis.specs import SinkParams
 from pages.parts import asking
@@ -29,7 +29,7 @@ def geometry(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
         f"at up to {GEOMETRY_STEPS} steps of this recording: beside models of the same shape with random weights, and "
         "a pruned model on the same inputs."
     )
-    problem = references.why_no_model(recording)
+    problem = why_not_inside(recording.trajectory) or references.why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return

@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.recording.cause_exhibits import lens_by_layer
-from analysis.recording.inside_specs import lens_spec, undecided
+from analysis.recording.inside_specs import lens_spec, undecided, why_not_inside
 from analysis.specs import SinkParams
 from pages.parts import asking
 from pages.parts.charts import show
@@ -20,7 +20,7 @@ def logit_lens(recording: Recording, params: SinkParams, side: DeltaGenerator) -
         "What does an undecided sink already know? The states behind every layer are read by the model's own last norm "
         "and head: which token each undecided position would become, sinks beside the others."
     )
-    problem = references.why_no_model(recording)
+    problem = why_not_inside(recording.trajectory) or references.why_no_model(recording)
     if problem:
         st.info(plain(problem))
         return

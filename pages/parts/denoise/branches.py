@@ -65,6 +65,10 @@ def alternatives(recording: Recording, beside: Recording | None) -> None:
     if step is None:
         st.caption(f"Position {position:d} was given by the prompt; nothing was predicted there.")
         return
+    kept = trajectory.kept_forward(step)
+    if kept is not None and not kept.queries[0] <= position < kept.queries[1]:
+        st.caption(f"Position {position:d} did not run in step {step:d}. Choose one of the block that was open.")
+        return
     problem = why_no_model(left)
     if problem:
         st.info(plain(problem))
@@ -120,6 +124,7 @@ def _asked(recording: Recording, step: int, position: int) -> AlternativesSpec:
         prompt_length=info.prompt_length if info.by_blocks else 0,
         block_length=info.block_length,
         open_from=int(trajectory.open_block[step][0]) if info.by_blocks else None,
+        kept=trajectory.kept_forward(step),
     )
 
 

@@ -41,8 +41,13 @@ def full_map(recording: Recording, step: int, layer: int, head: int) -> None:
     values, names, called = maps[0], _words(recording, step), _names(recording, step)
     frame = pd.DataFrame(values, columns=[str(position) for position in range(len(values))])
     frame.insert(0, "query", np.arange(len(values)))
-    first = int(recording.trajectory.queries[step, 0])
-    kept = f" The step itself ran the rows from {first} on; those above were kept from earlier." if first else ""
+    first, end = recording.trajectory.queries[step].tolist()
+    part = end - first < len(values)
+    kept = (
+        f" The step itself ran the rows {first} to {end - 1}; keys of the others were kept from earlier."
+        if part
+        else ""
+    )
     chart(
         f"Full attention map of layer {layer}, head {head} at step {step}",
         "Row: the token that attends. Column: the token attended to. A bright column is a sink." + kept,
@@ -50,7 +55,7 @@ def full_map(recording: Recording, step: int, layer: int, head: int) -> None:
         figures.attention_map(values, names),
         "attention_map",
         frame,
-        finding=reading("attention map", values[first:], called, measures.uniform_of_head(recording, step, layer)),
+        finding=reading("attention map", values[first:end], called, measures.uniform_of_head(recording, step, layer)),
     )
 
 
@@ -86,6 +91,9 @@ def lines_from_token(recording: Recording, step: int, position: int, layer: int,
     if maps is None:
         return
     at, names, called = int(np.searchsorted(there, position)), _words(recording, step), _names(recording, step)
+    if np.isnan(maps[0][at]).any():
+        st.info(f"Position {position} did not run in step {step}: its key was kept from an earlier one.")
+        return
     shares = np.stack([values[at] for values in maps])
     seen = int((shares > 0).sum(axis=1).max())
     chart(
@@ -152,4 +160,5 @@ def _spec(recording: Recording, step: int, layer: int, head: int) -> AttentionMa
         prompt_length=info.prompt_length if info.by_blocks else 0,
         block_length=info.block_length,
         open_from=int(trajectory.open_block[step][0]) if info.by_blocks else None,
+        kept=trajectory.kept_forward(step),
     )

@@ -84,6 +84,7 @@ def _reference_spec(recording: Recording, model: ModelSpec) -> ReferenceSpec:
         states=tuple(tuple(trajectory.state[step][trajectory.present[step]].tolist()) for step in steps),
         open_blocks=tuple((start, end) for start, end in trajectory.open_block.tolist()),
         first_queries=tuple(trajectory.queries[:, 0].tolist()) if trajectory.queries[:, 0].any() else (),
+        query_ends=tuple(trajectory.queries[:, 1].tolist()) if trajectory.ends_early else (),
         prompt_length=recording.info.prompt_length,
         block_length=recording.info.block_length,
     )

@@ -1,0 +1,193 @@
+"""Dream's sampler as a generator of steps, by its noise schedule and in Fast-dLLM's ways (arXiv 2505.22618)."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+
+from analysis.recording.steps import (
+    Choice,
+    append_masks,
+    best,
+    cached_queries,
+    draw,
+    probability,
+    sure_enough,
+    written_once,
+)
+from analysis.specs import DreamSampling
+
+Predict = Callable[..., torch.Tensor]
+
+
+def dream_steps(
+    predict: Predict, prompt: torch.Tensor, sampling: DreamSampling, mask_token: int, generator: torch.Generator
+) -> Iterator[Choice]:
+    """Dream's sampler (arXiv 2508.15487). [MASK] tokens inside the prompt are filled, too."""
+    tokens = append_masks(prompt, sampling.gen_length, mask_token)
+    ways = _by_blocks if sampling.keeps_keys else _by_schedule if sampling.threshold is None else _by_threshold
+    return ways(predict, tokens, prompt.shape[1], sampling, mask_token, generator)
+
+
+def _by_schedule(
+    predict: Predict,
+    tokens: torch.Tensor,
+    start: int,
+    sampling: DreamSampling,
+    mask_token: int,
+    generator: torch.Generator,
+) -> Iterator[Choice]:
+    """The noise level t falls linearly from 1 to eps.
+
+    Where few tokens are left for many steps, the schedule gives some steps no token at all; they are left out.
+    """
+    given = tokens != mask_token
+    levels = torch.linspace(1, sampling.eps, sampling.steps + 1)
+    for step in range(sampling.steps):
+        masked = tokens == mask_token
+        last = step == sampling.steps - 1
+        share = 1.0 if last else float(1 - levels[step + 1] / levels[step])
+        if sampling.alg == "origin":
+            chosen = masked & (torch.rand(tokens.shape, generator=generator, device=tokens.device) < share)
+            counts = chosen.sum(dim=1)
+        else:
+            counts = (masked.sum(dim=1).float() * share).long()
+        if not counts.any():
+            continue
+        logits = predict(tokens, len(tokens))
+        predicted, probabilities = draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
+        if sampling.alg != "origin":
+            certainty = _CERTAINTY[sampling.alg](probabilities, predicted).masked_fill(~masked, -math.inf)
+            chosen = _keep(certainty, counts, sampling.alg_temp, generator)
+        output = torch.where(chosen, predicted, tokens)
+        confidence = probability(logits, predicted).masked_fill(~chosen, math.nan)
+        yield Choice(
+            tokens, written_once(tokens, given, mask_token), chosen, confidence, output, (start, tokens.shape[1])
+        )
+        tokens = output
+
+
+def _by_threshold(
+    predict: Predict,
+    tokens: torch.Tensor,
+    start: int,
+    sampling: DreamSampling,
+    mask_token: int,
+    generator: torch.Generator,
+) -> Iterator[Choice]:
+    """Without a cache: every step may write an even share of the text and what earlier ones refused, of which it writes
+    what is sure enough. When the steps are over, further ones follow until nothing is left.
+    """
+    assert sampling.threshold is not None
+    given = tokens != mask_token
+    masks = (~given).sum(dim=1)
+    share, owed = masks // sampling.steps, torch.zeros_like(masks)
+    # A step writes at least one token of every row, unless the model chooses [MASK] itself.
+    for step in range(sampling.steps + int(masks.max())):
+        masked = tokens == mask_token
+        left = masked.sum(dim=1)
+        if not left.any():
+            return
+        quota = left if step >= sampling.steps - 1 else torch.minimum((share + owed).clamp(min=1), left)
+        logits = predict(tokens, len(tokens))
+        predicted, probabilities = draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
+        certainty = _chosen_probability(probabilities, predicted)
+        allowed = best(certainty.masked_fill(~masked, -math.inf), quota)
+        chosen = sure_enough(allowed, certainty, sampling.threshold)
+        owed = quota - chosen.sum(dim=1)
+        output = torch.where(chosen, predicted, tokens)
+        confidence = probability(logits, predicted).masked_fill(~chosen, math.nan)
+        yield Choice(
+            tokens, written_once(tokens, given, mask_token), chosen, confidence, output, (start, tokens.shape[1])
+        )
+        tokens = output
+
+
+def _by_blocks(
+    predict: Predict,
+    tokens: torch.Tensor,
+    start: int,
+    sampling: DreamSampling,
+    mask_token: int,
+    generator: torch.Generator,
+) -> Iterator[Choice]:
+    """Under a cache: the whole forward that opens a block writes its first token alone, since behind a cache nothing
+    predicts that one; further forwards write what is sure enough, or by entropy what the noise schedule gives them.
+    """
+    given = tokens != mask_token
+    block, blocks = sampling.block, sampling.gen_length // sampling.block
+    steps = block if sampling.threshold is not None else sampling.steps // blocks
+    levels = torch.linspace(1, sampling.eps, steps + 1)
+    for number, begin in enumerate(range(start, tokens.shape[1], block), start=1):
+        end = begin + block
+        for step in range(steps):
+            open_ = tokens == mask_token
+            open_[:, :begin] = open_[:, end:] = False
+            counts = open_.sum(dim=1)
+            if step and sampling.threshold is None and step < steps - 1:
+                counts = (counts.float() * float(1 - levels[step + 1] / levels[step])).long()
+            if not counts.any():
+                continue
+            queries = cached_queries(sampling.cache, step, (begin, end), tokens.shape[1])
+            assert queries is not None
+            logits = predict(tokens, len(tokens), queries=queries)
+            drawn, probabilities = draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
+            span = slice(*queries)
+            if step == 0:
+                chosen = torch.zeros_like(open_)
+                chosen[:, begin] = True
+            else:
+                rule = "entropy" if sampling.threshold is None else "maskgit_plus"
+                certainty = torch.zeros(tokens.shape, device=tokens.device)
+                certainty[:, span] = _CERTAINTY[rule](probabilities, drawn)
+                chosen = (
+                    _keep(certainty.masked_fill(~open_, -math.inf), counts, sampling.alg_temp, generator)
+                    if sampling.threshold is None
+                    else sure_enough(open_, certainty, sampling.threshold)
+                )
+            predicted, confidence = tokens.clone(), torch.full(tokens.shape, math.nan, device=tokens.device)
+            predicted[:, span], confidence[:, span] = drawn, probability(logits, drawn)
+            output = torch.where(chosen, predicted, tokens)
+            yield Choice(
+                tokens,
+                written_once(tokens, given, mask_token),
+                chosen,
+                confidence.masked_fill(~chosen, math.nan),
+                output,
+                (begin, end),
+                number,
+                blocks,
+                queries,
+            )
+            tokens = output
+
+
+def _keep(
+    certainty: torch.Tensor, counts: torch.Tensor, temperature: float, generator: torch.Generator
+) -> torch.Tensor:
+    """The `counts` most certain positions, or as many drawn by softmax(certainty / temperature)."""
+    if temperature == 0:
+        return best(certainty, counts)
+    # Gumbel top-k draws without replacement with exactly these probabilities.
+    uniform = torch.rand(certainty.shape, generator=generator, device=certainty.device)
+    return best(certainty / temperature - torch.log(-torch.log(uniform)), counts)
+
+
+def _margin(probabilities: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+    first, second = probabilities.topk(2, dim=-1).values.unbind(-1)
+    return first - second
+
+
+def _negative_entropy(probabilities: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+    return (probabilities * torch.log(probabilities + 1e-10)).sum(dim=-1)
+
+
+def _chosen_probability(probabilities: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+    return probabilities.gather(-1, predicted[..., None])[..., 0]
+
+
+_CERTAINTY: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "maskgit_plus": _chosen_probability,
+    "topk_margin": _margin,
+    "entropy": _negative_entropy,
+}
