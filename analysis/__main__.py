@@ -50,6 +50,7 @@ VERBS = {
     "suggest": Verb("search for the sink discount that costs the model least", "analysis.command_line.suggest"),
     "sweep": Verb("prune with many settings and evaluate every pruned model", "analysis.command_line.sweep"),
     "merge": Verb("merge the shards of a sweep into one", "analysis.command_line.merge", False),
+    "export": Verb("write everything a store knows as Parquet tables", "analysis.command_line.export", False),
     "study": Verb(
         "test whether sinks matter, and whether discounting them helps pruning", "analysis.command_line.study"
     ),

@@ -4,6 +4,7 @@ Charts and tables drawn in a run are collected, so that the page can be exported
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, ParamSpec
 
 import pandas as pd
@@ -13,6 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.csv_files import csv_of_table
 from analysis.figures.export import Card, Exhibit, file_name, page_html
+from analysis.parquet_files import parquet_of_table
 from analysis.recording.set_exhibits import Formulas, Shown
 from pages.parts.plain import plain
 from pages.parts.plot import Point, plot
@@ -22,6 +24,11 @@ from pages.parts.share import saving
 _P_COLUMNS: dict[str, Any] = dict.fromkeys(
     ("p", "p (Holm)", "p_holm", "p_adjusted"), st.column_config.NumberColumn(format="%.2g")
 )
+_FILES: tuple[tuple[str, Callable[[pd.DataFrame], str | bytes], str], ...] = (
+    ("CSV", csv_of_table, "text/csv"),
+    ("Parquet", parquet_of_table, "application/vnd.apache.parquet"),
+)
+"""The files a table can be downloaded as: the label, which is the ending too, its content, its type."""
 _EXHIBITS = "exhibits"
 _CARDS = "exhibited_cards"
 _EXPORTED_ROWS, _EXPORTED_COLUMNS = 100, 12  # larger tables are for the CSV, not for a page
@@ -110,17 +117,19 @@ def table(
 def csv_button(
     frame: pd.DataFrame, key: str, name: str = "", type: Literal["tertiary", "secondary"] = "secondary"
 ) -> None:
-    """Draws the download of a table. name: of the file, without its ending; the key where empty."""
-    st.download_button(
-        "CSV",
-        lambda: csv_of_table(frame),
-        f"{name or key}.csv",
-        "text/csv",
-        key=f"{key}_csv",
-        type=type,
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    """Draws the downloads of a table. name: of the files, without their ending; the key where empty."""
+    with st.container(horizontal=True, gap="small", key=f"{key}_files"):
+        for ending, content, mime in _FILES:
+            st.download_button(
+                ending,
+                partial(content, frame),
+                f"{name or key}.{ending.lower()}",
+                mime,
+                key=f"{key}_{ending.lower()}",
+                type=type,
+                icon=":material/download:",
+                on_click="ignore",
+            )
 
 
 def exhibit_table(title: str, sentence: str, frame: pd.DataFrame, key: str) -> None:

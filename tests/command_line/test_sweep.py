@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from analysis.__main__ import main
@@ -173,6 +174,20 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
     assert third.returncode == 0, third.stderr
     assert json.loads(third.stdout)["verdicts"] == written["verdicts"]
     assert len(jobs(home, "prune", "evaluate")) == len(after), "all of it is answered by reading"
+
+    exported = tmp_path / "exported"
+    assert main(["export", str(home), "--out", str(exported)]) == 0
+    tables = {path.stem: pd.read_parquet(path) for path in exported.glob("*.parquet")}
+    points = {point["evaluation"]: point for point in written["points"]}
+    scores = tables["items"].groupby(["job", "model"], sort=False).score.mean()
+    for job, point in points.items():
+        assert scores[job].tolist() == pytest.approx([point["dense"], point["accuracy"]])
+    assert set(tables["runs"].method[tables["runs"].kind == "pruned"]) == {"wanda-noised", "sink-wanda"}
+    removed = tables["sparsity"].groupby("run").removed.mean()
+    assert len(removed) == 4 and removed.between(0.59, 0.61).all()
+    assert set(tables["accuracies"].task) == {"bundled_agreement"} and len(tables["differences"]) > 3
+    assert main(["export", str(home), "--out", str(exported)]) == 2 and "exists" in capsys.readouterr().err
+    assert main(["export", str(home), "--out", str(exported), "--overwrite", "--json"]) == 0
 
 
 @pytest.mark.slow

@@ -1,0 +1,75 @@
+"""`python -m analysis export`: write everything a store knows as Parquet, with a dictionary of the columns."""
+
+import argparse
+import json
+from pathlib import Path
+
+from analysis import outputs
+from analysis.command_line.flags import a_path, folder_beside
+from analysis.csv_files import csv_of_table
+from analysis.errors import UserError, shorten
+from analysis.parquet_files import parquet_of_table
+from cache.store import Store, default_root
+
+DICTIONARY = "dictionary.csv"
+_FIRST_COLUMNS = "table,column,meaning"
+
+
+def add(verb: argparse.ArgumentParser) -> None:
+    """Gives the verb its flags."""
+    verb.add_argument(
+        "store", nargs="?", type=a_path, metavar="STORE", help="the store's folder. Default: SINKSCOPE_HOME"
+    )
+    verb.add_argument("--out", type=a_path, required=True, metavar="DIR", help="the folder to write the tables to")
+    verb.add_argument("--overwrite", action="store_true", help="replace an export that exists")
+    verb.add_argument("--json", action="store_true", help="print the rows of each table as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes one Parquet file per table, and the dictionary."""
+    outputs.check(options.out, options.overwrite, refusal)
+    root: Path = options.store or default_root()
+    if not (root / "runs").is_dir():
+        raise UserError(f"'{shorten(str(root))}' is no store. Name the folder that SINKSCOPE_HOME names.")
+    from analysis.engine import Engine
+    from analysis.engine.stored_tables import dictionary, stored_tables
+
+    store = Store(root)
+    try:
+        engine = Engine(store, alone=True)
+        try:
+            tables = stored_tables(engine)
+        finally:
+            engine.close()
+    finally:
+        store.close()
+    with folder_beside(options.out, "export") as folder:
+        whole = folder / "export"
+        whole.mkdir()
+        for name, table in tables.items():
+            (whole / f"{name}.parquet").write_bytes(parquet_of_table(table))
+        (whole / DICTIONARY).write_text(csv_of_table(dictionary()), encoding="utf-8", newline="")
+        note = outputs.place(whole, options.out, options.overwrite, refusal)
+    counts = {name: len(table) for name, table in tables.items()}
+    if options.json:
+        print(json.dumps({"out": str(options.out), "rows": counts}, ensure_ascii=False))
+        return 0
+    for name, count in counts.items():
+        print(f"{name + '.parquet':<24} {count:,} rows")
+    print(f"{options.out}: {len(counts)} tables and {DICTIONARY}, which says what each column holds")
+    if note:
+        print(note)
+    return 0
+
+
+def refusal(path: Path) -> str:
+    """Return why an export may not replace what is at `path`, as the end of a sentence; empty where it may."""
+
+    def wrote(folder: Path) -> bool:
+        try:
+            with (folder / DICTIONARY).open(encoding="utf-8") as file:
+                return file.readline().strip() == _FIRST_COLUMNS
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    return outputs.folder_refusal(wrote, lambda name: Path(name).suffix in (".parquet", ".csv"))(path)

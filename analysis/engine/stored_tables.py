@@ -1,0 +1,280 @@
+"""Everything a store knows, as tables with a dictionary of their columns: jobs, recordings, runs, accuracies, items.
+
+A column is one row of `COLUMNS`: a table has the columns that are described there, in their order, and no others.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from analysis.engine.engine import Engine
+from analysis.engine.records import JobRecord
+from analysis.engine.runs import Run, known_runs, score
+from analysis.errors import UserError
+from analysis.evaluation.results import Results, read
+from analysis.jobs.summaries import RecordSummary
+from analysis.recording.frames import column_of, step_frame
+from analysis.recording.trajectory_file import open_trajectory
+from analysis.sinks.metrics import CURVES
+from analysis.specs import SinkParams
+
+_JOB = "id of the job, as addresses and logs have it"
+_INTERVAL = "end of the 95 % interval over clusters of items"
+COLUMNS: dict[str, dict[str, str]] = {
+    "jobs": {
+        "job": _JOB,
+        "kind": "what was asked: record, prune, evaluate, …",
+        "state": "queued, running, done, failed, cancelled or interrupted",
+        "model": "source of the model",
+        "fingerprint": "digest of the model's weights and config; empty until the model was read",
+        "created": "when it was asked (UTC)",
+        "started": "when it began (UTC)",
+        "finished": "when it ended (UTC)",
+        "device": "where it ran",
+        "threads": "threads that computed; 0 where none did",
+        "reason": "why it failed or was cut off",
+        "code": "version of the code that computes its result",
+        "parameters": "all parameters, as JSON",
+    },
+    "recordings": {
+        "job": _JOB,
+        "model": "source of the model",
+        "fingerprint": "digest of the model's weights and config",
+        "prompt": "the prompt as typed",
+        "text": "the finished text",
+        "seed": "seed of the sampler",
+        "steps": "recorded forwards",
+        "layers": "layers of the model",
+        "heads": "heads per layer",
+        "positions": "tokens of the finished text, prompt included",
+        "bytes": "size of the recording's file",
+    },
+    "recording_steps": {
+        "job": _JOB,
+        "step": "denoising step, from 0",
+        "share_undecided": "share of the step's tokens that are still masked, or noise",
+        **{column_of(name): f"{curve.sentence} Unit: {curve.axis}" for name, curve in CURVES.items()},
+    },
+    "runs": {
+        "run": "id of the run: of its pruning job, else made from its folder or source",
+        "name": "its name on the page Runs",
+        "kind": "dense, pruned or imported",
+        "source": "what jobs on it are asked with: a name, a hub id or a folder",
+        "model": "source of the dense model",
+        "method": "pruning method; empty for a dense model",
+        "sparsity": "share of weights that was asked to be removed",
+        "removed": "share of weights that was removed, over the pruned projections",
+        "seed": "calibration seed",
+        "accuracy": "share of right answers in its newest evaluation, its tasks weighing the same",
+        "accuracy_low": f"lower {_INTERVAL}",
+        "accuracy_high": f"upper {_INTERVAL}",
+        "items": "items of that evaluation",
+        "star": "whether it is starred",
+        "tags": "its tags, as a JSON list",
+        "note": "its notes",
+        "created": "when it was pruned, imported or first evaluated (UTC)",
+    },
+    "accuracies": {
+        "job": _JOB,
+        "model": "name of the model in the evaluation",
+        "task": "benchmark, or 'average' over those of the evaluation",
+        "value": "share of right answers",
+        "low": f"lower {_INTERVAL}",
+        "high": f"upper {_INTERVAL}",
+        "n": "items",
+        "clusters": "clusters of items that belong together",
+        "chance": "share of right answers by chance; missing where answers are written, and for the average",
+        "draws": "mask draws per likelihood; missing where none is estimated",
+    },
+    "differences": {
+        "job": _JOB,
+        "model": "the model",
+        "than": "what it is compared with",
+        "task": "benchmark, or 'average' over those of the evaluation",
+        "value": "share of right answers of the model minus that of the other, on the same items",
+        "low": f"lower {_INTERVAL}",
+        "high": f"upper {_INTERVAL}",
+        "n": "items that both answered",
+        "clusters": "clusters of items that belong together",
+        "p_holm": "p adjusted by Holm over all tests of the evaluation; missing until all items are in",
+        "verdict": "in words",
+        "also_differs": "what differs between the two besides the method",
+    },
+    "items": {
+        "job": _JOB,
+        "model": "name of the model in the evaluation",
+        "task": "benchmark",
+        "item": "key of the item: a hash of task, context and continuation",
+        "cluster": "what the item shares with others of its task; empty where it stands alone",
+        "place": "its place in the seeded shuffle of the task",
+        "score": "what the task's metric says of the answer: 1 right, 0 wrong; nats per word for a perplexity",
+        "restored": "whether the answer was read from the store and not computed by this job",
+    },
+    "sparsity": {
+        "run": "id of the run",
+        "layer": "layer, from 0",
+        "projection": "projection of the block",
+        "removed": "share of its weights that was removed",
+    },
+}
+"""What each column of each table holds, with its unit."""
+
+Rows = Iterator[dict[str, Any]]
+
+
+def stored_tables(engine: Engine) -> dict[str, pd.DataFrame]:
+    """Return every table by name. What was evicted from the store, or cannot be read, is left out."""
+    runs = known_runs(engine)
+    rows: dict[str, Rows] = {
+        "jobs": map(_job, engine.jobs()),
+        "recordings": map(_recording, _done(engine, "record")),
+        "recording_steps": _recording_steps(engine),
+        "runs": map(_run, runs),
+        "accuracies": (row for job in _evaluated(engine) for row in _accuracies(job)),
+        "differences": (row for job in _evaluated(engine) for row in _differences(job)),
+        "items": _items(engine),
+        "sparsity": (row for run in runs for row in _sparsity(run)),
+    }
+    return {name: pd.DataFrame(list(found), columns=list(COLUMNS[name])) for name, found in rows.items()}
+
+
+def dictionary() -> pd.DataFrame:
+    """Return a row per table and column: what it holds."""
+    rows = [(table, column, told) for table, columns in COLUMNS.items() for column, told in columns.items()]
+    return pd.DataFrame(rows, columns=["table", "column", "meaning"])
+
+
+def _done(engine: Engine, kind: str) -> list[JobRecord]:
+    return [job for job in engine.jobs(kind) if job.state == "done"]
+
+
+def _evaluated(engine: Engine) -> list[JobRecord]:
+    return [job for kind in ("evaluate", "import") for job in _done(engine, kind)]
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _job(job: JobRecord) -> dict[str, Any]:
+    return {
+        "job": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "model": _source(job),
+        "fingerprint": str(job.summary.get("fingerprint") or ""),
+        "created": _time(job.created),
+        "started": _time(job.started),
+        "finished": _time(job.finished),
+        "device": job.device,
+        "threads": job.threads,
+        "reason": job.reason,
+        "code": job.code,
+        "parameters": _json(job.spec),
+    }
+
+
+def _source(job: JobRecord) -> str:
+    model = job.spec.get("model")
+    return str(model.get("source", "")) if isinstance(model, dict) else ""
+
+
+def _recording(job: JobRecord) -> dict[str, Any]:
+    told = {name: job.summary.get(name) for name in RecordSummary.__annotations__}
+    return {**told, "job": job.id, "model": _source(job), "prompt": str(job.spec.get("prompt") or "")}
+
+
+def _recording_steps(engine: Engine) -> Rows:
+    for job in _done(engine, "record"):
+        file = engine.result_file(job)
+        try:
+            trajectory = None if file is None else open_trajectory(file)
+        except UserError:
+            continue
+        if trajectory is not None:
+            frame = step_frame(trajectory, SinkParams())
+            yield from ({**row, "job": job.id} for row in frame.to_dict("records"))
+
+
+def _run(run: Run) -> dict[str, Any]:
+    scored = score(run)
+    parameters = run.parameters
+    return {
+        "run": run.id,
+        "name": run.name,
+        "kind": run.kind,
+        "source": run.source,
+        "model": run.model,
+        "method": str(parameters.get("method") or ""),
+        "sparsity": parameters.get("sparsity"),
+        "removed": run.sparsity.get("overall"),
+        "seed": (parameters.get("calibration") or {}).get("seed"),
+        "accuracy": None if scored is None else scored.value,
+        "accuracy_low": None if scored is None else scored.low,
+        "accuracy_high": None if scored is None else scored.high,
+        "items": None if scored is None else scored.items,
+        "star": run.label.star,
+        "tags": _json(list(run.label.tags)),
+        "note": run.label.note,
+        "created": _time(run.created),
+    }
+
+
+def _accuracies(job: JobRecord) -> Rows:
+    summary = job.summary
+    for task in summary["tasks"]:
+        for row in task.get("models", ()):
+            yield {**row, "job": job.id, "task": task["task"], "chance": task["chance"], "draws": task["draws"]}
+    if len(summary["tasks"]) > 1:
+        yield from ({**row, "job": job.id, "task": "average"} for row in summary["average"])
+
+
+def _differences(job: JobRecord) -> Rows:
+    summary = job.summary
+    several = len(summary["tasks"]) > 1
+    averages = [("average", summary["average_differences"])] if several else []
+    for task, rows in [*((task["task"], task.get("differences", ())) for task in summary["tasks"]), *averages]:
+        for row in rows:
+            yield {**row, "job": job.id, "task": task, "verdict": row["words"]}
+
+
+def _items(engine: Engine) -> Rows:
+    for job in _evaluated(engine):
+        file = engine.result_file(job)
+        try:
+            results = None if file is None else read(file)
+        except UserError:
+            continue
+        if results is not None:
+            yield from ({"job": job.id, **row} for row in item_rows(results))
+
+
+def item_rows(results: Results) -> Rows:
+    """Yield a row per model and item of an evaluation, with the columns of the table `items`."""
+    places = {item.key: place for items in results.shuffled.values() for place, item in enumerate(items)}
+    for (key, model), answer in results.answers.items():
+        item = results.documents[key]
+        yield {
+            "model": results.names[model],
+            "task": item.benchmark,
+            "item": key,
+            "cluster": item.cluster,
+            "place": item.place,
+            "score": float(results.scored[item.benchmark][model, places[key]]),
+            "restored": answer.restored,
+        }
+
+
+def _sparsity(run: Run) -> Rows:
+    told = run.sparsity
+    for layer, row in enumerate(told.get("grid") or ()):
+        for projection, removed in zip(told["projections"], row, strict=True):
+            if removed is not None:
+                yield {"run": run.id, "layer": layer, "projection": projection, "removed": removed}
