@@ -200,7 +200,9 @@ def _recording_steps(engine: Engine) -> Rows:
             continue
         if trajectory is not None:
             frame = step_frame(trajectory, SinkParams())
-            yield from ({**row, "job": job.id} for row in frame.to_dict("records"))
+            yield from (
+                {**{str(name): value for name, value in row.items()}, "job": job.id} for row in frame.to_dict("records")
+            )
 
 
 def _run(run: Run) -> dict[str, Any]:

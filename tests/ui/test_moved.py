@@ -20,7 +20,7 @@ def rows() -> list[tuple[str, str, str, str | None]]:
     lines = (ROOT / "docs" / "pages.md").read_text(encoding="utf-8").splitlines()
     found = [_ROW.match(line) for line in lines if line.startswith("| ") and "---" not in line][1:]
     assert None not in found, "a row that the test cannot read"
-    return [match.groups() for match in found if match]
+    return [(match[1], match[2], match[3], match[4]) for match in found if match]
 
 
 @pytest.fixture(scope="module")
