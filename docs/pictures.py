@@ -28,10 +28,10 @@ PAGES = {
     "causes": "causes",
     "tuning": "tuning",
     "pruning": "pruning",
-    "accuracy": "accuracy",
     "sweep": "sweep",
     "runs": "runs",
-    "masks": "masks",
+    "accuracy": "runs?runs_view=Accuracy",
+    "masks": "runs?runs_view=Masks",
 }
 """Addresses by the names of the pictures."""
 _SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"

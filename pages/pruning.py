@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis.specs import ModelSpec, PruneSpec
 from pages.parts import permission
-from pages.parts.accuracy.link import follow_old_address, to_accuracy
+from pages.parts.accuracy.choice import accuracy_of
 from pages.parts.acting import acting_button
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
@@ -22,7 +22,6 @@ _PLACE = "prune"
 def main() -> None:
     """Draws the page."""
     st.title("Pruning")
-    follow_old_address()
     start_exhibits()
     model = model_in_use()
     st.caption(
@@ -35,7 +34,8 @@ def main() -> None:
     with results:
         prune_runs()
         st.divider()
-        to_accuracy(model)
+        st.subheader("Accuracy")
+        accuracy_of(model)
 
 
 def _what_to_prune(model: ModelSpec) -> None:

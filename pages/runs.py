@@ -1,41 +1,54 @@
-"""Every run in one table: a model, how it was pruned, and what its evaluations found; open one, compare up to eight."""
+"""Every run in one table; the ticked ones side by side: settings, accuracy, masks and texts."""
 
 import streamlit as st
 
-from analysis.engine.runs import known_runs
+from analysis.engine.runs import Run, known_runs
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
-from pages.parts.runs.comparison import compare_runs
+from pages.parts.masks.view import masks_of
+from pages.parts.primary_link import primary_link
+from pages.parts.runs.comparison import compare_settings
 from pages.parts.runs.details import open_run
 from pages.parts.runs.disk import disk
 from pages.parts.runs.importing import import_runs
+from pages.parts.runs.links import VIEW
+from pages.parts.runs.scores import scores_of_runs
 from pages.parts.runs.table import runs_table
+from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
+
+VIEWS = ("Settings", "Accuracy", "Masks", "Texts")
 
 
 def main() -> None:
     """Draws the page."""
     st.title("Runs")
     start_exhibits()
-    st.caption(
-        "A run is a model, how it was pruned, and what its evaluations found. Tick one to open it, up to eight to "
-        "compare them."
-    )
-    import_runs()
     runs = known_runs(engine())
-    if runs:
-        chosen = runs_table(runs)
-        if len(chosen) == 1:
-            open_run(chosen[0], runs)
-        elif chosen:
-            compare_runs(chosen)
-    else:
-        st.info("There is no run yet. Prune a model, evaluate one or import results; each stands here from then on.")
-        with st.container(horizontal=True):
-            st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
-            st.page_link("pages/accuracy.py", label="**Compare the accuracy**", icon=":material/monitoring:")
+    if not runs:
+        st.info("No runs yet. This page lists every model you prune, score or import, and compares them side by side.")
+        primary_link("pages/pruning.py", "**Prune the model**", ":material/content_cut:")
+    chosen = runs_table(runs) if runs else []
+    view = st.segmented_control("View", VIEWS, default=VIEWS[0], required=True, key=VIEW, bind="query-params")
+    _view(view, chosen, runs)
     st.divider()
+    import_runs()
     disk()
+
+
+def _view(view: str, chosen: list[Run], runs: list[Run]) -> None:
+    if view == "Accuracy":
+        scores_of_runs(chosen, runs)
+    elif view == "Masks":
+        masks_of(chosen)
+    elif view == "Texts":
+        texts_of(chosen)
+    elif len(chosen) == 1:
+        open_run(chosen[0])
+    elif chosen:
+        compare_settings(chosen)
+    elif runs:
+        st.caption("Tick a run to open it, or two to eight to see which settings differ.")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def _by_hand() -> None:
         st.page_link("pages/denoise.py", label="**Record a prompt**", icon=":material/play_circle:")
         st.page_link("pages/tuning.py", label="**Tune the discount**", icon=":material/tune:")
         st.page_link("pages/pruning.py", label="**Prune the model**", icon=":material/content_cut:")
-        st.page_link("pages/accuracy.py", label="**Compare the accuracy**", icon=":material/monitoring:")
+        st.page_link("pages/runs.py", label="**Compare runs**", icon=":material/table_view:")
 
 
 def _present() -> None:

@@ -127,10 +127,8 @@ def _pages() -> dict[str, list[StreamlitPage]]:
         "The workshop": [
             st.Page("pages/tuning.py", title="Tuning", icon=":material/tune:"),
             st.Page("pages/pruning.py", title="Pruning", icon=":material/content_cut:"),
-            st.Page("pages/accuracy.py", title="Accuracy", icon=":material/monitoring:"),
-            st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
             st.Page("pages/runs.py", title="Runs", icon=":material/table_view:"),
-            st.Page("pages/masks.py", title="Masks", icon=":material/grid_on:"),
+            st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
         ],
     }
 

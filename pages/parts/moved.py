@@ -30,8 +30,15 @@ class Moved:
     adds: Mapping[str, str] = field(default_factory=dict)
 
 
-MOVED: tuple[Moved, ...] = (Moved("overview", ""),)
+MOVED: tuple[Moved, ...] = (
+    Moved("overview", ""),
+    Moved("accuracy", "runs", {}, {"runs_view": "Accuracy"}),
+    Moved("masks", "runs", {}, {"runs_view": "Masks"}),
+)
 """Old views and where they are now. The first row that holds is taken; a page without one that holds is as it was."""
+
+RENAMED: Mapping[str, Mapping[str, str]] = {"accuracy": {"with": "run"}}
+"""What parameters of an old page are called now."""
 
 
 def new_address(page: str, query: str) -> str | None:
@@ -39,7 +46,8 @@ def new_address(page: str, query: str) -> str | None:
     named = parse_qsl(query, keep_blank_values=True)
     for row in MOVED:
         if row.page == page and all(_names(named, name, value) for name, value in row.names.items()):
-            kept = [(name, value) for name, value in named if name not in row.adds]
+            called = RENAMED.get(page, {})
+            kept = [(called.get(name, name), value) for name, value in named if name not in row.adds]
             there = urlencode([*kept, *row.adds.items()])
             return f"{row.to}?{there}" if there else row.to
     return None

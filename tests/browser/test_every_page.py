@@ -23,7 +23,7 @@ from tests.helpers import server
 pytestmark = pytest.mark.slow
 
 STORY = ("", "denoise", "sinks", "dynamics", "causes")
-WORKSHOP = ("tuning", "pruning", "accuracy", "sweep", "runs", "masks")
+WORKSHOP = ("tuning", "pruning", "runs", "runs?runs_view=Accuracy", "runs?runs_view=Masks", "sweep")
 SHOWING = ("denoise", "sinks")  # pages that show a recording's words at once
 HELD = """document.body.innerText.includes("onerror") ||
 [...document.querySelectorAll("input, textarea")].some((box) => box.value.includes("onerror"))"""
@@ -106,7 +106,8 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
     page: Page, address: str, path: str
 ) -> None:
     asked = strangers(page)
-    page.goto(f"{address}/{path}?source={quote(PICTURE)}&evaluation=hostile")  # and the recording is the newest one
+    named = f"source={quote(PICTURE)}&evaluation=hostile"  # and the recording is the newest one
+    page.goto(f"{address}/{path}{'&' if '?' in path else '?'}{named}")
     expect(page.get_by_text("Model in use").first).to_be_visible()
     all_drawn(page)
     expect(page.get_by_text(PICTURE).first).to_be_visible()

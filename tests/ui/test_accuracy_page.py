@@ -1,4 +1,4 @@
-"""The page Accuracy through Streamlit's own test runner: choosing runs, asking, and where there are none."""
+"""The accuracy of pruned copies, where they are pruned: choosing runs, asking, and where there are none."""
 
 import pytest
 
@@ -8,13 +8,13 @@ from pages.parts.session import engine
 from tests.ui.helpers import app, texts
 
 pytestmark = pytest.mark.slow
-PAGE = "pages/accuracy.py"
+PAGE = "pages/pruning.py"
 SMALL = CalibrationParams(samples=2, seq_len=32)
 
 
 def test_where_nothing_was_pruned_it_leads_to_pruning():
     test = app(PAGE)
-    assert "There is no pruned copy of this model yet" in texts(test)
+    assert "No pruned copy of this model yet" in texts(test)
     assert not [button for button in test.button if button.key == "compare_accuracy"]
 
 
@@ -57,13 +57,8 @@ def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned
     assert f"Noise: measured on {names[2]} against dense." in texts(test)
 
 
-def test_runs_named_in_the_address_are_chosen(pruned):
-    test = app(PAGE, **{"with": pruned[1].id})
-    assert test.multiselect(key="accuracy_runs").value == [pruned[1].id]
-
-
 def test_of_another_model_its_own_runs_are_offered(pruned):
     test = app(PAGE)
     test.session_state["model_in_use"] = ModelSpec(source="bundled-ar")
     test.run()
-    assert "This model has no pruned copy to evaluate" in texts(test)
+    assert "No pruned copy of this model yet" in texts(test)

@@ -118,7 +118,7 @@ def test_an_added_measure_has_its_number_its_choice_and_its_column(recording):
     expected = additions.kept_apart(counts.total())
     assert expected > 0
 
-    test = app("pages/masks.py", first=first, second=second)
+    test = app("pages/runs.py", runs_view="Masks", first=first, second=second)
     cards = {metric.label: metric.value for metric in test.metric}
     assert cards["Sparsities apart"] == f"{expected:.2%}"
     assert len(cards) == len(compare.MEASURES) + 1
@@ -126,7 +126,7 @@ def test_an_added_measure_has_its_number_its_choice_and_its_column(recording):
     assert "Sparsities apart by layer and head" in texts(test)
     choose(test, "toggle", "mask_heads_table", True)
     np.testing.assert_allclose(
-        test.dataframe[0].value["sparsities apart"], additions.kept_apart(counts.head_parts()["whole head"]).ravel()
+        test.dataframe[1].value["sparsities apart"], additions.kept_apart(counts.head_parts()["whole head"]).ravel()
     )
 
 

@@ -89,7 +89,7 @@ def every_view(test, key: str) -> None:
 
 
 def test_the_sidebar_says_how_it_attends(made):
-    test = check(opened("pages/accuracy.py", made))
+    test = check(opened("pages/pruning.py", made))
     attends = "every token sees every other" if "mdlm" in made.model.source else "block of 4"
     assert attends in test.sidebar.table[0].value.to_string()
 
@@ -121,10 +121,11 @@ def test_its_discount_is_tuned(made):
 
 
 def test_its_prunings_are_offered_and_compared(made):
-    assert check(opened("pages/pruning.py", made)).button(key="prune")
-    test = check(opened("pages/accuracy.py", made, evaluation=made.evaluation.id))
+    test = check(opened("pages/pruning.py", made))
+    assert test.button(key="prune")
     assert len(test.multiselect(key="accuracy_runs").options) == 2
-    test = check(opened("pages/masks.py", made))
+    check(opened("pages/runs.py", made, runs_view="Accuracy", evaluation=made.evaluation.id))
+    test = check(opened("pages/runs.py", made, runs_view="Masks"))
     every_view(test, "masks_view")
 
 

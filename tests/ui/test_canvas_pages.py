@@ -97,7 +97,7 @@ def test_a_text_being_written_shows_its_noise_as_undecided():
 
 
 def test_accuracy_says_who_gives_likelihoods_and_memory_counts_experts_and_canvas(folder):
-    test = app("pages/accuracy.py", source=str(folder))
+    test = app("pages/pruning.py", source=str(folder))
     for sentence in (CANVAS_SCORES["reader"].sentence, NO_MASKED_ESTIMATE):
         assert sentence in texts(test)
     table = "\n".join(str(frame.value) for frame in test.table)

@@ -21,10 +21,8 @@ PAGES = {
     "causes": {},
     "tuning": {},
     "pruning": {},
-    "accuracy": {},
     "sweep": {},
-    "runs": {},
-    "masks": {},
+    "runs": {"runs_view": "Masks"},
 }
 STARTING = ("record", "try_again")  # keys of buttons that record
 
@@ -86,11 +84,10 @@ def test_a_visitor_does_not_come_to_what_another_one_is_recording(demonstration)
 
 
 def test_results_of_models_that_are_gone_do_not_stand_below_a_claim_that_nothing_was_pruned(demonstration, monkeypatch):
-    assert "no pruned copy of this model yet" in texts(app("pages/accuracy.py"))
-    monkeypatch.setattr("pages.parts.accuracy.choice._evaluations", lambda: [object()])
-    monkeypatch.setattr("pages.parts.accuracy.choice._shown", lambda: None)
-    said = texts(app("pages/accuracy.py"))
-    assert "no pruned copy of this model" not in said and "Switched off in this demonstration" in said
+    query = {"runs_view": "Accuracy"}
+    assert "No accuracies yet" in texts(app("pages/runs.py", **query))
+    monkeypatch.setattr("pages.parts.runs.scores.evaluations", lambda: [object()])
+    assert "No accuracies yet" not in texts(app("pages/runs.py", **query))
 
 
 def test_another_model_in_the_address_is_not_looked_for(demonstration):

@@ -16,10 +16,7 @@ from tests.ui.helpers import another_model, prompt_box, texts
 
 pytestmark = pytest.mark.slow
 
-PAGES = [
-    f"pages/{name}.py"
-    for name in ("study", "denoise", "sinks", "dynamics", "tuning", "pruning", "accuracy", "runs", "masks")
-]
+PAGES = [f"pages/{name}.py" for name in ("study", "denoise", "sinks", "dynamics", "tuning", "pruning", "runs")]
 PICTURE = "![x](http://evil.test/a.png)"
 NAMES = {
     "picture": PICTURE,
@@ -79,7 +76,7 @@ def told(test: AppTest) -> str:
 def test_any_model_in_the_address_ends_in_a_sentence(page, recording):
     for name in NAMES if page == "pages/study.py" else ("picture", "NUL", "folder"):
         test = visit(page, source=NAMES[name])
-        assert told(test) or page in ("pages/sinks.py", "pages/dynamics.py", "pages/masks.py", "pages/denoise.py"), name
+        assert told(test) or page in ("pages/sinks.py", "pages/dynamics.py", "pages/denoise.py"), name
 
 
 def test_unknown_choices_in_the_address_of_a_model_are_said():
@@ -148,7 +145,7 @@ def test_calibration_files_that_cannot_be_read_are_said(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_pruned_model_that_is_named_ends_in_a_sentence(name):
-    test = visit("pages/masks.py", first=NAMES[name], second=str(ROOT))
+    test = visit("pages/runs.py", runs_view="Masks", first=NAMES[name], second=str(ROOT))
     assert test.error, name
 
 
@@ -161,8 +158,11 @@ def test_ids_that_are_not_in_the_store_are_said(recording):
 
 def test_nothing_is_promised_instead_where_the_store_has_none(monkeypatch):
     monkeypatch.setattr(type(engine()), "jobs", lambda *_: [])
-    for path, name in (("pages/denoise.py", "recording"), ("pages/accuracy.py", "evaluation")):
-        warned = told(visit(path, **{name: "nothing"}))
+    for path, query in (
+        ("pages/denoise.py", {"recording": "nothing"}),
+        ("pages/runs.py", {"runs_view": "Accuracy", "evaluation": "nothing"}),
+    ):
+        warned = told(visit(path, **query))
         assert "not in the store" in warned and "newest" not in warned, path
 
 

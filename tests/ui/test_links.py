@@ -53,11 +53,15 @@ ADDRESSES = {
     "random weights by themselves": ("pages/dynamics.py", {}),
     "noised text": ("pages/dynamics.py", {"dynamics_view": "Noised against real"}),
     "movement": ("pages/dynamics.py", {"dynamics_view": "Stable or moving"}),
-    "accuracy": ("pages/accuracy.py", {"accuracy_limit": "3", "accuracy_base": "control"}),
-    "accuracy where it once was": ("pages/pruning.py", {"evaluation": "0123456789ab"}),
+    "accuracy": ("pages/runs.py", {"runs_view": "Accuracy", "accuracy_base": "control"}),
+    "accuracy beside prunings": ("pages/pruning.py", {"evaluation": "0123456789ab", "accuracy_limit": "3"}),
     "sweep": ("pages/sweep.py", {"sweep_seeds": "0-7", "sweep_limit": "9", "sweep": "0123456789ab"}),
     "runs": ("pages/runs.py", {"run": "0123456789ab", "runs_words": "sink"}),
-    "pruned models": ("pages/masks.py", {"masks_view": "Attention to sinks", "pruned_recordings": "true"}),
+    "pruned models": (
+        "pages/runs.py",
+        {"runs_view": "Masks", "masks_view": "Attention to sinks", "pruned_recordings": "true"},
+    ),
+    "texts": ("pages/runs.py", {"runs_view": "Texts"}),
 }
 
 
@@ -70,7 +74,7 @@ def started() -> set[str]:
 def test_following_a_link_starts_nothing(recording, folders, name):
     page, query = ADDRESSES[name]
     query = {**query, "recording": recording.id}
-    if page == "pages/masks.py":
+    if "masks_view" in query:
         query |= {"first": folders[0], "second": folders[1]}
     before = started()
     test = app(page, **query)

@@ -1,4 +1,4 @@
-"""The masks page through Streamlit's own test runner, with models really pruned and the real engine."""
+"""The masks of runs through Streamlit's own test runner, with models really pruned and the real engine."""
 
 import base64
 
@@ -67,7 +67,12 @@ def compared(folders, first, second):
 
 
 def open_page(**query):
-    return app("pages/masks.py", **query)
+    return app("pages/runs.py", runs_view="Masks", **query)
+
+
+def tables(test):
+    """The tables beneath that of the runs."""
+    return list(test.dataframe)[1:]
 
 
 def view(test, name):
@@ -115,7 +120,7 @@ def test_the_grid_and_its_table_hold_the_counted_numbers(folders):
         values = np.frombuffer(base64.b64decode(shown["bdata"]), np.float32).reshape(expected.shape)
         np.testing.assert_allclose(values, 100 * (expected - seeds), atol=0.0051)
     test.toggle(key="mask_heads_table").set_value(True).run()
-    table = test.dataframe[0].value
+    table = tables(test)[0].value
     np.testing.assert_allclose(table["mask disagreement"], expected.ravel())
     np.testing.assert_allclose(table["mask disagreement, two seeds"], seeds.ravel())
     floor = compare.independent_disagreement(comparison.head_parts()["o_proj"])
@@ -140,12 +145,12 @@ def test_projections_open_one_mask_and_one_heads_part_of_it(folders):
     test.selectbox(key="mask_slice").set_value("head 2").run()
     assert "The masks of layer 3, o_proj, head 2" in texts(test)
     test.toggle(key="mask_picture_table").set_value(True).run()
-    table = test.dataframe[0].value
+    table = tables(test)[0].value
     part = compare.head_slice(masks_file.open_masks(str(folders["wanda-0"])).pruned(3, "o_proj"), "o_proj", 2, 6, 6)
     np.testing.assert_array_equal(table["share pruned, second"].to_numpy().reshape(part.shape), part)
     test.slider(key="mask_outputs_192").set_value((10, 13))
     test.slider(key="mask_inputs_32").set_value((4, 6)).run()
-    table = test.dataframe[0].value
+    table = tables(test)[0].value
     np.testing.assert_array_equal(table["share pruned, second"].to_numpy().reshape(4, 3), part[10:14, 4:7])
     assert (table["output"].min(), table["input"].max()) == (10, 6)
     test.selectbox(key="mask_projection").set_value("down_proj").run()  # has no heads
@@ -187,8 +192,9 @@ def test_a_box_keeps_its_run_while_the_label_that_the_browser_shows_is_out_of_da
 def test_a_link_to_other_masks_is_followed_after_a_visit(folders):
     by_name = ids(folders)
     test = open_page(first="magnitude", second="wanda-0")
-    test.switch_page("pages/runs.py").run()
-    test.switch_page("pages/masks.py")
+    test.switch_page("pages/sweep.py").run()
+    test.switch_page("pages/runs.py")
+    test.query_params["runs_view"] = "Masks"
     test.query_params["first"], test.query_params["second"] = by_name["wanda-1"], by_name["wanda-0"]
     assert test.run().selectbox(key="first").value == by_name["wanda-1"]
 
@@ -237,7 +243,7 @@ def test_several_runs_overlap_as_their_sets_do(folders):
     by_name = ids(folders)
     assert set(test.multiselect(key="runs").value) == {by_name[name] for name in ("magnitude", "wanda-0", "wanda-1")}
     test.toggle(key="overlap_table").set_value(True).run()
-    table = test.dataframe[0].value.set_index(["first", "second"])
+    table = tables(test)[0].value.set_index(["first", "second"])
     expected = compare.jaccard(compared(folders, "magnitude", "wanda-0").total())
     assert table.loc[("Magnitude · 50 %", "Wanda seed 0 · 50 %"), "jaccard"] == pytest.approx(expected)
     assert len(table) == 3
@@ -262,7 +268,7 @@ def test_attention_to_the_dense_models_sinks_is_measured_on_both_pruned_models(f
     assert not test.exception, test.exception
     assert not test.error, [element.value for element in test.error]
     test.toggle(key="kept_over_steps_table").set_value(True).run()
-    table = test.dataframe[0].value
+    table = tables(test)[0].value
     first, second = "first: Magnitude · 50 %", "second: Wanda seed 0 · 50 %"
     assert set(table["model"]) == {"dense", first, second, "uniform attention"}
     own = table[table["model"] == "dense"]

@@ -1,7 +1,5 @@
 """The pruning page through Streamlit's own test runner, with the real engine and the bundled model."""
 
-from urllib.parse import parse_qsl
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -168,23 +166,6 @@ def test_a_causal_model_is_offered_the_methods_without_noise():
         METHODS[name].title for name in ("magnitude", "wanda", "sparsegpt")
     }
     assert "no mask token" in texts(test)
-
-
-def test_the_way_to_accuracy_stands_beneath_the_runs(pruned):
-    assert pruned.state == "done", pruned.reason
-    assert "See what the pruned models have lost" in texts(app(PAGE))
-
-
-@pytest.mark.parametrize("query", [{"evaluation": "0123456789ab"}, {"accuracy_limit": "7", "disagree_right": "anyone"}])
-def test_an_address_of_the_panel_that_stood_here_leads_to_the_page_accuracy(query):
-    test = app(PAGE, **query)
-    link = next(link.proto for link in test.get("page_link") if link.proto.label == "**Show it**")
-    assert link.page.endswith("accuracy")
-    assert dict(parse_qsl(link.query_string)) == query
-
-
-def test_an_address_of_this_page_stays_here():
-    assert "on a page of its own" not in texts(app(PAGE, prune_samples="3"))
 
 
 def test_any_n_of_m_can_be_typed_as_the_pattern():

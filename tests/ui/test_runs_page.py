@@ -6,7 +6,7 @@ import pytest
 
 from analysis.engine.runs import Label, known_runs, save_label
 from analysis.pruned.naming import run_name
-from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec
+from analysis.specs import CalibrationParams, EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.session import engine
 from tests.ui.helpers import app, texts
@@ -18,8 +18,10 @@ SMALL = CalibrationParams(samples=2, seq_len=32)
 
 def test_where_there_is_no_run_it_leads_to_pruning():
     test = app(PAGE)
-    assert "There is no run yet" in texts(test)
-    assert {"**Prune the model**", "**Compare the accuracy**"} <= {link.proto.label for link in test.get("page_link")}
+    assert "No runs yet" in texts(test)
+    assert "**Prune the model**" in {link.proto.label for link in test.get("page_link")}
+    for view in ("Accuracy", "Masks", "Texts"):
+        check(test.segmented_control(key="runs_view").set_value(view).run())
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,17 @@ def pruned():
         )
         assert engine().wait(engine().submit("evaluate", asked).id, 300).state == "done"
     return jobs
+
+
+def check(test):
+    assert not test.exception, test.exception
+    assert not test.error, [element.value for element in test.error]
+    return test
+
+
+def source(job):
+    """The folder of a pruned model."""
+    return str(engine().result(job).folder)
 
 
 def rows(test, column="run"):
@@ -68,17 +81,19 @@ def test_one_run_shows_everything_about_it(pruned):
     assert rows(test, "setting")["setting"].iloc[0] == "Dense model"
     assert len(rows(test, "complete")) == 1
     assert any("python -m analysis prune" in block.value for block in test.code)
-    linked = {link.proto.label: link.proto.query_string for link in test.get("page_link")}
-    assert pruned[0].id in linked["**Compare its accuracy**"]
-    assert linked["**Masks**"] == f"first={pruned[0].id}"
-    assert not test.exception
+    check(test.button(key="to_masks").click().run())
+    assert test.selectbox(key="second").value == pruned[0].id
+    check(test.segmented_control(key="runs_view").set_value("Settings").run())
+    (scored,) = [job for job in engine().jobs("evaluate") if job.spec["compare"][0]["source"] == source(pruned[0])]
+    check(test.button(key=f"to_{scored.id}").click().run())
+    assert "Finished: " in texts(test) and test.query_params["evaluation"] in (scored.id, [scored.id])
 
 
 def test_an_open_model_is_called_by_the_name_of_its_run(pruned):
     folder = str(engine().result(pruned[1]).folder)
-    shown = texts(app("pages/accuracy.py", source=folder))
+    shown = texts(app(PAGE, source=folder))
     assert f":material/deployed_code: `{run_name(pruned[1].spec)}`" in shown
-    assert f"`{folder}`" not in shown and f"to `{run_name(pruned[1].spec)}` and to" in shown
+    assert f"`{folder}`" not in shown
 
 
 def test_a_name_given_here_is_the_name_everywhere(pruned):
@@ -90,7 +105,7 @@ def test_a_name_given_here_is_the_name_everywhere(pruned):
     assert "my wanda" in list(rows(test)["run"])
     assert "my wanda" in test.multiselect(key="runs_chosen").options
     assert "**my wanda**" in texts(app("pages/pruning.py"))
-    assert "my wanda" in app("pages/accuracy.py").multiselect(key="accuracy_runs").options
+    assert "my wanda" in app("pages/pruning.py").multiselect(key="accuracy_runs").options
     run = next(run for run in known_runs(engine()) if run.id == pruned[2].id)
     assert run.label.tags == ("first", "kept")
     save_label(engine(), run, Label())
@@ -98,18 +113,41 @@ def test_a_name_given_here_is_the_name_everywhere(pruned):
 
 def test_runs_that_were_scored_apart_are_compared_on_what_both_were_asked(pruned):
     test = app(PAGE)
-    test.multiselect(key="runs_chosen").set_value([pruned[0].id, pruned[1].id]).run()
-    assert not test.exception, test.exception
-    shown = texts(test)
+    check(test.multiselect(key="runs_chosen").set_value([pruned[0].id, pruned[1].id]).run())
+    assert list(rows(test, "setting")["setting"]) == ["Sparsity"]
+    shown = texts(check(test.segmented_control(key="runs_view").set_value("Accuracy").run()))
     assert f"{run_name(pruned[1].spec)} against {run_name(pruned[0].spec)}" in shown
     assert "Not only the method differs: Sparsity (60 % and 30 %)" in shown
-    assert list(rows(test, "setting")["setting"]) == ["Sparsity"]
     assert "Items on which two models disagree" in shown
 
 
-def test_runs_without_an_evaluation_lead_to_one(pruned):
-    test = app(PAGE, run=[pruned[0].id, pruned[2].id])
-    assert f"Not evaluated yet: {run_name(pruned[2].spec)}" in texts(test)
+def test_runs_without_an_evaluation_are_scored_where_they_are_ticked(pruned):
+    test = app(PAGE, run=[pruned[0].id, pruned[2].id], runs_view="Accuracy", accuracy_limit="12")
+    assert f"Not scored yet: {run_name(pruned[2].spec)}" in texts(test)
+    test.multiselect(key="accuracy_tasks").set_value(["bundled_agreement"]).run()
+    check(test.button(key="compare_accuracy").click().run())
+    record = engine().jobs("evaluate")[0]
+    assert [model["source"] for model in record.spec["compare"]] == [source(pruned[0]), source(pruned[2])]
+    assert engine().wait(record.id, 300).state == "done"
+    assert "Finished: " in texts(check(test.run()))
+    check(test.multiselect(key="runs_chosen").set_value([pruned[0].id, pruned[1].id]).run())
+    assert "evaluation" not in test.query_params, "what is ticked is shown, and not what was asked before"
+
+
+def test_a_run_writes_the_dense_models_prompt_beside_it_once_that_is_asked(pruned):
+    test = app(PAGE, run=[pruned[1].id], runs_view="Texts")
+    assert "No prompt is recorded with bundled yet" in texts(test)
+    sampling = LLaDASampling(gen_length=6, steps=3)
+    dense = engine().wait(engine().submit("record", RecordSpec(prompt="mia has a dog .", sampling=sampling)).id, 300)
+    check(test.run())
+    assert "Not recorded yet" in texts(test) and "By the" not in texts(test)
+    assert len(engine().jobs("record")) == 1, "opening a view starts nothing"
+    check(test.button(key="record_texts").click().run())
+    record = engine().jobs("record")[0]
+    assert record.spec["model"]["source"] == source(pruned[1]) and record.spec["prompt"] == dense.spec["prompt"]
+    assert engine().wait(record.id, 300).state == "done"
+    shown = texts(check(test.run()))
+    assert "When each position is filled" in shown and "of their new tokens in common" in shown
 
 
 def test_a_run_in_the_address_that_is_gone_is_said(pruned):
@@ -168,10 +206,10 @@ def test_a_folder_of_lm_evals_becomes_runs_that_are_compared_with_those_made_her
     opened = app(PAGE, run=imported["first imported"].id)
     assert "Scored elsewhere by lm-eval" in texts(opened)
     assert "**Record a prompt with it**" not in {link.proto.label for link in opened.get("page_link")}
-    compared = app(PAGE, run=[pruned[0].id, imported["second imported"].id])
+    compared = app(PAGE, runs_view="Accuracy", run=[pruned[0].id, imported["second imported"].id])
     assert "second imported against" in texts(compared)
     assert "0 draws" not in texts(compared)
-    shown = texts(app("pages/accuracy.py", evaluation=imported["first imported"].record.id))
+    shown = texts(app(PAGE, runs_view="Accuracy", evaluation=imported["first imported"].record.id))
     assert "Imported: 12 answers" in shown and "0 draws" not in shown
     opened.button(key=f"remove_now_{imported['first imported'].id}").click().run()
     assert "first imported" not in list(rows(opened)["run"])

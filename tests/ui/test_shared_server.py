@@ -38,7 +38,7 @@ def recording(asked_by, _own_engine):
     return engine().wait(engine().submit("record", spec).id, 240)
 
 
-PAGES = ("study", "denoise", "sinks", "causes", "tuning", "pruning", "accuracy", "sweep", "runs", "masks")
+PAGES = ("study", "denoise", "sinks", "causes", "tuning", "pruning", "sweep", "runs")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -80,7 +80,7 @@ def test_a_model_that_is_not_listed_is_not_opened_by_an_address_or_the_sidebar(a
 
 def test_folders_that_are_typed_are_not_looked_at(asked_by, recording):
     asked_by["is"] = ADA
-    assert "does not read" in texts(app("pages/masks.py", first="/etc", second="/usr"))
+    assert "does not read" in texts(app("pages/runs.py", runs_view="Masks", first="/etc", second="/usr"))
     test = app("pages/runs.py")
     test.text_input(key="import_folder").set_value("/etc").run()
     test.button(key="import_start").click().run()

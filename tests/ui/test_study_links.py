@@ -38,6 +38,12 @@ def study(tmp_path_factory):
     return record
 
 
+def named_in(test: AppTest, page: str) -> list[dict[str, list[str]]]:
+    """What each link to a page names in the address."""
+    links = [element.proto for element in test.get("page_link") if element.proto.page == page]
+    return [parse_qs(link.query_string.removeprefix("?")) for link in links]
+
+
 def ways(test: AppTest) -> dict[str, dict[str, list[str]]]:
     """What the links of the page name in the address, by the page they lead to; the newest of each page."""
     links = [element.proto for element in test.get("page_link")]
@@ -53,9 +59,10 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     assert named["dynamics"]["set"] == jobs["sinks"]
     assert named["causes"]["ablation_job"] == jobs["causes"]
     assert named["sweep"]["sweep"] == jobs["pruning"]
-    assert sorted(named["runs"]["run"]) == sorted(runs)
     scored = next(one for one in found.pruning.settings if one.method == "sink-wanda")
-    assert named["accuracy"]["evaluation"] == list(scored.evaluations)
+    to_runs = named_in(app("pages/study.py", study=study.id), "runs")
+    assert any(sorted(query.get("run", [])) == sorted(runs) for query in to_runs)
+    assert {"evaluation": list(scored.evaluations), "runs_view": ["Accuracy"]} in to_runs
 
     test = app("pages/denoise.py", recording=jobs["watch"][0])
     assert shown_box(test).value == jobs["watch"][0]
@@ -69,7 +76,7 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     assert test.multiselect(key="runs_chosen").value == runs
     test = app("pages/sweep.py", sweep=jobs["pruning"][0])
     assert len(test.dataframe[-1].value) == len(runs)
-    test = app("pages/accuracy.py", evaluation=scored.evaluations[0])
+    test = app("pages/runs.py", runs_view="Accuracy", evaluation=scored.evaluations[0])
     assert test.query_params["evaluation"] in (list(scored.evaluations), scored.evaluations[0])
     assert "Sink-Wanda" in texts(test) or "sink" in texts(test)
 

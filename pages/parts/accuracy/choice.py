@@ -17,16 +17,14 @@ from analysis.evaluation.presets import PRESETS
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, against, without_seed
 from pages.parts import address, controls
 from pages.parts.accuracy.canvas_scores import choose_score, say_scores
-from pages.parts.accuracy.panel import accuracy_panel, results_of
+from pages.parts.accuracy.panel import accuracy_in_brief, results_of
 from pages.parts.accuracy.planned import planned
 from pages.parts.acting import acting_button, may_act
 from pages.parts.folds import fold, settings_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
-from pages.parts.primary_link import primary_link
 from pages.parts.session import engine, submit
 from pages.parts.shown_box import shown_box
-from pages.parts.side import controls_and_results
 from pages.parts.trouble import EXPECTED, refusal_kept, say_refusal, why
 
 _PLACE, _PRESELECTED = "evaluate", "accuracy_preselected"
@@ -40,26 +38,17 @@ def accuracy_of(model: ModelSpec) -> None:
     """Draws the choice of runs and tasks, and the evaluation asked for last or named in the address."""
     pruned = [run for run in known_runs(engine()) if run.kind == "pruned" and run.model == model.source]
     runs = {run.id: run for run in pruned if run.runs}
-    asked, results = controls_and_results()
-    with asked:
-        if runs:
-            _question(model, runs)
-        elif _evaluations():
-            if may_act():
-                st.caption("This model has no pruned copy to evaluate. The results are of earlier evaluations.")
-                primary_link("pages/pruning.py", "**Prune the model**", ":material/content_cut:")
-        else:
-            st.info(
-                "There is no pruned copy of this model yet. Once there is one, this page shows how many points of "
-                "accuracy the pruning costs, task by task, as the items come in."
-            )
-            if may_act():
-                primary_link("pages/pruning.py", "**Prune the model**", ":material/content_cut:")
-            say_scores(model)
-    with results:
-        shown = _shown()
-        if shown is not None:
-            accuracy_panel(shown)
+    if not runs:
+        st.info(
+            "No pruned copy of this model yet. Once there is one, this shows what pruning costs in accuracy, task by "
+            "task, as the items come in."
+        )
+        say_scores(model)
+    elif may_act():
+        _question(model, runs)
+    shown = choose_evaluation()
+    if shown is not None:
+        accuracy_in_brief(shown)
 
 
 def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
@@ -73,6 +62,14 @@ def _question(model: ModelSpec, runs: dict[str, Run]) -> None:
         persist_state="session",
         help="Every model gets the same items and the same masks, so differences are paired.",
     )
+    ask_scores(model, runs, chosen)
+
+
+def ask_scores(model: ModelSpec, runs: dict[str, Run], chosen: list[str]) -> None:
+    """Draws tasks, items and what they can show, and the button that scores the dense model and the chosen runs.
+
+    runs: all pruned copies of the model, by id.
+    """
     columns = keyed_columns([2, 1, 1, 1], "accuracy_tasks")
     tasks = columns[0].multiselect(
         "Tasks",
@@ -198,26 +195,40 @@ def _evaluate(spec: EvaluateSpec) -> None:
 # --- the evaluation shown ---------------------------------------------------------------------------------------
 
 
-def _evaluations() -> list[JobRecord]:
-    """Return the evaluations and the finished imports."""
-    return [*engine().jobs("evaluate"), *(record for record in engine().jobs("import") if record.state == "done")]
+def evaluations() -> list[JobRecord]:
+    """Return the evaluations and the finished imports, newest first."""
+    imports = [record for record in engine().jobs("import") if record.state == "done"]
+    return sorted([*engine().jobs("evaluate"), *imports], key=lambda record: -record.created)
 
 
-def _shown() -> JobRecord | None:
-    """The evaluation or the import in the address, else the newest; with the others to choose from."""
-    records = {record.id: record for record in sorted(_evaluations(), key=lambda record: -record.created)}
+def choose_evaluation(default: JobRecord | None = None, none: bool = False) -> JobRecord | None:
+    """Draw the box of evaluations, and return the one in the address, else the default, else the newest.
+
+    none: whether none is shown where the address names none.
+    """
+    records = {record.id: record for record in evaluations()}
     evaluation_id = address.named("evaluation")
     if evaluation_id and evaluation_id not in records:
-        instead = " Here is the newest one instead." if records else ""
+        instead = " Here is the newest one instead." if records and not none else ""
         st.warning(f"The evaluation in this address is not in the store.{instead}")
+        evaluation_id = None
     if not records:
         return None
-    shown = evaluation_id if evaluation_id in records else next(iter(records))
-    if len(records) > 1:
-        shown_box("Evaluation", "evaluation_shown", shown, records, lambda job: _title(records[job]), _choose)
+    usual = None if none else default.id if default is not None else next(iter(records))
+    shown = evaluation_id or usual
+    if len(records) > 1 or shown is None:
+        shown_box(
+            "Evaluation",
+            "evaluation_shown",
+            shown,
+            records,
+            lambda job: _title(records[job]),
+            _choose,
+            placeholder="The ticked runs. Choose an evaluation to see it instead",
+        )
     else:
         st.caption(plain(_title(records[shown])))
-    return records[shown]
+    return None if shown is None else records[shown]
 
 
 def _choose(evaluation_id: str) -> None:
@@ -234,7 +245,7 @@ def _title(record: JobRecord) -> str:
     spec = record.parameters(EvaluateSpec)
     paths = (Path(model.source) for model in spec.models)
     names = ", ".join(spec.names or (path.name if path.is_absolute() else str(path) for path in paths))
-    limit = f"{spec.limit} items a task" if spec.limit else "all items"
+    limit = f"{spec.limit} items per task" if spec.limit else "all items"
     return f"{when} · {names} · {', '.join(spec.tasks)} · {limit} · seed {spec.seed}"
 
 

@@ -1,6 +1,7 @@
 """An evaluation as it comes in: how far it is, its results so far, and the items on which its models disagree.
 
-`accuracy_panel(record)` draws all of it for one evaluation, running or ended, or for what was imported.
+`accuracy_panel(record)` draws all of it for one evaluation, running or ended, or for what was imported;
+`accuracy_in_brief(record)` what is known at a glance, with the way to the rest.
 """
 
 import json
@@ -41,6 +42,35 @@ def accuracy_panel(record: JobRecord) -> None:
     else:
         st.fragment(_state, run_every=REFRESH)(record.id)
         st.fragment(_so_far, run_every=REDRAW)(record.id)
+
+
+def accuracy_in_brief(record: JobRecord) -> None:
+    """Draws how far an evaluation is and its accuracies so far."""
+    if record.ended:
+        results = results_of(record)
+        _how_it_ended(record, results)
+        if results is not None:
+            _first(results)
+        _to_all(record)
+    else:
+        st.fragment(_state, run_every=REFRESH)(record.id)
+        st.fragment(_brief_so_far, run_every=REDRAW)(record.id)
+
+
+def _brief_so_far(job_id: str) -> None:
+    record = engine().job(job_id)
+    results = None if record is None else results_of(record)
+    if results is not None:
+        _first(results)
+
+
+def _to_all(record: JobRecord) -> None:
+    st.page_link(
+        "pages/runs.py",
+        label="**Items, curves and conditions**",
+        icon=":material/table_view:",
+        query_params={"runs_view": "Accuracy", "evaluation": record.id},
+    )
 
 
 def _ended(record: JobRecord) -> None:
@@ -145,7 +175,7 @@ def _how_it_was_imported(record: JobRecord, results: Results | None) -> None:
     if record.state != "done":
         st.warning(plain(f"This import did not end well. {record.reason}"))
     elif results is None:
-        st.info("These answers are no longer in the store. Import the folder again on the page Runs.")
+        st.info("These answers are no longer in the store. Import the folder again below.")
     else:
         folders = ", ".join(record.parameters(ImportSpec).folders)
         st.caption(f":material/download_done: Imported: {len(results.answers):,} answers from {code(folders)}.")
@@ -218,7 +248,7 @@ def _cut(results: Results) -> None:
 
 def _take_away(record: JobRecord) -> None:
     spec = record.parameters(Spec)
-    st.markdown("**The command that repeats it**")
+    st.markdown("**Reproduce from the command line**")
     repeated = (
         import_command(spec) if isinstance(spec, ImportSpec) else evaluate_command(record.parameters(EvaluateSpec))
     )

@@ -1,5 +1,7 @@
 """Choosing which pruned models are compared, and which two stand for chance."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from analysis.engine.runs import Run, known_runs
@@ -42,12 +44,9 @@ def _box(label: str, key: str, known: dict[str, Run], default: str | None, help:
     )
 
 
-def two_runs(known: dict[str, Run]) -> tuple[Pruned, Pruned] | None:
-    """The boxes of the two runs; None while one is missing or cannot be read."""
-    ids = list(known)
-    start = first_pair(_reports(known))
-    # The newer of the two is the second: differences then read as 'since then'.
-    defaults = (ids[start[1]], ids[start[0]]) if start else (None, None)
+def two_runs(known: dict[str, Run], ticked: Sequence[str] = ()) -> tuple[Pruned, Pruned] | None:
+    """The boxes of the two runs; None while one is missing or cannot be read. ticked: ids of those to begin with."""
+    defaults = _first_two(known, ticked)
     runs: list[Pruned] = []
     for column, label, key, default in zip(
         keyed_columns(2, "mask_runs", gap="medium"), ("First", "Second"), ("first", "second"), defaults, strict=True
@@ -69,6 +68,21 @@ def two_runs(known: dict[str, Run]) -> tuple[Pruned, Pruned] | None:
                 st.caption(f"{plain(run.run.title)} · {plain(run.masks.architecture)} · read from the {stored}")
                 runs.append(run)
     return (runs[0], runs[1]) if len(runs) == 2 else None
+
+
+def _first_two(known: dict[str, Run], ticked: Sequence[str]) -> tuple[str | None, str | None]:
+    """Two runs to begin with: the ticked ones, or the ticked one beside another of its model and sparsity."""
+    if len(ticked) > 1:
+        return ticked[0], ticked[1]
+    ids = list(known)
+    if ticked:
+        reports = dict(zip(ids, _reports(known), strict=True))
+        budget = reports[ticked[0]].budget()
+        other = next((run_id for run_id in ids if run_id != ticked[0] and reports[run_id].budget() == budget), None)
+        return other, ticked[0]
+    start = first_pair(_reports(known))
+    # The newer of the two is the second: differences then read as 'since then'.
+    return (ids[start[1]], ids[start[0]]) if start else (None, None)
 
 
 def _reports(known: dict[str, Run]) -> list[PrunedRun]:

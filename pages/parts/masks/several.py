@@ -1,5 +1,7 @@
 """How much the pruned weights of several runs have in common, two by two."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import streamlit as st
 
@@ -18,8 +20,8 @@ from pages.parts.plain import plain
 _RUNS = "runs"
 
 
-def several_runs(first: Pruned, second: Pruned, known: dict[str, Run]) -> None:
-    """The overlap of every two of several runs. known: the runs of the store, by id."""
+def several_runs(first: Pruned, second: Pruned, known: dict[str, Run], ticked: Sequence[str] = ()) -> None:
+    """The overlap of every two of several runs. known: the runs of the store, by id. ticked: those to begin with."""
     options = list(dict.fromkeys([first.id, second.id, *known]))
     called, read = titled(known), read_address(known)
     if _RUNS in st.session_state:
@@ -27,7 +29,7 @@ def several_runs(first: Pruned, second: Pruned, known: dict[str, Run]) -> None:
     else:
         reports = {run_id: run_of(run.folder) for run_id, run in known.items() if run.folder is not None}
         alike = [run_id for run_id, report in reports.items() if report.budget() == first.run.budget()]
-        likely = list(dict.fromkeys([first.id, second.id, *alike]))[:8]
+        likely = list(ticked) if len(ticked) > 2 else list(dict.fromkeys([first.id, second.id, *alike]))[:8]
         chosen = st.query_params.get_all(_RUNS) or likely
     st.session_state[_RUNS] = list(dict.fromkeys(meant(each, options, called, read) for each in chosen))
     chosen = st.multiselect(

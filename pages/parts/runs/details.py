@@ -27,7 +27,7 @@ from pages.parts.session import engine
 _SAID = "run_label_said"
 
 
-def open_run(run: Run, runs: list[Run]) -> None:
+def open_run(run: Run) -> None:
     """Draws everything about a run."""
     st.subheader(plain(run.name))
     if run.name != run.automatic:
@@ -35,16 +35,14 @@ def open_run(run: Run, runs: list[Run]) -> None:
     if run.report is not None:
         _numbers(run)
     with st.container(horizontal=True):
-        links.to_masks([run])
+        if run.kind == "pruned" and run.runs:
+            links.view_button("Texts", "Show its text beside the dense one", ":material/notes:")
+        if run.has_masks:
+            links.view_button("Masks", "Show its masks", ":material/grid_on:")
+        if run.kind == "pruned":
+            links.view_button("Accuracy", "Show its accuracy", ":material/monitoring:")
         if run.runs:
             links.to_recordings(run)
-        if run.kind == "pruned":
-            st.page_link(
-                "pages/accuracy.py",
-                label="**Compare its accuracy**",
-                icon=":material/monitoring:",
-                query_params={"with": run.id, "source": run.model},
-            )
     if run.kind == "imported":
         _origin(run)
     _label(run)
@@ -93,7 +91,7 @@ def _label(run: Run) -> None:
 
 def _evaluations(run: Run) -> None:
     if not run.evaluations:
-        st.caption("It has not been evaluated yet.")
+        st.caption("Not scored yet.")
         return
     rows = []
     for scored in run.evaluations:
@@ -112,14 +110,14 @@ def _evaluations(run: Run) -> None:
     number = st.column_config.NumberColumn(format="%.1f")
     table(
         "Evaluations",
-        "Accuracy over the tasks of each evaluation, all weighing the same, with its 95 % interval over items.",
+        "Mean over the tasks of each evaluation, with its 95 % interval over items.",
         pd.DataFrame(rows),
         f"evaluations_{run.id}",
         column_config={"accuracy, %": number, "when": st.column_config.DatetimeColumn(format="D MMM HH:mm")},
     )
     with st.container(horizontal=True):
         for scored, row in zip(run.evaluations[:6], rows, strict=False):
-            links.to_accuracy(scored.record.id, f"Evaluation of {row['when']:%d %b %H:%M}")
+            links.evaluation_button(scored.record.id, f"Evaluation of {row['when']:%d %b %H:%M}")
 
 
 def _report(run: Run) -> None:
@@ -129,7 +127,7 @@ def _report(run: Run) -> None:
         rows = conditions.listed(conditions.conditions(read_report(run.folder)))
         table(
             "Settings",
-            "What the pruning depended on; what its method does not read is left out.",
+            "What this method reads, and nothing else.",
             pd.DataFrame(rows),
             f"settings_{run.id}",
             height=min(38 + 35 * len(rows), 320),
@@ -151,7 +149,7 @@ def _report(run: Run) -> None:
     for note in report.get("notes") or ():
         st.caption(f":material/info: {plain(note)}")
     if run.record is not None and run.folder is not None:
-        with st.expander("Footprint: weights, bytes and time", icon=":material/speed:"):
+        with st.expander("Size and speed", icon=":material/speed:"):
             footprint_of(run.record, run.folder)
     if engine().gate.may("run"):
         st.markdown("**Folder**")
@@ -183,4 +181,4 @@ def _remove(run: Run) -> None:
             st.caption(NOT_YOURS)
             return
         st.caption(f"Deletes the run with its name, tags and notes. Evaluations are kept. {freed}")
-        acting_button("Remove it for good", f"remove_now_{run.id}", on_click=remove_run, args=(engine(), run))
+        acting_button("Remove for good", f"remove_now_{run.id}", on_click=remove_run, args=(engine(), run))

@@ -1,26 +1,38 @@
-"""The ways from runs to the other pages: their masks, their recordings and their accuracy."""
+"""The ways on from a run: to a view of this page, and to its recordings."""
 
 import streamlit as st
 
 from analysis.engine.runs import Run
+from pages.parts import address
 from pages.parts.recordings.recording import finished_recordings
 
+VIEW = "runs_view"
+"""In the address: the view of the ticked runs."""
 
-def to_masks(runs: list[Run]) -> None:
-    """Two runs side by side, with all of them among the several."""
-    ids = [run.id for run in runs if run.has_masks]
-    if not ids:
-        return
-    parameters: dict[str, str | list[str]] = {"first": ids[0]}
-    if len(ids) > 1:
-        parameters |= {"second": ids[1]}
-    if len(ids) > 2:
-        parameters |= {"masks_view": "Several runs", "runs": ids}
-    st.page_link("pages/masks.py", label="**Masks**", icon=":material/grid_on:", query_params=parameters)
+
+def view_button(view: str, label: str, icon: str) -> None:
+    """Draw a button that shows another view of what is ticked."""
+    st.button(label, key=f"to_{view.lower()}", icon=icon, on_click=_show, args=(view,))
+
+
+def evaluation_button(evaluation: str, label: str) -> None:
+    """Draw a button that shows an evaluation."""
+    st.button(
+        label, key=f"to_{evaluation}", icon=":material/monitoring:", on_click=_show_evaluation, args=(evaluation,)
+    )
+
+
+def _show(view: str) -> None:
+    st.session_state[VIEW] = view
+
+
+def _show_evaluation(evaluation: str) -> None:
+    address.write("evaluation", evaluation)
+    _show("Accuracy")
 
 
 def to_recordings(run: Run) -> None:
-    """The newest recording of a run's model with its sinks, else the page that records one."""
+    """Link to the newest recording of a run's model with its sinks, else to the page that records one."""
     recording = next((job for job in finished_recordings() if job.spec["model"]["source"] == run.source), None)
     if recording is not None:
         st.page_link(
@@ -34,11 +46,4 @@ def to_recordings(run: Run) -> None:
         label="**Record a prompt with it**",
         icon=":material/play_circle:",
         query_params={"source": run.source},
-    )
-
-
-def to_accuracy(evaluation: str, label: str) -> None:
-    """An evaluation on the page of accuracy. label: Markdown."""
-    st.page_link(
-        "pages/accuracy.py", label=label, icon=":material/monitoring:", query_params={"evaluation": evaluation}
     )

@@ -1,15 +1,19 @@
-"""The table of runs: filters, columns to sort by, and which runs are chosen, by ticks or by name."""
+"""The table of runs: filters, columns to sort by, and which runs are ticked, in the table or by name."""
+
+from collections.abc import Mapping
 
 import pandas as pd
 import streamlit as st
 
 from analysis.engine.runs import Run
+from pages.parts import address
 from pages.parts.charts import table
 from pages.parts.keyed import keyed_columns
 from pages.parts.run_rows import COLUMNS, method_title, row
 from pages.parts.session import not_in_address
 
 MOST = 8  # runs compared at once
+_HEIGHT = 260  # pixels of the table at most, so that what is compared is seen beneath it
 RUNS_ASKED = "run"  # in the address: ids of runs that are open
 _CHOSEN, _SHOWN = "runs_chosen", "runs_shown"
 
@@ -25,24 +29,25 @@ def runs_table(runs: list[Run]) -> list[Run]:
         key = f"runs_table_{abs(hash(tuple(run.id for run in shown))):x}"
         table(
             f"{len(shown):,} of {len(runs):,} runs",
-            "Accuracy is that of the newest evaluation, averaged over its tasks, with its 95 % interval over items: "
-            "the noise of the calibration seed is not in it. Sort by a click on a column.",
+            "Tick one to open it, two to eight to compare them. Accuracy: newest evaluation, mean over its tasks, 95 % "
+            "interval over items; calibration seeds add noise that it leaves out.",
             pd.DataFrame(row(run) for run in shown),
             key,
-            on_select=lambda: _ticked(key),
+            on_select=lambda: _ticked(key, by_id),
             selection_mode="multi-row",
-            height=min(38 + 35 * len(shown), 460),
+            height=min(38 + 35 * len(shown), _HEIGHT),
             column_config=COLUMNS,
         )
     else:
-        st.caption(f"0 of {len(runs):,} runs. Take back a filter to see them.")
+        st.caption(f"0 of {len(runs):,} runs match. Clear a filter to see them.")
     chosen = st.multiselect(
-        "Open one, or compare up to eight",
+        "Ticked",
         list(by_id),
         key=_CHOSEN,
         max_selections=MOST,
         format_func=lambda run_id: by_id[run_id].name,
-        placeholder="tick rows above, or choose by name",
+        placeholder="Tick rows above, or choose by name",
+        on_change=lambda: _follow(by_id),
     )
     if chosen:
         st.query_params[RUNS_ASKED] = chosen
@@ -62,20 +67,28 @@ def _from_address(by_id: dict[str, Run]) -> None:
         st.session_state[_CHOSEN] = [run_id for run_id in st.session_state[_CHOSEN] if run_id in by_id]
 
 
-def _ticked(key: str) -> None:
+def _ticked(key: str, by_id: Mapping[str, Run]) -> None:
     shown = st.session_state[_SHOWN]
     places = st.session_state[key].selection.rows
     st.session_state[_CHOSEN] = [shown[place] for place in places if place < len(shown)][:MOST]
+    _follow(by_id)
+
+
+def _follow(by_id: Mapping[str, Run]) -> None:
+    """Shows the runs that are ticked now, and no evaluation or masks that were chosen before."""
+    address.drop("evaluation")
+    pair = [run_id for run_id in st.session_state[_CHOSEN] if by_id[run_id].has_masks][:2]
+    for key, run_id in zip(("first", "second"), pair if len(pair) > 1 else (), strict=False):
+        st.session_state[key] = run_id
+    st.session_state.pop("runs", None)  # of several masks: chosen anew from what is ticked
 
 
 def _filtered(runs: list[Run]) -> list[Run]:
     words, methods, only = keyed_columns([3, 4, 2], "runs_filters", vertical_alignment="bottom")
-    text = words.text_input(
-        "With the words", key="runs_words", placeholder="of name, model, tags or notes", bind="query-params"
-    )
+    text = words.text_input("Search", key="runs_words", placeholder="name, model, tag or note", bind="query-params")
     kinds = list(dict.fromkeys(method_title(run) for run in runs))
     chosen = methods.multiselect("Methods", kinds, key="runs_methods", placeholder="all", bind="query-params")
-    starred = only.toggle("Starred alone", key="runs_starred", bind="query-params")
+    starred = only.toggle("Starred only", key="runs_starred", bind="query-params")
     wanted = text.lower().split()
     return [
         run

@@ -125,8 +125,8 @@ def _pruning(findings: Findings, figure: str) -> list[Way]:
     scored = settings[-1] if settings else None
     if scored is not None and scored.evaluations and engine().job(scored.evaluations[0]) is not None:
         label = f"Accuracy of {METHODS[scored.method].title}, seed {scored.seeds[0]}"
-        query: dict[str, str | list[str]] = {"evaluation": scored.evaluations[0]}
-        ways.append(Way("pages/accuracy.py", label, ":material/monitoring:", query))
+        query: dict[str, str | list[str]] = {"evaluation": scored.evaluations[0], "runs_view": "Accuracy"}
+        ways.append(Way("pages/runs.py", label, ":material/monitoring:", query))
     return ways
 
 

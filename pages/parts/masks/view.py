@@ -1,4 +1,4 @@
-"""What two pruned models keep and remove: where their masks differ, beside chance, and what happens to the sinks."""
+"""The masks of two pruned models: where they differ, beside chance, and what happens to the sinks."""
 
 import pandas as pd
 import streamlit as st
@@ -8,8 +8,7 @@ from analysis.figures import masks as figures
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison
 from analysis.readings import reading
-from pages.parts.charts import card, chart, export_button, start_exhibits
-from pages.parts.frame import run
+from pages.parts.charts import card, chart, export_button
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks.choice import compared_if_alike, how_to_prune, two_runs, two_seeds
 from pages.parts.masks.experts import experts_view
@@ -19,25 +18,24 @@ from pages.parts.masks.projections import projections_view
 from pages.parts.masks.pruned_models import Pruned, known_pruned
 from pages.parts.masks.several import several_runs
 from pages.parts.masks.shown_measures import OURS, choose_measure, formula, table_of
+from pages.parts.plain import plain
 from pages.parts.side import plots_and_controls
 
 VIEWS = ("Heads", "Projections", "Depth", "Attention to sinks", "Several runs")
 EXPERTS = "Experts"  # of a mixture alone
 
 
-def main() -> None:
-    """Draws the page."""
-    st.title("Masks")
-    start_exhibits()
+def masks_of(chosen: list[Run]) -> None:
+    """Draws the masks of two runs. chosen: ticked ones, the first two of which are compared to begin with."""
     known = known_pruned()
-    pair = two_runs(known)
+    pair = two_runs(known, [run.id for run in chosen if run.has_masks])
     if pair is None:
         how_to_prune(known)
         return
-    _page(*pair, known)
+    _page(*pair, known, [run.id for run in chosen if run.has_masks])
 
 
-def _page(first: Pruned, second: Pruned, known: dict[str, Run]) -> None:
+def _page(first: Pruned, second: Pruned, known: dict[str, Run], ticked: list[str]) -> None:
     comparison = compared_if_alike(first, second)
     if comparison is None:
         return
@@ -45,7 +43,8 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Run]) -> None:
     with side:
         floor = two_seeds(first, second, known)
     with plots:
-        view = _view(first, second, known, comparison, floor)
+        _in_a_sentence(comparison, floor)
+        view = _view(first, second, known, comparison, floor, ticked)
         _numbers(comparison, floor)
     settings = {pruned.label: {"pruned": pruned.run.title, **pruned.run.settings} for pruned in (first, second)}
     export_button(
@@ -55,12 +54,29 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Run]) -> None:
     )
 
 
+def _in_a_sentence(comparison: Comparison, floor: Comparison | None) -> None:
+    """How far the two masks differ, beside two calibration seeds or chance."""
+    total, measure = comparison.total(), next(iter(MEASURES.values()))
+    seeds = None if floor is None else float(measure.compute(floor.total()))
+    value, chance = float(measure.compute(total)), float(measure.independent(total))
+    said = reading("whole against seeds", measure.title, value, seeds, chance, "all projections")
+    if said:
+        st.markdown(f"##### {plain(said)}")
+
+
 def _view(
-    first: Pruned, second: Pruned, known: dict[str, Run], comparison: Comparison, floor: Comparison | None
+    first: Pruned,
+    second: Pruned,
+    known: dict[str, Run],
+    comparison: Comparison,
+    floor: Comparison | None,
+    ticked: list[str],
 ) -> str:
     """Draws the view that is chosen; its name."""
     views = (VIEWS[0], EXPERTS, *VIEWS[1:]) if comparison.experts else VIEWS
-    view = st.segmented_control("View", views, default=views[0], required=True, key="masks_view", bind="query-params")
+    view = st.segmented_control(
+        "Masks by", views, default=views[0], required=True, key="masks_view", bind="query-params"
+    )
     if view == "Heads":
         heads_view(first, comparison, floor)
     elif view == EXPERTS:
@@ -72,7 +88,7 @@ def _view(
     elif view == "Attention to sinks":
         attention_to_sinks(first, second)
     else:
-        several_runs(first, second, known)
+        several_runs(first, second, known, ticked)
     return view
 
 
@@ -120,7 +136,3 @@ def _depth(comparison: Comparison, floor: Comparison | None) -> None:
     )
     if log and any((values == 0).any() for values in lines.values()):
         st.caption("Layers in which nothing differs are not on a log axis. The table has them.")
-
-
-if __name__ == "__main__":
-    run(main)

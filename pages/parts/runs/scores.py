@@ -1,0 +1,101 @@
+"""The accuracy of the ticked runs: in an evaluation that they share or joined item by item, and scoring them."""
+
+import streamlit as st
+
+from analysis.engine.runs import Run, Scored
+from analysis.evaluation.joining import Part, joined
+from analysis.evaluation.results import Results
+from analysis.specs import ModelSpec
+from pages.parts import address
+from pages.parts.accuracy.choice import ask_scores, choose_evaluation, evaluations
+from pages.parts.accuracy.disagreements import disagreements
+from pages.parts.accuracy.opening import finished_results
+from pages.parts.accuracy.panel import accuracy_panel
+from pages.parts.accuracy.results import accuracies, at_a_glance, differences
+from pages.parts.acting import may_act
+from pages.parts.charts import export_button
+from pages.parts.plain import plain
+from pages.parts.session import model_in_use
+from pages.parts.trouble import EXPECTED, why
+
+
+def scores_of_runs(chosen: list[Run], runs: list[Run]) -> None:
+    """Draws the accuracy of the ticked runs, or the evaluation that the address names; what scores them is in a fold.
+
+    runs: all of them.
+    """
+    compared = sorted(chosen, key=lambda run: run.kind != "dense")  # the others are held against the first
+    without = [run.name for run in compared if not run.evaluations]
+    together = len(compared) > 1 and not without and not address.named("evaluation")
+    default = compared[0].evaluations[0].record if len(compared) == 1 and compared[0].evaluations else None
+    shown = choose_evaluation(None if together else default, none=together or (bool(compared) and default is None))
+    _ask(chosen, runs, open_first=bool(without) or (shown is None and not together))
+    if shown is not None:
+        accuracy_panel(shown)
+    elif together:
+        _joined(compared)
+    elif without:
+        st.info(plain(f"Not scored yet: {', '.join(without)}."))
+    elif not compared and not evaluations():
+        st.info("No accuracies yet. Tick pruned models above and score them on the same items as the dense model.")
+
+
+def _ask(chosen: list[Run], runs: list[Run], open_first: bool) -> None:
+    """The fold in which the ticked runs are scored beside the dense model that they come from."""
+    pruned = [run for run in chosen if run.kind == "pruned" and run.runs]
+    models = {run.model for run in pruned} or {run.source for run in chosen if run.kind == "dense"}
+    if not chosen or not may_act():
+        return
+    with st.expander("Score the ticked runs", icon=":material/monitoring:", expanded=open_first, key="score_runs"):
+        if len(models) != 1:
+            st.caption(
+                "Tick pruned copies of one model. Runs whose weights a sweep has dropped cannot be scored again."
+            )
+            return
+        (source,) = models
+        used = model_in_use()
+        model = used if used.source == source else ModelSpec(source=source, device=used.device, dtype=used.dtype)
+        of_model = {run.id: run for run in runs if run.kind == "pruned" and run.model == source and run.runs}
+        ask_scores(model, of_model, [run.id for run in pruned])
+
+
+def _joined(runs: list[Run]) -> None:
+    results = _results(runs)
+    if results is None or not results.accuracies:
+        return
+    accuracies(results)
+    differences(results, at_a_glance(results))
+    disagreements(results)
+    export_button("SinkScope: runs", {"runs": [run.name for run in runs]}, ", ".join(run.name for run in runs))
+
+
+def _results(runs: list[Run]) -> Results | None:
+    """What the runs answered: in an evaluation that all share, else in the newest of each, joined item by item."""
+    try:
+        parts = []
+        for run, scored in zip(runs, _shared(runs), strict=True):
+            results = finished_results(scored.record)
+            if results is None:
+                st.info(f"The answers of {plain(run.name)} are no longer in the store. Score it again.")
+                return None
+            parts.append(Part(run.name, results, scored.number))
+        together = joined(parts)
+    except EXPECTED as error:
+        st.error(plain(why(error)))
+        return None
+    for problem in together.problems:
+        st.caption(f":material/join_inner: {plain(problem)}")
+    return together
+
+
+def _shared(runs: list[Run]) -> list[Scored]:
+    """A place of each run in an evaluation: in the newest that holds all of them, else in its own newest."""
+    for first in runs[0].evaluations:
+        places = [
+            next((evaluation for evaluation in run.evaluations if evaluation.record.id == first.record.id), None)
+            for run in runs
+        ]
+        shared = [place for place in places if place is not None]
+        if len(shared) == len(runs):
+            return shared
+    return [run.evaluations[0] for run in runs]

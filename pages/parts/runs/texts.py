@@ -1,0 +1,129 @@
+"""What the ticked runs write, beside what the dense model writes of the same prompt."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.engine import JobRecord
+from analysis.engine.runs import Run
+from analysis.recording.cause_exhibits import filled_in, parting_in_words, text_of
+from analysis.sinks.parting import parting
+from analysis.specs import RecordSpec
+from pages.parts import asking, permission, tokens
+from pages.parts.acting import acting_button
+from pages.parts.charts import exhibit_text, export_button, heading, show
+from pages.parts.linked import linked_box
+from pages.parts.plain import plain
+from pages.parts.primary_link import primary_link
+from pages.parts.progress import duration
+from pages.parts.recordings.choice import opened
+from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
+
+_KEY = "texts_of"
+
+
+def texts_of(chosen: list[Run]) -> None:
+    """Draws the texts of the ticked runs of one model beside that of the dense model. What was not recorded yet is
+    offered with what it costs."""
+    runs = [run for run in chosen if run.kind == "pruned" and run.runs]
+    if not runs:
+        st.info("Tick pruned models above to read what they write beside the dense model, prompt by prompt.")
+        return
+    source = runs[0].model
+    others = [run.name for run in runs if run.model != source]
+    if others:
+        st.caption(f"Left out, as they come from another dense model: {plain(', '.join(others))}.")
+        runs = [run for run in runs if run.model == source]
+    dense = _dense(source)
+    if dense is None:
+        return
+    found = _recorded(dense, runs)
+    if found:
+        _draw(dense, found)
+        export_button("SinkScope: texts", dense.settings(), dense.info.prompt)
+
+
+def _dense(source: str) -> Recording | None:
+    """The box of recordings of the dense model, and the one chosen."""
+    jobs = {
+        job.id: job
+        for job in finished_recordings()
+        if job.spec["model"]["source"] == source and not job.spec.get("branch")
+    }
+    if not jobs:
+        st.info(f"No prompt is recorded with {plain(source)} yet. Record one, and these runs write the same prompt.")
+        primary_link(
+            "pages/denoise.py", "**Record a prompt**", ":material/play_circle:", query_params={"source": source}
+        )
+        return None
+    titles = recording_titles(list(jobs.values()))
+    newest = next(iter(jobs))
+    chosen = linked_box("Recording of the dense model", list(jobs), _KEY, titles.__getitem__, newest, required=True)
+    return opened(jobs[chosen or newest])
+
+
+def _request(dense: Recording, run: Run) -> RecordSpec:
+    """The same prompt, sampling and seed, asked of a pruned copy."""
+    asked = dense.request()
+    # A folder's name does not say whether its model is tuned for a template; the recording knows.
+    template = "on" if dense.info.chat_template else "off"
+    model = asked.model.model_copy(update={"source": run.source})
+    return asked.model_copy(update={"model": model, "chat_template": template})
+
+
+def _recorded(dense: Recording, runs: list[Run]) -> list[tuple[Run, Recording]]:
+    """The runs whose recordings are there. The others are offered, or followed once they are asked for."""
+    requests = [_request(dense, run) for run in runs]
+    new = [
+        run
+        for run, request in zip(runs, requests, strict=True)
+        if asking.begins("record", request, run.id) and not permission.allowed(run.source)
+    ]
+    if new:
+        acting_button(
+            f"Record {len(new)} text{'s' if len(new) > 1 else ''}",
+            "record_texts",
+            type="primary",
+            icon=":material/play_circle:",
+            on_click=permission.allow,
+            args=tuple(run.source for run in new),
+        )
+        st.caption(f"Not recorded yet: {plain(', '.join(run.name for run in new))}. {_cost(dense.job, len(new))}")
+    found = []
+    for run, request in zip(runs, requests, strict=True):
+        if run in new:
+            continue
+        job = asking.ask("record", request, f"Recording {run.name}", run.id)
+        recording = opened(job) if job is not None else None
+        if recording is not None:
+            found.append((run, recording))
+    return found
+
+
+def _cost(job: JobRecord, count: int) -> str:
+    """What recording so many texts takes, by the time of the dense model's."""
+    if job.started is None or job.finished is None or job.cached:
+        return "Each takes about as long as recording the dense model."
+    return f"About {duration(count * (job.finished - job.started))}, by the dense model's recording."
+
+
+def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
+    names = {run.name: recording for run, recording in found}
+    base, start = text_of(dense.trajectory), dense.info.prompt_length
+    partings = {name: parting(base, text_of(recording.trajectory)) for name, recording in names.items()}
+    labels = dense.trajectory.labels()
+    first = next(iter(names))
+    said = {name: parting_in_words(apart, labels, names[name].trajectory.labels()) for name, apart in partings.items()}
+    heading("Texts", "Shaded tokens are not in the dense text, aligned.", None, said[first] if len(names) == 1 else "")
+    st.caption(f"Dense · {plain(Path(dense.model.source).name)}")
+    tokens.show(tokens.changed_text(labels[start:], [True] * len(labels[start:])))
+    for name, recording in names.items():
+        st.caption(f"{plain(name)}{f' · {plain(said[name])}' if len(names) > 1 else ''}")
+        own = recording.trajectory.labels()
+        tokens.show(tokens.changed_text(own[start:], partings[name].finished.kept[1][start:].tolist()))
+        exhibit_text(f"Text of {name}", said[name], " ".join(own[start:]), f"text_{names[name].job.id}")
+    if len(names) > 1:
+        first = st.selectbox("Step by step", list(names), key="texts_step_by_step", bind="query-params")
+    length = partings[first].filled.shape[1]
+    differ = dense.trajectory.final[:length] != names[first].trajectory.final[:length]
+    show(filled_in(partings[first], (labels, names[first].trajectory.labels()), differ), "texts_filled")
