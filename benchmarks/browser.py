@@ -70,7 +70,7 @@ SLIDERS = (
     ("dynamics?dynamics_view=Positions", "k (standard deviations)"),
 )
 """Addresses, and a slider of each that its plots depend on."""
-PAGES = ("Denoise", "Sinks", "Dynamics", "Causes", "Tuning", "Pruning", "Accuracy", "Sweep", "Runs", "Masks")
+PAGES = ("Denoise", "Sinks", "Dynamics", "Causes", "Tuning", "Pruning", "Runs", "Sweep")
 
 
 def main() -> None:
