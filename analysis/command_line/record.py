@@ -10,8 +10,13 @@ from analysis.command_line.branching import add_branch_flags, branch_spec, refus
 from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given
 from analysis.command_line.prompts import read_prompts, sampling_of
 from analysis.command_line.running import runner
-from analysis.recording.trajectory_file import refusal
-from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec
+from analysis.errors import UserError
+from analysis.readings import reading
+from analysis.readings.words import counted
+from analysis.recording.parallel import ONE_TEXT, parallel_effect, parallel_pair
+from analysis.recording.trajectory_file import open_trajectory, refusal
+from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, SinkParams
+from analysis.specs.writing import THRESHOLD
 
 
 def add(record: argparse.ArgumentParser) -> None:
@@ -24,6 +29,12 @@ def add(record: argparse.ArgumentParser) -> None:
     )
     add_branch_flags(record, text)
     record.add_argument("--out", type=a_path, required=True, metavar="FILE", help="the .safetensors file to write")
+    record.add_argument(
+        "--compare-parallel",
+        action="store_true",
+        help=f"record the prompt twice, by a confidence threshold (--threshold, else {THRESHOLD:g}) and one token per "
+        "forward, into OUT with -parallel and -one-by-one, and say what that does to the text and its sinks",
+    )
     record.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     record.add_argument("--json", action="store_true", help="print the summary as JSON")
     add_flags(record, ModelSpec, "")
@@ -37,6 +48,11 @@ def run(options: argparse.Namespace) -> int:
     """Records every prompt, or a branch, into a file of its own."""
     specs = [branch_spec(options)] if options.branch is not None else _specs(options)
     outs = [options.out] if options.prompts is None else _numbered(options.out, len(specs))
+    if options.compare_parallel:
+        if len(specs) > 1 or options.branch is not None:
+            raise UserError("--compare-parallel records one prompt in two ways. Give one --prompt.")
+        specs = list(parallel_pair(specs[0]))
+        outs = [options.out.with_stem(f"{options.out.stem}-{way}") for way in ("parallel", "one-by-one")]
     for out in outs:
         outputs.check(out, options.overwrite, refusal)
     summaries: list[dict[str, Any]] = []
@@ -45,14 +61,47 @@ def run(options: argparse.Namespace) -> int:
             assert outcome.file is not None
             outputs.place(outcome.file, out, options.overwrite, refusal)
             summaries.append({"out": str(out), **outcome.summary})
+    differing = _differing(outs, specs) if options.compare_parallel else {}
     if options.json:
-        print(json.dumps(summaries[0] if options.prompts is None else summaries, ensure_ascii=False))
+        told = summaries if len(summaries) > 1 or options.prompts is not None else summaries[0]
+        print(json.dumps({"recordings": told, **differing} if differing else told, ensure_ascii=False))
     else:
         for summary in summaries:
-            steps, steps_asked = summary["steps"], summary["steps_asked"]
-            early = "" if steps == steps_asked else f" of {steps_asked}, as nothing was left to decide"
-            print(f"{summary['out']}: {steps} steps{early}, {summary['bytes'] / 1e6:.1f} MB. {summary['text']}")
+            print(f"{summary['out']}: {_writing(summary)}, {summary['bytes'] / 1e6:.1f} MB. {summary['text']}")
+        for sentence in differing.get("sentences", ()):
+            print(sentence)
     return 0
+
+
+def _writing(summary: dict[str, Any]) -> str:
+    """How many tokens were written in how many forwards."""
+    written, forwards, asked = summary["written"], summary["steps"], summary["steps_asked"]
+    each = f" ({sum(written) / forwards:.2g} per forward, {max(written)} at most)" if max(written) > 1 else ""
+    early = "" if forwards == asked else f" of {asked}, as nothing was left to decide"
+    return f"{counted(sum(written), 'token')} in {counted(forwards, 'forward')}{early}{each}"
+
+
+def _differing(outs: list[Path], specs: list[RecordSpec]) -> dict[str, Any]:
+    """What a threshold did to the text and its sinks, as numbers and in sentences."""
+    parallel, alone = (open_trajectory(out) for out in outs)
+    effect = parallel_effect(parallel, alone, SinkParams())
+    threshold = getattr(specs[0].sampling, "threshold", THRESHOLD)
+    said = (
+        reading("parallel writing", threshold, effect.written, effect.alone, effect.aligned, effect.chance),
+        reading(
+            "parallel sinks", effect.strength, effect.even, effect.strength_alone, effect.even_alone, effect.common
+        ),
+        ONE_TEXT,
+    )
+    means = {name: float(getattr(effect, name).mean()) for name in ("strength", "strength_alone", "even", "even_alone")}
+    return {
+        "threshold": threshold,
+        "forwards": [len(effect.written), len(effect.alone)],
+        **{name: round(value, 5) for name, value in means.items()},
+        "aligned": round(effect.aligned, 5),
+        "chance": round(effect.chance, 5),
+        "sentences": list(said),
+    }
 
 
 def _specs(options: argparse.Namespace) -> list[RecordSpec]:

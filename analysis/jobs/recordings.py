@@ -19,6 +19,7 @@ from analysis.models.memory import need_of
 from analysis.models.resident import free_memory, resident_model
 from analysis.recording import collecting
 from analysis.recording import trajectory as trajectories
+from analysis.recording.parallel import tokens_written
 from analysis.recording.trajectory_file import save
 from analysis.sinks.token_states import mask_states
 from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay
@@ -162,6 +163,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
         "steps_asked": recording.steps
         if model.architecture.by_blocks or sampling.open_ended
         else getattr(sampling, "steps", sampling.gen_length),
+        "written": tokens_written(recording).tolist(),
         "layers": recording.layers,
         "heads": recording.heads,
         "experts": info.model.expert_count,

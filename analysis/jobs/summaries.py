@@ -31,7 +31,9 @@ class LoadSummary(TypedDict):
 
 
 class RecordSummary(TypedDict):
-    """A recorded generation. steps_asked: most steps there could have been. mass_error: bound of what rounding did."""
+    """A recorded generation. steps_asked: most steps there could have been. written: tokens that each of the steps
+    wrote. mass_error: bound of what rounding did.
+    """
 
     source: str
     text: str
@@ -39,6 +41,7 @@ class RecordSummary(TypedDict):
     seed: int
     fingerprint: str
     steps_asked: NotRequired[int]
+    written: NotRequired[list[int]]
     layers: NotRequired[int]
     heads: NotRequired[int]
     experts: NotRequired[int]

@@ -43,6 +43,8 @@ READINGS: Registry[Reading] = Registry(
     Reading("discounted tokens", texts.discounted_tokens),
     Reading("branch agreement", texts.branch_agreement),
     Reading("branch sinks", texts.branch_sinks),
+    Reading("parallel writing", texts.parallel_writing),
+    Reading("parallel sinks", texts.parallel_sinks),
     Reading("attention map", inside.attention_map),
     Reading("attention from a token", inside.attention_from),
     Reading("chosen steps", inside.chosen_steps),

@@ -19,7 +19,7 @@ def written_text(confidence: np.ndarray, names: Sequence[str]) -> str:
     last = len(confidence) - 1 - np.argmax(chosen[::-1], axis=0)
     sure = np.where(chosen.any(axis=0), confidence[last, np.arange(confidence.shape[1])], np.nan)
     least = int(np.nanargmin(sure))
-    said = f"{counted(int(np.isfinite(sure).sum()), 'token')} in {counted(len(confidence), 'step')}"
+    said = f"{counted(int(np.isfinite(sure).sum()), 'token')} in {counted(len(confidence), 'forward')}"
     if np.isfinite(sure).sum() < 2 or np.nanmax(sure) == np.nanmin(sure):
         return f"{said}."
     return (
@@ -69,4 +69,33 @@ def branch_sinks(left: np.ndarray, branch: np.ndarray, step: int) -> str:
     return (
         f"After step {step} sinks take {percent(means[1])} of all attention in the branch and {percent(means[0])} in "
         "the text that it left, on average over the steps."
+    )
+
+
+def parallel_writing(threshold: float, written: np.ndarray, alone: np.ndarray, aligned: float, chance: float) -> str:
+    """What a threshold saves, and whether the text stays: written (T,), alone (T',), the tokens that each forward wrote
+    by it and one at a time. aligned: agreement of the two texts; chance: with the tokens of one in random orders.
+    """
+    return (
+        f"Threshold {threshold:g}: {counted(int(written.sum()), 'token')} in {counted(len(written), 'forward')}, "
+        f"{written.mean():.2g} per forward and {int(written.max())} at most; one by one it took "
+        f"{counted(len(alone), 'forward')}. The texts share {percent(aligned)} of their tokens, aligned "
+        f"({percent(chance)} in random order)."
+    )
+
+
+def parallel_sinks(
+    strength: np.ndarray, even: np.ndarray, strength_alone: np.ndarray, even_alone: np.ndarray, common: np.ndarray
+) -> str:
+    """What sinks take at as many tokens written: shares of attention (N,) under a threshold and one by one, with what
+    an even split would give the same positions, and the Jaccard index of the two sets of sinks, NaN without any.
+    """
+    if not len(strength):
+        return ""
+    shared = np.isfinite(common)
+    same = f"; {percent(float(common[shared].mean()))} of the sinks are common to both" if shared.any() else ""
+    return (
+        f"With as many tokens written, sinks take {percent(float(strength.mean()))} of attention (an even split: "
+        f"{percent(float(even.mean()))}), and {percent(float(strength_alone.mean()))} "
+        f"({percent(float(even_alone.mean()))}) where one token is written per forward{same}."
     )

@@ -98,6 +98,14 @@ class SDARSampling(BlockWriting):
     top_k: int | None = writing.top_k()
     cached: bool = _cached(SDAR_SOURCE)
 
+    def at_threshold(self, threshold: float) -> Self | None:
+        """The same by whole forwards, each of every prediction surer than this."""
+        return self._changed(threshold=threshold, strategy="low-confidence-dynamic", steps_per_block=None, cached=False)
+
+    def one_by_one(self) -> Self | None:
+        """The same by whole forwards of one token each, the surest."""
+        return self._changed(threshold=1.0, strategy="low-confidence-static", steps_per_block=None, cached=False)
+
     def length(self, prompt_length: int) -> int:
         """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
         return ceil((prompt_length + self.gen_length) / self.block) * self.block
@@ -191,6 +199,14 @@ class FastDLLMSampling(BlockWriting):
             )
         return self
 
+    def at_threshold(self, threshold: float) -> Self | None:
+        """The same by whole forwards, each of every prediction surer than this."""
+        return self._changed(threshold=threshold, cached=False)
+
+    def one_by_one(self) -> Self | None:
+        """The same by whole forwards of one token each, the surest."""
+        return self._changed(threshold=1.0, cached=False)
+
     def length(self, prompt_length: int) -> int:
         """Tokens of the whole text: as many blocks as the new tokens fill, and one token more.
 
@@ -241,6 +257,14 @@ class LLaDA2Sampling(BlockWriting):
     temperature: float = writing.temperature()
     top_p: float | None = writing.top_p()
     top_k: int | None = writing.top_k()
+
+    def at_threshold(self, threshold: float) -> Self | None:
+        """The same by whole forwards, each of every prediction surer than this."""
+        return self._changed(threshold=threshold, steps_per_block=None, editing_threshold=None)
+
+    def one_by_one(self) -> Self | None:
+        """The same by whole forwards of one token each, the surest."""
+        return self._changed(threshold=1.0, steps_per_block=None, editing_threshold=None)
 
     def length(self, prompt_length: int) -> int:
         """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
@@ -327,6 +351,14 @@ class NemotronSampling(BlockWriting):
     steps_per_block: int | None = _steps_per_block(NEMOTRON_SOURCE)
     threshold: float | None = writing.threshold(None, NEMOTRON_SOURCE)
     cached: bool = _cached(NEMOTRON_SOURCE)
+
+    def at_threshold(self, threshold: float) -> Self | None:
+        """The same by whole forwards, each of every prediction surer than this."""
+        return self._changed(threshold=threshold, steps_per_block=None, cached=False)
+
+    def one_by_one(self) -> Self | None:
+        """The same by whole forwards of one token each, the surest."""
+        return self._changed(threshold=None, steps_per_block=None, cached=False)
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, at most: the first token's, and those of the rest."""

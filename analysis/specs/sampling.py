@@ -1,6 +1,6 @@
 """How text is written: one class a sampler, and the table of all of them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -100,6 +100,18 @@ class LLaDASampling(writing.Writing):
         """Whether a forward goes on from keys kept of an earlier one."""
         return self.cache != "none"
 
+    def at_threshold(self, threshold: float) -> Self | None:
+        """The same by whole forwards, each of every prediction at least this sure."""
+        return self._whole(threshold=threshold)
+
+    def one_by_one(self) -> Self | None:
+        """The same by whole forwards of one token each, the surest."""
+        return self._whole(threshold=None)
+
+    def _whole(self, **fields: Any) -> Self:
+        usual = {"steps": self.gen_length, "factor": None, "cache": "none", "remasking": "low-confidence"}
+        return self._changed(**usual, **fields)
+
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes until nothing is left to decide, at most. open_before: [MASK] tokens in the prompt, which the
         first block fills too. A model that writes [MASK] itself takes more, up to `steps`.
@@ -197,6 +209,18 @@ class DreamSampling(writing.Writing):
     def keeps_keys(self) -> bool:
         """Whether a forward goes on from keys kept of an earlier one."""
         return self.cache != "none"
+
+    def at_threshold(self, threshold: float) -> Self | None:
+        """The same by whole forwards, each of every prediction at least this sure."""
+        return self._whole(threshold=threshold, steps=1)  # the even share of one step is all of the text
+
+    def one_by_one(self) -> Self | None:
+        """The same by whole forwards of one token each, the surest."""
+        return self._whole(threshold=1.0, steps=self.gen_length)
+
+    def _whole(self, **fields: Any) -> Self:
+        usual = {"cache": "none", "block_length": None, "alg": "entropy", "alg_temp": 0.0}
+        return self._changed(**usual, **fields)
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes that decide something, at most. open_before: [MASK] tokens in the prompt, filled as well. A

@@ -7,6 +7,9 @@ from analysis.specs.base import FAST_DLLM_SOURCE, Spec, parameter
 Cache = Literal["none", "prefix", "dual"]
 """Which keys of a block's first forward are kept while the block is written, in a model that sees all of its text."""
 
+THRESHOLD = 0.9
+"""The confidence threshold published with Fast-dLLM."""
+
 
 def temperature() -> Any:
     """The field of a sampler that draws tokens by a temperature."""
@@ -97,6 +100,19 @@ class Writing(Spec):
     def keeps_keys(self) -> bool:
         """Whether a forward goes on from keys kept of an earlier one."""
         return False
+
+    def at_threshold(self, threshold: float) -> Self | None:
+        """The same text written by whole forwards, each of every prediction at least this sure; None where the sampler
+        has no threshold.
+        """
+        return None
+
+    def one_by_one(self) -> Self | None:
+        """The same text written by whole forwards of one token each, the surest; None without `at_threshold`."""
+        return None
+
+    def _changed(self, **fields: Any) -> Self:
+        return type(self).model_validate({**dict(self), **fields})
 
     def in_blocks_of(self, trained: int | None) -> Self:
         """The same with the block length that the model was trained on, where it has one and none is chosen."""

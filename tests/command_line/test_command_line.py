@@ -44,6 +44,30 @@ def test_prompts_from_a_file_write_numbered_recordings(tmp_path, capsys):
     assert recorded == ["ben is", "mia has"]
 
 
+def test_a_prompt_is_recorded_in_parallel_and_one_by_one(tmp_path, capsys):
+    flags = [
+        "record",
+        "--prompt",
+        "ben is",
+        "--gen-length",
+        "8",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "a.safetensors"),
+    ]
+    assert main([*flags, "--compare-parallel", "--threshold", "0.5", "--cache", "dual", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    runs = [open_trajectory(tmp_path / f"a-{way}.safetensors") for way in ("parallel", "one-by-one")]
+    assert told["forwards"] == [run.steps for run in runs] == [told["forwards"][0], 8]
+    assert [run.info.sampling.threshold for run in runs] == [told["threshold"], None] == [0.5, None]
+    assert len(told["sentences"]) == 3 and len(told["recordings"]) == 2
+    assert main([*flags, "--compare-parallel", "--overwrite"]) == 0
+    assert "one by one it took 8 forwards" in capsys.readouterr().out
+    assert main([*flags, "--compare-parallel", "--model", "bundled-ar"]) == 2
+    assert "no confidence threshold" in capsys.readouterr().err
+
+
 def test_autoregressive_models_record_too(tmp_path):
     folder = save_tiny(tmp_path / "model", LlamaForCausalLM, LlamaConfig)
     out = tmp_path / "ar.safetensors"

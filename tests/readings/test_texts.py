@@ -11,10 +11,10 @@ def test_a_text_is_told_by_the_probabilities_of_its_tokens_as_they_were_chosen_l
     confidence = np.array([[0.2, NONE, NONE], [0.9, 0.5, NONE], [NONE, NONE, 0.8]])
     said = reading("written text", confidence, ["‘the’ at 7", "‘cat’ at 8", "‘sat’ at 9"])
     assert said == (
-        "3 tokens in 3 steps: half of them had a probability of 80% or more when they were chosen, ‘cat’ at 8 the "
+        "3 tokens in 3 forwards: half of them had a probability of 80% or more when they were chosen, ‘cat’ at 8 the "
         "least, 50%."
     )
-    assert reading("written text", confidence[:, 1:2], ["‘cat’ at 8"]) == "1 token in 3 steps."
+    assert reading("written text", confidence[:, 1:2], ["‘cat’ at 8"]) == "1 token in 3 forwards."
     assert reading("written text", np.full((2, 1), NONE), ["‘cat’ at 8"]) == ""
     assert reading("written text", np.zeros((2, 0)), []) == ""
 
