@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.machine.cards import CARD_SOURCES, CARDS, Card
 from analysis.recording.collecting import recording_bytes
 from analysis.specs import CalibrationParams
 from docs.marks import replaced
@@ -14,19 +15,6 @@ from docs.marks import replaced
 PATH = Path(__file__).with_name("performance.md")
 NAME = "shapes"
 GB = 1e9
-
-
-@dataclass(frozen=True)
-class Card:
-    """operations: of dense bfloat16 products, 10¹² a second. bandwidth: of its memory, 10¹² bytes a second."""
-
-    name: str
-    operations: float
-    bandwidth: float
-
-
-CARDS = (Card("H100 SXM, 80 GB", 989, 3.35), Card("RTX 4090, 24 GB", 165, 1.008))
-CARD_SOURCES = "NVIDIA's H100 data sheet and Ada architecture paper, both without sparsity"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ lm-eval and what else their jobs import, loaded once."""
 import gc
 
 import distributed  # noqa: F401
-import statsmodels.stats.multitest  # noqa: F401
 
 import analysis.engine.worker
 import analysis.evaluation.live

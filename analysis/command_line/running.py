@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,3 +188,12 @@ def anchored(spec: Spec) -> Any:
 def say(text: str) -> None:
     """A line on how far it is."""
     print(text, file=sys.stderr, flush=True)
+
+
+def aligned(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of text with a column per name, the first one left, the others right."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [names, *([row.get(name, "") for name in names] for row in rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
+    sides = [str.ljust, *[str.rjust] * (len(names) - 1)]
+    return "\n".join("  ".join(side(*cell) for side, *cell in zip(sides, line, widths, strict=True)) for line in lines)

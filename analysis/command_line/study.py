@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from analysis import outputs
 from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given
-from analysis.command_line.running import anchored, engine_of, follow, say
+from analysis.command_line.running import aligned, anchored, engine_of, follow, say
 from analysis.command_line.sweep import foreseen
 from analysis.errors import UserError
+from analysis.evaluation import planning
 from analysis.machine import threads
+from analysis.models.checkpoint import describe
+from analysis.models.registry import entry
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study import findings as findings_file
-from analysis.study import rules
-from analysis.study.findings import EXAMPLE, MOST_BYTES
+from analysis.study import plans, rules
+from analysis.study.findings import EXAMPLE, MOST_BYTES, Findings
 from analysis.study.foresight import foresee_study, lines
 
 if TYPE_CHECKING:
@@ -76,8 +79,13 @@ def run(options: argparse.Namespace) -> int:
     threads.prepare()
     with engine_of(options) as engine:
         spec = anchored(spec) if engine.scheduler else spec
-        foreseen(engine, sweep_of(spec))  # measures what can be measured before
         example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
+        if options.estimate:
+            _say_plans(engine, spec, example)
+        foreseen(engine, sweep_of(spec))  # measures what can be measured before
+        shown = plans.plan_of(spec, plans.noise_of(spec, example))
+        if shown is not None:
+            say(planning.in_words(shown))
         for line in lines(foresee_study(engine, spec, example)):
             say(line)
         if problem:
@@ -86,6 +94,20 @@ def run(options: argparse.Namespace) -> int:
             return 0
         record = follow(engine, engine.submit("study", spec))
         return _finished(engine, record, options)
+
+
+def _say_plans(engine: "Engine", spec: StudySpec, example: Findings | None) -> None:
+    """What every size can show, rule out and cost; by benchmark and card where times are computed; cheaper studies."""
+    if entry(spec.model.source) is None:
+        describe(spec.model.source, spec.model.paradigm)  # refuses what is no model
+    noise = plans.noise_of(spec, example)
+    sizes = plans.sizes_of(engine, spec.model, example, spec)
+    say(aligned(plans.sizes_table(sizes)))
+    say(plans.how_planned(noise))
+    if any(one.computed for one in sizes if one.spec == spec):
+        say(aligned(plans.hours_table(spec)))
+    for line in plans.designs_in_words(spec, plans.designs(spec, noise)):
+        say(line)
 
 
 def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace) -> int:

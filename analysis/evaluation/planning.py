@@ -22,7 +22,7 @@ from math import ceil, isfinite, log2
 import numpy as np
 
 from analysis.evaluation import significance
-from analysis.evaluation.differences import LEVEL, POWER
+from analysis.evaluation.differences import LEVEL, POWER, Difference
 from analysis.evaluation.replicates import crossed_difference
 from analysis.specs import PlanParams
 
@@ -352,14 +352,14 @@ class Sample:
     runs: tuple[tuple[str, str], ...] = ()
 
 
-def measured(samples: Sequence[Sample]) -> Noise:
+def measured(samples: Sequence[Sample], cautious: bool = True) -> Noise:
     """The noise of the difference of two methods, pooled over samples of matched runs, of which no pair stands in two.
 
     Disagreement and the spread of seeds are upper ends of one-sided 80 % intervals, as a plan by what few clusters and
     seeds happen to say would fall short in half of all cases (Browne, Statistics in Medicine 14, 1995). Disagreement
     counts as on the items of the largest sample, as others may hold the same ones. With fewer than `FEW_SEEDS` the
-    spread is at least as assumed, and with one per sample what seeds change is as assumed. Raises ValueError without
-    samples, and as `crossed_difference` does.
+    spread is at least as assumed, and with one per sample what seeds change is as assumed. cautious: whether to do so;
+    else what was seen is taken as it is. Raises ValueError without samples, and as `crossed_difference` does.
     """
     if not samples:
         raise ValueError("Nothing was measured")
@@ -370,7 +370,7 @@ def measured(samples: Sequence[Sample]) -> Noise:
     ]
     disagreement = float(np.average(seen, weights=[each.n for each in crossed]))
     freedoms = [each.cluster_freedom for each in crossed if each.cluster_freedom is not None]
-    if freedoms:
+    if freedoms and cautious:
         disagreement = min(disagreement * _at_most(max(freedoms)), 1.0)
     noise = replace(assumed(PlanParams()), disagreement=disagreement, alike=_alike(samples), source=_source_of(samples))
     # Variances of one seed's difference, of samples with several: of seeds, of seeds and items together, of items.
@@ -390,12 +390,46 @@ def measured(samples: Sequence[Sample]) -> Noise:
     whole = float((by_item + shared).sum())
     noise = replace(noise, changing=float(shared.sum()) / whole if whole else 0.0)
     of_seed, of_both = (float(np.average(values, weights=freedom)) for values in (by_seed, shared))
-    if freedom.sum() + 1 < FEW_SEEDS:
+    if not cautious:
+        spread = float(np.sqrt(max(of_seed - of_both, 0.0)))
+    elif freedom.sum() + 1 < FEW_SEEDS:
         spread = max(noise.seed_spread, float(np.sqrt(max(of_seed - of_both, 0.0))))
     else:
         most = max(of_seed, of_both) * _at_most(float(freedom.sum()))
         spread = float(np.sqrt(max(most - of_both, 0.0)))
     return replace(noise, seed_spread=spread)
+
+
+def seen(differences: Sequence[Difference], tasks: Sequence[TaskItems], items_a_task: int | None, source: str) -> Noise:
+    """The noise that differences over seeds had, where their scores are no longer there: from the parts of their
+    variances, as cautious as `measured`. tasks, items_a_task: what was scored. What is not in them is assumed.
+    """
+    noise = assumed(PlanParams())
+    known = [one for one in differences if one.seed_variance is not None and one.seed_freedom]
+    if not known:
+        return noise
+    grown = _Sizes.of(tasks, items_a_task, noise).noise
+    rows = [
+        (
+            (one.cluster_variance or 0.0) - (one.shared_variance or 0.0),
+            (one.shared_variance or 0.0) * one.seeds,
+            (one.seed_variance or 0.0) * one.seeds,
+            one.seed_freedom or 0.0,
+        )
+        for one in known
+    ]
+    alone, shared, of_seed, freedom = np.maximum(np.array(rows).T, 0.0)
+    whole = float((alone + shared).mean())
+    disagreement = whole / grown * _at_most(float(np.mean([one.cluster_freedom or np.inf for one in known])))
+    spread = float(np.average(of_seed, weights=freedom)) * _at_most(float(freedom.sum())) - float(shared.mean())
+    least = noise.seed_spread if min(one.seeds for one in known) < FEW_SEEDS else 0.0
+    return replace(
+        noise,
+        disagreement=min(max(disagreement, 1e-6), 1.0),
+        changing=float(shared.mean()) / whole if whole else 0.0,
+        seed_spread=max(least, float(np.sqrt(max(spread, 0.0)))),
+        source=source,
+    )
 
 
 def _source_of(samples: Sequence[Sample]) -> str:
@@ -409,7 +443,7 @@ def _at_most(freedom: float) -> float:
     """By how much a variance of so many degrees of freedom can be larger than was seen, with 80 %."""
     from scipy import stats
 
-    return float(freedom / stats.chi2.ppf(1 - POWER, freedom))
+    return float(freedom / stats.chi2.ppf(1 - POWER, freedom)) if isfinite(freedom) else 1.0
 
 
 def _alike(samples: Sequence[Sample]) -> float:

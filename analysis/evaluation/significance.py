@@ -2,7 +2,7 @@
 
 Clusters of items are the sample: items that share a passage, a subject or a key are answered alike, so n of them tell
 less than n items that have nothing in common. Standard errors are clustered (Miller, Adding Error Bars to Evals, arXiv
-2411.00640) by statsmodels; where every item is its own cluster they are the usual ones. Differences between models are
+2411.00640); where every item is its own cluster they are the usual ones. Differences between models are
 taken item by item.
 
 Tests are for the number of items fixed before the start: looking again and again while items come in would find
@@ -120,10 +120,10 @@ class ClusteredMean:
 
 
 def clustered_mean(values: np.ndarray, clusters: np.ndarray) -> ClusteredMean:
-    """The mean of values (items,) in clusters (items,), with statsmodels' cluster-robust variance of an intercept.
+    """The mean of values (items,) in clusters (items,), with the cluster-robust variance of an intercept.
 
-    It is G / (G − 1) · Σ_g (Σ_{i∈g} (x_i − x̄))² / n². Raises ValueError where values and clusters are not of the same
-    items.
+    It is G / (G − 1) · Σ_g (Σ_{i∈g} (x_i − x̄))² / n² (Miller, equation 4), as statsmodels has it. Raises
+    ValueError where values and clusters are not of the same items.
     """
     values = np.asarray(values, float)
     if np.shape(values) != np.shape(clusters):
@@ -133,10 +133,8 @@ def clustered_mean(values: np.ndarray, clusters: np.ndarray) -> ClusteredMean:
     _, codes, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     variance = np.nan
     if len(sizes) > 1 and np.ptp(values):
-        from statsmodels.regression.linear_model import OLS
-
-        fit = OLS(values, np.ones(len(values))).fit(cov_type="cluster", cov_kwds={"groups": codes}, use_t=True)
-        variance = float(fit.cov_params()[0, 0])
+        of_clusters = np.bincount(codes, weights=values - values.mean())
+        variance = float(len(sizes) / (len(sizes) - 1) * (of_clusters @ of_clusters) / len(values) ** 2)
         if variance <= NO_SPREAD * values.var():
             variance = np.nan
     unlike = len(values) ** 2 / float((sizes.astype(float) ** 2).sum())

@@ -8,7 +8,7 @@ from pydantic import field_validator, model_validator
 
 from analysis.registry import Registry
 from analysis.specs.base import OneOf, PathText, parameter
-from analysis.specs.evaluation import EvaluateSpec, PlanParams
+from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.pruning import CalibrationParams, PruneSpec
 from analysis.specs.pruning_choices import METHODS
@@ -80,7 +80,7 @@ class StudySpec(JobSpec):
         (0.5, 0.7), "Sparsities", "Shares of the weights that are removed.", min_length=1, max_length=16
     )
     seeds: tuple[int, ...] = parameter(
-        (0, 1, 2),
+        tuple(range(6)),
         "Calibration seeds",
         "Each takes other text and other noise; 0-7 means all from 0 to 7. One seed is one draw of a method.",
         min_length=1,
@@ -104,7 +104,7 @@ class StudySpec(JobSpec):
         ("bundled",), "Tasks", EvaluateSpec.model_fields["tasks"].description or "", min_length=1, max_length=64
     )
     limit: int | None = parameter(
-        64,
+        128,
         "Items a task",
         "A random subset of this many items, the same for every model. Empty takes all.",
         unit="items",
@@ -115,7 +115,7 @@ class StudySpec(JobSpec):
         None, "Draws", EvaluateSpec.model_fields["draws"].description or "", empty="the task's own", ge=1, le=4096
     )
     difference: float = parameter(
-        1.0,
+        2.0,
         "Difference asked about",
         "The smallest change of the average accuracy that would matter to you. Where the whole interval lies within ± "
         "this, the verdict is no difference of this size or more.",
@@ -176,10 +176,6 @@ class StudySpec(JobSpec):
             evaluation=EvaluateSpec(tasks=self.tasks, limit=self.limit, draws=self.draws, seed=self.seed),
         )
 
-    def plan(self) -> PlanParams:
-        """What its comparisons shall show."""
-        return PlanParams(target=self.difference)
-
     @property
     def models(self) -> tuple[ModelSpec, ...]:
         """The model, and its reference where there is one."""
@@ -197,33 +193,38 @@ class StudySize:
 
 
 SIZES: Registry[StudySize] = Registry(
-    StudySize("quick", "Quick", "Minutes on two cores with the bundled model: a first look.", {}),
+    StudySize(
+        "quick",
+        "Quick",
+        "Six calibration seeds, 128 items of each bundled task: a first look, in minutes on two cores.",
+        {},
+    ),
     StudySize(
         "standard",
         "Standard",
-        "Eight calibration seeds, all items of the bundled tasks and the SparseGPT pair: an hour or two on two cores.",
+        "Twelve calibration seeds, all items of the bundled tasks and the SparseGPT pair: an hour or two on two cores.",
         {
             "prompts": 50,
             "methods": (*SINK_AWARE, "sparsegpt", "sink-sparsegpt"),
-            "sparsities": (0.5, 0.6, 0.7),
-            "seeds": tuple(range(8)),
+            "sparsities": (0.5, 0.7),
+            "seeds": tuple(range(12)),
             "samples": 64,
             "seq_len": 128,
             "limit": None,
-            "difference": 0.5,
+            "difference": 1.0,
         },
     ),
     StudySize(
         "paper",
         "Paper",
-        "The eight benchmarks and the calibration of the authors' scripts, for models of billions of parameters: days "
-        "on one GPU.",
+        "The eight benchmarks and the calibration of the authors' scripts, with the seeds that half a point takes: a "
+        "year of one H100 for a model of 8 billion parameters. An estimate names studies that cost less.",
         {
             "gen_length": 64,
             "prompts": 50,
             "methods": (*SINK_AWARE, "sparsegpt", "sink-sparsegpt"),
-            "sparsities": (0.25, 0.5, 0.75),
-            "seeds": (0, 1, 2),
+            "sparsities": (0.5, 0.75),
+            "seeds": tuple(range(20)),
             "data": "wikitext2",
             "samples": 128,
             "seq_len": 4096,

@@ -19,16 +19,13 @@ def _load() -> None:
         from scipy.special import expit as _expit  # noqa: F401  for discounts of sinks
 
         from analysis.engine.studies import new_study
-        from analysis.evaluation import planning
-        from analysis.evaluation.task_sizes import known_sizes
         from analysis.specs import STUDY_PARTS, ModelSpec
-        from analysis.study import exhibits, findings, rules
+        from analysis.study import exhibits, findings, plans, rules
         from analysis.study import report as _report  # noqa: F401
         from analysis.study.gather import gather as _gather  # noqa: F401
 
         spec = new_study(ModelSpec())
-        tasks, _ = known_sizes(spec.tasks)
-        planning.plan(tasks, planning.assumed(spec.plan()), spec.limit, len(spec.seeds))
+        plans.plan_of(spec, plans.noise_of(spec, None))
         if findings.EXAMPLE.is_file():
             example = findings.read(findings.EXAMPLE)
             rules.verdicts(example)

@@ -56,6 +56,7 @@ def test_bad_input_is_one_line_and_starts_nothing(tmp_path, capsys, monkeypatch)
     out = ["--out", str(tmp_path / "out")]
     assert "must be at most 0.95" in refused("--sparsities", "2", *out)
     assert "There is no model" in refused("--model", "none such", *out)
+    assert "There is no model" in refused("--model", "none such", "--estimate")
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("mine")

@@ -1,6 +1,5 @@
 """Decisions from one difference: what each rule holds, and how often it is wrong."""
 
-import gc
 from dataclasses import replace
 
 import numpy as np
@@ -11,15 +10,6 @@ from hypothesis import strategies as st
 from analysis.evaluation.decisions import DECISIONS, NATS, POINTS, conclusions, decide, interval_words
 from analysis.evaluation.differences import Difference, in_family
 from analysis.evaluation.replicates import crossed_difference
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    """statsmodels' garbage collection, once per adjustment, looks at what is new alone."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
 
 shares = st.floats(-1, 1, allow_nan=False)
 

@@ -34,6 +34,19 @@ def test_effective_items_are_korn_and_graubards():
     assert alike == 7, "without spread as if a cluster were one item"
 
 
+@given(st.integers(2, 30), st.integers(0, 2**31))
+def test_the_clustered_variance_is_that_of_a_regression_on_an_intercept(items, number):
+    from statsmodels.regression.linear_model import OLS
+
+    rng = np.random.default_rng(number)
+    values, of = rng.random(items), rng.integers(0, 9, items)
+    found = significance.clustered_mean(values, of)
+    if found.clusters > 1:
+        groups = {"groups": np.unique(of, return_inverse=True)[1]}
+        fit = OLS(values, np.ones(items)).fit(cov_type="cluster", cov_kwds=groups, use_t=True)
+        assert found.variance == pytest.approx(float(fit.cov_params()[0, 0]))
+
+
 def test_mcnemar_is_the_binomial_test():
     """Two-sided: twice the tail of Binomial(12, 1/2) at 2."""
     tail = sum(math.comb(12, k) for k in range(3)) / 2**12
@@ -45,6 +58,13 @@ def test_mcnemar_is_the_binomial_test():
 def test_holm_leaves_out_what_is_not_tested():
     assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
     assert holm([None]) == [None]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holm_is_statsmodels(ps):
+    from statsmodels.stats.multitest import multipletests
+
+    assert holm(ps) == pytest.approx(multipletests(ps, method="holm")[1].tolist())
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60))

@@ -12,6 +12,8 @@ from analysis.specs import ModelSpec
 from analysis.study.findings import EXAMPLE, read
 from analysis.study.foresight import _tokens, _usual, foresee_study, forwards, lines
 
+ALIKE = {name: read(EXAMPLE).spec[name] for name in ("prompts", "seeds", "limit")}  # as large as the example
+
 
 @pytest.fixture
 def engine(store):
@@ -22,7 +24,7 @@ def engine(store):
 
 def test_quick_on_a_fresh_store_is_foreseen_by_what_the_example_took(engine):
     example = read(EXAMPLE)
-    found = foresee_study(engine, new_study(ModelSpec()), example)
+    found = foresee_study(engine, new_study(ModelSpec(), **ALIKE), example)
     told = " ".join(lines(found))
     assert found.unknown == () and found.from_example
     assert "recordings and ablations" in told and "MB of memory" in told and "MB on the disk" in told
@@ -34,7 +36,7 @@ def test_quick_on_a_fresh_store_is_foreseen_by_what_the_example_took(engine):
 
 
 def test_what_was_measured_here_goes_before_the_example(engine):
-    spec = new_study(ModelSpec())
+    spec = new_study(ModelSpec(), **ALIKE)
     child = next(child for part in children_of(spec).values() for child in part if child.kind == "ablate_set")
     before = foresee_study(engine, spec, read(EXAMPLE)).seconds
     smaller = child.spec.model_copy(update={"prompts": child.spec.prompts[:4]})
@@ -55,11 +57,11 @@ def test_what_was_measured_here_goes_before_the_example(engine):
 
 
 def test_standard_is_foreseen_by_the_example_and_by_what_its_shapes_say(engine):
-    """120 prunings of five methods, of which the example has timed three; every item in place of 64 a task."""
+    """120 prunings of five methods, of which the example has timed three; every item in place of some of each task."""
     example, spec = read(EXAMPLE), new_study(ModelSpec(), "standard")
-    quick = foresee_study(engine, new_study(ModelSpec()), example)
+    quick = foresee_study(engine, new_study(ModelSpec(), **ALIKE), example)
     found = foresee_study(engine, spec, example)
-    assert found.sweep.points == 5 * 3 * 8 == 120
+    assert found.sweep.points == 5 * 2 * 12 == 120
     assert found.unknown == ("the time of 48 of 120 prunings by methods that it had not",)
     sizes, _ = known_sizes(spec.tasks)
     items, asked = sum(task.items for task in sizes), 64 * len(sizes)
@@ -79,9 +81,9 @@ def test_standard_is_foreseen_by_the_example_and_by_what_its_shapes_say(engine):
 def test_paper_says_what_is_not_known_of_it_and_caps_its_text_at_the_model(engine):
     example, spec = read(EXAMPLE), new_study(ModelSpec(), "paper")
     found = foresee_study(engine, spec, example)
-    assert found.sweep.points == 5 * 3 * 3
+    assert found.sweep.points == 5 * 2 * 20
     told = " ".join(found.unknown)
-    assert "45 of 45 prunings" in told and "the time of scoring bundled" in told
+    assert "200 of 200 prunings" in told and "the time of scoring bundled" in told
     assert _tokens(spec) == 128 * find("bundled").geometry.max_length
 
 

@@ -3,8 +3,6 @@
 import streamlit as st
 
 from analysis.engine.studies import new_study
-from analysis.evaluation import planning
-from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study.foresight import foresee_study, lines
 from analysis.study.needs import why_not
@@ -16,6 +14,7 @@ from pages.parts.plain import code, plain
 from pages.parts.session import engine, submit
 from pages.parts.study import choice
 from pages.parts.study.found import example
+from pages.parts.study.sizes import sizes
 from pages.parts.trouble import EXPECTED, why
 
 _REFUSED = "study_refused"
@@ -95,13 +94,9 @@ def _why_not(spec: StudySpec) -> str:
 
 def _plan(spec: StudySpec) -> None:
     """What it can show, and what is known of the time, memory and disk it takes."""
-    tasks, _ = known_sizes(spec.tasks)
-    forecast = []
-    if tasks:
-        plan = planning.plan(tasks, planning.assumed(spec.plan()), spec.limit, len(spec.seeds))
-        forecast.append(planning.in_words(plan))
     try:
-        forecast += lines(foresee_study(engine(), spec, example()))
+        forecast = lines(foresee_study(engine(), spec, example()))
+        sizes(spec)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return

@@ -1,0 +1,139 @@
+"""What sizes of a study are said to show, rule out and cost, and the cheapest that reach their power."""
+
+import pytest
+
+from analysis import hub
+from analysis.engine import Engine
+from analysis.engine.studies import children_of, new_study
+from analysis.evaluation import planning
+from analysis.evaluation.ablation_effects import TESTED
+from analysis.evaluation.differences import Difference
+from analysis.evaluation.scoring_cost import SHAPES, scorings
+from analysis.evaluation.task_sizes import known_sizes
+from analysis.machine.cards import CARDS
+from analysis.specs import SIZES, ModelSpec, PlanParams
+from analysis.study import plans
+from analysis.study.findings import EXAMPLE, read
+from analysis.study.gather_causes import planned_causes
+from tests.study.test_foresight import ALIKE
+
+ASSUMED = planning.assumed(PlanParams())
+LARGE = ModelSpec(source="llada-8b-base")
+
+
+@pytest.fixture
+def engine(store):
+    made = Engine(store, alone=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setattr(hub, "reachable", lambda: False)
+
+
+def test_a_plan_counts_the_tests_that_the_study_makes():
+    """Those of the shipped example, and SparseGPT's control, which is its published baseline, once."""
+    example = read(EXAMPLE)
+    spec = new_study(ModelSpec(), **ALIKE)
+    causes = planned_causes(spec, [plans.Part("causes", {}, "waiting")])
+    assert causes >= 2 * len(TESTED)
+    assert plans.planned_tests(spec) == causes + sum(1 for _ in example.pruning.contrasts)
+    pair = new_study(ModelSpec(), methods=("sparsegpt", "sink-sparsegpt"), sparsities=(0.5,))
+    assert plans.planned_tests(pair) == causes + 1
+    assert children_of(spec)["causes"], "its sinks can be hidden"
+
+
+def test_paper_reaches_80_percent_for_half_a_point_and_says_what_it_costs():
+    spec = new_study(LARGE, "paper")
+    plan = plans.plan_of(spec, ASSUMED)
+    assert spec.difference == 0.5 and plan.power >= planning.POWER and plan.detectable <= 0.005
+    fewer = plans.plan_of(spec.model_copy(update={"seeds": (0, 1, 2)}), ASSUMED)
+    assert fewer.power < 0.05, "three seeds almost surely show nothing"
+    *benchmarks, one, every = plans.hours_table(spec)
+    gsm8k = next(row for row in benchmarks if row["benchmark"] == "GSM8K")
+    assert gsm8k["forwards"] == f"{1319 * 1024:,}"
+    hellaswag = next(row for row in benchmarks if row["benchmark"] == "HellaSwag")
+    assert hellaswag["forwards"] == f"{10_042 * 4 * 128 * 2:,}"
+    assert one["benchmark"] == "one model" and every["benchmark"] == "all 201 models"
+    assert all("days" in every[card.name] for card in CARDS)
+
+
+def test_standard_reaches_its_difference_with_the_noise_assumed():
+    plan = plans.plan_of(new_study(ModelSpec(), "standard"), ASSUMED)
+    assert plan.power >= planning.POWER
+
+
+def test_designs_reach_the_power_for_less_and_their_flags_ask_for_them():
+    spec = new_study(LARGE, "paper")
+    found = plans.designs(spec, ASSUMED)
+    assert 2 <= len(found) <= 3 and found == sorted(found, key=lambda one: one.seconds)
+    scored, _ = scorings(spec.tasks, spec.limit, spec.draws)
+    whole = 201 * sum(one.seconds(plans.WEIGHTS, CARDS[0]) for one in scored)
+    for design in found:
+        assert design.plan.power >= planning.POWER and design.seconds < whole
+        again = plans.plan_of(design.spec, ASSUMED)
+        assert again.tests == design.plan.tests == plans.planned_tests(design.spec)
+        assert again.detectable == pytest.approx(design.plan.detectable, rel=1e-6)
+        assert design.models == len(design.spec.seeds) * len(design.spec.methods) * len(design.spec.sparsities) + 1
+    told = plans.designs_in_words(spec, found)
+    assert told[0] == "Cheapest studies that show a difference of 0.5 points with 80% probability:"
+    assert "--tasks " in told[1] and "--seeds 0-" in told[1]
+    tiny = spec.model_copy(update={"difference": 0.01})
+    assert plans.designs_in_words(tiny, plans.designs(tiny, ASSUMED)) == [
+        "No number of seeds up to 32 shows a difference of 0.01 points with 80% probability on these benchmarks."
+    ]
+
+
+def test_every_size_stands_beside_the_others_with_power_equivalence_and_time(engine):
+    spec = new_study(ModelSpec(), seeds=(0, 1, 2))
+    found = plans.sizes_of(engine, spec.model, read(EXAMPLE), spec)
+    assert [one.title for one in found] == [plans.AS_SET, *(size.title for size in SIZES.values())]
+    rows = {row["size"]: row for row in plans.sizes_table(found)}
+    assert all(set(row) == set(rows["Quick"]) and all(row.values()) for row in rows.values())
+    assert rows["Standard"]["asked about"] == "1 point" and rows["Standard"]["seeds"] == "12"
+    assert "computed" in rows["Paper"]["time"] and "computed" not in rows["Quick"]["time"]
+    assert found[0].plan.detectable > 2 * found[1].plan.detectable, "three seeds show less than six"
+    assert "3.2% of the items" in plans.how_planned(plans.noise_of(spec, read(EXAMPLE)))
+
+
+def test_the_noise_that_differences_had_is_read_from_their_variances():
+    """What `plan` makes of a noise is what it is read from, but for the caution about few degrees of freedom."""
+    tasks, _ = known_sizes(("bundled",))
+    noise = planning.Noise(0.03, 0.5, 0.4, 0.004, "true")
+    seeds, grown = 2000, planning._Sizes.of(tasks, 64, noise).noise
+    whole = noise.disagreement * grown
+    shared = whole * noise.changing / seeds
+    one = Difference(
+        0.0,
+        -1.0,
+        1.0,
+        384,
+        370,
+        seeds=seeds,
+        cluster_variance=whole * (1 - noise.changing) + shared,
+        cluster_freedom=1e6,
+        seed_variance=noise.seed_spread**2 / seeds + shared,
+        seed_freedom=seeds - 1,
+        shared_variance=shared,
+    )
+    found = planning.seen([one], tasks, 64, "read")
+    assert found.disagreement == pytest.approx(noise.disagreement, rel=0.01)
+    assert found.changing == pytest.approx(noise.changing)
+    assert found.seed_spread == pytest.approx(noise.seed_spread, rel=0.3)
+    assert planning.seen([], tasks, 64, "read") == planning.assumed(PlanParams())
+
+
+def test_bundled_items_have_the_lengths_that_are_said():
+    import json
+    from statistics import mean
+
+    from analysis.evaluation.bundled.data import FOLDER
+
+    for name in ("agreement", "reference", "story"):
+        rows = list(map(json.loads, (FOLDER / f"{name}_test.jsonl").read_text(encoding="utf-8").splitlines()))
+        shape = SHAPES[f"bundled_{name}"]
+        assert mean(len(row["choices"]) for row in rows) == shape.choices
+        words = mean(len(choice.split()) for row in rows for choice in row["choices"])
+        assert shape.answer == pytest.approx(words, rel=0.15), "a word is a token in the bundled model's world"
