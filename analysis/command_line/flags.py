@@ -19,6 +19,10 @@ from analysis.machine import heap, threads
 from analysis.specs import Spec, choices, help_text
 from analysis.specs.base import at_home, beyond_choices, in_bytes
 
+PROMPTS_HELP = (
+    "a text file with one prompt a line, a .jsonl file with 'prompt' and, for prompts that are alike, a common "
+    "'cluster' in each line, 'bundled', or a benchmark, whose items' contexts are taken"
+)
 NOT_FLAGS = {"model", "sampling", "sampler", "prompt", "source", "branch"}
 
 
@@ -134,13 +138,7 @@ class Terminal(SilentContext):
 
 def add_set_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of verbs that write a folder about many prompts."""
-    parser.add_argument(
-        "--prompts",
-        type=path_text,
-        default="bundled",
-        metavar="FILE|bundled|TASK",
-        help="a text file with one prompt a line, 'bundled', or a benchmark, whose items' contexts are taken",
-    )
+    parser.add_argument("--prompts", type=path_text, default="bundled", metavar="FILE|bundled|TASK", help=PROMPTS_HELP)
     parser.add_argument("--out", type=a_path, required=True, metavar="FOLDER", help="the folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a study that exists")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Looks inside and writes the study."""
     outputs.check(options.out, options.overwrite, refusal)
     params, sinks = InspectParams(**given(InspectParams, options)), SinkParams(**given(SinkParams, options))
-    own_texts = own_prompts(options.prompts)
+    own_texts = own_prompts(options.prompts).texts
     from analysis.jobs.inspecting import inspect_prompts
     from analysis.jobs.recording_sets import prompt_texts
 

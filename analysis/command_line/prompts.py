@@ -1,12 +1,16 @@
 """The prompts of a file, and the sampler of a model as flags describe it: for the verbs that record."""
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from analysis.command_line.flags import NOT_FLAGS, field_of, given
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.models.checkpoint import describe
 from analysis.specs import SAMPLINGS, RecordSpec, Sampling
+from analysis.specs.recording_sets import CLUSTER
 
 PROMPTS_BYTES = 64 * 2**20
 
@@ -26,15 +30,78 @@ def sampling_of(model: str, options: argparse.Namespace, strict: bool = True) ->
     return sampling(**given(sampling, options))
 
 
-def own_prompts(prompts: str) -> list[str]:
+class OwnPrompts(NamedTuple):
+    """The prompts of a file. keys: of those that are alike, as many as prompts or none."""
+
+    texts: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+    def first(self, count: int) -> "OwnPrompts":
+        """So many of them."""
+        return OwnPrompts(self.texts[:count], self.keys[:count])
+
+
+def own_prompts(prompts: str) -> OwnPrompts:
     """The prompts of a file, where `prompts` names one; none where it is a source of prompts by name."""
     path = Path(prompts)
-    return read_prompts(path) if path.suffix or path.is_file() else []
+    if not path.suffix and not path.is_file():
+        return OwnPrompts()
+    keyed: dict[str, str] = {}
+    for text, key in read_keyed(path):
+        keyed.setdefault(text, key)  # one that comes twice counts once
+    return OwnPrompts(tuple(keyed), _keys(list(keyed.values())))
+
+
+def _keys(given: Sequence[str]) -> tuple[str, ...]:
+    """The keys of prompts, one of its own for each that has none; none where no prompt has one."""
+    if not any(given):
+        return ()
+    return tuple(f"{CLUSTER}{key}" if key else f"prompt {number}" for number, key in enumerate(given, start=1))
 
 
 def read_prompts(path: Path) -> list[str]:
-    """One prompt a line, of a file or a pipe. Raises UserError for what is no text, holds none or is far too long."""
+    """The texts of a file's prompts. Raises UserError as `read_keyed`."""
+    return [text for text, _ in read_keyed(path)]
+
+
+def read_keyed(path: Path) -> list[tuple[str, str]]:
+    """One prompt a line, of a file or a pipe, with its key, empty where it has none. A .jsonl file has one object a
+    line, with `prompt` or `text`, and where some prompts are alike a `cluster` that they share. Raises UserError for
+    what is no text, holds none or is far too long.
+    """
     name = shorten(str(path))
+    limit = next(rule.max_length for rule in field_of(RecordSpec, "prompt").metadata if hasattr(rule, "max_length"))
+    keyed: list[tuple[str, str]] = []
+    for number, line in enumerate(_lines(path, name), start=1):
+        if not line.strip():
+            continue
+        text, key = _object(line, number, name) if path.suffix == ".jsonl" else (line.strip(), "")
+        if len(text) > limit:
+            raise UserError(
+                f"Line {number} of '{name}' has {len(text):,} characters, and a prompt at most {limit:,}. Shorten it."
+            )
+        keyed.append((text, key))
+    if not keyed:
+        raise UserError(f"'{name}' holds no prompt. Write one a line.")
+    return keyed
+
+
+def _object(line: str, number: int, name: str) -> tuple[str, str]:
+    """The text and the key of a line of JSON."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"Line {number} of '{name}' is no JSON. Write an object with 'prompt' on each line.") from error
+    text = (row.get("prompt") or row.get("text")) if isinstance(row, dict) else None
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f"Line {number} of '{name}' has no text under 'prompt'.")
+    key = row.get("cluster")
+    if key is not None and (isinstance(key, bool) or not isinstance(key, str | int)):
+        raise UserError(f"The 'cluster' in line {number} of '{name}' is neither text nor a whole number.")
+    return text.strip(), "" if key is None else str(key)
+
+
+def _lines(path: Path, name: str) -> list[str]:
     try:
         with path.open("rb") as file:
             content = file.read(PROMPTS_BYTES + 1)
@@ -45,16 +112,6 @@ def read_prompts(path: Path) -> list[str]:
     if len(content) > PROMPTS_BYTES:
         raise UserError(f"'{name}' holds more than {PROMPTS_BYTES / 2**20:.0f} MiB. Write them into several files.")
     try:
-        lines = content.decode("utf-8-sig").splitlines()
+        return content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"The prompts in '{name}' cannot be read: they are not UTF-8 text ({error.reason}).") from error
-    limit = next(rule.max_length for rule in field_of(RecordSpec, "prompt").metadata if hasattr(rule, "max_length"))
-    for number, line in enumerate(lines, start=1):
-        if len(line.strip()) > limit:
-            raise UserError(
-                f"Line {number} of '{name}' has {len(line):,} characters, and a prompt at most {limit:,}. Shorten it."
-            )
-    prompts = [line.strip() for line in lines if line.strip()]
-    if not prompts:
-        raise UserError(f"'{name}' holds no prompt. Write one a line.")
-    return prompts

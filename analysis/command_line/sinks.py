@@ -107,16 +107,16 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], study: dict[str, An
 
 
 def _spec(source: str, options: argparse.Namespace) -> RecordSetSpec:
-    own_texts = own_prompts(options.prompts)
-    if 0 < len(own_texts) < 2:
+    own = own_prompts(options.prompts)
+    if 0 < len(own.texts) < 2:
         name = Path(options.prompts).name
         raise UserError(f"'{name}' holds one prompt. A set needs at least two, as its intervals are over prompts.")
-    given_params = given(SetParams, options) | {"prompts": OWN_PROMPTS if own_texts else options.prompts}
+    given_params = given(SetParams, options) | {"prompts": OWN_PROMPTS if own.texts else options.prompts}
+    chosen = own.first(field_of(SetParams, "count").default if "count" not in options else options.count)
     return RecordSetSpec(
         model=ModelSpec(source=source, **given(ModelSpec, options)),
-        own_prompts=tuple(
-            own_texts[: field_of(SetParams, "count").default if "count" not in options else options.count]
-        ),
+        own_prompts=chosen.texts,
+        own_keys=chosen.keys,
         sampling=sampling_of(source, options, strict=source == options.model),
         sinks=SinkParams(**given(SinkParams, options)),
         **given_params,

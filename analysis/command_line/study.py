@@ -4,10 +4,11 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given
+from analysis.command_line.flags import a_path, add_flags, field_of, folder_beside, given, path_text
+from analysis.command_line.prompts import own_prompts
 from analysis.command_line.running import aligned, anchored, engine_of, follow, say
 from analysis.command_line.sweep import foreseen
 from analysis.errors import UserError
@@ -16,8 +17,9 @@ from analysis.machine import threads
 from analysis.models.checkpoint import describe
 from analysis.models.registry import entry
 from analysis.specs import SIZES, ModelSpec, StudySpec
+from analysis.specs.recording_sets import MOST_PROMPTS
 from analysis.study import findings as findings_file
-from analysis.study import plans, rules
+from analysis.study import plans, registration, rules
 from analysis.study.findings import EXAMPLE, MOST_BYTES, Findings
 from analysis.study.foresight import foresee_study, lines
 
@@ -25,16 +27,19 @@ if TYPE_CHECKING:
     from analysis.engine import Engine, JobRecord
 
 
+_OF_THEIR_OWN = ("reference", "registration", "prompts", "own_prompts", "own_keys")  # fields with other flags
+
+
 def add(verb: argparse.ArgumentParser) -> None:
     """Gives the verb its flags."""
-    verb.add_argument("--model", default="bundled", metavar="SRC", help=field_of(ModelSpec, "source").description)
+    verb.add_argument("--model", metavar="SRC", help=f"{field_of(ModelSpec, 'source').description} Default: bundled.")
     verb.add_argument(
         "--reference",
         metavar="SRC",
         help=f"{field_of(StudySpec, 'reference').description} Default: the twin that the registry names; none: none.",
     )
     sizes = " ".join(f"{size.name}: {size.help}" for size in SIZES.values())
-    verb.add_argument("--size", choices=list(SIZES), default="quick", help=f"{sizes} Flags change single settings.")
+    verb.add_argument("--size", choices=list(SIZES), help=f"{sizes} Default: quick. Flags change single settings.")
     verb.add_argument(
         "--prompt", default=argparse.SUPPRESS, metavar="TEXT", help=field_of(StudySpec, "prompt").description
     )
@@ -42,24 +47,80 @@ def add(verb: argparse.ArgumentParser) -> None:
         "--out", type=a_path, metavar="FOLDER", help="the folder to write the report, figures and tables to"
     )
     verb.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
+    verb.add_argument(
+        "--prompts",
+        type=path_text,
+        metavar="FILE",
+        help="prompts of your own, on which sinks are looked for and hidden: a text file with one a line, or a .jsonl "
+        "file with 'prompt' and, for prompts that are alike, a common 'cluster' in each line",
+    )
+    verb.add_argument(
+        "--prompt-count", dest="count", type=int, metavar="N", help=field_of(StudySpec, "prompts").description
+    )
+    verb.add_argument(
+        "--plan",
+        type=a_path,
+        metavar="FILE",
+        help="freeze outcome, contrasts, margins, sizes and seeds in this file, with a hash, before anything runs. A "
+        "file that is there is followed: flags that say otherwise are departures, which the report lists.",
+    )
     verb.add_argument("--estimate", action="store_true", help="say what it will take, and do no more")
     verb.add_argument("--json", action="store_true", help="print the verdict as JSON")
-    add_flags(verb, StudySpec, " In the size chosen it may be another.", {"reference"})
+    add_flags(verb, StudySpec, " In the size chosen it may be another.", set(_OF_THEIR_OWN))
     add_flags(verb, ModelSpec, "", {*StudySpec.model_fields})
 
 
 def spec_of(options: argparse.Namespace) -> StudySpec:
     """What the flags ask. Raises pydantic's ValidationError for what does not go together."""
-    model = ModelSpec(source=options.model, **given(ModelSpec, options))
-    changes = {name: value for name, value in given(StudySpec, options).items() if name != "reference"}
+    model = ModelSpec(source=options.model or "bundled", **given(ModelSpec, options))
+    from analysis.engine.studies import new_study
+
+    return new_study(model, options.size or "quick", **_changes(options, model))
+
+
+def _changes(options: argparse.Namespace, model: ModelSpec) -> dict[str, Any]:
+    """The settings that flags name. Raises UserError for prompts that cannot be read."""
+    changes = {name: value for name, value in given(StudySpec, options).items() if name not in _OF_THEIR_OWN}
     if "prompt" in options:
         changes["prompt"] = options.prompt
     if options.reference is not None:
         none = options.reference == "none"
         changes["reference"] = None if none else model.model_copy(update={"source": options.reference})
-    from analysis.engine.studies import new_study
+    count = options.count
+    if options.prompts is not None and options.prompts.isdecimal() and not Path(options.prompts).is_file():
+        say(f"Read --prompts {options.prompts} as --prompt-count {options.prompts}; --prompts now names a file.")
+        count = int(options.prompts) if count is None else count
+    elif options.prompts is not None:
+        own = own_prompts(options.prompts)
+        chosen = own.first(min(len(own.texts), MOST_PROMPTS) if count is None else count)
+        changes |= {"own_prompts": chosen.texts, "own_keys": chosen.keys, "prompts": len(chosen.texts)}
+        return changes
+    return changes | ({} if count is None else {"prompts": count})
 
-    return new_study(model, options.size, **changes)
+
+def planned(options: argparse.Namespace) -> StudySpec:
+    """The study with its plan: that of --plan's file where it is there, but for what the flags say, else a new one.
+
+    Raises UserError for a file that holds no plan, and where another one was changed.
+    """
+    if options.plan is None:
+        return spec_of(options)
+    if not options.plan.exists():
+        spec = spec_of(options)
+        plan = registration.register(spec)
+        registration.write(plan, options.plan)
+        say(f"{options.plan}: planned, SHA-256 {plan.digest}")
+        return spec.model_copy(update={"registration": plan})
+    plan = registration.read(options.plan)
+    model = ModelSpec.model_validate(plan.settings["model"])
+    if options.model is not None or given(ModelSpec, options):
+        named = {"source": options.model or model.source, **given(ModelSpec, options)}
+        model = ModelSpec.model_validate(model.model_dump() | named)
+    changes = {"model": model, **_changes(options, model)}
+    spec = StudySpec.model_validate(plan.settings | changes | {"registration": plan})
+    for told in registration.of_settings(plan, spec):
+        say(f"Departs from the plan. {told}")
+    return spec
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("Name the folder to write to with --out, or ask what it will take with --estimate.")
     if options.out is not None:
         outputs.check(options.out, options.overwrite, refusal)
-    spec = spec_of(options)
+    spec = planned(options)
     from analysis.engine.studies import sweep_of
     from analysis.study.needs import why_not
 
@@ -150,5 +211,5 @@ def refusal(path: Path) -> str:
             return False
         return isinstance(written, dict) and str(written.get("format", "")).startswith("sinkscope-study-")
 
-    suffixes = {".json", ".csv", ".html", ".txt", ".png", ".svg"}
+    suffixes = {".json", ".jsonl", ".csv", ".html", ".txt", ".png", ".svg"}
     return outputs.folder_refusal(wrote=wrote, names=lambda name: Path(name).suffix in suffixes)(path)

@@ -29,7 +29,7 @@ ROLES = {
 LOOKS_ONLY = "You may look at this server, and start or change nothing. Ask whoever runs it for the role 'run'."
 NOT_IN = "You are not logged in to this server. Log in first."
 NOT_YOURS = "Another visitor asked for this. Only what you alone asked for can be stopped or removed by you."
-TEXTS = ("prompt", "own_prompts", "prompts", "tokens")
+TEXTS = ("prompt", "own_prompts", "own_keys", "prompts", "keys", "tokens")
 """Fields of specs that hold what a visitor wrote."""
 
 

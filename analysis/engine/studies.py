@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis.bundled.prompts import prompts as bundled_prompts
+from analysis.bundled.prompts import keyed_prompts
 from analysis.calibration.own_noise import swept_with_own_noise
 from analysis.engine.planned import LOOKAHEAD, Planner, children, ended_well, why_ended
 from analysis.engine.records import JobRecord
@@ -17,6 +17,8 @@ from analysis.models.checkpoint import describe
 from analysis.models.registry import entry
 from analysis.registry import Attached
 from analysis.specs import (
+    BUNDLED_PROMPTS,
+    OWN_PROMPTS,
     SAMPLINGS,
     SIZES,
     STUDY_PARTS,
@@ -127,6 +129,9 @@ def _sinks(spec: StudySpec) -> list[Child]:
         random_models = 0 if denoises_canvas else spec.random_models
         recorded = RecordSetSpec(
             model=model,
+            prompts=OWN_PROMPTS if spec.own_prompts else BUNDLED_PROMPTS,
+            own_prompts=spec.own_prompts,
+            own_keys=spec.own_keys,
             count=spec.prompts,
             random_models=random_models,
             null_prompts=max(1, -(-spec.prompts // max(random_models, 1))),
@@ -145,13 +150,17 @@ def ablation_name(model: ModelSpec) -> str:
 
 def _causes(spec: StudySpec) -> list[Child]:
     """An ablation over the prompts of its set of each model whose sinks can be blocked, beside matched positions."""
+    bundled = keyed_prompts(spec.prompts) if not spec.own_prompts else []
+    texts = spec.own_prompts[: spec.prompts] or tuple(prompt.text for prompt in bundled)
+    keys = spec.own_keys[: spec.prompts] or tuple(prompt.template for prompt in bundled)
     return [
         Child(
             ablation_name(model),
             "ablate_set",
             AblateSetSpec(
                 model=model,
-                prompts=tuple(bundled_prompts(spec.prompts)),
+                prompts=texts,
+                keys=keys,
                 sampling=sampling_of(model, spec),
                 targets=("sinks",),
                 random_model=spec.random_models > 0,

@@ -227,6 +227,8 @@ def prompt_texts(
 
 def cluster_keys(spec: RecordSetSpec) -> dict[str, str]:
     """Map the texts of prompts that are alike to the key they share: of the bundled ones, their template."""
+    if spec.own_keys:
+        return dict(zip(spec.own_prompts, spec.own_keys, strict=True))
     if spec.prompts != BUNDLED_PROMPTS:
         return {}
     return {prompt.text: prompt.template for prompt in bundled.keyed_prompts(spec.count)}

@@ -71,6 +71,7 @@ from analysis.specs.pruning_choices import (
     QuotaScope,
 )
 from analysis.specs.recording_sets import BUNDLED_PROMPTS, OWN_PROMPTS, RecordSetSpec, SetParams
+from analysis.specs.registration import Registration
 from analysis.specs.sampling import (
     SAMPLINGS,
     AutoregressiveSampling,
@@ -172,6 +173,7 @@ __all__ = [
     "RecordSetSpec",
     "RecordSpec",
     "ReferenceSpec",
+    "Registration",
     "Replay",
     "SDARSampling",
     "Sampling",

@@ -20,6 +20,12 @@ class AblateSetSpec(JobSpec):
     prompts: tuple[Text | tuple[int, ...], ...] = parameter(
         ..., "Prompts", "The texts that the model continues, or their token ids.", min_length=2, max_length=MOST_PROMPTS
     )
+    keys: tuple[str, ...] = parameter(
+        (),
+        "Keys",
+        "One key a prompt. Prompts of one key are alike and count as one cluster. Empty: each is on its own.",
+        max_length=MOST_PROMPTS,
+    )
     chat_template: Literal["auto", "on", "off"] = parameter(
         "auto", "Chat template", "Wrap prompts given as text as a user's turn. auto does so for instruct models."
     )
@@ -60,6 +66,8 @@ class AblateSetSpec(JobSpec):
     def _fits(self) -> "AblateSetSpec":
         if self.last_layer is not None and self.last_layer < self.first_layer:
             raise ValueError(f"The layers end at {self.last_layer}, before they begin at {self.first_layer}.")
+        if self.keys and len(self.keys) != len(self.prompts):
+            raise ValueError(f"{len(self.prompts)} prompts and {len(self.keys)} keys do not fit together.")
         for name in ("targets", "interventions"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"The {name} name one twice.")

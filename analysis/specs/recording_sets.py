@@ -11,6 +11,7 @@ from analysis.specs.sinks import SinkParams
 
 BUNDLED_PROMPTS, OWN_PROMPTS = "bundled", "own"
 MOST_PROMPTS = 1000
+CLUSTER = "cluster "  # before a key that a file of prompts names, so that none is another prompt's number
 
 
 class SetParams(Spec):
@@ -69,6 +70,13 @@ class RecordSetSpec(SetParams, JobSpec):
     own_prompts: tuple[str, ...] = parameter(
         (), "Own prompts", "One text a prompt, where `prompts` is own.", max_length=MOST_PROMPTS
     )
+    own_keys: tuple[str, ...] = parameter(
+        (),
+        "Keys of own prompts",
+        "One key a prompt of your own. Prompts of one key are alike and count as one cluster. Empty: each is on its "
+        "own.",
+        max_length=MOST_PROMPTS,
+    )
     sampling: Sampling = LLaDASampling()
     sinks: SinkParams = SinkParams()
 
@@ -80,7 +88,8 @@ class RecordSetSpec(SetParams, JobSpec):
         if isinstance(texts, list | tuple):
             count = given.get("count", cls.model_fields["count"].default)
             if isinstance(count, int):
-                return {**given, "own_prompts": tuple(texts)[:count]}
+                keys = given.get("own_keys") or ()
+                return {**given, "own_prompts": tuple(texts)[:count], "own_keys": tuple(keys)[:count]}
         return given
 
     @model_validator(mode="after")
@@ -89,6 +98,8 @@ class RecordSetSpec(SetParams, JobSpec):
             raise ValueError("Own prompts are needed where the prompts are 'own', and only there.")
         if self.own_prompts and len(self.own_prompts) < 2:
             raise ValueError("A set needs at least two prompts, as its intervals are over prompts.")
+        if self.own_keys and len(self.own_keys) != len(self.own_prompts):
+            raise ValueError(f"{len(self.own_prompts)} prompts and {len(self.own_keys)} keys do not fit together.")
         if any(len(text) > 50_000 for text in self.own_prompts):
             raise ValueError("A prompt has at most 50,000 characters.")
         return self

@@ -12,6 +12,8 @@ from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.pruning import CalibrationParams, PruneSpec
 from analysis.specs.pruning_choices import METHODS
+from analysis.specs.recording_sets import MOST_PROMPTS
+from analysis.specs.registration import Registration
 from analysis.specs.sweep import SweepSpec, written_out
 
 QUESTION = "Do sinks matter in this model, and does discounting them help pruning?"
@@ -61,6 +63,16 @@ class StudySpec(JobSpec):
     )
     prompts: int = parameter(
         16, "Prompts", "How many prompts sinks are looked for and blocked on.", unit="prompts", ge=2, le=1000
+    )
+    own_prompts: tuple[str, ...] = parameter(
+        (), "Own prompts", "One text a prompt, in place of those that come with SinkScope.", max_length=MOST_PROMPTS
+    )
+    own_keys: tuple[str, ...] = parameter(
+        (),
+        "Keys of own prompts",
+        "One key a prompt of your own. Prompts of one key are alike and count as one cluster. Empty: each is on its "
+        "own.",
+        max_length=MOST_PROMPTS,
     )
     random_models: int = parameter(
         3,
@@ -149,6 +161,9 @@ class StudySpec(JobSpec):
         le=100,
         step=0.1,
     )
+    registration: Registration | None = parameter(
+        None, "Pre-registration", "What was frozen before anything ran, with its hash.", empty="none"
+    )
     seed: int = parameter(
         0, "Seed", "Fixes the sampler, the random weights, the items and every mask.", ge=0, le=2**31 - 1
     )
@@ -158,6 +173,14 @@ class StudySpec(JobSpec):
     def _spans(cls, seeds: Any) -> Any:
         """Seeds, with spans such as 0-7 written out."""
         return written_out(seeds)
+
+    @model_validator(mode="after")
+    def _prompts_fit(self) -> "StudySpec":
+        if self.own_prompts and not 2 <= self.prompts <= len(self.own_prompts):
+            raise ValueError(f"{self.prompts} prompts are asked for, and {len(self.own_prompts)} are given.")
+        if self.own_keys and len(self.own_keys) != len(self.own_prompts):
+            raise ValueError(f"{len(self.own_prompts)} prompts and {len(self.own_keys)} keys do not fit together.")
+        return self
 
     @model_validator(mode="after")
     def _asks_what_can_be_swept(self) -> "StudySpec":

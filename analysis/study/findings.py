@@ -16,6 +16,7 @@ from analysis.errors import UserError
 from analysis.evaluation.differences import Difference
 
 EXAMPLE = Path(__file__).parents[1] / "bundled" / "study.json.gz"
+PROMPTS_FILE = "prompts.jsonl"  # beside a report: the prompts of one's own
 MOST_BYTES = 64 * 2**20  # more than findings can take, unpacked
 
 
@@ -151,11 +152,25 @@ class PartFound(Found):
         return " ".join(filter(None, (_STATES.get(self.state, ""), self.reason)))
 
 
+class Registered(Found):
+    """The plan that was frozen before anything ran. digest: its SHA-256. made: ISO 8601. departures: in sentences."""
+
+    digest: str
+    made: str
+    departures: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Its hash and date, and every departure."""
+        told = f"Departures: {' '.join(self.departures)}" if self.departures else "No departure."
+        return f"Planned on {self.made[:10]}, before it ran (SHA-256 {self.digest}). {told}"
+
+
 class Findings(Found):
     """A study. spec: its parameters. created: when it began, ISO 8601. seconds: of all its jobs. environment: versions
     and hardware, None until something was scored. command: that repeats it. playback: what the player takes of the
     recordings to watch, None until they are there. took: every job that was done for it. tests: the comparisons that
-    it plans, which are one family of tests.
+    it plans, which are one family of tests. registered: its plan, None where there was none.
     """
 
     format: Literal["sinkscope-study-2"] = "sinkscope-study-2"
@@ -173,6 +188,7 @@ class Findings(Found):
     pruning: Pruning | None = None
     took: tuple[Took, ...] = ()
     tests: int = 0
+    registered: Registered | None = None
 
     def part(self, name: str) -> PartFound:
         """A part by its name."""

@@ -18,10 +18,11 @@ from analysis.recording.playing import played
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SIZES, SinkParams, StudySpec, grid
-from analysis.study.findings import Findings, PartFound, Took
+from analysis.study.findings import PROMPTS_FILE, Findings, PartFound, Took
 from analysis.study.gather_causes import causes_of, planned_causes
 from analysis.study.gather_pruning import adjusted, planned_steps, pruning_of, steps_of
 from analysis.study.gather_sets import sayings_of, shown_of
+from analysis.study.registration import registered
 
 
 class Asked(Protocol):
@@ -51,7 +52,7 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
     tests = planned_causes(spec, parts) + planned_steps(grid(spec.sweep()).prunings)
     family = in_family([*(cause.effect for cause in causes), *(step.difference for step in steps)], tests)
     of_causes, of_steps = family[: len(causes)], family[len(causes) :]
-    return Findings(
+    found = Findings(
         spec=spec.model_dump(mode="json"),
         created=datetime.fromtimestamp(record.created, UTC).isoformat(timespec="seconds"),
         state=record.state,
@@ -77,6 +78,7 @@ def gather(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scor
         tests=tests,
         pruning=None if sweep is None else pruning_of(spec, sweep, points, settings, adjusted(steps, of_steps)),
     )
+    return registered(found, [job.finished for job in {job.id: job for job in worked}.values() if job.finished])
 
 
 def _playback(
@@ -123,18 +125,20 @@ def study_command(spec: StudySpec, out: str = "study") -> str:
     words += ["--reference", "none" if spec.reference is None else spec.reference.source, "--prompt", spec.prompt]
     for name, value in (spec.model.model_dump(exclude_defaults=True, exclude={"source"}) | settings[size]).items():
         text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-        words += [f"--{name.replace('_', '-')}", text]
+        words += [f"--{_FLAGS.get(name, name.replace('_', '-'))}", text]
+    if spec.own_prompts:
+        words += ["--prompts", PROMPTS_FILE]
     return shlex.join([*words, "--out", out])
+
+
+_FLAGS = {"prompts": "prompt-count"}  # by field, where the flag is called otherwise
+_NOT_AS_WRITTEN = {"model", "reference", "prompt", "own_prompts", "own_keys", "registration"}
 
 
 def _unlike(spec: StudySpec, size: str) -> dict[str, object]:
     """The settings that are others than a size has."""
     like = new_study(spec.model, size).model_dump()
-    return {
-        name: value
-        for name, value in spec.model_dump(exclude={"model", "reference", "prompt"}).items()
-        if value != like[name]
-    }
+    return {name: value for name, value in spec.model_dump(exclude=_NOT_AS_WRITTEN).items() if value != like[name]}
 
 
 def _seconds(job: JobRecord) -> float:

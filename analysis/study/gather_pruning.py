@@ -44,6 +44,12 @@ def planned_steps(prunings: Sequence[PruneSpec]) -> int:
     return len(_pairs(prunings))
 
 
+def compared(prunings: Sequence[PruneSpec]) -> list[tuple[PruneSpec, PruneSpec]]:
+    """What these prunings are compared with, a pair each."""
+    by_name = {_key(pruning): pruning for pruning in prunings}
+    return [(by_name[first], by_name[second]) for _, first, second in _pairs(prunings)]
+
+
 def adjusted(steps: Sequence[Step], differences: Sequence[Difference]) -> list[Step]:
     """The steps with these differences, which are adjusted over their family."""
     return [replace(step, difference=difference) for step, difference in zip(steps, differences, strict=True)]

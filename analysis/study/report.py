@@ -10,8 +10,9 @@ from analysis.evaluation.decisions import family_words
 from analysis.figures.export import Card, Exhibit, page_html
 from analysis.figures.pictures import pictures
 from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
+from analysis.specs.recording_sets import CLUSTER
 from analysis.study import exhibits, rules
-from analysis.study.findings import Findings
+from analysis.study.findings import PROMPTS_FILE, Findings
 from analysis.study.methods import how, how_compared
 
 NOTHING = "Nothing lies beyond its nulls."
@@ -83,12 +84,25 @@ def files(findings: Findings) -> dict[str, str]:
         "contrasts.csv": csv_of_table(exhibits.contrasts_table(findings)),
         "settings.csv": csv_of_table(exhibits.settings_table(findings)),
     }
+    spec = StudySpec.model_validate(findings.spec)
+    if spec.own_prompts:
+        contents[PROMPTS_FILE] = _prompt_lines(spec)
     every = [item for part in STUDY_PARTS for item in exhibits.part_exhibits(findings, part).items()]
     for name, exhibit in every:
         contents[f"figure-{name}.html"] = page_html(exhibit.title, {"command": findings.command}, [exhibit])
         if exhibit.table is not None:
             contents[f"figure-{name}.csv"] = csv_of_table(exhibit.table)
     return contents
+
+
+def _prompt_lines(spec: StudySpec) -> str:
+    """The prompts of one's own, a line of JSON each, as `--prompts` reads them."""
+    keys = spec.own_keys or ("",) * len(spec.own_prompts)
+    rows = (
+        {"prompt": text} | ({"cluster": key.removeprefix(CLUSTER)} if key.startswith(CLUSTER) else {})
+        for text, key in zip(spec.own_prompts, keys, strict=True)
+    )
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
 
 
 def _exhibits(findings: Findings) -> list[Exhibit]:
@@ -127,7 +141,7 @@ def _exhibits(findings: Findings) -> list[Exhibit]:
 
 
 def _verdict_lines(findings: Findings) -> list[str]:
-    paragraphs: list[str] = [QUESTION, *rules.answer(findings)]
+    paragraphs: list[str] = [QUESTION, rules.asked(findings), *rules.answer(findings)]
     for verdict in rules.verdicts(findings):
         paragraphs.append(
             "\n".join(

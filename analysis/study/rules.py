@@ -128,6 +128,7 @@ def asked(findings: Findings) -> str:
         f"Set in the study's specification: the primary outcome of hiding sinks, {_title(spec.primary)}, with a margin "
         f"of ±{margin}, and a margin of ±{POINTS.margin(spec.difference / 100)} of accuracy. All {findings.tests} "
         "comparisons are one family of tests."
+        + ("" if findings.registered is None else f" {findings.registered.words}")
     )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis import hub
+from analysis import __version__, hub
 from analysis.engine import Engine
 from analysis.engine.studies import children_of, new_study
 from analysis.evaluation import planning
@@ -12,7 +12,7 @@ from analysis.evaluation.scoring_cost import SHAPES, scorings
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.machine.cards import CARDS
 from analysis.specs import SIZES, ModelSpec, PlanParams
-from analysis.study import plans
+from analysis.study import plans, registration, report, rules
 from analysis.study.findings import EXAMPLE, read
 from analysis.study.gather_causes import planned_causes
 from tests.study.test_foresight import ALIKE
@@ -137,3 +137,41 @@ def test_bundled_items_have_the_lengths_that_are_said():
         assert mean(len(row["choices"]) for row in rows) == shape.choices
         words = mean(len(choice.split()) for row in rows for choice in row["choices"])
         assert shape.answer == pytest.approx(words, rel=0.15), "a word is a token in the bundled model's world"
+
+
+def test_the_report_names_the_plan_by_its_hash_and_lists_every_departure():
+    example = read(EXAMPLE)
+    spec = new_study(ModelSpec(), **ALIKE)
+    plan = registration.register(spec)
+    asked = spec.model_copy(update={"registration": plan}).model_dump(mode="json")
+    same = registration.registered(example.model_copy(update={"spec": asked, "tests": plan.tests}), [])
+    assert same.registered.departures == ()
+    assert rules.asked(same).endswith(f"(SHA-256 {plan.digest}). No departure.")
+    fewer = spec.model_copy(update={"seeds": (0, 1), "registration": plan})
+    pruning = example.pruning.model_copy(
+        update={"settings": (example.pruning.settings[0].model_copy(update={"seeds": (0,)}),)}
+    )
+    parts = tuple(
+        part.model_copy(update={"state": "failed", "reason": "Memory ran out."}) if part.name == "causes" else part
+        for part in example.parts
+    )
+    other = example.model_copy(
+        update={
+            "spec": fewer.model_dump(mode="json"),
+            "tests": plan.tests - 3,
+            "pruning": pruning,
+            "parts": parts,
+            "environment": {"versions": {"sinkscope": "0.0.1"}},
+        }
+    )
+    told = registration.registered(other, [0.0, 4e9]).registered.departures
+    assert told == (
+        "Calibration seeds: 0, 1 and 2 planned, 0 and 1 used.",
+        f"{plan.tests} tests planned, {plan.tests - 3} made.",
+        "Do they matter?: This part failed. Memory ran out.",
+        "Wanda at 50%: 3 calibration seeds planned, 1 scored.",
+        f"Planned with SinkScope {__version__}, scored with 0.0.1.",
+        "1 of its jobs were finished before the plan was made, by an earlier question.",
+    )
+    assert registration.registered(example, []) is example, "no plan, nothing to depart from"
+    assert plan.digest in "".join(report._verdict_lines(same)) + rules.asked(same)
