@@ -19,8 +19,8 @@ def sizes(spec: StudySpec) -> None:
     rows, how, more = _planned(spec.model_dump_json())
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     st.caption(plain(how))
-    if more:
-        st.caption("  \n".join(map(plain, more)))
+    for line in more:
+        st.caption(plain(line))
 
 
 @st.cache_data(ttl=_AGE, max_entries=16, show_spinner="Planning…")
