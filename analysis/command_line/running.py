@@ -195,5 +195,8 @@ def aligned(rows: Sequence[Mapping[str, str]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [names, *([row.get(name, "") for name in names] for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
-    sides = [str.ljust, *[str.rjust] * (len(names) - 1)]
-    return "\n".join("  ".join(side(*cell) for side, *cell in zip(sides, line, widths, strict=True)) for line in lines)
+    first, *rest = widths
+    return "\n".join(
+        "  ".join([line[0].ljust(first), *(cell.rjust(width) for cell, width in zip(line[1:], rest, strict=True))])
+        for line in lines
+    )

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -138,7 +139,7 @@ def make(folder: Path, file: Path = FILE) -> None:
     scored = settings([read_scores(folder / point_file(one, DOCUMENTS), one) for one in prunings], prunings)
     by_name = {(one.pruning.method, one.pruning.sparsity): one for one in scored}
     tasks = list(scored[0].tasks.values())
-    arrays = {
+    arrays: dict[str, Any] = {
         "task": np.repeat(np.arange(len(tasks)), [len(of) for *_, of in tasks]).astype(np.int8),
         "cluster": np.concatenate([of for *_, of in tasks]).astype(np.int16),
         "seeds": np.array(len(scored[0].seeds)),
