@@ -145,7 +145,7 @@ def _told(points: float | None) -> str:
 def _time(one: Sized) -> str:
     if one.seconds is None:
         return "not known"
-    return f"{long_duration(one.seconds)}{f', computed for one {CARDS[0].name}' if one.computed else ''}"
+    return f"{long_duration(one.seconds)}{', computed' if one.computed else ''}"
 
 
 def long_duration(seconds: float) -> str:
