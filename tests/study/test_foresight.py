@@ -39,7 +39,7 @@ def test_what_was_measured_here_goes_before_the_example(engine):
     spec = new_study(ModelSpec(), **ALIKE)
     child = next(child for part in children_of(spec).values() for child in part if child.kind == "ablate_set")
     before = foresee_study(engine, spec, read(EXAMPLE)).seconds
-    smaller = child.spec.model_copy(update={"prompts": child.spec.prompts[:4]})
+    smaller = child.spec.model_copy(update={"prompts": child.spec.prompts[:4], "keys": child.spec.keys[:4]})
     now = time.time()
     job = JobRecord(
         id="0" * 12,
